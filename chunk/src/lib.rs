@@ -1,0 +1,23 @@
+//! A chunk: what it holds, how commands change it, and what became of each command.
+//!
+//! Everything here is pure (R11): time, chance and bytes are arguments, nothing is read or sent. The same code decides
+//! in the replayer, folds in gateways and clients, and runs in the browser.
+//!
+//! * [`model`]: the rules of a content; [`grid`] and [`map`] come with Driftless.
+//! * [`replica`]: a content at a version with its hash (R3, R10).
+//! * [`ledger`]: per writer, what is resolved (R8).
+//! * [`live`]: replica + ledger: decides commands and folds decisions (R2, R5).
+//! * [`position`]: which records of `updates` count (R4).
+//! * [`world`]: a world spec with its models at work.
+
+#![forbid(unsafe_code)]
+
+pub mod model;
+pub mod grid;
+mod grid_json;
+pub mod ledger;
+pub mod live;
+pub mod map;
+pub mod position;
+pub mod replica;
+pub mod world;

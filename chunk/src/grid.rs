@@ -1,0 +1,356 @@
+//! The model `grid`: a box of cells, each a number below the palette's size.
+//!
+//! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of u16, x fastest.
+//! The state *is* that encoding, so that hashing and storing copy nothing. The palette is not part of it: it may grow.
+//! Commands are `GridCommand`s (`model.proto`); the effect of a command is the command.
+
+use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal, read_parameters};
+use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
+use driftless_schemas::{ChunkId, limits};
+use prost::Message;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+/// The model's name.
+pub const ID: &str = "grid";
+/// Counts changes to what it decides or encodes.
+pub const REVISION: u32 = 1;
+
+const MAGIC: [u8; 4] = *b"DLG1";
+const HEADER: usize = 12;
+
+/// A grid of one size and palette.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    size: [u32; 3],
+    palette: u32,
+    colors: Vec<[u8; 3]>,
+}
+
+/// The content: its canonical encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cells(Vec<u8>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    size: Vec<u32>,
+    palette: u32,
+    #[serde(default)]
+    colors: Option<Vec<String>>,
+}
+
+/// A command whose shape is right for this grid.
+enum Checked {
+    Set(SetCells),
+    Fill { fill: FillBox, end: [u32; 3] },
+}
+
+impl Grid {
+    /// From a family's parameters: `size` = [X, Y] or [X, Y, Z], `palette` = number of values, and optionally `colors`
+    /// = `"#rrggbb"` for each value, for pictures.
+    ///
+    /// # Errors
+    /// [`ParameterError`] names the key.
+    pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, ParameterError> {
+        let refuse = |key: &str, problem: String| ParameterError {
+            key: key.to_owned(),
+            value: parameters.get(key).map_or_else(|| "(absent)".into(), Value::to_string),
+            problem,
+        };
+        let read: Parameters = read_parameters(parameters)?;
+        let size = match read.size[..] {
+            [x, y] => [x, y, 1],
+            [x, y, z] => [x, y, z],
+            _ => return Err(refuse("size", "must be [X, Y] or [X, Y, Z]".into())),
+        };
+        let cells = size.iter().try_fold(1u32, |product, n| product.checked_mul(*n));
+        let in_range = size.iter().all(|n| (1..=u32::from(u16::MAX)).contains(n));
+        if !in_range || cells.is_none_or(|n| n as usize > limits::GRID_CELLS_MAX) {
+            return Err(refuse("size", format!("must be 1 to {} cells in all", limits::GRID_CELLS_MAX)));
+        }
+        if !(2..=65_536).contains(&read.palette) {
+            return Err(refuse("palette", "must be 2 to 65536 values".into()));
+        }
+        let colors = match &read.colors {
+            None => default_colors(read.palette),
+            Some(names) if names.len() == read.palette as usize => names
+                .iter()
+                .map(|name| parse_color(name).ok_or_else(|| refuse("colors", format!("{name:?} is not \"#rrggbb\""))))
+                .collect::<Result<_, _>>()?,
+            Some(names) => {
+                return Err(refuse("colors", format!("has {} colours, but the palette {}", names.len(), read.palette)));
+            }
+        };
+        Ok(Self { size, palette: read.palette, colors })
+    }
+
+    /// X, Y and Z.
+    #[must_use]
+    pub fn size(&self) -> [u32; 3] {
+        self.size
+    }
+
+    /// The colour of each value, 8-bit RGB.
+    #[must_use]
+    pub fn colors(&self) -> &[[u8; 3]] {
+        &self.colors
+    }
+
+    /// The value of a cell.
+    #[must_use]
+    pub fn get(&self, cells: &Cells, x: u32, y: u32, z: u32) -> Option<u16> {
+        let [sx, sy, sz] = self.size;
+        (x < sx && y < sy && z < sz).then(|| cells.get(self.index(x, y, z)))
+    }
+
+    fn index(&self, x: u32, y: u32, z: u32) -> usize {
+        (x + self.size[0] * (y + self.size[1] * z)) as usize
+    }
+
+    fn cells(&self) -> usize {
+        self.size.iter().map(|n| *n as usize).product()
+    }
+
+    fn header(&self) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&MAGIC);
+        for (i, n) in self.size.iter().enumerate() {
+            // Checked in `from_parameters` to fit.
+            let n = u16::try_from(*n).unwrap_or(u16::MAX).to_le_bytes();
+            header[4 + 2 * i..6 + 2 * i].copy_from_slice(&n);
+        }
+        header
+    }
+
+    fn read(&self, command: &[u8]) -> Result<Checked, Refusal> {
+        let command =
+            GridCommand::decode(command).map_err(|e| Refusal(format!("not a GridCommand: {e}")))?;
+        match command.body {
+            Some(grid_command::Body::Set(set)) => self.read_set(set),
+            Some(grid_command::Body::Fill(fill)) => self.read_fill(fill),
+            None => Err(Refusal("a GridCommand is `set` or `fill`; this one is neither".into())),
+        }
+    }
+
+    fn read_set(&self, set: SetCells) -> Result<Checked, Refusal> {
+        let count = set.cells.len();
+        if count == 0 || count > limits::GRID_SET_CELLS_MAX {
+            return Err(Refusal(format!("{count} cells: a set names 1 to {}", limits::GRID_SET_CELLS_MAX)));
+        }
+        if set.values.len() != count {
+            return Err(Refusal(format!("{count} cells, but {} values", set.values.len())));
+        }
+        if !set.guards.is_empty() && set.guards.len() != count {
+            return Err(Refusal(format!("{count} cells, but {} guards", set.guards.len())));
+        }
+        if let Some(cell) = set.cells.iter().find(|cell| **cell as usize >= self.cells()) {
+            return Err(Refusal(format!("cell {cell} is outside of the grid of {} cells", self.cells())));
+        }
+        set.values.iter().try_for_each(|value| self.check_value(*value))?;
+        set.guards.iter().try_for_each(|guard| self.check_guard(*guard))?;
+        Ok(Checked::Set(set))
+    }
+
+    fn read_fill(&self, fill: FillBox) -> Result<Checked, Refusal> {
+        let start = [fill.x, fill.y, fill.z];
+        let extent = [fill.width.max(1), fill.height.max(1), fill.depth.max(1)];
+        let mut end = [0; 3];
+        for i in 0..3 {
+            end[i] = start[i]
+                .checked_add(extent[i])
+                .filter(|end| *end <= self.size[i])
+                .ok_or_else(|| Refusal(format!("the box from {start:?} of size {extent:?} is outside of {:?}", self.size)))?;
+        }
+        self.check_value(fill.value)?;
+        self.check_guard(fill.guard)?;
+        Ok(Checked::Fill { fill, end })
+    }
+
+    fn check_value(&self, value: u32) -> Result<(), Refusal> {
+        if value < self.palette {
+            return Ok(());
+        }
+        Err(Refusal(format!("value {value} is off the palette of {}", self.palette)))
+    }
+
+    fn check_guard(&self, guard: u32) -> Result<(), Refusal> {
+        if guard <= self.palette {
+            return Ok(());
+        }
+        Err(Refusal(format!("guard {guard} (value {}) is off the palette of {}", guard - 1, self.palette)))
+    }
+
+    /// The first cell whose guard does not hold.
+    fn conflict(&self, cells: &Cells, command: &Checked) -> Option<String> {
+        let differs = |cell: usize, guard: u32| {
+            let found = cells.get(cell);
+            (guard > 0 && u32::from(found) != guard - 1)
+                .then(|| format!("cell {cell} holds {found}, the guard says {}", guard - 1))
+        };
+        match command {
+            Checked::Set(set) => {
+                set.cells.iter().zip(&set.guards).find_map(|(cell, guard)| differs(*cell as usize, *guard))
+            }
+            Checked::Fill { fill, .. } if fill.guard == 0 => None,
+            Checked::Fill { fill, end } => {
+                self.box_cells(fill, *end).find_map(|cell| differs(cell, fill.guard))
+            }
+        }
+    }
+
+    fn box_cells<'a>(&'a self, fill: &'a FillBox, end: [u32; 3]) -> impl Iterator<Item = usize> + 'a {
+        (fill.z..end[2]).flat_map(move |z| {
+            (fill.y..end[1]).flat_map(move |y| (fill.x..end[0]).map(move |x| self.index(x, y, z)))
+        })
+    }
+}
+
+impl Cells {
+    fn get(&self, cell: usize) -> u16 {
+        let at = HEADER + 2 * cell;
+        self.0.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+    }
+
+    fn set(&mut self, cell: usize, value: u32) {
+        let at = HEADER + 2 * cell;
+        if let Some(bytes) = self.0.get_mut(at..at + 2) {
+            // Checked against a palette of at most 65,536.
+            bytes.copy_from_slice(&u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes());
+        }
+    }
+
+    /// All values, x fastest.
+    pub fn values(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0[HEADER..].as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b))
+    }
+}
+
+impl Model for Grid {
+    type State = Cells;
+
+    fn initial(&self, _chunk: &ChunkId) -> Cells {
+        let mut bytes = vec![0; HEADER + 2 * self.cells()];
+        bytes[..HEADER].copy_from_slice(&self.header());
+        Cells(bytes)
+    }
+
+    fn check(&self, command: &[u8]) -> Result<(), Refusal> {
+        self.read(command).map(|_| ())
+    }
+
+    fn decide<'c>(&self, cells: &Cells, _context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
+        match self.read(command) {
+            Err(Refusal(detail)) => Decision::Discarded { reason: DiscardReason::Invalid, detail },
+            Ok(checked) => match self.conflict(cells, &checked) {
+                Some(detail) => Decision::Discarded { reason: DiscardReason::Conflict, detail },
+                None => Decision::Committed(Cow::Borrowed(command)),
+            },
+        }
+    }
+
+    fn fold(&self, cells: &mut Cells, effect: &[u8]) -> Result<(), Fault> {
+        match self.read(effect).map_err(|Refusal(problem)| Fault(problem))? {
+            Checked::Set(set) => {
+                for (cell, value) in set.cells.iter().zip(&set.values) {
+                    cells.set(*cell as usize, *value);
+                }
+            }
+            Checked::Fill { fill, end } => {
+                for cell in self.box_cells(&fill, end) {
+                    cells.set(cell, fill.value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_is_atomic(&self) -> bool {
+        true
+    }
+
+    fn encode<'s>(&self, cells: &'s Cells) -> Cow<'s, [u8]> {
+        Cow::Borrowed(&cells.0)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Cells, Fault> {
+        if bytes.len() != HEADER + 2 * self.cells() || bytes[..HEADER] != self.header() {
+            return Err(Fault(format!("{} bytes are not a grid of {:?}", bytes.len(), self.size)));
+        }
+        let cells = Cells(bytes.to_vec());
+        let stray = cells.values().find(|value| u32::from(*value) >= self.palette);
+        stray.map_or(Ok(cells), |value| Err(Fault(format!("value {value} is off the palette of {}", self.palette))))
+    }
+
+    fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
+        crate::grid_json::command_from_json(self, json)
+    }
+
+    fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
+        let command = match self.read(command)? {
+            Checked::Set(set) => crate::grid_json::set_to_json(self, &set),
+            Checked::Fill { fill, .. } => crate::grid_json::fill_to_json(&fill),
+        };
+        Ok(command)
+    }
+
+    fn content_to_json(&self, cells: &Cells) -> Value {
+        json!({ "size": self.size, "cells": cells.values().collect::<Vec<_>>() })
+    }
+
+    fn picture(&self, cells: &Cells) -> Option<Picture> {
+        let [width, height, depth] = self.size;
+        (depth == 1).then(|| Picture {
+            width,
+            height,
+            rgb: cells.values().flat_map(|v| self.colors.get(v as usize).copied().unwrap_or_default()).collect(),
+        })
+    }
+}
+
+fn parse_color(name: &str) -> Option<[u8; 3]> {
+    let digits = name.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
+    let number = u32::from_str_radix(digits, 16).ok()?;
+    let [_, r, g, b] = number.to_be_bytes();
+    Some([r, g, b])
+}
+
+/// The colours of a palette that names none. Value 0 is paper (250, 250, 247); with 256 values or more, 1 to 252 are a
+/// cube of 6 reds × 7 greens × 6 blues, blue fastest, and 253 to 255 greys; smaller palettes and values above 255 go
+/// round the colour circle.
+fn default_colors(palette: u32) -> Vec<[u8; 3]> {
+    const PAPER: [u8; 3] = [250, 250, 247];
+    let level = |i: u32, of: u32| u8::try_from(i * 255 / (of - 1)).unwrap_or(u8::MAX);
+    (0..palette)
+        .map(|value| match value {
+            0 => PAPER,
+            1..=252 if palette >= 256 => {
+                let i = value - 1;
+                [level(i / 42, 6), level(i / 6 % 7, 7), level(i % 6, 6)]
+            }
+            253..=255 if palette >= 256 => [[64; 3], [128; 3], [192; 3]][(value - 253) as usize],
+            _ => hue(value),
+        })
+        .collect()
+}
+
+/// A saturated colour; neighbours in number are far apart on the circle (multiples of the golden angle).
+fn hue(value: u32) -> [u8; 3] {
+    let degrees = value.wrapping_mul(137) % 360;
+    let ramp = |shift: u32| {
+        let d = (degrees + shift) % 360;
+        let level = match d {
+            0..60 | 300..360 => 220,
+            60..120 => 220 - (d - 60) * 180 / 60,
+            120..240 => 40,
+            _ => 40 + (d - 240) * 180 / 60,
+        };
+        u8::try_from(level).unwrap_or(u8::MAX)
+    };
+    [ramp(0), ramp(240), ramp(120)]
+}
+
+#[cfg(test)]
+#[path = "grid_tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! The ledger: per chunk and recent writer, the newest resolved number and whether each of the 64 newest was committed.
+//!
+//! It keeps R8. With L the newest resolved number of the writer (0 at first), a command is decided iff `after ≤ L < seq`;
+//! `seq ≤ L` is a resend; `after > L` is out of order. It holds at most [`limits::LEDGER_WRITERS_MAX`] writers: the least
+//! recently decided one is evicted and raises the floor to its session time, and a writer that is not known and not
+//! younger than the floor is expired. No clock is needed, so that every replica of the ledger agrees.
+
+use driftless_schemas::proto;
+use driftless_schemas::{Offset, Seq, WriterId, format, limits};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
+
+/// A writer's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    seq: Seq,
+    committed_bits: u64,
+    last_offset: Offset,
+}
+
+/// What a command's numbers say about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is next: decide it.
+    Decide,
+    /// It is resolved already: no effect.
+    Resend,
+    /// An earlier one has not arrived: no effect, and the author is told.
+    OutOfOrder,
+    /// The writer is not known, and its session time is not above the floor.
+    Expired {
+        /// Milliseconds since the Unix epoch.
+        floor_ms: u64,
+    },
+}
+
+/// What a writer is told about its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// Numbers up to `seq` are resolved; bit i says whether `seq - i` was committed. All zero: nothing yet.
+    Known {
+        /// The newest resolved number.
+        seq: Seq,
+        /// Bit i is number `seq - i`.
+        committed_bits: u64,
+    },
+    /// The writer is not known, and its session time is not above the floor.
+    Expired,
+}
+
+/// The ledger of one chunk.
+///
+/// The order of `writers` is never seen: whatever goes out goes in the order of `by_offset`.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    floor_ms: u64,
+    writers: HashMap<WriterId, Entry, BuildHasherDefault<WriterHasher>>,
+    by_offset: BTreeMap<Offset, WriterId>,
+}
+
+/// Writer ids end in 10 bytes of BLAKE3: they need no further hashing.
+#[derive(Clone, Copy, Debug, Default)]
+struct WriterHasher(u64);
+
+impl std::hash::Hasher for WriterHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(tail) = bytes.last_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*tail);
+        }
+    }
+}
+
+impl Ledger {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The session time that an unknown writer must be above.
+    #[must_use]
+    pub fn floor_ms(&self) -> u64 {
+        self.floor_ms
+    }
+
+    /// How many writers it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writers.len()
+    }
+
+    /// Whether it knows nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writers.is_empty()
+    }
+
+    /// R8: what to do with a command of these numbers.
+    #[must_use]
+    pub fn verdict(&self, writer: WriterId, seq: Seq, after: Seq) -> Verdict {
+        let newest = match self.resolved(writer) {
+            Resolved::Expired => return Verdict::Expired { floor_ms: self.floor_ms },
+            Resolved::Known { seq, .. } => seq,
+        };
+        if seq <= newest {
+            Verdict::Resend
+        } else if after > newest {
+            Verdict::OutOfOrder
+        } else {
+            Verdict::Decide
+        }
+    }
+
+    /// What a writer is told.
+    #[must_use]
+    pub fn resolved(&self, writer: WriterId) -> Resolved {
+        match self.writers.get(&writer) {
+            Some(entry) => Resolved::Known { seq: entry.seq, committed_bits: entry.committed_bits },
+            None if writer.time_ms() > self.floor_ms => Resolved::Known { seq: Seq(0), committed_bits: 0 },
+            None => Resolved::Expired,
+        }
+    }
+
+    /// Notes that a command was decided: `seq` is the newest resolved number, and the numbers between the last one and
+    /// it were skipped. `offset` is the command's, in `commands`; offsets must rise from call to call.
+    pub fn resolve(&mut self, writer: WriterId, seq: Seq, is_committed: bool, offset: Offset) {
+        let entry = match self.writers.get_mut(&writer) {
+            Some(entry) => {
+                self.by_offset.remove(&entry.last_offset);
+                let distance = seq.0.saturating_sub(entry.seq.0);
+                entry.committed_bits = if distance < limits::LEDGER_WINDOW { entry.committed_bits << distance } else { 0 };
+                entry.seq = seq;
+                entry.last_offset = offset;
+                entry
+            }
+            None => {
+                self.evict_down_to(limits::LEDGER_WRITERS_MAX - 1);
+                self.writers.entry(writer).or_insert(Entry { seq, committed_bits: 0, last_offset: offset })
+            }
+        };
+        entry.committed_bits |= u64::from(is_committed);
+        self.by_offset.insert(offset, writer);
+    }
+
+    fn evict_down_to(&mut self, count: usize) {
+        while self.writers.len() > count {
+            let Some((_, writer)) = self.by_offset.pop_first() else { return };
+            self.writers.remove(&writer);
+            self.floor_ms = self.floor_ms.max(writer.time_ms());
+        }
+    }
+
+    /// As it goes into a ref: least recently decided first.
+    #[must_use]
+    pub fn to_proto(&self) -> proto::Ledger {
+        let entry = |(offset, writer): (&Offset, &WriterId)| {
+            let entry = self.writers.get(writer)?;
+            Some(proto::LedgerEntry {
+                writer: writer.to_bytes(),
+                seq: entry.seq.0,
+                committed_bits: entry.committed_bits,
+                last_offset: offset.0,
+            })
+        };
+        proto::Ledger { floor_ms: self.floor_ms, entries: self.by_offset.iter().filter_map(entry).collect() }
+    }
+
+    /// From a ref.
+    ///
+    /// # Errors
+    /// Where a writer is not 16 bytes, or writers or offsets are there twice, or too many.
+    pub fn from_proto(ledger: &proto::Ledger) -> Result<Self, format::Error> {
+        let refuse = |problem: String| format::field("Ledger", "entries", problem);
+        if ledger.entries.len() > limits::LEDGER_WRITERS_MAX {
+            return Err(refuse(format!("{} writers", ledger.entries.len())));
+        }
+        let mut read = Self { floor_ms: ledger.floor_ms, ..Self::default() };
+        for e in &ledger.entries {
+            let writer = WriterId::from_slice(&e.writer)
+                .ok_or_else(|| refuse(format!("a writer of {} bytes", e.writer.len())))?;
+            let offset = Offset(e.last_offset);
+            let entry = Entry { seq: Seq(e.seq), committed_bits: e.committed_bits, last_offset: offset };
+            let known = read.writers.insert(writer, entry).is_some();
+            if read.by_offset.insert(offset, writer).is_some() || known {
+                return Err(refuse(format!("writer {writer} or offset {offset} stands there twice")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_proto() == other.to_proto()
+    }
+}
+
+impl Resolved {
+    /// Whether a number was committed, as far as this says: `None` is "not resolved yet" or "beyond the window".
+    #[must_use]
+    pub fn is_committed(self, asked: Seq) -> Option<bool> {
+        let Self::Known { seq, committed_bits } = self else { return None };
+        let distance = seq.0.checked_sub(asked.0)?;
+        (distance < limits::LEDGER_WINDOW && asked.0 > 0).then(|| committed_bits >> distance & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

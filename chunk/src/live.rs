@@ -1,0 +1,290 @@
+//! A live chunk: replica + ledger at one place of the log. The owner decides with it, everybody else folds with it (R5).
+//!
+//! It keeps R2 and R8: [`LiveChunk::decide`] gives a command at most one decision, in the writer's order, and
+//! [`LiveChunk::fold`] applies the decisions of a record and skips what it holds already. `through_offset` is its place:
+//! every command of the chunk at or below that offset of `commands` is decided and contained. A version is no place,
+//! because discards do not move it.
+
+use crate::ledger::{Ledger, Verdict};
+use crate::model::{AnyModel, Context, Decision};
+use crate::replica::{ApplyError, Replica};
+use bytes::Bytes;
+use driftless_schemas::proto::{
+    self, Committed, Decisions, DiscardReason, Discarded, Entry, Mark, OutOfOrder, SessionExpired, Updates, command,
+    mark::Outcome,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// A chunk's replica and ledger.
+#[derive(Clone, Debug)]
+pub struct LiveChunk {
+    /// Content, version, hash.
+    pub replica: Replica,
+    /// What is resolved.
+    pub ledger: Ledger,
+    /// Every command of the chunk at or below this is decided and contained.
+    pub through_offset: Offset,
+}
+
+/// Where a command stands and what it says, with the numbers read already.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The command's offset in `commands`.
+    pub offset: Offset,
+    /// Who wrote it.
+    pub writer: WriterId,
+    /// Its number.
+    pub seq: Seq,
+    /// The writer's previous number that it has not withdrawn.
+    pub after: Seq,
+    /// The user's name.
+    pub author: String,
+    /// When ingest received it.
+    pub received_at_ms: i64,
+    /// What the token said.
+    pub roles: Vec<String>,
+    /// What it wants.
+    pub body: AskedBody,
+}
+
+/// What a command wants.
+#[derive(Clone, Debug)]
+pub enum AskedBody {
+    /// The model decides.
+    Command(Bytes),
+    /// Resolve the numbers below; no effect.
+    Settle,
+    /// It cannot be read beyond its numbers: it is discarded, so that it does not block its writer (R9).
+    Undecodable(String),
+}
+
+/// A decision, before it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// What goes into the log for everybody who keeps a ledger.
+    pub mark: Mark,
+    /// What goes to the trackers, where it was committed.
+    pub entry: Option<Entry>,
+    /// The model failed on it: it belongs into `dead-letter`.
+    pub is_model_fault: bool,
+}
+
+/// What folding a record brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Entries that were new to the replica.
+    pub entries: usize,
+    /// Whether anything was new.
+    pub is_news: bool,
+}
+
+impl Asked {
+    /// Reads a command's numbers.
+    ///
+    /// # Errors
+    /// Where the writer is not 16 bytes or `seq` is 0: R8 cannot be applied, and nobody waits for it.
+    pub fn from_proto(offset: Offset, c: proto::Command) -> Result<Self, format::Error> {
+        let writer = WriterId::from_slice(&c.writer)
+            .ok_or_else(|| format::field("Command", "writer", format!("{} bytes instead of 16", c.writer.len())))?;
+        if c.seq == 0 {
+            return Err(format::field("Command", "seq", "numbers count from 1"));
+        }
+        let body = match c.body {
+            Some(command::Body::Command(bytes)) => AskedBody::Command(bytes),
+            Some(command::Body::Settle(_)) => AskedBody::Settle,
+            None => AskedBody::Undecodable("it has no body that this version knows".into()),
+        };
+        Ok(Self {
+            offset,
+            writer,
+            seq: Seq(c.seq),
+            after: Seq(c.after),
+            author: c.author,
+            received_at_ms: c.received_at_ms,
+            roles: c.roles,
+            body,
+        })
+    }
+}
+
+impl LiveChunk {
+    /// A chunk that never existed.
+    #[must_use]
+    pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
+        Self { replica: Replica::initial(model, chunk), ledger: Ledger::new(), through_offset: Offset::NONE }
+    }
+
+    /// A stored state (R5, R7).
+    ///
+    /// # Errors
+    /// [`ApplyError`] where the bytes are not what the ref names, or the ref is not valid.
+    pub fn restore(model: Arc<dyn AnyModel>, stored: &proto::Ref, encoding: &[u8]) -> Result<Self, ApplyError> {
+        let hash = Hash::from_slice(&stored.hash)
+            .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
+        let ledger = stored.ledger.as_ref().map_or_else(|| Ok(Ledger::new()), Ledger::from_proto)?;
+        Ok(Self {
+            replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
+            ledger,
+            through_offset: Offset(stored.through_offset),
+        })
+    }
+
+    /// Decides a command (R2, R8). `None`: a resend, no effect. Commands come in the order of their offsets; one at or
+    /// below `through_offset` is decided already and gives `None`.
+    pub fn decide(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> Option<Decided> {
+        if asked.offset <= self.through_offset {
+            return None;
+        }
+        let (outcome, entry, is_model_fault) = match self.ledger.verdict(asked.writer, asked.seq, asked.after) {
+            Verdict::Resend => return None,
+            Verdict::OutOfOrder => (Outcome::OutOfOrder(OutOfOrder {}), None, false),
+            Verdict::Expired { floor_ms } => (Outcome::SessionExpired(SessionExpired { floor_ms }), None, false),
+            Verdict::Decide => self.decide_next(chunk, partition, asked),
+        };
+        self.through_offset = asked.offset;
+        let mark = Mark {
+            source_offset: asked.offset.0,
+            author: asked.author.clone(),
+            received_at_ms: asked.received_at_ms,
+            writer: asked.writer.to_bytes(),
+            seq: asked.seq.0,
+            outcome: Some(outcome),
+        };
+        Some(Decided { mark, entry, is_model_fault })
+    }
+
+    fn decide_next(
+        &mut self,
+        chunk: &ChunkId,
+        partition: Partition,
+        asked: &Asked,
+    ) -> (Outcome, Option<Entry>, bool) {
+        let decided = match &asked.body {
+            AskedBody::Settle => Err((DiscardReason::Settled, String::new())),
+            AskedBody::Undecodable(why) => Err((DiscardReason::Undecodable, why.clone())),
+            AskedBody::Command(command) => self.ask_model(chunk, partition, asked, command),
+        };
+        self.ledger.resolve(asked.writer, asked.seq, decided.is_ok(), asked.offset);
+        match decided {
+            Ok(effect) => {
+                let entry = Entry { writer: asked.writer.to_bytes(), seq: asked.seq.0, effect };
+                (Outcome::Committed(Committed {}), Some(entry), false)
+            }
+            Err((reason, detail)) => {
+                let discarded = Discarded { reason: reason.into(), detail: cut(detail) };
+                (Outcome::Discarded(discarded), None, reason == DiscardReason::ModelFault)
+            }
+        }
+    }
+
+    /// Asks the model and folds its effect. Whatever a model does, the chunk lives on: a panic or a bad effect discards
+    /// the command and leaves the content as it was.
+    fn ask_model(
+        &mut self,
+        chunk: &ChunkId,
+        partition: Partition,
+        asked: &Asked,
+        command: &Bytes,
+    ) -> Result<Bytes, (DiscardReason, String)> {
+        let context = Context {
+            chunk,
+            author: &asked.author,
+            roles: &asked.roles,
+            received_at_ms: asked.received_at_ms,
+            seed: seed(partition, asked.offset),
+        };
+        let model = Arc::clone(self.replica.model());
+        let fault = |detail: String| (DiscardReason::ModelFault, detail);
+        let decision =
+            catch_unwind(AssertUnwindSafe(|| model.decide(self.replica.content(), &context, command)))
+                .map_err(|_| fault("the model panicked while deciding".into()))?;
+        let effect = match decision {
+            Decision::Discarded { reason, detail } => return Err((reason, detail)),
+            Decision::Committed(std::borrow::Cow::Borrowed(effect)) => command.slice_ref(effect),
+            Decision::Committed(std::borrow::Cow::Owned(effect)) => Bytes::from(effect),
+        };
+        let before = (!model.fold_is_atomic()).then(|| self.replica.clone());
+        let folded = catch_unwind(AssertUnwindSafe(|| self.replica.fold(&effect)))
+            .unwrap_or_else(|_| Err(crate::model::Fault("the model panicked while folding".into())));
+        folded.map(|()| effect).map_err(|problem| {
+            if let Some(before) = before {
+                self.replica = before;
+            }
+            fault(problem.0)
+        })
+    }
+
+    /// Folds the decisions of a valid record (R4 is the caller's). Marks at or below `through_offset` and entries at or
+    /// below the version are skipped, so that a record may be folded twice.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the chunk is then not to be used any more.
+    pub fn fold(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
+        let mut folded = Folded::default();
+        if let Some(updates) = updates {
+            folded.entries = self.replica.apply(updates)?;
+        }
+        for mark in &decisions.marks {
+            let offset = Offset(mark.source_offset);
+            if offset <= self.through_offset {
+                continue;
+            }
+            folded.is_news = true;
+            self.through_offset = offset;
+            let is_committed = match &mark.outcome {
+                Some(Outcome::Committed(_)) => true,
+                Some(Outcome::Discarded(_)) => false,
+                Some(Outcome::OutOfOrder(_) | Outcome::SessionExpired(_)) => continue,
+                None => return Err(format::field("Mark", "outcome", "it has none that this version knows").into()),
+            };
+            let writer = WriterId::from_slice(&mark.writer)
+                .ok_or_else(|| format::field("Mark", "writer", format!("{} bytes instead of 16", mark.writer.len())))?;
+            self.ledger.resolve(writer, Seq(mark.seq), is_committed, offset);
+        }
+        Ok(folded)
+    }
+}
+
+/// Reads what stands in `decisions.updates`, and checks that entries and committed marks agree.
+///
+/// # Errors
+/// [`format::Error`] where they do not, or the bytes cannot be read.
+pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Error> {
+    let committed = decisions.marks.iter().filter(|m| matches!(m.outcome, Some(Outcome::Committed(_)))).count();
+    if decisions.updates.is_empty() {
+        return match committed {
+            0 => Ok(None),
+            n => Err(format::field("Decisions", "updates", format!("empty, but {n} marks are committed"))),
+        };
+    }
+    let updates: Updates = format::decode_known("Updates", decisions.updates.clone())?;
+    if updates.entries.len() != committed || updates.chunk_id != decisions.chunk_id {
+        let problem = format!("{} entries of {}, but {committed} committed marks of {}", updates.entries.len(), updates.chunk_id, decisions.chunk_id);
+        return Err(format::field("Decisions", "updates", problem));
+    }
+    Ok(Some(updates))
+}
+
+/// The seed of a command's decision: the first 8 bytes of BLAKE3("driftless seed" ‖ partition ‖ offset), little-endian.
+fn seed(partition: Partition, offset: Offset) -> u64 {
+    let mut bytes = *b"driftless seed............";
+    bytes[14..18].copy_from_slice(&partition.0.to_le_bytes());
+    bytes[18..26].copy_from_slice(&offset.0.to_le_bytes());
+    let Hash(hash) = Hash::of(&bytes);
+    u64::from_le_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
+}
+
+fn cut(mut detail: String) -> String {
+    let mut end = limits::DETAIL_BYTES_MAX.min(detail.len());
+    while !detail.is_char_boundary(end) {
+        end -= 1;
+    }
+    detail.truncate(end);
+    detail
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

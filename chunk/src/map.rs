@@ -1,0 +1,328 @@
+//! The model `map`: string keys to byte values, sorted by key.
+//!
+//! Canonical encoding, all little-endian: `"DLM1"`, count u32, then per entry in key order: key length u16, key (UTF-8),
+//! value length u32, value. Commands are `MapCommand`s (`model.proto`); the effect of a command is the command. A guard
+//! names the hash of the value that the key must hold, or that there is none.
+
+use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal, read_parameters};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use driftless_schemas::proto::{Absent, DeleteKey, DiscardReason, MapCommand, MapGuard, PutKey, map_command, map_guard};
+use driftless_schemas::{ChunkId, Hash, limits};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The model's name.
+pub const ID: &str = "map";
+/// Counts changes to what it decides or encodes.
+pub const REVISION: u32 = 1;
+
+const MAGIC: [u8; 4] = *b"DLM1";
+const HEADER: usize = 8;
+/// Bytes of an entry beside key and value.
+const ENTRY: usize = 6;
+
+/// A map with its limits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Map {
+    entries_max: usize,
+    key_bytes_max: usize,
+    value_bytes_max: usize,
+    bytes_max: usize,
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Self { entries_max: 4096, key_bytes_max: 256, value_bytes_max: 4096, bytes_max: 256 * 1024 }
+    }
+}
+
+/// The content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    map: BTreeMap<String, Bytes>,
+    /// Length of the canonical encoding.
+    bytes: usize,
+}
+
+impl Map {
+    /// From a family's parameters: `entries_max` (4096), `key_bytes_max` (256), `value_bytes_max` (4096), `bytes_max`
+    /// (262144; of the canonical encoding).
+    ///
+    /// # Errors
+    /// [`ParameterError`] names the key.
+    pub fn from_parameters(parameters: &serde_json::Map<String, Value>) -> Result<Self, ParameterError> {
+        let map: Self = read_parameters(parameters)?;
+        for (key, value, max) in [
+            ("entries_max", map.entries_max, limits::CONTENT_BYTES_MAX / ENTRY),
+            ("key_bytes_max", map.key_bytes_max, 1024),
+            ("value_bytes_max", map.value_bytes_max, limits::COMMAND_BYTES_MAX - 2048),
+            ("bytes_max", map.bytes_max, limits::CONTENT_BYTES_MAX),
+        ] {
+            if value == 0 || value > max {
+                return Err(ParameterError {
+                    key: key.into(),
+                    value: value.to_string(),
+                    problem: format!("must be 1 to {max}"),
+                });
+            }
+        }
+        Ok(map)
+    }
+
+    fn read(&self, command: &[u8]) -> Result<map_command::Body, Refusal> {
+        let command = MapCommand::decode(command).map_err(|e| Refusal(format!("not a MapCommand: {e}")))?;
+        let body = command.body.ok_or_else(|| Refusal("a MapCommand is `put` or `delete`; this one is neither".into()))?;
+        let (key, guard) = match &body {
+            map_command::Body::Put(put) => (&put.key, &put.guard),
+            map_command::Body::Delete(delete) => (&delete.key, &delete.guard),
+        };
+        if key.is_empty() || key.len() > self.key_bytes_max {
+            return Err(Refusal(format!("a key of {} bytes: 1 to {} are allowed", key.len(), self.key_bytes_max)));
+        }
+        if let map_command::Body::Put(put) = &body
+            && put.value.len() > self.value_bytes_max
+        {
+            return Err(Refusal(format!("a value of {} bytes: {} are allowed", put.value.len(), self.value_bytes_max)));
+        }
+        match guard {
+            Some(MapGuard { is: None }) => Err(Refusal("a guard is `absent` or `value_hash`; this one is neither".into())),
+            Some(MapGuard { is: Some(map_guard::Is::ValueHash(hash)) }) if hash.len() != 32 => {
+                Err(Refusal(format!("a guard's hash of {} bytes: BLAKE3-256 has 32", hash.len())))
+            }
+            _ => Ok(body),
+        }
+    }
+
+    fn obstacle(&self, entries: &Entries, body: &map_command::Body) -> Option<(DiscardReason, String)> {
+        let (key, guard) = match body {
+            map_command::Body::Put(put) => (&put.key, &put.guard),
+            map_command::Body::Delete(delete) => (&delete.key, &delete.guard),
+        };
+        let old = entries.map.get(key);
+        let conflict = |text: &str| Some((DiscardReason::Conflict, format!("{text} {key:?}")));
+        match guard.as_ref().and_then(|guard| guard.is.as_ref()) {
+            Some(map_guard::Is::Absent(Absent {})) if old.is_some() => return conflict("the guard says there is no key"),
+            Some(map_guard::Is::ValueHash(hash)) => match old {
+                None => return conflict("the guard names a value, but there is no key"),
+                Some(value) if Hash::of(value).0 != hash[..] => return conflict("the guard names another value of"),
+                Some(_) => {}
+            },
+            _ => {}
+        }
+        let map_command::Body::Put(put) = body else { return None };
+        let grown = entries.bytes_with(put);
+        let full = (old.is_none() && entries.map.len() >= self.entries_max) || grown > self.bytes_max;
+        full.then(|| {
+            let (count, bytes) = (entries.map.len(), entries.bytes);
+            (
+                DiscardReason::Full,
+                format!("{count} of {} entries, {bytes} of {} bytes are taken", self.entries_max, self.bytes_max),
+            )
+        })
+    }
+}
+
+impl Entries {
+    fn empty() -> Self {
+        Self { map: BTreeMap::new(), bytes: HEADER }
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Bytes> {
+        self.map.get(key)
+    }
+
+    /// All entries in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.map.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    fn bytes_with(&self, put: &PutKey) -> usize {
+        let old = self.map.get(&put.key).map_or(0, |value| ENTRY + put.key.len() + value.len());
+        self.bytes - old + ENTRY + put.key.len() + put.value.len()
+    }
+
+    fn put(&mut self, put: PutKey) {
+        self.bytes = self.bytes_with(&put);
+        self.map.insert(put.key, put.value);
+    }
+}
+
+impl Model for Map {
+    type State = Entries;
+
+    fn initial(&self, _chunk: &ChunkId) -> Entries {
+        Entries::empty()
+    }
+
+    fn check(&self, command: &[u8]) -> Result<(), Refusal> {
+        self.read(command).map(|_| ())
+    }
+
+    fn decide<'c>(&self, entries: &Entries, _context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
+        match self.read(command) {
+            Err(Refusal(detail)) => Decision::Discarded { reason: DiscardReason::Invalid, detail },
+            Ok(body) => match self.obstacle(entries, &body) {
+                Some((reason, detail)) => Decision::Discarded { reason, detail },
+                None => Decision::Committed(Cow::Borrowed(command)),
+            },
+        }
+    }
+
+    fn fold(&self, entries: &mut Entries, effect: &[u8]) -> Result<(), Fault> {
+        match self.read(effect).map_err(|Refusal(problem)| Fault(problem))? {
+            map_command::Body::Put(put) => entries.put(put),
+            map_command::Body::Delete(DeleteKey { key, .. }) => {
+                if let Some(value) = entries.map.remove(&key) {
+                    entries.bytes -= ENTRY + key.len() + value.len();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_is_atomic(&self) -> bool {
+        true
+    }
+
+    fn encode<'s>(&self, entries: &'s Entries) -> Cow<'s, [u8]> {
+        let mut bytes = Vec::with_capacity(entries.bytes);
+        bytes.extend_from_slice(&MAGIC);
+        // Counts and lengths are far below these types' maxima: see `from_parameters`.
+        bytes.extend_from_slice(&u32::try_from(entries.map.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (key, value) in &entries.map {
+            bytes.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(value);
+        }
+        Cow::Owned(bytes)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Entries, Fault> {
+        let mut rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| Fault("not a map: it does not start with DLM1".into()))?;
+        let short = || Fault("a map that ends too early".into());
+        let count = u32::from_le_bytes(take(&mut rest).ok_or_else(short)?);
+        let mut entries = Entries::empty();
+        let mut last: Option<String> = None;
+        for _ in 0..count {
+            let length = u16::from_le_bytes(take(&mut rest).ok_or_else(short)?);
+            let key = rest.split_off(..length as usize).ok_or_else(short)?;
+            let key = std::str::from_utf8(key).map_err(|_| Fault("a key that is not UTF-8".into()))?;
+            if last.as_deref().is_some_and(|last| last >= key) {
+                return Err(Fault(format!("keys are not in order at {key:?}")));
+            }
+            let length = u32::from_le_bytes(take(&mut rest).ok_or_else(short)?);
+            let value = rest.split_off(..length as usize).ok_or_else(short)?;
+            last = Some(key.to_owned());
+            entries.put(PutKey { key: key.to_owned(), value: Bytes::copy_from_slice(value), guard: None });
+        }
+        if !rest.is_empty() {
+            return Err(Fault(format!("{} bytes after the map's end", rest.len())));
+        }
+        Ok(entries)
+    }
+
+    fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
+        let read = Json::deserialize(json).map_err(|e| Refusal(format!("not a map command: {e}")))?;
+        let body = match read {
+            Json::Put { key, value, text, guard } => {
+                let value = match (value, text) {
+                    (Some(value), None) => Bytes::from(
+                        BASE64_STANDARD.decode(&value).map_err(|e| Refusal(format!("value is not base64: {e}")))?,
+                    ),
+                    (None, Some(text)) => Bytes::from(text),
+                    _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
+                };
+                map_command::Body::Put(PutKey { key, value, guard: guard.map(guard_from_json).transpose()? })
+            }
+            Json::Delete { key, guard } => {
+                map_command::Body::Delete(DeleteKey { key, guard: guard.map(guard_from_json).transpose()? })
+            }
+        };
+        let command = MapCommand { body: Some(body) }.encode_to_vec();
+        self.check(&command)?;
+        Ok(command)
+    }
+
+    fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
+        let json = match self.read(command)? {
+            map_command::Body::Put(put) => {
+                let (value, text) = match std::str::from_utf8(&put.value) {
+                    Ok(text) => (None, Some(text.to_owned())),
+                    Err(_) => (Some(BASE64_STANDARD.encode(&put.value)), None),
+                };
+                Json::Put { key: put.key, value, text, guard: put.guard.and_then(guard_to_json) }
+            }
+            map_command::Body::Delete(delete) => {
+                Json::Delete { key: delete.key, guard: delete.guard.and_then(guard_to_json) }
+            }
+        };
+        serde_json::to_value(json).map_err(|e| Refusal(e.to_string()))
+    }
+
+    fn content_to_json(&self, entries: &Entries) -> Value {
+        let member = |(key, value): (&String, &Bytes)| {
+            let value = match std::str::from_utf8(value) {
+                Ok(text) => json!({ "text": text }),
+                Err(_) => json!({ "value": BASE64_STANDARD.encode(value) }),
+            };
+            (key.clone(), value)
+        };
+        json!({ "entries": entries.map.iter().map(member).collect::<serde_json::Map<_, _>>() })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+/// `{"put": {"key": "a", "text": "…"}}`, `{"delete": {"key": "a"}}`; a value that is no text goes as base64 in `value`;
+/// a `guard` is `"absent"` or the hash of the present value in hex.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum Json {
+    Put {
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<String>,
+    },
+    Delete {
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<String>,
+    },
+}
+
+fn guard_from_json(guard: String) -> Result<MapGuard, Refusal> {
+    let is = match guard.as_str() {
+        "absent" => map_guard::Is::Absent(Absent {}),
+        hash => map_guard::Is::ValueHash(
+            hash.parse::<Hash>().map_err(|e| Refusal(format!("guard {e}, and not \"absent\"")))?.to_bytes(),
+        ),
+    };
+    Ok(MapGuard { is: Some(is) })
+}
+
+fn guard_to_json(guard: MapGuard) -> Option<String> {
+    match guard.is? {
+        map_guard::Is::Absent(Absent {}) => Some("absent".into()),
+        map_guard::Is::ValueHash(hash) => Hash::from_slice(&hash).map(|hash| hash.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[path = "map_tests.rs"]
+mod tests;

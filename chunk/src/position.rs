@@ -1,0 +1,101 @@
+//! Which records of `updates` count: rule R4, in one place for all readers.
+//!
+//! A fence is valid iff its epoch is greater than the current one, which it becomes. Any other record is valid iff its
+//! epoch is the current one and its n is the last valid n plus 1. A position without its epoch and n cannot be judged.
+
+use driftless_schemas::{Epoch, Offset, proto};
+
+/// A place in one partition of `updates`: everything below `offset` was judged; `epoch` is the current epoch there and
+/// `n` the last valid number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// The last valid n.
+    pub n: u64,
+}
+
+/// What R4 says of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// A new owner begins.
+    Fence,
+    /// It counts.
+    Valid,
+    /// A replaced owner wrote it, or it comes after a hole: it is skipped.
+    Invalid,
+}
+
+impl Position {
+    /// The start of the log.
+    pub const START: Position = Position { offset: Offset(0), epoch: Epoch(0), n: 0 };
+
+    /// From a checkpoint's triple.
+    #[must_use]
+    pub fn of_checkpoint(checkpoint: &proto::Checkpoint) -> Self {
+        Self {
+            offset: Offset(checkpoint.updates_low),
+            epoch: Epoch(checkpoint.updates_low_epoch),
+            n: checkpoint.updates_low_n,
+        }
+    }
+
+    /// Judges the record at `offset` and moves behind it. Records must come in the order of their offsets.
+    pub fn judge(&mut self, offset: Offset, record: &proto::UpdatesRecord) -> Validity {
+        self.offset = offset.next();
+        if matches!(record.body, Some(proto::updates_record::Body::Fence(_))) {
+            if record.epoch <= self.epoch.0 || record.n != 0 {
+                return Validity::Invalid;
+            }
+            self.epoch = Epoch(record.epoch);
+            self.n = 0;
+            return Validity::Fence;
+        }
+        // Epoch 0 is "no owner yet": nobody writes under it.
+        if record.epoch == 0 || record.epoch != self.epoch.0 || Some(record.n) != self.n.checked_add(1) {
+            return Validity::Invalid;
+        }
+        self.n = record.n;
+        Validity::Valid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_schemas::proto::{Decisions, Fence, UpdatesRecord, updates_record::Body};
+
+    fn run(records: &[(u64, Option<u64>)]) -> Vec<Validity> {
+        let mut position = Position::START;
+        let judged = records.iter().enumerate().map(|(i, (epoch, n))| {
+            let body = match n {
+                None => Body::Fence(Fence::default()),
+                Some(_) => Body::Decisions(Decisions::default()),
+            };
+            let record = UpdatesRecord { epoch: *epoch, n: n.unwrap_or(0), body: Some(body) };
+            position.judge(Offset(i as i64), &record)
+        });
+        judged.collect()
+    }
+
+    #[test]
+    fn r4_a_fenced_owner_counts_for_nobody() {
+        use Validity::{Fence, Invalid, Valid};
+        let log = [(1, None), (1, Some(1)), (2, None), (1, Some(2)), (2, Some(1)), (1, None), (2, Some(2))];
+        assert_eq!(run(&log), [Fence, Valid, Fence, Invalid, Valid, Invalid, Valid]);
+    }
+
+    #[test]
+    fn r4_nobody_counts_what_comes_after_a_hole() {
+        use Validity::{Fence, Invalid, Valid};
+        let log = [(1, None), (1, Some(1)), (1, Some(3)), (1, Some(4)), (1, Some(2)), (1, Some(2)), (2, None), (2, Some(1))];
+        assert_eq!(run(&log), [Fence, Valid, Invalid, Invalid, Valid, Invalid, Fence, Valid]);
+    }
+
+    #[test]
+    fn r4_without_a_fence_nothing_counts() {
+        assert_eq!(run(&[(1, Some(1)), (0, Some(1))]), [Validity::Invalid, Validity::Invalid]);
+    }
+}

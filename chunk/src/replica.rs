@@ -1,0 +1,154 @@
+//! A replica: a chunk's content at a version, with its hash. The same code in replayer, gateway and client (R10).
+
+use crate::model::{AnyModel, Content, Fault};
+use driftless_schemas::{ChunkId, Hash, Version, format, proto};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A chunk's content + version + hash, advanced by effects.
+#[derive(Clone)]
+pub struct Replica {
+    model: Arc<dyn AnyModel>,
+    content: Content,
+    version: Version,
+    /// Of `content`, once somebody asked.
+    hash: Option<Hash>,
+}
+
+/// Why updates cannot be applied. After [`ApplyError::Fold`] and [`ApplyError::Hash`] the replica is not to be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Updates in between are missing.
+    #[error("updates from version {first} on, but the replica is at {version}")]
+    Gap {
+        /// The replica's version.
+        version: Version,
+        /// The first version in the updates.
+        first: Version,
+    },
+    /// The model cannot use an effect.
+    #[error("effect of version {version}: {fault}")]
+    Fold {
+        /// The version that the effect leads to.
+        version: Version,
+        /// What the model says.
+        fault: Fault,
+    },
+    /// The content came out differently than for the one who decided (R10).
+    #[error("at version {version} the hash is {found}, but should be {expected}")]
+    Hash {
+        /// Where.
+        version: Version,
+        /// What the log says.
+        expected: Hash,
+        /// What the replica has.
+        found: Hash,
+    },
+    /// The message itself is not valid.
+    #[error(transparent)]
+    Format(#[from] format::Error),
+}
+
+impl Replica {
+    /// A chunk that never existed: version 0.
+    #[must_use]
+    pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
+        let content = model.initial(chunk);
+        Self { model, content, version: Version(0), hash: None }
+    }
+
+    /// From a canonical encoding, whose hash is checked (R7).
+    ///
+    /// # Errors
+    /// [`ApplyError::Hash`] where the bytes have another hash, [`ApplyError::Fold`] where the model cannot read them.
+    pub fn restore(
+        model: Arc<dyn AnyModel>,
+        encoding: &[u8],
+        version: Version,
+        hash: Hash,
+    ) -> Result<Self, ApplyError> {
+        let found = Hash::of(encoding);
+        if found != hash {
+            return Err(ApplyError::Hash { version, expected: hash, found });
+        }
+        let content = model.decode(encoding).map_err(|fault| ApplyError::Fold { version, fault })?;
+        Ok(Self { model, content, version, hash: Some(hash) })
+    }
+
+    /// The number of commands committed to it so far.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The state hash; computed when asked for after a change.
+    pub fn hash(&mut self) -> Hash {
+        *self.hash.get_or_insert_with(|| Hash::of(&self.model.encode(&self.content)))
+    }
+
+    /// The canonical encoding.
+    #[must_use]
+    pub fn encoding(&self) -> Cow<'_, [u8]> {
+        self.model.encode(&self.content)
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<dyn AnyModel> {
+        &self.model
+    }
+
+    /// Folds one effect, which makes the next version.
+    ///
+    /// # Errors
+    /// What the model says.
+    pub fn fold(&mut self, effect: &[u8]) -> Result<(), Fault> {
+        self.model.fold(&mut self.content, effect)?;
+        self.version = self.version.next();
+        self.hash = None;
+        Ok(())
+    }
+
+    /// Applies updates. Entries at or below the replica's version are skipped one by one; if the last entry is new, or
+    /// is exactly the replica's version, the hash is compared. Gives the number of entries that were new.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; after a [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is as it was.
+    pub fn apply(&mut self, updates: &proto::Updates) -> Result<usize, ApplyError> {
+        let expected = Hash::from_slice(&updates.state_hash).ok_or_else(|| {
+            format::field("Updates", "state_hash", format!("{} bytes instead of 32", updates.state_hash.len()))
+        })?;
+        if updates.first_version == 0 || updates.entries.is_empty() {
+            return Err(format::field("Updates", "entries", "the first version is 0, or there are no entries").into());
+        }
+        if updates.first_version > self.version.next().0 {
+            return Err(ApplyError::Gap { version: self.version, first: Version(updates.first_version) });
+        }
+        let known = self.version.0 + 1 - updates.first_version;
+        let skip = usize::try_from(known).unwrap_or(usize::MAX);
+        let fresh = updates.entries.get(skip..).unwrap_or_default();
+        for entry in fresh {
+            self.fold(&entry.effect).map_err(|fault| ApplyError::Fold { version: self.version.next(), fault })?;
+        }
+        let last = updates.first_version + (updates.entries.len() as u64 - 1);
+        if last == self.version.0 {
+            let found = self.hash();
+            if found != expected {
+                return Err(ApplyError::Hash { version: self.version, expected, found });
+            }
+        }
+        Ok(fresh.len())
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Replica(version {}, hash {:?})", self.version, self.hash)
+    }
+}

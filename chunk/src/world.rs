@@ -1,0 +1,128 @@
+//! A world spec with its models at work: the one place where a chunk id becomes a family, a model, a key and a partition.
+
+use crate::model::{AnyModel, Models};
+use driftless_schemas::topics::Topics;
+use driftless_schemas::world::{FamilySpec, SpecError, Unplaced, WorldSpec};
+use driftless_schemas::{ChunkId, Partition, proto};
+use std::sync::Arc;
+
+/// A family with its model.
+#[derive(Clone)]
+pub struct Family {
+    /// What the spec says.
+    pub spec: FamilySpec,
+    /// The model's revision in this process.
+    pub revision: u32,
+    /// The model, with the family's parameters.
+    pub model: Arc<dyn AnyModel>,
+}
+
+/// A checked world.
+#[derive(Clone)]
+pub struct World {
+    spec: WorldSpec,
+    families: Vec<Arc<Family>>,
+    topics: Topics,
+}
+
+/// Where a chunk belongs.
+#[derive(Clone)]
+pub struct Place {
+    /// Its family.
+    pub family: Arc<Family>,
+    /// The Kafka key.
+    pub key: String,
+    /// The partition of `commands` and `updates`.
+    pub partition: Partition,
+}
+
+impl World {
+    /// Checks a spec, parameters included, and makes its models. `file` is the spec's name, for messages.
+    ///
+    /// # Errors
+    /// [`SpecError`] names file, key and value.
+    pub fn new(file: &str, spec: WorldSpec, models: &Models) -> Result<Self, SpecError> {
+        spec.check(file)?;
+        let mut families = Vec::new();
+        for family in &spec.families {
+            let Some((revision, make)) = models.get(&family.model) else {
+                let known: Vec<_> = models.list().map(|(id, _)| id).collect();
+                return Err(SpecError {
+                    file: file.into(),
+                    key: format!("family.{}.model", family.name),
+                    value: format!("{:?}", family.model),
+                    problem: format!("no such model is registered; there are {}", known.join(", ")),
+                });
+            };
+            let model = make(&family.parameters).map_err(|e| SpecError {
+                file: file.into(),
+                key: format!("family.{}.parameters.{}", family.name, e.key),
+                value: e.value,
+                problem: e.problem,
+            })?;
+            families.push(Arc::new(Family { spec: family.clone(), revision, model }));
+        }
+        let topics = spec.topics();
+        Ok(Self { spec, families, topics })
+    }
+
+    /// The spec.
+    #[must_use]
+    pub fn spec(&self) -> &WorldSpec {
+        &self.spec
+    }
+
+    /// The topics of this generation.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// All partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.spec.partitions).map(Partition)
+    }
+
+    /// The families, in the spec's order.
+    #[must_use]
+    pub fn families(&self) -> &[Arc<Family>] {
+        &self.families
+    }
+
+    /// The family, key and partition of a chunk.
+    ///
+    /// # Errors
+    /// [`Unplaced`] where the id does not lie in this world.
+    pub fn place(&self, chunk: &ChunkId) -> Result<Place, Unplaced> {
+        let spec = self.spec.family_of(chunk)?;
+        let family = self.families.iter().find(|f| f.spec.name == spec.name).ok_or_else(|| Unplaced::UnknownFamily {
+            family: spec.name.clone(),
+            known: String::new(),
+        })?;
+        let (key, partition) = self.spec.place(chunk, spec);
+        Ok(Place { family: Arc::clone(family), key, partition })
+    }
+
+    /// The families as `Welcome` announces them.
+    #[must_use]
+    pub fn announced(&self) -> Vec<proto::Family> {
+        self.families
+            .iter()
+            .map(|family| proto::Family {
+                name: family.spec.name.clone(),
+                model: family.spec.model.clone(),
+                model_revision: family.revision,
+                parameters: serde_json::Value::Object(family.spec.parameters.clone()).to_string(),
+                coordinates: family.spec.coordinates,
+                coordinate_min: -family.spec.bounds,
+                coordinate_max: family.spec.bounds,
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("World").field(&self.spec).finish()
+    }
+}

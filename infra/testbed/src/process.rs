@@ -1,0 +1,289 @@
+//! A server process that never outlives the one that started it.
+//!
+//! * On Linux the kernel ends the child when its parent dies (`PR_SET_PDEATHSIG`). The kernel means the *thread* that
+//!   forked, not the process; so all children are forked by one thread that lives as long as the process.
+//! * A child has its own process group: Ctrl-C in a terminal reaches only us, and we end servers in the right order.
+//! * Its standard output and error go to a log file, whose tail is part of every error.
+//!
+//! Signals are sent through the handle of a child that was not yet waited for, so its number cannot belong to another.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::wait;
+
+/// How much of a log's end an error shows.
+const LOG_TAIL_BYTES: u64 = 4096;
+
+/// How long a server may take to stop before it is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// A running (or ended) child. Dropping it stops it: SIGTERM, and SIGKILL for one that does not listen.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command`; what it writes is appended to `log`. `name` is for messages.
+    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let out = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("cannot write the log of {name}, {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
+        let child = fork_from_the_spawner(command)
+            .map_err(|error| describe_spawn_error(&program, &error))
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), log: log.to_owned(), child })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file that holds what it wrote.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("cannot look at {}", self.name))
+    }
+
+    /// Fails with the end of the log if it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        match self.exit_status()? {
+            None => Ok(()),
+            Some(status) => Err(self.ended(status)),
+        }
+    }
+
+    /// SIGKILL, and waits until it is gone. Fine on one that has ended.
+    pub fn kill(&mut self) -> Result<()> {
+        if self.exit_status()?.is_none() {
+            self.child.kill()?;
+            self.child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, without waiting: to stop several at once.
+    pub fn ask_to_stop(&mut self) -> Result<()> {
+        if self.exit_status()?.is_none() {
+            // SAFETY: no memory is involved; the child was not waited for, so the number is still its own.
+            let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+            if sent != 0 {
+                return Err(io::Error::last_os_error()).with_context(|| format!("cannot stop {}", self.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it is gone; kills it after 15 s.
+    pub fn stop(&mut self) -> Result<()> {
+        self.ask_to_stop()?;
+        let what = format!("{} to stop", self.name);
+        let stopped = wait::poll(STOP_WITHIN, &what, || match self.exit_status() {
+            Ok(Some(_)) => ControlFlow::Break(Ok(())),
+            Ok(None) => ControlFlow::Continue("it still runs".to_owned()),
+            Err(error) => ControlFlow::Break(Err(error)),
+        });
+        stopped.or_else(|_| self.kill())
+    }
+
+    /// Polls `probe` until it is satisfied. Fails at once, with the log's tail, if the process ends first.
+    pub fn ready<T>(&mut self, within: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
+        let what = format!("{} to be ready", self.name);
+        let mut ended = false;
+        let waited = wait::poll(within, &what, || match self.check() {
+            Err(error) => {
+                ended = true;
+                ControlFlow::Break(Err(error))
+            }
+            Ok(()) => match probe() {
+                Ok(found) => ControlFlow::Break(Ok(found)),
+                Err(error) => ControlFlow::Continue(format!("{error:#}")),
+            },
+        });
+        match waited {
+            Err(error) if !ended => Err(anyhow!("{error:#}; {}", log_tail(&self.log))),
+            done => done,
+        }
+    }
+
+    fn ended(&self, status: ExitStatus) -> anyhow::Error {
+        anyhow!("{} ended: {status}; {}", self.name, log_tail(&self.log))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.stop().is_err() {
+            let _ = self.kill();
+        }
+    }
+}
+
+/// Runs a command to its end; an error has its log's tail.
+pub(crate) fn run(name: &str, command: Command, log: &Path) -> Result<()> {
+    finish(Process::spawn(name, command, log)?)
+}
+
+/// Waits until it ends by itself; an error has its log's tail.
+pub(crate) fn finish(mut process: Process) -> Result<()> {
+    let status = process.child.wait()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(process.ended(status))
+}
+
+/// Says what is missing and how to mend it.
+fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return anyhow!("{program}: {error}");
+    }
+    let name =
+        Path::new(program).file_name().map_or_else(|| program.to_owned(), |name| name.to_string_lossy().into_owned());
+    let mend = match name.as_str() {
+        "java" | "mvn" => {
+            "Apache Kafka needs a JDK of version 17 or newer and Maven \
+             (Debian: apt-get install openjdk-17-jdk-headless maven)"
+        }
+        "go" => "the S3 server for tests is built with Go 1.25 or newer (https://go.dev/dl)",
+        _ => "it should be there; was the cache folder cleared meanwhile?",
+    };
+    anyhow!("`{program}` was not found: {mend}")
+}
+
+/// The end of a log, for people.
+fn log_tail(log: &Path) -> String {
+    let tail = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = fs::metadata(log)?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    };
+    match tail() {
+        Ok(text) if text.is_empty() => format!("its log {} is empty", log.display()),
+        Ok(text) => format!("the end of its log {}:\n{text}\n", log.display()),
+        Err(error) => format!("its log {} cannot be read: {error}", log.display()),
+    }
+}
+
+type Spawned = io::Result<Child>;
+type Order = (Command, mpsc::Sender<Spawned>);
+
+/// The one thread that forks; it lives as long as the process.
+fn fork_from_the_spawner(mut command: Command) -> Spawned {
+    static SPAWNER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let gone = || io::Error::other("the thread that starts processes is gone");
+
+    prepare_child(&mut command);
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        // Should there be no thread to be had, its end of the channel is dropped and every order fails with `gone`.
+        let _ = thread::Builder::new().name("testbed-spawner".to_owned()).spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (reply, spawned) = mpsc::channel();
+    spawner.lock().unwrap_or_else(PoisonError::into_inner).send((command, reply)).map_err(|_| gone())?;
+    spawned.recv().map_err(|_| gone())?
+}
+
+/// What the child does between fork and exec: takes no blocked signals with it (the JVM would never see a SIGTERM) and asks
+/// to die with its parent.
+fn prepare_child(command: &mut Command) {
+    let parent = std::process::id() as libc::pid_t;
+    let before_exec = move || {
+        // SAFETY: only async-signal-safe calls on memory of this frame, as is right between fork and exec.
+        unsafe {
+            let mut none = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            #[cfg(target_os = "linux")]
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // The parent may have died before the line above: then nobody would tell us.
+            if libc::getppid() != parent {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_for(test: &str) -> PathBuf {
+        let log = std::env::temp_dir().join(format!("testbed-{}-{test}.log", std::process::id()));
+        let _ = fs::remove_file(&log);
+        log
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_failed_command_shows_its_log() {
+        let log = log_for("failed");
+        let error = run("the test", shell("echo the reason; exit 3"), &log).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("the reason") && error.contains('3'), "{error}");
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_missing_tool_says_how_to_get_it() {
+        let log = log_for("missing");
+        let command = Command::new("/nowhere/java");
+        let error = format!("{:#}", Process::spawn("Kafka", command, &log).unwrap_err());
+        assert!(error.contains("apt-get install"), "{error}");
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_child_started_by_a_thread_that_ended_lives_on_until_it_is_dropped() {
+        let log = log_for("thread");
+        let path = log.clone();
+        let mut process =
+            thread::spawn(move || Process::spawn("a child", shell("echo up; exec sleep 600"), &path).unwrap())
+                .join()
+                .unwrap();
+        let up = |log: &Path| fs::read_to_string(log).is_ok_and(|text| text == "up\n");
+        wait::until(Duration::from_secs(10), "the child", || up(&log).then_some(())).unwrap();
+        assert!(process.exit_status().unwrap().is_none());
+        process.stop().unwrap();
+        assert!(process.exit_status().unwrap().is_some());
+        fs::remove_file(log).unwrap();
+    }
+}

@@ -1,0 +1,164 @@
+//! Group membership among members in one process: even, sticky, and never two members for one partition.
+//!
+//! A partition that has to move is first revoked, and is nobody's until the member says that it is done; only then
+//! somebody else gets it. Dropping the membership gives everything back at once, what is being revoked included as soon
+//! as its `done` is called or dropped. As with Kafka's static members, who joins under a taken name takes its place:
+//! the older one loses everything and its events end.
+
+use super::super::{Error, Membership, MembershipEvent};
+use driftless_schemas::Partition;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// All groups of a log.
+#[derive(Clone, Default)]
+pub(in crate::log) struct Groups {
+    by_name: Arc<Mutex<HashMap<(String, String), Group>>>,
+}
+
+#[derive(Default)]
+struct Group {
+    /// How many partitions are shared, those included that are on their way between two members.
+    total: usize,
+    members: Vec<Member>,
+    /// Nobody's, and free to be given out.
+    free: BTreeSet<i32>,
+    next_id: u64,
+}
+
+struct Member {
+    id: u64,
+    name: String,
+    owned: BTreeSet<i32>,
+    events: mpsc::UnboundedSender<MembershipEvent>,
+}
+
+impl Groups {
+    /// Joins `group`, which shares `partitions` partitions of `topic`.
+    pub(in crate::log) fn join(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+        member: &str,
+    ) -> Result<Membership, Error> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::Settings("a group can only be joined from within a tokio runtime".into()))?;
+        let key = (group.to_owned(), topic.to_owned());
+        let (events, receiver) = mpsc::unbounded_channel();
+        let id = {
+            let mut by_name = self.lock();
+            let group = by_name.entry(key.clone()).or_insert_with(|| Group {
+                total: usize::try_from(partitions).unwrap_or_default(),
+                free: (0..partitions).collect(),
+                ..Group::default()
+            });
+            if let Some(older) = group.members.iter().position(|other| other.name == member) {
+                let older = group.members.remove(older);
+                let lost = older.owned.iter().copied().map(Partition).collect::<Vec<_>>();
+                group.free.extend(older.owned);
+                if !lost.is_empty() {
+                    // Whoever does not listen any more has nothing to lose.
+                    let _ = older.events.send(MembershipEvent::Lost(lost));
+                }
+            }
+            group.next_id += 1;
+            let id = group.next_id;
+            group.members.push(Member { id, name: member.to_owned(), owned: BTreeSet::new(), events });
+            id
+        };
+        let seat = Seat { groups: self.clone(), key, id, runtime };
+        self.balance(&seat.key, &seat.runtime);
+        Ok(Membership { events: receiver, guard: Box::new(seat) })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Group>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Revokes what a member has too much of, and gives out what is free.
+    fn balance(&self, key: &(String, String), runtime: &tokio::runtime::Handle) {
+        let revoked = match self.lock().get_mut(key) {
+            Some(group) => group.balance(),
+            None => return,
+        };
+        for (partitions, done) in revoked {
+            let (groups, key, again) = (self.clone(), key.clone(), runtime.clone());
+            runtime.spawn(async move {
+                // Dropping `done` counts as calling it.
+                let _ = done.await;
+                if let Some(group) = groups.lock().get_mut(&key) {
+                    group.free.extend(partitions);
+                }
+                groups.balance(&key, &again);
+            });
+        }
+    }
+}
+
+impl Group {
+    fn balance(&mut self) -> Vec<(Vec<i32>, oneshot::Receiver<()>)> {
+        if self.members.is_empty() {
+            return Vec::new();
+        }
+        let (share, extra) = (self.total / self.members.len(), self.total % self.members.len());
+        // Who has most keeps the odd ones: that moves least.
+        let mut order: Vec<usize> = (0..self.members.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(self.members[index].owned.len()));
+
+        let mut revoked = Vec::new();
+        for (rank, &index) in order.iter().enumerate() {
+            let quota = share + usize::from(rank < extra);
+            let member = &mut self.members[index];
+            let mut goes = Vec::new();
+            while member.owned.len() > quota
+                && let Some(partition) = member.owned.pop_last()
+            {
+                goes.push(partition);
+            }
+            if !goes.is_empty() {
+                goes.reverse();
+                let (done, wait) = oneshot::channel();
+                let partitions = goes.iter().copied().map(Partition).collect();
+                let _ = member.events.send(MembershipEvent::Revoked { partitions, done });
+                revoked.push((goes, wait));
+            }
+        }
+        for (rank, &index) in order.iter().enumerate() {
+            let quota = share + usize::from(rank < extra);
+            let member = &mut self.members[index];
+            let mut comes = Vec::new();
+            while member.owned.len() < quota
+                && let Some(partition) = self.free.pop_first()
+            {
+                member.owned.insert(partition);
+                comes.push(Partition(partition));
+            }
+            if !comes.is_empty() {
+                let _ = member.events.send(MembershipEvent::Assigned(comes));
+            }
+        }
+        revoked
+    }
+}
+
+/// A member's place in its group; dropping it leaves.
+struct Seat {
+    groups: Groups,
+    key: (String, String),
+    id: u64,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(group) = self.groups.lock().get_mut(&self.key)
+            && let Some(index) = group.members.iter().position(|member| member.id == self.id)
+        {
+            let member = group.members.remove(index);
+            group.free.extend(member.owned);
+        }
+        self.groups.balance(&self.key, &self.runtime);
+    }
+}

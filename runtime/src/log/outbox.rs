@@ -1,0 +1,167 @@
+//! What every producer keeps about the records that it was handed and that are not yet acknowledged: how many there
+//! may be (back-pressure), whether it has ended (a gapless producer ends with its first failure), and the way of the
+//! acknowledgements to the sink.
+
+use super::{Ack, AckSink, Append, AppendError, Delivery};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How much a producer holds at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Records that are not yet acknowledged.
+    pub records_max: usize,
+    /// Their bytes: keys, values and headers.
+    pub bytes_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { records_max: 100_000, bytes_max: 64 << 20 }
+    }
+}
+
+pub(super) struct Outbox {
+    limits: QueueLimits,
+    is_gapless: bool,
+    sink: AckSink,
+    state: Mutex<State>,
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    records: usize,
+    bytes: usize,
+    /// Why every later append fails.
+    ended: Option<String>,
+    /// A failure has been acknowledged: what a gapless producer acknowledges after it is no longer an unbroken prefix.
+    is_broken: bool,
+}
+
+/// An acknowledgement on its way to the sink, with the bytes that it frees.
+pub(super) struct Settled {
+    pub ack: Ack,
+    pub bytes: usize,
+}
+
+impl Settled {
+    pub(super) fn new(token: u64, bytes: usize, result: Result<Option<driftless_schemas::Offset>, AppendError>) -> Self {
+        Self { ack: Ack { token, result }, bytes }
+    }
+}
+
+/// The bytes of a record that count against the limits.
+pub(super) fn append_bytes(append: &Append) -> usize {
+    append.key.len()
+        + append.value.len()
+        + append.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+}
+
+impl Outbox {
+    pub(super) fn new(limits: QueueLimits, delivery: Delivery, sink: AckSink) -> Self {
+        let is_gapless = delivery == Delivery::Gapless;
+        Self { limits, is_gapless, sink, state: Mutex::default(), idle: Notify::new() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps in `batch` what fits, and returns the rest. What is kept counts as in flight. One record always fits into
+    /// an empty queue, however large it is.
+    pub(super) fn admit(&self, batch: &mut Vec<Append>) -> Vec<Append> {
+        let mut state = self.state();
+        let mut fits = 0;
+        for append in batch.iter() {
+            let bytes = append_bytes(append);
+            let is_full = state.records >= self.limits.records_max || state.bytes + bytes > self.limits.bytes_max;
+            if is_full && state.records > 0 {
+                break;
+            }
+            state.records += 1;
+            state.bytes += bytes;
+            fits += 1;
+        }
+        batch.split_off(fits)
+    }
+
+    /// Why the producer has ended, if it has.
+    pub(super) fn ended(&self) -> Option<AppendError> {
+        self.state().ended.clone().map(AppendError::Unknown)
+    }
+
+    /// Lets every append fail from now on. The first reason stays.
+    pub(super) fn end(&self, reason: impl FnOnce() -> String) {
+        self.state().ended.get_or_insert_with(reason);
+    }
+
+    /// A record failed before or at the log: this ends a gapless producer.
+    pub(super) fn failed(&self, error: &AppendError) {
+        if self.is_gapless {
+            self.end(|| format!("this gapless producer ended with its first failure: {error}"));
+        }
+    }
+
+    /// Hands acknowledgements to the sink, in their order, and frees their room.
+    pub(super) fn settle(&self, settled: Vec<Settled>) {
+        if settled.is_empty() {
+            return;
+        }
+        let (records, bytes) = (settled.len(), settled.iter().map(|settled| settled.bytes).sum::<usize>());
+        let mut acks: Vec<Ack> = settled.into_iter().map(|settled| settled.ack).collect();
+        if self.is_gapless {
+            self.keep_prefix(&mut acks);
+        }
+        (self.sink)(acks);
+        let mut state = self.state();
+        state.records = state.records.saturating_sub(records);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        if state.records == 0 {
+            drop(state);
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// What a gapless producer acknowledges is an unbroken prefix: after the first failure, a success is no longer one.
+    fn keep_prefix(&self, acks: &mut [Ack]) {
+        let mut state = self.state();
+        for ack in acks {
+            match &ack.result {
+                Ok(_) if state.is_broken => {
+                    let reason = "acknowledged, but after a record that was not".to_owned();
+                    ack.result = Err(AppendError::Unknown(reason));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    state.is_broken = true;
+                    state.ended.get_or_insert_with(|| {
+                        format!("this gapless producer ended with its first failure: {error}")
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().records
+    }
+
+    /// Waits until nothing is in flight.
+    pub(super) async fn flush(&self, timeout: Duration) -> bool {
+        let idle = async {
+            loop {
+                let mut notified = std::pin::pin!(self.idle.notified());
+                // Registered before the look, so that no wake-up falls in between.
+                notified.as_mut().enable();
+                if self.in_flight() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        tokio::time::timeout(timeout, idle).await.is_ok()
+    }
+}

@@ -1,0 +1,265 @@
+//! The embedded log of `driftless dev`: one SQLite file, for one process on one machine (DESIGN.md section 14).
+//!
+//! One thread writes. It takes whatever has gathered, commits it in one transaction, puts it into the tails, wakes the
+//! readers and acknowledges: an acknowledged record survives a kill and a power cut, and the cost of a commit is shared
+//! by all who wait for it. Readers live on the tails; another thread reads older records for those who are behind.
+//! A lock beside the file, which dies with the process, keeps a second process out. It is no broker and will not become
+//! one.
+
+mod history;
+mod schema;
+mod writer;
+
+use super::local::groups::Groups;
+use super::local::reader::{History, HistoryRequest, LocalReader};
+use super::local::tails::{Tail, Topics, check_spec};
+use super::outbox::{Outbox, QueueLimits};
+use super::{AckSink, Append, Delivery, Error, Log, Membership, Producer, Reader, TopicSpec};
+use async_trait::async_trait;
+use driftless_schemas::{Offset, Partition};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use writer::{Job, Queue};
+
+/// How the embedded log works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// What a producer holds at most.
+    pub queue: QueueLimits,
+    /// Of every partition, the newest this many bytes stay in memory for the readers.
+    pub tail_bytes_max: usize,
+    /// How often the writer looks for records that are past their retention.
+    pub retention_every: Duration,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self {
+            queue: QueueLimits::default(),
+            tail_bytes_max: 4 << 20,
+            retention_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The embedded log. Clones are handles to the same file, which is closed when the last handle, producer and reader of
+/// it is gone.
+#[derive(Clone)]
+pub struct SqliteLog {
+    file: Arc<LogFile>,
+}
+
+/// The open file and its threads.
+struct LogFile {
+    path: PathBuf,
+    settings: SqliteSettings,
+    topics: Arc<Topics>,
+    groups: Groups,
+    queue: Arc<Queue>,
+    /// To the history thread; `None` once it has to end.
+    requests: Mutex<Option<mpsc::Sender<HistoryRequest>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the threads have ended.
+    _lock: File,
+}
+
+impl SqliteLog {
+    /// Opens or creates the log in the file at `path`, as [`SqliteSettings::default`] says.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: another process has it open, or it is not a log, or it is damaged.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_with(path, SqliteSettings::default())
+    }
+
+    /// Opens or creates the log in the file at `path`. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// As [`SqliteLog::open`].
+    pub fn open_with(path: &Path, settings: SqliteSettings) -> Result<Self, Error> {
+        let lock = lock(path)?;
+        let connection = schema::open_writer(path)?;
+        let unusable = |reason: String| Error::Unavailable { at: path.display().to_string(), reason };
+        let topics = schema::load_topics(&connection, settings.tail_bytes_max).map_err(|error| {
+            unusable(format!("its topics cannot be read: {error}; if it is damaged, move it away and start anew"))
+        })?;
+        let topics = Arc::new(topics);
+        let old = schema::open_history(path)?;
+
+        let queue = Arc::new(Queue::default());
+        let (requests, waiting) = mpsc::channel();
+        let writer = writer::Writer::new(connection, Arc::clone(&topics), &settings, path);
+        let work = Arc::clone(&queue);
+        let threads = vec![
+            std::thread::Builder::new().name("sqlite-log-writer".into()).spawn(move || writer.run(&work)),
+            std::thread::Builder::new()
+                .name("sqlite-log-history".into())
+                .spawn(move || history::run(&old, waiting)),
+        ];
+        let threads = threads
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| unusable(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            file: Arc::new(LogFile {
+                path: path.to_owned(),
+                settings,
+                topics,
+                groups: Groups::default(),
+                queue,
+                requests: Mutex::new(Some(requests)),
+                threads: Mutex::new(threads),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Deletes what is below `offset`, as retention would.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTopic`], [`Error::Unavailable`].
+    pub async fn truncate_before(&self, topic: &str, partition: Partition, offset: Offset) -> Result<(), Error> {
+        self.tail(topic, partition)?;
+        let (reply, done) = oneshot::channel();
+        self.file.queue.push(Job::Truncate { topic: topic.into(), partition, before: offset.0, reply });
+        self.answer(done).await
+    }
+
+    async fn answer(&self, done: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
+        done.await.unwrap_or_else(|_| {
+            Err(Error::Unavailable { at: self.file.path.display().to_string(), reason: "it was closed".into() })
+        })
+    }
+
+    fn tail(&self, topic: &str, partition: Partition) -> Result<Arc<Tail>, Error> {
+        self.file.topics.tail(topic, partition).ok_or_else(|| Error::NoSuchTopic { topic: topic.to_owned() })
+    }
+
+    fn count(&self, topic: &str) -> Option<i32> {
+        self.file.topics.get(topic).map(|topic| topic.partitions())
+    }
+}
+
+/// Takes the lock beside the file.
+fn lock(path: &Path) -> Result<File, Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let unusable = |reason: String| Error::Unavailable { at: path.display().to_string(), reason };
+    let cannot = |error: std::io::Error| unusable(format!("cannot lock {}: {error}", beside.display()));
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&beside).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Only for the message: an unreadable name is no reason for another error.
+            let _ = file.read_to_string(&mut holder);
+            return Err(unusable(format!(
+                "process {} has it open, and only one can; stop that one, or choose another path",
+                holder.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+    }
+    file.set_len(0).map_err(cannot)?;
+    file.rewind().map_err(cannot)?;
+    writeln!(file, "{}", std::process::id()).map_err(cannot)?;
+    Ok(file)
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        self.queue.close();
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // The last handle may go away inside of a sink, which runs on the writer's thread: it cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!(path = %self.path.display(), "a thread of the embedded log panicked");
+            }
+        }
+    }
+}
+
+impl History for LogFile {
+    fn read(&self, request: HistoryRequest) {
+        if let Some(requests) = &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+            // If the thread has ended, the reader sees that its request was dropped.
+            let _ = requests.send(request);
+        }
+    }
+}
+
+#[async_trait]
+impl Log for SqliteLog {
+    fn describe(&self) -> String {
+        format!("sqlite {}", self.file.path.display())
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
+        Ok(self.count(topic))
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
+        if check_spec(self.count(&spec.name), spec)? {
+            return Ok(());
+        }
+        let (reply, done) = oneshot::channel();
+        self.file.queue.push(Job::CreateTopic { spec: spec.clone(), reply });
+        self.answer(done).await
+    }
+
+    async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
+        let (low, high) = self.tail(topic, partition)?.watermarks();
+        Ok((Offset(low), Offset(high)))
+    }
+
+    fn producer(&self, delivery: Delivery, acks: AckSink) -> Result<Arc<dyn Producer>, Error> {
+        let outbox = Arc::new(Outbox::new(self.file.settings.queue, delivery, acks));
+        Ok(Arc::new(SqliteProducer { file: Arc::clone(&self.file), outbox }))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+        let history: Arc<dyn History> = Arc::clone(&self.file) as Arc<dyn History>;
+        Ok(Box::new(LocalReader::new(Arc::clone(&self.file.topics), Some(history))))
+    }
+
+    fn join(&self, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
+        let count = self.count(topic).ok_or_else(|| Error::NoSuchTopic { topic: topic.to_owned() })?;
+        self.file.groups.join(group, topic, count, member)
+    }
+}
+
+struct SqliteProducer {
+    file: Arc<LogFile>,
+    outbox: Arc<Outbox>,
+}
+
+#[async_trait]
+impl Producer for SqliteProducer {
+    fn append(&self, mut batch: Vec<Append>) -> Vec<Append> {
+        let rest = self.outbox.admit(&mut batch);
+        if !batch.is_empty() {
+            self.file.queue.push(Job::Append { outbox: Arc::clone(&self.outbox), batch });
+        }
+        rest
+    }
+
+    fn in_flight(&self) -> usize {
+        self.outbox.in_flight()
+    }
+
+    async fn flush(&self, timeout: Duration) -> bool {
+        self.outbox.flush(timeout).await
+    }
+
+    fn abandon(&self) {
+        self.outbox.end(|| "the producer was abandoned".to_owned());
+    }
+}

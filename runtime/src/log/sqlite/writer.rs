@@ -1,0 +1,358 @@
+//! The one thread that writes: group commit, topics, retention.
+//!
+//! What has gathered while a commit was on its way to the disk goes into the next one, so the batch is as large as the
+//! disk is slow and nobody waits for a timer. Offsets are given inside of the transaction and become visible with its
+//! commit; when it fails, nothing of it was there.
+
+use super::super::local::tails::{Tail, Topic, Topics, check_spec};
+use super::super::memory::now_ms;
+use super::super::outbox::{Outbox, Settled, append_bytes};
+use super::super::{Append, AppendError, Error, Record, TopicSpec};
+use super::{SqliteSettings, schema};
+use driftless_schemas::{Offset, Partition};
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A transaction takes no more than this many records or bytes, so that an acknowledgement never waits for a mountain.
+const COMMIT_RECORDS_MAX: usize = 8_192;
+const COMMIT_BYTES_MAX: usize = 16 << 20;
+/// Retention deletes this many records in one transaction, so that appends do not wait for it.
+const RETENTION_RECORDS_MAX: i64 = 4_096;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Append { outbox: Arc<Outbox>, batch: Vec<Append> },
+    CreateTopic { spec: TopicSpec, reply: oneshot::Sender<Result<(), Error>> },
+    Truncate { topic: Arc<str>, partition: Partition, before: i64, reply: oneshot::Sender<Result<(), Error>> },
+}
+
+/// What has gathered for the writer.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<Gathered>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Gathered {
+    jobs: Vec<Job>,
+    is_closed: bool,
+}
+
+impl Queue {
+    pub(super) fn push(&self, job: Job) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.jobs.push(job);
+        if state.jobs.len() == 1 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// The writer finishes what is queued and ends.
+    pub(super) fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        self.filled.notify_one();
+    }
+
+    /// All that has gathered. Empty: the time is up. `None`: closed, and nothing is left.
+    fn take(&self, timeout: Duration) -> Option<Vec<Job>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .filled
+            .wait_timeout_while(state, timeout, |state| state.jobs.is_empty() && !state.is_closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.jobs.is_empty() && state.is_closed {
+            return None;
+        }
+        Some(std::mem::take(&mut state.jobs))
+    }
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    topics: Arc<Topics>,
+    at: String,
+    tail_bytes_max: usize,
+    retention_every: Duration,
+    retention_due: Instant,
+    newest_timestamp_ms: i64,
+    /// A commit failed and it is not known what of it is on the disk: nothing is written any more.
+    broken: Option<String>,
+}
+
+/// What one transaction adds to one partition.
+struct Touched {
+    topic: Arc<str>,
+    partition: Partition,
+    tail: Arc<Tail>,
+    /// The first offset that it gives.
+    base: i64,
+    records: Vec<Record>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, topics: Arc<Topics>, settings: &SqliteSettings, path: &Path) -> Self {
+        connection.set_prepared_statement_cache_capacity(16);
+        Self {
+            connection,
+            topics,
+            at: path.display().to_string(),
+            tail_bytes_max: settings.tail_bytes_max,
+            retention_every: settings.retention_every,
+            retention_due: Instant::now() + settings.retention_every,
+            newest_timestamp_ms: 0,
+            broken: None,
+        }
+    }
+
+    pub(super) fn run(mut self, queue: &Queue) {
+        while let Some(jobs) = queue.take(self.retention_due.saturating_duration_since(Instant::now())) {
+            let mut appends: Vec<(Arc<Outbox>, Vec<Append>)> = Vec::new();
+            let (mut records, mut bytes) = (0, 0);
+            for job in jobs {
+                match job {
+                    Job::Append { outbox, batch } => {
+                        records += batch.len();
+                        bytes += batch.iter().map(append_bytes).sum::<usize>();
+                        appends.push((outbox, batch));
+                        if records >= COMMIT_RECORDS_MAX || bytes >= COMMIT_BYTES_MAX {
+                            self.append(std::mem::take(&mut appends));
+                            (records, bytes) = (0, 0);
+                        }
+                    }
+                    Job::CreateTopic { spec, reply } => {
+                        self.append(std::mem::take(&mut appends));
+                        // Nobody may be waiting any more; the topic is there all the same.
+                        let _ = reply.send(self.create_topic(&spec));
+                    }
+                    Job::Truncate { topic, partition, before, reply } => {
+                        self.append(std::mem::take(&mut appends));
+                        let _ = reply.send(self.truncate(&topic, partition, before));
+                    }
+                }
+            }
+            self.append(appends);
+            if Instant::now() >= self.retention_due {
+                self.retain();
+            }
+        }
+    }
+
+    /// One transaction: everything in it, then tails, then acknowledgements.
+    fn append(&mut self, appends: Vec<(Arc<Outbox>, Vec<Append>)>) {
+        if appends.is_empty() {
+            return;
+        }
+        let mut settled: Vec<(Arc<Outbox>, Vec<Settled>)> = Vec::with_capacity(appends.len());
+        let mut touched: Vec<Touched> = Vec::new();
+        let mut places: HashMap<(Arc<str>, Partition), usize> = HashMap::new();
+        self.newest_timestamp_ms = self.newest_timestamp_ms.max(now_ms());
+        for (outbox, batch) in appends {
+            let acks = batch.into_iter().map(|append| {
+                let (token, bytes) = (append.token, append_bytes(&append));
+                let result = self.place(&outbox, append, bytes, &mut touched, &mut places);
+                if let Err(error) = &result {
+                    outbox.failed(error);
+                }
+                Settled::new(token, bytes, result.map(Some))
+            });
+            let acks = acks.collect();
+            settled.push((outbox, acks));
+        }
+        match self.commit(&touched) {
+            Ok(()) => touched.into_iter().for_each(|touched| touched.tail.extend(touched.records)),
+            Err(reason) => {
+                tracing::error!(path = %self.at, reason, "the embedded log could not commit");
+                for settled in settled.iter_mut().flat_map(|(_, settled)| settled) {
+                    if settled.ack.result.is_ok() {
+                        settled.ack.result = Err(AppendError::Unknown(reason.clone()));
+                    }
+                }
+            }
+        }
+        for (outbox, settled) in settled {
+            outbox.settle(settled);
+        }
+    }
+
+    /// Gives a record its place in the transaction.
+    fn place(
+        &self,
+        outbox: &Outbox,
+        append: Append,
+        bytes: usize,
+        touched: &mut Vec<Touched>,
+        places: &mut HashMap<(Arc<str>, Partition), usize>,
+    ) -> Result<Offset, AppendError> {
+        if let Some(ended) = outbox.ended() {
+            return Err(ended);
+        }
+        if let Some(reason) = &self.broken {
+            return Err(AppendError::Unknown(reason.clone()));
+        }
+        let tail = self.topics.accepts(&append.topic, append.partition, bytes)?;
+        let index = *places.entry((Arc::clone(&append.topic), append.partition)).or_insert_with(|| {
+            touched.push(Touched {
+                topic: append.topic,
+                partition: append.partition,
+                base: tail.watermarks().1,
+                tail,
+                records: Vec::new(),
+            });
+            touched.len() - 1
+        });
+        let touched = &mut touched[index];
+        // A transaction holds a few thousand records.
+        let offset = Offset(touched.base + i64::try_from(touched.records.len()).unwrap_or(i64::MAX));
+        touched.records.push(Record {
+            offset,
+            timestamp_ms: self.newest_timestamp_ms,
+            key: append.key,
+            value: append.value,
+            headers: append.headers,
+        });
+        Ok(offset)
+    }
+
+    fn commit(&mut self, touched: &[Touched]) -> Result<(), String> {
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let connection = &self.connection;
+        let insert = || -> rusqlite::Result<()> {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let mut insert = connection.prepare_cached(schema::INSERT)?;
+            // One partition after the other: neighbours in the table are written together.
+            for touched in touched {
+                for record in &touched.records {
+                    insert.execute(params![
+                        &*touched.topic,
+                        touched.partition.0,
+                        record.offset.0,
+                        record.timestamp_ms,
+                        (!record.key.is_empty()).then_some(&*record.key),
+                        &*record.value,
+                        schema::headers_to_text(&record.headers),
+                    ])?;
+                }
+            }
+            connection.execute_batch("COMMIT")
+        };
+        insert().map_err(|error| {
+            let reason = format!("{}: {error}", self.at);
+            // A failed statement may have rolled back already.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            let is_gone = self.connection.is_autocommit()
+                && touched.iter().all(|touched| {
+                    schema::bounds(&self.connection, &touched.topic, touched.partition.0)
+                        .is_ok_and(|(_, high)| high == touched.base)
+                });
+            if !is_gone {
+                self.broken = Some(format!("{reason}; the log takes nothing more until it is opened again"));
+            }
+            reason
+        })
+    }
+
+    fn create_topic(&mut self, spec: &TopicSpec) -> Result<(), Error> {
+        let existing = self.topics.get(&spec.name).map(|topic| topic.partitions());
+        if check_spec(existing, spec)? {
+            return Ok(());
+        }
+        self.connection
+            .execute(
+                "INSERT INTO topics VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    spec.name,
+                    spec.partitions,
+                    spec.retention_ms,
+                    i64::try_from(spec.record_bytes_max).unwrap_or(i64::MAX)
+                ],
+            )
+            .map_err(|error| self.unavailable(&error))?;
+        let tails = (0..spec.partitions).map(|_| Arc::new(Tail::new(0, 0, self.tail_bytes_max)));
+        self.topics.insert(Topic {
+            name: spec.name.as_str().into(),
+            record_bytes_max: spec.record_bytes_max,
+            retention_ms: spec.retention_ms,
+            tails: tails.collect(),
+        });
+        Ok(())
+    }
+
+    fn truncate(&mut self, topic: &str, partition: Partition, before: i64) -> Result<(), Error> {
+        let Some(tail) = self.topics.tail(topic, partition) else {
+            return Err(Error::NoSuchTopic { topic: topic.to_owned() });
+        };
+        let (low, high) = tail.watermarks();
+        let before = before.clamp(low, high);
+        // The tail goes first: a reader may find the start further up than it is, but never a hole.
+        tail.truncate_before(before);
+        let delete = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction
+                .prepare_cached("DELETE FROM records WHERE topic = ?1 AND partition = ?2 AND offset < ?3")?
+                .execute(params![topic, partition.0, before])?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO starts VALUES (?1, ?2, ?3)")?
+                .execute(params![topic, partition.0, before])?;
+            transaction.commit()
+        };
+        delete().map_err(|error| self.unavailable(&error))
+    }
+
+    /// Deletes some of what is past its retention; comes again at once while there is more.
+    fn retain(&mut self) {
+        let mut is_more = false;
+        for topic in self.topics.all() {
+            let Some(retention_ms) = topic.retention_ms else { continue };
+            let keep_from_ms = now_ms().saturating_sub(retention_ms);
+            for (partition, tail) in (0..).zip(&topic.tails) {
+                let (low, high) = tail.watermarks();
+                if low == high {
+                    continue;
+                }
+                let until = high.min(low + RETENTION_RECORDS_MAX);
+                match self.first_since(&topic.name, partition, low, until, keep_from_ms) {
+                    Ok(keep_from) if keep_from > low => {
+                        is_more |= keep_from == until && until < high;
+                        if let Err(error) = self.truncate(&topic.name, Partition(partition), keep_from) {
+                            tracing::warn!(topic = %topic.name, partition, %error, "retention failed; it is tried again");
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(topic = %topic.name, partition, %error, "retention failed; it is tried again");
+                    }
+                }
+            }
+        }
+        self.retention_due = Instant::now() + if is_more { Duration::ZERO } else { self.retention_every };
+    }
+
+    /// The first offset in `low..until` that is not older than `keep_from_ms`, else `until`.
+    fn first_since(
+        &self,
+        topic: &str,
+        partition: i32,
+        low: i64,
+        until: i64,
+        keep_from_ms: i64,
+    ) -> rusqlite::Result<i64> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT min(offset) FROM records WHERE topic = ?1 AND partition = ?2 AND offset >= ?3 AND offset < ?4 \
+             AND timestamp_ms >= ?5",
+        )?;
+        let found: Option<i64> =
+            select.query_row(params![topic, partition, low, until, keep_from_ms], |row| row.get(0))?;
+        Ok(found.unwrap_or(until))
+    }
+
+    fn unavailable(&self, error: &rusqlite::Error) -> Error {
+        Error::Unavailable { at: self.at.clone(), reason: error.to_string() }
+    }
+}

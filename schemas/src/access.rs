@@ -1,0 +1,80 @@
+//! Who may do what: the claims of a checked token (DESIGN.md section 10).
+//!
+//! An entry that ends in `/` is a prefix, any other an exact chunk id; write implies read. Signatures, expiry and key
+//! files are `driftless-runtime`'s; this is only the rule, so that the pure cores can ask it.
+
+use crate::ChunkId;
+use serde::{Deserialize, Serialize};
+
+/// What a token says about its bearer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The user's name (`sub`).
+    pub sub: String,
+    /// When it ends (`exp`), seconds since the Unix epoch.
+    pub expires_at: i64,
+    /// The claim `driftless`.
+    pub access: Access,
+}
+
+/// The claim `driftless`. An unknown key inside it denies the token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// What may be read.
+    #[serde(default)]
+    pub read: Vec<String>,
+    /// What may be written, and read.
+    #[serde(default)]
+    pub write: Vec<String>,
+    /// What a model may ask for when it decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+impl Access {
+    /// Whether the chunk may be read.
+    #[must_use]
+    pub fn may_read(&self, chunk: &ChunkId) -> bool {
+        covers(&self.read, chunk) || self.may_write(chunk)
+    }
+
+    /// Whether the chunk may be written.
+    #[must_use]
+    pub fn may_write(&self, chunk: &ChunkId) -> bool {
+        covers(&self.write, chunk)
+    }
+}
+
+fn covers(entries: &[String], chunk: &ChunkId) -> bool {
+    entries.iter().any(|entry| match entry.ends_with('/') {
+        true => chunk.as_str().starts_with(entry.as_str()),
+        false => chunk.as_str() == entry,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_makes_a_prefix_and_anything_else_is_exact() {
+        let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/0/".into(), "things/1/1".into()], roles: vec![] };
+        let id = |text: &str| text.parse::<ChunkId>().unwrap();
+        for (chunk, read, write) in [
+            ("canvas/0/1", true, true),
+            ("canvas/1/1", true, false),
+            ("canvas/0/-1", true, true),
+            ("canvas2/0/1", false, false),
+            ("things/1/1", true, true),
+            ("things/1/11", false, false),
+        ] {
+            assert_eq!((access.may_read(&id(chunk)), access.may_write(&id(chunk))), (read, write), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_denies() {
+        assert!(serde_json::from_str::<Access>(r#"{"read": ["a/"], "admin": true}"#).is_err());
+    }
+}

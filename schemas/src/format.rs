@@ -1,0 +1,152 @@
+//! Decoding records and building frames.
+//!
+//! Protobuf decoders skip what they do not know; in `updates` that would mean to decide again what a newer owner has
+//! decided. [`decode_known`] therefore refuses a message that holds more than its known fields.
+
+use crate::proto;
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+
+/// Why bytes are not a message of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not protobuf, or fields of the wrong type.
+    #[error("not a {message}: {reason}")]
+    Malformed {
+        /// The message's name.
+        message: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// More in it than this version knows.
+    #[error("this {message} has fields or a body that this version of Driftless does not know; a newer version wrote it: upgrade this process")]
+    TooNew {
+        /// The message's name.
+        message: &'static str,
+    },
+    /// A field has a value that it must not have.
+    #[error("{message}.{field} is not valid: {problem}")]
+    Field {
+        /// The message's name.
+        message: &'static str,
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Decodes a message that holds nothing but known fields.
+///
+/// prost writes every message in one way, so that a message with as many bytes as its decoded form would take has no
+/// unknown fields. Only for what our own processes write.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::TooNew`].
+pub fn decode_known<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
+    let length = bytes.len();
+    let decoded = decode::<M>(message, bytes)?;
+    if decoded.encoded_len() != length {
+        return Err(Error::TooNew { message });
+    }
+    Ok(decoded)
+}
+
+/// Decodes a message, and skips what it does not know.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
+    M::decode(bytes).map_err(|e| Error::Malformed { message, reason: e.to_string() })
+}
+
+/// A field's error.
+#[must_use]
+pub fn field(message: &'static str, field: &'static str, problem: impl Into<String>) -> Error {
+    Error::Field { message, field, problem: problem.into() }
+}
+
+/// Appends an event to an encoded `ServerFrame`.
+pub fn push_event(frame: &mut BytesMut, body: proto::event::Body) {
+    push(frame, &proto::Event { body: Some(body) });
+}
+
+/// Appends a request to an encoded `ClientFrame`.
+pub fn push_request(frame: &mut BytesMut, body: proto::request::Body) {
+    push(frame, &proto::Request { body: Some(body) });
+}
+
+/// Both frames are `repeated message … = 1`, so that concatenation is appending.
+fn push(frame: &mut BytesMut, message: &impl Message) {
+    let length = message.encoded_len();
+    frame.reserve(1 + prost::length_delimiter_len(length) + length);
+    frame.put_u8(0x0a);
+    prost::encoding::encode_varint(length as u64, frame);
+    message.encode_raw(frame);
+}
+
+/// An encoded `ServerFrame` of one event.
+#[must_use]
+pub fn event(body: proto::event::Body) -> Bytes {
+    let mut frame = BytesMut::new();
+    push_event(&mut frame, body);
+    frame.freeze()
+}
+
+/// An encoded `ClientFrame` of one request.
+#[must_use]
+pub fn request(body: proto::request::Body) -> Bytes {
+    let mut frame = BytesMut::new();
+    push_request(&mut frame, body);
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{Ping, event, request};
+
+    #[test]
+    fn concatenated_frames_are_a_frame() {
+        let mut bytes = BytesMut::new();
+        for nonce in [1, 2] {
+            push_request(&mut bytes, request::Body::Ping(Ping { nonce }));
+        }
+        bytes.extend_from_slice(&super::request(request::Body::Ping(Ping { nonce: 3 })));
+        let frame: proto::ClientFrame = decode("ClientFrame", bytes.freeze()).unwrap();
+        let nonces: Vec<u64> = frame
+            .requests
+            .into_iter()
+            .map(|r| match r.body {
+                Some(request::Body::Ping(ping)) => ping.nonce,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(nonces, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_unknown_field_is_noticed() {
+        let record = proto::UpdatesRecord {
+            epoch: 3,
+            n: 1,
+            body: Some(proto::updates_record::Body::Fence(proto::Fence { owner: "a".into() })),
+        };
+        let mut bytes = record.encode_to_vec();
+        assert_eq!(decode_known::<proto::UpdatesRecord>("UpdatesRecord", bytes.clone().into()), Ok(record));
+        bytes.extend_from_slice(&[0x78, 1]); // field 15, varint 1
+        assert_eq!(
+            decode_known::<proto::UpdatesRecord>("UpdatesRecord", bytes.into()),
+            Err(Error::TooNew { message: "UpdatesRecord" })
+        );
+    }
+
+    #[test]
+    fn an_updates_event_passes_the_logs_bytes_on() {
+        let updates = proto::Updates { chunk_id: "canvas/0/0".into(), first_version: 1, ..Default::default() };
+        let frame = super::event(event::Body::Updates(updates.encode_to_vec().into()));
+        let frame: proto::ServerFrame = decode("ServerFrame", frame).unwrap();
+        let Some(event::Body::Updates(bytes)) = &frame.events[0].body else { panic!("{frame:?}") };
+        assert_eq!(decode::<proto::Updates>("Updates", bytes.clone()), Ok(updates));
+    }
+}

@@ -1,0 +1,130 @@
+//! Who writes: sessions are given out by the server, writer ids are derived from a session and the user's name, so
+//! that no one can write as another (DESIGN.md section 9).
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! id16 {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl $name {
+            /// From 16 bytes; `None` for any other length.
+            #[must_use]
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(Self)
+            }
+
+            /// As the protobuf messages carry it.
+            #[must_use]
+            pub fn to_bytes(self) -> bytes::Bytes {
+                bytes::Bytes::copy_from_slice(&self.0)
+            }
+
+            /// The session's time: its first 48 bits, milliseconds since the Unix epoch.
+            #[must_use]
+            pub fn time_ms(self) -> u64 {
+                let b = self.0;
+                u64::from_be_bytes([0, 0, b[0], b[1], b[2], b[3], b[4], b[5]])
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                hex::decode(text)
+                    .ok()
+                    .and_then(|bytes| Self::from_slice(&bytes))
+                    .ok_or_else(|| format!("{text:?} is not 32 hex digits"))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id16! {
+    /// One client instance's identity: 16 bytes laid out like a UUIDv7 (48-bit time in ms, version, randomness).
+    SessionId
+}
+id16! {
+    /// 48-bit session time, big-endian, then 10 bytes of BLAKE3(session ‖ sub).
+    WriterId
+}
+
+/// The largest session time that 48 bits hold.
+pub const TIME_MS_MAX: u64 = (1 << 48) - 1;
+
+impl SessionId {
+    /// A session of this time with these 10 bytes of randomness; version and variant bits are set over them.
+    /// Times above 48 bits are cut to the maximum.
+    #[must_use]
+    pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&time_ms.min(TIME_MS_MAX).to_be_bytes()[2..]);
+        id[6..].copy_from_slice(&random);
+        id[6] = 0x70 | (id[6] & 0x0f);
+        id[8] = 0x80 | (id[8] & 0x3f);
+        Self(id)
+    }
+
+    /// The writer id of this session in the hands of the user `sub`.
+    #[must_use]
+    pub fn writer(self, sub: &str) -> WriterId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(sub.as_bytes());
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&self.0[..6]);
+        id[6..].copy_from_slice(&hasher.finalize().as_bytes()[..10]);
+        WriterId(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_keeps_its_time_and_looks_like_a_uuid7() {
+        let session = SessionId::new(1_763_900_000_123, [0xff; 10]);
+        assert_eq!(session.time_ms(), 1_763_900_000_123);
+        assert_eq!(session.0[6] >> 4, 7);
+        assert_eq!(session.0[8] >> 6, 0b10);
+        assert_eq!(session.to_string().parse(), Ok(session));
+    }
+
+    #[test]
+    fn nobody_writes_as_another() {
+        let session = SessionId::new(5, [1; 10]);
+        assert_ne!(session.writer("ann"), session.writer("bob"));
+        assert_eq!(session.writer("ann").time_ms(), 5);
+        assert_ne!(session.writer("ann"), SessionId::new(5, [2; 10]).writer("ann"));
+    }
+}
