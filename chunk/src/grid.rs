@@ -92,12 +92,6 @@ impl Grid {
         self.size
     }
 
-    /// The colour of each value, 8-bit RGB.
-    #[must_use]
-    pub fn colors(&self) -> &[[u8; 3]] {
-        &self.colors
-    }
-
     /// The value of a cell.
     #[must_use]
     pub fn get(&self, cells: &Cells, x: u32, y: u32, z: u32) -> Option<u16> {
@@ -125,8 +119,7 @@ impl Grid {
     }
 
     fn read(&self, command: &[u8]) -> Result<Checked, Refusal> {
-        let command =
-            GridCommand::decode(command).map_err(|e| Refusal(format!("not a GridCommand: {e}")))?;
+        let command = GridCommand::decode(command).map_err(|e| Refusal(format!("not a GridCommand: {e}")))?;
         match command.body {
             Some(grid_command::Body::Set(set)) => self.read_set(set),
             Some(grid_command::Body::Fill(fill)) => self.read_fill(fill),
@@ -158,10 +151,9 @@ impl Grid {
         let extent = [fill.width.max(1), fill.height.max(1), fill.depth.max(1)];
         let mut end = [0; 3];
         for i in 0..3 {
-            end[i] = start[i]
-                .checked_add(extent[i])
-                .filter(|end| *end <= self.size[i])
-                .ok_or_else(|| Refusal(format!("the box from {start:?} of size {extent:?} is outside of {:?}", self.size)))?;
+            end[i] = start[i].checked_add(extent[i]).filter(|end| *end <= self.size[i]).ok_or_else(|| {
+                Refusal(format!("the box from {start:?} of size {extent:?} is outside of {:?}", self.size))
+            })?;
         }
         self.check_value(fill.value)?;
         self.check_guard(fill.guard)?;
@@ -194,16 +186,13 @@ impl Grid {
                 set.cells.iter().zip(&set.guards).find_map(|(cell, guard)| differs(*cell as usize, *guard))
             }
             Checked::Fill { fill, .. } if fill.guard == 0 => None,
-            Checked::Fill { fill, end } => {
-                self.box_cells(fill, *end).find_map(|cell| differs(cell, fill.guard))
-            }
+            Checked::Fill { fill, end } => self.box_cells(fill, *end).find_map(|cell| differs(cell, fill.guard)),
         }
     }
 
     fn box_cells<'a>(&'a self, fill: &'a FillBox, end: [u32; 3]) -> impl Iterator<Item = usize> + 'a {
-        (fill.z..end[2]).flat_map(move |z| {
-            (fill.y..end[1]).flat_map(move |y| (fill.x..end[0]).map(move |x| self.index(x, y, z)))
-        })
+        (fill.z..end[2])
+            .flat_map(move |z| (fill.y..end[1]).flat_map(move |y| (fill.x..end[0]).map(move |x| self.index(x, y, z))))
     }
 }
 
@@ -307,10 +296,16 @@ impl Model for Grid {
             rgb: cells.values().flat_map(|v| self.colors.get(v as usize).copied().unwrap_or_default()).collect(),
         })
     }
+
+    fn colors(&self) -> Option<&[[u8; 3]]> {
+        Some(&self.colors)
+    }
 }
 
 fn parse_color(name: &str) -> Option<[u8; 3]> {
-    let digits = name.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
+    let digits = name.strip_prefix('#').filter(|digits| digits.len() == 6)?;
+    // `from_str_radix` takes a sign, too.
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     let number = u32::from_str_radix(digits, 16).ok()?;
     let [_, r, g, b] = number.to_be_bytes();
     Some([r, g, b])

@@ -131,7 +131,8 @@ impl Ledger {
             Some(entry) => {
                 self.by_offset.remove(&entry.last_offset);
                 let distance = seq.0.saturating_sub(entry.seq.0);
-                entry.committed_bits = if distance < limits::LEDGER_WINDOW { entry.committed_bits << distance } else { 0 };
+                entry.committed_bits =
+                    if distance < limits::LEDGER_WINDOW { entry.committed_bits << distance } else { 0 };
                 entry.seq = seq;
                 entry.last_offset = offset;
                 entry

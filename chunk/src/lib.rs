@@ -12,12 +12,12 @@
 
 #![forbid(unsafe_code)]
 
-pub mod model;
 pub mod grid;
 mod grid_json;
 pub mod ledger;
 pub mod live;
 pub mod map;
+pub mod model;
 pub mod position;
 pub mod replica;
 pub mod world;

@@ -14,6 +14,7 @@ use driftless_schemas::proto::{
     mark::Outcome,
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -123,7 +124,14 @@ impl LiveChunk {
     pub fn restore(model: Arc<dyn AnyModel>, stored: &proto::Ref, encoding: &[u8]) -> Result<Self, ApplyError> {
         let hash = Hash::from_slice(&stored.hash)
             .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
-        let ledger = stored.ledger.as_ref().map_or_else(|| Ok(Ledger::new()), Ledger::from_proto)?;
+        // A ref of an index entry's history has none: with an empty one, what is resolved would be decided again (R2).
+        let ledger =
+            stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
+        if let Some(entry) = ledger.entries.iter().find(|entry| entry.last_offset > stored.through_offset) {
+            let problem = format!("offset {} is above through_offset {}", entry.last_offset, stored.through_offset);
+            return Err(format::field("Ref", "ledger", problem).into());
+        }
+        let ledger = Ledger::from_proto(ledger)?;
         Ok(Self {
             replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
             ledger,
@@ -155,12 +163,7 @@ impl LiveChunk {
         Some(Decided { mark, entry, is_model_fault })
     }
 
-    fn decide_next(
-        &mut self,
-        chunk: &ChunkId,
-        partition: Partition,
-        asked: &Asked,
-    ) -> (Outcome, Option<Entry>, bool) {
+    fn decide_next(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> (Outcome, Option<Entry>, bool) {
         let decided = match &asked.body {
             AskedBody::Settle => Err((DiscardReason::Settled, String::new())),
             AskedBody::Undecodable(why) => Err((DiscardReason::Undecodable, why.clone())),
@@ -197,14 +200,25 @@ impl LiveChunk {
         };
         let model = Arc::clone(self.replica.model());
         let fault = |detail: String| (DiscardReason::ModelFault, detail);
-        let decision =
-            catch_unwind(AssertUnwindSafe(|| model.decide(self.replica.content(), &context, command)))
-                .map_err(|_| fault("the model panicked while deciding".into()))?;
+        // Ingest refuses it; but whatever stands in `commands`, its decision must fit into a record of `updates`.
+        if command.len() > limits::COMMAND_BYTES_MAX {
+            let detail = format!("a command of {} bytes: {} are allowed", command.len(), limits::COMMAND_BYTES_MAX);
+            return Err((DiscardReason::Invalid, detail));
+        }
+        let decision = catch_unwind(AssertUnwindSafe(|| model.decide(self.replica.content(), &context, command)))
+            .map_err(|_| fault("the model panicked while deciding".into()))?;
         let effect = match decision {
             Decision::Discarded { reason, detail } => return Err((reason, detail)),
-            Decision::Committed(std::borrow::Cow::Borrowed(effect)) => command.slice_ref(effect),
-            Decision::Committed(std::borrow::Cow::Owned(effect)) => Bytes::from(effect),
+            Decision::Committed(Cow::Borrowed(effect)) => share(command, effect),
+            Decision::Committed(Cow::Owned(effect)) => Bytes::from(effect),
         };
+        if effect.len() > limits::EFFECT_BYTES_MAX {
+            return Err(fault(format!(
+                "an effect of {} bytes: {} are allowed",
+                effect.len(),
+                limits::EFFECT_BYTES_MAX
+            )));
+        }
         let before = (!model.fold_is_atomic()).then(|| self.replica.clone());
         let folded = catch_unwind(AssertUnwindSafe(|| self.replica.fold(&effect)))
             .unwrap_or_else(|_| Err(crate::model::Fault("the model panicked while folding".into())));
@@ -247,12 +261,18 @@ impl LiveChunk {
     }
 }
 
-/// Reads what stands in `decisions.updates`, and checks that entries and committed marks agree.
+/// Reads what stands in `decisions.updates`, and checks that entries and committed marks agree in number, order, writer
+/// and seq, and that the marks' offsets rise.
 ///
 /// # Errors
 /// [`format::Error`] where they do not, or the bytes cannot be read.
 pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Error> {
-    let committed = decisions.marks.iter().filter(|m| matches!(m.outcome, Some(Outcome::Committed(_)))).count();
+    if let Some(pair) = decisions.marks.windows(2).find(|pair| pair[0].source_offset >= pair[1].source_offset) {
+        let problem = format!("offset {} comes after {}", pair[1].source_offset, pair[0].source_offset);
+        return Err(format::field("Decisions", "marks", problem));
+    }
+    let committed_marks = || decisions.marks.iter().filter(|m| matches!(m.outcome, Some(Outcome::Committed(_))));
+    let committed = committed_marks().count();
     if decisions.updates.is_empty() {
         return match committed {
             0 => Ok(None),
@@ -261,10 +281,29 @@ pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Er
     }
     let updates: Updates = format::decode_known("Updates", decisions.updates.clone())?;
     if updates.entries.len() != committed || updates.chunk_id != decisions.chunk_id {
-        let problem = format!("{} entries of {}, but {committed} committed marks of {}", updates.entries.len(), updates.chunk_id, decisions.chunk_id);
+        let problem = format!(
+            "{} entries of {}, but {committed} committed marks of {}",
+            updates.entries.len(),
+            updates.chunk_id,
+            decisions.chunk_id
+        );
+        return Err(format::field("Decisions", "updates", problem));
+    }
+    let mut pairs = updates.entries.iter().zip(committed_marks());
+    if let Some((entry, mark)) = pairs.find(|(entry, mark)| entry.writer != mark.writer || entry.seq != mark.seq) {
+        let problem = format!("an entry of seq {} meets a mark of seq {}, or another writer's", entry.seq, mark.seq);
         return Err(format::field("Decisions", "updates", problem));
     }
     Ok(Some(updates))
+}
+
+/// The effect without a copy where it is a part of the command; a model may also lend a constant.
+fn share(command: &Bytes, effect: &[u8]) -> Bytes {
+    let (whole, part) = (command.as_ptr_range(), effect.as_ptr_range());
+    match whole.start <= part.start && part.end <= whole.end {
+        true => command.slice_ref(effect),
+        false => Bytes::copy_from_slice(effect),
+    }
 }
 
 /// The seed of a command's decision: the first 8 bytes of BLAKE3("driftless seed" ‖ partition ‖ offset), little-endian.

@@ -7,7 +7,9 @@
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal, read_parameters};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use driftless_schemas::proto::{Absent, DeleteKey, DiscardReason, MapCommand, MapGuard, PutKey, map_command, map_guard};
+use driftless_schemas::proto::{
+    Absent, DeleteKey, DiscardReason, MapCommand, MapGuard, PutKey, map_command, map_guard,
+};
 use driftless_schemas::{ChunkId, Hash, limits};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -76,7 +78,8 @@ impl Map {
 
     fn read(&self, command: &[u8]) -> Result<map_command::Body, Refusal> {
         let command = MapCommand::decode(command).map_err(|e| Refusal(format!("not a MapCommand: {e}")))?;
-        let body = command.body.ok_or_else(|| Refusal("a MapCommand is `put` or `delete`; this one is neither".into()))?;
+        let body =
+            command.body.ok_or_else(|| Refusal("a MapCommand is `put` or `delete`; this one is neither".into()))?;
         let (key, guard) = match &body {
             map_command::Body::Put(put) => (&put.key, &put.guard),
             map_command::Body::Delete(delete) => (&delete.key, &delete.guard),
@@ -90,7 +93,9 @@ impl Map {
             return Err(Refusal(format!("a value of {} bytes: {} are allowed", put.value.len(), self.value_bytes_max)));
         }
         match guard {
-            Some(MapGuard { is: None }) => Err(Refusal("a guard is `absent` or `value_hash`; this one is neither".into())),
+            Some(MapGuard { is: None }) => {
+                Err(Refusal("a guard is `absent` or `value_hash`; this one is neither".into()))
+            }
             Some(MapGuard { is: Some(map_guard::Is::ValueHash(hash)) }) if hash.len() != 32 => {
                 Err(Refusal(format!("a guard's hash of {} bytes: BLAKE3-256 has 32", hash.len())))
             }
@@ -106,7 +111,9 @@ impl Map {
         let old = entries.map.get(key);
         let conflict = |text: &str| Some((DiscardReason::Conflict, format!("{text} {key:?}")));
         match guard.as_ref().and_then(|guard| guard.is.as_ref()) {
-            Some(map_guard::Is::Absent(Absent {})) if old.is_some() => return conflict("the guard says there is no key"),
+            Some(map_guard::Is::Absent(Absent {})) if old.is_some() => {
+                return conflict("the guard says there is no key");
+            }
             Some(map_guard::Is::ValueHash(hash)) => match old {
                 None => return conflict("the guard names a value, but there is no key"),
                 Some(value) if Hash::of(value).0 != hash[..] => return conflict("the guard names another value of"),
@@ -206,7 +213,8 @@ impl Model for Map {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Entries, Fault> {
-        let mut rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| Fault("not a map: it does not start with DLM1".into()))?;
+        let mut rest =
+            bytes.strip_prefix(&MAGIC).ok_or_else(|| Fault("not a map: it does not start with DLM1".into()))?;
         let short = || Fault("a map that ends too early".into());
         let count = u32::from_le_bytes(take(&mut rest).ok_or_else(short)?);
         let mut entries = Entries::empty();
@@ -215,6 +223,9 @@ impl Model for Map {
             let length = u16::from_le_bytes(take(&mut rest).ok_or_else(short)?);
             let key = rest.split_off(..length as usize).ok_or_else(short)?;
             let key = std::str::from_utf8(key).map_err(|_| Fault("a key that is not UTF-8".into()))?;
+            if key.is_empty() {
+                return Err(Fault("an empty key: no command can name it".into()));
+            }
             if last.as_deref().is_some_and(|last| last >= key) {
                 return Err(Fault(format!("keys are not in order at {key:?}")));
             }

@@ -138,6 +138,11 @@ pub trait Model: Send + Sync + 'static {
     fn picture(&self, _state: &Self::State) -> Option<Picture> {
         None
     }
+
+    /// The colour of each value, 8-bit RGB, where values have colours.
+    fn colors(&self) -> Option<&[[u8; 3]]> {
+        None
+    }
 }
 
 /// A content whose model is not known at compile time.
@@ -209,6 +214,7 @@ pub trait AnyModel: Send + Sync + 'static {
     fn effect_to_json(&self, effect: &[u8]) -> Result<Value, Refusal>;
     fn content_to_json(&self, content: &Content) -> Value;
     fn picture(&self, content: &Content) -> Option<Picture>;
+    fn colors(&self) -> Option<&[[u8; 3]]>;
 }
 
 fn foreign() -> Fault {
@@ -254,6 +260,9 @@ impl<M: Model> AnyModel for M {
     }
     fn picture(&self, content: &Content) -> Option<Picture> {
         content.get::<M::State>().and_then(|state| Model::picture(self, state))
+    }
+    fn colors(&self) -> Option<&[[u8; 3]]> {
+        Model::colors(self)
     }
 }
 

@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn r4_nobody_counts_what_comes_after_a_hole() {
         use Validity::{Fence, Invalid, Valid};
-        let log = [(1, None), (1, Some(1)), (1, Some(3)), (1, Some(4)), (1, Some(2)), (1, Some(2)), (2, None), (2, Some(1))];
+        let log =
+            [(1, None), (1, Some(1)), (1, Some(3)), (1, Some(4)), (1, Some(2)), (1, Some(2)), (2, None), (2, Some(1))];
         assert_eq!(run(&log), [Fence, Valid, Invalid, Invalid, Valid, Invalid, Fence, Valid]);
     }
 

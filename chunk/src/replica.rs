@@ -130,13 +130,14 @@ impl Replica {
         if updates.first_version > self.version.next().0 {
             return Err(ApplyError::Gap { version: self.version, first: Version(updates.first_version) });
         }
-        let known = self.version.0 + 1 - updates.first_version;
+        // Below the gap: the first version is at most the replica's plus 1.
+        let known = self.version.next().0 - updates.first_version;
         let skip = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh = updates.entries.get(skip..).unwrap_or_default();
         for entry in fresh {
             self.fold(&entry.effect).map_err(|fault| ApplyError::Fold { version: self.version.next(), fault })?;
         }
-        let last = updates.first_version + (updates.entries.len() as u64 - 1);
+        let last = updates.first_version.saturating_add(updates.entries.len() as u64 - 1);
         if last == self.version.0 {
             let found = self.hash();
             if found != expected {

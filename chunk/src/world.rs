@@ -95,10 +95,11 @@ impl World {
     /// [`Unplaced`] where the id does not lie in this world.
     pub fn place(&self, chunk: &ChunkId) -> Result<Place, Unplaced> {
         let spec = self.spec.family_of(chunk)?;
-        let family = self.families.iter().find(|f| f.spec.name == spec.name).ok_or_else(|| Unplaced::UnknownFamily {
-            family: spec.name.clone(),
-            known: String::new(),
-        })?;
+        let family = self
+            .families
+            .iter()
+            .find(|f| f.spec.name == spec.name)
+            .ok_or_else(|| Unplaced::UnknownFamily { family: spec.name.clone(), known: String::new() })?;
         let (key, partition) = self.spec.place(chunk, spec);
         Ok(Place { family: Arc::clone(family), key, partition })
     }

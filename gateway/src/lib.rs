@@ -1,0 +1,18 @@
+//! The gateway: websockets, server-sent events and HTTP around one [`driftless_gateway_core::Hub`].
+//!
+//! This is the shell: [`follower`] reads `updates` and loads stored states, [`connection`] carries a websocket's bytes,
+//! [`events`] the server-sent events, [`http`] answers questions. All of them talk to the one task that owns the hub
+//! ([`hub`]). It decides nothing, and it writes nothing to the log (R5).
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod events;
+mod follower;
+mod http;
+mod hub;
+mod metrics;
+mod service;
+
+pub use driftless_gateway_core::Settings as CoreSettings;
+pub use service::{Error, Gateway, Settings};

@@ -1,5 +1,13 @@
-//! What the three services share: the log seam and its implementations (work in progress).
+//! What the three services share: the log seam and its implementations, tokens, HTTP and websockets, telemetry and the
+//! orderly end. It knows of no service (arrows go one way), and of chunks only their ids.
 
 pub mod log;
 
+pub mod auth;
+pub mod http;
+pub mod index;
+pub mod settings;
 pub mod shutdown;
+pub mod socket;
+pub mod store;
+pub mod telemetry;

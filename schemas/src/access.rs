@@ -59,7 +59,11 @@ mod tests {
 
     #[test]
     fn a_slash_makes_a_prefix_and_anything_else_is_exact() {
-        let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/0/".into(), "things/1/1".into()], roles: vec![] };
+        let access = Access {
+            read: vec!["canvas/".into()],
+            write: vec!["canvas/0/".into(), "things/1/1".into()],
+            roles: vec![],
+        };
         let id = |text: &str| text.parse::<ChunkId>().unwrap();
         for (chunk, read, write) in [
             ("canvas/0/1", true, true),

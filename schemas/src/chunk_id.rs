@@ -134,8 +134,23 @@ mod tests {
             assert_eq!(good.parse::<ChunkId>().map(|id| id.to_string()), Ok(good.to_owned()));
         }
         for bad in [
-            "", "canvas", "canvas/", "canvas/+1", "canvas/01", "canvas/-0", "canvas/1/2/3/4", "canvas/2147483648",
-            "Canvas/1", "can vas/1", "canvas/1/", "/1", "canvas/١", "canvas/1\n", "canvas/--1", "canvas/-", "1c/1",
+            "",
+            "canvas",
+            "canvas/",
+            "canvas/+1",
+            "canvas/01",
+            "canvas/-0",
+            "canvas/1/2/3/4",
+            "canvas/2147483648",
+            "Canvas/1",
+            "can vas/1",
+            "canvas/1/",
+            "/1",
+            "canvas/١",
+            "canvas/1\n",
+            "canvas/--1",
+            "canvas/-",
+            "1c/1",
         ] {
             assert!(bad.parse::<ChunkId>().is_err(), "{bad:?}");
         }

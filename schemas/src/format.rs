@@ -19,7 +19,9 @@ pub enum Error {
         reason: String,
     },
     /// More in it than this version knows.
-    #[error("this {message} has fields or a body that this version of Driftless does not know; a newer version wrote it: upgrade this process")]
+    #[error(
+        "this {message} has fields or a body that this version of Driftless does not know; a newer version wrote it: upgrade this process"
+    )]
     TooNew {
         /// The message's name.
         message: &'static str,

@@ -15,6 +15,7 @@ pub use writer::{SessionId, WriterId};
 mod chunk_id;
 pub use chunk_id::{ChunkId, ChunkIdError};
 pub mod access;
+pub mod close;
 pub mod format;
 pub mod limits;
 pub mod partitioner;

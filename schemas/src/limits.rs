@@ -17,6 +17,8 @@ pub const PARTITIONS_MAX: i32 = 4096;
 
 /// One command's bytes, as the model understands them.
 pub const COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// One effect's bytes. A model may make more of a command than it is, but its record must fit.
+pub const EFFECT_BYTES_MAX: usize = 256 * 1024;
 /// An author's name (a token's `sub`), in bytes.
 pub const AUTHOR_BYTES_MAX: usize = 256;
 /// The detail of a discard reason, in bytes.
@@ -74,8 +76,9 @@ const _: () = {
     // A command with everything around it fits into a frame, and into a record.
     assert!(COMMAND_BYTES_MAX + CHUNK_ID_BYTES_MAX + 64 < CLIENT_FRAME_BYTES_MAX);
     assert!(COMMAND_BYTES_MAX + CHUNK_ID_BYTES_MAX + AUTHOR_BYTES_MAX + 256 < RECORD_BYTES_MAX);
-    // A record of decisions may go over its target by one command and its mark.
-    assert!(DECISIONS_BYTES_TARGET + 2 * COMMAND_BYTES_MAX + AUTHOR_BYTES_MAX + 4096 < RECORD_BYTES_MAX);
+    // A record of decisions may go over its target by one effect and its mark.
+    assert!(DECISIONS_BYTES_TARGET + EFFECT_BYTES_MAX + COMMAND_BYTES_MAX + AUTHOR_BYTES_MAX + 4096 < RECORD_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX <= EFFECT_BYTES_MAX);
     // A ref with a full ledger fits into a record: 64 bytes an entry is more than it takes.
     assert!(LEDGER_WRITERS_MAX * 64 + 4096 < RECORD_BYTES_MAX);
     // A whole content fits into a server's frame, also where it does not compress.

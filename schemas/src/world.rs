@@ -139,16 +139,28 @@ impl WorldSpec {
         };
         let name_rule = "must be a lower-case letter, then a-z, 0-9, _ or -";
         if !chunk_id::is_name(&self.name, limits::WORLD_NAME_BYTES_MAX) {
-            return refuse("name", format!("{:?}", self.name), &format!("{name_rule}, {} at most", limits::WORLD_NAME_BYTES_MAX));
+            return refuse(
+                "name",
+                format!("{:?}", self.name),
+                &format!("{name_rule}, {} at most", limits::WORLD_NAME_BYTES_MAX),
+            );
         }
         if self.generation == 0 {
             return refuse("generation", "0".into(), "generations count from 1");
         }
         if !(1..=limits::PARTITIONS_MAX).contains(&self.partitions) {
-            return refuse("partitions", self.partitions.to_string(), &format!("must be 1 to {}", limits::PARTITIONS_MAX));
+            return refuse(
+                "partitions",
+                self.partitions.to_string(),
+                &format!("must be 1 to {}", limits::PARTITIONS_MAX),
+            );
         }
         if self.commands_retention_hours == 0 {
-            return refuse("commands_retention_hours", "0".into(), "must be at least 1, and longer than any time without a replayer");
+            return refuse(
+                "commands_retention_hours",
+                "0".into(),
+                "must be at least 1, and longer than any time without a replayer",
+            );
         }
         if self.updates_retention_hours.is_some_and(|hours| hours < self.commands_retention_hours) {
             return refuse(
@@ -158,21 +170,37 @@ impl WorldSpec {
             );
         }
         if self.families.is_empty() || self.families.len() > limits::FAMILIES_MAX {
-            return refuse("family", format!("{} families", self.families.len()), &format!("must be 1 to {} families", limits::FAMILIES_MAX));
+            return refuse(
+                "family",
+                format!("{} families", self.families.len()),
+                &format!("must be 1 to {} families", limits::FAMILIES_MAX),
+            );
         }
         for (i, family) in self.families.iter().enumerate() {
             let key = |name: &str| format!("family.{}.{name}", family.name);
             if !chunk_id::is_name(&family.name, limits::FAMILY_NAME_BYTES_MAX) {
-                return refuse(&format!("family[{i}].name"), format!("{:?}", family.name), &format!("{name_rule}, {} at most", limits::FAMILY_NAME_BYTES_MAX));
+                return refuse(
+                    &format!("family[{i}].name"),
+                    format!("{:?}", family.name),
+                    &format!("{name_rule}, {} at most", limits::FAMILY_NAME_BYTES_MAX),
+                );
             }
             if self.families[..i].iter().any(|other| other.name == family.name) {
-                return refuse(&format!("family[{i}].name"), format!("{:?}", family.name), "two families have this name");
+                return refuse(
+                    &format!("family[{i}].name"),
+                    format!("{:?}", family.name),
+                    "two families have this name",
+                );
             }
             if !(1..=limits::COORDINATES_MAX).contains(&(family.coordinates as usize)) {
                 return refuse(&key("coordinates"), family.coordinates.to_string(), "must be 1, 2 or 3");
             }
             if family.bounds < 0 || family.bounds == i32::MAX {
-                return refuse(&key("bounds"), family.bounds.to_string(), "must be 0 to 2147483646: coordinates lie within -bounds..=bounds");
+                return refuse(
+                    &key("bounds"),
+                    family.bounds.to_string(),
+                    "must be 0 to 2147483646: coordinates lie within -bounds..=bounds",
+                );
             }
             if family.region > 31 {
                 return refuse(&key("region"), family.region.to_string(), "must be 0 to 31 bits");

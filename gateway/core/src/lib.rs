@@ -1,0 +1,18 @@
+//! What a gateway does, without I/O: follow `updates`, keep replicas of tracked chunks, tell every tracker.
+//!
+//! [`Hub`] takes [`Input`]s (records, requests of sockets, loaded states, time) and gives [`Output`]s (bytes for sockets,
+//! states to load). It keeps R4, R9, R10 and R12 of DESIGN.md; section 7 tells the story. Who a socket is, was settled
+//! before it comes here: Hello, tokens and pings are the session's business, not the hub's.
+
+#![forbid(unsafe_code)]
+
+mod hub;
+pub use hub::{Ask, Hub, Input, Loaded, Output};
+mod answer;
+pub use answer::{Answer, Status};
+mod chunk;
+mod ring;
+mod settings;
+mod socket;
+pub use settings::Settings;
+pub use socket::{Joined, SocketId};

@@ -86,12 +86,13 @@ pub type AckSink = Arc<dyn Fn(Vec<Ack>) + Send + Sync>;
 pub enum Delivery {
     /// Give up on a record after this time (ingest: `message.timeout.ms`).
     Bounded(Duration),
-    /// Never give up by time, never leave a gap: what is acknowledged is an unbroken prefix (the replayer's producer,
-    /// section 6). The first failure ends the producer: everything after it fails too.
+    /// Never give up by time, never leave a gap: of each partition, what is acknowledged is an unbroken prefix (the
+    /// replayer's producer, section 6). The first failure ends the producer: everything after it fails too.
     Gapless,
 }
 
-/// Writes records.
+/// Writes records. Dropping it does not wait: what is in flight then ends as acknowledged or as
+/// [`AppendError::Unknown`], so flush before, where it matters.
 #[async_trait]
 pub trait Producer: Send + Sync {
     /// Hands over a batch in order. What does not fit into the queue comes back, in order, and was not sent: back-pressure.
@@ -101,7 +102,8 @@ pub trait Producer: Send + Sync {
     fn in_flight(&self) -> usize;
     /// Waits until nothing is in flight. False if `timeout` came first.
     async fn flush(&self, timeout: Duration) -> bool;
-    /// Drops what was not yet sent; each such record is acknowledged with [`AppendError::Unknown`]. Later appends fail so too.
+    /// Gives up: what is in flight is acknowledged with [`AppendError::Unknown`], at once where the log does not answer.
+    /// Later appends fail so too.
     fn abandon(&self);
 }
 
@@ -119,8 +121,8 @@ pub struct Batch {
 /// Reads partitions from given offsets. Dropping it ends it.
 #[async_trait]
 pub trait Reader: Send {
-    /// Starts (or restarts) reading a partition at `from`. `from` beyond the end waits for it to exist; only an offset
-    /// outside of low..=high is an error, reported by [`Reader::next`].
+    /// Starts (or restarts) reading a partition at `from`. At the end (`high`) it waits for the next record; an offset
+    /// outside of low..=high is an error, and so is a partition that is not there, both reported by [`Reader::next`].
     fn assign(&mut self, topic: &str, partition: Partition, from: Offset);
     /// Stops reading it. No batch of it is returned after this call.
     fn unassign(&mut self, topic: &str, partition: Partition);
@@ -137,9 +139,7 @@ pub trait Reader: Send {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The wanted offset is outside of what the log holds: retention was shorter than downtime, or another generation.
-    #[error(
-        "{topic}[{partition}] holds offsets {low}..{high}, but {wanted} is wanted"
-    )]
+    #[error("{topic}[{partition}] holds offsets {low}..{high}, but {wanted} is wanted")]
     OutOfRange {
         /// Topic name.
         topic: Arc<str>,

@@ -36,8 +36,6 @@ struct State {
     bytes: usize,
     /// Why every later append fails.
     ended: Option<String>,
-    /// A failure has been acknowledged: what a gapless producer acknowledges after it is no longer an unbroken prefix.
-    is_broken: bool,
 }
 
 /// An acknowledgement on its way to the sink, with the bytes that it frees.
@@ -47,7 +45,11 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    pub(super) fn new(token: u64, bytes: usize, result: Result<Option<driftless_schemas::Offset>, AppendError>) -> Self {
+    pub(super) fn new(
+        token: u64,
+        bytes: usize,
+        result: Result<Option<driftless_schemas::Offset>, AppendError>,
+    ) -> Self {
         Self { ack: Ack { token, result }, bytes }
     }
 }
@@ -111,9 +113,9 @@ impl Outbox {
             return;
         }
         let (records, bytes) = (settled.len(), settled.iter().map(|settled| settled.bytes).sum::<usize>());
-        let mut acks: Vec<Ack> = settled.into_iter().map(|settled| settled.ack).collect();
-        if self.is_gapless {
-            self.keep_prefix(&mut acks);
+        let acks: Vec<Ack> = settled.into_iter().map(|settled| settled.ack).collect();
+        if let Some(error) = acks.iter().find_map(|ack| ack.result.as_ref().err()) {
+            self.failed(error);
         }
         (self.sink)(acks);
         let mut state = self.state();
@@ -125,24 +127,8 @@ impl Outbox {
         }
     }
 
-    /// What a gapless producer acknowledges is an unbroken prefix: after the first failure, a success is no longer one.
-    fn keep_prefix(&self, acks: &mut [Ack]) {
-        let mut state = self.state();
-        for ack in acks {
-            match &ack.result {
-                Ok(_) if state.is_broken => {
-                    let reason = "acknowledged, but after a record that was not".to_owned();
-                    ack.result = Err(AppendError::Unknown(reason));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    state.is_broken = true;
-                    state.ended.get_or_insert_with(|| {
-                        format!("this gapless producer ended with its first failure: {error}")
-                    });
-                }
-            }
-        }
+    pub(super) fn is_gapless(&self) -> bool {
+        self.is_gapless
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -1,1 +1,142 @@
-//! stub
+//! The log on Kafka, or on anything that speaks its protocol, through librdkafka.
+//!
+//! Every client has an operating-system thread of its own that talks with librdkafka and hands over in batches; nothing
+//! here blocks a tokio thread. Outages of brokers are not errors: librdkafka reconnects, and its log lines go to
+//! `tracing` under the target `librdkafka`. Neither `StreamConsumer` nor `split_partition_queue` is used: together they
+//! can stall a partition (rust-rdkafka issue 665).
+
+mod admin;
+mod client;
+mod fetch;
+mod membership;
+mod producer;
+mod reader;
+
+use super::outbox::QueueLimits;
+use super::{AckSink, Delivery, Error, Log, Membership, Producer, Reader, TopicSpec};
+use async_trait::async_trait;
+use driftless_schemas::{Offset, Partition};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How to reach Kafka and how to use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// `host:port`, several joined by commas. They only have to lead to the others.
+    pub brokers: String,
+    /// What brokers see in their logs and quotas.
+    pub client_id: String,
+    /// More librdkafka properties for all clients: `security.protocol`, `client.rack`, …
+    pub properties: BTreeMap<String, String>,
+    /// More librdkafka properties for consumers: fetch sizes, `fetch.wait.max.ms`, …
+    pub consumer_properties: BTreeMap<String, String>,
+    /// More librdkafka properties for producers: `compression.type`, `batch.size`, …
+    pub producer_properties: BTreeMap<String, String>,
+    /// Produce requests on their way to one broker, 1 to 5. With 1, batches form while one is on its way: less work for
+    /// the broker under load, the same latency without.
+    pub producer_in_flight: u32,
+    /// How long a producer waits for company before it sends, milliseconds. 0 sends at once.
+    pub producer_linger_ms: u32,
+    /// What a producer holds at most.
+    #[serde(skip)]
+    pub queue: QueueLimits,
+    /// The largest record, and the largest batch of records, that a producer sends, in bytes. Topics are created so that
+    /// they take it.
+    pub message_bytes_max: u32,
+    /// How long to wait for an answer about topics and offsets, milliseconds.
+    pub request_timeout_ms: u64,
+    /// A member of a group that is not heard of for this long loses its partitions, milliseconds.
+    pub session_timeout_ms: u32,
+    /// How long a member may take to let go of a revoked partition before it counts as lost, milliseconds.
+    pub hand_over_max_ms: u32,
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            client_id: "driftless".to_owned(),
+            properties: BTreeMap::new(),
+            consumer_properties: BTreeMap::new(),
+            producer_properties: BTreeMap::new(),
+            producer_in_flight: 5,
+            producer_linger_ms: 0,
+            queue: QueueLimits::default(),
+            message_bytes_max: 1 << 20,
+            request_timeout_ms: 10_000,
+            session_timeout_ms: 6_000,
+            hand_over_max_ms: 60_000,
+        }
+    }
+}
+
+/// A log on Kafka. Clones are handles to the same.
+#[derive(Clone)]
+pub struct KafkaLog {
+    settings: Arc<KafkaSettings>,
+    admin: Arc<admin::Admin>,
+}
+
+impl KafkaLog {
+    /// Checks the settings. It does not wait for brokers: use [`Log::partitions`] to see whether they answer.
+    ///
+    /// # Errors
+    /// [`Error::Settings`]: a property that librdkafka does not know, or that Driftless depends on.
+    pub fn new(settings: KafkaSettings) -> Result<Self, Error> {
+        let settings = Arc::new(settings);
+        let admin = Arc::new(admin::Admin::new(&settings)?);
+        // Made once here, so that a property that is wrong is said now and not by the first producer.
+        client::producer_config(&settings, Delivery::Gapless)?
+            .create_native_config()
+            .map_err(|error| client::settings_error(&error))?;
+        Ok(Self { settings, admin })
+    }
+
+    /// The same log; producers made through this handle hold at most `queue`.
+    #[must_use]
+    pub fn with_queue(mut self, queue: QueueLimits) -> Self {
+        Arc::make_mut(&mut self.settings).queue = queue;
+        self
+    }
+
+    /// Deletes what is below `offset` (Kafka's `DeleteRecords`).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTopic`], [`Error::Unavailable`].
+    pub async fn truncate_before(&self, topic: &str, partition: Partition, offset: Offset) -> Result<(), Error> {
+        self.admin.truncate_before(topic, partition, offset).await
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn describe(&self) -> String {
+        format!("kafka {}", self.settings.brokers)
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
+        self.admin.partitions(topic).await
+    }
+
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
+        self.admin.create_topic(spec).await
+    }
+
+    async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
+        self.admin.watermarks(topic, partition).await
+    }
+
+    fn producer(&self, delivery: Delivery, acks: AckSink) -> Result<Arc<dyn Producer>, Error> {
+        Ok(Arc::new(producer::KafkaProducer::new(&self.settings, delivery, acks)?))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+        Ok(Box::new(reader::KafkaReader::new(&self.settings)?))
+    }
+
+    fn join(&self, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
+        membership::join(&self.settings, group, topic, member)
+    }
+}

@@ -89,9 +89,7 @@ pub(in crate::log) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Res
     match existing {
         None => Ok(false),
         Some(found) if found == spec.partitions => Ok(true),
-        Some(found) => {
-            Err(Error::PartitionCount { topic: spec.name.clone(), found, wanted: spec.partitions })
-        }
+        Some(found) => Err(Error::PartitionCount { topic: spec.name.clone(), found, wanted: spec.partitions }),
     }
 }
 

@@ -39,11 +39,7 @@ pub struct SqliteSettings {
 
 impl Default for SqliteSettings {
     fn default() -> Self {
-        Self {
-            queue: QueueLimits::default(),
-            tail_bytes_max: 4 << 20,
-            retention_every: Duration::from_secs(60),
-        }
+        Self { queue: QueueLimits::default(), tail_bytes_max: 4 << 20, retention_every: Duration::from_secs(60) }
     }
 }
 
@@ -52,12 +48,12 @@ impl Default for SqliteSettings {
 #[derive(Clone)]
 pub struct SqliteLog {
     file: Arc<LogFile>,
+    queue: QueueLimits,
 }
 
 /// The open file and its threads.
 struct LogFile {
     path: PathBuf,
-    settings: SqliteSettings,
     topics: Arc<Topics>,
     groups: Groups,
     queue: Arc<Queue>,
@@ -97,18 +93,16 @@ impl SqliteLog {
         let work = Arc::clone(&queue);
         let threads = vec![
             std::thread::Builder::new().name("sqlite-log-writer".into()).spawn(move || writer.run(&work)),
-            std::thread::Builder::new()
-                .name("sqlite-log-history".into())
-                .spawn(move || history::run(&old, waiting)),
+            std::thread::Builder::new().name("sqlite-log-history".into()).spawn(move || history::run(&old, waiting)),
         ];
         let threads = threads
             .into_iter()
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unusable(format!("cannot start a thread: {error}")))?;
         Ok(Self {
+            queue: settings.queue,
             file: Arc::new(LogFile {
                 path: path.to_owned(),
-                settings,
                 topics,
                 groups: Groups::default(),
                 queue,
@@ -117,6 +111,13 @@ impl SqliteLog {
                 _lock: lock,
             }),
         })
+    }
+
+    /// The same log; producers made through this handle hold at most `queue`.
+    #[must_use]
+    pub fn with_queue(mut self, queue: QueueLimits) -> Self {
+        self.queue = queue;
+        self
     }
 
     /// Deletes what is below `offset`, as retention would.
@@ -152,8 +153,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     let beside = PathBuf::from(beside);
     let unusable = |reason: String| Error::Unavailable { at: path.display().to_string(), reason };
     let cannot = |error: std::io::Error| unusable(format!("cannot lock {}: {error}", beside.display()));
-    let mut file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&beside).map_err(cannot)?;
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&beside).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -221,7 +221,7 @@ impl Log for SqliteLog {
     }
 
     fn producer(&self, delivery: Delivery, acks: AckSink) -> Result<Arc<dyn Producer>, Error> {
-        let outbox = Arc::new(Outbox::new(self.file.settings.queue, delivery, acks));
+        let outbox = Arc::new(Outbox::new(self.queue, delivery, acks));
         Ok(Arc::new(SqliteProducer { file: Arc::clone(&self.file), outbox }))
     }
 

@@ -51,9 +51,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     prepare(&connection).map_err(unusable)?;
     let application_id: i32 = pragma(&connection, "application_id").map_err(unusable)?;
     let format: i32 = pragma(&connection, "user_version").map_err(unusable)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(unusable)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
     match (application_id, format) {
         (APPLICATION_ID, FORMAT) => {}
         (0, 0) if tables == 0 => {
@@ -100,7 +99,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 2_000)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
     Ok(())
 }
 
@@ -166,13 +165,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
             rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, reason)
         })?,
     };
-    Ok(Record {
-        offset: Offset(row.get(0)?),
-        timestamp_ms: row.get(1)?,
-        key: bytes(2)?,
-        value: bytes(3)?,
-        headers,
-    })
+    Ok(Record { offset: Offset(row.get(0)?), timestamp_ms: row.get(1)?, key: bytes(2)?, value: bytes(3)?, headers })
 }
 
 /// Headers as JSON text; none is NULL.

@@ -297,9 +297,11 @@ impl Writer {
             transaction
                 .prepare_cached("DELETE FROM records WHERE topic = ?1 AND partition = ?2 AND offset < ?3")?
                 .execute(params![topic, partition.0, before])?;
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO starts VALUES (?1, ?2, ?3)")?
-                .execute(params![topic, partition.0, before])?;
+            transaction.prepare_cached("INSERT OR REPLACE INTO starts VALUES (?1, ?2, ?3)")?.execute(params![
+                topic,
+                partition.0,
+                before
+            ])?;
             transaction.commit()
         };
         delete().map_err(|error| self.unavailable(&error))

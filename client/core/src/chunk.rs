@@ -1,0 +1,337 @@
+//! One tracked chunk: its confirmed replica, the own commands on top, and where it stands with the gateway.
+//!
+//! What the gateway says is in `gateway.rs`; here is the chunk's life between user, connections and time.
+
+use crate::event::{ChunkStatus, CommandId, Event, Outcome, SubmitError};
+use crate::families::Families;
+use crate::outbox::{Gate, Outbox, Shown, never_sent};
+use crate::settings::Settings;
+use crate::view::View;
+use bytes::Bytes;
+use driftless_chunk::model::{AnyModel, Content};
+use driftless_chunk::replica::Replica;
+use driftless_schemas::proto::{Have, Rejected, Submit, Track, Untrack, request};
+use driftless_schemas::{ChunkId, Hash, Version, WriterId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Reloads within [`RELOAD_WINDOW_MS`]; the next one is an error.
+const RELOADS_MAX: usize = 3;
+const RELOAD_WINDOW_MS: u64 = 60_000;
+/// Between two Tracks of a chunk that the gateway cannot load now; doubles up to 32 times that.
+const UNAVAILABLE_RETRY_MS: u64 = 1_000;
+
+/// What a chunk needs to handle an input, and where it puts what follows from it.
+pub(crate) struct Turn<'a> {
+    pub now: u64,
+    pub settings: &'a Settings,
+    pub families: &'a Families,
+    pub writer: Option<WriterId>,
+    /// Requests to the gateway; empty where there is none.
+    pub requests: &'a mut Vec<request::Body>,
+    pub events: &'a mut VecDeque<Event>,
+}
+
+pub(crate) struct Chunk {
+    pub id: ChunkId,
+    /// The user wants it. If not, it stays until nothing of the user's is pending.
+    pub is_wanted: bool,
+    status: ChunkStatus,
+    pub(crate) replica: Option<Replica>,
+    /// As far as is known, the replica is what the log says.
+    pub(crate) is_healthy: bool,
+    view: View,
+    pub(crate) outbox: Outbox,
+    /// A Track is out on this connection, or answered.
+    pub(crate) is_asked: bool,
+    /// Tracked came, and no Lagging since.
+    pub(crate) is_followed: bool,
+    /// The gateway has served it in this client's life: commands may go out.
+    pub(crate) was_served: bool,
+    /// Where the gateway stood at the last Tracked.
+    pub(crate) tracked_version: Version,
+    /// Every commit up to here is in the last Tracked or came in Updates after it.
+    pub(crate) seen_to: Version,
+    /// Updates up to here came, but some before them did not.
+    pub(crate) gap_to: Option<Version>,
+    /// An answer that moves the replica on is expected until then.
+    pub(crate) answer_by: Option<u64>,
+    pub(crate) is_refreshing: bool,
+    retry_at: Option<u64>,
+    retries: u32,
+    reloads: VecDeque<u64>,
+    pub(crate) is_changed: bool,
+}
+
+impl Chunk {
+    pub fn new(id: ChunkId, outbox: Outbox) -> Self {
+        Self {
+            id,
+            is_wanted: true,
+            status: ChunkStatus::Loading,
+            replica: None,
+            is_healthy: false,
+            view: View::default(),
+            outbox,
+            is_asked: false,
+            is_followed: false,
+            was_served: false,
+            tracked_version: Version(0),
+            seen_to: Version(0),
+            gap_to: None,
+            answer_by: None,
+            is_refreshing: false,
+            retry_at: None,
+            retries: 0,
+            reloads: VecDeque::new(),
+            is_changed: false,
+        }
+    }
+
+    // ---- reading ----
+
+    pub fn status(&self) -> &ChunkStatus {
+        &self.status
+    }
+
+    pub fn replica(&mut self) -> Option<&mut Replica> {
+        self.replica.as_mut()
+    }
+
+    pub fn view(&mut self, settings: &Settings) -> Option<(&Arc<dyn AnyModel>, &Content, Version)> {
+        let replica = self.replica.as_ref()?;
+        let content = self.view.content(&self.id, replica, self.outbox.entries(), settings);
+        Some((replica.model(), content, replica.version()))
+    }
+
+    pub(crate) fn model(&self, turn: &Turn<'_>) -> Option<Arc<dyn AnyModel>> {
+        turn.families.of(&self.id).and_then(|family| family.model.as_ref().ok()).cloned()
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self.status, ChunkStatus::Rejected { .. } | ChunkStatus::Failed { .. })
+    }
+
+    /// Whether it can be let go.
+    pub fn is_done(&self) -> bool {
+        !self.is_wanted && self.outbox.is_empty()
+    }
+
+    // ---- the user ----
+
+    pub fn submit(&mut self, id: CommandId, command: Bytes, turn: &mut Turn<'_>) -> Result<(), SubmitError> {
+        if self.is_refused() || !self.is_wanted {
+            return Err(SubmitError::NotTracked { chunk: self.id.clone() });
+        }
+        let pending = self.outbox.pending();
+        if pending >= turn.settings.pending_max {
+            return Err(SubmitError::TooMany { chunk: self.id.clone(), pending });
+        }
+        self.outbox.submit(id, command, turn.now);
+        self.is_changed = true;
+        Ok(())
+    }
+
+    pub fn cancel(&mut self, id: CommandId, turn: &mut Turn<'_>) {
+        let outcome = self.outbox.cancel(id);
+        self.invalidate();
+        self.tell(outcome.map(|outcome| (id, outcome)), turn);
+    }
+
+    /// The user asks for it, perhaps again.
+    pub fn want(&mut self, turn: &mut Turn<'_>, is_connected: bool) {
+        self.is_wanted = true;
+        if self.is_refused() {
+            self.reloads.clear();
+            self.set_status(ChunkStatus::Loading, turn);
+            if is_connected {
+                self.ask(turn);
+            }
+        }
+    }
+
+    // ---- ingest ----
+
+    pub fn rejected(&mut self, rejected: Rejected, turn: &Turn<'_>) {
+        self.outbox.rejected(turn.now, rejected);
+        // A command that is refused for good has left the view.
+        self.invalidate();
+    }
+
+    // ---- the gateway's connection ----
+
+    /// Asks for the chunk, from what is here where that is healthy.
+    pub fn ask(&mut self, turn: &mut Turn<'_>) {
+        if self.is_refused() {
+            return;
+        }
+        if let Some(Err(message)) = turn.families.of(&self.id).map(|family| family.model.as_ref()) {
+            let message = message.clone();
+            return self.fail(message, turn);
+        }
+        let have = match &mut self.replica {
+            Some(replica) if self.is_healthy => {
+                Some(Have { version: replica.version().0, hash: replica.hash().to_bytes() })
+            }
+            _ => None,
+        };
+        if self.is_asked {
+            turn.requests.push(request::Body::Untrack(Untrack { chunk_id: self.id.to_string() }));
+        }
+        turn.requests.push(request::Body::Track(Track { chunk_id: self.id.to_string(), have }));
+        self.unfollow();
+        self.is_asked = true;
+        self.answer_by = Some(turn.now + turn.settings.answer_timeout_ms);
+    }
+
+    /// What comes is not complete any more, until the next Tracked.
+    pub(crate) fn unfollow(&mut self) {
+        self.is_followed = false;
+        self.is_refreshing = false;
+        self.gap_to = None;
+        self.answer_by = None;
+        self.retry_at = None;
+        self.outbox.interrupted();
+    }
+
+    pub fn gateway_lost(&mut self, turn: &mut Turn<'_>) {
+        self.is_asked = false;
+        self.unfollow();
+        if self.status == ChunkStatus::Live {
+            self.set_status(ChunkStatus::Lagging, turn);
+        }
+    }
+
+    /// The family has other parameters now: the same bytes, read by the new model.
+    pub fn remodel(&mut self, turn: &mut Turn<'_>) {
+        self.invalidate();
+        let (Some(replica), Some(model)) = (&mut self.replica, turn.families.of(&self.id)) else { return };
+        let hash = replica.hash();
+        let again = model.model.as_ref().ok().and_then(|model| {
+            Replica::restore(Arc::clone(model), &replica.encoding(), replica.version(), hash).ok()
+        });
+        self.is_healthy &= again.is_some();
+        self.replica = again;
+    }
+
+    pub fn untrack_request(&self) -> Option<request::Body> {
+        self.is_asked.then(|| request::Body::Untrack(Untrack { chunk_id: self.id.to_string() }))
+    }
+
+    // ---- time ----
+
+    pub fn tick(&mut self, turn: &mut Turn<'_>, is_connected: bool) {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| turn.now >= at);
+        if is_connected && (is_due(self.answer_by) || is_due(self.retry_at)) {
+            self.ask(turn);
+        }
+    }
+
+    pub fn deadline(&self, now: u64, gate: Gate) -> Option<u64> {
+        [self.answer_by, self.retry_at, self.outbox.deadline(now, self.gate(gate))].into_iter().flatten().min()
+    }
+
+    fn gate(&self, gate: Gate) -> Gate {
+        Gate { can_send: gate.can_send && self.was_served && !self.is_refused(), ..gate }
+    }
+
+    // ---- the end of an input ----
+
+    /// Draws conclusions, tells about them and sends what is due. Gives the floor of the next session where this chunk
+    /// needs one.
+    pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<u64> {
+        let floor = self.outbox.close_frame(turn.now);
+        let concluded = self.outbox.conclude(self.shown());
+        if !concluded.is_empty() {
+            self.invalidate();
+        }
+        self.tell(concluded, turn);
+        self.outbox.pump(turn.now, self.gate(gate), &self.id, turn.settings, submits);
+        if std::mem::take(&mut self.is_changed) {
+            let version = self.replica.as_ref().map_or(Version(0), Replica::version);
+            turn.events.push_back(Event::Changed { chunk: self.id.clone(), version });
+        }
+        floor
+    }
+
+    fn shown(&self) -> Shown {
+        match &self.replica {
+            Some(replica) if self.is_healthy => Shown::At(replica.version()),
+            _ if self.is_refused() => Shown::All,
+            _ => Shown::Nothing,
+        }
+    }
+
+    pub(crate) fn tell(&self, concluded: impl IntoIterator<Item = (CommandId, Outcome)>, turn: &mut Turn<'_>) {
+        for (command, outcome) in concluded {
+            turn.events.push_back(Event::Outcome { chunk: self.id.clone(), command, outcome });
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, status: ChunkStatus, turn: &mut Turn<'_>) {
+        if self.status != status {
+            self.status = status.clone();
+            turn.events.push_back(Event::Status { chunk: self.id.clone(), status });
+        }
+    }
+
+    pub(crate) fn invalidate(&mut self) {
+        self.view.invalidate();
+        self.is_changed = true;
+    }
+
+    // ---- the end of following ----
+
+    /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
+    pub(crate) fn reload(&mut self, why: &str, turn: &mut Turn<'_>) {
+        self.is_healthy = false;
+        self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
+        if self.reloads.len() >= RELOADS_MAX {
+            return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {why}"), turn);
+        }
+        self.reloads.push_back(turn.now);
+        self.set_status(ChunkStatus::Reloading, turn);
+        self.ask(turn);
+    }
+
+    pub(crate) fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
+        turn.requests.extend(self.untrack_request());
+        self.end(&message, turn);
+        self.set_status(ChunkStatus::Failed { message }, turn);
+    }
+
+    /// Drops replica and view; what is pending has its outcome now.
+    pub(crate) fn end(&mut self, reason: &str, turn: &mut Turn<'_>) {
+        self.is_asked = false;
+        self.was_served = false;
+        self.unfollow();
+        self.replica = None;
+        self.is_healthy = false;
+        self.invalidate();
+        let concluded = self.outbox.abandon(reason, &never_sent(reason));
+        self.tell(concluded, turn);
+    }
+
+    pub(crate) fn retry_later(&mut self, turn: &Turn<'_>) {
+        self.is_asked = false;
+        self.unfollow();
+        self.retry_at = Some(turn.now + (UNAVAILABLE_RETRY_MS << self.retries.min(5)));
+        self.retries += 1;
+    }
+
+    pub(crate) fn served(&mut self) {
+        self.was_served = true;
+        self.retries = 0;
+    }
+
+    pub(crate) fn drifted(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
+        turn.requests.push(request::Body::DriftReport(driftless_schemas::proto::DriftReport {
+            chunk_id: self.id.to_string(),
+            version: version.0,
+            expected_hash: expected.map(Hash::to_bytes).unwrap_or_default(),
+            found_hash: found.to_bytes(),
+        }));
+        turn.events.push_back(Event::Drift { chunk: self.id.clone(), version, expected, found });
+        self.reload(&format!("at version {version} the replica differs from the log"), turn);
+    }
+}

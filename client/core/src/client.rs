@@ -1,0 +1,429 @@
+//! The whole client: users, two connections and time in; requests and events out.
+//!
+//! A shell calls one input method at a time, then takes all events ([`ClientCore::poll_event`]), and, whenever a socket
+//! takes something, the next message for it ([`ClientCore::poll_send`]). `now` is milliseconds since the Unix epoch and
+//! must not go backwards. Both sockets share one session; the first that opens gets it, the other one greets with it.
+//! A session whose numbers a chunk's ledger has forgotten is replaced by a new one when nothing of it is open any more.
+
+use crate::chunk::{Chunk, Turn};
+use crate::connection::{Connection, Phase};
+use crate::event::{ChunkStatus, CommandId, Event, Outcome, ReconnectReason, Socket, SubmitError};
+use crate::families::Families;
+use crate::outbox::{Gate, Outbox, never_sent};
+use crate::settings::Settings;
+use bytes::Bytes;
+use driftless_chunk::model::{AnyModel, Content};
+use driftless_schemas::proto::{self, Renew, request};
+use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, format, limits};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Fresh tokens that may be refused in a row.
+const TOKENS_REFUSED_MAX: u32 = 3;
+
+/// The client's core. See the module.
+pub struct ClientCore {
+    pub(crate) settings: Settings,
+    pub(crate) families: Families,
+    pub(crate) ingest: Connection,
+    pub(crate) gateway: Connection,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) writer: Option<WriterId>,
+    /// A new session's time must be above this.
+    pub(crate) session_after_ms: u64,
+    /// A new session begins as soon as no number of this one is open.
+    pub(crate) is_ending_session: bool,
+    pub(crate) chunks: BTreeMap<ChunkId, Chunk>,
+    /// The numbers of chunks that are not tracked now: they are not used again in this session.
+    pub(crate) dormant: BTreeMap<ChunkId, Outbox>,
+    touched: BTreeSet<ChunkId>,
+    deadlines: BTreeSet<(u64, ChunkId)>,
+    deadline_of: BTreeMap<ChunkId, u64>,
+    pub(crate) events: VecDeque<Event>,
+    next_command: u64,
+    pending: usize,
+    pub(crate) command_bytes_max: usize,
+    pub(crate) renew_at: Option<u64>,
+    pub(crate) token_life_ms: u64,
+    pub(crate) tokens_refused: u32,
+    stopped: Option<String>,
+}
+
+impl ClientCore {
+    /// A client without connections and chunks.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            families: Families::default(),
+            ingest: Connection::new(),
+            gateway: Connection::new(),
+            session: None,
+            writer: None,
+            session_after_ms: 0,
+            is_ending_session: false,
+            chunks: BTreeMap::new(),
+            dormant: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            deadline_of: BTreeMap::new(),
+            events: VecDeque::new(),
+            next_command: 1,
+            pending: 0,
+            command_bytes_max: limits::COMMAND_BYTES_MAX,
+            renew_at: None,
+            token_life_ms: 0,
+            tokens_refused: 0,
+            stopped: None,
+        }
+    }
+
+    // ---- the user ----
+
+    /// Follow a chunk. Also asks again for one that was rejected or given up.
+    pub fn track(&mut self, now: u64, chunk: &ChunkId) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let is_connected = self.gateway.is_welcomed();
+        if !self.chunks.contains_key(chunk) {
+            let outbox = self.dormant.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
+            self.chunks.insert(chunk.clone(), Chunk::new(chunk.clone(), outbox));
+            if is_connected {
+                self.with(now, chunk, |chunk, turn| chunk.ask(turn));
+            }
+        }
+        self.with(now, chunk, |chunk, turn| chunk.want(turn, is_connected));
+        self.finish(now);
+    }
+
+    /// Follow it no longer: at once, or when the last own command there has its outcome.
+    pub fn untrack(&mut self, now: u64, chunk: &ChunkId) {
+        self.with(now, chunk, |chunk, _| chunk.is_wanted = false);
+        self.finish(now);
+    }
+
+    /// An edit: it is in the view at once. Its outcome comes as an event.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: it was not taken, and has no outcome.
+    pub fn submit(&mut self, now: u64, chunk: &ChunkId, command: Bytes) -> Result<CommandId, SubmitError> {
+        if let Some(reason) = &self.stopped {
+            return Err(SubmitError::Closed { reason: reason.clone() });
+        }
+        if command.len() > self.command_bytes_max {
+            return Err(SubmitError::TooLarge { bytes: command.len(), bytes_max: self.command_bytes_max });
+        }
+        let id = CommandId(self.next_command);
+        self.with(now, chunk, |chunk, turn| chunk.submit(id, command, turn))
+            .unwrap_or_else(|| Err(SubmitError::NotTracked { chunk: chunk.clone() }))?;
+        self.next_command += 1;
+        self.pending += 1;
+        self.finish(now);
+        Ok(id)
+    }
+
+    /// The user does not want a command any more. It leaves the view at once; it ends as withdrawn, unless it turns out
+    /// to have been decided already.
+    pub fn cancel(&mut self, now: u64, chunk: &ChunkId, command: CommandId) {
+        self.with(now, chunk, |chunk, turn| chunk.cancel(command, turn));
+        self.finish(now);
+    }
+
+    /// A fresh token of the same user.
+    pub fn renew(&mut self, now: u64, token: String) {
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            let connection = self.connection(socket);
+            connection.token.clone_from(&token);
+            if connection.is_welcomed() {
+                connection.push(request::Body::Renew(Renew { token: token.clone() }));
+            }
+        }
+        // The servers do not say when it expires: take it to live as long as the last one.
+        self.renew_at = (self.token_life_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
+    }
+
+    /// Ends everything: what was never sent is withdrawn, what is open ends as unknown.
+    pub fn close(&mut self, now: u64) {
+        self.stop(now, "the client was closed", &Outcome::Withdrawn);
+    }
+
+    // ---- the connections ----
+
+    /// A socket is open. Its Hello will carry this token.
+    pub fn connected(&mut self, now: u64, socket: Socket, token: String) {
+        if self.stopped.is_some() {
+            return;
+        }
+        if self.connection(socket).phase != Phase::Down {
+            self.lost(now, socket);
+        }
+        self.connection(socket).open(now, token);
+        self.greet(now);
+        self.finish(now);
+    }
+
+    /// A socket is gone; `code` is the server's close code, if there was one.
+    pub fn disconnected(&mut self, now: u64, socket: Socket, code: Option<u16>) {
+        self.lost(now, socket);
+        match code {
+            Some(close::SESSION) => self.begin_session(now),
+            // The other socket was slow to bring the session that this one waited for.
+            Some(close::NO_HELLO) => {}
+            Some(close::TOKEN) => {
+                self.tokens_refused += 1;
+                if !self.settings.can_renew || self.tokens_refused > TOKENS_REFUSED_MAX {
+                    self.fatal(now, "the token was refused: connect with another one".into());
+                }
+            }
+            Some(code) if !close::may_reconnect(code) => {
+                let name = close::name(code);
+                self.fatal(now, format!("the {socket:?} server closed the connection for good: {code} ({name})"));
+            }
+            _ => {}
+        }
+        self.greet(now);
+        self.finish(now);
+    }
+
+    /// A binary message came. It is handled as a whole: conclusions are drawn at its end.
+    pub fn received(&mut self, now: u64, socket: Socket, message: Bytes) {
+        if self.connection(socket).phase == Phase::Down {
+            return;
+        }
+        self.connection(socket).heard(now);
+        match format::decode::<proto::ServerFrame>("ServerFrame", message) {
+            Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
+            Ok(frame) => {
+                for body in frame.events.into_iter().filter_map(|event| event.body) {
+                    self.handle(now, socket, body);
+                }
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Time has passed; to be called at [`Self::next_deadline`], and harmless at any other time.
+    pub fn tick(&mut self, now: u64) {
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
+            if self.connection(socket).is_dead(now, dead_after_ms) {
+                self.reconnect(now, socket, ReconnectReason::Dead);
+                self.greet(now);
+            }
+            self.connection(socket).ping(now, ping_interval_ms);
+        }
+        if self.renew_at.is_some_and(|at| now >= at) {
+            self.ask_token(now);
+        }
+        let is_connected = self.gateway.is_welcomed();
+        while let Some((at, chunk)) = self.deadlines.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.set_deadline(&chunk, None);
+            self.with(now, &chunk, |chunk, turn| chunk.tick(turn, is_connected));
+        }
+        self.finish(now);
+    }
+
+    // ---- output ----
+
+    /// When [`Self::tick`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
+        let chunk = self.deadlines.first().map(|(at, _)| *at);
+        let ingest = self.ingest.deadline(ping_interval_ms, dead_after_ms);
+        let gateway = self.gateway.deadline(ping_interval_ms, dead_after_ms);
+        [chunk, ingest, gateway, self.renew_at].into_iter().flatten().min()
+    }
+
+    /// The next message for a socket: everything that has gathered for it.
+    pub fn poll_send(&mut self, socket: Socket) -> Option<Bytes> {
+        self.connection(socket).take()
+    }
+
+    /// Whether [`Self::poll_send`] has something.
+    #[must_use]
+    pub fn has_output(&self, socket: Socket) -> bool {
+        match socket {
+            Socket::Ingest => self.ingest.has_output(),
+            Socket::Gateway => self.gateway.has_output(),
+        }
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if let Some(Event::Outcome { .. }) = event {
+            self.pending = self.pending.saturating_sub(1);
+        }
+        event
+    }
+
+    // ---- reading ----
+
+    /// What to show: the model, the content and the version of the confirmed replica below it. `None` until there is one.
+    pub fn view(&mut self, chunk: &ChunkId) -> Option<(&Arc<dyn AnyModel>, &Content, Version)> {
+        self.chunks.get_mut(chunk)?.view(&self.settings)
+    }
+
+    /// The confirmed replica alone.
+    pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<&mut driftless_chunk::replica::Replica> {
+        self.chunks.get_mut(chunk)?.replica()
+    }
+
+    /// The confirmed replica's hash.
+    pub fn hash(&mut self, chunk: &ChunkId) -> Option<Hash> {
+        self.confirmed(chunk).map(|replica| replica.hash())
+    }
+
+    /// How a chunk is doing; `None` where it is not tracked.
+    #[must_use]
+    pub fn status(&self, chunk: &ChunkId) -> Option<&ChunkStatus> {
+        self.chunks.get(chunk).map(Chunk::status)
+    }
+
+    /// Commands whose outcome was not taken yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// The session, once a server gave one.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// Whether a server has welcomed this socket.
+    #[must_use]
+    pub fn is_welcomed(&self, socket: Socket) -> bool {
+        match socket {
+            Socket::Ingest => self.ingest.is_welcomed(),
+            Socket::Gateway => self.gateway.is_welcomed(),
+        }
+    }
+
+    // ---- ends ----
+
+    pub(crate) fn reconnect(&mut self, now: u64, socket: Socket, reason: ReconnectReason) {
+        self.lost(now, socket);
+        self.events.push_back(Event::Reconnect { socket, reason });
+    }
+
+    fn lost(&mut self, now: u64, socket: Socket) {
+        self.connection(socket).close();
+        if socket == Socket::Gateway {
+            self.with_all(now, |chunk, turn| chunk.gateway_lost(turn));
+        }
+    }
+
+    fn fatal(&mut self, now: u64, message: String) {
+        if self.stopped.is_none() {
+            self.stop(now, &message, &never_sent(&message));
+            self.events.push_back(Event::Fatal { message });
+        }
+    }
+
+    fn stop(&mut self, now: u64, reason: &str, unsent: &Outcome) {
+        self.stopped = Some(reason.to_owned());
+        self.ingest.close();
+        self.gateway.close();
+        self.with_all(now, |chunk, turn| {
+            let concluded = chunk.outbox.abandon(reason, unsent);
+            chunk.tell(concluded, turn);
+            chunk.fail(reason.to_owned(), turn);
+        });
+        self.renew_at = None;
+        self.finish(now);
+    }
+
+    // ---- turns ----
+
+    pub(crate) fn connection(&mut self, socket: Socket) -> &mut Connection {
+        match socket {
+            Socket::Ingest => &mut self.ingest,
+            Socket::Gateway => &mut self.gateway,
+        }
+    }
+
+    pub(crate) fn with_named(&mut self, now: u64, chunk: &str, f: impl FnOnce(&mut Chunk, &mut Turn<'_>)) {
+        if let Ok(chunk) = chunk.parse() {
+            self.with(now, &chunk, f);
+        }
+    }
+
+    pub(crate) fn with_all(&mut self, now: u64, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
+        let ids: Vec<ChunkId> = self.chunks.keys().cloned().collect();
+        for id in ids {
+            self.with(now, &id, &mut f);
+        }
+    }
+
+    pub(crate) fn with<R>(&mut self, now: u64, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
+        let chunk = self.chunks.get_mut(id)?;
+        let mut requests = Vec::new();
+        let mut turn = Turn {
+            now,
+            settings: &self.settings,
+            families: &self.families,
+            writer: self.writer,
+            requests: &mut requests,
+            events: &mut self.events,
+        };
+        let result = f(chunk, &mut turn);
+        if self.gateway.is_welcomed() {
+            requests.into_iter().for_each(|body| self.gateway.push(body));
+        }
+        self.touched.insert(id.clone());
+        Some(result)
+    }
+
+    /// Ends an input: every chunk that it touched draws its conclusions and sends what is due.
+    fn finish(&mut self, now: u64) {
+        let can_send = self.ingest.is_welcomed();
+        while let Some(id) = self.touched.pop_first() {
+            let gate = Gate { can_send, can_number: !self.is_ending_session };
+            let mut submits = Vec::new();
+            let floor = self.with(now, &id, |chunk, turn| chunk.finish(turn, gate, &mut submits)).flatten();
+            self.touched.remove(&id);
+            submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
+            if let Some(floor) = floor {
+                self.session_after_ms = self.session_after_ms.max(floor);
+                self.is_ending_session = true;
+            }
+            let Some(chunk) = self.chunks.get(&id) else { continue };
+            let (deadline, is_done) = (chunk.deadline(now, gate), chunk.is_done());
+            self.set_deadline(&id, deadline);
+            if is_done {
+                self.let_go(&id);
+            }
+        }
+        if self.is_ending_session && !self.has_open_numbers() {
+            self.begin_session(now);
+            self.finish(now);
+        }
+    }
+
+    fn let_go(&mut self, id: &ChunkId) {
+        let Some(chunk) = self.chunks.remove(id) else { return };
+        self.set_deadline(id, None);
+        if let Some(untrack) = chunk.untrack_request().filter(|_| self.gateway.is_welcomed()) {
+            self.gateway.push(untrack);
+        }
+        self.dormant.insert(id.clone(), chunk.outbox);
+    }
+
+    fn set_deadline(&mut self, id: &ChunkId, at: Option<u64>) {
+        let before = match at {
+            Some(at) => self.deadline_of.insert(id.clone(), at),
+            None => self.deadline_of.remove(id),
+        };
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id.clone()));
+        }
+        self.deadlines.extend(at.map(|at| (at, id.clone())));
+    }
+}

@@ -1,0 +1,119 @@
+//! One websocket as the core sees it: greeting, pings, and the frames that wait to be sent.
+//!
+//! Everything gathered goes out in one message: requests are appended to an encoded frame until somebody takes it, or it
+//! has the size that the server allows.
+
+use bytes::{Bytes, BytesMut};
+use driftless_schemas::proto::{self, Ping, Request, request};
+use driftless_schemas::{format, limits};
+use prost::Message as _;
+use std::collections::VecDeque;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Down,
+    /// There is a socket; Hello waits for the other socket to get a session.
+    Open,
+    /// Hello is sent.
+    Greeted,
+    Welcomed,
+}
+
+pub(crate) struct Connection {
+    pub phase: Phase,
+    pub token: String,
+    heard_at: u64,
+    pinged_at: u64,
+    nonce: u64,
+    frame_bytes_max: usize,
+    full: VecDeque<BytesMut>,
+    frame: BytesMut,
+    requests: usize,
+}
+
+impl Connection {
+    pub fn new() -> Self {
+        Self {
+            phase: Phase::Down,
+            token: String::new(),
+            heard_at: 0,
+            pinged_at: 0,
+            nonce: 0,
+            frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX,
+            full: VecDeque::new(),
+            frame: BytesMut::new(),
+            requests: 0,
+        }
+    }
+
+    pub fn open(&mut self, now: u64, token: String) {
+        *self = Self { phase: Phase::Open, token, heard_at: now, pinged_at: now, ..Self::new() };
+    }
+
+    pub fn close(&mut self) {
+        *self = Self::new();
+    }
+
+    pub fn is_welcomed(&self) -> bool {
+        self.phase == Phase::Welcomed
+    }
+
+    pub fn limits(&mut self, limits: &proto::Limits) {
+        let bytes = usize::try_from(limits.frame_bytes_max).unwrap_or(usize::MAX);
+        if bytes > 0 {
+            self.frame_bytes_max = bytes.min(limits::CLIENT_FRAME_BYTES_MAX);
+        }
+    }
+
+    pub fn push(&mut self, body: request::Body) {
+        if self.phase == Phase::Down {
+            return;
+        }
+        let request = Request { body: Some(body) };
+        // Tag and length take 6 bytes at most.
+        let is_full = self.frame.len() + request.encoded_len() + 6 > self.frame_bytes_max;
+        if self.requests > 0 && (is_full || self.requests >= limits::CLIENT_FRAME_REQUESTS_MAX) {
+            self.full.push_back(std::mem::take(&mut self.frame));
+            self.requests = 0;
+        }
+        self.requests += 1;
+        if let Some(body) = request.body {
+            format::push_request(&mut self.frame, body);
+        }
+    }
+
+    /// The next message to send.
+    pub fn take(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.full.pop_front() {
+            return Some(frame.freeze());
+        }
+        self.requests = 0;
+        (!self.frame.is_empty()).then(|| self.frame.split().freeze())
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.full.is_empty() || !self.frame.is_empty()
+    }
+
+    pub fn heard(&mut self, now: u64) {
+        self.heard_at = now;
+    }
+
+    pub fn is_dead(&self, now: u64, dead_after_ms: u64) -> bool {
+        self.phase != Phase::Down && now >= self.heard_at + dead_after_ms
+    }
+
+    pub fn ping(&mut self, now: u64, interval_ms: u64) {
+        if self.is_welcomed() && now >= self.pinged_at + interval_ms {
+            self.pinged_at = now;
+            self.nonce += 1;
+            self.push(request::Body::Ping(Ping { nonce: self.nonce }));
+        }
+    }
+
+    pub fn deadline(&self, interval_ms: u64, dead_after_ms: u64) -> Option<u64> {
+        let ping = if self.is_welcomed() { self.pinged_at + interval_ms } else { u64::MAX };
+        (self.phase != Phase::Down).then(|| ping.min(self.heard_at + dead_after_ms))
+    }
+}

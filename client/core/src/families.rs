@@ -1,0 +1,62 @@
+//! The families that a gateway announces, with their models at work.
+
+use driftless_chunk::model::{AnyModel, Models};
+use driftless_schemas::{ChunkId, proto};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A family of chunks.
+pub(crate) struct Family {
+    announced: proto::Family,
+    /// The model, or why it cannot be made.
+    pub model: Result<Arc<dyn AnyModel>, String>,
+}
+
+/// All of them, by name.
+#[derive(Default)]
+pub(crate) struct Families(BTreeMap<String, Family>);
+
+impl Families {
+    /// Takes over what a Welcome says. Gives the names of the families that are not what they were: their replicas must
+    /// be read again with the new model.
+    pub fn welcome(&mut self, models: &Models, announced: Vec<proto::Family>) -> Vec<String> {
+        let mut changed = Vec::new();
+        for family in announced {
+            if self.0.get(&family.name).is_some_and(|known| known.announced == family) {
+                continue;
+            }
+            changed.push(family.name.clone());
+            let model = make(models, &family);
+            self.0.insert(family.name.clone(), Family { announced: family, model });
+        }
+        changed
+    }
+
+    pub fn of(&self, chunk: &ChunkId) -> Option<&Family> {
+        self.0.get(chunk.family())
+    }
+}
+
+impl Family {
+    /// Whether a Chunk message is of this family's model.
+    pub fn is_of(&self, model: &str, revision: u32) -> bool {
+        self.announced.model == model && self.announced.model_revision == revision
+    }
+}
+
+fn make(models: &Models, family: &proto::Family) -> Result<Arc<dyn AnyModel>, String> {
+    let (revision, constructor) =
+        models.get(&family.model).ok_or_else(|| format!("this client has no model {:?}", family.model))?;
+    if revision != family.model_revision {
+        return Err(format!(
+            "this client has revision {revision} of the model {:?}, the world needs {}: upgrade the older one",
+            family.model, family.model_revision
+        ));
+    }
+    let parameters = match serde_json::from_str(&family.parameters) {
+        Ok(serde_json::Value::Object(parameters)) => parameters,
+        _ if family.parameters.is_empty() => serde_json::Map::new(),
+        _ => return Err(format!("the parameters of family {:?} are no JSON object", family.name)),
+    };
+    constructor(&parameters).map_err(|e| e.to_string())
+}

@@ -1,0 +1,236 @@
+//! What the gateway says about a chunk: Tracked, Chunk, Updates, Outcomes, Beacons, Lagging, TrackRejected.
+//!
+//! Facts about own commands are taken from every message, also from those that the replica cannot use: they are true in
+//! any case. The replica takes only what fits (R3, R10) and never an older state than its own while it is healthy (R12).
+
+use crate::chunk::{Chunk, Turn};
+use crate::event::ChunkStatus;
+use crate::own::Fact;
+use driftless_chunk::ledger::Resolved;
+use driftless_chunk::replica::{ApplyError, Replica};
+use driftless_schemas::proto::{self, Refresh, TrackRejectCode, outcome, request, tracked};
+use driftless_schemas::{Hash, Seq, Version, limits};
+
+impl Chunk {
+    pub fn tracked(&mut self, message: &proto::Tracked, turn: &mut Turn<'_>) {
+        if !self.is_asked {
+            return;
+        }
+        self.served();
+        self.unfollow();
+        self.is_followed = true;
+        self.tracked_version = Version(message.version);
+        self.seen_to = self.tracked_version;
+        let resolved = match &message.resolved {
+            Some(tracked::Resolved::Ledger(ledger)) => {
+                Resolved::Known { seq: Seq(ledger.seq), committed_bits: ledger.committed_bits }
+            }
+            Some(tracked::Resolved::Expired(_)) => Resolved::Expired,
+            None => Resolved::Known { seq: Seq(0), committed_bits: 0 },
+        };
+        self.outbox.tracked(turn.now, resolved, self.tracked_version, turn.settings);
+        let Some(hash) = Hash::from_slice(&message.hash) else {
+            return self.reload("Tracked without a hash", turn);
+        };
+        if !self.is_healthy && self.tracked_version == Version(0) {
+            self.start_empty(turn);
+        }
+        self.compare(self.tracked_version, hash, turn);
+        self.settle_status(turn);
+    }
+
+    pub fn chunk(&mut self, message: &proto::Chunk, turn: &mut Turn<'_>) {
+        if !self.is_followed {
+            return;
+        }
+        self.is_refreshing = false;
+        let version = Version(message.version);
+        let Some(hash) = Hash::from_slice(&message.hash) else {
+            return self.reload("a Chunk without a hash", turn);
+        };
+        if self.is_healthy && self.replica.as_ref().is_some_and(|replica| version <= replica.version()) {
+            self.compare(version, hash, turn);
+            return self.settle_status(turn);
+        }
+        match self.restore(message, version, hash, turn) {
+            Err(why) => return self.reload(&format!("a Chunk of version {version} cannot be used: {why}"), turn),
+            Ok(replica) => self.replica = Some(replica),
+        }
+        self.is_healthy = true;
+        self.invalidate();
+        if version > self.seen_to {
+            // Commits in between were never shown: only another Tracked tells about own ones among them.
+            self.seen_to = version;
+            if self.outbox.has_open_numbers() {
+                return self.ask(turn);
+            }
+        }
+        self.settle_status(turn);
+    }
+
+    pub fn updates(&mut self, updates: &proto::Updates, turn: &mut Turn<'_>) {
+        if updates.entries.is_empty() || updates.first_version == 0 {
+            return self.reload("Updates without entries", turn);
+        }
+        self.learn_commits(updates, turn);
+        if !self.is_followed {
+            return;
+        }
+        let last = Version(updates.first_version.saturating_add(updates.entries.len() as u64 - 1));
+        if updates.first_version <= self.seen_to.next().0 {
+            self.seen_to = self.seen_to.max(last);
+        } else {
+            self.gap_to = self.gap_to.max(Some(last));
+            self.outbox.interrupted();
+        }
+        if !self.is_healthy && updates.first_version == 1 {
+            self.start_empty(turn);
+        }
+        let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else {
+            // The Chunk is still to come.
+            self.gap_to = self.gap_to.max(Some(last));
+            return;
+        };
+        match replica.apply(updates) {
+            Ok(0) => {}
+            Ok(_) => {
+                self.is_refreshing = false;
+                self.answer_by = None;
+                self.invalidate();
+            }
+            Err(ApplyError::Gap { .. }) => self.gap_to = self.gap_to.max(Some(last)),
+            Err(ApplyError::Hash { version, expected, found }) => {
+                self.invalidate();
+                return self.drifted(version, Some(expected), found, turn);
+            }
+            Err(ApplyError::Fold { version, .. }) => {
+                let found = replica.hash();
+                self.invalidate();
+                return self.drifted(version, None, found, turn);
+            }
+            Err(ApplyError::Format(problem)) => return self.reload(&problem.to_string(), turn),
+        }
+        self.settle_status(turn);
+    }
+
+    /// Own commits, with their versions, whatever the replica makes of the message.
+    fn learn_commits(&mut self, updates: &proto::Updates, turn: &Turn<'_>) {
+        let Some(writer) = turn.writer else { return };
+        for (entry, i) in updates.entries.iter().zip(0u64..) {
+            if entry.writer == writer.0.as_slice() {
+                let version = Version(updates.first_version.saturating_add(i));
+                let fact = Fact::Committed { version: Some(version), visible_at: version };
+                self.outbox.decided(turn.now, entry.seq, fact, turn.settings);
+            }
+        }
+    }
+
+    pub fn outcomes(&mut self, outcomes: proto::Outcomes, turn: &mut Turn<'_>) {
+        for outcome in outcomes.outcomes {
+            match outcome.outcome {
+                Some(outcome::Outcome::Discarded(discarded)) => {
+                    let fact = Fact::Not(Some((discarded.reason(), discarded.detail)));
+                    self.outbox.decided(turn.now, outcome.seq, fact, turn.settings);
+                }
+                Some(outcome::Outcome::OutOfOrder(_)) => self.outbox.out_of_order(turn.now, outcome.seq),
+                Some(outcome::Outcome::SessionExpired(expired)) => self.outbox.session_expired(expired.floor_ms),
+                None => {}
+            }
+        }
+    }
+
+    /// The beacon names the version last sent on this socket: a higher one than the replica's is a loss.
+    pub fn beacon(&mut self, beacon: &proto::Beacon, turn: &mut Turn<'_>) {
+        let Some(hash) = Hash::from_slice(&beacon.hash) else { return };
+        if !self.is_followed || !self.is_healthy {
+            return;
+        }
+        let version = Version(beacon.version);
+        self.compare(version, hash, turn);
+        if version > self.seen_to {
+            self.gap_to = self.gap_to.max(Some(version));
+            self.outbox.interrupted();
+        }
+        self.settle_status(turn);
+    }
+
+    pub fn lagging(&mut self, turn: &mut Turn<'_>) {
+        if self.is_asked {
+            self.unfollow();
+            if self.status() == &ChunkStatus::Live {
+                self.set_status(ChunkStatus::Lagging, turn);
+            }
+        }
+    }
+
+    pub fn track_rejected(&mut self, rejected: proto::TrackRejected, turn: &mut Turn<'_>) {
+        if !self.is_asked {
+            return;
+        }
+        if rejected.code() == TrackRejectCode::Unavailable {
+            return self.retry_later(turn);
+        }
+        let code = rejected.code();
+        self.end(&format!("the gateway does not serve this chunk: {}", rejected.message), turn);
+        self.set_status(ChunkStatus::Rejected { code, message: rejected.message }, turn);
+    }
+
+    /// A chunk that never existed, made here. Its hash is compared like any other.
+    fn start_empty(&mut self, turn: &Turn<'_>) {
+        if let Some(model) = self.model(turn) {
+            self.replica = Some(Replica::initial(model, &self.id));
+            self.is_healthy = true;
+            self.invalidate();
+        }
+    }
+
+    fn restore(&self, message: &proto::Chunk, version: Version, hash: Hash, turn: &Turn<'_>) -> Result<Replica, String> {
+        let family = turn.families.of(&self.id).ok_or("its family was not announced")?;
+        let model = family.model.clone()?;
+        if !family.is_of(&message.model, message.revision) {
+            return Err(format!("it is of model {:?} revision {}", message.model, message.revision));
+        }
+        let encoding = (turn.settings.decompress)(&message.data, limits::CONTENT_BYTES_MAX)?;
+        Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())
+    }
+
+    /// R10: at the same version, the same hash.
+    fn compare(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
+        let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else { return };
+        if replica.version() == version && replica.hash() != expected {
+            let found = replica.hash();
+            self.drifted(version, Some(expected), found, turn);
+        }
+    }
+
+    /// Where the replica stands now, and what is asked for if something is missing.
+    fn settle_status(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_followed {
+            return;
+        }
+        let version = self.replica.as_ref().filter(|_| self.is_healthy).map(Replica::version);
+        if self.gap_to.is_some_and(|to| self.seen_to >= to && version.is_some_and(|version| version >= to)) {
+            self.gap_to = None;
+            self.outbox.caught_up();
+        }
+        let Some(version) = version else {
+            // A Chunk is to come.
+            return self.expect_answer(turn);
+        };
+        if self.gap_to.is_some() && !self.is_refreshing {
+            self.is_refreshing = true;
+            let chunk_id = self.id.to_string();
+            turn.requests.push(request::Body::Refresh(Refresh { chunk_id, version: version.0 }));
+        }
+        if version >= self.tracked_version && self.gap_to.is_none() {
+            self.answer_by = None;
+            self.set_status(ChunkStatus::Live, turn);
+        } else {
+            self.expect_answer(turn);
+        }
+    }
+
+    fn expect_answer(&mut self, turn: &Turn<'_>) {
+        self.answer_by = self.answer_by.or(Some(turn.now + turn.settings.answer_timeout_ms));
+    }
+}

@@ -1,0 +1,59 @@
+//! What servers say, handed to whom it concerns.
+
+use crate::client::ClientCore;
+use crate::event::{Event, ReconnectReason, Socket};
+use driftless_schemas::proto::{self, Pong, event, request};
+use driftless_schemas::format;
+
+impl ClientCore {
+    pub(crate) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
+        match (socket, body) {
+            (_, event::Body::Welcome(welcome)) => self.welcome(now, socket, welcome),
+            (_, event::Body::Ping(ping)) => {
+                self.connection(socket).push(request::Body::Pong(Pong { nonce: ping.nonce }));
+            }
+            (_, event::Body::Pong(_)) => {}
+            (_, event::Body::Refused(refused)) => {
+                let code = refused.code();
+                self.events.push_back(Event::Refused { socket, code, message: refused.message });
+            }
+            (Socket::Ingest, event::Body::Rejected(rejected)) => {
+                if rejected.retry() == proto::Retry::Reauthenticate {
+                    self.ask_token(now);
+                }
+                let id = rejected.chunk_id.clone();
+                self.with_named(now, &id, |chunk, turn| chunk.rejected(rejected, turn));
+            }
+            // A receipt is no decision: the command is sent again until there is one.
+            (Socket::Ingest, event::Body::Receipt(_)) => {}
+            (Socket::Gateway, body) => self.handle_gateway(now, body),
+            (Socket::Ingest, _) => {}
+        }
+    }
+
+    fn handle_gateway(&mut self, now: u64, body: event::Body) {
+        match body {
+            event::Body::Tracked(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.tracked(&m, turn)),
+            event::Body::TrackRejected(m) => {
+                let id = m.chunk_id.clone();
+                self.with_named(now, &id, |chunk, turn| chunk.track_rejected(m, turn));
+            }
+            event::Body::Chunk(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.chunk(&m, turn)),
+            event::Body::Updates(bytes) => match format::decode::<proto::Updates>("Updates", bytes) {
+                Ok(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.updates(&m, turn)),
+                Err(_) => self.reconnect(now, Socket::Gateway, ReconnectReason::Undecodable),
+            },
+            event::Body::Outcomes(m) => {
+                let id = m.chunk_id.clone();
+                self.with_named(now, &id, |chunk, turn| chunk.outcomes(m, turn));
+            }
+            event::Body::Beacons(m) => {
+                for beacon in &m.beacons {
+                    self.with_named(now, &beacon.chunk_id, |chunk, turn| chunk.beacon(beacon, turn));
+                }
+            }
+            event::Body::Lagging(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.lagging(turn)),
+            _ => {}
+        }
+    }
+}

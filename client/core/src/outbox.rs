@@ -1,0 +1,383 @@
+//! One chunk's own commands: rule R8 from the writer's side.
+//!
+//! Every command is an [`Own`] from submitting until its outcome. It gets its number when it is first sent; a number is
+//! never used twice. `after` is computed anew at every sending: the previous number that is not skipped, or the newest
+//! number that is known to be resolved. A command that was cancelled, or that ingest will never take, is skipped: it is
+//! not sent again, later ones point before it, and its fate is read off the ledger's bit once a later number (or a
+//! `Settle`) is resolved. Facts come first and conclusions after: a conclusion is drawn once, at the end of a frame,
+//! when the confirmed replica shows what the fact says; it is never taken back.
+
+use crate::own::{Fact, Own};
+use crate::event::{CommandId, Outcome};
+use crate::pace::Pace;
+use crate::settings::Settings;
+use bytes::Bytes;
+use driftless_chunk::ledger::Resolved;
+use driftless_schemas::proto::{self, RejectCode, Submit, submit};
+use driftless_schemas::{ChunkId, Seq, Version, limits};
+use std::collections::VecDeque;
+
+/// How often ingest may refuse a `Settle` for good before what it would settle is given up as unknown. The resend times
+/// in between grow, so that this is more than a minute.
+const SETTLE_TRIES: u32 = 6;
+/// How long an explicit outcome may come behind the commit of a later command. After that the reason is unknown.
+const REASON_GRACE_MS: u64 = 1_000;
+
+/// What may be sent now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    /// Ingest is there, and the chunk is served to us.
+    pub can_send: bool,
+    /// The session goes on: commands may get numbers.
+    pub can_number: bool,
+}
+
+pub(crate) struct Outbox {
+    /// In the user's order: first those with a number, by number, then those that wait for one.
+    entries: VecDeque<Own>,
+    next_seq: u64,
+    /// The newest own number that is known to be resolved.
+    resolved: u64,
+    /// The newest own number that the stream showed as decided since the last Tracked.
+    stream_seq: u64,
+    /// Whether the stream since the last Tracked has shown everything: then a number below `stream_seq` that it did not
+    /// show as committed was not committed.
+    is_continuous: bool,
+    /// When a number below `stream_seq` was first missed.
+    missed_at: Option<u64>,
+    /// The stream said that the ledger has forgotten this writer.
+    expired_floor: Option<u64>,
+    pace: Pace,
+}
+
+impl Outbox {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            next_seq: 1,
+            resolved: 0,
+            stream_seq: 0,
+            is_continuous: false,
+            missed_at: None,
+            expired_floor: None,
+            pace: Pace::new(settings),
+        }
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Own> {
+        self.entries.iter()
+    }
+
+    /// Commands of the user that have no outcome yet.
+    pub fn pending(&self) -> usize {
+        self.entries.iter().filter(|own| own.id.is_some()).count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a number of this session is still open here.
+    pub fn has_open_numbers(&self) -> bool {
+        self.entries.iter().any(|own| own.seq.is_some() && own.fact.is_none())
+    }
+
+    // ---- the user ----
+
+    pub fn submit(&mut self, id: CommandId, command: Bytes, now: u64) {
+        self.entries.push_back(Own::command(id, command, now));
+    }
+
+    /// Gives an outcome where it is one at once. Anything else ends through [`Self::conclude`].
+    pub fn cancel(&mut self, id: CommandId) -> Option<Outcome> {
+        let at = self.entries.iter().position(|own| own.id == Some(id))?;
+        let own = self.entries.get_mut(at)?;
+        own.is_cancelled = true;
+        if own.seq.is_some() {
+            return None;
+        }
+        self.entries.remove(at);
+        Some(Outcome::Withdrawn)
+    }
+
+    // ---- ingest ----
+
+    /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
+    pub fn rejected(&mut self, now: u64, rejected: proto::Rejected) {
+        let Some(own) = numbered(&mut self.entries, rejected.seq) else { return };
+        if own.fact.is_some() {
+            return;
+        }
+        own.rejected += 1;
+        let code = rejected.code();
+        if rejected.retry() != proto::Retry::Final {
+            return self.pace.hold(now, u64::from(rejected.retry_after_ms));
+        }
+        own.finals += 1;
+        if own.id.is_none() && own.finals < SETTLE_TRIES {
+            return self.pace.hold(now, 0);
+        }
+        own.refused = Some((code, rejected.message));
+        if own.id.is_none() {
+            let reason = "ingest refuses to settle it, and nothing else tells what became of it";
+            self.give_up_skipped_below(rejected.seq, reason);
+        }
+        // Later ones that are out point at it.
+        self.pace.want(now);
+    }
+
+    fn give_up_skipped_below(&mut self, seq: u64, reason: &str) {
+        let below = |own: &&mut Own| own.seq.is_some_and(|s| s.0 <= seq) && own.is_skipped() && own.fact.is_none();
+        self.entries.iter_mut().filter(below).for_each(|own| own.fact = Some(Fact::Unknown(reason.into())));
+    }
+
+    /// A new connection to ingest.
+    pub fn reconnected(&mut self, now: u64, settings: &Settings) {
+        self.pace.reconnected(now, settings);
+    }
+
+    // ---- the gateway ----
+
+    /// The stream shows that an own number was decided. `fact` says how.
+    pub fn decided(&mut self, now: u64, seq: u64, fact: Fact, settings: &Settings) {
+        self.stream_seq = self.stream_seq.max(seq);
+        self.resolve_up_to(now, seq, settings);
+        if let Some(own) = numbered(&mut self.entries, seq) {
+            own.learn(fact);
+        }
+    }
+
+    pub fn out_of_order(&mut self, now: u64, seq: u64) {
+        if seq > self.resolved {
+            self.pace.want(now);
+        }
+    }
+
+    pub fn session_expired(&mut self, floor_ms: u64) {
+        self.expired_floor = Some(self.expired_floor.unwrap_or_default().max(floor_ms));
+    }
+
+    /// Everything decided up to the gateway's position, which is at `version`; from here on the stream shows the rest.
+    pub fn tracked(&mut self, now: u64, resolved: Resolved, version: Version, settings: &Settings) {
+        self.is_continuous = true;
+        self.stream_seq = 0;
+        self.missed_at = None;
+        self.expired_floor = None;
+        let Resolved::Known { seq: newest, .. } = resolved else {
+            // It proves nothing (FACTS.md): the writer may have been evicted after it committed.
+            return self.give_up("the chunk's ledger has forgotten this session");
+        };
+        self.resolve_up_to(now, newest.0, settings);
+        for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
+            let Some(seq) = own.seq.filter(|seq| *seq <= newest) else { continue };
+            own.learn(match resolved.is_committed(seq) {
+                Some(true) => Fact::Committed { version: None, visible_at: version },
+                Some(false) => Fact::Not(None),
+                None => Fact::Unknown("it is beyond what the chunk's ledger remembers".into()),
+            });
+        }
+    }
+
+    /// The stream leaves something out from here on, until the next Tracked.
+    pub fn interrupted(&mut self) {
+        self.is_continuous = false;
+    }
+
+    /// What the stream had left out has been seen after all.
+    pub fn caught_up(&mut self) {
+        self.is_continuous = true;
+    }
+
+    fn resolve_up_to(&mut self, now: u64, seq: u64, settings: &Settings) {
+        if seq > self.resolved {
+            self.resolved = seq;
+            self.pace.progressed(now, settings);
+        }
+    }
+
+    // ---- the end of a frame ----
+
+    /// Draws the conclusions that a complete frame allows. Gives the floor for the next session where this one expired.
+    pub fn close_frame(&mut self, now: u64) -> Option<u64> {
+        if !self.is_continuous {
+            return None;
+        }
+        let floor = self.expired_floor.take();
+        let is_overdue = self.missed_at.is_some_and(|at| now >= at + REASON_GRACE_MS) || floor.is_some();
+        let mut is_missed = false;
+        for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
+            if own.seq.is_none_or(|seq| seq.0 > self.stream_seq) {
+                continue;
+            }
+            // One that was not skipped has an outcome of its own, which tells the reason.
+            if own.is_skipped() || is_overdue {
+                own.fact = Some(Fact::Not(None));
+            } else {
+                is_missed = true;
+            }
+        }
+        self.missed_at = is_missed.then(|| self.missed_at.unwrap_or(now));
+        if floor.is_some() {
+            self.expire();
+        }
+        floor
+    }
+
+    /// The stream said that the ledger does not know the writer and never will: no open number is committed. They wait
+    /// for the numbers of a new session.
+    fn expire(&mut self) {
+        for own in self.entries.iter_mut().filter(|own| own.seq.is_some() && own.fact.is_none()) {
+            if own.is_skipped() || own.id.is_none() {
+                own.fact = Some(Fact::Not(None));
+            } else {
+                own.forget_number();
+            }
+        }
+        self.pace.rested();
+    }
+
+    /// Takes out what has an outcome. `shown` is the version of a healthy confirmed replica: what is committed stays in
+    /// the view until the replica has it. `None` where no replica will show it: then nothing waits.
+    pub fn conclude(&mut self, shown: Shown) -> Vec<(CommandId, Outcome)> {
+        let mut concluded = Vec::new();
+        self.entries.retain_mut(|own| match own.outcome(shown) {
+            None => true,
+            Some(outcome) => {
+                concluded.extend(own.id.map(|id| (id, outcome)));
+                false
+            }
+        });
+        concluded
+    }
+
+    /// What becomes of open numbers is not to be known any more.
+    pub fn give_up(&mut self, reason: &str) {
+        for own in self.entries.iter_mut().filter(|own| own.seq.is_some() && own.fact.is_none()) {
+            own.fact = Some(Fact::Unknown(reason.to_owned()));
+        }
+    }
+
+    /// Ends everything; what was never sent, with `unsent`.
+    pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<(CommandId, Outcome)> {
+        self.give_up(reason);
+        let mut concluded = self.conclude(Shown::All);
+        concluded.extend(self.entries.drain(..).filter_map(|own| Some((own.id?, unsent.clone()))));
+        concluded
+    }
+
+    /// A new session: numbers count from 1 again.
+    pub fn renumber(&mut self, settings: &Settings) -> Vec<(CommandId, Outcome)> {
+        self.give_up("the session was lost");
+        let concluded = self.conclude(Shown::All);
+        let entries = std::mem::take(&mut self.entries);
+        *self = Self { entries, ..Self::new(settings) };
+        concluded
+    }
+
+    // ---- sending ----
+
+    /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number.
+    pub fn pump(&mut self, now: u64, gate: Gate, chunk: &ChunkId, settings: &Settings, out: &mut Vec<Submit>) {
+        if !gate.can_send || now < self.pace.hold_until() {
+            return;
+        }
+        if !self.has_sendable() {
+            self.pace.rested();
+        } else if now >= self.pace.resend_at() {
+            self.resend(chunk, out);
+            self.pace.resent(now, settings);
+        }
+        while gate.can_number && self.has_room(limits::CLIENT_WINDOW) {
+            let Some(at) = self.entries.iter().position(|own| own.seq.is_none()) else { break };
+            self.send_new(now, at, chunk, out);
+        }
+        if self.needs_settle() && self.has_room(limits::LEDGER_WINDOW) {
+            let at = self.entries.iter().position(|own| own.seq.is_none()).unwrap_or(self.entries.len());
+            self.entries.insert(at, Own::settle(now));
+            self.send_new(now, at, chunk, out);
+        }
+    }
+
+    /// When [`Self::pump`] or [`Self::close_frame`] has something to do without any input.
+    pub fn deadline(&self, now: u64, gate: Gate) -> Option<u64> {
+        let resend = (gate.can_send && self.has_sendable()).then(|| self.pace.resend_at());
+        let held = (gate.can_send && !self.entries.is_empty()).then(|| self.pace.hold_until()).filter(|until| *until > now);
+        let missed = self.missed_at.filter(|_| self.is_continuous).map(|at| at + REASON_GRACE_MS);
+        [resend, held, missed].into_iter().flatten().min()
+    }
+
+    fn open(&self) -> impl Iterator<Item = (Seq, &Own)> {
+        self.entries.iter().filter(|own| own.fact.is_none()).filter_map(|own| Some((own.seq?, own)))
+    }
+
+    /// Whether something is out that a resend may help.
+    fn has_sendable(&self) -> bool {
+        self.open().any(|(seq, own)| !own.is_skipped() && seq.0 > self.resolved)
+    }
+
+    /// `newest sent − oldest unresolved < window`, also with the next number.
+    fn has_room(&self, window: u64) -> bool {
+        self.open().next().is_none_or(|(oldest, _)| self.next_seq - oldest.0 < window)
+    }
+
+    /// Whether a skipped number is open, and no number above it will resolve it.
+    fn needs_settle(&self) -> bool {
+        let skipped = self.open().filter(|(seq, own)| own.is_skipped() && seq.0 > self.resolved).map(|(seq, _)| seq).max();
+        let sent = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
+        skipped.is_some() && sent < skipped
+    }
+
+    fn resend(&mut self, chunk: &ChunkId, out: &mut Vec<Submit>) {
+        let mut after = self.resolved;
+        for own in self.entries.iter_mut().filter(|own| own.fact.is_none() && !own.is_skipped()) {
+            let Some(seq) = own.seq.filter(|seq| seq.0 > self.resolved) else { continue };
+            own.sent += 1;
+            out.push(own.message(chunk, seq, after));
+            after = seq.0;
+        }
+    }
+
+    fn send_new(&mut self, now: u64, at: usize, chunk: &ChunkId, out: &mut Vec<Submit>) {
+        if !self.has_sendable() {
+            self.pace.started(now);
+        }
+        let previous = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq.0).max();
+        let after = previous.unwrap_or_default().max(self.resolved);
+        let Some(own) = self.entries.get_mut(at) else { return };
+        let seq = Seq(self.next_seq);
+        self.next_seq += 1;
+        own.seq = Some(seq);
+        own.sent = 1;
+        out.push(own.message(chunk, seq, after));
+    }
+}
+
+/// What the user sees of a chunk's confirmed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A healthy replica at this version.
+    At(Version),
+    /// Nothing yet, or nothing to be trusted.
+    Nothing,
+    /// Nothing more is to come: do not wait for it.
+    All,
+}
+
+fn numbered(entries: &mut VecDeque<Own>, seq: u64) -> Option<&mut Own> {
+    entries.iter_mut().take_while(|own| own.seq.is_some()).find(|own| own.seq == Some(Seq(seq)))
+}
+
+impl Own {
+    fn message(&self, chunk: &ChunkId, seq: Seq, after: u64) -> Submit {
+        let body = match self.id {
+            Some(_) => submit::Body::Command(self.command.clone()),
+            None => submit::Body::Settle(proto::Settle {}),
+        };
+        Submit { chunk_id: chunk.to_string(), seq: seq.0, after, body: Some(body) }
+    }
+}
+
+/// What became of a command that was never sent and never will be.
+pub(crate) fn never_sent(reason: &str) -> Outcome {
+    Outcome::Rejected { code: RejectCode::Unspecified, message: format!("it was never sent: {reason}") }
+}

@@ -1,0 +1,122 @@
+//! One own command on its way: what was sent, what is known about it, and the outcome that follows from it.
+
+use crate::event::{CommandId, Outcome};
+use crate::outbox::Shown;
+use bytes::Bytes;
+use driftless_schemas::proto::{DiscardReason, RejectCode};
+use driftless_schemas::{Seq, Version};
+
+/// What the log says about a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// It is committed; the replica shows it from `visible_at` on.
+    Committed { version: Option<Version>, visible_at: Version },
+    /// It is not and never will be; with the decider's reason where that is known.
+    Not(Option<(DiscardReason, String)>),
+    /// Nobody can say any more.
+    Unknown(String),
+}
+
+/// An own command, or a `Settle`.
+pub(crate) struct Own {
+    /// None for a `Settle`, which the user does not know of.
+    pub id: Option<CommandId>,
+    pub command: Bytes,
+    pub submitted_at_ms: u64,
+    /// Since it was first sent.
+    pub seq: Option<Seq>,
+    /// Transmissions.
+    pub sent: u32,
+    /// Transmissions that ingest said are not in the log. What is not answered may be in it.
+    pub rejected: u32,
+    /// How many of them for good.
+    pub finals: u32,
+    /// The user does not want it any more.
+    pub is_cancelled: bool,
+    /// Ingest will never take it.
+    pub refused: Option<(RejectCode, String)>,
+    pub fact: Option<Fact>,
+}
+
+impl Own {
+    pub fn command(id: CommandId, command: Bytes, now: u64) -> Self {
+        Self { id: Some(id), command, ..Self::settle(now) }
+    }
+
+    pub fn settle(now: u64) -> Self {
+        Self {
+            id: None,
+            command: Bytes::new(),
+            submitted_at_ms: now,
+            seq: None,
+            sent: 0,
+            rejected: 0,
+            finals: 0,
+            is_cancelled: false,
+            refused: None,
+            fact: None,
+        }
+    }
+
+    /// It is not sent again, later ones point before it, and it has left the view.
+    pub fn is_skipped(&self) -> bool {
+        self.is_cancelled || self.refused.is_some()
+    }
+
+    /// Whether it belongs into the view.
+    pub fn is_predicted(&self) -> bool {
+        let is_lost = matches!(self.fact, Some(Fact::Not(_) | Fact::Unknown(_)));
+        self.id.is_some() && !self.is_skipped() && !is_lost
+    }
+
+    /// The first fact stands; a later one may only add what was not known.
+    pub fn learn(&mut self, fact: Fact) {
+        match (&mut self.fact, fact) {
+            (known @ None, fact) => *known = Some(fact),
+            (Some(Fact::Committed { version: known @ None, .. }), Fact::Committed { version, .. }) => *known = version,
+            (Some(Fact::Not(known @ None)), Fact::Not(reason)) => *known = reason,
+            (Some(_), _) => {}
+        }
+    }
+
+    /// It gets another number, in another session. Nothing of the old one is in the log.
+    pub fn forget_number(&mut self) {
+        self.seq = None;
+        self.sent = 0;
+        self.rejected = 0;
+        self.finals = 0;
+    }
+
+    /// The outcome, where it is certain.
+    pub fn outcome(&self, shown: Shown) -> Option<Outcome> {
+        match &self.fact {
+            Some(Fact::Committed { version, visible_at }) => {
+                let is_shown = match shown {
+                    Shown::All => true,
+                    Shown::Nothing => false,
+                    Shown::At(version) => version >= *visible_at,
+                };
+                is_shown.then_some(Outcome::Committed { version: *version })
+            }
+            Some(Fact::Not(Some((reason, detail)))) => {
+                Some(Outcome::Discarded { reason: *reason, detail: detail.clone() })
+            }
+            Some(Fact::Not(None)) => Some(self.skipped_outcome().unwrap_or(Outcome::Discarded {
+                reason: DiscardReason::Unspecified,
+                detail: "it was not committed; the reason is not known any more".into(),
+            })),
+            Some(Fact::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
+            // No transmission is in the log, and none will follow.
+            None if self.seq.is_some() && self.sent == self.rejected => self.skipped_outcome(),
+            None => None,
+        }
+    }
+
+    /// What a skipped command ends with, once it is certain that it is not committed.
+    fn skipped_outcome(&self) -> Option<Outcome> {
+        match &self.refused {
+            Some((code, message)) => Some(Outcome::Rejected { code: *code, message: message.clone() }),
+            None => self.is_cancelled.then_some(Outcome::Withdrawn),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The session that both sockets share: Hello and Welcome, tokens, and the change to a new one.
+//!
+//! The first socket that opens gets a session, the other one greets with it. When a chunk's ledger has forgotten the
+//! session, numbers are given out no more, and a new session begins when no number of the old one is open: a writer id
+//! belongs to its session, and the gateway tells outcomes to the session's writer only.
+
+use crate::chunk::{Chunk, Turn};
+use crate::client::ClientCore;
+use crate::connection::Phase;
+use crate::event::{Event, ReconnectReason, Socket};
+use driftless_schemas::proto::{self, Hello, ModelRevision, request};
+use driftless_schemas::{SessionId, WriterId, limits};
+
+/// A session this old is given up when it can be: servers refuse it at `limits::SESSION_AGE_MAX_MS`.
+const SESSION_AGE_MS: u64 = limits::SESSION_AGE_MAX_MS / 7 * 6;
+/// A token that was asked for and did not come is asked for again.
+const TOKEN_RETRY_MS: u64 = 15_000;
+
+impl ClientCore {
+    pub(crate) fn welcome(&mut self, now: u64, socket: Socket, welcome: proto::Welcome) {
+        let (Some(session), Some(writer)) =
+            (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
+        else {
+            return self.reconnect(now, socket, ReconnectReason::Undecodable);
+        };
+        let was_welcomed = self.is_welcomed(socket);
+        if self.session.is_some_and(|known| known != session) || self.writer.is_some_and(|known| known != writer) {
+            self.forget_session(now);
+            let other = if socket == Socket::Ingest { Socket::Gateway } else { Socket::Ingest };
+            if self.is_welcomed(other) {
+                self.reconnect(now, other, ReconnectReason::NewSession);
+            }
+        }
+        if self.session.is_none() {
+            self.events.push_back(Event::Session { session, writer });
+        }
+        self.session = Some(session);
+        self.writer = Some(writer);
+        self.tokens_refused = 0;
+        self.connection(socket).phase = Phase::Welcomed;
+        if let Some(limits) = &welcome.limits {
+            self.connection(socket).limits(limits);
+            if socket == Socket::Ingest && limits.command_bytes_max > 0 {
+                self.command_bytes_max = usize::try_from(limits.command_bytes_max).unwrap_or(usize::MAX);
+            }
+        }
+        let expires_ms = u64::try_from(welcome.token_expires_at).unwrap_or_default().saturating_mul(1_000);
+        self.token_life_ms = expires_ms.saturating_sub(now);
+        self.renew_at = (self.settings.can_renew && expires_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
+        let token_expires_at = welcome.token_expires_at;
+        self.events.push_back(Event::Welcomed { socket, world: welcome.world, token_expires_at });
+        match socket {
+            Socket::Gateway => self.gateway_welcomed(now, welcome.families, was_welcomed),
+            Socket::Ingest if !was_welcomed => {
+                let reconnect = |chunk: &mut Chunk, turn: &mut Turn<'_>| chunk.outbox.reconnected(turn.now, turn.settings);
+                self.with_all(now, reconnect);
+            }
+            Socket::Ingest => {}
+        }
+        self.greet(now);
+    }
+
+    fn gateway_welcomed(&mut self, now: u64, families: Vec<proto::Family>, was_welcomed: bool) {
+        let changed = self.families.welcome(&self.settings.models, families);
+        self.with_all(now, |chunk, turn| {
+            let is_changed = changed.iter().any(|family| family == chunk.id.family());
+            if is_changed {
+                chunk.remodel(turn);
+            }
+            if is_changed || !was_welcomed {
+                chunk.ask(turn);
+            }
+        });
+    }
+
+    /// Says Hello where that is possible: the second socket waits for the first one's session.
+    pub(crate) fn greet(&mut self, now: u64) {
+        let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
+        let is_old = self.session.is_some_and(|session| now > session.time_ms() + SESSION_AGE_MS);
+        if is_idle && is_old && !self.has_open_numbers() {
+            self.forget_session(now);
+        }
+        for (socket, other) in [(Socket::Ingest, Socket::Gateway), (Socket::Gateway, Socket::Ingest)] {
+            let is_first = self.connection(other).phase != Phase::Greeted;
+            if self.connection(socket).phase != Phase::Open || (self.session.is_none() && !is_first) {
+                continue;
+            }
+            let hello = Hello {
+                token: self.connection(socket).token.clone(),
+                session: self.session.map(SessionId::to_bytes).unwrap_or_default(),
+                models: self
+                    .settings
+                    .models
+                    .list()
+                    .map(|(id, revision)| ModelRevision { id: id.into(), revision })
+                    .collect(),
+                session_after_ms: self.session_after_ms,
+            };
+            let connection = self.connection(socket);
+            connection.phase = Phase::Greeted;
+            connection.push(request::Body::Hello(hello));
+        }
+    }
+
+    pub(crate) fn has_open_numbers(&self) -> bool {
+        self.chunks.values().any(|chunk| chunk.outbox.has_open_numbers())
+    }
+
+    /// Numbers count from 1 again. Open ones, where there are any, end as unknown.
+    pub(crate) fn forget_session(&mut self, now: u64) {
+        self.session = None;
+        self.writer = None;
+        self.is_ending_session = false;
+        self.dormant.clear();
+        self.with_all(now, |chunk, turn| {
+            let concluded = chunk.outbox.renumber(turn.settings);
+            if !concluded.is_empty() {
+                chunk.invalidate();
+            }
+            chunk.tell(concluded, turn);
+        });
+    }
+
+    /// A new session on new sockets.
+    pub(crate) fn begin_session(&mut self, now: u64) {
+        self.forget_session(now);
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            if self.connection(socket).phase != Phase::Down {
+                self.reconnect(now, socket, ReconnectReason::NewSession);
+            }
+        }
+    }
+
+    pub(crate) fn renewal_time(&self, now: u64, life_ms: u64) -> u64 {
+        now + life_ms.saturating_sub(self.settings.renew_before_ms.min(life_ms / 2))
+    }
+
+    pub(crate) fn ask_token(&mut self, now: u64) {
+        if self.settings.can_renew {
+            self.events.push_back(Event::TokenNeeded);
+            self.renew_at = Some(now + TOKEN_RETRY_MS);
+        } else {
+            self.renew_at = None;
+        }
+    }
+}

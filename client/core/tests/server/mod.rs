@@ -1,0 +1,283 @@
+//! A whole Driftless in memory, one chunk large: a commands log, a decider (`LiveChunk`), an updates log, and gateways
+//! that stand anywhere in it. It decides by the real rules, so that it is the oracle too.
+#![allow(dead_code)]
+
+use bytes::{Bytes, BytesMut};
+use driftless_chunk::ledger::Resolved;
+use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
+use driftless_chunk::model::Models;
+use driftless_schemas::proto::{
+    self, Beacon, Beacons, Chunk, Family, Have, MapCommand, Outcomes, PutKey, Tracked, Updates, Welcome, event,
+    map_command, mark, outcome, tracked,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, WriterId, format};
+use prost::Message as _;
+use std::collections::BTreeMap;
+
+pub const CHUNK: &str = "things/0/0";
+
+pub fn chunk() -> ChunkId {
+    CHUNK.parse().unwrap()
+}
+
+/// Sets a key of a small map; the value names the command, so that the oracle can tell them apart.
+pub fn put(key: &str, value: &str, must_be_absent: bool) -> Bytes {
+    let guard = must_be_absent.then(|| proto::MapGuard { is: Some(proto::map_guard::Is::Absent(proto::Absent {})) });
+    let put = PutKey { key: key.into(), value: value.to_owned().into(), guard };
+    MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into()
+}
+
+pub fn value_of(command: &[u8]) -> String {
+    match MapCommand::decode(command).unwrap().body {
+        Some(map_command::Body::Put(put)) => String::from_utf8(put.value.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One record of `updates`, and the state behind it.
+pub struct Record {
+    pub updates: Option<Updates>,
+    pub marks: Vec<proto::Mark>,
+    pub version: u64,
+    pub hash: Hash,
+    pub encoding: Vec<u8>,
+    floor_ms: u64,
+    resolved: BTreeMap<WriterId, Resolved>,
+}
+
+pub struct Server {
+    live: LiveChunk,
+    commands: Vec<Asked>,
+    decided: usize,
+    pub records: Vec<Record>,
+    /// Who ever said Hello.
+    pub writers: Vec<WriterId>,
+    /// The oracle: value → version. A value that is committed twice is a panic.
+    pub committed: BTreeMap<String, u64>,
+    sessions: u64,
+}
+
+impl Server {
+    pub fn new() -> Self {
+        let models = Models::builtin();
+        let (_, make) = models.get("map").unwrap();
+        let live = LiveChunk::initial(make(&serde_json::Map::new()).unwrap(), &chunk());
+        let mut server = Self {
+            live,
+            commands: Vec::new(),
+            decided: 0,
+            records: Vec::new(),
+            writers: Vec::new(),
+            committed: BTreeMap::new(),
+            sessions: 0,
+        };
+        server.record(None, Vec::new());
+        server
+    }
+
+    pub fn family() -> Family {
+        Family {
+            name: "things".into(),
+            model: "map".into(),
+            model_revision: driftless_chunk::map::REVISION,
+            parameters: "{}".into(),
+            coordinates: 2,
+            coordinate_min: -10,
+            coordinate_max: 10,
+        }
+    }
+
+    /// Answers a Hello.
+    pub fn hello(&mut self, now: u64, hello: &proto::Hello, sub: &str) -> (Welcome, WriterId) {
+        let session = SessionId::from_slice(&hello.session).unwrap_or_else(|| {
+            self.sessions += 1;
+            let mut random = [0; 10];
+            random[2..].copy_from_slice(&self.sessions.to_be_bytes());
+            SessionId::new(now.max(hello.session_after_ms + 1), random)
+        });
+        let writer = session.writer(sub);
+        if !self.writers.contains(&writer) {
+            self.writers.push(writer);
+        }
+        let welcome = Welcome {
+            session: session.to_bytes(),
+            writer: writer.to_bytes(),
+            families: vec![Self::family()],
+            world: "test".into(),
+            ..Welcome::default()
+        };
+        (welcome, writer)
+    }
+
+    /// What ingest appends.
+    pub fn append(&mut self, writer: WriterId, submit: &proto::Submit) {
+        let body = match &submit.body {
+            Some(proto::submit::Body::Command(command)) => AskedBody::Command(command.clone()),
+            _ => AskedBody::Settle,
+        };
+        self.commands.push(Asked {
+            offset: Offset(self.commands.len() as i64),
+            writer,
+            seq: Seq(submit.seq),
+            after: Seq(submit.after),
+            author: "x".into(),
+            received_at_ms: 0,
+            roles: Vec::new(),
+            body,
+        });
+    }
+
+    /// 1,024 strangers write, so that the ledger forgets everybody else.
+    pub fn crowd(&mut self, now: u64) {
+        self.sessions += 1;
+        for i in 0..1024u64 {
+            let mut id = [0xee; 16];
+            id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
+            id[8..].copy_from_slice(&(self.sessions << 16 | i).to_be_bytes());
+            let submit = proto::Submit { seq: 1, body: Some(proto::submit::Body::Settle(proto::Settle {})), ..Default::default() };
+            self.append(WriterId(id), &submit);
+        }
+    }
+
+    pub fn undecided(&self) -> usize {
+        self.commands.len() - self.decided
+    }
+
+    /// Decides up to `count` commands, in one record.
+    pub fn decide(&mut self, count: usize) {
+        let mut marks = Vec::new();
+        let first_version = self.live.replica.version().0 + 1;
+        let mut entries = Vec::new();
+        for _ in 0..count.min(self.undecided()) {
+            let asked = self.commands[self.decided].clone();
+            self.decided += 1;
+            let Some(decided) = self.live.decide(&chunk(), Partition(0), &asked) else { continue };
+            if let Some(entry) = decided.entry {
+                let AskedBody::Command(command) = &asked.body else { panic!("a settle was committed") };
+                let version = first_version + entries.len() as u64;
+                let before = self.committed.insert(value_of(command), version);
+                assert_eq!(before, None, "R2: {} was committed twice", value_of(command));
+                entries.push(entry);
+            }
+            marks.push(decided.mark);
+        }
+        if marks.is_empty() {
+            return;
+        }
+        let hash = self.live.replica.hash();
+        let updates = (!entries.is_empty()).then(|| Updates {
+            chunk_id: CHUNK.into(),
+            first_version,
+            entries,
+            state_hash: hash.to_bytes(),
+        });
+        self.record(updates, marks);
+    }
+
+    fn record(&mut self, updates: Option<Updates>, marks: Vec<proto::Mark>) {
+        let resolved = self.writers.iter().map(|writer| (*writer, self.live.ledger.resolved(*writer))).collect();
+        self.records.push(Record {
+            updates,
+            marks,
+            version: self.live.replica.version().0,
+            hash: self.live.replica.hash(),
+            encoding: self.live.replica.encoding().into_owned(),
+            floor_ms: self.live.ledger.floor_ms(),
+            resolved,
+        });
+    }
+
+    /// The newest state.
+    pub fn newest(&self) -> &Record {
+        self.records.last().unwrap()
+    }
+
+    /// What a gateway that has read `records[..=at]` says to a Track.
+    pub fn tracked(&self, at: usize, writer: WriterId) -> event::Body {
+        let record = &self.records[at];
+        let young = || {
+            let is_young = writer.time_ms() > record.floor_ms;
+            if is_young { Resolved::Known { seq: Seq(0), committed_bits: 0 } } else { Resolved::Expired }
+        };
+        let resolved = match record.resolved.get(&writer).copied().unwrap_or_else(young) {
+            Resolved::Known { seq, committed_bits } => {
+                tracked::Resolved::Ledger(proto::Resolved { seq: seq.0, committed_bits })
+            }
+            Resolved::Expired => tracked::Resolved::Expired(proto::ResolvedExpired {}),
+        };
+        event::Body::Tracked(Tracked {
+            chunk_id: CHUNK.into(),
+            version: record.version,
+            hash: record.hash.to_bytes(),
+            resolved: Some(resolved),
+        })
+    }
+
+    /// A whole state, as it is stored.
+    pub fn chunk(&self, at: usize) -> event::Body {
+        let record = &self.records[at];
+        event::Body::Chunk(Chunk {
+            chunk_id: CHUNK.into(),
+            version: record.version,
+            hash: record.hash.to_bytes(),
+            model: "map".into(),
+            revision: driftless_chunk::map::REVISION,
+            data: zstd::encode_all(&record.encoding[..], 1).unwrap().into(),
+        })
+    }
+
+    /// The updates of `records[from..=at]` that lead above `version`.
+    pub fn updates_above(&self, version: u64, from: usize, at: usize) -> Vec<event::Body> {
+        let new = self.records[from..=at].iter().filter(|record| record.version > version);
+        new.filter_map(|record| record.updates.as_ref()).map(updates).collect()
+    }
+
+    /// Whether a `have` is a state that the log knows at or before `at`.
+    pub fn knows(&self, have: &Have, at: usize) -> bool {
+        self.records[..=at].iter().any(|r| r.version == have.version && r.hash.0[..] == have.hash[..])
+    }
+
+    /// What a record says to one tracker: everybody's updates and the tracker's own outcomes, in one frame.
+    pub fn live(&self, at: usize, writer: WriterId, outcomes_first: bool) -> Option<Bytes> {
+        let record = &self.records[at];
+        let own = record.marks.iter().filter(|mark| mark.writer[..] == writer.0[..]);
+        let outcomes: Vec<_> = own
+            .filter_map(|mark| {
+                let outcome = match mark.outcome.clone()? {
+                    mark::Outcome::Committed(_) => return None,
+                    mark::Outcome::Discarded(discarded) => outcome::Outcome::Discarded(discarded),
+                    mark::Outcome::OutOfOrder(it) => outcome::Outcome::OutOfOrder(it),
+                    mark::Outcome::SessionExpired(it) => outcome::Outcome::SessionExpired(it),
+                };
+                Some(proto::Outcome { seq: mark.seq, outcome: Some(outcome) })
+            })
+            .collect();
+        let mut bodies: Vec<_> = record.updates.as_ref().map(updates).into_iter().collect();
+        if !outcomes.is_empty() {
+            let body = event::Body::Outcomes(Outcomes { chunk_id: CHUNK.into(), outcomes });
+            bodies.insert(if outcomes_first { 0 } else { bodies.len() }, body);
+        }
+        (!bodies.is_empty()).then(|| frame(bodies))
+    }
+
+    pub fn beacon(&self, at: usize) -> event::Body {
+        let record = &self.records[at];
+        let beacon = Beacon { chunk_id: CHUNK.into(), version: record.version, hash: record.hash.to_bytes() };
+        event::Body::Beacons(Beacons { beacons: vec![beacon] })
+    }
+}
+
+pub fn updates(updates: &Updates) -> event::Body {
+    event::Body::Updates(updates.encode_to_vec().into())
+}
+
+pub fn frame(bodies: impl IntoIterator<Item = event::Body>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bodies.into_iter().for_each(|body| format::push_event(&mut bytes, body));
+    bytes.freeze()
+}
+
+pub fn requests(frame: Bytes) -> Vec<proto::request::Body> {
+    let frame: proto::ClientFrame = format::decode("ClientFrame", frame).unwrap();
+    frame.requests.into_iter().map(|request| request.body.unwrap()).collect()
+}

@@ -1,0 +1,514 @@
+//! The whole client against a whole server in memory, with losses, delays, doubles, overtaking, reconnects, rejections,
+//! lagging, gateways that are behind, and evictions. One seed is one run.
+//!
+//! The oracle: every command ends with exactly one outcome that agrees with the decider (R8); the user's order is kept;
+//! once the faults stop everything ends within bounded steps; at rest view, confirmed replica and log are equal (R10).
+
+mod server;
+
+use bytes::Bytes;
+use driftless_chunk::model::Models;
+use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
+use driftless_schemas::proto::{self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request};
+use driftless_schemas::{Version, WriterId};
+use proptest::prelude::*;
+use server::{CHUNK, Server, chunk, frame, put, requests};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What kind of day it is: drawn once a run, so that some runs are all loss, or all cancelling.
+struct Weather {
+    /// Of 100 transmissions: lost between client and log, with or without a trace.
+    lost: usize,
+    rejected: usize,
+    cancels: usize,
+    bursts: usize,
+    /// Of 100 tries to connect.
+    connects: usize,
+    /// How far the server's clock is behind.
+    clock_slow_ms: u64,
+}
+
+#[derive(Default)]
+struct Link {
+    is_up: bool,
+    up: VecDeque<Bytes>,
+    down: VecDeque<Bytes>,
+    writer: Option<WriterId>,
+    /// The gateway has read this many records.
+    read: usize,
+    /// The next record to send; None while not tracked.
+    sent: Option<usize>,
+    is_lagging: bool,
+    /// A Track that waits until the gateway has caught up (R12).
+    held: Option<proto::Track>,
+}
+
+struct Peer {
+    name: String,
+    core: ClientCore,
+    ingest: Link,
+    gateway: Link,
+    submitted: Vec<(CommandId, String)>,
+    outcomes: BTreeMap<CommandId, Outcome>,
+    /// In the ingest's producer: may still be appended, in any order.
+    late: Vec<(WriterId, proto::Submit)>,
+}
+
+struct Sim {
+    rng: Rng,
+    now: u64,
+    server: Server,
+    peers: Vec<Peer>,
+    weather: Weather,
+    is_faulty: bool,
+    evictions: usize,
+    trace: String,
+}
+
+impl Sim {
+    fn new(seed: u64, peers: usize) -> Self {
+        let peer = |i| Peer {
+            name: format!("p{i}"),
+            core: {
+                let mut core = ClientCore::new(Settings::new(Models::builtin()));
+                core.track(1_000_000, &chunk());
+                core
+            },
+            ingest: Link::default(),
+            gateway: Link::default(),
+            submitted: Vec::new(),
+            outcomes: BTreeMap::new(),
+            late: Vec::new(),
+        };
+        let mut rng = Rng(seed);
+        let weather = Weather {
+            lost: [2, 10, 50][rng.below(3)],
+            rejected: [0, 5, 40][rng.below(3)],
+            cancels: [5, 25, 80][rng.below(3)],
+            bursts: [0, 5, 30][rng.below(3)],
+            connects: [5, 100, 100][rng.below(3)],
+            clock_slow_ms: [0, 900_000][rng.below(2)],
+        };
+        Self {
+            rng,
+            weather,
+            now: 1_000_000,
+            server: Server::new(),
+            peers: (0..peers).map(peer).collect(),
+            is_faulty: true,
+            evictions: 0,
+            trace: String::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += self.rng.below(40) as u64;
+        let i = self.rng.below(self.peers.len());
+        match self.rng.below(20) {
+            0..5 => self.to_server(i, Socket::Ingest),
+            5..7 => self.to_server(i, Socket::Gateway),
+            7..9 => self.to_client(i, Socket::Ingest),
+            9..12 => self.to_client(i, Socket::Gateway),
+            12..14 => {
+                let count = 1 + self.rng.below(60);
+                self.server.decide(count);
+            }
+            14..16 => self.gateway(i),
+            16 if !self.is_faulty || self.rng.chance(self.weather.connects) => self.connect(i),
+            17 => self.late(i),
+            18 if self.is_faulty => self.fault(i),
+            _ => {}
+        }
+        if self.is_faulty && self.rng.chance(8) {
+            self.user(i);
+        }
+        for i in 0..self.peers.len() {
+            self.turn(i);
+        }
+    }
+
+    fn user(&mut self, i: usize) {
+        let count = if self.rng.chance(self.weather.bursts) { 50 + self.rng.below(50) } else { 1 + self.rng.below(3) };
+        if self.rng.chance(self.weather.cancels) && !self.peers[i].submitted.is_empty() {
+            let peer = &mut self.peers[i];
+            let many = if self.rng.chance(10) { 80 } else { 3 };
+            for _ in 0..many {
+                let back = self.rng.below(peer.submitted.len().min(many));
+                let (id, _) = peer.submitted[peer.submitted.len() - 1 - back];
+                peer.core.cancel(self.now, &chunk(), id);
+            }
+            return;
+        }
+        for _ in 0..count {
+            let peer = &mut self.peers[i];
+            let value = format!("{}-{}", peer.name, peer.submitted.len());
+            let key = format!("k{}", self.rng.below(30));
+            if let Ok(id) = peer.core.submit(self.now, &chunk(), put(&key, &value, self.rng.chance(20))) {
+                peer.submitted.push((id, value));
+            }
+        }
+    }
+
+    fn fault(&mut self, i: usize) {
+        let socket = if self.rng.chance(50) { Socket::Ingest } else { Socket::Gateway };
+        match self.rng.below(12) {
+            0..3 => {
+                self.peers[i].link(socket).drop_all();
+                self.peers[i].core.disconnected(self.now, socket, None);
+            }
+            3..6 => {
+                let link = &mut self.peers[i].gateway;
+                if link.sent.is_some() && !link.is_lagging {
+                    link.is_lagging = true;
+                    link.down.push_back(frame([event::Body::Lagging(Lagging { chunk_id: CHUNK.into() })]));
+                }
+            }
+            6 if self.rng.chance(15) => {
+                self.evictions += 1;
+                self.server.crowd(self.now);
+            }
+            7 => self.now += 4_000,
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, i: usize) {
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            let records = self.server.records.len();
+            let behind = if self.is_faulty { self.rng.below(4).min(records - 1) } else { 0 };
+            let link = self.peers[i].link(socket);
+            if !link.is_up {
+                *link = Link { is_up: true, read: records - behind, ..Link::default() };
+                self.peers[i].core.connected(self.now, socket, "token".into());
+                return;
+            }
+        }
+    }
+
+    /// One frame from a client to ingest or gateway.
+    fn to_server(&mut self, i: usize, socket: Socket) {
+        let Some(message) = self.peers[i].link(socket).up.pop_front() else { return };
+        for body in requests(message) {
+            match body {
+                request::Body::Hello(hello) => {
+                    let (welcome, writer) = self.server.hello(self.now - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
+                    let link = self.peers[i].link(socket);
+                    link.writer = Some(writer);
+                    link.down.push_back(frame([event::Body::Welcome(welcome)]));
+                }
+                request::Body::Ping(ping) => {
+                    let pong = frame([event::Body::Pong(Pong { nonce: ping.nonce })]);
+                    self.peers[i].link(socket).down.push_back(pong);
+                }
+                request::Body::Submit(submit) => self.ingest(i, submit),
+                request::Body::Track(track) => {
+                    self.peers[i].gateway.held = Some(track);
+                    self.answer_track(i);
+                }
+                request::Body::Untrack(_) => {
+                    let link = &mut self.peers[i].gateway;
+                    (link.sent, link.held, link.is_lagging) = (None, None, false);
+                }
+                request::Body::Refresh(refresh) => {
+                    if let Some(sent) = self.peers[i].gateway.sent {
+                        let bodies = self.server.updates_above(refresh.version, 0, sent - 1);
+                        self.peers[i].gateway.down.push_back(frame(bodies));
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn ingest(&mut self, i: usize, submit: proto::Submit) {
+        let writer = self.peers[i].ingest.writer.unwrap();
+        let receipt = event::Body::Receipt(Receipt { chunk_id: CHUNK.into(), seq: submit.seq });
+        let rejected = |code: RejectCode, retry: Retry, retry_after_ms| {
+            let (code, retry) = (code.into(), retry.into());
+            let rejected = Rejected { chunk_id: CHUNK.into(), seq: submit.seq, code, retry, retry_after_ms, message: String::new() };
+            Some(event::Body::Rejected(rejected))
+        };
+        let Weather { lost, rejected: refused, .. } = self.weather;
+        let answer = match self.rng.below(100) {
+            _ if !self.is_faulty => {
+                self.server.append(writer, &submit);
+                Some(receipt)
+            }
+            n if n < lost => match self.rng.below(5) {
+                0 => {
+                    self.server.append(writer, &submit);
+                    None
+                }
+                1 => {
+                    self.peers[i].late.push((writer, submit));
+                    None
+                }
+                2 => {
+                    self.server.append(writer, &submit);
+                    self.peers[i].late.push((writer, submit));
+                    Some(receipt)
+                }
+                _ => None,
+            },
+            n if n < lost + refused => match self.rng.below(3) {
+                0 => rejected(RejectCode::NoWriteAccess, Retry::Final, 0),
+                _ => rejected(RejectCode::RateLimited, Retry::After, self.rng.below(300) as u32),
+            },
+            _ => {
+                self.server.append(writer, &submit);
+                Some(receipt)
+            }
+        };
+        self.peers[i].ingest.down.extend(answer.map(|body| frame([body])));
+    }
+
+    /// A command that was delayed on its way into the log: overtaken by later ones, perhaps doubled.
+    fn late(&mut self, i: usize) {
+        if self.peers[i].late.is_empty() {
+            return;
+        }
+        let n = self.rng.below(self.peers[i].late.len());
+        let (writer, submit) = self.peers[i].late.swap_remove(n);
+        self.server.append(writer, &submit);
+    }
+
+    fn to_client(&mut self, i: usize, socket: Socket) {
+        // Concatenated frames are a frame.
+        let joined = 1 + self.rng.below(4);
+        let link = self.peers[i].link(socket);
+        let frames: Vec<Bytes> = (0..joined).filter_map(|_| link.down.pop_front()).collect();
+        if !frames.is_empty() {
+            self.peers[i].core.received(self.now, socket, frames.concat().into());
+        }
+    }
+
+    /// A gateway reads on and sends what is new.
+    fn gateway(&mut self, i: usize) {
+        let records = self.server.records.len();
+        let link = &mut self.peers[i].gateway;
+        let step = if self.is_faulty { self.rng.below(5) } else { records };
+        link.read = records.min(link.read + step);
+        self.answer_track(i);
+        let link = &mut self.peers[i].gateway;
+        let (Some(sent), Some(writer)) = (link.sent, link.writer) else { return };
+        if link.is_lagging {
+            if self.rng.chance(30) || !self.is_faulty {
+                let at = link.read - 1;
+                let version = self.server.records[sent - 1].version;
+                let mut bodies = vec![self.server.tracked(at, writer)];
+                if self.rng.chance(50) {
+                    bodies.push(self.server.chunk(at));
+                } else {
+                    bodies.extend(self.server.updates_above(version, 0, at));
+                }
+                link.is_lagging = false;
+                link.sent = Some(link.read);
+                link.down.push_back(frame(bodies));
+            }
+            return;
+        }
+        for at in sent..link.read {
+            link.down.extend(self.server.live(at, writer, self.rng.chance(50)));
+        }
+        link.sent = Some(link.read);
+        if self.rng.chance(20) {
+            link.down.push_back(frame([self.server.beacon(link.read - 1)]));
+        }
+    }
+
+    fn answer_track(&mut self, i: usize) {
+        let link = &mut self.peers[i].gateway;
+        let (Some(track), Some(writer)) = (&link.held, link.writer) else { return };
+        let at = link.read - 1;
+        let have = track.have.clone();
+        if have.as_ref().is_some_and(|have| have.version > self.server.records[at].version) {
+            return;
+        }
+        link.held = None;
+        let mut bodies = vec![self.server.tracked(at, writer)];
+        match have.filter(|have| self.server.knows(have, at)) {
+            Some(have) if self.rng.chance(70) => bodies.extend(self.server.updates_above(have.version, 0, at)),
+            _ => {
+                let stored = at - self.rng.below(4).min(at);
+                if self.server.records[stored].version > 0 || self.rng.chance(50) {
+                    bodies.push(self.server.chunk(stored));
+                }
+                bodies.extend(self.server.updates_above(self.server.records[stored].version, stored, at));
+            }
+        }
+        if self.rng.chance(50) {
+            link.down.push_back(frame(bodies));
+        } else {
+            link.down.extend(bodies.into_iter().map(|body| frame([body])));
+        }
+        link.sent = Some(link.read);
+    }
+
+    /// Takes what a client wants to send and say.
+    fn turn(&mut self, i: usize) {
+        let peer = &mut self.peers[i];
+        if peer.core.next_deadline().is_some_and(|at| at <= self.now) {
+            peer.core.tick(self.now);
+            if let Some(at) = peer.core.next_deadline() {
+                assert!(at > self.now, "a deadline that is never met: {at} at {}", self.now);
+            }
+        }
+        while let Some(event) = peer.core.poll_event() {
+            writeln!(self.trace, "{} {} {event:?}", self.now, peer.name).unwrap();
+            match event {
+                Event::Outcome { command, outcome, .. } => {
+                    let before = peer.outcomes.insert(command, outcome);
+                    assert_eq!(before, None, "R8: {command:?} ended twice");
+                }
+                Event::Reconnect { socket, .. } => peer.link(socket).drop_all(),
+                Event::Drift { .. } | Event::Fatal { .. } => panic!("{event:?}"),
+                _ => {}
+            }
+        }
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            while let Some(frame) = peer.core.poll_send(socket) {
+                assert!(peer.link(socket).is_up, "a message for a socket that is down");
+                peer.link(socket).up.push_back(frame);
+            }
+        }
+    }
+
+    fn is_at_rest(&mut self) -> bool {
+        let newest = (Version(self.server.newest().version), self.server.undecided());
+        newest.1 == 0
+            && self.peers.iter_mut().all(|peer| {
+                peer.core.pending() == 0
+                    && peer.core.status(&chunk()) == Some(&ChunkStatus::Live)
+                    && peer.core.confirmed(&chunk()).is_some_and(|replica| replica.version() == newest.0)
+            })
+    }
+
+    fn state(&mut self) -> String {
+        let mut text = format!("now {}, undecided {}\n", self.now, self.server.undecided());
+        for peer in &mut self.peers {
+            let status = peer.core.status(&chunk()).cloned();
+            writeln!(text, "{}: pending {}, {status:?}, deadline {:?}", peer.name, peer.core.pending(), peer.core.next_deadline()).unwrap();
+        }
+        text
+    }
+
+    fn check(&mut self) {
+        let newest = self.server.newest().encoding.clone();
+        for peer in &mut self.peers {
+            let (model, content, _) = peer.core.view(&chunk()).unwrap();
+            assert_eq!(model.encode(content), newest, "R10: the view of {} at rest", peer.name);
+            assert_eq!(peer.core.confirmed(&chunk()).unwrap().encoding(), newest);
+            let mut last = 0;
+            for (id, value) in &peer.submitted {
+                let version = self.server.committed.get(value).copied();
+                let outcome = peer.outcomes.get(id).unwrap_or_else(|| panic!("{value} has no outcome"));
+                match (outcome, version) {
+                    (Outcome::Committed { version: Some(said) }, Some(is)) => assert_eq!(said.0, is, "{value}"),
+                    (Outcome::Committed { version: None }, Some(_)) | (Outcome::Unknown { .. }, _) => {}
+                    (Outcome::Discarded { .. } | Outcome::Withdrawn, None) => {}
+                    (Outcome::Rejected { code: RejectCode::NoWriteAccess, .. }, None) => {}
+                    wrong => panic!("{value}: {wrong:?}"),
+                }
+                if let Outcome::Unknown { reason } = outcome {
+                    // Or its Settle was refused for good, again and again.
+                    let is_excused = self.evictions > 0 || reason.contains("settle");
+                    assert!(is_excused, "{value} is unknown, but nothing was evicted: {reason}");
+                }
+                if let Some(version) = version {
+                    assert!(version > last, "R8: {value} at {version} comes before an earlier one at {last}");
+                    last = version;
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    fn link(&mut self, socket: Socket) -> &mut Link {
+        if socket == Socket::Ingest { &mut self.ingest } else { &mut self.gateway }
+    }
+}
+
+impl Link {
+    fn drop_all(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn run(seed: u64) -> Sim {
+    let mut sim = Sim::new(seed, 1 + (seed % 3) as usize);
+    let faulty = 300 + sim.rng.below(1_500);
+    for _ in 0..faulty {
+        sim.step();
+    }
+    sim.is_faulty = false;
+    let mut steps = 0;
+    while !sim.is_at_rest() {
+        sim.step();
+        steps += 1;
+        assert!(steps < 30_000, "seed {seed}: no rest in sight\n{}", sim.state());
+    }
+    sim.check();
+    sim
+}
+
+#[test]
+fn one_seed_gives_one_trace_twice() {
+    assert_eq!(run(42).trace, run(42).trace);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn r8_every_command_ends_once_and_agrees_with_the_decider(seed: u64) {
+        run(seed);
+    }
+}
+
+/// The attack must reach every kind of outcome, or it attacks nothing.
+#[test]
+fn r8_many_seeds_reach_every_outcome() {
+    let count = std::env::var("DRIFTLESS_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let mut reached = BTreeMap::new();
+    for seed in 0..count {
+        let sim = run(seed);
+        let sessions = sim.trace.matches("Session {").count() - sim.peers.len();
+        *reached.entry("new session").or_insert(0) += sessions;
+        for outcome in sim.peers.iter().flat_map(|peer| peer.outcomes.values()) {
+            let kind = match outcome {
+                Outcome::Committed { version: Some(_) } => "committed at a version",
+                Outcome::Committed { version: None } => "committed",
+                Outcome::Discarded { reason: DiscardReason::Unspecified, .. } => "discarded",
+                Outcome::Discarded { .. } => "discarded with a reason",
+                Outcome::Rejected { .. } => "rejected",
+                Outcome::Withdrawn => "withdrawn",
+                Outcome::Unknown { .. } => "unknown",
+            };
+            *reached.entry(kind).or_insert(0) += 1;
+        }
+    }
+    println!("{reached:?}");
+    assert_eq!(reached.len(), 8, "{reached:?}");
+    assert!(reached.values().all(|n| *n > 0), "{reached:?}");
+}

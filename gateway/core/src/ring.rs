@@ -1,0 +1,153 @@
+//! The recent records of one chunk: those that no snapshot contains, and a few more for resume and `Refresh`.
+//!
+//! A record is covered by a snapshot when its last mark is at or below the snapshot's `through_offset`; versions do not
+//! say it, because discards do not move them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use driftless_schemas::proto::{Decisions, Updates};
+use driftless_schemas::{Hash, Offset, Version};
+use std::collections::VecDeque;
+
+/// A valid record of decisions.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub decisions: Decisions,
+    pub updates: Option<Updates>,
+    /// The offset in `commands` of the last mark.
+    pub through: Offset,
+    /// An encoded `ServerFrame` with the updates as they stand in the log; empty where nothing was committed.
+    pub frame: Bytes,
+}
+
+/// Records in the order of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    records: VecDeque<Record>,
+    /// Everything at or below this may be missing.
+    pub trimmed_through: Offset,
+}
+
+impl Record {
+    pub fn new(decisions: Decisions, updates: Option<Updates>) -> Self {
+        let through = decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset));
+        let frame = updates_frame(&decisions.updates);
+        Self { decisions, updates, through, frame }
+    }
+
+    /// The versions of its entries: (first, last).
+    pub fn versions(&self) -> Option<(Version, Version)> {
+        let updates = self.updates.as_ref()?;
+        Some((Version(updates.first_version), Version(updates.first_version + updates.entries.len() as u64 - 1)))
+    }
+
+    /// The hash that the log gives to its last version.
+    pub fn published(&self) -> Option<(Version, Hash)> {
+        let hash = Hash::from_slice(&self.updates.as_ref()?.state_hash)?;
+        Some((self.versions()?.1, hash))
+    }
+}
+
+impl Ring {
+    pub fn new() -> Self {
+        Self { records: VecDeque::new(), trimmed_through: Offset::NONE }
+    }
+
+    pub fn push(&mut self, record: Record) {
+        self.records.push_back(record);
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Drops what a snapshot contains, but for the newest `kept` records.
+    pub fn trim(&mut self, through: Offset, kept: usize) {
+        while self.records.len() > kept && self.records.front().is_some_and(|r| r.through <= through) {
+            if let Some(record) = self.records.pop_front() {
+                self.trimmed_through = self.trimmed_through.max(record.through);
+            }
+        }
+    }
+
+    /// The frames with every version above `have` up to `newest`, if all of them are here.
+    pub fn frames_after(&self, have: Version, newest: Version) -> Option<Vec<Bytes>> {
+        let mut frames = Vec::new();
+        let mut wanted = newest;
+        for record in self.records.iter().rev() {
+            if wanted <= have {
+                break;
+            }
+            let Some((first, last)) = record.versions() else { continue };
+            if last < wanted {
+                return None;
+            }
+            frames.push(record.frame.clone());
+            wanted = Version(first.0.saturating_sub(1));
+        }
+        frames.reverse();
+        (wanted <= have).then_some(frames)
+    }
+}
+
+/// `ServerFrame { events: [Event { updates }] }` around bytes that are encoded already.
+fn updates_frame(updates: &Bytes) -> Bytes {
+    if updates.is_empty() {
+        return Bytes::new();
+    }
+    // Event.updates is field 19, ServerFrame.events is field 1, both length-delimited.
+    const EVENT_UPDATES: [u8; 2] = [0x9a, 0x01];
+    let inner = EVENT_UPDATES.len() + prost::length_delimiter_len(updates.len()) + updates.len();
+    let mut frame = BytesMut::with_capacity(1 + prost::length_delimiter_len(inner) + inner);
+    frame.put_u8(0x0a);
+    prost::encoding::encode_varint(inner as u64, &mut frame);
+    frame.put_slice(&EVENT_UPDATES);
+    prost::encoding::encode_varint(updates.len() as u64, &mut frame);
+    frame.put_slice(updates);
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_schemas::proto::{Entry, Mark, event::Body};
+    use driftless_schemas::format;
+    use prost::Message;
+
+    fn record(first: u64, count: usize, through: i64) -> Record {
+        let updates = Updates {
+            chunk_id: "canvas/0/0".into(),
+            first_version: first,
+            entries: vec![Entry::default(); count],
+            state_hash: vec![0; 32].into(),
+        };
+        let encoded = if count == 0 { Bytes::new() } else { updates.encode_to_vec().into() };
+        let marks = vec![Mark { source_offset: through, ..Mark::default() }];
+        let decisions = Decisions { chunk_id: "canvas/0/0".into(), updates: encoded, marks };
+        Record::new(decisions, (count > 0).then_some(updates))
+    }
+
+    #[test]
+    fn a_frame_is_what_the_encoder_would_make() {
+        let record = record(1, 2, 5);
+        assert_eq!(record.frame, format::event(Body::Updates(record.decisions.updates.clone())));
+    }
+
+    #[test]
+    fn a_ring_answers_only_what_it_has_without_a_gap() {
+        let mut ring = Ring::new();
+        for r in [record(1, 2, 1), record(0, 0, 2), record(3, 1, 3), record(4, 3, 9)] {
+            ring.push(r);
+        }
+        let count = |have, newest| ring.frames_after(Version(have), Version(newest)).map(|f| f.len());
+        assert_eq!([count(6, 6), count(5, 6), count(3, 6), count(2, 6), count(1, 6), count(0, 6)], [Some(0), Some(1), Some(1), Some(2), Some(3), Some(3)]);
+        assert_eq!(count(6, 7), None);
+        ring.trim(Offset(3), 1);
+        assert_eq!(ring.trimmed_through, Offset(3));
+        assert_eq!(ring.frames_after(Version(2), Version(6)), None);
+        assert_eq!(ring.frames_after(Version(3), Version(6)).map(|f| f.len()), Some(1));
+    }
+}

@@ -1,0 +1,44 @@
+//! The settings of a hub, with their defaults.
+
+use driftless_schemas::limits;
+use serde::{Deserialize, Serialize};
+
+/// How much is kept, and when what is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Records of a chunk that are kept for `Refresh` and resume although a snapshot contains them.
+    pub ring_kept: usize,
+    /// (version, hash) pairs of the log that are remembered per chunk.
+    pub hashes_kept: usize,
+    /// A client that is ahead of this gateway waits this long before its socket is closed, milliseconds (R12).
+    pub behind_max_ms: u64,
+    /// Beacons go out this often, milliseconds.
+    pub beacon_interval_ms: u64,
+    /// Beacons to one socket at a time.
+    pub beacons_max: usize,
+    /// Bytes that wait for one socket before its chunks are marked as lagging.
+    pub socket_queue_bytes_max: usize,
+    /// A replica without trackers is kept this long, milliseconds.
+    pub idle_replica_ms: u64,
+    /// How long a failed load waits before it is tried again, milliseconds.
+    pub load_retry_ms: u64,
+    /// Loads of one chunk that fail in a row before those who wait are told.
+    pub load_attempts_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ring_kept: 64,
+            hashes_kept: 64,
+            behind_max_ms: 5_000,
+            beacon_interval_ms: 3_000,
+            beacons_max: 64,
+            socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
+            idle_replica_ms: 30_000,
+            load_retry_ms: 500,
+            load_attempts_max: 10,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the hub knows of a socket: who it is, what it tracks, and how much waits for it.
+
+use bytes::Bytes;
+use driftless_schemas::access::Access;
+use driftless_schemas::{ChunkId, WriterId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names a socket within a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// Who has come.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Its writer id: it gets the outcomes of this writer.
+    pub writer: WriterId,
+    /// What it may read.
+    pub access: Access,
+    /// The families whose models it has; `None` is all.
+    pub families: Option<BTreeSet<String>>,
+}
+
+/// A socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub joined: Joined,
+    /// What it tracks, or waits for.
+    pub tracked: BTreeSet<ChunkId>,
+    /// Chunks whose updates are skipped, with the version up to which it was sent everything.
+    pub lagging: BTreeMap<ChunkId, Option<driftless_schemas::proto::Have>>,
+    /// Bytes that were handed out and not yet reported as written.
+    pub queued_bytes: usize,
+    /// Gathered in this turn.
+    pub turn: Vec<Bytes>,
+    /// The last chunk that got a beacon.
+    pub beacon_cursor: Option<ChunkId>,
+    pub is_closing: bool,
+}
+
+impl Socket {
+    pub fn new(joined: Joined) -> Self {
+        Self {
+            joined,
+            tracked: BTreeSet::new(),
+            lagging: BTreeMap::new(),
+            queued_bytes: 0,
+            turn: Vec::new(),
+            beacon_cursor: None,
+            is_closing: false,
+        }
+    }
+
+    pub fn send(&mut self, frame: Bytes) {
+        self.queued_bytes += frame.len();
+        self.turn.push(frame);
+    }
+
+    /// Up to `count` tracked chunks, going on where the last round ended.
+    pub fn next_for_beacons(&mut self, count: usize) -> Vec<ChunkId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after: Vec<ChunkId> = match &self.beacon_cursor {
+            None => self.tracked.iter().take(count).cloned().collect(),
+            Some(cursor) => {
+                let rest = self.tracked.range::<ChunkId, _>((Excluded(cursor), Unbounded));
+                let again = self.tracked.range::<ChunkId, _>(..=cursor);
+                rest.chain(again).take(count).cloned().collect()
+            }
+        };
+        self.beacon_cursor = after.last().cloned();
+        after
+    }
+}

@@ -1,0 +1,88 @@
+//! What the hub reads: `updates` from the views' checkpoints on, and stored states.
+//!
+//! A view of each partition's index is opened once; the log is read from that view's `updates_low`, with the epoch and n
+//! at that place (R4). Every newer ref comes through the log as `SnapshotStored`, so that nothing is missed and nothing
+//! is polled. A stored state is verified by its hash (R7).
+
+use driftless_chunk::position::Position;
+use driftless_chunk::world::World;
+use driftless_gateway_core::Loaded;
+use driftless_runtime::index::{IndexView, Indexes};
+use driftless_runtime::log::{self, Log, Reader};
+use driftless_runtime::store::Store;
+use driftless_schemas::proto::Ref;
+use driftless_schemas::{ChunkId, Offset, Partition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::service::Error;
+
+/// A started follower.
+pub(crate) struct Follower {
+    /// Has all partitions of `updates` assigned.
+    pub reader: Box<dyn Reader>,
+    /// Where each partition is read from.
+    pub positions: Vec<Position>,
+    /// The ends of the log at the start: ready when all are reached.
+    pub goals: BTreeMap<Partition, Offset>,
+    /// Loads stored states.
+    pub loader: Loader,
+}
+
+/// Loads stored states.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    world: Arc<World>,
+    store: Store,
+    views: Arc<Vec<IndexView>>,
+}
+
+impl Follower {
+    pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, Error> {
+        let indexes = Indexes::new(store.object_store(), world.spec().generation);
+        let topic = Arc::clone(&world.topics().updates);
+        match log.partitions(&topic).await? {
+            None => return Err(Error::NoTopic { topic: topic.to_string() }),
+            Some(found) if found != world.spec().partitions => {
+                let wanted = world.spec().partitions;
+                return Err(log::Error::PartitionCount { topic: topic.to_string(), found, wanted }.into());
+            }
+            Some(_) => {}
+        }
+        let mut reader = log.reader()?;
+        let (mut positions, mut views, mut goals) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for partition in world.partitions() {
+            let view = indexes.view(partition).await?;
+            let position = Position::of_checkpoint(&view.checkpoint().await?);
+            let (_, high) = log.watermarks(&topic, partition).await?;
+            reader.assign(&topic, partition, position.offset);
+            positions.push(position);
+            views.push(view);
+            goals.insert(partition, high);
+        }
+        let loader = Loader { world: Arc::clone(world), store: store.clone(), views: Arc::new(views) };
+        Ok(Self { reader, positions, goals, loader })
+    }
+}
+
+impl Loader {
+    /// The state of this ref, or of the newest one in the index; `None` where nothing is stored.
+    pub async fn load(&self, chunk: &ChunkId, stored: Option<Ref>) -> Result<Option<Loaded>, String> {
+        let stored = match stored {
+            Some(stored) => stored,
+            None => match self.newest_ref(chunk).await? {
+                Some(stored) => stored,
+                None => return Ok(None),
+            },
+        };
+        let snapshot = self.store.stored(&stored).await.map_err(|e| e.to_string())?;
+        Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding }))
+    }
+
+    async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<Ref>, String> {
+        let place = self.world.place(chunk).map_err(|e| e.to_string())?;
+        let view = usize::try_from(place.partition.0).ok().and_then(|i| self.views.get(i));
+        let view = view.ok_or_else(|| format!("partition {} has no view", place.partition))?;
+        Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.and_then(|entry| entry.newest))
+    }
+}

@@ -1,0 +1,41 @@
+//! The gateway's metrics and their descriptions.
+
+use driftless_schemas::Partition;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+/// Describes all of them; once per process.
+pub(crate) fn describe() {
+    describe_counter!("driftless_gateway_polls_total", "Batches of updates taken, by partition");
+    describe_counter!("driftless_drift_total", "Replicas that differed from the log and were rebuilt");
+    describe_counter!("driftless_gateway_drift_reports_total", "Drift that clients reported; never trusted");
+    describe_counter!("driftless_gateway_lagging_total", "Times that a chunk began to lag for a socket");
+    describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
+    describe_gauge!("driftless_gateway_sockets", "Sockets and event streams that are connected");
+    describe_gauge!("driftless_gateway_chunks", "Chunks of which something is kept");
+}
+
+pub(crate) fn records(partition: Partition) {
+    counter!("driftless_gateway_polls_total", "partition" => partition.to_string()).increment(1);
+}
+
+pub(crate) fn drift() {
+    counter!("driftless_drift_total").increment(1);
+}
+
+pub(crate) fn drift_reported() {
+    counter!("driftless_gateway_drift_reports_total").increment(1);
+}
+
+pub(crate) fn lagging() {
+    counter!("driftless_gateway_lagging_total").increment(1);
+}
+
+pub(crate) fn closed(code: u16) {
+    counter!("driftless_gateway_closed_total", "reason" => driftless_schemas::close::name(code)).increment(1);
+}
+
+pub(crate) fn levels(sockets: usize, chunks: usize) {
+    // Gauges are f64: exact up to 2^53.
+    gauge!("driftless_gateway_sockets").set(sockets as f64);
+    gauge!("driftless_gateway_chunks").set(chunks as f64);
+}

@@ -1,0 +1,120 @@
+//! The gateway as a service: follows the log, serves, ends in order.
+
+use crate::connection::Context;
+use crate::follower::Follower;
+use crate::hub;
+use crate::{http, metrics};
+use driftless_chunk::world::World;
+use driftless_gateway_core::Settings as CoreSettings;
+use driftless_runtime::auth::Verifier;
+use driftless_runtime::http::{Origins, Routes};
+use driftless_runtime::log::{self, Log};
+use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime::store::Store;
+use driftless_runtime::index;
+use driftless_runtime_core::Greeter;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The gateway's settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How much is kept, and when what is sent.
+    pub core: CoreSettings,
+    /// A socket that takes nothing for this long is closed, milliseconds.
+    pub write_timeout_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { core: CoreSettings::default(), write_timeout_ms: 15_000 }
+    }
+}
+
+/// What ends a gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Topics or connections.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// The world's topics are not there.
+    #[error("topic {topic} does not exist: run `driftless init` for this world first")]
+    NoTopic {
+        /// Which.
+        topic: String,
+    },
+    /// The log cannot be followed any more.
+    #[error("{0}")]
+    Follow(String),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    routes: Routes,
+    ready: watch::Receiver<bool>,
+    task: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+impl Gateway {
+    /// Opens the views and starts to follow the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn start(
+        settings: Settings,
+        world: Arc<World>,
+        log: Arc<dyn Log>,
+        store: Store,
+        verifier: Verifier,
+        origins: Origins,
+        shutdown: Shutdown,
+    ) -> Result<Self, Error> {
+        metrics::describe();
+        let follower = Follower::start(&world, &log, &store).await?;
+        let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, shutdown.clone());
+        let ready = hub.ready.clone();
+        let context = Context {
+            hub,
+            verifier,
+            greeter: Greeter::new(world),
+            write_timeout: Duration::from_millis(settings.write_timeout_ms),
+            shutdown,
+        };
+        Ok(Self { routes: http::routes(context, origins), ready, task })
+    }
+
+    /// The routes, for mounting beside others.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// Whether the log's end at the start was reached.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// A copy of the readiness, to wait for or to ask.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it ended by itself.
+    pub async fn join(self) -> Result<(), Error> {
+        match self.task.await {
+            Ok(result) => result.map_err(Error::Follow),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+use crate::connection::Input;
+use crate::policy::Policy;
+use crate::scene::*;
+use driftless_schemas::proto::{self, RefusalCode, RejectCode, Retry, event, request};
+use driftless_schemas::{SessionId, close, limits};
+
+fn receipt(chunk: &str, seq: u64) -> event::Body {
+    event::Body::Receipt(proto::Receipt { chunk_id: chunk.into(), seq })
+}
+
+fn refusals(events: &[event::Body]) -> Vec<RefusalCode> {
+    let code = |e: &event::Body| match e {
+        event::Body::Refused(refused) => refused.code(),
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(code).collect()
+}
+
+#[test]
+fn a_command_is_produced_as_it_came_and_receipted_when_the_log_has_it() {
+    let mut scene = Scene::greeted(Policy::default());
+    scene.send([submit("canvas/0/1", 3, 1, cell(5, 7))]);
+    assert!(scene.events().is_empty(), "no receipt before the log has it");
+    let produce = scene.out.produce[0].clone();
+    let place = admission(Policy::default()).world().place(&"canvas/0/1".parse().unwrap()).unwrap();
+    assert_eq!((produce.partition, &produce.key[..]), (place.partition, &b"canvas/0/1"[..]));
+    let (token, record) = scene.produced().remove(0);
+    let Some(proto::command_record::Body::Command(command)) = record.body else { panic!("no command") };
+    let Some(proto::submit::Body::Command(body)) = cell(5, 7) else { unreachable!() };
+    let expected = proto::Command {
+        writer: writer().to_bytes(),
+        author: "ann".into(),
+        seq: 3,
+        after: 1,
+        received_at_ms: NOW,
+        body: Some(proto::command::Body::Command(body)),
+        roles: vec!["r".into()],
+    };
+    assert_eq!(command, expected);
+    scene.input(Input::Acknowledged(token));
+    assert_eq!(scene.events(), [receipt("canvas/0/1", 3)]);
+    scene.input(Input::Acknowledged(token));
+    assert!(scene.events().is_empty(), "one receipt for one transmission");
+}
+
+/// Issue "Bad input": each has its own name, and the command behind it goes through.
+#[test]
+fn each_bad_command_has_its_own_rejection_and_costs_its_neighbours_nothing() {
+    let outside_palette = cell(5, 256);
+    let outside_grid = cell(128 * 128, 1);
+    for (bad, code, hint) in [
+        (submit("canvas/01/1", 1, 0, cell(5, 7)), RejectCode::BadChunkId, "leading zero"),
+        (submit("", 1, 0, cell(5, 7)), RejectCode::BadChunkId, "looks like canvas/0/-1"),
+        (submit("town/0/1", 1, 0, cell(5, 7)), RejectCode::UnknownFamily, "canvas, things"),
+        (submit("canvas/0/1025", 1, 0, cell(5, 7)), RejectCode::OutOfBounds, "-1024..=1024"),
+        (submit("canvas/0", 1, 0, cell(5, 7)), RejectCode::OutOfBounds, "2 coordinates"),
+        (submit("canvas/1/0", 1, 0, cell(5, 7)), RejectCode::NoWriteAccess, "canvas/0/, things/"),
+        (submit("canvas/0/1", 0, 0, cell(5, 7)), RejectCode::BadSeq, "begin with 1"),
+        (submit("canvas/0/1", 2, 2, cell(5, 7)), RejectCode::BadSeq, "below seq 2"),
+        (submit("canvas/0/1", 1, 0, None), RejectCode::BadCommand, "neither"),
+        (submit("canvas/0/1", 1, 0, bytes("garbage")), RejectCode::BadCommand, ""),
+        (submit("canvas/0/1", 1, 0, outside_palette), RejectCode::BadCommand, "256"),
+        (submit("canvas/0/1", 1, 0, outside_grid), RejectCode::BadCommand, "16384"),
+        (
+            submit("canvas/0/1", 1, 0, bytes(vec![0; limits::COMMAND_BYTES_MAX + 1])),
+            RejectCode::CommandTooLarge,
+            "16384 are the most",
+        ),
+    ] {
+        let mut scene = Scene::greeted(Policy::default());
+        scene.send([bad.clone(), submit("canvas/0/2", 1, 0, cell(1, 1)), submit("canvas/0/1", 9, 0, settle())]);
+        let rejected = scene.rejection();
+        assert_eq!(rejected.code(), code, "{bad:?}");
+        assert_eq!((rejected.retry(), rejected.retry_after_ms), (Retry::Final, 0), "{bad:?}");
+        assert!(rejected.message.contains(hint), "{bad:?}: {}", rejected.message);
+        assert_eq!(scene.produced().len(), 2, "{bad:?}");
+        assert!(scene.out.close.is_none());
+    }
+}
+
+#[test]
+fn the_checks_stand_in_the_order_that_the_design_names() {
+    let policy = Policy { commands_burst: 1, commands_per_second: 1, ..Policy::default() };
+    let mut scene = Scene::greeted(policy);
+    scene.send([submit("canvas/0/1", 1, 0, cell(1, 1))]);
+    scene.produced();
+    // Each of these is wrong in everything that comes after what is named, too.
+    for (request, code) in [
+        (submit("Canvas", 0, 0, bytes("x")), RejectCode::BadChunkId),
+        (submit("town/0/0", 0, 0, bytes("x")), RejectCode::UnknownFamily),
+        (submit("canvas/5/0", 0, 0, bytes("x")), RejectCode::NoWriteAccess),
+        (submit("canvas/0/1", 1, 0, bytes("x")), RejectCode::BadCommand),
+        (submit("canvas/0/1", 1, 0, cell(2, 2)), RejectCode::SeqReused),
+        (submit("canvas/0/1", 2, 0, cell(2, 2)), RejectCode::RateLimited),
+    ] {
+        scene.send([request]);
+        assert_eq!(scene.rejection().code(), code);
+    }
+}
+
+#[test]
+fn a_number_is_not_used_twice_but_may_be_sent_twice() {
+    let mut scene = Scene::greeted(Policy::default());
+    scene.send([submit("canvas/0/1", 5, 2, cell(1, 1))]);
+    scene.send([submit("canvas/0/1", 5, 4, cell(1, 1)), submit("canvas/0/2", 5, 0, cell(2, 2))]);
+    assert_eq!(scene.produced().len(), 3, "a resend with another `after`, and another chunk");
+    scene.send([submit("canvas/0/1", 5, 2, cell(1, 2))]);
+    assert_eq!(scene.rejection().code(), RejectCode::SeqReused);
+    scene.send([submit("canvas/0/1", 5, 2, settle())]);
+    assert_eq!(scene.rejection().code(), RejectCode::SeqReused);
+}
+
+#[test]
+fn who_is_too_fast_hears_how_long_to_wait() {
+    let mut scene = Scene::greeted(Policy { commands_per_second: 10, commands_burst: 2, ..Policy::default() });
+    let many: Vec<_> = (1..=4).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())).collect();
+    scene.send(many);
+    assert_eq!(scene.produced().len(), 2);
+    let events = scene.events();
+    assert_eq!(events.len(), 2);
+    for event in events {
+        let event::Body::Rejected(rejected) = event else { panic!("{event:?}") };
+        assert_eq!(
+            (rejected.code(), rejected.retry(), rejected.retry_after_ms),
+            (RejectCode::RateLimited, Retry::After, 100)
+        );
+    }
+    scene.now += 100;
+    scene.send([submit("canvas/0/1", 3, 2, settle())]);
+    assert_eq!(scene.produced().len(), 1);
+}
+
+#[test]
+fn what_the_log_refuses_is_final_what_it_cannot_say_is_no_answer_and_what_it_cannot_take_is_for_later() {
+    let mut scene = Scene::greeted(Policy::default());
+    scene.send((1..=3).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
+    let tokens: Vec<_> = scene.produced().into_iter().map(|(token, _)| token).collect();
+    scene.input(Input::Refused(tokens[0], "too large"));
+    let rejected = scene.rejection();
+    assert_eq!((rejected.seq, rejected.code(), rejected.retry()), (1, RejectCode::Unavailable, Retry::Final));
+    scene.input(Input::Unknown(tokens[1]));
+    assert!(scene.events().is_empty());
+    scene.input(Input::Unsent(tokens[2]));
+    let rejected = scene.rejection();
+    assert_eq!((rejected.seq, rejected.code(), rejected.retry()), (3, RejectCode::Unavailable, Retry::After));
+    assert!(rejected.retry_after_ms > 0);
+    assert_eq!(scene.connection.in_flight(), 0);
+}
+
+#[test]
+fn a_socket_with_too_much_in_flight_asks_not_to_be_read() {
+    let mut scene = Scene::greeted(Policy { in_flight_max: 2, ..Policy::default() });
+    scene.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
+    assert!(scene.connection.is_full());
+    // It is not dead for that we do not read it.
+    scene.tick_at(NOW + 2 * limits::DEAD_AFTER_MS as i64);
+    assert!(scene.out.close.is_none());
+    let (token, _) = scene.produced().remove(0);
+    scene.input(Input::Acknowledged(token));
+    assert!(!scene.connection.is_full());
+}
+
+#[test]
+fn hello_comes_first_and_once() {
+    let mut scene = Scene::with(Policy::default());
+    scene.send([submit("canvas/0/1", 1, 0, settle()), request::Body::Renew(proto::Renew::default())]);
+    assert_eq!(refusals(&scene.events()), [RefusalCode::HelloExpected, RefusalCode::HelloExpected]);
+    scene.send([hello("ann")]);
+    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
+    assert_eq!(welcome.session, SESSION.to_bytes());
+    assert_eq!(welcome.writer, writer().to_bytes());
+    assert_eq!((welcome.world.as_str(), welcome.generation, welcome.token_expires_at), ("dev", 1, EXPIRES_S));
+    assert_eq!(welcome.families.len(), 2);
+    assert_eq!(welcome.limits.unwrap().commands_per_second, Policy::default().commands_per_second);
+    scene.send([hello("bob")]);
+    assert_eq!(refusals(&scene.events()), [RefusalCode::HelloRepeated]);
+    scene.tick_at(NOW + limits::HELLO_TIMEOUT_MS as i64 + 1);
+    assert!(scene.out.close.is_none());
+}
+
+#[test]
+fn a_socket_without_hello_is_closed() {
+    let mut scene = Scene::with(Policy::default());
+    assert_eq!(scene.connection.wake_at_ms(), NOW + limits::HELLO_TIMEOUT_MS as i64);
+    scene.now += 5000;
+    scene.send([request::Body::Ping(proto::Ping { nonce: 4 })]);
+    assert!(matches!(scene.events()[..], [event::Body::Pong(proto::Pong { nonce: 4 })]));
+    scene.tick_at(scene.connection.wake_at_ms());
+    assert_eq!(scene.closed(), close::NO_HELLO);
+}
+
+#[test]
+fn an_unusable_hello_closes_with_a_code_of_its_own() {
+    let session = |time_ms| SessionId::new(time_ms, [1; 10]).to_bytes();
+    let now = NOW as u64;
+    let grid2 = vec![proto::ModelRevision { id: "grid".into(), revision: 999 }];
+    let base = || proto::Hello { token: "ann".into(), ..Default::default() };
+    for (hello, code, hint) in [
+        (proto::Hello { token: "!".into(), ..base() }, close::TOKEN, "forged"),
+        (proto::Hello { session: vec![1; 15].into(), ..base() }, close::SESSION, "16 bytes"),
+        (proto::Hello { session: session(now + 60_001), ..base() }, close::SESSION, "from now"),
+        (proto::Hello { session: session(now - limits::SESSION_AGE_MAX_MS - 1), ..base() }, close::SESSION, "old"),
+        (proto::Hello { session_after_ms: now + 60_000, ..base() }, close::INTERNAL, "come again later"),
+        (proto::Hello { models: grid2, ..base() }, close::UPGRADE_NEEDED, "grid revision"),
+    ] {
+        let mut scene = Scene::with(Policy::default());
+        scene.send([request::Body::Hello(hello), submit("canvas/0/1", 1, 0, settle())]);
+        assert_eq!(scene.closed(), code);
+        let reason = &scene.out.close.as_ref().unwrap().reason;
+        assert!(reason.contains(hint), "{reason}");
+        assert!(scene.out.produce.is_empty() && scene.events().is_empty(), "nothing after the end");
+    }
+}
+
+#[test]
+fn a_new_session_is_above_what_was_asked_for() {
+    let mut scene = Scene::with(Policy::default());
+    let after_ms = NOW as u64 + 10;
+    scene.send([request::Body::Hello(proto::Hello {
+        token: "ann".into(),
+        session_after_ms: after_ms,
+        ..Default::default()
+    })]);
+    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
+    let session = SessionId::from_slice(&welcome.session).unwrap();
+    assert_eq!(session.time_ms(), after_ms + 1);
+    assert_eq!(welcome.writer, session.writer("ann").to_bytes());
+}
+
+#[test]
+fn families_that_a_client_has_no_model_for_are_not_offered() {
+    let mut scene = Scene::with(Policy::default());
+    let grid = admission(Policy::default()).world().families()[0].revision;
+    let models = vec![
+        proto::ModelRevision { id: "grid".into(), revision: grid },
+        proto::ModelRevision { id: "map".into(), revision: 999 },
+    ];
+    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), models, ..Default::default() })]);
+    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
+    assert_eq!(welcome.families.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["canvas"]);
+    scene.send([submit("things/0/0", 1, 0, settle())]);
+    let rejected = scene.rejection();
+    assert_eq!(rejected.code(), RejectCode::UnknownFamily);
+    assert!(rejected.message.contains("upgrade the client"));
+}
+
+#[test]
+fn a_token_may_be_renewed_by_its_user_and_else_ends_the_socket() {
+    let ends = NOW / 1000 + 10;
+    let renew = |token: &str| request::Body::Renew(proto::Renew { token: token.into() });
+    let mut scene = Scene::with(Policy::default());
+    scene.send([hello(&format!("ann@{ends}"))]);
+    scene.events();
+    scene.send([submit("canvas/0/1", 1, 0, settle())]);
+    let (token, _) = scene.produced().remove(0);
+
+    scene.now = ends * 1000;
+    scene.send([submit("canvas/0/1", 2, 1, settle())]);
+    let rejected = scene.rejection();
+    assert_eq!((rejected.code(), rejected.retry()), (RejectCode::TokenExpired, Retry::Reauthenticate));
+    scene.input(Input::Acknowledged(token));
+    assert_eq!(scene.events(), [receipt("canvas/0/1", 1)], "what was produced is receipted all the same");
+
+    scene.send([renew("!"), renew("bob")]);
+    assert_eq!(refusals(&scene.events()), [RefusalCode::Token, RefusalCode::Token]);
+    scene.send([renew(&format!("ann@{}", ends + 60)), submit("canvas/0/1", 2, 1, settle())]);
+    assert_eq!(scene.produced().len(), 1);
+    scene.tick_at((ends + 60) * 1000 + 9_999);
+    scene.input(Input::Heard);
+    scene.events();
+    assert!(scene.out.close.as_ref().is_none_or(|c| c.code != close::TOKEN));
+    let mut scene = Scene::with(Policy { renewal_grace_ms: 3000, ..Policy::default() });
+    scene.send([hello(&format!("ann@{ends}"))]);
+    scene.tick_at(ends * 1000 + 3000);
+    assert_eq!(scene.closed(), close::TOKEN);
+}
+
+#[test]
+fn pings_go_out_and_silence_is_death() {
+    let mut scene = Scene::greeted(Policy::default());
+    scene.tick_at(NOW + 9_999);
+    assert!(scene.events().is_empty());
+    for i in 1..=2 {
+        scene.tick_at(NOW + 10_000 * i);
+        assert_eq!(scene.events(), [event::Body::Ping(proto::Ping { nonce: i as u64 })]);
+    }
+    scene.send([request::Body::Pong(proto::Pong { nonce: 2 })]);
+    scene.tick_at(NOW + 20_000 + 24_999);
+    scene.events();
+    assert!(scene.out.close.is_none());
+    assert_eq!(scene.connection.wake_at_ms(), NOW + 45_000);
+    scene.tick_at(NOW + 45_000);
+    assert_eq!(scene.closed(), close::DEAD_PEER);
+}
+
+#[test]
+fn a_bad_request_is_refused_alone_and_a_broken_frame_ends_the_socket() {
+    let good = driftless_schemas::format::request(submit("canvas/0/1", 1, 0, settle()));
+    // A request whose inside is broken: field 8 (Submit) claims 5 bytes and has 1.
+    let broken_request = [&[0x0a, 3, 0x42, 5, 1][..], &good].concat();
+    // A body that this version does not know.
+    let unknown_body = [&[0x0a, 3, 0xfa, 1, 0][..], &good].concat();
+    for frame in [broken_request, unknown_body] {
+        let mut scene = Scene::greeted(Policy::default());
+        scene.input(Input::Frame(frame.into()));
+        assert_eq!(refusals(&scene.events()), [RefusalCode::Undecodable]);
+        assert_eq!(scene.produced().len(), 1);
+        assert!(scene.out.close.is_none());
+    }
+    let mut scene = Scene::greeted(Policy::default());
+    scene.send([request::Body::Track(proto::Track::default()), request::Body::Untrack(proto::Untrack::default())]);
+    assert_eq!(refusals(&scene.events()), [RefusalCode::WrongService, RefusalCode::WrongService]);
+
+    let cut_off = good[..good.len() - 1].to_vec();
+    for frame in [b"{\"hello\": 1}".to_vec(), cut_off, vec![0; limits::CLIENT_FRAME_BYTES_MAX + 1], vec![0xff; 20]] {
+        let mut scene = Scene::greeted(Policy::default());
+        scene.input(Input::Frame(frame.into()));
+        assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
+        assert!(scene.out.produce.is_empty());
+    }
+    let mut scene = Scene::greeted(Policy::default());
+    scene.input(Input::Untrusted("a text message"));
+    assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
+}
+
+#[test]
+fn a_frame_with_too_many_requests_is_refused_whole() {
+    let mut scene = Scene::greeted(Policy::default());
+    let many = [0x0a, 0].repeat(limits::CLIENT_FRAME_REQUESTS_MAX);
+    let good = driftless_schemas::format::request(submit("canvas/0/1", 1, 0, settle()));
+    scene.input(Input::Frame([&good[..], &many].concat().into()));
+    assert_eq!(refusals(&scene.events()), [RefusalCode::Limit]);
+    assert!(scene.produced().is_empty() && scene.out.close.is_none());
+}

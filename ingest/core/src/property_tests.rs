@@ -1,0 +1,102 @@
+//! Any bytes, in any order.
+
+use crate::connection::Input;
+use crate::policy::Policy;
+use crate::scene::*;
+use driftless_schemas::proto::{event, submit};
+use driftless_schemas::{format, limits};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A body that is right, wrong, or nothing.
+fn body() -> impl Strategy<Value = Option<submit::Body>> {
+    prop_oneof![
+        Just(None),
+        Just(settle()),
+        (0..20_000u32, 0..300u32).prop_map(|(at, value)| cell(at, value)),
+        vec(any::<u8>(), 0..40).prop_map(bytes),
+    ]
+}
+
+fn chunk() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (-1..2i32, -1..3i32).prop_map(|(x, y)| format!("canvas/{x}/{y}")),
+        Just("things/0/0".to_owned()),
+        "[a-z/0-9-]{0,12}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_bytes_leave_a_socket_that_answers_within_bounds(frames in vec(vec(any::<u8>(), 0..300), 1..8), greeted: bool) {
+        let mut scene = if greeted { Scene::greeted(Policy::default()) } else { Scene::with(Policy::default()) };
+        for frame in frames {
+            if scene.out.close.is_some() {
+                break;
+            }
+            let length = frame.len();
+            scene.input(Input::Frame(frame.into()));
+            // A request takes two bytes or more; a refusal repeats none of it.
+            prop_assert!(scene.out.frame.len() <= 512 * (length / 2 + 1));
+            scene.events();
+        }
+    }
+
+    /// The frame of a correct client with one byte changed.
+    #[test]
+    fn a_changed_byte_does_no_harm(at in 0usize..200, to: u8) {
+        let mut frame = bytes::BytesMut::new();
+        for seq in 1..5 {
+            format::push_request(&mut frame, submit("canvas/0/1", seq, seq - 1, cell(seq as u32, 1)));
+        }
+        let at = at % frame.len();
+        frame[at] = to;
+        let mut scene = Scene::greeted(Policy::default());
+        scene.input(Input::Frame(frame.freeze()));
+        let (answered, produced) = (scene.events().len(), scene.produced().len());
+        prop_assert!(answered + produced <= 8);
+        prop_assert!(scene.out.close.is_none() || answered + produced == 0);
+    }
+
+    #[test]
+    fn every_submit_ends_as_produced_or_as_rejected_and_every_produced_one_gets_one_answer(
+        submits in vec((chunk(), 0..6u64, 0..6u64, body()), 0..60),
+        fates in vec(0..4u8, 60),
+    ) {
+        let mut scene = Scene::greeted(Policy { commands_burst: 40, commands_per_second: 1, ..Policy::default() });
+        scene.send(submits.iter().map(|(chunk, seq, after, body)| submit(chunk, *seq, *after, body.clone())));
+        let rejected = scene.events();
+        prop_assert!(rejected.iter().all(|e| matches!(e, event::Body::Rejected(r) if !r.message.is_empty() && r.code != 0 && r.retry != 0)));
+        let produced = scene.produced();
+        prop_assert_eq!(rejected.len() + produced.len(), submits.len());
+        prop_assert_eq!(scene.connection.in_flight(), produced.len());
+        for ((token, _), fate) in produced.into_iter().zip(fates) {
+            let (input, answers) = match fate {
+                0 => (Input::Acknowledged(token), 1),
+                1 => (Input::Refused(token, "no"), 1),
+                2 => (Input::Unsent(token), 1),
+                _ => (Input::Unknown(token), 0),
+            };
+            scene.input(input.clone());
+            scene.input(input);
+            prop_assert_eq!(scene.events().len(), answers);
+        }
+        prop_assert_eq!(scene.connection.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_next_wake_up_is_never_too_late(steps in vec(1..30_000i64, 1..12)) {
+        let mut scene = Scene::greeted(Policy::default());
+        for step in steps {
+            let wake = scene.connection.wake_at_ms();
+            prop_assert!(wake <= scene.now + limits::PING_INTERVAL_MS as i64);
+            scene.tick_at(wake.min(scene.now + step).max(scene.now));
+            if scene.out.close.is_some() {
+                break;
+            }
+            scene.events();
+        }
+    }
+}

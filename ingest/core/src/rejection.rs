@@ -1,0 +1,78 @@
+//! A no to one transmission of one command.
+
+use driftless_schemas::proto::{self, RejectCode, Retry};
+
+/// Why a command is not taken, and what the client can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// The name of the reason.
+    pub code: RejectCode,
+    /// Whether to send it again.
+    pub retry: Retry,
+    /// With [`Retry::After`]: milliseconds to wait.
+    pub retry_after_ms: u32,
+    /// For people: the value, and the way out.
+    pub message: String,
+}
+
+impl Rejection {
+    /// The same command will never be taken.
+    pub fn never(code: RejectCode, message: impl Into<String>) -> Self {
+        Self { code, retry: Retry::Final, retry_after_ms: 0, message: message.into() }
+    }
+
+    /// Send it again after a while.
+    pub fn later(code: RejectCode, wait_ms: u32, message: impl Into<String>) -> Self {
+        Self { code, retry: Retry::After, retry_after_ms: wait_ms, message: message.into() }
+    }
+
+    /// The token has ended.
+    #[must_use]
+    pub fn token_expired(expired_at: i64) -> Self {
+        Self {
+            code: RejectCode::TokenExpired,
+            retry: Retry::Reauthenticate,
+            retry_after_ms: 0,
+            message: format!("the token expired at {expired_at} (seconds since 1970); renew it, then send again"),
+        }
+    }
+
+    /// As the client gets it.
+    #[must_use]
+    pub fn event(self, chunk_id: String, seq: u64) -> proto::Rejected {
+        proto::Rejected {
+            chunk_id,
+            seq,
+            code: self.code.into(),
+            retry: self.retry.into(),
+            retry_after_ms: self.retry_after_ms,
+            message: self.message,
+        }
+    }
+
+    /// The reason's name, for problem types and metric labels.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        name(self.code)
+    }
+}
+
+/// A code's name in lower case.
+#[must_use]
+pub fn name(code: RejectCode) -> &'static str {
+    match code {
+        RejectCode::Unspecified => "unspecified",
+        RejectCode::CommandTooLarge => "command_too_large",
+        RejectCode::BadChunkId => "bad_chunk_id",
+        RejectCode::UnknownFamily => "unknown_family",
+        RejectCode::OutOfBounds => "out_of_bounds",
+        RejectCode::NoWriteAccess => "no_write_access",
+        RejectCode::BadCommand => "bad_command",
+        RejectCode::BadSeq => "bad_seq",
+        RejectCode::SeqReused => "seq_reused",
+        RejectCode::RateLimited => "rate_limited",
+        RejectCode::Unavailable => "unavailable",
+        RejectCode::TokenExpired => "token_expired",
+    }
+}

@@ -1,0 +1,247 @@
+//! One websocket, one task.
+//!
+//! A turn takes everything that is there: acknowledgements and messages. Then records are handed over, and what there is to say
+//! goes out as one message. While the log has no room for this socket's records, or too many are in flight, the socket is not
+//! read: TCP tells the client (back-pressure, no loss).
+
+use crate::Shared;
+use crate::desk::now_ms;
+use crate::handover::{Answer, Mailbox};
+use bytes::Bytes;
+use driftless_ingest_core::{Close, Connection, Input, Outputs, Produce};
+use driftless_runtime::log::AppendError;
+use driftless_runtime::socket::{Socket, close, end};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+/// Messages that are taken in one turn.
+const TURN_MESSAGES_MAX: usize = 64;
+/// A turn ends when there is so much to say, or to hand over.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+const TURN_RECORDS_MAX: usize = 4096;
+
+/// Serves until the client goes, the core closes, or the end is asked for.
+pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
+    shared.metrics.sockets.increment(1);
+    let now = now_ms();
+    let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), now);
+    let mailbox = shared.handover.mailbox();
+    let mut task = Task {
+        socket,
+        connection,
+        mailbox,
+        shared: &shared,
+        out: Outputs::default(),
+        unsent: Vec::new(),
+        unsent_since: Instant::now(),
+        sample: None,
+    };
+    let ending = task.run().await;
+    let Task { socket, .. } = task;
+    shared.metrics.sockets.decrement(1);
+    if let Some(Close { code, reason }) = ending {
+        shared.metrics.closed(code);
+        tracing::debug!(code, reason, "websocket closed");
+        end(socket, code, &reason).await;
+    }
+}
+
+struct Task<'a> {
+    socket: Socket,
+    connection: Connection,
+    mailbox: Mailbox,
+    shared: &'a Arc<Shared>,
+    out: Outputs,
+    /// Records that the log had no room for, in order.
+    unsent: Vec<Produce>,
+    unsent_since: Instant,
+    /// One record whose way to its acknowledgement is measured.
+    sample: Option<(u32, Instant)>,
+}
+
+/// What ended the wait between two turns.
+enum Event {
+    Answers(Vec<Answer>),
+    Message(Option<Result<Message, SocketError>>),
+    Time,
+    Shutdown,
+}
+
+impl Task<'_> {
+    /// `None` when the client has gone.
+    async fn run(&mut self) -> Option<Close> {
+        let shutdown = self.shared.shutdown.clone();
+        let mut asked = std::pin::pin!(shutdown.wait());
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut wakes_at_ms = 0;
+        loop {
+            // The timer is set anew only where it would ring too late: most turns move the deadline away.
+            let wake_at_ms = self.connection.wake_at_ms();
+            if timer.is_elapsed() || wake_at_ms < wakes_at_ms {
+                wakes_at_ms = wake_at_ms;
+                timer.as_mut().reset(Instant::now() + until(wake_at_ms));
+            }
+            let reads = self.unsent.is_empty() && !self.connection.is_full();
+            let event = tokio::select! {
+                biased;
+                () = &mut asked => Event::Shutdown,
+                answers = self.mailbox.next() => Event::Answers(answers),
+                message = self.socket.next(), if reads => Event::Message(message),
+                () = self.shared.handover.room(), if !self.unsent.is_empty() => Event::Time,
+                () = &mut timer => Event::Time,
+            };
+            match event {
+                Event::Shutdown => return self.drain().await,
+                Event::Answers(answers) => self.answers(answers),
+                Event::Message(message) => self.message(message)?,
+                Event::Time => self.input(Input::Tick),
+            }
+            self.take_what_is_there()?;
+            self.hand_over();
+            self.write().await?;
+            if let Some(close) = self.out.close.take() {
+                return Some(close);
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.connection.handle(input, now_ms(), &self.shared.desk, &mut self.out);
+    }
+
+    /// More answers and messages, without waiting.
+    fn take_what_is_there(&mut self) -> Option<()> {
+        while let Some(answers) = self.mailbox.try_next() {
+            self.answers(answers);
+        }
+        for _ in 0..TURN_MESSAGES_MAX {
+            let has_room = self.out.frame.len() < TURN_BYTES_MAX && self.out.produce.len() < TURN_RECORDS_MAX;
+            if !has_room || !self.unsent.is_empty() || self.connection.is_full() || self.out.close.is_some() {
+                break;
+            }
+            match self.socket.next().now_or_never() {
+                Some(message) => self.message(message)?,
+                None => break,
+            }
+        }
+        Some(())
+    }
+
+    /// `None` when the client has gone.
+    fn message(&mut self, message: Option<Result<Message, SocketError>>) -> Option<()> {
+        match message? {
+            Ok(Message::Binary(bytes)) => {
+                self.shared.metrics.received_bytes.increment(bytes.len() as u64);
+                self.input(Input::Frame(bytes));
+            }
+            Ok(Message::Text(_)) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => self.input(Input::Heard),
+            Ok(Message::Close(_)) => return None,
+            Err(SocketError::Capacity(e)) => self.input(Input::Untrusted(&format!("too large: {e}"))),
+            Err(SocketError::Protocol(e)) => self.input(Input::Untrusted(&format!("no websocket frame: {e}"))),
+            Err(_) => return None,
+        }
+        Some(())
+    }
+
+    fn answers(&mut self, answers: Vec<Answer>) {
+        let now = now_ms();
+        for Answer { token, result } in answers {
+            if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == token) {
+                self.shared.metrics.receipt_seconds.record(since.elapsed());
+            }
+            let input = match &result {
+                Ok(_) => Input::Acknowledged(token),
+                Err(AppendError::Refused(reason)) => {
+                    tracing::error!(reason, "the log refuses a command; its client was told");
+                    Input::Refused(token, reason)
+                }
+                Err(AppendError::Unknown(reason)) => {
+                    self.shared.metrics.unacknowledged.increment(1);
+                    tracing::warn!(reason, "a command was not acknowledged; its client sends it again");
+                    Input::Unknown(token)
+                }
+            };
+            self.connection.handle(input, now, &self.shared.desk, &mut self.out);
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let was_waiting = !self.unsent.is_empty();
+        let mut records = std::mem::take(&mut self.unsent);
+        records.append(&mut self.out.produce);
+        if records.is_empty() {
+            return;
+        }
+        let (count, last) = (records.len(), records.last().map(|record| record.token));
+        self.unsent = self.shared.handover.append(&self.mailbox, records);
+        let metrics = &self.shared.metrics;
+        metrics.produced.increment((count - self.unsent.len()) as u64);
+        metrics.in_flight.set(self.shared.handover.in_flight() as f64);
+        if self.unsent.is_empty() {
+            self.sample = self.sample.or_else(|| last.map(|token| (token, Instant::now())));
+        } else if !was_waiting || self.unsent.len() < count {
+            // There was room, or the wait begins.
+            self.unsent_since = Instant::now();
+            metrics.back_pressure.increment(u64::from(!was_waiting));
+        } else if self.unsent_since.elapsed() >= self.shared.settings.waits.room() {
+            self.give_up_unsent();
+        }
+    }
+
+    fn give_up_unsent(&mut self) {
+        for record in std::mem::take(&mut self.unsent) {
+            self.input(Input::Unsent(record.token));
+        }
+    }
+
+    /// One message with all that there is to say. `None` when the client has gone or takes nothing.
+    async fn write(&mut self) -> Option<()> {
+        self.count();
+        if self.out.frame.is_empty() {
+            return Some(());
+        }
+        let frame: Bytes = self.out.frame.split().freeze();
+        match tokio::time::timeout(self.shared.settings.waits.write(), self.socket.send(Message::Binary(frame))).await {
+            Ok(Ok(())) => Some(()),
+            Ok(Err(_)) => None,
+            Err(_) => {
+                // A close frame would only queue behind what is not taken.
+                self.shared.metrics.closed(close::WRITE_TIMEOUT);
+                None
+            }
+        }
+    }
+
+    fn count(&mut self) {
+        let metrics = &self.shared.metrics;
+        if self.out.receipts > 0 {
+            metrics.receipts.increment(u64::from(std::mem::take(&mut self.out.receipts)));
+        }
+        self.out.rejected.drain(..).for_each(|code| metrics.rejected(code));
+        self.out.refused.drain(..).for_each(|code| metrics.refused(code));
+    }
+
+    /// The end, in order: nothing more is read, what is in flight gets its receipts, then the client is sent elsewhere.
+    async fn drain(&mut self) -> Option<Close> {
+        self.give_up_unsent();
+        self.write().await?;
+        let deadline = Instant::now() + self.shared.settings.waits.drain();
+        while self.connection.in_flight() > 0 {
+            match tokio::time::timeout_at(deadline, self.mailbox.next()).await {
+                Ok(answers) => self.answers(answers),
+                // Their clients ask elsewhere.
+                Err(_) => break,
+            }
+            self.write().await?;
+        }
+        Some(Close { code: close::SHUTTING_DOWN, reason: "this server is shutting down; connect again".into() })
+    }
+}
+
+fn until(at_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0))
+}

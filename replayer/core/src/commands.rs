@@ -1,0 +1,47 @@
+//! Reading a record of `commands`: what it asks, or why it belongs into `dead-letter` (R9).
+
+use bytes::Bytes;
+use driftless_chunk::live::{Asked, AskedBody};
+use driftless_chunk::world::{Place, World};
+use driftless_schemas::proto::{self, command_record::Body};
+use driftless_schemas::{ChunkId, Offset, Partition, format, limits};
+
+/// A record that can be placed.
+pub(crate) struct Placed {
+    pub chunk: ChunkId,
+    pub place: Place,
+    pub ask: Ask,
+}
+
+/// What it asks.
+pub(crate) enum Ask {
+    Command(Asked),
+    Audit(proto::Audit),
+}
+
+/// Reads a record. The error says why it is of no use to anybody: its numbers cannot be read, or there is no chunk that
+/// they would belong to.
+pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &Bytes) -> Result<Placed, String> {
+    let record: proto::CommandRecord =
+        format::decode("CommandRecord", value.clone()).map_err(|e| e.to_string())?;
+    let chunk: ChunkId = record.chunk_id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
+    let place = world.place(&chunk).map_err(|e| e.to_string())?;
+    if place.partition != partition {
+        return Err(format!("{chunk} belongs to partition {}, not to {partition} (R1)", place.partition));
+    }
+    let ask = match record.body {
+        None => return Err("it has no body that this version knows".into()),
+        Some(Body::Audit(audit)) => Ask::Audit(audit),
+        Some(Body::Command(command)) => {
+            let mut asked = Asked::from_proto(offset, command).map_err(|e| e.to_string())?;
+            if let AskedBody::Command(bytes) = &asked.body
+                && bytes.len() > limits::COMMAND_BYTES_MAX
+            {
+                let problem = format!("a command of {} bytes: at most {}", bytes.len(), limits::COMMAND_BYTES_MAX);
+                asked.body = AskedBody::Undecodable(problem);
+            }
+            Ask::Command(asked)
+        }
+    };
+    Ok(Placed { chunk, place, ask })
+}

@@ -1,0 +1,48 @@
+//! The settings of a partition's core, with their defaults.
+
+use serde::{Deserialize, Serialize};
+
+/// When snapshots and checkpoints are made, and how much is held in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A dirty chunk is stored after this many decisions.
+    pub snapshot_every: u64,
+    /// A dirty chunk is stored when its oldest unstored decision is this old, milliseconds.
+    pub snapshot_max_age_ms: u64,
+    /// A chunk is stored at most once in this time, milliseconds.
+    pub snapshot_min_interval_ms: u64,
+    /// Snapshots on their way to the object store at a time.
+    pub snapshots_in_flight_max: usize,
+    /// A checkpoint is written this often while anything changed, milliseconds.
+    pub checkpoint_interval_ms: u64,
+    /// Least recently used clean chunks are dropped above this, bytes.
+    pub chunks_bytes_max: usize,
+    /// Commands that wait for cold chunks or for acknowledgements before no more are taken.
+    pub commands_in_flight_max: usize,
+    /// How long a failed load waits before it is tried again, milliseconds.
+    pub load_retry_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            snapshot_every: 1024,
+            snapshot_max_age_ms: 300_000,
+            snapshot_min_interval_ms: 10_000,
+            snapshots_in_flight_max: 32,
+            checkpoint_interval_ms: 3_000,
+            chunks_bytes_max: 512 * 1024 * 1024,
+            commands_in_flight_max: 65_536,
+            load_retry_ms: 1_000,
+        }
+    }
+}
+
+impl Settings {
+    /// For `driftless dev`: snapshots come soon enough to be looked at.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self { snapshot_max_age_ms: 30_000, checkpoint_interval_ms: 1_000, ..Self::default() }
+    }
+}

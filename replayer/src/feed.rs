@@ -1,0 +1,88 @@
+//! One reader for all partitions of a process: it hands each batch to the ownership that asked for it.
+//!
+//! One reader instead of one per partition: a fetch then carries all partitions, and the broker answers once.
+
+use bytes::Bytes;
+use driftless_runtime::log::{Log, ReadError};
+use driftless_schemas::{Offset, Partition};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What a subscriber gets: records in offset order, or why there are no more.
+pub(crate) type Delivery = Result<Vec<(Offset, Bytes)>, ReadError>;
+
+/// A handle to ask for partitions.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    asks: UnboundedSender<Ask>,
+}
+
+enum Ask {
+    Read { topic: Arc<str>, partition: Partition, from: Offset, to: UnboundedSender<Delivery> },
+    Pause(Arc<str>, Partition),
+    Resume(Arc<str>, Partition),
+}
+
+impl Feed {
+    /// Starts the feed; it ends when all handles are dropped.
+    pub fn start(log: &dyn Log) -> Result<Self, driftless_runtime::log::Error> {
+        let reader = log.reader()?;
+        let (asks, asked) = unbounded_channel();
+        tokio::spawn(run(reader, asked));
+        Ok(Self { asks })
+    }
+
+    /// Reads a partition from an offset on. Reading ends when the receiver is dropped.
+    pub fn read(&self, topic: &Arc<str>, partition: Partition, from: Offset) -> UnboundedReceiver<Delivery> {
+        let (to, receiver) = unbounded_channel();
+        // The feed outlives its handles' owners; if it is gone the receiver just ends.
+        let _ = self.asks.send(Ask::Read { topic: Arc::clone(topic), partition, from, to });
+        receiver
+    }
+
+    /// Stops fetching a partition for now; what was fetched already still comes.
+    pub fn pause(&self, topic: &Arc<str>, partition: Partition) {
+        let _ = self.asks.send(Ask::Pause(Arc::clone(topic), partition));
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&self, topic: &Arc<str>, partition: Partition) {
+        let _ = self.asks.send(Ask::Resume(Arc::clone(topic), partition));
+    }
+}
+
+async fn run(mut reader: Box<dyn driftless_runtime::log::Reader>, mut asked: UnboundedReceiver<Ask>) {
+    let mut subscribers: HashMap<(Arc<str>, Partition), UnboundedSender<Delivery>> = HashMap::new();
+    loop {
+        tokio::select! {
+            ask = asked.recv() => match ask {
+                None => return,
+                Some(Ask::Read { topic, partition, from, to }) => {
+                    reader.assign(&topic, partition, from);
+                    subscribers.insert((topic, partition), to);
+                }
+                Some(Ask::Pause(topic, partition)) => reader.pause(&topic, partition),
+                Some(Ask::Resume(topic, partition)) => reader.resume(&topic, partition),
+            },
+            read = reader.next(), if !subscribers.is_empty() => match read {
+                Ok(batches) => for batch in batches {
+                    let key = (batch.topic, batch.partition);
+                    let records = batch.records.into_iter().map(|r| (r.offset, r.value)).collect();
+                    let is_wanted = subscribers.get(&key).is_some_and(|to| to.send(Ok(records)).is_ok());
+                    if !is_wanted {
+                        reader.unassign(&key.0, key.1);
+                        subscribers.remove(&key);
+                    }
+                },
+                Err(e) => {
+                    let (ReadError::OutOfRange { topic, partition, .. } | ReadError::Broken { topic, partition, .. }) = &e;
+                    if let Some(to) = subscribers.remove(&(Arc::clone(topic), *partition)) {
+                        // A subscriber that is gone needs no error.
+                        let _ = to.send(Err(e));
+                    }
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The replayer's metrics and their descriptions.
+
+use driftless_replayer_core::Stats;
+use driftless_schemas::Partition;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+/// Describes all of them; once per process.
+pub(crate) fn describe() {
+    describe_counter!("driftless_replayer_decisions_total", "Decisions by outcome");
+    describe_counter!("driftless_replayer_resends_total", "Commands that were resolved already");
+    describe_counter!("driftless_replayer_dead_letters_total", "Records of commands copied to dead-letter");
+    describe_counter!("driftless_replayer_audits_total", "Audits asked for by gateways");
+    describe_counter!("driftless_replayer_records_total", "Records appended to updates");
+    describe_counter!("driftless_replayer_snapshots_total", "Snapshots stored and announced");
+    describe_counter!("driftless_replayer_checkpoints_total", "Checkpoints written");
+    describe_gauge!("driftless_replayer_chunks", "Chunks in memory, by partition");
+    describe_gauge!("driftless_replayer_chunk_bytes", "Estimated memory of the chunks, by partition");
+    describe_gauge!("driftless_replayer_dirty_chunks", "Chunks with decisions that no snapshot contains, by partition");
+    describe_gauge!("driftless_replayer_commands_open", "Commands read and not yet decided and acknowledged, by partition");
+}
+
+/// Adds what has changed since the last report.
+pub(crate) fn report(partition: Partition, before: &Stats, now: &Stats) {
+    let decided = |outcome: &'static str, before: u64, now: u64| {
+        if now > before {
+            counter!("driftless_replayer_decisions_total", "outcome" => outcome).increment(now - before);
+        }
+    };
+    decided("committed", before.committed, now.committed);
+    decided("discarded", before.discarded, now.discarded);
+    decided("out_of_order", before.out_of_order, now.out_of_order);
+    decided("session_expired", before.expired, now.expired);
+    let count = |name: &'static str, before: u64, now: u64| {
+        if now > before {
+            counter!(name).increment(now - before);
+        }
+    };
+    count("driftless_replayer_resends_total", before.resends, now.resends);
+    count("driftless_replayer_dead_letters_total", before.dead_letters, now.dead_letters);
+    count("driftless_replayer_audits_total", before.audits, now.audits);
+    count("driftless_replayer_records_total", before.records, now.records);
+    count("driftless_replayer_snapshots_total", before.snapshots, now.snapshots);
+    count("driftless_replayer_checkpoints_total", before.checkpoints, now.checkpoints);
+    let level = |name: &'static str, before: usize, now: usize| {
+        if now != before {
+            // Gauges are f64: exact up to 2^53.
+            gauge!(name, "partition" => partition.to_string()).set(now as f64);
+        }
+    };
+    level("driftless_replayer_chunks", before.chunks, now.chunks);
+    level("driftless_replayer_chunk_bytes", before.chunk_bytes, now.chunk_bytes);
+    level("driftless_replayer_dirty_chunks", before.dirty_chunks, now.dirty_chunks);
+    level("driftless_replayer_commands_open", before.commands_open, now.commands_open);
+}

@@ -1,0 +1,385 @@
+//! One ownership of one partition: the task that drives a [`PartitionCore`].
+//!
+//! It opens the index (which fences older owners and makes the epoch durable) before the core exists, and then only
+//! carries: records and acknowledgements in, appends, loads, puts and checkpoints out.
+
+use crate::feed::{Delivery, Feed};
+use crate::metrics;
+use crate::publisher::{Publisher, Route};
+use driftless_chunk::world::World;
+use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings, Stats, Stored};
+use driftless_runtime::index::{self, Index, Indexes};
+use driftless_runtime::log::{Append, Headers, Producer, ReadError};
+use driftless_runtime::store::Store;
+use driftless_schemas::{ChunkId, Hash, Offset, Partition};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, watch};
+
+const TICK: Duration = Duration::from_millis(100);
+/// Objects that one process loads and stores at a time.
+pub(crate) const STORE_CONCURRENCY: usize = 64;
+
+/// What all ownerships of a process share.
+pub(crate) struct Shared {
+    pub world: Arc<World>,
+    pub store: Store,
+    pub indexes: Indexes,
+    pub feed: Feed,
+    pub publisher: Publisher,
+    pub dead_letters: DeadLetters,
+    pub store_permits: Arc<Semaphore>,
+    pub settings: Settings,
+    /// This process's name: static membership, fences.
+    pub member: String,
+    pub started: Instant,
+}
+
+/// What the manager tells an ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    GoOn,
+    Drain,
+    Stop,
+}
+
+/// Why an ownership ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The core said so.
+    Core(End),
+    /// It was told to stop at once.
+    Stopped,
+    /// The index could not be opened.
+    Index(index::Error),
+    /// The log no longer holds what recovery needs, or another generation is meant.
+    Read(ReadError),
+}
+
+impl Shared {
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Copies to `dead-letter`, with their acknowledgements.
+pub(crate) struct DeadLetters {
+    pub producer: Arc<dyn Producer>,
+    pub waiting: Arc<std::sync::Mutex<std::collections::HashMap<u64, (UnboundedSender<Internal>, u64)>>>,
+    pub next: std::sync::atomic::AtomicU64,
+}
+
+/// What comes back from tasks that the ownership has started.
+pub(crate) enum Internal {
+    Input(Input),
+    /// A copy to `dead-letter` was not acknowledged; it is made again.
+    DeadLetterFailed(u64),
+}
+
+/// Owns a partition until it ends. `is_running` becomes true when recovery is over.
+pub(crate) async fn own(
+    shared: Arc<Shared>,
+    partition: Partition,
+    mut orders: watch::Receiver<Order>,
+    is_running: watch::Sender<bool>,
+) -> Outcome {
+    // One open, one epoch, one fence (section 6).
+    let (index, checkpoint) = match shared.indexes.claim(partition).await {
+        Ok(claimed) => claimed,
+        Err(e) => return Outcome::Index(e),
+    };
+    let index = Arc::new(index);
+    let (route, mut acks) = shared.publisher.route();
+    let (internal, mut internals) = unbounded_channel();
+    let core = PartitionCore::new(
+        Arc::clone(&shared.world),
+        partition,
+        &shared.member,
+        checkpoint,
+        shared.settings.clone(),
+        shared.now_ms(),
+    );
+    let mut own = Own {
+        topic_in_use: Arc::clone(&shared.world.topics().updates),
+        shared,
+        partition,
+        core,
+        index,
+        route,
+        internal,
+        unsent: VecDeque::new(),
+        incoming: None,
+        backlog: VecDeque::new(),
+        is_paused: false,
+        reported: Stats::default(),
+        dead_letters: std::collections::HashMap::new(),
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        if let Some(outcome) = own.carry_out() {
+            own.finish(&outcome).await;
+            return outcome;
+        }
+        if own.core.is_running() && !*is_running.borrow() {
+            is_running.send_replace(true);
+            tracing::info!(partition = partition.0, epoch = checkpoint.epoch, "deciding");
+        }
+        tokio::select! {
+            biased;
+            changed = orders.changed() => {
+                // Without a manager there is nobody to own for.
+                let order = if changed.is_ok() { *orders.borrow_and_update() } else { Order::Stop };
+                match order {
+                    Order::GoOn => {}
+                    Order::Drain => own.handle(Input::Drain),
+                    Order::Stop => {
+                        own.finish(&Outcome::Stopped).await;
+                        return Outcome::Stopped;
+                    }
+                }
+            }
+            Some(gathered) = acks.recv() => own.take_acks(gathered),
+            Some(back) = internals.recv() => own.take_internal(back),
+            delivery = receive(&mut own.incoming), if own.incoming.is_some() => match delivery {
+                Some(Ok(records)) => own.backlog.push_back(records),
+                Some(Err(e)) => {
+                    let outcome = Outcome::Read(e);
+                    own.finish(&outcome).await;
+                    return outcome;
+                }
+                None => own.incoming = None,
+            },
+            _ = tick.tick() => own.handle(Input::Tick),
+        }
+        // What came together is handled together: fewer, larger records.
+        while let Ok(gathered) = acks.try_recv() {
+            own.take_acks(gathered);
+        }
+        while let Ok(back) = internals.try_recv() {
+            own.take_internal(back);
+        }
+        while let Some(Ok(Ok(records))) = own.incoming.as_mut().map(UnboundedReceiver::try_recv) {
+            own.backlog.push_back(records);
+        }
+        own.feed_core();
+    }
+}
+
+async fn receive(incoming: &mut Option<UnboundedReceiver<Delivery>>) -> Option<Delivery> {
+    match incoming {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Own {
+    shared: Arc<Shared>,
+    partition: Partition,
+    core: PartitionCore,
+    index: Arc<Index>,
+    route: Route,
+    internal: UnboundedSender<Internal>,
+    /// Records that did not fit into the producer's queue.
+    unsent: VecDeque<Append>,
+    incoming: Option<UnboundedReceiver<Delivery>>,
+    topic_in_use: Arc<str>,
+    /// Records that the core does not want yet.
+    backlog: VecDeque<Vec<(Offset, bytes::Bytes)>>,
+    is_paused: bool,
+    reported: Stats,
+    dead_letters: std::collections::HashMap<u64, Append>,
+}
+
+impl Own {
+    fn handle(&mut self, input: Input) {
+        let now = self.shared.now_ms();
+        self.core.handle(input, now);
+    }
+
+    fn take_acks(&mut self, gathered: Vec<crate::publisher::OwnAck>) {
+        for (n, result) in gathered {
+            match result {
+                Ok(offset) => self.handle(Input::Acked(n, offset)),
+                Err(e) => self.handle(Input::AppendFailed(n, e.to_string())),
+            }
+        }
+    }
+
+    fn take_internal(&mut self, back: Internal) {
+        match back {
+            Internal::Input(input) => {
+                if let Input::DeadLettered(id) = &input {
+                    self.dead_letters.remove(id);
+                }
+                self.handle(input);
+            }
+            Internal::DeadLetterFailed(id) => {
+                if let Some(append) = self.dead_letters.get(&id).cloned() {
+                    self.send_dead_letter(id, append);
+                }
+            }
+        }
+    }
+
+    /// Gives the core what it wants, all at once, and pauses the reader where it wants nothing.
+    fn feed_core(&mut self) {
+        let is_recovering = Arc::ptr_eq(&self.topic_in_use, &self.shared.world.topics().updates);
+        if is_recovering || (self.core.wants_commands() && self.unsent.is_empty()) {
+            let mut records: Vec<_> = Vec::new();
+            while let Some(more) = self.backlog.pop_front() {
+                if records.is_empty() {
+                    records = more;
+                } else {
+                    records.extend(more);
+                }
+            }
+            if !records.is_empty() {
+                self.handle(if is_recovering { Input::Updates(records) } else { Input::Commands(records) });
+            }
+            if self.is_paused {
+                self.is_paused = false;
+                self.shared.feed.resume(&self.topic_in_use, self.partition);
+            }
+        } else if !self.backlog.is_empty() && !self.is_paused {
+            self.is_paused = true;
+            self.shared.feed.pause(&self.topic_in_use, self.partition);
+        }
+    }
+
+    /// Carries out what the core wants. `Some`: it has ended.
+    fn carry_out(&mut self) -> Option<Outcome> {
+        let mut outcome = None;
+        let mut appends: Vec<Append> = self.unsent.drain(..).collect();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Append { n, key, value } => appends.push(Append {
+                    topic: Arc::clone(&self.shared.world.topics().updates),
+                    partition: self.partition,
+                    key: key.into(),
+                    value,
+                    headers: Headers::new(),
+                    token: n,
+                }),
+                Output::ReadUpdates(from) => self.read(Arc::clone(&self.shared.world.topics().updates), from),
+                Output::ReadCommands(from) => self.read(Arc::clone(&self.shared.world.topics().commands), from),
+                Output::Load(chunk) => self.load(chunk),
+                Output::PutSnapshot { chunk, hash, encoding } => self.put_snapshot(chunk, hash, encoding),
+                Output::WriteCheckpoint { checkpoint, entries } => {
+                    let (index, internal) = (Arc::clone(&self.index), self.internal.clone());
+                    tokio::spawn(async move {
+                        let written = index.write(&checkpoint, &entries).await.map_err(|e| e.to_string());
+                        let _ = internal.send(Internal::Input(Input::CheckpointWritten(written)));
+                    });
+                }
+                Output::DeadLetter { id, offset, value, reason } => self.dead_letter(id, offset, value, reason),
+                Output::Audit { chunk, version } => {
+                    tracing::warn!(%chunk, version = version.0, "a gateway folded the log to another hash");
+                }
+                Output::Ended(end) => outcome = Some(Outcome::Core(end)),
+            }
+        }
+        if !appends.is_empty() && outcome.is_none() {
+            self.unsent = self.route.append(appends).into();
+        }
+        self.report();
+        outcome
+    }
+
+    fn read(&mut self, topic: Arc<str>, from: Offset) {
+        // Dropping the old receiver ends what it read.
+        self.incoming = Some(self.shared.feed.read(&topic, self.partition, from));
+        self.backlog.clear();
+        self.topic_in_use = topic;
+        self.is_paused = false;
+    }
+
+    fn load(&self, chunk: ChunkId) {
+        let (index, internal, shared) = (Arc::clone(&self.index), self.internal.clone(), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let _permit = shared.store_permits.acquire().await;
+            let loaded = load(&index, &shared.store, &chunk).await;
+            if let Err(reason) = &loaded {
+                tracing::warn!(%chunk, "cannot load a chunk, trying again: {reason}");
+            }
+            let _ = internal.send(Internal::Input(Input::Loaded(chunk, loaded)));
+        });
+    }
+
+    fn put_snapshot(&self, chunk: ChunkId, hash: Hash, encoding: bytes::Bytes) {
+        let (internal, shared) = (self.internal.clone(), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            let _permit = shared.store_permits.acquire().await;
+            let stored = shared.store.put_snapshot(hash, &encoding).await.map_err(|e| e.to_string());
+            if let Err(reason) = &stored {
+                tracing::warn!(%chunk, "cannot store a snapshot, trying again later: {reason}");
+            }
+            let _ = internal.send(Internal::Input(Input::SnapshotPut(chunk, hash, stored)));
+        });
+    }
+
+    fn dead_letter(&mut self, id: u64, offset: Offset, value: bytes::Bytes, reason: String) {
+        let topics = self.shared.world.topics();
+        tracing::warn!(partition = self.partition.0, offset = offset.0, "dead letter: {reason}");
+        let header = |name: &str, value: String| (name.to_owned(), bytes::Bytes::from(value));
+        let append = Append {
+            topic: Arc::clone(&topics.dead_letter),
+            partition: Partition(0),
+            key: bytes::Bytes::new(),
+            value,
+            headers: vec![
+                header("reason", reason),
+                header("topic", topics.commands.to_string()),
+                header("partition", self.partition.to_string()),
+                header("offset", offset.to_string()),
+            ],
+            token: 0,
+        };
+        self.dead_letters.insert(id, append.clone());
+        self.send_dead_letter(id, append);
+    }
+
+    fn send_dead_letter(&self, id: u64, mut append: Append) {
+        let letters = &self.shared.dead_letters;
+        append.token = letters.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let token = append.token;
+        let lock = || letters.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lock().insert(token, (self.internal.clone(), id));
+        if !letters.producer.append(vec![append]).is_empty() {
+            lock().remove(&token);
+            let internal = self.internal.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(TICK).await;
+                let _ = internal.send(Internal::DeadLetterFailed(id));
+            });
+        }
+    }
+
+    fn report(&mut self) {
+        let now = self.core.stats();
+        metrics::report(self.partition, &self.reported, &now);
+        self.reported = now;
+    }
+
+    async fn finish(&mut self, outcome: &Outcome) {
+        if let Outcome::Core(End::AppendFailed { .. }) = outcome
+            && let Err(e) = self.shared.publisher.renew(&self.route)
+        {
+            tracing::error!("cannot make a new producer: {e}");
+        }
+        self.incoming = None;
+        metrics::report(self.partition, &self.reported, &Stats::default().with_counters_of(&self.reported));
+    }
+}
+
+async fn load(index: &Index, store: &Store, chunk: &ChunkId) -> Result<Option<Stored>, String> {
+    let Some(entry) = index.entry(chunk).await.map_err(|e| e.to_string())? else { return Ok(None) };
+    let encoding = match &entry.newest {
+        Some(newest) => store.stored(newest).await.map_err(|e| e.to_string())?.encoding,
+        None => bytes::Bytes::new(),
+    };
+    Ok(Some(Stored { entry, encoding }))
+}

@@ -1,0 +1,13 @@
+//! What ingest and gateway share of a socket's life, without I/O: Hello, tokens, sessions, pings, and frames taken apart.
+//!
+//! [`Session`] takes a message's bytes, answers what concerns the session itself, and hands on the requests that are the
+//! service's own. Time, chance and checked tokens are arguments (R11).
+
+#![forbid(unsafe_code)]
+
+mod session;
+pub use session::{Close, Identity, Outputs, Session};
+mod hello;
+pub use hello::{Greeter, Outside};
+pub mod ids;
+pub mod requests;

@@ -1,0 +1,225 @@
+//! A socket's session: Hello first, pings both ways, the token's end.
+
+use crate::hello::{Greeter, Outside};
+use crate::requests::{FrameError, take_apart};
+use bytes::{Bytes, BytesMut};
+use driftless_schemas::access::Claims;
+use driftless_schemas::proto::{self, RefusalCode, event, request};
+use driftless_schemas::{SessionId, WriterId, close, format, limits};
+use std::collections::BTreeSet;
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The checked token.
+    pub claims: Claims,
+    /// The session.
+    pub session: SessionId,
+    /// The session in this user's hands.
+    pub writer: WriterId,
+    /// The families that were offered; `None` is all of them.
+    pub offered: Option<BTreeSet<String>>,
+}
+
+/// The end of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// One of [`driftless_schemas::close`].
+    pub code: u16,
+    /// For people.
+    pub reason: String,
+}
+
+/// What is to happen.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Encoded events; together a `ServerFrame`.
+    pub frame: BytesMut,
+    /// Refusals in the frame.
+    pub refused: Vec<RefusalCode>,
+    /// The identity has just become known.
+    pub is_greeted: bool,
+    /// The token was renewed.
+    pub is_renewed: bool,
+    /// Set when the socket is to be closed, after the frame. Nothing more is answered then.
+    pub close: Option<Close>,
+}
+
+/// One socket's session.
+#[derive(Debug)]
+pub struct Session {
+    greeter: Greeter,
+    opened_ms: i64,
+    heard_ms: i64,
+    pinged_ms: i64,
+    pings: u64,
+    identity: Option<Identity>,
+}
+
+impl Close {
+    /// A code and its reason.
+    #[must_use]
+    pub fn new(code: u16, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+impl Outputs {
+    /// Adds an event.
+    pub fn event(&mut self, body: event::Body) {
+        format::push_event(&mut self.frame, body);
+    }
+
+    /// Adds a refusal.
+    pub fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
+        self.refused.push(code);
+        self.event(event::Body::Refused(proto::Refused { code: code.into(), message: message.into() }));
+    }
+
+    /// Ends the socket; the first reason stays.
+    pub fn end(&mut self, code: u16, reason: impl Into<String>) {
+        self.close.get_or_insert_with(|| Close::new(code, reason));
+    }
+}
+
+impl Session {
+    /// A socket that was just opened.
+    #[must_use]
+    pub fn new(greeter: Greeter, now_ms: i64) -> Self {
+        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None }
+    }
+
+    /// Who is at the other end, once it has said so.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// A sign of life.
+    pub fn heard(&mut self, now_ms: i64) {
+        self.heard_ms = self.heard_ms.max(now_ms);
+    }
+
+    /// Takes a binary message. Gives the requests that are the service's own, in order; none before Hello.
+    pub fn frame(&mut self, bytes: Bytes, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) -> Vec<request::Body> {
+        self.heard(now_ms);
+        let mut own = Vec::new();
+        let requests = match take_apart(bytes) {
+            Ok(requests) => requests,
+            Err(e @ FrameError::TooMany) => {
+                out.refuse(RefusalCode::Limit, e.to_string());
+                return own;
+            }
+            Err(e) => {
+                out.end(close::FRAME_UNTRUSTED, e.to_string());
+                return own;
+            }
+        };
+        for request in requests {
+            if out.close.is_some() {
+                return own;
+            }
+            match request {
+                Ok(request) => own.extend(self.request(request.body, now_ms, outside, out)),
+                Err(e) => out.refuse(RefusalCode::Undecodable, format!("a request cannot be decoded: {e}")),
+            }
+        }
+        own
+    }
+
+    fn request(
+        &mut self,
+        body: Option<request::Body>,
+        now_ms: i64,
+        outside: &dyn Outside,
+        out: &mut Outputs,
+    ) -> Option<request::Body> {
+        use request::Body as Request;
+        match (body, self.identity.as_mut()) {
+            (None, _) => out.refuse(
+                RefusalCode::Undecodable,
+                "a request has no body that this version knows; is the client newer than the server?",
+            ),
+            (Some(Request::Ping(ping)), _) => out.event(event::Body::Pong(proto::Pong { nonce: ping.nonce })),
+            (Some(Request::Pong(_)), _) => {}
+            (Some(Request::Hello(_)), Some(_)) => {
+                out.refuse(RefusalCode::HelloRepeated, "this socket had its Hello; use Renew for a fresh token");
+            }
+            (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, outside, out),
+            (Some(_), None) => out.refuse(RefusalCode::HelloExpected, "Hello must come first"),
+            (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, outside, out),
+            (Some(own), Some(_)) => return Some(own),
+        }
+        None
+    }
+
+    fn hello(&mut self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+        match self.greeter.greet(hello, now_ms, outside) {
+            Ok((identity, welcome)) => {
+                self.identity = Some(identity);
+                self.pinged_ms = now_ms;
+                out.is_greeted = true;
+                out.event(event::Body::Welcome(welcome));
+            }
+            Err(Close { code, reason }) => out.end(code, reason),
+        }
+    }
+
+    /// When [`Session::tick`] is due at the latest.
+    #[must_use]
+    pub fn wake_at_ms(&self) -> i64 {
+        let dead = self.heard_ms.saturating_add(limits::DEAD_AFTER_MS as i64);
+        let other = match &self.identity {
+            None => self.opened_ms.saturating_add(limits::HELLO_TIMEOUT_MS as i64),
+            Some(identity) => {
+                let ping = self.pinged_ms.saturating_add(limits::PING_INTERVAL_MS as i64);
+                ping.min(self.token_ends_ms(&identity.claims))
+            }
+        };
+        dead.min(other)
+    }
+
+    /// Time has passed: pings, or the end of a silent socket or an expired token.
+    pub fn tick(&mut self, now_ms: i64, out: &mut Outputs) {
+        if now_ms.saturating_sub(self.heard_ms) >= limits::DEAD_AFTER_MS as i64 {
+            return out.end(close::DEAD_PEER, format!("nothing was heard for {} ms", limits::DEAD_AFTER_MS));
+        }
+        let Some(identity) = &self.identity else {
+            if now_ms.saturating_sub(self.opened_ms) >= limits::HELLO_TIMEOUT_MS as i64 {
+                out.end(close::NO_HELLO, format!("no Hello came within {} ms", limits::HELLO_TIMEOUT_MS));
+            }
+            return;
+        };
+        if now_ms >= self.token_ends_ms(&identity.claims) {
+            let expired = identity.claims.expires_at;
+            let reason = format!("the token expired at {expired} (seconds since 1970) and was not renewed");
+            return out.end(close::TOKEN, reason);
+        }
+        if now_ms.saturating_sub(self.pinged_ms) >= limits::PING_INTERVAL_MS as i64 {
+            self.pinged_ms = now_ms;
+            self.pings += 1;
+            out.event(event::Body::Ping(proto::Ping { nonce: self.pings }));
+        }
+    }
+
+    fn token_ends_ms(&self, claims: &Claims) -> i64 {
+        claims.expires_at.saturating_mul(1000).saturating_add(i64::from(self.greeter.renewal_grace_ms))
+    }
+}
+
+impl Identity {
+    fn renew(&mut self, token: &str, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+        match outside.verify(token, now_ms) {
+            Ok(claims) if claims.sub == self.claims.sub => {
+                self.claims = claims;
+                out.is_renewed = true;
+            }
+            Ok(claims) => {
+                let (new, old) = (&claims.sub, &self.claims.sub);
+                let message = format!("the token is of {new:?}, but this socket is {old:?}'s; open another socket");
+                out.refuse(RefusalCode::Token, message);
+            }
+            Err(message) => out.refuse(RefusalCode::Token, message),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Key files: reading what a service checks with, and making new ones.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// An HS256 secret must not be shorter than its hash (RFC 7518, section 3.2).
+const SECRET_BYTES_MIN: usize = 32;
+/// Keys of a JWKS; a token without `kid` is tried with each.
+const KEYS_MAX: usize = 64;
+
+/// What is wrong with a key file.
+#[derive(Debug, thiserror::Error)]
+#[error("key file {path}: {problem}")]
+pub struct KeyError {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+impl KeyError {
+    pub(super) fn new(path: &Path, problem: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// What kind of key to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// One secret that both signs and checks (HS256): for one machine.
+    Secret,
+    /// A private key that signs and a public one that checks (EdDSA): for everything else.
+    Pair,
+}
+
+/// One key with the only algorithm that it may be used with.
+#[derive(Clone)]
+pub(super) struct Key {
+    pub kid: Option<String>,
+    pub algorithm: Algorithm,
+    pub decoding: DecodingKey,
+}
+
+/// Reads a secret, a PEM public key or a JWKS.
+pub(super) fn read_keys(path: &Path) -> Result<Vec<Key>, KeyError> {
+    let bytes = std::fs::read(path)
+        .map_err(|e| KeyError::new(path, format!("cannot be read: {e}; `driftless token --generate-key` makes one")))?;
+    parse_keys(path, &bytes)
+}
+
+fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, KeyError> {
+    let text = std::str::from_utf8(bytes).ok().map(str::trim);
+    match text {
+        Some(pem) if pem.starts_with("-----BEGIN") => Ok(vec![parse_pem(path, pem)?]),
+        Some(json) if json.starts_with('{') => parse_jwks(path, json),
+        _ => Ok(vec![Key {
+            kid: None,
+            algorithm: Algorithm::HS256,
+            decoding: DecodingKey::from_secret(secret(path, bytes)?),
+        }]),
+    }
+}
+
+/// The secret is the file's bytes as they stand, but for white space at the end, which editors add.
+pub(super) fn secret<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], KeyError> {
+    let secret = bytes.trim_ascii_end();
+    if secret.len() < SECRET_BYTES_MIN {
+        let problem = format!("the secret has {} bytes; HS256 needs {SECRET_BYTES_MIN} or more", secret.len());
+        return Err(KeyError::new(path, problem));
+    }
+    Ok(secret)
+}
+
+fn parse_pem(path: &Path, pem: &str) -> Result<Key, KeyError> {
+    if pem.contains("PRIVATE KEY") {
+        return Err(KeyError::new(
+            path,
+            "this is a private key; a service checks with the public one (the file in .pub)",
+        ));
+    }
+    if !pem.contains("PUBLIC KEY") {
+        return Err(KeyError::new(
+            path,
+            "this PEM is no PUBLIC KEY; take the public key out of a certificate with `openssl x509 -pubkey -noout`",
+        ));
+    }
+    let key = |algorithm, decoding| Key { kid: None, algorithm, decoding };
+    let bytes = pem.as_bytes();
+    if let Ok(decoding) = DecodingKey::from_ed_pem(bytes) {
+        return Ok(key(Algorithm::EdDSA, decoding));
+    }
+    if let Ok(decoding) = DecodingKey::from_ec_pem(bytes) {
+        // An uncompressed point of P-256: 0x04, x, y.
+        if decoding.as_bytes().len() != 65 {
+            return Err(KeyError::new(path, "this is an elliptic curve key, but not of P-256 (ES256)"));
+        }
+        return Ok(key(Algorithm::ES256, decoding));
+    }
+    DecodingKey::from_rsa_pem(bytes)
+        .map(|decoding| key(Algorithm::RS256, decoding))
+        .map_err(|e| KeyError::new(path, format!("no RSA, P-256 or Ed25519 public key: {e}")))
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<serde_json::Value>,
+}
+
+/// Keys for other uses and of other kinds may stand in the same set (RFC 7517, section 5): they are left out.
+fn parse_jwks(path: &Path, json: &str) -> Result<Vec<Key>, KeyError> {
+    let set: KeySet = match serde_json::from_str(json) {
+        Ok(set) => set,
+        Err(e) => return Err(KeyError::new(path, format!("no JWKS ({{\"keys\": [...]}}): {e}"))),
+    };
+    if set.keys.len() > KEYS_MAX {
+        return Err(KeyError::new(path, format!("{} keys; {KEYS_MAX} are the most", set.keys.len())));
+    }
+    let mut keys = Vec::new();
+    for value in set.keys {
+        let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
+        let Some(algorithm) = algorithm_of(&jwk) else { continue };
+        let decoding = DecodingKey::from_jwk(&jwk)
+            .map_err(|e| KeyError::new(path, format!("key {:?}: {e}", jwk.common.key_id)))?;
+        if algorithm == Algorithm::HS256 {
+            secret(path, decoding.as_bytes())?;
+        }
+        keys.push(Key { kid: jwk.common.key_id, algorithm, decoding });
+    }
+    if keys.is_empty() {
+        return Err(KeyError::new(path, "no key in it can check HS256, RS256, ES256 or EdDSA signatures"));
+    }
+    Ok(keys)
+}
+
+/// The one algorithm of a key; `None` where it is not for us.
+fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
+    if matches!(&jwk.common.public_key_use, Some(other) if *other != PublicKeyUse::Signature) {
+        return None;
+    }
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(p) if p.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(p) if p.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
+        _ => return None,
+    };
+    jwk.common.key_algorithm.is_none_or(|said| said == name).then_some(algorithm)
+}
+
+/// Makes a new key at `path`, readable by its owner only; for a [`KeyKind::Pair`] the public key is in `<path>.pub`.
+/// Gives the path of what services check with.
+///
+/// # Errors
+/// Where a file is there already (a key is never overwritten), or cannot be written.
+pub fn generate_key(path: &Path, kind: KeyKind) -> Result<PathBuf, KeyError> {
+    match kind {
+        KeyKind::Secret => {
+            let mut bytes = [0; SECRET_BYTES_MIN];
+            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| KeyError::new(path, "the system gives no random numbers"))?;
+            write_new(path, &format!("{}\n", URL_SAFE_NO_PAD.encode(bytes)), 0o600)?;
+            Ok(path.to_owned())
+        }
+        KeyKind::Pair => {
+            use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+            use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+            let failed = |_| KeyError::new(path, "an Ed25519 key cannot be made");
+            let pair = Ed25519KeyPair::generate().map_err(failed)?;
+            let private = pair.to_pkcs8v1().map_err(failed)?;
+            let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
+            let mut public_path = path.as_os_str().to_owned();
+            public_path.push(".pub");
+            let public_path = PathBuf::from(public_path);
+            write_new(path, &pem("PRIVATE KEY", private.as_ref()), 0o600)?;
+            write_new(&public_path, &pem("PUBLIC KEY", public.as_ref()), 0o644)?;
+            Ok(public_path)
+        }
+    }
+}
+
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    // Ed25519 keys fit into one line of 64 characters, or two.
+    let base64 = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for (i, c) in base64.chars().enumerate() {
+        if i > 0 && i % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(c);
+    }
+    text.push_str(&format!("\n-----END {label}-----\n"));
+    text
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let written = options.open(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => KeyError::new(path, "is there already; a key is never overwritten"),
+        _ => KeyError::new(path, format!("cannot be written: {e}")),
+    })
+}

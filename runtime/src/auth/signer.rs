@@ -1,0 +1,79 @@
+//! Issuing tokens: for `driftless token`, `driftless dev` and tests. In production an identity provider does it.
+
+use super::keys::{KeyError, secret};
+use driftless_schemas::access::Access;
+use driftless_schemas::limits;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Signs tokens with one key.
+#[derive(Clone)]
+pub struct Signer {
+    path: PathBuf,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+impl Signer {
+    /// From a secret (HS256) or a PEM private key: Ed25519, P-256 (PKCS #8) or RSA.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the file is none of these.
+    pub fn from_file(path: &Path) -> Result<Self, KeyError> {
+        let bytes = std::fs::read(path).map_err(|e| KeyError::new(path, format!("cannot be read: {e}")))?;
+        let (algorithm, key) = if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+            private_pem(path, &bytes)?
+        } else {
+            (Algorithm::HS256, EncodingKey::from_secret(secret(path, &bytes)?))
+        };
+        Ok(Self { path: path.to_owned(), algorithm, key })
+    }
+
+    /// A token for `sub`, valid from now for `lifetime_s` seconds.
+    ///
+    /// # Errors
+    /// Where the name is not one that a verifier takes, or the key does not sign.
+    pub fn issue(&self, sub: &str, access: &Access, now_ms: i64, lifetime_s: u32) -> Result<String, KeyError> {
+        if sub.is_empty() || sub.len() > limits::AUTHOR_BYTES_MAX {
+            let problem =
+                format!("the user's name must have 1 to {} bytes, not {}", limits::AUTHOR_BYTES_MAX, sub.len());
+            return Err(KeyError::new(&self.path, problem));
+        }
+        let now_s = now_ms.div_euclid(1000);
+        let claims = json!({
+            "sub": sub,
+            "iat": now_s,
+            "exp": now_s.saturating_add(i64::from(lifetime_s)),
+            "driftless": access,
+        });
+        self.sign(&claims)
+    }
+
+    /// Signs any claims: for tests of what a verifier refuses, and for tokens with more claims.
+    ///
+    /// # Errors
+    /// Where the key does not sign.
+    pub fn sign(&self, claims: &serde_json::Value) -> Result<String, KeyError> {
+        jsonwebtoken::encode(&Header::new(self.algorithm), claims, &self.key)
+            .map_err(|e| KeyError::new(&self.path, format!("cannot sign: {e}")))
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Signer({:?} with {})", self.algorithm, self.path.display())
+    }
+}
+
+fn private_pem(path: &Path, pem: &[u8]) -> Result<(Algorithm, EncodingKey), KeyError> {
+    if let Ok(key) = EncodingKey::from_ed_pem(pem) {
+        return Ok((Algorithm::EdDSA, key));
+    }
+    if let Ok(key) = EncodingKey::from_ec_pem(pem) {
+        return Ok((Algorithm::ES256, key));
+    }
+    EncodingKey::from_rsa_pem(pem)
+        .map(|key| (Algorithm::RS256, key))
+        .map_err(|e| KeyError::new(path, format!("no Ed25519, P-256 (PKCS #8) or RSA private key: {e}")))
+}

@@ -1,0 +1,230 @@
+use super::*;
+use serde_json::{Value, json};
+use std::path::Path;
+
+const NOW_MS: i64 = 1_800_000_000_000;
+const NOW_S: i64 = NOW_MS / 1000;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn pair(path: &Path, kind: KeyKind) -> (Signer, Verifier) {
+    let public = generate_key(path, kind).unwrap();
+    (Signer::from_file(path).unwrap(), Verifier::new(Settings::with_key_file(public)).unwrap())
+}
+
+fn claims() -> Value {
+    json!({"sub": "ann", "exp": NOW_S + 60, "driftless": {"read": ["canvas/"], "write": ["canvas/0/"]}})
+}
+
+fn with(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Value {
+    let mut claims = claims();
+    change(claims.as_object_mut().unwrap());
+    claims
+}
+
+#[test]
+fn a_token_of_either_kind_of_key_says_who_may_do_what() {
+    let folder = folder();
+    for (name, kind) in [("secret", KeyKind::Secret), ("private.pem", KeyKind::Pair)] {
+        let (signer, verifier) = pair(&folder.path().join(name), kind);
+        let access = Access { read: vec!["canvas/".into()], write: vec![], roles: vec!["builder".into()] };
+        let token = signer.issue("ann", &access, NOW_MS, 60).unwrap();
+        let claims = verifier.verify(&token, NOW_MS).unwrap();
+        assert_eq!(claims, Claims { sub: "ann".into(), expires_at: NOW_S + 60, access });
+    }
+}
+
+#[test]
+fn a_key_is_never_overwritten_and_is_the_owners_alone() {
+    let folder = folder();
+    let path = folder.path().join("key");
+    generate_key(&path, KeyKind::Secret).unwrap();
+    let error = generate_key(&path, KeyKind::Pair).unwrap_err().to_string();
+    assert!(error.contains("never overwritten"), "{error}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn every_unusable_token_has_a_name() {
+    let folder = folder();
+    let (signer, verifier) = pair(&folder.path().join("secret"), KeyKind::Secret);
+    let (forger, _) = pair(&folder.path().join("other"), KeyKind::Secret);
+    let (stranger, _) = pair(&folder.path().join("private.pem"), KeyKind::Pair);
+    let good = signer.sign(&claims()).unwrap();
+    assert!(verifier.verify(&good, NOW_MS).is_ok());
+
+    let mut changed: Vec<&str> = good.split('.').collect();
+    let other = signer.sign(&with(|c| drop(c.insert("sub".into(), json!("bob"))))).unwrap();
+    changed[1] = other.split('.').nth(1).unwrap();
+
+    let unsigned = {
+        use base64::Engine as _;
+        let part = |v: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(v.to_string());
+        format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims()))
+    };
+    let critical = {
+        use base64::Engine as _;
+        let part = |v: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(v.to_string());
+        format!("{}.{}.AAAA", part(&json!({"alg": "HS256", "crit": ["exp"]})), part(&claims()))
+    };
+    let set = |key: &'static str, value: Value| signer.sign(&with(|c| drop(c.insert(key.into(), value)))).unwrap();
+    let without = |key: &'static str| signer.sign(&with(|c| drop(c.remove(key)))).unwrap();
+
+    for (token, name) in [
+        (String::new(), "token_malformed"),
+        ("a.b".into(), "token_malformed"),
+        ("a.b.c".into(), "token_malformed"),
+        (format!("{good}.x"), "token_malformed"),
+        (critical, "token_malformed"),
+        ("x".repeat(driftless_schemas::limits::TOKEN_BYTES_MAX + 1), "token_too_long"),
+        (unsigned, "token_algorithm"),
+        (stranger.sign(&claims()).unwrap(), "token_algorithm"),
+        (forger.sign(&claims()).unwrap(), "token_forged"),
+        (changed.join("."), "token_forged"),
+        (set("exp", json!(NOW_S)), "token_expired"),
+        (set("exp", json!(-5)), "token_expired"),
+        (set("nbf", json!(NOW_S + 31)), "token_not_yet_valid"),
+        (without("exp"), "token_wrong_claim"),
+        (set("exp", json!("tomorrow")), "token_wrong_claim"),
+        (without("sub"), "token_wrong_claim"),
+        (set("sub", json!("")), "token_wrong_claim"),
+        (set("sub", json!(7)), "token_wrong_claim"),
+        (set("sub", json!("x".repeat(257))), "token_wrong_claim"),
+        (without("driftless"), "token_wrong_claim"),
+        (set("driftless", json!({"read": [], "admin": true})), "token_wrong_claim"),
+        (set("driftless", json!({"read": "canvas/"})), "token_wrong_claim"),
+    ] {
+        let error = verifier.verify(&token, NOW_MS).unwrap_err();
+        assert_eq!(error.name(), name, "{error}");
+        assert!(token.len() < 10 || !error.to_string().contains(&token), "{error}");
+    }
+    assert!(verifier.verify(&set("nbf", json!(NOW_S + 30)), NOW_MS).is_ok());
+    assert!(verifier.verify(&set("exp", json!(NOW_S as f64 + 1.5)), NOW_MS).is_ok());
+}
+
+/// The classic: sign with HMAC, taking the public key's file as the secret.
+#[test]
+fn a_public_key_is_never_an_hmac_secret() {
+    let folder = folder();
+    let path = folder.path().join("private.pem");
+    let (_, verifier) = pair(&path, KeyKind::Pair);
+    let public = std::fs::read(folder.path().join("private.pem.pub")).unwrap();
+    let key = jsonwebtoken::EncodingKey::from_secret(&public);
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims(), &key).unwrap();
+    assert_eq!(verifier.verify(&token, NOW_MS).unwrap_err().name(), "token_algorithm");
+}
+
+#[test]
+fn audience_and_issuer_are_asked_for_where_they_are_set() {
+    let folder = folder();
+    let path = folder.path().join("secret");
+    let (signer, _) = pair(&path, KeyKind::Secret);
+    let settings = Settings {
+        audience: Some("town".into()),
+        issuer: Some("https://id.example".into()),
+        ..Settings::with_key_file(&path)
+    };
+    let verifier = Verifier::new(settings).unwrap();
+    let token = |aud: Value, iss: Value| {
+        signer.sign(&with(|c| drop((c.insert("aud".into(), aud), c.insert("iss".into(), iss))))).unwrap()
+    };
+    let issuer = json!("https://id.example");
+    assert!(verifier.verify(&token(json!("town"), issuer.clone()), NOW_MS).is_ok());
+    assert!(verifier.verify(&token(json!(["x", "town"]), issuer.clone()), NOW_MS).is_ok());
+    for (aud, iss) in [(json!("x"), issuer.clone()), (Value::Null, issuer), (json!("town"), json!("https://evil"))] {
+        let error = verifier.verify(&token(aud, iss), NOW_MS).unwrap_err();
+        assert_eq!(error.name(), "token_wrong_claim", "{error}");
+    }
+}
+
+#[test]
+fn a_jwks_has_many_keys_of_several_kinds() {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
+    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let point = ec.public_key().as_ref();
+    let rsa = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let modulus = rsa.public_key().modulus().big_endian_without_leading_zero();
+    let exponent = rsa.public_key().exponent().big_endian_without_leading_zero();
+    let jwks = json!({"keys": [
+        {"kty": "EC", "crv": "P-256", "kid": "e", "alg": "ES256",
+         "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..])},
+        {"kty": "RSA", "kid": "r", "use": "sig", "n": URL_SAFE_NO_PAD.encode(modulus), "e": URL_SAFE_NO_PAD.encode(exponent)},
+        {"kty": "RSA", "kid": "for encryption", "use": "enc", "n": "AQAB", "e": "AQAB"},
+        {"kty": "of the future"},
+    ]});
+    let folder = folder();
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, jwks.to_string()).unwrap();
+    let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
+
+    let ec_key = EncodingKey::from_ec_der(ec.to_pkcs8v1().unwrap().as_ref());
+    let rsa_der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&rsa).unwrap();
+    let rsa_pem = super::keys::pem("PRIVATE KEY", rsa_der.as_ref());
+    let rsa_key = EncodingKey::from_rsa_pem(rsa_pem.as_bytes()).unwrap();
+    let sign = |algorithm, kid: Option<&str>, key: &EncodingKey| {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
+        jsonwebtoken::encode(&header, &claims(), key).unwrap()
+    };
+    for (algorithm, kid, key) in [
+        (Algorithm::ES256, Some("e"), &ec_key),
+        (Algorithm::ES256, None, &ec_key),
+        (Algorithm::RS256, Some("r"), &rsa_key),
+    ] {
+        let result = verifier.verify(&sign(algorithm, kid, key), NOW_MS);
+        assert!(result.is_ok(), "{algorithm:?} {kid:?}: {result:?}");
+    }
+    let error = verifier.verify(&sign(Algorithm::RS256, Some("x"), &rsa_key), NOW_MS).unwrap_err();
+    assert_eq!(error, TokenError::UnknownKey { kid: "x".into() });
+    let error = verifier.verify(&sign(Algorithm::RS512, Some("r"), &rsa_key), NOW_MS).unwrap_err();
+    assert!(error.to_string().contains("takes ES256, RS256"), "{error}");
+
+    // The same keys as PEM files.
+    let public_pem = |der: &[u8]| super::keys::pem("PUBLIC KEY", der);
+    let ec_public =
+        aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(ec.public_key()).unwrap();
+    let rsa_public =
+        aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(rsa.public_key()).unwrap();
+    for (name, pem, token) in [
+        ("ec.pem", public_pem(ec_public.as_ref()), sign(Algorithm::ES256, None, &ec_key)),
+        ("rsa.pem", public_pem(rsa_public.as_ref()), sign(Algorithm::RS256, Some("any"), &rsa_key)),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        let result = Verifier::new(Settings::with_key_file(&path)).unwrap().verify(&token, NOW_MS);
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn a_key_file_that_is_none_says_what_it_should_be() {
+    let folder = folder();
+    let path = folder.path().join("private.pem");
+    generate_key(&path, KeyKind::Pair).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    for (path, expected) in [
+        (folder.path().join("missing"), "cannot be read"),
+        (path, "private key"),
+        (write("short", "too short a secret\n"), "18 bytes"),
+        (write("certificate", "-----BEGIN CERTIFICATE-----\n"), "openssl"),
+        (write("garbage", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "no RSA, P-256 or Ed25519"),
+        (write("empty.json", r#"{"keys": []}"#), "no key in it"),
+        (write("jwk.json", r#"{"kty": "RSA"}"#), "no JWKS"),
+    ] {
+        let error = Verifier::new(Settings::with_key_file(path)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Checking tokens.
+
+use super::keys::{Key, KeyError, read_keys};
+use super::{Settings, TokenError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use driftless_schemas::access::{Access, Claims};
+use driftless_schemas::limits;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Checks tokens against the keys of one key file. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    keys: Vec<Key>,
+    settings: Settings,
+}
+
+impl Verifier {
+    /// Reads the key file.
+    ///
+    /// # Errors
+    /// [`KeyError`] says what the file should hold.
+    pub fn new(settings: Settings) -> Result<Self, KeyError> {
+        Ok(Self(Arc::new(Inner { keys: read_keys(&settings.key_file)?, settings })))
+    }
+
+    /// Checks a token and gives what it says.
+    ///
+    /// # Errors
+    /// [`TokenError`] names what is wrong; the first problem counts, in this order: length, form, algorithm, key,
+    /// signature, times, claims.
+    pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
+        if token.len() > limits::TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong { bytes: token.len(), max: limits::TOKEN_BYTES_MAX });
+        }
+        let header = TokenHeader::read(token)?;
+        let claims = self.signed_claims(token, &header)?;
+        self.check_times(&claims, now_ms)?;
+        self.check_origin(&claims)?;
+        read_claims(&claims)
+    }
+
+    fn signed_claims(&self, token: &str, header: &TokenHeader) -> Result<Map<String, Value>, TokenError> {
+        let mut tried = false;
+        for key in self.candidates(header)? {
+            tried = true;
+            match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
+                Ok(data) => return Ok(data.claims),
+                Err(e) => match e.kind() {
+                    // Another key of the set may fit.
+                    ErrorKind::InvalidSignature => {}
+                    _ => return Err(TokenError::Malformed(e.to_string())),
+                },
+            }
+        }
+        debug_assert!(tried, "candidates() gives at least one key");
+        Err(TokenError::Forged)
+    }
+
+    /// The keys that may have signed: the algorithm must be the key's own, the name too where both have one.
+    fn candidates(&self, header: &TokenHeader) -> Result<Vec<&Key>, TokenError> {
+        let by_algorithm: Vec<_> = self.0.keys.iter().filter(|key| name_of(key.algorithm) == header.alg).collect();
+        if by_algorithm.is_empty() {
+            let mut allowed: Vec<_> = self.0.keys.iter().map(|key| name_of(key.algorithm)).collect();
+            allowed.sort_unstable();
+            allowed.dedup();
+            return Err(TokenError::AlgorithmNotAllowed { alg: readable(&header.alg), allowed: allowed.join(", ") });
+        }
+        let Some(kid) = &header.kid else { return Ok(by_algorithm) };
+        let by_name: Vec<_> =
+            by_algorithm.into_iter().filter(|key| key.kid.as_ref().is_none_or(|own| own == kid)).collect();
+        if by_name.is_empty() {
+            return Err(TokenError::UnknownKey { kid: readable(kid) });
+        }
+        Ok(by_name)
+    }
+
+    fn check_times(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<(), TokenError> {
+        let now_s = now_ms.div_euclid(1000);
+        let expired_at = seconds(claims, "exp")?.ok_or_else(|| wrong("exp", "it is missing: every token must end"))?;
+        if expired_at <= now_s {
+            return Err(TokenError::Expired { expired_at, ago_s: now_s.saturating_sub(expired_at) });
+        }
+        match seconds(claims, "nbf")? {
+            Some(valid_from) if valid_from > now_s.saturating_add(i64::from(self.0.settings.not_before_leeway_s)) => {
+                Err(TokenError::NotYetValid { valid_from, in_s: valid_from.saturating_sub(now_s) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
+        let named = |claim: &str, wanted: &str| match claims.get(claim) {
+            Some(Value::String(one)) => one == wanted,
+            Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(wanted)),
+            _ => false,
+        };
+        if let Some(audience) = self.0.settings.audience.as_deref().filter(|wanted| !named("aud", wanted)) {
+            return Err(wrong("aud", format!("it must name {audience:?}")));
+        }
+        if let Some(issuer) = &self.0.settings.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(wrong("iss", format!("it must be {issuer:?}")));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let algorithms: Vec<_> = self.0.keys.iter().map(|key| key.algorithm).collect();
+        write!(f, "Verifier({algorithms:?} from {})", self.0.settings.key_file.display())
+    }
+}
+
+/// jsonwebtoken checks form, algorithm and signature; times and claims are ours, because it reads the clock itself.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    validation
+}
+
+struct TokenHeader {
+    alg: String,
+    kid: Option<String>,
+}
+
+impl TokenHeader {
+    /// Our own reading, because jsonwebtoken calls an unknown algorithm bad JSON, and does not look at `crit`.
+    fn read(token: &str) -> Result<Self, TokenError> {
+        let malformed = |problem: &str| TokenError::Malformed(problem.to_owned());
+        let mut parts = token.split('.');
+        let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(malformed("it must have three parts with dots between them"));
+        };
+        let json = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed("its header is not base64url"))?;
+        let header: Map<String, Value> =
+            serde_json::from_slice(&json).map_err(|_| malformed("its header is no JSON object"))?;
+        if header.contains_key("crit") {
+            return Err(malformed("its header has critical extensions (crit), and this service knows none"));
+        }
+        let text = |key: &str| header.get(key).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self { alg: text("alg").ok_or_else(|| malformed("its header names no alg"))?, kid: text("kid") })
+    }
+}
+
+fn read_claims(claims: &Map<String, Value>) -> Result<Claims, TokenError> {
+    let sub = match claims.get("sub") {
+        Some(Value::String(sub)) if sub.is_empty() => Err(wrong("sub", "it is empty; it must be the user's name")),
+        Some(Value::String(sub)) if sub.len() > limits::AUTHOR_BYTES_MAX => {
+            Err(wrong("sub", format!("it has {} bytes; {} are the most", sub.len(), limits::AUTHOR_BYTES_MAX)))
+        }
+        Some(Value::String(sub)) => Ok(sub.clone()),
+        Some(_) => Err(wrong("sub", "it is no text; it must be the user's name")),
+        None => Err(wrong("sub", "it is missing; it must be the user's name")),
+    }?;
+    let example = r#"one looks like {"read": ["canvas/"], "write": ["canvas/0/"]}"#;
+    let access = match claims.get("driftless") {
+        Some(access) => serde_json::from_value::<Access>(access.clone())
+            .map_err(|e| wrong("driftless", format!("{}; {example}", readable(&e.to_string()))))?,
+        None => return Err(wrong("driftless", format!("it is missing, so nothing is allowed; {example}"))),
+    };
+    let expires_at = seconds(claims, "exp")?.unwrap_or_default();
+    Ok(Claims { sub, expires_at, access })
+}
+
+/// A NumericDate (RFC 7519): seconds, possibly with a fraction, which is cut off.
+fn seconds(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TokenError> {
+    match claims.get(claim) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => Ok(number.as_i64().or_else(|| number.as_f64().map(|s| s.floor() as i64))),
+        Some(_) => Err(wrong(claim, "it must be a number of seconds since 1970")),
+    }
+}
+
+fn wrong(claim: &'static str, problem: impl Into<String>) -> TokenError {
+    TokenError::WrongClaim { claim, problem: problem.into() }
+}
+
+fn readable(text: &str) -> String {
+    text.chars().take(120).collect()
+}
+
+fn name_of(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::HS256 => "HS256",
+        Algorithm::RS256 => "RS256",
+        Algorithm::ES256 => "ES256",
+        Algorithm::EdDSA => "EdDSA",
+        // keys.rs makes no others.
+        _ => "unsupported",
+    }
+}

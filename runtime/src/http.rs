@@ -1,0 +1,97 @@
+//! What all HTTP of Driftless shares: problem documents (RFC 9457), tokens in requests, chunk ids in paths, which web
+//! pages may ask, and the server loop.
+//!
+//! The one idea: routes are boxed warp filters that answer with a [`Response`], so that `driftless dev` can mount ingest,
+//! gateway and its page on one port; everything that concerns every request (CORS, unknown paths, draining) is done
+//! once, in [`serve`]. TLS is terminated outside.
+
+mod origins;
+mod path;
+mod problem;
+mod server;
+
+pub use origins::Origins;
+pub use path::{ChunkPath, chunk_path};
+pub use problem::{Problem, recover};
+pub use server::{ConnectionPermit, PeerAddr, serve};
+
+use serde::Serialize;
+use std::convert::Infallible;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+/// What warp answers with.
+pub type Response = warp::reply::Response;
+/// Mountable routes.
+pub type Routes = BoxedFilter<(Response,)>;
+
+/// A JSON answer.
+#[must_use]
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => bytes_response(status, "application/json", bytes.into()),
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            Problem::internal().response()
+        }
+    }
+}
+
+/// An answer of bytes.
+#[must_use]
+pub fn bytes_response(status: StatusCode, content_type: &'static str, body: bytes::Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Extracts the request's token, from `Authorization: Bearer …` or, for browsers and links, from `?token=…`.
+pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
+    warp::header::headers_cloned()
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .map(|headers: HeaderMap, query: String| bearer(&headers).or_else(|| query_value(&query, "token")))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// A value out of a query string. Not percent-decoded: tokens, numbers and hex digits need none.
+#[must_use]
+pub fn query_value(query: &str, key: &str) -> Option<String> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(k, _)| *k == key).map(|(_, value)| value.to_owned())
+}
+
+/// `GET /healthz`: the process answers. Says nothing about its dependencies, so that nobody restarts it for theirs.
+#[must_use]
+pub fn healthz() -> Routes {
+    warp::path!("healthz").and(warp::get()).map(|| bytes_response(StatusCode::OK, "text/plain", "ok\n".into())).boxed()
+}
+
+/// `GET /readyz`: 200, or 503 with what it waits for. `ready` gives `Err(reason)` while requests should go elsewhere.
+#[must_use]
+pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Routes {
+    warp::path!("readyz")
+        .and(warp::get())
+        .map(move || match ready() {
+            Ok(()) => bytes_response(StatusCode::OK, "text/plain", "ready\n".into()),
+            Err(reason) => bytes_response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{reason}\n").into()),
+        })
+        .boxed()
+}
+
+/// `GET /metrics` in Prometheus' text format.
+#[must_use]
+pub fn metrics(metrics: crate::telemetry::Metrics) -> Routes {
+    warp::path!("metrics")
+        .and(warp::get())
+        .map(move || bytes_response(StatusCode::OK, "text/plain; version=0.0.4", metrics.render().into()))
+        .boxed()
+}
+
+#[cfg(test)]
+mod tests;

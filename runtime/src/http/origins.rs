@@ -1,0 +1,82 @@
+//! Which web pages may talk to a service.
+//!
+//! Tokens are sent by the page's own code, not by the browser on its own, so a foreign page gains nothing from a
+//! visitor's cookies. This is still asked, so that a page cannot use a visitor's network position, and because
+//! browsers ask for it (CORS).
+
+use crate::settings::SettingError;
+use std::net::IpAddr;
+use std::sync::Arc;
+use warp::http::{HeaderMap, HeaderValue, Uri, header};
+
+/// A policy. Cloning it is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Origins(Arc<Allowed>);
+
+#[derive(Debug, PartialEq, Eq, Default)]
+enum Allowed {
+    /// The page's origin is ours, or on a loopback address.
+    #[default]
+    SameOrLoopback,
+    Listed(Vec<String>),
+    All,
+}
+
+impl Origins {
+    /// From the setting `http.allowed_origins`.
+    ///
+    /// # Errors
+    /// [`SettingError`] where an entry is no origin.
+    pub fn new(allowed: &[String]) -> Result<Self, SettingError> {
+        if allowed.is_empty() {
+            return Ok(Self::default());
+        }
+        if allowed.iter().any(|origin| origin == "*") {
+            return Ok(Self(Arc::new(Allowed::All)));
+        }
+        for origin in allowed {
+            let is_origin = origin.parse::<Uri>().is_ok_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() && uri.path() == "/"
+            });
+            if !is_origin || origin.ends_with('/') {
+                return Err(SettingError {
+                    key: "http.allowed_origins".into(),
+                    value: format!("{origin:?}"),
+                    problem: "an origin looks like https://play.example.com or http://localhost:5173, without a path"
+                        .into(),
+                });
+            }
+        }
+        Ok(Self(Arc::new(Allowed::Listed(allowed.iter().map(|origin| origin.to_ascii_lowercase()).collect()))))
+    }
+
+    /// The request's `Origin`, if it has one: `Ok` if it may ask. A request without one comes from no web page.
+    ///
+    /// # Errors
+    /// The origin that may not ask.
+    pub fn check(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, String> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
+        let text = origin.to_str().unwrap_or_default();
+        let allowed = match &*self.0 {
+            Allowed::All => true,
+            Allowed::Listed(list) => list.contains(&text.to_ascii_lowercase()),
+            Allowed::SameOrLoopback => {
+                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+                is_same_or_loopback(text, host)
+            }
+        };
+        if allowed { Ok(Some(origin.clone())) } else { Err(text.to_owned()) }
+    }
+}
+
+fn is_same_or_loopback(origin: &str, host: Option<&str>) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    let Some(authority) = uri.authority() else { return false };
+    if host.is_some_and(|host| authority.as_str().eq_ignore_ascii_case(host)) {
+        return true;
+    }
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

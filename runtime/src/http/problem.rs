@@ -1,0 +1,139 @@
+//! Problem documents (RFC 9457): every error answer is one.
+
+use super::Response;
+use crate::auth::TokenError;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::convert::Infallible;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::{Rejection, Reply};
+
+/// An error answer: `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Problem {
+    /// `urn:driftless:problem:<code>`: what programs look at.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of problem, for people.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here: the value, and the way out.
+    pub detail: String,
+    /// Further members.
+    #[serde(flatten)]
+    pub members: Map<String, Value>,
+    #[serde(skip)]
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem. `code` is lower-case with underscores; the title is made of it.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let mut title = code.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self {
+            kind: format!("urn:driftless:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            members: Map::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// The server failed; the log says how.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed on this request; its log says how")
+    }
+
+    /// No token came with the request.
+    #[must_use]
+    pub fn no_token() -> Self {
+        let detail = "this needs a token: send the header `Authorization: Bearer <token>`";
+        Self::new(StatusCode::UNAUTHORIZED, "token_missing", detail).with_header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// The token is not usable.
+    #[must_use]
+    pub fn token(error: &TokenError) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error.name(), error.to_string())
+            .with_header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+    }
+
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// Says when to try again: the header `Retry-After` (whole seconds, rounded up) and the member `retry_after_ms`.
+    #[must_use]
+    pub fn with_retry_after_ms(mut self, ms: u32) -> Self {
+        self.headers.push((header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000))));
+        self.with("retry_after_ms", ms)
+    }
+
+    /// As a response.
+    #[must_use]
+    pub fn response(self) -> Response {
+        // Strings and JSON values always serialize; an empty body would still carry the status.
+        let mut response = Response::new(serde_json::to_vec(&self).unwrap_or_default().into());
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
+        response
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        self.response()
+    }
+}
+
+impl warp::reject::Reject for Problem {}
+
+/// Turns every rejection into a problem document.
+///
+/// # Errors
+/// None.
+pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
+    use warp::reject::{LengthRequired, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType};
+    let problem = if let Some(problem) = rejection.find::<Problem>() {
+        problem.clone()
+    } else if rejection.is_not_found() {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+    } else if rejection.find::<PayloadTooLarge>().is_some() {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than this path takes")
+    } else if rejection.find::<LengthRequired>().is_some() {
+        Problem::new(StatusCode::LENGTH_REQUIRED, "length_required", "the request needs a Content-Length")
+    } else if rejection.find::<UnsupportedMediaType>().is_some() {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "this Content-Type is not taken here",
+        )
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{rejection:?}"))
+    };
+    Ok(problem.response())
+}

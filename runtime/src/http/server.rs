@@ -1,0 +1,191 @@
+//! The server loop.
+//!
+//! warp's own is not used, because it sets neither TCP_NODELAY (an acknowledgement would wait for Nagle) nor a time limit
+//! for headers, takes connections without bound, and its graceful end waits for ever for a stream that does not end.
+
+use super::{Origins, Problem, Response, Routes, recover};
+use crate::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use warp::Filter;
+use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that run when the end is asked for get this long. Websockets have their own drain.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// After an accept that failed for want of something (file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The address at the other end; an extension of every request (`warp::ext::get`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// A connection's place among `connections_max`; an extension of every request, kept by a websocket as long as it lives.
+#[derive(Clone, Debug)]
+pub struct ConnectionPermit {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
+/// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    origins: Origins,
+    connections_max: usize,
+    shutdown: Shutdown,
+) {
+    let service = warp::service(routes.recover(recover));
+    let (phase, phases) = watch::channel(Phase::Serve);
+    // Nothing is sent; it closes when the last connection has dropped its sender.
+    let (alive, mut ended) = mpsc::channel::<Infallible>(1);
+    let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.wait() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let service = TowerToHyperService::new(service.clone());
+        let origins = origins.clone();
+        let permit = ConnectionPermit { _permit: Arc::new(permit) };
+        let answer = move |mut request: Request<Incoming>| {
+            let (service, origins) = (service.clone(), origins.clone());
+            request.extensions_mut().insert(PeerAddr(peer));
+            request.extensions_mut().insert(permit.clone());
+            async move { Ok::<_, Infallible>(answer(request, service, &origins).await) }
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+            .with_upgrades();
+        tokio::spawn(drive(connection, peer, phases.clone(), alive.clone()));
+    }
+    drop((listener, alive));
+    phase.send_replace(Phase::Drain);
+    if tokio::time::timeout(DRAIN_TIMEOUT, ended.recv()).await.is_err() {
+        tracing::warn!("requests did not end within {DRAIN_TIMEOUT:?} of the shutdown; they are cut off");
+        phase.send_replace(Phase::Cut);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serve,
+    /// Answer what has been asked, then close.
+    Drain,
+    Cut,
+}
+
+async fn drive<S>(
+    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
+    peer: SocketAddr,
+    mut phases: watch::Receiver<Phase>,
+    _alive: mpsc::Sender<Infallible>,
+) where
+    S: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let result = loop {
+        tokio::select! {
+            result = connection.as_mut() => break result,
+            changed = phases.changed() => match *phases.borrow_and_update() {
+                Phase::Serve if changed.is_ok() => {}
+                Phase::Drain if changed.is_ok() => connection.as_mut().graceful_shutdown(),
+                _ => return,
+            },
+        }
+    };
+    if let Err(error) = result {
+        // Peers vanish, and speak what they like: that is their affair.
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
+            }
+            Some((stream, peer, permit))
+        }
+        Err(error) => {
+            use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+            if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+                tracing::error!(%error, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            None
+        }
+    }
+}
+
+async fn answer<S>(request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
+where
+    TowerToHyperService<S>: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let origin = match origins.check(request.headers()) {
+        Ok(origin) => origin,
+        Err(origin) => {
+            let detail = format!(
+                "pages of {origin:?} may not use this server; its setting http.allowed_origins names those that may"
+            );
+            return Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail).response();
+        }
+    };
+    let is_preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight {
+        preflight()
+    } else {
+        match service.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    };
+    if let Some(origin) = origin {
+        cors(response.headers_mut(), origin);
+    }
+    response
+}
+
+fn preflight() -> Response {
+    let mut response = Response::new(bytes::Bytes::new().into());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "authorization, content-type, accept, if-none-match, last-event-id, driftless-session",
+        ),
+    );
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+fn cors(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("etag, retry-after, driftless-version, driftless-model, driftless-revision"),
+    );
+}

@@ -1,0 +1,155 @@
+use super::*;
+use crate::settings;
+use crate::shutdown::ShutdownSource;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+async fn start(routes: Routes) -> (SocketAddr, ShutdownSource, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    let served = tokio::spawn(serve(listener, routes, Origins::default(), 100, shutdown.handle()));
+    (address, shutdown, served)
+}
+
+/// One request on a connection of its own; gives all of the answer.
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn a_chunk_id_is_taken_from_the_front_of_a_path() {
+    for (tail, chunk, extension, rest) in [
+        ("canvas/0/-1/commands", "canvas/0/-1", "", vec!["commands"]),
+        ("canvas%2F0%2f-1", "canvas/0/-1", "", vec![]),
+        ("canvas/0/-1.png", "canvas/0/-1", "png", vec![]),
+        ("canvas/5/commands/00ff/7", "canvas/5", "", vec!["commands", "00ff", "7"]),
+    ] {
+        let path = ChunkPath::parse(tail).unwrap();
+        assert_eq!((path.chunk.as_str(), path.extension.as_str(), path.suffix()), (chunk, extension, rest), "{tail}");
+    }
+    for bad in ["canvas", "canvas/+1", "canvas/01/2", "/0/1", "canvas/1/2/3/4"] {
+        let problem = ChunkPath::parse(bad).unwrap_err();
+        assert_eq!((problem.status, problem.kind.as_str()), (400, "urn:driftless:problem:bad_chunk_id"), "{bad}");
+    }
+}
+
+#[test]
+fn pages_of_the_same_origin_and_of_this_machine_may_ask() {
+    let headers = |origin: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("play.example:8080"));
+        headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
+        headers
+    };
+    let default = Origins::default();
+    assert_eq!(default.check(&HeaderMap::new()), Ok(None));
+    for good in [
+        "http://play.example:8080",
+        "http://localhost:5173",
+        "http://127.0.0.1",
+        "http://[::1]:3000",
+        "http://a.localhost",
+    ] {
+        assert!(default.check(&headers(good)).is_ok(), "{good}");
+    }
+    for bad in [
+        "http://play.example",
+        "https://evil.example",
+        "null",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil",
+    ] {
+        assert!(default.check(&headers(bad)).is_err(), "{bad}");
+    }
+    let listed = Origins::new(&["https://A.example".into()]).unwrap();
+    assert!(listed.check(&headers("https://a.example")).is_ok());
+    assert!(listed.check(&headers("http://localhost:5173")).is_err());
+    assert!(Origins::new(&["*".into()]).unwrap().check(&headers("null")).is_ok());
+    for bad in ["a.example", "https://a.example/", "https://a.example/x", "ftp://a.example"] {
+        assert!(Origins::new(&[bad.into()]).is_err(), "{bad}");
+    }
+    assert!(settings::Http::default().origins().is_ok());
+}
+
+#[test]
+fn a_token_comes_by_header_or_by_query() {
+    let mut headers = HeaderMap::new();
+    assert_eq!(bearer(&headers), None);
+    headers.insert(header::AUTHORIZATION, HeaderValue::from_static("bearer a.b.c"));
+    assert_eq!(bearer(&headers).as_deref(), Some("a.b.c"));
+    headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic xyz"));
+    assert_eq!(bearer(&headers), None);
+    assert_eq!(query_value("x=1&token=a.b.c&y", "token").as_deref(), Some("a.b.c"));
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem_document() {
+    let refusing = warp::path!("refused").and_then(|| async {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "slower").with_retry_after_ms(1500);
+        Err::<Response, _>(warp::Rejection::from(problem))
+    });
+    let (address, shutdown, _) = start(refusing.or(healthz()).unify().boxed()).await;
+    for (request, expected) in [
+        (
+            "GET /nothing HTTP/1.1\r\nHost: x\r\n",
+            vec!["404", "application/problem+json", "urn:driftless:problem:not_found"],
+        ),
+        ("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", vec!["405", "method_not_allowed"]),
+        (
+            "GET /refused HTTP/1.1\r\nHost: x\r\n",
+            vec!["429", "retry-after: 2", "\"retry_after_ms\":1500", "\"title\":\"Rate limited\""],
+        ),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n", vec!["200 OK", "ok\n"]),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\n",
+            vec!["403", "origin_not_allowed", "http.allowed_origins"],
+        ),
+        (
+            "GET /nothing HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:5173\r\n",
+            vec!["404", "access-control-allow-origin: http://localhost:5173"],
+        ),
+        (
+            "OPTIONS /refused HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:5173\r\nAccess-Control-Request-Method: POST\r\n",
+            vec!["204", "access-control-allow-headers: authorization"],
+        ),
+    ] {
+        let answer = ask(address, request).await;
+        for part in expected {
+            assert!(answer.contains(part), "{request:?}: {part:?} is not in {answer}");
+        }
+    }
+    shutdown.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_runs_is_answered_before_the_end() {
+    let (started, mut has_started) = tokio::sync::mpsc::channel(1);
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let slow = warp::path!("slow")
+        .then(move || {
+            let (started, mut gone) = (started.clone(), gone.clone());
+            async move {
+                started.send(()).await.unwrap();
+                gone.wait_for(|gone| *gone).await.unwrap();
+                bytes_response(StatusCode::OK, "text/plain", "done".into())
+            }
+        })
+        .boxed();
+    let (address, shutdown, served) = start(slow).await;
+    let asked = tokio::spawn(async move { ask(address, "GET /slow HTTP/1.1\r\nHost: x\r\n").await });
+    has_started.recv().await.unwrap();
+    // A connection on which nothing is asked does not hold the end up.
+    let _idle = TcpStream::connect(address).await.unwrap();
+    let ended = tokio::spawn(shutdown.end());
+    go.send_replace(true);
+    assert!(asked.await.unwrap().contains("done"));
+    tokio::time::timeout(Duration::from_secs(5), served).await.expect("serve() returns").unwrap();
+    ended.await.unwrap();
+}

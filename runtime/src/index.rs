@@ -1,0 +1,265 @@
+//! The index: a SlateDB database per partition on the object store, chunk id → `IndexEntry`, `!checkpoint` → `Checkpoint`.
+//!
+//! Only the owner keeps a database open ([`Index`]); opening it fences older writers, and makes the ownership's epoch
+//! durable (R4). Everybody else reads through an [`IndexView`]. Settings and traps are those of DESIGN.md section 5: no
+//! background flush, a memtable flush every 64 checkpoints, one block cache for all databases of a process.
+
+use bytes::Bytes;
+use driftless_schemas::proto::{Checkpoint, IndexEntry};
+use driftless_schemas::{ChunkId, Partition, format, storage};
+use object_store::ObjectStore;
+use prost::Message;
+use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, GarbageCollectorOptions, Settings};
+use slatedb::db_cache::DbCache;
+use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
+use slatedb::{CloseReason, Db, DbReader, DbReaderMode, ErrorKind, WriteBatch};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const MANIFEST_POLL: Duration = Duration::from_secs(10);
+const STORE_RETRIES: u32 = 8;
+/// A memtable flush after this many checkpoints, so that opening stays fast.
+const MEMTABLE_FLUSH_EVERY: u64 = 64;
+
+/// Opens the databases of a world's generation.
+#[derive(Clone)]
+pub struct Indexes {
+    store: Arc<dyn ObjectStore>,
+    generation: u32,
+    cache: Arc<dyn DbCache>,
+    opened: Arc<AtomicU64>,
+}
+
+/// A partition's database in the hands of its owner.
+pub struct Index {
+    db: Db,
+    checkpoints: AtomicU64,
+}
+
+/// A read-only view that follows a partition's database.
+pub struct IndexView {
+    /// `None`: there was no database yet when the view was opened.
+    reader: Option<DbReader>,
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A newer owner has opened the database: stop at once.
+    #[error("a newer owner has opened the index of this partition")]
+    Fenced,
+    /// The store does not answer.
+    #[error("index: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read.
+    #[error("index: {key}: {problem}")]
+    Damaged {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl From<slatedb::Error> for Error {
+    fn from(e: slatedb::Error) -> Self {
+        match e.kind() {
+            ErrorKind::Closed(CloseReason::Fenced) => Self::Fenced,
+            _ => Self::Unavailable(e.to_string()),
+        }
+    }
+}
+
+impl Indexes {
+    /// The databases of a generation.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, generation: u32) -> Self {
+        let options = MokaCacheOptions { max_capacity: CACHE_BYTES, ..MokaCacheOptions::default() };
+        let cache = Arc::new(MokaCache::new_with_opts(options));
+        Self { store, generation, cache, opened: Arc::default() }
+    }
+
+    /// Opens a partition's database as its owner: older writers are fenced, and the epoch, one above the stored one, is
+    /// durable when this returns. One open, one epoch, one fence.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claim(&self, partition: Partition) -> Result<(Index, Checkpoint), Error> {
+        let settings = Settings {
+            flush_interval: None,
+            manifest_poll_interval: MANIFEST_POLL,
+            object_store_max_retries: Some(STORE_RETRIES),
+            garbage_collector_options: Some(GarbageCollectorOptions {
+                boundary_files_enabled: false,
+                object_store_max_retries: Some(STORE_RETRIES),
+                ..GarbageCollectorOptions::default()
+            }),
+            ..Settings::default()
+        };
+        let db = Db::builder(storage::index(self.generation, partition), Arc::clone(&self.store))
+            .with_settings(settings)
+            .with_db_cache(Arc::clone(&self.cache), self.cache_id())
+            .build()
+            .await?;
+        let index = Index { db, checkpoints: AtomicU64::new(0) };
+        let mut checkpoint = index.checkpoint().await?;
+        checkpoint.epoch += 1;
+        index.write(&checkpoint, &[]).await?;
+        Ok((index, checkpoint))
+    }
+
+    /// Opens a view of a partition's database.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn view(&self, partition: Partition) -> Result<IndexView, Error> {
+        let path = storage::index(self.generation, partition);
+        if !self.exists(&path).await? {
+            return Ok(IndexView { reader: None });
+        }
+        let options = DbReaderOptions {
+            manifest_poll_interval: MANIFEST_POLL,
+            object_store_max_retries: Some(STORE_RETRIES),
+            ..DbReaderOptions::default()
+        };
+        let reader = DbReader::builder(path, Arc::clone(&self.store))
+            .with_reader_mode(DbReaderMode::FollowLatest)
+            .with_options(options)
+            .with_db_cache(Arc::clone(&self.cache), self.cache_id())
+            .build()
+            .await?;
+        Ok(IndexView { reader: Some(reader) })
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, Error> {
+        use futures_util::StreamExt as _;
+        let prefix = object_store::path::Path::from(format!("{path}/manifest"));
+        match self.store.list(Some(&prefix)).next().await {
+            None => Ok(false),
+            Some(Ok(_)) => Ok(true),
+            Some(Err(e)) => Err(Error::Unavailable(e.to_string())),
+        }
+    }
+
+    fn cache_id(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Index {
+    /// The stored checkpoint; all zero where there is none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        decode_checkpoint(self.db.get(storage::CHECKPOINT).await?)
+    }
+
+    /// A chunk's entry.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn entry(&self, chunk: &ChunkId) -> Result<Option<IndexEntry>, Error> {
+        decode_entry(chunk, self.db.get(chunk.as_str()).await?)
+    }
+
+    /// Writes a checkpoint and the refs that belong to it in one batch; durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] where a newer owner has opened the database; [`Error::Unavailable`].
+    pub async fn write(&self, checkpoint: &Checkpoint, entries: &[(ChunkId, IndexEntry)]) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        batch.put(storage::CHECKPOINT, checkpoint.encode_to_vec());
+        for (chunk, entry) in entries {
+            batch.put(chunk.as_str(), entry.encode_to_vec());
+        }
+        let written = self.db.write(batch).await?;
+        // A fenced writer's write still says Ok: only the flush tells (DESIGN.md section 5).
+        let count = self.checkpoints.fetch_add(1, Ordering::Relaxed) + 1;
+        self.db.flush().await?;
+        written.await_durable().await?;
+        if count.is_multiple_of(MEMTABLE_FLUSH_EVERY) {
+            self.db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the database. What was written is durable already.
+    pub async fn close(self) {
+        if let Err(e) = self.db.close().await {
+            tracing::debug!("closing an index: {e}");
+        }
+    }
+}
+
+impl IndexView {
+    /// The stored checkpoint; all zero where there is none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        match &self.reader {
+            None => Ok(Checkpoint::default()),
+            Some(reader) => decode_checkpoint(reader.get(storage::CHECKPOINT).await?),
+        }
+    }
+
+    /// A chunk's entry.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn entry(&self, chunk: &ChunkId) -> Result<Option<IndexEntry>, Error> {
+        match &self.reader {
+            None => Ok(None),
+            Some(reader) => decode_entry(chunk, reader.get(chunk.as_str()).await?),
+        }
+    }
+}
+
+fn decode_checkpoint(bytes: Option<Bytes>) -> Result<Checkpoint, Error> {
+    let Some(bytes) = bytes else { return Ok(Checkpoint::default()) };
+    format::decode_known("Checkpoint", bytes)
+        .map_err(|e| Error::Damaged { key: storage::CHECKPOINT.into(), problem: e.to_string() })
+}
+
+fn decode_entry(chunk: &ChunkId, bytes: Option<Bytes>) -> Result<Option<IndexEntry>, Error> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    format::decode_known("IndexEntry", bytes)
+        .map(Some)
+        .map_err(|e| Error::Damaged { key: chunk.to_string(), problem: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_schemas::proto::Ref;
+
+    fn entry(version: u64) -> IndexEntry {
+        IndexEntry { newest: Some(Ref { version, ..Ref::default() }), older: vec![] }
+    }
+
+    #[tokio::test]
+    async fn r4_a_new_owner_gets_a_new_epoch_and_fences_the_old_one() {
+        let indexes = Indexes::new(crate::store::Store::memory().object_store(), 1);
+        let chunk: ChunkId = "canvas/0/0".parse().unwrap();
+        assert_eq!(indexes.view(Partition(0)).await.unwrap().entry(&chunk).await.unwrap(), None);
+
+        let (old, first) = indexes.claim(Partition(0)).await.unwrap();
+        assert_eq!(first, Checkpoint { epoch: 1, ..Checkpoint::default() });
+        let written = Checkpoint { commands_next: 7, updates_low: 5, ..first };
+        old.write(&written, &[(chunk.clone(), entry(3))]).await.unwrap();
+
+        let (new, second) = indexes.claim(Partition(0)).await.unwrap();
+        assert_eq!(second, Checkpoint { epoch: 2, ..written });
+        assert_eq!(new.entry(&chunk).await.unwrap(), Some(entry(3)));
+        assert!(matches!(old.write(&written, &[(chunk.clone(), entry(9))]).await, Err(Error::Fenced)));
+        assert_eq!(new.entry(&chunk).await.unwrap(), Some(entry(3)));
+
+        let view = indexes.view(Partition(0)).await.unwrap();
+        assert_eq!(view.checkpoint().await.unwrap(), second);
+        assert_eq!(view.entry(&chunk).await.unwrap(), Some(entry(3)));
+        new.close().await;
+    }
+}

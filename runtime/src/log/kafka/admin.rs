@@ -1,0 +1,229 @@
+//! Topics and watermarks.
+//!
+//! librdkafka's questions block, so they are asked on tokio's threads for blocking work.
+
+use super::super::local::tails::check_spec;
+use super::super::{Error, TopicSpec};
+use super::KafkaSettings;
+use super::client::{self, Context};
+use driftless_schemas::{Offset, Partition};
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Room for what Kafka adds to a batch.
+const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
+
+pub(super) struct Admin {
+    settings: Arc<KafkaSettings>,
+    asker: Asker,
+}
+
+/// A client that only asks. One question at a time.
+type Asker = Arc<Mutex<BaseConsumer<Context>>>;
+
+impl Admin {
+    pub(super) fn new(settings: &Arc<KafkaSettings>) -> Result<Self, Error> {
+        // Without a group it is a plain client, and a consumer never creates a topic by asking for it.
+        let config = client::consumer_config(settings)?;
+        let asker = BaseConsumer::from_config_and_context(&config, Context::default())
+            .map_err(|error| client::settings_error(&error))?;
+        Ok(Self { settings: Arc::clone(settings), asker: Arc::new(Mutex::new(asker)) })
+    }
+
+    pub(super) async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
+        let (topic, timeout) = (topic.to_owned(), self.timeout());
+        self.ask(move |asker| count(asker, &topic, timeout)).await?.map_err(|error| self.unavailable(&error))
+    }
+
+    pub(super) async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
+        let no_such_topic = || Error::NoSuchTopic { topic: topic.to_owned() };
+        if self.partitions(topic).await?.is_none_or(|count| !(0..count).contains(&partition.0)) {
+            return Err(no_such_topic());
+        }
+        let (name, timeout) = (topic.to_owned(), self.timeout());
+        match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await? {
+            Ok((low, high)) => Ok((Offset(low), Offset(high))),
+            Err(error) if is_missing(&error) => Err(no_such_topic()),
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+
+    pub(super) async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
+        let largest = usize::try_from(self.settings.message_bytes_max).unwrap_or(usize::MAX);
+        if spec.record_bytes_max > largest {
+            return Err(Error::Settings(format!(
+                "topic {} is to take records of {} bytes, but message_bytes_max is {largest}; raise it",
+                spec.name, spec.record_bytes_max
+            )));
+        }
+        if check_spec(self.partitions(&spec.name).await?, spec)? {
+            return Ok(());
+        }
+        let retention_ms = spec.retention_ms.unwrap_or(-1).to_string();
+        // A producer's batch may be as large as its largest message.
+        let batch_bytes_max = (largest + BATCH_OVERHEAD_BYTES).to_string();
+        let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(-1))
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", &retention_ms)
+            .set("max.message.bytes", &batch_bytes_max);
+        let admin = self.admin_client()?;
+        let options = AdminOptions::new().request_timeout(Some(self.timeout())).operation_timeout(Some(self.timeout()));
+        let results = admin.create_topics([&topic], &options).await.map_err(|error| self.unavailable(&error))?;
+        for result in results {
+            match result {
+                // Another instance was quicker: the same check as for one that was there before.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => {
+                    let at = self.settings.brokers.clone();
+                    let reason = format!(
+                        "topic {} cannot be created: {code}; create it by hand with {} partitions and \
+                         max.message.bytes={batch_bytes_max}, or allow it to this user",
+                        spec.name, spec.partitions
+                    );
+                    return Err(Error::Unavailable { at, reason });
+                }
+            }
+        }
+        self.until_known(spec).await
+    }
+
+    /// Brokers learn of a new topic one after the other, and of its leaders a bit later.
+    async fn until_known(&self, spec: &TopicSpec) -> Result<(), Error> {
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            let (name, timeout) = (spec.name.clone(), self.timeout());
+            let has_leaders = self.ask(move |asker| has_leaders(asker, &name, timeout)).await?;
+            let has_leaders = has_leaders.map_err(|error| self.unavailable(&error))?;
+            if check_spec(self.partitions(&spec.name).await?, spec)? && has_leaders {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Unavailable {
+                    at: self.settings.brokers.clone(),
+                    reason: format!(
+                        "topic {} was created, but is still not known or without leaders after {} ms; see the \
+                         controller's log, and whether there are as many brokers as replicas",
+                        spec.name, self.settings.request_timeout_ms
+                    ),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) async fn truncate_before(&self, topic: &str, partition: Partition, offset: Offset) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        let invalid = |error: KafkaError| Error::Settings(format!("{offset} is not an offset: {error}"));
+        list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(offset.0)).map_err(invalid)?;
+        let admin = self.admin_client()?;
+        let options = AdminOptions::new().request_timeout(Some(self.timeout())).operation_timeout(Some(self.timeout()));
+        let done = admin.delete_records(&list, &options).await.map_err(|error| self.unavailable(&error))?;
+        for element in done.elements() {
+            match element.error() {
+                Ok(()) => {}
+                Err(error) if is_missing(&error) => return Err(Error::NoSuchTopic { topic: topic.to_owned() }),
+                Err(error) => return Err(self.unavailable(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn admin_client(&self) -> Result<AdminClient<Context>, Error> {
+        let config = client::consumer_config(&self.settings)?;
+        AdminClient::from_config_and_context(&config, Context::default())
+            .map_err(|error| client::settings_error(&error))
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&BaseConsumer<Context>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let asker = Arc::clone(&self.asker);
+        let answer = tokio::task::spawn_blocking(move || {
+            let asker = asker.lock().unwrap_or_else(PoisonError::into_inner);
+            let answer = question(&asker);
+            drain(&asker);
+            answer
+        });
+        answer.await.map_err(|error| Error::Unavailable {
+            at: self.settings.brokers.clone(),
+            reason: format!("the question was not asked to its end: {error}"),
+        })
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.request_timeout_ms)
+    }
+
+    fn unavailable(&self, error: &KafkaError) -> Error {
+        Error::Unavailable {
+            at: self.settings.brokers.clone(),
+            reason: format!(
+                "{error}; check that the brokers run, that the addresses that they advertise can be reached from here, \
+                 and that security settings agree"
+            ),
+        }
+    }
+}
+
+/// Nobody polls this client, so its log lines are served when it was asked something.
+fn drain(asker: &BaseConsumer<Context>) {
+    loop {
+        let before = asker.context().served();
+        if asker.poll(Duration::ZERO).is_none() && asker.context().served() == before {
+            return;
+        }
+    }
+}
+
+/// How many partitions a topic has.
+pub(super) fn count(asker: &BaseConsumer<Context>, topic: &str, timeout: Duration) -> Result<Option<i32>, KafkaError> {
+    let metadata = match asker.fetch_metadata(Some(topic), timeout) {
+        Ok(metadata) => metadata,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(topic) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match topic.error() {
+        None => Ok(i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(None),
+        // Its leaders are being elected; the partitions are there.
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) => {
+            Ok(i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0))
+        }
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+    }
+}
+
+fn has_leaders(asker: &BaseConsumer<Context>, topic: &str, timeout: Duration) -> Result<bool, KafkaError> {
+    let metadata = match asker.fetch_metadata(Some(topic), timeout) {
+        Ok(metadata) => metadata,
+        Err(error) if is_missing(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    Ok(found.is_some_and(|topic| topic.partitions().iter().all(|partition| partition.leader() >= 0)))
+}
+
+/// Does the error say that there is no such topic or partition?
+pub(super) fn is_missing(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(is_missing_code)
+}
+
+pub(super) fn is_missing_code(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::InvalidTopic
+    )
+}

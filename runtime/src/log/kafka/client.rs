@@ -1,0 +1,172 @@
+//! What all librdkafka clients here have in common: their configuration, with the properties that Driftless depends on,
+//! and where their log lines go.
+
+use super::super::{Delivery, Error};
+use super::KafkaSettings;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Properties that a rule depends on (R6, section 6), so that nobody may set them otherwise.
+const OURS: [&str; 16] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "client.id",
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "enable.gapless.guarantee",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "partition.assignment.strategy",
+    "group.id",
+    "group.instance.id",
+];
+
+fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config.set("bootstrap.servers", &settings.brokers);
+    config.set("client.id", &settings.client_id);
+    config.set("socket.nagle.disable", "true");
+    config.set("socket.keepalive.enable", "true");
+    // The default of 10 s makes a broker that came back wait for us.
+    config.set("reconnect.backoff.max.ms", "1000");
+    // Brokers close idle connections all the time.
+    config.set("log.connection.close", "false");
+    // How long a topic that is not there is waited for. Whoever creates one here waits until it is known.
+    config.set("topic.metadata.propagation.max.ms", "5000");
+    for (name, value) in settings.properties.iter().chain(more) {
+        if OURS.contains(&name.as_str()) {
+            return Err(Error::Settings(format!(
+                "the Kafka property {name} cannot be set: Driftless sets it itself, because its guarantees depend on it"
+            )));
+        }
+        config.set(name, value);
+    }
+    Ok(config)
+}
+
+/// For a consumer of any kind.
+pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    config.set("fetch.queue.backoff.ms", "1");
+    // A fetch is answered as soon as there is something. This is how long a newly assigned partition may have to wait
+    // for the fetch that is on its way.
+    config.set("fetch.wait.max.ms", "50");
+    config.set("queued.max.messages.kbytes", "16384");
+    let more = base(settings, &settings.consumer_properties)?;
+    config.log_level = more.log_level;
+    config.extend(own(&more));
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("enable.partition.eof", "false");
+    // A silent reset would lose decisions (section 6).
+    config.set("auto.offset.reset", "error");
+    Ok(config)
+}
+
+/// For a producer.
+pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> Result<ClientConfig, Error> {
+    if !(1..=5).contains(&settings.producer_in_flight) {
+        return Err(Error::Settings(format!(
+            "producer_in_flight is {}; an idempotent producer takes 1 to 5",
+            settings.producer_in_flight
+        )));
+    }
+    let mut config = ClientConfig::new();
+    config.set("compression.type", "lz4");
+    config.set("linger.ms", settings.producer_linger_ms.to_string());
+    config.set("max.in.flight.requests.per.connection", settings.producer_in_flight.to_string());
+    config.set("message.max.bytes", settings.message_bytes_max.to_string());
+    // A batch that is larger than what the topic takes would be refused with all that is in it.
+    config.set("batch.size", settings.message_bytes_max.min(1_000_000).to_string());
+    // The outbox limits what a producer holds.
+    config.set("queue.buffering.max.messages", "0");
+    config.set("queue.buffering.max.kbytes", i32::MAX.to_string());
+    let more = base(settings, &settings.producer_properties)?;
+    config.log_level = more.log_level;
+    config.extend(own(&more));
+    config.set("acks", "all");
+    config.set("enable.idempotence", "true");
+    match delivery {
+        Delivery::Bounded(timeout) => {
+            config.set("message.timeout.ms", timeout.as_millis().max(1).to_string());
+        }
+        Delivery::Gapless => {
+            config.set("enable.gapless.guarantee", "true");
+            config.set("message.timeout.ms", "0");
+        }
+    }
+    Ok(config)
+}
+
+/// What is set in a configuration. `config_map` hides secrets, `get` does not.
+fn own(config: &ClientConfig) -> Vec<(String, String)> {
+    let names = config.config_map().into_keys();
+    names.filter_map(|name| Some((name.to_owned(), config.get(name)?.to_owned()))).collect()
+}
+
+/// A client could not be made: what was asked for is not possible.
+pub(super) fn settings_error(error: &KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, reason, name, value) => {
+            Error::Settings(format!("the Kafka property {name} = {value:?} is not usable: {reason}"))
+        }
+        other => Error::Settings(format!("a Kafka client cannot be made: {other}")),
+    }
+}
+
+/// Every client's context: it turns librdkafka's log lines into events of `tracing`, and counts them.
+///
+/// A zero-timeout poll of `rdkafka` answers "nothing" both when its queue is empty and when it has served a log line or
+/// an error; the count tells the two apart, so that a drain does not end early.
+#[derive(Clone, Default)]
+pub(super) struct Context {
+    served: Arc<AtomicU64>,
+}
+
+impl Context {
+    /// How many events were served by callbacks so far.
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn serve(&self) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.serve();
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::error!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.serve();
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.serve();
+        // Losing a broker is nothing that anybody has to act on; what does not heal comes back as an error of its own.
+        tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}

@@ -1,0 +1,503 @@
+//! The thread of a reader: the only one that talks with its librdkafka consumer.
+//!
+//! It sleeps until there is a command, or librdkafka says that its queue is no longer empty, and then takes everything
+//! that is there. So a record wakes it at once, an assignment does not wait for a poll to time out, and idle costs
+//! nothing. When the async half does not keep up, it stops taking, and librdkafka stops fetching.
+
+use super::super::local::tails::cost;
+use super::super::{Error, Headers, ReadError, Record};
+use super::KafkaSettings;
+use super::admin::{count, is_missing_code};
+use super::client::{self, Context};
+use bytes::Bytes;
+use driftless_schemas::{Offset, Partition};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Taken from librdkafka in one go.
+const TURN_BYTES_MAX: usize = 2 << 20;
+/// Gathered and not yet taken by the async half: then the thread stops.
+const GATHERED_BYTES_MAX: usize = 4 << 20;
+/// Even if librdkafka forgot to wake us. It never did.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long brokers may take to say where a partition begins and ends.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ConsumerContext for Context {}
+
+pub(super) enum Command {
+    Assign { topic: Arc<str>, partition: Partition, from: Offset, generation: u64 },
+    Unassign { topic: Arc<str>, partition: Partition, generation: u64 },
+    Pause { topic: Arc<str>, partition: Partition, generation: u64, is_paused: bool },
+}
+
+/// What the thread tells the async half, in order.
+pub(super) enum Outcome {
+    Fetched(Fetched),
+    Failed { error: ReadError, generation: u64 },
+}
+
+/// Records of one assignment.
+pub(super) struct Fetched {
+    pub generation: u64,
+    pub records: Vec<Record>,
+}
+
+/// Between the two halves.
+#[derive(Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// For the thread.
+    work: Condvar,
+    /// For the async half.
+    pub gathered: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    commands: Vec<Command>,
+    /// librdkafka's queue may hold something.
+    is_filled: bool,
+    outcomes: Vec<Outcome>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn command(&self, command: Command) {
+        self.state().commands.push(command);
+        self.work.notify_one();
+    }
+
+    pub(super) fn take(&self) -> Vec<Outcome> {
+        let mut state = self.state();
+        let was_full = state.bytes >= GATHERED_BYTES_MAX;
+        state.bytes = 0;
+        let outcomes = std::mem::take(&mut state.outcomes);
+        drop(state);
+        if was_full {
+            self.work.notify_one();
+        }
+        outcomes
+    }
+
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.work.notify_one();
+    }
+
+    /// librdkafka calls this while it holds its queue, so it must not call back.
+    fn filled(&self) {
+        self.state().is_filled = true;
+        self.work.notify_one();
+    }
+
+    /// Waits for work. `None`: the reader is gone.
+    fn wait(&self) -> Option<Work> {
+        let is_idle = |state: &mut State| {
+            !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= GATHERED_BYTES_MAX)
+        };
+        let (mut state, _) =
+            self.work.wait_timeout_while(self.state(), LOOK_AGAIN, is_idle).unwrap_or_else(PoisonError::into_inner);
+        if state.is_closed {
+            return None;
+        }
+        let may_poll = state.bytes < GATHERED_BYTES_MAX;
+        if may_poll {
+            state.is_filled = false;
+        }
+        Some(Work { commands: std::mem::take(&mut state.commands), may_poll })
+    }
+}
+
+struct Work {
+    commands: Vec<Command>,
+    may_poll: bool,
+}
+
+pub(super) struct Fetcher {
+    consumer: BaseConsumer<Context>,
+    shared: Arc<Shared>,
+    positions: HashMap<Arc<str>, Vec<Option<Position>>>,
+    /// Something went wrong with some partition: find out which.
+    check_at: Option<Instant>,
+}
+
+struct Position {
+    generation: u64,
+    next: i64,
+    is_paused: bool,
+    records: Vec<Record>,
+}
+
+impl Fetcher {
+    /// Starts the thread of a reader.
+    pub(super) fn start(settings: &KafkaSettings) -> Result<Arc<Shared>, Error> {
+        let mut config = client::consumer_config(settings)?;
+        // librdkafka wants a name for a group that is never joined.
+        config.set("group.id", format!("{}-reader", settings.client_id));
+        let mut consumer: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&config, Context::default())
+            .map_err(|error| client::settings_error(&error))?;
+        let shared = Arc::new(Shared::default());
+        let filled = Arc::clone(&shared);
+        consumer.set_nonempty_callback(move || filled.filled());
+        let fetcher = Self { consumer, shared: Arc::clone(&shared), positions: HashMap::new(), check_at: None };
+        std::thread::Builder::new()
+            .name("kafka-reader".into())
+            .spawn(move || fetcher.run())
+            .map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))?;
+        Ok(shared)
+    }
+
+    fn run(mut self) {
+        while let Some(work) = self.shared.wait() {
+            if !work.commands.is_empty() {
+                self.obey(work.commands);
+            }
+            let mut failures = Vec::new();
+            if work.may_poll {
+                self.poll(&mut failures);
+            }
+            if self.check_at.is_some_and(|due| Instant::now() >= due) {
+                self.check(&mut failures);
+            }
+            self.hand_over(failures);
+        }
+    }
+
+    fn position(&mut self, topic: &str, partition: i32) -> Option<&mut Position> {
+        self.positions.get_mut(topic)?.get_mut(usize::try_from(partition).ok()?)?.as_mut()
+    }
+
+    /// Carries out all commands that came together with one call each to librdkafka.
+    fn obey(&mut self, commands: Vec<Command>) {
+        let mut before: HashMap<(Arc<str>, i32), bool> = HashMap::new();
+        let mut pauses = Vec::new();
+        for command in commands {
+            match command {
+                Command::Assign { topic, partition, from, generation } => {
+                    let Ok(index) = usize::try_from(partition.0) else {
+                        self.refuse(topic, partition, generation, "there is no such partition".into());
+                        continue;
+                    };
+                    let slots = self.positions.entry(Arc::clone(&topic)).or_default();
+                    if slots.len() <= index {
+                        slots.resize_with(index + 1, || None);
+                    }
+                    let position = Position { generation, next: from.0, is_paused: false, records: Vec::new() };
+                    let old = slots[index].replace(position);
+                    before.entry((topic, partition.0)).or_insert(old.is_some());
+                }
+                Command::Unassign { topic, partition, generation } => {
+                    let slot = usize::try_from(partition.0)
+                        .ok()
+                        .and_then(|index| self.positions.get_mut(&topic)?.get_mut(index));
+                    if let Some(slot) = slot
+                        && slot.as_ref().is_some_and(|position| position.generation == generation)
+                    {
+                        *slot = None;
+                        before.entry((topic, partition.0)).or_insert(true);
+                    }
+                }
+                Command::Pause { topic, partition, generation, is_paused } => {
+                    if let Some(position) = self.position(&topic, partition.0)
+                        && position.generation == generation
+                    {
+                        position.is_paused = is_paused;
+                        pauses.push((topic, partition.0));
+                    }
+                }
+            }
+        }
+        let (mut gone, mut new) = (TopicPartitionList::new(), Vec::new());
+        for ((topic, partition), was_assigned) in before {
+            if was_assigned {
+                gone.add_partition(&topic, partition);
+            }
+            if let Some(position) = self.position(&topic, partition) {
+                new.push((Arc::clone(&topic), partition, position.next, position.generation));
+                pauses.push((topic, partition));
+            }
+        }
+        self.unassign(&gone);
+        self.assign(new);
+        self.pause(pauses);
+    }
+
+    fn unassign(&self, gone: &TopicPartitionList) {
+        if gone.count() > 0
+            && let Err(error) = self.consumer.incremental_unassign(gone)
+        {
+            // It was not assigned, which is what was wanted.
+            tracing::debug!(%error, "librdkafka did not unassign");
+        }
+    }
+
+    fn assign(&mut self, new: Vec<(Arc<str>, i32, i64, u64)>) {
+        let mut list = TopicPartitionList::new();
+        let mut wrong = Vec::new();
+        for (topic, partition, next, generation) in &new {
+            // Negative offsets mean other things to librdkafka.
+            let offset = if *next < 0 { Err(()) } else { Ok(rdkafka::Offset::Offset(*next)) };
+            let added = offset.and_then(|offset| list.add_partition_offset(topic, *partition, offset).map_err(|_| ()));
+            if added.is_err() {
+                wrong.push((Arc::clone(topic), *partition, *generation));
+            }
+        }
+        for (topic, partition, generation) in wrong {
+            let reason = "its offset is not one".to_owned();
+            self.refuse(topic, Partition(partition), generation, reason);
+        }
+        if list.count() == 0 {
+            return;
+        }
+        if let Err(error) = self.consumer.incremental_assign(&list) {
+            for (topic, partition, _, generation) in new {
+                self.refuse(topic, Partition(partition), generation, error.to_string());
+            }
+        }
+    }
+
+    /// Pauses or resumes each as its position says.
+    fn pause(&mut self, partitions: Vec<(Arc<str>, i32)>) {
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for (topic, partition) in partitions {
+            match self.position(&topic, partition) {
+                Some(position) if position.is_paused => pause.add_partition(&topic, partition),
+                Some(_) => resume.add_partition(&topic, partition),
+                None => continue,
+            };
+        }
+        let calls = [(pause.count(), self.consumer.pause(&pause)), (resume.count(), self.consumer.resume(&resume))];
+        for (count, result) in calls {
+            if count > 0
+                && let Err(error) = result
+            {
+                tracing::warn!(%error, "librdkafka did not pause or resume");
+            }
+        }
+    }
+
+    /// Takes everything that is there, up to a turn's worth.
+    fn poll(&mut self, failures: &mut Vec<Outcome>) {
+        let mut bytes = 0;
+        while bytes < TURN_BYTES_MAX {
+            let served = self.consumer.context().served();
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let slot = self
+                        .positions
+                        .get_mut(message.topic())
+                        .and_then(|slots| slots.get_mut(usize::try_from(message.partition()).ok()?)?.as_mut());
+                    // What is not assigned, or comes again, is of an earlier assignment.
+                    if let Some(position) = slot
+                        && message.offset() >= position.next
+                    {
+                        let record = record(&message);
+                        bytes += cost(&record);
+                        position.next = record.offset.0 + 1;
+                        position.records.push(record);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.failed(&error, failures);
+                }
+                // A log line or an error was served: the queue need not be empty.
+                None if self.consumer.context().served() != served => {}
+                None => return,
+            }
+        }
+        // There may be more, and nobody will say so again.
+        self.shared.state().is_filled = true;
+    }
+
+    fn failed(&mut self, error: &KafkaError, failures: &mut Vec<Outcome>) {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => {
+                let reason = format!("librdkafka gave up: {code}");
+                failures.extend(self.fail_all(&reason));
+            }
+            KafkaError::MessageConsumption(code)
+                if is_missing_code(*code)
+                    || matches!(
+                        code,
+                        RDKafkaErrorCode::AutoOffsetReset
+                            | RDKafkaErrorCode::OffsetOutOfRange
+                            | RDKafkaErrorCode::NoOffset
+                            | RDKafkaErrorCode::TopicAuthorizationFailed
+                    ) =>
+            {
+                // rdkafka does not say which partition it is.
+                self.check_at = Some(Instant::now());
+            }
+            // An outage. librdkafka goes on by itself.
+            other => tracing::debug!(error = %other, "reading was interrupted"),
+        }
+    }
+
+    fn fail_all(&mut self, reason: &str) -> Vec<Outcome> {
+        let positions = std::mem::take(&mut self.positions);
+        let mut failures = Vec::new();
+        for (topic, slots) in positions {
+            for (partition, position) in (0..).map(Partition).zip(slots) {
+                if let Some(position) = position {
+                    let error = ReadError::Broken { topic: Arc::clone(&topic), partition, reason: reason.to_owned() };
+                    failures.push(Outcome::Failed { error, generation: position.generation });
+                }
+            }
+        }
+        failures
+    }
+
+    /// Some partition stopped. Finds those that cannot be read, and starts the others again.
+    fn check(&mut self, failures: &mut Vec<Outcome>) {
+        self.check_at = None;
+        let mut bad = Vec::new();
+        let mut is_unsure = false;
+        for (topic, slots) in &self.positions {
+            let wanted = slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?)));
+            let wanted: Vec<(Partition, &Position)> = wanted
+                .filter_map(|(index, position)| Some((Partition(i32::try_from(index).ok()?), position)))
+                .collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let partitions = match count(&self.consumer, topic, ASK_TIMEOUT) {
+                Ok(partitions) => partitions.unwrap_or(0),
+                Err(error) => {
+                    tracing::warn!(%topic, %error, "cannot ask for partitions; it is tried again");
+                    is_unsure = true;
+                    continue;
+                }
+            };
+            for (partition, position) in wanted {
+                let topic = Arc::clone(topic);
+                if partition.0 >= partitions {
+                    let reason = "there is no such topic or partition".to_owned();
+                    bad.push((ReadError::Broken { topic, partition, reason }, position.generation));
+                    continue;
+                }
+                match self.consumer.fetch_watermarks(&topic, partition.0, ASK_TIMEOUT) {
+                    Ok((low, high)) if position.next < low || position.next > high => {
+                        let (wanted, low, high) = (Offset(position.next), Offset(low), Offset(high));
+                        let error = ReadError::OutOfRange { topic, partition, wanted, low, high };
+                        bad.push((error, position.generation));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%topic, %partition, %error, "cannot ask for offsets; it is tried again");
+                        is_unsure = true;
+                    }
+                }
+            }
+        }
+        if is_unsure {
+            self.check_at = Some(Instant::now() + LOOK_AGAIN);
+        } else if bad.is_empty() {
+            self.restart();
+        }
+        let mut gone = TopicPartitionList::new();
+        for (error, generation) in bad {
+            let (ReadError::OutOfRange { topic, partition, .. } | ReadError::Broken { topic, partition, .. }) = &error;
+            gone.add_partition(topic, partition.0);
+            let index = usize::try_from(partition.0).ok();
+            if let Some(slot) = index.and_then(|index| self.positions.get_mut(topic)?.get_mut(index))
+                && let Some(position) = slot.take()
+                && !position.records.is_empty()
+            {
+                // What came before it stopped goes first.
+                failures.push(Outcome::Fetched(Fetched { generation, records: position.records }));
+            }
+            failures.push(Outcome::Failed { error, generation });
+        }
+        self.unassign(&gone);
+    }
+
+    /// librdkafka stopped a partition for a reason that is no longer there.
+    fn restart(&mut self) {
+        let mut all = TopicPartitionList::new();
+        let (mut again, mut pauses) = (Vec::new(), Vec::new());
+        for (topic, slots) in &self.positions {
+            for (partition, position) in (0..).zip(slots) {
+                if let Some(position) = position {
+                    all.add_partition(topic, partition);
+                    again.push((Arc::clone(topic), partition, position.next, position.generation));
+                    pauses.push((Arc::clone(topic), partition));
+                }
+            }
+        }
+        self.unassign(&all);
+        self.assign(again);
+        self.pause(pauses);
+    }
+
+    fn refuse(&mut self, topic: Arc<str>, partition: Partition, generation: u64, reason: String) {
+        if let Some(slot) =
+            usize::try_from(partition.0).ok().and_then(|index| self.positions.get_mut(&topic)?.get_mut(index))
+        {
+            *slot = None;
+        }
+        let error = ReadError::Broken { topic, partition, reason };
+        self.shared.state().outcomes.push(Outcome::Failed { error, generation });
+        self.shared.gathered.notify_one();
+    }
+
+    /// Gives what was gathered to the async half, and wakes it.
+    fn hand_over(&mut self, failures: Vec<Outcome>) {
+        let mut outcomes = Vec::new();
+        let mut bytes = 0;
+        for position in self.positions.values_mut().flatten().flatten() {
+            if !position.records.is_empty() {
+                let records = std::mem::take(&mut position.records);
+                bytes += records.iter().map(cost).sum::<usize>();
+                outcomes.push(Outcome::Fetched(Fetched { generation: position.generation, records }));
+            }
+        }
+        outcomes.extend(failures);
+        if !outcomes.is_empty() {
+            let mut state = self.shared.state();
+            state.outcomes.extend(outcomes);
+            state.bytes += bytes;
+            drop(state);
+            self.shared.gathered.notify_one();
+        }
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let bytes = |bytes: Option<&[u8]>| bytes.map_or_else(Bytes::new, Bytes::copy_from_slice);
+    Record {
+        offset: Offset(message.offset()),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+        key: bytes(message.key()),
+        value: bytes(message.payload()),
+        headers: headers(message),
+    }
+}
+
+fn headers(message: &BorrowedMessage<'_>) -> Headers {
+    let Some(headers) = message.headers() else { return Headers::new() };
+    // rdkafka 0.39 panics on a header name that is not UTF-8, which anybody who may produce can write. Such a record has
+    // no headers for us.
+    let read = || {
+        let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+            let value = header.value.map_or_else(Bytes::new, Bytes::copy_from_slice);
+            (header.key.to_owned(), value)
+        };
+        headers.iter().map(header).collect()
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
+}

@@ -1,0 +1,269 @@
+//! Membership in a consumer group: a consumer that never reads, only to be told which partitions are ours.
+//!
+//! Kafka's group protocol decides who works on which partition; the records themselves are read by a reader with
+//! offsets of its own, so nothing is ever committed here, and what is assigned is paused. Assignment is
+//! cooperative: a partition that moves is first revoked and given to the other only after `done`. The member is static
+//! (its name is `group.instance.id`): a process that comes back within the session time-out finds its partitions as they
+//! were; one that leaves on purpose (the membership is dropped) gives them up at once.
+
+use super::super::{Error, Membership, MembershipEvent};
+use super::KafkaSettings;
+use super::client::{self, Context};
+use driftless_schemas::Partition;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{self, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// librdkafka has to be polled now and then, or it leaves the group.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long leaving may take: then the session time-out does it.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
+    let mut config = client::consumer_config(settings)?;
+    let hand_over_max = Duration::from_millis(settings.hand_over_max_ms.into());
+    let poll_interval_ms = settings.hand_over_max_ms.max(settings.session_timeout_ms).saturating_add(30_000);
+    config.set("group.id", group);
+    config.set("group.instance.id", member);
+    config.set("partition.assignment.strategy", "cooperative-sticky");
+    config.set("session.timeout.ms", settings.session_timeout_ms.to_string());
+    config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).max(1).to_string());
+    config.set("max.poll.interval.ms", poll_interval_ms.to_string());
+    // It never reads: should a fetch slip out between assigning and pausing, it is a small one.
+    config.set("queued.min.messages", "1");
+    config.set("fetch.message.max.bytes", "1");
+    config.set("auto.offset.reset", "latest");
+
+    let (events, receiver) = mpsc::unbounded_channel();
+    let context = MemberContext {
+        context: Context::default(),
+        events,
+        owned: Mutex::default(),
+        hand_over_max,
+        name: format!("{member} in {group}"),
+    };
+    let mut consumer: BaseConsumer<MemberContext> =
+        BaseConsumer::from_config_and_context(&config, context).map_err(|error| client::settings_error(&error))?;
+    let signal = Arc::new(Signal::default());
+    let filled = Arc::clone(&signal);
+    consumer.set_nonempty_callback(move || filled.set(|state| state.is_filled = true));
+    consumer.subscribe(&[topic]).map_err(|error| client::settings_error(&error))?;
+    let seat = Seat(Arc::clone(&signal));
+    std::thread::Builder::new()
+        .name("kafka-member".into())
+        .spawn(move || run(&consumer, &signal))
+        .map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))?;
+    Ok(Membership { events: receiver, guard: Box::new(seat) })
+}
+
+/// Wakes the member's thread.
+#[derive(Default)]
+struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct SignalState {
+    is_filled: bool,
+    is_closed: bool,
+}
+
+impl Signal {
+    /// librdkafka calls this while it holds its queue, so it must not call back.
+    fn set(&self, change: impl FnOnce(&mut SignalState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) -> SignalState {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |state: &mut SignalState| !state.is_filled && !state.is_closed;
+        let (mut state, _) =
+            self.changed.wait_timeout_while(state, LOOK_AGAIN, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let seen = *state;
+        state.is_filled = false;
+        seen
+    }
+}
+
+/// A member's place in its group; dropping it leaves.
+struct Seat(Arc<Signal>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.set(|state| state.is_closed = true);
+    }
+}
+
+fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
+    loop {
+        let seen = signal.wait();
+        if let Err(code) = serve(consumer) {
+            // Another one has taken our name, or the group is closed to us.
+            tracing::warn!(member = consumer.context().name, %code, "the membership has ended");
+            consumer.context().lose(consumer);
+            return;
+        }
+        if seen.is_closed {
+            break;
+        }
+    }
+    // Unsubscribing leaves the group; closing alone would not, for a static member.
+    consumer.unsubscribe();
+    let deadline = Instant::now() + LEAVE_WITHIN;
+    loop {
+        let is_empty = consumer.assignment().is_ok_and(|assignment| assignment.count() == 0);
+        if serve(consumer).is_err() || is_empty || Instant::now() >= deadline {
+            return;
+        }
+        signal.wait();
+    }
+}
+
+/// Serves everything that is there; rebalances happen in here. An error is the end of the membership.
+fn serve(consumer: &BaseConsumer<MemberContext>) -> Result<(), KafkaError> {
+    loop {
+        let served = consumer.context().context.served();
+        match consumer.poll(Duration::ZERO) {
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
+            Some(Err(error)) => {
+                tracing::debug!(member = consumer.context().name, %error, "the membership was disturbed");
+            }
+            // Fetched between assigning and pausing.
+            Some(Ok(_)) => {}
+            None if consumer.context().context.served() != served => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+struct MemberContext {
+    context: Context,
+    events: mpsc::UnboundedSender<MembershipEvent>,
+    owned: Mutex<BTreeSet<i32>>,
+    hand_over_max: Duration,
+    name: String,
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.context.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.context.serve();
+        match kind {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ => self.revoke(consumer, list),
+        }
+    }
+}
+
+impl MemberContext {
+    fn owned(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        // An end instead of nothing: librdkafka then does not ask for committed offsets, of which there are none.
+        let assigned = list
+            .set_all_offsets(rdkafka::Offset::End)
+            .and_then(|()| consumer.incremental_assign(list))
+            .and_then(|()| consumer.pause(list));
+        if let Err(error) = assigned {
+            tracing::error!(member = self.name, %error, "librdkafka did not take an assignment");
+        }
+        let partitions = numbers(list);
+        self.owned().extend(&partitions);
+        self.tell(MembershipEvent::Assigned(partitions.into_iter().map(Partition).collect()));
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        // What was lost before is not handed over as well.
+        let owned = self.owned().clone();
+        let partitions: Vec<i32> = numbers(list).into_iter().filter(|partition| owned.contains(partition)).collect();
+        if !partitions.is_empty() {
+            if consumer.assignment_lost() {
+                self.tell(MembershipEvent::Lost(partitions.iter().copied().map(Partition).collect()));
+            } else {
+                self.hand_over(consumer, &partitions);
+            }
+            self.owned().retain(|partition| !partitions.contains(partition));
+        }
+        if let Err(error) = consumer.incremental_unassign(list) {
+            tracing::error!(member = self.name, %error, "librdkafka did not let go of partitions");
+        }
+    }
+
+    /// Waits until the work on them has ended. If that takes too long, or the group has given up on us meanwhile, they
+    /// are lost: nobody may rely on having them.
+    fn hand_over(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        let numbers = || partitions.iter().copied().map(Partition).collect::<Vec<_>>();
+        let (done, wait) = oneshot::channel();
+        if !self.tell(MembershipEvent::Revoked { partitions: numbers(), done }) {
+            return;
+        }
+        let deadline = Instant::now() + self.hand_over_max;
+        let mut wait = pin!(wait);
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        // Done, or dropped, which counts as done.
+        while wait.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || consumer.assignment_lost() {
+                tracing::error!(member = self.name, ?partitions, "revoked partitions were not let go of in time");
+                self.tell(MembershipEvent::Lost(numbers()));
+                return;
+            }
+            std::thread::park_timeout(left.min(LOOK_AGAIN));
+        }
+    }
+
+    /// The end of the membership.
+    fn lose(&self, consumer: &BaseConsumer<Self>) {
+        let lost: Vec<Partition> = std::mem::take(&mut *self.owned()).into_iter().map(Partition).collect();
+        if !lost.is_empty() {
+            self.tell(MembershipEvent::Lost(lost));
+        }
+        consumer.unsubscribe();
+    }
+
+    /// False if nobody listens any more.
+    fn tell(&self, event: MembershipEvent) -> bool {
+        self.events.send(event).is_ok()
+    }
+}
+
+fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(|element| element.partition()).collect()
+}
+
+/// Wakes a thread that waits for a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

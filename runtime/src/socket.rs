@@ -1,0 +1,218 @@
+//! Websockets, from the request to the socket.
+//!
+//! warp's own `ws()` is not used: it keeps a read buffer of 128 KiB per connection (FACTS.md: 136 KB resident for an idle
+//! one) and looks at neither subprotocol nor origin. This takes hyper's upgrade and gives the bare TCP stream, so that a
+//! service may also write frames that it shares among many sockets.
+//!
+//! Requests must come in through [`crate::http::serve`], whose connections are plain TCP. No compression is negotiated:
+//! snapshots are compressed already, and it costs hundreds of kilobytes a socket.
+
+use crate::http::{ConnectionPermit, Origins, Problem, Response};
+use bytes::Bytes;
+use driftless_schemas::limits;
+use futures_util::StreamExt as _;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use warp::{Filter, Rejection};
+
+pub use driftless_schemas::close;
+
+/// A server's websocket.
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// Subprotocol of ingest.
+pub const INGEST: &str = "driftless.ingest.v1";
+/// Subprotocol of the gateway.
+pub const GATEWAY: &str = "driftless.gateway.v1";
+
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How sockets are configured: small buffers, and no message larger than a client may send.
+#[must_use]
+pub fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(limits::CLIENT_FRAME_BYTES_MAX))
+        .max_frame_size(Some(limits::CLIENT_FRAME_BYTES_MAX))
+}
+
+/// Matches a request for a websocket; put the path before it. Whatever is wrong with the request is rejected with a
+/// [`Problem`] that says so.
+pub fn websocket(
+    subprotocol: &'static str,
+    origins: Origins,
+) -> impl Filter<Extract = (Upgrade,), Error = Rejection> + Clone {
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::ext::optional::<ConnectionPermit>())
+        .and_then(move |method: Method, headers: HeaderMap, on_upgrade, permit| {
+            let checked = check(&method, &headers, on_upgrade, subprotocol, &origins);
+            std::future::ready(checked.map(|upgrade| Upgrade { permit, ..upgrade }).map_err(Rejection::from))
+        })
+}
+
+/// A request that may become a websocket.
+#[derive(Debug)]
+pub struct Upgrade {
+    on_upgrade: OnUpgrade,
+    accept_key: String,
+    subprotocol: &'static str,
+    permit: Option<ConnectionPermit>,
+}
+
+impl Upgrade {
+    /// Answers with 101, and runs `serve` with the socket once it is one, in a task of its own.
+    pub fn on_upgrade<F, U>(self, serve: F) -> Response
+    where
+        F: FnOnce(Socket) -> U + Send + 'static,
+        U: Future<Output = ()> + Send + 'static,
+    {
+        self.on_tcp(|stream, read| async move {
+            let part = read.into();
+            serve(Socket::from_partially_read(stream, part, Role::Server, Some(config())).await).await;
+        })
+    }
+
+    /// Answers with 101, and runs `serve` with the TCP stream and what was already read from it: for a service that
+    /// reads and writes frames itself.
+    pub fn on_tcp<F, U>(self, serve: F) -> Response
+    where
+        F: FnOnce(TcpStream, Bytes) -> U + Send + 'static,
+        U: Future<Output = ()> + Send + 'static,
+    {
+        let response = self.response();
+        tokio::spawn(async move {
+            let _permit = self.permit;
+            let upgraded = match self.on_upgrade.await {
+                Ok(upgraded) => upgraded,
+                Err(error) => return tracing::debug!(%error, "the peer left before it had its websocket"),
+            };
+            match upgraded.downcast::<TokioIo<TcpStream>>() {
+                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf).await,
+                Err(_) => tracing::error!("a websocket came in over something else than http::serve"),
+            }
+        });
+        response
+    }
+
+    fn response(&self) -> Response {
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.subprotocol));
+        if let Ok(accept) = HeaderValue::try_from(&self.accept_key) {
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        response
+    }
+}
+
+/// A close frame with one of our codes ([`close`]); the reason is cut to what a close frame carries.
+#[must_use]
+pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
+    CloseFrame { code: code.into(), reason: close::reason(reason).into() }
+}
+
+/// Ends a socket with one of our codes, so that the code arrives: a TCP connection that is closed while bytes are still
+/// coming in is reset, and the reset overtakes the close frame. So what comes is read and dropped until the peer has
+/// closed too, or two seconds have passed.
+pub async fn end(mut socket: Socket, code: u16, reason: &str) {
+    let frame = close_frame(code, reason);
+    let farewell = async {
+        if socket.close(Some(frame)).await.is_err() {
+            return;
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+        // After a message that was too large, only the bare stream can be read on.
+        let mut dropped = [0; READ_BUFFER_BYTES];
+        let stream = socket.get_mut();
+        if stream.shutdown().await.is_ok() {
+            while stream.read(&mut dropped).await.is_ok_and(|n| n > 0) {}
+        }
+    };
+    // Nothing is lost if the peer does not play along.
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+fn check(
+    method: &Method,
+    headers: &HeaderMap,
+    on_upgrade: Option<OnUpgrade>,
+    subprotocol: &'static str,
+    origins: &Origins,
+) -> Result<Upgrade, Problem> {
+    if method != Method::GET {
+        let detail = format!("a websocket begins with GET, not {method}");
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail));
+    }
+    if !lists(headers, header::CONNECTION, "upgrade") || !lists(headers, header::UPGRADE, "websocket") {
+        let detail = format!(
+            "this path is a websocket (subprotocol {subprotocol}); ask with `Connection: upgrade` and `Upgrade: websocket`"
+        );
+        return Err(upgrade_required("websocket_expected", detail));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(upgrade_required("websocket_version", "Sec-WebSocket-Version must be 13 (RFC 6455)".into()));
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
+        let detail = "Sec-WebSocket-Key must be 16 bytes in base64";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "websocket_key", detail));
+    };
+    if !lists(headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol) {
+        let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok()).unwrap_or("none");
+        let detail = format!(
+            "this server speaks the subprotocol {subprotocol}; offered was {offered:?}. Is the client of this version, and this the service that it wants?"
+        );
+        return Err(
+            Problem::new(StatusCode::BAD_REQUEST, "websocket_subprotocol", detail).with("subprotocol", subprotocol)
+        );
+    }
+    if let Err(origin) = origins.check(headers) {
+        let detail = format!(
+            "pages of {origin:?} may not use this server; its setting http.allowed_origins names those that may"
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail));
+    }
+    let Some(on_upgrade) = on_upgrade else {
+        return Err(upgrade_required(
+            "websocket_expected",
+            "this connection cannot become a websocket; use HTTP/1.1".into(),
+        ));
+    };
+    Ok(Upgrade { on_upgrade, accept_key: derive_accept_key(key.as_bytes()), subprotocol, permit: None })
+}
+
+fn upgrade_required(code: &str, detail: String) -> Problem {
+    Problem::new(StatusCode::UPGRADE_REQUIRED, code, detail)
+        .with_header(header::UPGRADE, "websocket")
+        .with_header(header::CONNECTION, "upgrade")
+        .with_header(header::SEC_WEBSOCKET_VERSION, "13")
+}
+
+/// Whether a comma-separated header names a value. Subprotocols are case-sensitive, the others are not, and ours have no
+/// capitals: nothing is lost by ignoring case.
+fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests;

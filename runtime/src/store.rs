@@ -1,0 +1,323 @@
+//! The object store (DESIGN.md section 5): snapshots under their hash, and the world spec.
+//!
+//! It keeps R7: an object's name is the hash of its content, and every read is verified. Where it lies is a URL:
+//! `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
+
+use bytes::Bytes;
+use driftless_schemas::proto::{Ref, r#ref};
+use driftless_schemas::world::StoredWorld;
+use driftless_schemas::{Hash, limits, storage};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use std::sync::Arc;
+
+/// Level of zstd for snapshots: fast, since they are written far more often than read.
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// The object store of a deployment.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    url: Arc<str>,
+}
+
+/// A snapshot as it was loaded.
+#[derive(Clone, Debug)]
+pub struct StoredSnapshot {
+    /// As it is stored: zstd.
+    pub data: Bytes,
+    /// The canonical encoding, verified.
+    pub encoding: Bytes,
+}
+
+/// What can go wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL is not one that we can open.
+    #[error(
+        "object store {url}: {problem}; use file:///absolute/path, or s3://bucket/prefix with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION set as needed"
+    )]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The object is not there.
+    #[error("{key} is not in {url}")]
+    Missing {
+        /// The object's key.
+        key: String,
+        /// Which store.
+        url: Arc<str>,
+    },
+    /// The object is there, but is not what its name says (R7).
+    #[error("{key} in {url} is damaged: {problem}")]
+    Damaged {
+        /// The object's key.
+        key: String,
+        /// Which store.
+        url: Arc<str>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Somebody else changed the object in between.
+    #[error("{key} in {url} was changed by somebody else: look at it, and try again")]
+    Raced {
+        /// The object's key.
+        key: String,
+        /// Which store.
+        url: Arc<str>,
+    },
+    /// The store does not answer, or refuses.
+    #[error("{key} in {url}: {source}")]
+    Unavailable {
+        /// The object's key.
+        key: String,
+        /// Which store.
+        url: Arc<str>,
+        /// What it said.
+        source: object_store::Error,
+    },
+}
+
+impl Store {
+    /// Opens a store by its URL. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn open(url: &str) -> Result<Self, Error> {
+        let refuse = |problem: String| Error::Url { url: url.to_owned(), problem };
+        let inner: Arc<dyn ObjectStore> = if let Some(path) = url.strip_prefix("file://") {
+            std::fs::create_dir_all(path).map_err(|e| refuse(format!("cannot make the folder {path}: {e}")))?;
+            let local = object_store::local::LocalFileSystem::new_with_prefix(path)
+                .map_err(|e| refuse(e.to_string()))?
+                .with_fsync(true);
+            Arc::new(local)
+        } else if let Some(rest) = url.strip_prefix("s3://") {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            if bucket.is_empty() {
+                return Err(refuse("there is no bucket in it".into()));
+            }
+            let s3 = object_store::aws::AmazonS3Builder::from_env()
+                .with_bucket_name(bucket)
+                .build()
+                .map_err(|e| refuse(e.to_string()))?;
+            match prefix.trim_end_matches('/') {
+                "" => Arc::new(s3),
+                prefix => Arc::new(PrefixStore::new(s3, Path::from(prefix))),
+            }
+        } else {
+            return Err(refuse("it starts with neither file:// nor s3://".into()));
+        };
+        Ok(Self { inner, url: url.into() })
+    }
+
+    /// A store in memory, for tests.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { inner: Arc::new(object_store::memory::InMemory::new()), url: "memory:".into() }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The store itself, for the index.
+    #[must_use]
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Stores an encoding under its hash; durable when it returns. Storing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn put_snapshot(&self, hash: Hash, encoding: &[u8]) -> Result<(), Error> {
+        let key = storage::snapshot(hash);
+        let data = compress(encoding);
+        self.inner
+            .put(&Path::from(key.as_str()), PutPayload::from(data))
+            .await
+            .map(|_| ())
+            .map_err(|source| self.failed(key, source))
+    }
+
+    /// The object as it is stored: zstd(canonical encoding). Not verified: [`Store::snapshot`] is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Unavailable`].
+    pub async fn compressed_snapshot(&self, hash: Hash) -> Result<Bytes, Error> {
+        self.get(storage::snapshot(hash)).await
+    }
+
+    /// A part of an object that holds many snapshots, as [`Store::compressed_snapshot`] gives a whole one.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Unavailable`].
+    pub async fn packed_snapshot(&self, key: &str, offset: u64, len: u64) -> Result<Bytes, Error> {
+        let range = offset..offset.saturating_add(len);
+        self.inner.get_range(&Path::from(key), range).await.map_err(|source| self.failed(key.to_owned(), source))
+    }
+
+    /// The encoding that a ref names, wherever it lies; verified (R7).
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
+    pub async fn stored(&self, stored: &Ref) -> Result<StoredSnapshot, Error> {
+        let unknown =
+            |problem: &str| Error::Damaged { key: "a ref".into(), url: Arc::clone(&self.url), problem: problem.into() };
+        let hash = Hash::from_slice(&stored.hash).ok_or_else(|| unknown("its hash has not 32 bytes"))?;
+        let data = match &stored.location {
+            Some(r#ref::Location::Object(_)) => self.compressed_snapshot(hash).await?,
+            Some(r#ref::Location::Pack(pack)) => self.packed_snapshot(&pack.key, pack.offset, pack.len).await?,
+            None => return Err(unknown("it has no location that this version knows; upgrade this process")),
+        };
+        let encoding = self.verify(hash, &data)?;
+        Ok(StoredSnapshot { data, encoding })
+    }
+
+    /// The canonical encoding of that hash, verified (R7).
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
+    pub async fn snapshot(&self, hash: Hash) -> Result<Bytes, Error> {
+        let data = self.compressed_snapshot(hash).await?;
+        self.verify(hash, &data)
+    }
+
+    /// Decompresses what [`Store::compressed_snapshot`] gave, and compares its hash.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn verify(&self, hash: Hash, data: &[u8]) -> Result<Bytes, Error> {
+        let damaged =
+            |problem: String| Error::Damaged { key: storage::snapshot(hash), url: Arc::clone(&self.url), problem };
+        let encoding = zstd::bulk::decompress(data, limits::CONTENT_BYTES_MAX).map_err(|e| damaged(e.to_string()))?;
+        let found = Hash::of(&encoding);
+        if found != hash {
+            return Err(damaged(format!("its content has the hash {found}")));
+        }
+        Ok(encoding.into())
+    }
+
+    /// The stored world spec, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Unavailable`].
+    pub async fn world(&self) -> Result<Option<StoredWorld>, Error> {
+        match self.get(storage::WORLD.into()).await {
+            Err(Error::Missing { .. }) => Ok(None),
+            Err(e) => Err(e),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::Damaged {
+                key: storage::WORLD.into(),
+                url: Arc::clone(&self.url),
+                problem: e.to_string(),
+            }),
+        }
+    }
+
+    /// Writes the world spec: over nothing if `revision` is 1, else over the revision before.
+    ///
+    /// # Errors
+    /// [`Error::Raced`] where something else is stored by now, [`Error::Unavailable`].
+    pub async fn put_world(&self, world: &StoredWorld) -> Result<(), Error> {
+        let key = || storage::WORLD.to_owned();
+        let raced = || Error::Raced { key: key(), url: Arc::clone(&self.url) };
+        let path = Path::from(storage::WORLD);
+        let mode = if world.revision <= 1 {
+            PutMode::Create
+        } else {
+            let head = self.inner.head(&path).await.map_err(|source| self.failed(key(), source))?;
+            match self.world().await? {
+                Some(stored) if stored.revision + 1 == world.revision => {}
+                _ => return Err(raced()),
+            }
+            PutMode::Update(UpdateVersion { e_tag: head.e_tag, version: head.version })
+        };
+        let text = serde_json::to_vec_pretty(world).map_err(|e| Error::Damaged {
+            key: key(),
+            url: Arc::clone(&self.url),
+            problem: e.to_string(),
+        })?;
+        let put = |mode| self.inner.put_opts(&path, PutPayload::from(text.clone()), PutOptions::from(mode));
+        match put(mode).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Err(raced()),
+            // The local file system knows no conditional update; it is for one machine, where nobody races.
+            Err(object_store::Error::NotImplemented { .. }) => {
+                put(PutMode::Overwrite).await.map(|_| ()).map_err(|source| self.failed(key(), source))
+            }
+            Err(source) => Err(self.failed(key(), source)),
+        }
+    }
+
+    async fn get(&self, key: String) -> Result<Bytes, Error> {
+        let read = async { self.inner.get(&Path::from(key.as_str())).await?.bytes().await };
+        read.await.map_err(|source| self.failed(key, source))
+    }
+
+    fn failed(&self, key: String, source: object_store::Error) -> Error {
+        match source {
+            object_store::Error::NotFound { .. } => Error::Missing { key, url: Arc::clone(&self.url) },
+            source => Error::Unavailable { key, url: Arc::clone(&self.url), source },
+        }
+    }
+}
+
+/// As snapshots are stored and sent: zstd.
+#[must_use]
+pub fn compress(encoding: &[u8]) -> Vec<u8> {
+    // zstd fails only where it cannot allocate; an empty object would be found damaged by its hash.
+    zstd::bulk::compress(encoding, COMPRESSION_LEVEL).unwrap_or_default()
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_schemas::world::WorldSpec;
+
+    #[tokio::test]
+    async fn r7_a_snapshot_is_verified_on_every_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
+        let hash = Hash::of(b"content");
+        store.put_snapshot(hash, b"content").await.unwrap();
+        store.put_snapshot(hash, b"content").await.unwrap();
+        assert_eq!(store.snapshot(hash).await.unwrap(), &b"content"[..]);
+        std::fs::write(folder.path().join(storage::snapshot(hash)), compress(b"other")).unwrap();
+        assert!(matches!(store.snapshot(hash).await, Err(Error::Damaged { .. })));
+        assert!(matches!(store.snapshot(Hash::of(b"?")).await, Err(Error::Missing { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_world_is_written_over_its_own_predecessor_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for store in [Store::memory(), Store::open(&format!("file://{}", folder.path().display())).unwrap()] {
+            assert!(store.world().await.unwrap().is_none());
+            let world = |revision| StoredWorld { revision, spec: WorldSpec::dev() };
+            store.put_world(&world(1)).await.unwrap();
+            assert!(matches!(store.put_world(&world(1)).await, Err(Error::Raced { .. })));
+            assert!(matches!(store.put_world(&world(3)).await, Err(Error::Raced { .. })));
+            store.put_world(&world(2)).await.unwrap();
+            assert_eq!(store.world().await.unwrap(), Some(world(2)));
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_opened_says_what_can() {
+        for url in ["http://x/", "s3://", "nothing"] {
+            let error = Store::open(url).unwrap_err().to_string();
+            assert!(error.contains(url) && error.contains("file:///"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Logs and metrics of a process: installed once, by `main` or by a test.
+//!
+//! Logs go to stderr, so that stdout is free for what a command prints. Each crate describes its own metrics in its
+//! `metrics.rs`; here is only where they are gathered.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use tracing_subscriber::EnvFilter;
+
+/// Upper bounds of every histogram in seconds: from a tenth of a millisecond to half a minute.
+const SECONDS: [f64; 17] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds of every histogram of sizes and counts: powers of four.
+const SIZES: [f64; 11] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0];
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people, with colours on a terminal.
+    #[default]
+    Text,
+    /// A JSON object per line (`--log-json`).
+    Json,
+}
+
+/// Installs logging. What is shown is said by `DRIFTLESS_LOG`, else by `RUST_LOG`, else it is `info`, in the syntax of
+/// `tracing_subscriber::EnvFilter`. A second call changes nothing.
+pub fn install_logging(format: LogFormat) {
+    let wanted = ["DRIFTLESS_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
+    // slatedb and rdkafka tell at info what only matters to who works on them.
+    let default = "info,slatedb=warn,rdkafka=warn,librdkafka=warn";
+    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error says that something is installed already, which is as good.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// What the process has counted.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Installs the recorder for the whole process, or finds the one that is installed.
+    ///
+    /// # Errors
+    /// Where something else than this function installed a recorder.
+    pub fn install() -> Result<Self, String> {
+        static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+        INSTALLED.get_or_init(install).clone().map(Self)
+    }
+
+    /// All metrics in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms have gathered, every few seconds, until the end: without it they would grow until somebody
+    /// scrapes.
+    pub async fn upkeep(self, shutdown: crate::shutdown::Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(std::time::Duration::from_secs(5)) => self.0.run_upkeep(),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn install() -> Result<PrometheusHandle, String> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .and_then(|builder| builder.set_buckets(&SIZES))
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|e| format!("metrics cannot be gathered: {e}"))
+}

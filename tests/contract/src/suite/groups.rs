@@ -1,0 +1,142 @@
+//! Claims about groups.
+
+use crate::Subject;
+use crate::harness::{QUIET, soon, topic, unique};
+use driftless_runtime::log::{Log, Membership, MembershipEvent};
+use driftless_schemas::Partition;
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+
+/// A member that believes what it is told.
+struct Member {
+    membership: Membership,
+    owned: BTreeSet<i32>,
+    name: &'static str,
+}
+
+impl Member {
+    fn join(log: &dyn Log, group: &str, topic: &str, name: &'static str) -> Self {
+        let membership = log.join(group, topic, &format!("{group}.{name}")).expect("the group can be joined");
+        Self { membership, owned: BTreeSet::new(), name }
+    }
+
+    /// Takes one event in; what is being revoked is no longer owned, and is returned with its `done`.
+    async fn turn(&mut self) -> Option<(BTreeSet<i32>, oneshot::Sender<()>)> {
+        let event = self.membership.events.recv().await.expect("the membership does not end");
+        let numbers = |partitions: Vec<Partition>| partitions.into_iter().map(|p| p.0).collect::<BTreeSet<i32>>();
+        match event {
+            MembershipEvent::Assigned(partitions) => {
+                for partition in numbers(partitions) {
+                    assert!(self.owned.insert(partition), "{}: {partition} was assigned twice", self.name);
+                }
+                None
+            }
+            MembershipEvent::Revoked { partitions, done } => {
+                let partitions = numbers(partitions);
+                for partition in &partitions {
+                    assert!(self.owned.remove(partition), "{}: {partition} was not owned", self.name);
+                }
+                Some((partitions, done))
+            }
+            MembershipEvent::Lost(partitions) => panic!("{}: nothing was to be lost: {partitions:?}", self.name),
+        }
+    }
+
+    async fn until_owned(&mut self, count: usize) {
+        let what = format!("{} gets {count} partitions", self.name);
+        soon(&what, async {
+            while self.owned.len() != count {
+                if let Some((_, done)) = self.turn().await {
+                    let _ = done.send(());
+                }
+            }
+        })
+        .await;
+    }
+}
+
+pub async fn the_only_member_gets_every_partition(subject: &dyn Subject) {
+    let log = subject.log();
+    let topic = topic(subject, 7).await;
+    let mut one = Member::join(&*log, &unique("group"), &topic, "one");
+    one.until_owned(7).await;
+    assert_eq!(one.owned, (0..7).collect());
+    // Another group has nothing to do with it.
+    let mut other = Member::join(&*log, &unique("group"), &topic, "one");
+    other.until_owned(7).await;
+    assert!(tokio::time::timeout(QUIET, one.turn()).await.is_err());
+}
+
+pub async fn members_share_without_overlap_and_leaving_gives_back(subject: &dyn Subject) {
+    let log = subject.log();
+    let (group, topic) = (unique("group"), topic(subject, 9).await);
+    let mut one = Member::join(&*log, &group, &topic, "one");
+    one.until_owned(9).await;
+    let mut two = Member::join(&*log, &group, &topic, "two");
+    // Both keep working, whoever is told first; never do they own the same.
+    soon("the two share", async {
+        while one.owned.len() + two.owned.len() != 9 || two.owned.len() < 4 {
+            let (one_is_told, revoked) = tokio::select! {
+                revoked = one.turn() => (true, revoked),
+                revoked = two.turn() => (false, revoked),
+            };
+            if let Some((partitions, done)) = revoked {
+                let other = if one_is_told { &two.owned } else { &one.owned };
+                assert!(other.is_disjoint(&partitions), "given away before it was let go");
+                let _ = done.send(());
+            }
+            assert!(one.owned.is_disjoint(&two.owned), "{:?} and {:?}", one.owned, two.owned);
+        }
+    })
+    .await;
+    assert!((4..=5).contains(&one.owned.len()), "evenly: {:?} and {:?}", one.owned, two.owned);
+    let kept = one.owned.clone();
+    drop(two);
+    one.until_owned(9).await;
+    assert!(kept.is_subset(&one.owned));
+}
+
+pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
+    let log = subject.log();
+    let (group, topic) = (unique("group"), topic(subject, 4).await);
+    let mut one = Member::join(&*log, &group, &topic, "one");
+    one.until_owned(4).await;
+    let mut two = Member::join(&*log, &group, &topic, "two");
+    let (partitions, done) = soon("something is revoked", async {
+        loop {
+            if let Some(revoked) = one.turn().await {
+                return revoked;
+            }
+        }
+    })
+    .await;
+    assert_eq!(partitions.len(), 2);
+    if tokio::time::timeout(QUIET * 3, two.turn()).await.is_ok() {
+        assert!(two.owned.is_empty(), "{:?} was given away before it was done", two.owned);
+    }
+    drop(done);
+    two.until_owned(2).await;
+    assert_eq!(two.owned, partitions, "what was let go is what the other gets");
+}
+
+pub async fn who_joins_under_a_taken_name_takes_its_place(subject: &dyn Subject) {
+    let log = subject.log();
+    let (group, topic) = (unique("group"), topic(subject, 4).await);
+    let mut older = Member::join(&*log, &group, &topic, "one");
+    older.until_owned(4).await;
+    let mut newer = Member::join(&*log, &group, &topic, "one");
+    newer.until_owned(4).await;
+    let mut lost = BTreeSet::new();
+    soon("the older membership ends", async {
+        while let Some(event) = older.membership.events.recv().await {
+            match event {
+                MembershipEvent::Lost(partitions) => lost.extend(partitions.into_iter().map(|p| p.0)),
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(lost, (0..4).collect(), "it is told that it has lost everything");
+    drop(older);
+    assert!(tokio::time::timeout(QUIET, newer.turn()).await.is_err(), "that the older one goes changes nothing");
+}

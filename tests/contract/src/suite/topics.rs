@@ -1,0 +1,41 @@
+//! Claims about topics.
+
+use crate::Subject;
+use crate::harness::{spec, topic, unique};
+use driftless_runtime::log::Error;
+use driftless_schemas::{Offset, Partition};
+
+pub async fn a_topic_can_be_created_twice(subject: &dyn Subject) {
+    let log = subject.log();
+    let name = topic(subject, 5).await;
+    log.create_topic(&spec(&name, 5)).await.expect("the same topic again");
+    assert_eq!(log.partitions(&name).await.expect("it can be asked"), Some(5));
+    for partition in 0..5 {
+        let watermarks = log.watermarks(&name, Partition(partition)).await.expect("it can be asked");
+        assert_eq!(watermarks, (Offset(0), Offset(0)));
+    }
+}
+
+pub async fn another_partition_count_is_refused(subject: &dyn Subject) {
+    let log = subject.log();
+    let name = topic(subject, 3).await;
+    match log.create_topic(&spec(&name, 4)).await {
+        Err(Error::PartitionCount { topic, found: 3, wanted: 4 }) => assert_eq!(*topic, *name),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(log.partitions(&name).await.expect("it can be asked"), Some(3));
+}
+
+pub async fn a_missing_topic_is_none_and_has_no_watermarks(subject: &dyn Subject) {
+    let log = subject.log();
+    let name = unique("missing");
+    assert_eq!(log.partitions(&name).await.expect("it can be asked"), None);
+    let missing = log.watermarks(&name, Partition(0)).await;
+    assert!(matches!(&missing, Err(Error::NoSuchTopic { topic }) if *topic == name), "{missing:?}");
+    // Asking must not create it.
+    assert_eq!(log.partitions(&name).await.expect("it can be asked"), None);
+
+    let there = topic(subject, 2).await;
+    let beyond = log.watermarks(&there, Partition(2)).await;
+    assert!(matches!(beyond, Err(Error::NoSuchTopic { .. })), "{beyond:?}");
+}

@@ -1,0 +1,158 @@
+//! The log contract against a real Apache Kafka (or whatever `DRIFTLESS_TEST_BROKERS` names), and what only it can show.
+
+use async_trait::async_trait;
+use driftless_contract_tests::Subject;
+use driftless_contract_tests::harness::{Acks, DEADLINE, number, numbered, read, soon, spec};
+use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
+use driftless_runtime::log::{Delivery, Error, Log, MembershipEvent, QueueLimits};
+use driftless_schemas::{Offset, Partition};
+use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
+use std::sync::{Arc, Once};
+
+struct Kafka(KafkaLog);
+
+/// One server for all tests here.
+fn brokers() -> &'static str {
+    static SAID: Once = Once::new();
+    let brokers = driftless_testbed::shared_kafka().expect("a Kafka can be had");
+    SAID.call_once(|| match std::env::var("DRIFTLESS_TEST_BROKERS") {
+        Ok(brokers) => println!("running on the brokers at {brokers}"),
+        Err(_) => println!("running on Apache Kafka {}", KafkaDist::VERSION),
+    });
+    brokers
+}
+
+impl Kafka {
+    async fn new() -> Self {
+        Self::with(KafkaSettings::default()).await
+    }
+
+    async fn with(settings: KafkaSettings) -> Self {
+        let brokers = tokio::task::spawn_blocking(brokers).await.unwrap();
+        Self(KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..settings }).expect("the settings are fine"))
+    }
+}
+
+#[async_trait]
+impl Subject for Kafka {
+    fn log(&self) -> Arc<dyn Log> {
+        Arc::new(self.0.clone())
+    }
+
+    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
+        Arc::new(self.0.clone().with_queue(queue))
+    }
+
+    async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
+        self.0.truncate_before(topic, partition, before).await.expect("records can be deleted");
+    }
+
+    fn too_large_bytes(&self) -> usize {
+        2 << 20
+    }
+}
+
+driftless_contract_tests::log_contract!(Kafka::new().await);
+
+#[tokio::test]
+async fn brokers_that_do_not_answer_are_named() {
+    let nobody =
+        KafkaSettings { brokers: "127.0.0.1:1".to_owned(), request_timeout_ms: 300, ..KafkaSettings::default() };
+    let log = KafkaLog::new(nobody).unwrap();
+    match log.partitions("t").await {
+        Err(Error::Unavailable { at, reason }) => {
+            assert_eq!(at, "127.0.0.1:1");
+            assert!(reason.contains("check that the brokers run"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn properties_that_guarantees_depend_on_cannot_be_set() {
+    let with = |name: &str, value: &str| {
+        let properties = [(name.to_owned(), value.to_owned())].into();
+        KafkaLog::new(KafkaSettings { producer_properties: properties, ..KafkaSettings::default() })
+    };
+    for (name, value, because) in [
+        ("acks", "1", "guarantees depend on it"),
+        ("enable.idempotence", "false", "guarantees depend on it"),
+        ("no.such.property", "1", "no.such.property"),
+        ("linger.ms", "soon", "linger.ms"),
+    ] {
+        match with(name, value) {
+            Err(Error::Settings(said)) => assert!(said.contains(because), "{said}"),
+            other => panic!("{name}: {:?}", other.err()),
+        }
+    }
+    assert!(with("linger.ms", "1").is_ok());
+}
+
+/// A broker is killed under everything that is open, and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_only_a_delay() {
+    let folder = driftless_testbed::RunDir::new("kafka-outage").unwrap();
+    let options = KafkaOptions::new(folder.path());
+    let mut server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
+    let brokers = server.brokers().to_owned();
+    let log = KafkaLog::new(KafkaSettings { brokers, ..KafkaSettings::default() }).unwrap();
+    log.create_topic(&spec("t", 2)).await.unwrap();
+    let topic: Arc<str> = "t".into();
+    let mut membership = log.join("group", "t", "one").unwrap();
+    let mut reader = log.reader().unwrap();
+    reader.assign("t", Partition(0), Offset(0));
+    let (producer, acks) = Acks::producer(&log, Delivery::Gapless);
+    assert!(producer.append(numbered(&topic, 0, 0..100)).is_empty());
+    assert_eq!(acks.take(100).await.len(), 100);
+    assert_eq!(read(&mut *reader, 100).await.len(), 100);
+    let event = soon("an assignment", membership.events.recv()).await.unwrap();
+    assert!(matches!(&event, MembershipEvent::Assigned(all) if all.len() == 2), "{event:?}");
+
+    let mut server = tokio::task::spawn_blocking(move || {
+        server.kill(1).unwrap();
+        server
+    })
+    .await
+    .unwrap();
+    // Appended, and even assigned, while nobody is there.
+    assert!(producer.append(numbered(&topic, 0, 100..300)).is_empty());
+    assert!(producer.append(numbered(&topic, 1, 300..310)).is_empty());
+    reader.assign("t", Partition(1), Offset(0));
+    assert!(!producer.flush(std::time::Duration::from_secs(1)).await, "nobody acknowledges");
+    let server = tokio::task::spawn_blocking(move || {
+        server.restart(1).unwrap();
+        server
+    })
+    .await
+    .unwrap();
+
+    for (token, result) in acks.take(210).await {
+        assert!(result.is_ok(), "record {token}: {result:?}");
+    }
+    assert!(producer.flush(DEADLINE).await);
+    let mut records = read(&mut *reader, 210).await;
+    records.sort_by_key(|(partition, record)| (*partition, record.offset));
+    let numbers: Vec<u64> = records.iter().map(|(_, record)| number(record)).collect();
+    assert_eq!(numbers, (100..310).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(records[0].1.offset, Offset(100));
+    // The group forgot nobody that is still there, or gave everything back to the only member.
+    let mut other = log.join("group", "t", "two").unwrap();
+    soon("the group works again", async {
+        loop {
+            tokio::select! {
+                event = membership.events.recv() => {
+                    if let Some(MembershipEvent::Revoked { done, .. }) = event {
+                        let _ = done.send(());
+                    }
+                }
+                event = other.events.recv() => {
+                    assert!(matches!(event, Some(MembershipEvent::Assigned(_))), "{event:?}");
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    drop((producer, reader, membership, other, log));
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
