@@ -1,0 +1,34 @@
+//! The Rust SDK: edit Driftless chunks together with everybody else.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use driftless_client::{Client, Settings};
+//!
+//! let client = Client::connect(Settings::new("ws://localhost:7401/v1/ingest", "ws://localhost:7402/v1/gateway", "token")).await?;
+//! let canvas = client.track(&"canvas/0/0".parse()?);
+//! canvas.ready().await?;
+//! let command: Vec<u8> = Vec::new(); // what the chunk's model understands
+//! let outcome = canvas.submit(command)?.await;
+//! println!("{outcome:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An edit is in the view at once; its outcome comes when the log has decided it. All rules are in
+//! [`driftless_client_core`]; this crate is the shell around it: one background task moves bytes between the core and
+//! two websockets, reconnects them, and fetches tokens. Handles reach the core through a lock that is never held across
+//! an await. No TLS: `wss://` needs a proxy on this side, too.
+
+#![forbid(unsafe_code)]
+
+mod handles;
+mod settings;
+mod shared;
+mod sockets;
+
+pub use driftless_chunk::model::{AnyModel, Content, Models};
+pub use driftless_client_core::{ChunkStatus, CommandId, Event, Outcome, Socket, SubmitError};
+pub use driftless_schemas::{ChunkId, Hash, Version};
+pub use handles::{Chunk, Client, Error, Pending, Snapshot, View};
+pub use settings::{Settings, Token, TokenFuture};
+pub use shared::Status;

@@ -1,30 +1,35 @@
-//! Server-sent events: one chunk's Tracked, Chunk, Updates, Outcomes and Beacons as JSON, for people with curl and
-//! services without websockets.
+//! Server-sent events: Tracked, Chunk, Updates, Outcomes and Beacons as JSON, for people with curl, pages and services
+//! without websockets.
 //!
-//! An event stream is a socket to the hub like any other, with the same bounds. The `id` of an event is
-//! `<version>:<hash>`, so that `Last-Event-ID` resumes where the stream ended.
+//! An event stream is a socket to the hub like any other, with the same bounds. A stream of one chunk gives its events the
+//! `id` `<version>:<hash>`, so that `Last-Event-ID` resumes where the stream ended. A stream of several chunks has no such
+//! id, because one id cannot say where each chunk ended: its reader hands in `have` for each of them. A chunk that is not
+//! served is named by a `rejected` event; the others go on.
 
 use crate::connection::Context;
 use crate::hub::{Member, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
-use driftless_runtime::http::Response;
+use driftless_runtime::http::{Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::proto::{
     self, DiscardReason, Have, ServerFrame, Track, TrackRejectCode, event, outcome, request, tracked,
 };
-use driftless_schemas::{ChunkId, Hash, format, limits};
+use driftless_schemas::{ChunkId, Hash, close, format, limits};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use warp::Reply;
+use warp::http::StatusCode;
 use warp::sse::Event;
 
 /// A comment goes out this often, so that proxies and browsers keep the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Chunks of one stream.
+const CHUNKS_MAX: usize = 64;
 
 /// Reads `<version>:<hash>`.
 pub(crate) fn parse_id(id: &str) -> Option<Have> {
@@ -33,21 +38,63 @@ pub(crate) fn parse_id(id: &str) -> Option<Have> {
     Some(Have { version: version.parse().ok()?, hash: hash.to_bytes() })
 }
 
-/// Starts a stream.
-pub(crate) fn respond(
-    context: &Context,
-    joined: Joined,
-    chunk: &ChunkId,
-    family: Arc<Family>,
-    have: Option<Have>,
-    expires_at: i64,
-) -> Response {
+/// Reads `chunks=<id>,<id>,…` with `have=<version>:<hash>,,…`, whose places are those of the chunks and may be empty.
+pub(crate) fn parse_tracks(chunks: &str, have: Option<&str>) -> Result<Vec<Track>, Problem> {
+    let bad = |code: &str, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
+    let chunks = unescape(chunks);
+    let count = chunks.split(',').count();
+    if chunks.is_empty() || count > CHUNKS_MAX {
+        let detail = format!("chunks names {} chunks; 1 to {CHUNKS_MAX} are taken", if chunks.is_empty() { 0 } else { count });
+        return Err(bad("bad_chunks", detail));
+    }
+    let have = unescape(have.unwrap_or_default());
+    let haves: Vec<&str> = if have.is_empty() { vec![""; count] } else { have.split(',').collect() };
+    if haves.len() != count {
+        let detail = format!("have has {} places for {count} chunks; leave those empty that you have nothing of", haves.len());
+        return Err(bad("bad_have", detail));
+    }
+    let mut named = BTreeSet::new();
+    let mut tracks = Vec::new();
+    for (id, have) in chunks.split(',').zip(haves) {
+        let id: ChunkId =
+            id.parse().map_err(|e: driftless_schemas::ChunkIdError| bad("bad_chunk_id", e.to_string()))?;
+        let have = match have {
+            "" => None,
+            have => Some(parse_id(have).ok_or_else(|| bad("bad_have", format!("{have:?} is not <version>:<hash>")))?),
+        };
+        let track = Track { chunk_id: id.to_string(), have };
+        if !named.insert(id) {
+            return Err(bad("bad_chunks", format!("{} is named twice", track.chunk_id)));
+        }
+        tracks.push(track);
+    }
+    Ok(tracks)
+}
+
+/// What pages' URL encoders make of the characters of ids and lists.
+fn unescape(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (escape, plain) in [("%2C", ","), ("%2F", "/"), ("%3A", ":")] {
+        text = text.replace(escape, plain).replace(&escape.to_lowercase(), plain);
+    }
+    text
+}
+
+/// Starts a stream of these chunks.
+pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, expires_at: i64) -> Response {
+    let world = &context.greeter.world;
+    let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
+    // What has no place gets no events but the hub's rejection.
+    let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
+    let has_ids = tracks.len() == 1;
     let member = context.hub.join(joined);
-    member.requests(vec![request::Body::Track(Track { chunk_id: chunk.to_string(), have })]);
+    member.requests(tracks.into_iter().map(request::Body::Track).collect());
     let lifetime = expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
     let stream = EventStream {
         member,
-        family,
+        families,
+        has_ids,
+        frames: VecDeque::new(),
         ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("driftless")]),
         shutdown: context.shutdown.clone(),
         ends: tokio::time::Instant::now() + Duration::from_millis(u64::try_from(lifetime).unwrap_or(0)),
@@ -63,7 +110,13 @@ pub(crate) fn respond(
 
 struct EventStream {
     member: Member,
-    family: Arc<Family>,
+    /// By chunk id.
+    families: BTreeMap<String, Arc<Family>>,
+    /// Whether `Last-Event-ID` can say where the stream ended.
+    has_ids: bool,
+    /// From the hub. Each is made into events when the one before has been taken: JSON is much larger than a frame, and
+    /// many whole chunks may be waiting.
+    frames: VecDeque<Bytes>,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
     /// With the token.
@@ -77,38 +130,46 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Some((Ok(event), self));
             }
+            if let Some(frame) = self.frames.pop_front() {
+                self.open(frame);
+                continue;
+            }
             if self.is_over {
                 return None;
             }
             tokio::select! {
-                out = self.member.out.recv() => self.take(out?),
+                out = self.member.out.recv() => match out? {
+                    Out::Frames(frames) => self.frames.extend(frames),
+                    Out::Close(code, reason) => self.end(&json!({"code": code, "reason": reason})),
+                },
                 () = self.shutdown.wait() => return None,
                 () = tokio::time::sleep_until(self.ends) => {
-                    let why = json!({"reason": "the token expired: open the stream again with a fresh one"});
-                    self.ready.push_back(Event::default().event("closed").data(why.to_string()));
-                    self.is_over = true;
+                    let reason = "the token expired: open the stream again with a fresh one";
+                    self.end(&json!({"code": close::TOKEN, "reason": reason}));
                 }
             }
         }
     }
 
-    fn take(&mut self, out: Out) {
-        match out {
-            Out::Close(code, reason) => {
-                let why = json!({"code": code, "reason": reason});
-                self.ready.push_back(Event::default().event("closed").data(why.to_string()));
-                self.is_over = true;
-            }
-            Out::Frames(frames) => {
-                self.member.written(frames.iter().map(Bytes::len).sum());
-                for frame in frames {
-                    // The hub's own bytes.
-                    let Ok(frame) = format::decode::<ServerFrame>("ServerFrame", frame) else { continue };
-                    for event in frame.events.into_iter().filter_map(|event| event.body) {
-                        self.ready.extend(to_event(&self.family, event));
-                    }
+    fn end(&mut self, why: &Value) {
+        self.ready.push_back(Event::default().event("closed").data(why.to_string()));
+        self.is_over = true;
+    }
+
+    fn open(&mut self, frame: Bytes) {
+        self.member.written(frame.len());
+        // The hub's own bytes.
+        let Ok(frame) = format::decode::<ServerFrame>("ServerFrame", frame) else { return };
+        for body in frame.events.into_iter().filter_map(|event| event.body) {
+            // One event names one chunk.
+            let bodies = match body {
+                event::Body::Beacons(b) => {
+                    let one = |beacon| event::Body::Beacons(proto::Beacons { beacons: vec![beacon] });
+                    b.beacons.into_iter().map(one).collect()
                 }
-            }
+                body => vec![body],
+            };
+            self.ready.extend(bodies.into_iter().filter_map(|body| to_event(&self.families, self.has_ids, body)));
         }
     }
 }
@@ -117,13 +178,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn to_event(family: &Family, body: event::Body) -> Option<Event> {
+fn to_event(families: &BTreeMap<String, Arc<Family>>, has_ids: bool, body: event::Body) -> Option<Event> {
     let (name, id, data) = match body {
         event::Body::Tracked(t) => ("tracked", Some((t.version, hex(&t.hash))), tracked_json(&t)),
-        event::Body::Chunk(c) => ("chunk", Some((c.version, hex(&c.hash))), chunk_json(family, &c)?),
+        event::Body::Chunk(c) => ("chunk", Some((c.version, hex(&c.hash))), chunk_json(families.get(&c.chunk_id)?, &c)?),
         event::Body::Updates(bytes) => {
             let updates: proto::Updates = format::decode("Updates", bytes).ok()?;
             let last = updates.first_version + updates.entries.len() as u64 - 1;
+            let family = families.get(&updates.chunk_id)?;
             ("updates", Some((last, hex(&updates.state_hash))), updates_json(family, &updates))
         }
         event::Body::Outcomes(o) => ("outcomes", None, outcomes_json(&o)),
@@ -141,8 +203,8 @@ fn to_event(family: &Family, body: event::Body) -> Option<Event> {
     };
     let event = Event::default().event(name).data(data.to_string());
     Some(match id {
-        Some((version, hash)) => event.id(format!("{version}:{hash}")),
-        None => event,
+        Some((version, hash)) if has_ids => event.id(format!("{version}:{hash}")),
+        _ => event,
     })
 }
 
@@ -208,6 +270,34 @@ mod tests {
         assert_eq!((have.version, &have.hash[..]), (12, &hash.0[..]));
         for bad in ["", "12", "12:", "12:00", ":aa", "x:y"] {
             assert_eq!(parse_id(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_chunks_is_read_with_what_is_had_of_each() {
+        let hash = Hash::of(b"x");
+        let read = |chunks: &str, have: Option<&str>| {
+            parse_tracks(chunks, have).map(|tracks| {
+                tracks.into_iter().map(|t| (t.chunk_id, t.have.map(|have| have.version))).collect::<Vec<_>>()
+            })
+        };
+        let both = |versions: [Option<u64>; 2]| Ok(vec![("a/0/-1".into(), versions[0]), ("a/1/0".into(), versions[1])]);
+        assert_eq!(read("a/0/-1,a/1/0", None), both([None, None]));
+        assert_eq!(read("a/0/-1,a/1/0", Some(&format!("7:{hash},"))), both([Some(7), None]));
+        assert_eq!(read("a%2F0%2f-1%2Ca%2F1%2F0", Some(&format!("%2C9%3A{hash}"))), both([None, Some(9)]));
+        let ids = |count: usize| (0..count).map(|i| format!("a/{i}/0")).collect::<Vec<_>>().join(",");
+        assert_eq!(read(&ids(CHUNKS_MAX), None).map(|tracks| tracks.len()), Ok(CHUNKS_MAX));
+        for (chunks, have, code) in [
+            ("", None, "bad_chunks"),
+            (&*ids(CHUNKS_MAX + 1), None, "bad_chunks"),
+            ("a/0/0,a/0/0", None, "bad_chunks"),
+            ("a/0/0,", None, "bad_chunk_id"),
+            ("a/0/+0", None, "bad_chunk_id"),
+            ("a/0/0", Some("1:aa"), "bad_have"),
+            ("a/0/0,a/1/0", Some("1:aa"), "bad_have"),
+        ] {
+            let problem = read(chunks, have).unwrap_err();
+            assert_eq!((problem.status, &*problem.code), (400, code), "{chunks:?} {have:?}");
         }
     }
 }

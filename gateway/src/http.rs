@@ -9,6 +9,7 @@ use driftless_gateway_core::{Answer, Ask, Joined, Status};
 use driftless_runtime::http::{ChunkPath, Origins, Problem, Response, Routes, bytes_response, json, query_value, token};
 use driftless_runtime::socket::{self, Upgrade};
 use driftless_schemas::access::Claims;
+use driftless_schemas::proto::Track;
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version};
 use serde_json::json as value;
@@ -36,9 +37,17 @@ pub(crate) fn routes(context: Context, origins: Origins) -> Routes {
         .and_then(|path: ChunkPath, token, headers, query: String, context: Context| async move {
             answer(path, token, headers, &query, &context).await
         });
+    let several = warp::path!("v1" / "events")
+        .and(warp::get())
+        .and(token())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(with.clone())
+        .map(|token: Option<String>, query: String, context: Context| {
+            open_several(token.as_deref(), &query, &context).unwrap_or_else(Problem::response)
+        });
     let spec = warp::path!("v1" / "world").and(warp::get()).map(move || world_json(&world));
     let partitions = warp::path!("v1" / "partitions").and(warp::get()).and(with).then(partitions_json);
-    websocket.or(spec).unify().or(partitions).unify().or(chunks).unify().boxed()
+    websocket.or(spec).unify().or(several).unify().or(partitions).unify().or(chunks).unify().boxed()
 }
 
 async fn answer(
@@ -54,16 +63,20 @@ async fn answer(
     }
     let (claims, place) = check(&path.chunk, token.as_deref(), context)?;
     let answered = match suffix[..] {
-        ["events"] => open_events(&path.chunk, claims, place, &headers, query, context),
+        ["events"] => open_events(&path.chunk, claims, &headers, query, context),
         ["commands", session, seq] => status(&path.chunk, &claims, session, seq, context).await,
         _ => content(&path, &place.family, &headers, context).await,
     };
     Ok(answered.unwrap_or_else(Problem::response))
 }
 
-fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Claims, Place), Problem> {
+fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    let claims = context.verifier.verify(token, now_ms()).map_err(|e| Problem::token(&e))?;
+    context.verifier.verify(token, now_ms()).map_err(|e| Problem::token(&e))
+}
+
+fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Claims, Place), Problem> {
+    let claims = verify(token, context)?;
     let place = context.greeter.world.place(chunk).map_err(|e| {
         let code = match e {
             Unplaced::UnknownFamily { .. } => "unknown_family",
@@ -90,18 +103,32 @@ fn parse_session(text: &str) -> Result<SessionId, Problem> {
 fn open_events(
     chunk: &ChunkId,
     claims: Claims,
-    place: Place,
     headers: &HeaderMap,
     query: &str,
     context: &Context,
 ) -> Result<Response, Problem> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned));
+    let have = last.or_else(|| query_value(query, "have")).and_then(|id| events::parse_id(&id));
+    let track = Track { chunk_id: chunk.to_string(), have };
+    let expires_at = claims.expires_at;
+    Ok(events::respond(context, joined(claims, query)?, vec![track], expires_at))
+}
+
+/// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, for pages, which have few connections
+/// to a host. Whether a chunk may be read is said in the stream, for each by itself.
+fn open_several(token: Option<&str>, query: &str, context: &Context) -> Result<Response, Problem> {
+    let claims = verify(token, context)?;
+    let chunks = query_value(query, "chunks").unwrap_or_default();
+    let tracks = events::parse_tracks(&chunks, query_value(query, "have").as_deref())?;
+    let expires_at = claims.expires_at;
+    Ok(events::respond(context, joined(claims, query)?, tracks, expires_at))
+}
+
+fn joined(claims: Claims, query: &str) -> Result<Joined, Problem> {
     let session = query_value(query, "session").map(|session| parse_session(&session)).transpose()?;
     // Without a session nothing of the stream is one's own: a writer that nobody can be.
     let session = session.unwrap_or(SessionId([0; 16]));
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned));
-    let have = last.or_else(|| query_value(query, "have")).and_then(|id| events::parse_id(&id));
-    let joined = Joined { writer: session.writer(&claims.sub), access: claims.access, families: None };
-    Ok(events::respond(context, joined, chunk, place.family, have, claims.expires_at))
+    Ok(Joined { writer: session.writer(&claims.sub), access: claims.access, families: None })
 }
 
 async fn status(

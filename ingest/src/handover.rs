@@ -12,8 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// Acknowledgements free room, but only after they were told: who waits for room looks again after this at the latest.
-const ROOM_POLL: Duration = Duration::from_millis(20);
+/// Acknowledgements free room, but only after they were told: who waits for room looks again after this at the latest, and
+/// then after twice as long each time, so that thousands of waiting sockets cost little while the log is away.
+const ROOM_POLL_MS: std::ops::Range<u64> = 5..160;
 
 /// The way into the log.
 pub(crate) struct Handover {
@@ -90,10 +91,11 @@ impl Handover {
             .collect()
     }
 
-    /// Waits until there may be room.
-    pub(crate) async fn room(&self) {
+    /// Waits until there may be room. `attempt` counts from 0.
+    pub(crate) async fn room(&self, attempt: u32) {
+        let poll_ms = (ROOM_POLL_MS.start << attempt.min(16)).min(ROOM_POLL_MS.end);
         // Either way the caller tries again.
-        let _ = tokio::time::timeout(ROOM_POLL, self.post.room.notified()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(poll_ms), self.post.room.notified()).await;
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -20,7 +20,7 @@ pub mod metrics;
 
 pub use driftless_ingest_core::Policy;
 pub use settings::Settings;
-pub use start::{Error, Ingest, run};
+pub use start::{Error, Ingest, run, run_on};
 
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::Rates;

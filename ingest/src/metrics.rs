@@ -3,7 +3,9 @@
 use driftless_ingest_core::rejection;
 use driftless_schemas::close;
 use driftless_schemas::proto::{RefusalCode, RejectCode};
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// Handles to the metrics that are counted often.
 pub(crate) struct Metrics {
@@ -52,14 +54,26 @@ pub fn describe() {
     describe_gauge!("driftless_ingest_in_flight", "Commands handed to the log and not yet acknowledged.");
     describe_counter!("driftless_ingest_received_bytes_total", "Bytes of websocket messages and request bodies.");
     describe_counter!("driftless_ingest_produced_total", "Commands accepted and handed to the log.");
-    describe_counter!("driftless_ingest_receipts_total", "Commands that the log acknowledged and whose client was told.");
+    describe_counter!(
+        "driftless_ingest_receipts_total",
+        "Commands that the log acknowledged and whose client was told."
+    );
     describe_counter!("driftless_ingest_rejected_total", "Transmissions of commands that were rejected, by reason.");
-    describe_counter!("driftless_ingest_refused_total", "Requests on websockets that could not be understood or were not allowed, by reason.");
+    describe_counter!(
+        "driftless_ingest_refused_total",
+        "Requests on websockets that could not be understood or were not allowed, by reason."
+    );
     describe_counter!("driftless_ingest_closed_total", "Websockets that the server closed, by reason.");
     describe_counter!(
         "driftless_ingest_unacknowledged_total",
         "Commands whose fate the log did not tell in time: they may be decided all the same, and their clients send them again."
     );
-    describe_counter!("driftless_ingest_back_pressure_total", "Times that a socket was not read because the log had no room.");
-    describe_histogram!("driftless_ingest_receipt_seconds", "From handing a command to the log until its acknowledgement; one sample at a time per socket.");
+    describe_counter!(
+        "driftless_ingest_back_pressure_total",
+        "Times that a socket was not read because the log had no room."
+    );
+    describe_histogram!(
+        "driftless_ingest_receipt_seconds",
+        "From handing a command to the log until its acknowledgement; one sample at a time per socket."
+    );
 }

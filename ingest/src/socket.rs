@@ -25,7 +25,7 @@ const TURN_RECORDS_MAX: usize = 4096;
 
 /// Serves until the client goes, the core closes, or the end is asked for.
 pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
-    shared.metrics.sockets.increment(1);
+    let _open = Open::new(&shared);
     let now = now_ms();
     let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), now);
     let mailbox = shared.handover.mailbox();
@@ -37,15 +37,31 @@ pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
         out: Outputs::default(),
         unsent: Vec::new(),
         unsent_since: Instant::now(),
+        attempts: 0,
         sample: None,
     };
     let ending = task.run().await;
     let Task { socket, .. } = task;
-    shared.metrics.sockets.decrement(1);
     if let Some(Close { code, reason }) = ending {
         shared.metrics.closed(code);
         tracing::debug!(code, reason, "websocket closed");
         end(socket, code, &reason).await;
+    }
+}
+
+/// Counts an open socket, also if its task should panic.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.metrics.sockets.increment(1);
+        Self(shared)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.sockets.decrement(1);
     }
 }
 
@@ -58,6 +74,8 @@ struct Task<'a> {
     /// Records that the log had no room for, in order.
     unsent: Vec<Produce>,
     unsent_since: Instant,
+    /// How often room was looked for since there was some.
+    attempts: u32,
     /// One record whose way to its acknowledgement is measured.
     sample: Option<(u32, Instant)>,
 }
@@ -90,7 +108,7 @@ impl Task<'_> {
                 () = &mut asked => Event::Shutdown,
                 answers = self.mailbox.next() => Event::Answers(answers),
                 message = self.socket.next(), if reads => Event::Message(message),
-                () = self.shared.handover.room(), if !self.unsent.is_empty() => Event::Time,
+                () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
             };
             match event {
@@ -137,9 +155,15 @@ impl Task<'_> {
                 self.shared.metrics.received_bytes.increment(bytes.len() as u64);
                 self.input(Input::Frame(bytes));
             }
-            Ok(Message::Text(_)) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
+            Ok(Message::Text(_)) => {
+                self.input(Input::Untrusted("a text message came; messages are binary ClientFrames"))
+            }
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => self.input(Input::Heard),
-            Ok(Message::Close(_)) => return None,
+            Ok(Message::Close(_)) => {
+                // The answer to a close is queued already; it goes out now or not at all.
+                let _ = self.socket.flush().now_or_never();
+                return None;
+            }
             Err(SocketError::Capacity(e)) => self.input(Input::Untrusted(&format!("too large: {e}"))),
             Err(SocketError::Protocol(e)) => self.input(Input::Untrusted(&format!("no websocket frame: {e}"))),
             Err(_) => return None,
@@ -182,13 +206,17 @@ impl Task<'_> {
         metrics.produced.increment((count - self.unsent.len()) as u64);
         metrics.in_flight.set(self.shared.handover.in_flight() as f64);
         if self.unsent.is_empty() {
+            self.attempts = 0;
             self.sample = self.sample.or_else(|| last.map(|token| (token, Instant::now())));
         } else if !was_waiting || self.unsent.len() < count {
-            // There was room, or the wait begins.
+            // The wait begins, or there was room for some.
+            self.attempts = 0;
             self.unsent_since = Instant::now();
             metrics.back_pressure.increment(u64::from(!was_waiting));
         } else if self.unsent_since.elapsed() >= self.shared.settings.waits.room() {
             self.give_up_unsent();
+        } else {
+            self.attempts = self.attempts.saturating_add(1);
         }
     }
 

@@ -25,7 +25,9 @@ use warp::Filter;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The topic is not there: wrong log, wrong world, or `driftless init` did not run.
-    #[error("there is no topic {topic} in {log}; create this world's topics with `driftless init`, or check that this is the log of world {world:?}")]
+    #[error(
+        "there is no topic {topic} in {log}; create this world's topics with `driftless init`, or check that this is the log of world {world:?}"
+    )]
     NoTopic {
         /// The topic.
         topic: String,
@@ -35,7 +37,9 @@ pub enum Error {
         world: String,
     },
     /// Partition counts are frozen for a generation (R1).
-    #[error("topic {topic} in {log} has {found} partitions, but the world says {wanted}. Commands would go to partitions that nobody expects them in. Correct `partitions` in world.toml, or make a new generation with `driftless init`")]
+    #[error(
+        "topic {topic} in {log} has {found} partitions, but the world says {wanted}. Commands would go to partitions that nobody expects them in. Correct `partitions` in world.toml, or make a new generation with `driftless init`"
+    )]
     PartitionCount {
         /// The topic.
         topic: String,
@@ -106,12 +110,11 @@ impl Ingest {
     #[must_use]
     pub fn routes(&self) -> web::Routes {
         let shared = Arc::clone(&self.shared);
-        let sockets = warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(
-            move |upgrade: Upgrade| {
+        let sockets =
+            warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(move |upgrade: Upgrade| {
                 let shared = Arc::clone(&shared);
                 upgrade.on_upgrade(move |socket| socket::serve(socket, shared))
-            },
-        );
+            });
         sockets.or(http::routes(&self.shared)).unify().boxed()
     }
 
@@ -133,7 +136,13 @@ impl Ingest {
     }
 }
 
-async fn check_topic(log: &dyn Log, world: &World, topic: &str, wait: Duration, shutdown: &Shutdown) -> Result<(), Error> {
+async fn check_topic(
+    log: &dyn Log,
+    world: &World,
+    topic: &str,
+    wait: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
     let deadline = Instant::now() + wait;
     let found = loop {
         match log.partitions(topic).await {
@@ -151,9 +160,7 @@ async fn check_topic(log: &dyn Log, world: &World, topic: &str, wait: Duration, 
     match found {
         Some(found) if found == wanted => Ok(()),
         Some(found) => Err(Error::PartitionCount { topic: topic.to_owned(), log: log.describe(), found, wanted }),
-        None => {
-            Err(Error::NoTopic { topic: topic.to_owned(), log: log.describe(), world: world.spec().name.clone() })
-        }
+        None => Err(Error::NoTopic { topic: topic.to_owned(), log: log.describe(), world: world.spec().name.clone() }),
     }
 }
 
@@ -171,15 +178,29 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let address = settings.http.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
+    run_on(listener, settings, world, log, verifier, metrics, shutdown).await
+}
+
+/// The same on a listener that is there already.
+///
+/// # Errors
+/// [`Error`] where it does not start.
+pub async fn run_on(
+    listener: TcpListener,
+    settings: Settings,
+    world: Arc<World>,
+    log: Arc<dyn Log>,
+    verifier: Verifier,
+    metrics: Option<telemetry::Metrics>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let connections_max = settings.http.connections_max;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
-    let ingest = Ingest::start(settings, world, log, verifier, shutdown.clone()).await?;
+    let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
+    let origins = ingest.origins.clone();
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
-    let ready = Arc::new(ingest);
-    let origins = ready.origins.clone();
-    routes = routes.or(web::readyz(move || ready.ready())).unify().boxed();
+    routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
         routes = routes.or(web::metrics(metrics)).unify().boxed();

@@ -134,6 +134,18 @@ impl Replayer {
         running.wait_for(|owned| owned.len() >= count && owned.values().all(|is| *is)).await.is_ok()
     }
 
+    /// Says whether all that this process owns is recovered, or what it waits for.
+    pub fn ownership(&self) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
+        let running = self.running.clone();
+        move || {
+            let owned = running.borrow();
+            match owned.values().filter(|is| !**is).count() {
+                0 => Ok(()),
+                n => Err(format!("{n} of {} partitions are being recovered", owned.len())),
+            }
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

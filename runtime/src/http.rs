@@ -15,11 +15,13 @@ pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
 pub use server::{ConnectionPermit, PeerAddr, serve};
 
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use std::convert::Infallible;
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::{Filter, Rejection};
 
 /// What warp answers with.
 pub type Response = warp::reply::Response;
@@ -40,7 +42,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
 
 /// An answer of bytes.
 #[must_use]
-pub fn bytes_response(status: StatusCode, content_type: &'static str, body: bytes::Bytes) -> Response {
+pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -52,6 +54,30 @@ pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> +
     warp::header::headers_cloned()
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .map(|headers: HeaderMap, query: String| bearer(&headers).or_else(|| query_value(&query, "token")))
+}
+
+/// Extracts the whole body, if it has at most so many bytes; else a [`Problem`]. Unlike warp's own, it does not insist on a
+/// Content-Length, which `curl -X POST` does not send.
+pub fn body(bytes_max: usize) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
+    warp::body::stream()
+        .and_then(move |stream| async move { read_body(stream, bytes_max).await.map_err(Rejection::from) })
+}
+
+async fn read_body<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+    bytes_max: usize,
+) -> Result<Bytes, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let mut body = BytesMut::new();
+    while let Some(part) = stream.next().await {
+        let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
+        if body.len() + part.remaining() > bytes_max {
+            let detail = format!("the body is larger than {bytes_max} bytes, which is the most that this path takes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+        }
+        body.put(part);
+    }
+    Ok(body.freeze())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {

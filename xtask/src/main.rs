@@ -1,1 +1,122 @@
-fn main() {}
+//! `cargo xtask …`: the project's own chores. `cargo xtask test` is all that CI does.
+
+mod workspace;
+mod process;
+
+mod test;
+mod step;
+mod toolchain;
+mod purity;
+mod layers;
+mod prerequisites;
+mod suites;
+
+mod bench;
+mod cache;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::workspace::Workspace;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                       everything that CI does
+  cargo xtask test --quick               without Kafka, S3 and the browser
+  cargo xtask codegen                    after a change in schemas/proto
+  cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
+  cargo xtask bench --kafka edit --rate 1000 --duration 20";
+
+/// The chores of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Check, build, lint and test everything: what CI does
+    Test(test::Options),
+    /// Make schemas/src/generated out of schemas/proto
+    Codegen {
+        /// Write nothing; fail if the committed code is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Format all Rust code
+    Fmt,
+    /// Start a real Kafka, a real S3 server, or both: `cargo xtask testbed --help`
+    #[command(disable_help_flag = true)]
+    Testbed {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Build an optimised `driftless` and run `driftless bench` with it
+    Bench(bench::Options),
+    /// Remove what the test servers and their runs left in the cache folder
+    CleanCache,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    let workspace = Workspace::read()?;
+    match chore {
+        Chore::Test(options) => return test::run(workspace, options),
+        Chore::Codegen { check } => {
+            let mut codegen = workspace.cargo();
+            codegen.args(["run", "--quiet", "--package", "driftless-codegen", "--"]);
+            codegen.args(check.then_some("--check"));
+            process::check("codegen", codegen)?;
+        }
+        Chore::Fmt => {
+            let mut fmt = workspace.cargo();
+            fmt.args(["fmt", "--all"]);
+            process::check("rustfmt", fmt)?;
+        }
+        Chore::Testbed { arguments } => {
+            let mut testbed = workspace.cargo();
+            testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
+            return Err(process::become_it(testbed)).context("cannot run the testbed");
+        }
+        Chore::Bench(options) => return bench::run(&workspace, options),
+        Chore::CleanCache => cache::clean()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_belongs_to_another_program_is_passed_on() {
+        let given = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().chore;
+        match given("xtask testbed kafka --port 9092 --help") {
+            Chore::Testbed { arguments } => assert_eq!(arguments, ["kafka", "--port", "9092", "--help"]),
+            other => panic!("{other:?}"),
+        }
+        match given("xtask bench --kafka edit --rate 1000 --json") {
+            Chore::Bench(options) => assert_eq!(options.arguments, ["edit", "--rate", "1000", "--json"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}

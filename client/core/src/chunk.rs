@@ -207,9 +207,10 @@ impl Chunk {
         self.invalidate();
         let (Some(replica), Some(model)) = (&mut self.replica, turn.families.of(&self.id)) else { return };
         let hash = replica.hash();
-        let again = model.model.as_ref().ok().and_then(|model| {
-            Replica::restore(Arc::clone(model), &replica.encoding(), replica.version(), hash).ok()
-        });
+        let again =
+            model.model.as_ref().ok().and_then(|model| {
+                Replica::restore(Arc::clone(model), &replica.encoding(), replica.version(), hash).ok()
+            });
         self.is_healthy &= again.is_some();
         self.replica = again;
     }
@@ -241,12 +242,16 @@ impl Chunk {
     /// needs one.
     pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<u64> {
         let floor = self.outbox.close_frame(turn.now);
+        let gate = Gate { can_number: gate.can_number && floor.is_none(), ..gate };
         let concluded = self.outbox.conclude(self.shown());
         if !concluded.is_empty() {
             self.invalidate();
         }
         self.tell(concluded, turn);
-        self.outbox.pump(turn.now, self.gate(gate), &self.id, turn.settings, submits);
+        let is_stuck = self.outbox.pump(turn.now, self.gate(gate), &self.id, turn.settings, submits);
+        if is_stuck && self.is_followed {
+            self.ask(turn);
+        }
         if std::mem::take(&mut self.is_changed) {
             let version = self.replica.as_ref().map_or(Version(0), Replica::version);
             turn.events.push_back(Event::Changed { chunk: self.id.clone(), version });

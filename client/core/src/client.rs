@@ -362,7 +362,12 @@ impl ClientCore {
         }
     }
 
-    pub(crate) fn with<R>(&mut self, now: u64, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
+    pub(crate) fn with<R>(
+        &mut self,
+        now: u64,
+        id: &ChunkId,
+        f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
         let chunk = self.chunks.get_mut(id)?;
         let mut requests = Vec::new();
         let mut turn = Turn {

@@ -184,7 +184,13 @@ impl Chunk {
         }
     }
 
-    fn restore(&self, message: &proto::Chunk, version: Version, hash: Hash, turn: &Turn<'_>) -> Result<Replica, String> {
+    fn restore(
+        &self,
+        message: &proto::Chunk,
+        version: Version,
+        hash: Hash,
+        turn: &Turn<'_>,
+    ) -> Result<Replica, String> {
         let family = turn.families.of(&self.id).ok_or("its family was not announced")?;
         let model = family.model.clone()?;
         if !family.is_of(&message.model, message.revision) {

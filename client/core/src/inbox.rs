@@ -2,8 +2,8 @@
 
 use crate::client::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
-use driftless_schemas::proto::{self, Pong, event, request};
 use driftless_schemas::format;
+use driftless_schemas::proto::{self, Pong, event, request};
 
 impl ClientCore {
     pub(crate) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {

@@ -7,8 +7,8 @@
 //! `Settle`) is resolved. Facts come first and conclusions after: a conclusion is drawn once, at the end of a frame,
 //! when the confirmed replica shows what the fact says; it is never taken back.
 
-use crate::own::{Fact, Own};
 use crate::event::{CommandId, Outcome};
+use crate::own::{Fact, Own};
 use crate::pace::Pace;
 use crate::settings::Settings;
 use bytes::Bytes;
@@ -17,9 +17,11 @@ use driftless_schemas::proto::{self, RejectCode, Submit, submit};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
 
-/// How often ingest may refuse a `Settle` for good before what it would settle is given up as unknown. The resend times
-/// in between grow, so that this is more than a minute.
+/// How often ingest may refuse a `Settle` for good before what it would settle is given up as unknown: access may come
+/// back, and what is in the log may still be decided.
 const SETTLE_TRIES: u32 = 6;
+/// Between two of them.
+const SETTLE_HOLD_MS: u64 = 10_000;
 /// How long an explicit outcome may come behind the commit of a later command. After that the reason is unknown.
 const REASON_GRACE_MS: u64 = 1_000;
 
@@ -115,7 +117,7 @@ impl Outbox {
         }
         own.finals += 1;
         if own.id.is_none() && own.finals < SETTLE_TRIES {
-            return self.pace.hold(now, 0);
+            return self.pace.hold(now, SETTLE_HOLD_MS);
         }
         own.refused = Some((code, rejected.message));
         if own.id.is_none() {
@@ -276,16 +278,18 @@ impl Outbox {
 
     // ---- sending ----
 
-    /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number.
-    pub fn pump(&mut self, now: u64, gate: Gate, chunk: &ChunkId, settings: &Settings, out: &mut Vec<Submit>) {
+    /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number. Gives
+    /// true where sending again does not help any more: another Tracked may.
+    pub fn pump(&mut self, now: u64, gate: Gate, chunk: &ChunkId, settings: &Settings, out: &mut Vec<Submit>) -> bool {
         if !gate.can_send || now < self.pace.hold_until() {
-            return;
+            return false;
         }
+        let mut is_stuck = false;
         if !self.has_sendable() {
             self.pace.rested();
         } else if now >= self.pace.resend_at() {
             self.resend(chunk, out);
-            self.pace.resent(now, settings);
+            is_stuck = self.pace.resent(now, settings);
         }
         while gate.can_number && self.has_room(limits::CLIENT_WINDOW) {
             let Some(at) = self.entries.iter().position(|own| own.seq.is_none()) else { break };
@@ -296,12 +300,14 @@ impl Outbox {
             self.entries.insert(at, Own::settle(now));
             self.send_new(now, at, chunk, out);
         }
+        is_stuck
     }
 
     /// When [`Self::pump`] or [`Self::close_frame`] has something to do without any input.
     pub fn deadline(&self, now: u64, gate: Gate) -> Option<u64> {
         let resend = (gate.can_send && self.has_sendable()).then(|| self.pace.resend_at());
-        let held = (gate.can_send && !self.entries.is_empty()).then(|| self.pace.hold_until()).filter(|until| *until > now);
+        let held =
+            (gate.can_send && !self.entries.is_empty()).then(|| self.pace.hold_until()).filter(|until| *until > now);
         let missed = self.missed_at.filter(|_| self.is_continuous).map(|at| at + REASON_GRACE_MS);
         [resend, held, missed].into_iter().flatten().min()
     }
@@ -322,7 +328,8 @@ impl Outbox {
 
     /// Whether a skipped number is open, and no number above it will resolve it.
     fn needs_settle(&self) -> bool {
-        let skipped = self.open().filter(|(seq, own)| own.is_skipped() && seq.0 > self.resolved).map(|(seq, _)| seq).max();
+        let skipped =
+            self.open().filter(|(seq, own)| own.is_skipped() && seq.0 > self.resolved).map(|(seq, _)| seq).max();
         let sent = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
         skipped.is_some() && sent < skipped
     }

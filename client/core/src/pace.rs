@@ -11,6 +11,9 @@ const GAP_MAX_MS: u64 = 5_000;
 /// No server makes a client wait longer than this.
 const HOLD_MAX_MS: u64 = 60_000;
 
+/// After so many resends in vain the gateway is asked for what is resolved: an outcome may have got lost.
+const ASK_AFTER: u32 = 3;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     gap_ms: u64,
@@ -20,6 +23,8 @@ pub(crate) struct Pace {
     resent_at: Option<u64>,
     due: Option<u64>,
     hold_until: u64,
+    /// Resends since the last progress.
+    in_vain: u32,
 }
 
 impl Pace {
@@ -31,6 +36,7 @@ impl Pace {
             resent_at: None,
             due: None,
             hold_until: 0,
+            in_vain: 0,
         }
     }
 
@@ -42,6 +48,7 @@ impl Pace {
     /// An own command was decided.
     pub fn progressed(&mut self, now: u64, settings: &Settings) {
         self.moved_at = now;
+        self.in_vain = 0;
         self.gap_ms = settings.resend_gap_ms;
         self.stall_ms = settings.resend_after_ms;
         // What asked for the resend may be older than what made the progress; a real loss stops the progress.
@@ -68,13 +75,15 @@ impl Pace {
         self.due = Some(now);
     }
 
-    /// All unresolved commands went out again.
-    pub fn resent(&mut self, now: u64, settings: &Settings) {
+    /// All unresolved commands went out again. Gives true every third time in vain.
+    pub fn resent(&mut self, now: u64, settings: &Settings) -> bool {
         self.resent_at = Some(now);
         self.moved_at = now;
         self.due = None;
         self.gap_ms = (self.gap_ms * 2).min(GAP_MAX_MS);
         self.stall_ms = (self.stall_ms * 2).min(settings.resend_after_max_ms);
+        self.in_vain = self.in_vain.wrapping_add(1);
+        self.in_vain.is_multiple_of(ASK_AFTER)
     }
 
     /// Nothing is out any more.

@@ -52,7 +52,8 @@ impl ClientCore {
         match socket {
             Socket::Gateway => self.gateway_welcomed(now, welcome.families, was_welcomed),
             Socket::Ingest if !was_welcomed => {
-                let reconnect = |chunk: &mut Chunk, turn: &mut Turn<'_>| chunk.outbox.reconnected(turn.now, turn.settings);
+                let reconnect =
+                    |chunk: &mut Chunk, turn: &mut Turn<'_>| chunk.outbox.reconnected(turn.now, turn.settings);
                 self.with_all(now, reconnect);
             }
             Socket::Ingest => {}

@@ -9,7 +9,9 @@ mod server;
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
-use driftless_schemas::proto::{self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request};
+use driftless_schemas::proto::{
+    self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request,
+};
 use driftless_schemas::{Version, WriterId};
 use proptest::prelude::*;
 use server::{CHUNK, Server, chunk, frame, put, requests};
@@ -125,10 +127,10 @@ impl Sim {
         self.now += self.rng.below(40) as u64;
         let i = self.rng.below(self.peers.len());
         match self.rng.below(20) {
-            0..5 => self.to_server(i, Socket::Ingest),
-            5..7 => self.to_server(i, Socket::Gateway),
-            7..9 => self.to_client(i, Socket::Ingest),
-            9..12 => self.to_client(i, Socket::Gateway),
+            0..5 => self.carry_up(i, Socket::Ingest),
+            5..7 => self.carry_up(i, Socket::Gateway),
+            7..9 => self.carry_down(i, Socket::Ingest),
+            9..12 => self.carry_down(i, Socket::Gateway),
             12..14 => {
                 let count = 1 + self.rng.below(60);
                 self.server.decide(count);
@@ -206,12 +208,13 @@ impl Sim {
     }
 
     /// One frame from a client to ingest or gateway.
-    fn to_server(&mut self, i: usize, socket: Socket) {
+    fn carry_up(&mut self, i: usize, socket: Socket) {
         let Some(message) = self.peers[i].link(socket).up.pop_front() else { return };
         for body in requests(message) {
             match body {
                 request::Body::Hello(hello) => {
-                    let (welcome, writer) = self.server.hello(self.now - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
+                    let (welcome, writer) =
+                        self.server.hello(self.now - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
                     let link = self.peers[i].link(socket);
                     link.writer = Some(writer);
                     link.down.push_back(frame([event::Body::Welcome(welcome)]));
@@ -245,7 +248,14 @@ impl Sim {
         let receipt = event::Body::Receipt(Receipt { chunk_id: CHUNK.into(), seq: submit.seq });
         let rejected = |code: RejectCode, retry: Retry, retry_after_ms| {
             let (code, retry) = (code.into(), retry.into());
-            let rejected = Rejected { chunk_id: CHUNK.into(), seq: submit.seq, code, retry, retry_after_ms, message: String::new() };
+            let rejected = Rejected {
+                chunk_id: CHUNK.into(),
+                seq: submit.seq,
+                code,
+                retry,
+                retry_after_ms,
+                message: String::new(),
+            };
             Some(event::Body::Rejected(rejected))
         };
         let Weather { lost, rejected: refused, .. } = self.weather;
@@ -292,7 +302,7 @@ impl Sim {
         self.server.append(writer, &submit);
     }
 
-    fn to_client(&mut self, i: usize, socket: Socket) {
+    fn carry_down(&mut self, i: usize, socket: Socket) {
         // Concatenated frames are a frame.
         let joined = 1 + self.rng.below(4);
         let link = self.peers[i].link(socket);
@@ -325,6 +335,12 @@ impl Sim {
                 link.sent = Some(link.read);
                 link.down.push_back(frame(bodies));
             }
+            return;
+        }
+        if self.is_faulty && sent < link.read && self.rng.chance(5) {
+            // It found that it had drifted itself: a fresh Chunk instead of what was due, outcomes and all.
+            link.down.push_back(frame([self.server.chunk(link.read - 1)]));
+            link.sent = Some(link.read);
             return;
         }
         for at in sent..link.read {
@@ -407,7 +423,14 @@ impl Sim {
         let mut text = format!("now {}, undecided {}\n", self.now, self.server.undecided());
         for peer in &mut self.peers {
             let status = peer.core.status(&chunk()).cloned();
-            writeln!(text, "{}: pending {}, {status:?}, deadline {:?}", peer.name, peer.core.pending(), peer.core.next_deadline()).unwrap();
+            writeln!(
+                text,
+                "{}: pending {}, {status:?}, deadline {:?}",
+                peer.name,
+                peer.core.pending(),
+                peer.core.next_deadline()
+            )
+            .unwrap();
         }
         text
     }
@@ -486,6 +509,8 @@ proptest! {
     }
 }
 
+// A soak names its own number of seeds; the core itself reads nothing.
+#[allow(clippy::disallowed_methods)]
 /// The attack must reach every kind of outcome, or it attacks nothing.
 #[test]
 fn r8_many_seeds_reach_every_outcome() {

@@ -11,7 +11,7 @@ use crate::admission::{Admission, Admitted, Body, Identity, Submission};
 use crate::hello::greet;
 use crate::numbers::{Numbers, fingerprint};
 use crate::rate::{Bucket, Rates};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, bounded};
 use crate::requests::{FrameError, take_apart};
 use bytes::{Bytes, BytesMut};
 use driftless_schemas::access::Claims;
@@ -104,7 +104,8 @@ impl Outputs {
 
     fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
         self.refused.push(code);
-        self.event(event::Body::Refused(proto::Refused { code: code.into(), message: message.into() }));
+        let message = bounded(message.into());
+        self.event(event::Body::Refused(proto::Refused { code: code.into(), message }));
     }
 
     fn reject(&mut self, chunk_id: String, seq: u64, rejection: Rejection) {

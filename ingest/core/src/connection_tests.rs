@@ -245,7 +245,7 @@ fn families_that_a_client_has_no_model_for_are_not_offered() {
 }
 
 #[test]
-fn a_token_may_be_renewed_by_its_user_and_else_ends_the_socket() {
+fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
     let ends = NOW / 1000 + 10;
     let renew = |token: &str| request::Body::Renew(proto::Renew { token: token.into() });
     let mut scene = Scene::with(Policy::default());
@@ -265,12 +265,16 @@ fn a_token_may_be_renewed_by_its_user_and_else_ends_the_socket() {
     assert_eq!(refusals(&scene.events()), [RefusalCode::Token, RefusalCode::Token]);
     scene.send([renew(&format!("ann@{}", ends + 60)), submit("canvas/0/1", 2, 1, settle())]);
     assert_eq!(scene.produced().len(), 1);
-    scene.tick_at((ends + 60) * 1000 + 9_999);
-    scene.input(Input::Heard);
-    scene.events();
-    assert!(scene.out.close.as_ref().is_none_or(|c| c.code != close::TOKEN));
+}
+
+#[test]
+fn a_token_that_is_not_renewed_ends_the_socket_after_a_grace() {
+    let ends = NOW / 1000 + 10;
     let mut scene = Scene::with(Policy { renewal_grace_ms: 3000, ..Policy::default() });
     scene.send([hello(&format!("ann@{ends}"))]);
+    scene.tick_at(ends * 1000 + 2_999);
+    assert!(scene.out.close.is_none());
+    assert_eq!(scene.connection.wake_at_ms(), ends * 1000 + 3000);
     scene.tick_at(ends * 1000 + 3000);
     assert_eq!(scene.closed(), close::TOKEN);
 }
@@ -331,4 +335,20 @@ fn a_frame_with_too_many_requests_is_refused_whole() {
     scene.input(Input::Frame([&good[..], &many].concat().into()));
     assert_eq!(refusals(&scene.events()), [RefusalCode::Limit]);
     assert!(scene.produced().is_empty() && scene.out.close.is_none());
+}
+
+/// The worst that one message can ask for still fits into one message of ours.
+#[test]
+fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() {
+    let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);
+    let mut scene = Scene::with(Policy::default());
+    scene.send([hello(&worst_name)]);
+    scene.events();
+    let bytes_each = limits::CLIENT_FRAME_BYTES_MAX / limits::CLIENT_FRAME_REQUESTS_MAX - 8;
+    let longest_id = format!("{:a<width$}/0/0", "a", width = bytes_each - 20);
+    for chunk in ["canvas/7/7", "", longest_id.as_str()] {
+        scene.send(vec![submit(chunk, 1, 0, None); limits::CLIENT_FRAME_REQUESTS_MAX]);
+        assert!(scene.out.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.frame.len());
+        assert_eq!(scene.events().len(), limits::CLIENT_FRAME_REQUESTS_MAX);
+    }
 }

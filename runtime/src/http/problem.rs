@@ -2,47 +2,49 @@
 
 use super::Response;
 use crate::auth::TokenError;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::{Rejection, Reply};
 
-/// An error answer: `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// An error answer: `application/problem+json` with the members `type` (`urn:driftless:problem:<code>`), `title`, `status`,
+/// `detail` and what was added.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// `urn:driftless:problem:<code>`: what programs look at.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The kind of problem, for people.
-    pub title: String,
+    /// What programs look at: lower-case with underscores.
+    pub code: String,
     /// The HTTP status.
     pub status: u16,
     /// What happened here: the value, and the way out.
     pub detail: String,
     /// Further members.
-    #[serde(flatten)]
     pub members: Map<String, Value>,
-    #[serde(skip)]
     headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut title = self.code.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format!("urn:driftless:problem:{}", self.code))?;
+        map.serialize_entry("title", &title)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("detail", &self.detail)?;
+        self.members.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
 }
 
 impl Problem {
     /// A problem. `code` is lower-case with underscores; the title is made of it.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        let mut title = code.replace('_', " ");
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        Self {
-            kind: format!("urn:driftless:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: detail.into(),
-            members: Map::new(),
-            headers: Vec::new(),
-        }
+        let (code, detail) = (code.to_owned(), detail.into());
+        Self { code, status: status.as_u16(), detail, members: Map::new(), headers: Vec::new() }
     }
 
     /// The server failed; the log says how.

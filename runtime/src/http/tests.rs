@@ -36,7 +36,7 @@ fn a_chunk_id_is_taken_from_the_front_of_a_path() {
     }
     for bad in ["canvas", "canvas/+1", "canvas/01/2", "/0/1", "canvas/1/2/3/4"] {
         let problem = ChunkPath::parse(bad).unwrap_err();
-        assert_eq!((problem.status, problem.kind.as_str()), (400, "urn:driftless:problem:bad_chunk_id"), "{bad}");
+        assert_eq!((problem.status, problem.code.as_str()), (400, "bad_chunk_id"), "{bad}");
     }
 }
 

@@ -7,6 +7,7 @@ use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
 use driftless_runtime::log::{Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
+use std::io::Write;
 use std::sync::{Arc, Once};
 
 struct Kafka(KafkaLog);
@@ -15,9 +16,13 @@ struct Kafka(KafkaLog);
 fn brokers() -> &'static str {
     static SAID: Once = Once::new();
     let brokers = driftless_testbed::shared_kafka().expect("a Kafka can be had");
-    SAID.call_once(|| match std::env::var("DRIFTLESS_TEST_BROKERS") {
-        Ok(brokers) => println!("running on the brokers at {brokers}"),
-        Err(_) => println!("running on Apache Kafka {}", KafkaDist::VERSION),
+    SAID.call_once(|| {
+        let what = match std::env::var("DRIFTLESS_TEST_BROKERS") {
+            Ok(brokers) => format!("running on the brokers at {brokers}"),
+            Err(_) => format!("running on Apache Kafka {}", KafkaDist::VERSION),
+        };
+        // Not `eprintln!`, which a passing test keeps to itself.
+        let _ = writeln!(std::io::stderr(), "{what}");
     });
     brokers
 }

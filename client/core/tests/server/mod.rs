@@ -134,7 +134,11 @@ impl Server {
             let mut id = [0xee; 16];
             id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
             id[8..].copy_from_slice(&(self.sessions << 16 | i).to_be_bytes());
-            let submit = proto::Submit { seq: 1, body: Some(proto::submit::Body::Settle(proto::Settle {})), ..Default::default() };
+            let submit = proto::Submit {
+                seq: 1,
+                body: Some(proto::submit::Body::Settle(proto::Settle {})),
+                ..Default::default()
+            };
             self.append(WriterId(id), &submit);
         }
     }

@@ -38,7 +38,8 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     config.set("group.instance.id", member);
     config.set("partition.assignment.strategy", "cooperative-sticky");
     config.set("session.timeout.ms", settings.session_timeout_ms.to_string());
-    config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).max(1).to_string());
+    // A rebalance starts with the next heartbeat of each member.
+    config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).clamp(1, 500).to_string());
     config.set("max.poll.interval.ms", poll_interval_ms.to_string());
     // It never reads: should a fetch slip out between assigning and pausing, it is a small one.
     config.set("queued.min.messages", "1");
@@ -196,8 +197,10 @@ impl MemberContext {
             tracing::error!(member = self.name, %error, "librdkafka did not take an assignment");
         }
         let partitions = numbers(list);
-        self.owned().extend(&partitions);
-        self.tell(MembershipEvent::Assigned(partitions.into_iter().map(Partition).collect()));
+        if !partitions.is_empty() {
+            self.owned().extend(&partitions);
+            self.tell(MembershipEvent::Assigned(partitions.into_iter().map(Partition).collect()));
+        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
@@ -256,7 +259,9 @@ impl MemberContext {
 }
 
 fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(|element| element.partition()).collect()
+    let mut numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Wakes a thread that waits for a future.

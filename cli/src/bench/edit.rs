@@ -1,0 +1,253 @@
+//! `driftless bench edit`.
+
+use super::generator::{self, Connected};
+use super::quantiles::Quantiles;
+use super::stack::Stack;
+use super::{EditArgs, floor};
+use anyhow::{Context, Result, bail};
+use driftless_runtime::socket;
+use driftless_schemas::{ChunkId, WriterId, proto::event};
+use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Edits that come later than this after the last one was due count as lost.
+const GRACE: Duration = Duration::from_secs(20);
+
+#[derive(Serialize)]
+struct Report {
+    log: String,
+    rate: u32,
+    writers: u16,
+    chunks: u16,
+    rounds: u16,
+    edit: Quantiles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<Quantiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio_p50: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio_p99: Option<f64>,
+    /// Edits that were due and never seen.
+    lost: usize,
+    /// Commits a second that were seen, in the slowest round.
+    seen_per_second: f64,
+}
+
+/// An edit's name: who wrote it, where, and its number.
+type EditKey = (WriterId, u16, u64);
+
+pub(super) async fn run(args: EditArgs) -> Result<()> {
+    eprintln!("starting …");
+    let stack = Stack::start(args.log, args.brokers.as_deref()).await?;
+    let chunks: Vec<ChunkId> = (0..i32::from(args.chunks))
+        .map(|i| ChunkId::new("canvas", &[i % 32, i / 32]))
+        .collect::<Result<_, _>>()?;
+    let mut floors = Vec::new();
+    let mut edits = Vec::new();
+    let (mut lost, mut slowest) = (0, f64::INFINITY);
+    let mut bench = Bench::start(&stack, &args, &chunks).await?;
+    bench.round(args.rate.min(500), WARM_UP).await?;
+    for round in 1..=args.rounds {
+        if let Some(brokers) = &stack.brokers {
+            eprintln!("round {round} of {}: floor …", args.rounds);
+            let (brokers, args) = (brokers.clone(), args.clone());
+            let name = format!("bench-floor-{}-{round}", std::process::id());
+            floors.push(tokio::task::spawn_blocking(move || floor::measure(&brokers, &name, &args)).await??);
+        }
+        eprintln!("round {round} of {}: {} edits/s for {} s …", args.rounds, args.rate, args.duration);
+        let measured = bench.round(args.rate, Duration::from_secs(args.duration.into())).await?;
+        lost += measured.lost;
+        slowest = slowest.min(measured.seen_per_second);
+        edits.push(Quantiles::of(measured.latencies));
+    }
+    let edit = Quantiles::median(&edits);
+    let floor = (!floors.is_empty()).then(|| Quantiles::median(&floors));
+    let report = Report {
+        log: stack.log.clone(),
+        rate: args.rate,
+        writers: args.writers,
+        chunks: args.chunks,
+        rounds: args.rounds,
+        edit,
+        floor,
+        ratio_p50: floor.map(|floor| edit.p50_ms / floor.p50_ms),
+        ratio_p99: floor.map(|floor| edit.p99_ms / floor.p99_ms),
+        lost,
+        seen_per_second: slowest,
+    };
+    print(&report, args.json)?;
+    if lost > 0 {
+        bail!("{lost} edits were never seen: this rate is more than the machine takes, or something is broken");
+    }
+    Ok(())
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+        return Ok(());
+    }
+    let line = |what: &str, q: &Quantiles| {
+        println!("{what:<28} p50 {:>8.2} ms   p99 {:>8.2} ms   p99.9 {:>8.2} ms", q.p50_ms, q.p99_ms, q.p999_ms);
+    };
+    println!("{}, {} edits/s, {} writers, {} chunks, {} rounds", report.log, report.rate, report.writers, report.chunks, report.rounds);
+    line("edit → committed elsewhere", &report.edit);
+    if let (Some(floor), Some(p50), Some(p99)) = (&report.floor, report.ratio_p50, report.ratio_p99) {
+        line("floor: two bare hops", floor);
+        println!("ratio                        p50 {p50:>8.2}      p99 {p99:>8.2}");
+    }
+    println!("seen {:.0} commits/s, {} lost", report.seen_per_second, report.lost);
+    Ok(())
+}
+
+/// Writers and an observer that stay connected over the rounds.
+struct Bench {
+    chunks: u16,
+    writers: Vec<Writer>,
+    commits: mpsc::UnboundedReceiver<(Instant, WriterId, u16, u64)>,
+}
+
+struct Writer {
+    id: WriterId,
+    due: mpsc::UnboundedSender<(u16, u64)>,
+    /// The last number per chunk.
+    seqs: HashMap<u16, u64>,
+}
+
+struct Measured {
+    latencies: Vec<Duration>,
+    lost: usize,
+    seen_per_second: f64,
+}
+
+impl Bench {
+    async fn start(stack: &Stack, args: &EditArgs, chunks: &[ChunkId]) -> Result<Self> {
+        let mut observer = generator::connect(&stack.gateway_ws, socket::GATEWAY, stack.token("observer")?).await?;
+        generator::track(&mut observer, chunks).await?;
+        let (to, commits) = mpsc::unbounded_channel();
+        let numbers: HashMap<String, u16> = chunks.iter().map(ChunkId::to_string).zip(0..).collect();
+        tokio::spawn(observe(observer, numbers, to));
+        let mut writers = Vec::new();
+        for i in 0..args.writers {
+            let connected = generator::connect(&stack.ingest_ws, socket::INGEST, stack.token(&format!("writer-{i}"))?).await?;
+            let (due, dues) = mpsc::unbounded_channel();
+            writers.push(Writer { id: connected.writer, due, seqs: HashMap::new() });
+            tokio::spawn(write(connected, chunks.to_vec(), dues));
+        }
+        Ok(Self { chunks: args.chunks, writers, commits })
+    }
+
+    /// One open-loop round: edits are due at fixed times, whatever became of the ones before.
+    async fn round(&mut self, rate: u32, duration: Duration) -> Result<Measured> {
+        let total = (f64::from(rate) * duration.as_secs_f64()) as u64;
+        let start = Instant::now();
+        let mut due_at: HashMap<EditKey, Instant> = HashMap::with_capacity(total as usize);
+        let mut latencies = Vec::with_capacity(total as usize);
+        let mut last_seen = start;
+        let mut sent = 0;
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let deadline = tokio::time::Instant::now() + duration + GRACE;
+        while sent < total || !due_at.is_empty() {
+            tokio::select! {
+                biased;
+                commit = self.commits.recv() => {
+                    let (at, writer, chunk, seq) = commit.context("the observer's socket has ended")?;
+                    if let Some(due) = due_at.remove(&(writer, chunk, seq)) {
+                        latencies.push(at.duration_since(due));
+                        last_seen = at;
+                    }
+                }
+                _ = tick.tick(), if sent < total => {
+                    let until = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+                    while sent < until.min(total) {
+                        let due = start + Duration::from_secs_f64(sent as f64 / f64::from(rate));
+                        let index = usize::try_from(sent)? % self.writers.len();
+                        let writer = &mut self.writers[index];
+                        let chunk = (sent / 7 % u64::from(self.chunks)) as u16;
+                        let seq = writer.seqs.entry(chunk).or_default();
+                        *seq += 1;
+                        due_at.insert((writer.id, chunk, *seq), due);
+                        writer.due.send((chunk, *seq)).ok().context("a writer's socket has ended")?;
+                        sent += 1;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        let seen_per_second = latencies.len() as f64 / last_seen.duration_since(start).as_secs_f64().max(1e-9);
+        Ok(Measured { latencies, lost: due_at.len(), seen_per_second })
+    }
+}
+
+async fn observe(
+    mut observer: Connected,
+    numbers: HashMap<String, u16>,
+    to: mpsc::UnboundedSender<(Instant, WriterId, u16, u64)>,
+) -> Result<()> {
+    while let Some(message) = observer.events.next().await {
+        let events = generator::decode(message?)?;
+        let at = Instant::now();
+        for event in events {
+            if let event::Body::Ping(ping) = event {
+                let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
+                let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
+                observer.out.send(Message::Binary(pong)).await?;
+                continue;
+            }
+            for (writer, chunk, seq) in generator::commits(event)? {
+                if let Some(chunk) = numbers.get(&chunk)
+                    && to.send((at, writer, *chunk, seq)).is_err()
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is due, all that has gathered in one message; reads and answers pings.
+async fn write(mut connected: Connected, chunks: Vec<ChunkId>, mut dues: mpsc::UnboundedReceiver<(u16, u64)>) -> Result<()> {
+    loop {
+        tokio::select! {
+            due = dues.recv() => {
+                let Some(mut next) = due else { return Ok(()) };
+                let mut message = bytes::BytesMut::new();
+                loop {
+                    let (chunk, seq) = next;
+                    message.extend_from_slice(&generator::edit(&chunks[usize::from(chunk)], seq, (seq % 16_384) as u32));
+                    match dues.try_recv() {
+                        Ok(more) if message.len() < 128 * 1024 => next = more,
+                        Ok(more) => {
+                            connected.out.send(Message::Binary(message.split().freeze())).await?;
+                            next = more;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                connected.out.send(Message::Binary(message.freeze())).await?;
+            }
+            message = connected.events.next() => {
+                for event in generator::decode(message.context("ingest closed the socket")??)? {
+                    match event {
+                        event::Body::Rejected(rejected) => {
+                            eprintln!("rejected: {} {}: {}", rejected.chunk_id, rejected.seq, rejected.message);
+                        }
+                        event::Body::Ping(ping) => {
+                            let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
+                            let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
+                            connected.out.send(Message::Binary(pong)).await?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}

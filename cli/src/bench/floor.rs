@@ -1,0 +1,128 @@
+//! The floor: two bare rdkafka hops (produce → consume → produce → consume) of as many records with about as many bytes
+//! as an edit has on its way, over as many partitions, without anything of ours in between.
+
+use super::EditArgs;
+use super::quantiles::Quantiles;
+use anyhow::{Context, Result, bail};
+use driftless_schemas::world::WorldSpec;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// An edit's record in `commands` is about this long, and its decision in `updates` too.
+const RECORD_BYTES: usize = 110;
+const GRACE: Duration = Duration::from_secs(20);
+
+type PlainProducer = ThreadedProducer<DefaultProducerContext>;
+
+/// One round at the rate of the arguments.
+pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quantiles> {
+    let partitions = WorldSpec::dev().partitions;
+    let topics = [format!("{name}-a"), format!("{name}-b")];
+    create(brokers, &topics, partitions)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let first = consumer(brokers, &topics[0], partitions)?;
+    let second = consumer(brokers, &topics[1], partitions)?;
+    let forward = {
+        let (stop, producer, to) = (Arc::clone(&stop), producer(brokers)?, topics[1].clone());
+        std::thread::spawn(move || -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                if let Some(message) = first.poll(Duration::from_millis(50)) {
+                    let message = message?;
+                    send(&producer, &to, message.partition(), message.payload().unwrap_or_default())?;
+                }
+            }
+            Ok(())
+        })
+    };
+    let total = (u64::from(args.rate) * u64::from(args.duration)) as usize;
+    let start = Instant::now();
+    let receive = {
+        let deadline = start + Duration::from_secs(args.duration.into()) + GRACE;
+        std::thread::spawn(move || -> Result<Vec<Duration>> {
+            let mut latencies = Vec::with_capacity(total);
+            while latencies.len() < total && Instant::now() < deadline {
+                let Some(message) = second.poll(Duration::from_millis(50)) else { continue };
+                let message = message?;
+                let due = message.payload().and_then(|p| p.first_chunk::<8>()).context("a record without its time")?;
+                latencies.push(start.elapsed().saturating_sub(Duration::from_nanos(u64::from_le_bytes(*due))));
+            }
+            Ok(latencies)
+        })
+    };
+    let sender = producer(brokers)?;
+    for i in 0..total {
+        let due = Duration::from_secs_f64(i as f64 / f64::from(args.rate));
+        if let Some(wait) = due.checked_sub(start.elapsed()) {
+            std::thread::sleep(wait);
+        }
+        let mut payload = [0; RECORD_BYTES];
+        payload[..8].copy_from_slice(&u64::try_from(due.as_nanos())?.to_le_bytes());
+        let partition = i32::try_from(i / 7 % usize::from(args.chunks))? % partitions;
+        send(&sender, &topics[0], partition, &payload)?;
+    }
+    let latencies = receive.join().map_err(|_| anyhow::anyhow!("the receiving thread panicked"))??;
+    stop.store(true, Ordering::Relaxed);
+    forward.join().map_err(|_| anyhow::anyhow!("the forwarding thread panicked"))??;
+    sender.flush(GRACE)?;
+    if latencies.len() < total {
+        bail!("the floor itself saw only {} of {total} records: this rate is more than Kafka takes on this machine", latencies.len());
+    }
+    Ok(Quantiles::of(latencies))
+}
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    config
+}
+
+fn producer(brokers: &str) -> Result<PlainProducer> {
+    let mut config = config(brokers);
+    config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0").set("compression.type", "lz4");
+    Ok(config.create()?)
+}
+
+fn consumer(brokers: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
+    let mut config = config(brokers);
+    config.set("group.id", "driftless-bench-floor").set("enable.auto.commit", "false");
+    config.set("fetch.queue.backoff.ms", "1").set("fetch.wait.max.ms", "100");
+    let consumer: BaseConsumer = config.create()?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    Ok(consumer)
+}
+
+fn send(producer: &PlainProducer, topic: &str, partition: i32, payload: &[u8]) -> Result<()> {
+    let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((e, back)) if e.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) => {
+                record = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err((e, _)) => return Err(e.into()),
+        }
+    }
+}
+
+fn create(brokers: &str, topics: &[String], partitions: i32) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(brokers).create()?;
+    let new: Vec<_> = topics.iter().map(|t| NewTopic::new(t, partitions, TopicReplication::Fixed(-1))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for result in runtime.block_on(admin.create_topics(&new, &AdminOptions::new()))? {
+        result.map_err(|(topic, e)| anyhow::anyhow!("cannot create topic {topic}: {e}"))?;
+    }
+    Ok(())
+}

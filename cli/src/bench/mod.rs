@@ -1,0 +1,75 @@
+//! `driftless bench`: what an edit costs, beside the floor that the log itself sets, measured in the same run.
+
+mod edit;
+mod floor;
+mod generator;
+mod quantiles;
+mod stack;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+
+/// Arguments of `driftless bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Edit → committed update at another client, open loop.
+    Edit(EditArgs),
+}
+
+/// Where the edits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogKind {
+    /// The embedded log of `driftless dev`.
+    Embedded,
+    /// A real Apache Kafka: the one of --brokers, or one of its own.
+    Kafka,
+}
+
+/// Arguments of `driftless bench edit`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  driftless bench edit --rate 1000 --duration 10 --log kafka
+  driftless bench edit --rate 20000 --duration 10 --writers 32 --chunks 64 --json
+
+Latency counts from the moment an edit was due, so that a stall is not hidden by edits that were not sent.
+The floor is two bare rdkafka hops (produce, consume, produce, consume) of as many records with as many bytes,
+measured in turn with the edits.")]
+struct EditArgs {
+    /// Edits a second, all writers together.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// Seconds of measuring per round.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    duration: u32,
+    /// Writers, each with a socket of its own.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    writers: u16,
+    /// Chunks that are edited.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
+    chunks: u16,
+    /// Rounds; floor and edits take turns, and medians over the rounds are reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// The log.
+    #[arg(long, value_enum, default_value = "embedded")]
+    log: LogKind,
+    /// With --log kafka: brokers that run already.
+    #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
+    brokers: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    match args.what {
+        What::Edit(args) => edit::run(args).await,
+    }
+}

@@ -1,0 +1,55 @@
+//! Quantiles of what was measured.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// Latencies in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Quantiles {
+    pub count: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Quantiles {
+    /// Of these latencies, in any order.
+    pub fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        let at = |q: f64| {
+            // Nearest rank.
+            let rank = (q * latencies.len() as f64).ceil() as usize;
+            latencies.get(rank.saturating_sub(1)).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+        };
+        Self { count: latencies.len(), p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+    }
+
+    /// The median of each quantile over several rounds.
+    pub fn median(rounds: &[Self]) -> Self {
+        let middle = |pick: fn(&Self) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(pick).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        };
+        Self {
+            count: rounds.iter().map(|round| round.count).sum(),
+            p50_ms: middle(|q| q.p50_ms),
+            p99_ms: middle(|q| q.p99_ms),
+            p999_ms: middle(|q| q.p999_ms),
+            max_ms: middle(|q| q.max_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_by_nearest_rank() {
+        let q = Quantiles::of((1..=1000).rev().map(Duration::from_millis).collect());
+        assert_eq!((q.count, q.p50_ms, q.p99_ms, q.p999_ms, q.max_ms), (1000, 500.0, 990.0, 999.0, 1000.0));
+        assert_eq!(Quantiles::of(vec![]), Quantiles::default());
+    }
+}

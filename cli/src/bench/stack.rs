@@ -1,0 +1,92 @@
+//! What is measured: `driftless dev` as a process of its own, and the Kafka under it.
+
+use super::LogKind;
+use anyhow::{Context, Result, bail};
+use driftless_runtime::auth::Signer;
+use driftless_schemas::access::Access;
+use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const START_WITHIN: Duration = Duration::from_secs(120);
+
+/// A running stack; ends when dropped.
+pub(super) struct Stack {
+    pub ingest_ws: String,
+    pub gateway_ws: String,
+    /// With Kafka.
+    pub brokers: Option<String>,
+    /// For the report.
+    pub log: String,
+    signer: Signer,
+    _dev: Child,
+    _kafka: Option<Kafka>,
+    folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    ingest_ws: String,
+    gateway_ws: String,
+}
+
+impl Stack {
+    pub async fn start(kind: LogKind, brokers: Option<&str>) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("driftless-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let mut kafka = None;
+        let (brokers, log) = match (kind, brokers) {
+            (LogKind::Embedded, _) => (None, "embedded (SQLite)".to_owned()),
+            (LogKind::Kafka, Some(brokers)) => (Some(brokers.to_owned()), format!("Kafka at {brokers}")),
+            (LogKind::Kafka, None) => {
+                let options = KafkaOptions::new(folder.join("kafka"));
+                let started = tokio::task::spawn_blocking(move || Kafka::start(options)).await??;
+                let brokers = started.brokers().to_owned();
+                kafka = Some(started);
+                (Some(brokers), format!("Apache Kafka {}", KafkaDist::VERSION))
+            }
+        };
+        let data = folder.join("data");
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["dev", "--json", "--fresh", "--http", "127.0.0.1:0", "--data"]).arg(&data);
+        if let Some(brokers) = &brokers {
+            // A world of its own, so that a broker that runs already may be used again and again.
+            let world = folder.join("world.toml");
+            let mut spec = driftless_schemas::world::WorldSpec::dev();
+            spec.name = format!("bench-{}", std::process::id());
+            std::fs::write(&world, toml::to_string(&spec)?)?;
+            command.arg("--world").arg(world).args(["--brokers", brokers]);
+        }
+        let mut dev = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let stdout = dev.stdout.take().context("the child has a standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(START_WITHIN, lines.next_line()).await;
+        let Some(line) = first.context("`driftless dev` was not ready in time")?? else {
+            bail!("`driftless dev` ended before it was ready: see its messages above");
+        };
+        let ready: Ready = serde_json::from_str(&line)?;
+        let signer = Signer::from_file(&data.join("dev.key"))?;
+        let Ready { ingest_ws, gateway_ws } = ready;
+        Ok(Self { ingest_ws, gateway_ws, brokers, log, signer, _dev: dev, _kafka: kafka, folder })
+    }
+
+    /// A token for a user of its own: limits are per user.
+    pub fn token(&self, sub: &str) -> Result<String> {
+        let access = Access { write: vec!["canvas/".into()], ..Access::default() };
+        Ok(self.signer.issue(sub, &access, crate::token::now_ms(), 24 * 3600)?)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if let Some(id) = self._dev.id() {
+            tracing::debug!(id, "ending driftless dev");
+        }
+        let _ = self._dev.start_kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

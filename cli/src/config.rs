@@ -1,0 +1,86 @@
+//! The settings of the services as one file, `--config driftless.toml`: sections `[kafka]`, `[auth]`, `[ingest]`,
+//! `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags win over the file.
+
+use anyhow::{Context, Result};
+use driftless_runtime::auth;
+use driftless_runtime::log::kafka::KafkaSettings;
+use driftless_runtime::settings::Http;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// All settings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The log.
+    pub kafka: KafkaSettings,
+    /// Which tokens are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<auth::Settings>,
+    /// How the gateway and the replayer are reached (ingest has its own).
+    pub http: Http,
+    /// Ingest.
+    pub ingest: driftless_ingest::Settings,
+    /// The replayer.
+    pub replayer: driftless_replayer::Settings,
+    /// The gateway.
+    pub gateway: driftless_gateway::Settings,
+}
+
+/// Where settings come from.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    /// A file with settings; see --print-config for all of them.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings that are in force, as a config file, and end.
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl ConfigArgs {
+    /// Reads the file, if one was named.
+    pub fn read(&self) -> Result<Config> {
+        let Some(path) = &self.config else { return Ok(Config::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a valid config file", path.display()))
+    }
+
+    /// Prints the settings if that was asked for; true: nothing else is to be done.
+    pub fn print(&self, config: &Config) -> Result<bool> {
+        if self.print_config {
+            println!("{}", toml::to_string_pretty(config)?);
+        }
+        Ok(self.print_config)
+    }
+}
+
+/// The key that tokens are checked with.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct KeyArgs {
+    /// The key that tokens are checked with: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The verifier, from the flag or the config's `[auth]`.
+    pub fn verifier(&self, config: &Config) -> Result<auth::Verifier> {
+        let settings = match (&self.key_file, &config.auth) {
+            (Some(path), Some(auth)) => auth::Settings { key_file: path.clone(), ..auth.clone() },
+            (Some(path), None) => auth::Settings::with_key_file(path),
+            (None, Some(auth)) => auth.clone(),
+            (None, None) => anyhow::bail!(
+                "no key to check tokens with: give --key-file (make one with `driftless token --new-key driftless.key`), \
+                 or `key_file` in [auth] of the config file"
+            ),
+        };
+        Ok(auth::Verifier::new(settings)?)
+    }
+}
+
+/// A path as `file://` wants it.
+pub(crate) fn file_url(path: &Path) -> Result<String> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))?;
+    Ok(format!("file://{}", path.display()))
+}

@@ -1,0 +1,29 @@
+//! The page of `driftless dev`: a few files that are part of the binary.
+
+use driftless_runtime::http::{Routes, bytes_response};
+use warp::Filter;
+use warp::http::StatusCode;
+
+const FILES: [(&str, &str, &[u8]); 4] = [
+    ("", "text/html; charset=utf-8", include_bytes!("../../web/index.html")),
+    ("app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/app.js")),
+    ("style.css", "text/css; charset=utf-8", include_bytes!("../../web/style.css")),
+    ("favicon.svg", "image/svg+xml", include_bytes!("../../web/favicon.svg")),
+];
+
+/// Serves the page at `/`.
+pub(crate) fn routes() -> Routes {
+    warp::get()
+        .and(warp::path::tail())
+        .and_then(|tail: warp::path::Tail| {
+            let file = FILES.iter().find(|(name, ..)| *name == tail.as_str());
+            let response = file.map(|(_, content_type, bytes)| {
+                let mut response = bytes_response(StatusCode::OK, content_type, bytes::Bytes::from_static(bytes));
+                let no_cache = warp::http::HeaderValue::from_static("no-cache");
+                response.headers_mut().insert("cache-control", no_cache);
+                response
+            });
+            std::future::ready(response.ok_or_else(warp::reject::not_found))
+        })
+        .boxed()
+}

@@ -1,0 +1,166 @@
+//! `driftless ingest`, `replayer` and `gateway`: the services apart.
+
+use crate::config::{Config, ConfigArgs, KeyArgs};
+use crate::deployment::DeploymentArgs;
+use crate::signals::asked_to_end;
+use anyhow::{Context, Result};
+use driftless_gateway::Gateway;
+use driftless_replayer::Replayer;
+use driftless_runtime::http::{self, Routes};
+use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
+use driftless_runtime::telemetry::Metrics;
+use std::net::SocketAddr;
+use warp::Filter;
+
+/// Arguments of `driftless ingest`.
+#[derive(clap::Args)]
+pub(crate) struct IngestArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+}
+
+/// Arguments of `driftless replayer`.
+#[derive(clap::Args)]
+pub(crate) struct ReplayerArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Address and port of /healthz, /readyz and /metrics.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// This process's name in the group; the same after a restart, and another for each process.
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+}
+
+/// Arguments of `driftless gateway`.
+#[derive(clap::Args)]
+pub(crate) struct GatewayArgs {
+    #[command(flatten)]
+    deployment: DeploymentArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+}
+
+/// Runs an ingest until it is asked to end.
+pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
+    let mut config = args.config.read()?;
+    if let Some(listen) = args.http {
+        config.ingest.http.listen = listen;
+    }
+    if args.config.print(&config)? {
+        return Ok(());
+    }
+    let verifier = args.key.verifier(&config)?;
+    let deployment = args.deployment.open(&mut config).await?;
+    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+    let source = ShutdownSource::new();
+    let shutdown = source.handle();
+    let mut serving = tokio::spawn(driftless_ingest::run(
+        config.ingest,
+        deployment.world,
+        deployment.log,
+        verifier,
+        Some(metrics),
+        shutdown,
+    ));
+    tokio::select! {
+        () = asked_to_end() => source.end().await,
+        ended = &mut serving => return Ok(ended??),
+    }
+    Ok(serving.await??)
+}
+
+/// Runs a replayer until it is asked to end.
+pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
+    let mut config = args.config.read()?;
+    if let Some(member) = args.member {
+        config.replayer.member = member;
+    }
+    config.http.listen = args.http.unwrap_or(config.http.listen);
+    if args.config.print(&config)? {
+        return Ok(());
+    }
+    let deployment = args.deployment.open(&mut config).await?;
+    let source = ShutdownSource::new();
+    let settings = config.replayer.clone();
+    let replayer =
+        Replayer::start(settings, deployment.world, deployment.log, deployment.store, source.handle()).await?;
+    let owned = replayer.ownership();
+    let ready = move || owned();
+    serve_beside(&config, http::readyz(ready), source.handle()).await?;
+    end_with(replayer.join(), source).await
+}
+
+/// Runs a gateway until it is asked to end.
+pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
+    let mut config = args.config.read()?;
+    config.http.listen = args.http.unwrap_or(config.http.listen);
+    if args.config.print(&config)? {
+        return Ok(());
+    }
+    let verifier = args.key.verifier(&config)?;
+    let deployment = args.deployment.open(&mut config).await?;
+    let source = ShutdownSource::new();
+    let gateway = Gateway::start(
+        config.gateway.clone(),
+        deployment.world,
+        deployment.log,
+        deployment.store,
+        verifier,
+        config.http.origins()?,
+        source.handle(),
+    )
+    .await?;
+    let readiness = gateway.readiness();
+    let ready = move || match *readiness.borrow() {
+        true => Ok(()),
+        false => Err("catching up with the log".to_owned()),
+    };
+    let routes = gateway.routes().or(http::readyz(ready)).unify().boxed();
+    serve_beside(&config, routes, source.handle()).await?;
+    end_with(gateway.join(), source).await
+}
+
+/// Serves routes, health and metrics in a task of its own.
+async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<()> {
+    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+    let listener = tokio::net::TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another address with --http", config.http.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
+    let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
+    let origins = config.http.origins()?;
+    tokio::spawn(http::serve(listener, routes, origins, config.http.connections_max, shutdown));
+    Ok(())
+}
+
+/// Waits for the end of a service, by itself or because it was asked for.
+async fn end_with<E>(service: impl Future<Output = Result<(), E>>, source: ShutdownSource) -> Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut service = std::pin::pin!(service);
+    tokio::select! {
+        () = asked_to_end() => {}
+        ended = &mut service => return Ok(ended?),
+    }
+    tracing::info!("asked to end: finishing what is under way");
+    let ending = source.end();
+    let (ended, ()) = tokio::join!(service, ending);
+    Ok(ended?)
+}

@@ -1,0 +1,93 @@
+//! `driftless watch`: a chunk's updates as they come, one line each.
+
+use crate::http_client::Target;
+use crate::signals::asked_to_end;
+use anyhow::{Result, bail};
+use driftless_schemas::ChunkId;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Arguments of `driftless watch`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  driftless watch canvas/0/0 --token \"$TOKEN\"
+  driftless watch canvas/0/0 --json | jq .         everything that the stream says, one object a line")]
+pub(crate) struct Args {
+    /// The chunk, such as canvas/0/0.
+    chunk: ChunkId,
+    #[command(flatten)]
+    target: Target,
+    /// Print every event as JSON: {"event": …, "data": …}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Watches until Ctrl-C; comes back after interruptions, where it ended.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let client = reqwest::Client::new();
+    let mut last_id: Option<String> = None;
+    let mut failures = 0;
+    loop {
+        tokio::select! {
+            () = asked_to_end() => return Ok(()),
+            streamed = stream(&args, &client, &mut last_id) => match streamed {
+                Ok(()) => failures = 0,
+                // The first answer decides whether it can work at all.
+                Err(e) if last_id.is_none() => return Err(e),
+                Err(e) => {
+                    failures += 1;
+                    eprintln!("interrupted: {e:#}; trying again");
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500 << failures.min(5))).await;
+    }
+}
+
+async fn stream(args: &Args, client: &reqwest::Client, last_id: &mut Option<String>) -> Result<()> {
+    let have = last_id.as_ref().map(|id| format!("?have={id}")).unwrap_or_default();
+    let path = format!("/v1/chunks/{}/events{have}", args.chunk);
+    let mut response = args.target.get(client, &path, "text/event-stream").await?;
+    let mut gathered = Vec::new();
+    while let Some(bytes) = response.chunk().await? {
+        gathered.extend_from_slice(&bytes);
+        while let Some(end) = gathered.windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = gathered.drain(..end + 2).collect();
+            take(args, &String::from_utf8_lossy(&event), last_id)?;
+        }
+    }
+    Ok(())
+}
+
+fn take(args: &Args, event: &str, last_id: &mut Option<String>) -> Result<()> {
+    let field = |name: &str| {
+        event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|v| v.trim_start().to_owned())
+    };
+    if let Some(id) = field("id") {
+        *last_id = Some(id);
+    }
+    let (Some(name), Some(data)) = (field("event"), field("data")) else { return Ok(()) };
+    let data: Value = serde_json::from_str(&data)?;
+    if args.json {
+        println!("{}", serde_json::json!({"event": name, "data": data}));
+        return Ok(());
+    }
+    let hash = data["hash"].as_str().unwrap_or_default();
+    let short = &hash[..hash.len().min(12)];
+    match name.as_str() {
+        "tracked" => println!("{} is at version {} with hash {short}…", args.chunk, data["version"]),
+        "updates" => {
+            for entry in data["entries"].as_array().into_iter().flatten() {
+                let writer = entry["writer"].as_str().unwrap_or_default();
+                let writer = &writer[writer.len().saturating_sub(6)..];
+                println!("version {:>6}  writer …{writer} seq {}  {}", entry["version"], entry["seq"], entry["effect"]);
+            }
+        }
+        "beacon" => println!("beacon: version {} hash {short}…", data["version"]),
+        "lagging" => println!("lagging: this client is too slow; what it misses follows"),
+        "rejected" => bail!("{}", data["message"].as_str().unwrap_or("the gateway says no")),
+        "closed" => println!("closed: {}", data["reason"].as_str().unwrap_or_default()),
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The core behind its lock, and who is told when it changes.
+//!
+//! Every use of the core is one [`Shared::turn`]: call it, take its events, wake whom they concern. The lock is held for
+//! that long only, never across an await.
+
+use crate::settings::Settings;
+use bytes::Bytes;
+use driftless_client_core::{ClientCore, CommandId, Event, Outcome, Socket};
+use driftless_schemas::ChunkId;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+
+/// Events that a slow listener may be behind; then it misses some.
+const EVENTS_MAX: usize = 1_024;
+
+/// How the client is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Ingest has welcomed the client.
+    pub is_ingest_up: bool,
+    /// A gateway has welcomed the client.
+    pub is_gateway_up: bool,
+    /// Commands without an outcome.
+    pub pending: usize,
+    /// The client ended for good, and why.
+    pub ended: Option<String>,
+}
+
+/// What is behind the lock.
+pub(crate) struct State {
+    pub core: ClientCore,
+    /// Who waits for an outcome.
+    pub waiting: HashMap<CommandId, oneshot::Sender<Outcome>>,
+    /// Counts the changes of a chunk, for those who wait for one.
+    pub chunks: HashMap<ChunkId, watch::Sender<u64>>,
+}
+
+/// Wakes the parts of the background task that drive a socket.
+#[derive(Default)]
+pub(crate) struct Bell {
+    /// There is something to send.
+    pub output: Notify,
+    /// Drop the connection.
+    pub drop: Notify,
+}
+
+pub(crate) struct Shared {
+    pub settings: Settings,
+    state: Mutex<State>,
+    started: Instant,
+    started_ms: u64,
+    pub ingest: Bell,
+    pub gateway: Bell,
+    /// The next deadline of the core has changed.
+    pub timer: Notify,
+    pub token_needed: Notify,
+    pub events: broadcast::Sender<Event>,
+    pub status: watch::Sender<Status>,
+}
+
+impl Shared {
+    pub fn new(settings: Settings) -> Self {
+        let core = ClientCore::new(settings.core());
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            settings,
+            state: Mutex::new(State { core, waiting: HashMap::new(), chunks: HashMap::new() }),
+            started: Instant::now(),
+            started_ms: u64::try_from(since_epoch.as_millis()).unwrap_or_default(),
+            ingest: Bell::default(),
+            gateway: Bell::default(),
+            timer: Notify::new(),
+            token_needed: Notify::new(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            status: watch::Sender::new(Status::default()),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch, that never go backwards.
+    fn now(&self) -> u64 {
+        self.started_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of a user's model or closure leaves the core between two inputs.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn bell(&self, socket: Socket) -> &Bell {
+        match socket {
+            Socket::Ingest => &self.ingest,
+            Socket::Gateway => &self.gateway,
+        }
+    }
+
+    /// One input of the core, and everything that follows from it.
+    pub fn turn<R>(&self, input: impl FnOnce(&mut State, u64) -> R) -> R {
+        let mut state = self.lock();
+        let before = state.core.next_deadline();
+        let result = input(&mut state, self.now());
+        let mut ended = None;
+        while let Some(event) = state.core.poll_event() {
+            if let Event::Fatal { message } = &event {
+                ended = Some(message.clone());
+            }
+            self.tell(&mut state, event);
+        }
+        let is_sooner = state.core.next_deadline() < before || before.is_none();
+        let status = |socket| state.core.is_welcomed(socket);
+        let (is_ingest_up, is_gateway_up) = (status(Socket::Ingest), status(Socket::Gateway));
+        let pending = state.core.pending();
+        let outputs = [Socket::Ingest, Socket::Gateway].map(|socket| (socket, state.core.has_output(socket)));
+        // Under the lock, so that an older status cannot overwrite a newer one.
+        self.status.send_if_modified(|status| {
+            let ended = ended.or_else(|| status.ended.clone());
+            let next = Status { is_ingest_up, is_gateway_up, pending, ended };
+            let is_modified = *status != next;
+            *status = next;
+            is_modified
+        });
+        drop(state);
+        for (socket, _) in outputs.into_iter().filter(|(_, has_output)| *has_output) {
+            self.bell(socket).output.notify_one();
+        }
+        if is_sooner {
+            self.timer.notify_one();
+        }
+        result
+    }
+
+    fn tell(&self, state: &mut State, event: Event) {
+        match &event {
+            Event::Outcome { command, outcome, .. } => {
+                if let Some(waiting) = state.waiting.remove(command) {
+                    // Nobody has to wait for an outcome.
+                    let _ = waiting.send(outcome.clone());
+                }
+            }
+            Event::Changed { chunk, .. } | Event::Status { chunk, .. } => {
+                if let Some(changes) = state.chunks.get(chunk) {
+                    changes.send_modify(|count| *count += 1);
+                }
+            }
+            Event::Reconnect { socket, reason } => {
+                tracing::debug!(?socket, ?reason, "connecting again");
+                self.bell(*socket).drop.notify_one();
+            }
+            Event::TokenNeeded => self.token_needed.notify_one(),
+            Event::Drift { chunk, version, .. } => {
+                tracing::warn!(%chunk, %version, "the replica drifted; loading it again");
+            }
+            Event::Refused { socket, code, message } => {
+                tracing::warn!(?socket, ?code, message, "a request was refused")
+            }
+            Event::Fatal { message } => tracing::error!(message, "the client ends"),
+            Event::Welcomed { .. } | Event::Session { .. } => {}
+        }
+        // Without listeners this is an error, and nothing is lost.
+        let _ = self.events.send(event);
+    }
+
+    /// Reads, without anything that follows from it.
+    pub fn read<R>(&self, f: impl FnOnce(&mut ClientCore) -> R) -> R {
+        f(&mut self.lock().core)
+    }
+
+    pub fn next_deadline_in_ms(&self) -> Option<u64> {
+        let deadline = self.lock().core.next_deadline()?;
+        Some(deadline.saturating_sub(self.now()))
+    }
+
+    /// Everything that has gathered for a socket.
+    pub fn poll_send(&self, socket: Socket) -> Option<Bytes> {
+        self.lock().core.poll_send(socket)
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.status.borrow().ended.is_some()
+    }
+
+    /// Ends the client by the user's wish.
+    pub fn close(&self) {
+        self.turn(|state, now| state.core.close(now));
+        self.status.send_modify(|status| {
+            status.ended.get_or_insert_with(|| "the client was closed".into());
+        });
+    }
+}

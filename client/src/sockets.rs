@@ -1,0 +1,180 @@
+//! The background task: two sockets, a timer, and tokens.
+//!
+//! It moves bytes and reports what happens; what it means is the core's business.
+
+use crate::shared::Shared;
+use driftless_client_core::Socket;
+use driftless_schemas::limits;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest as _};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+type Websocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A connection that lived this long was a good one: the next wait is short again.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+/// How long a closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs until the client ends.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut status = shared.status.subscribe();
+    let ended = status.wait_for(|status| status.ended.is_some());
+    let work = async {
+        tokio::join!(timer(&shared), tokens(&shared));
+    };
+    // The sockets see the end by themselves, so that they can say goodbye.
+    let sockets = async { tokio::join!(socket(&shared, Socket::Ingest), socket(&shared, Socket::Gateway)) };
+    tokio::join!(sockets, async {
+        tokio::select! {
+            () = work => {}
+            _ = ended => {}
+        }
+    });
+}
+
+async fn timer(shared: &Shared) {
+    loop {
+        let due = async {
+            match shared.next_deadline_in_ms() {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => shared.turn(|state, now| state.core.tick(now)),
+            () = shared.timer.notified() => {}
+        }
+    }
+}
+
+/// Fetches a token whenever the core wants one.
+async fn tokens(shared: &Shared) {
+    loop {
+        shared.token_needed.notified().await;
+        match shared.settings.token.fetch().await {
+            Ok(token) => shared.turn(|state, now| state.core.renew(now, token)),
+            // The core asks again.
+            Err(problem) => tracing::warn!(problem, "no fresh token"),
+        }
+    }
+}
+
+/// Keeps one socket connected until the client ends.
+async fn socket(shared: &Shared, socket: Socket) {
+    let mut ended = shared.status.subscribe();
+    let settings = &shared.settings;
+    let urls = if socket == Socket::Ingest { &settings.ingest_urls } else { &settings.gateway_urls };
+    let mut failures = 0;
+    for url in urls.iter().cycle() {
+        let session = shared.read(|core| core.session());
+        let started = Instant::now();
+        let attempt = tokio::select! {
+            attempt = open(shared, socket, url) => attempt,
+            _ = ended.wait_for(|status| status.ended.is_some()) => return,
+        };
+        match attempt {
+            Err(problem) => tracing::debug!(?socket, url, problem, "no connection"),
+            Ok((websocket, token)) => {
+                // What rang before concerns an older connection.
+                let _ = shared.bell(socket).drop.notified().now_or_never();
+                shared.turn(|state, now| state.core.connected(now, socket, token));
+                let code = serve(shared, socket, websocket).await;
+                tracing::debug!(?socket, url, ?code, "the connection ended");
+                shared.turn(|state, now| state.core.disconnected(now, socket, code));
+            }
+        }
+        if shared.is_ended() {
+            return;
+        }
+        if started.elapsed() >= GOOD_AFTER {
+            failures = 0;
+        }
+        // A new session begins: there was nothing wrong with the old connection.
+        if session.is_some() && shared.read(|core| core.session()).is_none() {
+            continue;
+        }
+        let wait = backoff(settings.reconnect_min, settings.reconnect_max, failures);
+        failures = failures.saturating_add(1);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = ended.wait_for(|status| status.ended.is_some()) => return,
+        }
+    }
+}
+
+/// Doubles from `min` to `max`; drawn between half of it and all, so that clients do not come back as one.
+fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+    let wait = min.saturating_mul(1 << failures.min(16)).min(max);
+    wait.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, String), String> {
+    let token = shared.settings.token.fetch().await?;
+    let protocol = match socket {
+        Socket::Ingest => "driftless.ingest.v1",
+        Socket::Gateway => "driftless.gateway.v1",
+    };
+    let url = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
+    let request = ClientRequestBuilder::new(url).with_sub_protocol(protocol);
+    let request = request.into_client_request().map_err(|e| e.to_string())?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .max_message_size(Some(limits::SERVER_FRAME_BYTES_MAX))
+        .max_frame_size(Some(limits::SERVER_FRAME_BYTES_MAX));
+    let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+    match tokio::time::timeout(shared.settings.connect_timeout, connect).await {
+        Err(_) => Err(format!("no answer within {:?}", shared.settings.connect_timeout)),
+        Ok(Err(problem)) => Err(problem.to_string()),
+        Ok(Ok((websocket, _))) => Ok((websocket, token)),
+    }
+}
+
+/// Carries messages both ways until the connection ends. Gives the server's close code.
+async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<u16> {
+    let bell = shared.bell(socket);
+    let mut status = shared.status.subscribe();
+    let (mut sink, mut stream) = websocket.split();
+    let read = async {
+        while let Some(message) = stream.next().await {
+            match message {
+                Ok(Message::Binary(message)) => {
+                    shared.turn(|state, now| state.core.received(now, socket, message));
+                }
+                Ok(Message::Close(frame)) => return frame.map(|frame| u16::from(frame.code)),
+                Ok(_) => {}
+                Err(Error::Capacity(problem)) => {
+                    tracing::warn!(?socket, %problem, "the server's message is too large");
+                    return None;
+                }
+                Err(_) => return None,
+            }
+        }
+        None
+    };
+    let write = async {
+        loop {
+            while let Some(message) = shared.poll_send(socket) {
+                // Where writing fails, reading does too, and may still find a close frame.
+                if sink.send(Message::Binary(message)).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+            tokio::select! {
+                () = bell.output.notified() => {}
+                _ = status.wait_for(|status| status.ended.is_some()) => break,
+            }
+        }
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.close()).await;
+    };
+    tokio::select! {
+        code = read => code,
+        () = write => None,
+        () = bell.drop.notified() => None,
+    }
+}

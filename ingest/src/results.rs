@@ -1,0 +1,86 @@
+//! Answers to `POST /v1/chunks/{id}/commands`.
+
+use driftless_ingest_core::Rejection;
+use driftless_runtime::http::{Problem, Response, json};
+use driftless_runtime::log::AppendError;
+use driftless_schemas::proto::{RejectCode, Retry};
+use driftless_schemas::{ChunkId, Offset, Partition};
+use serde::Serialize;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+/// What became of one command of a request.
+pub(crate) enum Outcome {
+    /// It is in the log: it will be decided.
+    Accepted(Accepted),
+    /// It is not, or nobody can say.
+    Failed(Problem),
+}
+
+/// A command in the log.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accepted {
+    pub chunk_id: String,
+    pub seq: u64,
+    pub partition: Partition,
+    /// Absent where the log knows that it has it, but not where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Offset>,
+}
+
+/// One outcome as it is; several as an array: 202 if all were accepted, else 207, each with a status of its own.
+pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
+    if !is_array && outcomes.len() == 1 {
+        return match outcomes.remove(0) {
+            Outcome::Accepted(accepted) => json(StatusCode::ACCEPTED, &accepted),
+            Outcome::Failed(problem) => problem.response(),
+        };
+    }
+    let all_accepted = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Accepted(_)));
+    let status = if all_accepted { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
+    let results: Vec<Value> = outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Outcome::Accepted(accepted) => {
+                let mut value = json!(accepted);
+                value["status"] = StatusCode::ACCEPTED.as_u16().into();
+                value
+            }
+            Outcome::Failed(problem) => json!(problem),
+        })
+        .collect();
+    json(status, &json!({ "results": results }))
+}
+
+/// A rejection as a problem, with the same code as on a websocket.
+pub(crate) fn rejected(chunk: &ChunkId, seq: u64, rejection: &Rejection) -> Problem {
+    let status = match rejection.code {
+        RejectCode::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        RejectCode::BadChunkId => StatusCode::BAD_REQUEST,
+        RejectCode::UnknownFamily | RejectCode::OutOfBounds => StatusCode::NOT_FOUND,
+        RejectCode::NoWriteAccess => StatusCode::FORBIDDEN,
+        RejectCode::BadCommand | RejectCode::BadSeq => StatusCode::UNPROCESSABLE_ENTITY,
+        RejectCode::SeqReused => StatusCode::CONFLICT,
+        RejectCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        RejectCode::TokenExpired => StatusCode::UNAUTHORIZED,
+        RejectCode::Unavailable | RejectCode::Unspecified => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let problem = about(Problem::new(status, rejection.name(), rejection.message.clone()), chunk, seq);
+    match rejection.retry {
+        Retry::After => problem.with("retry", "after").with_retry_after_ms(rejection.retry_after_ms),
+        Retry::Reauthenticate => problem.with("retry", "reauthenticate"),
+        Retry::Final | Retry::Unspecified => problem.with("retry", "final"),
+    }
+}
+
+/// The log did not say whether it has the command.
+pub(crate) fn unacknowledged(chunk: &ChunkId, seq: u64, error: &AppendError) -> Problem {
+    let detail = format!("{error}. Send the same again (same session, seq and command): it is never applied twice");
+    about(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not_acknowledged", detail), chunk, seq)
+        .with("retry", "after")
+        .with_retry_after_ms(1000)
+}
+
+fn about(problem: Problem, chunk: &ChunkId, seq: u64) -> Problem {
+    problem.with("chunk_id", chunk.as_str()).with("seq", seq)
+}

@@ -1,0 +1,229 @@
+//! A whole ingest, spoken to over HTTP.
+
+mod scene;
+
+use driftless_ingest::{Policy, Settings, run_on};
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::telemetry::Metrics;
+use driftless_schemas::{Offset, SessionId, limits, proto};
+use prost::Message as _;
+use scene::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+struct Browser {
+    scene: Scene,
+    client: reqwest::Client,
+    token: String,
+}
+
+impl Browser {
+    async fn new(settings: Settings) -> Self {
+        let scene = Scene::with(settings, Arc::new(MemoryLog::new())).await;
+        let token = scene.token("ann");
+        Self { scene, client: reqwest::Client::new(), token }
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, content_type: &str, body: Vec<u8>) -> (u16, Value) {
+        let mut request = self.client.post(self.scene.url(path)).header("content-type", content_type).body(body);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        let expected = if status < 300 { "application/json" } else { "application/problem+json" };
+        assert_eq!(kind, expected, "{status}: {body}");
+        (status, body)
+    }
+
+    async fn json(&self, path: &str, body: Value) -> (u16, Value) {
+        self.post(path, Some(&self.token), "application/json", body.to_string().into_bytes()).await
+    }
+
+    async fn session(&self) -> String {
+        let (status, new) = self.json("/v1/sessions", json!({})).await;
+        assert_eq!(status, 201);
+        new["session"].as_str().unwrap().to_owned()
+    }
+}
+
+fn set(cell: u32, value: u32) -> Value {
+    let command = cell_command(cell, value);
+    let world = world();
+    let model = &world.families()[0].model;
+    model.command_to_json(&command).unwrap()
+}
+
+const COMMANDS: &str = "/v1/chunks/canvas/0/1/commands";
+
+#[tokio::test]
+async fn a_session_and_a_command_by_json() {
+    let browser = Browser::new(Settings::default()).await;
+    let (status, new) = browser.post("/v1/sessions", Some(&browser.token), "application/json", vec![]).await;
+    assert_eq!(status, 201, "{new}");
+    let session: SessionId = new["session"].as_str().unwrap().parse().unwrap();
+    assert_eq!(new["writer"], session.writer("ann").to_string());
+    assert_eq!(new["expires_at_ms"], session.time_ms() + limits::SESSION_AGE_MAX_MS);
+
+    let body = json!({"session": session, "seq": 1, "after": 0, "command": set(5, 7)});
+    let (status, accepted) = browser.json(COMMANDS, body.clone()).await;
+    assert_eq!(status, 202, "{accepted}");
+    let (record, command) = browser.scene.records("canvas/0/1").await.pop().unwrap();
+    assert_eq!(accepted["offset"], record.offset.0);
+    let partition = browser.scene.world.place(&"canvas/0/1".parse().unwrap()).unwrap().partition;
+    assert_eq!((&accepted["partition"], &accepted["seq"]), (&json!(partition), &json!(1)));
+    let Some(proto::command_record::Body::Command(command)) = command.body else { panic!("no command") };
+    assert_eq!(command.body, Some(proto::command::Body::Command(cell_command(5, 7).into())));
+    assert_eq!(command.writer, session.writer("ann").to_bytes());
+
+    // Sending it again is safe, and goes to the log again (R8 makes it one).
+    assert_eq!(browser.json(COMMANDS, body).await.0, 202);
+    let (status, _) = browser.json(COMMANDS, json!({"session": session, "seq": 2, "settle": true})).await;
+    assert_eq!(status, 202);
+    assert_eq!(browser.scene.count().await, 3);
+}
+
+#[tokio::test]
+async fn a_command_by_protobuf_and_a_token_in_the_query() {
+    let browser = Browser::new(Settings::default()).await;
+    let session = browser.session().await;
+    let submit = proto::Submit { seq: 1, body: cell(5, 7), ..Default::default() }.encode_to_vec();
+    let path = format!("{COMMANDS}?session={session}&token={}", browser.token);
+    let (status, accepted) = browser.post(&path, None, "application/x-protobuf", submit.clone()).await;
+    assert_eq!((status, &accepted["offset"]), (202, &json!(Offset(0))));
+    let response = browser
+        .client
+        .post(browser.scene.url(COMMANDS))
+        .header("authorization", format!("Bearer {}", browser.token))
+        .header("content-type", "application/x-protobuf")
+        .header("driftless-session", session)
+        .body(submit)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 202);
+    let other = proto::Submit { chunk_id: "canvas/0/2".into(), seq: 2, body: settle(), ..Default::default() };
+    let (status, problem) = browser.post(&path, None, "application/x-protobuf", other.encode_to_vec()).await;
+    assert_eq!((status, &problem["type"]), (400, &json!("urn:driftless:problem:bad_body")));
+}
+
+#[tokio::test]
+async fn every_wrong_request_is_a_problem_with_a_name() {
+    let browser = Browser::new(Settings::default()).await;
+    let session = browser.session().await;
+    let old = SessionId::new(now_ms() as u64 - limits::SESSION_AGE_MAX_MS - 10_000, [1; 10]);
+    let item = |seq: u64, after: u64, command: Value| json!({"session": session, "seq": seq, "after": after, "command": command});
+    let good = || item(1, 0, set(5, 7));
+    for (path, body, status, name) in [
+        ("/v1/chunks/canvas/01/1/commands", good(), 400, "bad_chunk_id"),
+        ("/v1/chunks/town/0/1/commands", good(), 404, "unknown_family"),
+        ("/v1/chunks/canvas/0/2000/commands", good(), 404, "out_of_bounds"),
+        ("/v1/chunks/canvas/9/1/commands", good(), 403, "no_write_access"),
+        (COMMANDS, item(0, 0, set(5, 7)), 422, "bad_seq"),
+        (COMMANDS, item(1, 0, json!({"paint": "red"})), 422, "bad_command"),
+        (COMMANDS, json!({"session": old, "seq": 1, "settle": true}), 400, "bad_session"),
+        (COMMANDS, json!({"seq": 1, "settle": true}), 400, "session_missing"),
+        (COMMANDS, json!({"session": session, "seq": 1}), 400, "bad_body"),
+        (COMMANDS, json!({"session": "x", "seq": 1, "settle": true}), 400, "bad_body"),
+        (COMMANDS, json!({"session": session, "seq": 1, "settle": true, "sql": ""}), 400, "bad_body"),
+        (COMMANDS, json!([]), 400, "bad_body"),
+        ("/v1/chunks/canvas/0/1/events", good(), 404, "not_found"),
+        ("/v1/chunks/canvas/0/1.png/commands", good(), 404, "not_found"),
+    ] {
+        let (found, problem) = browser.json(path, body).await;
+        assert_eq!((found, &problem["type"]), (status, &json!(format!("urn:driftless:problem:{name}"))), "{problem}");
+        assert_eq!(problem["status"], status);
+    }
+    let too_large = vec![b' '; limits::CLIENT_FRAME_BYTES_MAX + 1];
+    let expired = browser.scene.signer.issue("ann", &access(), now_ms() - 120_000, 60).unwrap();
+    let forged = browser.scene.forger.issue("ann", &access(), now_ms(), 60).unwrap();
+    let body = good().to_string().into_bytes();
+    let token = browser.token.as_str();
+    for (token, kind, body, status, name) in [
+        (None, "application/json", body.clone(), 401, "token_missing"),
+        (Some(expired.as_str()), "application/json", body.clone(), 401, "token_expired"),
+        (Some(forged.as_str()), "application/json", body.clone(), 401, "token_forged"),
+        (Some("x"), "application/json", body.clone(), 401, "token_malformed"),
+        (Some(token), "text/plain", body, 415, "unsupported_media_type"),
+        (Some(token), "application/json", b"{".to_vec(), 400, "bad_body"),
+        (Some(token), "application/json", too_large, 413, "body_too_large"),
+    ] {
+        let (found, problem) = browser.post(COMMANDS, token, kind, body).await;
+        assert_eq!((found, &problem["type"]), (status, &json!(format!("urn:driftless:problem:{name}"))), "{problem}");
+    }
+    let response = browser.client.get(browser.scene.url(COMMANDS)).send().await.unwrap();
+    assert_eq!(response.status(), 405);
+    assert_eq!(browser.scene.count().await, 0);
+}
+
+#[tokio::test]
+async fn an_array_has_an_outcome_for_each() {
+    let policy = Policy { commands_per_second: 1, commands_burst: 3, ..Policy::default() };
+    let browser = Browser::new(Settings { policy, ..Settings::default() }).await;
+    let session = browser.session().await;
+    let item = |seq: u64, command: Value| json!({"session": session, "seq": seq, "after": seq - 1, "command": command});
+    let (status, all) = browser.json(COMMANDS, json!([item(1, set(1, 1)), item(2, set(2, 2))])).await;
+    assert_eq!(status, 202);
+    let seqs: Vec<_> = all["results"].as_array().unwrap().iter().map(|result| result["seq"].clone()).collect();
+    assert_eq!(seqs, [json!(1), json!(2)]);
+
+    let body = json!([item(3, set(3, 3)), item(3, set(4, 4)), item(4, json!("x")), item(5, set(5, 5))]);
+    let (status, some) = browser.json(COMMANDS, body).await;
+    assert_eq!(status, 207);
+    let results: Vec<_> =
+        some["results"].as_array().unwrap().iter().map(|r| (r["status"].clone(), r["retry"].clone())).collect();
+    let (status, retry) = (|n: u16| json!(n), |text: &str| json!(text));
+    assert_eq!(
+        results,
+        [
+            (status(202), Value::Null),
+            (status(409), retry("final")),
+            (status(422), retry("final")),
+            (status(429), retry("after")),
+        ]
+    );
+    assert!(some["results"][3]["retry_after_ms"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn ingest_alone_tells_its_health_and_what_it_has_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (signer, _, verifier) = keys(&folder);
+    let log = Arc::new(MemoryLog::new());
+    let world = world();
+    create_topic(&*log, &world).await;
+    let shutdown = ShutdownSource::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}", listener.local_addr().unwrap());
+    let metrics = Some(Metrics::install().unwrap());
+    let served = tokio::spawn(run_on(listener, Settings::default(), world, log, verifier, metrics, shutdown.handle()));
+    let client = reqwest::Client::new();
+    let get = async |path: &str| {
+        let response = client.get(format!("{at}{path}")).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(get("/healthz").await, (200, "ok\n".into()));
+    assert_eq!(get("/readyz").await, (200, "ready\n".into()));
+    let token = signer.issue("ann", &access(), now_ms(), 60).unwrap();
+    let session = SessionId::new(now_ms() as u64, [1; 10]);
+    for body in
+        [json!({"session": session, "seq": 1, "settle": true}), json!({"session": session, "seq": 0, "settle": true})]
+    {
+        client.post(format!("{at}{COMMANDS}?token={token}")).body(body.to_string()).send().await.unwrap();
+    }
+    let (status, text) = get("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "# HELP driftless_ingest_receipts_total",
+        "driftless_ingest_produced_total",
+        "driftless_ingest_rejected_total{code=\"bad_seq\"}",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+    assert!(!text.contains("canvas") && !text.contains("ann\""), "a label has unbounded values: {text}");
+    shutdown.end().await;
+    served.await.unwrap().unwrap();
+}

@@ -1,0 +1,246 @@
+//! A whole ingest over a log in memory, and clients that connect to it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use bytes::{Bytes, BytesMut};
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_ingest::{Ingest, Settings};
+use driftless_runtime::auth::{self, Access, KeyKind, Signer, Verifier};
+use driftless_runtime::http::serve;
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{Log, Record, TopicSpec};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::socket::INGEST;
+use driftless_schemas::proto::{self, event, request, submit};
+use driftless_schemas::world::WorldSpec;
+use driftless_schemas::{Offset, SessionId, close, format, limits};
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Nothing in these tests takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Scene {
+    pub address: SocketAddr,
+    pub log: Arc<dyn Log>,
+    pub world: Arc<World>,
+    pub signer: Signer,
+    pub forger: Signer,
+    pub shutdown: ShutdownSource,
+    _folder: tempfile::TempDir,
+}
+
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+pub fn access() -> Access {
+    Access { read: vec![], write: vec!["canvas/0/".into(), "things/".into()], roles: vec![] }
+}
+
+pub fn world() -> Arc<World> {
+    Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap())
+}
+
+pub async fn create_topic(log: &dyn Log, world: &World) {
+    let spec = TopicSpec {
+        name: world.topics().commands.to_string(),
+        partitions: world.spec().partitions,
+        retention_ms: None,
+        record_bytes_max: limits::RECORD_BYTES_MAX,
+    };
+    log.create_topic(&spec).await.unwrap();
+}
+
+pub fn keys(folder: &tempfile::TempDir) -> (Signer, Signer, Verifier) {
+    let path = folder.path().join("key");
+    let other = folder.path().join("other");
+    auth::generate_key(&path, KeyKind::Secret).unwrap();
+    auth::generate_key(&other, KeyKind::Secret).unwrap();
+    let verifier = Verifier::new(auth::Settings::with_key_file(&path)).unwrap();
+    (Signer::from_file(&path).unwrap(), Signer::from_file(&other).unwrap(), verifier)
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        Self::with(Settings::default(), Arc::new(MemoryLog::new())).await
+    }
+
+    pub async fn with(settings: Settings, log: Arc<dyn Log>) -> Self {
+        let world = world();
+        create_topic(&*log, &world).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (signer, forger, verifier) = keys(&folder);
+        let shutdown = ShutdownSource::new();
+        let origins = settings.http.origins().unwrap();
+        let ingest =
+            Ingest::start(settings, Arc::clone(&world), Arc::clone(&log), verifier, shutdown.handle()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, ingest.routes(), origins, 1000, shutdown.handle()));
+        Self { address, log, world, signer, forger, shutdown, _folder: folder }
+    }
+
+    pub fn token(&self, sub: &str) -> String {
+        self.signer.issue(sub, &access(), now_ms(), 3600).unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn socket(&self) -> Client {
+        self.socket_with(INGEST).await.unwrap()
+    }
+
+    pub async fn socket_with(&self, subprotocol: &'static str) -> Result<Client, Error> {
+        let mut request = format!("ws://{}/v1/ingest", self.address).into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+        let (socket, _) = tokio_tungstenite::connect_async(request).await?;
+        Ok(Client { socket, events: Vec::new() })
+    }
+
+    /// A socket of `sub` on which Hello was said; and its session.
+    pub async fn greeted(&self, sub: &str) -> (Client, SessionId) {
+        let mut client = self.socket().await;
+        client.send([hello(self.token(sub))]).await;
+        match client.event().await {
+            event::Body::Welcome(welcome) => (client, SessionId::from_slice(&welcome.session).unwrap()),
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+
+    /// All records of a chunk's partition.
+    pub async fn records(&self, chunk: &str) -> Vec<(Record, proto::CommandRecord)> {
+        let topic = &self.world.topics().commands;
+        let partition = self.world.place(&chunk.parse().unwrap()).unwrap().partition;
+        let (low, high) = self.log.watermarks(topic, partition).await.unwrap();
+        let mut reader = self.log.reader().unwrap();
+        reader.assign(topic, partition, low);
+        let mut records = Vec::new();
+        while low.0 + (records.len() as i64) < high.0 {
+            let batches = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap();
+            for record in batches.into_iter().flat_map(|batch| batch.records) {
+                let command = proto::CommandRecord::decode(record.value.clone()).unwrap();
+                records.push((record, command));
+            }
+        }
+        records
+    }
+
+    /// How many records there are in all partitions.
+    pub async fn count(&self) -> i64 {
+        let mut count = 0;
+        for partition in self.world.partitions() {
+            let (low, Offset(high)) = self.log.watermarks(&self.world.topics().commands, partition).await.unwrap();
+            count += high - low.0;
+        }
+        count
+    }
+}
+
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Received and not yet taken, newest first.
+    events: Vec<event::Body>,
+}
+
+impl Client {
+    pub async fn send(&mut self, requests: impl IntoIterator<Item = request::Body>) {
+        let mut frame = BytesMut::new();
+        requests.into_iter().for_each(|body| format::push_request(&mut frame, body));
+        self.send_bytes(frame.freeze()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: impl Into<Bytes>) {
+        self.socket.send(Message::Binary(bytes.into())).await.unwrap();
+    }
+
+    async fn message(&mut self) -> Option<Result<Message, Error>> {
+        tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time")
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> event::Body {
+        while self.events.is_empty() {
+            match self.message().await {
+                Some(Ok(Message::Binary(bytes))) => {
+                    let frame = proto::ServerFrame::decode(bytes).unwrap();
+                    self.events = frame.events.into_iter().rev().map(|event| event.body.unwrap()).collect();
+                }
+                other => panic!("no event: {other:?}"),
+            }
+        }
+        self.events.pop().unwrap()
+    }
+
+    pub async fn rejected(&mut self) -> proto::Rejected {
+        match self.event().await {
+            event::Body::Rejected(rejected) => rejected,
+            other => panic!("not rejected: {other:?}"),
+        }
+    }
+
+    /// Receipts until there are so many: (chunk, seq).
+    pub async fn receipts(&mut self, count: usize) -> Vec<(String, u64)> {
+        let mut receipts = Vec::new();
+        while receipts.len() < count {
+            match self.event().await {
+                event::Body::Receipt(receipt) => receipts.push((receipt.chunk_id, receipt.seq)),
+                other => panic!("no receipt: {other:?}"),
+            }
+        }
+        receipts
+    }
+
+    /// The code that the server closes with.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    let code = u16::from(frame.code);
+                    assert_ne!(close::name(code), "other", "{frame:?}");
+                    return code;
+                }
+                Some(Ok(_)) => {}
+                other => panic!("no close frame: {other:?}"),
+            }
+        }
+    }
+
+    /// The socket is alive: a ping is answered, after everything before it.
+    pub async fn is_alive(&mut self) {
+        self.send([request::Body::Ping(proto::Ping { nonce: 77 })]).await;
+        assert_eq!(self.event().await, event::Body::Pong(proto::Pong { nonce: 77 }));
+    }
+}
+
+pub fn hello(token: String) -> request::Body {
+    request::Body::Hello(proto::Hello { token, ..Default::default() })
+}
+
+pub fn submit(chunk: &str, seq: u64, after: u64, body: Option<submit::Body>) -> request::Body {
+    request::Body::Submit(proto::Submit { chunk_id: chunk.into(), seq, after, body })
+}
+
+pub fn settle() -> Option<submit::Body> {
+    Some(submit::Body::Settle(proto::Settle {}))
+}
+
+pub fn cell_command(cell: u32, value: u32) -> Vec<u8> {
+    let set = proto::SetCells { cells: vec![cell], values: vec![value], guards: vec![] };
+    proto::GridCommand { body: Some(proto::grid_command::Body::Set(set)) }.encode_to_vec()
+}
+
+/// Sets one cell of the canvas.
+pub fn cell(cell: u32, value: u32) -> Option<submit::Body> {
+    Some(submit::Body::Command(cell_command(cell, value).into()))
+}

@@ -1,0 +1,357 @@
+//! A whole ingest, spoken to over websockets.
+
+mod scene;
+
+use async_trait::async_trait;
+use driftless_ingest::{Error as StartError, Ingest, Policy, Settings};
+use driftless_runtime::auth::Verifier;
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{
+    self, Ack, AckSink, Append, AppendError, Delivery, Log, Membership, Producer, Reader, TopicSpec,
+};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_schemas::proto::{self, RefusalCode, RejectCode, Retry, event, request};
+use driftless_schemas::{Offset, Partition, SessionId, close, limits};
+use futures_util::SinkExt as _;
+use scene::*;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+#[tokio::test]
+async fn a_command_goes_to_its_partition_and_is_receipted_when_the_log_has_it() {
+    let scene = Scene::new().await;
+    let (mut client, session) = scene.greeted("ann").await;
+    client.send([submit("canvas/0/1", 1, 0, cell(5, 7)), submit("canvas/0/-7", 1, 0, settle())]).await;
+    let mut receipts = client.receipts(2).await;
+    receipts.sort();
+    assert_eq!(receipts, [("canvas/0/-7".into(), 1), ("canvas/0/1".into(), 1)]);
+    let (record, command) = scene.records("canvas/0/1").await.pop().unwrap();
+    assert_eq!(&record.key[..], b"canvas/0/1");
+    let Some(proto::command_record::Body::Command(command)) = command.body else { panic!("no command") };
+    assert_eq!(command.writer, session.writer("ann").to_bytes());
+    assert_eq!((command.author.as_str(), command.seq, command.after), ("ann", 1, 0));
+    assert!((now_ms() - command.received_at_ms).abs() < 10_000);
+}
+
+#[tokio::test]
+async fn many_commands_of_one_turn_are_receipted_in_few_messages() {
+    let scene = Scene::new().await;
+    let (mut client, _) = scene.greeted("ann").await;
+    client.send((1..=1000).map(|seq| submit("canvas/0/1", seq, seq - 1, cell(seq as u32, 1)))).await;
+    let receipts = client.receipts(1000).await;
+    assert!(receipts.iter().map(|(_, seq)| *seq).eq(1..=1000), "in order");
+    assert_eq!(scene.records("canvas/0/1").await.len(), 1000);
+}
+
+/// Issue "Bad input": each has its own answer, and a neighbour on another socket notices nothing.
+#[tokio::test]
+async fn bad_input_is_named_and_costs_nobody_else_anything() {
+    let scene = Scene::new().await;
+    let (mut neighbour, _) = scene.greeted("bob").await;
+    let (mut client, _) = scene.greeted("ann").await;
+    for (bad, code) in [
+        (submit("canvas/x/1", 1, 0, cell(5, 7)), RejectCode::BadChunkId),
+        (submit("town/0/1", 1, 0, cell(5, 7)), RejectCode::UnknownFamily),
+        (submit("canvas/0/9999", 1, 0, cell(5, 7)), RejectCode::OutOfBounds),
+        (submit("canvas/7/1", 1, 0, cell(5, 7)), RejectCode::NoWriteAccess),
+        (submit("canvas/0/1", 1, 0, cell(5, 999)), RejectCode::BadCommand),
+        (submit("canvas/0/1", 1, 1, cell(5, 7)), RejectCode::BadSeq),
+    ] {
+        client.send([bad]).await;
+        let rejected = client.rejected().await;
+        assert_eq!((rejected.code(), rejected.retry()), (code, Retry::Final), "{}", rejected.message);
+    }
+    // A request of the gateway, and one that nobody knows.
+    client.send([request::Body::Untrack(proto::Untrack { chunk_id: "canvas/0/1".into() })]).await;
+    client.send_bytes(vec![0x0a, 3, 0xfa, 1, 0]).await;
+    for code in [RefusalCode::WrongService, RefusalCode::Undecodable] {
+        let event::Body::Refused(refused) = client.event().await else { panic!("not refused") };
+        assert_eq!(refused.code(), code);
+    }
+    client.send([submit("canvas/0/1", 1, 0, cell(5, 7))]).await;
+    assert_eq!(client.receipts(1).await, [("canvas/0/1".into(), 1)], "the socket lives on");
+    client.send([submit("canvas/0/1", 1, 0, cell(5, 8))]).await;
+    assert_eq!(client.rejected().await.code(), RejectCode::SeqReused);
+
+    neighbour.send([submit("canvas/0/2", 1, 0, cell(5, 7))]).await;
+    assert_eq!(neighbour.receipts(1).await, [("canvas/0/2".into(), 1)]);
+    assert_eq!(scene.count().await, 2);
+}
+
+#[tokio::test]
+async fn bytes_that_cannot_be_trusted_end_their_socket_only() {
+    let scene = Scene::new().await;
+    let (mut neighbour, _) = scene.greeted("bob").await;
+    for message in [
+        Message::binary(b"GET / HTTP/1.1".to_vec()),
+        Message::binary(vec![0; limits::CLIENT_FRAME_BYTES_MAX + 1]),
+        Message::text("{}"),
+    ] {
+        let (mut client, _) = scene.greeted("ann").await;
+        client.socket.send(message).await.unwrap();
+        assert_eq!(client.closed().await, close::FRAME_UNTRUSTED);
+    }
+    neighbour.is_alive().await;
+    assert_eq!(scene.count().await, 0);
+}
+
+#[tokio::test]
+async fn an_unusable_token_or_session_closes_with_a_code_of_its_own() {
+    let scene = Scene::new().await;
+    let expired = scene.signer.issue("ann", &access(), now_ms() - 120_000, 60).unwrap();
+    let forged = scene.forger.issue("ann", &access(), now_ms(), 60).unwrap();
+    let old = SessionId::new(now_ms() as u64 - limits::SESSION_AGE_MAX_MS - 10_000, [1; 10]).to_bytes();
+    let ahead = SessionId::new(now_ms() as u64 + 120_000, [1; 10]).to_bytes();
+    let base = || proto::Hello { token: scene.token("ann"), ..Default::default() };
+    for (hello, code) in [
+        (proto::Hello { token: expired, ..base() }, close::TOKEN),
+        (proto::Hello { token: forged, ..base() }, close::TOKEN),
+        (proto::Hello { token: String::new(), ..base() }, close::TOKEN),
+        (proto::Hello { session: old, ..base() }, close::SESSION),
+        (proto::Hello { session: ahead, ..base() }, close::SESSION),
+    ] {
+        let mut client = scene.socket().await;
+        client.send([request::Body::Hello(hello)]).await;
+        assert_eq!(client.closed().await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_session_survives_its_socket() {
+    let scene = Scene::new().await;
+    let (client, session) = scene.greeted("ann").await;
+    drop(client);
+    let mut client = scene.socket().await;
+    let hello = proto::Hello { token: scene.token("ann"), session: session.to_bytes(), ..Default::default() };
+    client.send([request::Body::Hello(hello)]).await;
+    let event::Body::Welcome(welcome) = client.event().await else { panic!("no welcome") };
+    assert_eq!((welcome.session, welcome.writer), (session.to_bytes(), session.writer("ann").to_bytes()));
+}
+
+#[tokio::test]
+async fn a_wrong_subprotocol_is_a_problem_before_it_is_a_socket() {
+    let scene = Scene::new().await;
+    let Err(Error::Http(response)) = scene.socket_with("driftless.gateway.v1").await else { panic!("it connected") };
+    assert_eq!(response.status(), 400);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn who_is_too_fast_is_told_when_to_come_again_over_all_sockets() {
+    let policy = Policy { commands_per_second: 1, commands_burst: 3, ..Policy::default() };
+    let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
+    let (mut one, _) = scene.greeted("ann").await;
+    let (mut two, _) = scene.greeted("ann").await;
+    one.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle()))).await;
+    one.receipts(2).await;
+    two.send((1..=2).map(|seq| submit("canvas/0/2", seq, seq - 1, settle()))).await;
+    let (mut receipts, mut rejected) = (0, None);
+    for _ in 0..2 {
+        match two.event().await {
+            event::Body::Receipt(_) => receipts += 1,
+            event::Body::Rejected(no) => rejected = Some(no),
+            other => panic!("{other:?}"),
+        }
+    }
+    let rejected = rejected.expect("the fourth of three");
+    assert_eq!((receipts, rejected.code(), rejected.retry()), (1, RejectCode::RateLimited, Retry::After));
+    assert!((1..=1000).contains(&rejected.retry_after_ms));
+    let (mut other, _) = scene.greeted("bob").await;
+    other.send([submit("canvas/0/3", 1, 0, settle())]).await;
+    other.receipts(1).await;
+}
+
+/// A log whose producer does as it is told.
+struct Puppet {
+    inner: MemoryLog,
+    strings: Arc<Mutex<Strings>>,
+}
+
+#[derive(Default)]
+struct Strings {
+    has_room: bool,
+    /// Appends that wait for their acknowledgement, in order.
+    held: Vec<Append>,
+    sink: Option<AckSink>,
+}
+
+struct PuppetProducer(Arc<Mutex<Strings>>);
+
+#[async_trait]
+impl Producer for PuppetProducer {
+    fn append(&self, batch: Vec<Append>) -> Vec<Append> {
+        let mut strings = self.0.lock().unwrap();
+        if !strings.has_room {
+            return batch;
+        }
+        strings.held.extend(batch);
+        Vec::new()
+    }
+    fn in_flight(&self) -> usize {
+        self.0.lock().unwrap().held.len()
+    }
+    async fn flush(&self, _timeout: Duration) -> bool {
+        self.in_flight() == 0
+    }
+    fn abandon(&self) {}
+}
+
+#[async_trait]
+impl Log for Puppet {
+    fn describe(&self) -> String {
+        "puppet".into()
+    }
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, log::Error> {
+        self.inner.partitions(topic).await
+    }
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<(), log::Error> {
+        self.inner.create_topic(spec).await
+    }
+    async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), log::Error> {
+        self.inner.watermarks(topic, partition).await
+    }
+    fn producer(&self, _delivery: Delivery, acks: AckSink) -> Result<Arc<dyn Producer>, log::Error> {
+        self.strings.lock().unwrap().sink = Some(acks);
+        Ok(Arc::new(PuppetProducer(Arc::clone(&self.strings))))
+    }
+    fn reader(&self) -> Result<Box<dyn Reader>, log::Error> {
+        self.inner.reader()
+    }
+    fn join(&self, group: &str, topic: &str, member: &str) -> Result<Membership, log::Error> {
+        self.inner.join(group, topic, member)
+    }
+}
+
+/// What pulls the strings.
+struct Hand(Arc<Mutex<Strings>>);
+
+impl Hand {
+    fn new() -> (Self, Arc<dyn Log>) {
+        let strings = Arc::new(Mutex::new(Strings { has_room: true, ..Strings::default() }));
+        (Self(Arc::clone(&strings)), Arc::new(Puppet { inner: MemoryLog::new(), strings }))
+    }
+
+    fn has_room(&self, has_room: bool) {
+        self.0.lock().unwrap().has_room = has_room;
+    }
+
+    /// Waits until so many appends are held.
+    async fn holds(&self, count: usize) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.0.lock().unwrap().held.len() < count {
+            assert!(tokio::time::Instant::now() < deadline, "{} are held", self.0.lock().unwrap().held.len());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Answers for the oldest that is held.
+    fn answer(&self, result: Result<Option<Offset>, AppendError>) {
+        let (ack, sink) = {
+            let mut strings = self.0.lock().unwrap();
+            let append = strings.held.remove(0);
+            (Ack { token: append.token, result }, strings.sink.clone().unwrap())
+        };
+        sink(vec![ack]);
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
+    let (hand, log) = Hand::new();
+    let scene = Scene::with(Settings::default(), log).await;
+    let (mut client, _) = scene.greeted("ann").await;
+    client.send((1..=4).map(|seq| submit("canvas/0/1", seq, seq - 1, settle()))).await;
+    hand.holds(4).await;
+    client.is_alive().await; // No receipt came before this pong.
+    hand.answer(Err(AppendError::Unknown("timed out".into())));
+    client.is_alive().await; // And no answer to the first at all.
+    hand.answer(Err(AppendError::Refused("too large".into())));
+    hand.answer(Ok(None));
+    hand.answer(Ok(Some(Offset(7))));
+    let rejected = client.rejected().await;
+    assert_eq!((rejected.seq, rejected.code(), rejected.retry()), (2, RejectCode::Unavailable, Retry::Final));
+    assert_eq!(client.receipts(2).await, [("canvas/0/1".into(), 3), ("canvas/0/1".into(), 4)]);
+}
+
+#[tokio::test]
+async fn while_the_log_has_no_room_sockets_are_not_read_and_nothing_is_lost() {
+    let (hand, log) = Hand::new();
+    let scene = Scene::with(Settings::default(), log).await;
+    let (mut client, _) = scene.greeted("ann").await;
+    hand.has_room(false);
+    client.send([submit("canvas/0/1", 1, 0, settle())]).await;
+    client.send([submit("canvas/0/1", 2, 1, settle()), request::Body::Ping(proto::Ping { nonce: 1 })]).await;
+    let quiet = tokio::time::timeout(Duration::from_millis(300), client.event()).await;
+    assert!(quiet.is_err(), "the second message was read: {quiet:?}");
+    hand.has_room(true);
+    hand.holds(2).await;
+    assert_eq!(client.event().await, event::Body::Pong(proto::Pong { nonce: 1 }));
+    hand.answer(Ok(Some(Offset(0))));
+    hand.answer(Ok(Some(Offset(1))));
+    assert_eq!(client.receipts(2).await, [("canvas/0/1".into(), 1), ("canvas/0/1".into(), 2)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_handed_to_the_log_is_rejected_for_later() {
+    let (hand, log) = Hand::new();
+    let mut settings = Settings::default();
+    settings.waits.room_ms = 100;
+    let scene = Scene::with(settings, log).await;
+    let (mut client, _) = scene.greeted("ann").await;
+    hand.has_room(false);
+    client.send([submit("canvas/0/1", 1, 0, settle())]).await;
+    let rejected = client.rejected().await;
+    assert_eq!((rejected.code(), rejected.retry()), (RejectCode::Unavailable, Retry::After));
+    assert_eq!(rejected.retry_after_ms, 1000);
+    hand.has_room(true);
+    client.send([submit("canvas/0/1", 1, 0, settle())]).await;
+    hand.holds(1).await;
+    hand.answer(Ok(Some(Offset(0))));
+    client.receipts(1).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_the_receipts_of_what_is_in_flight_first() {
+    let (hand, log) = Hand::new();
+    let scene = Scene::with(Settings::default(), log).await;
+    let (mut client, _) = scene.greeted("ann").await;
+    client.send([submit("canvas/0/1", 1, 0, settle())]).await;
+    hand.holds(1).await;
+    let ended = tokio::spawn(scene.shutdown.end());
+    // The listener is closed at once.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while tokio::net::TcpStream::connect(scene.address).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "it still accepts");
+        tokio::task::yield_now().await;
+    }
+    hand.answer(Ok(Some(Offset(0))));
+    client.receipts(1).await;
+    assert_eq!(client.closed().await, close::SHUTTING_DOWN);
+    drop(client);
+    tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_log_without_the_right_topic_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, _, verifier) = keys(&folder);
+    let start = |log: Arc<dyn Log>, verifier: Verifier| async move {
+        let shutdown = ShutdownSource::new();
+        Ingest::start(Settings::default(), world(), log, verifier, shutdown.handle()).await.err().unwrap()
+    };
+    let error = start(Arc::new(MemoryLog::new()), verifier.clone()).await;
+    assert!(matches!(error, StartError::NoTopic { .. }) && error.to_string().contains("driftless init"), "{error}");
+
+    let log = MemoryLog::new();
+    let spec = TopicSpec {
+        name: world().topics().commands.to_string(),
+        partitions: 3,
+        retention_ms: None,
+        record_bytes_max: limits::RECORD_BYTES_MAX,
+    };
+    log.create_topic(&spec).await.unwrap();
+    let error = start(Arc::new(log), verifier).await;
+    assert!(matches!(error, StartError::PartitionCount { found: 3, wanted: 12, .. }), "{error}");
+    assert!(error.to_string().contains("driftless init"), "{error}");
+}

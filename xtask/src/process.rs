@@ -1,0 +1,112 @@
+//! Running other programs.
+
+use anyhow::{Context, Result, ensure};
+use std::env;
+use std::io::{self, BufRead, BufReader, PipeReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Runs it to its end with its output on ours; an error says what failed.
+pub fn check(what: &str, mut command: Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("cannot run {program} for {what}"))?;
+    ensure!(status.success(), "{what} failed ({status})");
+    Ok(())
+}
+
+/// What it printed on standard output, without the line's end.
+pub fn ask(mut command: Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stderr(Stdio::piped()).output().with_context(|| format!("cannot run {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} failed ({}): {}", output.status, said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Goes on as the other program, so that it gets our signals and its exit code is ours. Returns only if it cannot start.
+pub fn become_it(mut command: Command) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    command.exec()
+}
+
+/// Runs it and gives each line of its two outputs, in their order, to `each_line`.
+pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<ExitStatus> {
+    let (output, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    // It holds the ends to write to; the output ends when the last of them is closed.
+    drop(command);
+    let (sender, lines) = channel();
+    thread::spawn(move || read_lines(output, &sender));
+    loop {
+        match lines.recv_timeout(Duration::from_millis(500)) {
+            Ok(line) => each_line(&line),
+            Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?),
+            // Something that it left behind may hold the output open for ever.
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(status);
+                }
+            }
+        }
+    }
+}
+
+fn read_lines(output: PipeReader, lines: &Sender<String>) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+        let text = String::from_utf8_lossy(&line);
+        if lines.send(text.trim_end_matches('\n').to_owned()).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// Where a program is found on the path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn sh(script: &str) -> Command {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]);
+        sh
+    }
+
+    #[test]
+    fn lines_of_both_outputs_come_in_their_order() {
+        let mut seen = Vec::new();
+        let status = lines(sh("echo one; echo two >&2; printf three; exit 3"), |line| seen.push(line.to_owned()));
+        assert_eq!(seen, ["one", "two", "three"]);
+        assert_eq!(status.unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_does_not_hold_us_up() {
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        lines(sh("sleep 20 & echo done"), |line| seen.push(line.to_owned())).unwrap();
+        assert_eq!(seen, ["done"]);
+        assert!(start.elapsed() < Duration::from_secs(15), "took {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn errors_tell_what_failed_and_what_it_said() {
+        assert_eq!(ask(sh("echo yes")).unwrap(), "yes");
+        let error = ask(sh("echo no >&2; false")).unwrap_err().to_string();
+        assert!(error.contains("no"), "{error}");
+        let error = check("counting", sh("exit 4")).unwrap_err().to_string();
+        assert!(error.contains("counting") && error.contains('4'), "{error}");
+    }
+}

@@ -1,0 +1,301 @@
+//! `cargo xtask test`: all that CI does, cheapest first. Everything is compiled once: one build of the whole workspace, with
+//! the lints in the same pass, makes what the later steps run.
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use crate::prerequisites::Prerequisites;
+use crate::step::{Outcome, Report, Screen, Verdict, seconds};
+use crate::suites::{Suite, Suites};
+use crate::workspace::Workspace;
+use crate::{layers, process, purity, toolchain};
+
+const EXAMPLES: &str = "\
+The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites, build with lints, codegen, tests.
+
+Examples:
+  cargo xtask test                       everything that CI does
+  cargo xtask test --quick               without Kafka, S3 and the browser
+  cargo xtask test --keep-going          go on after a failure, and tell all
+  cargo xtask test --json 2>test.log     one JSON object on standard output
+
+What tests see: DRIFTLESS_TEST_QUICK=1 with --quick; DRIFTLESS_TEST_BIN, the driftless program; DRIFTLESS_TEST_PYTHON and
+DRIFTLESS_TEST_CHROMIUM where they are needed. You may set DRIFTLESS_TEST_BROKERS (host:port,…) and DRIFTLESS_TEST_S3
+(s3://bucket, with the usual AWS_… variables) to test against servers that run already.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Leave out what needs Kafka, S3 or a browser
+    #[arg(long)]
+    quick: bool,
+    /// Go on after a failure
+    #[arg(long)]
+    keep_going: bool,
+    /// One JSON object on standard output; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
+}
+
+/// Suites with one of these in their name need a server or a browser.
+const HEAVY: [&str; 3] = ["kafka", "s3", "browser"];
+
+type Step = fn(&mut Run) -> Result<Verdict>;
+
+const STEPS: [(&str, Step); 8] = [
+    ("toolchain", Run::toolchain),
+    ("format", Run::format),
+    ("purity", Run::purity),
+    ("licences", Run::licences),
+    ("prerequisites", Run::prerequisites),
+    ("build", Run::build),
+    ("codegen", Run::codegen),
+    ("tests", Run::tests),
+];
+
+/// What later steps need of earlier ones.
+struct Run {
+    workspace: Workspace,
+    options: Options,
+    screen: Screen,
+    prerequisites: Prerequisites,
+    is_built: bool,
+    suites: Suites,
+}
+
+pub fn run(workspace: Workspace, options: Options) -> Result<ExitCode> {
+    let start = Instant::now();
+    let screen = Screen { is_stderr: options.json };
+    let mut report = Report::new(screen, STEPS.len());
+    let mut run = Run {
+        workspace,
+        options,
+        screen,
+        prerequisites: Prerequisites::default(),
+        is_built: false,
+        suites: Suites::default(),
+    };
+    for (name, step) in STEPS {
+        if !report.step(name, || step(&mut run)) && !run.options.keep_going {
+            break;
+        }
+    }
+    run.conclude(&report, start.elapsed());
+    Ok(if report.count(Outcome::Failed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Run {
+    fn toolchain(&mut self) -> Result<Verdict> {
+        toolchain::check(&self.workspace).map(Verdict::Passed)
+    }
+
+    fn format(&mut self) -> Result<Verdict> {
+        let mut format = self.workspace.cargo();
+        format.args(["fmt", "--all", "--check"]).stdout(self.screen.stdio());
+        process::check("rustfmt", format).context("run `cargo xtask fmt`")?;
+        Ok(Verdict::Passed("all code is formatted".into()))
+    }
+
+    fn purity(&mut self) -> Result<Verdict> {
+        layers::check(&self.workspace)?;
+        let pure = purity::check(&self.workspace)?;
+        Ok(Verdict::Passed(format!("{pure} crates are pure, and all arrows go one way")))
+    }
+
+    fn licences(&mut self) -> Result<Verdict> {
+        if process::find("cargo-deny").is_none() {
+            return Ok(Verdict::Skipped("cargo-deny is not installed (cargo install cargo-deny)".into()));
+        }
+        let mut deny = self.workspace.cargo();
+        // Advisories need a database from the net: not part of a test that must give the same answer tomorrow.
+        deny.args(["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]).stdout(self.screen.stdio());
+        process::check("cargo-deny", deny)?;
+        Ok(Verdict::Passed("licences, bans and sources are as deny.toml has them".into()))
+    }
+
+    fn prerequisites(&mut self) -> Result<Verdict> {
+        self.prerequisites = Prerequisites::install(&self.workspace.root, self.screen, !self.options.quick)?;
+        let Prerequisites { found, missing, .. } = &self.prerequisites;
+        for what in missing {
+            self.screen.say(&format!("WARNING: missing: {what}"));
+        }
+        ensure!(missing.is_empty() || !is_ci(), "missing: {}", missing.join("; "));
+        match found[..] {
+            [] => Ok(Verdict::Skipped("nothing is needed".into())),
+            _ => Ok(Verdict::Passed(found.join(", "))),
+        }
+    }
+
+    /// All targets, so that programs that tests start are made too, and examples; what `cargo test` wants is among them.
+    fn build(&mut self) -> Result<Verdict> {
+        let mut build = self.workspace.cargo();
+        build.args(["build", "--workspace", "--all-targets"]).stdout(self.screen.stdio());
+        build.args(self.options.keep_going.then_some("--keep-going"));
+        toolchain::lint(&mut build)?;
+        process::check("the build", build)?;
+        self.is_built = true;
+        Ok(Verdict::Passed("all targets, no warnings".into()))
+    }
+
+    fn codegen(&mut self) -> Result<Verdict> {
+        ensure!(self.is_built, "the build failed");
+        let mut codegen = Command::new(self.workspace.program("debug", "driftless-codegen"));
+        codegen.arg("--check").stdout(self.screen.stdio());
+        process::check("driftless-codegen", codegen)?;
+        Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
+    }
+
+    fn tests(&mut self) -> Result<Verdict> {
+        ensure!(self.is_built, "the build failed");
+        let mut test = self.workspace.cargo();
+        test.args(["test", "--workspace"]).args(self.options.keep_going.then_some("--no-fail-fast"));
+        if self.options.quick {
+            test.args(["--lib", "--bins"]).env("DRIFTLESS_TEST_QUICK", "1");
+            for name in light_suites(&self.workspace) {
+                test.args(["--test", name]);
+            }
+        }
+        toolchain::lint(&mut test)?;
+        // The output is read, and nobody else's settings may change it.
+        test.env("CARGO_TERM_COLOR", "never").env("RUST_TEST_NOCAPTURE", "0");
+        test.env("DRIFTLESS_TEST_BIN", self.driftless());
+        test.envs(self.prerequisites.variables.iter().map(|(name, value)| (name, value)));
+        let (screen, suites) = (self.screen, &mut self.suites);
+        let status = process::lines(test, |line| {
+            screen.say(line);
+            suites.line(line);
+        })?;
+        if !status.success() {
+            return Err(self.what_failed());
+        }
+        ensure!(suites.passed() > 0, "no test ran");
+        let counted = suites.suites.iter().filter(|suite| suite.passed > 0).count();
+        let mut note = format!("{} tests in {counted} suites", suites.passed());
+        if !self.options.quick {
+            note = format!("{note}; {}", on_kafka(&self.suites, &self.kafka())?);
+        }
+        Ok(Verdict::Passed(note))
+    }
+
+    fn driftless(&self) -> PathBuf {
+        self.workspace.program("debug", "driftless")
+    }
+
+    fn what_failed(&self) -> anyhow::Error {
+        let suites = &self.suites;
+        let died = suites.suites.iter().filter(|suite| !suite.is_complete);
+        let died = died.map(|suite| format!("{}: the test program ended before its tests did", suite.name));
+        let failures: Vec<String> = suites.failures.iter().cloned().chain(died).collect();
+        match failures[..] {
+            [] => anyhow!("cargo test failed, though no test did: see above"),
+            _ => anyhow!("{}", failures.join("\n")),
+        }
+    }
+
+    /// The Kafka that the tests met.
+    fn kafka(&self) -> String {
+        self.prerequisites.found.first().cloned().unwrap_or_default()
+    }
+
+    fn conclude(&self, report: &Report, took: Duration) {
+        // Each step beside the tests counts as one check.
+        let (suites, checks) = (&self.suites, report);
+        let tests =
+            |outcome| checks.steps.iter().filter(|step| step.name == "tests" && step.outcome == outcome).count();
+        let passed = suites.passed() + checks.count(Outcome::Passed) - tests(Outcome::Passed);
+        let failed_tests = suites.failed();
+        let is_counted = tests(Outcome::Failed) == 1 && failed_tests > 0;
+        let failed = failed_tests + checks.count(Outcome::Failed) - usize::from(is_counted);
+        let skipped = suites.ignored() + checks.count(Outcome::Skipped);
+
+        let slow: Vec<&Suite> = suites.slowest(5).into_iter().filter(|suite| suite.seconds >= 1.0).collect();
+        if !slow.is_empty() {
+            self.screen.say("\nThe slowest suites:");
+        }
+        for suite in slow {
+            self.screen.say(&format!("  {:8.1} s  {}", suite.seconds, suite.name));
+        }
+        self.screen.say(&format!("\nThe steps, in {:.0} s:\n{}", took.as_secs_f64(), report.table()));
+        for missing in &self.prerequisites.missing {
+            self.screen.say(&format!("WARNING: missing: {missing}"));
+        }
+        for step in report.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
+            self.screen.say(&format!("{} FAILED: {}", step.name, step.note));
+        }
+        self.screen.say(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
+        if self.options.json {
+            let summary = json!({
+                "ok": report.count(Outcome::Failed) == 0,
+                "passed": passed,
+                "failed": failed,
+                "skipped": skipped,
+                "seconds": seconds(took),
+                "quick": self.options.quick,
+                "kafka": (!self.options.quick).then(|| self.kafka()),
+                "failures": suites.failures,
+                "missing": self.prerequisites.missing,
+                "steps": report.to_json(),
+                "suites": suites.to_json(),
+            });
+            println!("{summary}");
+        }
+    }
+}
+
+/// Names of the integration tests that need neither a server nor a browser.
+fn light_suites(workspace: &Workspace) -> BTreeSet<&str> {
+    // The testbed is about nothing but servers.
+    let packages = workspace.packages.iter().filter(|package| package.name != "driftless-testbed");
+    let names = packages.flat_map(|package| &package.integration_tests).map(String::as_str);
+    names.filter(|name| !HEAVY.iter().any(|heavy| name.contains(heavy))).collect()
+}
+
+/// Which suites ran on which Kafka. That none did must not pass for a success.
+fn on_kafka(suites: &Suites, kafka: &str) -> Result<String> {
+    let ran: Vec<String> = suites.about("kafka").map(|suite| format!("{} ({})", suite.name, suite.passed)).collect();
+    if ran.is_empty() {
+        bail!("no suite with kafka in its name ran a test");
+    }
+    Ok(format!("on {kafka}: {}", ran.join(", ")))
+}
+
+fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Package;
+
+    #[test]
+    fn the_quick_run_leaves_out_what_needs_a_server() {
+        let package = |name: &str, tests: &[&str]| Package {
+            name: name.into(),
+            integration_tests: tests.iter().map(|&name| name.to_owned()).collect(),
+            ..Package::default()
+        };
+        let packages = vec![
+            package("driftless-contract-tests", &["log_kafka", "log_memory", "index_s3"]),
+            package("driftless-e2e-tests", &["embedded", "browser"]),
+            package("driftless-testbed", &["binary", "kafka", "s3"]),
+        ];
+        let workspace = Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages };
+        assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);
+    }
+
+    #[test]
+    fn a_full_run_without_kafka_is_a_failure() {
+        let suite = |name: &str, passed| Suite { name: name.into(), passed, ..Suite::default() };
+        let mut suites = Suites { suites: vec![suite("log_kafka", 0), suite("log_memory", 7)], failures: Vec::new() };
+        on_kafka(&suites, "Apache Kafka 4.4.0").unwrap_err();
+        suites.suites.push(suite("e2e_kafka", 3));
+        assert_eq!(on_kafka(&suites, "Apache Kafka 4.4.0").unwrap(), "on Apache Kafka 4.4.0: e2e_kafka (3)");
+    }
+}
