@@ -231,7 +231,9 @@ export class Outbox {
   /// The answer to a batch, one result for each: {is: "accepted"}, {is: "rejected", isFinal, retryAfterMs, code, message},
   /// or {is: "unknown", retryAfterMs} where nobody can say whether it is in the log.
   answered(batch, results, now) {
-    if (this.#inFlight === batch) this.#inFlight = null;
+    // Its edits went out again meanwhile: what it says is not the last word on any of them.
+    if (this.#inFlight !== batch) return;
+    this.#inFlight = null;
     batch.forEach(({ own }, i) => {
       const result = results[i];
       if (result.is === "accepted") return;

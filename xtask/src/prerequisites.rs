@@ -22,6 +22,8 @@ const PYTHON: &str = "tests/e2e/python";
 #[derive(Debug, Default)]
 pub struct Prerequisites {
     pub variables: Variables,
+    /// The Kafka that tests will meet.
+    pub kafka: Option<String>,
     /// What is there.
     pub found: Vec<String>,
     /// What is not, and what it is needed for.
@@ -33,7 +35,9 @@ impl Prerequisites {
     pub fn install(root: &Path, screen: Screen, servers: bool) -> Result<Self> {
         let mut all = Self::default();
         if servers {
-            all.found.push(kafka_name()?);
+            let kafka = kafka_name()?;
+            all.found.push(kafka.clone());
+            all.kafka = Some(kafka);
             all.found.push(s3_name()?);
             if root.join(BROWSER).is_dir() {
                 all.browser(&root.join(BROWSER), screen)?;

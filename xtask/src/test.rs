@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::env;
@@ -17,21 +18,27 @@ use crate::workspace::Workspace;
 use crate::{layers, process, purity, toolchain};
 
 const EXAMPLES: &str = "\
-The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites, build with lints, codegen, tests.
+The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
+build (with lints), codegen, tests. codegen and tests build first.
 
 Examples:
-  cargo xtask test                       everything that CI does
-  cargo xtask test --quick               without Kafka, S3 and the browser
-  cargo xtask test --keep-going          go on after a failure, and tell all
-  cargo xtask test --json 2>test.log     one JSON object on standard output
+  cargo xtask test                     everything that CI does
+  cargo xtask test --quick             without Kafka, S3 and the browser
+  cargo xtask test format purity       only these steps
+  cargo xtask test --keep-going        go on after a failure, and tell all
+  cargo xtask test --json 2>test.log   one JSON object on standard output
 
-What tests see: DRIFTLESS_TEST_QUICK=1 with --quick; DRIFTLESS_TEST_BIN, the driftless program; DRIFTLESS_TEST_PYTHON and
-DRIFTLESS_TEST_CHROMIUM where they are needed. You may set DRIFTLESS_TEST_BROKERS (host:port,…) and DRIFTLESS_TEST_S3
-(s3://bucket, with the usual AWS_… variables) to test against servers that run already.";
+What tests see: DRIFTLESS_TEST_QUICK=1 with --quick; DRIFTLESS_TEST_BIN, the driftless program;
+DRIFTLESS_TEST_PYTHON and DRIFTLESS_TEST_CHROMIUM where they are needed.
+DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3 (s3://bucket, with the usual AWS_...
+variables) point them at servers that run already.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
+    /// Only these steps
+    #[arg(value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
+    steps: Vec<String>,
     /// Leave out what needs Kafka, S3 or a browser
     #[arg(long)]
     quick: bool,
@@ -72,7 +79,8 @@ struct Run {
 pub fn run(workspace: Workspace, options: Options) -> Result<ExitCode> {
     let start = Instant::now();
     let screen = Screen { is_stderr: options.json };
-    let mut report = Report::new(screen, STEPS.len());
+    let steps = chosen(&options.steps);
+    let mut report = Report::new(screen, steps.len());
     let mut run = Run {
         workspace,
         options,
@@ -81,13 +89,25 @@ pub fn run(workspace: Workspace, options: Options) -> Result<ExitCode> {
         is_built: false,
         suites: Suites::default(),
     };
-    for (name, step) in STEPS {
+    for (name, step) in steps {
         if !report.step(name, || step(&mut run)) && !run.options.keep_going {
             break;
         }
     }
     run.conclude(&report, start.elapsed());
     Ok(if report.count(Outcome::Failed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All, or those asked for and what they stand on.
+fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
+    let is_named = |step: &str| names.iter().any(|name| name == step);
+    let is_wanted = |step: &str| match step {
+        _ if names.is_empty() => true,
+        "build" => is_named("build") || is_named("codegen") || is_named("tests"),
+        "prerequisites" => is_named("prerequisites") || is_named("tests"),
+        _ => is_named(step),
+    };
+    STEPS.into_iter().filter(|(step, _)| is_wanted(step)).collect()
 }
 
 impl Run {
@@ -177,8 +197,8 @@ impl Run {
         ensure!(suites.passed() > 0, "no test ran");
         let counted = suites.suites.iter().filter(|suite| suite.passed > 0).count();
         let mut note = format!("{} tests in {counted} suites", suites.passed());
-        if !self.options.quick {
-            note = format!("{note}; {}", on_kafka(&self.suites, &self.kafka())?);
+        if let Some(kafka) = &self.prerequisites.kafka {
+            note = format!("{note}; {}", on_kafka(&self.suites, kafka)?);
         }
         Ok(Verdict::Passed(note))
     }
@@ -196,11 +216,6 @@ impl Run {
             [] => anyhow!("cargo test failed, though no test did: see above"),
             _ => anyhow!("{}", failures.join("\n")),
         }
-    }
-
-    /// The Kafka that the tests met.
-    fn kafka(&self) -> String {
-        self.prerequisites.found.first().cloned().unwrap_or_default()
     }
 
     fn conclude(&self, report: &Report, took: Duration) {
@@ -237,7 +252,7 @@ impl Run {
                 "skipped": skipped,
                 "seconds": seconds(took),
                 "quick": self.options.quick,
-                "kafka": (!self.options.quick).then(|| self.kafka()),
+                "kafka": self.prerequisites.kafka,
                 "failures": suites.failures,
                 "missing": self.prerequisites.missing,
                 "steps": report.to_json(),
@@ -288,6 +303,18 @@ mod tests {
         ];
         let workspace = Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages };
         assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);
+    }
+
+    #[test]
+    fn chosen_steps_bring_what_they_stand_on() {
+        let names = |steps: &[&str]| -> Vec<&str> {
+            let steps: Vec<String> = steps.iter().map(|&step| step.to_owned()).collect();
+            chosen(&steps).iter().map(|(name, _)| *name).collect()
+        };
+        assert_eq!(names(&[]).len(), STEPS.len());
+        assert_eq!(names(&["purity", "format"]), ["format", "purity"]);
+        assert_eq!(names(&["codegen"]), ["build", "codegen"]);
+        assert_eq!(names(&["tests"]), ["prerequisites", "build", "tests"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
     python check_example.py
 """
-import pathlib, re, struct, sys
+import re, struct, sys
 import blake3
 from protocol import CODE, DOCUMENT, log, model, wire
 
@@ -56,8 +56,8 @@ for enum in (wire.RefusalCode, wire.RejectCode, wire.TrackRejectCode, wire.Retry
         check(f"{name} stands there as {number}", f"`{short}` ({number})" in text)
 for name in list(log.DiscardReason.keys())[1:]:
     check(f"{name} is told", f"`{name.removeprefix('DISCARD_REASON_')}`" in text)
-for code, name in re.findall(r"pub const (\w+): u16 = (\d+);", CODE.read_text()):
-    check(f"close code {name} ({code}) is told", f"\n| {name} |" in text)
+for name, code in re.findall(r"pub const (\w+): u16 = (\d+);", CODE.read_text()):
+    check(f"close code {code} ({name}) is told", f"\n| {code} |" in text)
 
 passed, failed = results.count(True), results.count(False)
 print(f"{passed} passed, {failed} failed")
