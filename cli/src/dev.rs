@@ -131,6 +131,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let routes = gateway.routes().or(ingest.routes()).unify();
     let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
     let routes = routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed();
+    // Its sockets go on without it; whoever holds a copy of the shutdown holds up the end.
+    drop(ingest);
     tokio::spawn(metrics.upkeep(front.handle()));
     let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
     announce(&args, address, &Signer::from_file(&key)?, opened.brokers.as_deref())?;
