@@ -78,10 +78,11 @@ export class Link {
 
   /// The chunks to follow, the most important first.
   want(ids) {
+    const before = new Set(this.#wanted);
     this.#wanted = ids;
-    for (const id of ids) this.chunk(id).wantAgain();
-    const missing = this.#choose().some((id) => !this.#followed.has(id));
-    if (missing) this.reopen("other chunks are looked at", 120);
+    for (const id of ids) if (!before.has(id)) this.chunk(id).wantAgain();
+    const isNews = this.#choose().some((id) => !this.#followed.has(id) || !before.has(id));
+    if (isNews && this.#stream) this.reopen("other chunks are looked at", 120);
   }
 
   /// A chunk by its id, which must be one of this family.
@@ -183,7 +184,7 @@ export class Link {
   /// Follows what is wanted until the stream ends.
   async #follow() {
     const ids = this.#choose();
-    if (ids.length === 0) return this.#pause(Infinity);
+    if (ids.length === 0) return this.#pause(500);
     const stream = new AbortController();
     this.#stream = stream;
     this.#followed = new Set(ids);
@@ -228,10 +229,12 @@ export class Link {
     this.#touched.add(chunk);
   }
 
-  /// Wanted and unfinished chunks: nothing is let go while an own edit is open there.
+  /// Wanted and unfinished chunks: nothing is let go while an own edit is open there. One that failed is not asked for until
+  /// the user comes back to it.
   #choose() {
     const unfinished = [...this.chunks.values()].filter((chunk) => chunk.outbox.entries.length > 0).map(({ id }) => id);
-    return [...new Set([...unfinished, ...this.#wanted])].slice(0, CHUNKS_MAX);
+    const ids = [...new Set([...unfinished, ...this.#wanted])].filter((id) => this.chunk(id).state !== "failed");
+    return ids.slice(0, CHUNKS_MAX);
   }
 
   #unfollow(state) {

@@ -9,11 +9,13 @@ use driftless_chunk::world::World;
 use driftless_gateway_core::Loaded;
 use driftless_runtime::index::{IndexView, Indexes};
 use driftless_runtime::log::{self, Log, Reader};
+use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
 use driftless_schemas::proto::Ref;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::service::Error;
 
@@ -34,8 +36,18 @@ pub(crate) struct Follower {
 pub(crate) struct Loader {
     world: Arc<World>,
     store: Store,
-    views: Arc<Vec<IndexView>>,
+    indexes: Indexes,
+    views: Arc<Vec<View>>,
 }
+
+/// A view, and the one that takes its place now and then: a reader that follows for ever holds on to ever more.
+struct View {
+    partition: Partition,
+    current: RwLock<Arc<IndexView>>,
+}
+
+/// How long a view is followed before it is opened anew.
+const VIEW_LIFETIME: Duration = Duration::from_secs(3600);
 
 impl Follower {
     pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, Error> {
@@ -57,10 +69,10 @@ impl Follower {
             let (_, high) = log.watermarks(&topic, partition).await?;
             reader.assign(&topic, partition, position.offset);
             positions.push(position);
-            views.push(view);
+            views.push(View { partition, current: RwLock::new(Arc::new(view)) });
             goals.insert(partition, high);
         }
-        let loader = Loader { world: Arc::clone(world), store: store.clone(), views: Arc::new(views) };
+        let loader = Loader { world: Arc::clone(world), store: store.clone(), indexes, views: Arc::new(views) };
         Ok(Self { reader, positions, goals, loader })
     }
 }
@@ -79,10 +91,26 @@ impl Loader {
         Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding }))
     }
 
+    /// Opens the views anew every hour, one after the other, until the end.
+    pub async fn renew_views(self, shutdown: Shutdown) {
+        let pause = VIEW_LIFETIME / u32::try_from(self.views.len().max(1)).unwrap_or(u32::MAX);
+        for view in self.views.iter().cycle() {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            match self.indexes.view(view.partition).await {
+                Ok(new) => *view.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
+                Err(e) => tracing::warn!(partition = view.partition.0, "the old view stays: {e}"),
+            }
+        }
+    }
+
     async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<Ref>, String> {
         let place = self.world.place(chunk).map_err(|e| e.to_string())?;
         let view = usize::try_from(place.partition.0).ok().and_then(|i| self.views.get(i));
         let view = view.ok_or_else(|| format!("partition {} has no view", place.partition))?;
+        let view = Arc::clone(&view.current.read().unwrap_or_else(PoisonError::into_inner));
         Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.and_then(|entry| entry.newest))
     }
 }

@@ -77,6 +77,7 @@ impl Gateway {
     ) -> Result<Self, Error> {
         metrics::describe();
         let follower = Follower::start(&world, &log, &store).await?;
+        tokio::spawn(follower.loader.clone().renew_views(shutdown.clone()));
         let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, shutdown.clone());
         let ready = hub.ready.clone();
         let context = Context {

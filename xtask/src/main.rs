@@ -11,6 +11,7 @@ mod layers;
 mod prerequisites;
 mod suites;
 
+mod demo;
 mod bench;
 mod cache;
 
@@ -27,6 +28,7 @@ Examples:
   cargo xtask test --quick               without Kafka, S3 and the browser
   cargo xtask codegen                    after a change in schemas/proto
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
+  cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20";
 
 /// The chores of this repository.
@@ -55,6 +57,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Show it: paint a photograph on `cargo dev`, and on services apart over Kafka and S3
+    Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
     Bench(bench::Options),
     /// Remove what the test servers and their runs left in the cache folder
@@ -91,6 +95,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
+        Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
         Chore::CleanCache => cache::clean()?,
     }

@@ -16,7 +16,7 @@ use crate::step::Screen;
 pub type Variables = Vec<(&'static str, String)>;
 
 /// The tests' folders that need something of their own.
-const BROWSER: &str = "tests/e2e/browser";
+pub const BROWSER: &str = "tests/e2e/browser";
 const PYTHON: &str = "tests/e2e/python";
 
 #[derive(Debug, Default)]
@@ -48,6 +48,13 @@ impl Prerequisites {
             all.found.push("Python packages".to_owned());
             all.variables.push(("DRIFTLESS_TEST_PYTHON", python.display().to_string()));
         }
+        Ok(all)
+    }
+
+    /// Those of the scripts in `folder` alone.
+    pub fn for_browser(folder: &Path, screen: Screen) -> Result<Self> {
+        let mut all = Self::default();
+        all.browser(folder, screen)?;
         Ok(all)
     }
 

@@ -219,16 +219,8 @@ impl Run {
     }
 
     fn conclude(&self, report: &Report, took: Duration) {
-        // Each step beside the tests counts as one check.
-        let (suites, checks) = (&self.suites, report);
-        let tests =
-            |outcome| checks.steps.iter().filter(|step| step.name == "tests" && step.outcome == outcome).count();
-        let passed = suites.passed() + checks.count(Outcome::Passed) - tests(Outcome::Passed);
-        let failed_tests = suites.failed();
-        let is_counted = tests(Outcome::Failed) == 1 && failed_tests > 0;
-        let failed = failed_tests + checks.count(Outcome::Failed) - usize::from(is_counted);
-        let skipped = suites.ignored() + checks.count(Outcome::Skipped);
-
+        let suites = &self.suites;
+        let Tally { passed, failed, skipped } = Tally::of(report, suites);
         let slow: Vec<&Suite> = suites.slowest(5).into_iter().filter(|suite| suite.seconds >= 1.0).collect();
         if !slow.is_empty() {
             self.screen.say("\nThe slowest suites:");
@@ -259,6 +251,29 @@ impl Run {
                 "suites": suites.to_json(),
             });
             println!("{summary}");
+        }
+    }
+}
+
+/// Tests, and beside them each other step as one check.
+#[derive(Debug, PartialEq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Tally {
+    fn of(report: &Report, suites: &Suites) -> Self {
+        let checks = |outcome| {
+            let steps = report.steps.iter().filter(|step| step.outcome == outcome);
+            // Its tests stand for it; but it may fail without any.
+            steps.filter(|step| step.name != "tests" || (outcome == Outcome::Failed && suites.failed() == 0)).count()
+        };
+        Self {
+            passed: suites.passed() + checks(Outcome::Passed),
+            failed: suites.failed() + checks(Outcome::Failed),
+            skipped: suites.ignored() + checks(Outcome::Skipped),
         }
     }
 }
@@ -303,6 +318,19 @@ mod tests {
         ];
         let workspace = Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages };
         assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);
+    }
+
+    #[test]
+    fn the_last_line_counts_tests_and_checks_and_hides_no_failure() {
+        let suite = |passed, failed| Suite { passed, failed, ..Suite::default() };
+        let suites = |suite| Suites { suites: vec![suite], failures: Vec::new() };
+        let mut report = Report::new(Screen { is_stderr: true }, 3);
+        report.step("format", || Ok(Verdict::Passed(String::new())));
+        report.step("licences", || Ok(Verdict::Skipped(String::new())));
+        assert_eq!(Tally::of(&report, &Suites::default()), Tally { passed: 1, failed: 0, skipped: 1 });
+        report.step("tests", || bail!("something failed"));
+        assert_eq!(Tally::of(&report, &suites(suite(7, 2))), Tally { passed: 8, failed: 2, skipped: 1 });
+        assert_eq!(Tally::of(&report, &suites(suite(7, 0))), Tally { passed: 8, failed: 1, skipped: 1 });
     }
 
     #[test]

@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What our topics take, see `limits`.
+const RECORD_BYTES_MAX: u32 = driftless_schemas::limits::RECORD_BYTES_MAX as u32;
+
 /// How to reach Kafka and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,7 +67,7 @@ impl Default for KafkaSettings {
             producer_in_flight: 5,
             producer_linger_ms: 0,
             queue: QueueLimits::default(),
-            message_bytes_max: 1 << 20,
+            message_bytes_max: RECORD_BYTES_MAX,
             request_timeout_ms: 10_000,
             session_timeout_ms: 6_000,
             hand_over_max_ms: 60_000,

@@ -1,0 +1,96 @@
+//! `driftless`: everything from one binary. Each subcommand parses its arguments and calls `run`.
+//!
+//! The program is a library with one function, so that the end-to-end tests can have a program of their own package that
+//! is the same as this one: Cargo builds and names to a test only those.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod config;
+mod deployment;
+mod dev;
+mod http_client;
+mod init;
+mod page;
+mod paint;
+mod services;
+mod signals;
+mod token;
+mod watch;
+
+use clap::{Parser, Subcommand};
+use driftless_runtime::telemetry::{LogFormat, install_logging};
+use std::process::ExitCode;
+
+/// Many clients edit one chunked world at once. A Kafka log decides; state hashes prove that all hold the same bytes.
+#[derive(Parser)]
+#[command(name = "driftless", version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    /// Log as JSON lines instead of text (what is shown is set by DRIFTLESS_LOG, such as `debug`).
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  driftless dev                                   everything on this machine, with a page to paint on
+  driftless token --key-file dev.key --sub ann --write canvas/
+  driftless paint photo.jpg --token \"$TOKEN\"
+  driftless watch canvas/0/0 --token \"$TOKEN\"
+  driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run log, ingest, replayer and gateway in one process, over a data folder, with a page to paint on.
+    Dev(dev::Args),
+    /// Create a world: its topics, and world.json in the object store.
+    Init(init::Args),
+    /// Run an ingest gateway: takes commands and puts them into the log.
+    Ingest(services::IngestArgs),
+    /// Run a replayer: decides commands, publishes updates, stores snapshots.
+    Replayer(services::ReplayerArgs),
+    /// Run a gateway: gives clients snapshots, updates and beacons.
+    Gateway(services::GatewayArgs),
+    /// Make keys and tokens.
+    Token(token::Args),
+    /// Paint a picture with many concurrent writers, and compare the chunks with it cell by cell.
+    Paint(paint::Args),
+    /// Print a chunk's updates as they come.
+    Watch(watch::Args),
+    /// Measure.
+    Bench(bench::Args),
+}
+
+/// The whole program: arguments from the command line, logs to standard error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    install_logging(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Init(args) => init::run(args).await,
+            Command::Ingest(args) => services::ingest(args).await,
+            Command::Replayer(args) => services::replayer(args).await,
+            Command::Gateway(args) => services::gateway(args).await,
+            Command::Token(args) => token::run(&args),
+            Command::Paint(args) => paint::run(args).await,
+            Command::Watch(args) => watch::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

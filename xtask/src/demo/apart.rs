@@ -1,0 +1,153 @@
+//! The services as processes of their own, over a real Apache Kafka and a real S3 server.
+
+use anyhow::{Context, Result, ensure};
+use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
+use driftless_testbed::s3::{self, S3, S3Options};
+use driftless_testbed::until;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::Stage;
+use super::paint::{Target, paint, state, tell};
+use super::running::{Running, free_address};
+use crate::step::Verdict;
+use crate::{prerequisites, process};
+
+/// Snapshots come soon enough to be waited for.
+const CONFIG: &str = "\
+[replayer.core]
+snapshot_max_age_ms = 1000
+snapshot_min_interval_ms = 500
+checkpoint_interval_ms = 500
+";
+const SNAPSHOTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Fields drop in this order: services before servers.
+pub struct Apart<'a> {
+    stage: &'a Stage<'a>,
+    services: Vec<Running>,
+    kafka: Kafka,
+    s3: S3,
+    target: Target,
+    painted: Value,
+}
+
+impl<'a> Apart<'a> {
+    pub fn start_servers(stage: &'a Stage<'a>, slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
+        let s3 = S3::start(S3Options::new(stage.dir.path().join("s3")))?;
+        let kafka = Kafka::start(KafkaOptions::new(stage.dir.path().join("kafka")))?;
+        *slot = Some(Self { stage, services: Vec::new(), kafka, s3, target: Target::default(), painted: Value::Null });
+        let (kafka, s3) = (format!("Apache Kafka {}", KafkaDist::VERSION), format!("versitygw {}", s3::VERSION));
+        let note = format!("{kafka}, {s3}");
+        shown["kafka"] = kafka.into();
+        shown["s3"] = s3.into();
+        Ok(Verdict::Passed(note))
+    }
+
+    pub fn start_services(slot: &mut Option<Self>) -> Result<Verdict> {
+        let this = slot.as_mut().context("nothing runs")?;
+        let folder = this.stage.dir.path();
+        let (world, config, key) = (folder.join("world.toml"), folder.join("config.toml"), folder.join("key"));
+        fs::write(&config, CONFIG)?;
+        let mut print = this.driftless("init");
+        print.arg("--print");
+        fs::write(&world, process::ask(print)?)?;
+        let mut new_key = this.driftless("token");
+        new_key.arg("--new-key").arg(&key);
+        process::ask(new_key)?;
+        let mut token = this.driftless("token");
+        token.arg("--key-file").arg(&key).args(["--sub", "demo", "--write", "canvas/"]);
+        let token = process::ask(token)?;
+        let mut init = this.driftless("init");
+        init.arg("--world").arg(&world);
+        process::ask(init)?;
+
+        let mut urls = Vec::new();
+        for name in ["replayer", "gateway", "ingest"] {
+            let address = free_address()?;
+            let url = format!("http://{address}");
+            let mut service = this.driftless(name);
+            service.arg("--config").arg(&config).args(["--http", &address]);
+            if name != "replayer" {
+                service.arg("--key-file").arg(&key);
+            }
+            let mut running = Running::start(name, service, &this.stage.output.join(format!("{name}.log")))?;
+            running.ready_at(&format!("{url}/readyz"))?;
+            this.services.push(running);
+            urls.push(url);
+        }
+        let [_, gateway, ingest] = &urls[..] else { unreachable!("three services were started") };
+        this.target = Target { ingest: ingest.clone(), gateway: gateway.clone(), token };
+        Ok(Verdict::Passed(format!("replayer, gateway and ingest: {}", urls.join(", "))))
+    }
+
+    pub fn paint(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
+        let this = slot.as_mut().context("nothing runs")?;
+        this.painted = paint(&this.stage.driftless(), &this.stage.picture, &this.target)?;
+        shown["apart"] = this.painted.clone();
+        Ok(Verdict::Passed(tell(&this.painted)))
+    }
+
+    /// Every object below `snapshots/` is called as an independent program hashes its content, and what the gateway shows
+    /// is among them.
+    pub fn check_snapshots(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
+        let this = slot.as_mut().context("nothing runs")?;
+        if process::find("b3sum").is_none() {
+            prerequisites::apt_get(this.stage.screen, &["b3sum", "zstd"])?;
+        }
+        let wanted: BTreeSet<String> =
+            state(&this.painted, &this.target)?.into_values().map(|(_, hash)| hash).collect();
+        let folder = this.s3.dir().join("snapshots");
+        let stored = until(SNAPSHOTS_WITHIN, "a snapshot of every chunk in the bucket", || {
+            let files = files_below(&folder).ok()?;
+            let names: BTreeSet<String> = files.iter().filter_map(|file| name(file)).collect();
+            wanted.is_subset(&names).then_some(files)
+        })?;
+        for file in &stored {
+            let hash = content_hash(file)?;
+            ensure!(name(file).as_ref() == Some(&hash), "{} has content that hashes to {hash}", file.display());
+        }
+        shown["snapshots"] = json!(stored.len());
+        let all = stored.len();
+        Ok(Verdict::Passed(format!("{all} snapshots are named by their content, {} of them shown now", wanted.len())))
+    }
+
+    /// `driftless SUBCOMMAND`, told where log and store are.
+    fn driftless(&self, subcommand: &str) -> Command {
+        let mut driftless = Command::new(self.stage.driftless());
+        driftless.arg(subcommand).envs(self.s3.env());
+        driftless.env("DRIFTLESS_BROKERS", self.kafka.brokers()).env("DRIFTLESS_STORE", self.s3.url());
+        driftless
+    }
+}
+
+fn name(file: &Path) -> Option<String> {
+    Some(file.file_name()?.to_str()?.to_owned())
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => files.extend(files_below(&entry.path())?),
+            false => files.push(entry.path()),
+        }
+    }
+    Ok(files)
+}
+
+/// `zstd -dc FILE | b3sum`
+fn content_hash(file: &Path) -> Result<String> {
+    let mut zstd =
+        Command::new("zstd").arg("-dc").arg(file).stdout(Stdio::piped()).spawn().context("cannot run zstd")?;
+    let mut b3sum = Command::new("b3sum");
+    b3sum.arg("--no-names").stdin(zstd.stdout.take().context("zstd has no output")?);
+    let hash = process::ask(b3sum);
+    ensure!(zstd.wait()?.success(), "{} is no zstd file", file.display());
+    hash
+}

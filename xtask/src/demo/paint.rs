@@ -1,0 +1,67 @@
+//! `driftless paint`, and the hashes of what was painted.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use super::http;
+
+/// At least this many paint at once, over at least this many chunks.
+const WRITERS: &str = "8";
+const CHUNKS_MIN: u64 = 16;
+/// Cells along a side of a chunk of the family `canvas`.
+const SIDE: u64 = 128;
+
+/// Where a deployment is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub ingest: String,
+    pub gateway: String,
+    pub token: String,
+}
+
+/// Of each painted chunk: version and hash.
+pub type State = BTreeMap<String, (String, String)>;
+
+/// Paints, and makes sure that every cell is as in the picture. Returns what the program reported.
+pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value> {
+    let mut paint = Command::new(driftless);
+    paint.arg("paint").arg(picture).args(["--writers", WRITERS, "--json"]);
+    paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway, "--token", &target.token]);
+    let output = paint.output().context("cannot run driftless paint")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "driftless paint failed ({}): {}", output.status, said.trim());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let last = printed.lines().last().unwrap_or_default();
+    let painted: Value = serde_json::from_str(last).with_context(|| format!("driftless paint printed {last:?}"))?;
+    ensure!(painted["differing_cells"] == 0, "cells differ from the picture: {painted}");
+    let chunks = painted["chunks"].as_u64().unwrap_or(0);
+    ensure!(chunks >= CHUNKS_MIN, "the picture covers {chunks} chunks; take a larger one (512×512)");
+    Ok(painted)
+}
+
+/// In a line.
+pub fn tell(painted: &Value) -> String {
+    let Value::Object(painted) = painted else { return String::new() };
+    let of = |name: &str| painted.get(name).map(Value::to_string).unwrap_or_default();
+    let (cells, chunks, writers, seconds) = (of("cells"), of("chunks"), of("writers"), of("seconds"));
+    format!("{cells} cells over {chunks} chunks by {writers} writers in {seconds} s, 0 differ")
+}
+
+/// Asks the gateway about every chunk that was painted.
+pub fn state(painted: &Value, target: &Target) -> Result<State> {
+    let size = |name: &str| painted[name].as_u64().with_context(|| format!("driftless paint told no {name}"));
+    let (columns, rows) = (size("width")?.div_ceil(SIDE), size("height")?.div_ceil(SIDE));
+    let mut state = State::new();
+    for (x, y) in (0..rows).flat_map(|y| (0..columns).map(move |x| (x, y))) {
+        let chunk = format!("canvas/{x}/{y}");
+        let answer = http::get(&format!("{}/v1/chunks/{chunk}", target.gateway), &target.token)?;
+        ensure!(answer.status == 200, "{chunk}: the gateway answers {}", answer.status);
+        let header = |name: &str| answer.header(name).with_context(|| format!("{chunk} comes without {name}"));
+        let hash = header("etag")?.trim_matches('"').to_owned();
+        state.insert(chunk.clone(), (header("driftless-version")?.to_owned(), hash));
+    }
+    Ok(state)
+}
