@@ -98,7 +98,7 @@ export class Board {
   fit() {
     const [width, height] = this.#family.size;
     const { width: w, height: h } = this.#canvas;
-    const scale = Math.min(w / (4 * width), h / (4 * height)) * 0.965;
+    const scale = Math.max(Math.min(w / (4 * width), h / (4 * height)) * 0.965, this.#scaleMin());
     const center = [(this.#at[0] + 2) * width, (this.#at[1] + 2) * height];
     this.#view = { scale, x: center[0] - w / 2 / scale, y: center[1] - h / 2 / scale };
     this.#moved();
@@ -106,13 +106,18 @@ export class Board {
 
   zoom(factor, at = [this.#canvas.width / 2, this.#canvas.height / 2]) {
     if (!this.#view) return;
-    const { width: w, height: h } = this.#canvas;
-    const [width, height] = this.#family.size;
-    const least = Math.max(w / (ACROSS_MAX * width), h / (ACROSS_MAX * height)) * 1.15;
+    const least = this.#scaleMin();
     const scale = Math.min(Math.max(this.#view.scale * factor, least), Math.max(SCALE_MAX, least));
     const { x, y, scale: before } = this.#view;
     this.#view = { scale, x: x + at[0] / before - at[0] / scale, y: y + at[1] / before - at[1] / scale };
     this.#moved();
+  }
+
+  #scaleMin() {
+    const [width, height] = this.#family.size;
+    // One less: an edge of a chunk is seen on both sides.
+    const across = ACROSS_MAX - 1;
+    return Math.max(this.#canvas.width / (across * width), this.#canvas.height / (across * height));
   }
 
   /// By cells of the screen's size: 1 is a whole screen.
@@ -219,8 +224,9 @@ export class Board {
         context.fillRect(box.x, box.y, box.width, box.height);
       }
       if (chunk?.predicted.size > 0) this.#drawPredicted(chunk, box);
-      this.#drawFrame(chunk, place, box, color);
+      this.#drawFrame(chunk, box, color);
     }
+    this.#drawHovered(color("--board-line-strong"));
     this.#drawFlashes(now, color("--bad"));
     this.#drawCursor();
     if (this.#flashes.length > 0) this.draw();
@@ -261,22 +267,30 @@ export class Board {
     context.fill(shape);
   }
 
-  #drawFrame(chunk, { x, y }, box, color) {
+  /// The edges to the left and above, and a word where there is nothing to see.
+  #drawFrame(chunk, box, color) {
     const context = this.#context;
-    const isHovered = this.#hover?.chunk === chunk?.id && chunk;
     const line = Math.max(1, Math.round(devicePixelRatio));
-    context.strokeStyle = color(isHovered ? "--board-line-strong" : "--board-line");
-    context.lineWidth = line;
-    context.strokeRect(box.x + 0.5, box.y + 0.5, box.width - 1, box.height - 1);
+    context.fillStyle = color("--board-line");
+    context.fillRect(box.x, box.y, box.width, line);
+    context.fillRect(box.x, box.y + line, line, box.height - line);
     const isRefused = chunk?.state === "rejected" || chunk?.state === "failed";
     if (box.width < 90 * devicePixelRatio || (!isRefused && chunk?.cells)) return;
     context.fillStyle = color("--muted");
     context.font = `${Math.round(12 * devicePixelRatio)}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    const text = isRefused ? (chunk.state === "rejected" ? "not served" : "stopped") : "loading…";
+    const text = { rejected: "not served to you", failed: "stopped" }[chunk?.state] ?? "loading…";
     context.fillText(text, box.x + box.width / 2, box.y + box.height / 2, box.width - 8);
-    if (!chunk) context.fillText(`${x}/${y}`, box.x + box.width / 2, box.y + box.height / 2 + 18 * devicePixelRatio);
+  }
+
+  #drawHovered(color) {
+    const place = this.#visible().find(({ id }) => id === this.#hover?.chunk);
+    if (!place) return;
+    const box = this.#box(place);
+    this.#context.strokeStyle = color;
+    this.#context.lineWidth = Math.max(1, Math.round(devicePixelRatio));
+    this.#context.strokeRect(box.x + 0.5, box.y + 0.5, box.width, box.height);
   }
 
   #drawFlashes(now, color) {

@@ -118,7 +118,7 @@ pub(crate) async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()>
             record_bytes_max: limits::RECORD_BYTES_MAX,
         };
         log.create_topic(&topic).await.with_context(|| {
-            format!("cannot create topic {name} in {}; the partition count is frozen for a generation", log.describe())
+            format!("cannot create topic {name} in {}", log.describe())
         })?;
     }
     Ok(())

@@ -4,11 +4,18 @@ use driftless_runtime::http::{Routes, bytes_response};
 use warp::Filter;
 use warp::http::StatusCode;
 
-const FILES: [(&str, &str, &[u8]); 4] = [
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// Path, content type, bytes.
+const FILES: &[(&str, &str, &[u8])] = &[
     ("", "text/html; charset=utf-8", include_bytes!("../../web/index.html")),
-    ("app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/app.js")),
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../web/style.css")),
     ("favicon.svg", "image/svg+xml", include_bytes!("../../web/favicon.svg")),
+    ("app.js", JS, include_bytes!("../../web/app.js")),
+    ("board.js", JS, include_bytes!("../../web/board.js")),
+    ("chunk.js", JS, include_bytes!("../../web/chunk.js")),
+    ("link.js", JS, include_bytes!("../../web/link.js")),
+    ("outbox.js", JS, include_bytes!("../../web/outbox.js")),
 ];
 
 /// Serves the page at `/`.

@@ -94,8 +94,8 @@ fn play(stage: &Stage<'_>, report: &mut Report, shown: &mut Value, with_apart: b
         && report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded))
         && report.step("two browser windows", || browse(stage, &embedded, "paint"))
         && report.step("paint", || Embedded::paint(&mut embedded, shown))
-        && report.step("Ctrl-C, and again", || Embedded::restart_in_order(&mut embedded))
         && report.step("kill -9, and again", || Embedded::restart_after_kill(&mut embedded))
+        && report.step("Ctrl-C, and again", || Embedded::restart_in_order(&mut embedded))
         && report.step("the page after that", || browse(stage, &embedded, "look"));
     drop(embedded);
     if !is_shown || !with_apart {

@@ -176,7 +176,11 @@ pub fn apt_get(screen: Screen, packages: &[&str]) -> Result<()> {
     screen.say(&format!("installing {} with apt-get", packages.join(", ")));
     for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends"]] {
         let mut apt_get = Command::new("apt-get");
-        apt_get.arg("--quiet=2").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(screen.stdio());
+        apt_get
+            .args(["--quiet=2", "-o=Dpkg::Use-Pty=0"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(screen.stdio());
         if arguments.contains(&"install") {
             apt_get.args(packages);
         }

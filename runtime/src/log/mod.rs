@@ -213,7 +213,10 @@ pub enum Error {
         reason: String,
     },
     /// The topic exists with another number of partitions.
-    #[error("topic {topic} has {found} partitions, but the world has {wanted}")]
+    #[error(
+        "topic {topic} has {found} partitions, but the world has {wanted}. Commands would go where nobody expects them: \
+         correct `partitions` in world.toml, or start a new generation of the world"
+    )]
     PartitionCount {
         /// Topic name.
         topic: String,

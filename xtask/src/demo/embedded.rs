@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::Stage;
 use super::paint::{State, Target, paint, state, tell};
@@ -36,7 +37,7 @@ impl<'a> Embedded<'a> {
             state: State::new(),
         });
         embedded.launch(&["--fresh"])?;
-        Ok(Verdict::Passed(embedded.page.clone()))
+        Ok(Verdict::Passed(embedded.target.gateway.clone()))
     }
 
     pub fn page(&self) -> &str {
@@ -51,16 +52,16 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(tell(&this.painted)))
     }
 
-    /// Ends it in order, starts it again, and looks whether everything is still there.
-    pub fn restart_in_order(slot: &mut Option<Self>) -> Result<Verdict> {
-        let this = slot.as_mut().context("nothing runs")?;
-        this.running.take().context("nothing runs")?.interrupt()?;
-        this.come_back()
-    }
-
+    /// Kills it when nothing but the log holds what was painted, starts it again, and looks whether everything is there.
     pub fn restart_after_kill(slot: &mut Option<Self>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         this.running.take().context("nothing runs")?.kill()?;
+        this.come_back()
+    }
+
+    pub fn restart_in_order(slot: &mut Option<Self>) -> Result<Verdict> {
+        let this = slot.as_mut().context("nothing runs")?;
+        this.running.take().context("nothing runs")?.interrupt()?;
         this.come_back()
     }
 
@@ -76,9 +77,13 @@ impl<'a> Embedded<'a> {
     fn launch(&mut self, flags: &[&str]) -> Result<()> {
         self.starts += 1;
         let log = self.stage.output.join(format!("dev-{}.log", self.starts));
-        let mut dev = self.stage.workspace.cargo();
+        // As a person starts it; later by itself, so that nobody waits for Cargo.
+        let mut dev = match self.starts {
+            1 => self.stage.workspace.cargo(),
+            _ => Command::new(self.stage.driftless()),
+        };
         dev.args(["dev", "--json", "--http", &self.address, "--data"]).arg(&self.data).args(flags);
-        let running = self.running.insert(Running::start("cargo dev", dev, &log)?);
+        let running = self.running.insert(Running::start("driftless dev", dev, &log)?);
         let ready = running.ready_line()?;
         let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         self.page = text("page");

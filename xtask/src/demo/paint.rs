@@ -44,10 +44,9 @@ pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value>
 
 /// In a line.
 pub fn tell(painted: &Value) -> String {
-    let Value::Object(painted) = painted else { return String::new() };
-    let of = |name: &str| painted.get(name).map(Value::to_string).unwrap_or_default();
-    let (cells, chunks, writers, seconds) = (of("cells"), of("chunks"), of("writers"), of("seconds"));
-    format!("{cells} cells over {chunks} chunks by {writers} writers in {seconds} s, 0 differ")
+    let [cells, chunks, writers] = ["cells", "chunks", "writers"].map(|name| &painted[name]);
+    let seconds = painted["seconds"].as_f64().unwrap_or_default();
+    format!("{cells} cells over {chunks} chunks by {writers} writers in {seconds:.1} s, 0 differ")
 }
 
 /// Asks the gateway about every chunk that was painted.

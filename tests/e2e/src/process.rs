@@ -1,0 +1,143 @@
+//! Processes of the `driftless` program.
+
+use crate::wait::eventually;
+use driftless_testbed::Process;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use tokio::task::block_in_place;
+
+/// Where the program is: Cargo puts a package's programs above its tests.
+///
+/// # Panics
+/// Where it is not there.
+#[must_use]
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("tests are in target/<profile>/deps");
+    let program = folder.join("driftless-under-test");
+    assert!(program.is_file(), "{} is not there: run the tests by `cargo test`", program.display());
+    program
+}
+
+/// What a process needs to know beside its arguments.
+pub type Env = Vec<(String, String)>;
+
+fn command(arguments: &[String], env: &Env) -> Command {
+    let mut command = Command::new(program());
+    // What the caller's shell says must not change what is tested.
+    for name in ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(env.iter().cloned());
+    command
+}
+
+/// Owned copies of arguments.
+#[must_use]
+pub fn arguments(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&argument| argument.to_owned()).collect()
+}
+
+/// How a process ended, and all that it wrote.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub error: String,
+}
+
+/// Runs the program to its end.
+///
+/// # Panics
+/// Where it cannot be started, or does not end.
+pub async fn run(arguments: &[String], env: &Env) -> Ended {
+    let mut command = tokio::process::Command::from(command(arguments, env));
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
+    let ended = crate::wait::soon(&format!("the end of {arguments:?}"), command.output()).await.expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ended { status: ended.status, output: text(ended.stdout), error: text(ended.stderr) }
+}
+
+/// A process that serves. Dropping it kills it, and shows its log where the test failed.
+pub struct Running {
+    name: String,
+    process: Process,
+}
+
+impl Running {
+    /// Starts it; `log` is where its output goes.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn start(name: &str, arguments: &[String], env: &Env, log: &Path) -> Self {
+        let process = block_in_place(|| Process::spawn(name, command(arguments, env), log)).expect("it starts");
+        Self { name: name.to_owned(), process }
+    }
+
+    /// Waits for a line of JSON in its output that says what is looked for.
+    ///
+    /// # Panics
+    /// Where the process ends before.
+    pub async fn line<T>(&mut self, what: &str, find: impl Fn(&Value) -> Option<T>) -> T {
+        let name = self.name.clone();
+        let looked = eventually(&format!("{name}: {what}"), || {
+            // First the end, then the text: what it wrote before its end counts.
+            let ended = self.process.exit_status().expect("it can be looked at");
+            let text = self.text();
+            // A line without its end is still being written.
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let found = lines.filter_map(|line| serde_json::from_str(line).ok()).find_map(|line: Value| find(&line));
+            std::future::ready(match (found, ended) {
+                (Some(found), _) => Ok(Ok(found)),
+                (None, Some(status)) => Ok(Err(format!("{name} ended ({status}) before {what}; it wrote:\n{text}"))),
+                (None, None) => Err(text),
+            })
+        });
+        looked.await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// All that it wrote.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let bytes = std::fs::read(self.process.log()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        block_in_place(|| self.process.kill()).expect("it can be killed");
+    }
+
+    /// SIGTERM, as Ctrl-C: it must end by itself, in order.
+    ///
+    /// # Panics
+    /// Where it does not, or ends with an error.
+    pub async fn stop(mut self) {
+        self.process.ask_to_stop().expect("it can be asked");
+        let name = self.name.clone();
+        let status = eventually(&format!("the end of {name}"), || {
+            let status = self.process.exit_status().expect("it can be looked at");
+            std::future::ready(status.ok_or_else(|| self.text()))
+        });
+        let status = status.await;
+        assert!(status.success(), "{name} ended with {status}:\n{}", self.text());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Without waiting for an orderly end: nobody needs the data.
+        let _ = self.process.kill();
+        if std::thread::panicking() {
+            let text = self.text();
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("--- {} wrote at last:\n{}\n---", self.name, tail.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! A TCP proxy that knows what goes through it, so that a connection can be broken at a chosen message.
+//!
+//! It reads the frames of a websocket in both directions, shows each message to a [`Rule`], and does what the rule says:
+//! pass it on, hold it, end the connection before, within or after it, or put another one in its place. Everything else (the
+//! handshake, control frames, plain HTTP) passes as it comes. The address stays the same while the server behind it
+//! restarts on another port.
+
+use bytes::{Buf, Bytes, BytesMut};
+use driftless_schemas::proto::{ClientFrame, ServerFrame};
+use prost::Message as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// What passes by.
+#[derive(Clone, Debug)]
+pub enum Passing {
+    /// From the client.
+    Up(ClientFrame),
+    /// From the server.
+    Down(ServerFrame),
+}
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on its way.
+    Pass,
+    /// It waits, with all behind it in the same direction, until there is another rule.
+    Hold,
+    /// The connection ends before it.
+    CutBefore,
+    /// The connection ends in the middle of it.
+    CutWithin,
+    /// The connection ends after it.
+    CutAfter,
+    /// This goes on instead (an empty frame: nothing does), and the client gets an answer at once.
+    Answer {
+        /// What the server gets.
+        up: ClientFrame,
+        /// What the client gets.
+        down: ServerFrame,
+    },
+}
+
+/// Judges every message of all connections.
+pub type Rule = Box<dyn FnMut(&Passing) -> Verdict + Send>;
+
+/// A running proxy; it ends when it is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    /// `None` while there is no server: connections are closed at once.
+    server: Mutex<Option<SocketAddr>>,
+    rule: Mutex<Rule>,
+    /// Counts the rules: what is held is judged anew.
+    rules: watch::Sender<u64>,
+    /// Counts the cuts: all connections end.
+    cuts: watch::Sender<u64>,
+}
+
+impl Proxy {
+    /// A proxy on a port of its own.
+    ///
+    /// # Panics
+    /// Where there is no port.
+    pub async fn start(server: Option<SocketAddr>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            rule: Mutex::new(Box::new(|_| Verdict::Pass)),
+            rules: watch::Sender::new(0),
+            cuts: watch::Sender::new(0),
+        });
+        let address = listener.local_addr().expect("it is bound");
+        let accepting = {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let shared = Arc::clone(&shared);
+                    tokio::spawn(async move {
+                        let mut cuts = shared.cuts.subscribe();
+                        tokio::select! {
+                            // However it ends, both sides are dropped.
+                            _ = carry(&shared, client) => {}
+                            _ = cuts.changed() => {}
+                        }
+                    });
+                }
+            })
+        };
+        Self { address, shared, accepting }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connects to another server from now on; `None`: to nobody.
+    pub fn lead_to(&self, server: Option<SocketAddr>) {
+        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// Judges by this rule from now on, also what is held.
+    pub fn rule(&self, rule: impl FnMut(&Passing) -> Verdict + Send + 'static) {
+        *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(rule);
+        self.shared.rules.send_modify(|count| *count += 1);
+    }
+
+    /// Lets everything pass.
+    pub fn pass(&self) {
+        self.rule(|_| Verdict::Pass);
+    }
+
+    /// Ends all connections.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn carry(shared: &Arc<Shared>, mut client: TcpStream) -> io::Result<()> {
+    let server = *shared.server.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(server) = server else { return Ok(()) };
+    let mut server = TcpStream::connect(server).await?;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+    }
+    let request = pass_head(&mut client, &mut server).await?;
+    let is_websocket = String::from_utf8_lossy(&request.head).to_ascii_lowercase().contains("upgrade: websocket");
+    if !is_websocket {
+        server.write_all(&request.rest).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+        return Ok(());
+    }
+    let response = pass_head(&mut server, &mut client).await?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let to_client = Arc::new(AsyncMutex::new(to_client));
+    let to_server = Arc::new(AsyncMutex::new(to_server));
+    let up = Lane { is_up: true, from: from_client, to: Arc::clone(&to_server), back: Arc::clone(&to_client) };
+    let down = Lane { is_up: false, from: from_server, to: to_client, back: to_server };
+    // Either end is the end of both.
+    tokio::select! {
+        ended = pump(shared, up, request.rest) => ended,
+        ended = pump(shared, down, response.rest) => ended,
+    }
+}
+
+struct Head {
+    head: Bytes,
+    rest: BytesMut,
+}
+
+/// Passes an HTTP head on; gives what came behind it.
+async fn pass_head(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Head> {
+    let mut gathered = BytesMut::new();
+    loop {
+        if let Some(end) = gathered.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = gathered.split_to(end + 4).freeze();
+            to.write_all(&head).await?;
+            return Ok(Head { head, rest: gathered });
+        }
+        if from.read_buf(&mut gathered).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+struct Lane {
+    is_up: bool,
+    from: OwnedReadHalf,
+    to: Arc<AsyncMutex<OwnedWriteHalf>>,
+    back: Arc<AsyncMutex<OwnedWriteHalf>>,
+}
+
+async fn pump(shared: &Shared, mut lane: Lane, mut gathered: BytesMut) -> io::Result<()> {
+    let mut rules = shared.rules.subscribe();
+    loop {
+        let Some(frame) = Frame::split(&mut gathered) else {
+            if lane.from.read_buf(&mut gathered).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let Some(passing) = frame.message(lane.is_up) else {
+            lane.to.lock().await.write_all(&frame.bytes).await?;
+            continue;
+        };
+        let verdict = loop {
+            rules.borrow_and_update();
+            let verdict = shared.rule.lock().unwrap_or_else(PoisonError::into_inner)(&passing);
+            if !matches!(verdict, Verdict::Hold) {
+                break verdict;
+            }
+            if rules.changed().await.is_err() {
+                return Ok(());
+            }
+        };
+        let mut to = lane.to.lock().await;
+        match verdict {
+            Verdict::Pass | Verdict::Hold => to.write_all(&frame.bytes).await?,
+            Verdict::CutBefore => return Ok(()),
+            Verdict::CutWithin => {
+                let half = &frame.bytes[..frame.bytes.len() / 2];
+                return to.write_all(half).await;
+            }
+            Verdict::CutAfter => return to.write_all(&frame.bytes).await,
+            Verdict::Answer { up, down } => {
+                if !up.requests.is_empty() {
+                    to.write_all(&encode(&up.encode_to_vec(), true)).await?;
+                }
+                drop(to);
+                lane.back.lock().await.write_all(&encode(&down.encode_to_vec(), false)).await?;
+            }
+        }
+    }
+}
+
+/// A websocket frame (RFC 6455, section 5.2). Neither side fragments its messages.
+struct Frame {
+    bytes: Bytes,
+    opcode: u8,
+    payload: Bytes,
+}
+
+impl Frame {
+    /// Takes a whole frame off the front.
+    fn split(gathered: &mut BytesMut) -> Option<Self> {
+        let mut head = &gathered[..];
+        if head.len() < 2 {
+            return None;
+        }
+        let (first, second) = (head.get_u8(), head.get_u8());
+        let length = match second & 0x7f {
+            126 => head.try_get_u16().ok()?.into(),
+            127 => usize::try_from(head.try_get_u64().ok()?).ok()?,
+            n => usize::from(n),
+        };
+        let mask = match second & 0x80 {
+            0 => [0; 4],
+            _ => head.try_get_u32().ok()?.to_be_bytes(),
+        };
+        let start = gathered.len() - head.len();
+        if head.len() < length {
+            return None;
+        }
+        let bytes = gathered.split_to(start + length).freeze();
+        let payload = bytes[start..].iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]).collect();
+        Some(Self { bytes, opcode: first & 0x0f, payload })
+    }
+
+    /// The message in it; `None` for what is no binary message of ours.
+    fn message(&self, is_up: bool) -> Option<Passing> {
+        if self.opcode != 2 {
+            return None;
+        }
+        let payload = self.payload.clone();
+        match is_up {
+            true => ClientFrame::decode(payload).ok().map(Passing::Up),
+            false => ServerFrame::decode(payload).ok().map(Passing::Down),
+        }
+    }
+}
+
+/// A frame with a binary message; one from a client is masked, here with zeros.
+fn encode(payload: &[u8], is_masked: bool) -> Vec<u8> {
+    let mask = if is_masked { 0x80 } else { 0 };
+    let mut frame = vec![0x82];
+    match payload.len() {
+        n @ 0..126 => frame.push(mask | n as u8),
+        n @ 126..0x1_0000 => {
+            frame.push(mask | 126);
+            frame.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            frame.push(mask | 127);
+            frame.extend((n as u64).to_be_bytes());
+        }
+    }
+    if is_masked {
+        frame.extend([0; 4]);
+    }
+    frame.extend(payload);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_where_they_end_and_unmasked() {
+        for length in [0, 5, 125, 126, 200, 0xffff, 0x1_0000] {
+            let payload = vec![7u8; length];
+            let mut gathered = BytesMut::new();
+            gathered.extend(encode(&payload, false));
+            // Masked with 1, 2, 3, 4.
+            let mut masked = encode(&payload, true);
+            let at = masked.len() - length;
+            masked[at - 4..at].copy_from_slice(&[1, 2, 3, 4]);
+            for (i, byte) in masked[at..].iter_mut().enumerate() {
+                *byte ^= (i % 4 + 1) as u8;
+            }
+            gathered.extend(masked);
+            let last = gathered.split_off(gathered.len() - 1);
+            assert_eq!(Frame::split(&mut gathered).unwrap().payload, payload);
+            assert!(length == 0 || Frame::split(&mut gathered).is_none(), "{length}: a part is no frame");
+            gathered.extend(last);
+            assert_eq!(Frame::split(&mut gathered).unwrap().payload, payload);
+            assert!(gathered.is_empty());
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Waiting for a condition with a deadline. No test measures time: the deadline only ends what hangs.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// Nothing that is expected to happen takes this long, not even on a machine that is busy with a build.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+/// Between two looks at something that cannot be waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// Waits for something that has to happen.
+///
+/// # Panics
+/// Where it does not.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// Looks until the look succeeds.
+///
+/// # Panics
+/// Where it never does: with what was seen last.
+pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let mut seen = None;
+    let looking = async {
+        loop {
+            match look().await {
+                Ok(found) => return found,
+                Err(e) => seen = Some(e),
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, looking).await {
+        Ok(found) => found,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}; last seen: {seen:?}"),
+    }
+}
+
+/// Whether the tests that need servers are left out.
+#[must_use]
+pub fn is_quick() -> bool {
+    std::env::var("DRIFTLESS_TEST_QUICK").is_ok_and(|v| v == "1")
+}
+
+/// Says something even where the test passes.
+pub fn say(what: &str) {
+    // Not `eprintln!`, which a passing test keeps to itself.
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
