@@ -271,6 +271,7 @@ pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Er
         let problem = format!("offset {} comes after {}", pair[1].source_offset, pair[0].source_offset);
         return Err(format::field("Decisions", "marks", problem));
     }
+    decisions.marks.iter().try_for_each(check_mark)?;
     let committed_marks = || decisions.marks.iter().filter(|m| matches!(m.outcome, Some(Outcome::Committed(_))));
     let committed = committed_marks().count();
     if decisions.updates.is_empty() {
@@ -295,6 +296,18 @@ pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Er
         return Err(format::field("Decisions", "updates", problem));
     }
     Ok(Some(updates))
+}
+
+/// What prost lets pass: a reason that this version does not know is kept as a number, an outcome as none.
+fn check_mark(mark: &Mark) -> Result<(), format::Error> {
+    match &mark.outcome {
+        None => Err(format::Error::TooNew { message: "Mark" }),
+        Some(Outcome::Discarded(d)) if DiscardReason::try_from(d.reason).is_err() => {
+            Err(format::Error::TooNew { message: "Discarded" })
+        }
+        Some(_) if mark.seq == 0 => Err(format::field("Mark", "seq", "numbers count from 1")),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The effect without a copy where it is a part of the command; a model may also lend a constant.

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 /// An edit's record in `commands` is about this long, and its decision in `updates` too.
 const RECORD_BYTES: usize = 110;
+const WARM_UP_RECORDS: usize = 200;
 const GRACE: Duration = Duration::from_secs(20);
 
 type PlainProducer = ThreadedProducer<DefaultProducerContext>;
@@ -42,6 +43,19 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
             Ok(())
         })
     };
+    let sender = producer(brokers)?;
+    // The first record waits half a second for the producer's id, on each hop: that is not what is measured.
+    for i in 0..WARM_UP_RECORDS {
+        send(&sender, &topics[0], i32::try_from(i)? % partitions, &[0; RECORD_BYTES])?;
+    }
+    let deadline = Instant::now() + GRACE;
+    let mut warm = 0;
+    while warm < WARM_UP_RECORDS && Instant::now() < deadline {
+        if let Some(message) = second.poll(Duration::from_millis(50)) {
+            message?;
+            warm += 1;
+        }
+    }
     let total = (u64::from(args.rate) * u64::from(args.duration)) as usize;
     let start = Instant::now();
     let receive = {
@@ -57,7 +71,6 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
             Ok(latencies)
         })
     };
-    let sender = producer(brokers)?;
     for i in 0..total {
         let due = Duration::from_secs_f64(i as f64 / f64::from(args.rate));
         if let Some(wait) = due.checked_sub(start.elapsed()) {

@@ -50,9 +50,9 @@ class Client:
 
     def transmit(self, first=0):  # what is undecided, from the oldest, `after` computed anew
         requests, after, self.moved = [], self.resolved, time.monotonic()
-        for seq, command in sorted(self.open.items()):
+        for seq in sorted(seq for seq in self.open if seq > self.resolved):
             if seq >= first:
-                submit = wire.Submit(chunk_id=self.chunk, seq=seq, after=after, command=command)
+                submit = wire.Submit(chunk_id=self.chunk, seq=seq, after=after, command=self.open[seq])
                 requests, self.sent[seq] = [*requests, wire.Request(submit=submit)], self.sent[seq] + 1
             after = seq
         if requests:
