@@ -117,6 +117,7 @@ impl World {
                 coordinates: family.spec.coordinates,
                 coordinate_min: -family.spec.bounds,
                 coordinate_max: family.spec.bounds,
+                region: family.spec.region,
             })
             .collect()
     }

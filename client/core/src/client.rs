@@ -139,7 +139,7 @@ impl ClientCore {
                 connection.push(request::Body::Renew(Renew { token: token.clone() }));
             }
         }
-        // The servers do not say when it expires: take it to live as long as the last one.
+        // Until `Renewed` says when it expires: it may live as long as the last one.
         self.renew_at = (self.token_life_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
     }
 

@@ -9,6 +9,7 @@ impl ClientCore {
     pub(crate) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
         match (socket, body) {
             (_, event::Body::Welcome(welcome)) => self.welcome(now, socket, welcome),
+            (_, event::Body::Renewed(renewed)) => self.renewed(now, renewed.token_expires_at),
             (_, event::Body::Ping(ping)) => {
                 self.connection(socket).push(request::Body::Pong(Pong { nonce: ping.nonce }));
             }

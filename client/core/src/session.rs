@@ -44,10 +44,8 @@ impl ClientCore {
                 self.command_bytes_max = usize::try_from(limits.command_bytes_max).unwrap_or(usize::MAX);
             }
         }
-        let expires_ms = u64::try_from(welcome.token_expires_at).unwrap_or_default().saturating_mul(1_000);
-        self.token_life_ms = expires_ms.saturating_sub(now);
-        self.renew_at = (self.settings.can_renew && expires_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
         let token_expires_at = welcome.token_expires_at;
+        self.renewed(now, token_expires_at);
         self.events.push_back(Event::Welcomed { socket, world: welcome.world, token_expires_at });
         match socket {
             Socket::Gateway => self.gateway_welcomed(now, welcome.families, was_welcomed),
@@ -59,6 +57,13 @@ impl ClientCore {
             Socket::Ingest => {}
         }
         self.greet(now);
+    }
+
+    /// Notes when the token ends, and when to ask for the next one.
+    pub(crate) fn renewed(&mut self, now: u64, token_expires_at: i64) {
+        let expires_ms = u64::try_from(token_expires_at).unwrap_or_default().saturating_mul(1_000);
+        self.token_life_ms = expires_ms.saturating_sub(now);
+        self.renew_at = (self.settings.can_renew && expires_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
     }
 
     fn gateway_welcomed(&mut self, now: u64, families: Vec<proto::Family>, was_welcomed: bool) {

@@ -386,7 +386,7 @@ pub mod request {
 pub struct Event {
     #[prost(
         oneof = "event::Body",
-        tags = "1, 2, 3, 4, 8, 9, 16, 17, 18, 19, 20, 21, 22"
+        tags = "1, 2, 3, 4, 5, 8, 9, 16, 17, 18, 19, 20, 21, 22"
     )]
     pub body: ::core::option::Option<event::Body>,
 }
@@ -405,6 +405,9 @@ pub mod event {
         /// A frame or request that cannot be understood, or is not allowed now. The socket lives on unless it is closed.
         #[prost(message, tag = "4")]
         Refused(super::Refused),
+        /// A Renew was taken.
+        #[prost(message, tag = "5")]
+        Renewed(super::Renewed),
         /// Ingest.
         #[prost(message, tag = "8")]
         Receipt(super::Receipt),
@@ -436,7 +439,8 @@ pub struct Hello {
     /// 16 bytes, from an earlier Welcome; empty asks for a new one.
     #[prost(bytes = "bytes", tag = "2")]
     pub session: ::prost::bytes::Bytes,
-    /// The models that the client has. A family whose model or revision is missing is not offered.
+    /// The models that the client has. A family whose model or revision is missing is not offered; a client that names none
+    /// is offered all.
     #[prost(message, repeated, tag = "3")]
     pub models: ::prost::alloc::vec::Vec<ModelRevision>,
     /// A new session's time will be above this (milliseconds since the Unix epoch).
@@ -478,7 +482,7 @@ pub struct Limits {
     pub frame_bytes_max: u32,
     #[prost(uint32, tag = "2")]
     pub command_bytes_max: u32,
-    /// Per socket, sustained; bursts of twice as much are taken.
+    /// Per user and ingest process, over all sockets, sustained. After a rest a burst of limits::COMMANDS_BURST (8,000) is taken.
     #[prost(uint32, tag = "3")]
     pub commands_per_second: u32,
     #[prost(uint32, tag = "4")]
@@ -508,12 +512,21 @@ pub struct Family {
     pub coordinate_min: i32,
     #[prost(int32, tag = "7")]
     pub coordinate_max: i32,
+    /// The partition key of a chunk is its id with the coordinates shifted right by this many bits.
+    #[prost(uint32, tag = "8")]
+    pub region: u32,
 }
 /// A fresh token for the same user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Renew {
     #[prost(string, tag = "1")]
     pub token: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Renewed {
+    /// Seconds since the Unix epoch.
+    #[prost(int64, tag = "1")]
+    pub token_expires_at: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
@@ -684,7 +697,8 @@ pub struct Chunk {
     #[prost(bytes = "bytes", tag = "6")]
     pub data: ::prost::bytes::Bytes,
 }
-/// What became of the receiver's own commands, other than commits (those stand in Updates).
+/// What became of the receiver's own commands, other than commits (those stand in Updates). Never sent before the Updates
+/// of the same record.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Outcomes {
     #[prost(string, tag = "1")]

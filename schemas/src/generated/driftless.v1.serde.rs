@@ -2073,6 +2073,9 @@ impl serde::Serialize for Event {
                 event::Body::Refused(v) => {
                     struct_ser.serialize_field("refused", v)?;
                 }
+                event::Body::Renewed(v) => {
+                    struct_ser.serialize_field("renewed", v)?;
+                }
                 event::Body::Receipt(v) => {
                     struct_ser.serialize_field("receipt", v)?;
                 }
@@ -2118,6 +2121,7 @@ impl<'de> serde::Deserialize<'de> for Event {
             "pong",
             "ping",
             "refused",
+            "renewed",
             "receipt",
             "rejected",
             "tracked",
@@ -2136,6 +2140,7 @@ impl<'de> serde::Deserialize<'de> for Event {
             Pong,
             Ping,
             Refused,
+            Renewed,
             Receipt,
             Rejected,
             Tracked,
@@ -2170,6 +2175,7 @@ impl<'de> serde::Deserialize<'de> for Event {
                             "pong" => Ok(GeneratedField::Pong),
                             "ping" => Ok(GeneratedField::Ping),
                             "refused" => Ok(GeneratedField::Refused),
+                            "renewed" => Ok(GeneratedField::Renewed),
                             "receipt" => Ok(GeneratedField::Receipt),
                             "rejected" => Ok(GeneratedField::Rejected),
                             "tracked" => Ok(GeneratedField::Tracked),
@@ -2227,6 +2233,13 @@ impl<'de> serde::Deserialize<'de> for Event {
                                 return Err(serde::de::Error::duplicate_field("refused"));
                             }
                             body__ = map_.next_value::<::std::option::Option<_>>()?.map(event::Body::Refused)
+;
+                        }
+                        GeneratedField::Renewed => {
+                            if body__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("renewed"));
+                            }
+                            body__ = map_.next_value::<::std::option::Option<_>>()?.map(event::Body::Renewed)
 ;
                         }
                         GeneratedField::Receipt => {
@@ -2330,6 +2343,9 @@ impl serde::Serialize for Family {
         if self.coordinate_max != 0 {
             len += 1;
         }
+        if self.region != 0 {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Family", len)?;
         if !self.name.is_empty() {
             struct_ser.serialize_field("name", &self.name)?;
@@ -2352,6 +2368,9 @@ impl serde::Serialize for Family {
         if self.coordinate_max != 0 {
             struct_ser.serialize_field("coordinateMax", &self.coordinate_max)?;
         }
+        if self.region != 0 {
+            struct_ser.serialize_field("region", &self.region)?;
+        }
         struct_ser.end()
     }
 }
@@ -2372,6 +2391,7 @@ impl<'de> serde::Deserialize<'de> for Family {
             "coordinateMin",
             "coordinate_max",
             "coordinateMax",
+            "region",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -2383,6 +2403,7 @@ impl<'de> serde::Deserialize<'de> for Family {
             Coordinates,
             CoordinateMin,
             CoordinateMax,
+            Region,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2411,6 +2432,7 @@ impl<'de> serde::Deserialize<'de> for Family {
                             "coordinates" => Ok(GeneratedField::Coordinates),
                             "coordinateMin" | "coordinate_min" => Ok(GeneratedField::CoordinateMin),
                             "coordinateMax" | "coordinate_max" => Ok(GeneratedField::CoordinateMax),
+                            "region" => Ok(GeneratedField::Region),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -2437,6 +2459,7 @@ impl<'de> serde::Deserialize<'de> for Family {
                 let mut coordinates__ = None;
                 let mut coordinate_min__ = None;
                 let mut coordinate_max__ = None;
+                let mut region__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Name => {
@@ -2489,6 +2512,14 @@ impl<'de> serde::Deserialize<'de> for Family {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::Region => {
+                            if region__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("region"));
+                            }
+                            region__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Family {
@@ -2499,6 +2530,7 @@ impl<'de> serde::Deserialize<'de> for Family {
                     coordinates: coordinates__.unwrap_or_default(),
                     coordinate_min: coordinate_min__.unwrap_or_default(),
                     coordinate_max: coordinate_max__.unwrap_or_default(),
+                    region: region__.unwrap_or_default(),
                 })
             }
         }
@@ -6246,6 +6278,102 @@ impl<'de> serde::Deserialize<'de> for Renew {
             }
         }
         deserializer.deserialize_struct("driftless.v1.Renew", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for Renewed {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if self.token_expires_at != 0 {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("driftless.v1.Renewed", len)?;
+        if self.token_expires_at != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("tokenExpiresAt", ToString::to_string(&self.token_expires_at).as_str())?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for Renewed {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "token_expires_at",
+            "tokenExpiresAt",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            TokenExpiresAt,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "tokenExpiresAt" | "token_expires_at" => Ok(GeneratedField::TokenExpiresAt),
+                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = Renewed;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct driftless.v1.Renewed")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<Renewed, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut token_expires_at__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::TokenExpiresAt => {
+                            if token_expires_at__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("tokenExpiresAt"));
+                            }
+                            token_expires_at__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                    }
+                }
+                Ok(Renewed {
+                    token_expires_at: token_expires_at__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("driftless.v1.Renewed", FIELDS, GeneratedVisitor)
     }
 }
 impl serde::Serialize for Request {

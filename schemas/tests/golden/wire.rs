@@ -5,7 +5,7 @@ use bytes::Bytes;
 use driftless_schemas::format;
 use driftless_schemas::proto::{
     Beacon, Beacons, Chunk, ClientFrame, DiscardReason, Discarded, DriftReport, Event, Family, Have, Hello, Lagging,
-    Limits, ModelRevision, OutOfOrder, Outcome, Outcomes, Ping, Pong, Receipt, Refresh, RefusalCode, Refused,
+    Limits, ModelRevision, OutOfOrder, Outcome, Outcomes, Ping, Pong, Receipt, Refresh, RefusalCode, Refused, Renewed,
     RejectCode, Rejected, Renew, Request, Resolved, ResolvedExpired, Retry, ServerFrame, SessionExpired, Settle,
     Submit, Track, TrackRejectCode, TrackRejected, Tracked, Untrack, Welcome, event, outcome, request, submit, tracked,
 };
@@ -55,6 +55,7 @@ fn event_name(body: &event::Body) -> &'static str {
         event::Body::Pong(_) => "pong",
         event::Body::Ping(_) => "ping",
         event::Body::Refused(_) => "refused",
+        event::Body::Renewed(_) => "renewed",
         event::Body::Receipt(_) => "receipt",
         event::Body::Rejected(_) => "rejected",
         event::Body::Tracked(Tracked { resolved: Some(tracked::Resolved::Ledger(_)), .. }) => "tracked",
@@ -110,6 +111,7 @@ fn events() -> Vec<event::Body> {
         event::Body::Welcome(welcome()),
         event::Body::Pong(Pong { nonce: 42 }),
         event::Body::Ping(Ping { nonce: 43 }),
+        event::Body::Renewed(Renewed { token_expires_at: 1_800_000_000 }),
         event::Body::Refused(Refused { code: RefusalCode::HelloExpected.into(), message: "say Hello first".into() }),
         event::Body::Receipt(Receipt { chunk_id: chunk_id(), seq: 130 }),
         event::Body::Rejected(Rejected {
@@ -167,6 +169,7 @@ fn welcome() -> Welcome {
             coordinates: 2,
             coordinate_min: -1024,
             coordinate_max: 1024,
+            region: 2,
         }],
         token_expires_at: 1_763_903_600,
         world: "dev".into(),

@@ -84,6 +84,7 @@ impl Server {
             coordinates: 2,
             coordinate_min: -10,
             coordinate_max: 10,
+            region: 0,
         }
     }
 
