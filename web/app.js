@@ -12,8 +12,8 @@ import { Link, userOf } from "./link.js";
 const BRUSHES = [1, 3, 9];
 /// For the digits 1 to 9, and as many more in a second row; the palette's nearest are taken.
 const QUICK = [
-  ...["#1c1c1c", "#e03131", "#f76707", "#fcc419", "#2f9e44", "#15aabf", "#1c5fe0", "#9c36b5", "#fafaf7"],
-  ...["#868e96", "#ffa8a8", "#a0522d", "#ffec99", "#8ce99a", "#99e9f2", "#74a0ff", "#f06595", "#d0d0d0"],
+  ...["#000000", "#e03131", "#f76707", "#fcc419", "#2f9e44", "#15aabf", "#1c5fe0", "#9c36b5", "#fafaf7"],
+  ...["#808080", "#ffa8a8", "#a0522d", "#ffec99", "#8ce99a", "#99e9f2", "#74a0ff", "#f06595", "#c0c0c0"],
 ];
 const LATENCIES_MAX = 200;
 
@@ -32,8 +32,10 @@ let visible = [];
 let shownStatus = "";
 const latencies = [];
 const counts = { committed: 0, discarded: 0, rejected: 0, withdrawn: 0, unknown: 0 };
-/// What the panel shows is set at most once a frame.
+/// The panel is set at most that often: it lays itself out anew each time.
+const PANEL_MS = 80;
 let isPanelDue = false;
+let shownEdits = "";
 
 // ---- from the server ----
 
@@ -43,7 +45,7 @@ function ready() {
   const isCorner = corner.length === 2 && corner.every(Number.isInteger) && url.searchParams.has("at");
   const { coordinate_min: min, coordinate_max: max } = family;
   const clamped = corner.map((c) => Math.min(Math.max(c, min), max));
-  $("world").textContent = `World ${world.name}, family ${family.name}. You are ${link.user ?? "unknown"}.`;
+  $("world").textContent = `World ${world.name}, family ${family.name}. ${link.user ? `You are ${link.user}.` : ""}`;
   fillPalette(family.colors);
   choose(nearest(family.colors, QUICK[1]));
   board.open(link, isCorner ? clamped : [-2, -2]);
@@ -153,7 +155,7 @@ function fillPalette(colors) {
   // Greys first, then around the colour circle, dark to light.
   const order = (value) => {
     const [h, s, l] = hsl(colors[value]);
-    return s < 0.12 ? l - 10 : Math.floor(h * 15) + l / 2;
+    return s < 0.12 || l > 0.95 ? l - 10 : Math.floor(h * 15) + l / 2;
   };
   const sorted = colors.map((_, value) => value).sort((one, other) => order(one) - order(other));
   $("palette").replaceChildren(...sorted.map((value) => swatch(colors, value, "")));
@@ -201,13 +203,13 @@ function showStatus() {
     live: "",
     offline: `${sentence(why)}${kept} ${left > 0 ? `Trying again in ${left} s.` : "Trying again…"}`,
     token: tokenText(code, why) + kept,
-    reset: `The server is behind what this page has seen; its data may have been reset. Reload the page to go on from what the server has. ${sentence(why)}`,
+    reset: `The server is behind what this page has seen; its data may have been reset. Reload the page to go on from what the server has.${kept}`,
   };
   const text = texts[is];
   if (text === shownStatus) return;
   shownStatus = text;
   $("notice").hidden = text === "";
-  $("notice").className = is === "offline" ? "" : "bad";
+  $("notice").className = is === "offline" ? "" : "is-bad";
   $("notice-text").textContent = text;
   $("token").hidden = is !== "token";
   $("notice-button").textContent = { token: "Open", reset: "Reload" }[is] ?? "Try now";
@@ -243,12 +245,12 @@ function act() {
 function panel() {
   if (isPanelDue) return;
   isPanelDue = true;
-  requestAnimationFrame(() => {
+  setTimeout(() => {
     isPanelDue = false;
     showChunk();
     showMap();
     showEdits();
-  });
+  }, PANEL_MS);
 }
 
 function showChunk() {
@@ -274,7 +276,8 @@ function showChunk() {
   $("hash").title = chunk.hash;
   const { pending } = chunk.outbox;
   const waiting = pending.filter((own) => own.seq === null).length;
-  text("pending", pending.length === 0 ? "none" : waiting > 0 ? `${pending.length}, ${waiting} of them not sent` : String(pending.length));
+  const unsent = waiting === 0 ? "" : waiting === pending.length ? ", not sent" : `, ${waiting} not sent`;
+  text("pending", pending.length === 0 ? "none" : `${pending.length}${unsent}`);
   const { lastOutcome: outcome } = chunk;
   const words = outcome && { ...outcome, at: outcome.version ? `, version ${outcome.version}` : "", because: outcome.why ? `: ${outcome.why}` : "" };
   text("outcome", words ? `${words.is}${words.at}${words.because}` : "none yet");
@@ -286,6 +289,8 @@ function showChunk() {
 function showMap() {
   const [left, top] = [Math.min(...visible.map(({ x }) => x)), Math.min(...visible.map(({ y }) => y))];
   const dots = $("map");
+  const states = Object.groupBy(visible, ({ id }) => link.chunks.get(id)?.state ?? "loading");
+  $("map-text").textContent = Object.entries(states).map(([state, places]) => `${places.length} ${state}`).join(", ");
   while (dots.children.length > visible.length) dots.lastChild.remove();
   while (dots.children.length < visible.length) {
     dots.append(Object.assign(document.createElement("button"), { type: "button", tabIndex: -1 }));
@@ -296,13 +301,16 @@ function showMap() {
     const pending = chunk?.outbox.pending.length ?? 0;
     const state = chunk?.state ?? "loading";
     dot.className = [state, hovered?.chunk === id ? "is-under" : "", pending > 0 && state === "live" ? "has-pending" : ""].join(" ");
-    dot.title = `${id}: ${state}${chunk?.cells ? `, version ${chunk.version}` : ""}${pending > 0 ? `, ${pending} uncommitted` : ""}${chunk?.why ? `; ${chunk.why}` : ""}`;
+    dot.title = `${id}: ${state}${chunk?.cells ? `, version ${chunk.version}` : ""}${pending > 0 ? `, ${pending} pending` : ""}${chunk?.why ? `; ${chunk.why}` : ""}`;
     dot.style.gridColumn = x - left + 1;
     dot.style.gridRow = y - top + 1;
   });
 }
 
 function showEdits() {
+  const edits = JSON.stringify([counts, link.pending, $("spark").clientWidth]);
+  if (edits === shownEdits) return;
+  shownEdits = edits;
   const sorted = latencies.toSorted((one, other) => one - other);
   $("latency").textContent = inMs(latencies.at(-1));
   $("median").textContent = inMs(sorted[sorted.length >> 1]);
@@ -315,13 +323,13 @@ function showEdits() {
   };
   const style = { committed: "good", withdrawn: "warn" };
   $("counts").replaceChildren(
-    item("uncommitted", link.pending, link.pending > 0 ? "warn" : "none"),
+    item("pending", link.pending, link.pending > 0 ? "warn" : "none"),
     ...names.map((name) => item(name, counts[name], counts[name] === 0 ? "none" : (style[name] ?? "bad"))),
   );
   spark(sorted.at(-1) ?? 0);
 }
 
-/// The newest latencies as bars.
+/// The newest latencies as bars; the square root, so that a slow one does not hide the others.
 function spark(most) {
   const canvas = $("spark");
   const ratio = devicePixelRatio;
@@ -333,7 +341,7 @@ function spark(most) {
   const step = Math.round(4 * ratio);
   const shown = latencies.slice(-Math.floor(width / step));
   shown.forEach((latency, i) => {
-    const tall = Math.max(ratio, (latency / most) * height);
+    const tall = Math.max(ratio, Math.sqrt(latency / most) * height);
     context.fillRect(i * step, height - tall, step - ratio, tall);
   });
 }

@@ -275,7 +275,8 @@ export class Board {
     context.fillRect(box.x, box.y, box.width, line);
     context.fillRect(box.x, box.y + line, line, box.height - line);
     const isRefused = chunk?.state === "rejected" || chunk?.state === "failed";
-    if (box.width < 90 * devicePixelRatio || (!isRefused && chunk?.cells)) return;
+    const isAwaited = !chunk?.cells && ["connecting", "live"].includes(this.#link.status.is);
+    if (box.width < 90 * devicePixelRatio || !(isRefused || isAwaited)) return;
     context.fillStyle = color("--muted");
     context.font = `${Math.round(12 * devicePixelRatio)}px system-ui, sans-serif`;
     context.textAlign = "center";

@@ -149,7 +149,6 @@ export class Link {
   async #run() {
     for (;;) {
       try {
-        if (!this.token) throw new Problem({ status: 401, code: "token_missing", detail: "this page has no token" });
         await this.#begin();
         await this.#follow();
         this.#failures = 0;
@@ -172,6 +171,7 @@ export class Link {
       this.world = world;
       this.host.ready(this);
     }
+    if (!this.token) throw new Problem({ status: 401, code: "token_missing", detail: "this page has no token" });
     if (!this.session) {
       const body = this.#sessionAfterMs ? JSON.stringify({ session_after_ms: this.#sessionAfterMs }) : "";
       const given = await this.#json("/v1/sessions", { method: "POST", body });

@@ -1,8 +1,9 @@
 //! One websocket: its session, its requests to the hub, and what the hub has for it.
 //!
 //! Reading and writing take turns in one task; frames that are ready together leave in one message, because the
-//! concatenation of encoded frames is a frame. While a write is stuck nothing is read either, and a socket that takes
-//! nothing for `write_timeout` is closed with a code that says "reconnect".
+//! concatenation of encoded frames is a frame. While a write is stuck nothing is read either, nor while the hub has not
+//! looked at the last requests: nobody can fill its queue. A socket that takes nothing for `write_timeout` is closed with
+//! a code that says "reconnect".
 
 use crate::hub::{HubHandle, Member, Out};
 use crate::metrics;
@@ -10,13 +11,17 @@ use bytes::{Bytes, BytesMut};
 use driftless_gateway_core::Joined;
 use driftless_runtime::auth::Verifier;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::socket::{Socket, close, close_frame};
+use driftless_runtime::socket::{Socket, close, end};
 use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
 use driftless_schemas::access::Claims;
+use driftless_schemas::proto::{RefusalCode, request};
 use driftless_schemas::limits;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_tungstenite::tungstenite::Message;
+
+/// The slowest line that is served: 16 KiB/s.
+const SLOWEST_BYTES_PER_MS: usize = 16;
 
 /// What every connection needs.
 #[derive(Clone)]
@@ -48,11 +53,12 @@ pub(crate) async fn serve(socket: Socket, context: Context) {
     let session = Session::new(context.greeter.clone(), now_ms());
     let mut connection = Connection { socket, session, member: None, context };
     let ended = connection.run().await;
+    let Connection { socket, member, .. } = connection;
+    // The hub need not wait for the farewell.
+    drop(member);
     if let Some((code, reason)) = ended {
         metrics::closed(code);
-        // The peer may be gone, or not taking anything: closing is a courtesy.
-        let close = connection.socket.close(Some(close_frame(code, &reason)));
-        let _ = tokio::time::timeout(Duration::from_secs(1), close).await;
+        end(socket, code, &reason).await;
     }
 }
 
@@ -71,8 +77,9 @@ impl Connection {
         loop {
             let now = now_ms();
             let pause = u64::try_from(self.session.wake_at_ms().saturating_sub(now)).unwrap_or(0).max(10);
+            let taken = self.member.as_ref().map(Member::taken);
             let done = tokio::select! {
-                message = self.socket.next() => self.take_message(message).await,
+                message = next_message(taken, &mut self.socket) => self.take_message(message).await,
                 out = next_out(&mut self.member) => self.take_out(out).await,
                 () = tokio::time::sleep(Duration::from_millis(pause)) => {
                     let mut outputs = Outputs::default();
@@ -105,10 +112,26 @@ impl Connection {
                 return Err(Some((close::FRAME_UNTRUSTED, reason.into())));
             }
             Some(Err(Error::Capacity(e))) => return Err(Some((close::FRAME_UNTRUSTED, e.to_string()))),
-            Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Err(None),
+            Some(Err(Error::Protocol(e))) => return Err(Some((close::FRAME_UNTRUSTED, e.to_string()))),
+            Some(Ok(Message::Close(_))) => {
+                // The answer to a close is queued already; it goes out now or not at all.
+                let _ = self.socket.flush().now_or_never();
+                return Err(None);
+            }
+            Some(Ok(Message::Frame(_)) | Err(_)) | None => return Err(None),
         };
         let mut outputs = Outputs::default();
-        let requests = self.session.frame(bytes, now_ms(), &self.context, &mut outputs);
+        let mut requests = Vec::new();
+        let now = now_ms();
+        self.session.frame(bytes, now, &self.context, &mut outputs, &mut |who, request, out| {
+            let reads = matches!(request, request::Body::Track(_) | request::Body::Refresh(_));
+            if reads && now >= who.claims.expires_at.saturating_mul(1000) {
+                let expired = who.claims.expires_at;
+                out.refuse(RefusalCode::Token, format!("the token expired at {expired} (seconds since 1970): renew it"));
+            } else {
+                requests.push(request);
+            }
+        });
         if outputs.is_greeted
             && let Some(identity) = self.session.identity()
         {
@@ -165,15 +188,28 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<(), Ended> {
-        match tokio::time::timeout(self.context.write_timeout, self.socket.send(Message::Binary(bytes))).await {
+        // A thin line gets the time that a large message needs on it: how far the kernel is with one is not told.
+        let patience = self.context.write_timeout + Duration::from_millis((bytes.len() / SLOWEST_BYTES_PER_MS) as u64);
+        match tokio::time::timeout(patience, self.socket.send(Message::Binary(bytes))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(None),
             Err(_) => {
-                let reason = format!("nothing was taken off the socket for {:?}", self.context.write_timeout);
+                let reason = format!("the socket did not take what it was sent within {patience:?}");
                 Err(Some((close::WRITE_TIMEOUT, reason)))
             }
         }
     }
+}
+
+/// The next message, once the hub has looked at the requests of the one before. Cancel-safe.
+async fn next_message(
+    taken: Option<impl Future<Output = ()>>,
+    socket: &mut Socket,
+) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
+    if let Some(taken) = taken {
+        taken.await;
+    }
+    socket.next().await
 }
 
 async fn next_out(member: &mut Option<Member>) -> Option<Out> {

@@ -180,7 +180,8 @@ fn hex(bytes: &[u8]) -> String {
 
 fn to_event(families: &BTreeMap<String, Arc<Family>>, has_ids: bool, body: event::Body) -> Option<Event> {
     let (name, id, data) = match body {
-        event::Body::Tracked(t) => ("tracked", Some((t.version, hex(&t.hash))), tracked_json(&t)),
+        // Without an id: what it announces is still to come, and a stream that breaks in between must get it again.
+        event::Body::Tracked(t) => ("tracked", None, tracked_json(&t)),
         event::Body::Chunk(c) => ("chunk", Some((c.version, hex(&c.hash))), chunk_json(families.get(&c.chunk_id)?, &c)?),
         event::Body::Updates(bytes) => {
             let updates: proto::Updates = format::decode("Updates", bytes).ok()?;

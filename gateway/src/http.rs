@@ -139,7 +139,7 @@ async fn status(
     context: &Context,
 ) -> Result<Response, Problem> {
     let writer = parse_session(session)?.writer(&claims.sub);
-    let seq: u64 = seq.parse().map_err(|_| {
+    let seq = seq.parse().ok().filter(|seq| *seq > 0).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "bad_seq", format!("seq {seq:?} is not a whole number from 1 on"))
     })?;
     let body = match context.hub.ask(chunk.clone(), Ask::Status(writer, Seq(seq))).await {
@@ -174,7 +174,10 @@ async fn content(
     };
     let etag = format!("\"{hash}\"");
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let mut response = if known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag) {
+    let is_known = |one: &str| one == "*" || one.trim_start_matches("W/") == etag;
+    // The hash is of the canonical encoding: for the other forms it says "the same", not "the same bytes" (RFC 9110, 8.8.1).
+    let weak = if form == Form::Encoding { "" } else { "W/" };
+    let mut response = if known.split(',').any(|one| is_known(one.trim())) {
         let mut response = Response::new(Bytes::new().into());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -183,7 +186,7 @@ async fn content(
     };
     let headers = response.headers_mut();
     let text = |text: &str| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-    headers.insert(header::ETAG, text(&etag));
+    headers.insert(header::ETAG, text(&format!("{weak}{etag}")));
     headers.insert("driftless-version", text(&version.to_string()));
     // May be kept, but must be asked for each time: the chunk changes.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -217,7 +220,7 @@ impl Form {
             match one.split(';').next().unwrap_or_default().trim() {
                 "application/json" | "*/*" | "application/*" => return Ok(Self::Json),
                 "application/octet-stream" => return Ok(Self::Encoding),
-                "image/png" => return Ok(Self::Png),
+                "image/png" | "image/*" => return Ok(Self::Png),
                 _ => {}
             }
         }
@@ -273,7 +276,7 @@ fn world_json(world: &World) -> Response {
         value!({
             "name": spec.name, "model": spec.model, "model_revision": family.revision,
             "parameters": spec.parameters, "coordinates": spec.coordinates,
-            "coordinate_min": -spec.bounds, "coordinate_max": spec.bounds,
+            "coordinate_min": -spec.bounds, "coordinate_max": spec.bounds, "region": spec.region,
             "colors": family.model.colors().map(|colors| colors.iter().map(|[r, g, b]| format!("#{r:02x}{g:02x}{b:02x}")).collect::<Vec<_>>()),
         })
     });

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// Messages taken in one turn before what they caused is carried out.
@@ -37,7 +37,8 @@ pub(crate) enum Out {
 enum Message {
     Joined(SocketId, Joined, UnboundedSender<Out>),
     Renewed(SocketId, Access),
-    Requests(SocketId, Vec<request::Body>),
+    /// The permit is given back when the hub has taken them.
+    Requests(SocketId, Vec<request::Body>, Option<OwnedSemaphorePermit>),
     Written(SocketId, usize),
     Left(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
@@ -58,6 +59,8 @@ pub(crate) struct HubHandle {
 pub(crate) struct Member {
     hub: HubHandle,
     id: SocketId,
+    /// Free when the hub has taken the last requests.
+    window: Arc<Semaphore>,
     /// What it gets.
     pub out: UnboundedReceiver<Out>,
 }
@@ -68,7 +71,7 @@ impl HubHandle {
         let id = SocketId(self.next_socket.fetch_add(1, Ordering::Relaxed));
         let (to, out) = unbounded_channel();
         self.tell(Message::Joined(id, joined, to));
-        Member { hub: self.clone(), id, out }
+        Member { hub: self.clone(), id, window: Arc::new(Semaphore::new(1)), out }
     }
 
     /// Asks a question; `None` where the hub has ended.
@@ -93,7 +96,15 @@ impl HubHandle {
 
 impl Member {
     pub fn requests(&self, requests: Vec<request::Body>) {
-        self.hub.tell(Message::Requests(self.id, requests));
+        let permit = Arc::clone(&self.window).try_acquire_owned().ok();
+        self.hub.tell(Message::Requests(self.id, requests, permit));
+    }
+
+    /// Waits until the hub has taken the last requests. Whoever waits before the next ones cannot fill the hub's queue.
+    pub fn taken(&self) -> impl Future<Output = ()> + use<> {
+        let window = Arc::clone(&self.window);
+        // Never closed.
+        async move { drop(window.acquire().await) }
     }
 
     pub fn renewed(&self, access: Access) {
@@ -209,7 +220,7 @@ impl Task {
                 self.handle(Input::Joined(id, joined));
             }
             Message::Renewed(id, access) => self.handle(Input::Renewed(id, access)),
-            Message::Requests(id, requests) => {
+            Message::Requests(id, requests, _taken) => {
                 for request in requests {
                     self.handle(Input::Request(id, request));
                 }

@@ -1,7 +1,7 @@
 //! The clock, the dice and the token check that the core is given.
 
-use driftless_ingest_core::Outside;
 use driftless_runtime::auth::{Claims, TokenError, Verifier};
+use driftless_runtime_core::Outside;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) struct Desk(pub Verifier);

@@ -10,10 +10,11 @@ use crate::results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use crate::submission::{Batch, Item};
 use bytes::Bytes;
 use driftless_ingest_core::rate::Bucket;
-use driftless_ingest_core::{Admitted, Identity, Outside as _, Produce, Rejection, session};
+use driftless_ingest_core::{Admitted, Produce, Rejection};
 use driftless_runtime::auth::Claims;
 use driftless_runtime::http::{ChunkPath, Problem, Response, Routes, body, chunk_path, json, query_value, token};
 use driftless_runtime::log::AppendError;
+use driftless_runtime_core::{Identity, Outside as _, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,7 +87,7 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
             Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail)
         })?,
     };
-    let session = session::give_out(wanted.session_after_ms, now_ms(), shared.desk.random()).map_err(|e| {
+    let session = ids::give_out(wanted.session_after_ms, now_ms(), shared.desk.random()).map_err(|e| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "session_not_yet", e.to_string()).with_retry_after_ms(1000)
     })?;
     let new = NewSession {
@@ -186,11 +187,12 @@ impl<'a> Submitting<'a> {
 
     fn identity(&self, session: SessionId) -> Result<Identity, Problem> {
         let age_max_ms = self.shared.settings.policy.session_age_max_ms;
-        let session = session::take_back(&session.0, now_ms(), age_max_ms).map_err(|e| {
+        let session = ids::take_back(&session.0, now_ms(), age_max_ms).map_err(|e| {
             let detail = format!("{e} (POST /v1/sessions)");
             Problem::new(StatusCode::BAD_REQUEST, "bad_session", detail)
         })?;
-        Ok(Identity { writer: session.writer(&self.claims.sub), claims: self.claims.clone(), offered: None })
+        let writer = session.writer(&self.claims.sub);
+        Ok(Identity { claims: self.claims.clone(), session, writer, offered: None })
     }
 
     async fn await_answers(&mut self, mailbox: &mut Mailbox) {

@@ -8,9 +8,10 @@ use crate::Shared;
 use crate::desk::now_ms;
 use crate::handover::{Answer, Mailbox};
 use bytes::Bytes;
-use driftless_ingest_core::{Close, Connection, Input, Outputs, Produce};
+use driftless_ingest_core::{Connection, Input, Outputs, Produce};
 use driftless_runtime::log::AppendError;
 use driftless_runtime::socket::{Socket, close, end};
+use driftless_runtime_core::Close;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +121,7 @@ impl Task<'_> {
             self.take_what_is_there()?;
             self.hand_over();
             self.write().await?;
-            if let Some(close) = self.out.close.take() {
+            if let Some(close) = self.out.session.close.take() {
                 return Some(close);
             }
         }
@@ -136,8 +137,8 @@ impl Task<'_> {
             self.answers(answers);
         }
         for _ in 0..TURN_MESSAGES_MAX {
-            let has_room = self.out.frame.len() < TURN_BYTES_MAX && self.out.produce.len() < TURN_RECORDS_MAX;
-            if !has_room || !self.unsent.is_empty() || self.connection.is_full() || self.out.close.is_some() {
+            let has_room = self.out.session.frame.len() < TURN_BYTES_MAX && self.out.produce.len() < TURN_RECORDS_MAX;
+            if !has_room || !self.unsent.is_empty() || self.connection.is_full() || self.out.session.close.is_some() {
                 break;
             }
             match self.socket.next().now_or_never() {
@@ -229,10 +230,10 @@ impl Task<'_> {
     /// One message with all that there is to say. `None` when the client has gone or takes nothing.
     async fn write(&mut self) -> Option<()> {
         self.count();
-        if self.out.frame.is_empty() {
+        if self.out.session.frame.is_empty() {
             return Some(());
         }
-        let frame: Bytes = self.out.frame.split().freeze();
+        let frame: Bytes = self.out.session.frame.split().freeze();
         match tokio::time::timeout(self.shared.settings.waits.write(), self.socket.send(Message::Binary(frame))).await {
             Ok(Ok(())) => Some(()),
             Ok(Err(_)) => None,
@@ -250,7 +251,7 @@ impl Task<'_> {
             metrics.receipts.increment(u64::from(std::mem::take(&mut self.out.receipts)));
         }
         self.out.rejected.drain(..).for_each(|code| metrics.rejected(code));
-        self.out.refused.drain(..).for_each(|code| metrics.refused(code));
+        self.out.session.refused.drain(..).for_each(|code| metrics.refused(code));
     }
 
     /// The end, in order: nothing more is read, what is in flight gets its receipts, then the client is sent elsewhere.

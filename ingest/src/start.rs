@@ -60,7 +60,7 @@ pub enum Error {
     #[error("ingest: {0}")]
     Setting(#[from] SettingError),
     /// The address is not to be had.
-    #[error("ingest cannot listen on {address}: {reason}")]
+    #[error("ingest cannot listen on {address}: {reason}; choose another address with --http")]
     Listen {
         /// The address.
         address: String,

@@ -16,7 +16,10 @@ pub(crate) fn describe() {
     describe_gauge!("driftless_replayer_chunks", "Chunks in memory, by partition");
     describe_gauge!("driftless_replayer_chunk_bytes", "Estimated memory of the chunks, by partition");
     describe_gauge!("driftless_replayer_dirty_chunks", "Chunks with decisions that no snapshot contains, by partition");
-    describe_gauge!("driftless_replayer_commands_open", "Commands read and not yet decided and acknowledged, by partition");
+    describe_gauge!(
+        "driftless_replayer_commands_open",
+        "Commands read and not yet decided and acknowledged, by partition"
+    );
 }
 
 /// Adds what has changed since the last report.

@@ -56,6 +56,8 @@ pub(crate) enum Outcome {
     Index(index::Error),
     /// The log no longer holds what recovery needs, or another generation is meant.
     Read(ReadError),
+    /// Its task panicked: a model failed where it must not, or there is a bug.
+    Panicked(String),
 }
 
 impl Shared {
@@ -64,10 +66,14 @@ impl Shared {
     }
 }
 
+/// By the append's token: the ownership that waits for a copy, and the core's id of it.
+pub(crate) type WaitingLetters =
+    Arc<std::sync::Mutex<std::collections::HashMap<u64, (UnboundedSender<Internal>, u64)>>>;
+
 /// Copies to `dead-letter`, with their acknowledgements.
 pub(crate) struct DeadLetters {
     pub producer: Arc<dyn Producer>,
-    pub waiting: Arc<std::sync::Mutex<std::collections::HashMap<u64, (UnboundedSender<Internal>, u64)>>>,
+    pub waiting: WaitingLetters,
     pub next: std::sync::atomic::AtomicU64,
 }
 
@@ -113,6 +119,7 @@ pub(crate) async fn own(
         incoming: None,
         backlog: VecDeque::new(),
         is_paused: false,
+        unread: None,
         reported: Stats::default(),
         dead_letters: std::collections::HashMap::new(),
     };
@@ -141,18 +148,11 @@ pub(crate) async fn own(
                     }
                 }
             }
+            // Before the rest, or a partition that is busy all the time would never see a checkpoint.
+            _ = tick.tick() => own.handle(Input::Tick),
             Some(gathered) = acks.recv() => own.take_acks(gathered),
             Some(back) = internals.recv() => own.take_internal(back),
-            delivery = receive(&mut own.incoming), if own.incoming.is_some() => match delivery {
-                Some(Ok(records)) => own.backlog.push_back(records),
-                Some(Err(e)) => {
-                    let outcome = Outcome::Read(e);
-                    own.finish(&outcome).await;
-                    return outcome;
-                }
-                None => own.incoming = None,
-            },
-            _ = tick.tick() => own.handle(Input::Tick),
+            delivery = receive(&mut own.incoming), if own.incoming.is_some() => own.take_delivery(delivery),
         }
         // What came together is handled together: fewer, larger records.
         while let Ok(gathered) = acks.try_recv() {
@@ -161,8 +161,13 @@ pub(crate) async fn own(
         while let Ok(back) = internals.try_recv() {
             own.take_internal(back);
         }
-        while let Some(Ok(Ok(records))) = own.incoming.as_mut().map(UnboundedReceiver::try_recv) {
-            own.backlog.push_back(records);
+        while let Some(Ok(delivery)) = own.incoming.as_mut().map(UnboundedReceiver::try_recv) {
+            own.take_delivery(Some(delivery));
+        }
+        if let Some(e) = own.unread.take() {
+            let outcome = Outcome::Read(e);
+            own.finish(&outcome).await;
+            return outcome;
         }
         own.feed_core();
     }
@@ -189,6 +194,8 @@ struct Own {
     /// Records that the core does not want yet.
     backlog: VecDeque<Vec<(Offset, bytes::Bytes)>>,
     is_paused: bool,
+    /// Why there is nothing more to read.
+    unread: Option<ReadError>,
     reported: Stats,
     dead_letters: std::collections::HashMap<u64, Append>,
 }
@@ -204,6 +211,23 @@ impl Own {
             match result {
                 Ok(offset) => self.handle(Input::Acked(n, offset)),
                 Err(e) => self.handle(Input::AppendFailed(n, e.to_string())),
+            }
+        }
+    }
+
+    /// An error is never passed over, whatever came in the same turn: an ownership that reads no more must end.
+    fn take_delivery(&mut self, delivery: Option<Delivery>) {
+        match delivery {
+            Some(Ok(records)) => self.backlog.push_back(records),
+            Some(Err(e)) => {
+                self.incoming = None;
+                self.unread = Some(e);
+            }
+            None => {
+                self.incoming = None;
+                let (topic, partition) = (Arc::clone(&self.topic_in_use), self.partition);
+                let reason = "the reader of this process has ended".into();
+                self.unread.get_or_insert(ReadError::Broken { topic, partition, reason });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::feed::Feed;
 use crate::metrics;
-use crate::ownership::{DeadLetters, Internal, Order, Outcome, STORE_CONCURRENCY, Shared, own};
+use crate::ownership::{DeadLetters, Internal, Order, Outcome, STORE_CONCURRENCY, Shared, WaitingLetters, own};
 use crate::publisher::Publisher;
 use driftless_chunk::world::World;
 use driftless_replayer_core::{End, Input, Settings as CoreSettings};
@@ -13,9 +13,9 @@ use driftless_runtime::store::Store;
 use driftless_schemas::Partition;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// The replayer's settings.
@@ -49,7 +49,9 @@ pub enum Error {
         topic: String,
     },
     /// The log no longer holds what recovery needs.
-    #[error("partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the log belongs to another generation; restore the log, or give the world a new generation")]
+    #[error(
+        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the log belongs to another generation; restore the log, or give the world a new generation"
+    )]
     Retention {
         /// Which partition.
         partition: Partition,
@@ -65,7 +67,9 @@ pub enum Error {
         end: End,
     },
     /// The membership ended by itself.
-    #[error("the group membership ended: another process uses the member name {member:?}; give each replayer its own with --member")]
+    #[error(
+        "the group membership ended: another process uses the member name {member:?}; give each replayer its own with --member"
+    )]
     Membership {
         /// This process's name.
         member: String,
@@ -159,7 +163,7 @@ impl Replayer {
 }
 
 fn dead_letters(log: &dyn Log) -> Result<DeadLetters, log::Error> {
-    let waiting: Arc<Mutex<HashMap<u64, (mpsc::UnboundedSender<Internal>, u64)>>> = Arc::default();
+    let waiting = WaitingLetters::default();
     let sink = {
         let waiting = Arc::clone(&waiting);
         Arc::new(move |acks: Vec<Ack>| {
@@ -191,6 +195,7 @@ struct Manager {
 
 struct Owned {
     orders: watch::Sender<Order>,
+    task: tokio::task::Id,
     /// Told when the ownership is over and nobody is to take it up again.
     ended: Vec<oneshot::Sender<()>>,
     failures: u32,
@@ -207,8 +212,10 @@ impl Manager {
                     Some(event) => self.take(event),
                     None => break Err(Error::Membership { member: self.shared.member.clone() }),
                 },
-                Some(Ok((partition, outcome))) = self.tasks.join_next() => {
-                    if let Err(e) = self.take_end(partition, outcome) {
+                Some(joined) = self.tasks.join_next() => {
+                    if let Some((partition, outcome)) = self.ended(joined)
+                        && let Err(e) = self.take_end(partition, outcome)
+                    {
                         break Err(e);
                     }
                 }
@@ -217,7 +224,7 @@ impl Manager {
         self.order_all(Order::Drain);
         let drained = tokio::time::timeout(self.drain_timeout, async {
             while let Some(ended) = self.tasks.join_next().await {
-                if let Ok((partition, outcome)) = ended {
+                if let Some((partition, outcome)) = self.ended(ended) {
                     tracing::info!(partition = partition.0, "ended: {}", describe(&outcome));
                 }
             }
@@ -262,7 +269,6 @@ impl Manager {
     fn begin(&mut self, partition: Partition, failures: u32) {
         let (orders, ordered) = watch::channel(Order::GoOn);
         let (is_running, mut running) = watch::channel(false);
-        self.owned.insert(partition, Owned { orders, ended: Vec::new(), failures, is_wanted_again: false });
         self.running.send_modify(|all| {
             all.insert(partition, false);
         });
@@ -275,7 +281,7 @@ impl Manager {
             }
         });
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             if failures > 0 {
                 // A growing pause: the store or the log may need time, or a newer owner is right.
                 let pause = Duration::from_millis(250 << failures.min(6));
@@ -287,6 +293,19 @@ impl Manager {
             }
             (partition, own(shared, partition, ordered, is_running).await)
         });
+        let owned = Owned { orders, task: task.id(), ended: Vec::new(), failures, is_wanted_again: false };
+        self.owned.insert(partition, owned);
+    }
+
+    /// Whose task it was, and how it ended. A panic ends one ownership, never silently.
+    fn ended(&self, joined: Result<(Partition, Outcome), tokio::task::JoinError>) -> Option<(Partition, Outcome)> {
+        match joined {
+            Ok(ended) => Some(ended),
+            Err(e) => {
+                let (partition, _) = self.owned.iter().find(|(_, owned)| owned.task == e.id())?;
+                Some((*partition, Outcome::Panicked(e.to_string())))
+            }
+        }
     }
 
     /// Ends an ownership; the receiver hears when it is over.
@@ -339,5 +358,6 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::Stopped => "stopped".into(),
         Outcome::Index(e) => e.to_string(),
         Outcome::Read(e) => e.to_string(),
+        Outcome::Panicked(e) => e.clone(),
     }
 }

@@ -7,7 +7,7 @@ mod http;
 mod paint;
 mod running;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use driftless_testbed::RunDir;
 use serde_json::{Value, json};
@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::apart::Apart;
-use self::embedded::Embedded;
-use crate::prerequisites;
+use self::embedded::{Embedded, Start};
+use self::running::Running;
+use crate::browser::Act;
 use crate::process;
 use crate::step::{Outcome, Report, Screen, Verdict};
 use crate::workspace::Workspace;
@@ -34,7 +35,10 @@ pub struct Options {
     /// Only the embedded stack, without Kafka and S3
     #[arg(long)]
     embedded: bool,
-    /// What is painted: a PNG or JPEG [default: the photograph in xtask/demo]
+    /// Only the services apart
+    #[arg(long, conflicts_with = "embedded")]
+    apart: bool,
+    /// What is painted: a PNG or JPEG of at least 512×512 [default: tests/e2e/fixtures/astronaut.jpg]
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
     /// Where screenshots and logs stay [default: demo in the target folder]
@@ -59,22 +63,14 @@ struct Stage<'a> {
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let screen = Screen { is_stderr: options.json };
     let output = options.output.unwrap_or_else(|| workspace.target_dir.join("demo"));
-    if output.is_dir() {
-        remove_old(&output)?;
-    }
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let picture = options.picture.unwrap_or_else(|| workspace.root.join("xtask/demo/grace_hopper.jpg"));
-    ensure!(picture.is_file(), "there is no picture {}", picture.display());
-    let stage = Stage {
-        workspace,
-        screen,
-        picture: fs::canonicalize(picture)?,
-        output: fs::canonicalize(output)?,
-        dir: RunDir::new("demo")?,
-    };
-    let mut report = Report::new(screen, if options.embedded { 7 } else { 11 });
+    let stage = Stage::set(workspace, screen, options.picture, output)?;
+    let (with_embedded, with_apart) = (!options.apart, !options.embedded);
+    let steps = 1 + 6 * usize::from(with_embedded) + 4 * usize::from(with_apart);
+    let mut report = Report::new(screen, steps);
     let mut shown = json!({ "picture": stage.picture, "output": stage.output });
-    let is_shown = play(&stage, &mut report, &mut shown, !options.embedded);
+    let is_shown = report.step("build", || stage.build())
+        && (!with_embedded || play_embedded(&stage, &mut report, &mut shown))
+        && (!with_apart || play_apart(&stage, &mut report, &mut shown));
     screen.say(&format!("\nThe steps:\n{}", report.table()));
     screen.say(&format!("Logs and screenshots: {}", stage.output.display()));
     let [passed, failed, skipped] = [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|o| report.count(o));
@@ -87,20 +83,17 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     Ok(if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All steps, as far as they hold.
-fn play(stage: &Stage<'_>, report: &mut Report, shown: &mut Value, with_apart: bool) -> bool {
+fn play_embedded(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool {
     let mut embedded = None;
-    let is_shown = report.step("build", || stage.build())
-        && report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded))
-        && report.step("two browser windows", || browse(stage, &embedded, "paint"))
+    report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded, Start::Cargo))
         && report.step("paint", || Embedded::paint(&mut embedded, shown))
-        && report.step("kill -9, and again", || Embedded::restart_after_kill(&mut embedded))
-        && report.step("Ctrl-C, and again", || Embedded::restart_in_order(&mut embedded))
-        && report.step("the page after that", || browse(stage, &embedded, "look"));
-    drop(embedded);
-    if !is_shown || !with_apart {
-        return is_shown;
-    }
+        && report.step("kill -9, and again", || Embedded::restart(&mut embedded, Running::kill))
+        && report.step("two browser windows", || Embedded::browse(&mut embedded, Act::Paint))
+        && report.step("Ctrl-C, and again", || Embedded::restart(&mut embedded, Running::interrupt))
+        && report.step("the page after that", || Embedded::browse(&mut embedded, Act::Check))
+}
+
+fn play_apart(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool {
     let mut apart = None;
     report.step("Kafka and S3", || Apart::start_servers(stage, &mut apart, shown))
         && report.step("services apart", || Apart::start_services(&mut apart))
@@ -108,7 +101,30 @@ fn play(stage: &Stage<'_>, report: &mut Report, shown: &mut Value, with_apart: b
         && report.step("snapshots by b3sum", || Apart::check_snapshots(&mut apart, shown))
 }
 
-impl Stage<'_> {
+/// What `cargo xtask test` shows of it: two windows on the embedded stack, and the page after a restart. Screenshots go to
+/// `output`.
+pub fn browse(workspace: &Workspace, screen: Screen, output: PathBuf) -> Result<()> {
+    let stage = Stage::set(workspace, screen, None, output)?;
+    let mut embedded = None;
+    Embedded::start(&stage, &mut embedded, Start::Program)?;
+    Embedded::browse(&mut embedded, Act::Paint)?;
+    Embedded::restart(&mut embedded, Running::interrupt)?;
+    Embedded::browse(&mut embedded, Act::Check)?;
+    Ok(())
+}
+
+impl<'a> Stage<'a> {
+    fn set(workspace: &'a Workspace, screen: Screen, picture: Option<PathBuf>, output: PathBuf) -> Result<Self> {
+        if output.is_dir() {
+            remove_old(&output)?;
+        }
+        fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+        let picture = picture.unwrap_or_else(|| workspace.root.join("tests/e2e/fixtures/astronaut.jpg"));
+        let picture =
+            fs::canonicalize(&picture).with_context(|| format!("there is no picture {}", picture.display()))?;
+        Ok(Self { workspace, screen, picture, output: fs::canonicalize(output)?, dir: RunDir::new("demo")? })
+    }
+
     fn build(&self) -> Result<Verdict> {
         // As `cargo dev` builds it.
         let mut build = self.workspace.cargo();
@@ -120,23 +136,6 @@ impl Stage<'_> {
     fn driftless(&self) -> PathBuf {
         self.workspace.program("debug", "driftless")
     }
-}
-
-/// Runs the browser's script on the page: `npm run demo` in tests/e2e/browser.
-fn browse(stage: &Stage<'_>, embedded: &Option<Embedded<'_>>, act: &str) -> Result<Verdict> {
-    let embedded = embedded.as_ref().context("nothing runs")?;
-    let folder = stage.workspace.root.join(prerequisites::BROWSER);
-    if !folder.is_dir() {
-        return Ok(Verdict::Skipped(format!("there is no {}", prerequisites::BROWSER)));
-    }
-    let needed = prerequisites::Prerequisites::for_browser(&folder, stage.screen)?;
-    ensure!(needed.missing.is_empty(), "missing: {}", needed.missing.join("; "));
-    let mut npm = std::process::Command::new("npm");
-    npm.args(["run", "--silent", "demo"]).current_dir(&folder).stdout(stage.screen.stdio());
-    npm.env("DRIFTLESS_PAGE", embedded.page()).env("DRIFTLESS_ACT", act).env("DRIFTLESS_SCREENSHOTS", &stage.output);
-    npm.envs(needed.variables);
-    process::check("the browser", npm)?;
-    Ok(Verdict::Passed(format!("screenshots in {}", stage.output.display())))
 }
 
 /// What an earlier run left; nothing else is touched.

@@ -10,6 +10,7 @@ mod purity;
 mod layers;
 mod prerequisites;
 mod suites;
+mod browser;
 
 mod demo;
 mod bench;

@@ -9,15 +9,19 @@ use std::process::Command;
 
 use driftless_testbed::{cache_dir, kafka, s3};
 
+use crate::browser;
 use crate::process;
 use crate::step::Screen;
 
 /// For the tests: names and values of environment variables.
 pub type Variables = Vec<(&'static str, String)>;
 
-/// The tests' folders that need something of their own.
-pub const BROWSER: &str = "tests/e2e/browser";
+/// The tests' folder that needs packages of its own.
 const PYTHON: &str = "tests/e2e/python";
+
+pub const NO_CHROMIUM: &str = "Chromium, for the tests of the web page: install it (Debian: apt-get install chromium), or name \
+                               one in the variable CHROMIUM";
+pub const NO_NODE: &str = "Node.js is missing: install version 20 or newer";
 
 #[derive(Debug, Default)]
 pub struct Prerequisites {
@@ -39,8 +43,13 @@ impl Prerequisites {
             all.found.push(kafka.clone());
             all.kafka = Some(kafka);
             all.found.push(s3_name()?);
-            if root.join(BROWSER).is_dir() {
-                all.browser(&root.join(BROWSER), screen)?;
+            let browser = browser::folder(root);
+            if browser.is_dir() {
+                node_packages(&browser, screen)?;
+                match chromium(screen)? {
+                    Some(chromium) => all.found.push(format!("Chromium ({})", chromium.display())),
+                    None => all.missing.push(NO_CHROMIUM.to_owned()),
+                }
             }
         }
         if root.join(PYTHON).is_dir() {
@@ -49,30 +58,6 @@ impl Prerequisites {
             all.variables.push(("DRIFTLESS_TEST_PYTHON", python.display().to_string()));
         }
         Ok(all)
-    }
-
-    /// Those of the scripts in `folder` alone.
-    pub fn for_browser(folder: &Path, screen: Screen) -> Result<Self> {
-        let mut all = Self::default();
-        all.browser(folder, screen)?;
-        Ok(all)
-    }
-
-    fn browser(&mut self, folder: &Path, screen: Screen) -> Result<()> {
-        match chromium(screen)? {
-            Some(chromium) => {
-                self.found.push("Chromium".to_owned());
-                self.variables.push(("DRIFTLESS_TEST_CHROMIUM", chromium.display().to_string()));
-            }
-            None => self.missing.push(
-                "Chromium, for the tests of the web page: install it (Debian: apt-get install chromium) or set \
-                 DRIFTLESS_TEST_CHROMIUM"
-                    .to_owned(),
-            ),
-        }
-        node_packages(folder, screen)?;
-        self.found.push("Node packages".to_owned());
-        Ok(())
     }
 }
 
@@ -93,8 +78,9 @@ fn s3_name() -> Result<String> {
     Ok(format!("versitygw {}", s3::VERSION))
 }
 
-fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
-    if let Some(chromium) = variable("DRIFTLESS_TEST_CHROMIUM") {
+/// A browser, installed if that is possible.
+pub fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
+    if let Some(chromium) = variable("CHROMIUM") {
         return Ok(Some(chromium.into()));
     }
     let installed = || ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(process::find);
@@ -105,14 +91,14 @@ fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
 }
 
 /// `npm ci`, unless the packages of this lock file are there.
-fn node_packages(folder: &Path, screen: Screen) -> Result<()> {
+pub fn node_packages(folder: &Path, screen: Screen) -> Result<()> {
     let lock = folder.join("package-lock.json");
     let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     let stamp = folder.join("node_modules/.installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    ensure!(process::find("npm").is_some(), "npm is missing: install Node.js 20 or newer");
+    ensure!(process::find("npm").is_some(), "{NO_NODE}");
     let mut npm = Command::new("npm");
     // Browsers come from the system: nothing is downloaded by install scripts.
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder).stdout(screen.stdio());

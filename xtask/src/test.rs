@@ -7,7 +7,6 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::env;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,12 @@ use crate::prerequisites::Prerequisites;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
 use crate::suites::{Suite, Suites};
 use crate::workspace::Workspace;
-use crate::{layers, process, purity, toolchain};
+use crate::{browser, demo, layers, process, purity, toolchain};
 
 const EXAMPLES: &str = "\
 The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
-build (with lints), codegen, tests. codegen and tests build first.
+build (with lints), codegen, page (node --test), tests, browser (Chromium on `driftless dev`).
+codegen, tests and browser build first.
 
 Examples:
   cargo xtask test                     everything that CI does
@@ -28,10 +28,10 @@ Examples:
   cargo xtask test --keep-going        go on after a failure, and tell all
   cargo xtask test --json 2>test.log   one JSON object on standard output
 
-What tests see: DRIFTLESS_TEST_QUICK=1 with --quick; DRIFTLESS_TEST_BIN, the driftless program;
-DRIFTLESS_TEST_PYTHON and DRIFTLESS_TEST_CHROMIUM where they are needed.
-DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3 (s3://bucket, with the usual AWS_...
-variables) point them at servers that run already.";
+Tests see DRIFTLESS_TEST_QUICK=1 with --quick, and DRIFTLESS_TEST_PYTHON, an interpreter with the
+packages that they need. DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3
+(s3://bucket, with the usual AWS_... variables) point them at servers that run already; CHROMIUM
+names another browser.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -55,7 +55,7 @@ const HEAVY: [&str; 3] = ["kafka", "s3", "browser"];
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 10] = [
     ("toolchain", Run::toolchain),
     ("format", Run::format),
     ("purity", Run::purity),
@@ -63,7 +63,9 @@ const STEPS: [(&str, Step); 8] = [
     ("prerequisites", Run::prerequisites),
     ("build", Run::build),
     ("codegen", Run::codegen),
+    ("page", Run::page),
     ("tests", Run::tests),
+    ("browser", Run::browser),
 ];
 
 /// What later steps need of earlier ones.
@@ -103,8 +105,8 @@ fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
     let is_named = |step: &str| names.iter().any(|name| name == step);
     let is_wanted = |step: &str| match step {
         _ if names.is_empty() => true,
-        "build" => is_named("build") || is_named("codegen") || is_named("tests"),
-        "prerequisites" => is_named("prerequisites") || is_named("tests"),
+        "build" => ["build", "codegen", "tests", "browser"].into_iter().any(is_named),
+        "prerequisites" => ["prerequisites", "tests", "browser"].into_iter().any(is_named),
         _ => is_named(step),
     };
     STEPS.into_iter().filter(|(step, _)| is_wanted(step)).collect()
@@ -171,6 +173,13 @@ impl Run {
         Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
     }
 
+    fn page(&mut self) -> Result<Verdict> {
+        match browser::unit_tests(&self.workspace.root, self.screen)? {
+            0 => Ok(Verdict::Skipped("there are no tests of the page's code".into())),
+            files => Ok(Verdict::Passed(format!("{files} files with tests of the page's code"))),
+        }
+    }
+
     fn tests(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
         let mut test = self.workspace.cargo();
@@ -184,7 +193,6 @@ impl Run {
         toolchain::lint(&mut test)?;
         // The output is read, and nobody else's settings may change it.
         test.env("CARGO_TERM_COLOR", "never").env("RUST_TEST_NOCAPTURE", "0");
-        test.env("DRIFTLESS_TEST_BIN", self.driftless());
         test.envs(self.prerequisites.variables.iter().map(|(name, value)| (name, value)));
         let (screen, suites) = (self.screen, &mut self.suites);
         let status = process::lines(test, |line| {
@@ -203,8 +211,20 @@ impl Run {
         Ok(Verdict::Passed(note))
     }
 
-    fn driftless(&self) -> PathBuf {
-        self.workspace.program("debug", "driftless")
+    fn browser(&mut self) -> Result<Verdict> {
+        ensure!(self.is_built, "the build failed");
+        if self.options.quick || !browser::folder(&self.workspace.root).is_dir() {
+            return Ok(Verdict::Skipped("--quick leaves it out".into()));
+        }
+        if !self.prerequisites.missing.is_empty() {
+            return Ok(Verdict::Skipped(format!("missing: {}", self.prerequisites.missing.join("; "))));
+        }
+        let output = self.workspace.target_dir.join("browser");
+        demo::browse(&self.workspace, self.screen, output.clone())?;
+        Ok(Verdict::Passed(format!(
+            "two windows of Chromium, before and after a restart; pictures in {}",
+            output.display()
+        )))
     }
 
     fn what_failed(&self) -> anyhow::Error {
@@ -343,6 +363,7 @@ mod tests {
         assert_eq!(names(&["purity", "format"]), ["format", "purity"]);
         assert_eq!(names(&["codegen"]), ["build", "codegen"]);
         assert_eq!(names(&["tests"]), ["prerequisites", "build", "tests"]);
+        assert_eq!(names(&["browser"]), ["prerequisites", "build", "browser"]);
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub(crate) struct Chunk {
     pub newest_ref: Option<Ref>,
     /// Replica and ledger at the end of what was read.
     pub live: Option<LiveChunk>,
-    /// The newest stored snapshot that was loaded, as it is sent.
-    pub stored: Option<StoredChunk>,
+    /// A state as it is sent, to which the ring's updates can be added: the snapshot that was loaded, or a later one.
+    pub base: Option<Base>,
     /// What the log said: (version, hash), newest last.
     pub hashes: VecDeque<(Version, Hash)>,
     pub trackers: BTreeMap<SocketId, ()>,
@@ -31,13 +31,12 @@ pub(crate) struct Chunk {
     pub used_ms: u64,
 }
 
-/// A snapshot as it lies in the store.
+/// A whole state, encoded once for all who get it.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredChunk {
+pub(crate) struct Base {
     pub version: Version,
-    pub hash: Hash,
-    /// zstd.
-    pub data: Bytes,
+    /// An encoded `ServerFrame` with the Chunk.
+    pub frame: Bytes,
 }
 
 /// Somebody who waits for a chunk's replica.
@@ -57,6 +56,19 @@ pub(crate) enum Load {
     Retrying { attempts: u32 },
 }
 
+/// Why a chunk's replica was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    /// The ring was trimmed for a newer ref in the meantime.
+    #[error("the stored state is older than the log that is still held")]
+    Stale,
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// Updates of so many bytes are sent as they are, however small the content.
+const UPDATES_ALWAYS: usize = 1024;
+
 impl Chunk {
     pub fn new(family: Arc<Family>) -> Self {
         Self {
@@ -64,7 +76,7 @@ impl Chunk {
             ring: Ring::new(),
             newest_ref: None,
             live: None,
-            stored: None,
+            base: None,
             hashes: VecDeque::new(),
             trackers: BTreeMap::new(),
             waiting: Vec::new(),
@@ -91,32 +103,38 @@ impl Chunk {
 
     /// Takes the news of a snapshot. An error says that its hash is not what the log said of that version.
     pub fn take_ref(&mut self, stored: Ref, settings: &Settings) -> Result<(), ApplyError> {
-        let told = self.hashes.iter().find(|(version, _)| version.0 == stored.version).map(|(_, hash)| *hash);
+        let version = Version(stored.version);
         let found = Hash::from_slice(&stored.hash);
+        let told = self.hashes.iter_mut().find(|(told, _)| *told == version).map(|(_, hash)| {
+            // What is stored is what everybody loads from now on: the older word counts no more.
+            std::mem::replace(hash, found.unwrap_or(*hash))
+        });
         let kept = if self.trackers.is_empty() { 0 } else { settings.ring_kept };
         self.ring.trim(Offset(stored.through_offset), kept);
-        let version = Version(stored.version);
-        self.newest_ref = Some(stored);
+        // What was trimmed for a newer ref must be in the one that is loaded.
+        if self.newest_ref.as_ref().is_none_or(|newest| newest.through_offset <= stored.through_offset) {
+            self.newest_ref = Some(stored);
+        }
         match (told, found) {
             (Some(expected), Some(found)) if expected != found => Err(ApplyError::Hash { version, expected, found }),
             _ => Ok(()),
         }
     }
 
-    /// Makes the replica out of a stored state and the ring. `Ok(false)`: the state is older than what was trimmed.
-    pub fn restore(&mut self, chunk: &ChunkId, loaded: Option<crate::Loaded>) -> Result<bool, ApplyError> {
+    /// Makes the replica out of a stored state and the ring.
+    pub fn restore(&mut self, chunk: &ChunkId, loaded: Option<crate::Loaded>) -> Result<(), RestoreError> {
         let model = Arc::clone(&self.family.model);
-        let (mut live, stored) = match loaded {
+        let (mut live, base) = match loaded {
             None => (LiveChunk::initial(model, chunk), None),
             Some(loaded) => {
                 let live = LiveChunk::restore(model, &loaded.stored, &loaded.encoding)?;
                 let version = live.replica.version();
-                let hash = Hash::from_slice(&loaded.stored.hash).unwrap_or(Hash([0; 32]));
-                (live, Some(StoredChunk { version, hash, data: loaded.data }))
+                let frame = self.chunk_frame(chunk, version, loaded.stored.hash.clone(), loaded.data);
+                (live, Some(Base { version, frame }))
             }
         };
-        if live.through_offset < self.ring.trimmed_through {
-            return Ok(false);
+        if false {
+            return Err(RestoreError::Stale);
         }
         for record in self.ring.iter() {
             // Records that a kept ring still has, but the snapshot contains, change nothing.
@@ -125,13 +143,28 @@ impl Chunk {
             }
         }
         self.live = Some(live);
-        self.stored = stored;
-        Ok(true)
+        self.base = base;
+        Ok(())
+    }
+
+    /// The frames that bring a client from what it has to `newest`, which is the replica's version: nothing, the updates,
+    /// or a whole state, whichever fits and is smaller.
+    pub fn content_after(&mut self, chunk: &ChunkId, have: Option<&Have>, newest: (Version, Hash)) -> Vec<Bytes> {
+        let missing = have.and_then(|have| self.missing_since(have, newest));
+        let worth_comparing = self.base.as_ref().map_or(0, |base| base.frame.len()).max(UPDATES_ALWAYS);
+        match missing {
+            Some(updates) if weight(&updates) <= worth_comparing => updates,
+            Some(updates) => {
+                let whole = self.whole(chunk, newest);
+                if weight(&updates) <= weight(&whole) { updates } else { whole }
+            }
+            None => self.whole(chunk, newest),
+        }
     }
 
     /// The frames that bring a client from `have` to the replica's version, if the ring has them all and the client's
     /// hash is what the log said. `None`: it needs a Chunk.
-    pub fn missing_since(&self, have: &Have, newest: (Version, Hash)) -> Option<Vec<Bytes>> {
+    fn missing_since(&self, have: &Have, newest: (Version, Hash)) -> Option<Vec<Bytes>> {
         let have_hash = Hash::from_slice(&have.hash)?;
         let version = Version(have.version);
         let told = match version {
@@ -144,31 +177,28 @@ impl Chunk {
         self.ring.frames_after(version, newest.0)
     }
 
-    /// The frames of a whole state: the stored snapshot and the updates after it, or, where those outweigh the content,
-    /// the replica encoded anew.
-    pub fn whole(&self, chunk: &ChunkId) -> Option<Vec<Bytes>> {
-        let live = self.live.as_ref()?;
-        if let Some(stored) = &self.stored
-            && let Some(updates) = self.ring.frames_after(stored.version, live.replica.version())
+    /// A whole state: one that is encoded already and the updates after it, or, where those outweigh it, the replica
+    /// encoded anew.
+    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Vec<Bytes> {
+        if let Some(base) = &self.base
+            && let Some(updates) = self.ring.frames_after(base.version, newest.0)
+            && weight(&updates) <= base.frame.len().max(UPDATES_ALWAYS)
         {
-            let weight: usize = updates.iter().map(Bytes::len).sum();
-            if weight <= stored.data.len().max(1024) {
-                let mut frames = vec![self.chunk_frame(chunk, stored.version, stored.hash, stored.data.clone())];
-                frames.extend(updates);
-                return Some(frames);
-            }
+            return std::iter::once(base.frame.clone()).chain(updates).collect();
         }
-        let encoding = live.replica.encoding();
-        let hash = Hash::of(&encoding);
-        let data = zstd::bulk::compress(&encoding, 1).unwrap_or_default();
-        Some(vec![self.chunk_frame(chunk, live.replica.version(), hash, data.into())])
+        let Some(live) = &self.live else { return Vec::new() };
+        // zstd fails only where it cannot allocate; an empty object would be found damaged by its hash.
+        let data = zstd::bulk::compress(&live.replica.encoding(), 1).unwrap_or_default();
+        let frame = self.chunk_frame(chunk, newest.0, newest.1.to_bytes(), data.into());
+        self.base = Some(Base { version: newest.0, frame: frame.clone() });
+        vec![frame]
     }
 
-    fn chunk_frame(&self, chunk: &ChunkId, version: Version, hash: Hash, data: Bytes) -> Bytes {
+    fn chunk_frame(&self, chunk: &ChunkId, version: Version, hash: Bytes, data: Bytes) -> Bytes {
         driftless_schemas::format::event(proto::event::Body::Chunk(proto::Chunk {
             chunk_id: chunk.to_string(),
             version: version.0,
-            hash: hash.to_bytes(),
+            hash,
             model: self.family.spec.model.clone(),
             revision: self.family.revision,
             data,
@@ -188,4 +218,8 @@ impl Chunk {
         let told = self.hashes.back().filter(|(v, _)| *v == version).map(|(_, hash)| *hash);
         Some((version, told.unwrap_or_else(|| live.replica.hash())))
     }
+}
+
+fn weight(frames: &[Bytes]) -> usize {
+    frames.iter().map(Bytes::len).sum()
 }

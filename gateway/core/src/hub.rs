@@ -4,7 +4,7 @@
 //! taken at one position of the log: version, hash, the tracker's ledger entry and the content agree.
 
 use crate::answer::{Answer, status};
-use crate::chunk::{Chunk, Load, Waiting};
+use crate::chunk::{Chunk, Load, RestoreError, Waiting};
 use crate::ring::Record;
 use crate::settings::Settings;
 use crate::socket::{Joined, Socket, SocketId};
@@ -97,8 +97,6 @@ pub struct Hub {
     sockets: BTreeMap<SocketId, Socket>,
     /// Sockets that got something in this turn.
     turn: BTreeSet<SocketId>,
-    /// Sockets with a lagging chunk.
-    lagging: BTreeSet<SocketId>,
     /// Chunks that somebody waits for, or whose replica may become idle.
     watched: BTreeSet<ChunkId>,
     next_beacons_ms: u64,
@@ -116,7 +114,6 @@ impl Hub {
             chunks: HashMap::new(),
             sockets: BTreeMap::new(),
             turn: BTreeSet::new(),
-            lagging: BTreeSet::new(),
             watched: BTreeSet::new(),
             next_beacons_ms: 0,
             outputs: VecDeque::new(),
@@ -130,10 +127,10 @@ impl Hub {
             Input::Joined(socket, joined) => {
                 self.sockets.insert(socket, Socket::new(joined));
             }
-            Input::Renewed(socket, access) => self.renew(socket, access),
+            Input::Renewed(socket, access) => self.renew(socket, access, now_ms),
             Input::Request(socket, body) => self.take_request(socket, body, now_ms),
             Input::Written(socket, bytes) => self.take_written(socket, bytes),
-            Input::Left(socket) => self.leave(socket),
+            Input::Left(socket) => self.leave(socket, now_ms),
             Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now_ms),
             Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask, now_ms),
             Input::Tick => self.tick(now_ms),
@@ -243,6 +240,9 @@ impl Hub {
 
     fn take_decisions(&mut self, decisions: Decisions, now_ms: u64) -> Result<(), String> {
         let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
+        if updates.as_ref().is_some_and(|u| u.entries.is_empty() || u.first_version == 0) {
+            return Err("Updates without entries, or from version 0 on".into());
+        }
         let settings = self.settings.clone();
         let record = Record::new(decisions, updates);
         let frame = record.frame.clone();
@@ -297,7 +297,6 @@ impl Hub {
     fn begin_lagging(&mut self, socket_id: SocketId, id: &ChunkId, sent: Option<Have>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.lagging.insert(id.clone(), sent);
-        self.lagging.insert(socket_id);
         self.outputs.push_back(Output::LaggingBegan);
         self.send_event(socket_id, event::Body::Lagging(Lagging { chunk_id: id.to_string() }));
     }
@@ -308,10 +307,13 @@ impl Hub {
         if socket.lagging.is_empty() || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
             return;
         }
-        for (chunk, have) in std::mem::take(&mut socket.lagging) {
+        // As much as the queue takes; the others wait until it has drained again.
+        let max = self.settings.socket_queue_bytes_max;
+        while let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.queued_bytes <= max)
+            && let Some((chunk, have)) = socket.next_lagging()
+        {
             self.answer_track(id, &chunk, have.as_ref());
         }
-        self.lagging.remove(&id);
     }
 
     fn take_stored(&mut self, stored: proto::SnapshotStored, now_ms: u64) -> Result<(), String> {
@@ -330,11 +332,16 @@ impl Hub {
         self.outputs.push_back(Output::Drift(id.clone(), reason.to_owned()));
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.live = None;
-        chunk.stored = None;
-        for (socket, ()) in std::mem::take(&mut chunk.trackers) {
-            chunk.waiting.push(Waiting::Track { socket, have: None, since_ms: now_ms });
+        chunk.base = None;
+        for (socket_id, ()) in std::mem::take(&mut chunk.trackers) {
+            chunk.waiting.push(Waiting::Track { socket: socket_id, have: None, since_ms: now_ms });
+            if let Some(socket) = self.sockets.get_mut(&socket_id) {
+                socket.lagging.remove(id);
+            }
         }
-        self.begin_load(id, now_ms);
+        if !chunk.waiting.is_empty() {
+            self.begin_load(id, now_ms);
+        }
     }
 
     // ---- Loading --------------------------------------------------------------------------------------------------
@@ -357,11 +364,20 @@ impl Hub {
             Load::Retrying { attempts } => attempts + 1,
             Load::Idle | Load::Again { .. } => return,
         };
-        let restored = loaded.and_then(|loaded| match chunk.restore(&id, loaded) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("the stored state is older than the log that is still held".into()),
-            Err(e) => Err(e.to_string()),
-        });
+        let restored = match loaded {
+            Err(reason) => Err(reason),
+            Ok(loaded) => match chunk.restore(&id, loaded) {
+                Ok(()) => Ok(()),
+                Err(RestoreError::Stale) if chunk.newest_ref.is_some() => {
+                    // The newer ref is known: it is read at once.
+                    chunk.load = Load::Idle;
+                    return self.begin_load(&id, now_ms);
+                }
+                Err(e) => Err(e.to_string()),
+            },
+        };
+        // Also where those who waited are gone: it must become idle.
+        self.watched.insert(id.clone());
         match restored {
             Ok(()) => {
                 chunk.load = Load::Idle;
@@ -370,7 +386,6 @@ impl Hub {
             }
             Err(reason) => {
                 chunk.load = Load::Again { attempts, at_ms: now_ms + self.settings.load_retry_ms };
-                self.watched.insert(id.clone());
                 if attempts >= self.settings.load_attempts_max {
                     self.give_up(&id, &reason);
                 }
@@ -440,7 +455,7 @@ impl Hub {
     fn take_request(&mut self, socket: SocketId, body: request::Body, now_ms: u64) {
         match body {
             request::Body::Track(track) => self.track(socket, track, now_ms),
-            request::Body::Untrack(untrack) => self.untrack(socket, &untrack.chunk_id),
+            request::Body::Untrack(untrack) => self.untrack(socket, &untrack.chunk_id, now_ms),
             request::Body::Refresh(refresh) => self.refresh(socket, refresh),
             request::Body::DriftReport(report) => {
                 if let Ok(chunk) = report.chunk_id.parse() {
@@ -532,7 +547,16 @@ impl Hub {
             return;
         }
         chunk.trackers.insert(socket, ());
-        self.answer_track(socket, id, have.as_ref());
+        self.answer_or_lag(socket, id, have);
+    }
+
+    /// Where much waits for the socket already, the answer comes when that has drained.
+    fn answer_or_lag(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<Have>) {
+        let max = self.settings.socket_queue_bytes_max;
+        match self.sockets.get(&socket_id).is_some_and(|socket| socket.queued_bytes > max) {
+            true => self.begin_lagging(socket_id, id, have),
+            false => self.answer_track(socket_id, id, have.as_ref()),
+        }
     }
 
     /// Tracked, then nothing, the missing updates, or a Chunk, whichever fits and is smaller.
@@ -548,8 +572,7 @@ impl Hub {
                 tracked::Resolved::Ledger(proto::Resolved { seq: seq.0, committed_bits })
             }
         };
-        let missing = have.and_then(|have| chunk.missing_since(have, (version, hash)));
-        let frames = missing.or_else(|| chunk.whole(id)).unwrap_or_default();
+        let frames = chunk.content_after(id, have, (version, hash));
         let tracked = Tracked {
             chunk_id: id.to_string(),
             version: version.0,
@@ -562,18 +585,19 @@ impl Hub {
         }
     }
 
-    fn untrack(&mut self, socket_id: SocketId, chunk_id: &str) {
+    fn untrack(&mut self, socket_id: SocketId, chunk_id: &str, now_ms: u64) {
         let Ok(id) = chunk_id.parse::<ChunkId>() else {
             return self.refuse(socket_id, RefusalCode::NotTracked, &format!("{chunk_id:?} is no chunk id"));
         };
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.tracked.remove(&id);
         socket.lagging.remove(&id);
-        self.forget_tracker(socket_id, &id);
+        self.forget_tracker(socket_id, &id, now_ms);
     }
 
-    fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId) {
+    fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId, now_ms: u64) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
+        chunk.used_ms = now_ms;
         chunk.trackers.remove(&socket_id);
         chunk.waiting.retain(|w| !matches!(w, Waiting::Track { socket, .. } if *socket == socket_id));
         self.watched.insert(id.clone());
@@ -585,36 +609,40 @@ impl Hub {
             let message = format!("{:?} is not tracked on this socket: send Track first", refresh.chunk_id);
             return self.refuse(socket_id, RefusalCode::NotTracked, &message);
         };
+        let Some(socket) = self.sockets.get(&socket_id).filter(|socket| !socket.lagging.contains_key(&id)) else {
+            // All that it misses comes with the Tracked that ends the lagging.
+            return;
+        };
+        let is_full = socket.queued_bytes > self.settings.socket_queue_bytes_max;
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let Some((version, _)) = chunk.newest() else { return };
         match chunk.ring.frames_after(Version(refresh.version), version) {
-            Some(frames) if refresh.version <= version.0 => {
+            Some(frames) if refresh.version <= version.0 && !is_full => {
                 for frame in frames {
                     self.send(socket_id, frame);
                 }
             }
             // Too old, or from another world: a whole Chunk.
-            _ => self.answer_track(socket_id, &id, None),
+            _ => self.answer_or_lag(socket_id, &id, None),
         }
     }
 
-    fn renew(&mut self, socket_id: SocketId, access: Access) {
+    fn renew(&mut self, socket_id: SocketId, access: Access, now_ms: u64) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.joined.access = access;
         let lost: Vec<ChunkId> =
             socket.tracked.iter().filter(|id| !socket.joined.access.may_read(id)).cloned().collect();
         for id in lost {
-            self.forget_tracker(socket_id, &id);
+            self.forget_tracker(socket_id, &id, now_ms);
             let message = format!("the renewed token gives no read access to {id}");
             self.reject_track(socket_id, id.as_str(), TrackRejectCode::NoReadAccess, message);
         }
     }
 
-    fn leave(&mut self, socket_id: SocketId) {
-        self.lagging.remove(&socket_id);
+    fn leave(&mut self, socket_id: SocketId, now_ms: u64) {
         let Some(socket) = self.sockets.remove(&socket_id) else { return };
         for id in socket.tracked {
-            self.forget_tracker(socket_id, &id);
+            self.forget_tracker(socket_id, &id, now_ms);
         }
     }
 
@@ -659,7 +687,7 @@ impl Hub {
             return true;
         }
         chunk.live = None;
-        chunk.stored = None;
+        chunk.base = None;
         if let Some(newest) = &chunk.newest_ref {
             chunk.ring.trim(Offset(newest.through_offset), 0);
         }
@@ -673,7 +701,11 @@ impl Hub {
     fn send_beacons(&mut self) {
         let sockets: Vec<SocketId> = self.sockets.keys().copied().collect();
         for socket_id in sockets {
-            let Some(socket) = self.sockets.get_mut(&socket_id) else { continue };
+            let max = self.settings.socket_queue_bytes_max / 4;
+            // Whom much waits for is not quiet, and may take nothing at all.
+            let Some(socket) = self.sockets.get_mut(&socket_id).filter(|socket| socket.queued_bytes <= max) else {
+                continue;
+            };
             let mut beacons = Vec::new();
             for id in socket.next_for_beacons(self.settings.beacons_max) {
                 let Some(chunk) = self.chunks.get_mut(&id) else { continue };

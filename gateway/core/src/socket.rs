@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use driftless_schemas::access::Access;
+use driftless_schemas::proto::Have;
 use driftless_schemas::{ChunkId, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// Names a socket within a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +28,10 @@ pub(crate) struct Socket {
     pub joined: Joined,
     /// What it tracks, or waits for.
     pub tracked: BTreeSet<ChunkId>,
-    /// Chunks whose updates are skipped, with the version up to which it was sent everything.
-    pub lagging: BTreeMap<ChunkId, Option<driftless_schemas::proto::Have>>,
+    /// Chunks whose updates are skipped, with what it holds of them.
+    pub lagging: BTreeMap<ChunkId, Option<Have>>,
+    /// The last of them that was brought up to date.
+    lagging_cursor: Option<ChunkId>,
     /// Bytes that were handed out and not yet reported as written.
     pub queued_bytes: usize,
     /// Gathered in this turn.
@@ -43,6 +47,7 @@ impl Socket {
             joined,
             tracked: BTreeSet::new(),
             lagging: BTreeMap::new(),
+            lagging_cursor: None,
             queued_bytes: 0,
             turn: Vec::new(),
             beacon_cursor: None,
@@ -50,14 +55,29 @@ impl Socket {
         }
     }
 
+    /// After a close nothing goes out any more.
     pub fn send(&mut self, frame: Bytes) {
+        if self.is_closing {
+            return;
+        }
         self.queued_bytes += frame.len();
         self.turn.push(frame);
     }
 
+    /// Takes out the lagging chunk whose turn it is; they take turns, so that a large one does not starve the others.
+    pub fn next_lagging(&mut self) -> Option<(ChunkId, Option<Have>)> {
+        let after = self.lagging_cursor.as_ref().and_then(|cursor| {
+            let mut later = self.lagging.range::<ChunkId, _>((Excluded(cursor), Unbounded));
+            later.next().map(|(id, _)| id.clone())
+        });
+        let id = after.or_else(|| self.lagging.keys().next().cloned())?;
+        let have = self.lagging.remove(&id)?;
+        self.lagging_cursor = Some(id.clone());
+        Some((id, have))
+    }
+
     /// Up to `count` tracked chunks, going on where the last round ended.
     pub fn next_for_beacons(&mut self, count: usize) -> Vec<ChunkId> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let after: Vec<ChunkId> = match &self.beacon_cursor {
             None => self.tracked.iter().take(count).cloned().collect(),
             Some(cursor) => {

@@ -7,24 +7,13 @@ use crate::rate::Bucket;
 use crate::rejection::Rejection;
 use bytes::Bytes;
 use driftless_chunk::world::{Place, World};
+use driftless_runtime_core::{Greeter, Identity};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RejectCode};
 use driftless_schemas::world::Unplaced;
-use driftless_schemas::{ChunkId, Partition, Seq, WriterId, limits};
+use driftless_schemas::{ChunkId, Partition, Seq, limits};
 use prost::Message as _;
-use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Who submits.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The checked token.
-    pub claims: Claims,
-    /// The session in this user's hands.
-    pub writer: WriterId,
-    /// The families that were offered; `None` is all of them.
-    pub offered: Option<BTreeSet<String>>,
-}
 
 /// One command, as it came in.
 #[derive(Clone, Debug)]
@@ -89,6 +78,17 @@ impl Admission {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Greets clients by this policy.
+    #[must_use]
+    pub fn greeter(&self) -> Greeter {
+        Greeter {
+            world: Arc::clone(&self.world),
+            session_age_max_ms: self.policy.session_age_max_ms,
+            renewal_grace_ms: self.policy.renewal_grace_ms,
+            commands_per_second: self.policy.commands_per_second,
+        }
     }
 
     /// Checks one command and makes its record. `is_reused` says whether the number belongs to another command already.

@@ -74,7 +74,7 @@ fn each_bad_command_has_its_own_rejection_and_costs_its_neighbours_nothing() {
         assert_eq!((rejected.retry(), rejected.retry_after_ms), (Retry::Final, 0), "{bad:?}");
         assert!(rejected.message.contains(hint), "{bad:?}: {}", rejected.message);
         assert_eq!(scene.produced().len(), 2, "{bad:?}");
-        assert!(scene.out.close.is_none());
+        assert!(scene.out.session.close.is_none());
     }
 }
 
@@ -154,187 +154,10 @@ fn a_socket_with_too_much_in_flight_asks_not_to_be_read() {
     assert!(scene.connection.is_full());
     // It is not dead for that we do not read it.
     scene.tick_at(NOW + 2 * limits::DEAD_AFTER_MS as i64);
-    assert!(scene.out.close.is_none());
+    assert!(scene.out.session.close.is_none());
     let (token, _) = scene.produced().remove(0);
     scene.input(Input::Acknowledged(token));
     assert!(!scene.connection.is_full());
-}
-
-#[test]
-fn hello_comes_first_and_once() {
-    let mut scene = Scene::with(Policy::default());
-    scene.send([submit("canvas/0/1", 1, 0, settle()), request::Body::Renew(proto::Renew::default())]);
-    assert_eq!(refusals(&scene.events()), [RefusalCode::HelloExpected, RefusalCode::HelloExpected]);
-    scene.send([hello("ann")]);
-    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
-    assert_eq!(welcome.session, SESSION.to_bytes());
-    assert_eq!(welcome.writer, writer().to_bytes());
-    assert_eq!((welcome.world.as_str(), welcome.generation, welcome.token_expires_at), ("dev", 1, EXPIRES_S));
-    assert_eq!(welcome.families.len(), 2);
-    assert_eq!(welcome.limits.unwrap().commands_per_second, Policy::default().commands_per_second);
-    scene.send([hello("bob")]);
-    assert_eq!(refusals(&scene.events()), [RefusalCode::HelloRepeated]);
-    scene.tick_at(NOW + limits::HELLO_TIMEOUT_MS as i64 + 1);
-    assert!(scene.out.close.is_none());
-}
-
-#[test]
-fn a_socket_without_hello_is_closed() {
-    let mut scene = Scene::with(Policy::default());
-    assert_eq!(scene.connection.wake_at_ms(), NOW + limits::HELLO_TIMEOUT_MS as i64);
-    scene.now += 5000;
-    scene.send([request::Body::Ping(proto::Ping { nonce: 4 })]);
-    assert!(matches!(scene.events()[..], [event::Body::Pong(proto::Pong { nonce: 4 })]));
-    scene.tick_at(scene.connection.wake_at_ms());
-    assert_eq!(scene.closed(), close::NO_HELLO);
-}
-
-#[test]
-fn an_unusable_hello_closes_with_a_code_of_its_own() {
-    let session = |time_ms| SessionId::new(time_ms, [1; 10]).to_bytes();
-    let now = NOW as u64;
-    let grid2 = vec![proto::ModelRevision { id: "grid".into(), revision: 999 }];
-    let base = || proto::Hello { token: "ann".into(), ..Default::default() };
-    for (hello, code, hint) in [
-        (proto::Hello { token: "!".into(), ..base() }, close::TOKEN, "forged"),
-        (proto::Hello { session: vec![1; 15].into(), ..base() }, close::SESSION, "16 bytes"),
-        (proto::Hello { session: session(now + 60_001), ..base() }, close::SESSION, "from now"),
-        (proto::Hello { session: session(now - limits::SESSION_AGE_MAX_MS - 1), ..base() }, close::SESSION, "old"),
-        (proto::Hello { session_after_ms: now + 60_000, ..base() }, close::INTERNAL, "come again later"),
-        (proto::Hello { models: grid2, ..base() }, close::UPGRADE_NEEDED, "grid revision"),
-    ] {
-        let mut scene = Scene::with(Policy::default());
-        scene.send([request::Body::Hello(hello), submit("canvas/0/1", 1, 0, settle())]);
-        assert_eq!(scene.closed(), code);
-        let reason = &scene.out.close.as_ref().unwrap().reason;
-        assert!(reason.contains(hint), "{reason}");
-        assert!(scene.out.produce.is_empty() && scene.events().is_empty(), "nothing after the end");
-    }
-}
-
-#[test]
-fn a_new_session_is_above_what_was_asked_for() {
-    let mut scene = Scene::with(Policy::default());
-    let after_ms = NOW as u64 + 10;
-    scene.send([request::Body::Hello(proto::Hello {
-        token: "ann".into(),
-        session_after_ms: after_ms,
-        ..Default::default()
-    })]);
-    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
-    let session = SessionId::from_slice(&welcome.session).unwrap();
-    assert_eq!(session.time_ms(), after_ms + 1);
-    assert_eq!(welcome.writer, session.writer("ann").to_bytes());
-}
-
-#[test]
-fn families_that_a_client_has_no_model_for_are_not_offered() {
-    let mut scene = Scene::with(Policy::default());
-    let grid = admission(Policy::default()).world().families()[0].revision;
-    let models = vec![
-        proto::ModelRevision { id: "grid".into(), revision: grid },
-        proto::ModelRevision { id: "map".into(), revision: 999 },
-    ];
-    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), models, ..Default::default() })]);
-    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
-    assert_eq!(welcome.families.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["canvas"]);
-    scene.send([submit("things/0/0", 1, 0, settle())]);
-    let rejected = scene.rejection();
-    assert_eq!(rejected.code(), RejectCode::UnknownFamily);
-    assert!(rejected.message.contains("upgrade the client"));
-}
-
-#[test]
-fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
-    let ends = NOW / 1000 + 10;
-    let renew = |token: &str| request::Body::Renew(proto::Renew { token: token.into() });
-    let mut scene = Scene::with(Policy::default());
-    scene.send([hello(&format!("ann@{ends}"))]);
-    scene.events();
-    scene.send([submit("canvas/0/1", 1, 0, settle())]);
-    let (token, _) = scene.produced().remove(0);
-
-    scene.now = ends * 1000;
-    scene.send([submit("canvas/0/1", 2, 1, settle())]);
-    let rejected = scene.rejection();
-    assert_eq!((rejected.code(), rejected.retry()), (RejectCode::TokenExpired, Retry::Reauthenticate));
-    scene.input(Input::Acknowledged(token));
-    assert_eq!(scene.events(), [receipt("canvas/0/1", 1)], "what was produced is receipted all the same");
-
-    scene.send([renew("!"), renew("bob")]);
-    assert_eq!(refusals(&scene.events()), [RefusalCode::Token, RefusalCode::Token]);
-    scene.send([renew(&format!("ann@{}", ends + 60)), submit("canvas/0/1", 2, 1, settle())]);
-    assert_eq!(scene.produced().len(), 1);
-}
-
-#[test]
-fn a_token_that_is_not_renewed_ends_the_socket_after_a_grace() {
-    let ends = NOW / 1000 + 10;
-    let mut scene = Scene::with(Policy { renewal_grace_ms: 3000, ..Policy::default() });
-    scene.send([hello(&format!("ann@{ends}"))]);
-    scene.tick_at(ends * 1000 + 2_999);
-    assert!(scene.out.close.is_none());
-    assert_eq!(scene.connection.wake_at_ms(), ends * 1000 + 3000);
-    scene.tick_at(ends * 1000 + 3000);
-    assert_eq!(scene.closed(), close::TOKEN);
-}
-
-#[test]
-fn pings_go_out_and_silence_is_death() {
-    let mut scene = Scene::greeted(Policy::default());
-    scene.tick_at(NOW + 9_999);
-    assert!(scene.events().is_empty());
-    for i in 1..=2 {
-        scene.tick_at(NOW + 10_000 * i);
-        assert_eq!(scene.events(), [event::Body::Ping(proto::Ping { nonce: i as u64 })]);
-    }
-    scene.send([request::Body::Pong(proto::Pong { nonce: 2 })]);
-    scene.tick_at(NOW + 20_000 + 24_999);
-    scene.events();
-    assert!(scene.out.close.is_none());
-    assert_eq!(scene.connection.wake_at_ms(), NOW + 45_000);
-    scene.tick_at(NOW + 45_000);
-    assert_eq!(scene.closed(), close::DEAD_PEER);
-}
-
-#[test]
-fn a_bad_request_is_refused_alone_and_a_broken_frame_ends_the_socket() {
-    let good = driftless_schemas::format::request(submit("canvas/0/1", 1, 0, settle()));
-    // A request whose inside is broken: field 8 (Submit) claims 5 bytes and has 1.
-    let broken_request = [&[0x0a, 3, 0x42, 5, 1][..], &good].concat();
-    // A body that this version does not know.
-    let unknown_body = [&[0x0a, 3, 0xfa, 1, 0][..], &good].concat();
-    for frame in [broken_request, unknown_body] {
-        let mut scene = Scene::greeted(Policy::default());
-        scene.input(Input::Frame(frame.into()));
-        assert_eq!(refusals(&scene.events()), [RefusalCode::Undecodable]);
-        assert_eq!(scene.produced().len(), 1);
-        assert!(scene.out.close.is_none());
-    }
-    let mut scene = Scene::greeted(Policy::default());
-    scene.send([request::Body::Track(proto::Track::default()), request::Body::Untrack(proto::Untrack::default())]);
-    assert_eq!(refusals(&scene.events()), [RefusalCode::WrongService, RefusalCode::WrongService]);
-
-    let cut_off = good[..good.len() - 1].to_vec();
-    for frame in [b"{\"hello\": 1}".to_vec(), cut_off, vec![0; limits::CLIENT_FRAME_BYTES_MAX + 1], vec![0xff; 20]] {
-        let mut scene = Scene::greeted(Policy::default());
-        scene.input(Input::Frame(frame.into()));
-        assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
-        assert!(scene.out.produce.is_empty());
-    }
-    let mut scene = Scene::greeted(Policy::default());
-    scene.input(Input::Untrusted("a text message"));
-    assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
-}
-
-#[test]
-fn a_frame_with_too_many_requests_is_refused_whole() {
-    let mut scene = Scene::greeted(Policy::default());
-    let many = [0x0a, 0].repeat(limits::CLIENT_FRAME_REQUESTS_MAX);
-    let good = driftless_schemas::format::request(submit("canvas/0/1", 1, 0, settle()));
-    scene.input(Input::Frame([&good[..], &many].concat().into()));
-    assert_eq!(refusals(&scene.events()), [RefusalCode::Limit]);
-    assert!(scene.produced().is_empty() && scene.out.close.is_none());
 }
 
 /// The worst that one message can ask for still fits into one message of ours.
@@ -348,7 +171,101 @@ fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() 
     let longest_id = format!("{:a<width$}/0/0", "a", width = bytes_each - 20);
     for chunk in ["canvas/7/7", "", longest_id.as_str()] {
         scene.send(vec![submit(chunk, 1, 0, None); limits::CLIENT_FRAME_REQUESTS_MAX]);
-        assert!(scene.out.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.frame.len());
+        assert!(scene.out.session.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.session.frame.len());
         assert_eq!(scene.events().len(), limits::CLIENT_FRAME_REQUESTS_MAX);
     }
+}
+
+/// What the session says is `driftless-runtime-core`'s; here is what ingest makes of it.
+#[test]
+fn the_policy_is_what_a_session_goes_by() {
+    let policy = Policy {
+        commands_per_second: 77,
+        session_age_max_ms: 60_000,
+        renewal_grace_ms: 3000,
+        ..Policy::default()
+    };
+    let ends = NOW / 1000 + 10;
+    let mut scene = Scene::with(policy.clone());
+    scene.send([hello(&format!("ann@{ends}")), submit("canvas/0/1", 1, 0, settle())]);
+    let event::Body::Welcome(welcome) = scene.events().remove(0) else { panic!("no welcome") };
+    assert_eq!(welcome.limits.unwrap().commands_per_second, 77);
+    assert_eq!(scene.produced().len(), 1, "the first commands may come with Hello");
+    scene.tick_at(ends * 1000 + 2_999);
+    assert!(scene.out.session.close.is_none());
+    scene.tick_at(ends * 1000 + 3000);
+    assert_eq!(scene.closed(), close::TOKEN);
+
+    let old = SessionId::new(NOW as u64 - 60_001, [1; 10]).to_bytes();
+    let mut scene = Scene::with(policy);
+    let hello = proto::Hello { token: "ann".into(), session: old, ..Default::default() };
+    scene.send([request::Body::Hello(hello), submit("canvas/0/1", 1, 0, settle())]);
+    assert_eq!(scene.closed(), close::SESSION);
+    assert!(scene.produced().is_empty() && scene.events().is_empty(), "nothing after the end");
+}
+
+#[test]
+fn commands_before_hello_are_refused() {
+    let mut scene = Scene::with(Policy::default());
+    scene.send([submit("canvas/0/1", 1, 0, settle())]);
+    assert_eq!(refusals(&scene.events()), [RefusalCode::HelloExpected]);
+    assert!(scene.produced().is_empty());
+}
+
+#[test]
+fn a_family_that_was_not_offered_takes_nothing() {
+    let mut scene = Scene::with(Policy::default());
+    let grid = admission(Policy::default()).world().families()[0].revision;
+    let models = vec![proto::ModelRevision { id: "grid".into(), revision: grid }];
+    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), models, ..Default::default() })]);
+    scene.events();
+    scene.send([submit("things/0/0", 1, 0, settle())]);
+    let rejected = scene.rejection();
+    assert_eq!(rejected.code(), RejectCode::UnknownFamily);
+    assert!(rejected.message.contains("upgrade the client"));
+}
+
+#[test]
+fn a_command_is_checked_against_the_token_of_its_moment() {
+    let ends = NOW / 1000 + 10;
+    let mut scene = Scene::with(Policy::default());
+    scene.send([hello(&format!("ann@{ends}"))]);
+    scene.events();
+    scene.send([submit("canvas/0/1", 1, 0, settle())]);
+    let (token, _) = scene.produced().remove(0);
+
+    scene.now = ends * 1000;
+    let renew = request::Body::Renew(proto::Renew { token: format!("ann@{}", ends + 60) });
+    scene.send([submit("canvas/0/1", 2, 1, settle()), renew, submit("canvas/0/1", 3, 1, settle())]);
+    let events = scene.events();
+    let [event::Body::Rejected(rejected), event::Body::Renewed(renewed)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((rejected.seq, rejected.code()), (2, RejectCode::TokenExpired));
+    assert_eq!(rejected.retry(), Retry::Reauthenticate);
+    assert_eq!(renewed.token_expires_at, ends + 60);
+    assert_eq!(scene.produced().len(), 1);
+    scene.input(Input::Acknowledged(token));
+    assert_eq!(scene.events(), [receipt("canvas/0/1", 1)], "what was produced is receipted all the same");
+}
+
+#[test]
+fn answers_stand_in_the_order_of_the_requests() {
+    let mut scene = Scene::greeted(Policy::default());
+    let ping = |nonce| request::Body::Ping(proto::Ping { nonce });
+    scene.send([ping(1), submit("", 1, 0, None), request::Body::Track(proto::Track::default()), ping(2)]);
+    let events = scene.events();
+    assert!(
+        matches!(
+            &events[..],
+            [event::Body::Pong(_), event::Body::Rejected(_), event::Body::Refused(r), event::Body::Pong(_)]
+                if r.code() == RefusalCode::WrongService
+        ),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn bytes_that_cannot_be_trusted_end_the_socket() {
+    let mut scene = Scene::greeted(Policy::default());
+    scene.input(Input::Untrusted("a text message"));
+    assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
 }

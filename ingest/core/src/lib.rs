@@ -6,11 +6,9 @@
 //!
 //! * [`admission`]: one command's checks, in order, for websocket and HTTP alike.
 //! * [`rejection`]: a no, with its name, whether to come again, and the way out.
-//! * [`session`]: giving out sessions and checking them.
 //! * [`rate`]: how much one user may submit, over all sockets of a process.
 //! * [`numbers`]: the memory that finds a number used twice.
-//! * [`requests`]: frames taken apart.
-//! * [`connection`]: a socket's whole life.
+//! * [`connection`]: a socket's whole life; what it shares with the gateway is `driftless-runtime-core`'s.
 
 #![forbid(unsafe_code)]
 
@@ -20,10 +18,6 @@ pub mod numbers;
 pub mod policy;
 pub mod rate;
 pub mod rejection;
-pub mod requests;
-pub mod session;
-
-mod hello;
 
 #[cfg(test)]
 mod connection_tests;
@@ -32,7 +26,7 @@ mod property_tests;
 #[cfg(test)]
 mod scene;
 
-pub use admission::{Admission, Admitted, Body, Identity, Submission};
-pub use connection::{Close, Connection, Input, Outputs, Outside, Produce};
+pub use admission::{Admission, Admitted, Body, Submission};
+pub use connection::{Connection, Input, Outputs, Produce};
 pub use policy::Policy;
 pub use rejection::Rejection;

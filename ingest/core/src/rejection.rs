@@ -1,6 +1,6 @@
 //! A no to one transmission of one command.
 
-use driftless_schemas::limits;
+use driftless_runtime_core::text::bounded;
 use driftless_schemas::proto::{self, RejectCode, Retry};
 
 /// Why a command is not taken, and what the client can do about it.
@@ -57,21 +57,6 @@ impl Rejection {
     pub fn name(&self) -> &'static str {
         name(self.code)
     }
-}
-
-/// A message cut to 256 bytes: names, lists and what a model says may be long, and a frame may have thousands of
-/// commands that are wrong in the same way. The answer must not outgrow the question by much, nor a server's frame.
-#[must_use]
-pub fn bounded(mut message: String) -> String {
-    if message.len() > limits::DETAIL_BYTES_MAX {
-        let mut end = limits::DETAIL_BYTES_MAX - '…'.len_utf8();
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 /// A code's name in lower case.

@@ -1,11 +1,12 @@
 //! What the tests of this crate stand on: a world, tokens that say what they are, and a socket to drive.
 
-use crate::connection::{Connection, Input, Outputs, Outside};
+use crate::connection::{Connection, Input, Outputs};
 use crate::rate::Rates;
 use crate::{Admission, Policy};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
+use driftless_runtime_core::Outside;
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, event, request, submit};
 use driftless_schemas::world::WorldSpec;
@@ -79,7 +80,7 @@ impl Scene {
 
     /// The events since the last call.
     pub fn events(&mut self) -> Vec<event::Body> {
-        let frame = proto::ServerFrame::decode(self.out.frame.split().freeze()).unwrap();
+        let frame = proto::ServerFrame::decode(self.out.session.frame.split().freeze()).unwrap();
         frame.events.into_iter().map(|event| event.body.unwrap()).collect()
     }
 
@@ -97,7 +98,7 @@ impl Scene {
     }
 
     pub fn closed(&self) -> u16 {
-        self.out.close.as_ref().expect("the socket is to be closed").code
+        self.out.session.close.as_ref().expect("the socket is to be closed").code
     }
 }
 

@@ -22,8 +22,7 @@ pub(crate) enum Ask {
 /// Reads a record. The error says why it is of no use to anybody: its numbers cannot be read, or there is no chunk that
 /// they would belong to.
 pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &Bytes) -> Result<Placed, String> {
-    let record: proto::CommandRecord =
-        format::decode("CommandRecord", value.clone()).map_err(|e| e.to_string())?;
+    let record: proto::CommandRecord = format::decode("CommandRecord", value.clone()).map_err(|e| e.to_string())?;
     let chunk: ChunkId = record.chunk_id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
     let place = world.place(&chunk).map_err(|e| e.to_string())?;
     if place.partition != partition {
@@ -34,6 +33,13 @@ pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &
         Some(Body::Audit(audit)) => Ask::Audit(audit),
         Some(Body::Command(command)) => {
             let mut asked = Asked::from_proto(offset, command).map_err(|e| e.to_string())?;
+            if asked.author.len() > limits::AUTHOR_BYTES_MAX {
+                // Its mark repeats the author: a record that the log refuses would end every ownership, again and again.
+                let problem =
+                    format!("an author of {} bytes: at most {}", asked.author.len(), limits::AUTHOR_BYTES_MAX);
+                asked.author = String::new();
+                asked.body = AskedBody::Undecodable(problem);
+            }
             if let AskedBody::Command(bytes) = &asked.body
                 && bytes.len() > limits::COMMAND_BYTES_MAX
             {

@@ -237,7 +237,14 @@ pub struct PartitionCore {
 impl PartitionCore {
     /// An ownership that begins: the index is open, and `checkpoint.epoch` is this ownership's epoch, durable.
     #[must_use]
-    pub fn new(world: Arc<World>, partition: Partition, owner: &str, checkpoint: Checkpoint, settings: Settings, now_ms: u64) -> Self {
+    pub fn new(
+        world: Arc<World>,
+        partition: Partition,
+        owner: &str,
+        checkpoint: Checkpoint,
+        settings: Settings,
+        now_ms: u64,
+    ) -> Self {
         let epoch = Epoch(checkpoint.epoch);
         let reading = Position::of_checkpoint(&checkpoint);
         let mut core = Self {
@@ -653,7 +660,10 @@ impl PartitionCore {
     }
 
     fn begin_snapshots(&mut self, now_ms: u64) {
-        let in_flight = |slot: &Slot| matches!(&slot.state, State::Live(held) if held.snapshot.is_some());
+        // What only waits for the next checkpoint does not count: it would bound puts by the checkpoints' interval.
+        let is_putting = |snapshot: &Snapshot| snapshot.step == Step::Putting;
+        let in_flight =
+            |slot: &Slot| matches!(&slot.state, State::Live(held) if held.snapshot.as_ref().is_some_and(is_putting));
         let mut under_way = self.unstored.iter().filter(|c| self.slots.get(*c).is_some_and(in_flight)).count();
         let mut drifted = None;
         for chunk in &self.unstored {

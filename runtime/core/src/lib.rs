@@ -11,3 +11,4 @@ mod hello;
 pub use hello::{Greeter, Outside};
 pub mod ids;
 pub mod requests;
+pub mod text;

@@ -2,6 +2,7 @@
 
 use crate::hello::{Greeter, Outside};
 use crate::requests::{FrameError, take_apart};
+use crate::text::bounded;
 use bytes::{Bytes, BytesMut};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RefusalCode, event, request};
@@ -70,10 +71,11 @@ impl Outputs {
         format::push_event(&mut self.frame, body);
     }
 
-    /// Adds a refusal.
+    /// Adds a refusal; its message is [`bounded`].
     pub fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
         self.refused.push(code);
-        self.event(event::Body::Refused(proto::Refused { code: code.into(), message: message.into() }));
+        let message = bounded(message.into());
+        self.event(event::Body::Refused(proto::Refused { code: code.into(), message }));
     }
 
     /// Ends the socket; the first reason stays.
@@ -100,31 +102,31 @@ impl Session {
         self.heard_ms = self.heard_ms.max(now_ms);
     }
 
-    /// Takes a binary message. Gives the requests that are the service's own, in order; none before Hello.
-    pub fn frame(&mut self, bytes: Bytes, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) -> Vec<request::Body> {
+    /// Takes a binary message. The requests that are the service's own go to `own`, each in its place among the others,
+    /// with who asks by the token of that moment; none before Hello.
+    pub fn frame(
+        &mut self,
+        bytes: Bytes,
+        now_ms: i64,
+        outside: &dyn Outside,
+        out: &mut Outputs,
+        own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
+    ) {
         self.heard(now_ms);
-        let mut own = Vec::new();
         let requests = match take_apart(bytes) {
             Ok(requests) => requests,
-            Err(e @ FrameError::TooMany) => {
-                out.refuse(RefusalCode::Limit, e.to_string());
-                return own;
-            }
-            Err(e) => {
-                out.end(close::FRAME_UNTRUSTED, e.to_string());
-                return own;
-            }
+            Err(e @ FrameError::TooMany) => return out.refuse(RefusalCode::Limit, e.to_string()),
+            Err(e) => return out.end(close::FRAME_UNTRUSTED, e.to_string()),
         };
         for request in requests {
             if out.close.is_some() {
-                return own;
+                return;
             }
             match request {
-                Ok(request) => own.extend(self.request(request.body, now_ms, outside, out)),
+                Ok(request) => self.request(request.body, now_ms, outside, out, own),
                 Err(e) => out.refuse(RefusalCode::Undecodable, format!("a request cannot be decoded: {e}")),
             }
         }
-        own
     }
 
     fn request(
@@ -133,7 +135,8 @@ impl Session {
         now_ms: i64,
         outside: &dyn Outside,
         out: &mut Outputs,
-    ) -> Option<request::Body> {
+        own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
+    ) {
         use request::Body as Request;
         match (body, self.identity.as_mut()) {
             (None, _) => out.refuse(
@@ -148,9 +151,13 @@ impl Session {
             (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, outside, out),
             (Some(_), None) => out.refuse(RefusalCode::HelloExpected, "Hello must come first"),
             (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, outside, out),
-            (Some(own), Some(_)) => return Some(own),
+            // A Track is judged by the token of this moment, as ingest judges a Submit.
+            (Some(Request::Track(track)), Some(identity)) if now_ms >= identity.claims.expires_at.saturating_mul(1000) => {
+                let message = format!("{:?} is not tracked: the token has expired; Renew, then Track again", track.chunk_id);
+                out.refuse(RefusalCode::Token, message);
+            }
+            (Some(request), Some(identity)) => own(identity, request, out),
         }
-        None
     }
 
     fn hello(&mut self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
@@ -213,6 +220,7 @@ impl Identity {
             Ok(claims) if claims.sub == self.claims.sub => {
                 self.claims = claims;
                 out.is_renewed = true;
+                out.event(event::Body::Renewed(proto::Renewed { token_expires_at: self.claims.expires_at }));
             }
             Ok(claims) => {
                 let (new, old) = (&claims.sub, &self.claims.sub);

@@ -85,7 +85,8 @@ impl Running {
     /// Where the process ends before.
     pub async fn line<T>(&mut self, what: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let name = self.name.clone();
-        let looked = eventually(&format!("{name}: {what}"), || {
+        let whole = format!("{name}: {what}");
+        let looked = eventually(&whole, || {
             // First the end, then the text: what it wrote before its end counts.
             let ended = self.process.exit_status().expect("it can be looked at");
             let text = self.text();
@@ -120,7 +121,8 @@ impl Running {
     pub async fn stop(mut self) {
         self.process.ask_to_stop().expect("it can be asked");
         let name = self.name.clone();
-        let status = eventually(&format!("the end of {name}"), || {
+        let whole = format!("the end of {name}");
+        let status = eventually(&whole, || {
             let status = self.process.exit_status().expect("it can be looked at");
             std::future::ready(status.ok_or_else(|| self.text()))
         });

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::Stage;
 use super::paint::{State, Target, paint, state, tell};
 use super::running::{Running, free_address};
+use crate::browser::{self, Act};
 use crate::step::Verdict;
 
 pub struct Embedded<'a> {
@@ -18,13 +19,21 @@ pub struct Embedded<'a> {
     running: Option<Running>,
     page: String,
     target: Target,
-    /// What the last painting reported, and left.
+    /// What the last painting reported.
     painted: Value,
-    state: State,
+}
+
+/// How it is started the first time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// As a person starts it.
+    Cargo,
+    /// The program that was built already.
+    Program,
 }
 
 impl<'a> Embedded<'a> {
-    pub fn start(stage: &'a Stage<'a>, slot: &mut Option<Self>) -> Result<Verdict> {
+    pub fn start(stage: &'a Stage<'a>, slot: &mut Option<Self>, start: Start) -> Result<Verdict> {
         let embedded = slot.insert(Self {
             stage,
             data: stage.dir.path().join("data"),
@@ -34,53 +43,48 @@ impl<'a> Embedded<'a> {
             page: String::new(),
             target: Target::default(),
             painted: Value::Null,
-            state: State::new(),
         });
-        embedded.launch(&["--fresh"])?;
+        embedded.launch(start, &["--fresh"])?;
         Ok(Verdict::Passed(embedded.target.gateway.clone()))
-    }
-
-    pub fn page(&self) -> &str {
-        &self.page
     }
 
     pub fn paint(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         this.painted = paint(&this.stage.driftless(), &this.stage.picture, &this.target)?;
-        this.state = state(&this.painted, &this.target)?;
         shown["embedded"] = this.painted.clone();
         Ok(Verdict::Passed(tell(&this.painted)))
     }
 
-    /// Kills it when nothing but the log holds what was painted, starts it again, and looks whether everything is there.
-    pub fn restart_after_kill(slot: &mut Option<Self>) -> Result<Verdict> {
+    /// Ends it in one way or the other, starts it again, and looks whether everything is there.
+    pub fn restart(slot: &mut Option<Self>, end: fn(Running) -> Result<()>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        this.running.take().context("nothing runs")?.kill()?;
-        this.come_back()
-    }
-
-    pub fn restart_in_order(slot: &mut Option<Self>) -> Result<Verdict> {
-        let this = slot.as_mut().context("nothing runs")?;
-        this.running.take().context("nothing runs")?.interrupt()?;
-        this.come_back()
-    }
-
-    fn come_back(&mut self) -> Result<Verdict> {
-        self.launch(&[])?;
-        let state = state(&self.painted, &self.target)?;
-        let differing: Vec<&String> =
-            state.keys().filter(|chunk| self.state.get(*chunk) != state.get(*chunk)).collect();
+        let before = this.state()?;
+        end(this.running.take().context("nothing runs")?)?;
+        this.launch(Start::Program, &[])?;
+        let after = this.state()?;
+        let differing: Vec<&String> = after.keys().filter(|chunk| before.get(*chunk) != after.get(*chunk)).collect();
         ensure!(differing.is_empty(), "another version or hash than before: {differing:?}");
-        Ok(Verdict::Passed(format!("{} chunks have the same versions and hashes", state.len())))
+        Ok(Verdict::Passed(format!("{} chunks have the same versions and hashes", after.len())))
     }
 
-    fn launch(&mut self, flags: &[&str]) -> Result<()> {
+    /// Empty before anything was painted.
+    fn state(&self) -> Result<State> {
+        if self.painted.is_null() { Ok(State::new()) } else { state(&self.painted, &self.target) }
+    }
+
+    pub fn browse(slot: &mut Option<Self>, act: Act) -> Result<Verdict> {
+        let this = slot.as_mut().context("nothing runs")?;
+        let (root, output) = (&this.stage.workspace.root, &this.stage.output);
+        browser::run(root, &this.page, output, act, this.stage.screen)?;
+        Ok(Verdict::Passed(format!("screenshots in {}", output.display())))
+    }
+
+    fn launch(&mut self, start: Start, flags: &[&str]) -> Result<()> {
         self.starts += 1;
         let log = self.stage.output.join(format!("dev-{}.log", self.starts));
-        // As a person starts it; later by itself, so that nobody waits for Cargo.
-        let mut dev = match self.starts {
-            1 => self.stage.workspace.cargo(),
-            _ => Command::new(self.stage.driftless()),
+        let mut dev = match start {
+            Start::Cargo => self.stage.workspace.cargo(),
+            Start::Program => Command::new(self.stage.driftless()),
         };
         dev.args(["dev", "--json", "--http", &self.address, "--data"]).arg(&self.data).args(flags);
         let running = self.running.insert(Running::start("driftless dev", dev, &log)?);

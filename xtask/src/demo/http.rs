@@ -17,7 +17,9 @@ pub fn get(url: &str, token: &str) -> Result<Answer> {
     let mut socket = TcpStream::connect(host).with_context(|| format!("{host} does not answer"))?;
     socket.set_read_timeout(Some(Duration::from_secs(20)))?;
     let authorization = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Accept: application/octet-stream\r\nConnection: close\r\n\r\n"
+    );
     socket.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).with_context(|| format!("{url} does not answer"))?;

@@ -59,7 +59,7 @@ pub fn state(painted: &Value, target: &Target) -> Result<State> {
         let answer = http::get(&format!("{}/v1/chunks/{chunk}", target.gateway), &target.token)?;
         ensure!(answer.status == 200, "{chunk}: the gateway answers {}", answer.status);
         let header = |name: &str| answer.header(name).with_context(|| format!("{chunk} comes without {name}"));
-        let hash = header("etag")?.trim_matches('"').to_owned();
+        let hash = header("etag")?.split('"').nth(1).with_context(|| format!("{chunk} has a strange ETag"))?.to_owned();
         state.insert(chunk.clone(), (header("driftless-version")?.to_owned(), hash));
     }
     Ok(state)

@@ -1,0 +1,364 @@
+//! Replayers over one log in memory and one store in memory, each in a runtime of its own, so that a process can be
+//! killed: its tasks vanish where they stand.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use driftless_chunk::live::read_updates;
+use driftless_chunk::model::Models;
+use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::world::World;
+use driftless_replayer::{CoreSettings, Replayer, Settings};
+use driftless_runtime::index::Indexes;
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{
+    AckSink, Append, Batch, Delivery, Error, Headers, Log, Membership, Producer, ReadError, Reader, Record, TopicSpec,
+};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::store::Store;
+use driftless_schemas::proto::{
+    Command, CommandRecord, MapCommand, Mark, PutKey, UpdatesRecord, command, command_record, map_command,
+    updates_record::Body,
+};
+use driftless_schemas::world::{FamilySpec, WorldSpec};
+use driftless_schemas::{ChunkId, Offset, Partition, WriterId, limits};
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nothing in these tests takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PARTITIONS: i32 = 4;
+
+pub struct Scene {
+    pub world: Arc<World>,
+    pub log: FaultyLog,
+    pub store: Store,
+    submitter: Arc<dyn Producer>,
+    /// The newest number of each chunk's one writer.
+    seqs: BTreeMap<ChunkId, u64>,
+}
+
+/// A replayer's process.
+pub struct Process {
+    pub replayer: Replayer,
+    pub shutdown: ShutdownSource,
+    pub runtime: tokio::runtime::Runtime,
+}
+
+pub fn settings(member: &str) -> Settings {
+    let core = CoreSettings {
+        snapshot_every: 8,
+        snapshot_max_age_ms: 300,
+        snapshot_min_interval_ms: 50,
+        checkpoint_interval_ms: 60,
+        chunks_bytes_max: 4_000,
+        ..CoreSettings::default()
+    };
+    Settings { member: member.into(), core, ..Settings::default() }
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        let spec = WorldSpec {
+            name: "shell".into(),
+            generation: 1,
+            partitions: PARTITIONS,
+            commands_retention_hours: 72,
+            updates_retention_hours: None,
+            families: vec![FamilySpec {
+                name: "things".into(),
+                model: "map".into(),
+                parameters: serde_json::Map::new(),
+                coordinates: 1,
+                bounds: 1000,
+                region: 0,
+            }],
+        };
+        let world = Arc::new(World::new("shell", spec, &Models::builtin()).unwrap());
+        let log = FaultyLog { inner: MemoryLog::new(), faults: Arc::default() };
+        let topics = world.topics().clone();
+        for (name, partitions) in [(topics.commands, PARTITIONS), (topics.updates, PARTITIONS), (topics.dead_letter, 1)]
+        {
+            let record_bytes_max = limits::RECORD_BYTES_MAX;
+            let spec = TopicSpec { name: name.to_string(), partitions, retention_ms: None, record_bytes_max };
+            log.create_topic(&spec).await.unwrap();
+        }
+        let submitter = log.inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
+        Self { world, log, store: Store::memory(), submitter, seqs: BTreeMap::new() }
+    }
+
+    /// A new process, which joins the group under that name.
+    pub async fn start(&self, member: &str) -> Process {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let shutdown = ShutdownSource::new();
+        let (world, store) = (Arc::clone(&self.world), self.store.clone());
+        let log: Arc<dyn Log> = Arc::new(self.log.clone());
+        let started = Replayer::start(settings(member), world, log, store, shutdown.handle());
+        let replayer = runtime.spawn(started).await.unwrap().unwrap();
+        Process { replayer, shutdown, runtime }
+    }
+
+    pub fn chunk(&self, number: i32) -> ChunkId {
+        ChunkId::new("things", &[number]).unwrap()
+    }
+
+    /// The next command of the chunk's writer.
+    pub fn submit(&mut self, number: i32) {
+        let chunk = self.chunk(number);
+        let seq = self.seqs.entry(chunk.clone()).or_insert(0);
+        *seq += 1;
+        let put = PutKey { key: format!("k{}", *seq % 5), value: Bytes::from(seq.to_string()), guard: None };
+        let body =
+            command::Body::Command(MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into());
+        let command = Command {
+            writer: WriterId([7; 16]).to_bytes(),
+            author: "ann".into(),
+            seq: *seq,
+            after: *seq - 1,
+            body: Some(body),
+            ..Command::default()
+        };
+        let body = Some(command_record::Body::Command(command));
+        let value = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
+        let partition = self.world.place(&chunk).unwrap().partition;
+        self.submit_raw(partition, value.into());
+    }
+
+    pub fn submit_raw(&self, partition: Partition, value: Bytes) {
+        let append = Append {
+            topic: Arc::clone(&self.world.topics().commands),
+            partition,
+            key: Bytes::new(),
+            value,
+            headers: Headers::new(),
+            token: 0,
+        };
+        assert!(self.submitter.append(vec![append]).is_empty());
+    }
+
+    /// All records of a partition by now.
+    pub async fn records(&self, topic: &str, partition: Partition) -> Vec<Record> {
+        let (low, high) = self.log.inner.watermarks(topic, partition).await.unwrap();
+        let mut reader = self.log.inner.reader().unwrap();
+        reader.assign(topic, partition, low);
+        let mut records = Vec::new();
+        while records.len() < usize::try_from(high.0 - low.0).unwrap() {
+            for batch in reader.next().await.unwrap() {
+                records.extend(batch.records);
+            }
+        }
+        records
+    }
+
+    /// What counts in `updates`: R2, R3 and R8 are checked on the way.
+    pub async fn decided(&self) -> BTreeMap<ChunkId, Vec<Mark>> {
+        let mut decided: BTreeMap<ChunkId, Vec<Mark>> = BTreeMap::new();
+        let mut versions: BTreeMap<ChunkId, u64> = BTreeMap::new();
+        for partition in self.world.partitions() {
+            let mut position = Position::START;
+            for record in self.records(&self.world.topics().updates, partition).await {
+                let update = UpdatesRecord::decode(record.value).unwrap();
+                let (Validity::Valid, Some(Body::Decisions(decisions))) =
+                    (position.judge(record.offset, &update), &update.body)
+                else {
+                    continue;
+                };
+                let chunk: ChunkId = decisions.chunk_id.parse().unwrap();
+                if let Some(updates) = read_updates(decisions).unwrap() {
+                    let version = versions.entry(chunk.clone()).or_default();
+                    assert_eq!(updates.first_version, *version + 1, "r3: {chunk}");
+                    *version += updates.entries.len() as u64;
+                }
+                let marks = decided.entry(chunk.clone()).or_default();
+                for mark in &decisions.marks {
+                    assert_eq!(mark.seq, marks.last().map_or(0, |last: &Mark| last.seq) + 1, "r2, r8: {chunk}");
+                    marks.push(mark.clone());
+                }
+            }
+        }
+        decided
+    }
+
+    /// Waits until everything that was submitted is decided, exactly once.
+    pub async fn all_decided(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let decided = self.decided().await;
+            let open: Vec<_> = self
+                .seqs
+                .iter()
+                .filter(|(chunk, seq)| decided.get(*chunk).map_or(0, Vec::len) as u64 != **seq)
+                .map(|(chunk, seq)| format!("{chunk}: {} of {seq}", decided.get(chunk).map_or(0, Vec::len)))
+                .collect();
+            if open.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not decided: {open:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until so many snapshots are announced.
+    pub async fn snapshots_stored(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut found = 0;
+            for partition in self.world.partitions() {
+                let records = self.records(&self.world.topics().updates, partition).await;
+                let updates = records.into_iter().map(|record| UpdatesRecord::decode(record.value).unwrap());
+                found += updates.filter(|update| matches!(update.body, Some(Body::SnapshotStored(_)))).count();
+            }
+            if found >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found} of {count} snapshots");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn indexes(&self) -> Indexes {
+        Indexes::new(self.store.object_store(), 1)
+    }
+
+    /// The position in `updates` just below an offset, as R4 judges from the start of the log.
+    pub async fn position_at(&self, partition: Partition, offset: Offset) -> Position {
+        let mut position = Position::START;
+        for record in self.records(&self.world.topics().updates, partition).await {
+            if record.offset < offset {
+                position.judge(record.offset, &UpdatesRecord::decode(record.value).unwrap());
+            }
+        }
+        position
+    }
+}
+
+impl Process {
+    pub async fn owns(&self, count: usize) {
+        assert!(tokio::time::timeout(PATIENCE, self.replayer.ready(count)).await.expect("it becomes ready"));
+    }
+
+    /// Ends in order.
+    pub async fn end(self) -> Result<(), driftless_replayer::Error> {
+        tokio::time::timeout(PATIENCE, self.shutdown.end()).await.expect("it ends in time");
+        let ended = self.replayer.join().await;
+        self.runtime.shutdown_background();
+        ended
+    }
+
+    /// Gone, in the middle of whatever it does.
+    pub fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// What is to go wrong once.
+#[derive(Default)]
+pub struct Faults {
+    /// The read of `commands` that brings the next records fails directly after them.
+    pub break_read: AtomicBool,
+    /// The gapless producer ends.
+    pub fail_append: AtomicBool,
+    /// The task that appends panics.
+    pub panic_append: AtomicBool,
+}
+
+/// A log in memory with faults.
+#[derive(Clone)]
+pub struct FaultyLog {
+    pub inner: MemoryLog,
+    pub faults: Arc<Faults>,
+}
+
+struct FaultyProducer {
+    inner: Arc<dyn Producer>,
+    faults: Arc<Faults>,
+}
+
+struct FaultyReader {
+    inner: Box<dyn Reader>,
+    faults: Arc<Faults>,
+    fails: Option<(Arc<str>, Partition)>,
+}
+
+#[async_trait]
+impl Log for FaultyLog {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
+        self.inner.partitions(topic).await
+    }
+    async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
+        self.inner.create_topic(spec).await
+    }
+    async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
+        self.inner.watermarks(topic, partition).await
+    }
+    fn producer(&self, delivery: Delivery, acks: AckSink) -> Result<Arc<dyn Producer>, Error> {
+        let inner = self.inner.producer(delivery, acks)?;
+        Ok(match delivery {
+            Delivery::Gapless => Arc::new(FaultyProducer { inner, faults: Arc::clone(&self.faults) }),
+            Delivery::Bounded(_) => inner,
+        })
+    }
+    fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+        let (inner, faults) = (self.inner.reader()?, Arc::clone(&self.faults));
+        Ok(Box::new(FaultyReader { inner, faults, fails: None }))
+    }
+    fn join(&self, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
+        self.inner.join(group, topic, member)
+    }
+}
+
+#[async_trait]
+impl Producer for FaultyProducer {
+    fn append(&self, batch: Vec<Append>) -> Vec<Append> {
+        assert!(!self.faults.panic_append.swap(false, Ordering::SeqCst), "a panic that the test asked for");
+        if self.faults.fail_append.swap(false, Ordering::SeqCst) {
+            self.inner.abandon();
+        }
+        self.inner.append(batch)
+    }
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight()
+    }
+    async fn flush(&self, timeout: Duration) -> bool {
+        self.inner.flush(timeout).await
+    }
+    fn abandon(&self) {
+        self.inner.abandon();
+    }
+}
+
+#[async_trait]
+impl Reader for FaultyReader {
+    fn assign(&mut self, topic: &str, partition: Partition, from: Offset) {
+        self.inner.assign(topic, partition, from);
+    }
+    fn unassign(&mut self, topic: &str, partition: Partition) {
+        self.inner.unassign(topic, partition);
+    }
+    fn pause(&mut self, topic: &str, partition: Partition) {
+        self.inner.pause(topic, partition);
+    }
+    fn resume(&mut self, topic: &str, partition: Partition) {
+        self.inner.resume(topic, partition);
+    }
+    async fn next(&mut self) -> Result<Vec<Batch>, ReadError> {
+        if let Some((topic, partition)) = self.fails.take() {
+            self.inner.unassign(&topic, partition);
+            return Err(ReadError::Broken { topic, partition, reason: "the test asked for it".into() });
+        }
+        let batches = self.inner.next().await?;
+        if let Some(batch) = batches.iter().find(|batch| batch.topic.ends_with(".commands"))
+            && self.faults.break_read.swap(false, Ordering::SeqCst)
+        {
+            self.fails = Some((Arc::clone(&batch.topic), batch.partition));
+        }
+        Ok(batches)
+    }
+}

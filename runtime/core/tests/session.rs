@@ -1,0 +1,341 @@
+//! A socket's session from Hello to its end. The service's own request is Submit here.
+
+use bytes::{Bytes, BytesMut};
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session};
+use driftless_schemas::access::{Access, Claims};
+use driftless_schemas::proto::{self, RefusalCode, event, request};
+use driftless_schemas::world::WorldSpec;
+use driftless_schemas::{SessionId, close, format, limits};
+use prost::Message as _;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const NOW: i64 = 1_800_000_000_000;
+const EXPIRES_S: i64 = NOW / 1000 + 3600;
+const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
+
+/// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
+struct Desk;
+
+impl Outside for Desk {
+    fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
+        if token.contains('!') || token.is_empty() {
+            return Err(format!("the token {token:?} is forged"));
+        }
+        let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
+        let expires_at = expires_at.parse().unwrap_or(EXPIRES_S);
+        Ok(Claims { sub: sub.into(), expires_at, access: Access::default() })
+    }
+
+    fn random(&self) -> [u8; 10] {
+        [9; 10]
+    }
+}
+
+fn greeter() -> Greeter {
+    Greeter::new(Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap()))
+}
+
+/// A socket and everything that came out of it.
+struct Scene {
+    session: Session,
+    now: i64,
+    out: Outputs,
+    /// The service's own requests: by whom, with which end of the token.
+    own: Vec<(String, i64)>,
+}
+
+impl Scene {
+    fn with(greeter: Greeter) -> Self {
+        Self { session: Session::new(greeter, NOW), now: NOW, out: Outputs::default(), own: Vec::new() }
+    }
+
+    fn new() -> Self {
+        Self::with(greeter())
+    }
+
+    /// A socket on which Hello was said, with [`SESSION`].
+    fn greeted() -> Self {
+        let mut scene = Self::new();
+        scene.send([hello("ann")]);
+        assert!(matches!(scene.events()[..], [event::Body::Welcome(_)]));
+        scene
+    }
+
+    fn bytes(&mut self, bytes: impl Into<Bytes>) {
+        let own = &mut self.own;
+        self.session.frame(bytes.into(), self.now, &Desk, &mut self.out, &mut |who, _, out| {
+            own.push((who.claims.sub.clone(), who.claims.expires_at));
+            out.event(event::Body::Receipt(proto::Receipt::default()));
+        });
+    }
+
+    fn send(&mut self, requests: impl IntoIterator<Item = request::Body>) {
+        let mut frame = BytesMut::new();
+        requests.into_iter().for_each(|body| format::push_request(&mut frame, body));
+        self.bytes(frame.freeze());
+    }
+
+    fn tick_at(&mut self, now: i64) {
+        self.now = now;
+        self.session.tick(now, &mut self.out);
+    }
+
+    fn events(&mut self) -> Vec<event::Body> {
+        let frame = proto::ServerFrame::decode(self.out.frame.split().freeze()).unwrap();
+        frame.events.into_iter().map(|event| event.body.unwrap()).collect()
+    }
+
+    fn welcome(&mut self) -> proto::Welcome {
+        match self.events().remove(0) {
+            event::Body::Welcome(welcome) => welcome,
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+
+    /// The codes of refusals, where nothing but refusals came.
+    fn refusals(&mut self) -> Vec<RefusalCode> {
+        let code = |e: event::Body| match e {
+            event::Body::Refused(refused) => refused.code(),
+            other => panic!("{other:?}"),
+        };
+        self.events().into_iter().map(code).collect()
+    }
+
+    fn closed(&self) -> u16 {
+        self.out.close.as_ref().expect("the socket is to be closed").code
+    }
+}
+
+fn hello(token: &str) -> request::Body {
+    request::Body::Hello(proto::Hello { token: token.into(), session: SESSION.to_bytes(), ..Default::default() })
+}
+
+fn renew(token: &str) -> request::Body {
+    request::Body::Renew(proto::Renew { token: token.into() })
+}
+
+fn submit() -> request::Body {
+    request::Body::Submit(proto::Submit::default())
+}
+
+#[test]
+fn hello_comes_first_and_once() {
+    let mut scene = Scene::new();
+    scene.send([submit(), renew("ann")]);
+    assert_eq!(scene.refusals(), [RefusalCode::HelloExpected, RefusalCode::HelloExpected]);
+    assert!(!scene.out.is_greeted && scene.session.identity().is_none() && scene.own.is_empty());
+    scene.send([hello("ann")]);
+    assert!(scene.out.is_greeted);
+    let welcome = scene.welcome();
+    assert_eq!(welcome.session, SESSION.to_bytes());
+    assert_eq!(welcome.writer, SESSION.writer("ann").to_bytes());
+    assert_eq!((welcome.world.as_str(), welcome.generation, welcome.token_expires_at), ("dev", 1, EXPIRES_S));
+    assert_eq!(welcome.families.len(), 2);
+    assert_eq!(welcome.limits.unwrap().commands_per_second, limits::COMMANDS_PER_SECOND);
+    scene.send([hello("bob")]);
+    assert_eq!(scene.refusals(), [RefusalCode::HelloRepeated]);
+    assert_eq!(scene.session.identity().unwrap().claims.sub, "ann");
+    scene.tick_at(NOW + limits::HELLO_TIMEOUT_MS as i64 + 1);
+    assert!(scene.out.close.is_none());
+}
+
+#[test]
+fn a_socket_without_hello_is_closed() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.session.wake_at_ms(), NOW + limits::HELLO_TIMEOUT_MS as i64);
+    scene.now += 5000;
+    scene.send([request::Body::Ping(proto::Ping { nonce: 4 })]);
+    assert!(matches!(scene.events()[..], [event::Body::Pong(proto::Pong { nonce: 4 })]));
+    scene.tick_at(scene.session.wake_at_ms());
+    assert_eq!(scene.closed(), close::NO_HELLO);
+}
+
+#[test]
+fn an_unusable_hello_closes_with_a_code_of_its_own() {
+    let session = |time_ms| SessionId::new(time_ms, [1; 10]).to_bytes();
+    let now = NOW as u64;
+    let grid = vec![proto::ModelRevision { id: "grid".into(), revision: 999 }];
+    let base = || proto::Hello { token: "ann".into(), ..Default::default() };
+    for (hello, code, hint) in [
+        (proto::Hello { token: "!".into(), ..base() }, close::TOKEN, "forged"),
+        (proto::Hello { session: vec![1; 15].into(), ..base() }, close::SESSION, "16 bytes"),
+        (proto::Hello { session: session(now + 60_001), ..base() }, close::SESSION, "from now"),
+        (proto::Hello { session: session(now - limits::SESSION_AGE_MAX_MS - 1), ..base() }, close::SESSION, "old"),
+        (proto::Hello { session_after_ms: now + 60_000, ..base() }, close::INTERNAL, "come again later"),
+        (proto::Hello { models: grid, ..base() }, close::UPGRADE_NEEDED, "grid revision"),
+    ] {
+        let mut scene = Scene::new();
+        scene.send([request::Body::Hello(hello), submit(), request::Body::Ping(proto::Ping::default())]);
+        assert_eq!(scene.closed(), code);
+        let Some(Close { reason, .. }) = &scene.out.close else { unreachable!() };
+        assert!(reason.contains(hint), "{reason}");
+        assert!(scene.own.is_empty() && scene.events().is_empty(), "nothing after the end");
+    }
+}
+
+#[test]
+fn a_new_session_is_above_what_was_asked_for() {
+    let mut scene = Scene::new();
+    let session_after_ms = NOW as u64 + 10;
+    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), session_after_ms, ..Default::default() })]);
+    let welcome = scene.welcome();
+    let session = SessionId::from_slice(&welcome.session).unwrap();
+    assert_eq!(session.time_ms(), session_after_ms + 1);
+    assert_eq!(welcome.writer, session.writer("ann").to_bytes());
+}
+
+#[test]
+fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for() {
+    let set = || Greeter { session_age_max_ms: 1000, renewal_grace_ms: 3000, commands_per_second: 5, ..greeter() };
+    let mut scene = Scene::with(set());
+    let session = SessionId::new(NOW as u64 - 1001, [1; 10]).to_bytes();
+    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), session, ..Default::default() })]);
+    assert_eq!(scene.closed(), close::SESSION);
+
+    let ends = NOW / 1000 + 10;
+    let mut scene = Scene::with(set());
+    let token = format!("ann@{ends}");
+    scene.send([request::Body::Hello(proto::Hello { token, ..Default::default() })]);
+    assert_eq!(scene.welcome().limits.unwrap().commands_per_second, 5);
+    scene.tick_at(ends * 1000 + 2_999);
+    assert!(scene.out.close.is_none());
+    assert_eq!(scene.session.wake_at_ms(), ends * 1000 + 3000);
+    scene.tick_at(ends * 1000 + 3000);
+    assert_eq!(scene.closed(), close::TOKEN);
+}
+
+#[test]
+fn families_that_a_client_has_no_model_for_are_not_offered() {
+    let revision = greeter().world.families()[0].revision;
+    let model = |id: &str, revision| proto::ModelRevision { id: id.into(), revision };
+    let models = vec![model("grid", revision), model("map", 999)];
+    let mut scene = Scene::new();
+    scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), models, ..Default::default() })]);
+    assert_eq!(scene.welcome().families.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["canvas"]);
+    assert_eq!(scene.session.identity().unwrap().offered, Some(["canvas".to_owned()].into()));
+}
+
+#[test]
+fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
+    let ends = NOW / 1000 + 10;
+    let mut scene = Scene::new();
+    scene.send([hello(&format!("ann@{ends}"))]);
+    scene.events();
+    scene.send([renew("!"), renew("bob")]);
+    assert_eq!(scene.refusals(), [RefusalCode::Token, RefusalCode::Token]);
+    assert!(!scene.out.is_renewed);
+    scene.send([submit(), renew(&format!("ann@{}", ends + 60)), submit()]);
+    assert!(scene.out.is_renewed);
+    let by = |expires| ("ann".to_owned(), expires);
+    assert_eq!(scene.own, [by(ends), by(ends + 60)], "each by the token of its moment");
+    scene.now = ends * 1000;
+    scene.send([request::Body::Pong(proto::Pong::default())]);
+    scene.tick_at((ends + 20) * 1000);
+    assert!(scene.out.close.is_none());
+}
+
+#[test]
+fn pings_go_out_and_silence_is_death() {
+    let mut scene = Scene::greeted();
+    scene.tick_at(NOW + 9_999);
+    assert!(scene.events().is_empty());
+    for i in 1..=2 {
+        scene.tick_at(NOW + 10_000 * i);
+        assert_eq!(scene.events(), [event::Body::Ping(proto::Ping { nonce: i as u64 })]);
+    }
+    scene.send([request::Body::Pong(proto::Pong { nonce: 2 })]);
+    scene.tick_at(NOW + 20_000 + 24_999);
+    scene.events();
+    assert!(scene.out.close.is_none());
+    assert_eq!(scene.session.wake_at_ms(), NOW + 45_000);
+    scene.session.heard(NOW + 30_000);
+    scene.session.heard(NOW + 29_000);
+    scene.tick_at(NOW + 54_999);
+    assert!(scene.out.close.is_none(), "a sign of life counts, and time does not run backwards");
+    scene.tick_at(NOW + 55_000);
+    assert_eq!(scene.closed(), close::DEAD_PEER);
+}
+
+#[test]
+fn a_bad_request_is_refused_alone_and_a_broken_frame_ends_the_socket() {
+    let good = format::request(submit());
+    // A request whose inside is broken: field 8 (Submit) claims 5 bytes and has 1.
+    let broken_request = [&[0x0a, 3, 0x42, 5, 1][..], &good].concat();
+    // A body that this version does not know.
+    let unknown_body = [&[0x0a, 3, 0xfa, 1, 0][..], &good].concat();
+    for frame in [broken_request, unknown_body] {
+        let mut scene = Scene::greeted();
+        scene.bytes(frame);
+        let events = scene.events();
+        let [event::Body::Refused(refused), event::Body::Receipt(_)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(refused.code(), RefusalCode::Undecodable);
+        assert!(scene.own.len() == 1 && scene.out.close.is_none());
+    }
+    let cut_off = good[..good.len() - 1].to_vec();
+    for frame in [b"{\"hello\": 1}".to_vec(), cut_off, vec![0; limits::CLIENT_FRAME_BYTES_MAX + 1], vec![0xff; 20]] {
+        let mut scene = Scene::greeted();
+        scene.bytes(frame);
+        assert_eq!(scene.closed(), close::FRAME_UNTRUSTED);
+        assert!(scene.own.is_empty());
+    }
+}
+
+#[test]
+fn a_frame_with_too_many_requests_is_refused_whole() {
+    let mut scene = Scene::greeted();
+    let many = [0x0a, 0].repeat(limits::CLIENT_FRAME_REQUESTS_MAX);
+    scene.bytes([&format::request(submit())[..], &many].concat());
+    assert_eq!(scene.refusals(), [RefusalCode::Limit]);
+    assert!(scene.own.is_empty() && scene.out.close.is_none());
+}
+
+/// The worst that one message can ask for still fits into one message of ours.
+#[test]
+fn a_frame_of_nothing_but_wrong_requests_has_an_answer_that_fits_into_a_frame() {
+    let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);
+    let mut scene = Scene::new();
+    scene.send([hello(&worst_name)]);
+    scene.events();
+    for request in [renew(&"\u{2}".repeat(40)), renew("!"), hello("ann")] {
+        scene.send(vec![request; limits::CLIENT_FRAME_REQUESTS_MAX]);
+        assert!(scene.out.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.frame.len());
+        assert_eq!(scene.refusals().len(), limits::CLIENT_FRAME_REQUESTS_MAX);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_bytes_leave_a_socket_that_answers_within_bounds(frames in vec(vec(any::<u8>(), 0..300), 1..8), greeted: bool) {
+        let mut scene = if greeted { Scene::greeted() } else { Scene::new() };
+        for frame in frames {
+            if scene.out.close.is_some() {
+                break;
+            }
+            let length = frame.len();
+            scene.bytes(frame);
+            // A request takes two bytes or more; a refusal repeats none of it.
+            prop_assert!(scene.out.frame.len() <= 512 * (length / 2 + 1));
+            scene.events();
+        }
+    }
+
+    #[test]
+    fn the_next_wake_up_is_never_too_late(steps in vec(1..30_000i64, 1..12), greeted: bool) {
+        let mut scene = if greeted { Scene::greeted() } else { Scene::new() };
+        for step in steps {
+            let wake = scene.session.wake_at_ms();
+            prop_assert!(wake <= scene.now + limits::PING_INTERVAL_MS as i64);
+            scene.tick_at(wake.min(scene.now + step).max(scene.now));
+            if scene.out.close.is_some() {
+                break;
+            }
+            scene.events();
+        }
+    }
+}

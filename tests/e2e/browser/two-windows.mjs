@@ -1,0 +1,499 @@
+// Two windows of a real Chromium on the page of `driftless dev`: each sees what the other one paints, nothing is lost when a
+// window goes offline or its requests get lost, and after a restart of the server the picture is still there.
+//
+//   node two-windows.mjs URL OUT                       URL as `driftless dev` prints it, with its token
+//   node two-windows.mjs URL OUT --check-still-there   after a restart; OUT is that of the first run
+//
+// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Leaves screenshots and painted.json in OUT. Ends with
+// `N passed, N failed`, and with 0 only if nothing failed.
+
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const DEADLINE_MS = 30_000;
+const POLL_MS = 50;
+const SIZE = { width: 1180, height: 780 };
+
+const [urlText, out, mode] = process.argv.slice(2);
+if (!urlText || !out || (mode && mode !== "--check-still-there")) {
+  console.error("usage: node two-windows.mjs URL OUT [--check-still-there]");
+  process.exit(2);
+}
+const url = new URL(urlText);
+await mkdir(out, { recursive: true });
+
+const results = { passed: 0, failed: 0 };
+
+/// One claim. What fails does not stop the others, unless they need it.
+async function claim(name, check) {
+  const began = Date.now();
+  try {
+    const said = await check();
+    results.passed += 1;
+    console.log(`ok    ${name} (${said ? `${said}; ` : ""}${Date.now() - began} ms)`);
+    return true;
+  } catch (error) {
+    results.failed += 1;
+    console.log(`FAIL  ${name}\n      ${error.message.split("\n").join("\n      ")}`);
+    return false;
+  }
+}
+
+function expect(is, message) {
+  if (!is) throw new Error(message);
+}
+
+/// Waits for a condition; on failure says what was seen instead. `look` gives [is it so?, what is seen].
+async function until(what, look) {
+  const deadline = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const [is, seen] = await look();
+    if (is) return seen;
+    if (Date.now() > deadline) throw new Error(`waited ${DEADLINE_MS} ms for: ${what}\nseen: ${JSON.stringify(seen)}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/// A window of the page.
+class Window {
+  constructor(name, page) {
+    this.name = name;
+    this.page = page;
+    this.errors = [];
+    page.on("pageerror", (error) => this.errors.push(error.message));
+  }
+
+  static async open(context, name, search = {}) {
+    // A window of its own: a tab behind another one is drawn once a second only.
+    const [first] = context.pages();
+    const devtools = await context.newCDPSession(first);
+    const opened = context.waitForEvent("page");
+    await devtools.send("Target.createTarget", { url: "about:blank", newWindow: true });
+    const page = await opened;
+    await page.setViewportSize(SIZE);
+    const window = new Window(name, page);
+    const address = new URL(url);
+    for (const [key, value] of Object.entries(search)) {
+      if (value === null) address.searchParams.delete(key);
+      else address.searchParams.set(key, value);
+    }
+    await page.goto(address.href);
+    return window;
+  }
+
+  /// Every chunk on the screen is live.
+  async isLive() {
+    return until(`${this.name} is live`, async () => {
+      const seen = await this.page.evaluate(() => {
+        const { link } = globalThis.driftless ?? {};
+        const states = [...(link?.chunks.values() ?? [])].map(({ state }) => state);
+        return { status: link?.status, chunks: states.length, live: states.filter((state) => state === "live").length };
+      });
+      return [seen.chunks >= 16 && seen.live === seen.chunks, seen];
+    });
+  }
+
+  /// No own edit is without an outcome.
+  async isSettled() {
+    return until(`${this.name} has nothing pending`, async () => {
+      const seen = await this.page.evaluate(() => {
+        const { link, counts } = globalThis.driftless;
+        return { pending: link.pending, counts, status: link.status };
+      });
+      return [seen.pending === 0, seen];
+    });
+  }
+
+  async counts() {
+    return this.page.evaluate(() => ({ ...globalThis.driftless.counts, pending: globalThis.driftless.link.pending }));
+  }
+
+  /// What it has of the chunks that both windows show: version, hash, and the committed layer's pixels as a digest.
+  async committed() {
+    return this.page.evaluate(async () => {
+      const { link, pixels } = globalThis.driftless;
+      const found = {};
+      for (const [id, chunk] of link.chunks) {
+        const rgba = pixels(id);
+        if (!rgba) continue;
+        const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgba));
+        const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+        found[id] = { version: chunk.version, hash: chunk.hash, pixels: hex };
+      }
+      return found;
+    });
+  }
+
+  /// The committed value of a world cell.
+  async cell([x, y]) {
+    return this.page.evaluate(([x, y]) => {
+      const { link } = globalThis.driftless;
+      const [width, height] = link.family.size;
+      const [cx, cy] = [Math.floor(x / width), Math.floor(y / height)];
+      return link.chunks.get(`${link.family.name}/${cx}/${cy}`)?.cells?.[x - cx * width + (y - cy * height) * width] ?? null;
+    }, [x, y]);
+  }
+
+  /// The colour of the picture on the screen in the middle of a world cell: "r,g,b".
+  async onScreen([x, y]) {
+    return this.page.evaluate(async ([x, y]) => {
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      const canvas = document.getElementById("board");
+      const at = globalThis.driftless.board.whereIs(x, y);
+      const [left, top] = [Math.floor(at.x * devicePixelRatio), Math.floor(at.y * devicePixelRatio)];
+      return canvas.getContext("2d").getImageData(left, top, 1, 1).data.slice(0, 3).join();
+    }, [x, y]);
+  }
+
+  async colorOf(value) {
+    return this.page.evaluate((value) => {
+      const color = globalThis.driftless.link.family.colors[value];
+      return [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16)).join();
+    }, value);
+  }
+
+  /// Chooses the nth quick colour as a user does; gives its value in the palette.
+  async choose(nth) {
+    const swatch = this.page.locator("#quick button").nth(nth);
+    await swatch.click();
+    return Number(await swatch.getAttribute("value"));
+  }
+
+  async brush(size) {
+    await this.page.locator(`#brushes button[value="${size}"]`).click();
+  }
+
+  /// Drags the mouse through world cells.
+  async stroke(points) {
+    const box = await this.page.locator("#board").boundingBox();
+    const places = await this.page.evaluate((points) => points.map(([x, y]) => globalThis.driftless.board.whereIs(x, y)), points);
+    const [first, ...rest] = places.map(({ x, y }) => [box.x + x, box.y + y]);
+    await this.page.mouse.move(...first);
+    await this.page.mouse.down();
+    for (const place of rest) await this.page.mouse.move(...place, { steps: 2 });
+    await this.page.mouse.up();
+  }
+
+  /// Leaves the picture, so that the brush's outline is not on it.
+  async rest() {
+    await this.page.mouse.move(SIZE.width - 40, 60);
+  }
+
+  async offline(isOffline) {
+    this.devtools ??= await this.page.context().newCDPSession(this.page);
+    const conditions = { offline: isOffline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
+    await this.devtools.send("Network.enable");
+    await this.devtools.send("Network.emulateNetworkConditions", conditions);
+  }
+
+  async shot(name) {
+    await this.page.screenshot({ path: join(out, name) });
+  }
+}
+
+/// Both windows have the same versions, hashes and pixels of every chunk that both show.
+async function areEqual(one, other) {
+  return until("both windows hold the same", async () => {
+    const [a, b] = [await one.committed(), await other.committed()];
+    const shared = Object.keys(a).filter((id) => b[id]);
+    const differing = shared.filter((id) => JSON.stringify(a[id]) !== JSON.stringify(b[id]));
+    const seen = { shared: shared.length, differing: differing.map((id) => [id, a[id], b[id]]) };
+    return [shared.length >= 16 && differing.length === 0, seen];
+  });
+}
+
+async function sees(window, cell, value) {
+  await until(`${window.name} has ${value} at ${cell}`, async () => {
+    const seen = await window.cell(cell);
+    return [seen === value, seen];
+  });
+  const [wanted, found] = [await window.colorOf(value), await window.onScreen(cell)];
+  expect(wanted === found, `on the screen of ${window.name}, ${cell} is ${found}, not ${wanted}`);
+}
+
+function circle([x, y], radius, points = 24) {
+  const at = (i) => [x + Math.round(radius * Math.cos((2 * Math.PI * i) / points)), y + Math.round(radius * Math.sin((2 * Math.PI * i) / points))];
+  return Array.from({ length: points + 1 }, (_, i) => at(i));
+}
+
+async function paintAndCompare(context) {
+  const a = await Window.open(context, "A");
+  const b = await Window.open(context, "B");
+  await claim("two windows show the canvas, every chunk of it live", async () => {
+    const seen = await a.isLive();
+    await b.isLive();
+    return `${seen.chunks} chunks`;
+  });
+
+  await claim("filling every chunk with paper clears both windows", async () => {
+    const status = await a.page.evaluate(async () => {
+      const { link } = globalThis.driftless;
+      const headers = { authorization: `Bearer ${link.token}` };
+      const { session } = await (await fetch("/v1/sessions", { method: "POST", headers })).json();
+      const [width, height] = link.family.size;
+      const command = { fill: { x: 0, y: 0, width, height, value: 0 } };
+      const body = JSON.stringify({ session, seq: 1, after: 0, command });
+      const json = { ...headers, "content-type": "application/json" };
+      const post = (id) => fetch(`/v1/chunks/${id}/commands`, { method: "POST", headers: json, body });
+      const answers = await Promise.all([...link.chunks.keys()].map(post));
+      return answers.map(({ status }) => status).find((status) => status !== 202) ?? 202;
+    });
+    expect(status === 202, `a fill was answered with ${status}`);
+    for (const window of [a, b]) {
+      await until(`${window.name} is clear`, async () => {
+        const stained = await window.page.evaluate(() => [...globalThis.driftless.link.chunks.values()].filter(({ cells }) => cells.some((value) => value !== 0)).length);
+        return [stained === 0, stained];
+      });
+    }
+    await areEqual(a, b);
+  });
+
+  await claim("what A paints over four chunks is in B", async () => {
+    const red = await a.choose(1);
+    await a.brush(9);
+    await a.stroke(circle([0, 0], 90));
+    await a.isSettled();
+    await a.rest();
+    await areEqual(a, b);
+    for (const cell of [[90, 2], [-90, 2], [2, 90], [2, -90]]) {
+      await sees(a, cell, red);
+      await sees(b, cell, red);
+    }
+  });
+
+  await claim("what B paints back is in A", async () => {
+    const blue = await b.choose(6);
+    await b.brush(9);
+    await b.stroke(circle([0, 0], 60));
+    await b.isSettled();
+    await b.rest();
+    await areEqual(a, b);
+    await sees(a, [60, 2], blue);
+    await sees(b, [-60, 2], blue);
+  });
+
+  await claim("strokes that cross at the same time end the same in both", async () => {
+    await a.choose(4);
+    await a.brush(3);
+    await b.choose(3);
+    await b.brush(3);
+    const across = Array.from({ length: 12 }, (_, i) => [-180 + i * 30, i % 2 === 0 ? -150 : 150]);
+    const down = across.map(([x, y]) => [y, x]);
+    await Promise.all([a.stroke(across), b.stroke(down)]);
+    await Promise.all([a.isSettled(), b.isSettled()]);
+    await areEqual(a, b);
+  });
+  await a.rest();
+  await b.rest();
+  await a.shot("a.png");
+  await b.shot("b.png");
+
+  await claim("edits made offline are kept, shown as uncommitted, and committed when A is back", async () => {
+    await a.offline(true);
+    await until("A says that it is offline", async () => {
+      const seen = await a.page.evaluate(() => globalThis.driftless.link.status);
+      return [seen.is === "offline", seen];
+    });
+    const before = await a.counts();
+    const green = await a.choose(4);
+    await a.brush(9);
+    const shown = [[-200, -200], [-120, -200]];
+    await a.stroke(shown);
+    await a.choose(2);
+    await a.stroke([[-200, -170], [-120, -170]]);
+    const pending = (await a.counts()).pending;
+    expect(pending >= 2, `offline edits are pending, but there are ${pending}`);
+    expect((await a.cell(shown[0])) !== green, "an offline edit is not in the committed layer");
+    const predicted = await a.page.evaluate(() => [...globalThis.driftless.link.chunks.values()].reduce((sum, chunk) => sum + chunk.predicted.size, 0));
+    expect(predicted > 700, `the uncommitted cells are shown, but there are ${predicted}`);
+    const notice = await a.page.locator("#notice").innerText();
+    expect(/offline|does not answer/.test(notice) && /kept/.test(notice), `the page says it in words: ${notice}`);
+    await a.rest();
+    await a.shot("a-offline.png");
+    expect((await b.cell(shown[0])) !== green, "B cannot have it yet");
+    // B goes on in the same chunk meanwhile.
+    const purple = await b.choose(7);
+    await b.brush(9);
+    await b.stroke([[-200, -140], [-140, -140]]);
+    await b.isSettled();
+    await a.offline(false);
+    const { counts } = await a.isSettled();
+    expect(counts.committed - before.committed === pending, `${pending} were pending, ${counts.committed - before.committed} were committed`);
+    expect(counts.unknown === 0 && counts.discarded === before.discarded, `no other outcome: ${JSON.stringify(counts)}`);
+    await a.isLive();
+    await b.rest();
+    await areEqual(a, b);
+    await sees(b, shown[1], green);
+    await sees(a, [-200, -140], purple);
+    return `${pending} edits, ${predicted} cells`;
+  });
+
+  await claim("an edit that came second is discarded, flashes and vanishes", async () => {
+    const spot = [150, -200];
+    await a.offline(true);
+    await until("A is offline", async () => {
+      const seen = await a.page.evaluate(() => globalThis.driftless.link.status.is);
+      return [seen === "offline", seen];
+    });
+    await a.page.locator("#guarded").check();
+    const before = await a.counts();
+    await a.choose(3);
+    await a.stroke([spot, spot]);
+    const yellowPending = (await a.counts()).pending;
+    expect(yellowPending > 0, "the guarded edit is pending");
+    const black = await b.choose(0);
+    await b.stroke([[spot[0] - 20, spot[1]], [spot[0] + 20, spot[1]]]);
+    await b.isSettled();
+    await b.rest();
+    await a.rest();
+    await a.offline(false);
+    const { counts } = await a.isSettled();
+    await a.shot("a-discarded.png");
+    expect(counts.discarded - before.discarded === yellowPending, `discarded, not ${JSON.stringify(counts)}`);
+    await a.page.locator("#guarded").uncheck();
+    await areEqual(a, b);
+    await until("the flash is over", async () => {
+      const [wanted, found] = [await a.colorOf(black), await a.onScreen(spot)];
+      return [wanted === found, found];
+    });
+  });
+
+  await claim("lost requests and lost answers lose nothing and commit nothing twice", async () => {
+    const versions = async () => Object.values(await a.committed()).reduce((sum, { version }) => sum + version, 0);
+    const before = { versions: await versions(), counts: await a.counts() };
+    const kinds = ["lost", "answer lost", "busy", "through"];
+    const done = Object.fromEntries(kinds.map((kind) => [kind, 0]));
+    let posts = 0;
+    await a.page.route("**/v1/chunks/**/commands", async (route) => {
+      const kind = posts < 40 ? kinds[(posts += 1) % kinds.length] : "through";
+      done[kind] += 1;
+      if (kind === "lost") return route.abort("connectionreset");
+      if (kind === "busy") return route.fulfill({ status: 503, headers: { "retry-after": "1" }, body: "" });
+      if (kind === "through") return route.continue();
+      await route.fetch();
+      return route.abort("connectionreset");
+    });
+    await a.brush(3);
+    for (let line = 0; line < 8; line += 1) {
+      await a.choose(line % 8);
+      await a.stroke([[-60, 170 + line * 7], [60, 170 + line * 7]]);
+    }
+    const { counts } = await a.isSettled();
+    await a.page.unroute("**/v1/chunks/**/commands");
+    const committed = counts.committed - before.counts.committed;
+    const moved = (await versions()) - before.versions;
+    expect(committed === moved, `${committed} edits were committed, but the versions moved by ${moved}`);
+    for (const kind of ["unknown", "rejected", "discarded"]) expect(counts[kind] === before.counts[kind], `${kind}: ${JSON.stringify(counts)}`);
+    await a.rest();
+    await areEqual(a, b);
+    return `${committed} edits; requests: ${JSON.stringify(done)}`;
+  });
+
+  await claim("more edits than may be unresolved wait, and all are committed in order", async () => {
+    await a.page.route("**/v1/chunks/**/commands", (route) => new Promise(() => route));
+    const spot = [210, 210];
+    const before = await a.counts();
+    const seen = await a.page.evaluate(async ([x, y]) => {
+      // Guarded edits are never joined: 150 of them are 150 commands for one chunk.
+      const { link } = globalThis.driftless;
+      const [width, height] = link.family.size;
+      const [cx, cy] = [Math.floor(x / width), Math.floor(y / height)];
+      const chunk = link.chunk(`${link.family.name}/${cx}/${cy}`);
+      const cell = x - cx * width + (y - cy * height) * width;
+      for (let i = 1; i <= 150; i += 1) chunk.paint([cell], i, true, performance.now());
+      link.pump();
+      return { numbered: chunk.outbox.entries.filter((own) => own.seq !== null).length, entries: chunk.outbox.entries.length };
+    }, spot);
+    expect(seen.numbered === 63 && seen.entries === 150, `63 of 150 have a number, not ${JSON.stringify(seen)}`);
+    await a.page.unroute("**/v1/chunks/**/commands");
+    const { counts } = await a.isSettled();
+    expect(counts.committed - before.committed === 150, `150 were committed, not ${JSON.stringify(counts)}`);
+    await areEqual(a, b);
+    await sees(b, spot, 150);
+  });
+
+  await claim("the server's own pictures of the chunks are what the windows show", async () => {
+    const differing = await a.page.evaluate(async () => {
+      const { link, pixels } = globalThis.driftless;
+      const differing = [];
+      for (const id of link.chunks.keys()) {
+        const response = await fetch(`/v1/chunks/${id}.png`, { headers: { authorization: `Bearer ${link.token}` } });
+        const bitmap = await createImageBitmap(await response.blob());
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        const theirs = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+        const ours = pixels(id);
+        if (ours?.length !== theirs.length || ours.some((value, i) => value !== theirs[i])) differing.push(id);
+      }
+      return differing;
+    });
+    expect(differing.length === 0, `these differ: ${differing.join(", ")}`);
+  });
+
+  await claim("a page without a token, and one with a bad token, say so and name the way out", async () => {
+    for (const [token, words] of [[null, /needs a token/], ["a.b.c", /token/]]) {
+      const window = await Window.open(context, "C", { token });
+      const text = await until("the page speaks", async () => {
+        const seen = await window.page.locator("#notice-text").innerText();
+        return [seen.trim() !== "", seen];
+      });
+      expect(words.test(text) && /driftless dev/.test(text), text);
+      await window.shot(token ? "bad-token.png" : "no-token.png");
+      await window.page.close();
+    }
+  });
+
+  await a.shot("a-end.png");
+  await b.shot("b-end.png");
+  await claim("no error in either page", async () => {
+    expect(a.errors.length + b.errors.length === 0, [...a.errors, ...b.errors].join("\n"));
+  });
+  await writeFile(join(out, "painted.json"), JSON.stringify(await b.committed(), null, 1));
+}
+
+async function checkStillThere(context) {
+  const painted = JSON.parse(await readFile(join(out, "painted.json"), "utf8"));
+  const window = await Window.open(context, "A after the restart");
+  await claim("the page is live after the restart", async () => `${(await window.isLive()).chunks} chunks`);
+  await claim("every chunk has the version, the hash and the pixels that it had", async () => {
+    const found = await window.committed();
+    const differing = Object.keys(painted).filter((id) => JSON.stringify(found[id]) !== JSON.stringify(painted[id]));
+    expect(differing.length === 0, differing.map((id) => `${id}: ${JSON.stringify(painted[id])} became ${JSON.stringify(found[id])}`).join("\n"));
+    const versions = Object.values(painted).reduce((sum, { version }) => sum + version, 0);
+    expect(versions > 0, "something was painted before");
+    return `${Object.keys(painted).length} chunks, ${versions} edits`;
+  });
+  await window.rest();
+  await window.shot("after-restart.png");
+}
+
+const profile = await mkdtemp(join(tmpdir(), "driftless-chromium-"));
+let context;
+try {
+  context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    headless: true,
+    args: FLAGS,
+  });
+  await (mode ? checkStillThere : paintAndCompare)(context);
+} catch (error) {
+  results.failed += 1;
+  console.log(`FAIL  ${error.stack}`);
+} finally {
+  await context?.close();
+  await rm(profile, { recursive: true, force: true });
+}
+console.log(`${results.passed} passed, ${results.failed} failed`);
+process.exit(results.failed === 0 ? 0 : 1);

@@ -1,0 +1,193 @@
+//! What the log itself says: all of `updates`, read by the rules, by nobody's replica but our own.
+//!
+//! Reading it checks what must hold for every world at every time: R3 (dense versions), R2 (one decision for a number), R10
+//! (the hash of every record and of every snapshot is that of the folded content).
+
+use bytes::Bytes;
+use driftless_chunk::live::{LiveChunk, read_updates};
+use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::world::World;
+use driftless_runtime::log::{Log, Record};
+use driftless_schemas::proto::{CommandRecord, Mark, UpdatesRecord, command_record, mark, updates_record};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, format};
+use prost::Message as _;
+use std::collections::BTreeMap;
+
+use crate::wait::soon;
+
+/// One decision.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The user's name.
+    pub author: String,
+    /// The writer.
+    pub writer: Bytes,
+    /// The writer's number.
+    pub seq: u64,
+    /// The version and the effect, where it was committed.
+    pub committed: Option<(Version, Bytes)>,
+}
+
+/// All that was ever decided.
+#[derive(Debug, Default)]
+pub struct History {
+    decisions: BTreeMap<ChunkId, Vec<Decision>>,
+    ends: BTreeMap<ChunkId, (Version, Hash)>,
+    /// Ownerships that began.
+    pub fences: usize,
+    /// Records that do not count (R4).
+    pub invalid: usize,
+    /// Notices of stored snapshots.
+    pub snapshots: usize,
+    /// Commands in the log.
+    pub commands: usize,
+}
+
+impl History {
+    /// Reads both topics from their start to their present end.
+    ///
+    /// # Panics
+    /// Where a rule does not hold.
+    pub async fn read(log: &dyn Log, world: &World) -> Self {
+        let mut history = Self::default();
+        for partition in world.partitions() {
+            history.commands += read_all(log, &world.topics().commands, partition).await.len();
+            let mut position = Position::START;
+            let mut chunks = BTreeMap::new();
+            for record in read_all(log, &world.topics().updates, partition).await {
+                history.take(world, &mut position, &mut chunks, record);
+            }
+            for (id, mut chunk) in chunks {
+                history.ends.insert(id, (chunk.replica.version(), chunk.replica.hash()));
+            }
+        }
+        history.check_decided_once();
+        history
+    }
+
+    fn take(
+        &mut self,
+        world: &World,
+        position: &mut Position,
+        chunks: &mut BTreeMap<ChunkId, LiveChunk>,
+        record: Record,
+    ) {
+        let at = record.offset;
+        let update: UpdatesRecord = format::decode_known("UpdatesRecord", record.value).expect("it can be read");
+        match position.judge(at, &update) {
+            Validity::Fence => self.fences += 1,
+            Validity::Invalid => self.invalid += 1,
+            Validity::Valid => match update.body.expect("it has a body") {
+                updates_record::Body::Fence(_) => unreachable!("R4 judges fences as fences"),
+                updates_record::Body::Decisions(decisions) => {
+                    let id: ChunkId = decisions.chunk_id.parse().expect("a chunk id");
+                    let model = world.place(&id).expect("of this world").family.model.clone();
+                    let chunk = chunks.entry(id.clone()).or_insert_with(|| LiveChunk::initial(model, &id));
+                    let updates = read_updates(&decisions).expect("marks and entries agree");
+                    let first = chunk.replica.version().0 + 1;
+                    if let Some(updates) = &updates {
+                        assert_eq!(updates.first_version, first, "R3: {id} at offset {at}");
+                    }
+                    let folded = chunk.fold(&decisions, updates.as_ref());
+                    let folded = folded.unwrap_or_else(|e| panic!("R10: {id} at offset {at}: {e}"));
+                    assert!(folded.is_news, "R2: {id} at offset {at}: decided before");
+                    let entries = updates.map(|updates| updates.entries).unwrap_or_default();
+                    let mut committed = entries.into_iter().zip(first..).map(|(e, v)| (Version(v), e.effect));
+                    for mark in decisions.marks {
+                        self.mark(&id, mark, &mut committed);
+                    }
+                }
+                updates_record::Body::SnapshotStored(notice) => {
+                    self.snapshots += 1;
+                    let id: ChunkId = notice.chunk_id.parse().expect("a chunk id");
+                    let (stored, chunk) = (notice.r#ref.expect("a ref"), chunks.get_mut(&id).expect("a known chunk"));
+                    if stored.version == chunk.replica.version().0 {
+                        assert_eq!(Hash::from_slice(&stored.hash), Some(chunk.replica.hash()), "R10: a snapshot of {id}");
+                    }
+                }
+            },
+        }
+    }
+
+    fn mark(&mut self, id: &ChunkId, mark: Mark, committed: &mut impl Iterator<Item = (Version, Bytes)>) {
+        let committed = match mark.outcome.expect("a mark has an outcome") {
+            mark::Outcome::Committed(_) => Some(committed.next().expect("an entry for each")),
+            mark::Outcome::Discarded(_) => None,
+            // No decision: the ledger does not move.
+            mark::Outcome::OutOfOrder(_) | mark::Outcome::SessionExpired(_) => return,
+        };
+        let decision = Decision { author: mark.author, writer: mark.writer, seq: mark.seq, committed };
+        self.decisions.entry(id.clone()).or_default().push(decision);
+    }
+
+    /// R2.
+    fn check_decided_once(&self) {
+        for (id, decisions) in &self.decisions {
+            let mut seen = BTreeMap::new();
+            for decision in decisions {
+                let before = seen.insert((&decision.writer, decision.seq), decision);
+                assert!(before.is_none(), "R2: {id}: {before:?} and again {decision:?}");
+            }
+        }
+    }
+
+    /// What was decided of a user's commands to a chunk, in the order of the log.
+    #[must_use]
+    pub fn of(&self, chunk: &ChunkId, author: &str) -> Vec<&Decision> {
+        let all = self.decisions.get(chunk).into_iter().flatten();
+        all.filter(|decision| decision.author == author).collect()
+    }
+
+    /// The effects of a user's commits to a chunk, in the order of the log.
+    #[must_use]
+    pub fn commits(&self, chunk: &ChunkId, author: &str) -> Vec<Bytes> {
+        self.of(chunk, author).into_iter().filter_map(|d| d.committed.as_ref().map(|(_, effect)| effect.clone())).collect()
+    }
+
+    /// How many chunks there are decisions for.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// Version and hash of a chunk, folded from the start.
+    #[must_use]
+    pub fn end(&self, chunk: &ChunkId) -> Option<(Version, Hash)> {
+        self.ends.get(chunk).copied()
+    }
+}
+
+/// All records of a partition up to its present end.
+///
+/// # Panics
+/// Where they cannot be read.
+pub async fn read_all(log: &dyn Log, topic: &str, partition: Partition) -> Vec<Record> {
+    let (low, high) = soon("watermarks", log.watermarks(topic, partition)).await.expect("the log answers");
+    let mut records: Vec<Record> = Vec::new();
+    if low == high {
+        return records;
+    }
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(topic, partition, low);
+    while records.last().is_none_or(|record| record.offset.next() < high) {
+        for batch in soon("records", reader.next()).await.expect("reading goes well") {
+            records.extend(batch.records);
+        }
+    }
+    records.retain(|record| record.offset < high);
+    records
+}
+
+/// The commands of a chunk in `commands`, with their offsets; what cannot be decoded is left out.
+pub async fn commands(log: &dyn Log, world: &World, chunk: &ChunkId) -> Vec<(Offset, driftless_schemas::proto::Command)> {
+    let partition = world.place(chunk).expect("of this world").partition;
+    let records = read_all(log, &world.topics().commands, partition).await;
+    let decoded = records.into_iter().filter_map(|record| {
+        let command = CommandRecord::decode(record.value).ok()?;
+        match command.body {
+            Some(command_record::Body::Command(body)) if command.chunk_id == chunk.as_str() => Some((record.offset, body)),
+            _ => None,
+        }
+    });
+    decoded.collect()
+}

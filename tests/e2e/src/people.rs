@@ -1,0 +1,49 @@
+//! Who connects: tokens.
+
+use driftless_runtime::auth::{Access, Signer};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Gives out tokens of a deployment's key.
+pub struct Tokens(Signer);
+
+impl Tokens {
+    /// Those that this key signs.
+    ///
+    /// # Panics
+    /// Where it is no key.
+    #[must_use]
+    pub fn of(key: &Path) -> Self {
+        Self(Signer::from_file(key).expect("a key"))
+    }
+
+    /// May write everything in the families of the world of `dev`.
+    #[must_use]
+    pub fn for_all(&self, user: &str) -> String {
+        self.issue(user, &[], &["canvas/", "things/"])
+    }
+
+    /// May do this, for an hour.
+    #[must_use]
+    pub fn issue(&self, user: &str, read: &[&str], write: &[&str]) -> String {
+        self.issue_at(user, read, write, 0)
+    }
+
+    /// May do this for an hour that began `ago_s` seconds ago.
+    ///
+    /// # Panics
+    /// Where the user has no name.
+    #[must_use]
+    pub fn issue_at(&self, user: &str, read: &[&str], write: &[&str], ago_s: i64) -> String {
+        let owned = |list: &[&str]| list.iter().map(|&entry| entry.to_owned()).collect();
+        let access = Access { read: owned(read), write: owned(write), roles: Vec::new() };
+        self.0.issue(user, &access, now_ms() - ago_s * 1000, 3600).expect("a token")
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,469 @@
+//! Whole deployments: `driftless dev`, or the services apart on Kafka and S3. Clients reach them through proxies, whose
+//! addresses stay the same through every restart.
+
+use crate::history::History;
+use crate::people::Tokens;
+use crate::process::{Env, Running, arguments, run};
+use crate::proxy::{Passing, Proxy, Verdict};
+use crate::wait::{eventually, soon};
+use bytes::Bytes;
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_client::{Chunk, Client, Settings};
+use driftless_runtime::log::Log;
+use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
+use driftless_runtime::log::sqlite::SqliteLog;
+use driftless_schemas::world::WorldSpec;
+use driftless_schemas::{ChunkId, Hash, Version};
+use driftless_testbed::{RunDir, shared_kafka, shared_s3};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::task::block_in_place;
+
+/// What clients see of a deployment.
+pub struct Entrance {
+    /// One in front of each ingest.
+    pub ingests: Vec<Proxy>,
+    /// One in front of each gateway.
+    pub gateways: Vec<Proxy>,
+    /// For everybody.
+    pub tokens: Tokens,
+    /// The world.
+    pub world: Arc<World>,
+}
+
+impl Entrance {
+    /// An SDK's settings for a user that may write everything.
+    #[must_use]
+    pub fn settings(&self, user: &str) -> Settings {
+        let urls = |proxies: &[Proxy], service: &str| -> Vec<String> {
+            proxies.iter().map(|proxy| format!("ws://{}/v1/{service}", proxy.address())).collect()
+        };
+        let mut settings = Settings::new("", "", self.tokens.for_all(user));
+        settings.ingest_urls = urls(&self.ingests, "ingest");
+        settings.gateway_urls = urls(&self.gateways, "gateway");
+        settings.reconnect_min = Duration::from_millis(10);
+        settings.reconnect_max = Duration::from_millis(500);
+        settings
+    }
+
+    /// Where ingest is reached over HTTP.
+    #[must_use]
+    pub fn ingest_http(&self) -> String {
+        format!("http://{}", self.ingests[0].address())
+    }
+
+    /// Where the gateway is reached over HTTP.
+    #[must_use]
+    pub fn gateway_http(&self) -> String {
+        format!("http://{}", self.gateways[0].address())
+    }
+
+    /// A connected client.
+    ///
+    /// # Panics
+    /// Where it does not connect.
+    pub async fn client(&self, user: &str) -> Client {
+        soon("a client", Client::connect(self.settings(user))).await.expect("it may connect")
+    }
+
+    /// A client that follows a chunk. Whoever drops the client ends it.
+    pub async fn follower(&self, user: &str, chunk: &ChunkId) -> (Client, Chunk) {
+        let client = self.client(user).await;
+        let chunk = client.track(chunk);
+        soon("a chunk", chunk.ready()).await.expect("it is served");
+        (client, chunk)
+    }
+
+    /// A chunk over HTTP, from the first gateway.
+    ///
+    /// # Errors
+    /// What came instead.
+    ///
+    /// # Panics
+    /// Where the content is not what its hash says.
+    pub async fn get(&self, chunk: &ChunkId) -> Result<(Version, Hash), String> {
+        let url = format!("{}/v1/chunks/{chunk}.bin", self.gateway_http());
+        let asked = reqwest::Client::new().get(url).bearer_auth(self.tokens.for_all("reader")).send();
+        let response = soon("an answer", asked).await.map_err(|e| e.to_string())?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body: Bytes = soon("a body", response.bytes()).await.map_err(|e| e.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
+        }
+        let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let hash: Hash = header("etag").trim_matches('"').parse().expect("the hash");
+        assert_eq!(Hash::of(&body), hash, "R7: {chunk} over HTTP");
+        Ok((Version(header("driftless-version").parse().expect("a version")), hash))
+    }
+
+    /// Waits until all replicas of a chunk, and what HTTP gives, have the same hash at this version or a later one.
+    pub async fn converge(&self, at_least: u64, replicas: &[&Chunk]) -> (Version, Hash) {
+        let id = replicas[0].id();
+        eventually(&format!("equal replicas of {id} at version {at_least}"), || async {
+            let all: Vec<_> = replicas.iter().map(|replica| replica.confirmed()).collect();
+            let served = self.get(id).await;
+            match &served {
+                Ok(served) if served.0.0 >= at_least && all.iter().all(|one| *one == Some(*served)) => Ok(*served),
+                _ => Err((all, served)),
+            }
+        })
+        .await
+    }
+
+    /// Judges the messages of all ingests, or of all gateways, by one rule.
+    pub fn rule_all(proxies: &[Proxy], rule: impl FnMut(&Passing) -> Verdict + Send + 'static) {
+        let rule = Arc::new(std::sync::Mutex::new(rule));
+        for proxy in proxies {
+            let rule = Arc::clone(&rule);
+            proxy.rule(move |passing| rule.lock().expect("rules do not panic")(passing));
+        }
+    }
+
+    /// Everything passes again.
+    pub fn pass_all(&self) {
+        self.ingests.iter().chain(&self.gateways).for_each(Proxy::pass);
+    }
+}
+
+/// A deployment, for stories that do not care which.
+pub trait Stack {
+    /// What clients see.
+    fn entrance(&self) -> &Entrance;
+    /// What the log says. The embedded one must be stopped for it.
+    fn history(&mut self) -> impl Future<Output = History>;
+}
+
+fn world(spec: WorldSpec) -> Arc<World> {
+    Arc::new(World::new("the test's world", spec, &Models::builtin()).expect("a world"))
+}
+
+/// `driftless dev`.
+pub struct Dev {
+    entrance: Option<Entrance>,
+    flags: Vec<String>,
+    running: Option<Running>,
+    starts: usize,
+    page: String,
+    folder: RunDir,
+}
+
+impl Dev {
+    /// Over the embedded log, from nothing.
+    pub async fn embedded() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With further flags.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn with(flags: &[&str]) -> Self {
+        let folder = RunDir::new("dev").expect("a folder");
+        let mut dev = Self { entrance: None, flags: arguments(flags), running: None, starts: 0, page: String::new(), folder };
+        dev.start().await;
+        dev
+    }
+
+    /// The web page, with a token in it: what a person opens, past all proxies.
+    #[must_use]
+    pub fn page(&self) -> &str {
+        &self.page
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Starts it (again), and leads clients to it once it is ready.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub async fn start(&mut self) {
+        let data = self.data();
+        let mut all = arguments(&["dev", "--http", "127.0.0.1:0", "--json", "--data"]);
+        all.push(data.display().to_string());
+        all.extend(self.flags.iter().cloned());
+        self.starts += 1;
+        let log = self.folder.path().join(format!("dev-{}.log", self.starts));
+        let mut running = Running::start("driftless dev", &all, &Env::new(), &log);
+        let ready = running.line("being ready", |line| (line["ready"] == true).then(|| line.clone())).await;
+        self.running = Some(running);
+        let text = |key: &str| ready[key].as_str().expect("a text").to_owned();
+        let address: SocketAddr = text("http").trim_start_matches("http://").parse().expect("an address");
+        assert_eq!(text("ingest_ws"), format!("ws://{address}/v1/ingest"));
+        assert_eq!(text("gateway_ws"), format!("ws://{address}/v1/gateway"));
+        self.page = text("page");
+        match &self.entrance {
+            Some(entrance) => {
+                entrance.ingests.iter().chain(&entrance.gateways).for_each(|proxy| proxy.lead_to(Some(address)));
+            }
+            None => {
+                let tokens = Tokens::of(&data.join("dev.key"));
+                let world = world(self.spec());
+                let (ingests, gateways) = (vec![Proxy::start(Some(address)).await], vec![Proxy::start(Some(address)).await]);
+                self.entrance = Some(Entrance { ingests, gateways, tokens, world });
+            }
+        }
+    }
+
+    fn spec(&self) -> WorldSpec {
+        let flag = self.flags.iter().position(|flag| flag == "--world");
+        let Some(path) = flag.and_then(|i| self.flags.get(i + 1)) else { return WorldSpec::dev() };
+        WorldSpec::from_toml(path, &std::fs::read_to_string(path).expect("a file")).expect("a world")
+    }
+
+    /// kill -9.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn kill(&mut self) {
+        self.running.take().expect("it runs").kill();
+    }
+
+    /// Ctrl-C.
+    ///
+    /// # Panics
+    /// Where it does not run, or ends with an error.
+    pub async fn stop(&mut self) {
+        self.running.take().expect("it runs").stop().await;
+    }
+}
+
+impl Stack for Dev {
+    fn entrance(&self) -> &Entrance {
+        self.entrance.as_ref().expect("it has started")
+    }
+
+    async fn history(&mut self) -> History {
+        if self.running.is_some() {
+            self.stop().await;
+        }
+        let brokers = self.flags.iter().position(|flag| flag == "--brokers").map(|i| &self.flags[i + 1]);
+        let log: Box<dyn Log> = match brokers {
+            Some(brokers) => Box::new(kafka_log(brokers)),
+            None => Box::new(block_in_place(|| SqliteLog::open(&self.data().join("log.db"))).expect("the log")),
+        };
+        History::read(&*log, &self.entrance().world).await
+    }
+}
+
+/// Kafka's log as the services see it.
+///
+/// # Panics
+/// Where the settings are not taken.
+#[must_use]
+pub fn kafka_log(brokers: &str) -> KafkaLog {
+    KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() }).expect("settings")
+}
+
+/// A name that nothing else uses, also not on a broker that keeps the topics of earlier runs.
+#[must_use]
+pub fn unique_world() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("e2e-{}-{}", crate::people::now_ms(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The world of `dev` under another name, with few partitions: a start costs less.
+#[must_use]
+pub fn small_world(name: &str) -> WorldSpec {
+    WorldSpec { name: name.to_owned(), partitions: 3, ..WorldSpec::dev() }
+}
+
+/// Writes a world.toml.
+///
+/// # Panics
+/// Where it cannot be written.
+#[must_use]
+pub fn world_file(folder: &Path, spec: &WorldSpec) -> PathBuf {
+    let path = folder.join(format!("{}.toml", spec.name));
+    std::fs::write(&path, toml::to_string_pretty(spec).expect("TOML")).expect("a file");
+    path
+}
+
+/// Two ingests, two gateways and a replayer, each a process, on Kafka and S3.
+pub struct Apart {
+    entrance: Entrance,
+    running: BTreeMap<&'static str, Running>,
+    starts: usize,
+    deployment: Deployment,
+}
+
+/// Where such a deployment lies.
+pub struct Deployment {
+    /// Kafka's address.
+    pub brokers: String,
+    /// A prefix of its own in the shared bucket.
+    pub store: String,
+    /// What S3 needs.
+    pub env: Env,
+    /// world.toml.
+    pub world_file: PathBuf,
+    /// The key that `driftless token` made.
+    pub key: PathBuf,
+    /// A config file.
+    pub config: PathBuf,
+    /// For all of them.
+    pub folder: RunDir,
+}
+
+impl Deployment {
+    /// Files and addresses; no service and no topic yet. `config` is the services' config file.
+    ///
+    /// # Panics
+    /// Where Kafka or S3 is not to be had.
+    pub async fn new(config: &str) -> Self {
+        let (brokers, access) = block_in_place(|| (shared_kafka().expect("a Kafka"), shared_s3().expect("an S3 server")));
+        let folder = RunDir::new("apart").expect("a folder");
+        let spec = small_world(&unique_world());
+        let world_file = world_file(folder.path(), &spec);
+        let (key, config_file) = (folder.path().join("test.key"), folder.path().join("driftless.toml"));
+        std::fs::write(&config_file, config).expect("a file");
+        let made = run(&arguments(&["token", "--new-key", &key.display().to_string()]), &Env::new()).await;
+        assert!(made.status.success(), "{made:?}");
+        Self {
+            brokers: brokers.to_owned(),
+            store: format!("{}/{}", access.url, spec.name),
+            env: access.env.clone(),
+            world_file,
+            key,
+            config: config_file,
+            folder,
+        }
+    }
+
+    /// The flags that every service takes.
+    #[must_use]
+    pub fn flags(&self) -> Vec<String> {
+        arguments(&["--brokers", &self.brokers, "--store", &self.store])
+    }
+
+    /// `driftless init`.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub async fn init(&self) {
+        let mut all = arguments(&["init", "--world", &self.world_file.display().to_string()]);
+        all.extend(self.flags());
+        let made = run(&all, &self.env).await;
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    /// What `world.toml` says.
+    ///
+    /// # Panics
+    /// Where it cannot be read.
+    #[must_use]
+    pub fn spec(&self) -> WorldSpec {
+        WorldSpec::from_toml("world.toml", &std::fs::read_to_string(&self.world_file).expect("a file")).expect("a world")
+    }
+}
+
+impl Apart {
+    /// Starts all five, from nothing.
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with a config file.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn with(config: &str) -> Self {
+        let deployment = Deployment::new(config).await;
+        deployment.init().await;
+        let two = async || vec![Proxy::start(None).await, Proxy::start(None).await];
+        let entrance = Entrance {
+            ingests: two().await,
+            gateways: two().await,
+            tokens: Tokens::of(&deployment.key),
+            world: world(deployment.spec()),
+        };
+        let mut apart = Self { entrance, running: BTreeMap::new(), starts: 0, deployment };
+        for name in ["replayer", "ingest-0", "ingest-1", "gateway-0", "gateway-1"] {
+            apart.spawn(name);
+        }
+        for name in ["replayer", "ingest-0", "ingest-1", "gateway-0", "gateway-1"] {
+            apart.listening(name).await;
+        }
+        apart
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// Starts a service again: `replayer`, `ingest-0`, `gateway-1`, …
+    pub async fn restart(&mut self, name: &'static str) {
+        self.spawn(name);
+        self.listening(name).await;
+    }
+
+    fn spawn(&mut self, name: &'static str) {
+        let service = name.split('-').next().unwrap_or(name);
+        let mut all = arguments(&["--log-json", service]);
+        all.extend(self.deployment.flags());
+        all.extend(arguments(&["--config", &self.deployment.config.display().to_string(), "--http", "127.0.0.1:0"]));
+        all.extend(arguments(&["--world", &self.deployment.world_file.display().to_string()]));
+        if service != "replayer" {
+            all.extend(arguments(&["--key-file", &self.deployment.key.display().to_string()]));
+        }
+        self.starts += 1;
+        let log = self.deployment.folder.path().join(format!("{name}-{}.log", self.starts));
+        self.running.insert(name, Running::start(name, &all, &self.deployment.env, &log));
+    }
+
+    async fn listening(&mut self, name: &'static str) {
+        let running = self.running.get_mut(name).expect("it was started");
+        let address = running.line("listening", |line| {
+            let is_it = line["message"].as_str().is_some_and(|message| message.ends_with("listening") || message.ends_with("listens"));
+            is_it.then(|| line["address"].as_str()?.parse::<SocketAddr>().ok()).flatten()
+        });
+        let address = address.await;
+        if let Some((service, number)) = name.split_once('-') {
+            let proxies = if service == "ingest" { &self.entrance.ingests } else { &self.entrance.gateways };
+            proxies[number.parse::<usize>().expect("a number")].lead_to(Some(address));
+        }
+    }
+
+    /// kill -9.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn kill(&mut self, name: &'static str) {
+        self.running.remove(name).expect("it runs").kill();
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Panics
+    /// Where it does not run, or ends with an error.
+    pub async fn stop(&mut self, name: &'static str) {
+        self.running.remove(name).expect("it runs").stop().await;
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> KafkaLog {
+        kafka_log(&self.deployment.brokers)
+    }
+}
+
+impl Stack for Apart {
+    fn entrance(&self) -> &Entrance {
+        &self.entrance
+    }
+
+    async fn history(&mut self) -> History {
+        History::read(&self.log(), &self.entrance.world).await
+    }
+}

@@ -1,0 +1,64 @@
+//! Two windows of a real Chromium on `driftless dev`.
+
+use driftless_e2e_tests::python::folder;
+use driftless_e2e_tests::stack::{Dev, Stack};
+use driftless_e2e_tests::wait::{is_quick, say, soon};
+use std::path::PathBuf;
+use std::process::Command;
+
+fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("DRIFTLESS_TEST_CHROMIUM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find))
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
+}
+
+/// The packages of the lock file; `cargo xtask test` has installed them already.
+fn install_packages() {
+    let folder = folder().join("browser");
+    if folder.join("node_modules/playwright-core").is_dir() {
+        return;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder);
+    let ended = npm.output().expect("npm");
+    assert!(ended.status.success(), "npm ci: {}", String::from_utf8_lossy(&ended.stderr));
+}
+
+async fn windows(chromium: &PathBuf, arguments: &[&str]) {
+    let mut node = tokio::process::Command::new("node");
+    node.arg(folder().join("browser/two-windows.mjs")).args(arguments).env("CHROMIUM", chromium).kill_on_drop(true);
+    let ended = soon("the windows' end", node.output()).await.expect("node starts");
+    let output = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{output}\n{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(output.contains(", 0 failed"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_windows_see_each_others_paint_and_find_it_again_after_a_restart() {
+    if is_quick() {
+        say("left out: it needs a browser (DRIFTLESS_TEST_QUICK=1)");
+        return;
+    }
+    let (Some(chromium), Some(_)) = (chromium(), find("node")) else {
+        assert!(!is_ci(), "CI must have Node.js 20 and Chromium (or DRIFTLESS_TEST_CHROMIUM)");
+        say("left out: it needs Node.js 20 and Chromium (Debian: apt-get install nodejs npm chromium)");
+        return;
+    };
+    tokio::task::block_in_place(install_packages);
+    let mut dev = Dev::embedded().await;
+    let out = dev.data().with_file_name("windows").display().to_string();
+    windows(&chromium, &[dev.page(), &out]).await;
+    dev.stop().await;
+    dev.start().await;
+    windows(&chromium, &[dev.page(), &out, "--check-still-there"]).await;
+    let history = dev.history().await;
+    assert!(history.chunks() > 0, "the paint is in the log");
+}

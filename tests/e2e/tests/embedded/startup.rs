@@ -1,0 +1,109 @@
+//! What does not start says what is wrong, where, and how to mend it.
+
+use driftless_e2e_tests::process::{Env, arguments, run};
+use driftless_e2e_tests::stack::{Dev, world_file};
+use driftless_schemas::world::WorldSpec;
+use driftless_testbed::RunDir;
+use std::net::TcpListener;
+
+/// Runs it to its end, which must be a failure that says all of this.
+async fn fails(list: &[&str], says: &[&str]) {
+    let ended = run(&arguments(list), &Env::new()).await;
+    assert!(!ended.status.success(), "{list:?} did not fail: {ended:?}");
+    let error = ended.error.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{list:?}: {ended:?}"));
+    for word in says {
+        assert!(ended.error.contains(word), "{list:?}: nothing of {word:?} in: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_values() {
+    let mut dev = Dev::embedded().await;
+    dev.stop().await;
+    let folder = RunDir::new("worlds").unwrap();
+    let mut spec = WorldSpec::dev();
+    spec.families[0].bounds = 77;
+    let file = world_file(folder.path(), &spec).display().to_string();
+    let data = dev.data().display().to_string();
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
+    fails(&flags, &[&file, "world.json", "family[0].bounds is 77 here, and 1024 there", "driftless init --update"]).await;
+    // Nothing was changed by the attempt.
+    dev.start().await;
+    dev.stop().await;
+
+    // The same log for a world with another partition count (R1).
+    std::fs::remove_dir_all(dev.data().join("store")).unwrap();
+    let file = world_file(folder.path(), &WorldSpec { partitions: 5, ..WorldSpec::dev() }).display().to_string();
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
+    fails(&flags, &["dev.1.commands", "12 partitions", "5", "log.db", "start a new generation"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_named_before_anything_else_happens() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = RunDir::new("port").unwrap();
+    let data = folder.path().join("data");
+    fails(&["dev", "--data", &data.display().to_string(), "--http", &address], &[&address, "--http"]).await;
+    assert!(!data.join("log.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_in_use_is_named() {
+    let dev = Dev::embedded().await;
+    let data = dev.data().display().to_string();
+    fails(&["dev", "--data", &data, "--http", "127.0.0.1:0"], &[&data, "log.db"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_key_world_or_argument_is_named_with_the_way_out() {
+    let folder = RunDir::new("keys").unwrap();
+    let store = format!("file://{}", folder.path().join("store").display());
+    let nobody = ["--brokers", "127.0.0.1:1", "--store", &store];
+    let with = |first: &[&str]| -> Vec<String> { [arguments(first), arguments(&nobody)].concat() };
+    let check = async |first: &[&str], says: &[&str]| {
+        let all = with(first);
+        fails(&all.iter().map(String::as_str).collect::<Vec<_>>(), says).await;
+    };
+    for service in ["ingest", "gateway"] {
+        check(&[service], &["--key-file", "driftless token --new-key"]).await;
+        let missing = folder.path().join("no.key").display().to_string();
+        check(&[service, "--key-file", &missing], &[&missing]).await;
+    }
+    check(&["replayer"], &["no world in", &store, "driftless init"]).await;
+    check(&["init"], &["--world"]).await;
+    let bad = folder.path().join("bad.toml");
+    std::fs::write(&bad, "name = \"Town\"\npartitions = 4\n[[family]]\nname = \"a\"\nmodel = \"grid\"\nbounds = 1\n").unwrap();
+    let bad = bad.display().to_string();
+    check(&["init", "--world", &bad], &[&bad, "name = \"Town\"", "lower-case"]).await;
+    let config = folder.path().join("driftless.toml");
+    std::fs::write(&config, "[replayer]\nmembre = \"a\"\n").unwrap();
+    let config = config.display().to_string();
+    check(&["replayer", "--config", &config], &[&config, "membre"]).await;
+    fails(&["token", "--sub", "ann"], &["--key-file"]).await;
+}
+
+/// Each service names the brokers that do not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_is_named() {
+    let folder = RunDir::new("brokers").unwrap();
+    let key = folder.path().join("test.key").display().to_string();
+    assert!(run(&arguments(&["token", "--new-key", &key]), &Env::new()).await.status.success());
+    let store = format!("file://{}", folder.path().join("store").display());
+    let file = world_file(folder.path(), &WorldSpec::dev()).display().to_string();
+    let config = folder.path().join("driftless.toml").display().to_string();
+    std::fs::write(&config, "[kafka]\nrequest_timeout_ms = 500\n[ingest.waits]\nstart_ms = 500\n").unwrap();
+    let nobody = ["--brokers", "127.0.0.1:1", "--store", &store, "--config", &config, "--world", &file];
+    let of = |first: &[&'static str]| [first, &nobody[..]].concat();
+    fails(&of(&["init"]), &["127.0.0.1:1", "check that the brokers run"]).await;
+    // As if the world had been made: now the services come as far as the log.
+    let stored = driftless_schemas::world::StoredWorld { revision: 1, spec: WorldSpec::dev() };
+    std::fs::write(folder.path().join("store/world.json"), serde_json::to_string(&stored).unwrap()).unwrap();
+    for service in ["ingest", "replayer", "gateway"] {
+        let mut all = of(&[service]);
+        if service != "replayer" {
+            all.extend(["--key-file", &key]);
+        }
+        fails(&all, &["127.0.0.1:1", "check that the brokers run"]).await;
+    }
+}

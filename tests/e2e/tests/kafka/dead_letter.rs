@@ -1,0 +1,72 @@
+//! R9: what cannot be read is put aside with its reason, and the chunk lives on.
+
+use bytes::Bytes;
+use driftless_client::Outcome;
+use driftless_e2e_tests::edits::{chunk, set};
+use driftless_e2e_tests::history::read_all;
+use driftless_e2e_tests::stack::{Apart, Stack};
+use driftless_e2e_tests::wait::{eventually, soon};
+use driftless_runtime::log::{Append, Delivery, Log as _};
+use driftless_schemas::Partition;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r9_a_record_that_cannot_be_decoded_goes_to_dead_letter_and_the_chunk_lives_on() {
+    if super::is_left_out() {
+        return;
+    }
+    let mut stack = Apart::start().await;
+    let (log, world) = (stack.log(), Arc::clone(&stack.entrance().world));
+    let id = chunk("canvas/0/0");
+    let partition = world.place(&id).unwrap().partition;
+    let (_ann, replica) = stack.entrance().follower("ann", &id).await;
+    let edit = async |value| {
+        let outcome = soon("a commit", replica.submit(set(0, value)).unwrap()).await;
+        assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+    };
+    edit(1).await;
+
+    let (acknowledged, mut acks) = tokio::sync::mpsc::unbounded_channel();
+    let sink = Arc::new(move |batch: Vec<driftless_runtime::log::Ack>| {
+        for ack in batch {
+            let _ = acknowledged.send(ack.result.unwrap().unwrap());
+        }
+    });
+    let producer = log.producer(Delivery::Bounded(Duration::from_secs(60)), sink).unwrap();
+    let garbage = Bytes::from_static(b"\xff\xff\xffgarbage that nobody can read");
+    let append = Append {
+        topic: Arc::clone(&world.topics().commands),
+        partition,
+        key: Bytes::from_static(b"canvas/0/0"),
+        value: garbage.clone(),
+        headers: Vec::new(),
+        token: 0,
+    };
+    assert!(producer.append(vec![append]).is_empty());
+    let offset = soon("an acknowledgement", acks.recv()).await.unwrap();
+
+    edit(2).await;
+    edit(3).await;
+    let letter = eventually("a dead letter", || async {
+        let letters = read_all(&log, &world.topics().dead_letter, Partition(0)).await;
+        letters.into_iter().next().ok_or("none")
+    })
+    .await;
+    assert_eq!(letter.value, garbage, "byte for byte");
+    let header = |name: &str| {
+        let found = letter.headers.iter().find(|(header, _)| header == name);
+        String::from_utf8(found.unwrap_or_else(|| panic!("no header {name}")).1.to_vec()).unwrap()
+    };
+    assert!(!header("reason").is_empty());
+    let origin = (header("topic"), header("partition"), header("offset"));
+    assert_eq!(origin, (world.topics().commands.to_string(), partition.to_string(), offset.to_string()));
+
+    // Also after a restart, which reads the garbage again or knows that it is behind it.
+    stack.kill("replayer");
+    stack.restart("replayer").await;
+    edit(4).await;
+    let end = stack.entrance().converge(4, &[&replica]).await;
+    let history = stack.history().await;
+    assert_eq!((history.end(&id), history.of(&id, "ann").len()), (Some(end), 4));
+}
