@@ -16,6 +16,8 @@ const QUICK = [
   ...["#808080", "#ffa8a8", "#a0522d", "#ffec99", "#8ce99a", "#99e9f2", "#74a0ff", "#f06595", "#c0c0c0"],
 ];
 const LATENCIES_MAX = 200;
+/// How long edits must be refused before the page says so.
+const TROUBLE_MS = 1500;
 
 const $ = (id) => document.getElementById(id);
 const url = new URL(location.href);
@@ -200,7 +202,7 @@ function showStatus() {
   const kept = link.pending > 0 ? ` Your ${link.pending} uncommitted edit${link.pending === 1 ? " is" : "s are"} kept here.` : "";
   const texts = {
     connecting: "",
-    live: "",
+    live: troubleText(),
     offline: `${sentence(why)}${kept} ${left > 0 ? `Trying again in ${left} s.` : "Trying again…"}`,
     token: tokenText(code, why) + kept,
     reset: `The server is behind what this page has seen; its data may have been reset. Reload the page to go on from what the server has.${kept}`,
@@ -209,10 +211,18 @@ function showStatus() {
   if (text === shownStatus) return;
   shownStatus = text;
   $("notice").hidden = text === "";
-  $("notice").className = is === "offline" ? "" : "is-bad";
+  $("notice").className = is === "token" || is === "reset" ? "is-bad" : "";
   $("notice-text").textContent = text;
   $("token").hidden = is !== "token";
+  $("notice-button").hidden = is === "live";
   $("notice-button").textContent = { token: "Open", reset: "Reload" }[is] ?? "Try now";
+}
+
+function troubleText() {
+  const { trouble, pending } = link;
+  if (!trouble || pending === 0 || performance.now() - trouble.since < TROUBLE_MS) return "";
+  const edits = pending === 1 ? "1 edit" : `${pending} edits`;
+  return `What you paint cannot be sent now: ${trouble.why.trim().replace(/\.$/, "")}. Your ${edits} not committed yet will be sent again until the server takes them.`;
 }
 
 function tokenText(code, why) {
@@ -326,11 +336,11 @@ function showEdits() {
     item("pending", link.pending, link.pending > 0 ? "warn" : "none"),
     ...names.map((name) => item(name, counts[name], counts[name] === 0 ? "none" : (style[name] ?? "bad"))),
   );
-  spark(sorted.at(-1) ?? 0);
+  spark();
 }
 
 /// The newest latencies as bars; the square root, so that a slow one does not hide the others.
-function spark(most) {
+function spark() {
   const canvas = $("spark");
   const ratio = devicePixelRatio;
   const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(36 * ratio)];
@@ -340,6 +350,7 @@ function spark(most) {
   context.fillStyle = getComputedStyle(canvas).getPropertyValue("--accent");
   const step = Math.round(4 * ratio);
   const shown = latencies.slice(-Math.floor(width / step));
+  const most = Math.max(...shown);
   shown.forEach((latency, i) => {
     const tall = Math.max(ratio, Math.sqrt(latency / most) * height);
     context.fillRect(i * step, height - tall, step - ratio, tall);
@@ -352,7 +363,7 @@ function inMs(latency) {
 }
 
 setInterval(() => {
-  if (link.status.is !== "live") showStatus();
+  showStatus();
   panel();
 }, 250);
 

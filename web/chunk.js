@@ -63,8 +63,8 @@ export class Chunk {
     this.#predicted = new Map();
     for (const own of this.outbox.entries) {
       if (!own.isPredicted) continue;
-      const holds = (cell) => cell.guard === undefined || this.#predicted.get(cell.at) === cell.guard || (!this.#predicted.has(cell.at) && this.cells?.[cell.at] === cell.guard);
       const cells = cellsOf(own.command, this.width);
+      const holds = ({ at, guard }) => guard === undefined || (this.#predicted.get(at) ?? this.cells?.[at]) === guard;
       if (cells.every(holds)) for (const { at, value } of cells) this.#predicted.set(at, value);
     }
     return this.#predicted;

@@ -44,6 +44,8 @@ export class Problem extends Error {
 export class Link {
   /// {is: "connecting" | "live" | "offline" | "token" | "reset", why, retryAt}
   status = { is: "connecting", why: "" };
+  /// {since, why}: own edits cannot be sent, although the stream is open.
+  trouble = null;
   world = null;
   family = null;
   session = null;
@@ -319,9 +321,11 @@ export class Link {
       results = await this.#results(response, batch);
     } catch {
       // It may have arrived all the same.
-      results = batch.map(() => ({ is: "unknown", retryAfterMs: 0 }));
+      results = batch.map(() => ({ is: "unknown", retryAfterMs: 0, message: "the server does not answer" }));
     }
     clearTimeout(timeout);
+    const refused = results.find(({ is, isFinal }) => is !== "accepted" && !isFinal);
+    this.trouble = refused ? { since: this.trouble?.since ?? performance.now(), why: refused.message } : null;
     if (this.#posts.get(chunk) === request) this.#posts.delete(chunk);
     chunk.outbox.answered(batch, results, performance.now());
     this.#touched.add(chunk);
@@ -344,7 +348,7 @@ export class Link {
     if (code === "bad_session" || code === "session_missing") setTimeout(() => this.#loseSession());
     const isAgain = status === 401 || status === 429 || code === "bad_session" || code === "session_missing";
     const isCertain = code !== "" && code !== "not_acknowledged" && (retry !== null || status < 500);
-    if (!isCertain && !isAgain) return { is: "unknown", retryAfterMs };
+    if (!isCertain && !isAgain) return { is: "unknown", retryAfterMs, message };
     return { is: "rejected", isFinal: retry === "final" || (retry === null && !isAgain), retryAfterMs, code, message };
   }
 

@@ -41,8 +41,9 @@ async fn start() -> Running {
     let core = CoreSettings { beacon_interval_ms: 100, ..CoreSettings::default() };
     let settings = Settings { core, ..Settings::default() };
     let origins = Origins::default();
-    let gateway =
-        Gateway::start(settings, world, log, Store::memory(), verifier, origins.clone(), trigger.handle()).await.unwrap();
+    let gateway = Gateway::start(settings, world, log, Store::memory(), verifier, origins.clone(), trigger.handle())
+        .await
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, gateway.routes(), origins, 16, trigger.handle()));

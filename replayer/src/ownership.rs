@@ -395,6 +395,9 @@ impl Own {
             tracing::error!("cannot make a new producer: {e}");
         }
         self.incoming = None;
+        // Its background tasks would go on until the next owner fences them. What was written is durable: nobody waits.
+        let index = Arc::clone(&self.index);
+        tokio::spawn(async move { index.close().await });
         metrics::report(self.partition, &self.reported, &Stats::default().with_counters_of(&self.reported));
     }
 }

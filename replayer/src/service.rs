@@ -184,6 +184,9 @@ fn dead_letters(log: &dyn Log) -> Result<DeadLetters, log::Error> {
     Ok(DeadLetters { producer, waiting, next: std::sync::atomic::AtomicU64::new(0) })
 }
 
+/// A replaced owner waits as if it had failed this often: 8 s, longer than a member's session time-out.
+const FAILURES_OF_THE_REPLACED: u32 = 5;
+
 struct Manager {
     shared: Arc<Shared>,
     running: watch::Sender<BTreeMap<Partition, bool>>,
@@ -344,6 +347,12 @@ impl Manager {
         match outcome {
             Outcome::Read(source @ log::ReadError::OutOfRange { .. }) => Err(Error::Retention { partition, source }),
             Outcome::Core(end @ End::Unreadable { .. }) => Err(Error::Unreadable { partition, end }),
+            // Somebody else has claimed it: two that claim in turn would fence each other again and again. The group will
+            // say whose it is.
+            Outcome::Core(End::Replaced { .. } | End::Index { .. }) => {
+                self.begin(partition, FAILURES_OF_THE_REPLACED.max(owned.failures + 1));
+                Ok(())
+            }
             _ => {
                 self.begin(partition, if was_running { 1 } else { owned.failures + 1 });
                 Ok(())

@@ -186,8 +186,8 @@ impl Index {
         Ok(())
     }
 
-    /// Closes the database. What was written is durable already.
-    pub async fn close(self) {
+    /// Closes the database; it cannot be used afterwards. What was written is durable already.
+    pub async fn close(&self) {
         if let Err(e) = self.db.close().await {
             tracing::debug!("closing an index: {e}");
         }

@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Nobody could load it again.
+    #[error("{key}: a content of {bytes} bytes; {max} are the most: the model must bound what it holds", max = limits::CONTENT_BYTES_MAX)]
+    TooLarge {
+        /// The object's key.
+        key: String,
+        /// The length of the canonical encoding.
+        bytes: usize,
+    },
     /// Somebody else changed the object in between.
     #[error("{key} in {url} was changed by somebody else: look at it, and try again")]
     Raced {
@@ -135,9 +143,12 @@ impl Store {
     /// Stores an encoding under its hash; durable when it returns. Storing it again changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::TooLarge`], [`Error::Unavailable`].
     pub async fn put_snapshot(&self, hash: Hash, encoding: &[u8]) -> Result<(), Error> {
         let key = storage::snapshot(hash);
+        if encoding.len() > limits::CONTENT_BYTES_MAX {
+            return Err(Error::TooLarge { key, bytes: encoding.len() });
+        }
         let data = compress(encoding);
         self.inner
             .put(&Path::from(key.as_str()), PutPayload::from(data))

@@ -184,6 +184,7 @@ impl Run {
         ensure!(self.is_built, "the build failed");
         let mut test = self.workspace.cargo();
         test.args(["test", "--workspace"]).args(self.options.keep_going.then_some("--no-fail-fast"));
+        test.env_remove("DRIFTLESS_TEST_QUICK");
         if self.options.quick {
             test.args(["--lib", "--bins"]).env("DRIFTLESS_TEST_QUICK", "1");
             for name in light_suites(&self.workspace) {
@@ -213,7 +214,7 @@ impl Run {
 
     fn browser(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
-        if self.options.quick || !browser::folder(&self.workspace.root).is_dir() {
+        if self.options.quick {
             return Ok(Verdict::Skipped("--quick leaves it out".into()));
         }
         if !self.prerequisites.missing.is_empty() {

@@ -133,7 +133,7 @@ impl Chunk {
                 (live, Some(Base { version, frame }))
             }
         };
-        if false {
+        if live.through_offset < self.ring.trimmed_through {
             return Err(RestoreError::Stale);
         }
         for record in self.ring.iter() {

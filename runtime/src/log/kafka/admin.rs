@@ -74,12 +74,17 @@ impl Admin {
             .set("max.message.bytes", &batch_bytes_max);
         let admin = self.admin_client()?;
         let options = AdminOptions::new().request_timeout(Some(self.timeout())).operation_timeout(Some(self.timeout()));
-        let results = admin.create_topics([&topic], &options).await.map_err(|error| self.unavailable(&error))?;
-        for result in results {
-            match result {
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            let results = admin.create_topics([&topic], &options).await.map_err(|error| self.unavailable(&error))?;
+            match results.into_iter().find_map(Result::err) {
                 // Another instance was quicker: the same check as for one that was there before.
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => {
+                None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => break,
+                // A broker that starts, or whose heartbeat is late, does not count for a moment.
+                Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Some((_, code)) => {
                     let at = self.settings.brokers.clone();
                     let reason = format!(
                         "topic {} cannot be created: {code}; create it by hand with {} partitions and \
