@@ -230,7 +230,7 @@ fn plan(values: &[u32], picture: &RgbImage, grid: &Grid, family: &FamilyAnswer, 
                 family.coordinate_max
             );
         };
-        let cells = plan.entry(ChunkId::new(&family.name, &[cx, cy])?).or_insert_with(Vec::new);
+        let cells = plan.entry(ChunkId::new(&family.name, &[cx, cy])?).or_default();
         cells.push((x % sx + sx * (y % sy), *value));
     }
     Ok(plan)
@@ -301,7 +301,7 @@ async fn compare_by_sdk(plan: &Plan, versions: &BTreeMap<ChunkId, Version>, sett
                 chunk.changed().await;
             }
         };
-        let _ = tokio::time::timeout(PATIENCE, caught_up).await.with_context(|| format!("{id} did not reach version {wanted}"))?;
+        tokio::time::timeout(PATIENCE, caught_up).await.with_context(|| format!("{id} did not reach version {wanted}"))?;
         let snapshot = chunk.snapshot().with_context(|| format!("{id} has no content"))?;
         let found = snapshot.content.get::<Cells>().context("the content is no grid")?;
         differing += count_differing(cells, found);

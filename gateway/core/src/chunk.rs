@@ -121,6 +121,11 @@ impl Chunk {
         }
     }
 
+    /// Whether a ref is known that contains all that the ring has lost.
+    pub fn knows_what_was_trimmed(&self) -> bool {
+        self.newest_ref.as_ref().is_some_and(|newest| Offset(newest.through_offset) >= self.ring.trimmed_through)
+    }
+
     /// Makes the replica out of a stored state and the ring.
     pub fn restore(&mut self, chunk: &ChunkId, loaded: Option<crate::Loaded>) -> Result<(), RestoreError> {
         let model = Arc::clone(&self.family.model);

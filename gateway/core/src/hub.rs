@@ -368,8 +368,8 @@ impl Hub {
             Err(reason) => Err(reason),
             Ok(loaded) => match chunk.restore(&id, loaded) {
                 Ok(()) => Ok(()),
-                Err(RestoreError::Stale) if chunk.newest_ref.is_some() => {
-                    // The newer ref is known: it is read at once.
+                Err(RestoreError::Stale) if chunk.knows_what_was_trimmed() => {
+                    // The newer ref is read at once.
                     chunk.load = Load::Idle;
                     return self.begin_load(&id, now_ms);
                 }

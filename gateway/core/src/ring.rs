@@ -66,7 +66,7 @@ impl Ring {
 
     /// Drops what a snapshot contains, but for the newest `kept` records.
     pub fn trim(&mut self, through: Offset, kept: usize) {
-        while self.records.len() > kept && self.records.front().is_some_and(|r| r.through.0 <= through.0 + 1) {
+        while self.records.len() > kept && self.records.front().is_some_and(|r| r.through <= through) {
             if let Some(record) = self.records.pop_front() {
                 self.trimmed_through = self.trimmed_through.max(record.through);
             }

@@ -1,7 +1,7 @@
 //! Commands of the models, as tests write them. Grids are those of the world of `dev`: 128 × 128 cells, 256 values.
 
 use driftless_schemas::ChunkId;
-use driftless_schemas::proto::{FillBox, GridCommand, MapCommand, PutKey, SetCells, grid_command, map_command};
+use driftless_schemas::proto::{GridCommand, MapCommand, PutKey, SetCells, grid_command, map_command};
 use prost::Message as _;
 
 fn grid(body: grid_command::Body) -> Vec<u8> {
@@ -18,12 +18,6 @@ pub fn set(cell: u32, value: u32) -> Vec<u8> {
 #[must_use]
 pub fn set_if(cell: u32, value: u32, now: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: vec![now + 1] }))
-}
-
-/// All cells become a value.
-#[must_use]
-pub fn fill(value: u32) -> Vec<u8> {
-    grid(grid_command::Body::Fill(FillBox { width: 128, height: 128, value, ..FillBox::default() }))
 }
 
 /// A key becomes a value.

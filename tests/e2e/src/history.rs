@@ -8,9 +8,8 @@ use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::World;
 use driftless_runtime::log::{Log, Record};
-use driftless_schemas::proto::{CommandRecord, Mark, UpdatesRecord, command_record, mark, updates_record};
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, format};
-use prost::Message as _;
+use driftless_schemas::proto::{Mark, UpdatesRecord, mark, updates_record};
+use driftless_schemas::{ChunkId, Hash, Partition, Version, format};
 use std::collections::BTreeMap;
 
 use crate::wait::soon;
@@ -33,6 +32,8 @@ pub struct Decision {
 pub struct History {
     decisions: BTreeMap<ChunkId, Vec<Decision>>,
     ends: BTreeMap<ChunkId, (Version, Hash)>,
+    /// After each record that decided something.
+    hashes: BTreeMap<(ChunkId, Version), Hash>,
     /// Ownerships that began.
     pub fences: usize,
     /// Records that do not count (R4).
@@ -91,6 +92,7 @@ impl History {
                     let folded = chunk.fold(&decisions, updates.as_ref());
                     let folded = folded.unwrap_or_else(|e| panic!("R10: {id} at offset {at}: {e}"));
                     assert!(folded.is_news, "R2: {id} at offset {at}: decided before");
+                    self.hashes.insert((id.clone(), chunk.replica.version()), chunk.replica.hash());
                     let entries = updates.map(|updates| updates.entries).unwrap_or_default();
                     let mut committed = entries.into_iter().zip(first..).map(|(e, v)| (Version(v), e.effect));
                     for mark in decisions.marks {
@@ -100,10 +102,14 @@ impl History {
                 updates_record::Body::SnapshotStored(notice) => {
                     self.snapshots += 1;
                     let id: ChunkId = notice.chunk_id.parse().expect("a chunk id");
-                    let (stored, chunk) = (notice.r#ref.expect("a ref"), chunks.get_mut(&id).expect("a known chunk"));
-                    if stored.version == chunk.replica.version().0 {
-                        assert_eq!(Hash::from_slice(&stored.hash), Some(chunk.replica.hash()), "R10: a snapshot of {id}");
-                    }
+                    let stored = notice.r#ref.expect("a ref");
+                    let known = self.hashes.get(&(id.clone(), Version(stored.version))).copied();
+                    assert!(
+                        known.is_some(),
+                        "R6: a snapshot of {id} at version {} before its decisions",
+                        stored.version
+                    );
+                    assert_eq!(Hash::from_slice(&stored.hash), known, "R10: a snapshot of {id}");
                 }
             },
         }
@@ -141,7 +147,10 @@ impl History {
     /// The effects of a user's commits to a chunk, in the order of the log.
     #[must_use]
     pub fn commits(&self, chunk: &ChunkId, author: &str) -> Vec<Bytes> {
-        self.of(chunk, author).into_iter().filter_map(|d| d.committed.as_ref().map(|(_, effect)| effect.clone())).collect()
+        self.of(chunk, author)
+            .into_iter()
+            .filter_map(|d| d.committed.as_ref().map(|(_, effect)| effect.clone()))
+            .collect()
     }
 
     /// How many chunks there are decisions for.
@@ -176,18 +185,4 @@ pub async fn read_all(log: &dyn Log, topic: &str, partition: Partition) -> Vec<R
     }
     records.retain(|record| record.offset < high);
     records
-}
-
-/// The commands of a chunk in `commands`, with their offsets; what cannot be decoded is left out.
-pub async fn commands(log: &dyn Log, world: &World, chunk: &ChunkId) -> Vec<(Offset, driftless_schemas::proto::Command)> {
-    let partition = world.place(chunk).expect("of this world").partition;
-    let records = read_all(log, &world.topics().commands, partition).await;
-    let decoded = records.into_iter().filter_map(|record| {
-        let command = CommandRecord::decode(record.value).ok()?;
-        match command.body {
-            Some(command_record::Body::Command(body)) if command.chunk_id == chunk.as_str() => Some((record.offset, body)),
-            _ => None,
-        }
-    });
-    decoded.collect()
 }

@@ -26,7 +26,9 @@ pub type Env = Vec<(String, String)>;
 fn command(arguments: &[String], env: &Env) -> Command {
     let mut command = Command::new(program());
     // What the caller's shell says must not change what is tested.
-    for name in ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"] {
+    for name in
+        ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"]
+    {
         command.env_remove(name);
     }
     command.args(arguments).envs(env.iter().cloned());

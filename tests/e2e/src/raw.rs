@@ -2,7 +2,9 @@
 
 use crate::wait::soon;
 use bytes::Bytes;
-use driftless_schemas::proto::{ClientFrame, Hello, Pong, Request, ServerFrame, Submit, Welcome, event, request, submit};
+use driftless_schemas::proto::{
+    ClientFrame, Hello, Pong, Request, ServerFrame, Submit, Welcome, event, request, submit,
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use std::collections::VecDeque;

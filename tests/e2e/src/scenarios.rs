@@ -1,15 +1,13 @@
 //! Stories that hold for every stack: each begins with a fresh one, and ends by asking the log.
 
-use crate::process::{Env, arguments, run};
 use crate::edits::{chunk, set, set_if, value_of};
+use crate::process::{Env, arguments, run};
 use crate::proxy::{Passing, Proxy, Verdict};
 use crate::stack::{Entrance, Stack};
 use crate::wait::{eventually, soon};
 use driftless_client::{Chunk, Client, Event, Outcome, Pending};
 use driftless_schemas::ChunkId;
-use driftless_schemas::proto::{
-    ClientFrame, DiscardReason, RejectCode, Rejected, Retry, ServerFrame, event, request,
-};
+use driftless_schemas::proto::{ClientFrame, DiscardReason, RejectCode, Rejected, Retry, ServerFrame, event, request};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,9 +23,8 @@ pub async fn edits_reach_everybody(mut stack: impl Stack) {
     assert_eq!(committed, Outcome::Committed { version: Some(driftless_schemas::Version(1)) });
     let seen = entrance.converge(1, &[&a, &b]).await;
 
-    let many: Vec<Pending> = (0..40u32)
-        .map(|i| if i % 2 == 0 { &a } else { &b }.submit(set(i, i)).expect("it is taken"))
-        .collect();
+    let many: Vec<Pending> =
+        (0..40u32).map(|i| if i % 2 == 0 { &a } else { &b }.submit(set(i, i)).expect("it is taken")).collect();
     for pending in many {
         assert!(matches!(soon("an edit", pending).await, Outcome::Committed { .. }));
     }
@@ -88,7 +85,8 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     soon("the command to be under way", sent.recv()).await.expect("the rule lives");
     lost.cancel();
     entrance.ingests.iter().for_each(|proxy| proxy.rule(|_| Verdict::CutBefore));
-    eventually("the connection to break", || async { (!bob.status().is_ingest_up).then_some(()).ok_or(bob.status()) }).await;
+    eventually("the connection to break", || async { (!bob.status().is_ingest_up).then_some(()).ok_or(bob.status()) })
+        .await;
     entrance.pass_all();
     assert_eq!(soon("a withdrawal", lost).await, Outcome::Withdrawn);
 
@@ -189,7 +187,9 @@ pub async fn cuts_change_no_outcome(mut stack: impl Stack) {
     let id = chunk("canvas/2/-3");
     let entrance = stack.entrance();
     let mut cell = 0;
-    for ingest in [IngestCut::Never, BeforeSubmit, WithinSubmit, AfterSubmit, BeforeReceipt, WithinReceipt, AfterReceipt] {
+    for ingest in
+        [IngestCut::Never, BeforeSubmit, WithinSubmit, AfterSubmit, BeforeReceipt, WithinReceipt, AfterReceipt]
+    {
         for gateway in [GatewayCut::Never, BeforeUpdates, WithinUpdates, AfterUpdates, BeforeUpdatesThenTracked] {
             cell += 1;
             cut_once(entrance, &id, cell, ingest, gateway).await;
@@ -336,11 +336,30 @@ pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
     burst_is_in_the_log(&mut stack, &id, "ann").await;
 }
 
+/// Every command reaches ingest twice.
+pub async fn doubled_commands_commit_once(mut stack: impl Stack) {
+    let id = chunk("canvas/6/-6");
+    let entrance = stack.entrance();
+    Entrance::rule_all(&entrance.ingests, |passing| match passing {
+        Passing::Up(frame) if has_submits(frame) => {
+            let requests = frame.requests.iter().flat_map(|request| [request.clone(), request.clone()]).collect();
+            Verdict::Answer { up: ClientFrame { requests }, down: ServerFrame::default() }
+        }
+        _ => Verdict::Pass,
+    });
+    burst_commits_in_order(entrance, &id, "ann").await;
+    let history = stack.history().await;
+    assert!(history.commands >= 100, "only {} commands reached the log", history.commands);
+    let values: Vec<u32> = history.commits(&id, "ann").iter().map(|effect| value_of(effect)).collect();
+    assert_eq!(values, (1..=50).collect::<Vec<u32>>());
+}
+
 /// Edits a chunk until it is told to end; gives how many commits it was told of. Every outcome must be one.
 pub async fn keep_editing(replica: Chunk, mut end: tokio::sync::watch::Receiver<bool>) -> usize {
     let mut count = 0;
     while !*end.borrow_and_update() {
-        let batch: Vec<Pending> = (0..20).map(|i| replica.submit(set(i, (count as u32 + i) % 256)).expect("it is taken")).collect();
+        let batch: Vec<Pending> =
+            (0..20).map(|i| replica.submit(set(i, (count as u32 + i) % 256)).expect("it is taken")).collect();
         for pending in batch {
             let outcome = soon("an outcome", pending).await;
             assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");

@@ -165,7 +165,8 @@ impl Dev {
     /// Where it does not start.
     pub async fn with(flags: &[&str]) -> Self {
         let folder = RunDir::new("dev").expect("a folder");
-        let mut dev = Self { entrance: None, flags: arguments(flags), running: None, starts: 0, page: String::new(), folder };
+        let mut dev =
+            Self { entrance: None, flags: arguments(flags), running: None, starts: 0, page: String::new(), folder };
         dev.start().await;
         dev
     }
@@ -208,7 +209,8 @@ impl Dev {
             None => {
                 let tokens = Tokens::of(&data.join("dev.key"));
                 let world = world(self.spec());
-                let (ingests, gateways) = (vec![Proxy::start(Some(address)).await], vec![Proxy::start(Some(address)).await]);
+                let (ingests, gateways) =
+                    (vec![Proxy::start(Some(address)).await], vec![Proxy::start(Some(address)).await]);
                 self.entrance = Some(Entrance { ingests, gateways, tokens, world });
             }
         }
@@ -320,7 +322,8 @@ impl Deployment {
     /// # Panics
     /// Where Kafka or S3 is not to be had.
     pub async fn new(config: &str) -> Self {
-        let (brokers, access) = block_in_place(|| (shared_kafka().expect("a Kafka"), shared_s3().expect("an S3 server")));
+        let (brokers, access) =
+            block_in_place(|| (shared_kafka().expect("a Kafka"), shared_s3().expect("an S3 server")));
         let folder = RunDir::new("apart").expect("a folder");
         let spec = small_world(&unique_world());
         let world_file = world_file(folder.path(), &spec);
@@ -362,7 +365,8 @@ impl Deployment {
     /// Where it cannot be read.
     #[must_use]
     pub fn spec(&self) -> WorldSpec {
-        WorldSpec::from_toml("world.toml", &std::fs::read_to_string(&self.world_file).expect("a file")).expect("a world")
+        WorldSpec::from_toml("world.toml", &std::fs::read_to_string(&self.world_file).expect("a file"))
+            .expect("a world")
     }
 }
 
@@ -425,7 +429,9 @@ impl Apart {
     async fn listening(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it was started");
         let address = running.line("listening", |line| {
-            let is_it = line["message"].as_str().is_some_and(|message| message.ends_with("listening") || message.ends_with("listens"));
+            let is_it = line["message"]
+                .as_str()
+                .is_some_and(|message| message.ends_with("listening") || message.ends_with("listens"));
             is_it.then(|| line["address"].as_str()?.parse::<SocketAddr>().ok()).flatten()
         });
         let address = address.await;

@@ -63,7 +63,11 @@ async fn a_frame_that_cannot_be_trusted_ends_its_own_socket_only() {
                     false => Raw::connect(&url, service).await,
                 };
                 raw.send_message(message.clone()).await;
-                assert_eq!(raw.closed().await, Some(close::FRAME_UNTRUSTED), "{what} to {service}, welcome: {is_welcome}");
+                assert_eq!(
+                    raw.closed().await,
+                    Some(close::FRAME_UNTRUSTED),
+                    "{what} to {service}, welcome: {is_welcome}"
+                );
             }
         }
     }
@@ -79,7 +83,8 @@ async fn a_hello_that_cannot_be_taken_ends_the_socket_with_its_reason() {
     let expired = entrance.tokens.issue_at("mallory", &[], &["canvas/"], 3_700);
     // The same claims with another user's name, under the old signature.
     let other = entrance.tokens.for_all("root");
-    let forged: Vec<&str> = token.split('.').take(1).chain(other.split('.').skip(1).take(1)).chain(token.split('.').skip(2)).collect();
+    let forged: Vec<&str> =
+        token.split('.').take(1).chain(other.split('.').skip(1).take(1)).chain(token.split('.').skip(2)).collect();
     let forged = forged.join(".");
     let session = |bytes: &[u8]| hello(&token, bytes);
     let model = |id: &str, revision| {
@@ -130,7 +135,11 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
         ("number 0", submit("canvas/0/0", 0, 0, good()), RejectCode::BadSeq),
         ("after itself", submit("canvas/0/0", 3, 3, good()), RejectCode::BadSeq),
         ("after a later one", submit("canvas/0/0", 3, 4, good()), RejectCode::BadSeq),
-        ("an oversize command", submit("canvas/0/0", 1, 0, vec![0; limits::COMMAND_BYTES_MAX + 1]), RejectCode::CommandTooLarge),
+        (
+            "an oversize command",
+            submit("canvas/0/0", 1, 0, vec![0; limits::COMMAND_BYTES_MAX + 1]),
+            RejectCode::CommandTooLarge,
+        ),
         ("a value off the palette", submit("canvas/0/0", 1, 0, set(0, 256)), RejectCode::BadCommand),
         ("a cell out of range", submit("canvas/0/0", 2, 0, set(128 * 128, 1)), RejectCode::BadCommand),
         ("garbage", submit("canvas/0/0", 3, 0, vec![0xff; 20]), RejectCode::BadCommand),
@@ -257,7 +266,9 @@ async fn joined_and_empty_frames_are_frames() {
     let token = dev.entrance().tokens.for_all("ann");
     for (url, service) in urls(dev.entrance()) {
         let mut raw = Raw::connect(&url, service).await;
-        let frame = |body| driftless_schemas::proto::ClientFrame { requests: vec![Request { body: Some(body) }] }.encode_to_vec();
+        let frame = |body| {
+            driftless_schemas::proto::ClientFrame { requests: vec![Request { body: Some(body) }] }.encode_to_vec()
+        };
         let joined = [frame(hello(&token, &[])), frame(request::Body::Ping(Ping { nonce: 7 }))].concat();
         raw.send_message(binary(Vec::new())).await;
         raw.send_message(binary(joined)).await;

@@ -28,3 +28,8 @@ async fn r2_sockets_cut_anywhere_change_no_outcome_and_commit_once() {
 async fn r8_a_retryable_rejection_within_a_burst_of_50_loses_nothing_and_keeps_the_order() {
     scenarios::a_rejection_in_the_middle_loses_nothing(Dev::embedded().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_commands_that_arrive_twice_commit_once() {
+    scenarios::doubled_commands_commit_once(Dev::embedded().await).await;
+}

@@ -1,7 +1,7 @@
 //! A photograph, painted by eight writers at once.
 
-use driftless_e2e_tests::stack::{Dev, Stack};
 use driftless_e2e_tests::scenarios::paint_photo;
+use driftless_e2e_tests::stack::{Dev, Stack};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_painted_photo_differs_in_no_cell() {

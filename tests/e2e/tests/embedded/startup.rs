@@ -10,7 +10,8 @@ use std::net::TcpListener;
 async fn fails(list: &[&str], says: &[&str]) {
     let ended = run(&arguments(list), &Env::new()).await;
     assert!(!ended.status.success(), "{list:?} did not fail: {ended:?}");
-    let error = ended.error.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{list:?}: {ended:?}"));
+    let error =
+        ended.error.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{list:?}: {ended:?}"));
     for word in says {
         assert!(ended.error.contains(word), "{list:?}: nothing of {word:?} in: {error}");
     }
@@ -26,7 +27,8 @@ async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_
     let file = world_file(folder.path(), &spec).display().to_string();
     let data = dev.data().display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
-    fails(&flags, &[&file, "world.json", "family[0].bounds is 77 here, and 1024 there", "driftless init --update"]).await;
+    fails(&flags, &[&file, "world.json", "family[0].bounds is 77 here, and 1024 there", "driftless init --update"])
+        .await;
     // Nothing was changed by the attempt.
     dev.start().await;
     dev.stop().await;
@@ -73,7 +75,8 @@ async fn a_missing_key_world_or_argument_is_named_with_the_way_out() {
     check(&["replayer"], &["no world in", &store, "driftless init"]).await;
     check(&["init"], &["--world"]).await;
     let bad = folder.path().join("bad.toml");
-    std::fs::write(&bad, "name = \"Town\"\npartitions = 4\n[[family]]\nname = \"a\"\nmodel = \"grid\"\nbounds = 1\n").unwrap();
+    std::fs::write(&bad, "name = \"Town\"\npartitions = 4\n[[family]]\nname = \"a\"\nmodel = \"grid\"\nbounds = 1\n")
+        .unwrap();
     let bad = bad.display().to_string();
     check(&["init", "--world", &bad], &[&bad, "name = \"Town\"", "lower-case"]).await;
     let config = folder.path().join("driftless.toml");

@@ -51,10 +51,7 @@ async fn r3_edits_without_a_replayer_wait_in_the_log_and_all_commit_when_it_is_b
         let outcome = soon("a commit", pending).await;
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
     }
-    let ends = [
-        stack.entrance().converge(31, &[&a, &late]).await,
-        stack.entrance().converge(31, &[&b]).await,
-    ];
+    let ends = [stack.entrance().converge(31, &[&a, &late]).await, stack.entrance().converge(31, &[&b]).await];
     let history = stack.history().await;
     for (id, user, end) in [(&ids[0], "ann", ends[0]), (&ids[1], "bob", ends[1])] {
         assert_eq!(history.end(id), Some(end));

@@ -37,7 +37,8 @@ async fn r1_a_topic_with_another_partition_count_is_named_by_every_service() {
     let mut renamed = small_world(&twin);
     renamed.partitions = 7;
     let seven = world_file(other.folder.path(), &renamed);
-    let made = run(&[arguments(&["init", "--world", &seven.display().to_string()]), other.flags()].concat(), &other.env).await;
+    let made =
+        run(&[arguments(&["init", "--world", &seven.display().to_string()]), other.flags()].concat(), &other.env).await;
     assert!(made.status.success(), "{made:?}");
     put_world(&other, &WorldSpec { partitions: 3, ..renamed.clone() }).await;
     let topic = renamed.topics().commands.to_string();
