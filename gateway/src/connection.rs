@@ -20,6 +20,9 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_tungstenite::tungstenite::Message;
 
+/// Frames are joined up to this, so that it shows soon whether a socket takes anything; a large Chunk goes alone.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
+const _: () = assert!(JOINED_BYTES_MAX <= limits::SERVER_FRAME_BYTES_MAX);
 /// The slowest line that is served: 16 KiB/s.
 const SLOWEST_BYTES_PER_MS: usize = 16;
 
@@ -177,12 +180,12 @@ impl Connection {
             }
             next = self.member.as_mut().and_then(|member| member.out.try_recv().ok());
         }
-        let total: usize = frames.iter().map(Bytes::len).sum();
         for message in join(frames) {
+            let length = message.len();
             self.write(message).await?;
-        }
-        if let Some(member) = &self.member {
-            member.written(total);
+            if let Some(member) = &self.member {
+                member.written(length);
+            }
         }
         end.map_or(Ok(()), |end| Err(Some(end)))
     }
@@ -223,7 +226,7 @@ async fn next_out(member: &mut Option<Member>) -> Option<Out> {
     }
 }
 
-/// Joins frames into messages that stay below the limit, if a single frame does.
+/// Joins frames into messages that stay below the limit, where a single frame does.
 fn join(frames: Vec<Bytes>) -> Vec<Bytes> {
     let mut messages = Vec::new();
     let mut joined = BytesMut::new();
@@ -234,7 +237,7 @@ fn join(frames: Vec<Bytes>) -> Vec<Bytes> {
             messages.push(frame);
             break;
         }
-        if joined.len() + frame.len() > limits::SERVER_FRAME_BYTES_MAX && !joined.is_empty() {
+        if joined.len() + frame.len() > JOINED_BYTES_MAX && !joined.is_empty() {
             messages.push(joined.split().freeze());
         }
         joined.extend_from_slice(&frame);
@@ -256,7 +259,8 @@ mod tests {
         assert_eq!(sizes(vec![]), Vec::<usize>::new());
         assert_eq!(sizes(vec![frame(5)]), [5]);
         assert_eq!(sizes(vec![frame(5), frame(6), frame(7)]), [18]);
-        let most = limits::SERVER_FRAME_BYTES_MAX;
+        let most = JOINED_BYTES_MAX;
         assert_eq!(sizes(vec![frame(most - 1), frame(1), frame(1), frame(2)]), [most, 3]);
+        assert_eq!(sizes(vec![frame(1), frame(most), frame(most + 1), frame(2)]), [1, most, most + 1, 2]);
     }
 }

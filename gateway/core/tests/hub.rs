@@ -418,6 +418,24 @@ fn what_lags_may_be_untracked_tracked_anew_or_rebuilt() {
 }
 
 #[test]
+fn a_refresh_of_what_lags_waits_for_the_end_of_lagging() {
+    let (mut log, mut owner) = log(1);
+    let mut gateway = all(&log, narrow());
+    let slow = gateway.tracker(&log, writer(2), C);
+    while !gateway.clients[&slow].pipe.iter().flatten().any(|frame| frame.windows(2).any(|two| two == [0xb2, 1])) {
+        write(&mut log, &mut owner, C, writer(1), &["a"]);
+        gateway.read(&log, usize::MAX);
+    }
+    // One frame less than full: there would be room for an answer.
+    gateway.take(&log, slow);
+    gateway.request(slow, refresh(C, 1));
+    let got = gateway.got(&log, slow);
+    let lagging = got.iter().position(|what| what == "lagging").unwrap();
+    assert!(got[lagging + 1].starts_with("tracked"), "{got:?}");
+    assert_eq!(got.iter().filter(|what| what.starts_with("tracked")).count(), 1, "{got:?}");
+}
+
+#[test]
 fn one_socket_that_asks_for_much_is_served_bit_by_bit() {
     let mut log = Log::new();
     let mut owner = log.owner();
@@ -508,6 +526,24 @@ fn r12_who_is_ahead_waits_and_is_then_up_to_date() {
     assert_eq!(gateway.got(&log, ahead), ["tracked 4", "updates 5-5"]);
     gateway.tick(60_000);
     assert_eq!(gateway.clients[&ahead].closed, None);
+}
+
+#[test]
+fn r12_who_tracks_anew_gets_nothing_of_the_old_tracking_while_it_waits() {
+    let (mut log, mut owner) = log(2);
+    let mut gateway = all(&log, settings());
+    let socket = gateway.tracker(&log, writer(1), C);
+    write(&mut log, &mut owner, C, writer(1), &["a", "b", "x"]);
+    // By another gateway it came further than this one is.
+    let have = log.have(C);
+    gateway.held(socket, C).replica = Some(log.truth(C).replica.clone());
+    gateway.request(socket, track(C, Some(have)));
+    gateway.read(&log, 1);
+    assert!(gateway.got(&log, socket).is_empty());
+    gateway.read(&log, 1);
+    assert_eq!(gateway.got(&log, socket), ["tracked 4"]);
+    gateway.read(&log, 1);
+    assert_eq!(gateway.got(&log, socket), ["discarded 5"]);
 }
 
 #[test]

@@ -43,6 +43,6 @@ impl Settings {
     /// For `driftless dev`: snapshots come soon enough to be looked at.
     #[must_use]
     pub fn dev() -> Self {
-        Self { snapshot_max_age_ms: 30_000, checkpoint_interval_ms: 1_000, ..Self::default() }
+        Self { snapshot_max_age_ms: 30_000, ..Self::default() }
     }
 }

@@ -50,6 +50,6 @@ pub fn is_quick() -> bool {
 
 /// Says something even where the test passes.
 pub fn say(what: &str) {
-    // Not `eprintln!`, which a passing test keeps to itself.
-    let _ = writeln!(std::io::stderr(), "{what}");
+    // Not `eprintln!`, which a passing test keeps to itself; in one piece, between the lines of others.
+    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
 }

@@ -1,0 +1,151 @@
+//! Questions over HTTP, and one chunk's events.
+
+mod scene;
+
+use driftless_schemas::{Hash, SessionId};
+use scene::*;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+const C: &str = "canvas/0/0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() {
+    let mut town = Town::new().await;
+    let writer = SessionId::new(now_ms() as u64, [1; 10]).writer("ann");
+    town.decide(C, writer, cells(0..2, 7, None)).await;
+    let hash = town.live(C).replica.hash();
+    let running = town.gateway(settings()).await;
+    let bearer = format!("Bearer {}", town.token("ann"));
+    let get = async |path: &str, accept: &str, known: &str| {
+        let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend([("accept", accept)].into_iter().filter(|(_, v)| !v.is_empty()));
+        headers.extend([("if-none-match", known)].into_iter().filter(|(_, v)| !v.is_empty()));
+        running.http(&format!("/v1/chunks/{path}"), &headers).await
+    };
+    let strong = format!("\"{hash}\"");
+    let weak = format!("W/{strong}");
+    for (path, accept, kind, tag) in [
+        (C, "", "application/json", &weak),
+        (C, "text/html, */*;q=0.8", "application/json", &weak),
+        (C, "application/octet-stream", "application/octet-stream", &strong),
+        (C, "image/avif,image/*,*/*;q=0.8", "image/png", &weak),
+        ("canvas/0/0.json", "image/png", "application/json", &weak),
+        ("canvas/0/0.bin", "", "application/octet-stream", &strong),
+        ("canvas/0/0.png", "", "image/png", &weak),
+    ] {
+        let answer = get(path, accept, "").await;
+        assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, kind), "{path} {accept}");
+        assert_eq!((&answer.headers["etag"], answer.headers["driftless-version"].as_str()), (tag, "1"));
+        assert_eq!(answer.headers["vary"], "accept, authorization");
+        assert_eq!(answer.headers["cache-control"], "private, no-cache");
+        match kind {
+            "application/octet-stream" => assert_eq!(Hash::of(&answer.body), hash),
+            "application/json" => assert_eq!(answer.json()["hash"], json!(hash)),
+            _ => assert!(answer.body.starts_with(b"\x89PNG")),
+        }
+        for known in [strong.as_str(), &weak, "*", &format!("\"other\", {strong}")] {
+            let answer = get(path, accept, known).await;
+            assert_eq!((answer.status, answer.body.len()), (304, 0), "{known}");
+            assert_eq!((&answer.headers["etag"], answer.headers["vary"].as_str()), (tag, "accept, authorization"));
+        }
+        assert_eq!(get(path, accept, "\"other\"").await.status, 200);
+    }
+    for (path, accept, status, code) in [
+        (C, "text/html", 406, "not_acceptable"),
+        ("canvas/0/0.gif", "", 404, "unknown_extension"),
+        ("canvas/0/5000", "", 404, "out_of_bounds"),
+        ("town/0/0", "", 404, "unknown_family"),
+        ("things/0/0", "", 403, "no_read_access"),
+    ] {
+        let answer = get(path, accept, "").await;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(String::from_utf8_lossy(&answer.body).contains(code), "{path}");
+    }
+    assert_eq!(running.http("/v1/chunks/canvas/0/0", &[]).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_command_is_told_to_its_author() {
+    let mut town = Town::new().await;
+    let session = SessionId::new(now_ms() as u64, [1; 10]);
+    let writer = session.writer("ann");
+    town.decide(C, writer, cells(0..2, 7, None)).await;
+    town.decide(C, writer, cells(0..2, 8, Some(1))).await;
+    let running = town.gateway(settings()).await;
+    let status = async |who: &str, seq: &str| {
+        let path = format!("/v1/chunks/{C}/commands/{session}/{seq}?token={}", town.token(who));
+        let answer = running.http(&path, &[]).await;
+        (answer.status, answer.json())
+    };
+    assert_eq!(status("ann", "1").await, (200, json!({"status": "committed", "version": 1})));
+    let (code, body) = status("ann", "2").await;
+    assert_eq!((code, &body["status"], &body["discarded"]["reason"]), (200, &json!("not_committed"), &json!("DISCARD_REASON_CONFLICT")));
+    assert_eq!(status("ann", "3").await, (200, json!({"status": "unresolved"})));
+    assert_eq!(status("bob", "1").await, (200, json!({"status": "unresolved"})), "the session of another user");
+    for seq in ["0", "-1", "x"] {
+        assert_eq!(status("ann", seq).await.0, 400, "{seq}");
+    }
+}
+
+/// Reads events until there are so many: (event, id, data).
+async fn events(stream: &mut TcpStream, count: usize) -> Vec<(String, String, Value)> {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let events: Vec<_> = text.replace("\r\n", "\n").split("\n\n").filter_map(event).collect();
+        // The last part may be cut off.
+        if events.len() > count || (events.len() == count && text.ends_with("\n\n\r\n")) {
+            return events.into_iter().take(count).collect();
+        }
+        let n = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(n > 0, "the stream ended: {text}");
+        text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+    }
+}
+
+fn event(block: &str) -> Option<(String, String, Value)> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned());
+    let data = field("data:")?;
+    Some((field("event:")?, field("id:").unwrap_or_default(), serde_json::from_str(&data).ok()?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_is_resumed_where_it_ended_and_never_behind_what_came() {
+    let mut town = Town::new().await;
+    let session = SessionId::new(now_ms() as u64, [1; 10]);
+    let writer = session.writer("ann");
+    town.decide(C, writer, cells(0..2, 7, None)).await;
+    let running = town.gateway(settings()).await;
+    let path = format!("/v1/chunks/{C}/events?session={session}&token={}", town.token("ann"));
+    let mut stream = running.stream(&path, &[]).await;
+    let got = events(&mut stream, 2).await;
+    let names: Vec<&str> = got.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["tracked", "chunk"]);
+    assert_eq!(got[0].1, "", "what Tracked announces is still to come: it must not be taken for had");
+    assert_eq!(got[0].2["resolved"], json!({"seq": 1, "committed_bits": "0000000000000001"}));
+    let hash = |town: &mut Town| town.live(C).replica.hash();
+    assert_eq!(got[1].1, format!("1:{}", hash(&mut town)));
+
+    town.decide(C, writer, cells(0..2, 8, Some(1))).await;
+    town.decide(C, writer, cells(0..2, 8, None)).await;
+    let more = events(&mut stream, 2).await;
+    assert_eq!((more[0].0.as_str(), &more[0].2["outcomes"][0]["seq"]), ("outcomes", &json!(2)));
+    assert_eq!((more[1].0.as_str(), &more[1].1), ("updates", &format!("2:{}", hash(&mut town))));
+    drop(stream);
+
+    town.decide(C, writer, cells(0..2, 9, None)).await;
+    let mut resumed = running.stream(&path, &[("last-event-id", &more[1].1)]).await;
+    let got = events(&mut resumed, 2).await;
+    assert_eq!((got[0].0.as_str(), got[1].0.as_str()), ("tracked", "updates"));
+    assert_eq!(got[1].1, format!("3:{}", hash(&mut town)));
+    // The same by the query; and an id that nobody gave out.
+    for (id, second) in [(&got[1].1, None), (&"1:00".to_owned(), Some("chunk"))] {
+        let mut stream = running.stream(&format!("{path}&have={id}"), &[]).await;
+        town.decide(C, writer, cells(5..6, 9, None)).await;
+        let got = events(&mut stream, 2).await;
+        assert_eq!(got[0].0, "tracked");
+        assert_eq!(got[1].0, second.unwrap_or("updates"), "{got:?}");
+    }
+}

@@ -1,0 +1,376 @@
+//! A whole gateway over a log in memory, a scribe who decides into that log as a replayer would, and real connections.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use bytes::{Bytes, BytesMut};
+use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
+use driftless_chunk::model::Models;
+use driftless_chunk::replica::Replica;
+use driftless_chunk::world::World;
+use driftless_gateway::{CoreSettings, Gateway, Settings};
+use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
+use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::index::{Index, Indexes};
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{Append, Delivery, Log, Producer, TopicSpec};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::socket::GATEWAY;
+use driftless_runtime::store::Store;
+use driftless_schemas::access::Access;
+use driftless_schemas::proto::{
+    self, Checkpoint, Decisions, Fence, IndexEntry, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, event,
+    r#ref, request, updates_record::Body,
+};
+use driftless_schemas::world::WorldSpec;
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits};
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Nothing in these tests takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn id(text: &str) -> ChunkId {
+    text.parse().unwrap()
+}
+
+/// The deployment: what outlives a gateway.
+pub struct Town {
+    pub world: Arc<World>,
+    pub log: Arc<dyn Log>,
+    pub store: Store,
+    pub signer: Signer,
+    verifier: Verifier,
+    producer: Arc<dyn Producer>,
+    /// By partition: epoch, n, and the index that was claimed.
+    owned: BTreeMap<Partition, (u64, u64, Index)>,
+    pub live: BTreeMap<ChunkId, LiveChunk>,
+    offsets: i64,
+    seqs: BTreeMap<(ChunkId, WriterId), u64>,
+    _folder: tempfile::TempDir,
+}
+
+pub struct Running {
+    pub address: SocketAddr,
+    pub shutdown: ShutdownSource,
+    pub gateway: Gateway,
+}
+
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+impl Town {
+    pub async fn new() -> Self {
+        let world = Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap());
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+        let spec = TopicSpec {
+            name: world.topics().updates.to_string(),
+            partitions: world.spec().partitions,
+            retention_ms: None,
+            record_bytes_max: limits::RECORD_BYTES_MAX,
+        };
+        log.create_topic(&spec).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        let settings = auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret).unwrap());
+        let verifier = Verifier::new(settings).unwrap();
+        let producer = log.producer(Delivery::Gapless, Arc::new(|_| {})).unwrap();
+        Self {
+            world,
+            log,
+            store: Store::memory(),
+            signer: Signer::from_file(&key).unwrap(),
+            verifier,
+            producer,
+            owned: BTreeMap::new(),
+            live: BTreeMap::new(),
+            offsets: 0,
+            seqs: BTreeMap::new(),
+            _folder: folder,
+        }
+    }
+
+    pub async fn gateway(&self, settings: Settings) -> Running {
+        let shutdown = ShutdownSource::new();
+        let (world, log) = (Arc::clone(&self.world), Arc::clone(&self.log));
+        let (store, verifier, origins) = (self.store.clone(), self.verifier.clone(), Origins::default());
+        let gateway =
+            Gateway::start(settings, world, log, store, verifier, origins.clone(), shutdown.handle()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, gateway.routes(), origins, 100, shutdown.handle()));
+        let mut ready = gateway.readiness();
+        tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+        Running { address, shutdown, gateway }
+    }
+
+    /// A token that reads and writes all canvases.
+    pub fn token(&self, sub: &str) -> String {
+        self.token_of(sub, &["canvas/"], 3600)
+    }
+
+    pub fn token_of(&self, sub: &str, read: &[&str], lifetime_s: u32) -> String {
+        let read = read.iter().map(|&entry| entry.to_owned()).collect();
+        self.signer.issue(sub, &Access { read, ..Access::default() }, now_ms(), lifetime_s).unwrap()
+    }
+
+    pub fn live(&mut self, chunk: &str) -> &mut LiveChunk {
+        let place = self.world.place(&id(chunk)).unwrap();
+        self.live.entry(id(chunk)).or_insert_with(|| LiveChunk::initial(Arc::clone(&place.family.model), &id(chunk)))
+    }
+
+    async fn append(&mut self, chunk: &str, body: Body) {
+        let partition = self.world.place(&id(chunk)).unwrap().partition;
+        if !self.owned.contains_key(&partition) {
+            let indexes = Indexes::new(self.store.object_store(), self.world.spec().generation);
+            let (index, checkpoint) = indexes.claim(partition).await.unwrap();
+            let fence = Body::Fence(Fence { owner: "scribe".into() });
+            self.send(partition, UpdatesRecord { epoch: checkpoint.epoch, n: 0, body: Some(fence) });
+            self.owned.insert(partition, (checkpoint.epoch, 0, index));
+        }
+        let (epoch, n, _) = self.owned.get_mut(&partition).unwrap();
+        *n += 1;
+        let record = UpdatesRecord { epoch: *epoch, n: *n, body: Some(body) };
+        self.send(partition, record);
+    }
+
+    /// Anything into `updates`.
+    pub fn send(&self, partition: Partition, record: UpdatesRecord) {
+        let append = Append {
+            topic: Arc::clone(&self.world.topics().updates),
+            partition,
+            key: Bytes::new(),
+            value: record.encode_to_vec().into(),
+            headers: vec![],
+            token: 0,
+        };
+        assert!(self.producer.append(vec![append]).is_empty());
+    }
+
+    /// A command is decided, and the decision appended.
+    pub async fn decide(&mut self, chunk: &str, writer: WriterId, command: Vec<u8>) -> u64 {
+        let seq = self.seqs.entry((id(chunk), writer)).or_default();
+        *seq += 1;
+        let seq = *seq;
+        let partition = self.world.place(&id(chunk)).unwrap().partition;
+        let asked = Asked {
+            offset: Offset(self.offsets),
+            writer,
+            seq: Seq(seq),
+            after: Seq(seq - 1),
+            author: "ann".into(),
+            received_at_ms: 0,
+            roles: vec![],
+            body: AskedBody::Command(command.into()),
+        };
+        self.offsets += 1;
+        let live = self.live(chunk);
+        let first_version = live.replica.version().0 + 1;
+        let decided = live.decide(&id(chunk), partition, &asked).unwrap();
+        let updates = match decided.entry {
+            None => Bytes::new(),
+            Some(entry) => {
+                let state_hash = live.replica.hash().to_bytes();
+                let entries = vec![entry];
+                Updates { chunk_id: chunk.into(), first_version, entries, state_hash }.encode_to_vec().into()
+            }
+        };
+        let decisions = Decisions { chunk_id: chunk.into(), updates, marks: vec![decided.mark] };
+        self.append(chunk, Body::Decisions(decisions)).await;
+        seq
+    }
+
+    /// A snapshot is stored and told about, as section 6 orders it.
+    pub async fn snapshot(&mut self, chunk: &str) {
+        let live = self.live(chunk);
+        let encoding = live.replica.encoding().into_owned();
+        let stored = Ref {
+            version: live.replica.version().0,
+            hash: live.replica.hash().to_bytes(),
+            location: Some(r#ref::Location::Object(StoredObject {})),
+            through_offset: live.through_offset.0,
+            model_revision: 1,
+            bytes: encoding.len() as u64,
+            ledger: Some(live.ledger.to_proto()),
+        };
+        let hash = Hash::of(&encoding);
+        self.store.put_snapshot(hash, &encoding).await.unwrap();
+        let partition = self.world.place(&id(chunk)).unwrap().partition;
+        let topic = Arc::clone(&self.world.topics().updates);
+        let (_, high) = self.log.watermarks(&topic, partition).await.unwrap();
+        let (epoch, n, index) = &self.owned[&partition];
+        let checkpoint = Checkpoint {
+            epoch: *epoch,
+            commands_next: self.offsets,
+            updates_low: high.0,
+            updates_low_epoch: *epoch,
+            updates_low_n: *n,
+        };
+        let entry = IndexEntry { newest: Some(stored.clone()), older: vec![] };
+        index.write(&checkpoint, &[(id(chunk), entry)]).await.unwrap();
+        let notice = SnapshotStored { chunk_id: chunk.into(), r#ref: Some(stored) };
+        self.append(chunk, Body::SnapshotStored(notice)).await;
+    }
+}
+
+/// Sets cells of a canvas; guarded by `guard` where that is given.
+pub fn cells(at: std::ops::Range<u32>, value: u32, guard: Option<u32>) -> Vec<u8> {
+    let cells: Vec<u32> = at.collect();
+    let values = vec![value; cells.len()];
+    let guards = guard.map(|guard| vec![guard + 1; cells.len()]).unwrap_or_default();
+    let set = proto::SetCells { cells, values, guards };
+    proto::GridCommand { body: Some(proto::grid_command::Body::Set(set)) }.encode_to_vec()
+}
+
+pub fn hello(token: &str) -> request::Body {
+    request::Body::Hello(proto::Hello { token: token.into(), ..Default::default() })
+}
+
+pub fn track(chunk: &str, have: Option<proto::Have>) -> request::Body {
+    request::Body::Track(proto::Track { chunk_id: chunk.into(), have })
+}
+
+pub fn settings() -> Settings {
+    // No beacons, unless a test wants them.
+    Settings { core: CoreSettings { beacon_interval_ms: 3_600_000, ..CoreSettings::default() }, ..Settings::default() }
+}
+
+impl Running {
+    pub async fn socket(&self) -> Client {
+        let mut request = format!("ws://{}/v1/gateway", self.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", GATEWAY.parse().unwrap());
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        Client { socket, events: Vec::new(), session: SessionId([0; 16]), writer: WriterId([0; 16]) }
+    }
+
+    pub async fn greeted(&self, token: &str) -> Client {
+        let mut client = self.socket().await;
+        client.send([hello(token)]).await;
+        client.welcome().await;
+        client
+    }
+
+    /// A request over HTTP: status, headers and body.
+    pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut stream = self.stream(path, headers).await;
+        let mut bytes = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+        Answer { status, headers, body: bytes.split_off(end + 4) }
+    }
+
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Received and not yet taken, newest first.
+    events: Vec<event::Body>,
+    pub session: SessionId,
+    pub writer: WriterId,
+}
+
+impl Client {
+    pub async fn send(&mut self, requests: impl IntoIterator<Item = request::Body>) {
+        let mut frame = BytesMut::new();
+        requests.into_iter().for_each(|body| format::push_request(&mut frame, body));
+        self.socket.send(Message::Binary(frame.freeze())).await.unwrap();
+    }
+
+    pub async fn message(&mut self) -> Option<Result<Message, tokio_tungstenite::tungstenite::Error>> {
+        tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time")
+    }
+
+    pub async fn event(&mut self) -> event::Body {
+        while self.events.is_empty() {
+            match self.message().await {
+                Some(Ok(Message::Binary(bytes))) => {
+                    let frame = proto::ServerFrame::decode(bytes).unwrap();
+                    self.events = frame.events.into_iter().rev().map(|event| event.body.unwrap()).collect();
+                }
+                other => panic!("no event: {other:?}"),
+            }
+        }
+        self.events.pop().unwrap()
+    }
+
+    pub async fn welcome(&mut self) -> proto::Welcome {
+        let event::Body::Welcome(welcome) = self.event().await else { panic!("no welcome") };
+        self.session = SessionId::from_slice(&welcome.session).unwrap();
+        self.writer = WriterId::from_slice(&welcome.writer).unwrap();
+        welcome
+    }
+
+    pub async fn tracked(&mut self) -> proto::Tracked {
+        match self.event().await {
+            event::Body::Tracked(tracked) => tracked,
+            other => panic!("no Tracked: {other:?}"),
+        }
+    }
+
+    pub async fn updates(&mut self) -> Updates {
+        match self.event().await {
+            event::Body::Updates(bytes) => Updates::decode(bytes).unwrap(),
+            other => panic!("no Updates: {other:?}"),
+        }
+    }
+
+    /// A Chunk, verified.
+    pub async fn chunk(&mut self, world: &World) -> Replica {
+        match self.event().await {
+            event::Body::Chunk(chunk) => replica(world, &chunk),
+            other => panic!("no Chunk: {other:?}"),
+        }
+    }
+
+    /// The code that the server closes with.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    assert_ne!(close::name(u16::from(frame.code)), "other", "{frame:?}");
+                    return u16::from(frame.code);
+                }
+                Some(Ok(_)) => {}
+                other => panic!("no close frame: {other:?}"),
+            }
+        }
+    }
+}
+
+pub fn replica(world: &World, chunk: &proto::Chunk) -> Replica {
+    let model = Arc::clone(&world.place(&id(&chunk.chunk_id)).unwrap().family.model);
+    let encoding = zstd::bulk::decompress(&chunk.data, limits::CONTENT_BYTES_MAX).unwrap();
+    Replica::restore(model, &encoding, Version(chunk.version), Hash::from_slice(&chunk.hash).unwrap()).unwrap()
+}

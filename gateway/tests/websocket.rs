@@ -1,0 +1,251 @@
+//! Websockets against a whole gateway.
+
+mod scene;
+
+use driftless_gateway::{CoreSettings, Settings};
+use driftless_schemas::proto::{self, Have, RefusalCode, TrackRejectCode, event, outcome, request};
+use driftless_schemas::{WriterId, close};
+use futures_util::SinkExt as _;
+use scene::*;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+const C: &str = "canvas/0/0";
+const STRANGER: WriterId = WriterId([0xee; 16]);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_follows_a_chunk_from_hello_on() {
+    let mut town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut client = running.socket().await;
+    client.send([hello(&town.token("ann")), track(C, None), track("canvas/0/5000", None)]).await;
+    client.welcome().await;
+    assert_eq!(client.tracked_or_rejected().await, Err(TrackRejectCode::OutOfBounds));
+    assert_eq!(client.tracked().await.version, 0);
+    let mut replica = client.chunk(&town.world).await;
+
+    let own = client.writer;
+    town.decide(C, STRANGER, cells(0..3, 7, None)).await;
+    town.decide(C, own, cells(0..1, 8, Some(1))).await;
+    town.decide(C, own, cells(3..4, 8, None)).await;
+    replica.apply(&client.updates().await).unwrap();
+    let event::Body::Outcomes(outcomes) = client.event().await else { panic!("no outcomes") };
+    assert_eq!(outcomes.outcomes[0].seq, 1);
+    assert!(matches!(outcomes.outcomes[0].outcome, Some(outcome::Outcome::Discarded(_))));
+    replica.apply(&client.updates().await).unwrap();
+    assert_eq!(replica.hash(), town.live(C).replica.hash());
+
+    // Another one, with what is had.
+    let mut second = running.greeted(&town.token("bob")).await;
+    let have = Have { version: replica.version().0, hash: replica.hash().to_bytes() };
+    second.send([track(C, Some(have))]).await;
+    assert_eq!(second.tracked().await.version, 2);
+    second.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
+    assert_eq!(second.event().await, event::Body::Pong(proto::Pong { nonce: 5 }));
+}
+
+impl Client {
+    async fn tracked_or_rejected(&mut self) -> Result<proto::Tracked, TrackRejectCode> {
+        match self.event().await {
+            event::Body::Tracked(tracked) => Ok(tracked),
+            event::Body::TrackRejected(rejected) => Err(rejected.code()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
+    let mut town = Town::new().await;
+    for i in 0..5 {
+        town.decide(C, STRANGER, cells(i..i + 1, 9, None)).await;
+    }
+    town.snapshot(C).await;
+    town.decide(C, STRANGER, cells(9..10, 9, None)).await;
+    // What a replaced owner writes counts for nobody.
+    let partition = town.world.place(&id(C)).unwrap().partition;
+    let body = Some(proto::updates_record::Body::Decisions(proto::Decisions { chunk_id: "junk".into(), ..Default::default() }));
+    town.send(partition, proto::UpdatesRecord { epoch: 0, n: 8, body });
+
+    let running = town.gateway(settings()).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, None)]).await;
+    assert_eq!(client.tracked().await.version, 6);
+    let mut replica = client.chunk(&town.world).await;
+    assert_eq!(replica.version().0, 5, "as it is stored");
+    replica.apply(&client.updates().await).unwrap();
+    assert_eq!(replica.hash(), town.live(C).replica.hash());
+    town.snapshot(C).await;
+    town.decide(C, STRANGER, cells(10..11, 9, None)).await;
+    replica.apply(&client.updates().await).unwrap();
+    let positions = running.http("/v1/partitions", &[]).await.json();
+    let at = &positions["positions"][usize::try_from(partition.0).unwrap()];
+    assert_eq!((at["offset"].as_i64(), at["epoch"].as_u64(), at["n"].as_u64()), (Some(11), Some(1), Some(9)));
+}
+
+/// R9: nothing is read for a while, although much is sent; then everything is there, without a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
+    let mut town = Town::new().await;
+    let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
+    let running = town.gateway(Settings { core, ..settings() }).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, None)]).await;
+    client.tracked().await;
+    let mut replica = client.chunk(&town.world).await;
+    for i in 0..3000 {
+        town.decide(C, STRANGER, cells(0..1000, i % 250, None)).await;
+    }
+    let mut lagged = 0;
+    let mut is_followed = true;
+    while replica.version() != town.live(C).replica.version() {
+        match client.event().await {
+            event::Body::Updates(bytes) => {
+                assert!(is_followed);
+                replica.apply(&prost::Message::decode(bytes).unwrap()).unwrap();
+            }
+            event::Body::Chunk(chunk) => {
+                assert!(is_followed && chunk.version >= replica.version().0);
+                replica = scene::replica(&town.world, &chunk);
+            }
+            event::Body::Lagging(_) => {
+                lagged += 1;
+                is_followed = false;
+            }
+            event::Body::Tracked(_) => is_followed = true,
+            event::Body::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(lagged > 0, "the buffers of this machine took all of it: the test says nothing");
+    assert_eq!(replica.hash(), town.live(C).replica.hash());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let mut town = Town::new().await;
+    let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
+    let running = town.gateway(Settings { core, write_timeout_ms: 300 }).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, None)]).await;
+    client.tracked().await;
+    for i in 0..3000 {
+        town.decide(C, STRANGER, cells(0..1000, i % 250, None)).await;
+    }
+    // 64 KiB may take 4 s more on the slowest line that is served, and the farewell takes 2 s.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    // What the buffers held still comes, and then the end: nobody was there any more.
+    loop {
+        match client.message().await {
+            Some(Ok(Message::Close(frame))) => break assert_eq!(u16::from(frame.unwrap().code), close::WRITE_TIMEOUT),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => break,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_renewed_or_reads_nothing_new() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut client = running.greeted(&town.token_of("ann", &["canvas/"], 2)).await;
+    let track_now = |chunk: &str| track(chunk, None);
+    client.send([track_now(C), track_now("canvas/0/1")]).await;
+    for _ in 0..2 {
+        client.tracked().await;
+        client.chunk(&town.world).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    client.send([track_now("canvas/0/2")]).await;
+    let event::Body::Refused(refused) = client.event().await else { panic!("not refused") };
+    assert_eq!(refused.code(), RefusalCode::Token);
+    let renew = |token: String| request::Body::Renew(proto::Renew { token });
+    client.send([renew(town.token("bob"))]).await;
+    assert!(matches!(client.event().await, event::Body::Refused(_)), "another user's");
+    client.send([renew(town.token_of("ann", &[C, "canvas/0/2"], 60)), track_now("canvas/0/2")]).await;
+    let mut names = Vec::new();
+    for _ in 0..4 {
+        names.push(match client.event().await {
+            event::Body::Renewed(_) => "renewed".to_owned(),
+            event::Body::TrackRejected(r) => format!("rejected {}", r.chunk_id),
+            event::Body::Tracked(t) => format!("tracked {}", t.chunk_id),
+            event::Body::Chunk(c) => format!("chunk {}", c.chunk_id),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(names, ["renewed", "rejected canvas/0/1", "tracked canvas/0/2", "chunk canvas/0/2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_end_with_a_code_that_arrives() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    // With more bytes behind what is wrong: a reset must not overtake the close frame.
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.socket.feed(Message::Text("{}".into())).await.unwrap();
+    client.socket.feed(Message::Binary(vec![1; 200_000].into())).await.unwrap();
+    client.socket.flush().await.unwrap();
+    assert_eq!(client.closed().await, close::FRAME_UNTRUSTED);
+
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.socket.send(Message::Binary(vec![1; 300_000].into())).await.unwrap();
+    assert_eq!(client.closed().await, close::FRAME_UNTRUSTED);
+
+    let mut client = running.socket().await;
+    client.send([hello("no token"), track(C, None)]).await;
+    assert_eq!(client.closed().await, close::TOKEN);
+
+    // The peer's own close is answered.
+    let mut client = running.greeted(&town.token("ann")).await;
+    let frame = CloseFrame { code: 1000.into(), reason: "bye".into() };
+    client.socket.send(Message::Close(Some(frame))).await.unwrap();
+    match client.message().await {
+        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1000),
+        other => panic!("{other:?}"),
+    }
+
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, None)]).await;
+    client.tracked().await;
+    let Running { shutdown, gateway, .. } = running;
+    let ended = tokio::spawn(shutdown.end());
+    assert_eq!(client.closed().await, close::SHUTTING_DOWN);
+    drop(client);
+    gateway.join().await.unwrap();
+    tokio::time::timeout(PATIENCE, ended).await.expect("nobody holds on").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r12_a_client_that_is_ahead_is_sent_elsewhere() {
+    let town = Town::new().await;
+    let core = CoreSettings { behind_max_ms: 300, ..settings().core };
+    let running = town.gateway(Settings { core, ..settings() }).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, Some(Have { version: 3, hash: vec![1; 32].into() }))]).await;
+    assert_eq!(client.closed().await, close::BEHIND);
+}
+
+/// Many requests, pipelined: the hub takes them as fast as it can, and every one is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_is_answered_in_order() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    for round in 0..50u64 {
+        let requests = (0..100).map(|_| request::Body::Untrack(proto::Untrack { chunk_id: "no id".into() }));
+        let ping = request::Body::Ping(proto::Ping { nonce: round });
+        client.send(requests.chain([ping])).await;
+    }
+    let (mut refused, mut pongs) = (0, 0);
+    while refused < 5000 || pongs < 50 {
+        match client.event().await {
+            event::Body::Refused(_) => refused += 1,
+            event::Body::Pong(pong) => {
+                assert_eq!(pong.nonce, pongs);
+                pongs += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
