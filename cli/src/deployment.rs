@@ -56,7 +56,11 @@ impl DeploymentArgs {
     pub async fn open(&self, config: &mut Config) -> Result<Deployment> {
         let (log, store) = self.parts(config)?;
         let stored = store.world().await?.with_context(|| {
-            format!("there is no world in {}: make one with `driftless init --world world.toml --store {} --brokers …`", store.url(), store.url())
+            format!(
+                "there is no world in {}: make one with `driftless init --world world.toml --store {} --brokers …`",
+                store.url(),
+                store.url()
+            )
         })?;
         if let Some((file, spec)) = self.spec()? {
             compare(&file, &spec, &stored, &store)?;
@@ -111,15 +115,9 @@ pub(crate) async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()>
         (&topics.updates, spec.partitions, updates_ms),
         (&topics.dead_letter, 1, updates_ms),
     ] {
-        let topic = TopicSpec {
-            name: name.to_string(),
-            partitions,
-            retention_ms,
-            record_bytes_max: limits::RECORD_BYTES_MAX,
-        };
-        log.create_topic(&topic).await.with_context(|| {
-            format!("cannot create topic {name} in {}", log.describe())
-        })?;
+        let topic =
+            TopicSpec { name: name.to_string(), partitions, retention_ms, record_bytes_max: limits::RECORD_BYTES_MAX };
+        log.create_topic(&topic).await.with_context(|| format!("cannot create topic {name} in {}", log.describe()))?;
     }
     Ok(())
 }

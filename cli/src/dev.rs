@@ -85,7 +85,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
     // The port first: whoever runs it twice learns it before anything else happens.
     let listener = tokio::net::TcpListener::bind(args.http).await.with_context(|| {
-        format!("cannot listen on {}: another `driftless dev` may be running; choose another address with --http", args.http)
+        format!(
+            "cannot listen on {}: another `driftless dev` may be running; choose another address with --http",
+            args.http
+        )
     })?;
     let address = listener.local_addr()?;
     let key = args.data.join("dev.key");
@@ -118,7 +121,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     )
     .await?;
     let ingest =
-        Ingest::start(driftless_ingest::Settings::default(), Arc::clone(&world), log(), verifier, front.handle()).await?;
+        Ingest::start(driftless_ingest::Settings::default(), Arc::clone(&world), log(), verifier, front.handle())
+            .await?;
 
     let partitions = usize::try_from(world.spec().partitions).unwrap_or(usize::MAX);
     let mut readiness = gateway.readiness();
@@ -195,7 +199,10 @@ async fn open_log(args: &Args) -> Result<OpenedLog> {
         return Ok(OpenedLog { log: kafka_log(brokers)?, brokers: Some(brokers.clone()), broker: None });
     }
     if args.kafka {
-        eprintln!("starting Apache Kafka {} (the first time it is fetched) …", driftless_testbed::kafka::KafkaDist::VERSION);
+        eprintln!(
+            "starting Apache Kafka {} (the first time it is fetched) …",
+            driftless_testbed::kafka::KafkaDist::VERSION
+        );
         let folder = std::path::absolute(args.data.join("kafka"))?;
         let broker = tokio::task::spawn_blocking(move || Kafka::start(KafkaOptions::new(folder))).await??;
         let brokers = broker.brokers().to_owned();
@@ -257,7 +264,8 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
         Some(brokers) => format!("Kafka at {brokers}"),
         None => format!("{} (look into it with sqlite3)", args.data.join("log.db").display()),
     };
-    println!("
+    println!(
+        "
   Driftless is ready.
 
   Page       http://{address}/?token={token}
@@ -270,6 +278,8 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
     curl -N \"http://{address}/v1/chunks/canvas/0/0/events?token=$DRIFTLESS_TOKEN\"
 
   Ctrl-C ends it; nothing that was acknowledged is lost.
-", args.data.display());
+",
+        args.data.display()
+    );
     Ok(())
 }

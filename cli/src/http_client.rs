@@ -47,10 +47,9 @@ impl Target {
     pub async fn get(&self, client: &Client, path: &str, accept: &str) -> Result<Response> {
         let url = format!("{}{path}", self.gateway());
         let request = client.get(&url).bearer_auth(&self.token).header("accept", accept);
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("{url} does not answer: is Driftless running there? Choose another with --http"))?;
+        let response = request.send().await.with_context(|| {
+            format!("{url} does not answer: is Driftless running there? Choose another with --http")
+        })?;
         if response.status() != StatusCode::OK {
             let status = response.status();
             let text = response.text().await.unwrap_or_default();

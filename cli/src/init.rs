@@ -38,7 +38,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     let deployment = args.deployment.context("name the deployment: --store URL --brokers LIST --world FILE")?;
     let (log, store) = deployment.parts(&mut config)?;
-    let (file, spec) = deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
+    let (file, spec) =
+        deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
     World::new(&file, spec.clone(), &Models::builtin())?;
     let stored = store.world().await?;
     let revision = match &stored {
@@ -106,12 +107,27 @@ mod tests {
             check_update(&old, &new)
         };
         assert!(changed(&|w| w.families[0].bounds = 4096).is_ok());
-        assert!(changed(&|w| { w.families[0].parameters.insert("palette".into(), 300.into()); }).is_ok());
+        assert!(
+            changed(&|w| {
+                w.families[0].parameters.insert("palette".into(), 300.into());
+            })
+            .is_ok()
+        );
         assert!(changed(&|w| w.families.push(FamilySpec { name: "more".into(), ..w.families[0].clone() })).is_ok());
         assert!(changed(&|w| w.partitions = 13).is_err());
         assert!(changed(&|w| w.families[0].bounds = 5).is_err());
-        assert!(changed(&|w| { w.families[0].parameters.insert("palette".into(), 20.into()); }).is_err());
-        assert!(changed(&|w| { w.families[0].parameters.insert("size".into(), vec![64, 64].into()); }).is_err());
+        assert!(
+            changed(&|w| {
+                w.families[0].parameters.insert("palette".into(), 20.into());
+            })
+            .is_err()
+        );
+        assert!(
+            changed(&|w| {
+                w.families[0].parameters.insert("size".into(), vec![64, 64].into());
+            })
+            .is_err()
+        );
         assert!(changed(&|w| drop(w.families.remove(0))).is_err());
     }
 }

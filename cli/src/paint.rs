@@ -101,7 +101,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let total: usize = plan.values().map(Vec::len).sum();
 
     let bar = ProgressBar::new(total as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} cells, {per_sec}, {eta} left").unwrap_or(ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} cells, {per_sec}, {eta} left")
+            .unwrap_or(ProgressStyle::default_bar()),
+    );
     let started = Instant::now();
     let plan = Arc::new(plan);
     let mut writers = JoinSet::new();
@@ -143,7 +146,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         );
     }
     if differing > 0 {
-        bail!("{differing} cells differ from the picture: somebody else may have painted there meanwhile, else it is a bug of ours");
+        bail!(
+            "{differing} cells differ from the picture: somebody else may have painted there meanwhile, else it is a bug of ours"
+        );
     }
     Ok(())
 }
@@ -154,7 +159,11 @@ fn settings(target: &Target) -> Result<Settings> {
 
 fn flat_grid(family: &FamilyAnswer) -> Result<Grid> {
     if family.model != "grid" || family.coordinates != 2 {
-        bail!("family {} is no plane of grids (its model is {}): choose another with --family", family.name, family.model);
+        bail!(
+            "family {} is no plane of grids (its model is {}): choose another with --family",
+            family.name,
+            family.model
+        );
     }
     let grid = Grid::from_parameters(&family.parameters)?;
     if grid.size()[2] != 1 {
@@ -205,9 +214,8 @@ impl<'a> NearestColor<'a> {
         let colors = self.colors;
         *self.found[(r * 32 + g) * 32 + b].get_or_insert_with(|| {
             let middle = [r, g, b].map(|c| (c * 8 + 4) as i64);
-            let distance = |color: &[u8; 3]| -> i64 {
-                color.iter().zip(middle).map(|(c, m)| (i64::from(*c) - m).pow(2)).sum()
-            };
+            let distance =
+                |color: &[u8; 3]| -> i64 { color.iter().zip(middle).map(|(c, m)| (i64::from(*c) - m).pow(2)).sum() };
             (0..colors.len()).min_by_key(|i| distance(&colors[*i])).unwrap_or_default()
         })
     }
@@ -301,7 +309,9 @@ async fn compare_by_sdk(plan: &Plan, versions: &BTreeMap<ChunkId, Version>, sett
                 chunk.changed().await;
             }
         };
-        tokio::time::timeout(PATIENCE, caught_up).await.with_context(|| format!("{id} did not reach version {wanted}"))?;
+        tokio::time::timeout(PATIENCE, caught_up)
+            .await
+            .with_context(|| format!("{id} did not reach version {wanted}"))?;
         let snapshot = chunk.snapshot().with_context(|| format!("{id} has no content"))?;
         let found = snapshot.content.get::<Cells>().context("the content is no grid")?;
         differing += count_differing(cells, found);
@@ -327,7 +337,11 @@ async fn compare_by_http(
                 break fetched;
             }
             if Instant::now() > deadline {
-                bail!("{id} is at version {} with hash {} over HTTP, but {wanted} was committed", fetched.version, fetched.hash);
+                bail!(
+                    "{id} is at version {} with hash {} over HTTP, but {wanted} was committed",
+                    fetched.version,
+                    fetched.hash
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         };

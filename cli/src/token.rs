@@ -46,7 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("made {}; services check tokens with --key-file {}", path.display(), checks.display());
         return Ok(());
     }
-    let key = args.key_file.as_ref().context("name the key that signs: --key-file FILE (make one with --new-key FILE)")?;
+    let key =
+        args.key_file.as_ref().context("name the key that signs: --key-file FILE (make one with --new-key FILE)")?;
     let sub = args.sub.as_ref().context("name the user: --sub NAME")?;
     if args.read.is_empty() && args.write.is_empty() {
         bail!("a token without --read or --write may do nothing: give it at least one, such as --write canvas/");

@@ -14,8 +14,8 @@ use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{Socket, close, end};
 use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
 use driftless_schemas::access::Claims;
-use driftless_schemas::proto::{RefusalCode, request};
 use driftless_schemas::limits;
+use driftless_schemas::proto::{RefusalCode, request};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_tungstenite::tungstenite::Message;
@@ -130,7 +130,10 @@ impl Connection {
             let reads = matches!(request, request::Body::Track(_) | request::Body::Refresh(_));
             if reads && now >= who.claims.expires_at.saturating_mul(1000) {
                 let expired = who.claims.expires_at;
-                out.refuse(RefusalCode::Token, format!("the token expired at {expired} (seconds since 1970): renew it"));
+                out.refuse(
+                    RefusalCode::Token,
+                    format!("the token expired at {expired} (seconds since 1970): renew it"),
+                );
             } else {
                 requests.push(request);
             }

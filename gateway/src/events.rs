@@ -44,13 +44,15 @@ pub(crate) fn parse_tracks(chunks: &str, have: Option<&str>) -> Result<Vec<Track
     let chunks = unescape(chunks);
     let count = chunks.split(',').count();
     if chunks.is_empty() || count > CHUNKS_MAX {
-        let detail = format!("chunks names {} chunks; 1 to {CHUNKS_MAX} are taken", if chunks.is_empty() { 0 } else { count });
+        let detail =
+            format!("chunks names {} chunks; 1 to {CHUNKS_MAX} are taken", if chunks.is_empty() { 0 } else { count });
         return Err(bad("bad_chunks", detail));
     }
     let have = unescape(have.unwrap_or_default());
     let haves: Vec<&str> = if have.is_empty() { vec![""; count] } else { have.split(',').collect() };
     if haves.len() != count {
-        let detail = format!("have has {} places for {count} chunks; leave those empty that you have nothing of", haves.len());
+        let detail =
+            format!("have has {} places for {count} chunks; leave those empty that you have nothing of", haves.len());
         return Err(bad("bad_have", detail));
     }
     let mut named = BTreeSet::new();
@@ -182,7 +184,9 @@ fn to_event(families: &BTreeMap<String, Arc<Family>>, has_ids: bool, body: event
     let (name, id, data) = match body {
         // Without an id: what it announces is still to come, and a stream that breaks in between must get it again.
         event::Body::Tracked(t) => ("tracked", None, tracked_json(&t)),
-        event::Body::Chunk(c) => ("chunk", Some((c.version, hex(&c.hash))), chunk_json(families.get(&c.chunk_id)?, &c)?),
+        event::Body::Chunk(c) => {
+            ("chunk", Some((c.version, hex(&c.hash))), chunk_json(families.get(&c.chunk_id)?, &c)?)
+        }
         event::Body::Updates(bytes) => {
             let updates: proto::Updates = format::decode("Updates", bytes).ok()?;
             let last = updates.first_version + updates.entries.len() as u64 - 1;

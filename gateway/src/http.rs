@@ -6,7 +6,9 @@ use bytes::Bytes;
 use driftless_chunk::model::Picture;
 use driftless_chunk::world::{Family, Place, World};
 use driftless_gateway_core::{Answer, Ask, Joined, Status};
-use driftless_runtime::http::{ChunkPath, Origins, Problem, Response, Routes, bytes_response, json, query_value, token};
+use driftless_runtime::http::{
+    ChunkPath, Origins, Problem, Response, Routes, bytes_response, json, query_value, token,
+};
 use driftless_runtime::socket::{self, Upgrade};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::Track;
@@ -85,7 +87,8 @@ fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Cla
         Problem::new(StatusCode::NOT_FOUND, code, e.to_string())
     })?;
     if !claims.access.may_read(chunk) {
-        let detail = format!("the token gives no read access to {chunk}: its `driftless.read` has no entry that covers it");
+        let detail =
+            format!("the token gives no read access to {chunk}: its `driftless.read` has no entry that covers it");
         return Err(Problem::new(StatusCode::FORBIDDEN, "no_read_access", detail));
     }
     Ok((claims, place))
@@ -246,7 +249,8 @@ impl Form {
         if self == Self::Json {
             let content = family.model.content_to_json(&content);
             let model = &family.spec.model;
-            let body = value!({"chunk": chunk.as_str(), "version": version, "hash": hash, "model": model, "content": content});
+            let body =
+                value!({"chunk": chunk.as_str(), "version": version, "hash": hash, "model": model, "content": content});
             return Ok(json(StatusCode::OK, &body));
         }
         let picture = family.model.picture(&content).ok_or_else(|| {

@@ -5,15 +5,15 @@
 
 use crate::follower::{Follower, Loader};
 use crate::metrics;
+use bytes::Bytes;
+use driftless_chunk::position::Position;
+use driftless_chunk::world::World;
 use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Output, Settings, SocketId};
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
-use driftless_chunk::position::Position;
-use driftless_chunk::world::World;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::request;
 use driftless_schemas::{ChunkId, Offset, Partition};
-use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -81,7 +81,10 @@ async fn what_became_of_a_command_is_told_to_its_author() {
     };
     assert_eq!(status("ann", "1").await, (200, json!({"status": "committed", "version": 1})));
     let (code, body) = status("ann", "2").await;
-    assert_eq!((code, &body["status"], &body["discarded"]["reason"]), (200, &json!("not_committed"), &json!("DISCARD_REASON_CONFLICT")));
+    assert_eq!(
+        (code, &body["status"], &body["discarded"]["reason"]),
+        (200, &json!("not_committed"), &json!("DISCARD_REASON_CONFLICT"))
+    );
     assert_eq!(status("ann", "3").await, (200, json!({"status": "unresolved"})));
     assert_eq!(status("bob", "1").await, (200, json!({"status": "unresolved"})), "the session of another user");
     for seq in ["0", "-1", "x"] {

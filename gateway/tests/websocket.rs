@@ -65,7 +65,10 @@ async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
     town.decide(C, STRANGER, cells(9..10, 9, None)).await;
     // What a replaced owner writes counts for nobody.
     let partition = town.world.place(&id(C)).unwrap().partition;
-    let body = Some(proto::updates_record::Body::Decisions(proto::Decisions { chunk_id: "junk".into(), ..Default::default() }));
+    let body = Some(proto::updates_record::Body::Decisions(proto::Decisions {
+        chunk_id: "junk".into(),
+        ..Default::default()
+    }));
     town.send(partition, proto::UpdatesRecord { epoch: 0, n: 8, body });
 
     let running = town.gateway(settings()).await;

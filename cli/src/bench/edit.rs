@@ -44,9 +44,8 @@ type EditKey = (WriterId, u16, u64);
 pub(super) async fn run(args: EditArgs) -> Result<()> {
     eprintln!("starting …");
     let stack = Stack::start(args.log, args.brokers.as_deref()).await?;
-    let chunks: Vec<ChunkId> = (0..i32::from(args.chunks))
-        .map(|i| ChunkId::new("canvas", &[i % 32, i / 32]))
-        .collect::<Result<_, _>>()?;
+    let chunks: Vec<ChunkId> =
+        (0..i32::from(args.chunks)).map(|i| ChunkId::new("canvas", &[i % 32, i / 32])).collect::<Result<_, _>>()?;
     let mut floors = Vec::new();
     let mut edits = Vec::new();
     let (mut lost, mut slowest) = (0, f64::INFINITY);
@@ -95,7 +94,10 @@ fn print(report: &Report, json: bool) -> Result<()> {
     let line = |what: &str, q: &Quantiles| {
         println!("{what:<28} p50 {:>8.2} ms   p99 {:>8.2} ms   p99.9 {:>8.2} ms", q.p50_ms, q.p99_ms, q.p999_ms);
     };
-    println!("{}, {} edits/s, {} writers, {} chunks, {} rounds", report.log, report.rate, report.writers, report.chunks, report.rounds);
+    println!(
+        "{}, {} edits/s, {} writers, {} chunks, {} rounds",
+        report.log, report.rate, report.writers, report.chunks, report.rounds
+    );
     line("edit → committed elsewhere", &report.edit);
     if let (Some(floor), Some(p50), Some(p99)) = (&report.floor, report.ratio_p50, report.ratio_p99) {
         line("floor: two bare hops", floor);
@@ -134,7 +136,8 @@ impl Bench {
         tokio::spawn(observe(observer, numbers, to));
         let mut writers = Vec::new();
         for i in 0..args.writers {
-            let connected = generator::connect(&stack.ingest_ws, socket::INGEST, stack.token(&format!("writer-{i}"))?).await?;
+            let connected =
+                generator::connect(&stack.ingest_ws, socket::INGEST, stack.token(&format!("writer-{i}"))?).await?;
             let (due, dues) = mpsc::unbounded_channel();
             writers.push(Writer { id: connected.writer, due, seqs: HashMap::new() });
             tokio::spawn(write(connected, chunks.to_vec(), dues));
@@ -213,7 +216,11 @@ async fn observe(
 }
 
 /// Sends what is due, all that has gathered in one message; reads and answers pings.
-async fn write(mut connected: Connected, chunks: Vec<ChunkId>, mut dues: mpsc::UnboundedReceiver<(u16, u64)>) -> Result<()> {
+async fn write(
+    mut connected: Connected,
+    chunks: Vec<ChunkId>,
+    mut dues: mpsc::UnboundedReceiver<(u16, u64)>,
+) -> Result<()> {
     loop {
         tokio::select! {
             due = dues.recv() => {

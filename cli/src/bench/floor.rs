@@ -86,7 +86,10 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
     forward.join().map_err(|_| anyhow::anyhow!("the forwarding thread panicked"))??;
     sender.flush(GRACE)?;
     if latencies.len() < total {
-        bail!("the floor itself saw only {} of {total} records: this rate is more than Kafka takes on this machine", latencies.len());
+        bail!(
+            "the floor itself saw only {} of {total} records: this rate is more than Kafka takes on this machine",
+            latencies.len()
+        );
     }
     Ok(Quantiles::of(latencies))
 }

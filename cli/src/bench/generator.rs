@@ -94,6 +94,7 @@ pub(super) fn commits(event: event::Body) -> Result<Vec<(WriterId, String, u64)>
     let event::Body::Updates(bytes) = event else { return Ok(Vec::new()) };
     let updates: Updates = format::decode("Updates", bytes)?;
     let chunk = updates.chunk_id;
-    let commit = |entry: driftless_schemas::proto::Entry| Some((WriterId::from_slice(&entry.writer)?, chunk.clone(), entry.seq));
+    let commit =
+        |entry: driftless_schemas::proto::Entry| Some((WriterId::from_slice(&entry.writer)?, chunk.clone(), entry.seq));
     Ok(updates.entries.into_iter().filter_map(commit).collect())
 }

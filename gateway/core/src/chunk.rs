@@ -51,9 +51,14 @@ pub(crate) enum Load {
     Idle,
     UnderWay,
     /// After this many failures in a row, again at this time.
-    Again { attempts: u32, at_ms: u64 },
+    Again {
+        attempts: u32,
+        at_ms: u64,
+    },
     /// Under way after failures.
-    Retrying { attempts: u32 },
+    Retrying {
+        attempts: u32,
+    },
 }
 
 /// Why a chunk's replica was not made.

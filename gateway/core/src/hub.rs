@@ -15,7 +15,7 @@ use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::{Place, World};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
-    self, Beacon, Beacons, Decisions, Have, Lagging, Outcome, Outcomes, Ref, Refused, RefusalCode, ResolvedExpired,
+    self, Beacon, Beacons, Decisions, Have, Lagging, Outcome, Outcomes, Ref, RefusalCode, Refused, ResolvedExpired,
     TrackRejectCode, TrackRejected, Tracked, UpdatesRecord, event, mark, outcome, request, tracked,
     updates_record::Body,
 };
@@ -522,7 +522,8 @@ impl Hub {
             Unplaced::OutOfBounds { .. } => (TrackRejectCode::OutOfBounds, e.to_string()),
         })?;
         if !socket.joined.access.may_read(&id) {
-            let message = format!("the token gives no read access to {id}: its `driftless.read` has no entry that covers it");
+            let message =
+                format!("the token gives no read access to {id}: its `driftless.read` has no entry that covers it");
             return Err((TrackRejectCode::NoReadAccess, message));
         }
         if socket.joined.families.as_ref().is_some_and(|families| !families.contains(&place.family.spec.name)) {
@@ -531,7 +532,10 @@ impl Hub {
             return Err((TrackRejectCode::Model, message));
         }
         if socket.tracked.len() >= limits::TRACKED_CHUNKS_MAX && !socket.tracked.contains(&id) {
-            return Err((TrackRejectCode::TooMany, format!("{} chunks are tracked: untrack some", limits::TRACKED_CHUNKS_MAX)));
+            return Err((
+                TrackRejectCode::TooMany,
+                format!("{} chunks are tracked: untrack some", limits::TRACKED_CHUNKS_MAX),
+            ));
         }
         Ok((id, place))
     }
@@ -573,12 +577,8 @@ impl Hub {
             }
         };
         let frames = chunk.content_after(id, have, (version, hash));
-        let tracked = Tracked {
-            chunk_id: id.to_string(),
-            version: version.0,
-            hash: hash.to_bytes(),
-            resolved: Some(resolved),
-        };
+        let tracked =
+            Tracked { chunk_id: id.to_string(), version: version.0, hash: hash.to_bytes(), resolved: Some(resolved) };
         self.send_event(socket_id, event::Body::Tracked(tracked));
         for frame in frames {
             self.send(socket_id, frame);
@@ -665,9 +665,7 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(id) else { return false };
         let is_live = chunk.live.is_some();
         let behind_max = self.settings.behind_max_ms;
-        let is_late = |w: &Waiting| {
-            matches!(w, Waiting::Track { have: Some(_), since_ms, .. } if is_live && now_ms.saturating_sub(*since_ms) >= behind_max)
-        };
+        let is_late = |w: &Waiting| matches!(w, Waiting::Track { have: Some(_), since_ms, .. } if is_live && now_ms.saturating_sub(*since_ms) >= behind_max);
         let (late, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut chunk.waiting).into_iter().partition(is_late);
         chunk.waiting = waiting;
         if !is_live && !chunk.waiting.is_empty() {

@@ -113,8 +113,8 @@ fn updates_frame(updates: &Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_schemas::proto::{Entry, Mark, event::Body};
     use driftless_schemas::format;
+    use driftless_schemas::proto::{Entry, Mark, event::Body};
     use prost::Message;
 
     fn record(first: u64, count: usize, through: i64) -> Record {
@@ -143,7 +143,10 @@ mod tests {
             ring.push(r);
         }
         let count = |have, newest| ring.frames_after(Version(have), Version(newest)).map(|f| f.len());
-        assert_eq!([count(6, 6), count(5, 6), count(3, 6), count(2, 6), count(1, 6), count(0, 6)], [Some(0), Some(1), Some(1), Some(2), Some(3), Some(3)]);
+        assert_eq!(
+            [count(6, 6), count(5, 6), count(3, 6), count(2, 6), count(1, 6), count(0, 6)],
+            [Some(0), Some(1), Some(1), Some(2), Some(3), Some(3)]
+        );
         assert_eq!(count(6, 7), None);
         ring.trim(Offset(3), 1);
         assert_eq!(ring.trimmed_through, Offset(3));

@@ -18,23 +18,68 @@ const CHUNKS: [&str; 2] = ["tape/1", "tape/2"];
 #[derive(Clone, Debug)]
 enum Step {
     /// Commands of writer, long ones and such that are discarded.
-    Commands { chunk: usize, writer: u8, count: usize, kind: u8 },
-    TooEarly { chunk: usize, writer: u8 },
+    Commands {
+        chunk: usize,
+        writer: u8,
+        count: usize,
+        kind: u8,
+    },
+    TooEarly {
+        chunk: usize,
+        writer: u8,
+    },
     /// An owner (the current one, or one of those before) decides.
-    Decide { owner: usize, chunk: usize, count: usize, is_lost: bool },
+    Decide {
+        owner: usize,
+        chunk: usize,
+        count: usize,
+        is_lost: bool,
+    },
     NewOwner,
     /// A snapshot is stored; its notice comes at once, later, or from an owner who is replaced by then.
-    Snapshot { chunk: usize, tells: bool },
-    Tell { owner: usize },
-    Read { count: usize },
-    Load { fate: u8, which: usize },
-    Join { writer: u8, chunk: usize, ahead: bool },
-    Track { socket: usize, chunk: usize, forgets: bool },
-    Untrack { socket: usize, chunk: usize },
-    Refresh { socket: usize, chunk: usize, back: u64 },
-    Leave { socket: usize },
-    Take { socket: usize, turns: usize },
-    Tick { ms: u64 },
+    Snapshot {
+        chunk: usize,
+        tells: bool,
+    },
+    Tell {
+        owner: usize,
+    },
+    Read {
+        count: usize,
+    },
+    Load {
+        fate: u8,
+        which: usize,
+    },
+    Join {
+        writer: u8,
+        chunk: usize,
+        ahead: bool,
+    },
+    Track {
+        socket: usize,
+        chunk: usize,
+        forgets: bool,
+    },
+    Untrack {
+        socket: usize,
+        chunk: usize,
+    },
+    Refresh {
+        socket: usize,
+        chunk: usize,
+        back: u64,
+    },
+    Leave {
+        socket: usize,
+    },
+    Take {
+        socket: usize,
+        turns: usize,
+    },
+    Tick {
+        ms: u64,
+    },
     /// The gateway's replicas drift while it reads.
     Drift,
 }

@@ -459,7 +459,8 @@ fn one_socket_that_asks_for_much_is_served_bit_by_bit() {
         gateway.request(greedy, track(chunk, None));
         gateway.request(greedy, refresh(chunk, 0));
     }
-    let waiting = |gateway: &Gateway| -> usize { gateway.clients[&greedy].pipe.iter().flatten().map(|f| f.len()).sum() };
+    let waiting =
+        |gateway: &Gateway| -> usize { gateway.clients[&greedy].pipe.iter().flatten().map(|f| f.len()).sum() };
     // A queue, one answer over it, and a word (Lagging) for each request.
     assert!(waiting(&gateway) < 1000 + 500 + 40 * 3 * 20, "{}", waiting(&gateway));
     let mut most = 0;

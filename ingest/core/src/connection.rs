@@ -190,9 +190,8 @@ impl Intake {
         let bucket = self.bucket.get_or_insert_with(|| self.rates.of(&who.claims.sub, now_ms));
         let numbers = &self.numbers;
         let Admitted { chunk, seq, partition, key, record } =
-            self.admission.admit(who, submission, bucket, now_ms, |chunk| {
-                numbers.is_reused(chunk, submit.seq, mark)
-            })?;
+            self.admission
+                .admit(who, submission, bucket, now_ms, |chunk| numbers.is_reused(chunk, submit.seq, mark))?;
         self.numbers.remember(&chunk, submit.seq, mark);
         let token = self.next_token;
         self.next_token = token.wrapping_add(1);

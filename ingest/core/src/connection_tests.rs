@@ -171,7 +171,11 @@ fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() 
     let longest_id = format!("{:a<width$}/0/0", "a", width = bytes_each - 20);
     for chunk in ["canvas/7/7", "", longest_id.as_str()] {
         scene.send(vec![submit(chunk, 1, 0, None); limits::CLIENT_FRAME_REQUESTS_MAX]);
-        assert!(scene.out.session.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.session.frame.len());
+        assert!(
+            scene.out.session.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2,
+            "{}",
+            scene.out.session.frame.len()
+        );
         assert_eq!(scene.events().len(), limits::CLIENT_FRAME_REQUESTS_MAX);
     }
 }
@@ -179,12 +183,8 @@ fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() 
 /// What the session says is `driftless-runtime-core`'s; here is what ingest makes of it.
 #[test]
 fn the_policy_is_what_a_session_goes_by() {
-    let policy = Policy {
-        commands_per_second: 77,
-        session_age_max_ms: 60_000,
-        renewal_grace_ms: 3000,
-        ..Policy::default()
-    };
+    let policy =
+        Policy { commands_per_second: 77, session_age_max_ms: 60_000, renewal_grace_ms: 3000, ..Policy::default() };
     let ends = NOW / 1000 + 10;
     let mut scene = Scene::with(policy.clone());
     scene.send([hello(&format!("ann@{ends}")), submit("canvas/0/1", 1, 0, settle())]);

@@ -3,8 +3,8 @@
 use crate::connection::Input;
 use crate::policy::Policy;
 use crate::scene::*;
-use driftless_schemas::proto::{event, submit};
 use driftless_schemas::format;
+use driftless_schemas::proto::{event, submit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

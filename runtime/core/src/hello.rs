@@ -76,10 +76,7 @@ impl Greeter {
     }
 
     /// The families whose model the client has. A client that names no models takes all.
-    fn offer(
-        &self,
-        models: &[proto::ModelRevision],
-    ) -> Result<(Vec<proto::Family>, Option<BTreeSet<String>>), Close> {
+    fn offer(&self, models: &[proto::ModelRevision]) -> Result<(Vec<proto::Family>, Option<BTreeSet<String>>), Close> {
         let mut families = self.world.announced();
         if models.is_empty() {
             return Ok((families, None));

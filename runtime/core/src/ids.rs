@@ -12,7 +12,9 @@ pub enum SessionError {
     #[error("a session has 16 bytes, not {0}; leave it empty to get a new one")]
     NotOne(usize),
     /// Its time has not come.
-    #[error("the session is of {ahead_ms} ms from now; leave it empty to get a new one, and check the clocks of the servers")]
+    #[error(
+        "the session is of {ahead_ms} ms from now; leave it empty to get a new one, and check the clocks of the servers"
+    )]
     FromTheFuture {
         /// How far ahead of this server's clock.
         ahead_ms: u64,

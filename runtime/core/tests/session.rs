@@ -8,9 +8,9 @@ use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{SessionId, close, format, limits};
-use prost::Message as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message as _;
 use std::sync::Arc;
 
 const NOW: i64 = 1_800_000_000_000;

@@ -16,10 +16,8 @@ fn main() -> Result<()> {
         Some("--check") => true,
         Some(other) => bail!("unknown argument {other}: the only one is --check"),
     };
-    let schemas = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("the codegen crate lies in schemas/")?
-        .to_path_buf();
+    let schemas =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the codegen crate lies in schemas/")?.to_path_buf();
     let fresh = std::env::temp_dir().join(format!("driftless-codegen-{}", std::process::id()));
     fs::create_dir_all(&fresh)?;
     let outcome = generate(&schemas.join("proto"), &fresh)
@@ -29,20 +27,11 @@ fn main() -> Result<()> {
 }
 
 fn generate(proto: &Path, out: &Path) -> Result<()> {
-    let files: Vec<PathBuf> = FILES
-        .iter()
-        .map(|name| proto.join(format!("driftless/v1/{name}.proto")))
-        .collect();
+    let files: Vec<PathBuf> = FILES.iter().map(|name| proto.join(format!("driftless/v1/{name}.proto"))).collect();
     let descriptors = protox::compile(&files, [proto])?;
     let encoded = descriptors.encode_to_vec();
-    prost_build::Config::new()
-        .bytes(["."])
-        .out_dir(out)
-        .compile_fds(descriptors)?;
-    pbjson_build::Builder::new()
-        .register_descriptors(&encoded)?
-        .out_dir(out)
-        .build(&[".driftless.v1"])?;
+    prost_build::Config::new().bytes(["."]).out_dir(out).compile_fds(descriptors)?;
+    pbjson_build::Builder::new().register_descriptors(&encoded)?.out_dir(out).build(&[".driftless.v1"])?;
     Ok(())
 }
 

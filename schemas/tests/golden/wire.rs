@@ -5,9 +5,10 @@ use bytes::Bytes;
 use driftless_schemas::format;
 use driftless_schemas::proto::{
     Beacon, Beacons, Chunk, ClientFrame, DiscardReason, Discarded, DriftReport, Event, Family, Have, Hello, Lagging,
-    Limits, ModelRevision, OutOfOrder, Outcome, Outcomes, Ping, Pong, Receipt, Refresh, RefusalCode, Refused, Renewed,
-    RejectCode, Rejected, Renew, Request, Resolved, ResolvedExpired, Retry, ServerFrame, SessionExpired, Settle,
-    Submit, Track, TrackRejectCode, TrackRejected, Tracked, Untrack, Welcome, event, outcome, request, submit, tracked,
+    Limits, ModelRevision, OutOfOrder, Outcome, Outcomes, Ping, Pong, Receipt, Refresh, RefusalCode, Refused,
+    RejectCode, Rejected, Renew, Renewed, Request, Resolved, ResolvedExpired, Retry, ServerFrame, SessionExpired,
+    Settle, Submit, Track, TrackRejectCode, TrackRejected, Tracked, Untrack, Welcome, event, outcome, request, submit,
+    tracked,
 };
 use prost::Message;
 

@@ -32,7 +32,13 @@ fn r1_the_java_client_puts_every_key_into_the_same_partition() {
     let source = folder.path().join("Murmur.java");
     std::fs::write(&source, PROGRAM).unwrap();
     let keys: Vec<String> = (-500..500)
-        .flat_map(|i: i32| [format!("canvas/{i}/{}", i.wrapping_mul(7919)), format!("k{}", i.unsigned_abs()), "ü/…".repeat(i.unsigned_abs() as usize % 9)])
+        .flat_map(|i: i32| {
+            [
+                format!("canvas/{i}/{}", i.wrapping_mul(7919)),
+                format!("k{}", i.unsigned_abs()),
+                "ü/…".repeat(i.unsigned_abs() as usize % 9),
+            ]
+        })
         .collect();
     let mut java = dist.java().arg(&source).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = java.stdin.take().unwrap();
