@@ -270,7 +270,7 @@ impl Run {
             (_, None) => {
                 let from = self.seen.get(&chunk).copied().unwrap_or(0);
                 let from = (from + which % (all.len().saturating_sub(from)).max(1)).min(all.len().saturating_sub(1));
-                let is_nothing = !self.seen.contains_key(&chunk) && which % 3 == 0;
+                let is_nothing = !self.seen.contains_key(&chunk) && which.is_multiple_of(3);
                 if !is_nothing && !all.is_empty() {
                     self.seen.insert(chunk.clone(), from);
                 }
