@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::apart::Apart;
-use self::embedded::{Embedded, Start};
+use self::embedded::Embedded;
 use self::running::Running;
 use crate::browser::Act;
 use crate::process;
@@ -85,7 +85,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
 
 fn play_embedded(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool {
     let mut embedded = None;
-    report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded, Start::Cargo))
+    report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded))
         && report.step("paint", || Embedded::paint(&mut embedded, shown))
         && report.step("kill -9, and again", || Embedded::restart(&mut embedded, Running::kill))
         && report.step("two browser windows", || Embedded::browse(&mut embedded, Act::Paint))
@@ -99,18 +99,6 @@ fn play_apart(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool
         && report.step("services apart", || Apart::start_services(&mut apart))
         && report.step("paint there", || Apart::paint(&mut apart, shown))
         && report.step("snapshots by b3sum", || Apart::check_snapshots(&mut apart, shown))
-}
-
-/// What `cargo xtask test` shows of it: two windows on the embedded stack, and the page after a restart. Screenshots go to
-/// `output`.
-pub fn browse(workspace: &Workspace, screen: Screen, output: PathBuf) -> Result<()> {
-    let stage = Stage::set(workspace, screen, None, output)?;
-    let mut embedded = None;
-    Embedded::start(&stage, &mut embedded, Start::Program)?;
-    Embedded::browse(&mut embedded, Act::Paint)?;
-    Embedded::restart(&mut embedded, Running::interrupt)?;
-    Embedded::browse(&mut embedded, Act::Check)?;
-    Ok(())
 }
 
 impl<'a> Stage<'a> {

@@ -19,8 +19,8 @@ pub type Variables = Vec<(&'static str, String)>;
 /// The tests' folder that needs packages of its own.
 const PYTHON: &str = "tests/e2e/python";
 
-pub const NO_CHROMIUM: &str = "Chromium, for the tests of the web page: install it (Debian: apt-get install chromium), or name \
-                               one in the variable CHROMIUM";
+pub const NO_CHROMIUM: &str = "Chromium, for the tests of the web page: install it (Debian: apt-get install chromium), or \
+                               name one in DRIFTLESS_TEST_CHROMIUM";
 pub const NO_NODE: &str = "Node.js is missing: install version 20 or newer";
 
 #[derive(Debug, Default)]
@@ -47,7 +47,10 @@ impl Prerequisites {
             if browser.is_dir() {
                 node_packages(&browser, screen)?;
                 match chromium(screen)? {
-                    Some(chromium) => all.found.push(format!("Chromium ({})", chromium.display())),
+                    Some(chromium) => {
+                        all.found.push("Chromium".to_owned());
+                        all.variables.push(("DRIFTLESS_TEST_CHROMIUM", chromium.display().to_string()));
+                    }
                     None => all.missing.push(NO_CHROMIUM.to_owned()),
                 }
             }
@@ -80,7 +83,7 @@ fn s3_name() -> Result<String> {
 
 /// A browser, installed if that is possible.
 pub fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
-    if let Some(chromium) = variable("CHROMIUM") {
+    if let Some(chromium) = variable("DRIFTLESS_TEST_CHROMIUM") {
         return Ok(Some(chromium.into()));
     }
     let installed = || ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(process::find);

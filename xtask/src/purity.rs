@@ -50,7 +50,7 @@ pub fn check(workspace: &Workspace) -> Result<usize> {
             faults.push(format!("{} lacks #![forbid(unsafe_code)]", library.display()));
         }
         match bans_of(&package.dir) {
-            Err(error) => faults.push(format!("{error:#}; copy chunk/clippy.toml")),
+            Err(error) => faults.push(format!("{error:#}; link it to chunk/clippy.toml")),
             Ok(own) => {
                 let missing = bans.iter().filter(|ban| !own.contains(ban));
                 faults.extend(missing.map(|ban| format!("{name}'s clippy.toml does not ban {ban}")));

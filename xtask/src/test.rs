@@ -14,12 +14,11 @@ use crate::prerequisites::Prerequisites;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
 use crate::suites::{Suite, Suites};
 use crate::workspace::Workspace;
-use crate::{browser, demo, layers, process, purity, toolchain};
+use crate::{browser, layers, process, purity, toolchain};
 
 const EXAMPLES: &str = "\
 The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
-build (with lints), codegen, page (node --test), tests, browser (Chromium on `driftless dev`).
-codegen, tests and browser build first.
+build (with lints), codegen, page (node --test), tests. codegen and tests build first.
 
 Examples:
   cargo xtask test                     everything that CI does
@@ -28,10 +27,10 @@ Examples:
   cargo xtask test --keep-going        go on after a failure, and tell all
   cargo xtask test --json 2>test.log   one JSON object on standard output
 
-Tests see DRIFTLESS_TEST_QUICK=1 with --quick, and DRIFTLESS_TEST_PYTHON, an interpreter with the
-packages that they need. DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3
-(s3://bucket, with the usual AWS_... variables) point them at servers that run already; CHROMIUM
-names another browser.";
+Tests see DRIFTLESS_TEST_QUICK=1 with --quick, DRIFTLESS_TEST_PYTHON (an interpreter with the
+packages that they need) and DRIFTLESS_TEST_CHROMIUM (set it for another browser).
+DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3 (s3://bucket, with the usual AWS_...
+variables) point them at servers that run already.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -55,7 +54,7 @@ const HEAVY: [&str; 3] = ["kafka", "s3", "browser"];
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 9] = [
     ("toolchain", Run::toolchain),
     ("format", Run::format),
     ("purity", Run::purity),
@@ -65,7 +64,6 @@ const STEPS: [(&str, Step); 10] = [
     ("codegen", Run::codegen),
     ("page", Run::page),
     ("tests", Run::tests),
-    ("browser", Run::browser),
 ];
 
 /// What later steps need of earlier ones.
@@ -105,8 +103,8 @@ fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
     let is_named = |step: &str| names.iter().any(|name| name == step);
     let is_wanted = |step: &str| match step {
         _ if names.is_empty() => true,
-        "build" => ["build", "codegen", "tests", "browser"].into_iter().any(is_named),
-        "prerequisites" => ["prerequisites", "tests", "browser"].into_iter().any(is_named),
+        "build" => ["build", "codegen", "tests"].into_iter().any(is_named),
+        "prerequisites" => ["prerequisites", "tests"].into_iter().any(is_named),
         _ => is_named(step),
     };
     STEPS.into_iter().filter(|(step, _)| is_wanted(step)).collect()
@@ -210,22 +208,6 @@ impl Run {
             note = format!("{note}; {}", on_kafka(&self.suites, kafka)?);
         }
         Ok(Verdict::Passed(note))
-    }
-
-    fn browser(&mut self) -> Result<Verdict> {
-        ensure!(self.is_built, "the build failed");
-        if self.options.quick {
-            return Ok(Verdict::Skipped("--quick leaves it out".into()));
-        }
-        if !self.prerequisites.missing.is_empty() {
-            return Ok(Verdict::Skipped(format!("missing: {}", self.prerequisites.missing.join("; "))));
-        }
-        let output = self.workspace.target_dir.join("browser");
-        demo::browse(&self.workspace, self.screen, output.clone())?;
-        Ok(Verdict::Passed(format!(
-            "two windows of Chromium, before and after a restart; pictures in {}",
-            output.display()
-        )))
     }
 
     fn what_failed(&self) -> anyhow::Error {
@@ -364,7 +346,6 @@ mod tests {
         assert_eq!(names(&["purity", "format"]), ["format", "purity"]);
         assert_eq!(names(&["codegen"]), ["build", "codegen"]);
         assert_eq!(names(&["tests"]), ["prerequisites", "build", "tests"]);
-        assert_eq!(names(&["browser"]), ["prerequisites", "build", "browser"]);
     }
 
     #[test]

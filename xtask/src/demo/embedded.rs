@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::Stage;
-use super::paint::{State, Target, paint, state, tell};
+use super::paint::{Target, paint, state, tell};
 use super::running::{Running, free_address};
 use crate::browser::{self, Act};
 use crate::step::Verdict;
@@ -23,17 +23,8 @@ pub struct Embedded<'a> {
     painted: Value,
 }
 
-/// How it is started the first time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Start {
-    /// As a person starts it.
-    Cargo,
-    /// The program that was built already.
-    Program,
-}
-
 impl<'a> Embedded<'a> {
-    pub fn start(stage: &'a Stage<'a>, slot: &mut Option<Self>, start: Start) -> Result<Verdict> {
+    pub fn start(stage: &'a Stage<'a>, slot: &mut Option<Self>) -> Result<Verdict> {
         let embedded = slot.insert(Self {
             stage,
             data: stage.dir.path().join("data"),
@@ -44,7 +35,10 @@ impl<'a> Embedded<'a> {
             target: Target::default(),
             painted: Value::Null,
         });
-        embedded.launch(start, &["--fresh"])?;
+        // As a person starts it.
+        let mut dev = stage.workspace.cargo();
+        dev.args(["dev", "--fresh"]);
+        embedded.launch(dev)?;
         Ok(Verdict::Passed(embedded.target.gateway.clone()))
     }
 
@@ -58,18 +52,15 @@ impl<'a> Embedded<'a> {
     /// Ends it in one way or the other, starts it again, and looks whether everything is there.
     pub fn restart(slot: &mut Option<Self>, end: fn(Running) -> Result<()>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        let before = this.state()?;
+        let before = state(&this.painted, &this.target)?;
         end(this.running.take().context("nothing runs")?)?;
-        this.launch(Start::Program, &[])?;
-        let after = this.state()?;
+        let mut dev = Command::new(this.stage.driftless());
+        dev.arg("dev");
+        this.launch(dev)?;
+        let after = state(&this.painted, &this.target)?;
         let differing: Vec<&String> = after.keys().filter(|chunk| before.get(*chunk) != after.get(*chunk)).collect();
         ensure!(differing.is_empty(), "another version or hash than before: {differing:?}");
         Ok(Verdict::Passed(format!("{} chunks have the same versions and hashes", after.len())))
-    }
-
-    /// Empty before anything was painted.
-    fn state(&self) -> Result<State> {
-        if self.painted.is_null() { Ok(State::new()) } else { state(&self.painted, &self.target) }
     }
 
     pub fn browse(slot: &mut Option<Self>, act: Act) -> Result<Verdict> {
@@ -79,14 +70,10 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(format!("screenshots in {}", output.display())))
     }
 
-    fn launch(&mut self, start: Start, flags: &[&str]) -> Result<()> {
+    fn launch(&mut self, mut dev: Command) -> Result<()> {
         self.starts += 1;
         let log = self.stage.output.join(format!("dev-{}.log", self.starts));
-        let mut dev = match start {
-            Start::Cargo => self.stage.workspace.cargo(),
-            Start::Program => Command::new(self.stage.driftless()),
-        };
-        dev.args(["dev", "--json", "--http", &self.address, "--data"]).arg(&self.data).args(flags);
+        dev.args(["--json", "--http", &self.address, "--data"]).arg(&self.data);
         let running = self.running.insert(Running::start("driftless dev", dev, &log)?);
         let ready = running.ready_line()?;
         let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
