@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::env;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::prerequisites::Prerequisites;
@@ -199,7 +199,7 @@ impl Run {
             suites.line(line);
         })?;
         if !status.success() {
-            return Err(self.what_failed());
+            return Err(self.what_failed(status));
         }
         ensure!(suites.passed() > 0, "no test ran");
         let counted = suites.suites.iter().filter(|suite| suite.passed > 0).count();
@@ -210,14 +210,16 @@ impl Run {
         Ok(Verdict::Passed(note))
     }
 
-    fn what_failed(&self) -> anyhow::Error {
+    fn what_failed(&self, cargo: ExitStatus) -> anyhow::Error {
         let suites = &self.suites;
         let died = suites.suites.iter().filter(|suite| !suite.is_complete);
         let died = died.map(|suite| format!("{}: the test program ended before its tests did", suite.name));
         let failures: Vec<String> = suites.failures.iter().cloned().chain(died).collect();
         match failures[..] {
-            [] => anyhow!("cargo test failed, though no test did: see above"),
-            _ => anyhow!("{}", failures.join("\n")),
+            [] => anyhow!("cargo test failed ({cargo}), though no test did: see above"),
+            // 101 is its word for failed tests.
+            _ if cargo.code() == Some(101) => anyhow!("{}", failures.join("\n")),
+            _ => anyhow!("{}\ncargo test itself was ended: {cargo}", failures.join("\n")),
         }
     }
 

@@ -148,41 +148,45 @@ impl Bench {
     /// One open-loop round: edits are due at fixed times, whatever became of the ones before.
     async fn round(&mut self, rate: u32, duration: Duration) -> Result<Measured> {
         let total = (f64::from(rate) * duration.as_secs_f64()) as u64;
-        let start = Instant::now();
+        let start = Instant::now() + Duration::from_millis(20);
         let mut due_at: HashMap<EditKey, Instant> = HashMap::with_capacity(total as usize);
+        let mut schedule = Vec::with_capacity(total as usize);
+        for i in 0..total {
+            let due = start + Duration::from_secs_f64(i as f64 / f64::from(rate));
+            let index = usize::try_from(i)? % self.writers.len();
+            let writer = &mut self.writers[index];
+            let chunk = (i / 7 % u64::from(self.chunks)) as u16;
+            let seq = writer.seqs.entry(chunk).or_default();
+            *seq += 1;
+            due_at.insert((writer.id, chunk, *seq), due);
+            schedule.push((due, writer.due.clone(), chunk, *seq));
+        }
+        // A thread of its own: tokio's timers are a millisecond coarse.
+        let pacing = std::thread::spawn(move || {
+            for (due, writer, chunk, seq) in schedule {
+                if let Some(wait) = due.checked_duration_since(Instant::now()) {
+                    std::thread::sleep(wait);
+                }
+                // A writer that has ended leaves its edits unseen: they are counted as lost.
+                let _ = writer.send((chunk, seq));
+            }
+        });
         let mut latencies = Vec::with_capacity(total as usize);
         let mut last_seen = start;
-        let mut sent = 0;
-        let mut tick = tokio::time::interval(Duration::from_millis(1));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let deadline = tokio::time::Instant::now() + duration + GRACE;
-        while sent < total || !due_at.is_empty() {
+        while !due_at.is_empty() {
             tokio::select! {
-                biased;
                 commit = self.commits.recv() => {
                     let (at, writer, chunk, seq) = commit.context("the observer's socket has ended")?;
                     if let Some(due) = due_at.remove(&(writer, chunk, seq)) {
-                        latencies.push(at.duration_since(due));
+                        latencies.push(at.saturating_duration_since(due));
                         last_seen = at;
-                    }
-                }
-                _ = tick.tick(), if sent < total => {
-                    let until = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-                    while sent < until.min(total) {
-                        let due = start + Duration::from_secs_f64(sent as f64 / f64::from(rate));
-                        let index = usize::try_from(sent)? % self.writers.len();
-                        let writer = &mut self.writers[index];
-                        let chunk = (sent / 7 % u64::from(self.chunks)) as u16;
-                        let seq = writer.seqs.entry(chunk).or_default();
-                        *seq += 1;
-                        due_at.insert((writer.id, chunk, *seq), due);
-                        writer.due.send((chunk, *seq)).ok().context("a writer's socket has ended")?;
-                        sent += 1;
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }
+        pacing.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
         let seen_per_second = latencies.len() as f64 / last_seen.duration_since(start).as_secs_f64().max(1e-9);
         Ok(Measured { latencies, lost: due_at.len(), seen_per_second })
     }
