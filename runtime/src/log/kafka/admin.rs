@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// Room for what Kafka adds to a batch.
 const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
 
+/// How long to wait before asking again who leads a partition.
+const LEADER_RETRY: Duration = Duration::from_millis(50);
+
 pub(super) struct Admin {
     settings: Arc<KafkaSettings>,
     asker: Asker,
@@ -46,11 +49,18 @@ impl Admin {
         if self.partitions(topic).await?.is_none_or(|count| !(0..count).contains(&partition.0)) {
             return Err(no_such_topic());
         }
-        let (name, timeout) = (topic.to_owned(), self.timeout());
-        match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await? {
-            Ok((low, high)) => Ok((Offset(low), Offset(high))),
-            Err(error) if is_missing(&error) => Err(no_such_topic()),
-            Err(error) => Err(self.unavailable(&error)),
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            let (name, timeout) = (topic.to_owned(), self.timeout());
+            match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await? {
+                Ok((low, high)) => return Ok((Offset(low), Offset(high))),
+                Err(error) if is_missing(&error) => return Err(no_such_topic()),
+                // A topic that was just made, or a partition that changes its leader: somebody else knows in a moment.
+                Err(error) if is_between_leaders(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(LEADER_RETRY).await;
+                }
+                Err(error) => return Err(self.unavailable(&error)),
+            }
         }
     }
 
@@ -216,6 +226,12 @@ fn has_leaders(asker: &BaseConsumer<Context>, topic: &str, timeout: Duration) ->
     };
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     Ok(found.is_some_and(|topic| topic.partitions().iter().all(|partition| partition.leader() >= 0)))
+}
+
+/// Does the error say that a partition has no leader at the moment, or another one?
+fn is_between_leaders(error: &KafkaError) -> bool {
+    let codes = [RDKafkaErrorCode::NotLeaderForPartition, RDKafkaErrorCode::LeaderNotAvailable];
+    error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
 }
 
 /// Does the error say that there is no such topic or partition?
