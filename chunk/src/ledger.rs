@@ -5,6 +5,7 @@
 //! recently decided one is evicted and raises the floor to its session time, and a writer that is not known and not
 //! younger than the floor is expired. No clock is needed, so that every replica of the ledger agrees.
 
+use crate::mutant::{self, Mutant};
 use driftless_schemas::proto;
 use driftless_schemas::{Offset, Seq, WriterId, format, limits};
 use std::collections::{BTreeMap, HashMap};
@@ -107,7 +108,9 @@ impl Ledger {
         };
         if seq <= newest {
             Verdict::Resend
-        } else if after > newest {
+        } else if after > newest && !Mutant::IgnoreAfter.is_on() {
+            Verdict::OutOfOrder
+        } else if after < newest && Mutant::AfterMustBeNewest.is_on() {
             Verdict::OutOfOrder
         } else {
             Verdict::Decide
@@ -138,7 +141,7 @@ impl Ledger {
                 entry
             }
             None => {
-                self.evict_down_to(limits::LEDGER_WRITERS_MAX - 1);
+                self.evict_down_to(mutant::ledger_writers_max() - 1);
                 self.writers.entry(writer).or_insert(Entry { seq, committed_bits: 0, last_offset: offset })
             }
         };
@@ -150,7 +153,11 @@ impl Ledger {
         while self.writers.len() > count {
             let Some((_, writer)) = self.by_offset.pop_first() else { return };
             self.writers.remove(&writer);
-            self.floor_ms = self.floor_ms.max(writer.time_ms());
+            if Mutant::LowestFloor.is_on() {
+                self.floor_ms = writer.time_ms();
+            } else if !Mutant::EvictWithoutFloor.is_on() {
+                self.floor_ms = self.floor_ms.max(writer.time_ms());
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! * [`live`]: replica + ledger: decides commands and folds decisions (R2, R5).
 //! * [`position`]: which records of `updates` count (R4).
 //! * [`world`]: a world spec with its models at work.
+//! * [`mutant`]: deliberate bugs for the simulator; none without the feature `mutants`.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod ledger;
 pub mod live;
 pub mod map;
 pub mod model;
+pub mod mutant;
 pub mod position;
 pub mod replica;
 pub mod world;

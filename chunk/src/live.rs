@@ -7,6 +7,7 @@
 
 use crate::ledger::{Ledger, Verdict};
 use crate::model::{AnyModel, Context, Decision};
+use crate::mutant::Mutant;
 use crate::replica::{ApplyError, Replica};
 use bytes::Bytes;
 use driftless_schemas::proto::{
@@ -131,7 +132,7 @@ impl LiveChunk {
             let problem = format!("offset {} is above through_offset {}", entry.last_offset, stored.through_offset);
             return Err(format::field("Ref", "ledger", problem).into());
         }
-        let ledger = Ledger::from_proto(ledger)?;
+        let ledger = if Mutant::ForgetLedger.is_on() { Ledger::new() } else { Ledger::from_proto(ledger)? };
         Ok(Self {
             replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
             ledger,
@@ -142,10 +143,14 @@ impl LiveChunk {
     /// Decides a command (R2, R8). `None`: a resend, no effect. Commands come in the order of their offsets; one at or
     /// below `through_offset` is decided already and gives `None`.
     pub fn decide(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> Option<Decided> {
-        if asked.offset <= self.through_offset {
+        if asked.offset <= self.through_offset && !Mutant::DropThroughOffset.is_on() {
             return None;
         }
-        let (outcome, entry, is_model_fault) = match self.ledger.verdict(asked.writer, asked.seq, asked.after) {
+        let verdict = match (self.ledger.verdict(asked.writer, asked.seq, asked.after), &asked.body) {
+            (Verdict::OutOfOrder, AskedBody::Undecodable(_)) if Mutant::UndecodableWithoutAfter.is_on() => Verdict::Decide,
+            (verdict, _) => verdict,
+        };
+        let (outcome, entry, is_model_fault) = match verdict {
             Verdict::Resend => return None,
             Verdict::OutOfOrder => (Outcome::OutOfOrder(OutOfOrder {}), None, false),
             Verdict::Expired { floor_ms } => (Outcome::SessionExpired(SessionExpired { floor_ms }), None, false),
@@ -248,6 +253,7 @@ impl LiveChunk {
             folded.is_news = true;
             self.through_offset = offset;
             let is_committed = match &mark.outcome {
+                Some(Outcome::Discarded(_)) if Mutant::DropDiscardedMarks.is_on() => continue,
                 Some(Outcome::Committed(_)) => true,
                 Some(Outcome::Discarded(_)) => false,
                 Some(Outcome::OutOfOrder(_) | Outcome::SessionExpired(_)) => continue,

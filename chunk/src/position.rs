@@ -3,6 +3,7 @@
 //! A fence is valid iff its epoch is greater than the current one, which it becomes. Any other record is valid iff its
 //! epoch is the current one and its n is the last valid n plus 1. A position without its epoch and n cannot be judged.
 
+use crate::mutant::Mutant;
 use driftless_schemas::{Epoch, Offset, proto};
 
 /// A place in one partition of `updates`: everything below `offset` was judged; `epoch` is the current epoch there and
@@ -35,6 +36,9 @@ impl Position {
     /// From a checkpoint's triple.
     #[must_use]
     pub fn of_checkpoint(checkpoint: &proto::Checkpoint) -> Self {
+        if Mutant::StartWithoutEpoch.is_on() {
+            return Self { offset: Offset(checkpoint.updates_low), epoch: Epoch(0), n: 0 };
+        }
         Self {
             offset: Offset(checkpoint.updates_low),
             epoch: Epoch(checkpoint.updates_low_epoch),
@@ -54,8 +58,16 @@ impl Position {
             return Validity::Fence;
         }
         // Epoch 0 is "no owner yet": nobody writes under it.
-        if record.epoch == 0 || record.epoch != self.epoch.0 || Some(record.n) != self.n.checked_add(1) {
+        let is_owners = record.epoch == self.epoch.0 || (Mutant::CountZombies.is_on() && record.epoch < self.epoch.0);
+        let is_next = Some(record.n) == self.n.checked_add(1)
+            || (Mutant::AcceptGaps.is_on() && record.n > self.n)
+            || (Mutant::CountZombies.is_on() && record.epoch < self.epoch.0);
+        if record.epoch == 0 || !is_owners || !is_next {
             return Validity::Invalid;
+        }
+        if record.epoch < self.epoch.0 {
+            // Only a mutant comes here.
+            return Validity::Valid;
         }
         self.n = record.n;
         Validity::Valid

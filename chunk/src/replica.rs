@@ -104,6 +104,22 @@ impl Replica {
         &self.model
     }
 
+    /// Flips a bit of the content and keeps version and remembered hash away from it, as bad memory would: to show that
+    /// drift is found and healed (R10). False where there is no bit whose flip is a content again.
+    #[cfg(any(debug_assertions, feature = "mutants"))]
+    pub fn damage(&mut self) -> bool {
+        let encoding = self.encoding().into_owned();
+        let flipped = (0..encoding.len()).rev().find_map(|at| {
+            let mut bytes = encoding.clone();
+            bytes[at] ^= 1;
+            self.model.decode(&bytes).ok()
+        });
+        let Some(content) = flipped else { return false };
+        self.content = content;
+        self.hash = None;
+        true
+    }
+
     /// Folds one effect, which makes the next version.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::chunk::{Chunk, Turn};
 use crate::event::ChunkStatus;
 use crate::own::Fact;
 use driftless_chunk::ledger::Resolved;
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::{ApplyError, Replica};
 use driftless_schemas::proto::{self, Refresh, TrackRejectCode, outcome, request, tracked};
 use driftless_schemas::{Hash, Seq, Version, limits};
@@ -48,7 +49,8 @@ impl Chunk {
         let Some(hash) = Hash::from_slice(&message.hash) else {
             return self.reload("a Chunk without a hash", turn);
         };
-        if self.is_healthy && self.replica.as_ref().is_some_and(|replica| version <= replica.version()) {
+        let is_newer = |replica: &Replica| version > replica.version() || Mutant::ClientTakesOlder.is_on();
+        if self.is_healthy && self.replica.as_ref().is_some_and(|replica| !is_newer(replica)) {
             self.compare(version, hash, turn);
             return self.settle_status(turn);
         }
@@ -99,6 +101,7 @@ impl Chunk {
                 self.invalidate();
             }
             Err(ApplyError::Gap { .. }) => self.gap_to = self.gap_to.max(Some(last)),
+            Err(ApplyError::Hash { .. }) if Mutant::IgnoreHash.is_on() => {}
             Err(ApplyError::Hash { version, expected, found }) => {
                 self.invalidate();
                 return self.drifted(version, Some(expected), found, turn);
@@ -203,7 +206,7 @@ impl Chunk {
     /// R10: at the same version, the same hash.
     fn compare(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
         let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else { return };
-        if replica.version() == version && replica.hash() != expected {
+        if replica.version() == version && replica.hash() != expected && !Mutant::IgnoreHash.is_on() {
             let found = replica.hash();
             self.drifted(version, Some(expected), found, turn);
         }

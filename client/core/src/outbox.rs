@@ -13,6 +13,7 @@ use crate::pace::Pace;
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
+use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{self, RejectCode, Submit, submit};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
@@ -95,7 +96,10 @@ impl Outbox {
         let at = self.entries.iter().position(|own| own.id == Some(id))?;
         let own = self.entries.get_mut(at)?;
         own.is_cancelled = true;
-        if own.seq.is_some() {
+        if let Some(seq) = own.seq {
+            if Mutant::ReuseWithdrawnNumber.is_on() && seq.0 + 1 == self.next_seq {
+                self.next_seq = seq.0;
+            }
             return None;
         }
         self.entries.remove(at);
@@ -166,6 +170,10 @@ impl Outbox {
         self.missed_at = None;
         self.expired_floor = None;
         let Resolved::Known { seq: newest, .. } = resolved else {
+            if Mutant::ResubmitOnExpiredTracked.is_on() {
+                self.expired_floor = Some(0);
+                return;
+            }
             // It proves nothing (FACTS.md): the writer may have been evicted after it committed.
             return self.give_up("the chunk's ledger has forgotten this session");
         };

@@ -3,6 +3,7 @@
 use crate::event::{CommandId, Outcome};
 use crate::outbox::Shown;
 use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{DiscardReason, RejectCode};
 use driftless_schemas::{Seq, Version};
 
@@ -108,6 +109,7 @@ impl Own {
             Some(Fact::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
             // No transmission is in the log, and none will follow.
             None if self.seq.is_some() && self.sent == self.rejected => self.skipped_outcome(),
+            None if self.refused.is_some() && Mutant::FinalResend.is_on() => self.skipped_outcome(),
             None => None,
         }
     }

@@ -4,7 +4,9 @@ use crate::ring::{Record, Ring};
 use crate::socket::SocketId;
 use crate::{Ask, Settings};
 use bytes::Bytes;
+use driftless_chunk::ledger::Ledger;
 use driftless_chunk::live::LiveChunk;
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, Have, Ref};
@@ -29,6 +31,8 @@ pub(crate) struct Chunk {
     pub load: Load,
     /// When it was last tracked or asked for.
     pub used_ms: u64,
+    /// [`Mutant::ResolvedFromOlderPosition`]: the ledger before the newest record.
+    pub older_ledger: Option<Ledger>,
 }
 
 /// A whole state, encoded once for all who get it.
@@ -87,6 +91,7 @@ impl Chunk {
             waiting: Vec::new(),
             load: Load::Idle,
             used_ms: 0,
+            older_ledger: None,
         }
     }
 
@@ -97,6 +102,9 @@ impl Chunk {
             while self.hashes.len() > settings.hashes_kept {
                 self.hashes.pop_front();
             }
+        }
+        if Mutant::ResolvedFromOlderPosition.is_on() {
+            self.older_ledger = self.live.as_ref().map(|live| live.ledger.clone());
         }
         let folded = match &mut self.live {
             Some(live) => live.fold(&record.decisions, record.updates.as_ref()).map(|_| ()),
@@ -115,7 +123,11 @@ impl Chunk {
             std::mem::replace(hash, found.unwrap_or(*hash))
         });
         let kept = if self.trackers.is_empty() { 0 } else { settings.ring_kept };
-        self.ring.trim(Offset(stored.through_offset), kept);
+        if Mutant::TrimByVersion.is_on() {
+            self.ring.trim_by_version(version);
+        } else {
+            self.ring.trim(Offset(stored.through_offset), kept);
+        }
         // What was trimmed for a newer ref must be in the one that is loaded.
         if self.newest_ref.as_ref().is_none_or(|newest| newest.through_offset <= stored.through_offset) {
             self.newest_ref = Some(stored);
@@ -143,7 +155,7 @@ impl Chunk {
                 (live, Some(Base { version, frame }))
             }
         };
-        if live.through_offset < self.ring.trimmed_through {
+        if live.through_offset < self.ring.trimmed_through && !Mutant::TrimUnderLoad.is_on() {
             return Err(RestoreError::Stale);
         }
         for record in self.ring.iter() {

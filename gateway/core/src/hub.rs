@@ -11,6 +11,7 @@ use crate::socket::{Joined, Socket, SocketId};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::live::read_updates;
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::{Place, World};
 use driftless_schemas::access::Access;
@@ -312,6 +313,9 @@ impl Hub {
         while let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.queued_bytes <= max)
             && let Some((chunk, have)) = socket.next_lagging()
         {
+            if Mutant::SkipWhileLagging.is_on() {
+                continue;
+            }
             self.answer_track(id, &chunk, have.as_ref());
         }
     }
@@ -545,7 +549,8 @@ impl Hub {
         let is_wanted = self.sockets.get(&socket).is_some_and(|s| s.tracked.contains(id));
         let Some(chunk) = self.chunks.get_mut(id).filter(|_| is_wanted) else { return };
         let version = chunk.newest().map(|(version, _)| version);
-        if have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0)) {
+        let is_behind = have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0));
+        if is_behind && !Mutant::AnswerWhileBehind.is_on() {
             chunk.waiting.push(Waiting::Track { socket, have, since_ms });
             self.watched.insert(id.clone());
             return;
@@ -570,7 +575,7 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };
-        let resolved = match live.ledger.resolved(writer) {
+        let resolved = match chunk.older_ledger.as_ref().unwrap_or(&live.ledger).resolved(writer) {
             Resolved::Expired => tracked::Resolved::Expired(ResolvedExpired {}),
             Resolved::Known { seq, committed_bits } => {
                 tracked::Resolved::Ledger(proto::Resolved { seq: seq.0, committed_bits })

@@ -73,6 +73,11 @@ impl Ring {
         }
     }
 
+    /// The mutant of [`Ring::trim`]: a version is no place, because discards do not move it.
+    pub fn trim_by_version(&mut self, version: Version) {
+        self.records.retain(|record| record.versions().is_some_and(|(_, last)| last > version));
+    }
+
     /// The frames with every version above `have` up to `newest`, if all of them are here.
     pub fn frames_after(&self, have: Version, newest: Version) -> Option<Vec<Bytes>> {
         let mut frames = Vec::new();

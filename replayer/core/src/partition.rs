@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use crate::slots::{Dirty, Held, Loading, Recovered, Slot, Snapshot, State, Step, Waiting};
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody, LiveChunk, read_updates};
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::{Place, World};
 use driftless_schemas::proto::{
@@ -230,6 +231,8 @@ pub struct PartitionCore {
     checkpoint: Option<Vec<ChunkId>>,
     last_checkpoint: Checkpoint,
     last_checkpoint_ms: u64,
+    /// [`Mutant::SkipByPartition`]: the newest offset that any chunk has decided.
+    recovered_through: Offset,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -268,6 +271,7 @@ impl PartitionCore {
             checkpoint: None,
             last_checkpoint: checkpoint,
             last_checkpoint_ms: now_ms,
+            recovered_through: Offset::NONE,
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
@@ -415,6 +419,8 @@ impl PartitionCore {
         let (chunk_id, recovered) = match record.body {
             Some(Body::Decisions(decisions)) => {
                 let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
+                let through = decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset));
+                self.recovered_through = self.recovered_through.max(through);
                 (decisions.chunk_id.clone(), Recovered::Decisions(decisions, updates))
             }
             Some(Body::SnapshotStored(stored)) => (stored.chunk_id.clone(), Recovered::Stored(stored)),
@@ -476,6 +482,10 @@ impl PartitionCore {
         let batch = self.progress.begin(first.0, last.0.next(), records.len());
         let mut touched = Vec::new();
         for (offset, value) in records {
+            if Mutant::SkipByPartition.is_on() && offset <= self.recovered_through {
+                self.progress.done((batch, 1));
+                continue;
+            }
             match commands::read(&self.world, self.partition, offset, &value) {
                 Err(reason) => {
                     self.dead_letter(offset, value, reason, batch);
@@ -748,8 +758,9 @@ impl PartitionCore {
                 Some(State::Loading(loading)) => loading.bound,
                 Some(State::Live(held)) => {
                     if let Some(snapshot) = &mut held.snapshot
-                        && snapshot.step == Step::Put
-                        && snapshot.requires_n <= self.acked_n
+                        && (snapshot.step == Step::Put
+                            || (snapshot.step == Step::Putting && Mutant::AnnounceBeforeStored.is_on()))
+                        && (snapshot.requires_n <= self.acked_n || Mutant::RefBeforeAck.is_on())
                     {
                         snapshot.step = Step::Writing;
                         entries.push((chunk.clone(), next_entry(&held.entry, &snapshot.stored)));
@@ -766,7 +777,10 @@ impl PartitionCore {
         }
         let checkpoint = Checkpoint {
             epoch: self.epoch.0,
-            commands_next: self.progress.commands_next().0,
+            commands_next: match Mutant::CheckpointBeforeAck.is_on() {
+                true => self.progress.read_up_to().0,
+                false => self.progress.commands_next().0,
+            },
             updates_low: low.offset.0,
             updates_low_epoch: low.epoch.0,
             updates_low_n: low.n,

@@ -73,6 +73,11 @@ impl Progress {
         self.batches.front().map_or(self.next, |b| b.first)
     }
 
+    /// The mutant of [`Progress::commands_next`]: every command below this was read.
+    pub fn read_up_to(&self) -> Offset {
+        self.next
+    }
+
     /// Commands that are not done.
     pub fn open(&self) -> usize {
         self.open

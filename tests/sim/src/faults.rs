@@ -1,0 +1,116 @@
+//! What goes wrong: how often in this run, and how often it did.
+
+use crate::rng::Rng;
+use std::collections::BTreeMap;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "`Fault::name` says what each is")]
+pub enum Fault {
+    ReplayerKilled,
+    ReplayerPaused,
+    HandOver,
+    Stolen,
+    DeliveryFailed,
+    GatewayKilled,
+    IngestKilled,
+    SocketCut,
+    HalfOpen,
+    StoreAway,
+    StoreError,
+    IndexError,
+    StaleView,
+    LogCut,
+    ClientDamaged,
+    Strangers,
+    Rubbish,
+    TimeJump,
+    ReadOnly,
+    LateRecord,
+    UnknownOffset,
+    TornCheckpoint,
+}
+
+impl Fault {
+    /// For people and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReplayerKilled => "replayer_killed",
+            Self::ReplayerPaused => "replayer_paused",
+            Self::HandOver => "planned_hand_over",
+            Self::Stolen => "partition_given_away_unnoticed",
+            Self::DeliveryFailed => "delivery_failed",
+            Self::GatewayKilled => "gateway_killed",
+            Self::IngestKilled => "ingest_killed",
+            Self::SocketCut => "socket_cut",
+            Self::HalfOpen => "socket_half_open",
+            Self::StoreAway => "store_outage",
+            Self::StoreError => "store_error",
+            Self::IndexError => "index_write_failed",
+            Self::StaleView => "gateway_view_renewed",
+            Self::LogCut => "log_cut_by_retention",
+            Self::ClientDamaged => "client_replica_damaged",
+            Self::Strangers => "strangers_that_evict_writers",
+            Self::Rubbish => "rubbish_in_commands",
+            Self::TimeJump => "time_jump",
+            Self::ReadOnly => "connection_without_write_access",
+            Self::LateRecord => "late_record_of_a_dead_producer",
+            Self::UnknownOffset => "acknowledged_without_offset",
+            Self::TornCheckpoint => "checkpoint_written_and_not_heard_of",
+        }
+    }
+}
+
+/// How often each happened.
+pub type Counts = BTreeMap<Fault, u64>;
+
+/// What kind of day it is: drawn once a run, so that some runs are all of one kind.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Faults of processes, in 1,000 steps.
+    pub processes: u32,
+    /// Faults of sockets, in 1,000 steps.
+    pub sockets: u32,
+    /// In 1,000 records from ingest to the log.
+    pub ingest: u32,
+    /// In 1,000 deliveries of a replayer.
+    pub delivery: u32,
+    /// In 1,000 operations of the store.
+    pub store: u32,
+    /// Strangers' writers per 1,000 steps.
+    pub strangers: u32,
+    /// In 1,000 connections to ingest.
+    pub read_only: u32,
+    /// In 1,000 user actions.
+    pub cancels: u32,
+    /// In 1,000 user actions.
+    pub bursts: u32,
+    /// In 1,000 steps.
+    pub damage: u32,
+    /// Milliseconds between two steps at most.
+    pub pace_ms: usize,
+    /// Whether ingest refuses many commands for their rate.
+    pub is_strict: bool,
+}
+
+impl Weather {
+    /// A day.
+    #[must_use]
+    pub fn new(rng: &mut Rng) -> Self {
+        Self {
+            processes: rng.pick(&[2, 10, 10, 40]),
+            sockets: rng.pick(&[0, 4, 20]),
+            ingest: rng.pick(&[5, 60, 300]),
+            delivery: rng.pick(&[0, 10, 60]),
+            store: rng.pick(&[0, 30, 250]),
+            strangers: rng.pick(&[0, 0, 8, 40]),
+            read_only: rng.pick(&[0, 0, 150]),
+            cancels: rng.pick(&[20, 150, 600]),
+            bursts: rng.pick(&[0, 20, 150]),
+            damage: rng.pick(&[0, 0, 3]),
+            pace_ms: rng.pick(&[4, 20, 60]),
+            is_strict: rng.permille(150),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A gateway process of the simulation: a real [`Hub`] and real sessions; it reads the log from a view that may be stale.
+
+use crate::link::{Link, Outside};
+use crate::log::Log;
+use crate::rng::Rng;
+use crate::store::{IndexState, Store};
+use crate::violation::{Violation, hold};
+use bytes::{Bytes, BytesMut};
+use driftless_chunk::position::Position;
+use driftless_chunk::world::World;
+use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Loaded, Output, Settings, SocketId};
+use driftless_runtime_core::{Greeter, Outputs, Session};
+use driftless_schemas::proto::Ref;
+use driftless_schemas::{ChunkId, Offset, Partition, close};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Little is kept, queues are short, everything happens soon.
+fn settings() -> Settings {
+    Settings {
+        ring_kept: 3,
+        hashes_kept: 16,
+        behind_max_ms: 2_000,
+        beacon_interval_ms: 700,
+        beacons_max: 2,
+        socket_queue_bytes_max: 900,
+        idle_replica_ms: 1_500,
+        load_retry_ms: 100,
+        load_attempts_max: 4,
+        ..Settings::default()
+    }
+}
+
+/// A process.
+pub struct Process {
+    hub: Hub,
+    world: Arc<World>,
+    views: Vec<Rc<IndexState>>,
+    /// Its wall clock differs from the true one by this.
+    pub skew_ms: i64,
+    /// Sockets, by number.
+    pub sockets: BTreeMap<u64, Socket>,
+    loads: VecDeque<(ChunkId, Option<Ref>)>,
+    outside: Outside,
+    /// Answers to HTTP questions that have come.
+    pub answers: BTreeMap<u64, Answer>,
+    next_ask: u64,
+    /// Found since the last look: replicas that differed from the log.
+    pub drifts: u64,
+    /// Chunks of sockets that began to lag.
+    pub laggings: u64,
+}
+
+/// A socket.
+pub struct Socket {
+    /// The wire.
+    pub link: Link,
+    session: Session,
+    has_joined: bool,
+    /// The hub handed them out; they are not written yet.
+    queued: VecDeque<Bytes>,
+}
+
+impl Process {
+    /// A process that begins with views of the index, each a number of writes old.
+    #[must_use]
+    pub fn new(world: &Arc<World>, store: &Store, skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
+        let views: Vec<Rc<IndexState>> = world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
+        let positions = views.iter().map(|view| Position::of_checkpoint(&view.checkpoint)).collect();
+        Self {
+            hub: Hub::new(Arc::clone(world), settings(), positions),
+            world: Arc::clone(world),
+            views,
+            skew_ms,
+            sockets: BTreeMap::new(),
+            loads: VecDeque::new(),
+            outside: Outside::new(seed),
+            answers: BTreeMap::new(),
+            next_ask: 0,
+            drifts: 0,
+            laggings: 0,
+        }
+    }
+
+    fn wall(&self, now: u64) -> i64 {
+        now as i64 + self.skew_ms
+    }
+
+    /// Takes a newer view of a partition's index.
+    pub fn renew_view(&mut self, partition: Partition, store: &Store) {
+        self.views[partition.0 as usize] = store.view(partition, 0);
+    }
+
+    /// A client connects.
+    pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
+        let session = Session::new(Greeter::new(Arc::clone(&self.world)), self.wall(now));
+        self.sockets.insert(id, Socket { link: Link::new(peer), session, has_joined: false, queued: VecDeque::new() });
+    }
+
+    /// The next message of a client.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn carry_up(&mut self, id: u64, now: u64) -> Result<bool, Violation> {
+        let wall = self.wall(now);
+        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
+        let Some(message) = socket.link.up.pop_front() else { return Ok(false) };
+        let mut out = Outputs::default();
+        let mut requests = Vec::new();
+        socket.session.frame(message, wall, &self.outside, &mut out, &mut |_, request, _| requests.push(request));
+        if out.is_greeted
+            && let Some(identity) = socket.session.identity()
+        {
+            socket.has_joined = true;
+            let joined = Joined {
+                writer: identity.writer,
+                access: identity.claims.access.clone(),
+                families: identity.offered.clone(),
+            };
+            self.hub.handle(Input::Joined(SocketId(id), joined), now);
+        }
+        Self::session_said(&mut self.sockets, id, out);
+        for request in requests {
+            self.hub.handle(Input::Request(SocketId(id), request), now);
+        }
+        self.carry_out()?;
+        Ok(true)
+    }
+
+    fn session_said(sockets: &mut BTreeMap<u64, Socket>, id: u64, out: Outputs) {
+        let Some(socket) = sockets.get_mut(&id) else { return };
+        if !out.frame.is_empty() {
+            socket.link.down.push_back(out.frame.freeze());
+        }
+        if let Some(end) = out.close {
+            socket.link.close = Some(end.code);
+        }
+    }
+
+    /// Some of what waits for a socket is written.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn write(&mut self, id: u64, count: usize, now: u64) -> Result<bool, Violation> {
+        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
+        let mut joined = BytesMut::new();
+        for frame in (0..count).map_while(|_| socket.queued.pop_front()) {
+            joined.extend_from_slice(&frame);
+        }
+        if joined.is_empty() {
+            return Ok(false);
+        }
+        let bytes = joined.len();
+        socket.link.down.push_back(joined.freeze());
+        self.hub.handle(Input::Written(SocketId(id), bytes), now);
+        self.carry_out()?;
+        Ok(true)
+    }
+
+    /// Reads on in a partition. False: there is nothing new. `None`: what it needs is cut off.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn read(&mut self, partition: Partition, count: usize, now: u64, log: &Log) -> Result<Option<bool>, Violation> {
+        let at = self.hub.position(partition).map_or(Offset(0), |position| position.offset);
+        let Some(records) = log.updates[partition.0 as usize].read(at, count) else { return Ok(None) };
+        if records.is_empty() {
+            return Ok(Some(false));
+        }
+        self.hub.handle(Input::Records(partition, records), now);
+        self.carry_out()?;
+        Ok(Some(true))
+    }
+
+    /// The oldest load is answered.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn load(&mut self, works: bool, now: u64, store: &Store) -> Result<bool, Violation> {
+        let Some((chunk, stored)) = self.loads.pop_front() else { return Ok(false) };
+        let place = self.world.place(&chunk).expect("the hub placed it");
+        let newest = || {
+            let view = &self.views[place.partition.0 as usize];
+            view.entries.get(&chunk).and_then(|entry| entry.newest.clone())
+        };
+        let loaded = match (works && !store.is_away, stored.or_else(newest)) {
+            (false, _) => Err("the store is away".into()),
+            (true, None) => Ok(None),
+            (true, Some(stored)) => {
+                store.load(&stored).map(|(data, encoding)| Some(Loaded { stored, data, encoding }))
+            }
+        };
+        self.hub.handle(Input::Loaded(chunk, loaded), now);
+        self.carry_out()?;
+        Ok(true)
+    }
+
+    /// Time passes.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn tick(&mut self, now: u64) -> Result<(), Violation> {
+        let wall = self.wall(now);
+        for (id, socket) in &mut self.sockets {
+            let mut out = Outputs::default();
+            socket.session.tick(wall, &mut out);
+            if !out.frame.is_empty() {
+                socket.link.down.push_back(out.frame.freeze());
+            }
+            if let Some(end) = out.close {
+                socket.link.close.get_or_insert(end.code);
+            }
+            let _ = id;
+        }
+        self.hub.handle(Input::Tick, now);
+        self.carry_out()
+    }
+
+    /// A question over HTTP; the answer comes in `answers`.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn ask(&mut self, chunk: &ChunkId, ask: Ask, now: u64) -> Result<u64, Violation> {
+        let id = self.next_ask;
+        self.next_ask += 1;
+        self.hub.handle(Input::Asked(id, chunk.clone(), ask), now);
+        self.carry_out()?;
+        Ok(id)
+    }
+
+    /// A socket is gone.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn leave(&mut self, id: u64, now: u64) -> Result<(), Violation> {
+        if self.sockets.remove(&id).is_some_and(|socket| socket.has_joined) {
+            self.hub.handle(Input::Left(SocketId(id)), now);
+            self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> Result<(), Violation> {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Send(SocketId(id), frames) => {
+                    if let Some(socket) = self.sockets.get_mut(&id) {
+                        socket.queued.extend(frames);
+                    }
+                }
+                Output::Close(SocketId(id), code, _) => {
+                    hold(code == close::BEHIND, "R12", || format!("the hub closed a socket with {code}"))?;
+                    if let Some(socket) = self.sockets.get_mut(&id) {
+                        socket.link.down.extend(socket.queued.drain(..));
+                        socket.link.close = Some(code);
+                    }
+                }
+                Output::Load(chunk, stored) => self.loads.push_back((chunk, stored)),
+                Output::Answer(id, answer) => drop(self.answers.insert(id, answer)),
+                Output::Drift(..) => self.drifts += 1,
+                Output::LaggingBegan => self.laggings += 1,
+                Output::DriftReported(..) => {}
+                Output::Fatal(why) => return Err(Violation::new("R9", format!("a gateway stops: {why}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sockets' clients.
+    #[must_use]
+    pub fn peers(&self) -> Vec<usize> {
+        self.sockets.values().filter_map(|socket| socket.link.peer).collect()
+    }
+}

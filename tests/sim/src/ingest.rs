@@ -1,0 +1,163 @@
+//! An ingest process of the simulation: real [`Connection`]s, and a producer that may be late, fail, or not know.
+
+use crate::link::{Link, Outside};
+use crate::log::Log;
+use crate::rng::Rng;
+use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
+use driftless_chunk::world::World;
+use driftless_ingest_core::rate::Rates;
+use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy, Produce};
+use driftless_schemas::Partition;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A process.
+pub struct Process {
+    admission: Arc<Admission>,
+    rates: Arc<Rates>,
+    /// Its wall clock differs from the true one by this.
+    pub skew_ms: i64,
+    /// Sockets, by number.
+    pub sockets: BTreeMap<u64, Socket>,
+    pending: Vec<Pending>,
+    outside: Outside,
+}
+
+/// A socket.
+pub struct Socket {
+    /// The wire.
+    pub link: Link,
+    connection: Connection,
+}
+
+struct Pending {
+    socket: u64,
+    produce: Produce,
+    has_landed: bool,
+}
+
+/// A command whose producer is gone: it may still land.
+pub type Ghost = (Partition, Bytes, Bytes);
+
+impl Process {
+    /// A process without sockets. `is_strict`: it refuses many commands for their rate.
+    #[must_use]
+    pub fn new(world: &Arc<World>, skew_ms: i64, is_strict: bool, seed: u64) -> Self {
+        let policy = match is_strict {
+            true => Policy { commands_per_second: 2, commands_burst: 3, ..Policy::default() },
+            false => Policy::default(),
+        };
+        Self {
+            rates: Arc::new(Rates::new(&policy)),
+            admission: Arc::new(Admission::new(Arc::clone(world), policy)),
+            skew_ms,
+            sockets: BTreeMap::new(),
+            pending: Vec::new(),
+            outside: Outside::new(seed),
+        }
+    }
+
+    fn wall(&self, now: u64) -> i64 {
+        now as i64 + self.skew_ms
+    }
+
+    /// A client connects.
+    pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
+        let connection = Connection::new(Arc::clone(&self.admission), Arc::clone(&self.rates), self.wall(now));
+        self.sockets.insert(id, Socket { link: Link::new(peer), connection });
+    }
+
+    /// The next message of a client.
+    pub fn carry_up(&mut self, id: u64, now: u64) -> bool {
+        let Some(socket) = self.sockets.get_mut(&id) else { return false };
+        let Some(message) = socket.link.up.pop_front() else { return false };
+        self.give(id, Input::Frame(message), now);
+        true
+    }
+
+    /// Time passes for a socket.
+    pub fn tick(&mut self, id: u64, now: u64) {
+        self.give(id, Input::Tick, now);
+    }
+
+    /// One record on its way: it lands, is acknowledged, fails, or nobody knows. `fault` says how much goes wrong.
+    pub fn produce(&mut self, log: &mut Log, now: u64, fault: u32, rng: &mut Rng) -> Option<Option<Ghost>> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        // Mostly in order; a time-out in between lets one overtake another.
+        let at = if rng.permille(fault / 4) { rng.below(self.pending.len()) } else { 0 };
+        let pending = &mut self.pending[at];
+        let record = (pending.produce.partition, pending.produce.key.clone(), pending.produce.record.clone());
+        let token = pending.produce.token;
+        let id = pending.socket;
+        if !pending.has_landed {
+            if !rng.permille(fault) {
+                log.commands[record.0.0 as usize].append(record.1, record.2);
+                pending.has_landed = true;
+                return Some(None);
+            }
+            self.pending.remove(at);
+            return Some(match rng.below(5) {
+                0 => {
+                    self.give(id, Input::Unsent(token), now);
+                    None
+                }
+                1 => {
+                    self.give(id, Input::Refused(token, "the simulation says so"), now);
+                    None
+                }
+                // Nobody knows: it may be there, it may come late, it may be lost.
+                _ if Mutant::TimeoutIsRejection.is_on() => {
+                    self.give(id, Input::Refused(token, "a time-out"), now);
+                    Some(record)
+                }
+                2 => {
+                    self.give(id, Input::Unknown(token), now);
+                    None
+                }
+                _ => {
+                    self.give(id, Input::Unknown(token), now);
+                    Some(record)
+                }
+            });
+        }
+        self.pending.remove(at);
+        if rng.permille(fault / 2) {
+            // It is in the log, and the acknowledgement is lost; the producer may even write it once more.
+            self.give(id, Input::Unknown(token), now);
+            return Some(rng.permille(300).then_some(record));
+        }
+        self.give(id, Input::Acknowledged(token), now);
+        Some(None)
+    }
+
+    /// `kill -9`: what was on its way may land later, or never. Gives the clients that lost their socket, too.
+    pub fn crash(&mut self) -> (Vec<Ghost>, Vec<usize>) {
+        let open = std::mem::take(&mut self.pending).into_iter().filter(|pending| !pending.has_landed);
+        let ghosts = open.map(|p| (p.produce.partition, p.produce.key, p.produce.record)).collect();
+        let sockets = std::mem::take(&mut self.sockets);
+        (ghosts, sockets.into_values().filter_map(|socket| socket.link.peer).collect())
+    }
+
+    /// Records that the log has not answered for.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn give(&mut self, id: u64, input: Input<'_>, now: u64) {
+        let wall = self.wall(now);
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let mut out = Outputs::default();
+        socket.connection.handle(input, wall, &self.outside, &mut out);
+        if !out.session.frame.is_empty() {
+            socket.link.down.push_back(out.session.frame.freeze());
+        }
+        if let Some(close) = out.session.close {
+            socket.link.close = Some(close.code);
+        }
+        self.pending.extend(out.produce.into_iter().map(|produce| Pending { socket: id, produce, has_landed: false }));
+    }
+}

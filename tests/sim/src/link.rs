@@ -1,0 +1,58 @@
+//! The wire between a client and a server, and what a session asks of the world outside.
+
+use crate::rng::Rng;
+use bytes::Bytes;
+use driftless_schemas::access::{Access, Claims};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// Messages on their way, in order both ways.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// The client at the other end; `None` where it is gone and the server has not noticed.
+    pub peer: Option<usize>,
+    /// To the server.
+    pub up: VecDeque<Bytes>,
+    /// To the client.
+    pub down: VecDeque<Bytes>,
+    /// The server closes it with this code, after `down`.
+    pub close: Option<u16>,
+}
+
+impl Link {
+    /// A fresh one.
+    #[must_use]
+    pub fn new(peer: usize) -> Self {
+        Self { peer: Some(peer), ..Self::default() }
+    }
+}
+
+/// Tokens are names: `<sub>`, or `<sub>!` where the user may only read.
+pub struct Outside(RefCell<Rng>);
+
+impl Outside {
+    /// With chance of its own.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(RefCell::new(Rng::new(seed, 77)))
+    }
+}
+
+impl driftless_runtime_core::Outside for Outside {
+    fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
+        let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
+        let access = match token.ends_with('!') {
+            true => Access { read: all(), ..Access::default() },
+            false => Access { write: all(), ..Access::default() },
+        };
+        // Far beyond the end of any run.
+        Ok(Claims { sub: token.trim_end_matches('!').to_owned(), expires_at: now_ms / 1000 + 1_000_000, access })
+    }
+
+    fn random(&self) -> [u8; 10] {
+        let mut rng = self.0.borrow_mut();
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&rng.next().to_le_bytes());
+        bytes
+    }
+}

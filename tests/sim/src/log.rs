@@ -1,0 +1,91 @@
+//! The log of the simulation: what Kafka promises, and no more.
+//!
+//! A record lands at the end of its partition, keeps its offset for ever, and may be cut off at the start. Whether and when
+//! it lands, and whether its producer hears of it, is up to the simulation: see `producer`.
+
+use bytes::Bytes;
+use driftless_schemas::{Offset, Partition};
+
+/// A record of one partition.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The Kafka key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// One partition of one topic.
+#[derive(Debug, Default)]
+pub struct PartitionLog {
+    low: usize,
+    records: Vec<Record>,
+}
+
+/// A copy in `dead-letter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where the record stands in `commands`.
+    pub partition: Partition,
+    /// And at which offset.
+    pub offset: Offset,
+}
+
+/// All topics of the world.
+#[derive(Debug)]
+pub struct Log {
+    /// By partition.
+    pub commands: Vec<PartitionLog>,
+    /// By partition.
+    pub updates: Vec<PartitionLog>,
+    /// Its only partition.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Log {
+    /// Empty topics.
+    #[must_use]
+    pub fn new(partitions: i32) -> Self {
+        let topic = || (0..partitions).map(|_| PartitionLog::default()).collect();
+        Self { commands: topic(), updates: topic(), dead_letters: Vec::new() }
+    }
+}
+
+impl PartitionLog {
+    /// Appends a record and gives its offset.
+    pub fn append(&mut self, key: Bytes, value: Bytes) -> Offset {
+        self.records.push(Record { key, value });
+        Offset(self.records.len() as i64 - 1)
+    }
+
+    /// The offset of the next record.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.records.len() as i64)
+    }
+
+    /// The first offset that is still there.
+    #[must_use]
+    pub fn low(&self) -> Offset {
+        Offset(self.low as i64)
+    }
+
+    /// The record at an offset, also where it was cut off: for oracles.
+    #[must_use]
+    pub fn get(&self, offset: Offset) -> Option<&Record> {
+        self.records.get(usize::try_from(offset.0).ok()?)
+    }
+
+    /// At most `count` records from an offset on; `None` where they are cut off.
+    #[must_use]
+    pub fn read(&self, from: Offset, count: usize) -> Option<Vec<(Offset, Bytes)>> {
+        let from = usize::try_from(from.0).ok().filter(|from| *from >= self.low)?;
+        let records = self.records.get(from..).unwrap_or_default().iter().take(count).zip(from..);
+        Some(records.map(|(record, offset)| (Offset(offset as i64), record.value.clone())).collect())
+    }
+
+    /// Retention: everything below that offset goes.
+    pub fn cut(&mut self, low: Offset) {
+        self.low = self.low.max(usize::try_from(low.0).unwrap_or(0)).min(self.records.len());
+    }
+}

@@ -1,0 +1,248 @@
+//! A client of the simulation: a real [`ClientCore`] and the user before it, with what it was promised.
+
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+use crate::setting;
+use crate::violation::{Verdict, Violation, hold};
+use bytes::Bytes;
+use driftless_chunk::model::Models;
+use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
+use driftless_schemas::proto::RejectCode;
+use driftless_schemas::{ChunkId, Hash};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a client is connected: (process, socket).
+pub type Connected = (usize, u64);
+
+/// A client and its user.
+pub struct Peer {
+    /// Its user's name.
+    pub name: String,
+    /// The real thing.
+    pub core: ClientCore,
+    /// Its clock differs from the true one by this.
+    pub skew_ms: u64,
+    /// To ingest.
+    pub ingest: Option<Connected>,
+    /// To a gateway.
+    pub gateway: Option<Connected>,
+    /// What it follows.
+    pub chunks: Vec<ChunkId>,
+    /// Every edit, in the user's order.
+    pub submitted: Vec<(CommandId, ChunkId, Bytes)>,
+    /// What it was told.
+    pub outcomes: BTreeMap<CommandId, Outcome>,
+    shown: BTreeMap<ChunkId, u64>,
+    /// Replicas that were damaged on purpose and not found out yet.
+    pub damaged: BTreeSet<ChunkId>,
+    /// Chunks were given up, so that `unknown` is excused.
+    pub failures: u64,
+    /// New sessions that it began.
+    pub sessions: u64,
+    /// Drifts that it found.
+    pub drifts: u64,
+}
+
+/// What a turn of a client asks of the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Drop this socket.
+    Drop(Socket),
+}
+
+impl Peer {
+    /// A client that follows some chunks.
+    #[must_use]
+    pub fn new(i: usize, now: u64, skew_ms: u64, rng: &mut Rng) -> Self {
+        let mut core = ClientCore::new(Settings::new(Models::builtin()));
+        let mut chunks = setting::chunks();
+        while chunks.len() > 2 && rng.permille(300) {
+            chunks.remove(rng.below(chunks.len()));
+        }
+        for chunk in &chunks {
+            core.track(now + skew_ms, chunk);
+        }
+        Self {
+            name: format!("p{i}"),
+            core,
+            skew_ms,
+            ingest: None,
+            gateway: None,
+            chunks,
+            submitted: Vec::new(),
+            outcomes: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            failures: 0,
+            sessions: 0,
+            drifts: 0,
+        }
+    }
+
+    /// The user edits.
+    pub fn edit(&mut self, unique: &mut u32, now: u64, rng: &mut Rng) {
+        let chunk = self.chunks[rng.below(self.chunks.len())].clone();
+        *unique += 1;
+        let command = setting::command(&chunk, *unique, rng);
+        if let Ok(id) = self.core.submit(now + self.skew_ms, &chunk, command.clone()) {
+            self.submitted.push((id, chunk, command));
+        }
+    }
+
+    /// The user takes something back.
+    pub fn cancel(&mut self, back: usize, now: u64) {
+        let Some((id, chunk, _)) = self.submitted.iter().rev().nth(back) else { return };
+        let (id, chunk) = (*id, chunk.clone());
+        self.core.cancel(now + self.skew_ms, &chunk, id);
+    }
+
+    /// A fault: bits of a replica flip.
+    pub fn damage(&mut self, which: usize) -> bool {
+        let chunk = self.chunks[which % self.chunks.len()].clone();
+        let is_damaged = self.core.status(&chunk) == Some(&ChunkStatus::Live)
+            && self.core.confirmed(&chunk).is_some_and(driftless_chunk::replica::Replica::damage);
+        if is_damaged {
+            self.damaged.insert(chunk);
+        }
+        is_damaged
+    }
+
+    /// Hears what the core says, and compares it with the truth.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Ask>, Violation> {
+        let now = now + self.skew_ms;
+        if self.core.next_deadline().is_some_and(|at| at <= now) {
+            self.core.tick(now);
+        }
+        let mut asks = Vec::new();
+        let mut changed = false;
+        while let Some(event) = self.core.poll_event() {
+            changed = true;
+            match event {
+                Event::Outcome { chunk, command, outcome } => self.take_outcome(&chunk, command, outcome, oracle)?,
+                Event::Reconnect { socket, .. } => asks.push(Ask::Drop(socket)),
+                Event::Session { .. } => self.sessions += 1,
+                Event::Status { chunk, status: ChunkStatus::Failed { .. } } => {
+                    self.failures += 1;
+                    self.shown.remove(&chunk);
+                }
+                Event::Status { chunk, status: ChunkStatus::Reloading } => {
+                    self.damaged.remove(&chunk);
+                    self.shown.remove(&chunk);
+                }
+                Event::Drift { chunk, version, .. } => {
+                    self.drifts += 1;
+                    self.damaged.remove(&chunk);
+                    self.shown.remove(&chunk);
+                    let _ = version;
+                }
+                Event::Fatal { message } => return Err(Violation::new("protocol", format!("{}: {message}", self.name))),
+                _ => {}
+            }
+        }
+        if changed {
+            self.compare_replicas(oracle)?;
+        }
+        Ok(asks)
+    }
+
+    fn take_outcome(&mut self, chunk: &ChunkId, command: CommandId, outcome: Outcome, oracle: &Oracle) -> Verdict {
+        let (name, truth) = (&self.name, &oracle.chunks[chunk]);
+        let bytes = self.submitted.iter().rev().find(|(id, ..)| *id == command).map(|(_, _, bytes)| bytes.clone());
+        // A withdrawal may conclude inside `submit`'s turn; it is in no log then.
+        let version = bytes.and_then(|bytes| truth.committed.get(&bytes).copied());
+        match (&outcome, version) {
+            (Outcome::Committed { version: Some(said) }, Some(is)) if said.0 != is => {
+                return Err(Violation::new("R8", format!("{name}: {command:?} of {chunk} at {said}, but it is at {is}")));
+            }
+            (Outcome::Committed { .. }, None) => {
+                return Err(Violation::new("R8", format!("{name}: {command:?} of {chunk} is said to be committed")));
+            }
+            _ => {}
+        }
+        let before = self.outcomes.insert(command, outcome);
+        hold(before.is_none(), "R8", || format!("{name}: {command:?} ended twice"))
+    }
+
+    /// R10, R12: what a healthy replica shows is what the log says, and never older than before.
+    fn compare_replicas(&mut self, oracle: &Oracle) -> Verdict {
+        for chunk in &self.chunks {
+            if self.damaged.contains(chunk)
+                || !matches!(self.core.status(chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging))
+            {
+                continue;
+            }
+            let Some(replica) = self.core.confirmed(chunk) else { continue };
+            let (version, hash) = (replica.version().0, replica.hash());
+            let before = self.shown.insert(chunk.clone(), version).unwrap_or(0);
+            let name = &self.name;
+            hold(before <= version, "R12", || format!("{name}: {chunk} went back from {before} to {version}"))?;
+            hold(oracle.chunks[chunk].hash(version) == Some(hash), "R10", || {
+                format!("{name}: {chunk} at version {version} has a hash that the log does not give it")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is open, and all is live and as the log says.
+    pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
+        self.core.pending() == 0
+            && self.chunks.clone().iter().all(|chunk| {
+                let truth = &oracle.chunks[chunk];
+                let newest: Option<Hash> = truth.hash(truth.version());
+                self.core.status(chunk) == Some(&ChunkStatus::Live)
+                    && self
+                        .core
+                        .confirmed(chunk)
+                        .is_some_and(|replica| replica.version().0 == truth.version() && Some(replica.hash()) == newest)
+            })
+    }
+
+    /// At rest: every edit has one outcome that agrees with the log, the user's order was kept, and the view is the log's.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&mut self, oracle: &Oracle) -> Verdict {
+        let name = self.name.clone();
+        let mut last: BTreeMap<&ChunkId, u64> = BTreeMap::new();
+        for (id, chunk, bytes) in &self.submitted {
+            let version = oracle.chunks[chunk].committed.get(bytes).copied();
+            let Some(outcome) = self.outcomes.get(id) else {
+                return Err(Violation::new("R8", format!("{name}: {id:?} of {chunk} has no outcome")));
+            };
+            let agrees = match outcome {
+                Outcome::Committed { .. } => version.is_some(),
+                Outcome::Unknown { .. } => true,
+                Outcome::Discarded { .. } | Outcome::Withdrawn => version.is_none(),
+                Outcome::Rejected { code, .. } => {
+                    version.is_none()
+                        && matches!(code, RejectCode::NoWriteAccess | RejectCode::Unavailable | RejectCode::Unspecified)
+                }
+            };
+            hold(agrees, "R8", || format!("{name}: {id:?} of {chunk} ended as {outcome:?}, the log says {version:?}"))?;
+            if let Outcome::Unknown { reason } = outcome {
+                // Or its Settle was refused for good, again and again.
+                let is_excused = oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
+                hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without need: {reason}"))?;
+            }
+            if let Some(version) = version {
+                let before = last.insert(chunk, version).unwrap_or(0);
+                hold(before < version, "R8", || {
+                    format!("{name}: {id:?} of {chunk} at {version} comes before an earlier one at {before}")
+                })?;
+            }
+        }
+        for chunk in self.chunks.clone() {
+            let (model, content, _) = self
+                .core
+                .view(&chunk)
+                .ok_or_else(|| Violation::new("R10", format!("{name}: no view of {chunk} at rest")))?;
+            hold(model.encode(content)[..] == oracle.chunks[&chunk].encoding()[..], "R10", || {
+                format!("{name}: the view of {chunk} at rest differs from the log")
+            })?;
+        }
+        Ok(())
+    }
+}

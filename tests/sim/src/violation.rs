@@ -1,0 +1,36 @@
+//! What an oracle found.
+
+use std::fmt;
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Such as `R6`.
+    pub rule: &'static str,
+    /// What was expected, and what was there instead.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A violation of that rule.
+    pub fn new(rule: &'static str, detail: impl Into<String>) -> Self {
+        Self { rule, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.detail)
+    }
+}
+
+/// `Err` is a violation.
+pub type Verdict = Result<(), Violation>;
+
+/// A violation where the condition does not hold.
+///
+/// # Errors
+/// The violation.
+pub fn hold(is_so: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
+    if is_so { Ok(()) } else { Err(Violation::new(rule, detail())) }
+}
