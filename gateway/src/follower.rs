@@ -6,7 +6,7 @@
 
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::Loaded;
+use driftless_gateway_core::{Loaded, newer_ref};
 use driftless_runtime::index::{IndexView, Indexes};
 use driftless_runtime::log::{self, Log, Reader};
 use driftless_runtime::shutdown::Shutdown;
@@ -78,15 +78,9 @@ impl Follower {
 }
 
 impl Loader {
-    /// The state of this ref, or of the newest one in the index; `None` where nothing is stored.
-    pub async fn load(&self, chunk: &ChunkId, stored: Option<Ref>) -> Result<Option<Loaded>, String> {
-        let stored = match stored {
-            Some(stored) => stored,
-            None => match self.newest_ref(chunk).await? {
-                Some(stored) => stored,
-                None => return Ok(None),
-            },
-        };
+    /// The state of this ref or of the newest one in the index, whichever is newer; `None` where nothing is stored.
+    pub async fn load(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, String> {
+        let Some(stored) = newer_ref(told, self.newest_ref(chunk).await?) else { return Ok(None) };
         let snapshot = self.store.stored(&stored).await.map_err(|e| e.to_string())?;
         Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding }))
     }

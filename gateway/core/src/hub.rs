@@ -59,6 +59,18 @@ pub struct Loaded {
     pub encoding: Bytes,
 }
 
+/// Of the ref that the log told and the one in the index, the one to load. A view of the index may be ahead of the notices
+/// in the log: a gateway that begins behind the decisions that the newer ref contains would miss them if it loaded the
+/// older one.
+#[must_use]
+pub fn newer_ref(told: Option<Ref>, indexed: Option<Ref>) -> Option<Ref> {
+    match (told, indexed) {
+        (Some(told), Some(indexed)) if indexed.through_offset > told.through_offset => Some(indexed),
+        (Some(told), _) => Some(told),
+        (None, indexed) => indexed,
+    }
+}
+
 /// A question over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -75,7 +87,7 @@ pub enum Output {
     Send(SocketId, Vec<Bytes>),
     /// Close a socket with this code, after what was sent.
     Close(SocketId, u16, String),
-    /// Load a chunk's stored state: this ref, or the newest one of the index.
+    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever [`newer_ref`] says.
     Load(ChunkId, Option<Ref>),
     /// The answer to [`Input::Asked`].
     Answer(u64, Answer),
@@ -746,4 +758,17 @@ fn private_outcomes(decisions: &Decisions) -> Vec<(WriterId, Outcomes)> {
         }
     }
     by_writer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_that_comes_late_does_not_hide_the_newer_ref_of_the_index() {
+        let of = |through_offset| Some(Ref { through_offset, ..Ref::default() });
+        assert_eq!(newer_ref(of(20), of(30)), of(30));
+        assert_eq!(newer_ref(of(30), of(20)), of(30));
+        assert_eq!([newer_ref(None, of(1)), newer_ref(of(1), None), newer_ref(None, None)], [of(1), of(1), None]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::violation::{Violation, hold};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Loaded, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Loaded, Output, Settings, SocketId, newer_ref};
 use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::Ref;
 use driftless_schemas::{ChunkId, Offset, Partition, close};
@@ -178,13 +178,13 @@ impl Process {
     /// # Errors
     /// A violation.
     pub fn load(&mut self, works: bool, now: u64, store: &Store) -> Result<bool, Violation> {
-        let Some((chunk, stored)) = self.loads.pop_front() else { return Ok(false) };
+        let Some((chunk, told)) = self.loads.pop_front() else { return Ok(false) };
         let place = self.world.place(&chunk).expect("the hub placed it");
         let newest = || {
             let view = &self.views[place.partition.0 as usize];
             view.entries.get(&chunk).and_then(|entry| entry.newest.clone())
         };
-        let loaded = match (works && !store.is_away, stored.or_else(newest)) {
+        let loaded = match (works && !store.is_away, newer_ref(told, newest())) {
             (false, _) => Err("the store is away".into()),
             (true, None) => Ok(None),
             (true, Some(stored)) => {

@@ -298,7 +298,7 @@ impl Sim {
         // R10: what a gateway would serve over HTTP.
         for g in 0..self.gateways.len() {
             for chunk in setting::chunks() {
-                let ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
+                let mut ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                 let mut tries = 0;
                 let answer = loop {
                     if let Some(answer) = self.gateways[g].answers.remove(&ask) {
@@ -306,6 +306,10 @@ impl Sim {
                     }
                     self.serve()?;
                     tries += 1;
+                    if tries % 200 == 0 {
+                        // It may have been restarted in between.
+                        ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
+                    }
                     hold(tries < 2_000, "liveness", || format!("gateway {g} does not answer for {chunk}"))?;
                 };
                 self.check_answer(&chunk, g, &answer)?;
