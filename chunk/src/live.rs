@@ -28,6 +28,9 @@ pub struct LiveChunk {
     pub ledger: Ledger,
     /// Every command of the chunk at or below this is decided and contained.
     pub through_offset: Offset,
+    /// After each command the content is encoded, and a command whose content cannot be is discarded: for a chunk whose
+    /// model panicked in `encode`. Slow.
+    pub is_careful: bool,
 }
 
 /// Where a command stands and what it says, with the numbers read already.
@@ -80,6 +83,8 @@ pub struct Folded {
     pub entries: usize,
     /// Whether anything was new.
     pub is_news: bool,
+    /// The hash that the log gives to the version that the replica has now, where the record tells it.
+    pub published: Option<Hash>,
 }
 
 impl Asked {
@@ -115,7 +120,12 @@ impl LiveChunk {
     /// A chunk that never existed.
     #[must_use]
     pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
-        Self { replica: Replica::initial(model, chunk), ledger: Ledger::new(), through_offset: Offset::NONE }
+        Self {
+            replica: Replica::initial(model, chunk),
+            ledger: Ledger::new(),
+            through_offset: Offset::NONE,
+            is_careful: false,
+        }
     }
 
     /// A stored state (R5, R7).
@@ -137,6 +147,7 @@ impl LiveChunk {
             replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
             ledger,
             through_offset: Offset(stored.through_offset),
+            is_careful: false,
         })
     }
 
@@ -147,7 +158,9 @@ impl LiveChunk {
             return None;
         }
         let verdict = match (self.ledger.verdict(asked.writer, asked.seq, asked.after), &asked.body) {
-            (Verdict::OutOfOrder, AskedBody::Undecodable(_)) if Mutant::UndecodableWithoutAfter.is_on() => Verdict::Decide,
+            (Verdict::OutOfOrder, AskedBody::Undecodable(_)) if Mutant::UndecodableWithoutAfter.is_on() => {
+                Verdict::Decide
+            }
             (verdict, _) => verdict,
         };
         let (outcome, entry, is_model_fault) = match verdict {
@@ -224,9 +237,15 @@ impl LiveChunk {
                 limits::EFFECT_BYTES_MAX
             )));
         }
-        let before = (!model.fold_is_atomic()).then(|| self.replica.clone());
-        let folded = catch_unwind(AssertUnwindSafe(|| self.replica.fold(&effect)))
-            .unwrap_or_else(|_| Err(crate::model::Fault("the model panicked while folding".into())));
+        let before = (self.is_careful || !model.fold_is_atomic()).then(|| self.replica.clone());
+        let folded = catch_unwind(AssertUnwindSafe(|| {
+            self.replica.fold(&effect)?;
+            if self.is_careful {
+                self.replica.hash();
+            }
+            Ok(())
+        }))
+        .unwrap_or_else(|_| Err(crate::model::Fault("the model panicked while folding or encoding".into())));
         folded.map(|()| effect).map_err(|problem| {
             if let Some(before) = before {
                 self.replica = before;
@@ -241,9 +260,22 @@ impl LiveChunk {
     /// # Errors
     /// [`ApplyError`]; the chunk is then not to be used any more.
     pub fn fold(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
+        let folded = self.fold_effects(decisions, updates)?;
+        if let Some(published) = folded.published {
+            self.replica.compare(published)?;
+        }
+        Ok(folded)
+    }
+
+    /// As [`LiveChunk::fold`], but the hash is not compared: whoever folds many records in a row compares once, with the
+    /// last [`Folded::published`].
+    ///
+    /// # Errors
+    /// [`ApplyError`] other than [`ApplyError::Hash`]; the chunk is then not to be used any more.
+    pub fn fold_effects(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
         let mut folded = Folded::default();
         if let Some(updates) = updates {
-            folded.entries = self.replica.apply(updates)?;
+            (folded.entries, folded.published) = self.replica.apply_effects(updates)?;
         }
         for mark in &decisions.marks {
             let offset = Offset(mark.source_offset);

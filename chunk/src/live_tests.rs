@@ -372,8 +372,9 @@ fn r5_a_folder_ends_where_the_decider_is_also_when_it_folds_twice() {
     assert!(matches!(decided[2].mark.outcome, Some(Outcome::SessionExpired(SessionExpired { floor_ms: 0 }))));
     let record = record(&mut decider, 1, decided.to_vec());
     let updates = read_updates(&record).unwrap();
-    assert_eq!(folder.fold(&record, updates.as_ref()), Ok(Folded { entries: 1, is_news: true }));
-    assert_eq!(folder.fold(&record, updates.as_ref()), Ok(Folded::default()));
+    let published = Some(decider.replica.hash());
+    assert_eq!(folder.fold(&record, updates.as_ref()), Ok(Folded { entries: 1, is_news: true, published }));
+    assert_eq!(folder.fold(&record, updates.as_ref()), Ok(Folded { published, ..Folded::default() }));
     assert_eq!((folder.through_offset, &folder.ledger), (Offset(8), &decider.ledger));
     assert_eq!(folder.replica.hash(), decider.replica.hash());
 }

@@ -86,6 +86,12 @@ impl Replica {
         *self.hash.get_or_insert_with(|| Hash::of(&self.model.encode(&self.content)))
     }
 
+    /// The state hash, computed from the content whatever was computed before: memory may have changed under it (R10).
+    pub fn hash_again(&mut self) -> Hash {
+        self.hash = None;
+        self.hash()
+    }
+
     /// The canonical encoding.
     #[must_use]
     pub fn encoding(&self) -> Cow<'_, [u8]> {
@@ -104,10 +110,11 @@ impl Replica {
         &self.model
     }
 
-    /// Flips a bit of the content and keeps version and remembered hash away from it, as bad memory would: to show that
-    /// drift is found and healed (R10). False where there is no bit whose flip is a content again.
+    /// Flips a bit of the content behind the back of version and remembered hash, as bad memory would: to show that drift
+    /// is found and healed (R10). False where there is no bit whose flip is a content again.
     #[cfg(any(debug_assertions, feature = "mutants"))]
     pub fn damage(&mut self) -> bool {
+        self.hash();
         let encoding = self.encoding().into_owned();
         let flipped = (0..encoding.len()).rev().find_map(|at| {
             let mut bytes = encoding.clone();
@@ -116,7 +123,6 @@ impl Replica {
         });
         let Some(content) = flipped else { return false };
         self.content = content;
-        self.hash = None;
         true
     }
 
@@ -137,6 +143,31 @@ impl Replica {
     /// # Errors
     /// [`ApplyError`]; after a [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is as it was.
     pub fn apply(&mut self, updates: &proto::Updates) -> Result<usize, ApplyError> {
+        let (fresh, published) = self.apply_effects(updates)?;
+        if let Some(expected) = published {
+            self.compare(expected)?;
+        }
+        Ok(fresh)
+    }
+
+    /// R10: compares the content with a hash that somebody gives to the replica's version.
+    ///
+    /// # Errors
+    /// [`ApplyError::Hash`].
+    pub fn compare(&mut self, expected: Hash) -> Result<(), ApplyError> {
+        match self.hash() {
+            found if found == expected => Ok(()),
+            found => Err(ApplyError::Hash { version: self.version, expected, found }),
+        }
+    }
+
+    /// As [`Replica::apply`], but the hash is not compared: where many updates are folded in a row, the last comparison
+    /// tells all. Gives the number of entries that were new, and the hash that the log gives to the replica's version,
+    /// where the last entry is exactly that.
+    ///
+    /// # Errors
+    /// [`ApplyError`] other than [`ApplyError::Hash`].
+    pub fn apply_effects(&mut self, updates: &proto::Updates) -> Result<(usize, Option<Hash>), ApplyError> {
         let expected = Hash::from_slice(&updates.state_hash).ok_or_else(|| {
             format::field("Updates", "state_hash", format!("{} bytes instead of 32", updates.state_hash.len()))
         })?;
@@ -154,13 +185,7 @@ impl Replica {
             self.fold(&entry.effect).map_err(|fault| ApplyError::Fold { version: self.version.next(), fault })?;
         }
         let last = updates.first_version.saturating_add(updates.entries.len() as u64 - 1);
-        if last == self.version.0 {
-            let found = self.hash();
-            if found != expected {
-                return Err(ApplyError::Hash { version: self.version, expected, found });
-            }
-        }
-        Ok(fresh.len())
+        Ok((fresh.len(), (last == self.version.0).then_some(expected)))
     }
 }
 

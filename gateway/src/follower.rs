@@ -6,11 +6,11 @@
 
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Loaded, newer_ref};
+use driftless_gateway_core::{LoadError, Loaded, newer_ref};
 use driftless_runtime::index::{IndexView, Indexes};
 use driftless_runtime::log::{self, Log, Reader};
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::store::Store;
+use driftless_runtime::store::{self, Store};
 use driftless_schemas::proto::Ref;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::BTreeMap;
@@ -79,10 +79,16 @@ impl Follower {
 
 impl Loader {
     /// The state of this ref or of the newest one in the index, whichever is newer; `None` where nothing is stored.
-    pub async fn load(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, String> {
-        let Some(stored) = newer_ref(told, self.newest_ref(chunk).await?) else { return Ok(None) };
-        let snapshot = self.store.stored(&stored).await.map_err(|e| e.to_string())?;
-        Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding }))
+    pub async fn load(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
+        let indexed = self.newest_ref(chunk).await.map_err(LoadError::Unavailable)?;
+        let Some(stored) = newer_ref(told, indexed) else { return Ok(None) };
+        match self.store.stored(&stored).await {
+            Ok(snapshot) => Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding })),
+            Err(e @ (store::Error::Missing { .. } | store::Error::Damaged { .. })) => {
+                Err(LoadError::Lost { stored: Box::new(stored), reason: e.to_string() })
+            }
+            Err(e) => Err(LoadError::Unavailable(e.to_string())),
+        }
     }
 
     /// Opens the views anew every hour, one after the other, until the end.

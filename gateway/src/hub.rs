@@ -3,12 +3,13 @@
 //! It takes all that has gathered before it carries out what the hub wants, so that a socket gets what came together in
 //! one write.
 
+use crate::auditor::Auditor;
 use crate::follower::{Follower, Loader};
 use crate::metrics;
 use bytes::Bytes;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Output, Settings, SocketId};
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::access::Access;
@@ -42,7 +43,7 @@ enum Message {
     Written(SocketId, usize),
     Left(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
-    Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, String>),
+    Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>),
     Positions(oneshot::Sender<Vec<Position>>),
 }
 
@@ -127,6 +128,7 @@ pub(crate) fn start(
     world: Arc<World>,
     settings: Settings,
     follower: Follower,
+    auditor: Auditor,
     shutdown: Shutdown,
 ) -> (HubHandle, tokio::task::JoinHandle<Result<(), String>>) {
     let (messages, received) = unbounded_channel();
@@ -135,6 +137,7 @@ pub(crate) fn start(
         hub: Hub::new(world, settings, follower.positions),
         loader: follower.loader,
         goals: follower.goals,
+        auditor,
         ready: ready_to,
         messages: messages.clone(),
         outs: HashMap::new(),
@@ -151,6 +154,7 @@ struct Task {
     hub: Hub,
     loader: Loader,
     goals: BTreeMap<Partition, Offset>,
+    auditor: Auditor,
     ready: watch::Sender<bool>,
     messages: UnboundedSender<Message>,
     outs: HashMap<SocketId, UnboundedSender<Out>>,
@@ -254,7 +258,7 @@ impl Task {
                     let (loader, messages) = (self.loader.clone(), self.messages.clone());
                     tokio::spawn(async move {
                         let loaded = loader.load(&chunk, stored).await;
-                        if let Err(reason) = &loaded {
+                        if let Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) = &loaded {
                             tracing::warn!(%chunk, "cannot load a chunk: {reason}");
                         }
                         let _ = messages.send(Message::Loaded(chunk, loaded));
@@ -264,6 +268,11 @@ impl Task {
                 Output::Drift(chunk, reason) => {
                     metrics::drift();
                     tracing::error!(%chunk, "the replica drifted and is rebuilt: {reason}");
+                }
+                Output::Audit(chunk, version, hash) => {
+                    metrics::audit();
+                    tracing::warn!(%chunk, version = version.0, %hash, "the owner is asked to check the chunk");
+                    self.auditor.ask(&chunk, version, hash);
                 }
                 Output::DriftReported(chunk, version) => {
                     metrics::drift_reported();

@@ -2,10 +2,11 @@
 //!
 //! This is the shell: [`follower`] reads `updates` and loads stored states, [`connection`] carries a websocket's bytes,
 //! [`events`] the server-sent events, [`http`] answers questions. All of them talk to the one task that owns the hub
-//! ([`hub`]). It decides nothing, and it writes nothing to the log (R5).
+//! ([`hub`]). It decides nothing (R5); all that it writes to the log are requests to check a chunk ([`auditor`]).
 
 #![forbid(unsafe_code)]
 
+mod auditor;
 mod connection;
 mod events;
 mod follower;

@@ -7,6 +7,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 pub(crate) fn describe() {
     describe_counter!("driftless_gateway_polls_total", "Batches of updates taken, by partition");
     describe_counter!("driftless_drift_total", "Replicas that differed from the log and were rebuilt");
+    describe_counter!("driftless_gateway_audits_total", "Chunks that an owner was asked to check");
     describe_counter!("driftless_gateway_drift_reports_total", "Drift that clients reported; never trusted");
     describe_counter!("driftless_gateway_lagging_total", "Times that a chunk began to lag for a socket");
     describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
@@ -20,6 +21,10 @@ pub(crate) fn records(partition: Partition) {
 
 pub(crate) fn drift() {
     counter!("driftless_drift_total").increment(1);
+}
+
+pub(crate) fn audit() {
+    counter!("driftless_gateway_audits_total").increment(1);
 }
 
 pub(crate) fn drift_reported() {

@@ -1,5 +1,6 @@
 //! The gateway as a service: follows the log, serves, ends in order.
 
+use crate::auditor::Auditor;
 use crate::connection::Context;
 use crate::follower::Follower;
 use crate::hub;
@@ -78,7 +79,8 @@ impl Gateway {
         metrics::describe();
         let follower = Follower::start(&world, &log, &store).await?;
         tokio::spawn(follower.loader.clone().renew_views(shutdown.clone()));
-        let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, shutdown.clone());
+        let auditor = Auditor::start(&world, &*log)?;
+        let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, auditor, shutdown.clone());
         let ready = hub.ready.clone();
         let context = Context {
             hub,

@@ -10,6 +10,10 @@ pub(crate) fn describe() {
     describe_counter!("driftless_replayer_resends_total", "Commands that were resolved already");
     describe_counter!("driftless_replayer_dead_letters_total", "Records of commands copied to dead-letter");
     describe_counter!("driftless_replayer_audits_total", "Audits asked for by gateways");
+    describe_counter!("driftless_replayer_checks_total", "Chunks compared with ref and log");
+    describe_counter!("driftless_drift_total", "Chunks that differed from the log and were replaced");
+    describe_counter!("driftless_replayer_reconstructed_total", "Lost snapshots made again out of the log");
+    describe_gauge!("driftless_replayer_stuck_chunks", "Chunks that cannot be loaded, by partition");
     describe_counter!("driftless_replayer_records_total", "Records appended to updates");
     describe_counter!("driftless_replayer_snapshots_total", "Snapshots stored and announced");
     describe_counter!("driftless_replayer_checkpoints_total", "Checkpoints written");
@@ -41,6 +45,9 @@ pub(crate) fn report(partition: Partition, before: &Stats, now: &Stats) {
     count("driftless_replayer_resends_total", before.resends, now.resends);
     count("driftless_replayer_dead_letters_total", before.dead_letters, now.dead_letters);
     count("driftless_replayer_audits_total", before.audits, now.audits);
+    count("driftless_replayer_checks_total", before.checks, now.checks);
+    count("driftless_drift_total", before.drifts, now.drifts);
+    count("driftless_replayer_reconstructed_total", before.reconstructed, now.reconstructed);
     count("driftless_replayer_records_total", before.records, now.records);
     count("driftless_replayer_snapshots_total", before.snapshots, now.snapshots);
     count("driftless_replayer_checkpoints_total", before.checkpoints, now.checkpoints);
@@ -54,4 +61,5 @@ pub(crate) fn report(partition: Partition, before: &Stats, now: &Stats) {
     level("driftless_replayer_chunk_bytes", before.chunk_bytes, now.chunk_bytes);
     level("driftless_replayer_dirty_chunks", before.dirty_chunks, now.dirty_chunks);
     level("driftless_replayer_commands_open", before.commands_open, now.commands_open);
+    level("driftless_replayer_stuck_chunks", before.stuck_chunks, now.stuck_chunks);
 }

@@ -7,13 +7,13 @@ use crate::feed::{Delivery, Feed};
 use crate::metrics;
 use crate::publisher::{Publisher, Route};
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings, Stats, Stored};
+use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stats, Stored};
 use driftless_runtime::index::{self, Index, Indexes};
 use driftless_runtime::log::{Append, Headers, Producer, ReadError};
-use driftless_runtime::store::Store;
+use driftless_runtime::store::{self, Store};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// This process's name: static membership, fences.
     pub member: String,
     pub started: Instant,
+    /// Chunks whose model panicked where it could not be contained; see [`End::ModelFault`].
+    pub careful: Mutex<BTreeSet<ChunkId>>,
 }
 
 /// What the manager tells an ownership.
@@ -106,7 +108,8 @@ pub(crate) async fn own(
         checkpoint,
         shared.settings.clone(),
         shared.now_ms(),
-    );
+    )
+    .careful_with(shared.careful.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let mut own = Own {
         topic_in_use: Arc::clone(&shared.world.topics().updates),
         shared,
@@ -117,6 +120,7 @@ pub(crate) async fn own(
         internal,
         unsent: VecDeque::new(),
         incoming: None,
+        history: None,
         backlog: VecDeque::new(),
         is_paused: false,
         unread: None,
@@ -152,6 +156,7 @@ pub(crate) async fn own(
             _ = tick.tick() => own.handle(Input::Tick),
             Some(gathered) = acks.recv() => own.take_acks(gathered),
             Some(back) = internals.recv() => own.take_internal(back),
+            delivery = receive(&mut own.history), if own.history.is_some() => own.take_history(delivery),
             delivery = receive(&mut own.incoming), if own.incoming.is_some() => own.take_delivery(delivery),
         }
         // What came together is handled together: fewer, larger records.
@@ -190,6 +195,8 @@ struct Own {
     /// Records that did not fit into the producer's queue.
     unsent: VecDeque<Append>,
     incoming: Option<UnboundedReceiver<Delivery>>,
+    /// `updates`, read again for one chunk.
+    history: Option<UnboundedReceiver<Delivery>>,
     topic_in_use: Arc<str>,
     /// Records that the core does not want yet.
     backlog: VecDeque<Vec<(Offset, bytes::Bytes)>>,
@@ -229,6 +236,19 @@ impl Own {
                 let reason = "the reader of this process has ended".into();
                 self.unread.get_or_insert(ReadError::Broken { topic, partition, reason });
             }
+        }
+    }
+
+    /// That the log begins later is an answer; any other error ends the ownership, as everywhere.
+    fn take_history(&mut self, delivery: Option<Delivery>) {
+        match delivery {
+            Some(Ok(records)) => self.handle(Input::History(records)),
+            Some(Err(ReadError::OutOfRange { low, wanted, .. })) if wanted < low => {
+                self.history = None;
+                self.handle(Input::HistoryCut(low));
+            }
+            Some(Err(e)) => self.unread = Some(e),
+            None => self.history = None,
         }
     }
 
@@ -289,7 +309,14 @@ impl Own {
                 }),
                 Output::ReadUpdates(from) => self.read(Arc::clone(&self.shared.world.topics().updates), from),
                 Output::ReadCommands(from) => self.read(Arc::clone(&self.shared.world.topics().commands), from),
+                Output::ReadHistory(from) => {
+                    let updates = Arc::clone(&self.shared.world.topics().updates);
+                    self.history = Some(self.shared.feed.read(&updates, self.partition, from));
+                }
+                Output::EndHistory => self.history = None,
                 Output::Load(chunk) => self.load(chunk),
+                Output::LoadOlder(chunk, stored) => self.load_older(chunk, stored),
+                Output::Repair { chunk, hash, encoding } => self.repair(chunk, hash, encoding),
                 Output::PutSnapshot { chunk, hash, encoding } => self.put_snapshot(chunk, hash, encoding),
                 Output::WriteCheckpoint { checkpoint, entries } => {
                     let (index, internal) = (Arc::clone(&self.index), self.internal.clone());
@@ -299,10 +326,19 @@ impl Own {
                     });
                 }
                 Output::DeadLetter { id, offset, value, reason } => self.dead_letter(id, offset, value, reason),
-                Output::Audit { chunk, version } => {
-                    tracing::warn!(%chunk, version = version.0, "a gateway folded the log to another hash");
+                Output::Drift(chunk, reason) => {
+                    tracing::error!(%chunk, "the chunk had drifted, and is healed: {reason}");
                 }
-                Output::Ended(end) => outcome = Some(Outcome::Core(end)),
+                Output::Stuck(chunk, reason) => {
+                    tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
+                }
+                Output::Ended(end) => {
+                    if let End::ModelFault { chunk } = &end {
+                        let mut careful = self.shared.careful.lock().unwrap_or_else(PoisonError::into_inner);
+                        careful.insert(chunk.clone());
+                    }
+                    outcome = Some(Outcome::Core(end));
+                }
             }
         }
         if !appends.is_empty() && outcome.is_none() {
@@ -326,10 +362,28 @@ impl Own {
             // The semaphore is never closed.
             let _permit = shared.store_permits.acquire().await;
             let loaded = load(&index, &shared.store, &chunk).await;
-            if let Err(reason) = &loaded {
-                tracing::warn!(%chunk, "cannot load a chunk, trying again: {reason}");
-            }
             let _ = internal.send(Internal::Input(Input::Loaded(chunk, loaded)));
+        });
+    }
+
+    fn load_older(&self, chunk: ChunkId, stored: driftless_schemas::proto::Ref) {
+        let (internal, shared) = (self.internal.clone(), Arc::clone(&self.shared));
+        tokio::spawn(async move {
+            let _permit = shared.store_permits.acquire().await;
+            let loaded = shared.store.stored(&stored).await.map(|snapshot| snapshot.encoding);
+            let loaded = loaded.map_err(|e| e.to_string());
+            let _ = internal.send(Internal::Input(Input::OlderLoaded(chunk, loaded)));
+        });
+    }
+
+    fn repair(&self, chunk: ChunkId, hash: Hash, encoding: bytes::Bytes) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let _permit = shared.store_permits.acquire().await;
+            match shared.store.put_snapshot(hash, &encoding).await {
+                Ok(()) => tracing::info!(%chunk, %hash, "the snapshot is stored again"),
+                Err(e) => tracing::warn!(%chunk, %hash, "the snapshot cannot be stored again: {e}"),
+            }
         });
     }
 
@@ -395,6 +449,7 @@ impl Own {
             tracing::error!("cannot make a new producer: {e}");
         }
         self.incoming = None;
+        self.history = None;
         // Its background tasks would go on until the next owner fences them. What was written is durable: nobody waits.
         let index = Arc::clone(&self.index);
         tokio::spawn(async move { index.close().await });
@@ -402,11 +457,15 @@ impl Own {
     }
 }
 
-async fn load(index: &Index, store: &Store, chunk: &ChunkId) -> Result<Option<Stored>, String> {
-    let Some(entry) = index.entry(chunk).await.map_err(|e| e.to_string())? else { return Ok(None) };
-    let encoding = match &entry.newest {
-        Some(newest) => store.stored(newest).await.map_err(|e| e.to_string())?.encoding,
-        None => bytes::Bytes::new(),
-    };
-    Ok(Some(Stored { entry, encoding }))
+async fn load(index: &Index, store: &Store, chunk: &ChunkId) -> Result<Option<Stored>, LoadError> {
+    let entry = index.entry(chunk).await.map_err(|e| LoadError::Unavailable(e.to_string()))?;
+    let Some(entry) = entry else { return Ok(None) };
+    let Some(newest) = &entry.newest else { return Ok(Some(Stored { entry, encoding: bytes::Bytes::new() })) };
+    match store.stored(newest).await {
+        Ok(snapshot) => Ok(Some(Stored { entry, encoding: snapshot.encoding })),
+        Err(e @ (store::Error::Missing { .. } | store::Error::Damaged { .. })) => {
+            Err(LoadError::Lost { entry: Box::new(entry), reason: e.to_string() })
+        }
+        Err(e) => Err(LoadError::Unavailable(e.to_string())),
+    }
 }

@@ -13,7 +13,7 @@ use driftless_runtime::store::Store;
 use driftless_schemas::Partition;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -117,6 +117,7 @@ impl Replayer {
             settings: settings.core.clone(),
             member: settings.member.clone(),
             started: Instant::now(),
+            careful: Mutex::default(),
             world,
             store,
         });

@@ -205,9 +205,13 @@ impl Chunk {
 
     /// R10: at the same version, the same hash.
     fn compare(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
-        let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else { return };
-        if replica.version() == version && replica.hash() != expected && !Mutant::IgnoreHash.is_on() {
-            let found = replica.hash();
+        let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
+        else {
+            return;
+        };
+        // Of the content as it is now: a remembered hash would not know what has happened to it since.
+        let found = replica.hash_again();
+        if found != expected && !Mutant::IgnoreHash.is_on() {
             self.drifted(version, Some(expected), found, turn);
         }
     }

@@ -31,6 +31,10 @@ pub(crate) struct Chunk {
     pub load: Load,
     /// When it was last tracked or asked for.
     pub used_ms: u64,
+    /// When the owner was last asked to check it.
+    pub audited_ms: Option<u64>,
+    /// When the replica was last compared because a client drifted.
+    pub looked_ms: Option<u64>,
     /// [`Mutant::ResolvedFromOlderPosition`]: the ledger before the newest record.
     pub older_ledger: Option<Ledger>,
 }
@@ -91,6 +95,8 @@ impl Chunk {
             waiting: Vec::new(),
             load: Load::Idle,
             used_ms: 0,
+            audited_ms: None,
+            looked_ms: None,
             older_ledger: None,
         }
     }
@@ -106,10 +112,12 @@ impl Chunk {
         if Mutant::ResolvedFromOlderPosition.is_on() {
             self.older_ledger = self.live.as_ref().map(|live| live.ledger.clone());
         }
+        let mut record = record;
         let folded = match &mut self.live {
             Some(live) => live.fold(&record.decisions, record.updates.as_ref()).map(|_| ()),
             None => Ok(()),
         };
+        record.is_false = matches!(folded, Err(ApplyError::Hash { .. }));
         self.ring.push(record);
         folded
     }
@@ -122,6 +130,9 @@ impl Chunk {
             // What is stored is what everybody loads from now on: the older word counts no more.
             std::mem::replace(hash, found.unwrap_or(*hash))
         });
+        // What was said may be forgotten; the replica is there.
+        let own = self.live.as_mut().filter(|live| live.replica.version() == version).map(|live| live.replica.hash());
+        let told = told.or(own);
         let kept = if self.trackers.is_empty() { 0 } else { settings.ring_kept };
         if Mutant::TrimByVersion.is_on() {
             self.ring.trim_by_version(version);
@@ -158,11 +169,17 @@ impl Chunk {
         if live.through_offset < self.ring.trimmed_through && !Mutant::TrimUnderLoad.is_on() {
             return Err(RestoreError::Stale);
         }
-        for record in self.ring.iter() {
+        for record in self.ring.iter_mut() {
             // Records that a kept ring still has, but the snapshot contains, change nothing.
             if record.through > live.through_offset {
-                live.fold(&record.decisions, record.updates.as_ref())?;
+                let folded = live.fold_effects(&record.decisions, record.updates.as_ref())?;
+                record.is_false = folded.published.is_some_and(|said| said != live.replica.hash());
             }
+        }
+        // R10: what the log said last of this version, in a record or by a notice.
+        let version = live.replica.version();
+        if let Some((_, said)) = self.hashes.iter().rev().find(|(told, _)| *told == version) {
+            live.replica.compare(*said)?;
         }
         self.live = Some(live);
         self.base = base;
@@ -171,14 +188,22 @@ impl Chunk {
 
     /// The frames that bring a client from what it has to `newest`, which is the replica's version: nothing, the updates,
     /// or a whole state, whichever fits and is smaller.
-    pub fn content_after(&mut self, chunk: &ChunkId, have: Option<&Have>, newest: (Version, Hash)) -> Vec<Bytes> {
+    ///
+    /// # Errors
+    /// [`ApplyError::Hash`] where the replica is not what the log says (R10): nothing of it goes out.
+    pub fn content_after(
+        &mut self,
+        chunk: &ChunkId,
+        have: Option<&Have>,
+        newest: (Version, Hash),
+    ) -> Result<Vec<Bytes>, ApplyError> {
         let missing = have.and_then(|have| self.missing_since(have, newest));
         let worth_comparing = self.base.as_ref().map_or(0, |base| base.frame.len()).max(UPDATES_ALWAYS);
         match missing {
-            Some(updates) if weight(&updates) <= worth_comparing => updates,
+            Some(updates) if weight(&updates) <= worth_comparing => Ok(updates),
             Some(updates) => {
-                let whole = self.whole(chunk, newest);
-                if weight(&updates) <= weight(&whole) { updates } else { whole }
+                let whole = self.whole(chunk, newest)?;
+                Ok(if weight(&updates) <= weight(&whole) { updates } else { whole })
             }
             None => self.whole(chunk, newest),
         }
@@ -201,19 +226,31 @@ impl Chunk {
 
     /// A whole state: one that is encoded already and the updates after it, or, where those outweigh it, the replica
     /// encoded anew.
-    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Vec<Bytes> {
+    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ApplyError> {
         if let Some(base) = &self.base
             && let Some(updates) = self.ring.frames_after(base.version, newest.0)
             && weight(&updates) <= base.frame.len().max(UPDATES_ALWAYS)
         {
-            return std::iter::once(base.frame.clone()).chain(updates).collect();
+            return Ok(std::iter::once(base.frame.clone()).chain(updates).collect());
         }
-        let Some(live) = &self.live else { return Vec::new() };
+        let encoding = self.verified_encoding(newest)?;
         // zstd fails only where it cannot allocate; an empty object would be found damaged by its hash.
-        let data = zstd::bulk::compress(&live.replica.encoding(), 1).unwrap_or_default();
+        let data = zstd::bulk::compress(&encoding, 1).unwrap_or_default();
         let frame = self.chunk_frame(chunk, newest.0, newest.1.to_bytes(), data.into());
         self.base = Some(Base { version: newest.0, frame: frame.clone() });
-        vec![frame]
+        Ok(vec![frame])
+    }
+
+    /// The replica's encoding, if it still is what the log says of `newest` (R10).
+    ///
+    /// # Errors
+    /// [`ApplyError::Hash`].
+    pub fn verified_encoding(&self, newest: (Version, Hash)) -> Result<Vec<u8>, ApplyError> {
+        let encoding = self.live.as_ref().map(|live| live.replica.encoding().into_owned()).unwrap_or_default();
+        match Hash::of(&encoding) {
+            found if found == newest.1 => Ok(encoding),
+            found => Err(ApplyError::Hash { version: newest.0, expected: newest.1, found }),
+        }
     }
 
     fn chunk_frame(&self, chunk: &ChunkId, version: Version, hash: Bytes, data: Bytes) -> Bytes {

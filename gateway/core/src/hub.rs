@@ -13,6 +13,7 @@ use driftless_chunk::ledger::Resolved;
 use driftless_chunk::live::read_updates;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::{Place, World};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
@@ -21,7 +22,7 @@ use driftless_schemas::proto::{
     updates_record::Body,
 };
 use driftless_schemas::world::Unplaced;
-use driftless_schemas::{ChunkId, Offset, Partition, Seq, Version, WriterId, close, format, limits};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, close, format, limits};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -41,11 +42,14 @@ pub enum Input {
     /// The socket is gone.
     Left(SocketId),
     /// The answer to [`Output::Load`]: `None` where nothing is stored.
-    Loaded(ChunkId, Result<Option<Loaded>, String>),
+    Loaded(ChunkId, Result<Option<Loaded>, LoadError>),
     /// A question over HTTP; answered by [`Output::Answer`] with the same number.
     Asked(u64, ChunkId, Ask),
     /// Time has passed.
     Tick,
+    /// Bits flip in the memory of a replica, on purpose: to show that drift is found and healed.
+    #[cfg(any(debug_assertions, feature = "mutants"))]
+    Damage(ChunkId),
 }
 
 /// A stored state.
@@ -57,6 +61,20 @@ pub struct Loaded {
     pub data: Bytes,
     /// The canonical encoding, verified.
     pub encoding: Bytes,
+}
+
+/// Why a stored state was not loaded.
+#[derive(Clone, Debug)]
+pub enum LoadError {
+    /// The store does not answer. It may answer later.
+    Unavailable(String),
+    /// The object is not there, or is not what its name says. The owner may be able to make it again.
+    Lost {
+        /// The ref that names it.
+        stored: Box<Ref>,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Of the ref that the log told and the one in the index, the one to load. A view of the index may be ahead of the notices
@@ -93,6 +111,8 @@ pub enum Output {
     Answer(u64, Answer),
     /// The replica differed from the log (R10): it is rebuilt.
     Drift(ChunkId, String),
+    /// Stored state and log lead to this hash at that version, and the log says another: append an `Audit` to `commands`.
+    Audit(ChunkId, Version, Hash),
     /// A client reports that it drifted; counted, never trusted.
     DriftReported(ChunkId, Version),
     /// A chunk of a socket began to lag.
@@ -113,6 +133,8 @@ pub struct Hub {
     /// Chunks that somebody waits for, or whose replica may become idle.
     watched: BTreeSet<ChunkId>,
     next_beacons_ms: u64,
+    /// Of the input that is being handled.
+    now_ms: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -129,12 +151,14 @@ impl Hub {
             turn: BTreeSet::new(),
             watched: BTreeSet::new(),
             next_beacons_ms: 0,
+            now_ms: 0,
             outputs: VecDeque::new(),
         }
     }
 
     /// Takes an input.
     pub fn handle(&mut self, input: Input, now_ms: u64) {
+        self.now_ms = now_ms;
         match input {
             Input::Records(partition, records) => self.take_records(partition, records, now_ms),
             Input::Joined(socket, joined) => {
@@ -147,6 +171,12 @@ impl Hub {
             Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now_ms),
             Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask, now_ms),
             Input::Tick => self.tick(now_ms),
+            #[cfg(any(debug_assertions, feature = "mutants"))]
+            Input::Damage(chunk) => {
+                if let Some(live) = self.chunks.get_mut(&chunk).and_then(|chunk| chunk.live.as_mut()) {
+                    live.replica.damage();
+                }
+            }
         }
         self.end_turn();
     }
@@ -263,6 +293,10 @@ impl Hub {
         let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
         let had_replica = chunk.live.is_some();
         if let Err(e) = chunk.push(record, &settings) {
+            if let ApplyError::Hash { version, found, .. } = &e {
+                // Perhaps the owner's fault: what it stores from here on would be in doubt too.
+                self.audit(&id, *version, *found, now_ms);
+            }
             self.rebuild(&id, &e.to_string(), now_ms);
             return Ok(());
         }
@@ -373,7 +407,11 @@ impl Hub {
         self.outputs.push_back(Output::Load(id.clone(), chunk.newest_ref.clone()));
     }
 
-    fn take_loaded(&mut self, id: ChunkId, loaded: Result<Option<Loaded>, String>, now_ms: u64) {
+    fn take_loaded(&mut self, id: ChunkId, loaded: Result<Option<Loaded>, LoadError>, now_ms: u64) {
+        if let Err(LoadError::Lost { stored, .. }) = &loaded {
+            let hash = Hash::from_slice(&stored.hash).unwrap_or(Hash([0; 32]));
+            self.audit(&id, Version(stored.version), hash, now_ms);
+        }
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let attempts = match chunk.load {
             Load::UnderWay => 1,
@@ -381,9 +419,16 @@ impl Hub {
             Load::Idle | Load::Again { .. } => return,
         };
         let restored = match loaded {
-            Err(reason) => Err(reason),
+            Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) => Err(reason),
             Ok(loaded) => match chunk.restore(&id, loaded) {
                 Ok(()) => Ok(()),
+                Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
+                    // Not this replica's fault: it was just made.
+                    self.audit(&id, version, found, now_ms);
+                    Err(format!(
+                        "at version {version} the log leads to {found}, but says {expected}; the owner is asked"
+                    ))
+                }
                 Err(RestoreError::Stale) if chunk.knows_what_was_trimmed() => {
                     // The newer ref is read at once.
                     chunk.load = Load::Idle;
@@ -394,6 +439,7 @@ impl Hub {
         };
         // Also where those who waited are gone: it must become idle.
         self.watched.insert(id.clone());
+        let Some(chunk) = self.chunks.get_mut(&id) else { return };
         match restored {
             Ok(()) => {
                 chunk.load = Load::Idle;
@@ -407,6 +453,15 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Asks the owner to look at a chunk, now and then, until it has spoken: what one gateway has found counts for nothing
+    /// by itself.
+    fn audit(&mut self, id: &ChunkId, version: Version, found: Hash, now_ms: u64) {
+        let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
+        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.audited_ms.is_none_or(is_due)) else { return };
+        chunk.audited_ms = Some(now_ms);
+        self.outputs.push_back(Output::Audit(id.clone(), version, found));
     }
 
     /// Those who wait are told; whoever asks next begins anew.
@@ -458,9 +513,13 @@ impl Hub {
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };
         let answer = match ask {
-            Ask::Content => {
-                Answer::Content { version, hash, encoding: Bytes::from(live.replica.encoding().into_owned()) }
-            }
+            Ask::Content => match chunk.verified_encoding((version, hash)) {
+                Ok(encoding) => Answer::Content { version, hash, encoding: encoding.into() },
+                Err(e) => {
+                    chunk.waiting.push(Waiting::Ask { id: ask_id, ask });
+                    return self.rebuild(id, &e.to_string(), self.now_ms);
+                }
+            },
             Ask::Status(writer, seq) => Answer::Status(status(live.ledger.resolved(writer), &chunk.ring, writer, seq)),
         };
         self.outputs.push_back(Output::Answer(ask_id, answer));
@@ -474,7 +533,8 @@ impl Hub {
             request::Body::Untrack(untrack) => self.untrack(socket, &untrack.chunk_id, now_ms),
             request::Body::Refresh(refresh) => self.refresh(socket, refresh),
             request::Body::DriftReport(report) => {
-                if let Ok(chunk) = report.chunk_id.parse() {
+                if let Ok(chunk) = report.chunk_id.parse::<ChunkId>() {
+                    self.look_again(&chunk, now_ms);
                     self.outputs.push_back(Output::DriftReported(chunk, Version(report.version)));
                 }
             }
@@ -483,6 +543,19 @@ impl Hub {
                 RefusalCode::WrongService,
                 "this is the gateway: it takes Track, Untrack, Refresh and DriftReport; Submit goes to ingest",
             ),
+        }
+    }
+
+    /// A client says that it drifted: it is not believed, but our own replica is looked at, now and then.
+    fn look_again(&mut self, id: &ChunkId, now_ms: u64) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
+        let Some((version, told)) = chunk.newest().filter(|_| chunk.looked_ms.is_none_or(is_due)) else { return };
+        chunk.looked_ms = Some(now_ms);
+        let found = chunk.live.as_mut().map(|live| live.replica.hash_again());
+        if let Some(found) = found.filter(|found| *found != told) {
+            let e = ApplyError::Hash { version, expected: told, found };
+            self.rebuild(id, &e.to_string(), now_ms);
         }
     }
 
@@ -593,7 +666,11 @@ impl Hub {
                 tracked::Resolved::Ledger(proto::Resolved { seq: seq.0, committed_bits })
             }
         };
-        let frames = chunk.content_after(id, have, (version, hash));
+        let frames = match chunk.content_after(id, have, (version, hash)) {
+            Ok(frames) => frames,
+            // Its trackers get their answers from the new replica.
+            Err(e) => return self.rebuild(id, &e.to_string(), self.now_ms),
+        };
         let tracked =
             Tracked { chunk_id: id.to_string(), version: version.0, hash: hash.to_bytes(), resolved: Some(resolved) };
         self.send_event(socket_id, event::Body::Tracked(tracked));

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod hub;
-pub use hub::{Ask, Hub, Input, Loaded, Output, newer_ref};
+pub use hub::{Ask, Hub, Input, LoadError, Loaded, Output, newer_ref};
 mod answer;
 pub use answer::{Answer, Status};
 mod chunk;

@@ -17,6 +17,8 @@ pub(crate) struct Record {
     pub through: Offset,
     /// An encoded `ServerFrame` with the updates as they stand in the log; empty where nothing was committed.
     pub frame: Bytes,
+    /// The hash that it tells is not the content's: whoever got it would think that it drifted. It is never sent.
+    pub is_false: bool,
 }
 
 /// Records in the order of the log.
@@ -31,7 +33,7 @@ impl Record {
     pub fn new(decisions: Decisions, updates: Option<Updates>) -> Self {
         let through = decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset));
         let frame = updates_frame(&decisions.updates);
-        Self { decisions, updates, through, frame }
+        Self { decisions, updates, through, frame, is_false: false }
     }
 
     /// The versions of its entries: (first, last).
@@ -58,6 +60,10 @@ impl Ring {
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.records.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Record> {
+        self.records.iter_mut()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -87,7 +93,7 @@ impl Ring {
                 break;
             }
             let Some((first, last)) = record.versions() else { continue };
-            if last < wanted {
+            if last < wanted || record.is_false {
                 return None;
             }
             frames.push(record.frame.clone());

@@ -23,6 +23,8 @@ pub struct Settings {
     pub idle_replica_ms: u64,
     /// How long a failed load waits before it is tried again, milliseconds.
     pub load_retry_ms: u64,
+    /// The owner of a chunk that cannot be brought in line with the log is asked at most this often, milliseconds.
+    pub audit_interval_ms: u64,
     /// Loads of one chunk that fail in a row before those who wait are told.
     pub load_attempts_max: u32,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             beacons_max: 64,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
             idle_replica_ms: 30_000,
+            audit_interval_ms: 5_000,
             load_retry_ms: 500,
             load_attempts_max: 10,
         }

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod partition;
-pub use partition::{End, Input, Output, PartitionCore, Stats, Stored};
+pub use partition::PartitionCore;
+mod messages;
+pub use messages::{End, Input, LoadError, Output, Stats, Stored};
 mod commands;
 mod outbox;
 mod progress;

@@ -20,7 +20,9 @@ pub struct Settings {
     pub chunks_bytes_max: usize,
     /// Commands that wait for cold chunks or for acknowledgements before no more are taken.
     pub commands_in_flight_max: usize,
-    /// How long a failed load waits before it is tried again, milliseconds.
+    /// Commands that are kept for one chunk that cannot be loaded; those beyond are read again when it can be.
+    pub waiting_per_chunk_max: usize,
+    /// How long a failed load waits before it is tried again, milliseconds; it doubles up to 64 times that.
     pub load_retry_ms: u64,
 }
 
@@ -34,6 +36,7 @@ impl Default for Settings {
             checkpoint_interval_ms: 3_000,
             chunks_bytes_max: 512 * 1024 * 1024,
             commands_in_flight_max: 65_536,
+            waiting_per_chunk_max: 4_096,
             load_retry_ms: 1_000,
         }
     }

@@ -7,11 +7,13 @@
 use crate::outbox::Open;
 use crate::progress::BatchId;
 use bytes::Bytes;
-use driftless_chunk::live::{Asked, LiveChunk};
+use driftless_chunk::live::{Asked, LiveChunk, read_updates};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::Place;
-use driftless_schemas::proto::{Decisions, IndexEntry, Ref, SnapshotStored, Updates};
-use driftless_schemas::{Hash, Version};
+use driftless_schemas::proto::{
+    Decisions, IndexEntry, Ref, SnapshotStored, Updates, UpdatesRecord, updates_record::Body,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, Version};
 
 /// A chunk's place in an owner's memory.
 pub(crate) struct Slot {
@@ -24,6 +26,8 @@ pub(crate) struct Slot {
 pub(crate) enum State {
     Loading(Loading),
     Live(Box<Held>),
+    /// It is compared with ref and log; its commands wait.
+    Checking(Box<Held>, Loading),
 }
 
 /// What waits for a chunk's stored state.
@@ -37,6 +41,10 @@ pub(crate) struct Loading {
     pub waiting: Vec<Waiting>,
     /// When to ask for the state again, after a failure.
     pub retry_at_ms: Option<u64>,
+    /// Loads that failed.
+    pub attempts: u32,
+    /// Commands that were not kept, after those that wait.
+    pub dropped: usize,
 }
 
 /// A command whose chunk is on its way in.
@@ -67,6 +75,8 @@ pub(crate) struct Held {
     pub last_snapshot_ms: Option<u64>,
     /// What the log was last told.
     pub published: Option<(Version, Hash)>,
+    /// The log was told a hash that is not the content's: it is to be stored and announced at once.
+    pub is_urgent: bool,
     /// Estimate of the memory that the chunk takes.
     pub bytes: usize,
 }
@@ -95,6 +105,83 @@ pub(crate) enum Step {
     Put,
     /// The ref is in the checkpoint that is being written.
     Writing,
+}
+
+impl Slot {
+    /// Whether its chunk cannot be loaded.
+    pub fn is_failing(&self) -> bool {
+        matches!(&self.state, State::Loading(loading) if loading.attempts > 0)
+    }
+}
+
+impl Loading {
+    /// Keeps a command until the chunk is there. Gives how many commands more are stuck: of a chunk that cannot be loaded,
+    /// and above `max` of them not kept.
+    pub fn wait(&mut self, waiting: Waiting, max: usize) -> usize {
+        let is_failing = self.attempts > 0;
+        match is_failing && (self.dropped > 0 || self.waiting.len() >= max) {
+            true => self.dropped += 1,
+            false => self.waiting.push(waiting),
+        }
+        usize::from(is_failing)
+    }
+}
+
+impl Recovered {
+    /// Of a valid record: whose it is and what it says. `None`: nothing about a chunk.
+    pub fn read(record: UpdatesRecord) -> Result<Option<(ChunkId, Self)>, String> {
+        let (chunk_id, recovered) = match record.body {
+            Some(Body::Decisions(decisions)) => {
+                let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
+                (decisions.chunk_id.clone(), Self::Decisions(decisions, updates))
+            }
+            Some(Body::SnapshotStored(stored)) => (stored.chunk_id.clone(), Self::Stored(stored)),
+            _ => return Ok(None),
+        };
+        let chunk = chunk_id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
+        Ok(Some((chunk, recovered)))
+    }
+
+    /// The newest offset of `commands` that it decides.
+    pub fn through(&self) -> Offset {
+        match self {
+            Self::Decisions(decisions, _) => {
+                decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset))
+            }
+            Self::Stored(_) => Offset::NONE,
+        }
+    }
+}
+
+/// Folds what earlier owners decided (R5). Gives the number of decisions that no ref contained; `published` becomes the
+/// last word of the log about a version and its hash.
+pub(crate) fn fold_recovered(
+    live: &mut LiveChunk,
+    recovered: &[Recovered],
+    published: &mut Option<(Version, Hash)>,
+) -> Result<u64, String> {
+    let mut folded = 0;
+    for record in recovered {
+        let said = match record {
+            Recovered::Decisions(decisions, updates) => {
+                let news = live.fold_effects(decisions, updates.as_ref()).map_err(|e| e.to_string())?;
+                if news.is_news {
+                    folded += decisions.marks.len() as u64;
+                }
+                news.published.map(|hash| (live.replica.version(), hash))
+            }
+            Recovered::Stored(notice) => notice
+                .r#ref
+                .as_ref()
+                .and_then(|stored| Some((Version(stored.version), Hash::from_slice(&stored.hash)?))),
+        };
+        if let Some(said) = said
+            && published.is_none_or(|(version, _)| version <= said.0)
+        {
+            *published = Some(said);
+        }
+    }
+    Ok(folded)
 }
 
 impl Held {

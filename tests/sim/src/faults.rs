@@ -22,6 +22,9 @@ pub enum Fault {
     StaleView,
     LogCut,
     ClientDamaged,
+    GatewayDamaged,
+    OwnerDamaged,
+    ObjectLost,
     Strangers,
     Rubbish,
     TimeJump,
@@ -51,6 +54,9 @@ impl Fault {
             Self::StaleView => "gateway_view_renewed",
             Self::LogCut => "log_cut_by_retention",
             Self::ClientDamaged => "client_replica_damaged",
+            Self::GatewayDamaged => "gateway_replica_damaged",
+            Self::OwnerDamaged => "owner_chunk_damaged",
+            Self::ObjectLost => "snapshot_object_damaged",
             Self::Strangers => "strangers_that_evict_writers",
             Self::Rubbish => "rubbish_in_commands",
             Self::TimeJump => "time_jump",
@@ -86,8 +92,12 @@ pub struct Weather {
     pub cancels: u32,
     /// In 1,000 user actions.
     pub bursts: u32,
-    /// In 1,000 steps.
+    /// Replicas of clients and gateways, in 1,000 steps.
     pub damage: u32,
+    /// Chunks of owners, in 1,000 steps.
+    pub owner_damage: u32,
+    /// Stored objects, in 1,000 steps; then the log is not cut, so that they can be made again.
+    pub losses: u32,
     /// Milliseconds between two steps at most.
     pub pace_ms: usize,
     /// Whether ingest refuses many commands for their rate.
@@ -109,6 +119,8 @@ impl Weather {
             cancels: rng.pick(&[20, 150, 600]),
             bursts: rng.pick(&[0, 20, 150]),
             damage: rng.pick(&[0, 0, 3]),
+            owner_damage: rng.pick(&[0, 0, 0, 0, 0, 4]),
+            losses: rng.pick(&[0, 0, 0, 5]),
             pace_ms: rng.pick(&[4, 20, 60]),
             is_strict: rng.permille(150),
         }

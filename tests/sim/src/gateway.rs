@@ -8,10 +8,12 @@ use crate::violation::{Violation, hold};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Loaded, Output, Settings, SocketId, newer_ref};
+use driftless_gateway_core::{
+    Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Settings, SocketId, newer_ref,
+};
 use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::Ref;
-use driftless_schemas::{ChunkId, Offset, Partition, close};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, close};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ fn settings() -> Settings {
         idle_replica_ms: 1_500,
         load_retry_ms: 100,
         load_attempts_max: 4,
+        audit_interval_ms: 800,
         ..Settings::default()
     }
 }
@@ -50,6 +53,8 @@ pub struct Process {
     pub drifts: u64,
     /// Chunks of sockets that began to lag.
     pub laggings: u64,
+    /// On their way to `commands`.
+    pub audits: Vec<(ChunkId, Version, Hash)>,
 }
 
 /// A socket.
@@ -66,7 +71,8 @@ impl Process {
     /// A process that begins with views of the index, each a number of writes old.
     #[must_use]
     pub fn new(world: &Arc<World>, store: &Store, skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
-        let views: Vec<Rc<IndexState>> = world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
+        let views: Vec<Rc<IndexState>> =
+            world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
         let positions = views.iter().map(|view| Position::of_checkpoint(&view.checkpoint)).collect();
         Self {
             hub: Hub::new(Arc::clone(world), settings(), positions),
@@ -80,6 +86,7 @@ impl Process {
             next_ask: 0,
             drifts: 0,
             laggings: 0,
+            audits: Vec::new(),
         }
     }
 
@@ -185,11 +192,12 @@ impl Process {
             view.entries.get(&chunk).and_then(|entry| entry.newest.clone())
         };
         let loaded = match (works && !store.is_away, newer_ref(told, newest())) {
-            (false, _) => Err("the store is away".into()),
+            (false, _) => Err(LoadError::Unavailable("the store is away".into())),
             (true, None) => Ok(None),
-            (true, Some(stored)) => {
-                store.load(&stored).map(|(data, encoding)| Some(Loaded { stored, data, encoding }))
-            }
+            (true, Some(stored)) => match store.load(&stored) {
+                Ok((data, encoding)) => Ok(Some(Loaded { stored, data, encoding })),
+                Err(reason) => Err(LoadError::Lost { stored: Box::new(stored), reason }),
+            },
         };
         self.hub.handle(Input::Loaded(chunk, loaded), now);
         self.carry_out()?;
@@ -229,6 +237,15 @@ impl Process {
         Ok(id)
     }
 
+    /// A fault: bits of a replica flip.
+    ///
+    /// # Errors
+    /// A violation.
+    pub fn damage(&mut self, chunk: &ChunkId, now: u64) -> Result<(), Violation> {
+        self.hub.handle(Input::Damage(chunk.clone()), now);
+        self.carry_out()
+    }
+
     /// A socket is gone.
     ///
     /// # Errors
@@ -260,6 +277,7 @@ impl Process {
                 Output::Answer(id, answer) => drop(self.answers.insert(id, answer)),
                 Output::Drift(..) => self.drifts += 1,
                 Output::LaggingBegan => self.laggings += 1,
+                Output::Audit(chunk, version, hash) => self.audits.push((chunk, version, hash)),
                 Output::DriftReported(..) => {}
                 Output::Fatal(why) => return Err(Violation::new("R9", format!("a gateway stops: {why}"))),
             }

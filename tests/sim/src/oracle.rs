@@ -54,6 +54,10 @@ pub struct ChunkTruth {
     resolved: HashMap<(WriterId, u64), bool>,
     /// The through_offset of the newest ref in the index.
     stored_through: i64,
+    /// Its owner's memory was damaged: until that is healed, hashes may be wrong; effects, numbers and order may not.
+    pub is_damaged: bool,
+    /// Audits of gateways since then.
+    pub audits: u64,
 }
 
 /// One partition as the log says that it is.
@@ -222,7 +226,7 @@ impl Oracle {
         hold(entries.next().is_none(), "R2", || format!("{chunk}: more entries than committed marks at {p}:{offset}"))?;
         if let Some(updates) = &updates {
             let hash = *truth.hashes.last().expect("never empty");
-            hold(updates.state_hash[..] == hash.0, "R10", || {
+            hold(truth.is_damaged || updates.state_hash[..] == hash.0, "R10", || {
                 format!("{chunk}: at version {} the log says another hash than its fold", truth.version())
             })?;
         }
@@ -243,10 +247,13 @@ impl Oracle {
         let Some((version, hash, ledger)) = truth.at_offset.get(&stored.through_offset) else {
             return Err(Violation::new(
                 "R6",
-                format!("{chunk}: a ref {what} goes through offset {}, where the log decides nothing", stored.through_offset),
+                format!(
+                    "{chunk}: a ref {what} goes through offset {}, where the log decides nothing",
+                    stored.through_offset
+                ),
             ));
         };
-        hold(stored.version == *version && stored.hash[..] == hash.0, "R6", || {
+        hold(stored.version == *version && (truth.is_damaged || stored.hash[..] == hash.0), "R6", || {
             format!(
                 "{chunk}: a ref {what} through {} is of version {}, but the log's is {version}, or hashes differ",
                 stored.through_offset, stored.version
@@ -274,7 +281,9 @@ impl Oracle {
             let hash = Hash::from_slice(&newest.hash).unwrap_or(Hash([0; 32]));
             hold(store.object(hash).is_some(), "R6", || format!("{chunk}: a ref in the index names no stored object"))?;
             let truth = self.chunks.get_mut(chunk).expect("checked");
-            hold(newest.through_offset > truth.stored_through, "R6", || format!("{chunk}: the index went back in time"))?;
+            hold(newest.through_offset > truth.stored_through, "R6", || {
+                format!("{chunk}: the index went back in time")
+            })?;
             truth.stored_through = newest.through_offset;
         }
         self.check_checkpoint(p, &state.checkpoint, log)
@@ -303,7 +312,10 @@ impl Oracle {
             truth.answered_below(checkpoint.commands_next).map_err(|offset| {
                 Violation::new(
                     "R6",
-                    format!("commands_next is {}, but {p}:{offset} of {chunk} is not decided", checkpoint.commands_next),
+                    format!(
+                        "commands_next is {}, but {p}:{offset} of {chunk} is not decided",
+                        checkpoint.commands_next
+                    ),
                 )
             })?;
         }
@@ -318,7 +330,7 @@ impl Oracle {
     ///
     /// # Errors
     /// What does not hold.
-    pub fn look_at_event(&mut self, event: &proto::event::Body, may_be_corrupt: bool) -> Verdict {
+    pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
         use proto::event::Body as Event;
         self.seen.frames += 1;
         match event {
@@ -326,7 +338,7 @@ impl Oracle {
             Event::Chunk(m) => {
                 self.check_hash(&m.chunk_id, m.version, &m.hash, "a Chunk")?;
                 let encoding = zstd::bulk::decompress(&m.data, 1 << 20).unwrap_or_default();
-                hold(may_be_corrupt || Hash::of(&encoding).0 == m.hash[..], "R7", || {
+                hold(Hash::of(&encoding).0 == m.hash[..], "R7", || {
                     format!("{}: a Chunk of version {} has another content than its hash", m.chunk_id, m.version)
                 })
             }
@@ -353,7 +365,7 @@ impl Oracle {
     fn check_hash(&self, chunk: &str, version: u64, hash: &[u8], what: &str) -> Verdict {
         let truth = self.truth(chunk)?;
         let expected = truth.hashes.get(version as usize);
-        hold(expected.is_some_and(|expected| expected.0 == *hash), "R10", || {
+        hold(expected.is_some_and(|expected| truth.is_damaged || expected.0 == *hash), "R10", || {
             format!("{chunk}: {what} of version {version} with a hash that the log does not give it")
         })
     }
@@ -365,6 +377,21 @@ impl Oracle {
             let offset = truth.answered_below(i64::MAX).err()?;
             Some(format!("{chunk}: offset {offset} of {} is not decided", truth.asked.len()))
         })
+    }
+
+    /// The memory of that chunk's owner was damaged.
+    pub fn damaged(&mut self, chunk: &ChunkId) {
+        if let Some(truth) = self.chunks.get_mut(chunk) {
+            truth.is_damaged = true;
+            truth.audits = 0;
+        }
+    }
+
+    /// A gateway asks for a check of that chunk.
+    pub fn audited(&mut self, chunk: &ChunkId) {
+        if let Some(truth) = self.chunks.get_mut(chunk) {
+            truth.audits += 1;
+        }
     }
 
     /// Writers that some ledger had to forget.
@@ -403,6 +430,8 @@ impl ChunkTruth {
             committed: HashMap::new(),
             resolved: HashMap::new(),
             stored_through: -1,
+            is_damaged: false,
+            audits: 0,
         }
     }
 
@@ -416,6 +445,13 @@ impl ChunkTruth {
     #[must_use]
     pub fn hash(&self, version: u64) -> Option<Hash> {
         self.hashes.get(version as usize).copied()
+    }
+
+    /// Its owner was damaged, and nobody who could have noticed was there: what it published and stored then is what all
+    /// others have (DESIGN.md promises no more).
+    #[must_use]
+    pub fn is_unnoticed(&self) -> bool {
+        self.is_damaged && self.audits == 0
     }
 
     /// The canonical encoding at the newest version.
@@ -450,10 +486,16 @@ impl ChunkTruth {
         // What is passed over needs no decision.
         let asked = loop {
             let Some(asked) = self.asked.get(self.cursor) else {
-                return Err(Violation::new("R2", format!("{chunk}: a mark for offset {offset}, decided already or not there")));
+                return Err(Violation::new(
+                    "R2",
+                    format!("{chunk}: a mark for offset {offset}, decided already or not there"),
+                ));
             };
             if asked.offset > offset {
-                return Err(Violation::new("R2", format!("{chunk}: offset {offset} is decided twice, or is no command")));
+                return Err(Violation::new(
+                    "R2",
+                    format!("{chunk}: offset {offset} is decided twice, or is no command"),
+                ));
             }
             self.cursor += 1;
             if asked.offset == offset {
@@ -469,7 +511,8 @@ impl ChunkTruth {
         hold(mark.writer[..] == asked.writer.0 && mark.seq == asked.seq, "R2", || {
             format!("{chunk}: the mark of {offset} names another command")
         })?;
-        let wrong = |said: &str| Err(Violation::new("R8", format!("{chunk}: offset {offset} is {numbers:?}, but {said}")));
+        let wrong =
+            |said: &str| Err(Violation::new("R8", format!("{chunk}: offset {offset} is {numbers:?}, but {said}")));
         match (&mark.outcome, numbers) {
             (Some(mark::Outcome::Committed(_)), Numbers::Next) => {
                 seen.committed += 1;

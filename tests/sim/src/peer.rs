@@ -138,7 +138,9 @@ impl Peer {
                     self.shown.remove(&chunk);
                     let _ = version;
                 }
-                Event::Fatal { message } => return Err(Violation::new("protocol", format!("{}: {message}", self.name))),
+                Event::Fatal { message } => {
+                    return Err(Violation::new("protocol", format!("{}: {message}", self.name)));
+                }
                 _ => {}
             }
         }
@@ -155,7 +157,10 @@ impl Peer {
         let version = bytes.and_then(|bytes| truth.committed.get(&bytes).copied());
         match (&outcome, version) {
             (Outcome::Committed { version: Some(said) }, Some(is)) if said.0 != is => {
-                return Err(Violation::new("R8", format!("{name}: {command:?} of {chunk} at {said}, but it is at {is}")));
+                return Err(Violation::new(
+                    "R8",
+                    format!("{name}: {command:?} of {chunk} at {said}, but it is at {is}"),
+                ));
             }
             (Outcome::Committed { .. }, None) => {
                 return Err(Violation::new("R8", format!("{name}: {command:?} of {chunk} is said to be committed")));
@@ -179,7 +184,8 @@ impl Peer {
             let before = self.shown.insert(chunk.clone(), version).unwrap_or(0);
             let name = &self.name;
             hold(before <= version, "R12", || format!("{name}: {chunk} went back from {before} to {version}"))?;
-            hold(oracle.chunks[chunk].hash(version) == Some(hash), "R10", || {
+            let truth = &oracle.chunks[chunk];
+            hold(truth.is_damaged || truth.hash(version) == Some(hash), "R10", || {
                 format!("{name}: {chunk} at version {version} has a hash that the log does not give it")
             })?;
         }
@@ -193,10 +199,10 @@ impl Peer {
                 let truth = &oracle.chunks[chunk];
                 let newest: Option<Hash> = truth.hash(truth.version());
                 self.core.status(chunk) == Some(&ChunkStatus::Live)
-                    && self
-                        .core
-                        .confirmed(chunk)
-                        .is_some_and(|replica| replica.version().0 == truth.version() && Some(replica.hash()) == newest)
+                    && self.core.confirmed(chunk).is_some_and(|replica| {
+                        let is_equal = truth.is_unnoticed() || Some(replica.hash()) == newest;
+                        replica.version().0 == truth.version() && is_equal
+                    })
             })
     }
 
@@ -239,7 +245,8 @@ impl Peer {
                 .core
                 .view(&chunk)
                 .ok_or_else(|| Violation::new("R10", format!("{name}: no view of {chunk} at rest")))?;
-            hold(model.encode(content)[..] == oracle.chunks[&chunk].encoding()[..], "R10", || {
+            let truth = &oracle.chunks[&chunk];
+            hold(truth.is_unnoticed() || model.encode(content)[..] == truth.encoding()[..], "R10", || {
                 format!("{name}: the view of {chunk} at rest differs from the log")
             })?;
         }

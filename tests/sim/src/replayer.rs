@@ -9,10 +9,10 @@ use crate::store::{IndexState, Store, WriterToken};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings, Stored};
-use driftless_schemas::proto::{Checkpoint, IndexEntry};
+use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stored};
+use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ fn settings() -> Settings {
         checkpoint_interval_ms: 400,
         chunks_bytes_max: 2_600,
         commands_in_flight_max: 48,
+        waiting_per_chunk_max: 5,
         load_retry_ms: 200,
         ..Settings::default()
     }
@@ -67,6 +68,9 @@ pub struct Ownership {
     end_at_claim: Offset,
     fence: Option<Bytes>,
     loads: VecDeque<ChunkId>,
+    older: VecDeque<(ChunkId, Ref)>,
+    history: Option<Offset>,
+    repairs: VecDeque<(Hash, Bytes)>,
     puts: VecDeque<(ChunkId, Hash, Bytes)>,
     checkpoint: Option<(Checkpoint, Vec<(ChunkId, IndexEntry)>)>,
     written: Option<Result<(), String>>,
@@ -93,6 +97,12 @@ pub struct Process {
     next_id: u64,
     /// Why ownerships ended.
     pub ends: BTreeMap<&'static str, u64>,
+    /// Chunks whose models panicked.
+    careful: BTreeSet<ChunkId>,
+    /// Chunks that were found to differ from the log.
+    pub drifts: u64,
+    /// Of ownerships that are over: lost objects made again, checks.
+    pub past: (u64, u64),
 }
 
 impl Process {
@@ -110,6 +120,9 @@ impl Process {
             sent: Vec::new(),
             next_id: 1,
             ends: BTreeMap::new(),
+            careful: BTreeSet::new(),
+            drifts: 0,
+            past: (0, 0),
         }
     }
 
@@ -137,7 +150,8 @@ impl Process {
         }
         let (token, checkpoint) = self.claim(partition, store);
         let core =
-            PartitionCore::new(Arc::clone(&self.world), partition, &self.name, checkpoint, settings(), self.now(now));
+            PartitionCore::new(Arc::clone(&self.world), partition, &self.name, checkpoint, settings(), self.now(now))
+                .careful_with(self.careful.clone());
         let id = self.next_id;
         self.next_id += 1;
         self.ownerships.push(Ownership {
@@ -149,6 +163,9 @@ impl Process {
             end_at_claim: log.updates[partition.0 as usize].end(),
             fence: None,
             loads: VecDeque::new(),
+            older: VecDeque::new(),
+            history: None,
+            repairs: VecDeque::new(),
             puts: VecDeque::new(),
             checkpoint: None,
             written: None,
@@ -309,19 +326,54 @@ impl Process {
         let own = &mut self.ownerships[i];
         let Some(chunk) = own.loads.pop_front() else { return false };
         let loaded = match works && !store.is_away {
-            false => Err("the store is away".into()),
-            true => match store.view(own.partition, 0).entries.get(&chunk) {
+            false => Err(LoadError::Unavailable("the store is away".into())),
+            true => match store.view(own.partition, 0).entries.get(&chunk).cloned() {
                 None => Ok(None),
-                Some(entry) => match &entry.newest {
-                    None => Ok(Some(Stored { entry: entry.clone(), encoding: Bytes::new() })),
-                    Some(newest) => {
-                        store.load(newest).map(|(_, encoding)| Some(Stored { entry: entry.clone(), encoding }))
-                    }
+                Some(entry) => match entry.newest.as_ref().map(|newest| store.load(newest)) {
+                    None => Ok(Some(Stored { entry, encoding: Bytes::new() })),
+                    Some(Ok((_, encoding))) => Ok(Some(Stored { entry, encoding })),
+                    Some(Err(reason)) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
                 },
             },
         };
         self.give(i, Input::Loaded(chunk, loaded), now);
         true
+    }
+
+    /// History is read on, or the object of an older ref is loaded.
+    pub fn look_back(&mut self, i: usize, count: usize, works: bool, now: u64, store: &mut Store, log: &Log) -> bool {
+        let own = &mut self.ownerships[i];
+        if !store.is_away && works {
+            for (hash, encoding) in own.repairs.drain(..) {
+                store.put(hash, &encoding);
+            }
+        }
+        if let Some((chunk, stored)) = own.older.pop_front() {
+            let loaded = match works && !store.is_away {
+                true => store.load(&stored).map(|(_, encoding)| encoding),
+                false => Err("the store is away".into()),
+            };
+            self.give(i, Input::OlderLoaded(chunk, loaded), now);
+            return true;
+        }
+        let Some(from) = own.history else { return false };
+        let updates = &log.updates[own.partition.0 as usize];
+        let Some(records) = updates.read(from, count) else {
+            own.history = None;
+            self.give(i, Input::HistoryCut(updates.low()), now);
+            return true;
+        };
+        if records.is_empty() {
+            return false;
+        }
+        own.history = Some(Offset(from.0 + records.len() as i64));
+        self.give(i, Input::History(records), now);
+        true
+    }
+
+    /// A fault: bits of a chunk's memory flip.
+    pub fn damage(&mut self, i: usize, chunk: &ChunkId, now: u64) {
+        self.give(i, Input::Damage(chunk.clone()), now);
     }
 
     /// An object is stored, or not.
@@ -399,7 +451,7 @@ impl Process {
     }
 
     fn carry_out(&mut self, i: usize, now: u64) {
-        let Self { ownerships, sent, ends, assigned, .. } = self;
+        let Self { ownerships, sent, ends, assigned, careful, drifts, .. } = self;
         let own = &mut ownerships[i];
         while let Some(output) = own.core.poll_output() {
             match output {
@@ -408,14 +460,7 @@ impl Process {
                         own.fence = Some(value.clone());
                     }
                     let landed = (n == 0 && Mutant::SkipFence.is_on()).then_some(own.end_at_claim);
-                    sent.push(Sent {
-                        ownership: own.id,
-                        partition: own.partition,
-                        n,
-                        key: key.into(),
-                        value,
-                        landed,
-                    });
+                    sent.push(Sent { ownership: own.id, partition: own.partition, n, key: key.into(), value, landed });
                 }
                 Output::ReadUpdates(from) => own.reading = Reading::Updates(from),
                 Output::ReadCommands(from) => own.reading = Reading::Commands(from),
@@ -423,7 +468,21 @@ impl Process {
                 Output::PutSnapshot { chunk, hash, encoding } => own.puts.push_back((chunk, hash, encoding)),
                 Output::WriteCheckpoint { checkpoint, entries } => own.checkpoint = Some((checkpoint, entries)),
                 Output::DeadLetter { id, offset, .. } => own.letters.push_back((id, offset)),
-                Output::Audit { .. } => {}
+                Output::LoadOlder(chunk, stored) => own.older.push_back((chunk, stored)),
+                Output::ReadHistory(from) => own.history = Some(from),
+                Output::EndHistory => own.history = None,
+                Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
+                Output::Drift(chunk, why) => {
+                    *drifts += 1;
+                    if std::env::var_os("DBG").is_some() {
+                        eprintln!("{now} drift {chunk}: {why}")
+                    }
+                }
+                Output::Stuck(chunk, why) => {
+                    if std::env::var_os("DBG").is_some() {
+                        eprintln!("{now} stuck {chunk}: {why}")
+                    }
+                }
                 Output::Ended(end) => {
                     own.is_stopped = true;
                     let (name, pause) = match end {
@@ -431,7 +490,11 @@ impl Process {
                         End::Replaced { .. } => ("replaced", 2_000),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),
-                        End::Drift { .. } => ("drift", 300),
+                        End::ModelFault { chunk } => {
+                            careful.insert(chunk);
+                            ("model fault", 0)
+                        }
+                        End::Reread { .. } => ("reread", 0),
                         End::Index { .. } => ("index", 2_000),
                     };
                     *ends.entry(name).or_default() += 1;
@@ -445,6 +508,10 @@ impl Process {
 
     /// Forgets ownerships that have ended.
     pub fn sweep(&mut self) {
+        for own in self.ownerships.iter().filter(|own| own.is_stopped) {
+            let stats = own.core.stats();
+            self.past = (self.past.0 + stats.reconstructed, self.past.1 + stats.checks);
+        }
         self.ownerships.retain(|own| !own.is_stopped);
     }
 }

@@ -18,7 +18,7 @@ use driftless_chunk::world::World;
 use driftless_client_core::{ChunkStatus, Socket};
 use driftless_gateway_core::{Answer, Ask as Question};
 use driftless_schemas::proto::{self, Command, CommandRecord, Settle, command, command_record};
-use driftless_schemas::{ChunkId, Partition, SessionId};
+use driftless_schemas::{ChunkId, Hash, Partition, SessionId};
 use prost::Message as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -275,10 +275,16 @@ impl Sim {
                 .iter()
                 .map(|chunk| {
                     let version = peer.core.confirmed(chunk).map(|replica| replica.version().0);
-                    format!("{chunk} {:?} at {version:?} of {}", peer.core.status(chunk), self.oracle.chunks[chunk].version())
+                    format!(
+                        "{chunk} {:?} at {version:?} of {}",
+                        peer.core.status(chunk),
+                        self.oracle.chunks[chunk].version()
+                    )
                 })
                 .collect();
             let next = peer.core.next_deadline().map(|at| at as i64 - (self.now + peer.skew_ms) as i64);
+            let damaged = self.oracle.chunks.iter().filter(|(_, truth)| truth.is_damaged);
+            parts.extend(damaged.map(|(chunk, truth)| format!("{chunk} was damaged, {} audits", truth.audits)));
             parts.push(format!(
                 "{}: {} pending, in {next:?} ms, ingest {:?}, gateway {:?}, {}",
                 peer.name,
@@ -301,12 +307,16 @@ impl Sim {
                 let mut ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                 let mut tries = 0;
                 let answer = loop {
-                    if let Some(answer) = self.gateways[g].answers.remove(&ask) {
-                        break answer;
+                    let answer = self.gateways[g].answers.remove(&ask);
+                    // A lost object is made again by the owner, who must be asked first: whoever reads comes again.
+                    let comes_again = matches!(answer, Some(Answer::Unavailable(_)));
+                    match answer {
+                        Some(answer) if !comes_again => break answer,
+                        _ => {}
                     }
                     self.serve()?;
                     tries += 1;
-                    if tries % 200 == 0 {
+                    if comes_again || tries % 200 == 0 {
                         // It may have been restarted in between.
                         ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                     }
@@ -321,11 +331,14 @@ impl Sim {
     fn check_answer(&self, chunk: &ChunkId, g: usize, answer: &Answer) -> Verdict {
         let truth = &self.oracle.chunks[chunk];
         match answer {
-            Answer::Content { version, hash, encoding } => hold(
-                truth.hash(version.0) == Some(*hash) && (version.0 < truth.version() || encoding[..] == truth.encoding()[..]),
-                "R10",
-                || format!("gateway {g} serves {chunk} at version {version} with another content than the log's"),
-            ),
+            Answer::Content { version, hash, encoding } => {
+                let is_newest = version.0 == truth.version();
+                let is_right =
+                    truth.hash(version.0) == Some(*hash) && (!is_newest || encoding[..] == truth.encoding()[..]);
+                hold(Hash::of(encoding) == *hash && (truth.is_unnoticed() || is_right), "R10", || {
+                    format!("gateway {g} serves {chunk} at version {version} with another content than the log's")
+                })
+            }
             other => Err(Violation::new("R9", format!("gateway {g} does not serve {chunk}: {other:?}"))),
         }
     }
@@ -354,7 +367,8 @@ impl Sim {
             }
             return;
         }
-        let count = if self.work.permille(self.weather.bursts) { 40 + self.work.below(50) } else { 1 + self.work.below(3) };
+        let count =
+            if self.work.permille(self.weather.bursts) { 40 + self.work.below(50) } else { 1 + self.work.below(3) };
         for _ in 0..count {
             self.peers[i].edit(&mut self.unique, self.now, &mut self.work);
         }
@@ -454,7 +468,7 @@ impl Sim {
         let frame = proto::ServerFrame::decode(message.clone())
             .map_err(|e| Violation::new("protocol", format!("a frame that cannot be read: {e}")))?;
         for event in frame.events.iter().filter_map(|event| event.body.as_ref()) {
-            self.oracle.look_at_event(event, false)?;
+            self.oracle.look_at_event(event)?;
         }
         self.trace.note("deliver", i as u64, message.len() as u64);
         let peer = &mut self.peers[i];
@@ -561,11 +575,12 @@ impl Sim {
         let process = &mut self.replayers[r];
         process.open_late(i, &mut self.store);
         let now = self.now;
-        let failed = match self.schedule.below(8) {
+        let failed = match self.schedule.below(9) {
             0..3 => {
                 process.read(i, count, now, &self.log);
                 false
             }
+            8 => process.look_back(i, 4 * count, works, now, &mut self.store, &self.log) && !works,
             3 => process.load(i, works, now, &self.store) && !works,
             4 => process.put(i, works, now, &mut self.store) && !works,
             5 => {
@@ -618,6 +633,11 @@ impl Sim {
                 }
             }
             _ => self.gateways[g].tick(self.now)?,
+        }
+        for (chunk, version, hash) in std::mem::take(&mut self.gateways[g].audits) {
+            self.oracle.audited(&chunk);
+            let audit = proto::Audit { version: version.0, hash: hash.to_bytes(), reporter: format!("g{g}") };
+            self.append_command(&chunk, command_record::Body::Audit(audit));
         }
         Ok(())
     }
@@ -717,8 +737,21 @@ impl Sim {
             if self.peers[i].damage(which) {
                 self.count(Fault::ClientDamaged);
             }
+            let g = self.chance.below(self.gateways.len());
+            let chunk = self.a_chunk();
+            self.gateways[g].damage(&chunk, self.now)?;
+            self.count(Fault::GatewayDamaged);
         }
-        if self.chance.permille(2) {
+        if self.chance.permille(self.weather.owner_damage) {
+            self.damage_an_owner();
+        }
+        if self.chance.permille(self.weather.losses) {
+            let which = self.chance.below(self.store.objects().max(1));
+            if self.store.damage(which).is_some() {
+                self.count(Fault::ObjectLost);
+            }
+        }
+        if self.weather.losses == 0 && self.weather.owner_damage == 0 && self.chance.permille(2) {
             self.cut_log();
         }
         if self.chance.permille(2) {
@@ -868,17 +901,33 @@ impl Sim {
                 }
             };
             let after = self.chance.below(2) as u64;
-            let command = Command { writer: writer.to_bytes(), author: "stranger".into(), seq: 2, after, body, ..Command::default() };
-            self.append_command(chunk, command);
+            let writer = writer.to_bytes();
+            let command = Command { writer, author: "stranger".into(), seq: 2, after, body, ..Command::default() };
+            self.append_command(chunk, command_record::Body::Command(command));
         }
         self.count(Fault::Strangers);
     }
 
-    fn append_command(&mut self, chunk: &ChunkId, command: Command) {
+    fn append_command(&mut self, chunk: &ChunkId, body: command_record::Body) {
         let place = self.world.place(chunk).expect("a chunk of the simulated world");
-        let body = Some(command_record::Body::Command(command));
-        let record = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
+        let record = CommandRecord { chunk_id: chunk.to_string(), body: Some(body) }.encode_to_vec();
         self.log.commands[place.partition.0 as usize].append(place.key.into(), record.into());
+    }
+
+    fn a_chunk(&mut self) -> ChunkId {
+        let chunks = setting::chunks();
+        let which = self.chance.below(chunks.len());
+        chunks[which].clone()
+    }
+
+    fn damage_an_owner(&mut self) {
+        let r = self.chance.below(self.replayers.len());
+        let chunk = self.a_chunk();
+        let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
+        let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
+        self.replayers[r].damage(i, &chunk, self.now);
+        self.oracle.damaged(&chunk);
+        self.count(Fault::OwnerDamaged);
     }
 
     /// A foreign record in `commands`.

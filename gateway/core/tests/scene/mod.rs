@@ -9,7 +9,7 @@ use driftless_chunk::model::{Context, Decision, Fault, Model, Models, ParameterE
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, Loaded, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Settings, SocketId};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
     self, Decisions, DiscardReason, Fence, Have, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, event,
@@ -372,6 +372,7 @@ pub struct Gateway {
     pub clients: BTreeMap<SocketId, Client>,
     pub answers: BTreeMap<u64, Answer>,
     pub drifts: Vec<String>,
+    pub audits: Vec<(ChunkId, Version)>,
     pub fatal: Option<String>,
     next_socket: u64,
 }
@@ -393,6 +394,7 @@ impl Gateway {
             clients: BTreeMap::new(),
             answers: BTreeMap::new(),
             drifts: Vec::new(),
+            audits: Vec::new(),
             fatal: None,
             next_socket: 0,
         }
@@ -417,6 +419,7 @@ impl Gateway {
                 Output::Load(chunk, stored) => self.loads.push_back((chunk, stored)),
                 Output::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
                 Output::Drift(_, reason) => self.drifts.push(reason),
+                Output::Audit(chunk, version, _) => self.audits.push((chunk, version)),
                 Output::DriftReported(..) | Output::LaggingBegan => {}
                 Output::Fatal(reason) => self.fatal = Some(reason),
             }
@@ -460,6 +463,7 @@ impl Gateway {
     /// The next load ends with this.
     pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<Ref>) {
         let (chunk, stored) = self.loads.pop_front().expect("nothing is to be loaded");
+        let loaded = loaded.map_err(LoadError::Unavailable);
         self.input(Input::Loaded(chunk.clone(), loaded));
         (chunk, stored)
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk, read_updates};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings, Stored};
+use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stored};
 use driftless_schemas::proto::{
     self, Absent, Checkpoint, Command, CommandRecord, Decisions, DeleteKey, IndexEntry, MapCommand, MapGuard, Mark,
     PutKey, Ref, Settle, UpdatesRecord, command, command_record, map_command, map_guard, updates_record::Body,
@@ -56,6 +56,7 @@ pub fn settings() -> Settings {
         chunks_bytes_max: 1_400,
         commands_in_flight_max: 12,
         load_retry_ms: 100,
+        ..Settings::default()
     }
 }
 
@@ -342,14 +343,15 @@ impl Scene {
                     assert_eq!(Some(&value), self.commands.get(offset.0 as usize), "r9: the raw bytes");
                     owner.dead_letters.push_back((id, offset));
                 }
-                Output::Audit { .. } => {}
+                Output::LoadOlder(..) | Output::ReadHistory(_) | Output::EndHistory | Output::Repair { .. } => {}
+                Output::Drift(..) | Output::Stuck(..) => {}
                 Output::Ended(end) => {
                     match &end {
                         End::Drained => {}
                         End::Replaced { epoch } => assert!(epoch.0 > owner.epoch),
                         End::AppendFailed { .. } => assert!(owner.was_failed, "{end}"),
                         End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
-                        End::Unreadable { .. } | End::Drift { .. } => panic!("{end}"),
+                        End::Unreadable { .. } | End::ModelFault { .. } | End::Reread { .. } => panic!("{end}"),
                     }
                     owner.end = Some(end);
                 }
@@ -425,7 +427,7 @@ impl Scene {
         let Some(chunk) = self.owners[owner].loads.pop_front() else { return false };
         let stored =
             self.index.get(&chunk).map(|entry| Stored { entry: entry.clone(), encoding: self.encoding(entry) });
-        let loaded = if is_ok { Ok(stored) } else { Err("the store is away".into()) };
+        let loaded = if is_ok { Ok(stored) } else { Err(LoadError::Unavailable("the store is away".into())) };
         self.give(owner, Input::Loaded(chunk, loaded));
         true
     }

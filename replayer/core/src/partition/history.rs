@@ -1,0 +1,328 @@
+//! Reading `updates` again for one chunk: to check it against ref and log, or to make a lost object anew.
+//!
+//! A base (a stored state, or the chunk's beginning) is loaded, the log's effects are folded into it, one chunk at a time.
+//! While a chunk is checked its commands wait: to decide with a content that is in doubt would be to publish more of it.
+//! What differs is replaced by what ref and log give, counted, and stored at once, so that every tracker gets a fresh
+//! state; decisions stay as they are (R5).
+
+use super::recovery::read_record;
+use super::{PartitionCore, Phase};
+use crate::messages::{End, Input, Output, Stored};
+use crate::slots::{Dirty, Held, Loading, Recovered, State};
+use bytes::Bytes;
+use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::replica::Replica;
+use driftless_schemas::proto::{IndexEntry, Ref};
+use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What is wanted, and what is under way: one at a time.
+#[derive(Default)]
+pub(super) struct Histories {
+    wanted: VecDeque<(ChunkId, Wanted)>,
+    current: Option<History>,
+}
+
+enum Wanted {
+    /// Compare it; what was stored from this version on is in doubt too.
+    Check(Version),
+    /// Make the content of its newest ref again.
+    Reconstruct(Box<IndexEntry>),
+}
+
+enum Purpose {
+    Check,
+    Reconstruct(Box<IndexEntry>),
+}
+
+struct History {
+    chunk: ChunkId,
+    purpose: Purpose,
+    /// Refs to begin with, the best first; after them, the chunk's beginning.
+    bases: VecDeque<Ref>,
+    replica: Option<Replica>,
+    /// The version that it began with.
+    base: Version,
+    /// Where the newest ref ends, where the log is read from if that is the base.
+    after_newest: Option<(Hash, Position)>,
+    position: Position,
+    /// The version that it must come to.
+    target: Version,
+    /// The last own record that may tell of it.
+    until_n: u64,
+    /// From here on, at the latest, the records are the own ones.
+    own_from: Offset,
+}
+
+impl PartitionCore {
+    /// A gateway's audit, or a doubt of our own.
+    pub(super) fn want_check(&mut self, chunk: &ChunkId, suspect: Version) {
+        let known = self.histories.wanted.iter_mut().find_map(|(wanted, why)| match why {
+            Wanted::Check(from) if wanted == chunk => Some(from),
+            _ => None,
+        });
+        match known {
+            Some(from) => *from = suspect.min(*from),
+            None => self.histories.wanted.push_back((chunk.clone(), Wanted::Check(suspect))),
+        }
+    }
+
+    pub(super) fn want_reconstruction(&mut self, chunk: &ChunkId, entry: Box<IndexEntry>) {
+        let is_under_way = self.histories.current.as_ref().is_some_and(|current| current.chunk == *chunk);
+        let is_known = |(wanted, why): &(ChunkId, Wanted)| wanted == chunk && matches!(why, Wanted::Reconstruct(_));
+        if !is_under_way && !self.histories.wanted.iter().any(is_known) {
+            self.histories.wanted.push_back((chunk.clone(), Wanted::Reconstruct(entry)));
+        }
+    }
+
+    /// Begins with the next chunk that can be begun with.
+    pub(super) fn begin_history(&mut self, now_ms: u64) {
+        for _ in 0..self.histories.wanted.len() {
+            if self.histories.current.is_some() || self.phase != Phase::Running {
+                return;
+            }
+            let Some((chunk, wanted)) = self.histories.wanted.pop_front() else { return };
+            match (wanted, self.slots.get(&chunk).map(|slot| &slot.state)) {
+                (Wanted::Check(suspect), Some(State::Live(held))) if held.snapshot.is_none() => {
+                    self.begin_check(chunk, suspect, now_ms);
+                }
+                (Wanted::Reconstruct(entry), Some(State::Loading(_))) => {
+                    self.begin_reconstruction(chunk, entry, now_ms)
+                }
+                // Its snapshot, or its state, is on its way: later.
+                (Wanted::Check(suspect), Some(_)) => {
+                    self.histories.wanted.push_back((chunk, Wanted::Check(suspect)));
+                }
+                // It was dropped, clean; or it was loaded after all.
+                (_, None) | (Wanted::Reconstruct(_), Some(_)) => {}
+            }
+        }
+    }
+
+    fn begin_check(&mut self, chunk: ChunkId, suspect: Version, now_ms: u64) {
+        let known = self.known;
+        let Some(slot) = self.slots.get_mut(&chunk) else { return };
+        let State::Live(held) = std::mem::replace(&mut slot.state, State::Loading(Loading::default())) else { return };
+        self.stats.checks += 1;
+        let refs = held.entry.newest.iter().chain(&held.entry.older);
+        let bases: VecDeque<Ref> = refs.filter(|r| r.version < suspect.0).cloned().collect();
+        let newest = held.entry.newest.as_ref().and_then(|newest| Hash::from_slice(&newest.hash));
+        let history = History {
+            chunk,
+            purpose: Purpose::Check,
+            bases,
+            replica: None,
+            base: Version(0),
+            after_newest: newest.map(|hash| (hash, held.dirty.map_or(known, |dirty| dirty.bound))),
+            position: Position::START,
+            target: held.live.replica.version(),
+            until_n: self.next_n - 1,
+            own_from: self.known.offset,
+        };
+        slot.state = State::Checking(held, Loading::default());
+        self.histories.current = Some(history);
+        self.load_base(now_ms);
+    }
+
+    fn begin_reconstruction(&mut self, chunk: ChunkId, entry: Box<IndexEntry>, now_ms: u64) {
+        let target = Version(entry.newest.as_ref().map_or(0, |newest| newest.version));
+        let history = History {
+            chunk,
+            bases: entry.older.iter().filter(|older| older.version <= target.0).cloned().collect(),
+            purpose: Purpose::Reconstruct(entry),
+            replica: None,
+            base: Version(0),
+            after_newest: None,
+            position: Position::START,
+            target,
+            until_n: self.next_n - 1,
+            own_from: self.known.offset,
+        };
+        self.histories.current = Some(history);
+        self.load_base(now_ms);
+    }
+
+    /// Asks for the next base, or begins at the chunk's beginning.
+    fn load_base(&mut self, now_ms: u64) {
+        let Some(history) = &mut self.histories.current else { return };
+        let chunk = history.chunk.clone();
+        if let Some(base) = history.bases.front() {
+            return self.outputs.push_back(Output::LoadOlder(chunk, base.clone()));
+        }
+        let Some(model) = self.slots.get(&chunk).map(|slot| Arc::clone(&slot.place.family.model)) else { return };
+        match catch_unwind(AssertUnwindSafe(|| Replica::initial(model, &chunk))) {
+            Ok(initial) => self.read_on_from(initial, Position::START, now_ms),
+            Err(_) => self.give_history_up("its model panicked", now_ms),
+        }
+    }
+
+    pub(super) fn take_older(&mut self, chunk: &ChunkId, loaded: Result<Bytes, String>, now_ms: u64) {
+        let Some(history) = self.histories.current.as_mut().filter(|history| history.chunk == *chunk) else { return };
+        let Some(base) = history.bases.pop_front() else { return };
+        let Some(model) = self.slots.get(chunk).map(|slot| Arc::clone(&slot.place.family.model)) else { return };
+        let hash = Hash::from_slice(&base.hash).unwrap_or(Hash([0; 32]));
+        let restored = loaded.and_then(|encoding| {
+            catch_unwind(AssertUnwindSafe(|| Replica::restore(model, &encoding, Version(base.version), hash)))
+                .map_err(|_| "its model panicked".to_owned())?
+                .map_err(|e| e.to_string())
+        });
+        match restored {
+            Err(_) => self.load_base(now_ms),
+            Ok(replica) => {
+                let after_newest = history.after_newest.filter(|(newest, _)| *newest == hash);
+                self.read_on_from(replica, after_newest.map_or(Position::START, |(_, position)| position), now_ms);
+            }
+        }
+    }
+
+    fn read_on_from(&mut self, base: Replica, position: Position, now_ms: u64) {
+        let Some(history) = &mut self.histories.current else { return };
+        let is_there = base.version() >= history.target;
+        history.base = base.version();
+        history.replica = Some(base);
+        history.position = position;
+        match is_there {
+            true => self.conclude_history(now_ms),
+            false => self.outputs.push_back(Output::ReadHistory(position.offset)),
+        }
+    }
+
+    /// What stood below is gone. From here on, the first fence tells the epoch; what comes out is compared by its hash.
+    pub(super) fn history_is_cut(&mut self, low: Offset) {
+        if let Some(history) = &mut self.histories.current {
+            history.position = Position { offset: low, ..Position::START };
+            self.outputs.push_back(Output::ReadHistory(low));
+        }
+    }
+
+    pub(super) fn take_history(&mut self, records: Vec<(Offset, Bytes)>, now_ms: u64) {
+        for (offset, value) in records {
+            let Some(history) = &mut self.histories.current else { return };
+            let Some(replica) = history.replica.as_mut().filter(|_| offset >= history.position.offset) else {
+                continue;
+            };
+            let record = match read_record(value) {
+                Ok(record) => record,
+                Err(reason) => return self.end(End::Unreadable { offset, reason }),
+            };
+            let validity = history.position.judge(offset, &record);
+            if validity == Validity::Fence && record.epoch > self.epoch.0 {
+                return self.end(End::Replaced { epoch: Epoch(record.epoch) });
+            }
+            if validity == Validity::Valid {
+                let folded = catch_unwind(AssertUnwindSafe(|| fold_one(replica, &history.chunk, record)));
+                match folded.unwrap_or_else(|_| Err("its model panicked".to_owned())) {
+                    Err(reason) => return self.give_history_up(&reason, now_ms),
+                    Ok(()) if replica.version() >= history.target => return self.conclude_history(now_ms),
+                    Ok(()) => {}
+                }
+            }
+            let Position { epoch, n, offset } = history.position;
+            let is_all_read = epoch == self.epoch && n >= history.until_n;
+            // Without its fence, which was cut off, nothing that the own epoch wrote can be judged.
+            if is_all_read || (epoch != self.epoch && offset >= history.own_from) {
+                return self.give_history_up("the log has not all of its decisions any more", now_ms);
+            }
+        }
+    }
+
+    fn conclude_history(&mut self, now_ms: u64) {
+        let Some(history) = self.histories.current.take() else { return };
+        let History { chunk, purpose, replica: Some(replica), base, target, .. } = history else { return };
+        self.outputs.push_back(Output::EndHistory);
+        debug_assert_eq!(replica.version(), target);
+        match purpose {
+            Purpose::Check => self.conclude_check(&chunk, base, replica, now_ms),
+            Purpose::Reconstruct(entry) => self.conclude_reconstruction(chunk, *entry, replica, now_ms),
+        }
+    }
+
+    fn conclude_check(&mut self, chunk: &ChunkId, base: Version, mut rebuilt: Replica, now_ms: u64) {
+        let known = self.known;
+        let Some((mut held, waiting)) = self.take_checked(chunk) else { return };
+        let (version, hash) = (rebuilt.version(), rebuilt.hash());
+        let found = held.live.replica.hash();
+        let said = held.published.filter(|(at, _)| *at == version).map_or(hash, |(_, said)| said);
+        held.published = Some((version, hash));
+        if found != hash || said != hash {
+            held.live.replica = rebuilt;
+            // What was stored after the base may hold the same error: nothing begins with it any more.
+            held.entry.older.retain(|older| older.version <= base.0);
+            held.entry.newest = held.entry.newest.take().filter(|newest| newest.version <= base.0);
+            held.is_urgent = true;
+            held.dirty.get_or_insert(Dirty { bound: known, since_ms: now_ms, decisions: 0 });
+            self.unstored.insert(chunk.clone());
+            self.stats.drifts += 1;
+            let reason = format!(
+                "at version {version} ref and log give the hash {hash}, the owner had {found} and had published {said}"
+            );
+            self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+        }
+        // It is right, and somebody does not know or cannot load it: the notice was lost with its writer, or the object is.
+        held.is_urgent |= held.dirty.is_some();
+        let again = held.entry.newest.clone().filter(|_| held.is_clean());
+        let encoding = Bytes::from(held.live.replica.encoding().into_owned());
+        let key = self.slots.get(chunk).map(|slot| slot.place.key.clone());
+        self.put_live(chunk, held);
+        if let (Some(newest), Some(key)) = (again, key) {
+            self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash, encoding });
+            self.announce(chunk, key, newest);
+        }
+        self.decide_waiting(chunk, waiting.waiting, now_ms);
+    }
+
+    fn conclude_reconstruction(&mut self, chunk: ChunkId, entry: IndexEntry, mut replica: Replica, now_ms: u64) {
+        let wanted = entry.newest.as_ref().and_then(|newest| Hash::from_slice(&newest.hash));
+        let encoding = Bytes::from(replica.encoding().into_owned());
+        let found = replica.hash();
+        if wanted != Some(found) {
+            let reason = format!("the log leads to the hash {found}, not to that of the lost object");
+            return self.outputs.push_back(Output::Stuck(chunk, reason));
+        }
+        self.stats.reconstructed += 1;
+        self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash: found, encoding: encoding.clone() });
+        self.handle(Input::Loaded(chunk, Ok(Some(Stored { entry, encoding }))), now_ms);
+    }
+
+    /// It cannot be done: a checked chunk stays as it is, one that cannot be loaded stays stuck.
+    fn give_history_up(&mut self, reason: &str, now_ms: u64) {
+        let Some(History { chunk, purpose, .. }) = self.histories.current.take() else { return };
+        self.outputs.push_back(Output::EndHistory);
+        let what = match purpose {
+            Purpose::Check => "it cannot be checked",
+            Purpose::Reconstruct(_) => "its lost object cannot be made again",
+        };
+        self.outputs.push_back(Output::Stuck(chunk.clone(), format!("{what}: {reason}")));
+        if let Some((held, waiting)) = self.take_checked(&chunk) {
+            self.put_live(&chunk, held);
+            self.decide_waiting(&chunk, waiting.waiting, now_ms);
+        }
+    }
+
+    fn take_checked(&mut self, chunk: &ChunkId) -> Option<(Box<Held>, Loading)> {
+        let slot = self.slots.get_mut(chunk)?;
+        match std::mem::replace(&mut slot.state, State::Loading(Loading::default())) {
+            State::Checking(held, loading) => Some((held, loading)),
+            other => {
+                slot.state = other;
+                None
+            }
+        }
+    }
+}
+
+/// Folds what a record says of this chunk.
+fn fold_one(
+    replica: &mut Replica,
+    chunk: &ChunkId,
+    record: driftless_schemas::proto::UpdatesRecord,
+) -> Result<(), String> {
+    match Recovered::read(record)? {
+        Some((of, Recovered::Decisions(_, Some(updates)))) if of == *chunk => {
+            replica.apply_effects(&updates).map(|_| ()).map_err(|e| e.to_string())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,170 @@
+//! Chunks on their way in: from ref and log to a live chunk, and what waited for it.
+//!
+//! A chunk that cannot be loaded (the store is away, its object is lost, its model panics) keeps its own commands waiting and
+//! nobody else's: beyond a limit they are not kept, `commands_next` stays before them, and they are read again when the
+//! chunk is there.
+
+use super::{MODEL_FAULT, PartitionCore, decide};
+use crate::messages::{End, LoadError, Output, Stored};
+use crate::outbox::Open;
+use crate::slots::{Dirty, Held, Loading, Slot, State, Waiting, fold_recovered};
+use driftless_chunk::live::LiveChunk;
+use driftless_chunk::world::Place;
+use driftless_schemas::proto::IndexEntry;
+use driftless_schemas::{ChunkId, Hash, Version};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+impl PartitionCore {
+    /// Makes sure that the chunk has a slot; a new one asks for its stored state.
+    pub(super) fn use_slot(&mut self, chunk: &ChunkId, place: impl FnOnce() -> Place) {
+        self.uses += 1;
+        if !self.slots.contains_key(chunk) {
+            self.outputs.push_back(Output::Load(chunk.clone()));
+        }
+        let slot = self.slots.entry(chunk.clone()).or_insert_with(|| Slot {
+            place: place(),
+            last_used: 0,
+            state: State::Loading(Loading::default()),
+        });
+        slot.last_used = self.uses;
+    }
+
+    pub(super) fn take_loaded(&mut self, chunk: ChunkId, loaded: Result<Option<Stored>, LoadError>, now_ms: u64) {
+        let Some(Slot { state: State::Loading(loading), place, .. }) = self.slots.get_mut(&chunk) else { return };
+        let stored = match loaded {
+            Ok(stored) => stored,
+            Err(LoadError::Unavailable(reason)) => return self.load_failed(&chunk, reason, now_ms),
+            Err(LoadError::Lost { entry, reason }) => {
+                self.want_reconstruction(&chunk, entry);
+                return self.load_failed(&chunk, reason, now_ms);
+            }
+        };
+        let recovered = std::mem::take(&mut loading.recovered);
+        let model = Arc::clone(&place.family.model);
+        // Whatever a model does with its own bytes, the partition goes on.
+        let restored = catch_unwind(AssertUnwindSafe(|| {
+            let (live, entry) = match stored {
+                None => (LiveChunk::initial(model, &chunk), IndexEntry::default()),
+                Some(Stored { entry, encoding }) => match &entry.newest {
+                    None => (LiveChunk::initial(model, &chunk), entry),
+                    Some(newest) => (LiveChunk::restore(model, newest, &encoding).map_err(|e| e.to_string())?, entry),
+                },
+            };
+            let mut held = Box::new(Held::new(live, entry));
+            let folded = fold_recovered(&mut held.live, &recovered, &mut held.published)?;
+            held.live.replica.hash();
+            Ok((held, folded))
+        }))
+        .unwrap_or_else(|_| Err("its model panicked while restoring it".to_owned()));
+        let (held, folded) = match restored {
+            Ok(restored) => restored,
+            Err(reason) => {
+                if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
+                    loading.recovered = recovered;
+                }
+                return self.load_failed(&chunk, reason, now_ms);
+            }
+        };
+        self.go_live(&chunk, held, folded, now_ms);
+    }
+
+    fn load_failed(&mut self, chunk: &ChunkId, reason: String, now_ms: u64) {
+        let retry_ms = self.settings.load_retry_ms;
+        let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(chunk) else { return };
+        if loading.attempts == 0 {
+            self.stuck += loading.waiting.len();
+        }
+        loading.retry_at_ms = Some(now_ms + (retry_ms << loading.attempts.min(6)));
+        loading.attempts += 1;
+        self.outputs.push_back(Output::Stuck(chunk.clone(), reason));
+    }
+
+    fn go_live(&mut self, chunk: &ChunkId, mut held: Box<Held>, folded: u64, now_ms: u64) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        let State::Loading(loading) = &mut slot.state else { return };
+        let loading = std::mem::take(loading);
+        if loading.attempts > 0 {
+            self.stuck = self.stuck.saturating_sub(loading.waiting.len() + loading.dropped);
+        }
+        if loading.dropped > 0 {
+            return self.end(End::Reread { chunk: chunk.clone() });
+        }
+        match loading.bound {
+            Some(bound) if folded > 0 => held.dirty = Some(Dirty { bound, since_ms: now_ms, decisions: folded }),
+            _ => drop(self.unstored.remove(chunk)),
+        }
+        held.live.is_careful = self.careful.contains(chunk);
+        held.bytes = held.estimate_bytes(held.live.replica.encoding().len());
+        self.stats.chunk_bytes += held.bytes;
+        self.put_live(chunk, held);
+        self.compare_with_published(chunk);
+        self.decide_waiting(chunk, loading.waiting, now_ms);
+    }
+
+    /// R10: what the log says of the version that the chunk has now must be the chunk's hash. If not, the log's effects
+    /// stand, its hash does not: everybody gets a fresh snapshot.
+    pub(super) fn compare_with_published(&mut self, chunk: &ChunkId) {
+        let known = self.known;
+        let Some(Slot { state: State::Live(held), .. }) = self.slots.get_mut(chunk) else { return };
+        let (version, hash) = (held.live.replica.version(), held.live.replica.hash());
+        let Some((_, said)) = held.published.filter(|(at, said)| *at == version && *said != hash) else { return };
+        held.published = Some((version, hash));
+        held.is_urgent = true;
+        held.dirty.get_or_insert(Dirty { bound: known, since_ms: 0, decisions: 0 });
+        self.unstored.insert(chunk.clone());
+        self.stats.drifts += 1;
+        let reason = format!("at version {version} ref and log give the hash {hash}, but the log says {said}");
+        self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+    }
+
+    /// Decides what waited, in order.
+    pub(super) fn decide_waiting(&mut self, chunk: &ChunkId, waiting: Vec<Waiting>, now_ms: u64) {
+        for Waiting { asked, value, batch } in waiting {
+            let Some(Slot { state: State::Live(held), .. }) = self.slots.get_mut(chunk) else { return };
+            let faulted = decide(&mut self.stats, &mut self.progress, held, chunk, self.partition, &asked, batch);
+            let is_full = held.open.is_full();
+            if faulted {
+                self.dead_letter(asked.offset, value, MODEL_FAULT.into(), batch);
+            }
+            if is_full {
+                self.seal(chunk, now_ms);
+            }
+        }
+        self.seal(chunk, now_ms);
+    }
+
+    pub(super) fn put_live(&mut self, chunk: &ChunkId, held: Box<Held>) {
+        if let Some(slot) = self.slots.get_mut(chunk) {
+            slot.state = State::Live(held);
+        }
+    }
+
+    pub(super) fn retry_loads(&mut self, now_ms: u64) {
+        for (chunk, slot) in &mut self.slots {
+            if let State::Loading(loading) = &mut slot.state
+                && loading.retry_at_ms.is_some_and(|at| at <= now_ms)
+            {
+                loading.retry_at_ms = None;
+                self.outputs.push_back(Output::Load(chunk.clone()));
+            }
+        }
+    }
+}
+
+impl Held {
+    fn new(live: LiveChunk, entry: IndexEntry) -> Self {
+        let published = entry.newest.as_ref().and_then(|r| Some((Version(r.version), Hash::from_slice(&r.hash)?)));
+        Self {
+            live,
+            entry,
+            open: Open::default(),
+            dirty: None,
+            snapshot: None,
+            last_snapshot_ms: None,
+            published,
+            is_urgent: false,
+            bytes: 0,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Reading `updates` from the checkpoint's `updates_low` up to the own fence (DESIGN.md section 6, step 3).
+
+use super::{PartitionCore, Phase};
+use crate::messages::{End, Output};
+use crate::slots::{Recovered, State, fold_recovered};
+use bytes::Bytes;
+use driftless_chunk::position::{Position, Validity};
+use driftless_schemas::proto::UpdatesRecord;
+use driftless_schemas::{Epoch, Offset, format};
+
+impl PartitionCore {
+    pub(super) fn recover(&mut self, records: Vec<(Offset, Bytes)>, now_ms: u64) {
+        for (offset, value) in records {
+            if self.phase != Phase::Recovering {
+                return;
+            }
+            let before = Position { offset, ..self.reading };
+            let record = match read_record(value) {
+                Ok(record) => record,
+                Err(reason) => return self.end(End::Unreadable { offset, reason }),
+            };
+            match self.reading.judge(offset, &record) {
+                Validity::Invalid => {}
+                Validity::Fence if record.epoch > self.epoch.0 => {
+                    return self.end(End::Replaced { epoch: Epoch(record.epoch) });
+                }
+                Validity::Fence if record.epoch == self.epoch.0 => self.begin_running(),
+                Validity::Fence => {}
+                Validity::Valid => {
+                    if let Err(reason) = self.note_recovered(before, record, now_ms) {
+                        return self.end(End::Unreadable { offset, reason });
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now_ms: u64) -> Result<(), String> {
+        let Some((chunk, recovered)) = Recovered::read(record)? else { return Ok(()) };
+        self.recovered_through = self.recovered_through.max(recovered.through());
+        if matches!(recovered, Recovered::Stored(_)) && !self.slots.contains_key(&chunk) {
+            // Nothing to fold for it: no reason to load it.
+            return Ok(());
+        }
+        let place = self.world.place(&chunk).map_err(|e| e.to_string())?;
+        self.use_slot(&chunk, || place);
+        match self.slots.get_mut(&chunk).map(|slot| &mut slot.state) {
+            None => debug_assert!(false, "use_slot makes the slot"),
+            Some(State::Loading(loading) | State::Checking(_, loading)) => {
+                loading.bound.get_or_insert(before);
+                loading.recovered.push(recovered);
+                self.unstored.insert(chunk);
+            }
+            // Its state arrived while the log was still being read.
+            Some(State::Live(held)) => {
+                let folded = fold_recovered(&mut held.live, &[recovered], &mut held.published)?;
+                if folded > 0 {
+                    held.soil(before, now_ms, folded);
+                    self.unstored.insert(chunk.clone());
+                }
+                self.compare_with_published(&chunk);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_running(&mut self) {
+        self.known = self.reading;
+        self.phase = Phase::Running;
+        self.outputs.push_back(Output::ReadCommands(self.commands_from));
+    }
+}
+
+/// A record of `updates`, or why this version cannot read it.
+pub(super) fn read_record(value: Bytes) -> Result<UpdatesRecord, String> {
+    match format::decode_known("UpdatesRecord", value) {
+        Ok(UpdatesRecord { body: None, .. }) => {
+            Err("it has no body that this version knows; upgrade this process".into())
+        }
+        Ok(record) => Ok(record),
+        Err(e) => Err(e.to_string()),
+    }
+}
