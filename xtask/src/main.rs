@@ -12,6 +12,7 @@ mod prerequisites;
 mod suites;
 mod browser;
 
+mod sim;
 mod demo;
 mod bench;
 mod cache;
@@ -29,6 +30,7 @@ Examples:
   cargo xtask test --quick               without Kafka, S3 and the browser
   cargo xtask codegen                    after a change in schemas/proto
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
+  cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20";
 
@@ -58,6 +60,9 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run the real cores over a fake log, store and network: `cargo xtask sim --help`
+    #[command(disable_help_flag = true)]
+    Sim(sim::Options),
     /// Show it: paint a photograph on `cargo dev`, and on services apart over Kafka and S3
     Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
@@ -96,6 +101,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
+        Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
         Chore::CleanCache => cache::clean()?,

@@ -7,9 +7,11 @@
 //! * [`oracle`], `ledger`: what must hold after every step, judged from outside.
 //! * [`faults`]: what goes wrong, and how often.
 //! * [`seeds`]: many runs, side by side.
+//! * [`mutants`]: deliberate bugs, each of which an oracle must find.
 
 #![forbid(unsafe_code)]
 
+pub mod mutants;
 pub mod seeds;
 pub mod sim;
 

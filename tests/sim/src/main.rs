@@ -1,69 +1,164 @@
+//! `sim`: runs seeds of the simulator, or its mutants. `cargo xtask sim` builds it optimised and runs it.
+
+use anyhow::{Result, ensure};
+use clap::Parser;
 use driftless_chunk::mutant::Mutant;
-use std::collections::BTreeMap;
-fn main() {
-    let mut args = std::env::args().skip(1);
-    let first: u64 = args.next().and_then(|a| a.parse().ok()).unwrap_or(0);
-    let count: u64 = args.next().and_then(|a| a.parse().ok()).unwrap_or(100);
-    let mutants = args.next().is_some();
+use driftless_sim::mutants::{self, Hunt};
+use driftless_sim::seeds::{Totals, run_many};
+use driftless_sim::sim;
+use driftless_sim::trace::Trace;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask sim                          2,000 seeds
+  cargo xtask sim --seeds 20000            more
+  cargo xtask sim --minutes 60             as many as there is time for
+  cargo xtask sim --mutants                each deliberate bug must be found
+  cargo xtask sim --seed 306 --trace       one run again, and what it did";
+
+/// Runs the real cores over a fake log, store and network, and lets go wrong what can.
+#[derive(Debug, Parser)]
+#[command(name = "sim", bin_name = "cargo xtask sim", version, after_help = EXAMPLES)]
+struct Options {
+    /// How many seeds
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Run for so long, whatever `--seeds` says
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Run this seed alone
+    #[arg(long, conflicts_with_all = ["mutants", "minutes"])]
+    seed: Option<u64>,
+    /// With --seed: print the last steps of the run
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// With --seed: run it with this bug
+    #[arg(long, requires = "seed")]
+    mutant: Option<String>,
+    /// Let each deliberate bug be found
+    #[arg(long)]
+    mutants: bool,
+    /// Runs at the same time
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    threads: usize,
+    /// One JSON object on the last line
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    // A panic is a finding; where it happened is part of it, and nothing is printed for the mutants' panics.
     std::panic::set_hook(Box::new(|_| {}));
-    if mutants {
-        for m in Mutant::ALL {
-            let mut found = None;
-            let start = std::time::Instant::now();
-            driftless_sim::seeds::run_many(
-                first,
-                2,
-                Some(m),
-                |seed| seed < first + count,
-                |report| {
-                    if report.violation.is_some() && found.is_none() {
-                        found = Some(report);
-                    }
-                },
-            );
-            match found {
-                Some(r) => println!(
-                    "{m:?}: seed {} {} {:?}",
-                    r.seed,
-                    r.violation.unwrap().to_string().chars().take(150).collect::<String>(),
-                    start.elapsed()
-                ),
-                None => println!("{m:?}: SURVIVED {:?}", start.elapsed()),
-            }
+    let options = Options::parse();
+    let run = match (options.seed, options.mutants) {
+        (Some(seed), _) => one(&options, seed),
+        (None, true) => all_mutants(&options),
+        (None, false) => many(&options),
+    };
+    match run {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
         }
-        return;
     }
-    let (mut edits, mut steps, mut n, mut faults, mut outcomes) = (0, 0, 0, BTreeMap::new(), [0u64; 5]);
-    let mut seen = driftless_sim::oracle::Seen::default();
-    let start = std::time::Instant::now();
-    driftless_sim::seeds::run_many(
-        first,
-        2,
-        None,
-        |seed| seed < first + count,
-        |report| {
-            n += 1;
-            edits += report.edits;
-            steps += report.steps;
-            for (k, v) in &report.faults {
-                *faults.entry(k.name()).or_insert(0) += v;
-            }
-            for i in 0..5 {
-                outcomes[i] += report.outcomes[i];
-            }
-            seen.committed += report.seen.committed;
-            seen.discarded += report.seen.discarded;
-            seen.out_of_order += report.seen.out_of_order;
-            seen.expired += report.seen.expired;
-            seen.resends += report.seen.resends;
-            seen.invalid += report.seen.invalid;
-            seen.refs += report.seen.refs;
-            seen.checkpoints += report.seen.checkpoints;
-            seen.frames += report.seen.frames;
-            if let Some(violation) = &report.violation {
-                println!("seed {}: {violation} after {} steps", report.seed, report.steps);
-            }
-        },
-    );
-    println!("{n} seeds, {edits} edits, {steps} steps, {:?}\n{faults:?}\n{outcomes:?}\n{seen:?}", start.elapsed());
+}
+
+fn bar(length: u64, template: &str) -> Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template(template)?);
+    Ok(bar)
+}
+
+fn many(options: &Options) -> Result<bool> {
+    ensure!(options.threads > 0, "--threads is 0: at least one is needed");
+    let start = Instant::now();
+    let until = options.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let length = if until.is_some() { u64::MAX } else { options.seeds };
+    let bar = bar(length, "{elapsed_precise} {wide_bar} {pos} seeds, {per_sec}, {msg}")?;
+    let goes_on = |seed: u64| match until {
+        Some(until) => start.elapsed() < until,
+        None => seed < options.first + options.seeds,
+    };
+    let mut totals = Totals::default();
+    run_many(options.first, options.threads, None, goes_on, |report| {
+        totals.add(&report);
+        bar.set_position(totals.seeds);
+        bar.set_message(format!("{} edits", totals.edits));
+    });
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{}", totals.table());
+    let per_core = totals.commands() as f64 / seconds / options.threads as f64;
+    println!("{} seeds in {seconds:.1} s: {per_core:.0} commands a second and core", totals.seeds);
+    if let Some((seed, violation)) = &totals.violation {
+        println!("\nseed {seed}: {violation}\nagain: cargo xtask sim --seed {seed} --trace");
+    }
+    if options.json {
+        let mut summary = totals.to_json();
+        summary["seconds"] = json!((seconds * 10.0).round() / 10.0);
+        summary["threads"] = json!(options.threads);
+        summary["commands_per_second_and_core"] = json!(per_core.round());
+        println!("{summary}");
+    }
+    Ok(totals.violation.is_none() && totals.seeds > 0)
+}
+
+fn one(options: &Options, seed: u64) -> Result<bool> {
+    let mutant = match &options.mutant {
+        None => None,
+        Some(name) => {
+            let known = || Mutant::ALL.map(|m| format!("{m:?}")).join(", ");
+            let found = Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name);
+            Some(found.ok_or_else(|| anyhow::anyhow!("no mutant is called {name:?}; there are {}", known()))?)
+        }
+    };
+    driftless_chunk::mutant::set(mutant);
+    let (report, trace) = sim::run_with(seed, Trace::new(options.trace));
+    driftless_chunk::mutant::set(None);
+    for line in trace.lines() {
+        println!("{line}");
+    }
+    let mut totals = Totals::default();
+    totals.add(&report);
+    println!("{}", totals.table());
+    match &report.violation {
+        None => println!("seed {seed}: {} steps, trace {:016x}: everything holds", report.steps, report.trace),
+        Some(violation) => println!("seed {seed}: after {} steps, {violation}", report.steps),
+    }
+    if options.json {
+        println!("{}", totals.to_json());
+    }
+    Ok(report.violation.is_none())
+}
+
+fn all_mutants(options: &Options) -> Result<bool> {
+    let bar = bar(Mutant::ALL.len() as u64, "{elapsed_precise} {wide_bar} {pos}/{len} {msg}")?;
+    let mut hunts: Vec<Hunt> = Vec::new();
+    for mutant in Mutant::ALL {
+        bar.set_message(format!("{mutant:?}"));
+        let hunt = mutants::hunt(mutant, options.first, options.threads);
+        bar.println(hunt.line());
+        if bar.is_hidden() {
+            println!("{}", hunt.line());
+        }
+        hunts.push(hunt);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let caught = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
+    println!("{caught} of {} mutants caught", hunts.len());
+    if options.json {
+        let all: Vec<_> = hunts.iter().map(Hunt::to_json).collect();
+        println!("{}", json!({ "ok": caught == hunts.len(), "caught": caught, "of": hunts.len(), "mutants": all }));
+    }
+    Ok(caught == hunts.len())
 }

@@ -99,6 +99,37 @@ pub struct Seen {
     pub frames: u64,
 }
 
+impl Seen {
+    /// Adds what another run saw.
+    pub fn add(&mut self, other: &Self) {
+        self.committed += other.committed;
+        self.discarded += other.discarded;
+        self.out_of_order += other.out_of_order;
+        self.expired += other.expired;
+        self.resends += other.resends;
+        self.invalid += other.invalid;
+        self.refs += other.refs;
+        self.checkpoints += other.checkpoints;
+        self.frames += other.frames;
+    }
+
+    /// With names.
+    #[must_use]
+    pub fn list(&self) -> [(&'static str, u64); 9] {
+        [
+            ("committed", self.committed),
+            ("discarded", self.discarded),
+            ("out_of_order", self.out_of_order),
+            ("session_expired", self.expired),
+            ("resends", self.resends),
+            ("invalid_records", self.invalid),
+            ("refs_compared", self.refs),
+            ("checkpoints_compared", self.checkpoints),
+            ("events_to_clients_compared", self.frames),
+        ]
+    }
+}
+
 /// The oracle.
 pub struct Oracle {
     world: Arc<World>,

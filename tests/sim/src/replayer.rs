@@ -101,8 +101,8 @@ pub struct Process {
     careful: BTreeSet<ChunkId>,
     /// Chunks that were found to differ from the log.
     pub drifts: u64,
-    /// Of ownerships that are over: lost objects made again, checks.
-    pub past: (u64, u64),
+    /// Lost objects made again by ownerships that are over.
+    reconstructed: u64,
 }
 
 impl Process {
@@ -122,7 +122,7 @@ impl Process {
             ends: BTreeMap::new(),
             careful: BTreeSet::new(),
             drifts: 0,
-            past: (0, 0),
+            reconstructed: 0,
         }
     }
 
@@ -472,17 +472,8 @@ impl Process {
                 Output::ReadHistory(from) => own.history = Some(from),
                 Output::EndHistory => own.history = None,
                 Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
-                Output::Drift(chunk, why) => {
-                    *drifts += 1;
-                    if std::env::var_os("DBG").is_some() {
-                        eprintln!("{now} drift {chunk}: {why}")
-                    }
-                }
-                Output::Stuck(chunk, why) => {
-                    if std::env::var_os("DBG").is_some() {
-                        eprintln!("{now} stuck {chunk}: {why}")
-                    }
-                }
+                Output::Drift(..) => *drifts += 1,
+                Output::Stuck(..) => {}
                 Output::Ended(end) => {
                     own.is_stopped = true;
                     let (name, pause) = match end {
@@ -506,11 +497,16 @@ impl Process {
         }
     }
 
+    /// Lost objects that were made again.
+    #[must_use]
+    pub fn reconstructed(&self) -> u64 {
+        self.reconstructed + self.ownerships.iter().map(|own| own.core.stats().reconstructed).sum::<u64>()
+    }
+
     /// Forgets ownerships that have ended.
     pub fn sweep(&mut self) {
         for own in self.ownerships.iter().filter(|own| own.is_stopped) {
-            let stats = own.core.stats();
-            self.past = (self.past.0 + stats.reconstructed, self.past.1 + stats.checks);
+            self.reconstructed += own.core.stats().reconstructed;
         }
         self.ownerships.retain(|own| !own.is_stopped);
     }

@@ -1,11 +1,114 @@
 //! Many runs, side by side: each seed is a run of its own, whatever thread it is on.
 
+use crate::faults::Counts;
+use crate::oracle::Seen;
 use crate::sim::{self, Report};
 use crate::violation::Violation;
 use driftless_chunk::mutant::{self, Mutant};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Many reports, added up.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Runs.
+    pub seeds: u64,
+    /// Steps of all runs.
+    pub steps: u64,
+    /// Edits that users made.
+    pub edits: u64,
+    /// Faults by kind.
+    pub faults: Counts,
+    /// What the oracles saw.
+    pub seen: Seen,
+    /// Committed, discarded, rejected, withdrawn, unknown.
+    pub outcomes: [u64; 5],
+    /// Drifts found and healed: by clients, gateways and owners.
+    pub drifts: [u64; 3],
+    /// Lost objects that were made again.
+    pub reconstructed: u64,
+    /// The first violation, and its seed.
+    pub violation: Option<(u64, Violation)>,
+}
+
+const OUTCOMES: [&str; 5] = ["committed", "discarded", "rejected", "withdrawn", "unknown"];
+const DRIFTS: [&str; 3] = ["client", "gateway", "owner"];
+
+impl Totals {
+    /// Adds a run.
+    pub fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.steps += report.steps;
+        self.edits += report.edits;
+        for (fault, count) in &report.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        self.seen.add(&report.seen);
+        self.outcomes.iter_mut().zip(report.outcomes).for_each(|(all, one)| *all += one);
+        self.drifts.iter_mut().zip(report.drifts).for_each(|(all, one)| *all += one);
+        self.reconstructed += report.reconstructed;
+        if let (Some(violation), None) = (&report.violation, &self.violation) {
+            self.violation = Some((report.seed, violation.clone()));
+        }
+    }
+
+    /// Commands that the log got an answer for.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        let Seen { committed, discarded, out_of_order, expired, resends, .. } = self.seen;
+        committed + discarded + out_of_order + expired + resends
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        let mut line = |name: &str, count: u64| {
+            // Writing to a string does not fail.
+            let _ = writeln!(table, "{count:>12}  {name}");
+        };
+        for (fault, count) in &self.faults {
+            line(fault.name(), *count);
+        }
+        for (name, count) in OUTCOMES.iter().zip(self.outcomes) {
+            line(&format!("edits that ended as {name}"), count);
+        }
+        for (name, count) in DRIFTS.iter().zip(self.drifts) {
+            line(&format!("drifts found by a {name}"), count);
+        }
+        line("lost snapshots made again", self.reconstructed);
+        for (name, count) in self.seen.list() {
+            line(&format!("seen: {name}"), count);
+        }
+        table.trim_end().to_owned()
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let faults: serde_json::Map<_, _> = self.faults.iter().map(|(f, n)| (f.name().to_owned(), json!(n))).collect();
+        let named = |names: &[&str], counts: &[u64]| -> Value {
+            names.iter().zip(counts).map(|(name, n)| ((*name).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let seen: serde_json::Map<_, _> = self.seen.list().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
+        json!({
+            "ok": self.violation.is_none() && self.seeds > 0,
+            "seeds": self.seeds,
+            "steps": self.steps,
+            "edits": self.edits,
+            "commands": self.commands(),
+            "outcomes": named(&OUTCOMES, &self.outcomes),
+            "faults": faults,
+            "drifts": named(&DRIFTS, &self.drifts),
+            "reconstructed": self.reconstructed,
+            "seen": seen,
+            "violation": self.violation.as_ref().map(|(seed, v)| json!({"seed": seed, "rule": v.rule, "detail": v.detail})),
+        })
+    }
+}
 
 /// Runs a seed with a mutant, or none; a panic is a violation too.
 #[must_use]
@@ -22,6 +125,8 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
             faults: Default::default(),
             seen: Default::default(),
             outcomes: [0; 5],
+            drifts: [0; 3],
+            reconstructed: 0,
             trace: 0,
             violation: Some(Violation::new("panic", said.unwrap_or("something panicked"))),
         }

@@ -43,6 +43,10 @@ pub struct Report {
     pub seen: Seen,
     /// Outcomes by kind: committed, discarded, rejected, withdrawn, unknown.
     pub outcomes: [u64; 5],
+    /// Drifts found by clients, gateways and owners.
+    pub drifts: [u64; 3],
+    /// Lost objects that were made again.
+    pub reconstructed: u64,
     /// A number that stands for everything that happened.
     pub trace: u64,
     /// What did not hold.
@@ -187,6 +191,12 @@ impl Sim {
             faults: self.counts.clone(),
             seen: self.oracle.seen,
             outcomes,
+            drifts: [
+                self.peers.iter().map(|peer| peer.drifts).sum(),
+                self.gateways.iter().map(|gateway| gateway.drifts).sum(),
+                self.replayers.iter().map(|replayer| replayer.drifts).sum(),
+            ],
+            reconstructed: self.replayers.iter().map(replayer::Process::reconstructed).sum(),
             trace: self.trace.number(),
             violation,
         }

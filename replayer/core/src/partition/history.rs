@@ -46,7 +46,7 @@ struct History {
     /// The version that it began with.
     base: Version,
     /// Where the newest ref ends, where the log is read from if that is the base.
-    after_newest: Option<(Hash, Position)>,
+    after_newest: Option<(Version, Position)>,
     position: Position,
     /// The version that it must come to.
     target: Version,
@@ -108,14 +108,14 @@ impl PartitionCore {
         self.stats.checks += 1;
         let refs = held.entry.newest.iter().chain(&held.entry.older);
         let bases: VecDeque<Ref> = refs.filter(|r| r.version < suspect.0).cloned().collect();
-        let newest = held.entry.newest.as_ref().and_then(|newest| Hash::from_slice(&newest.hash));
+        let newest = held.entry.newest.as_ref().map(|newest| Version(newest.version));
         let history = History {
             chunk,
             purpose: Purpose::Check,
             bases,
             replica: None,
             base: Version(0),
-            after_newest: newest.map(|hash| (hash, held.dirty.map_or(known, |dirty| dirty.bound))),
+            after_newest: newest.map(|version| (version, held.dirty.map_or(known, |dirty| dirty.bound))),
             position: Position::START,
             target: held.live.replica.version(),
             until_n: self.next_n - 1,
@@ -171,7 +171,8 @@ impl PartitionCore {
         match restored {
             Err(_) => self.load_base(now_ms),
             Ok(replica) => {
-                let after_newest = history.after_newest.filter(|(newest, _)| *newest == hash);
+                // Two versions may have one hash.
+                let after_newest = history.after_newest.filter(|(newest, _)| *newest == replica.version());
                 self.read_on_from(replica, after_newest.map_or(Position::START, |(_, position)| position), now_ms);
             }
         }
@@ -183,8 +184,10 @@ impl PartitionCore {
         history.base = base.version();
         history.replica = Some(base);
         history.position = position;
+        let is_all_read = position.epoch == self.epoch && position.n >= history.until_n;
         match is_there {
             true => self.conclude_history(now_ms),
+            false if is_all_read => self.give_history_up("the log has not all of its decisions any more", now_ms),
             false => self.outputs.push_back(Output::ReadHistory(position.offset)),
         }
     }
@@ -243,7 +246,7 @@ impl PartitionCore {
         let known = self.known;
         let Some((mut held, waiting)) = self.take_checked(chunk) else { return };
         let (version, hash) = (rebuilt.version(), rebuilt.hash());
-        let found = held.live.replica.hash();
+        let found = held.live.replica.hash_again();
         let said = held.published.filter(|(at, _)| *at == version).map_or(hash, |(_, said)| said);
         held.published = Some((version, hash));
         if found != hash || said != hash {

@@ -1,0 +1,68 @@
+//! The hunt for mutants: each deliberate bug must be found by an oracle, in a run that is green without it.
+
+use crate::seeds::{run, run_many};
+use driftless_chunk::mutant::Mutant;
+use serde_json::{Value, json};
+
+/// Seeds within which a mutant must be found.
+pub const SEEDS_MAX: u64 = 3_000;
+
+/// What became of a mutant.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// Which one.
+    pub mutant: Mutant,
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// The run that found it, and what was found.
+    pub found: Option<(u64, String)>,
+}
+
+/// Runs seeds with that bug until an oracle finds it.
+#[must_use]
+pub fn hunt(mutant: Mutant, first: u64, threads: usize) -> Hunt {
+    let mut hunt = Hunt { mutant, seeds: 0, found: None };
+    run_many(first, threads, Some(mutant), |seed| seed < first + SEEDS_MAX, |report| {
+        hunt.seeds += 1;
+        if let (Some(violation), None) = (report.violation, &hunt.found) {
+            hunt.found = Some((report.seed, violation.to_string()));
+        }
+    });
+    // What fails without the bug as well does not count.
+    if let Some((seed, _)) = &hunt.found
+        && run(*seed, None).violation.is_some()
+    {
+        hunt.found = None;
+    }
+    hunt
+}
+
+impl Hunt {
+    /// For people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { mutant, seeds, found } = self;
+        let name = format!("{mutant:?}");
+        match found {
+            Some((seed, what)) => {
+                let what: String = what.lines().next().unwrap_or_default().chars().take(100).collect();
+                format!("caught   {name:26} after {seeds:4} seeds, in {seed}: {what}")
+            }
+            None => format!("SURVIVED {name:26} for {seeds} seeds: {}", mutant.story()),
+        }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let Self { mutant, seeds, found } = self;
+        json!({
+            "mutant": format!("{mutant:?}"),
+            "story": mutant.story(),
+            "caught": found.is_some(),
+            "seeds": seeds,
+            "seed": found.as_ref().map(|(seed, _)| seed),
+            "violation": found.as_ref().map(|(_, what)| what),
+        })
+    }
+}
