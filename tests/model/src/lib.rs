@@ -1,2 +1,3 @@
 pub mod explore;
 pub mod ownership;
+pub mod writer;

@@ -1,0 +1,472 @@
+//! R8 from the user's click to the outcome: one client, its commands to one chunk, two or more connections to ingest, the
+//! log with its ledger, other writers who push this one out of the ledger, and a gateway that may be behind.
+//!
+//! Messages get lost one by one, wait on an old connection and overtake, land twice, are refused for now or for good; the
+//! client sends again whenever it likes. [`Fault::Hangs`] says liveness as safety: in a state where nothing is under way,
+//! nothing fails any more from now on, and still something never ends.
+
+pub mod mutant;
+pub mod ledger;
+pub mod log;
+pub mod client;
+pub mod truth;
+
+use crate::explore::First;
+use client::{Client, Rules};
+use ledger::{Limits, Verdict, Writer};
+use log::{Fate, Log, Message};
+use mutant::Mutant;
+use stateright::{Model, Property};
+use truth::Fault;
+
+/// The first session's time; other writers' are around it.
+pub const SESSION: u8 = 10;
+
+/// How much may happen. Messages may always get lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Commands that the user submits.
+    pub commands: u8,
+    pub cancels: u8,
+    /// How often everything unresolved is sent again.
+    pub resends: u8,
+    /// New connections to ingest, while messages on the old one may still land.
+    pub reconnects: u8,
+    /// Messages that land twice.
+    pub doubles: u8,
+    /// Rejections that say "later".
+    pub retryable: u8,
+    /// Rejections that say "never".
+    pub finals: u8,
+    /// Session times of other writers, in the order of their only commands.
+    pub others: Vec<u8>,
+    /// Writers that the ledger holds.
+    pub ledger_writers: u8,
+    /// Numbers that the client may have out; the ledger remembers one more.
+    pub window: u8,
+    /// How often the client starts to follow anew, at a gateway that may be behind.
+    pub tracks: u8,
+}
+
+impl Bounds {
+    /// Losses and resends only.
+    pub fn plain(commands: u8, resends: u8) -> Self {
+        Self {
+            commands,
+            cancels: 0,
+            resends,
+            reconnects: 0,
+            doubles: 0,
+            retryable: 0,
+            finals: 0,
+            others: Vec::new(),
+            ledger_writers: 3,
+            window: 2,
+            tracks: 0,
+        }
+    }
+}
+
+/// The model: bounds, and perhaps a broken rule.
+#[derive(Debug)]
+pub struct Writing {
+    pub bounds: Bounds,
+    pub mutant: Option<Mutant>,
+    first: First,
+}
+
+/// What is left of each bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Used {
+    cancels: u8,
+    resends: u8,
+    reconnects: u8,
+    doubles: u8,
+    retryable: u8,
+    finals: u8,
+    others: u8,
+    tracks: u8,
+}
+
+/// Everything that is. `fault` and `seen` follow from the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub client: Client,
+    /// What is under way on each connection, in order. The last one is the client's; the others it has given up.
+    pub wires: Vec<Vec<Message>>,
+    pub log: Log,
+    /// [`Mutant::HoldAtIngest`]: the number that is waited for; 0: none.
+    held: u8,
+    used: Used,
+    fault: Option<Fault>,
+    seen: u8,
+}
+
+/// One step. Connections count from 0; the client's is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Submit,
+    Cancel(u8),
+    Resend,
+    Reconnect,
+    Commit(u8),
+    Discard(u8),
+    /// It lands, and is not decided.
+    Land(u8),
+    Lose(u8),
+    LandTwice(u8),
+    RejectForNow(u8),
+    RejectForGood(u8),
+    Other(u8),
+    Follow,
+    /// Start to follow at this place.
+    Track(u8),
+    /// Only mutants do these.
+    HeldBack(u8),
+    TimeOut(u8),
+    Undecodable(u8),
+    TrackMixed(u8, u8),
+    RestoreDecider,
+    Miss,
+}
+
+impl Writing {
+    pub fn new(bounds: Bounds, mutant: Option<Mutant>) -> Self {
+        assert!(bounds.window < 8 && bounds.commands < 8);
+        Self { bounds, mutant, first: First::default() }
+    }
+
+    pub fn rules(&self) -> Rules {
+        let window = match self.mutant {
+            Some(Mutant::WindowTooWide) => self.bounds.window + 2,
+            _ => self.bounds.window,
+        };
+        let limits = Limits { writers: self.bounds.ledger_writers, window: self.bounds.window + 1 };
+        Rules { limits, window, mutant: self.mutant }
+    }
+
+    fn wire_actions(&self, state: &State, wire: u8, message: Message, actions: &mut Vec<Action>) {
+        let (used, bounds, rules) = (&state.used, &self.bounds, self.rules());
+        let is_current = usize::from(wire) + 1 == state.wires.len();
+        actions.push(Action::Lose(wire));
+        if is_current && state.is_held_back(message) {
+            return actions.push(Action::HeldBack(wire));
+        }
+        let verdict = state.log.verdict(message, rules);
+        match verdict {
+            Verdict::Decide if message.id > 0 => actions.extend([Action::Commit(wire), Action::Discard(wire)]),
+            _ => actions.push(Action::Land(wire)),
+        }
+        if used.doubles < bounds.doubles {
+            actions.push(Action::LandTwice(wire));
+        }
+        if is_current && used.retryable < bounds.retryable {
+            actions.push(Action::RejectForNow(wire));
+        }
+        if is_current && used.finals < bounds.finals && message.id > 0 {
+            actions.push(Action::RejectForGood(wire));
+        }
+        match self.mutant {
+            Some(Mutant::TimeoutIsRejection) if is_current => actions.push(Action::TimeOut(wire)),
+            Some(Mutant::UndecodableAnyOrder) if verdict == Verdict::OutOfOrder && message.id > 0 => {
+                actions.push(Action::Undecodable(wire));
+            }
+            _ => {}
+        }
+    }
+
+    fn gateway_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let (client, log) = (&state.client, &state.log);
+        if usize::from(client.place) < log.marks.len() {
+            actions.push(Action::Follow);
+            if self.mutant == Some(Mutant::SilentGap) {
+                actions.push(Action::Miss);
+            }
+        }
+        if state.used.tracks < self.bounds.tracks {
+            // R12: a gateway that is behind lets the client wait.
+            let places = (0..=log.marks.len()).filter(|place| log.version_at(*place) >= client.version);
+            for place in places.map(|place| place as u8) {
+                actions.push(Action::Track(place));
+                if self.mutant == Some(Mutant::ResolvedOlderThanVersion) {
+                    actions.extend((0..place).map(|older| Action::TrackMixed(place, older)));
+                }
+            }
+        }
+    }
+
+    fn step(&self, state: &mut State, action: Action) {
+        let rules = self.rules();
+        match action {
+            Action::Submit => state.client.submit(),
+            Action::Cancel(id) => {
+                state.client.cancel(id, rules);
+                state.used.cancels += 1;
+            }
+            Action::Resend => {
+                state.resend(rules);
+                state.used.resends += 1;
+            }
+            Action::Reconnect => {
+                state.new_wire();
+                state.used.reconnects += 1;
+                if self.mutant == Some(Mutant::ResentOnReconnectOnly) {
+                    state.resend(rules);
+                }
+            }
+            Action::Commit(wire) | Action::Land(wire) => state.land(wire, true, rules),
+            Action::Discard(wire) => state.land(wire, false, rules),
+            Action::Lose(wire) => {
+                state.pop(wire);
+            }
+            Action::LandTwice(wire) => {
+                // The copy lands some time later, if at all; nobody answers for it.
+                let message = state.wires[usize::from(wire)][0];
+                state.land(wire, true, rules);
+                state.wires.insert(0, vec![message]);
+                state.used.doubles += 1;
+            }
+            Action::RejectForNow(wire) => {
+                let message = state.pop(wire);
+                if self.mutant == Some(Mutant::HoldAtIngest) && state.held == 0 {
+                    state.held = message.seq;
+                }
+                state.client.rejected(message, false, rules);
+                state.used.retryable += 1;
+            }
+            Action::RejectForGood(wire) => {
+                let message = state.pop(wire);
+                state.client.rejected(message, true, rules);
+                state.used.finals += 1;
+            }
+            Action::HeldBack(wire) => {
+                let message = state.pop(wire);
+                state.client.rejected(message, false, rules);
+            }
+            Action::TimeOut(wire) => {
+                let message = state.wires[usize::from(wire)][0];
+                state.land(wire, true, rules);
+                state.client.rejected(message, false, rules);
+            }
+            Action::Undecodable(wire) => {
+                let message = state.pop(wire);
+                state.decide_unasked(message, rules);
+            }
+            Action::Other(other) => {
+                state.log.take_other(self.bounds.others[usize::from(other)], rules);
+                state.used.others += 1;
+            }
+            Action::Follow => state.follow(rules),
+            Action::Miss => state.client.place += 1,
+            Action::Track(place) => {
+                state.track(place, place, rules);
+                state.used.tracks += 1;
+            }
+            Action::TrackMixed(place, older) => {
+                state.track(place, older, rules);
+                state.used.tracks += 1;
+            }
+            Action::RestoreDecider => state.log.ledger.restored(self.mutant),
+        }
+        state.end_turn(rules);
+    }
+}
+
+impl State {
+    fn new(commands: u8) -> Self {
+        Self {
+            client: Client::new(SESSION, commands),
+            wires: vec![Vec::new()],
+            log: Log::default(),
+            held: 0,
+            used: Used::default(),
+            fault: None,
+            seen: 0,
+        }
+    }
+
+    fn pop(&mut self, wire: u8) -> Message {
+        self.wires[usize::from(wire)].remove(0)
+    }
+
+    fn new_wire(&mut self) {
+        self.held = 0;
+        self.wires.push(Vec::new());
+    }
+
+    /// The client has done what there was to do: outcomes, then what is to be sent. Old connections with nothing on them
+    /// are forgotten.
+    fn end_turn(&mut self, rules: Rules) {
+        self.client.conclude();
+        let messages = self.client.pump(rules);
+        if let Some(wire) = self.wires.last_mut() {
+            wire.extend(messages);
+        }
+        let current = self.wires.pop().unwrap_or_default();
+        self.wires.retain(|wire| !wire.is_empty());
+        self.wires.push(current);
+    }
+
+    fn resend(&mut self, rules: Rules) {
+        let messages = self.client.resend(rules);
+        if let Some(wire) = self.wires.last_mut() {
+            wire.extend(messages);
+        }
+    }
+
+    fn is_held_back(&self, message: Message) -> bool {
+        self.held > 0 && message.seq > self.held
+    }
+
+    /// The first message of a connection lands.
+    fn land(&mut self, wire: u8, is_committed: bool, rules: Rules) {
+        let is_current = usize::from(wire) + 1 == self.wires.len();
+        let message = self.pop(wire);
+        if message.seq == self.held {
+            self.held = 0;
+        }
+        if is_current && rules.mutant == Some(Mutant::ReceiptedNotResent) {
+            self.client.receipted(message);
+        }
+        let before = self.log.ledger.resolved(message.writer());
+        let fate = self.log.take(message, is_committed, rules);
+        let ledger::Resolved::Known { seq: newest, .. } = before else { return };
+        match fate {
+            Some(Fate::Committed | Fate::Discarded) => self.passed_over(message, newest),
+            Some(Fate::OutOfOrder) if message.after <= newest => self.fault = Some(Fault::RefusedInVain),
+            _ => {}
+        }
+    }
+
+    /// [`Mutant::UndecodableAnyOrder`]
+    fn decide_unasked(&mut self, message: Message, rules: Rules) {
+        let ledger::Resolved::Known { seq: newest, .. } = self.log.ledger.resolved(message.writer()) else { return };
+        self.log.note(message.writer(), message.seq, message.id, Fate::Discarded, rules);
+        self.passed_over(message, newest);
+    }
+
+    /// Numbers that a decision passes over must be skipped by their writer: else one is lost behind a later one.
+    fn passed_over(&mut self, message: Message, newest: u8) {
+        let is_lost = |seq: u8| self.client.skipped >> seq & 1 == 0;
+        if message.session == self.client.session && (newest + 1..message.seq).any(is_lost) {
+            self.fault = Some(Fault::LostBehind);
+        }
+    }
+
+    fn follow(&mut self, rules: Rules) {
+        let mark = self.log.marks[usize::from(self.client.place)];
+        if self.client.follow(mark, rules) {
+            self.new_wire();
+        }
+    }
+
+    fn track(&mut self, place: u8, resolved_at: u8, rules: Rules) {
+        let ledger = self.log.ledger_at(resolved_at.into(), rules);
+        let resolved = ledger.resolved(Writer { time: self.client.session, is_own: true });
+        let version = self.log.version_at(place.into());
+        if self.client.tracked(place, version, resolved, ledger.floor, rules) {
+            self.new_wire();
+        }
+    }
+
+    /// Nothing is under way, and the client has seen all that the log says.
+    fn is_quiet(&self) -> bool {
+        self.wires.iter().all(Vec::is_empty) && usize::from(self.client.place) == self.log.marks.len()
+    }
+
+    /// From now on nothing fails: whether all that was submitted ends. Where sending again does not help, the client asks
+    /// the gateway again.
+    fn ends_well(&self, rules: Rules) -> bool {
+        let mut state = self.clone();
+        for round in 0..usize::from(state.client.submitted) * 4 + 8 {
+            if state.client.is_at_rest() {
+                return true;
+            }
+            if round % 3 == 2 {
+                let end = state.log.marks.len() as u8;
+                state.track(end, end, rules);
+            }
+            if rules.mutant != Some(Mutant::ResentOnReconnectOnly) {
+                state.resend(rules);
+            }
+            state.end_turn(rules);
+            while !state.is_quiet() {
+                if let Some(wire) = state.wires.iter().position(|wire| !wire.is_empty()) {
+                    let message = state.wires[wire][0];
+                    match state.is_held_back(message) {
+                        true => {
+                            state.pop(wire as u8);
+                            state.client.rejected(message, false, rules);
+                        }
+                        false => state.land(wire as u8, true, rules),
+                    }
+                } else {
+                    state.follow(rules);
+                }
+                state.end_turn(rules);
+            }
+        }
+        state.client.is_at_rest()
+    }
+}
+
+impl Model for Writing {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self.bounds.commands)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.fault.is_some() {
+            return;
+        }
+        let (used, bounds, client) = (&state.used, &self.bounds, &state.client);
+        if client.submitted < bounds.commands {
+            actions.push(Action::Submit);
+        }
+        if used.cancels < bounds.cancels {
+            actions.extend((1..=client.submitted).filter(|id| client.can_cancel(*id)).map(Action::Cancel));
+        }
+        if used.resends < bounds.resends
+            && client.has_sendable(self.rules())
+            && self.mutant != Some(Mutant::ResentOnReconnectOnly)
+        {
+            actions.push(Action::Resend);
+        }
+        if used.reconnects < bounds.reconnects && !client.is_at_rest() {
+            actions.push(Action::Reconnect);
+        }
+        for (wire, messages) in state.wires.iter().enumerate() {
+            if let Some(message) = messages.first() {
+                self.wire_actions(state, wire as u8, *message, actions);
+            }
+        }
+        if usize::from(used.others) < bounds.others.len() {
+            actions.push(Action::Other(used.others));
+        }
+        if self.mutant == Some(Mutant::OrderNotInRef) {
+            actions.push(Action::RestoreDecider);
+        }
+        self.gateway_actions(state, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        self.step(&mut state, action);
+        truth::examine(&mut state, self.rules());
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        truth::properties(&self.bounds)
+    }
+}
+
+impl Writing {
+    /// Whether a violation may be reported: only the first one is.
+    fn is_first(&self) -> bool {
+        self.first.claim()
+    }
+}
