@@ -17,10 +17,14 @@ use ledger::{Limits, Verdict, Writer};
 use log::{Fate, Log, Message};
 use mutant::Mutant;
 use stateright::{Model, Property};
+use std::fmt;
 use truth::Fault;
 
 /// The first session's time; other writers' are around it.
 pub const SESSION: u8 = 10;
+
+/// Without any failure, everything under way has arrived after far fewer steps, or goes round for ever.
+const STEPS_MAX: usize = 100;
 
 /// How much may happen. Messages may always get lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,20 @@ impl Bounds {
             window: 2,
             tracks: 0,
         }
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { commands, cancels, resends, reconnects, doubles, retryable, finals, others, tracks, .. } = self;
+        write!(
+            f,
+            "writer: commands {commands}, cancels {cancels}, resends {resends}, reconnects {reconnects}, doubles {doubles}, \
+             rejections for now {retryable}, for good {finals}, other writers {}, tracks {tracks}; ledger {} writers, window {}",
+            others.len(),
+            self.ledger_writers,
+            self.window,
+        )
     }
 }
 
@@ -390,7 +408,12 @@ impl State {
                 state.resend(rules);
             }
             state.end_turn(rules);
+            let mut steps = 0;
             while !state.is_quiet() {
+                steps += 1;
+                if steps > STEPS_MAX {
+                    return false;
+                }
                 if let Some(wire) = state.wires.iter().position(|wire| !wire.is_empty()) {
                     let message = state.wires[wire][0];
                     match state.is_held_back(message) {

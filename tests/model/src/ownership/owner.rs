@@ -4,9 +4,9 @@
 //! For the same reason there is none for a failed append. Acknowledgements come in order, and those that get lost never
 //! come.
 
+use super::gateway::start;
 use super::index::{Batch, Checkpoint, Index, Refs};
 use super::log::{Body, CHUNKS, COMMANDS, Content, Decision, Place, Record, judge};
-use super::gateway::start;
 use super::mutant::Mutant;
 use driftless_chunk::position::Validity;
 
@@ -75,6 +75,8 @@ pub struct Owner {
     pub batch: Option<Batch>,
     /// Snapshots begun.
     pub frozen: u8,
+    /// A batch of it was on its way when the index took a newer writer.
+    pub is_refused: bool,
 }
 
 /// What a reader of the world's fixed facts needs.
@@ -276,7 +278,10 @@ impl Owner {
     /// The command whose record is the oldest without an acknowledgement.
     pub fn oldest_unacked(&self) -> Option<u8> {
         let n = self.acked;
-        (!self.sent.is_empty() && n > 0).then(|| self.decided_by.iter().position(|by| *by == n)).flatten().map(|c| c as u8)
+        (!self.sent.is_empty() && n > 0)
+            .then(|| self.decided_by.iter().position(|by| *by == n))
+            .flatten()
+            .map(|c| c as u8)
     }
 
     /// The record with the oldest number that may be acknowledged now: its place in `sent`.
@@ -307,6 +312,25 @@ impl Owner {
         }
     }
 
+    /// The index has a newer writer, and will never take anything from this one again. What only serves to write there is
+    /// forgotten, so that states which differ in nothing else are one. It goes on deciding.
+    pub fn forget_index(&mut self) {
+        if self.phase == Phase::Opened {
+            *self = Self { phase: Phase::Ended, ..Self::default() };
+        }
+        self.is_refused |= self.batch.is_some_and(|batch| !batch.is_durable);
+        self.batch = self.batch.filter(|batch| batch.is_durable);
+        for (held, writing) in self.chunks.iter_mut().zip(self.batch.map_or([None; CHUNKS], |batch| batch.refs)) {
+            *held = Held { content: held.content, dirty: None, snapshot: held.snapshot.filter(|_| writing.is_some()) };
+        }
+        self.sent.clear();
+        (self.acked, self.frozen, self.known) = (0, 0, Place::default());
+        self.decided_by = [0; COMMANDS];
+        if self.phase == Phase::Running {
+            self.checkpoint = Checkpoint::default();
+        }
+    }
+
     // ---- storing ----
 
     pub fn can_freeze(&self, chunk: usize) -> bool {
@@ -319,8 +343,7 @@ impl Owner {
         self.frozen += 1;
         let requires_n = self.next_n - 1;
         let held = &mut self.chunks[chunk];
-        held.snapshot =
-            Some(Snapshot { content: held.content, requires_n, dirty_after: None, is_writing: false });
+        held.snapshot = Some(Snapshot { content: held.content, requires_n, dirty_after: None, is_writing: false });
     }
 
     fn commands_next(&self, facts: Facts<'_>) -> u8 {

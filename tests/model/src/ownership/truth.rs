@@ -66,8 +66,7 @@ pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
 
 impl Truth {
     fn of(state: &State, facts: Facts<'_>) -> Result<Self, Fault> {
-        let mut truth =
-            Self { contents: Default::default(), decided: Vec::new(), low: None, seen: 0, deciders: 0 };
+        let mut truth = Self { contents: Default::default(), decided: Vec::new(), low: None, seen: 0, deciders: 0 };
         let mut place = Place::default();
         let asked = state.index.checkpoint.updates_low.offset;
         for record in &state.log {
@@ -181,8 +180,7 @@ fn notable(state: &State, truth: &Truth, facts: Facts<'_>) -> u8 {
     if has_ref && state.owners.iter().skip(1).any(is_fresh) {
         seen |= seen::FROM_REF;
     }
-    let is_fenced = |(i, owner): (usize, &Owner)| owner.batch.is_some_and(|b| !b.is_durable) && i as u8 + 1 != state.index.writer;
-    if state.owners.iter().enumerate().any(is_fenced) {
+    if state.owners.iter().any(|owner| owner.is_refused) {
         seen |= seen::FENCED_BY_INDEX;
     }
     if truth.decided.len() == facts.chunk_of.len() && truth.deciders.count_ones() > 1 {

@@ -71,7 +71,16 @@ pub struct Rules {
 
 impl Own {
     fn new(id: u8) -> Self {
-        Self { id, seq: 0, sent: 0, rejected: 0, is_cancelled: false, is_refused: false, is_receipted: false, fact: None }
+        Self {
+            id,
+            seq: 0,
+            sent: 0,
+            rejected: 0,
+            is_cancelled: false,
+            is_refused: false,
+            is_receipted: false,
+            fact: None,
+        }
     }
 
     fn is_skipped(&self) -> bool {

@@ -124,9 +124,7 @@ impl Resolved {
         use driftless_chunk::ledger::Resolved as Product;
         match self {
             Self::Expired => Product::Expired,
-            Self::Known { seq, committed } => {
-                Product::Known { seq: Seq(seq.into()), committed_bits: committed.into() }
-            }
+            Self::Known { seq, committed } => Product::Known { seq: Seq(seq.into()), committed_bits: committed.into() },
         }
     }
 }
