@@ -82,25 +82,34 @@ pub fn quick() -> Vec<Configuration> {
 pub fn full() -> Vec<Configuration> {
     use crate::ownership::Bounds as O;
     use crate::writer::Bounds as W;
+    // One decision on its way at a time, and none of them lost.
+    let calm = |chunk_of: &[u8]| O { in_flight: 1, losses: 0, snapshots: 1, ..O::plain(chunk_of, 2) };
     vec![
-        ownership("owners", O { losses: 0, snapshots: 1, ..O::plain(&[0, 0, 0], 2) }),
-        ownership("chunks", O { losses: 1, snapshots: 1, ..O::plain(&[0, 1], 2) }),
-        ownership("three-owners", O { in_flight: 1, losses: 0, snapshots: 1, ..O::plain(&[0, 0], 3) }),
+        ownership("owners", O::plain(&[0, 0, 0], 2)),
+        ownership(
+            "unreduced",
+            O { snapshots: 1, is_frozen_early: true, is_flush_split: true, is_reduced: false, ..O::plain(&[0, 0], 2) },
+        ),
+        ownership("chunks", O { snapshots: 1, ..O::plain(&[0, 0, 1], 2) }),
+        ownership("three-owners", O { snapshots: 1, ..O::plain(&[0, 0], 3) }),
         ownership(
             "flushes",
-            O {
-                snapshots: 1,
-                is_frozen_early: true,
-                is_flush_split: true,
-                has_blind_acks: true,
-                ..O::plain(&[0, 0], 2)
-            },
+            O { is_frozen_early: true, is_flush_split: true, has_blind_acks: true, ..O::plain(&[0, 0], 2) },
         ),
-        ownership("gateways", O { in_flight: 1, losses: 0, snapshots: 1, views: 1, ..O::plain(&[0, 0], 2) }),
-        ownership("cut-logs", O { in_flight: 1, losses: 0, snapshots: 1, views: 1, cuts: 1, ..O::plain(&[0], 2) }),
-        writing("connections", W { reconnects: 1, cancels: 1, tracks: 1, ..W::plain(3, 2) }),
-        writing("rejections", W { retryable: 1, finals: 1, cancels: 1, tracks: 1, ..W::plain(2, 2) }),
-        writing("doubles", W { doubles: 1, reconnects: 1, cancels: 1, tracks: 1, ..W::plain(2, 2) }),
-        writing("eviction", W { others: vec![15, 5], ledger_writers: 1, reconnects: 1, tracks: 1, ..W::plain(2, 1) }),
+        ownership("gateways", O { is_flush_split: true, views: 1, ..calm(&[0, 0]) }),
+        ownership("views", O { snapshots: 2, views: 2, ..calm(&[0, 0]) }),
+        ownership("gateway-chunks", O { views: 1, ..calm(&[0, 1]) }),
+        ownership("cut-logs", O { views: 1, cuts: 1, ..calm(&[0, 0]) }),
+        writing("connections", W { cancels: 1, reconnects: 1, doubles: 1, tracks: 1, ..W::plain(3, 2) }),
+        writing("rejections", W { cancels: 2, retryable: 1, finals: 1, tracks: 1, ..W::plain(3, 2) }),
+        writing(
+            "all-troubles",
+            W { cancels: 1, reconnects: 1, doubles: 1, retryable: 1, finals: 1, tracks: 1, ..W::plain(2, 2) },
+        ),
+        writing("eviction", W { reconnects: 1, others: vec![15, 5], ledger_writers: 1, tracks: 1, ..W::plain(2, 2) }),
+        writing(
+            "eviction-late",
+            W { cancels: 1, reconnects: 1, others: vec![15, 5], ledger_writers: 1, tracks: 1, ..W::plain(2, 1) },
+        ),
     ]
 }

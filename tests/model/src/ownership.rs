@@ -166,10 +166,8 @@ impl Ownership {
         let owner = &state.owners[usize::from(o)];
         let is_writer = state.index.writer == o + 1;
         match owner.phase {
-            Phase::Absent => {
-                if o == 0 || state.owners[usize::from(o) - 1].phase != Phase::Absent {
-                    actions.push(Action::Open(o));
-                }
+            Phase::Absent if o == 0 || state.owners[usize::from(o) - 1].phase != Phase::Absent => {
+                actions.push(Action::Open(o));
             }
             Phase::Opened if is_writer => actions.push(Action::Claim(o)),
             Phase::Fencing if owner.recovery_end(&state.log, self.mutant).is_some() => actions.push(Action::Recover(o)),

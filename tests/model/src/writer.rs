@@ -2,29 +2,27 @@
 //! log with its ledger, other writers who push this one out of the ledger, and a gateway that may be behind.
 //!
 //! Messages get lost one by one, wait on an old connection and overtake, land twice, are refused for now or for good; the
-//! client sends again whenever it likes. [`Fault::Hangs`] says liveness as safety: in a state where nothing is under way,
+//! client sends again whenever it likes. [`truth::Fault::Hangs`] says liveness as safety: in a state where nothing is under way,
 //! nothing fails any more from now on, and still something never ends.
 
 pub mod mutant;
 pub mod ledger;
 pub mod log;
 pub mod client;
+pub mod state;
 pub mod truth;
 
 use crate::explore::First;
-use client::{Client, Rules};
-use ledger::{Limits, Verdict, Writer};
-use log::{Fate, Log, Message};
+use client::Rules;
+use ledger::{Limits, Verdict};
+use log::Message;
 use mutant::Mutant;
+use state::State;
 use stateright::{Model, Property};
 use std::fmt;
-use truth::Fault;
 
 /// The first session's time; other writers' are around it.
 pub const SESSION: u8 = 10;
-
-/// Without any failure, everything under way has arrived after far fewer steps, or goes round for ever.
-const STEPS_MAX: usize = 100;
 
 /// How much may happen. Messages may always get lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,10 +75,8 @@ impl fmt::Display for Bounds {
         write!(
             f,
             "writer: commands {commands}, cancels {cancels}, resends {resends}, reconnects {reconnects}, doubles {doubles}, \
-             rejections for now {retryable}, for good {finals}, other writers {}, tracks {tracks}; ledger {} writers, window {}",
-            others.len(),
-            self.ledger_writers,
-            self.window,
+             rejections for now {retryable}, for good {finals}, other writers {others:?}, tracks {tracks}; ledger {} writers, window {}",
+            self.ledger_writers, self.window,
         )
     }
 }
@@ -91,33 +87,6 @@ pub struct Writing {
     pub bounds: Bounds,
     pub mutant: Option<Mutant>,
     first: First,
-}
-
-/// What is left of each bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Used {
-    cancels: u8,
-    resends: u8,
-    reconnects: u8,
-    doubles: u8,
-    retryable: u8,
-    finals: u8,
-    others: u8,
-    tracks: u8,
-}
-
-/// Everything that is. `fault` and `seen` follow from the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
-    pub client: Client,
-    /// What is under way on each connection, in order. The last one is the client's; the others it has given up.
-    pub wires: Vec<Vec<Message>>,
-    pub log: Log,
-    /// [`Mutant::HoldAtIngest`]: the number that is waited for; 0: none.
-    held: u8,
-    used: Used,
-    fault: Option<Fault>,
-    seen: u8,
 }
 
 /// One step. Connections count from 0; the client's is the last.
@@ -287,149 +256,6 @@ impl Writing {
             Action::RestoreDecider => state.log.ledger.restored(self.mutant),
         }
         state.end_turn(rules);
-    }
-}
-
-impl State {
-    fn new(commands: u8) -> Self {
-        Self {
-            client: Client::new(SESSION, commands),
-            wires: vec![Vec::new()],
-            log: Log::default(),
-            held: 0,
-            used: Used::default(),
-            fault: None,
-            seen: 0,
-        }
-    }
-
-    fn pop(&mut self, wire: u8) -> Message {
-        self.wires[usize::from(wire)].remove(0)
-    }
-
-    fn new_wire(&mut self) {
-        self.held = 0;
-        self.wires.push(Vec::new());
-    }
-
-    /// The client has done what there was to do: outcomes, then what is to be sent. Old connections with nothing on them
-    /// are forgotten.
-    fn end_turn(&mut self, rules: Rules) {
-        self.client.conclude();
-        let messages = self.client.pump(rules);
-        if let Some(wire) = self.wires.last_mut() {
-            wire.extend(messages);
-        }
-        let current = self.wires.pop().unwrap_or_default();
-        self.wires.retain(|wire| !wire.is_empty());
-        self.wires.push(current);
-    }
-
-    fn resend(&mut self, rules: Rules) {
-        let messages = self.client.resend(rules);
-        if let Some(wire) = self.wires.last_mut() {
-            wire.extend(messages);
-        }
-    }
-
-    fn is_held_back(&self, message: Message) -> bool {
-        self.held > 0 && message.seq > self.held
-    }
-
-    /// The first message of a connection lands.
-    fn land(&mut self, wire: u8, is_committed: bool, rules: Rules) {
-        let is_current = usize::from(wire) + 1 == self.wires.len();
-        let message = self.pop(wire);
-        if message.seq == self.held {
-            self.held = 0;
-        }
-        if is_current && rules.mutant == Some(Mutant::ReceiptedNotResent) {
-            self.client.receipted(message);
-        }
-        let before = self.log.ledger.resolved(message.writer());
-        let fate = self.log.take(message, is_committed, rules);
-        let ledger::Resolved::Known { seq: newest, .. } = before else { return };
-        match fate {
-            Some(Fate::Committed | Fate::Discarded) => self.passed_over(message, newest),
-            Some(Fate::OutOfOrder) if message.after <= newest => self.fault = Some(Fault::RefusedInVain),
-            _ => {}
-        }
-    }
-
-    /// [`Mutant::UndecodableAnyOrder`]
-    fn decide_unasked(&mut self, message: Message, rules: Rules) {
-        let ledger::Resolved::Known { seq: newest, .. } = self.log.ledger.resolved(message.writer()) else { return };
-        self.log.note(message.writer(), message.seq, message.id, Fate::Discarded, rules);
-        self.passed_over(message, newest);
-    }
-
-    /// Numbers that a decision passes over must be skipped by their writer: else one is lost behind a later one.
-    fn passed_over(&mut self, message: Message, newest: u8) {
-        let is_lost = |seq: u8| self.client.skipped >> seq & 1 == 0;
-        if message.session == self.client.session && (newest + 1..message.seq).any(is_lost) {
-            self.fault = Some(Fault::LostBehind);
-        }
-    }
-
-    fn follow(&mut self, rules: Rules) {
-        let mark = self.log.marks[usize::from(self.client.place)];
-        if self.client.follow(mark, rules) {
-            self.new_wire();
-        }
-    }
-
-    fn track(&mut self, place: u8, resolved_at: u8, rules: Rules) {
-        let ledger = self.log.ledger_at(resolved_at.into(), rules);
-        let resolved = ledger.resolved(Writer { time: self.client.session, is_own: true });
-        let version = self.log.version_at(place.into());
-        if self.client.tracked(place, version, resolved, ledger.floor, rules) {
-            self.new_wire();
-        }
-    }
-
-    /// Nothing is under way, and the client has seen all that the log says.
-    fn is_quiet(&self) -> bool {
-        self.wires.iter().all(Vec::is_empty) && usize::from(self.client.place) == self.log.marks.len()
-    }
-
-    /// From now on nothing fails: whether all that was submitted ends. Where sending again does not help, the client asks
-    /// the gateway again.
-    fn ends_well(&self, rules: Rules) -> bool {
-        let mut state = self.clone();
-        for round in 0..usize::from(state.client.submitted) * 4 + 8 {
-            if state.client.is_at_rest() {
-                return true;
-            }
-            if round % 3 == 2 {
-                let end = state.log.marks.len() as u8;
-                state.track(end, end, rules);
-            }
-            if rules.mutant != Some(Mutant::ResentOnReconnectOnly) {
-                state.resend(rules);
-            }
-            state.end_turn(rules);
-            let mut steps = 0;
-            while !state.is_quiet() {
-                steps += 1;
-                if steps > STEPS_MAX {
-                    return false;
-                }
-                if let Some(wire) = state.wires.iter().position(|wire| !wire.is_empty()) {
-                    let message = state.wires[wire][0];
-                    match state.is_held_back(message) {
-                        true => {
-                            state.pop(wire as u8);
-                            state.client.rejected(message, false, rules);
-                        }
-                        false => state.land(wire as u8, true, rules),
-                    }
-                } else {
-                    state.follow(rules);
-                }
-                state.end_turn(rules);
-            }
-        }
-        state.client.is_at_rest()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::client::{Client, Outcome, Rules};
 use super::log::{Fate, Log};
-use super::{Bounds, SESSION, State, Writing};
+use super::state::State;
+use super::{Bounds, SESSION, Writing};
 use stateright::Property;
 
 /// What is wrong with a state. All but [`Fault::ReplicasDiffer`] break R8.
