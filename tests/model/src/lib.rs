@@ -9,14 +9,14 @@
 //! Not modelled: garbage collection, an unclean leader election, a log that loses what it acknowledged, drift and healing,
 //! what a gateway sends to its sockets, time. `docs/decisions/0005-models.md` says what follows.
 //!
-//! Of what broke earlier versions of the rules all is a mutant here, but for
-//! * *one producer whose records overtake each other*: appends of one owner land in their order here, or not at all. That a
-//!   hole in front of a later record does no harm is [`ownership::mutant::Mutant::NoNumbers`]; overtaking itself is for the
-//!   simulator;
-//! * *a hang of `after == L`*: this client computes `after` anew at every sending, and so does not hang; the mutant is caught
-//!   because a command is refused although everything before it is resolved;
-//! * *a `Settle` that is refused for good*: here its refusal is never final, so that its end as *unknown* is for the tests of
-//!   `client/core`.
+//! All that broke earlier versions of the rules is a mutant here. Narrower than where it is attacked elsewhere are
+//! * `after == L`: this client computes `after` anew at every sending, and so does not hang; the mutant is caught because a
+//!   command is refused although everything before it is resolved;
+//! * a `Settle` that is refused: here never for good, so that its end as *unknown* is for the tests of `client/core`;
+//! * appends of one owner: they land in their order or not at all, so that a record which overtakes another is for the
+//!   simulator. A hole in front of a later record is here ([`ownership::mutant::Mutant::NoNumbers`]);
+//! * a client whose stream has a hole and who knows it (`Lagging`): here `Tracked` follows at once; that nothing is concluded
+//!   in between is for `client/core` and the simulator.
 
 pub mod ownership;
 pub mod writer;

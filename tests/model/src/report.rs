@@ -117,3 +117,36 @@ fn trace(violation: &Violation) -> String {
     let steps = violation.trace.iter().enumerate();
     steps.map(|(i, step)| format!("{:>20}. {step}", i + 1)).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{configurations, mutants};
+    use std::time::Duration;
+
+    fn explored(violation: Option<&'static str>, absent: &[&'static str]) -> Explored {
+        let violation = violation.map(|property| Violation { property, trace: vec!["Submit".into()] });
+        Explored { states: 7, steps: 9, depth: 2, took: Duration::ZERO, violation, absent: absent.to_vec() }
+    }
+
+    #[test]
+    fn a_violation_an_empty_model_and_a_mutant_that_passes_are_failures() {
+        let configuration = configurations::quick().remove(0);
+        for (result, is_ok) in [
+            (explored(None, &[]), true),
+            (explored(Some("R2"), &[]), false),
+            (explored(None, &["a hole is skipped"]), false),
+        ] {
+            let mut report = Report::default();
+            report.explored(configuration.clone(), result);
+            assert_eq!(report.is_ok(), is_ok);
+            assert_eq!(report.to_json(true)["ok"], is_ok);
+        }
+        let mutant = mutants::all().remove(0);
+        for (property, is_ok) in [(Some(mutant.property), true), (Some("another"), false), (None, false)] {
+            let mut report = Report::default();
+            report.caught(mutant.clone(), explored(property, &[]), false);
+            assert_eq!(report.is_ok(), is_ok, "{property:?}");
+        }
+    }
+}
