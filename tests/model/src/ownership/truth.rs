@@ -180,7 +180,11 @@ fn notable(state: &State, truth: &Truth, facts: Facts<'_>) -> u8 {
     if has_ref && state.owners.iter().skip(1).any(is_fresh) {
         seen |= seen::FROM_REF;
     }
-    if state.owners.iter().any(|owner| owner.is_refused) {
+    let is_refused = |(i, owner): (usize, &Owner)| {
+        let is_stuck = owner.batch.is_some_and(|batch| !batch.is_durable) && i as u8 + 1 != state.index.writer;
+        owner.is_refused || is_stuck
+    };
+    if state.owners.iter().enumerate().any(is_refused) {
         seen |= seen::FENCED_BY_INDEX;
     }
     if truth.decided.len() == facts.chunk_of.len() && truth.deciders.count_ones() > 1 {
