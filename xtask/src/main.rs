@@ -15,6 +15,7 @@ mod browser;
 mod sim;
 mod demo;
 mod bench;
+mod model;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -32,7 +33,8 @@ Examples:
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
-  cargo xtask bench --kafka edit --rate 1000 --duration 20";
+  cargo xtask bench --kafka edit --rate 1000 --duration 20
+  cargo xtask model --quick --mutants    explore the models of the protocol";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -67,6 +69,8 @@ enum Chore {
     Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
     Bench(bench::Options),
+    /// Explore the models of ownership and of the writer's rule exhaustively
+    Model(model::Options),
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -104,6 +108,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
+        Chore::Model(options) => return model::run(&workspace, options),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -128,6 +133,13 @@ mod tests {
         }
         match given("xtask bench --kafka edit --rate 1000 --json") {
             Chore::Bench(options) => assert_eq!(options.arguments, ["edit", "--rate", "1000", "--json"]),
+            other => panic!("{other:?}"),
+        }
+        match given("xtask model owners --quick --mutants --json") {
+            Chore::Model(options) => {
+                assert_eq!(options.names, ["owners"]);
+                assert!(options.quick && options.mutants && options.json && !options.traces);
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -282,8 +282,7 @@ impl PartitionCore {
                     Ask::Audit(audit) => {
                         self.stats.audits += 1;
                         self.use_slot(&placed.chunk, || placed.place);
-                        self.want_check(&placed.chunk, Version(audit.version));
-                        self.progress.done((batch, 1));
+                        self.want_check(&placed.chunk, Version(audit.version), Some((batch, 1)));
                     }
                     Ask::Command(asked) => {
                         if let AskedBody::Undecodable(reason) = &asked.body {

@@ -8,6 +8,7 @@
 use super::recovery::read_record;
 use super::{PartitionCore, Phase};
 use crate::messages::{End, Input, Output, Stored};
+use crate::progress::Share;
 use crate::slots::{Dirty, Held, Loading, Recovered, State};
 use bytes::Bytes;
 use driftless_chunk::position::{Position, Validity};
@@ -26,14 +27,15 @@ pub(super) struct Histories {
 }
 
 enum Wanted {
-    /// Compare it; what was stored from this version on is in doubt too.
-    Check(Version),
+    /// Compare it; what was stored from this version on is in doubt too. The audits that ask for it stay open until then,
+    /// so that a crash does not lose them.
+    Check(Version, Vec<Share>),
     /// Make the content of its newest ref again.
     Reconstruct(Box<IndexEntry>),
 }
 
 enum Purpose {
-    Check,
+    Check(Vec<Share>),
     Reconstruct(Box<IndexEntry>),
 }
 
@@ -58,15 +60,25 @@ struct History {
 
 impl PartitionCore {
     /// A gateway's audit, or a doubt of our own.
-    pub(super) fn want_check(&mut self, chunk: &ChunkId, suspect: Version) {
+    pub(super) fn want_check(&mut self, chunk: &ChunkId, suspect: Version, audit: Option<Share>) {
         let known = self.histories.wanted.iter_mut().find_map(|(wanted, why)| match why {
-            Wanted::Check(from) if wanted == chunk => Some(from),
+            Wanted::Check(from, audits) if wanted == chunk => Some((from, audits)),
             _ => None,
         });
         match known {
-            Some(from) => *from = suspect.min(*from),
-            None => self.histories.wanted.push_back((chunk.clone(), Wanted::Check(suspect))),
+            Some((from, audits)) => {
+                *from = suspect.min(*from);
+                audits.extend(audit);
+            }
+            None => {
+                let wanted = Wanted::Check(suspect, audit.into_iter().collect());
+                self.histories.wanted.push_back((chunk.clone(), wanted));
+            }
         }
+    }
+
+    fn close_audits(&mut self, audits: Vec<Share>) {
+        audits.into_iter().for_each(|audit| self.progress.done(audit));
     }
 
     pub(super) fn want_reconstruction(&mut self, chunk: &ChunkId, entry: Box<IndexEntry>) {
@@ -85,25 +97,26 @@ impl PartitionCore {
             }
             let Some((chunk, wanted)) = self.histories.wanted.pop_front() else { return };
             match (wanted, self.slots.get(&chunk).map(|slot| &slot.state)) {
-                (Wanted::Check(suspect), Some(State::Live(held))) if held.snapshot.is_none() => {
-                    self.begin_check(chunk, suspect, now_ms);
+                (Wanted::Check(suspect, audits), Some(State::Live(held))) if held.snapshot.is_none() => {
+                    self.begin_check(chunk, suspect, audits, now_ms);
                 }
                 (Wanted::Reconstruct(entry), Some(State::Loading(_))) => {
                     self.begin_reconstruction(chunk, entry, now_ms)
                 }
                 // Its snapshot, or its state, is on its way: later.
-                (Wanted::Check(suspect), Some(_)) => {
-                    self.histories.wanted.push_back((chunk, Wanted::Check(suspect)));
-                }
-                // It was dropped, clean; or it was loaded after all.
-                (_, None) | (Wanted::Reconstruct(_), Some(_)) => {}
+                (wanted @ Wanted::Check(..), Some(_)) => self.histories.wanted.push_back((chunk, wanted)),
+                // It was dropped, clean.
+                (Wanted::Check(_, audits), None) => self.close_audits(audits),
+                // It was loaded after all.
+                (Wanted::Reconstruct(_), _) => {}
             }
         }
     }
 
-    fn begin_check(&mut self, chunk: ChunkId, suspect: Version, now_ms: u64) {
+    fn begin_check(&mut self, chunk: ChunkId, suspect: Version, audits: Vec<Share>, now_ms: u64) {
         let known = self.known;
         let Some(slot) = self.slots.get_mut(&chunk) else { return };
+        // The caller has seen that it is live.
         let State::Live(held) = std::mem::replace(&mut slot.state, State::Loading(Loading::default())) else { return };
         self.stats.checks += 1;
         let refs = held.entry.newest.iter().chain(&held.entry.older);
@@ -111,7 +124,7 @@ impl PartitionCore {
         let newest = held.entry.newest.as_ref().map(|newest| Version(newest.version));
         let history = History {
             chunk,
-            purpose: Purpose::Check,
+            purpose: Purpose::Check(audits),
             bases,
             replica: None,
             base: Version(0),
@@ -237,7 +250,10 @@ impl PartitionCore {
         self.outputs.push_back(Output::EndHistory);
         debug_assert_eq!(replica.version(), target);
         match purpose {
-            Purpose::Check => self.conclude_check(&chunk, base, replica, now_ms),
+            Purpose::Check(audits) => {
+                self.conclude_check(&chunk, base, replica, now_ms);
+                self.close_audits(audits);
+            }
             Purpose::Reconstruct(entry) => self.conclude_reconstruction(chunk, *entry, replica, now_ms),
         }
     }
@@ -294,7 +310,10 @@ impl PartitionCore {
         let Some(History { chunk, purpose, .. }) = self.histories.current.take() else { return };
         self.outputs.push_back(Output::EndHistory);
         let what = match purpose {
-            Purpose::Check => "it cannot be checked",
+            Purpose::Check(audits) => {
+                self.close_audits(audits);
+                "it cannot be checked"
+            }
             Purpose::Reconstruct(_) => "its lost object cannot be made again",
         };
         self.outputs.push_back(Output::Stuck(chunk.clone(), format!("{what}: {reason}")));

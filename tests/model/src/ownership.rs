@@ -1,0 +1,425 @@
+//! R2 to R6 and the recovery of DESIGN.md section 6, for one partition: owners, the log `updates`, the index, a gateway.
+//!
+//! All commands stand in `commands` from the start: an owner that reads slowly sees what one sees to whom they come late.
+//! Whether a command is committed or discarded is open, and each owner decides it the other way round than the one before,
+//! so that deciding twice shows. A record holds one decision; decisions of different chunks may be made in any order, as when a chunk is loaded late. Every owner goes
+//! on for ever, whatever happened, unless it is not given a step any more, which is a crash.
+
+pub mod mutant;
+pub mod log;
+pub mod index;
+pub mod owner;
+pub mod gateway;
+pub mod truth;
+
+use crate::explore::First;
+use gateway::Gateway;
+use index::Index;
+use log::{CHUNKS, COMMANDS, Record};
+use mutant::Mutant;
+use owner::{Facts, Owner, Phase, Sent, Starts};
+use stateright::{Model, Property};
+use std::fmt;
+use truth::{Fault, seen};
+
+/// How much may happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The chunk of each command, by its offset in `commands`.
+    pub chunk_of: Vec<u8>,
+    /// Ownerships; each may begin at any time after the one before it.
+    pub owners: u8,
+    /// Decisions of one owner on their way.
+    pub in_flight: u8,
+    /// Appends that get lost on their way, though later ones may land.
+    pub losses: u8,
+    /// Snapshots that one owner takes.
+    pub snapshots: u8,
+    /// A snapshot is frozen some time before the checkpoint that writes its ref, not with it.
+    pub is_frozen_early: bool,
+    /// An index batch is begun, gets durable, and is known to be so, in three steps instead of one.
+    pub is_flush_split: bool,
+    /// Acknowledgements may come without an offset.
+    pub has_blind_acks: bool,
+    /// Gateways that start, one after the other.
+    pub views: u8,
+    /// How often a log is cut, anywhere.
+    pub cuts: u8,
+    /// Owners that the index has replaced forget what only serves to write there. False explores them in full.
+    pub is_reduced: bool,
+}
+
+impl Bounds {
+    /// Nothing but owners and appends that arrive or not.
+    pub fn plain(chunk_of: &[u8], owners: u8) -> Self {
+        Self {
+            chunk_of: chunk_of.to_vec(),
+            owners,
+            in_flight: 2,
+            losses: 1,
+            snapshots: 2,
+            is_frozen_early: false,
+            is_flush_split: false,
+            has_blind_acks: false,
+            views: 0,
+            cuts: 0,
+            is_reduced: true,
+        }
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chunk_of, owners, in_flight, losses, snapshots, views, cuts, .. } = self;
+        let chunks = chunk_of.iter().max().map_or(0, |chunk| chunk + 1);
+        let word = |is_so: bool, word: &'static str| if is_so { word } else { "" };
+        write!(
+            f,
+            "ownership: commands {}, chunks {chunks}, owners {owners}, in flight {in_flight}, losses {losses}, \
+             snapshots per owner {snapshots}, gateways {views}, cuts {cuts}{}{}{}{}",
+            chunk_of.len(),
+            word(self.is_frozen_early, ", frozen early"),
+            word(self.is_flush_split, ", flush in steps"),
+            word(self.has_blind_acks, ", blind acknowledgements"),
+            word(!self.is_reduced, ", unreduced"),
+        )
+    }
+}
+
+/// The model: bounds, and perhaps a broken rule.
+#[derive(Debug)]
+pub struct Ownership {
+    pub bounds: Bounds,
+    pub mutant: Option<Mutant>,
+    first: First,
+}
+
+/// Everything that is: durable, in memory, and under way. `fault` and `seen` follow from the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// A bit for each command: the first owner commits it. The next one decides the other way round, and so on.
+    outcomes: u8,
+    pub log: Vec<Record>,
+    pub starts: Starts,
+    pub index: Index,
+    pub owners: Vec<Owner>,
+    pub gateway: Option<Gateway>,
+    views: u8,
+    losses: u8,
+    cuts: u8,
+    fault: Option<Fault>,
+    seen: u8,
+}
+
+/// One step. Owners count from 0 here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Open(u8),
+    Claim(u8),
+    Recover(u8),
+    Decide(u8, u8),
+    Land(u8),
+    Lose(u8),
+    Acknowledge(u8),
+    AcknowledgeBlind(u8),
+    Freeze(u8, u8),
+    Checkpoint(u8),
+    CheckpointLands(u8),
+    CheckpointKnown(u8),
+    CutUpdates(u8),
+    CutCommands(u8),
+    View,
+    ViewFollows,
+    ViewReads,
+    ViewCloses,
+    Load(u8),
+    Loaded(u8),
+    ProduceAgain(u8, u8),
+    Reopen(u8),
+}
+
+impl Ownership {
+    pub fn new(bounds: Bounds, mutant: Option<Mutant>) -> Self {
+        assert!(bounds.chunk_of.len() <= COMMANDS && bounds.chunk_of.iter().all(|c| usize::from(*c) < CHUNKS));
+        Self { bounds, mutant, first: First::default() }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { chunk_of: &self.bounds.chunk_of, mutant: self.mutant }
+    }
+
+    /// Mutants may let a replaced owner write after all.
+    fn is_reduced(&self) -> bool {
+        self.bounds.is_reduced && self.mutant.is_none()
+    }
+
+    /// Snapshots that a checkpoint may freeze itself.
+    fn freezing(&self) -> u8 {
+        if self.bounds.is_frozen_early { 0 } else { self.bounds.snapshots }
+    }
+
+    fn chunks(&self) -> u8 {
+        self.bounds.chunk_of.iter().max().map_or(0, |chunk| chunk + 1)
+    }
+
+    fn owner_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
+        let owner = &state.owners[usize::from(o)];
+        let is_writer = state.index.writer == o + 1;
+        match owner.phase {
+            Phase::Absent if o == 0 || state.owners[usize::from(o) - 1].phase != Phase::Absent => {
+                actions.push(Action::Open(o));
+            }
+            Phase::Opened if is_writer => actions.push(Action::Claim(o)),
+            Phase::Fencing if owner.recovery_end(&state.log, self.mutant).is_some() => actions.push(Action::Recover(o)),
+            Phase::Running => self.running_actions(state, o, actions),
+            _ => {}
+        }
+        if !owner.flight.is_empty() {
+            actions.push(Action::Land(o));
+            if state.losses < self.bounds.losses {
+                actions.push(Action::Lose(o));
+            }
+        }
+        if owner.ackable(self.mutant).is_some() {
+            actions.push(Action::Acknowledge(o));
+            if self.bounds.has_blind_acks {
+                actions.push(Action::AcknowledgeBlind(o));
+            }
+        }
+        if let Some(batch) = &owner.batch {
+            match batch.is_durable {
+                true => actions.push(Action::CheckpointKnown(o)),
+                false if is_writer || self.mutant == Some(Mutant::IndexWithoutFence) => {
+                    actions.push(Action::CheckpointLands(o));
+                }
+                false => {}
+            }
+        }
+    }
+
+    fn running_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
+        let owner = &state.owners[usize::from(o)];
+        let is_writer = state.index.writer == o + 1;
+        // What a replaced owner would write is refused.
+        let may_write = is_writer || !self.is_reduced();
+        for chunk in 0..self.chunks() {
+            if owner.flight.len() < usize::from(self.bounds.in_flight)
+                && let Some(command) = owner.next_command(chunk, self.facts())
+                && command >= state.starts.commands
+            {
+                actions.push(Action::Decide(o, command));
+            }
+            if may_write
+                && self.bounds.is_frozen_early
+                && owner.can_freeze(usize::from(chunk))
+                && owner.frozen < self.bounds.snapshots
+            {
+                actions.push(Action::Freeze(o, chunk));
+            }
+        }
+        // In one step it must not be begun: it would be known to be written.
+        let may_begin = is_writer || self.bounds.is_flush_split || self.mutant == Some(Mutant::IndexWithoutFence);
+        if may_write && may_begin && owner.clone().checkpoint(self.freezing(), self.facts()) {
+            actions.push(Action::Checkpoint(o));
+        }
+        if self.mutant == Some(Mutant::ReopenIndex) && !is_writer {
+            actions.push(Action::Reopen(o));
+        }
+        if self.mutant == Some(Mutant::ProduceAgain)
+            && let Some(command) = owner.oldest_unacked()
+            && owner.flight.len() < usize::from(self.bounds.in_flight)
+        {
+            actions.push(Action::ProduceAgain(o, command));
+        }
+    }
+
+    fn gateway_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let Some(gateway) = &state.gateway else {
+            if state.views < self.bounds.views && state.starts.updates <= state.index.checkpoint.updates_low.offset {
+                actions.push(Action::View);
+            }
+            return;
+        };
+        if gateway.refs != state.index.refs {
+            actions.push(Action::ViewFollows);
+        }
+        match gateway.place.offset < state.starts.updates && self.mutant != Some(Mutant::SilentReset) {
+            true => actions.push(Action::ViewCloses),
+            false if usize::from(gateway.place.offset) < state.log.len() => actions.push(Action::ViewReads),
+            false => {}
+        }
+        if state.views < self.bounds.views {
+            actions.push(Action::ViewCloses);
+        }
+        for chunk in 0..self.chunks() {
+            let tracked = &gateway.chunks[usize::from(chunk)];
+            match (&tracked.live, &tracked.loading) {
+                (None, None) => actions.push(Action::Load(chunk)),
+                (None, Some(_)) => actions.push(Action::Loaded(chunk)),
+                (Some(_), _) => {}
+            }
+        }
+    }
+
+    fn step(&self, state: &mut State, action: Action) {
+        let facts = self.facts();
+        let State { log, starts, index, owners, gateway, outcomes, .. } = state;
+        let outcomes = *outcomes;
+        match action {
+            Action::Open(o) => owners[usize::from(o)].open(o + 1, index, self.mutant),
+            Action::Claim(o) => owners[usize::from(o)].claim(index, self.mutant),
+            Action::Recover(o) => owners[usize::from(o)].recover(o + 1, log, *starts, index, facts),
+            Action::Decide(o, command) => {
+                owners[usize::from(o)].decide(command, (outcomes >> command ^ o) & 1 == 1, facts)
+            }
+            Action::Land(o) => {
+                let record = owners[usize::from(o)].flown(Sent::Landed(log.len() as u8));
+                log.push(record);
+            }
+            Action::Lose(o) => {
+                owners[usize::from(o)].flown(Sent::Lost);
+                state.losses += 1;
+            }
+            Action::Acknowledge(o) | Action::AcknowledgeBlind(o) => {
+                let owner = &mut owners[usize::from(o)];
+                if let Some(at) = owner.ackable(self.mutant) {
+                    owner.acknowledged(at, matches!(action, Action::Acknowledge(_)));
+                }
+            }
+            Action::Freeze(o, chunk) => owners[usize::from(o)].freeze(usize::from(chunk)),
+            Action::Checkpoint(o) => {
+                let owner = &mut owners[usize::from(o)];
+                owner.checkpoint(self.freezing(), facts);
+                if !self.bounds.is_flush_split {
+                    owner.batch.iter().for_each(|batch| index.take(batch));
+                    owner.checkpoint_written();
+                }
+            }
+            Action::CheckpointLands(o) => {
+                if let Some(batch) = &mut owners[usize::from(o)].batch {
+                    batch.is_durable = true;
+                    index.take(batch);
+                }
+            }
+            Action::CheckpointKnown(o) => owners[usize::from(o)].checkpoint_written(),
+            Action::CutUpdates(to) => {
+                starts.updates = to;
+                state.cuts += 1;
+            }
+            Action::CutCommands(to) => {
+                starts.commands = to;
+                state.cuts += 1;
+            }
+            Action::View => {
+                *gateway = Some(Gateway::open(index, self.mutant));
+                state.views += 1;
+            }
+            Action::ViewCloses => *gateway = None,
+            Action::ViewFollows => gateway.iter_mut().for_each(|gateway| gateway.refs = index.refs),
+            Action::ViewReads => gateway.iter_mut().for_each(|gateway| {
+                gateway.place.offset = gateway.place.offset.max(starts.updates);
+                gateway.read(log, facts.chunk_of, self.mutant);
+            }),
+            Action::Load(chunk) => gateway.iter_mut().for_each(|gateway| gateway.load(usize::from(chunk))),
+            Action::Loaded(chunk) => {
+                gateway.iter_mut().for_each(|gateway| gateway.chunks[usize::from(chunk)].loaded(self.mutant));
+            }
+            Action::ProduceAgain(o, command) => owners[usize::from(o)].produce_again(command, facts),
+            Action::Reopen(o) => index.writer = o + 1,
+        }
+    }
+}
+
+impl Model for Ownership {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let state = |outcomes| State {
+            outcomes,
+            log: Vec::new(),
+            starts: Starts::default(),
+            index: Index::default(),
+            owners: vec![Owner::default(); self.bounds.owners.into()],
+            gateway: None,
+            views: 0,
+            losses: 0,
+            cuts: 0,
+            fault: None,
+            seen: 0,
+        };
+        (0..1 << self.bounds.chunk_of.len()).map(state).collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.fault.is_some() {
+            return;
+        }
+        for o in 0..self.bounds.owners {
+            self.owner_actions(state, o, actions);
+        }
+        self.gateway_actions(state, actions);
+        if state.cuts < self.bounds.cuts {
+            actions.extend((state.starts.updates + 1..=state.log.len() as u8).map(Action::CutUpdates));
+            actions.extend((state.starts.commands + 1..=self.bounds.chunk_of.len() as u8).map(Action::CutCommands));
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        self.step(&mut state, action);
+        if self.is_reduced() {
+            let older = usize::from(state.index.writer.saturating_sub(1));
+            state.owners[..older].iter_mut().for_each(Owner::forget_index);
+        }
+        (state.fault, state.seen) = truth::examine(&state, self.facts());
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        macro_rules! never {
+            ($fault:ident, $claim:literal) => {
+                Property::always($claim, |m: &Self, s: &State| s.fault != Some(Fault::$fault) || !m.first.claim())
+            };
+        }
+        macro_rules! occurs {
+            ($bit:ident, $what:literal) => {
+                Property::sometimes($what, |_: &Self, s: &State| s.seen & seen::$bit != 0)
+            };
+        }
+        let mut properties = vec![
+            never!(DecidedTwice, "R2: no command has two decisions that count"),
+            never!(VersionNotDense, "R3: versions are dense"),
+            never!(Overtaken, "R1: a chunk's commands are decided in their order"),
+            never!(RefBeyondLog, "R6: a ref holds what the log decided, and nothing else"),
+            never!(NextBeyondLog, "R6: commands_next never passes what is undecided"),
+            never!(LowBeyondRef, "R6: updates_low never passes what no ref covers"),
+            never!(LowMisjudged, "R4: updates_low has the epoch and n of its offset"),
+            never!(Misrestored, "R5: whoever starts from the index restores what the log says"),
+            never!(GatewayWrong, "R5: a gateway's replica is what the log says"),
+            never!(LeftUndecided, "R9: an owner at rest has left nothing undecided"),
+        ];
+        if self.bounds.owners > 1 {
+            properties.push(occurs!(REPLACED, "a late record of a replaced owner is skipped"));
+        }
+        if self.bounds.snapshots > 0 && self.bounds.owners > 1 {
+            properties.push(occurs!(FROM_REF, "a later owner starts where a ref is stored"));
+        }
+        if self.bounds.chunk_of.len() > 1 && self.bounds.owners > 1 {
+            properties.push(occurs!(ALL_DECIDED_BY_TWO, "two owners together decide everything"));
+        }
+        if self.bounds.losses > 0 && self.bounds.in_flight > 1 && self.bounds.chunk_of.len() > 1 {
+            properties.push(occurs!(HOLE, "what comes after a hole is skipped"));
+        }
+        if self.bounds.is_flush_split && self.bounds.owners > 1 {
+            properties.push(occurs!(FENCED_BY_INDEX, "the index refuses a replaced owner's batch"));
+        }
+        if self.bounds.views > 0 {
+            properties.push(occurs!(GATEWAY_LIVE, "a gateway has a replica"));
+        }
+        if self.bounds.cuts > 0 {
+            properties.push(occurs!(BOUND_BEHIND, "updates_low fell off the log's start"));
+        }
+        properties
+    }
+}

@@ -1,0 +1,102 @@
+//! A gateway: it starts from a view of the index that may be old, reads `updates` from there, and makes replicas out of a
+//! ref and its ring.
+
+use super::index::{Index, Refs};
+use super::log::{Body, CHUNKS, Content, Decision, Place, Record, UNKNOWN_EPOCH, judge};
+use super::mutant::Mutant;
+use driftless_chunk::position::Validity;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gateway {
+    /// The view's refs.
+    pub refs: Refs,
+    pub place: Place,
+    pub chunks: [Tracked; CHUNKS],
+}
+
+/// What it keeps of a chunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tracked {
+    /// Valid decisions, oldest first.
+    pub ring: Vec<Decision>,
+    /// Commands below this may be missing from the ring.
+    pub trimmed: u8,
+    /// From the newest `SnapshotStored`.
+    pub noticed: Option<Content>,
+    /// The ref that is being loaded.
+    pub loading: Option<Content>,
+    pub live: Option<Content>,
+}
+
+impl Gateway {
+    pub fn open(index: &Index, mutant: Option<Mutant>) -> Self {
+        let place = start(index.checkpoint.updates_low, index.epoch, mutant);
+        Self { refs: index.refs, place, chunks: Default::default() }
+    }
+
+    /// Reads the next record.
+    pub fn read(&mut self, log: &[Record], chunk_of: &[u8], mutant: Option<Mutant>) {
+        let Some(record) = log.get(usize::from(self.place.offset)) else { return };
+        if judge(&mut self.place, record, mutant) != Validity::Valid {
+            return;
+        }
+        match record.body {
+            Body::Fence => {}
+            Body::Decided(decision) => {
+                let tracked = &mut self.chunks[usize::from(chunk_of[usize::from(decision.command)])];
+                tracked.ring.push(decision);
+                if let Some(live) = &mut tracked.live {
+                    live.fold(decision, mutant);
+                }
+            }
+            Body::Stored(chunk, stored) => self.chunks[usize::from(chunk)].take_ref(stored, mutant),
+        }
+    }
+
+    /// Asks for a chunk's stored state: the newest that it knows of.
+    pub fn load(&mut self, chunk: usize) {
+        let tracked = &mut self.chunks[chunk];
+        tracked.loading = Some(tracked.noticed.unwrap_or(self.refs[chunk]));
+    }
+}
+
+impl Tracked {
+    fn take_ref(&mut self, stored: Content, mutant: Option<Mutant>) {
+        let is_covered = |decision: &Decision| match mutant {
+            Some(Mutant::TrimByVersion) => decision.version <= stored.version(),
+            _ => decision.command < stored.through(),
+        };
+        while self.ring.first().is_some_and(is_covered) {
+            self.trimmed = self.trimmed.max(self.ring.remove(0).command + 1);
+        }
+        if mutant == Some(Mutant::TrimByVersion) {
+            // Whoever trims by version notes a version.
+            self.trimmed = self.trimmed.min(stored.through());
+        }
+        if self.noticed.is_none_or(|noticed| noticed.through() <= stored.through()) {
+            self.noticed = Some(stored);
+        }
+    }
+
+    /// The stored state has arrived.
+    pub fn loaded(&mut self, mutant: Option<Mutant>) {
+        let Some(mut live) = self.loading.take() else { return };
+        // It is read again.
+        if live.through() < self.trimmed && mutant != Some(Mutant::LoadWhileTrimmed) {
+            return;
+        }
+        for decision in &self.ring {
+            live.fold(*decision, mutant);
+        }
+        self.live = Some(live);
+    }
+}
+
+/// Where a reader starts: at the triple that the checkpoint holds.
+pub fn start(updates_low: Place, epoch: u8, mutant: Option<Mutant>) -> Place {
+    match mutant {
+        Some(Mutant::LowWithoutEpoch) if updates_low.offset > 0 => Place { epoch: UNKNOWN_EPOCH, ..updates_low },
+        Some(Mutant::LowWithNewestEpoch) => Place { epoch, ..updates_low },
+        _ => updates_low,
+    }
+}

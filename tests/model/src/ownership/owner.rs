@@ -1,0 +1,427 @@
+//! One ownership: what `replayer/core` does, one step at a time.
+//!
+//! There is no step "crash": an owner that takes no further step has crashed, and what it has on its way may still land.
+//! For the same reason there is none for a failed append. Acknowledgements come in order, and those that get lost never
+//! come.
+
+use super::gateway::start;
+use super::index::{Batch, Checkpoint, Index, Refs};
+use super::log::{Body, CHUNKS, COMMANDS, Content, Decision, Place, Record, judge};
+use super::mutant::Mutant;
+use driftless_chunk::position::Validity;
+
+/// How far an ownership has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Phase {
+    #[default]
+    Absent,
+    /// The index is open, older writers are fenced; refs and checkpoint are read.
+    Opened,
+    /// Its epoch is durable, its fence is on its way.
+    Fencing,
+    Running,
+    Ended,
+}
+
+/// An own record that is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sent {
+    Flying,
+    Landed(u8),
+    Lost,
+}
+
+/// A chunk in an owner's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub content: Content,
+    /// Not above the first decision that no ref contains.
+    pub dirty: Option<Place>,
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A snapshot on its way: the content is frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    pub content: Content,
+    /// The last record that it contains.
+    requires_n: u8,
+    dirty_after: Option<Place>,
+    /// It is in the batch that is being written.
+    is_writing: bool,
+}
+
+/// One ownership of the partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner {
+    pub phase: Phase,
+    pub epoch: u8,
+    pub next_n: u8,
+    /// So many of its records are acknowledged, without a gap.
+    pub acked: u8,
+    /// Those that are not, oldest first.
+    pub sent: Vec<Sent>,
+    /// On its way to the broker, in order.
+    pub flight: Vec<Record>,
+    /// The place after the newest own record whose offset is known.
+    known: Place,
+    commands_from: u8,
+    /// What was read when the index was opened.
+    refs: Refs,
+    checkpoint: Checkpoint,
+    pub chunks: [Held; CHUNKS],
+    /// The number of the own record that decided a command; 0: none did.
+    decided_by: [u8; COMMANDS],
+    pub batch: Option<Batch>,
+    /// Snapshots begun.
+    pub frozen: u8,
+    /// A batch of it was on its way when the index took a newer writer.
+    pub is_refused: bool,
+}
+
+/// What a reader of the world's fixed facts needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The chunk of each command, by offset in `commands`.
+    pub chunk_of: &'a [u8],
+    pub mutant: Option<Mutant>,
+}
+
+/// Why an ownership does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// What it must read fell off the log's start.
+    CutLog,
+    /// A newer fence stands before its own.
+    Replaced,
+}
+
+/// Restores the chunks from refs and the decisions in `log[from.offset..end]` (R5). Gives them with the place at the end.
+pub fn restore(
+    log: &[Record],
+    mut place: Place,
+    end: u8,
+    refs: &Refs,
+    epoch: u8,
+    facts: Facts<'_>,
+) -> Result<([Held; CHUNKS], Place), Refusal> {
+    let mut chunks = refs.map(|content| Held { content, ..Held::default() });
+    while place.offset < end {
+        let before = place;
+        let record = &log[usize::from(place.offset)];
+        match (judge(&mut place, record, facts.mutant), record.body) {
+            (Validity::Fence, _) if record.epoch > epoch => return Err(Refusal::Replaced),
+            (Validity::Valid, Body::Decided(decision)) => {
+                let held = &mut chunks[usize::from(facts.chunk_of[usize::from(decision.command)])];
+                if held.content.fold(decision, facts.mutant) {
+                    held.soil(before, decision, facts.mutant);
+                }
+            }
+            (Validity::Valid, Body::Stored(chunk, stored)) => {
+                let content = &mut chunks[usize::from(chunk)].content;
+                content.is_broken |= content.below(stored.through()).committed != stored.committed
+                    && content.through() >= stored.through();
+            }
+            _ => {}
+        }
+    }
+    Ok((chunks, place))
+}
+
+impl Held {
+    fn soil(&mut self, bound: Place, decision: Decision, mutant: Option<Mutant>) {
+        if mutant == Some(Mutant::DirtyByVersion) && !decision.is_committed {
+            return;
+        }
+        let dirty = match &mut self.snapshot {
+            Some(snapshot) => &mut snapshot.dirty_after,
+            None => &mut self.dirty,
+        };
+        dirty.get_or_insert(bound);
+    }
+
+    fn bounds(&mut self) -> impl Iterator<Item = &mut Place> {
+        self.dirty.iter_mut().chain(self.snapshot.iter_mut().filter_map(|snapshot| snapshot.dirty_after.as_mut()))
+    }
+}
+
+/// A bound that the mutant [`Mutant::BoundAfterRecord`] does not know yet.
+const UNKNOWN: Place = Place { offset: u8::MAX, epoch: 0, n: 0 };
+
+impl Owner {
+    // ---- beginning ----
+
+    /// `number` counts owners from 1.
+    pub fn open(&mut self, number: u8, index: &mut Index, mutant: Option<Mutant>) {
+        self.epoch = index.epoch + 1;
+        if mutant == Some(Mutant::OpenAfterFence) {
+            index.epoch = self.epoch;
+            return self.fence(mutant);
+        }
+        self.take_index(number, index);
+        self.phase = Phase::Opened;
+    }
+
+    fn take_index(&mut self, number: u8, index: &mut Index) {
+        index.writer = number;
+        self.refs = index.refs;
+        self.checkpoint = index.checkpoint;
+    }
+
+    /// Makes the epoch durable, then appends the fence. Only while it is the newest writer.
+    pub fn claim(&mut self, index: &mut Index, mutant: Option<Mutant>) {
+        if mutant != Some(Mutant::EpochNotDurable) {
+            index.epoch = self.epoch;
+        }
+        self.fence(mutant);
+    }
+
+    fn fence(&mut self, mutant: Option<Mutant>) {
+        self.phase = Phase::Fencing;
+        match mutant {
+            Some(Mutant::NoFence) => (self.next_n, self.acked) = (1, 1),
+            _ => self.append(Body::Fence),
+        }
+    }
+
+    fn append(&mut self, body: Body) {
+        self.flight.push(Record { epoch: self.epoch, n: self.next_n, body });
+        self.sent.push(Sent::Flying);
+        self.next_n += 1;
+    }
+
+    /// The first record on its way has landed, or is lost.
+    pub fn flown(&mut self, how: Sent) -> Record {
+        let record = self.flight.remove(0);
+        // Whoever has ended does not wait for it.
+        let waits = record.n.checked_sub(self.acked).and_then(|at| self.sent.get_mut(usize::from(at)));
+        if let Some(sent) = waits {
+            *sent = how;
+        }
+        record
+    }
+
+    /// Where recovery may end, if it may begin.
+    pub fn recovery_end(&self, log: &[Record], mutant: Option<Mutant>) -> Option<u8> {
+        if self.phase != Phase::Fencing {
+            return None;
+        }
+        if matches!(mutant, Some(Mutant::NoFence | Mutant::ReadToEnd)) {
+            return Some(log.len() as u8);
+        }
+        let is_own = |record: &Record| record.epoch == self.epoch && record.body == Body::Fence;
+        log.iter().position(is_own).map(|offset| offset as u8 + 1)
+    }
+
+    /// Reads `updates` up to the own fence. It is one step, because that part of the log does not change any more.
+    pub fn recover(&mut self, number: u8, log: &[Record], starts: Starts, index: &mut Index, facts: Facts<'_>) {
+        let Some(end) = self.recovery_end(log, facts.mutant) else { return };
+        if facts.mutant == Some(Mutant::OpenAfterFence) {
+            self.take_index(number, index);
+        }
+        let newest = self.epoch - 1;
+        let from = start(self.checkpoint.updates_low, newest, facts.mutant);
+        let restored = starts
+            .check(from, self.checkpoint.commands_next, facts.mutant)
+            .and_then(|(from, next)| Ok((restore(log, from, end, &self.refs, self.epoch, facts)?, next)));
+        match restored {
+            Err(_) => *self = Self { phase: Phase::Ended, flight: std::mem::take(&mut self.flight), ..Self::default() },
+            Ok(((chunks, place), next)) => {
+                self.chunks = chunks;
+                self.known = place;
+                self.commands_from = match facts.mutant {
+                    Some(Mutant::SkipByPartition) => {
+                        chunks.iter().map(|held| held.content.through()).fold(next, u8::max)
+                    }
+                    _ => next,
+                };
+                self.refs = Refs::default();
+                self.phase = Phase::Running;
+            }
+        }
+    }
+
+    // ---- deciding ----
+
+    /// The next command of a chunk: above what is decided there.
+    pub fn next_command(&self, chunk: u8, facts: Facts<'_>) -> Option<u8> {
+        let through = self.chunks[usize::from(chunk)].content.through();
+        (through.max(self.commands_from)..facts.chunk_of.len() as u8)
+            .find(|command| facts.chunk_of[usize::from(*command)] == chunk)
+    }
+
+    /// Decides it and appends the decision.
+    pub fn decide(&mut self, command: u8, is_committed: bool, facts: Facts<'_>) {
+        let known = self.known;
+        let held = &mut self.chunks[usize::from(facts.chunk_of[usize::from(command)])];
+        let version = held.content.version() + u8::from(is_committed);
+        let decision = Decision { command, is_committed, version };
+        held.content.decided |= 1 << command;
+        held.content.committed |= u8::from(is_committed) << command;
+        let bound = if facts.mutant == Some(Mutant::BoundAfterRecord) { UNKNOWN } else { known };
+        held.soil(bound, decision, facts.mutant);
+        self.decided_by[usize::from(command)] = self.next_n;
+        self.append(Body::Decided(decision));
+    }
+
+    /// Only the mutant does it: the decision goes out once more, under a new number.
+    pub fn produce_again(&mut self, command: u8, facts: Facts<'_>) {
+        let content = self.chunks[usize::from(facts.chunk_of[usize::from(command)])].content;
+        let upto = content.below(command + 1);
+        let is_committed = upto.committed >> command & 1 == 1;
+        self.sent.remove(0);
+        self.acked += 1;
+        self.decided_by[usize::from(command)] = self.next_n;
+        self.append(Body::Decided(Decision { command, is_committed, version: upto.version() }));
+    }
+
+    /// The command whose record is the oldest without an acknowledgement.
+    pub fn oldest_unacked(&self) -> Option<u8> {
+        let n = self.acked;
+        (!self.sent.is_empty() && n > 0)
+            .then(|| self.decided_by.iter().position(|by| *by == n))
+            .flatten()
+            .map(|c| c as u8)
+    }
+
+    /// The record with the oldest number that may be acknowledged now: its place in `sent`.
+    pub fn ackable(&self, mutant: Option<Mutant>) -> Option<usize> {
+        match mutant {
+            Some(Mutant::AcknowledgedOutOfOrder) => self.sent.iter().position(|sent| matches!(sent, Sent::Landed(_))),
+            _ => matches!(self.sent.first(), Some(Sent::Landed(_))).then_some(0),
+        }
+    }
+
+    /// An acknowledgement arrives; with the record's offset, or, after a retry inside the producer, without.
+    pub fn acknowledged(&mut self, at: usize, has_offset: bool) {
+        let Sent::Landed(offset) = self.sent[at] else { return };
+        self.sent.drain(..=at);
+        self.acked += at as u8 + 1;
+        let n = self.acked - 1;
+        // What is acknowledged need not be told from what was recovered.
+        self.decided_by.iter_mut().filter(|by| **by <= n).for_each(|by| *by = 0);
+        for snapshot in self.chunks.iter_mut().filter_map(|held| held.snapshot.as_mut()) {
+            snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
+        }
+        if n > 0 && has_offset {
+            self.known = Place { offset: offset + 1, epoch: self.epoch, n };
+            let known = self.known;
+            for held in &mut self.chunks {
+                held.bounds().filter(|bound| **bound == UNKNOWN).for_each(|bound| *bound = known);
+            }
+        }
+    }
+
+    /// The index has a newer writer, and will never take anything from this one again. What only serves to write there is
+    /// forgotten, so that states which differ in nothing else are one. It goes on deciding.
+    pub fn forget_index(&mut self) {
+        if self.phase == Phase::Opened {
+            *self = Self { phase: Phase::Ended, ..Self::default() };
+        }
+        self.is_refused |= self.batch.is_some_and(|batch| !batch.is_durable);
+        self.batch = self.batch.filter(|batch| batch.is_durable);
+        for (held, writing) in self.chunks.iter_mut().zip(self.batch.map_or([None; CHUNKS], |batch| batch.refs)) {
+            *held = Held { content: held.content, dirty: None, snapshot: held.snapshot.filter(|_| writing.is_some()) };
+        }
+        self.sent.clear();
+        (self.acked, self.frozen, self.known) = (0, 0, Place::default());
+        self.decided_by = [0; COMMANDS];
+        if self.phase == Phase::Running {
+            self.checkpoint = Checkpoint::default();
+        }
+    }
+
+    // ---- storing ----
+
+    pub fn can_freeze(&self, chunk: usize) -> bool {
+        let Held { dirty, snapshot, .. } = &self.chunks[chunk];
+        self.phase == Phase::Running && dirty.is_some() && snapshot.is_none()
+    }
+
+    /// Takes a snapshot; the object is durable before its ref is written.
+    pub fn freeze(&mut self, chunk: usize) {
+        self.frozen += 1;
+        let requires_n = self.next_n - 1;
+        let held = &mut self.chunks[chunk];
+        held.snapshot = Some(Snapshot { content: held.content, requires_n, dirty_after: None, is_writing: false });
+    }
+
+    fn commands_next(&self, facts: Facts<'_>) -> u8 {
+        let is_done = |command: &u8| {
+            let content = self.chunks[usize::from(facts.chunk_of[usize::from(*command)])].content;
+            let is_acked = self.decided_by[usize::from(*command)] < self.acked;
+            *command < content.through() && (is_acked || facts.mutant == Some(Mutant::NextBeforeAck))
+        };
+        let end = facts.chunk_of.len() as u8;
+        (self.commands_from..end).find(|command| !is_done(command)).unwrap_or(end)
+    }
+
+    /// Begins to write a checkpoint, with the refs whose decisions are acknowledged (R6). False where nothing changed.
+    ///
+    /// Where `snapshots` allows it, dirty chunks are frozen now.
+    pub fn checkpoint(&mut self, snapshots: u8, facts: Facts<'_>) -> bool {
+        if self.phase != Phase::Running || self.batch.is_some() {
+            return false;
+        }
+        for chunk in 0..CHUNKS {
+            if self.frozen < snapshots && self.can_freeze(chunk) {
+                self.freeze(chunk);
+            }
+        }
+        let mut refs = [None; CHUNKS];
+        let mut low = self.known;
+        for (held, stored) in self.chunks.iter_mut().zip(&mut refs) {
+            let mut bound = held.dirty;
+            if let Some(snapshot) = &mut held.snapshot
+                && (snapshot.requires_n < self.acked || facts.mutant == Some(Mutant::RefBeforeAck))
+            {
+                snapshot.is_writing = true;
+                *stored = Some(snapshot.content);
+                bound = snapshot.dirty_after;
+            }
+            if let Some(bound) = bound
+                && bound.offset < low.offset
+            {
+                low = bound;
+            }
+        }
+        let checkpoint = Checkpoint { commands_next: self.commands_next(facts), updates_low: low };
+        if refs == [None; CHUNKS] && checkpoint == self.checkpoint {
+            return false;
+        }
+        self.checkpoint = checkpoint;
+        self.batch = Some(Batch { epoch: self.epoch, checkpoint, refs, is_durable: false });
+        true
+    }
+
+    /// It learns that the batch is durable, and tells the log.
+    pub fn checkpoint_written(&mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        for (chunk, stored) in batch.refs.into_iter().enumerate() {
+            let Some(stored) = stored else { continue };
+            let held = &mut self.chunks[chunk];
+            held.dirty = held.snapshot.take().and_then(|snapshot| snapshot.dirty_after);
+            self.append(Body::Stored(chunk as u8, stored));
+        }
+    }
+}
+
+/// Where the logs start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Starts {
+    pub updates: u8,
+    pub commands: u8,
+}
+
+impl Starts {
+    /// Refuses to read what is not there any more.
+    pub fn check(self, from: Place, next: u8, mutant: Option<Mutant>) -> Result<(Place, u8), Refusal> {
+        if mutant == Some(Mutant::SilentReset) {
+            return Ok((Place { offset: from.offset.max(self.updates), ..from }, next.max(self.commands)));
+        }
+        match from.offset >= self.updates && next >= self.commands {
+            true => Ok((from, next)),
+            false => Err(Refusal::CutLog),
+        }
+    }
+}

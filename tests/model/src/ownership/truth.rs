@@ -1,0 +1,201 @@
+//! What must hold in every state, said from the log alone: the decisions that count by R4, in their order.
+
+use super::State;
+use super::gateway::{Gateway, start};
+use super::log::{Body, CHUNKS, COMMANDS, Content, Place, judge};
+use super::owner::{Facts, Owner, Phase, restore};
+use driftless_chunk::position::Validity;
+
+/// What is wrong with a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// R2
+    DecidedTwice,
+    /// R3
+    VersionNotDense,
+    /// R1
+    Overtaken,
+    /// R6
+    RefBeyondLog,
+    /// Section 6: `commands_next`
+    NextBeyondLog,
+    /// Section 6: `updates_low`
+    LowBeyondRef,
+    /// R4
+    LowMisjudged,
+    /// R5
+    Misrestored,
+    /// R5, R12
+    GatewayWrong,
+    /// R9
+    LeftUndecided,
+}
+
+/// Things that must occur somewhere, or the exploration says nothing. Bits of [`State::seen`].
+pub mod seen {
+    pub const REPLACED: u8 = 1;
+    pub const HOLE: u8 = 2;
+    pub const FROM_REF: u8 = 4;
+    pub const FENCED_BY_INDEX: u8 = 8;
+    pub const ALL_DECIDED_BY_TWO: u8 = 16;
+    pub const GATEWAY_LIVE: u8 = 32;
+    pub const BOUND_BEHIND: u8 = 64;
+}
+
+/// The valid decisions of a log, and what follows from them.
+struct Truth {
+    contents: [Content; CHUNKS],
+    /// (offset in `updates`, command)
+    decided: Vec<(u8, u8)>,
+    low: Option<Place>,
+    seen: u8,
+    deciders: u8,
+}
+
+/// Gives the first fault that a state shows, and what is notable in it.
+pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
+    let truth = match Truth::of(state, facts) {
+        Ok(truth) => truth,
+        Err(fault) => return (Some(fault), 0),
+    };
+    let fault = index_fault(state, &truth, facts)
+        .or_else(|| state.gateway.as_ref().and_then(|gateway| gateway_fault(gateway, &truth, facts)))
+        .or_else(|| left_undecided(state, &truth, facts));
+    (fault, truth.seen | notable(state, &truth, facts))
+}
+
+impl Truth {
+    fn of(state: &State, facts: Facts<'_>) -> Result<Self, Fault> {
+        let mut truth = Self { contents: Default::default(), decided: Vec::new(), low: None, seen: 0, deciders: 0 };
+        let mut place = Place::default();
+        let asked = state.index.checkpoint.updates_low.offset;
+        for record in &state.log {
+            if place.offset == asked {
+                truth.low = Some(place);
+            }
+            let before = place;
+            match (judge(&mut place, record, facts.mutant), record.body) {
+                (Validity::Invalid, Body::Fence) => {}
+                (Validity::Invalid, _) if record.epoch < before.epoch => truth.seen |= seen::REPLACED,
+                (Validity::Invalid, _) if record.n > before.n + 1 => truth.seen |= seen::HOLE,
+                (Validity::Valid, Body::Decided(decision)) => {
+                    let chunk = facts.chunk_of[usize::from(decision.command)];
+                    let content = &mut truth.contents[usize::from(chunk)];
+                    if content.decided >> decision.command & 1 == 1 {
+                        return Err(Fault::DecidedTwice);
+                    }
+                    let mut earlier = 0..decision.command;
+                    let is_open = |c: u8| facts.chunk_of[usize::from(c)] == chunk && content.decided >> c & 1 == 0;
+                    if earlier.any(is_open) {
+                        return Err(Fault::Overtaken);
+                    }
+                    if decision.version != content.version() + u8::from(decision.is_committed) {
+                        return Err(Fault::VersionNotDense);
+                    }
+                    content.decided |= 1 << decision.command;
+                    content.committed |= u8::from(decision.is_committed) << decision.command;
+                    truth.decided.push((before.offset, decision.command));
+                    truth.deciders |= 1 << record.epoch;
+                }
+                _ => {}
+            }
+        }
+        if place.offset == asked {
+            truth.low = Some(place);
+        }
+        Ok(truth)
+    }
+
+    fn is_decided(&self, command: u8) -> bool {
+        self.contents.iter().any(|content| content.decided >> command & 1 == 1)
+    }
+}
+
+fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
+    let index = &state.index;
+    for (stored, content) in index.refs.iter().zip(truth.contents) {
+        if *stored != content.below(stored.through()) {
+            return Some(Fault::RefBeyondLog);
+        }
+    }
+    if (0..index.checkpoint.commands_next).any(|command| !truth.is_decided(command)) {
+        return Some(Fault::NextBeyondLog);
+    }
+    let low = index.checkpoint.updates_low;
+    let is_covered = |command: u8| {
+        let chunk = facts.chunk_of[usize::from(command)];
+        command < index.refs[usize::from(chunk)].through()
+    };
+    if truth.decided.iter().any(|(offset, command)| *offset < low.offset && !is_covered(*command)) {
+        return Some(Fault::LowBeyondRef);
+    }
+    if truth.low != Some(low) {
+        return Some(Fault::LowMisjudged);
+    }
+    // Whoever starts now restores the truth, or refuses.
+    let from = start(low, index.epoch, facts.mutant);
+    let restored = state
+        .starts
+        .check(from, index.checkpoint.commands_next, facts.mutant)
+        .and_then(|(from, _)| restore(&state.log, from, state.log.len() as u8, &index.refs, u8::MAX, facts));
+    match restored {
+        Ok((chunks, _)) if chunks.iter().zip(truth.contents).any(|(held, content)| held.content != content) => {
+            Some(Fault::Misrestored)
+        }
+        _ => None,
+    }
+}
+
+/// A replica is what the log says up to its place, which is not behind what was read.
+fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
+    for (chunk, tracked) in gateway.chunks.iter().enumerate() {
+        let Some(live) = tracked.live else { continue };
+        let is_missing = |(offset, command): &(u8, u8)| {
+            *offset < gateway.place.offset
+                && usize::from(facts.chunk_of[usize::from(*command)]) == chunk
+                && *command >= live.through()
+        };
+        if live != truth.contents[chunk].below(live.through()) || truth.decided.iter().any(is_missing) {
+            return Some(Fault::GatewayWrong);
+        }
+    }
+    None
+}
+
+/// The owner that the index and the log take for the newest has nothing left to do.
+fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
+    let (number, owner) = state.owners.iter().enumerate().find(|(i, _)| *i as u8 + 1 == state.index.writer)?;
+    let is_newest = state.owners[number + 1..].iter().all(|later| later.phase == Phase::Absent);
+    let is_idle = owner.phase == Phase::Running
+        && owner.sent.is_empty()
+        && (0..CHUNKS as u8).all(|chunk| owner.next_command(chunk, facts).is_none());
+    let is_all = (state.starts.commands..facts.chunk_of.len() as u8).all(|command| truth.is_decided(command));
+    (is_newest && is_idle && !is_all).then_some(Fault::LeftUndecided)
+}
+
+fn notable(state: &State, truth: &Truth, facts: Facts<'_>) -> u8 {
+    let mut seen = 0;
+    let is_fresh = |owner: &Owner| owner.phase == Phase::Running && owner.next_n == 1;
+    let has_ref = state.index.refs.iter().any(|stored| stored.decided != 0);
+    if has_ref && state.owners.iter().skip(1).any(is_fresh) {
+        seen |= seen::FROM_REF;
+    }
+    let is_refused = |(i, owner): (usize, &Owner)| {
+        let is_stuck = owner.batch.is_some_and(|batch| !batch.is_durable) && i as u8 + 1 != state.index.writer;
+        owner.is_refused || is_stuck
+    };
+    if state.owners.iter().enumerate().any(is_refused) {
+        seen |= seen::FENCED_BY_INDEX;
+    }
+    if truth.decided.len() == facts.chunk_of.len() && truth.deciders.count_ones() > 1 {
+        seen |= seen::ALL_DECIDED_BY_TWO;
+    }
+    if state.gateway.as_ref().is_some_and(|g| g.chunks.iter().any(|tracked| tracked.live.is_some())) {
+        seen |= seen::GATEWAY_LIVE;
+    }
+    if state.starts.updates > state.index.checkpoint.updates_low.offset {
+        seen |= seen::BOUND_BEHIND;
+    }
+    debug_assert!(truth.decided.len() <= COMMANDS);
+    seen
+}

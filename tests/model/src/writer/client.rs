@@ -1,0 +1,340 @@
+//! The client's half of R8: what `client/core/src/outbox.rs` does, without clocks. A resend may come at any time.
+
+use super::ledger::{Limits, Resolved, Writer};
+use super::log::{Fate, Mark, Message};
+use super::mutant::Mutant;
+
+/// What the log says about a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fact {
+    Committed,
+    /// It was decided, and discarded.
+    Discarded,
+    /// It was not committed; nothing was said about it alone.
+    Not,
+    Unknown,
+}
+
+/// How a command ends for its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Committed,
+    Discarded,
+    Rejected,
+    Withdrawn,
+    Unknown,
+}
+
+/// A command that has no outcome yet, or a `Settle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Own {
+    /// The user's name for it, from 1; 0 is a `Settle`.
+    id: u8,
+    /// 0: it was never sent.
+    seq: u8,
+    sent: u8,
+    rejected: u8,
+    is_cancelled: bool,
+    is_refused: bool,
+    /// Only [`Mutant::ReceiptedNotResent`] looks at it.
+    is_receipted: bool,
+    fact: Option<Fact>,
+}
+
+/// One client and its commands to one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    pub session: u8,
+    next_seq: u8,
+    resolved: u8,
+    /// The newest own number that the stream showed as decided since the last `Tracked`.
+    stream_seq: u8,
+    owns: Vec<Own>,
+    /// A bit for each number of this session that is skipped.
+    pub skipped: u16,
+    /// By the user's name; the first is not used.
+    pub outcomes: Vec<Option<Outcome>>,
+    pub submitted: u8,
+    /// The next mark that the stream brings.
+    pub place: u8,
+    /// R12: it is shown nothing older.
+    pub version: u8,
+}
+
+/// What does not change.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub limits: Limits,
+    pub window: u8,
+    pub mutant: Option<Mutant>,
+}
+
+impl Own {
+    fn new(id: u8) -> Self {
+        Self {
+            id,
+            seq: 0,
+            sent: 0,
+            rejected: 0,
+            is_cancelled: false,
+            is_refused: false,
+            is_receipted: false,
+            fact: None,
+        }
+    }
+
+    fn is_skipped(&self) -> bool {
+        self.is_cancelled || self.is_refused
+    }
+
+    fn is_open(&self) -> bool {
+        self.seq > 0 && self.fact.is_none()
+    }
+
+    fn learn(&mut self, fact: Fact) {
+        self.fact = self.fact.or(Some(fact));
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        let skipped = match (self.is_refused, self.is_cancelled) {
+            (true, _) => Some(Outcome::Rejected),
+            (false, true) => Some(Outcome::Withdrawn),
+            (false, false) => None,
+        };
+        match self.fact {
+            Some(Fact::Committed) => Some(Outcome::Committed),
+            Some(Fact::Discarded) => Some(Outcome::Discarded),
+            Some(Fact::Not) => Some(skipped.unwrap_or(Outcome::Discarded)),
+            Some(Fact::Unknown) => Some(Outcome::Unknown),
+            // No transmission is in the log, and none will follow.
+            None if self.seq > 0 && self.sent == self.rejected => skipped,
+            None => None,
+        }
+    }
+}
+
+impl Client {
+    pub fn new(session: u8, commands: u8) -> Self {
+        Self {
+            session,
+            next_seq: 1,
+            resolved: 0,
+            stream_seq: 0,
+            owns: Vec::new(),
+            skipped: 0,
+            outcomes: vec![None; usize::from(commands) + 1],
+            submitted: 0,
+            place: 0,
+            version: 0,
+        }
+    }
+
+    pub fn writer(&self) -> Writer {
+        Writer { time: self.session, is_own: true }
+    }
+
+    /// Whether everything that the user wanted has an outcome.
+    pub fn is_at_rest(&self) -> bool {
+        self.owns.is_empty()
+    }
+
+    // ---- the user ----
+
+    pub fn submit(&mut self) {
+        self.submitted += 1;
+        self.owns.push(Own::new(self.submitted));
+    }
+
+    pub fn can_cancel(&self, id: u8) -> bool {
+        self.owns.iter().any(|own| own.id == id && !own.is_cancelled)
+    }
+
+    pub fn cancel(&mut self, id: u8, rules: Rules) {
+        let Some(at) = self.owns.iter().position(|own| own.id == id) else { return };
+        let own = &mut self.owns[at];
+        own.is_cancelled = true;
+        self.skipped |= 1 << own.seq;
+        if rules.mutant == Some(Mutant::ReuseNumber) && own.seq > 0 && own.seq + 1 == self.next_seq {
+            self.next_seq = own.seq;
+        }
+        if own.seq == 0 || rules.mutant == Some(Mutant::WithdrawnAtOnce) {
+            self.outcomes[usize::from(id)] = Some(Outcome::Withdrawn);
+            self.owns.remove(at);
+        }
+    }
+
+    // ---- ingest ----
+
+    pub fn receipted(&mut self, message: Message) {
+        if message.session == self.session {
+            self.owns.iter_mut().filter(|own| own.seq == message.seq).for_each(|own| own.is_receipted = true);
+        }
+    }
+
+    /// This transmission is not in the log; where it is final, no other one would be taken either.
+    pub fn rejected(&mut self, message: Message, is_final: bool, rules: Rules) {
+        let is_it = |own: &&mut Own| own.seq == message.seq && own.fact.is_none();
+        if message.session != self.session {
+            return;
+        }
+        let Some(own) = self.owns.iter_mut().find(is_it) else { return };
+        own.rejected += 1;
+        // A `Settle` is tried again: access may come back.
+        if is_final && own.id > 0 {
+            own.is_refused = true;
+            self.skipped |= 1 << own.seq;
+            if rules.mutant == Some(Mutant::RejectedResendIsFinal) {
+                own.rejected = own.sent;
+            }
+        }
+    }
+
+    // ---- the gateway ----
+
+    /// The stream brings the next mark, as a frame of its own. True where a new session begins.
+    pub fn follow(&mut self, mark: Mark, rules: Rules) -> bool {
+        self.place += 1;
+        self.version = self.version.max(mark.version);
+        if mark.writer != self.writer() {
+            return false;
+        }
+        let fact = match mark.fate {
+            Fate::Committed => Fact::Committed,
+            Fate::Discarded => Fact::Discarded,
+            Fate::OutOfOrder => return false,
+            Fate::Expired { floor } => return self.expire(floor, rules),
+        };
+        self.stream_seq = self.stream_seq.max(mark.seq);
+        self.resolved = self.resolved.max(mark.seq);
+        self.owns.iter_mut().filter(|own| own.seq == mark.seq).for_each(|own| own.learn(fact));
+        let passed = |own: &&mut Own| own.seq > 0 && own.seq <= mark.seq;
+        self.owns.iter_mut().filter(passed).for_each(|own| own.learn(Fact::Not));
+        false
+    }
+
+    /// The stream says that the ledger does not know this writer and never will: no open number is committed. What is not
+    /// skipped gets the numbers of a new session.
+    fn expire(&mut self, floor: u8, rules: Rules) -> bool {
+        for own in self.owns.iter_mut().filter(|own| own.is_open()) {
+            match own.is_skipped() || own.id == 0 {
+                true => own.fact = Some(Fact::Not),
+                false => *own = Own::new(own.id),
+            }
+        }
+        self.conclude();
+        self.session = match rules.mutant {
+            Some(Mutant::SessionBelowFloor) => floor,
+            _ => self.session.max(floor) + 1,
+        };
+        (self.next_seq, self.resolved, self.stream_seq, self.skipped) = (1, 0, 0, 0);
+        true
+    }
+
+    /// What was resolved at a gateway's place; from there on the stream shows the rest. True where a new session begins.
+    pub fn tracked(&mut self, place: u8, version: u8, resolved: Resolved, floor: u8, rules: Rules) -> bool {
+        self.place = place;
+        self.version = self.version.max(version);
+        self.stream_seq = 0;
+        let Resolved::Known { seq: newest, .. } = resolved else {
+            if rules.mutant == Some(Mutant::ResubmitOnTrackedExpired) && self.owns.iter().any(Own::is_open) {
+                return self.expire(floor, rules);
+            }
+            self.owns.iter_mut().filter(|own| own.is_open()).for_each(|own| own.learn(Fact::Unknown));
+            return false;
+        };
+        self.resolved = self.resolved.max(newest);
+        for own in self.owns.iter_mut().filter(|own| own.is_open() && own.seq <= newest) {
+            own.learn(match resolved.is_committed(own.seq, rules.limits) {
+                Some(true) => Fact::Committed,
+                Some(false) => Fact::Not,
+                None => Fact::Unknown,
+            });
+        }
+        false
+    }
+
+    /// Takes out what has an outcome.
+    pub fn conclude(&mut self) {
+        let Self { owns, outcomes, .. } = self;
+        owns.retain(|own| match own.outcome() {
+            None => true,
+            Some(outcome) => {
+                if own.id > 0 {
+                    outcomes[usize::from(own.id)] = Some(outcome);
+                }
+                false
+            }
+        });
+    }
+
+    // ---- sending ----
+
+    pub fn has_sendable(&self, rules: Rules) -> bool {
+        self.owns.iter().any(|own| self.is_sendable(own, rules))
+    }
+
+    fn is_sendable(&self, own: &Own, rules: Rules) -> bool {
+        let is_done = own.is_receipted && rules.mutant == Some(Mutant::ReceiptedNotResent);
+        own.is_open() && !own.is_skipped() && own.seq > self.resolved && !is_done
+    }
+
+    /// From the oldest unresolved one on, with `after` computed anew.
+    pub fn resend(&mut self, rules: Rules) -> Vec<Message> {
+        let mut after = self.resolved;
+        let mut messages = Vec::new();
+        for at in 0..self.owns.len() {
+            let own = self.owns[at];
+            if !own.is_open() || own.is_skipped() || own.seq <= self.resolved {
+                continue;
+            }
+            if self.is_sendable(&own, rules) {
+                self.owns[at].sent += 1;
+                messages.push(Message { session: self.session, seq: own.seq, after, id: own.id });
+            }
+            after = own.seq;
+        }
+        messages
+    }
+
+    /// Sends what is new and has room, then a `Settle` where nothing else resolves a skipped number.
+    pub fn pump(&mut self, rules: Rules) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(at) = self.owns.iter().position(|own| own.seq == 0)
+            && self.has_room(rules.window)
+        {
+            messages.push(self.send_new(at));
+        }
+        let settle_window = match rules.mutant {
+            Some(Mutant::SettleInWindow) => rules.window,
+            _ => rules.window + 1,
+        };
+        if self.needs_settle() && self.has_room(settle_window) {
+            let at = self.owns.iter().position(|own| own.seq == 0).unwrap_or(self.owns.len());
+            self.owns.insert(at, Own::new(0));
+            messages.push(self.send_new(at));
+        }
+        messages
+    }
+
+    /// `newest sent − oldest unresolved < window`, also with the next number.
+    fn has_room(&self, window: u8) -> bool {
+        self.owns.iter().find(|own| own.is_open()).is_none_or(|oldest| self.next_seq - oldest.seq < window)
+    }
+
+    fn needs_settle(&self) -> bool {
+        let open = || self.owns.iter().filter(|own| own.is_open());
+        let skipped = open().filter(|own| own.is_skipped() && own.seq > self.resolved).map(|own| own.seq).max();
+        let sent = open().filter(|own| !own.is_skipped()).map(|own| own.seq).max();
+        skipped.is_some() && sent < skipped
+    }
+
+    fn send_new(&mut self, at: usize) -> Message {
+        let previous = self.owns.iter().filter(|own| own.is_open() && !own.is_skipped()).map(|own| own.seq).max();
+        let after = previous.unwrap_or_default().max(self.resolved);
+        let own = &mut self.owns[at];
+        own.seq = self.next_seq;
+        own.sent = 1;
+        self.next_seq += 1;
+        Message { session: self.session, seq: own.seq, after, id: own.id }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the log says about a writer's commands: `commands` and `updates` in one.
+//!
+//! A command is decided when it lands. Nobody sees the difference: decisions follow from the order of the log alone, and
+//! who reads them may be behind as far as it likes.
+
+use super::client::Rules;
+use super::ledger::{Ledger, Verdict, Writer};
+
+/// A transmission of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    pub session: u8,
+    pub seq: u8,
+    pub after: u8,
+    /// The user's name for it; 0 is a `Settle`. The decider does not look at it.
+    pub id: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    Committed,
+    Discarded,
+    OutOfOrder,
+    Expired { floor: u8 },
+}
+
+/// What `updates` says of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    pub writer: Writer,
+    pub seq: u8,
+    pub id: u8,
+    pub fate: Fate,
+    /// The chunk's, after it.
+    pub version: u8,
+}
+
+/// All marks, and the decider's ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Log {
+    pub marks: Vec<Mark>,
+    pub ledger: Ledger,
+}
+
+impl Message {
+    pub fn writer(self) -> Writer {
+        Writer { time: self.session, is_own: true }
+    }
+}
+
+impl Log {
+    pub fn version(&self) -> u8 {
+        self.marks.last().map_or(0, |mark| mark.version)
+    }
+
+    pub fn verdict(&self, message: Message, rules: Rules) -> Verdict {
+        self.ledger.verdict(message.writer(), message.seq, message.after, rules.mutant)
+    }
+
+    /// A client's command lands. `is_committed` is what the model says if it is asked.
+    pub fn take(&mut self, message: Message, is_committed: bool, rules: Rules) -> Option<Fate> {
+        let fate = match self.verdict(message, rules) {
+            Verdict::Resend => return None,
+            Verdict::OutOfOrder => Fate::OutOfOrder,
+            Verdict::Expired { floor_ms } => Fate::Expired { floor: floor_ms as u8 },
+            Verdict::Decide if is_committed && message.id > 0 => Fate::Committed,
+            Verdict::Decide => Fate::Discarded,
+        };
+        self.note(message.writer(), message.seq, message.id, fate, rules);
+        Some(fate)
+    }
+
+    /// Another client's only command, which is committed if it is decided.
+    pub fn take_other(&mut self, time: u8, rules: Rules) {
+        let writer = Writer { time, is_own: false };
+        let fate = match self.ledger.verdict(writer, 1, 0, rules.mutant) {
+            Verdict::Decide => Fate::Committed,
+            Verdict::Expired { floor_ms } => Fate::Expired { floor: floor_ms as u8 },
+            Verdict::Resend | Verdict::OutOfOrder => return,
+        };
+        self.note(writer, 1, 0, fate, rules);
+    }
+
+    pub fn note(&mut self, writer: Writer, seq: u8, id: u8, fate: Fate, rules: Rules) {
+        let version = self.version() + u8::from(fate == Fate::Committed);
+        let mark = Mark { writer, seq, id, fate, version };
+        mark.fold(&mut self.ledger, rules);
+        self.marks.push(mark);
+    }
+
+    /// The ledger at a place, by the marks alone, as every reader has it.
+    pub fn ledger_at(&self, place: usize, rules: Rules) -> Ledger {
+        let mut ledger = Ledger::default();
+        self.marks[..place].iter().for_each(|mark| mark.fold(&mut ledger, rules));
+        ledger
+    }
+
+    pub fn version_at(&self, place: usize) -> u8 {
+        self.marks[..place].last().map_or(0, |mark| mark.version)
+    }
+}
+
+impl Mark {
+    fn fold(&self, ledger: &mut Ledger, rules: Rules) {
+        if matches!(self.fate, Fate::Committed | Fate::Discarded) {
+            ledger.resolve(self.writer, self.seq, self.fate == Fate::Committed, rules.limits, rules.mutant);
+        }
+    }
+}

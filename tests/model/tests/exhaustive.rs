@@ -1,0 +1,56 @@
+//! Small bounds, explored to the end: no rule is violated, and what the rules are there for does occur.
+
+use driftless_model_tests::configurations::{Configuration, Setup, quick};
+use driftless_model_tests::ownership::{self, Ownership};
+use driftless_model_tests::writer::{self, Writing};
+use stateright::{Checker, Model};
+
+fn explore_all(configurations: impl Iterator<Item = Configuration>) -> usize {
+    let mut states = 0;
+    for Configuration { name, setup } in configurations {
+        let explored = setup.explore(1, |_| ());
+        assert!(explored.violation.is_none(), "{name}: {:#?}", explored.violation);
+        assert!(explored.absent.is_empty(), "{name}: never occurs: {:?}", explored.absent);
+        assert!(explored.states > 2_000, "{name}: {} states say little", explored.states);
+        states += explored.states;
+    }
+    states
+}
+
+#[test]
+fn r2_to_r6_hold_in_every_state_of_ownership() {
+    let states = explore_all(quick().into_iter().filter(|c| matches!(c.setup, Setup::Ownership(..))));
+    assert!(states > 75_000, "{states} states");
+}
+
+#[test]
+fn r8_holds_in_every_state_of_writing() {
+    let states = explore_all(quick().into_iter().filter(|c| matches!(c.setup, Setup::Writing(..))));
+    assert!(states > 40_000, "{states} states");
+}
+
+/// Nothing cuts an exploration short: another order and more threads visit as many states.
+#[test]
+fn exploring_in_another_order_finds_the_same_states() {
+    fn counts<M>(model: impl Fn() -> M) -> [usize; 3]
+    where
+        M: Model + Send + Sync + 'static,
+        M::State: Clone + std::hash::Hash + PartialEq + Send + Sync,
+        M::Action: Clone + PartialEq,
+    {
+        [
+            model().checker().spawn_bfs().join().unique_state_count(),
+            model().checker().threads(2).spawn_bfs().join().unique_state_count(),
+            model().checker().spawn_dfs().join().unique_state_count(),
+        ]
+    }
+    let owners = || {
+        let bounds = ownership::Bounds { in_flight: 1, snapshots: 1, ..ownership::Bounds::plain(&[0], 2) };
+        Ownership::new(bounds, None)
+    };
+    let writing = || Writing::new(writer::Bounds { cancels: 1, ..writer::Bounds::plain(2, 1) }, None);
+    for [one, two, depth_first] in [counts(owners), counts(writing)] {
+        assert!(one > 400, "{one} states");
+        assert_eq!([two, depth_first], [one, one]);
+    }
+}
