@@ -35,6 +35,35 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 25] = [
+        Self::ReplayerKilled,
+        Self::ReplayerPaused,
+        Self::HandOver,
+        Self::Stolen,
+        Self::DeliveryFailed,
+        Self::GatewayKilled,
+        Self::IngestKilled,
+        Self::SocketCut,
+        Self::HalfOpen,
+        Self::StoreAway,
+        Self::StoreError,
+        Self::IndexError,
+        Self::StaleView,
+        Self::LogCut,
+        Self::ClientDamaged,
+        Self::GatewayDamaged,
+        Self::OwnerDamaged,
+        Self::ObjectLost,
+        Self::Strangers,
+        Self::Rubbish,
+        Self::TimeJump,
+        Self::ReadOnly,
+        Self::LateRecord,
+        Self::UnknownOffset,
+        Self::TornCheckpoint,
+    ];
+
     /// For people and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {

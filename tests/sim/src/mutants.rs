@@ -22,12 +22,18 @@ pub struct Hunt {
 #[must_use]
 pub fn hunt(mutant: Mutant, first: u64, threads: usize) -> Hunt {
     let mut hunt = Hunt { mutant, seeds: 0, found: None };
-    run_many(first, threads, Some(mutant), |seed| seed < first + SEEDS_MAX, |report| {
-        hunt.seeds += 1;
-        if let (Some(violation), None) = (report.violation, &hunt.found) {
-            hunt.found = Some((report.seed, violation.to_string()));
-        }
-    });
+    run_many(
+        first,
+        threads,
+        Some(mutant),
+        |seed| seed < first + SEEDS_MAX,
+        |report| {
+            hunt.seeds += 1;
+            if let (Some(violation), None) = (report.violation, &hunt.found) {
+                hunt.found = Some((report.seed, violation.to_string()));
+            }
+        },
+    );
     // What fails without the bug as well does not count.
     if let Some((seed, _)) = &hunt.found
         && run(*seed, None).violation.is_some()

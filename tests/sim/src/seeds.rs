@@ -91,9 +91,15 @@ impl Totals {
     pub fn to_json(&self) -> Value {
         let faults: serde_json::Map<_, _> = self.faults.iter().map(|(f, n)| (f.name().to_owned(), json!(n))).collect();
         let named = |names: &[&str], counts: &[u64]| -> Value {
-            names.iter().zip(counts).map(|(name, n)| ((*name).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>().into()
+            names
+                .iter()
+                .zip(counts)
+                .map(|(name, n)| ((*name).to_owned(), json!(n)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
-        let seen: serde_json::Map<_, _> = self.seen.list().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
+        let seen: serde_json::Map<_, _> =
+            self.seen.list().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
         json!({
             "ok": self.violation.is_none() && self.seeds > 0,
             "seeds": self.seeds,

@@ -105,8 +105,12 @@ impl PartitionCore {
                 }
                 // Its snapshot, or its state, is on its way: later.
                 (wanted @ Wanted::Check(..), Some(_)) => self.histories.wanted.push_back((chunk, wanted)),
-                // It was dropped, clean.
-                (Wanted::Check(_, audits), None) => self.close_audits(audits),
+                // It was dropped, clean: what is stored of it is to be checked all the same.
+                (wanted @ Wanted::Check(..), None) => {
+                    let Ok(place) = self.world.place(&chunk) else { continue };
+                    self.use_slot(&chunk, || place);
+                    self.histories.wanted.push_back((chunk, wanted));
+                }
                 // It was loaded after all.
                 (Wanted::Reconstruct(_), _) => {}
             }

@@ -10,8 +10,8 @@ use crate::outbox::Open;
 use crate::slots::{Dirty, Held, Loading, Slot, State, Waiting, fold_recovered};
 use driftless_chunk::live::LiveChunk;
 use driftless_chunk::world::Place;
+use driftless_schemas::ChunkId;
 use driftless_schemas::proto::IndexEntry;
-use driftless_schemas::{ChunkId, Hash, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -153,8 +153,9 @@ impl PartitionCore {
 }
 
 impl Held {
-    fn new(live: LiveChunk, entry: IndexEntry) -> Self {
-        let published = entry.newest.as_ref().and_then(|r| Some((Version(r.version), Hash::from_slice(&r.hash)?)));
+    fn new(mut live: LiveChunk, entry: IndexEntry) -> Self {
+        // What everybody knows without being told: the ref, or the chunk's beginning.
+        let published = Some((live.replica.version(), live.replica.hash()));
         Self {
             live,
             entry,

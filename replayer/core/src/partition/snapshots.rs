@@ -175,6 +175,12 @@ impl PartitionCore {
             self.stats.snapshots += 1;
             held.entry = next_entry(&held.entry, &snapshot.stored);
             held.is_urgent = false;
+            let stored = (Version(snapshot.stored.version), Hash::from_slice(&snapshot.stored.hash));
+            if let (version, Some(hash)) = stored
+                && held.published.is_none_or(|(known, _)| known <= version)
+            {
+                held.published = Some((version, hash));
+            }
             held.dirty = snapshot.dirty_after;
             let key = place.key.clone();
             if held.is_clean() {

@@ -1,0 +1,53 @@
+//! The simulator in CI: many seeds in which everything must hold, and deliberate bugs that must be found.
+
+use driftless_chunk::mutant::Mutant;
+use driftless_sim::faults::Fault;
+use driftless_sim::mutants::{SEEDS_MAX, hunt};
+use driftless_sim::seeds::{Totals, run, run_many};
+use std::thread::available_parallelism;
+
+/// Seeds of one run of CI. `cargo xtask sim` runs any number.
+const SEEDS: u64 = 2_000;
+
+fn threads() -> usize {
+    available_parallelism().map_or(2, usize::from)
+}
+
+/// Before all else: a failure can be replayed.
+#[test]
+fn r11_one_seed_gives_one_trace_twice() {
+    for seed in 0..12 {
+        let (first, second) = (run(seed, None), run(seed, None));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        assert_eq!((first.steps, first.edits), (second.steps, second.edits), "seed {seed}");
+    }
+    assert_ne!(run(1, None).trace, run(2, None).trace);
+}
+
+#[test]
+fn r1_to_r12_hold_in_every_run() {
+    let mut totals = Totals::default();
+    run_many(0, threads(), None, |seed| seed < SEEDS, |report| totals.add(&report));
+    if let Some((seed, violation)) = &totals.violation {
+        panic!("seed {seed}: {violation}\nagain: cargo xtask sim --seed {seed} --trace");
+    }
+    assert_eq!(totals.seeds, SEEDS);
+    // A workload or a fault that no longer happens attacks nothing.
+    for fault in Fault::ALL {
+        assert!(totals.faults.contains_key(&fault), "{} never happened", fault.name());
+    }
+    assert!(totals.outcomes.iter().all(|count| *count > SEEDS), "{:?}", totals.outcomes);
+    assert!(totals.seen.list().iter().all(|(_, count)| *count > SEEDS / 2), "{:?}", totals.seen);
+    assert!(totals.drifts.iter().all(|count| *count > 0) && totals.reconstructed > 0, "{:?}", totals.drifts);
+}
+
+#[test]
+fn every_mutant_is_found() {
+    let survivors: Vec<String> = Mutant::ALL
+        .into_iter()
+        .map(|mutant| hunt(mutant, 0, threads()))
+        .filter(|hunt| hunt.found.is_none())
+        .map(|hunt| hunt.line())
+        .collect();
+    assert!(survivors.is_empty(), "within {SEEDS_MAX} seeds:\n{}", survivors.join("\n"));
+}
