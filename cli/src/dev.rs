@@ -4,6 +4,7 @@
 //! folder as object store. What was acknowledged survives Ctrl-C and kill -9.
 
 use crate::config::file_url;
+use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{compare, create_topics};
 use crate::signals::asked_to_end;
 use crate::{page, token};
@@ -25,7 +26,7 @@ use driftless_schemas::access::Access;
 use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_testbed::kafka::{Kafka, KafkaOptions};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use warp::Filter;
@@ -69,20 +70,34 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// The log that is asked for.
+    fn log(&self) -> LogName {
+        match &self.brokers {
+            Some(brokers) => LogName::Brokers { brokers: brokers.clone(), cluster_id: None },
+            None if self.kafka => LogName::Kafka,
+            None => LogName::Embedded,
+        }
+    }
+}
+
 /// What the log is; the broker of `--kafka` ends with it.
 struct OpenedLog {
     log: Arc<dyn Log>,
+    name: LogName,
     brokers: Option<String>,
     broker: Option<Kafka>,
 }
 
+/// A service that ended before it was ready.
+enum Ended {
+    Replayer,
+    Gateway,
+}
+
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    if args.fresh {
-        clear(&args.data)?;
-    }
-    std::fs::create_dir_all(&args.data)
-        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
+    let folder = DataFolder::new(&args.data);
     // The port first: whoever runs it twice learns it before anything else happens.
     let listener = tokio::net::TcpListener::bind(args.http).await.with_context(|| {
         format!(
@@ -91,17 +106,26 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
-    let key = args.data.join("dev.key");
+    if args.fresh {
+        folder.clear()?;
+    }
+    folder.check(&args.log())?;
+    std::fs::create_dir_all(&args.data)
+        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
+    let key = folder.key();
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
     }
     let verifier = Verifier::new(AuthSettings::with_key_file(&key))?;
     let store = match &args.store {
         Some(url) => Store::open(url)?,
-        None => Store::open(&file_url(&args.data.join("store"))?)?,
+        None => Store::open(&file_url(&folder.store())?)?,
     };
-    let opened = open_log(&args).await?;
-    let world = prepare_world(&args, &store, &*opened.log).await?;
+    let (file, spec) = read_world(&args)?;
+    let world = Arc::new(World::new(&file, spec.clone(), &Models::builtin())?);
+    let opened = open_log(&args, &folder).await?;
+    folder.bind(&opened.name)?;
+    store_world(&file, spec, &store, &*opened.log).await?;
 
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
@@ -126,9 +150,17 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
     let partitions = usize::try_from(world.spec().partitions).unwrap_or(usize::MAX);
     let mut readiness = gateway.readiness();
-    let all_ready = async { replayer.ready(partitions).await && readiness.wait_for(|ready| *ready).await.is_ok() };
-    if !tokio::time::timeout(READY_WITHIN, all_ready).await.unwrap_or(false) {
-        bail!("not ready within {READY_WITHIN:?}: the log of the services above says why");
+    // Whoever ends by itself says why, at once.
+    let all_ready = async {
+        let replayer = async { replayer.ready(partitions).await.then_some(()).ok_or(Ended::Replayer) };
+        let gateway = async { readiness.wait_for(|ready| *ready).await.map(drop).map_err(|_| Ended::Gateway) };
+        tokio::try_join!(replayer, gateway)
+    };
+    match tokio::time::timeout(READY_WITHIN, all_ready).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(Ended::Replayer)) => return Err(by_itself("the replayer", Ok(replayer.join().await))),
+        Ok(Err(Ended::Gateway)) => return Err(by_itself("the gateway", Ok(gateway.join().await))),
+        Err(_) => bail!("not ready within {READY_WITHIN:?}: the log of the services above says why"),
     }
     let ready = readiness.clone();
     let ready = move || if *ready.borrow() { Ok(()) } else { Err("catching up with the log".to_owned()) };
@@ -139,7 +171,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     drop(ingest);
     tokio::spawn(metrics.upkeep(front.handle()));
     let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
-    announce(&args, address, &Signer::from_file(&key)?, opened.brokers.as_deref())?;
+    announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
     let mut replaying = tokio::spawn(replayer.join());
     let mut following = tokio::spawn(gateway.join());
@@ -171,78 +203,59 @@ fn by_itself<E: std::fmt::Display>(who: &str, ended: Result<Result<(), E>, tokio
     }
 }
 
-/// Deletes what `dev` itself has made, and nothing else.
-fn clear(data: &Path) -> Result<()> {
-    for name in ["store", "kafka"] {
-        remove(&data.join(name), |path| std::fs::remove_dir_all(path))?;
-    }
-    for name in ["log.db", "log.db-wal", "log.db-shm", "log.db.lock", "dev.key"] {
-        remove(&data.join(name), |path| std::fs::remove_file(path))?;
-    }
-    Ok(())
-}
-
-fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
-    match remove(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot delete {}", path.display()))
+async fn open_log(args: &Args, folder: &DataFolder) -> Result<OpenedLog> {
+    let kafka_log =
+        |brokers: &str| KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() });
+    let name = args.log();
+    match &name {
+        LogName::Brokers { brokers, .. } => {
+            let log = kafka_log(brokers)?;
+            let name = LogName::Brokers { brokers: brokers.clone(), cluster_id: Some(log.cluster_id().await?) };
+            Ok(OpenedLog { log: Arc::new(log), name, brokers: Some(brokers.clone()), broker: None })
         }
-        _ => Ok(()),
-    }
-}
-
-async fn open_log(args: &Args) -> Result<OpenedLog> {
-    let kafka_log = |brokers: &str| -> Result<Arc<dyn Log>> {
-        Ok(Arc::new(KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() })?))
-    };
-    if let Some(brokers) = &args.brokers {
-        return Ok(OpenedLog { log: kafka_log(brokers)?, brokers: Some(brokers.clone()), broker: None });
-    }
-    if args.kafka {
-        eprintln!(
-            "starting Apache Kafka {} (the first time it is fetched) …",
-            driftless_testbed::kafka::KafkaDist::VERSION
-        );
-        let folder = std::path::absolute(args.data.join("kafka"))?;
-        let broker = tokio::task::spawn_blocking(move || Kafka::start(KafkaOptions::new(folder))).await??;
-        let brokers = broker.brokers().to_owned();
-        return Ok(OpenedLog { log: kafka_log(&brokers)?, brokers: Some(brokers), broker: Some(broker) });
-    }
-    let path = args.data.join("log.db");
-    let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
-    Ok(OpenedLog { log: Arc::new(log), brokers: None, broker: None })
-}
-
-async fn prepare_world(args: &Args, store: &Store, log: &dyn Log) -> Result<Arc<World>> {
-    let (file, spec) = match &args.world {
-        None => ("the world of `driftless dev`".to_owned(), WorldSpec::dev()),
-        Some(path) => {
-            let file = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-            let spec = WorldSpec::from_toml(&file, &text)?;
-            (file, spec)
+        LogName::Kafka => {
+            eprintln!(
+                "starting Apache Kafka {} (the first time it is fetched) …",
+                driftless_testbed::kafka::KafkaDist::VERSION
+            );
+            let folder = std::path::absolute(folder.kafka())?;
+            let broker = tokio::task::spawn_blocking(move || Kafka::start(KafkaOptions::new(folder))).await??;
+            let brokers = broker.brokers().to_owned();
+            let log = Arc::new(kafka_log(&brokers)?);
+            Ok(OpenedLog { log, name, brokers: Some(brokers), broker: Some(broker) })
         }
-    };
-    let world = World::new(&file, spec.clone(), &Models::builtin())?;
+        LogName::Embedded => {
+            let path = folder.log_db();
+            let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
+            Ok(OpenedLog { log: Arc::new(log), name, brokers: None, broker: None })
+        }
+    }
+}
+
+fn read_world(args: &Args) -> Result<(String, WorldSpec)> {
+    let Some(path) = &args.world else { return Ok(("the world of `driftless dev`".to_owned(), WorldSpec::dev())) };
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
+    let spec = WorldSpec::from_toml(&file, &text)?;
+    Ok((file, spec))
+}
+
+async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) -> Result<()> {
     match store.world().await? {
         None => {
             create_topics(log, &spec).await?;
             store.put_world(&StoredWorld { revision: 1, spec }).await?;
         }
         Some(stored) => {
-            compare(&file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
+            compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
             create_topics(log, &spec).await?;
         }
     }
-    Ok(Arc::new(world))
+    Ok(())
 }
 
-fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&str>) -> Result<()> {
+fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer, brokers: Option<&str>) -> Result<()> {
     let prefix = |name: &str| vec![format!("{name}/")];
-    let spec = match &args.world {
-        None => WorldSpec::dev(),
-        Some(path) => WorldSpec::from_toml(&path.display().to_string(), &std::fs::read_to_string(path)?)?,
-    };
     let write = spec.families.iter().flat_map(|family| prefix(&family.name)).collect();
     let access = Access { read: Vec::new(), write, roles: Vec::new() };
     let token = signer.issue("dev", &access, token::now_ms(), TOKEN_HOURS * 3600)?;
@@ -262,7 +275,7 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
     }
     let log = match brokers {
         Some(brokers) => format!("Kafka at {brokers}"),
-        None => format!("{} (look into it with sqlite3)", args.data.join("log.db").display()),
+        None => format!("{} (look into it with sqlite3)", DataFolder::new(&args.data).log_db().display()),
     };
     println!(
         "

@@ -7,6 +7,7 @@
 
 mod bench;
 mod config;
+mod data_folder;
 mod deployment;
 mod dev;
 mod http_client;
