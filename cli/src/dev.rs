@@ -5,7 +5,7 @@
 
 use crate::config::file_url;
 use crate::data_folder::{DataFolder, LogName};
-use crate::deployment::{compare, create_topics};
+use crate::deployment::{Unknown, compare, create_topics, found};
 use crate::signals::asked_to_end;
 use crate::{page, token};
 use anyhow::{Context, Result, bail};
@@ -23,7 +23,7 @@ use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::store::Store;
 use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::access::Access;
-use driftless_schemas::world::{StoredWorld, WorldSpec};
+use driftless_schemas::world::WorldSpec;
 use driftless_testbed::kafka::{Kafka, KafkaOptions};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -243,8 +243,9 @@ fn read_world(args: &Args) -> Result<(String, WorldSpec)> {
 async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) -> Result<()> {
     match store.world().await? {
         None => {
-            create_topics(log, &spec).await?;
-            store.put_world(&StoredWorld { revision: 1, spec }).await?;
+            let ways_out = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
+                            --kafka by --fresh, with --brokers by --world and another name or generation in it";
+            found(log, store, &spec, Unknown::Refused { ways_out }).await?;
         }
         Some(stored) => {
             compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;

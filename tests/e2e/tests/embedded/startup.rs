@@ -40,6 +40,9 @@ async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_
     let file = world_file(folder.path(), &WorldSpec { partitions: 5, ..WorldSpec::dev() }).display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
     fails(&flags, &["dev.1.commands", "12 partitions", "5", "log.db", "start a new generation"]).await;
+    // The log of a world that this store does not know.
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
+    fails(&flags, &["dev.1.commands", "log.db", "world.json", &data, "--store", "--fresh"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
