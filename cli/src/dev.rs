@@ -25,8 +25,9 @@ use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::access::Access;
 use driftless_schemas::world::WorldSpec;
 use driftless_testbed::kafka::{Kafka, KafkaOptions};
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use warp::Filter;
@@ -42,6 +43,7 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
   driftless dev                                   then open the page that it prints
   driftless dev --fresh --json                    from nothing; one line of JSON once it is ready
   driftless dev --kafka                           on a real Apache Kafka of its own (needs Java and, once, Maven)
+  driftless dev --kafka --kafka-port 9092         the same where other programs look for a Kafka
   driftless dev --brokers 127.0.0.1:9092          on a Kafka or Redpanda that runs already")]
 pub(crate) struct Args {
     /// Where everything is kept.
@@ -59,6 +61,9 @@ pub(crate) struct Args {
     /// Start a real Apache Kafka in the data folder instead of the embedded log.
     #[arg(long, conflicts_with = "brokers")]
     kafka: bool,
+    /// With --kafka: its port; a free one without it.
+    #[arg(long, value_name = "PORT", requires = "kafka", value_parser = clap::value_parser!(u16).range(1..))]
+    kafka_port: Option<u16>,
     /// Use a Kafka or Redpanda that runs already.
     #[arg(long, value_name = "LIST")]
     brokers: Option<String>,
@@ -214,12 +219,10 @@ async fn open_log(args: &Args, folder: &DataFolder) -> Result<OpenedLog> {
             Ok(OpenedLog { log: Arc::new(log), name, brokers: Some(brokers.clone()), broker: None })
         }
         LogName::Kafka => {
-            eprintln!(
-                "starting Apache Kafka {} (the first time it is fetched) …",
-                driftless_testbed::kafka::KafkaDist::VERSION
-            );
-            let folder = std::path::absolute(folder.kafka())?;
-            let broker = tokio::task::spawn_blocking(move || Kafka::start(KafkaOptions::new(folder))).await??;
+            // The testbed says so where it has to be fetched first.
+            eprintln!("starting Apache Kafka {} …", driftless_testbed::kafka::KafkaDist::VERSION);
+            let options = KafkaOptions::new(std::path::absolute(folder.kafka())?).port(args.kafka_port);
+            let broker = tokio::task::spawn_blocking(move || Kafka::start(options)).await??;
             let brokers = broker.brokers().to_owned();
             let log = Arc::new(kafka_log(&brokers)?);
             Ok(OpenedLog { log, name, brokers: Some(brokers), broker: Some(broker) })
@@ -278,6 +281,7 @@ fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer,
         Some(brokers) => format!("Kafka at {brokers}"),
         None => format!("{} (look into it with sqlite3)", DataFolder::new(&args.data).log_db().display()),
     };
+    let driftless = called_as(std::env::args_os().next());
     println!(
         "
   Driftless is ready.
@@ -288,7 +292,7 @@ fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer,
 
   In another terminal:
     export DRIFTLESS_TOKEN={token}
-    driftless watch canvas/0/0 --http http://{address}
+    {driftless} watch canvas/0/0 --http http://{address}
     curl -N \"http://{address}/v1/chunks/canvas/0/0/events?token=$DRIFTLESS_TOKEN\"
 
   Ctrl-C ends it; nothing that was acknowledged is lost.
@@ -296,4 +300,32 @@ fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer,
         args.data.display()
     );
     Ok(())
+}
+
+/// How this program is started from another terminal: as it was started here, by a path that holds everywhere.
+fn called_as(argument: Option<OsString>) -> String {
+    let Some(program) = argument.filter(|program| !program.is_empty()) else { return "driftless".into() };
+    // A bare name was found on the PATH.
+    let is_bare = Path::new(&program).components().count() == 1 && !Path::new(&program).has_root();
+    let path = if is_bare { program.into() } else { std::path::absolute(&program).unwrap_or(program.into()) };
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_other_terminal_works_there() {
+        let called = |program: &str| called_as(Some(program.into()));
+        assert_eq!(called("driftless"), "driftless");
+        assert_eq!(called("/opt/driftless"), "/opt/driftless");
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert!(called("target/debug/driftless").ends_with("/target/debug/driftless"));
+        assert!(called("./driftless").trim_matches('\'').starts_with(&here));
+        assert_eq!(called("/home/ann's own/driftless"), r"'/home/ann'\''s own/driftless'");
+        assert_eq!(called_as(None), "driftless");
+    }
 }
