@@ -95,3 +95,38 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The words of an example, without what the shell takes for itself and without the remark behind it.
+    fn words(example: &str) -> Vec<String> {
+        let end = example.find("   ").into_iter().chain(example.find(['|', '>'])).min().unwrap_or(example.len());
+        example[..end].split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
+    }
+
+    fn check_examples(command: &clap::Command, checked: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in help.lines().filter(|line| line.starts_with("  driftless ")) {
+            *checked += 1;
+            if let Err(e) = Cli::try_parse_from(words(line)) {
+                panic!("an example of {} is not taken: {line}\n{e}", command.get_name());
+            }
+        }
+        command.get_subcommands().for_each(|sub| check_examples(sub, checked));
+    }
+
+    #[test]
+    fn every_example_in_a_help_text_is_taken() {
+        let mut checked = 0;
+        check_examples(&Cli::command(), &mut checked);
+        assert!(checked >= 19, "only {checked} examples were found");
+    }
+}

@@ -5,6 +5,7 @@ mod crashes;
 mod painting;
 mod python_client;
 mod startup;
+mod tools;
 
 use driftless_e2e_tests::scenarios;
 use driftless_e2e_tests::stack::Dev;
