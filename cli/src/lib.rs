@@ -8,6 +8,7 @@
 mod bench;
 mod config;
 mod data_folder;
+mod dead_letter;
 mod deployment;
 mod dev;
 mod http_client;
@@ -39,7 +40,8 @@ const EXAMPLES: &str = "Examples:
   driftless token --key-file dev.key --sub ann --write canvas/
   driftless paint photo.jpg --token \"$TOKEN\"
   driftless watch canvas/0/0 --token \"$TOKEN\"
-  driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket";
+  driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket
+  driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket";
 
 #[derive(Subcommand)]
 enum Command {
@@ -59,6 +61,8 @@ enum Command {
     Paint(paint::Args),
     /// Print a chunk's updates as they come.
     Watch(watch::Args),
+    /// Look at what was put aside because it could not be read or decided, and replay it.
+    DeadLetter(dead_letter::Args),
     /// Measure.
     Bench(bench::Args),
 }
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
             Command::Token(args) => token::run(&args),
             Command::Paint(args) => paint::run(args).await,
             Command::Watch(args) => watch::run(args).await,
+            Command::DeadLetter(args) => dead_letter::run(args).await,
             Command::Bench(args) => bench::run(args).await,
         }
     });
@@ -127,6 +132,6 @@ mod tests {
     fn every_example_in_a_help_text_is_taken() {
         let mut checked = 0;
         check_examples(&Cli::command(), &mut checked);
-        assert!(checked >= 19, "only {checked} examples were found");
+        assert!(checked >= 28, "only {checked} examples were found");
     }
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM ask for the end, in order.
+//! What asks for the end: Ctrl-C, SIGTERM, and a reader that has seen enough.
 
 /// Waits until the process is asked to end.
 pub(crate) async fn asked_to_end() {
@@ -15,4 +15,9 @@ pub(crate) async fn asked_to_end() {
     }
     // Without a handler for SIGTERM, Ctrl-C alone ends in order.
     let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Nobody reads the output any more, as in `driftless watch … | head -1`: an end, and no error.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -1,7 +1,7 @@
 //! `driftless watch`: a chunk's updates as they come, one line each.
 
 use crate::http_client::{Gateway, GatewayTarget};
-use crate::signals::asked_to_end;
+use crate::signals::{asked_to_end, is_broken_pipe};
 use anyhow::{Result, bail};
 use driftless_schemas::ChunkId;
 use serde_json::Value;
@@ -46,10 +46,6 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(500 << failures.min(5))).await;
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 async fn stream(args: &Args, gateway: &Gateway, client: &reqwest::Client, last_id: &mut Option<String>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod crashes;
+mod dead_letter;
 mod painting;
 mod python_client;
 mod startup;
