@@ -1,7 +1,7 @@
 //! `driftless watch`: a chunk's updates as they come, one line each.
 
 use crate::http_client::{Gateway, GatewayTarget};
-use crate::signals::{asked_to_end, is_broken_pipe};
+use crate::signals::{asked_to_end, is_broken_pipe, reader_is_gone};
 use anyhow::{Result, bail};
 use driftless_schemas::ChunkId;
 use serde_json::Value;
@@ -32,9 +32,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     loop {
         tokio::select! {
             () = asked_to_end() => return Ok(()),
+            // Whoever reads has seen enough: `driftless watch … | head -1`. A quiet chunk may be quiet for long.
+            () = reader_is_gone() => return Ok(()),
             streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
                 Ok(()) => failures = 0,
-                // Whoever reads has seen enough: `driftless watch … | head -1`.
                 Err(e) if is_broken_pipe(&e) => return Ok(()),
                 // The first answer decides whether it can work at all.
                 Err(e) if last_id.is_none() => return Err(e),
