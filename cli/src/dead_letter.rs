@@ -62,10 +62,13 @@ enum What {
   driftless dead-letter replay 12 --brokers kafka:9092 --store s3://my-bucket
   driftless dead-letter replay --all --dry-run --data .driftless
 
-A record whose number was resolved as discarded is submitted as a new command: author, roles and command as in the record,
-number 1 of a writer that is made out of the record's own chunk, writer and number and that no token can have. One that
-could not be placed is appended as it is, if it can be placed now. Replaying again changes nothing (R8); --again applies
-new commands once more. Records that can still not be read are refused with the reason.")]
+A record whose number was resolved as discarded is submitted as a new command: author, roles
+and command as in the record, under number 1 of a writer that is made out of the record's own
+chunk, writer and number, and that no token can have. One that could not be placed is appended
+as it is, if it can be placed now. What can still not be read is refused with the reason.
+
+Replaying again changes nothing (R8); --again applies new commands once more. A chunk remembers
+1,024 writers, and each new command is one of them: a run makes 256 for one chunk at most.")]
     Replay(ReplayArgs),
 }
 
