@@ -164,7 +164,7 @@ mod tests {
     async fn who_is_no_gateway_is_told_from_one_that_says_no() {
         let ask = async |gateway: Gateway| {
             let answer = gateway.get(&Client::new(), "/v1/world", "*/*").await;
-            answer.err().expect("an error").to_string()
+            answer.expect_err("an error").to_string()
         };
         let nothing = r#"{"type":"urn:driftless:problem:not_found","detail":"there is nothing at this path"}"#;
         for body in [nothing, "<html>not here</html>"] {

@@ -267,21 +267,12 @@ struct Painted {
 async fn connect(settings: Settings) -> Result<Client> {
     let (ingest, gateway) = (settings.ingest_urls.join(", "), settings.gateway_urls.join(", "));
     let client = Client::start(settings);
-    let mut events = client.events();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let status = client.status();
-        match status.ended {
-            Some(reason) => bail!("{reason}"),
-            None if status.is_ingest_up && status.is_gateway_up => return Ok(client),
-            None => {}
-        }
-        // A listener that missed events looks as well.
-        if tokio::time::timeout_at(deadline, events.recv()).await.is_err() {
-            let (silent, flag) = if status.is_ingest_up { (gateway, "--gateway-http") } else { (ingest, "--http") };
-            bail!("no connection to {silent} within a minute: is Driftless running there? Choose another with {flag}");
-        }
+    if let Ok(connected) = tokio::time::timeout(PATIENCE, client.connected()).await {
+        connected?;
+        return Ok(client);
     }
+    let (silent, flag) = if client.status().is_ingest_up { (gateway, "--gateway-http") } else { (ingest, "--http") };
+    bail!("no connection to {silent} within a minute: is Driftless running there? Choose another with {flag}");
 }
 
 async fn ready(chunk: &Chunk) -> Result<()> {

@@ -48,27 +48,19 @@ async fn connect(options: &Options) -> anyhow::Result<Client> {
     println!("connecting to {ingest} and {gateway} …");
     // Unlike `Client::connect` it does not wait, so that there is a client whose status can be asked.
     let client = Client::start(Settings::new(ingest, gateway, token.as_str()));
-    let mut events = client.events();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let status = client.status();
-        if let Some(reason) = status.ended {
-            bail!("{reason}");
-        }
-        if status.is_ingest_up && status.is_gateway_up {
-            return Ok(client);
-        }
-        if tokio::time::timeout_at(deadline, events.recv()).await.is_err() {
-            let mut silent = Vec::new();
-            if !status.is_ingest_up {
-                silent.push(format!("no ingest at {ingest} (choose another with --ingest or DRIFTLESS_INGEST)"));
-            }
-            if !status.is_gateway_up {
-                silent.push(format!("no gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
-            }
-            bail!("within {PATIENCE:?} there was {}; `cargo dev` starts both", silent.join(" and "));
-        }
+    if let Ok(connected) = tokio::time::timeout(PATIENCE, client.connected()).await {
+        connected?;
+        return Ok(client);
     }
+    let status = client.status();
+    let mut silent = Vec::new();
+    if !status.is_ingest_up {
+        silent.push(format!("no ingest at {ingest} (choose another with --ingest or DRIFTLESS_INGEST)"));
+    }
+    if !status.is_gateway_up {
+        silent.push(format!("no gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
+    }
+    bail!("within {PATIENCE:?} there was {}; `cargo dev` starts both", silent.join(" and "));
 }
 
 #[tokio::main]
