@@ -140,6 +140,12 @@ impl PlaceArgs {
         if let Some(data) = &self.data {
             return open_data(data).await;
         }
+        if !self.deployment.is_named() {
+            bail!(
+                "name the log: --data DIR for the embedded one of `driftless dev`, or --brokers LIST and --store URL (or \
+                 DRIFTLESS_BROKERS and DRIFTLESS_STORE)"
+            );
+        }
         let deployment = self.deployment.open(&mut self.config.read()?).await?;
         Ok(Place { log: deployment.log, world: deployment.world })
     }

@@ -34,6 +34,11 @@ pub(crate) struct Deployment {
 }
 
 impl DeploymentArgs {
+    /// Whether anything says where it lies.
+    pub fn is_named(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// Opens the store and the log; reads nothing of the world yet.
     pub fn parts(&self, config: &mut Config) -> Result<(Arc<dyn Log>, Store)> {
         if let Some(brokers) = &self.brokers {

@@ -67,7 +67,7 @@ pub(super) fn way(letter: &Letter, placed: &Result<Placed, String>, fate: Fate) 
     };
     let Some((command, writer)) = placed.command() else { return Way::AsItIs };
     if let Some(why) = useless(placed, command) {
-        return Way::Refused(format!("it would only be discarded again: {why}"));
+        return Way::Refused(format!("it would only be discarded: {why}"));
     }
     let is_numbered = || NUMBERED.iter().any(|reason| letter.reason.starts_with(reason));
     match (fate, &command.body) {
@@ -332,7 +332,7 @@ mod tests {
         let command_of =
             |bytes: Vec<u8>| proto::Command { body: Some(command::Body::Command(bytes.into())), ..command() };
         refused(encoded("things/0/0", command_of(vec![0; 20_000])), "20000 bytes");
-        refused(encoded("things/0/0", command_of(b"\xff\xff".to_vec())), "discarded again");
+        refused(encoded("things/0/0", command_of(b"\xff\xff".to_vec())), "only be discarded");
     }
 
     #[test]
