@@ -93,6 +93,13 @@ export class Board {
     });
   }
 
+  /// A new size empties the canvas: waiting for the next frame would show it empty.
+  #drawNow() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#paintFrame();
+  }
+
   // ---- the view ----
 
   fit() {
@@ -176,11 +183,14 @@ export class Board {
     if (width === 0 || height === 0) return;
     const before = [this.#canvas.width, this.#canvas.height];
     if (before[0] !== width || before[1] !== height) Object.assign(this.#canvas, { width, height });
-    if (!this.#family) return this.draw();
-    if (!this.#view) return this.fit();
-    this.#view.x += (before[0] - width) / 2 / this.#view.scale;
-    this.#view.y += (before[1] - height) / 2 / this.#view.scale;
-    this.#moved();
+    if (this.#family && !this.#view) {
+      this.fit();
+    } else if (this.#family) {
+      this.#view.x += (before[0] - width) / 2 / this.#view.scale;
+      this.#view.y += (before[1] - height) / 2 / this.#view.scale;
+      this.#moved();
+    }
+    this.#drawNow();
   }
 
   // ---- drawing ----

@@ -29,21 +29,35 @@ pub(crate) struct Config {
 
 /// Where settings come from.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct ConfigArgs {
-    /// A file with settings; see --print-config for all of them.
+pub(crate) struct ConfigFile {
+    /// A file with settings; a service's --print-config shows all of them.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The same, for a service that shows its settings.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    file: ConfigFile,
     /// Print the settings that are in force, as a config file, and end.
     #[arg(long)]
     print_config: bool,
 }
 
-impl ConfigArgs {
+impl ConfigFile {
     /// Reads the file, if one was named.
     pub fn read(&self) -> Result<Config> {
         let Some(path) = &self.config else { return Ok(Config::default()) };
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not a valid config file", path.display()))
+    }
+}
+
+impl ConfigArgs {
+    /// Reads the file, if one was named.
+    pub fn read(&self) -> Result<Config> {
+        self.file.read()
     }
 
     /// Prints the settings if that was asked for; true: nothing else is to be done.

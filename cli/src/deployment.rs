@@ -5,10 +5,10 @@ use anyhow::{Context, Result, bail};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_runtime::log::kafka::KafkaLog;
-use driftless_runtime::log::{Log, TopicSpec};
+use driftless_runtime::log::{self, Log, TopicSpec};
 use driftless_runtime::store::Store;
-use driftless_schemas::limits;
 use driftless_schemas::world::{StoredWorld, WorldSpec};
+use driftless_schemas::{Offset, Partition, limits};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct DeploymentArgs {
     brokers: Option<String>,
     /// The object store: `file:///path`, or `s3://bucket/prefix` with the usual AWS_… variables.
     #[arg(long, value_name = "URL", env = "DRIFTLESS_STORE")]
-    store: String,
+    store: Option<String>,
     /// A world.toml to compare with what is stored; the stored world alone is used without it.
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
@@ -34,13 +34,19 @@ pub(crate) struct Deployment {
 }
 
 impl DeploymentArgs {
+    /// Whether anything says where it lies.
+    pub fn is_named(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// Opens the store and the log; reads nothing of the world yet.
     pub fn parts(&self, config: &mut Config) -> Result<(Arc<dyn Log>, Store)> {
         if let Some(brokers) = &self.brokers {
             config.kafka.brokers.clone_from(brokers);
         }
+        let store = self.store.as_ref().context("name the object store: --store URL, or DRIFTLESS_STORE")?;
         let log = KafkaLog::new(config.kafka.clone())?;
-        Ok((Arc::new(log), Store::open(&self.store)?))
+        Ok((Arc::new(log), Store::open(store)?))
     }
 
     /// The world.toml that was named.
@@ -104,27 +110,132 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
     Ok(walk("", &serde_json::to_value(ours)?, &serde_json::to_value(theirs)?))
 }
 
-/// Creates the topics of a world, or finds them as they should be (R1).
-pub(crate) async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()> {
+/// What may be done about topics that are there before their world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown<'a> {
+    /// They are another world's for all we know. What to do instead, for the message.
+    Refused { ways_out: &'a str },
+    /// Somebody made them by hand for this world; they must never have held a record.
+    TakenIfEmpty,
+}
+
+/// Stores a world that is not stored yet, and creates its topics.
+///
+/// In this order: a crash between the two leaves a world without topics, which whoever comes again finishes. Topics
+/// without a world could be anybody's, and their offsets mean nothing to this store.
+pub(crate) async fn found(log: &dyn Log, store: &Store, spec: &WorldSpec, unknown: Unknown<'_>) -> Result<()> {
+    let mut present = Vec::new();
+    for topic in topics(spec) {
+        match log.partitions(&topic.name).await.with_context(|| cannot_create(log, &topic))? {
+            None => {}
+            Some(found) if found != topic.partitions => {
+                let (topic, wanted) = (topic.name, topic.partitions);
+                return Err(log::Error::PartitionCount { topic, found, wanted }).context(log.describe());
+            }
+            Some(_) => present.push(topic),
+        }
+    }
+    match unknown {
+        Unknown::Refused { ways_out } if !present.is_empty() => {
+            let names: Vec<_> = present.iter().map(|topic| topic.name.as_str()).collect();
+            bail!(
+                "{} has {} already, but {} has no world.json: another store's world may live there, and its offsets mean \
+                 nothing to this store. {ways_out}",
+                log.describe(),
+                names.join(", "),
+                store.url()
+            );
+        }
+        Unknown::Refused { .. } => {}
+        Unknown::TakenIfEmpty => check_empty(log, &present).await?,
+    }
+    store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await?;
+    create_topics(log, spec).await
+}
+
+async fn check_empty(log: &dyn Log, present: &[TopicSpec]) -> Result<()> {
+    for topic in present {
+        for partition in (0..topic.partitions).map(Partition) {
+            let (_, high) = log.watermarks(&topic.name, partition).await?;
+            if high > Offset(0) {
+                bail!(
+                    "{}[{partition}] in {} has held {high} records: it was not made for this world alone. \
+                     Give the world another name or generation",
+                    topic.name,
+                    log.describe()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn topics(spec: &WorldSpec) -> [TopicSpec; 3] {
     const HOUR_MS: i64 = 3_600_000;
     let topics = spec.topics();
     let commands_ms = i64::from(spec.commands_retention_hours) * HOUR_MS;
     let updates_ms = spec.updates_retention_hours.map(|hours| i64::from(hours) * HOUR_MS);
-    for (name, partitions, retention_ms) in [
-        (&topics.commands, spec.partitions, Some(commands_ms)),
-        (&topics.updates, spec.partitions, updates_ms),
-        (&topics.dead_letter, 1, updates_ms),
-    ] {
-        let topic =
-            TopicSpec { name: name.to_string(), partitions, retention_ms, record_bytes_max: limits::RECORD_BYTES_MAX };
-        log.create_topic(&topic).await.with_context(|| format!("cannot create topic {name} in {}", log.describe()))?;
+    [
+        (topics.commands, spec.partitions, Some(commands_ms)),
+        (topics.updates, spec.partitions, updates_ms),
+        (topics.dead_letter, 1, updates_ms),
+    ]
+    .map(|(name, partitions, retention_ms)| TopicSpec {
+        name: name.to_string(),
+        partitions,
+        retention_ms,
+        record_bytes_max: limits::RECORD_BYTES_MAX,
+    })
+}
+
+/// Creates the topics of a world, or finds them as they should be (R1).
+pub(crate) async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()> {
+    for topic in topics(spec) {
+        log.create_topic(&topic).await.with_context(|| cannot_create(log, &topic))?;
     }
     Ok(())
+}
+
+fn cannot_create(log: &dyn Log, topic: &TopicSpec) -> String {
+    format!("cannot create topic {} in {}", topic.name, log.describe())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use driftless_runtime::log::memory::MemoryLog;
+
+    const REFUSED: Unknown<'_> = Unknown::Refused { ways_out: "go elsewhere" };
+
+    #[tokio::test]
+    async fn topics_without_their_world_are_anothers() {
+        let (log, store, spec) = (MemoryLog::new(), Store::memory(), WorldSpec::dev());
+        found(&log, &store, &spec, REFUSED).await.unwrap();
+        assert_eq!(store.world().await.unwrap().unwrap().spec, spec);
+
+        let other = Store::memory();
+        let error = found(&log, &other, &spec, REFUSED).await.unwrap_err().to_string();
+        for word in ["dev.1.commands", "dev.1.updates", "dev.1.dead-letter", "memory", "world.json", "go elsewhere"] {
+            assert!(error.contains(word), "nothing of {word} in: {error}");
+        }
+        assert!(other.world().await.unwrap().is_none(), "nothing was changed");
+        // Who says that they were made by hand is believed as long as they are empty.
+        found(&log, &other, &spec, Unknown::TakenIfEmpty).await.unwrap();
+        let (sink, topic) = (Arc::new(|_| ()), topics(&spec)[0].name.clone());
+        let producer = log.producer(log::Delivery::Gapless, sink).unwrap();
+        let append = log::Append {
+            topic: topic.as_str().into(),
+            partition: Partition(3),
+            key: "".into(),
+            value: "x".into(),
+            headers: Vec::new(),
+            token: 0,
+        };
+        assert!(producer.append(vec![append]).is_empty());
+        assert!(producer.flush(std::time::Duration::from_secs(60)).await);
+        let error = found(&log, &Store::memory(), &spec, Unknown::TakenIfEmpty).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{topic}[3]")) && error.contains("1 records"), "{error}");
+    }
 
     #[test]
     fn a_difference_is_named_by_key_and_both_values() {

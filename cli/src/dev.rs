@@ -4,7 +4,8 @@
 //! folder as object store. What was acknowledged survives Ctrl-C and kill -9.
 
 use crate::config::file_url;
-use crate::deployment::{compare, create_topics};
+use crate::data_folder::{DataFolder, LogName};
+use crate::deployment::{Unknown, compare, create_topics, found};
 use crate::signals::asked_to_end;
 use crate::{page, token};
 use anyhow::{Context, Result, bail};
@@ -22,8 +23,9 @@ use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::store::Store;
 use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::access::Access;
-use driftless_schemas::world::{StoredWorld, WorldSpec};
+use driftless_schemas::world::WorldSpec;
 use driftless_testbed::kafka::{Kafka, KafkaOptions};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +43,7 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
   driftless dev                                   then open the page that it prints
   driftless dev --fresh --json                    from nothing; one line of JSON once it is ready
   driftless dev --kafka                           on a real Apache Kafka of its own (needs Java and, once, Maven)
+  driftless dev --kafka --kafka-port 9092         the same where other programs look for a Kafka
   driftless dev --brokers 127.0.0.1:9092          on a Kafka or Redpanda that runs already")]
 pub(crate) struct Args {
     /// Where everything is kept.
@@ -58,6 +61,9 @@ pub(crate) struct Args {
     /// Start a real Apache Kafka in the data folder instead of the embedded log.
     #[arg(long, conflicts_with = "brokers")]
     kafka: bool,
+    /// With --kafka: its port; a free one without it.
+    #[arg(long, value_name = "PORT", requires = "kafka", value_parser = clap::value_parser!(u16).range(1..))]
+    kafka_port: Option<u16>,
     /// Use a Kafka or Redpanda that runs already.
     #[arg(long, value_name = "LIST")]
     brokers: Option<String>,
@@ -69,20 +75,34 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// The log that is asked for.
+    fn log(&self) -> LogName {
+        match &self.brokers {
+            Some(brokers) => LogName::Brokers { brokers: brokers.clone(), cluster_id: None },
+            None if self.kafka => LogName::Kafka,
+            None => LogName::Embedded,
+        }
+    }
+}
+
 /// What the log is; the broker of `--kafka` ends with it.
 struct OpenedLog {
     log: Arc<dyn Log>,
+    name: LogName,
     brokers: Option<String>,
     broker: Option<Kafka>,
 }
 
+/// A service that ended before it was ready.
+enum Ended {
+    Replayer,
+    Gateway,
+}
+
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    if args.fresh {
-        clear(&args.data)?;
-    }
-    std::fs::create_dir_all(&args.data)
-        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
+    let folder = DataFolder::new(&args.data);
     // The port first: whoever runs it twice learns it before anything else happens.
     let listener = tokio::net::TcpListener::bind(args.http).await.with_context(|| {
         format!(
@@ -91,17 +111,26 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
-    let key = args.data.join("dev.key");
+    if args.fresh {
+        folder.clear()?;
+    }
+    folder.check(&args.log())?;
+    std::fs::create_dir_all(&args.data)
+        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
+    let key = folder.key();
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
     }
     let verifier = Verifier::new(AuthSettings::with_key_file(&key))?;
     let store = match &args.store {
         Some(url) => Store::open(url)?,
-        None => Store::open(&file_url(&args.data.join("store"))?)?,
+        None => Store::open(&file_url(&folder.store())?)?,
     };
-    let opened = open_log(&args).await?;
-    let world = prepare_world(&args, &store, &*opened.log).await?;
+    let (file, spec) = read_world(&args)?;
+    let world = Arc::new(World::new(&file, spec.clone(), &Models::builtin())?);
+    let opened = open_log(&args, &folder).await?;
+    folder.bind(&opened.name)?;
+    store_world(&file, spec, &store, &*opened.log).await?;
 
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
@@ -126,9 +155,17 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
     let partitions = usize::try_from(world.spec().partitions).unwrap_or(usize::MAX);
     let mut readiness = gateway.readiness();
-    let all_ready = async { replayer.ready(partitions).await && readiness.wait_for(|ready| *ready).await.is_ok() };
-    if !tokio::time::timeout(READY_WITHIN, all_ready).await.unwrap_or(false) {
-        bail!("not ready within {READY_WITHIN:?}: the log of the services above says why");
+    // Whoever ends by itself says why, at once.
+    let all_ready = async {
+        let replayer = async { replayer.ready(partitions).await.then_some(()).ok_or(Ended::Replayer) };
+        let gateway = async { readiness.wait_for(|ready| *ready).await.map(drop).map_err(|_| Ended::Gateway) };
+        tokio::try_join!(replayer, gateway)
+    };
+    match tokio::time::timeout(READY_WITHIN, all_ready).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(Ended::Replayer)) => return Err(by_itself("the replayer", Ok(replayer.join().await))),
+        Ok(Err(Ended::Gateway)) => return Err(by_itself("the gateway", Ok(gateway.join().await))),
+        Err(_) => bail!("not ready within {READY_WITHIN:?}: the log of the services above says why"),
     }
     let ready = readiness.clone();
     let ready = move || if *ready.borrow() { Ok(()) } else { Err("catching up with the log".to_owned()) };
@@ -139,7 +176,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     drop(ingest);
     tokio::spawn(metrics.upkeep(front.handle()));
     let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
-    announce(&args, address, &Signer::from_file(&key)?, opened.brokers.as_deref())?;
+    announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
     let mut replaying = tokio::spawn(replayer.join());
     let mut following = tokio::spawn(gateway.join());
@@ -171,78 +208,58 @@ fn by_itself<E: std::fmt::Display>(who: &str, ended: Result<Result<(), E>, tokio
     }
 }
 
-/// Deletes what `dev` itself has made, and nothing else.
-fn clear(data: &Path) -> Result<()> {
-    for name in ["store", "kafka"] {
-        remove(&data.join(name), |path| std::fs::remove_dir_all(path))?;
+async fn open_log(args: &Args, folder: &DataFolder) -> Result<OpenedLog> {
+    let kafka_log =
+        |brokers: &str| KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() });
+    let name = args.log();
+    match &name {
+        LogName::Brokers { brokers, .. } => {
+            let log = kafka_log(brokers)?;
+            let name = LogName::Brokers { brokers: brokers.clone(), cluster_id: Some(log.cluster_id().await?) };
+            Ok(OpenedLog { log: Arc::new(log), name, brokers: Some(brokers.clone()), broker: None })
+        }
+        LogName::Kafka => {
+            // The testbed says so where it has to be fetched first.
+            eprintln!("starting Apache Kafka {} …", driftless_testbed::kafka::KafkaDist::VERSION);
+            let options = KafkaOptions::new(std::path::absolute(folder.kafka())?).port(args.kafka_port);
+            let broker = tokio::task::spawn_blocking(move || Kafka::start(options)).await??;
+            let brokers = broker.brokers().to_owned();
+            let log = Arc::new(kafka_log(&brokers)?);
+            Ok(OpenedLog { log, name, brokers: Some(brokers), broker: Some(broker) })
+        }
+        LogName::Embedded => {
+            let path = folder.log_db();
+            let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
+            Ok(OpenedLog { log: Arc::new(log), name, brokers: None, broker: None })
+        }
     }
-    for name in ["log.db", "log.db-wal", "log.db-shm", "log.db.lock", "dev.key"] {
-        remove(&data.join(name), |path| std::fs::remove_file(path))?;
+}
+
+fn read_world(args: &Args) -> Result<(String, WorldSpec)> {
+    let Some(path) = &args.world else { return Ok(("the world of `driftless dev`".to_owned(), WorldSpec::dev())) };
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
+    let spec = WorldSpec::from_toml(&file, &text)?;
+    Ok((file, spec))
+}
+
+async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) -> Result<()> {
+    match store.world().await? {
+        None => {
+            let ways_out = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
+                            --kafka by --fresh, with --brokers by --world and another name or generation in it";
+            found(log, store, &spec, Unknown::Refused { ways_out }).await?;
+        }
+        Some(stored) => {
+            compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
+            create_topics(log, &spec).await?;
+        }
     }
     Ok(())
 }
 
-fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
-    match remove(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot delete {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-async fn open_log(args: &Args) -> Result<OpenedLog> {
-    let kafka_log = |brokers: &str| -> Result<Arc<dyn Log>> {
-        Ok(Arc::new(KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() })?))
-    };
-    if let Some(brokers) = &args.brokers {
-        return Ok(OpenedLog { log: kafka_log(brokers)?, brokers: Some(brokers.clone()), broker: None });
-    }
-    if args.kafka {
-        eprintln!(
-            "starting Apache Kafka {} (the first time it is fetched) …",
-            driftless_testbed::kafka::KafkaDist::VERSION
-        );
-        let folder = std::path::absolute(args.data.join("kafka"))?;
-        let broker = tokio::task::spawn_blocking(move || Kafka::start(KafkaOptions::new(folder))).await??;
-        let brokers = broker.brokers().to_owned();
-        return Ok(OpenedLog { log: kafka_log(&brokers)?, brokers: Some(brokers), broker: Some(broker) });
-    }
-    let path = args.data.join("log.db");
-    let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
-    Ok(OpenedLog { log: Arc::new(log), brokers: None, broker: None })
-}
-
-async fn prepare_world(args: &Args, store: &Store, log: &dyn Log) -> Result<Arc<World>> {
-    let (file, spec) = match &args.world {
-        None => ("the world of `driftless dev`".to_owned(), WorldSpec::dev()),
-        Some(path) => {
-            let file = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
-            let spec = WorldSpec::from_toml(&file, &text)?;
-            (file, spec)
-        }
-    };
-    let world = World::new(&file, spec.clone(), &Models::builtin())?;
-    match store.world().await? {
-        None => {
-            create_topics(log, &spec).await?;
-            store.put_world(&StoredWorld { revision: 1, spec }).await?;
-        }
-        Some(stored) => {
-            compare(&file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
-            create_topics(log, &spec).await?;
-        }
-    }
-    Ok(Arc::new(world))
-}
-
-fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&str>) -> Result<()> {
+fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer, brokers: Option<&str>) -> Result<()> {
     let prefix = |name: &str| vec![format!("{name}/")];
-    let spec = match &args.world {
-        None => WorldSpec::dev(),
-        Some(path) => WorldSpec::from_toml(&path.display().to_string(), &std::fs::read_to_string(path)?)?,
-    };
     let write = spec.families.iter().flat_map(|family| prefix(&family.name)).collect();
     let access = Access { read: Vec::new(), write, roles: Vec::new() };
     let token = signer.issue("dev", &access, token::now_ms(), TOKEN_HOURS * 3600)?;
@@ -262,8 +279,9 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
     }
     let log = match brokers {
         Some(brokers) => format!("Kafka at {brokers}"),
-        None => format!("{} (look into it with sqlite3)", args.data.join("log.db").display()),
+        None => format!("{} (look into it with sqlite3)", DataFolder::new(&args.data).log_db().display()),
     };
+    let driftless = called_as(std::env::args_os().next());
     println!(
         "
   Driftless is ready.
@@ -274,7 +292,7 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
 
   In another terminal:
     export DRIFTLESS_TOKEN={token}
-    driftless watch canvas/0/0 --http http://{address}
+    {driftless} watch canvas/0/0 --http http://{address}
     curl -N \"http://{address}/v1/chunks/canvas/0/0/events?token=$DRIFTLESS_TOKEN\"
 
   Ctrl-C ends it; nothing that was acknowledged is lost.
@@ -282,4 +300,32 @@ fn announce(args: &Args, address: SocketAddr, signer: &Signer, brokers: Option<&
         args.data.display()
     );
     Ok(())
+}
+
+/// How this program is started from another terminal: as it was started here, by a path that holds everywhere.
+fn called_as(argument: Option<OsString>) -> String {
+    let Some(program) = argument.filter(|program| !program.is_empty()) else { return "driftless".into() };
+    // A bare name was found on the PATH.
+    let is_bare = Path::new(&program).components().count() == 1 && !Path::new(&program).has_root();
+    let path = if is_bare { program.into() } else { std::path::absolute(&program).unwrap_or(program.into()) };
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_other_terminal_works_there() {
+        let called = |program: &str| called_as(Some(program.into()));
+        assert_eq!(called("driftless"), "driftless");
+        assert_eq!(called("/opt/driftless"), "/opt/driftless");
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert!(called("target/debug/driftless").ends_with("/target/debug/driftless"));
+        assert!(called("./driftless").trim_matches('\'').starts_with(&here));
+        assert_eq!(called("/home/ann's own/driftless"), r"'/home/ann'\''s own/driftless'");
+        assert_eq!(called_as(None), "driftless");
+    }
 }

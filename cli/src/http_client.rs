@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use driftless_client::Settings;
 use driftless_schemas::{ChunkId, Hash, Version};
 use reqwest::{Client, Response, StatusCode};
 
@@ -10,13 +11,75 @@ use reqwest::{Client, Response, StatusCode};
 pub(crate) struct Target {
     /// Where ingest and gateway are reached.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub http: String,
+    http: String,
     /// Where the gateway is reached, if elsewhere.
     #[arg(long, value_name = "URL")]
-    pub gateway_http: Option<String>,
+    gateway_http: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// Where a gateway alone is reached.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct GatewayTarget {
+    /// Where a gateway is reached.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    http: String,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// As whom.
+#[derive(clap::Args, Clone, Debug)]
+struct TokenArgs {
     /// The token; `driftless dev` prints one.
     #[arg(long, env = "DRIFTLESS_TOKEN", hide_env_values = true)]
-    pub token: String,
+    token: Option<String>,
+}
+
+impl TokenArgs {
+    fn get(&self) -> Result<&str> {
+        let given = self.token.as_deref().filter(|token| !token.is_empty());
+        given.context(
+            "no token: give --token or DRIFTLESS_TOKEN; `cargo dev` prints one, and `driftless token` makes one",
+        )
+    }
+}
+
+impl Target {
+    /// The gateway over HTTP.
+    pub fn gateway(&self) -> Result<Gateway> {
+        let url = self.gateway_http.as_deref().unwrap_or(&self.http);
+        Ok(Gateway { url: base(url), flag: "--gateway-http", token: self.token.get()?.to_owned() })
+    }
+
+    /// For the SDK: both websockets and the token.
+    pub fn settings(&self) -> Result<Settings> {
+        let gateway = self.gateway()?;
+        let (ingest_ws, gateway_ws) = (to_ws(&base(&self.http))?, to_ws(&gateway.url)?);
+        Ok(Settings::new(format!("{ingest_ws}/v1/ingest"), format!("{gateway_ws}/v1/gateway"), gateway.token))
+    }
+}
+
+impl GatewayTarget {
+    /// The gateway over HTTP.
+    pub fn gateway(&self) -> Result<Gateway> {
+        Ok(Gateway { url: base(&self.http), flag: "--http", token: self.token.get()?.to_owned() })
+    }
+}
+
+/// Without a slash at the end.
+fn base(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
+}
+
+/// A gateway over HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct Gateway {
+    url: String,
+    /// What chooses another one, for messages.
+    flag: &'static str,
+    token: String,
 }
 
 /// A chunk as the gateway gives it.
@@ -27,36 +90,28 @@ pub(crate) struct Fetched {
     pub encoding: Bytes,
 }
 
-impl Target {
-    /// The gateway's base URL, without a slash at the end.
-    pub fn gateway(&self) -> &str {
-        self.gateway_http.as_deref().unwrap_or(&self.http).trim_end_matches('/')
-    }
-
-    /// The websocket of ingest.
-    pub fn ingest_ws(&self) -> Result<String> {
-        Ok(format!("{}/v1/ingest", to_ws(self.http.trim_end_matches('/'))?))
-    }
-
-    /// The websocket of the gateway.
-    pub fn gateway_ws(&self) -> Result<String> {
-        Ok(format!("{}/v1/gateway", to_ws(self.gateway())?))
-    }
-
-    /// Asks the gateway; anything but success is an error with the server's own words.
+impl Gateway {
+    /// Asks it; anything but success is an error with the server's own words.
     pub async fn get(&self, client: &Client, path: &str, accept: &str) -> Result<Response> {
-        let url = format!("{}{path}", self.gateway());
+        let (url, flag) = (format!("{}{path}", self.url), self.flag);
         let request = client.get(&url).bearer_auth(&self.token).header("accept", accept);
         let response = request.send().await.with_context(|| {
-            format!("{url} does not answer: is Driftless running there? Choose another with --http")
+            format!("{url} does not answer: is Driftless running there? Choose another with {flag}")
         })?;
         if response.status() != StatusCode::OK {
             let status = response.status();
             let text = response.text().await.unwrap_or_default();
-            let detail = serde_json::from_str::<serde_json::Value>(&text)
-                .ok()
-                .and_then(|problem| problem["detail"].as_str().map(str::to_owned));
-            bail!("{url}: {status}: {}", detail.unwrap_or(text));
+            let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            // A gateway has all paths that are asked for here.
+            let is_gateway = status != StatusCode::NOT_FOUND
+                || problem["type"].as_str().is_some_and(|kind| kind != "urn:driftless:problem:not_found");
+            if !is_gateway {
+                bail!(
+                    "{url}: {status}: no gateway answers there, but something else, perhaps an ingest. Give a gateway's \
+                     address with {flag}"
+                );
+            }
+            bail!("{url}: {status}: {}", problem["detail"].as_str().unwrap_or(&text));
         }
         Ok(response)
     }
@@ -82,5 +137,42 @@ fn to_ws(url: &str) -> Result<String> {
         Some(("http", rest)) => Ok(format!("ws://{rest}")),
         Some(("https", _)) => bail!("{url}: this client has no TLS yet; use http:// behind the proxy that ends it"),
         _ => bail!("{url} is not a URL: it starts with http://"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Answers one request.
+    async fn answering(status: &'static str, body: &'static str) -> Gateway {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = socket.read(&mut request).await.unwrap();
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        });
+        Gateway { url, flag: "--gateway-http", token: "t".into() }
+    }
+
+    #[tokio::test]
+    async fn who_is_no_gateway_is_told_from_one_that_says_no() {
+        let ask = async |gateway: Gateway| {
+            let answer = gateway.get(&Client::new(), "/v1/world", "*/*").await;
+            answer.expect_err("an error").to_string()
+        };
+        let nothing = r#"{"type":"urn:driftless:problem:not_found","detail":"there is nothing at this path"}"#;
+        for body in [nothing, "<html>not here</html>"] {
+            let error = ask(answering("404 Not Found", body).await).await;
+            assert!(error.contains("no gateway") && error.contains("--gateway-http"), "{error}");
+        }
+        let unknown = r#"{"type":"urn:driftless:problem:unknown_family","detail":"no family is called x"}"#;
+        let error = ask(answering("404 Not Found", unknown).await).await;
+        assert!(error.ends_with("no family is called x"), "{error}");
     }
 }

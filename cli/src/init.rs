@@ -1,10 +1,12 @@
 //! `driftless init`: creates a world, or adds to one.
 
 use crate::config::ConfigArgs;
-use crate::deployment::{DeploymentArgs, compare, create_topics};
+use crate::deployment::{DeploymentArgs, Unknown, compare, create_topics, found};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
+use driftless_runtime::log::Log;
+use driftless_runtime::store::Store;
 use driftless_schemas::world::{FamilySpec, StoredWorld, WorldSpec};
 
 /// Arguments of `driftless init`.
@@ -15,12 +17,15 @@ use driftless_schemas::world::{FamilySpec, StoredWorld, WorldSpec};
   driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket --update")]
 pub(crate) struct Args {
     #[command(flatten)]
-    deployment: Option<DeploymentArgs>,
+    deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigArgs,
     /// Add to a world that exists: more families, larger palettes, wider bounds. Upgrade gateways first.
     #[arg(long)]
     update: bool,
+    /// Take topics that were made by hand for this world before it was stored; they must never have held a record.
+    #[arg(long)]
+    take_empty_topics: bool,
     /// Print an example world.toml and end.
     #[arg(long)]
     print: bool,
@@ -29,32 +34,26 @@ pub(crate) struct Args {
 /// Creates or updates.
 pub(crate) async fn run(args: Args) -> Result<()> {
     if args.print {
-        println!("{}", toml::to_string_pretty(&WorldSpec::dev())?);
+        println!("{}", toml::to_string_pretty(&example())?);
         return Ok(());
     }
     let mut config = args.config.read()?;
     if args.config.print(&config)? {
         return Ok(());
     }
-    let deployment = args.deployment.context("name the deployment: --store URL --brokers LIST --world FILE")?;
-    let (log, store) = deployment.parts(&mut config)?;
+    let (log, store) = args.deployment.parts(&mut config)?;
     let (file, spec) =
-        deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
+        args.deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
     World::new(&file, spec.clone(), &Models::builtin())?;
-    let stored = store.world().await?;
-    let revision = match &stored {
-        None => 1,
-        Some(stored) if stored.spec == spec => stored.revision,
-        Some(stored) if args.update => {
-            check_update(&stored.spec, &spec)?;
-            stored.revision + 1
-        }
-        Some(stored) => return compare(&file, &spec, stored, &store),
+    let ways_out = format!(
+        "Name the store that the world was made with; or give the world in {file} another name or generation; or, if the \
+         topics were made by hand for this world and are empty, add --take-empty-topics"
+    );
+    let unknown = match args.take_empty_topics {
+        true => Unknown::TakenIfEmpty,
+        false => Unknown::Refused { ways_out: &ways_out },
     };
-    create_topics(&*log, &spec).await?;
-    if stored.is_none_or(|stored| stored.revision != revision) {
-        store.put_world(&StoredWorld { revision, spec: spec.clone() }).await?;
-    }
+    let revision = make(&*log, &store, &file, &spec, args.update, unknown).await?;
     println!(
         "world {} revision {revision}: {} partitions, {} families, topics in {}, snapshots in {}",
         spec.name,
@@ -64,6 +63,34 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         store.url()
     );
     Ok(())
+}
+
+/// The world of `dev` under a name to be changed.
+fn example() -> WorldSpec {
+    WorldSpec { name: "my-world".into(), ..WorldSpec::dev() }
+}
+
+/// Creates a world, finishes what an earlier run began, or updates; gives the revision.
+async fn make(
+    log: &dyn Log,
+    store: &Store,
+    file: &str,
+    spec: &WorldSpec,
+    is_update: bool,
+    unknown: Unknown<'_>,
+) -> Result<u32> {
+    match store.world().await? {
+        None => found(log, store, spec, unknown).await.map(|()| 1),
+        Some(stored) if stored.spec == *spec => create_topics(log, spec).await.map(|()| stored.revision),
+        Some(stored) if is_update => {
+            check_update(&stored.spec, spec)?;
+            let revision = stored.revision + 1;
+            create_topics(log, spec).await?;
+            store.put_world(&StoredWorld { revision, spec: spec.clone() }).await?;
+            Ok(revision)
+        }
+        Some(stored) => compare(file, spec, &stored, store).map(|()| stored.revision),
+    }
 }
 
 /// What would change old bytes, or where they lie, needs a new family or a new generation.
@@ -97,6 +124,33 @@ fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use driftless_runtime::log::memory::MemoryLog;
+
+    #[tokio::test]
+    async fn a_run_that_was_cut_off_is_finished_by_the_next() {
+        let (log, store, mut spec) = (MemoryLog::new(), Store::memory(), example());
+        let init = async |spec: &WorldSpec, is_update| {
+            make(&log, &store, "w.toml", spec, is_update, Unknown::Refused { ways_out: "" }).await
+        };
+        // As far as a run comes before its first topic.
+        store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(init(&spec, false).await.unwrap(), 1);
+            assert_eq!(log.partitions("my-world.1.dead-letter").await.unwrap(), Some(1));
+        }
+        spec.families[0].bounds = 2048;
+        assert!(init(&spec, false).await.unwrap_err().to_string().contains("family[0].bounds"));
+        assert_eq!(init(&spec, true).await.unwrap(), 2);
+        assert_eq!(init(&spec, false).await.unwrap(), 2);
+    }
+
+    #[test]
+    fn the_example_is_a_world() {
+        let text = toml::to_string_pretty(&example()).unwrap();
+        let spec = WorldSpec::from_toml("printed", &text).unwrap();
+        assert_eq!(spec.name, "my-world");
+        World::new("printed", spec, &Models::builtin()).unwrap();
+    }
 
     #[test]
     fn an_update_only_adds() {

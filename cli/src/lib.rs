@@ -7,6 +7,8 @@
 
 mod bench;
 mod config;
+mod data_folder;
+mod dead_letter;
 mod deployment;
 mod dev;
 mod http_client;
@@ -38,7 +40,8 @@ const EXAMPLES: &str = "Examples:
   driftless token --key-file dev.key --sub ann --write canvas/
   driftless paint photo.jpg --token \"$TOKEN\"
   driftless watch canvas/0/0 --token \"$TOKEN\"
-  driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket";
+  driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket
+  driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket";
 
 #[derive(Subcommand)]
 enum Command {
@@ -58,6 +61,8 @@ enum Command {
     Paint(paint::Args),
     /// Print a chunk's updates as they come.
     Watch(watch::Args),
+    /// Look at what was put aside because it could not be read or decided, and replay it.
+    DeadLetter(dead_letter::Args),
     /// Measure.
     Bench(bench::Args),
 }
@@ -83,6 +88,7 @@ pub fn main() -> ExitCode {
             Command::Token(args) => token::run(&args),
             Command::Paint(args) => paint::run(args).await,
             Command::Watch(args) => watch::run(args).await,
+            Command::DeadLetter(args) => dead_letter::run(args).await,
             Command::Bench(args) => bench::run(args).await,
         }
     });
@@ -92,5 +98,40 @@ pub fn main() -> ExitCode {
             eprintln!("error: {e:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The words of an example, without what the shell takes for itself and without the remark behind it.
+    fn words(example: &str) -> Vec<String> {
+        let end = example.find("   ").into_iter().chain(example.find(['|', '>'])).min().unwrap_or(example.len());
+        example[..end].split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
+    }
+
+    fn check_examples(command: &clap::Command, checked: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in help.lines().filter(|line| line.starts_with("  driftless ")) {
+            *checked += 1;
+            if let Err(e) = Cli::try_parse_from(words(line)) {
+                panic!("an example of {} is not taken: {line}\n{e}", command.get_name());
+            }
+        }
+        command.get_subcommands().for_each(|sub| check_examples(sub, checked));
+    }
+
+    #[test]
+    fn every_example_in_a_help_text_is_taken() {
+        let mut checked = 0;
+        check_examples(&Cli::command(), &mut checked);
+        assert!(checked >= 28, "only {checked} examples were found");
     }
 }

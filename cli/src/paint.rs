@@ -3,7 +3,7 @@
 //! It is a demo, and a check: at the end every chunk is fetched twice, through a fresh client and over HTTP, and compared
 //! with the picture cell by cell.
 
-use crate::http_client::Target;
+use crate::http_client::{Gateway, Target};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::grid::{Cells, Grid};
 use driftless_chunk::model::Model;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   driftless paint photo.jpg --token \"$TOKEN\"
-  driftless paint photo.jpg --token \"$TOKEN\" --writers 32 --at -2,-2 --json")]
+  driftless paint photo.jpg --token \"$TOKEN\" --writers 32 --at 10,-7 --json")]
 pub(crate) struct Args {
     /// A PNG or JPEG.
     picture: PathBuf,
@@ -40,9 +40,9 @@ pub(crate) struct Args {
     /// Concurrent writers; each cell belongs to one of them, in turn.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     writers: u16,
-    /// The chunk of the picture's upper left corner.
-    #[arg(long, value_name = "X,Y", default_value = "0,0", allow_hyphen_values = true)]
-    at: At,
+    /// The chunk of the picture's upper left corner; without it the picture lies around 0,0, where the page looks.
+    #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
+    at: Option<At>,
     /// Cells in one command.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=GRID_SET_CELLS_MAX as i64))]
     cells: u16,
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct At {
     x: i32,
     y: i32,
@@ -91,13 +91,15 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot read {}: give a PNG or JPEG", args.picture.display()))?
         .to_rgb8();
     let http = reqwest::Client::new();
-    let world: WorldAnswer = args.target.get(&http, "/v1/world", "application/json").await?.json().await?;
+    let gateway = args.target.gateway()?;
+    let world: WorldAnswer = gateway.get(&http, "/v1/world", "application/json").await?.json().await?;
     let family = world.families.iter().find(|f| f.name == args.family).with_context(|| {
         let known: Vec<_> = world.families.iter().map(|f| f.name.as_str()).collect();
         format!("no family is called {:?}; this world has {}: choose with --family", args.family, known.join(", "))
     })?;
     let grid = flat_grid(family)?;
-    let plan = plan(&quantise(&picture, Model::colors(&grid).unwrap_or_default()), &picture, &grid, family, args.at)?;
+    let at = args.at.unwrap_or_else(|| centered(&picture, &grid, family));
+    let plan = plan(&quantise(&picture, Model::colors(&grid).unwrap_or_default()), &picture, &grid, family, at)?;
     let total: usize = plan.values().map(Vec::len).sum();
 
     let bar = ProgressBar::new(total as u64);
@@ -109,7 +111,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = Arc::new(plan);
     let mut writers = JoinSet::new();
     for writer in 0..args.writers {
-        let (plan, bar, settings) = (Arc::clone(&plan), bar.clone(), settings(&args.target)?);
+        let (plan, bar, settings) = (Arc::clone(&plan), bar.clone(), args.target.settings()?);
         let share = Share { writer: writer.into(), of: args.writers.into(), cells: args.cells.into() };
         writers.spawn(async move { paint(&plan, share, settings, &bar).await });
     }
@@ -126,8 +128,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
 
-    let by_sdk = compare_by_sdk(&plan, &versions, settings(&args.target)?).await?;
-    let by_http = compare_by_http(&plan, &versions, &args.target, &http, &grid).await?;
+    let by_sdk = compare_by_sdk(&plan, &versions, args.target.settings()?).await?;
+    let by_http = compare_by_http(&plan, &versions, &gateway, &http, &grid).await?;
     let (chunks, differing) = (plan.len(), by_sdk + by_http);
     if args.json {
         let line = serde_json::json!({
@@ -151,10 +153,6 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn settings(target: &Target) -> Result<Settings> {
-    Ok(Settings::new(target.ingest_ws()?, target.gateway_ws()?, target.token.as_str()))
 }
 
 fn flat_grid(family: &FamilyAnswer) -> Result<Grid> {
@@ -221,6 +219,16 @@ impl<'a> NearestColor<'a> {
     }
 }
 
+/// The corner that puts the picture's middle where chunk 0,0 begins: there the page looks, four chunks by four.
+fn centered(picture: &RgbImage, grid: &Grid, family: &FamilyAnswer) -> At {
+    let [sx, sy, _] = grid.size();
+    let corner = |pixels: u32, cells: u32| {
+        let chunks = i32::try_from(pixels.div_ceil(cells)).unwrap_or(i32::MAX);
+        (-(chunks / 2)).max(family.coordinate_min)
+    };
+    At { x: corner(picture.width(), sx), y: corner(picture.height(), sy) }
+}
+
 fn plan(values: &[u32], picture: &RgbImage, grid: &Grid, family: &FamilyAnswer, at: At) -> Result<Plan> {
     let [sx, sy, _] = grid.size();
     let mut plan = Plan::new();
@@ -257,8 +265,14 @@ struct Painted {
 }
 
 async fn connect(settings: Settings) -> Result<Client> {
-    let connected = tokio::time::timeout(PATIENCE, Client::connect(settings)).await;
-    Ok(connected.context("no connection within a minute: is Driftless running there?")??)
+    let (ingest, gateway) = (settings.ingest_urls.join(", "), settings.gateway_urls.join(", "));
+    let client = Client::start(settings);
+    if let Ok(connected) = tokio::time::timeout(PATIENCE, client.connected()).await {
+        connected?;
+        return Ok(client);
+    }
+    let (silent, flag) = if client.status().is_ingest_up { (gateway, "--gateway-http") } else { (ingest, "--http") };
+    bail!("no connection to {silent} within a minute: is Driftless running there? Choose another with {flag}");
 }
 
 async fn ready(chunk: &Chunk) -> Result<()> {
@@ -323,7 +337,7 @@ async fn compare_by_sdk(plan: &Plan, versions: &BTreeMap<ChunkId, Version>, sett
 async fn compare_by_http(
     plan: &Plan,
     versions: &BTreeMap<ChunkId, Version>,
-    target: &Target,
+    gateway: &Gateway,
     http: &reqwest::Client,
     grid: &Grid,
 ) -> Result<usize> {
@@ -332,7 +346,7 @@ async fn compare_by_http(
         let wanted = versions.get(id).copied().unwrap_or_default();
         let deadline = Instant::now() + PATIENCE;
         let fetched = loop {
-            let fetched = target.chunk(http, id).await?;
+            let fetched = gateway.chunk(http, id).await?;
             if fetched.version >= wanted {
                 break fetched;
             }
@@ -378,6 +392,26 @@ mod tests {
         assert_eq!(painted.values().map(Vec::len).sum::<usize>(), 30);
         assert_eq!(painted[&"canvas/0/1".parse().unwrap()], [(0, values[4 * 6 + 4]), (1, values[4 * 6 + 5])]);
         assert!(plan(&values, &picture, &grid, &family, At { x: 1, y: 0 }).is_err());
+    }
+
+    #[test]
+    fn a_picture_lies_around_the_middle_of_the_page() {
+        let family = |bounds: i32| FamilyAnswer {
+            name: "canvas".into(),
+            model: "grid".into(),
+            parameters: serde_json::json!({"size": [4, 4], "palette": 256}).as_object().unwrap().clone(),
+            coordinates: 2,
+            coordinate_min: -bounds,
+            coordinate_max: bounds,
+        };
+        let corner = |width, height, bounds| {
+            let (picture, family) = (RgbImage::new(width, height), family(bounds));
+            centered(&picture, &flat_grid(&family).unwrap(), &family)
+        };
+        // Four by four chunks, as the page shows them.
+        assert_eq!(corner(16, 16, 9), At { x: -2, y: -2 });
+        assert_eq!(corner(1, 9, 9), At { x: 0, y: -1 });
+        assert_eq!(corner(16, 16, 1), At { x: -1, y: -1 });
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(crate) struct Args {
     /// With --new-key: a private and a public key instead of one secret.
     #[arg(long, requires = "new_key")]
     pair: bool,
-    /// The key that signs.
-    #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
+    /// The key that signs [env: DRIFTLESS_KEY_FILE, which --new-key passes over].
+    // Not clap's `env`: to clap, a variable that is set would be in conflict with --new-key.
+    #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// The user's name.
     #[arg(long)]
@@ -46,14 +47,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("made {}; services check tokens with --key-file {}", path.display(), checks.display());
         return Ok(());
     }
-    let key =
-        args.key_file.as_ref().context("name the key that signs: --key-file FILE (make one with --new-key FILE)")?;
+    let key = args.key_file.clone().or_else(|| std::env::var_os("DRIFTLESS_KEY_FILE").map(PathBuf::from));
+    let key = key.context("name the key that signs: --key-file FILE (make one with --new-key FILE)")?;
     let sub = args.sub.as_ref().context("name the user: --sub NAME")?;
     if args.read.is_empty() && args.write.is_empty() {
         bail!("a token without --read or --write may do nothing: give it at least one, such as --write canvas/");
     }
     let access = Access { read: args.read.clone(), write: args.write.clone(), roles: args.role.clone() };
-    println!("{}", Signer::from_file(key)?.issue(sub, &access, now_ms(), args.hours * 3600)?);
+    println!("{}", Signer::from_file(&key)?.issue(sub, &access, now_ms(), args.hours * 3600)?);
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! `driftless watch`: a chunk's updates as they come, one line each.
 
-use crate::http_client::Target;
-use crate::signals::asked_to_end;
+use crate::http_client::{Gateway, GatewayTarget};
+use crate::signals::{asked_to_end, is_broken_pipe, reader_is_gone};
 use anyhow::{Result, bail};
 use driftless_schemas::ChunkId;
 use serde_json::Value;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 /// Arguments of `driftless watch`.
@@ -16,7 +17,7 @@ pub(crate) struct Args {
     /// The chunk, such as canvas/0/0.
     chunk: ChunkId,
     #[command(flatten)]
-    target: Target,
+    target: GatewayTarget,
     /// Print every event as JSON: {"event": …, "data": …}.
     #[arg(long)]
     json: bool,
@@ -25,13 +26,17 @@ pub(crate) struct Args {
 /// Watches until Ctrl-C; comes back after interruptions, where it ended.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let client = reqwest::Client::new();
+    let gateway = args.target.gateway()?;
     let mut last_id: Option<String> = None;
     let mut failures = 0;
     loop {
         tokio::select! {
             () = asked_to_end() => return Ok(()),
-            streamed = stream(&args, &client, &mut last_id) => match streamed {
+            // Whoever reads has seen enough: `driftless watch … | head -1`. A quiet chunk may be quiet for long.
+            () = reader_is_gone() => return Ok(()),
+            streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
                 Ok(()) => failures = 0,
+                Err(e) if is_broken_pipe(&e) => return Ok(()),
                 // The first answer decides whether it can work at all.
                 Err(e) if last_id.is_none() => return Err(e),
                 Err(e) => {
@@ -44,10 +49,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
-async fn stream(args: &Args, client: &reqwest::Client, last_id: &mut Option<String>) -> Result<()> {
+async fn stream(args: &Args, gateway: &Gateway, client: &reqwest::Client, last_id: &mut Option<String>) -> Result<()> {
     let have = last_id.as_ref().map(|id| format!("?have={id}")).unwrap_or_default();
     let path = format!("/v1/chunks/{}/events{have}", args.chunk);
-    let mut response = args.target.get(client, &path, "text/event-stream").await?;
+    let mut response = gateway.get(client, &path, "text/event-stream").await?;
     let mut gathered = Vec::new();
     while let Some(bytes) = response.chunk().await? {
         gathered.extend_from_slice(&bytes);
@@ -68,25 +73,31 @@ fn take(args: &Args, event: &str, last_id: &mut Option<String>) -> Result<()> {
     }
     let (Some(name), Some(data)) = (field("event"), field("data")) else { return Ok(()) };
     let data: Value = serde_json::from_str(&data)?;
+    // Not `println!`, which panics where nobody reads any more.
+    let mut out = io::stdout().lock();
     if args.json {
-        println!("{}", serde_json::json!({"event": name, "data": data}));
+        writeln!(out, "{}", serde_json::json!({"event": name, "data": data}))?;
         return Ok(());
     }
     let hash = data["hash"].as_str().unwrap_or_default();
     let short = &hash[..hash.len().min(12)];
     match name.as_str() {
-        "tracked" => println!("{} is at version {} with hash {short}…", args.chunk, data["version"]),
+        "tracked" => writeln!(out, "{} is at version {} with hash {short}…", args.chunk, data["version"])?,
         "updates" => {
             for entry in data["entries"].as_array().into_iter().flatten() {
                 let writer = entry["writer"].as_str().unwrap_or_default();
                 let writer = &writer[writer.len().saturating_sub(6)..];
-                println!("version {:>6}  writer …{writer} seq {}  {}", entry["version"], entry["seq"], entry["effect"]);
+                writeln!(
+                    out,
+                    "version {:>6}  writer …{writer} seq {}  {}",
+                    entry["version"], entry["seq"], entry["effect"]
+                )?;
             }
         }
-        "beacon" => println!("beacon: version {} hash {short}…", data["version"]),
-        "lagging" => println!("lagging: this client is too slow; what it misses follows"),
+        "beacon" => writeln!(out, "beacon: version {} hash {short}…", data["version"])?,
+        "lagging" => writeln!(out, "lagging: this client is too slow; what it misses follows")?,
         "rejected" => bail!("{}", data["message"].as_str().unwrap_or("the gateway says no")),
-        "closed" => println!("closed: {}", data["reason"].as_str().unwrap_or_default()),
+        "closed" => writeln!(out, "closed: {}", data["reason"].as_str().unwrap_or_default())?,
         _ => {}
     }
     Ok(())

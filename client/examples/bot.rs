@@ -1,8 +1,9 @@
 //! A random walker on a canvas: connects, paints a cell per step, and prints what became of each edit.
 //!
+//! Against `cargo dev`, with the token that it prints:
 //! `DRIFTLESS_TOKEN=… cargo run -p driftless-client --example bot -- --steps 100`
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use driftless_client::{Client, Outcome, Settings};
 use driftless_schemas::proto::{GridCommand, SetCells, grid_command};
@@ -13,12 +14,12 @@ use std::time::Duration;
 #[derive(Parser)]
 struct Options {
     /// Where ingest listens.
-    #[arg(long, env = "DRIFTLESS_INGEST", default_value = "ws://127.0.0.1:7401/v1/ingest")]
+    #[arg(long, env = "DRIFTLESS_INGEST", default_value = "ws://127.0.0.1:8080/v1/ingest")]
     ingest: String,
     /// Where a gateway listens.
-    #[arg(long, env = "DRIFTLESS_GATEWAY", default_value = "ws://127.0.0.1:7402/v1/gateway")]
+    #[arg(long, env = "DRIFTLESS_GATEWAY", default_value = "ws://127.0.0.1:8080/v1/gateway")]
     gateway: String,
-    /// From `driftless token`.
+    /// As `driftless dev` prints it, or `driftless token` makes it.
     #[arg(long, env = "DRIFTLESS_TOKEN", hide_env_values = true)]
     token: String,
     /// A chunk of a family with the model `grid`.
@@ -38,10 +39,34 @@ struct Options {
     color: u32,
 }
 
+/// An answer takes milliseconds; who waits longer than this wants to know for whom.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects, or says who does not answer.
+async fn connect(options: &Options) -> anyhow::Result<Client> {
+    let Options { ingest, gateway, token, .. } = options;
+    println!("connecting to {ingest} and {gateway} …");
+    // Unlike `Client::connect` it does not wait, so that there is a client whose status can be asked.
+    let client = Client::start(Settings::new(ingest, gateway, token.as_str()));
+    if let Ok(connected) = tokio::time::timeout(PATIENCE, client.connected()).await {
+        connected?;
+        return Ok(client);
+    }
+    let status = client.status();
+    let mut silent = Vec::new();
+    if !status.is_ingest_up {
+        silent.push(format!("no ingest at {ingest} (choose another with --ingest or DRIFTLESS_INGEST)"));
+    }
+    if !status.is_gateway_up {
+        silent.push(format!("no gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
+    }
+    bail!("within {PATIENCE:?} there was {}; `cargo dev` starts both", silent.join(" and "));
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let client = Client::connect(Settings::new(options.ingest, options.gateway, options.token)).await?;
+    let client = connect(&options).await?;
     let canvas = client.track(&options.chunk.parse()?);
     canvas.ready().await?;
     println!("{} is at version {}", canvas.id(), canvas.version().context("a chunk that is ready has a version")?);

@@ -67,10 +67,8 @@ impl Client {
     /// [`Error::Ended`] where a server says that this cannot work.
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
         let client = Self::start(settings);
-        let mut status = client.0.shared.status.subscribe();
-        let is_ready = |s: &Status| (s.is_ingest_up && s.is_gateway_up) || s.ended.is_some();
-        let ended = status.wait_for(is_ready).await.map_or(None, |status| status.ended.clone());
-        ended.map_or(Ok(client), |reason| Err(Error::Ended(reason)))
+        client.connected().await?;
+        Ok(client)
     }
 
     /// Starts to connect, and does not wait. Must be called within a tokio runtime.
@@ -79,6 +77,18 @@ impl Client {
         let shared = Arc::new(Shared::new(settings));
         tokio::spawn(sockets::run(Arc::clone(&shared)));
         Self(Arc::new(Inner { shared, tracked: Mutex::new(HashMap::new()) }))
+    }
+
+    /// Waits until both servers have welcomed the client. Put a time limit around it: [`Client::status`] then says which of
+    /// them did not.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] where a server says that this cannot work.
+    pub async fn connected(&self) -> Result<(), Error> {
+        let mut status = self.0.shared.status.subscribe();
+        let is_ready = |s: &Status| (s.is_ingest_up && s.is_gateway_up) || s.ended.is_some();
+        let ended = status.wait_for(is_ready).await.map_or(None, |status| status.ended.clone());
+        ended.map_or(Ok(()), |reason| Err(Error::Ended(reason)))
     }
 
     /// Follows a chunk, until the last clone of the handle is gone and its commands have their outcomes. Asks again for

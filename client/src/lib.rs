@@ -4,7 +4,9 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use driftless_client::{Client, Settings};
 //!
-//! let client = Client::connect(Settings::new("ws://localhost:7401/v1/ingest", "ws://localhost:7402/v1/gateway", "token")).await?;
+//! // Where `driftless dev` listens; the token is the one that it prints.
+//! let settings = Settings::new("ws://127.0.0.1:8080/v1/ingest", "ws://127.0.0.1:8080/v1/gateway", "token");
+//! let client = Client::connect(settings).await?;
 //! let canvas = client.track(&"canvas/0/0".parse()?);
 //! canvas.ready().await?;
 //! let command: Vec<u8> = Vec::new(); // what the chunk's model understands

@@ -225,6 +225,9 @@ impl Manager {
                 }
             }
         };
+        if let Err(e) = &result {
+            tracing::error!("the replayer ends for good: {e}");
+        }
         self.order_all(Order::Drain);
         let drained = tokio::time::timeout(self.drain_timeout, async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -344,17 +347,20 @@ impl Manager {
             }
             return Ok(());
         }
-        tracing::warn!(partition = partition.0, "the ownership ended: {}; taking it up again", describe(&outcome));
+        let why = describe(&outcome);
+        let taken_up = || tracing::warn!(partition = partition.0, "the ownership ended: {why}; taking it up again");
         match outcome {
             Outcome::Read(source @ log::ReadError::OutOfRange { .. }) => Err(Error::Retention { partition, source }),
             Outcome::Core(end @ End::Unreadable { .. }) => Err(Error::Unreadable { partition, end }),
             // Somebody else has claimed it: two that claim in turn would fence each other again and again. The group will
             // say whose it is.
             Outcome::Core(End::Replaced { .. } | End::Index { .. }) => {
+                taken_up();
                 self.begin(partition, FAILURES_OF_THE_REPLACED.max(owned.failures + 1));
                 Ok(())
             }
             _ => {
+                taken_up();
                 self.begin(partition, if was_running { 1 } else { owned.failures + 1 });
                 Ok(())
             }

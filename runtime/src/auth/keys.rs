@@ -50,7 +50,7 @@ pub(super) struct Key {
 /// Reads a secret, a PEM public key or a JWKS.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<Key>, KeyError> {
     let bytes = std::fs::read(path)
-        .map_err(|e| KeyError::new(path, format!("cannot be read: {e}; `driftless token --generate-key` makes one")))?;
+        .map_err(|e| KeyError::new(path, format!("cannot be read: {e}; `driftless token --new-key FILE` makes one")))?;
     parse_keys(path, &bytes)
 }
 

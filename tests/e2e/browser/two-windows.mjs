@@ -457,6 +457,30 @@ async function paintAndCompare(context) {
 
   await a.shot("a-end.png");
   await b.shot("b-end.png");
+  await claim("a board that gets another size is not empty for a frame", async () => {
+    const { before, during } = await a.page.evaluate(async () => {
+      const canvas = document.querySelector("#board");
+      const context = canvas.getContext("2d");
+      const middle = () => [...context.getImageData(canvas.width / 2 + 9, canvas.height / 2 + 9, 1, 1).data].join();
+      const before = middle();
+      // Told after the board's own observer, and before the browser shows the frame.
+      const during = await new Promise((resolve) => {
+        let calls = 0;
+        const observer = new ResizeObserver(() => {
+          calls += 1;
+          if (calls === 1) return void (canvas.style.width = `${canvas.clientWidth - 40}px`);
+          observer.disconnect();
+          resolve(middle());
+        });
+        observer.observe(canvas);
+      });
+      canvas.style.width = "";
+      return { before, during };
+    });
+    expect(![before, during].some((color) => color.startsWith("0,0,0,")), `the middle was ${before}, and ${during} after the change`);
+    return `the middle is ${during}`;
+  });
+
   await claim("no error in either page", async () => {
     expect(a.errors.length + b.errors.length === 0, [...a.errors, ...b.errors].join("\n"));
   });

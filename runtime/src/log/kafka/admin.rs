@@ -39,6 +39,16 @@ impl Admin {
         Ok(Self { settings: Arc::clone(settings), asker: Arc::new(Mutex::new(asker)) })
     }
 
+    pub(super) async fn cluster_id(&self) -> Result<String, Error> {
+        let timeout = self.timeout();
+        self.ask(move |asker| asker.client().fetch_cluster_id(timeout)).await?.ok_or_else(|| Error::Unavailable {
+            at: self.settings.brokers.clone(),
+            reason: "nobody tells the cluster's id; check that the brokers run, and that the addresses that they \
+                     advertise can be reached from here"
+                .to_owned(),
+        })
+    }
+
     pub(super) async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
         let (topic, timeout) = (topic.to_owned(), self.timeout());
         self.ask(move |asker| count(asker, &topic, timeout)).await?.map_err(|error| self.unavailable(&error))

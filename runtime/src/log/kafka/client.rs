@@ -149,6 +149,7 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.serve();
         match level {
+            _ if is_expected(message) => tracing::debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(target: "librdkafka", facility, "{message}")
             }
@@ -168,5 +169,33 @@ impl ClientContext for Context {
         self.serve();
         // Losing a broker is nothing that anybody has to act on; what does not heal comes back as an error of its own.
         tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+/// What librdkafka warns of at a healthy start: nobody can act on it, and it heals by itself.
+fn is_expected(message: &str) -> bool {
+    // Section 6 wants it, and librdkafka has called it experimental since 2019.
+    message.contains("enable.gapless.guarantee is experimental")
+        // A broker that has just started is asked again until it has loaded its coordinators.
+        || message.ends_with("Coordinator load in progress: retrying")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_healthy_start_warns_of_nothing() {
+        assert!(is_expected(
+            "[thrd:app]: Configuration property enable.gapless.guarantee is experimental: When set to `true`, any error"
+        ));
+        assert!(is_expected(
+            "[thrd:main]: Failed to acquire idempotence PID from broker 127.0.0.1:9092/1: Broker: Coordinator load in \
+             progress: retrying"
+        ));
+        assert!(!is_expected(
+            "[thrd:main]: Failed to acquire idempotence PID from broker 127.0.0.1:9092/1: Broker: Cluster authorization \
+             failed: retrying"
+        ));
     }
 }

@@ -97,6 +97,14 @@ impl KafkaLog {
         Ok(Self { settings, admin })
     }
 
+    /// What tells this cluster from every other one, whatever addresses lead to it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn cluster_id(&self) -> Result<String, Error> {
+        self.admin.cluster_id().await
+    }
+
     /// The same log; producers made through this handle hold at most `queue`.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod crashes;
+mod dead_letter;
 mod painting;
 mod python_client;
 mod startup;
+mod tools;
 
 use driftless_e2e_tests::scenarios;
 use driftless_e2e_tests::stack::Dev;

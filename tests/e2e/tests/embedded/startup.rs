@@ -1,7 +1,9 @@
 //! What does not start says what is wrong, where, and how to mend it.
 
+use driftless_e2e_tests::edits::chunk;
 use driftless_e2e_tests::process::{Env, arguments, run};
-use driftless_e2e_tests::stack::{Dev, world_file};
+use driftless_e2e_tests::scenarios;
+use driftless_e2e_tests::stack::{Dev, Stack as _, world_file};
 use driftless_schemas::world::WorldSpec;
 use driftless_testbed::RunDir;
 use std::net::TcpListener;
@@ -38,6 +40,9 @@ async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_
     let file = world_file(folder.path(), &WorldSpec { partitions: 5, ..WorldSpec::dev() }).display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
     fails(&flags, &["dev.1.commands", "12 partitions", "5", "log.db", "start a new generation"]).await;
+    // The log of a world that this store does not know.
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
+    fails(&flags, &["dev.1.commands", "log.db", "world.json", &data, "--store", "--fresh"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +60,38 @@ async fn a_data_folder_in_use_is_named() {
     let dev = Dev::embedded().await;
     let data = dev.data().display().to_string();
     fails(&["dev", "--data", &data, "--http", "127.0.0.1:0"], &[&data, "log.db"]).await;
+}
+
+/// Offsets mean something in one log only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
+    let mut dev = Dev::embedded().await;
+    dev.stop().await;
+    let data = dev.data().display().to_string();
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
+    for other in [&["--kafka"][..], &["--brokers", "127.0.0.1:1"]] {
+        let said = [&data[..], "belongs to the embedded log", "--data", "--fresh"];
+        fails(&[&flags[..], other].concat(), &said).await;
+    }
+    assert!(!dev.data().join("kafka").exists(), "nothing was started");
+    dev.start().await;
+    dev.stop().await;
+}
+
+/// A partition that recovery cannot read ends the replayer for good, long before the time for becoming ready is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replayer_that_ends_at_its_start_says_why() {
+    let mut dev = Dev::embedded().await;
+    scenarios::burst_commits_in_order(dev.entrance(), &chunk("canvas/0/0"), "ann").await;
+    dev.stop().await;
+    let data = dev.data();
+    // The store remembers offsets that a new log does not have.
+    for name in ["log.db", "log.db-wal", "log.db-shm"] {
+        let _ = std::fs::remove_file(data.join(name));
+    }
+    let data = data.display().to_string();
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
+    fails(&flags, &["error: the replayer ended: ", "ERROR", "Retention was shorter", "is wanted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use driftless_client::Outcome;
 use driftless_e2e_tests::edits::{chunk, set};
 use driftless_e2e_tests::history::read_all;
+use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Stack};
 use driftless_e2e_tests::wait::{eventually, soon};
 use driftless_runtime::log::{Append, Delivery, Log as _};
@@ -61,6 +62,20 @@ async fn r9_a_record_that_cannot_be_decoded_goes_to_dead_letter_and_the_chunk_li
     assert!(!header("reason").is_empty());
     let origin = (header("topic"), header("partition"), header("offset"));
     assert_eq!(origin, (world.topics().commands.to_string(), partition.to_string(), offset.to_string()));
+
+    // An operator finds it, and is told that nobody can replay it.
+    let (flags, env) = (stack.deployment().flags(), stack.deployment().env.clone());
+    let tool = async |first: &[&str]| run(&[arguments(first), flags.clone()].concat(), &env).await;
+    let at = letter.offset.to_string();
+    let listed = tool(&["dead-letter", "list"]).await;
+    let line = format!("{}[{partition}] at {offset}", world.topics().commands);
+    assert!(listed.status.success() && listed.output.contains(&line), "nothing of {line} in {listed:?}");
+    let shown = tool(&["dead-letter", "show", &at]).await;
+    assert!(shown.output.contains("ffffff67617262616765") && shown.output.contains("refused"), "{shown:?}");
+    let replayed = tool(&["dead-letter", "replay", &at]).await;
+    assert!(!replayed.status.success() && replayed.output.contains("refused"), "{replayed:?}");
+    let all = tool(&["dead-letter", "replay", "--all"]).await;
+    assert!(all.status.success() && all.error.contains("0 replayed"), "{all:?}");
 
     // Also after a restart, which reads the garbage again or knows that it is behind it.
     stack.kill("replayer");

@@ -1,7 +1,7 @@
 //! What does not start says what is wrong, where, and how to mend it.
 
 use driftless_e2e_tests::process::{arguments, run};
-use driftless_e2e_tests::stack::{Deployment, kafka_log, small_world, world_file};
+use driftless_e2e_tests::stack::{Apart, Deployment, Stack as _, kafka_log, small_world, world_file};
 use driftless_runtime::log::{Log as _, TopicSpec};
 use driftless_schemas::world::WorldSpec;
 
@@ -93,5 +93,24 @@ async fn another_world_than_the_stored_one_or_a_port_in_use_stops_every_service_
     for service in ["ingest", "gateway"] {
         let flags = [service, "--key-file", &key, "--http", &address];
         fails(&deployment, &flags, &[&address, "--http"]).await;
+    }
+}
+
+/// `--http` of the two services apart is easily mixed up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_that_are_aimed_at_an_ingest_alone_say_that_a_gateway_is_meant() {
+    if super::is_left_out() {
+        return;
+    }
+    let stack = Apart::start().await;
+    let (ingest, token) = (stack.entrance().ingest_http(), stack.entrance().tokens.for_all("ann"));
+    let photo = driftless_e2e_tests::scenarios::photo();
+    for (first, flag) in [(["watch", "canvas/0/0"], "with --http"), (["paint", &photo], "with --gateway-http")] {
+        let all = [&first[..], &["--http", &ingest, "--token", &token]].concat();
+        let ended = run(&arguments(&all), &Vec::new()).await;
+        assert!(!ended.status.success(), "{ended:?}");
+        for word in ["no gateway answers there", flag] {
+            assert!(ended.error.contains(word), "{first:?}: nothing of {word} in: {}", ended.error);
+        }
     }
 }

@@ -1,0 +1,203 @@
+//! The data folder of `driftless dev`: what lies where, and which log it belongs to.
+//!
+//! Refs and checkpoints in the store hold offsets, and an offset means something in one log only. So the folder remembers
+//! its log in `log.json`, and is refused to another one before anything starts.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The log that a data folder belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "log", rename_all = "lowercase")]
+pub(crate) enum LogName {
+    /// `log.db` in the folder.
+    Embedded,
+    /// The Apache Kafka of `dev --kafka`, which lives in the folder.
+    Kafka,
+    /// A Kafka elsewhere.
+    Brokers {
+        /// The list that it was reached by; several lists may lead to one cluster.
+        brokers: String,
+        /// What tells one cluster from another; not known before it was asked.
+        cluster_id: Option<String>,
+    },
+}
+
+impl LogName {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Brokers { cluster_id: Some(ours), .. }, Self::Brokers { cluster_id: Some(theirs), .. }) => {
+                ours == theirs
+            }
+            // Not asked yet.
+            (Self::Brokers { .. }, Self::Brokers { .. }) => true,
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
+impl std::fmt::Display for LogName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("the embedded log (log.db)"),
+            Self::Kafka => f.write_str("the Apache Kafka of its own (--kafka)"),
+            Self::Brokers { brokers, cluster_id: None } => write!(f, "the Kafka at {brokers}"),
+            Self::Brokers { brokers, cluster_id: Some(id) } => write!(f, "the Kafka at {brokers} (cluster {id})"),
+        }
+    }
+}
+
+/// A data folder; it need not be there yet.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFolder(PathBuf);
+
+impl DataFolder {
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The embedded log.
+    pub fn log_db(&self) -> PathBuf {
+        self.0.join("log.db")
+    }
+
+    /// The object store.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Data, settings and logs of the Kafka of `dev --kafka`.
+    pub fn kafka(&self) -> PathBuf {
+        self.0.join("kafka")
+    }
+
+    /// What tokens are signed with.
+    pub fn key(&self) -> PathBuf {
+        self.0.join("dev.key")
+    }
+
+    fn note(&self) -> PathBuf {
+        self.0.join("log.json")
+    }
+
+    /// The log that it belongs to, if there is anything in it that could belong to one.
+    pub fn log(&self) -> Result<Option<LogName>> {
+        let note = self.note();
+        match std::fs::read(&note) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .with_context(|| format!("{} does not say which log its folder belongs to", note.display())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(self.guess()),
+            Err(e) => Err(e).with_context(|| format!("cannot read {}", note.display())),
+        }
+    }
+
+    /// A folder of a version that did not note it.
+    fn guess(&self) -> Option<LogName> {
+        if !self.store().join("world.json").exists() {
+            return None;
+        }
+        match (self.log_db().exists(), self.kafka().exists()) {
+            (true, _) => Some(LogName::Embedded),
+            (false, true) => Some(LogName::Kafka),
+            (false, false) => None,
+        }
+    }
+
+    /// Fails where it belongs to another log.
+    pub fn check(&self, wanted: &LogName) -> Result<()> {
+        match self.log()? {
+            Some(found) if !found.is(wanted) => {
+                let folder = self.0.display();
+                bail!(
+                    "the data folder {folder} belongs to {found}: its snapshots hold offsets of that log, which mean other \
+                     records in {wanted}. Keep it and take another folder, such as --data {folder}-2, or begin anew in \
+                     this one with --fresh, which deletes what is in it"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that it belongs to this log from now on.
+    pub fn bind(&self, log: &LogName) -> Result<()> {
+        self.check(log)?;
+        let note = self.note();
+        let partial = self.0.join("log.json.partial");
+        std::fs::write(&partial, serde_json::to_vec(log)?)
+            .and_then(|()| std::fs::rename(&partial, &note))
+            .with_context(|| format!("cannot write {}", note.display()))
+    }
+
+    /// Deletes what `dev` itself has made, and nothing else.
+    pub fn clear(&self) -> Result<()> {
+        for folder in [self.store(), self.kafka()] {
+            remove(&folder, |path| std::fs::remove_dir_all(path))?;
+        }
+        for name in ["log.db", "log.db-wal", "log.db-shm", "log.db.lock", "log.json", "dev.key"] {
+            remove(&self.0.join(name), |path| std::fs::remove_file(path))?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
+    match remove(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot delete {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use driftless_testbed::RunDir;
+
+    fn brokers(list: &str, id: Option<&str>) -> LogName {
+        LogName::Brokers { brokers: list.into(), cluster_id: id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_folder_stays_with_its_log_until_it_is_cleared() {
+        let run = RunDir::new("data-folder").unwrap();
+        let folder = DataFolder::new(run.path());
+        assert_eq!(folder.log().unwrap(), None);
+        folder.bind(&LogName::Embedded).unwrap();
+        folder.bind(&LogName::Embedded).unwrap();
+        let error = folder.check(&LogName::Kafka).unwrap_err().to_string();
+        for word in [&run.path().display().to_string()[..], "embedded log", "--data", "--fresh"] {
+            assert!(error.contains(word), "nothing of {word} in: {error}");
+        }
+        assert!(folder.bind(&brokers("a:1", Some("x"))).is_err());
+        folder.clear().unwrap();
+        folder.bind(&LogName::Kafka).unwrap();
+        assert_eq!(folder.log().unwrap(), Some(LogName::Kafka));
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_its_id_and_not_by_its_addresses() {
+        let run = RunDir::new("data-folder-brokers").unwrap();
+        let folder = DataFolder::new(run.path());
+        folder.bind(&brokers("a:1", Some("x"))).unwrap();
+        folder.check(&brokers("b:2", None)).unwrap();
+        folder.bind(&brokers("b:2", Some("x"))).unwrap();
+        let error = folder.bind(&brokers("b:2", Some("y"))).unwrap_err().to_string();
+        assert!(error.contains("cluster x") && error.contains("cluster y"), "{error}");
+        assert!(folder.check(&LogName::Embedded).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_an_older_version_belongs_to_the_log_that_lies_in_it() {
+        let run = RunDir::new("data-folder-older").unwrap();
+        let folder = DataFolder::new(run.path());
+        std::fs::write(folder.log_db(), "").unwrap();
+        // Nothing is stored yet.
+        assert_eq!(folder.log().unwrap(), None);
+        std::fs::create_dir(folder.store()).unwrap();
+        std::fs::write(folder.store().join("world.json"), "{}").unwrap();
+        assert_eq!(folder.log().unwrap(), Some(LogName::Embedded));
+    }
+}

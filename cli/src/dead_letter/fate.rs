@@ -1,0 +1,122 @@
+//! What R8 did with the records that were put aside: asked of `updates` itself, where every decision has a mark with the
+//! offset of its command.
+
+use super::letter::Letter;
+use super::{Place, records};
+use anyhow::Result;
+use driftless_chunk::position::{Position, Validity};
+use driftless_schemas::proto::{DiscardReason, UpdatesRecord, mark::Outcome, updates_record::Body};
+use driftless_schemas::{Offset, Partition, format};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its number is resolved, without effect.
+    Discarded(DiscardReason),
+    /// It has taken effect.
+    Committed,
+    /// An earlier one had not arrived; its number is open, and its writer was told.
+    OutOfOrder,
+    /// Its writer was told that the session had expired.
+    SessionExpired,
+    /// Nothing: it could not be placed, or its number was resolved before.
+    Nothing,
+    /// The log does not go back far enough, or the letter does not say where it came from.
+    Unknown,
+}
+
+/// The fates of several letters.
+pub(super) struct Fates(BTreeMap<(Partition, Offset), Fate>);
+
+impl Fates {
+    pub fn of(&self, letter: &Letter) -> Fate {
+        let key = letter.origin.as_ref().map(|origin| (origin.partition, origin.offset));
+        key.and_then(|key| self.0.get(&key).copied()).unwrap_or(Fate::Unknown)
+    }
+}
+
+/// Reads `updates` of each partition that a letter came from, once.
+pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>) -> Result<Fates> {
+    let topics = place.world.topics();
+    let mut wanted: BTreeMap<Partition, BTreeSet<Offset>> = BTreeMap::new();
+    for origin in letters.into_iter().filter_map(|letter| letter.origin.as_ref()) {
+        let is_here =
+            *origin.topic == *topics.commands && (0..place.world.spec().partitions).contains(&origin.partition.0);
+        if is_here {
+            wanted.entry(origin.partition).or_default().insert(origin.offset);
+        }
+    }
+    let mut fates = BTreeMap::new();
+    for (partition, wanted) in wanted {
+        let (low, high) = place.log.watermarks(&topics.updates, partition).await?;
+        if low > Offset(0) {
+            // A position without its epoch and n cannot be judged (R4).
+            continue;
+        }
+        fates.extend(wanted.iter().map(|offset| ((partition, *offset), Fate::Nothing)));
+        let bar = ProgressBar::new(u64::try_from(high.0).unwrap_or_default());
+        bar.set_style(
+            ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} records, {eta} left")
+                .unwrap_or(ProgressStyle::default_bar()),
+        );
+        bar.set_message(format!("reading {}[{partition}]", topics.updates));
+        let mut position = Position::START;
+        records::each(&*place.log, &topics.updates, partition, low..high, |record| {
+            bar.inc(1);
+            let update: UpdatesRecord = format::decode_known("UpdatesRecord", record.value)?;
+            if position.judge(record.offset, &update) != Validity::Valid {
+                return Ok(());
+            }
+            if let Some(Body::Decisions(decisions)) = update.body {
+                for mark in decisions.marks.iter().filter(|mark| wanted.contains(&Offset(mark.source_offset))) {
+                    let fate = mark.outcome.as_ref().map_or(Fate::Unknown, read);
+                    fates.insert((partition, Offset(mark.source_offset)), fate);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        bar.finish_and_clear();
+    }
+    Ok(Fates(fates))
+}
+
+fn read(outcome: &Outcome) -> Fate {
+    match outcome {
+        Outcome::Committed(_) => Fate::Committed,
+        Outcome::Discarded(discarded) => Fate::Discarded(discarded.reason()),
+        Outcome::OutOfOrder(_) => Fate::OutOfOrder,
+        Outcome::SessionExpired(_) => Fate::SessionExpired,
+    }
+}
+
+impl Fate {
+    /// Its number can never be used again.
+    pub fn is_resolved(self) -> bool {
+        matches!(self, Self::Discarded(_) | Self::Committed)
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discarded(reason) => {
+                let name = reason.as_str_name();
+                let name = name.strip_prefix("DISCARD_REASON_").unwrap_or(name).to_lowercase();
+                write!(f, "discarded ({name}); its number is resolved (R8)")
+            }
+            Self::Committed => f.write_str("committed"),
+            Self::OutOfOrder => {
+                f.write_str("out of order: an earlier one had not arrived; no effect, its number is open")
+            }
+            Self::SessionExpired => f.write_str("its session had expired; no effect"),
+            Self::Nothing => f.write_str("nothing: it could not be placed, or its number was resolved before"),
+            Self::Unknown => {
+                f.write_str("unknown: `updates` does not go back to it, or it does not say where it came from")
+            }
+        }
+    }
+}
