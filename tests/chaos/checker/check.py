@@ -1,9 +1,11 @@
 """Checks a world from the outside: reads its raw topics, its object store and what clients concluded, and shares no code with
 the services. It decides what R1 to R10 say about them, folds every chunk itself, and ends with 0 only if nothing is wrong."""
+
 import argparse
 import json
 import pathlib
 import sys
+import traceback
 
 from confluent_kafka import KafkaException
 
@@ -41,11 +43,22 @@ def arguments(argv):
     log.add_argument("--dump", metavar="FOLDER", help="read a dump that --write-dump made instead of Kafka")
     parser.add_argument("--store", metavar="FOLDER", help="the object store's folder; without it snapshots are not checked (R7)")
     parser.add_argument("--world", metavar="FILE", help="the world spec; default: world.json in the store")
-    parser.add_argument("--outcomes", metavar="FILE", nargs="+", default=[], action="extend", help="JSON lines of clients' outcomes")
+    parser.add_argument(
+        "--outcomes", metavar="FILE", nargs="+", default=[], action="extend", help="JSON lines of clients' outcomes"
+    )
     parser.add_argument("--finals", metavar="FILE", nargs="+", default=[], action="extend", help="JSON lines of hashes at rest")
     parser.add_argument("--complete", action="store_true", help="the run has come to rest: every command must have been answered")
-    parser.add_argument("--collected", action="store_true", help="snapshots were garbage collected: only a chunk's five newest must be there")
-    parser.add_argument("--start", metavar="P:OFFSET:EPOCH:N", nargs="+", default=[], action="extend", help="where to start in partition P of updates")
+    parser.add_argument(
+        "--collected", action="store_true", help="snapshots were garbage collected: only a chunk's five newest must be there"
+    )
+    parser.add_argument(
+        "--start",
+        metavar="P:OFFSET:EPOCH:N",
+        nargs="+",
+        default=[],
+        action="extend",
+        help="where to start in partition P of updates",
+    )
     parser.add_argument("--positions", metavar="FILE", help="the same for many partitions, as GET /v1/partitions gives it")
     parser.add_argument("--write-dump", metavar="FOLDER", help="copy the topics into a folder, and check nothing")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON that has all counts and violations")
@@ -78,17 +91,23 @@ def check(options, report):
         return write_dump(log, (commands, updates, dead_letter), options.write_dump, report)
     for topic in (commands, updates):
         if (count := log.partitions(topic)) != world.partitions:
-            report.violate("R1", "another number of partitions than the world's", topic=topic, expected=world.partitions, found=count)
+            report.violate(
+                "R1", "another number of partitions than the world's", topic=topic, expected=world.partitions, found=count
+            )
             if count < world.partitions:
                 raise CannotCheck(f"{topic} has {count} partitions, the world {world.partitions}")
     outcomes = Outcomes(options.outcomes, world, report) if options.outcomes else None
     starts, ends, dead = positions(options), {}, []
+    if starts and outcomes:
+        raise CannotCheck("--outcomes needs the whole log: no --start and no --positions with it")
     for number in range(world.partitions):
         start = starts.get(number, Position())
         low, high = log.bounds(updates, number)
         if start.offset < low:
-            raise CannotCheck(f"{updates} partition {number} starts at offset {low}: a position without its epoch and n cannot be judged (R4);"
-                           " name one with --start or --positions")  # fmt: skip
+            problem = f"{updates} partition {number} starts at offset {low}"
+            raise CannotCheck(
+                f"{problem}: a position without its epoch and n cannot be judged (R4); name one with --start or --positions"
+            )
         partition = Partition(world, number, report, store, outcomes, start, options.complete, options.collected)
         partition.take_updates(log.read(updates, number, start.offset, high))
         # After `updates`, so that every command that has a mark is seen.
@@ -100,7 +119,7 @@ def check(options, report):
         check_dead_letters(log, dead_letter, commands, dead, report)
     if store:
         store.check_names(report)
-    check_finals(options.finals, world, ends, report)
+    check_finals(options.finals, world, ends, starts, report)
     return None
 
 
@@ -121,6 +140,10 @@ def main(argv=None):
         check(options, report)
     except (CannotCheck, OSError, KafkaException) as e:
         print(f"check.py: {e}", file=sys.stderr)
+        return 2
+    except Exception:
+        # Python would end with 1, which says that there are violations.
+        traceback.print_exc()
         return 2
     if not options.write_dump:
         print(report.summary())

@@ -4,6 +4,7 @@ R2: no command and no (writer, seq) is decided twice. R3: versions are 1, 2, 3, 
 content has the hash that each record and each ref gives. R6: a ref contains nothing that does not stand before it. R7: the
 object that it names has that content.
 """
+
 from typing import NamedTuple
 
 from messages import REASONS, Unreadable, decode_known, log
@@ -35,13 +36,9 @@ class Mark(NamedTuple):
 class Chunk:
     """Content, version, and what is resolved."""
 
-    __slots__ = ("id", "place", "version", "through", "resolved", "newest", "answered", "refs", "missing", "wanted", "content",
-                 "folded", "hashes", "is_whole", "is_drifted", "_pending", "_report", "_place", "ledger", "ledger_through",
-                 "replayed_version", "replayed_through", "undecided")  # fmt: skip
-
     def __init__(self, name, place, where, report, is_whole):
         self.id, self.place, self._report = name, place, report
-        self._place = where | {"chunk": name}
+        self._where = where | {"chunk": name}
         # Whether the log was read from its start. If not, the content is unknown until a ref comes.
         self.is_whole = is_whole
         self.version = 0 if is_whole else None
@@ -54,11 +51,11 @@ class Chunk:
         self.wanted, self.hashes = set(), {}
         self.refs, self.missing, self._pending = [], [], []
         # The replay of `commands` (replay.py).
-        self.ledger = self.ledger_through = None
+        self.ledger, self.adopted = None, None
         self.replayed_version, self.replayed_through, self.undecided = 0, -1, []
 
     def violate(self, rule, offset, problem, **more):
-        self._report.violate(rule, problem, offset=offset, **self._place, **more)
+        self._report.violate(rule, problem, offset=offset, **self._where, **more)
 
     def want(self, version):
         """A ref names this version: its hash is to be remembered. Before anything is folded."""
@@ -68,55 +65,66 @@ class Chunk:
 
     def fold(self, offset, decisions, marks, claims):
         """Folds a valid `Decisions`. `marks` gets its marks by `source_offset`; `claims` has what invalid records say."""
-        counts = self._report.counts
         entries, first = self._read_updates(offset, decisions, claims)
-        taken = 0
         if not decisions.marks:
             self.violate("format", offset, "decisions without a mark")
+        taken = 0
         for mark in decisions.marks:
-            source, writer, seq = mark.source_offset, mark.writer, mark.seq
             kind = mark.WhichOneof("outcome")
-            detail, version, effect = 0, 0, b""
+            writer, seq = mark.writer, mark.seq
+            detail, version, effect = self._detail(offset, kind, mark), 0, b""
             if kind == COMMITTED:
-                counts["committed"] += 1
                 if taken < len(entries):
-                    entry = entries[taken]
-                    version, effect = first + taken, entry.effect
+                    entry, version = entries[taken], first + taken
+                    effect = entry.effect
                     if entry.writer != writer or entry.seq != seq:
-                        self.violate("format", offset, f"entry {taken} belongs to another command than its mark",
-                                     expected=f"{writer.hex()} {seq}", found=f"{entry.writer.hex()} {entry.seq}")  # fmt: skip
+                        found = f"{entry.writer.hex()} {entry.seq}"
+                        problem = f"entry {taken} belongs to another command than its mark"
+                        self.violate("format", offset, problem, expected=f"{writer.hex()} {seq}", found=found)
                 taken += 1
-            elif kind == DISCARDED:
-                detail = mark.discarded.reason
-                self._report.discarded[REASONS.get(detail, str(detail))] += 1
-                if detail not in REASONS:
-                    self.violate("format", offset, f"an unknown discard reason {detail}: update this checker")
-            elif kind == OUT_OF_ORDER:
-                counts["out_of_order"] += 1
-                self.answered.add((writer, seq))
-            elif kind == EXPIRED:
-                detail = mark.session_expired.floor_ms
-                counts["expired"] += 1
-                self.answered.add((writer, seq))
+            if kind in (COMMITTED, DISCARDED):
+                self._resolve(offset, writer, seq, version)
             else:
-                self.violate("format", offset, "a mark without an outcome that this checker knows")
-                continue
-            if kind == COMMITTED or kind == DISCARDED:
-                if (writer, seq) in self.resolved:
-                    self.violate("R2", offset, f"number {seq} of writer {writer.hex()} is resolved a second time")
-                    version = version or self.resolved[writer, seq]
-                self.resolved[writer, seq] = version
-                self.newest[writer] = max(seq, self.newest.get(writer, 0))
-            if source in marks:
-                self.violate("R2", offset, f"the command at offset {source} of commands is decided a second time",
-                             expected=f"only the mark at offset {marks[source].at}")  # fmt: skip
-                continue
-            if source <= self.through:
-                self.violate("R8", offset, f"the command at offset {source} is decided after that at {self.through}")
-            self.through = max(self.through, source)
-            marks[source] = Mark(self.id, kind, detail, writer, seq, mark.author, mark.received_at_ms, offset, version, effect)
+                self.answered.add((writer, seq))
+            told = Mark(self.id, kind, detail, writer, seq, mark.author, mark.received_at_ms, offset, version, effect)
+            self._place_mark(offset, mark.source_offset, told, marks)
         if taken != len(entries):
             self.violate("format", offset, "entries and committed marks differ in number", expected=taken, found=len(entries))
+
+    def _detail(self, offset, kind, mark):
+        """Counts a mark; gives its discard reason or its floor."""
+        report = self._report
+        if kind == DISCARDED:
+            reason = mark.discarded.reason
+            report.discarded[REASONS.get(reason, str(reason))] += 1
+            if reason not in REASONS:
+                self.violate("format", offset, f"an unknown discard reason {reason}: update this checker")
+            return reason
+        if kind is None:
+            self.violate("format", offset, "a mark without an outcome that this checker knows: update it")
+            return 0
+        report.counts["expired" if kind == EXPIRED else kind] += 1
+        return mark.session_expired.floor_ms if kind == EXPIRED else 0
+
+    def _resolve(self, offset, writer, seq, version):
+        """R2: a number is resolved once."""
+        number = (writer, seq)
+        if number in self.resolved:
+            self.violate("R2", offset, f"number {seq} of writer {writer.hex()} is resolved a second time")
+            version = version or self.resolved[number]
+        self.resolved[number] = version
+        self.newest[writer] = max(seq, self.newest.get(writer, 0))
+
+    def _place_mark(self, offset, source, mark, marks):
+        """R2: a command is decided once. R8: in the order of `commands`."""
+        if source in marks:
+            problem = f"the command at offset {source} of commands is decided a second time"
+            self.violate("R2", offset, problem, expected=f"only the mark at offset {marks[source].at}")
+            return
+        if source <= self.through:
+            self.violate("R8", offset, f"the command at offset {source} is decided after that at {self.through}")
+        self.through = max(self.through, source)
+        marks[source] = mark
 
     def _read_updates(self, offset, decisions, claims):
         if not decisions.updates:
@@ -128,12 +136,18 @@ class Chunk:
             return (), 0
         first, entries = updates.first_version, updates.entries
         if updates.chunk_id != self.id or not entries or len(updates.state_hash) != 32:
-            self.violate("format", offset, f"updates of {updates.chunk_id!r}, {len(entries)} entries, {len(updates.state_hash)} bytes of hash")
+            problem = f"updates of {updates.chunk_id!r}, {len(entries)} entries, {len(updates.state_hash)} bytes of hash"
+            self.violate("format", offset, problem)
         if self.version is not None and first != self.version + 1:
             claimed = claims.get((self.id, first - 1)) if first > self.version else None
             if claimed is not None:
-                self.violate("R4", offset, f"the owner counts on the record at offset {claimed}, which is not valid",
-                             expected=f"version {self.version + 1}", found=f"version {first}")  # fmt: skip
+                self.violate(
+                    "R4",
+                    offset,
+                    f"the owner counts on the record at offset {claimed}, which is not valid",
+                    expected=f"version {self.version + 1}",
+                    found=f"version {first}",
+                )
             else:
                 self.violate("R3", offset, "versions are not dense", expected=self.version + 1, found=first)
             # What follows cannot agree; it is not told again.
@@ -172,8 +186,13 @@ class Chunk:
             self.is_drifted = False
         elif not self.is_drifted:
             self.is_drifted = True
-            self.violate("R10", offset, f"the log's hash of version {last} is not that of the folded content",
-                         expected=found, found=updates.state_hash)  # fmt: skip
+            self.violate(
+                "R10",
+                offset,
+                f"the log's hash of version {last} is not that of the folded content",
+                expected=found,
+                found=updates.state_hash,
+            )
 
     def stored(self, offset, ref, store, is_known_at_start):
         """A valid `SnapshotStored`: R6, R7, R10. `is_known_at_start` is False before anything of the chunk was read."""
@@ -182,15 +201,25 @@ class Chunk:
         self.refs.append((offset, ref))
         is_ahead = self.version is not None and ref.version > self.version
         if is_ahead or (is_known_at_start and ref.through_offset > self.through):
-            self.violate("R6", offset, "the ref is ahead of the valid decisions before it",
-                         expected=f"at most version {self.version} through offset {self.through}",
-                         found=f"version {ref.version} through offset {ref.through_offset}")  # fmt: skip
+            self.violate(
+                "R6",
+                offset,
+                "the ref is ahead of the valid decisions before it",
+                expected=f"at most version {self.version}, offset {self.through}",
+                found=f"version {ref.version}, offset {ref.through_offset}",
+            )
         if ref.WhichOneof("location") is None or not ref.HasField("ledger") or ref.model_revision != model.revision:
-            self.violate("format", offset, f"a ref without location or ledger, or of model revision {ref.model_revision}")
+            problem = f"a ref without location or ledger, or of model revision {ref.model_revision}"
+            self.violate("format", offset, problem)
         own = self.hashes.get(ref.version)
         if own is not None and own != ref.hash:
-            self.violate("R10", offset, f"the ref's hash of version {ref.version} is not that of the folded content",
-                         expected=own, found=ref.hash)  # fmt: skip
+            self.violate(
+                "R10",
+                offset,
+                f"the ref's hash of version {ref.version} is not that of the folded content",
+                expected=own,
+                found=ref.hash,
+            )
         if store is None:
             return
         try:
@@ -204,7 +233,7 @@ class Chunk:
             return
         counts["snapshots_checked"] += 1
         if len(encoding) != ref.bytes:
-            self.violate("R7", offset, "the ref names another length than the content has", expected=len(encoding), found=ref.bytes)
+            self.violate("R7", offset, "the ref names another length", expected=len(encoding), found=ref.bytes)
         if self.content is None:
             self._adopt(ref, content)
 
@@ -213,7 +242,7 @@ class Chunk:
         self.content, self.folded = content, ref.version
         self.hashes[ref.version] = ref.hash
         self.version = ref.version if self.version is None else self.version
-        self.ledger_through, self.ledger = ref.through_offset, ref.ledger
+        self.adopted = ref
         for offset, updates in self._pending:
             self._apply(offset, updates)
         self._pending.clear()
@@ -225,4 +254,3 @@ class Chunk:
                 self._report.counts["snapshots_collected"] += 1
             else:
                 self.violate("R6", offset, f"a ref is visible, but its object is not stored: {problem}")
-

@@ -4,6 +4,7 @@ A fence is valid iff its epoch is greater than the current one, which it becomes
 the current one and its n is the last valid n plus 1. So whatever a replaced owner still writes counts for nobody, and nor
 does what comes after a hole. A position without its epoch and n cannot be judged.
 """
+
 from dataclasses import dataclass
 
 FENCE, VALID = "fence", "valid"

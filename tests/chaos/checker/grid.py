@@ -3,6 +3,7 @@
 The content *is* its canonical encoding, so that hashing copies nothing (R10). Guards are the decider's business: whoever
 folds a committed effect does not look at them.
 """
+
 import struct
 import sys
 

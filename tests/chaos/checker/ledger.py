@@ -4,6 +4,7 @@ With L the newest resolved seq of the writer (0 at first), a command is decided 
 `after > L` is out of order. The ledger holds 1,024 writers; the least recently decided one is evicted and raises the floor
 to its session time, and a writer that is not known and not younger than the floor is expired. No clock is needed.
 """
+
 WRITERS_MAX = 1024
 BITS = (1 << 64) - 1
 

@@ -3,6 +3,7 @@
 A dump is a folder with one file per partition, `<topic>-<partition>.jsonl`, one line per record:
 `{"topic": …, "partition": …, "offset": …, "key": base64 or null, "value": base64 or null}`.
 """
+
 import base64
 import json
 import pathlib

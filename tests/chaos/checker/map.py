@@ -3,6 +3,7 @@
 The content keeps each entry in its encoded form beside a sorted list of keys, so that hashing a large map joins bytes and
 does nothing else (R10).
 """
+
 import bisect
 import struct
 

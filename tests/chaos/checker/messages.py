@@ -4,6 +4,7 @@ Beside them, the one care that a reader of the topics needs and protobuf does no
 that holds more than its known fields. To skip what a newer version wrote is to see another history than everybody else
 (protocol.md, section 15).
 """
+
 import atexit
 import pathlib
 import sys
@@ -19,7 +20,7 @@ atexit.register(_made.cleanup)
 if protoc.main(["", f"-I{PROTO}", f"--python_out={_made.name}", *map(str, sorted(PROTO.glob("driftless/v1/*.proto")))]):
     sys.exit(f"the .proto files in {PROTO} do not compile")
 sys.path.insert(0, _made.name)
-from driftless.v1 import log_pb2 as log, model_pb2 as model, store_pb2 as store  # noqa: E402
+from driftless.v1 import log_pb2 as log, model_pb2 as model, store_pb2 as store  # noqa: F401
 
 REASONS = {number: name.removeprefix("DISCARD_REASON_") for name, number in log.DiscardReason.items() if number}
 

@@ -3,6 +3,7 @@
 All rules but those about clients speak of single chunks, and a chunk lies in one partition; so no more than one partition is
 held in memory.
 """
+
 from chunk import Chunk
 from fencing import FENCE, VALID
 from messages import Unreadable, decode_known, log
@@ -86,8 +87,14 @@ class Partition:
             self._violate("R1", offset, str(e))
             return False
         if place.partition != self.number or key != place.key:
-            self._violate("R1", offset, "a record in another partition or with another key than its chunk's", chunk=name,
-                          expected=f"partition {place.partition}, key {place.key.decode()}", found=f"key {key!r}")  # fmt: skip
+            self._violate(
+                "R1",
+                offset,
+                "a record in another partition or with another key than its chunk's",
+                chunk=name,
+                expected=f"partition {place.partition}, key {place.key.decode()}",
+                found=f"key {key!r}",
+            )
         return True
 
     def _note_claims(self, offset, decisions):
@@ -114,7 +121,7 @@ class Partition:
         outcomes = self._outcomes
         for chunk in self.chunks.values():
             chunk.finish(self._is_collected)
-        commits = outcomes.commits_of_known_writers(self._marks.values()) if outcomes else {}
+        marks = outcomes.marks_of_known_writers(self._marks.values()) if outcomes else {}
         replay = Replay(self._world, self.number, self._report, self.chunks, self._marks, self._claims, low)
         standing = set()
         for offset, key, value in records:
@@ -129,7 +136,7 @@ class Partition:
         counts["chunks"] += len(self.chunks)
         counts["chunks_not_folded"] += sum(chunk.content is None for chunk in self.chunks.values())
         if outcomes:
-            outcomes.check(self._where, self.chunks, commits, standing)
+            outcomes.check(self._where, self.chunks, marks, standing, low > 0)
 
     def ends(self):
         """Version and hash of each chunk at the log's end."""

@@ -4,6 +4,7 @@ What the model decides is not decided again here: a command whose turn it is may
 have no mark, a Settle is discarded as SETTLED, what cannot be decoded as UNDECODABLE, and nothing is left out. R5: each ref's
 ledger must be what the own one was at the ref's `through_offset`. R9: what cannot be placed belongs into `dead-letter`.
 """
+
 import ledger as ledgers
 from chunk import COMMITTED, DISCARDED, EXPIRED, OUT_OF_ORDER
 from messages import REASONS, Unreadable, decode, log, store as stored_messages
@@ -24,8 +25,8 @@ class Replay:
         # Records that must have been copied to `dead-letter`: (offset, value, why).
         self.dead = []
         for chunk in chunks.values():
-            if chunk.ledger_through is not None:
-                chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.ledger), chunk.ledger_through
+            if chunk.adopted is not None:
+                chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.adopted.ledger), chunk.adopted.through_offset
             elif chunk.is_whole:
                 chunk.ledger = ledgers.Ledger()
         # What retention has removed from `commands` is known by its marks alone.
@@ -47,8 +48,14 @@ class Replay:
         except (Unreadable, Unplaced) as e:
             return self._bury(offset, value, str(e))
         if place.partition != self._where["partition"] or key != place.key:
-            self._violate("R1", offset, name, "a record in another partition or with another key than its chunk's",
-                          expected=f"partition {place.partition}, key {place.key.decode()}", found=f"key {key!r}")  # fmt: skip
+            self._violate(
+                "R1",
+                offset,
+                name,
+                "a record in another partition or with another key than its chunk's",
+                expected=f"partition {place.partition}, key {place.key.decode()}",
+                found=f"key {key!r}",
+            )
             if place.partition != self._where["partition"]:
                 return self._bury(offset, value, "R1")
         body = record.WhichOneof("body")
@@ -88,8 +95,14 @@ class Replay:
         if verdict == ledgers.RESEND:
             self._report.counts["resends"] += 1
             if mark is not None:
-                self._violate("R8", offset, chunk.id, f"a resend of {command.seq} has a mark at offset {mark.at} of updates",
-                              expected="no mark", found=mark.kind)  # fmt: skip
+                self._violate(
+                    "R8",
+                    offset,
+                    chunk.id,
+                    f"a resend of {command.seq} has a mark at offset {mark.at} of updates",
+                    expected="no mark",
+                    found=mark.kind,
+                )
             return
         if mark is None:
             chunk.undecided.append((offset, verdict))
@@ -99,18 +112,44 @@ class Replay:
         chunk.undecided.clear()
         expected = self._expected(chunk, verdict, body)
         if (mark.kind, mark.detail) not in expected:
-            self._violate("R8", offset, chunk.id, f"command {command.seq} (after {command.after}) has the wrong mark at offset {mark.at} of updates",
-                          expected=" or ".join(_told(*e) for e in expected), found=_told(mark.kind, mark.detail))  # fmt: skip
+            problem = f"command {command.seq} (after {command.after}) has the wrong mark at offset {mark.at} of updates"
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                problem,
+                expected=" or ".join(_told(*e) for e in expected),
+                found=_told(mark.kind, mark.detail),
+            )
         if (mark.chunk, mark.writer, mark.seq) != (chunk.id, command.writer, command.seq):
-            self._violate("R8", offset, chunk.id, f"the mark at offset {mark.at} of updates is of another command",
-                          expected=f"{command.writer.hex()} {command.seq}", found=f"{mark.chunk} {mark.writer.hex()} {mark.seq}")  # fmt: skip
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                f"the mark at offset {mark.at} of updates is of another command",
+                expected=f"{command.writer.hex()} {command.seq}",
+                found=f"{mark.chunk} {mark.writer.hex()} {mark.seq}",
+            )
             return
         if mark.author != author or mark.received_at_ms != command.received_at_ms:
-            self._violate("R8", offset, chunk.id, f"the mark at offset {mark.at} of updates names another author or time",
-                          expected=f"{author} {command.received_at_ms}", found=f"{mark.author} {mark.received_at_ms}")  # fmt: skip
+            problem = f"the mark at offset {mark.at} of updates names another author or time"
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                problem,
+                expected=f"{author} {command.received_at_ms}",
+                found=f"{mark.author} {mark.received_at_ms}",
+            )
         if mark.kind == COMMITTED and body == "command" and mark.effect != command.command:
-            self._violate("R5", offset, chunk.id, f"the effect of version {mark.version} is not the command",
-                          expected=command.command, found=mark.effect)  # fmt: skip
+            self._violate(
+                "R5",
+                offset,
+                chunk.id,
+                f"the effect of version {mark.version} is not the command",
+                expected=command.command,
+                found=mark.effect,
+            )
         if mark.kind == DISCARDED and mark.detail == log.DISCARD_REASON_MODEL_FAULT:
             self._bury(offset, value, "the model failed on it")
         self._note(chunk, offset, mark)
@@ -135,16 +174,26 @@ class Replay:
         """The refs whose `through_offset` lies below an offset: their ledgers must be the own one of now."""
         while chunk.refs and chunk.refs[0][1].through_offset < before:
             at, ref = chunk.refs.pop(0)
-            if chunk.ledger_through is not None and ref.through_offset <= chunk.ledger_through:
+            if chunk.adopted is not None and ref.through_offset <= chunk.adopted.through_offset:
                 continue
             self._report.counts["ledgers_checked"] += 1
             if chunk.is_whole and ref.version != chunk.replayed_version:
-                chunk.violate("R6", at, f"the ref's version is not that of its through_offset {ref.through_offset}",
-                              expected=chunk.replayed_version, found=ref.version)  # fmt: skip
+                chunk.violate(
+                    "R6",
+                    at,
+                    f"the ref's version is not that of its through_offset {ref.through_offset}",
+                    expected=chunk.replayed_version,
+                    found=ref.version,
+                )
             own = chunk.ledger.to_ref(stored_messages.Ledger)
             if own != ref.ledger:
-                chunk.violate("R5", at, f"the ref's ledger is not what the decisions through offset {ref.through_offset} lead to",
-                              expected=_ledger(own, ref.ledger), found=_ledger(ref.ledger, own))  # fmt: skip
+                chunk.violate(
+                    "R5",
+                    at,
+                    f"the ref's ledger is not what the decisions through offset {ref.through_offset} lead to",
+                    expected=_ledger(own, ref.ledger),
+                    found=_ledger(ref.ledger, own),
+                )
 
     def finish(self, is_complete):
         """What is left over: undecided commands, refs, and marks of commands that do not exist."""
@@ -161,7 +210,8 @@ class Replay:
     def _missing(self, chunk, offset, verdict, why):
         claimed = self._claims.get(offset)
         hint = "" if claimed is None else f" (offset {claimed} of updates decides it, but is not valid)"
-        self._violate("R8", offset, chunk.id, f"the command is not decided, {why}{hint}", expected=f"a mark: {verdict}", found="none")
+        problem = f"the command is not decided, {why}{hint}"
+        self._violate("R8", offset, chunk.id, problem, expected=f"a mark: {verdict}", found="none")
 
     def _bury(self, offset, value, why):
         self._report.counts["dead_letters"] += 1

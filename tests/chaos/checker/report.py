@@ -1,4 +1,5 @@
 """What was counted and what was found wrong."""
+
 import collections
 import sys
 import time
@@ -19,7 +20,9 @@ class Report:
         self.violations, self.by_rule = [], collections.Counter()
         self._is_quiet, self._began, self._told = is_quiet, time.monotonic(), time.monotonic()
 
-    def violate(self, rule, problem, *, topic=None, partition=None, offset=None, chunk=None, expected=None, found=None, where=None):
+    def violate(
+        self, rule, problem, *, topic=None, partition=None, offset=None, chunk=None, expected=None, found=None, where=None
+    ):
         """Notes a violation. `where` names a line of a file, for what stands in none of the topics."""
         self.by_rule[rule] += 1
         if len(self.violations) < VIOLATIONS_SHOWN:
@@ -40,29 +43,29 @@ class Report:
 
     def to_json(self):
         """Every count has its key, also where it is 0."""
-        names = ("records", "updates_records", "valid", "fences", "commands_records", "commands", "settles", "audits",
-                 "dead_letters", "resends", "undecided", "committed", "out_of_order", "expired", "chunks", "chunks_not_folded",
-                 "snapshots_stored", "snapshots_checked", "snapshots_collected", "objects_checked", "ledgers_checked",
-                 "hashes_checked", "receipted", "finals")
-        told = {name: self.counts[name] for name in names}
+        names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
+            undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked snapshots_collected
+            objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
+        told = {name: self.counts[name] for name in names.split()}
         told |= {"invalid": dict(self.invalid), "discarded": dict(self.discarded), "outcomes": dict(self.outcomes)}
         told |= {"seconds": round(time.monotonic() - self._began, 1), "violations_total": self.violation_count}
         return told | {"violations_by_rule": dict(self.by_rule), "violations": self.violations}
 
     def summary(self):
         """For people."""
-        c = self.counts
-        listed = lambda counter: ", ".join(f"{n:,} {name}" for name, n in sorted(counter.items())) or "none"
+        n = lambda name: f"{self.counts[name]:,}"
+        listed = lambda counter: ", ".join(f"{count:,} {name}" for name, count in sorted(counter.items())) or "none"
         lines = [
-            f"updates    {c['updates_records']:,} records: {c['valid']:,} valid, {c['fences']:,} fences; not valid: {listed(self.invalid)}",
-            f"commands   {c['commands_records']:,} records: {c['commands']:,} commands ({c['settles']:,} settles), {c['resends']:,} resends,"
-            f" {c['undecided']:,} not decided yet, {c['audits']:,} audits, {c['dead_letters']:,} dead letters",
-            f"decisions  {c['committed']:,} committed, {c['out_of_order']:,} out of order, {c['expired']:,} expired;"
-            f" discarded: {listed(self.discarded)}",
-            f"chunks     {c['chunks']:,}, of which {c['chunks_not_folded']:,} could not be folded; {c['hashes_checked']:,} hashes checked",
-            f"snapshots  {c['snapshots_stored']:,} refs, {c['snapshots_checked']:,} loaded and checked,"
-            f" {c['ledgers_checked']:,} ledgers checked, {c['objects_checked']:,} objects named by their hash",
-            f"outcomes   {listed(self.outcomes)}; {c['receipted']:,} receipted; {c['finals']:,} final hashes",
+            f"updates    {n('updates_records')} records: {n('valid')} valid, {n('fences')} fences",
+            f"           not valid: {listed(self.invalid)}",
+            f"commands   {n('commands_records')} records: {n('commands')} commands ({n('settles')} settles)",
+            f"           {n('audits')} audits, {n('dead_letters')} dead letters, {n('resends')} resends, {n('undecided')} not decided yet",
+            f"decisions  {n('committed')} committed, {n('out_of_order')} out of order, {n('expired')} expired",
+            f"           discarded: {listed(self.discarded)}",
+            f"chunks     {n('chunks')}, {n('chunks_not_folded')} of them not folded; {n('hashes_checked')} hashes checked",
+            f"snapshots  {n('snapshots_stored')} refs, {n('snapshots_checked')} loaded, {n('ledgers_checked')} ledgers checked;"
+            f" {n('objects_checked')} objects in all",
+            f"outcomes   {listed(self.outcomes)}; {n('receipted')} receipted; {n('finals')} final hashes",
         ]
         for v in self.violations:
             place = " ".join(str(x) for x in (v["where"], v["topic"]) if x is not None)

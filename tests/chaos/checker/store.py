@@ -3,6 +3,7 @@
 The store is read as a folder: that of `driftless dev` (`<data>/store`), or the bucket's folder below versitygw's posix
 backend. Nothing is written.
 """
+
 import pathlib
 import re
 

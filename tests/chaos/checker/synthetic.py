@@ -3,6 +3,7 @@
 It holds what the tests corrupt: two epochs, a zombie, a hole, resends, out-of-order and expired commands, a ledger that
 overflows, settles, what cannot be decoded, refs and their objects, clients' outcomes and final hashes.
 """
+
 import base64
 import copy
 import json
@@ -22,13 +23,22 @@ SESSION_MS = 1_763_900_000_000
 WORLD = {
     "revision": 1,
     "spec": {
-        "name": "small", "generation": 2, "partitions": 3,
+        "name": "small",
+        "generation": 2,
+        "partitions": 3,
         "family": [
-            {"name": "canvas", "model": "grid", "coordinates": 2, "bounds": 99, "region": 1, "parameters": {"size": [8, 8], "palette": 16}},
+            {
+                "name": "canvas",
+                "model": "grid",
+                "coordinates": 2,
+                "bounds": 99,
+                "region": 1,
+                "parameters": {"size": [8, 8], "palette": 16},
+            },
             {"name": "things", "model": "map", "coordinates": 2, "bounds": 99},
         ],
     },
-}  # fmt: skip
+}
 CANVAS, NEIGHBOUR, FAR, THINGS, CROWDED = "canvas/0/0", "canvas/1/1", "canvas/-3/5", "things/1/1", "things/9/9"
 NUMBERS = {name: number for number, name in REASONS.items()}
 
@@ -39,7 +49,9 @@ def writer(author, time_ms=SESSION_MS):
 
 def paint(*cells, guards=()):
     """(cell, value)s as a GridCommand."""
-    return model.GridCommand(set=model.SetCells(cells=[c for c, _ in cells], values=[v for _, v in cells], guards=guards)).SerializeToString()
+    return model.GridCommand(
+        set=model.SetCells(cells=[c for c, _ in cells], values=[v for _, v in cells], guards=guards)
+    ).SerializeToString()
 
 
 def fill(**box):
@@ -72,7 +84,9 @@ class Owner:
                 state, updates = self.states[name], b""
                 if entries:
                     first = state.version + 1 - len(entries)
-                    updates = log.Updates(chunk_id=name, first_version=first, entries=entries, state_hash=state.hash()).SerializeToString()
+                    updates = log.Updates(
+                        chunk_id=name, first_version=first, entries=entries, state_hash=state.hash()
+                    ).SerializeToString()
                 self._append(name, decisions=log.Decisions(chunk_id=name, updates=updates, marks=marks))
 
     def _decide(self, offset, value, published):
@@ -90,7 +104,13 @@ class Owner:
         verdict = state.ledger.verdict(command.writer, command.seq, command.after)
         if verdict == ledgers.RESEND:
             return None
-        mark = log.Mark(source_offset=offset, author=command.author, received_at_ms=command.received_at_ms, writer=command.writer, seq=command.seq)
+        mark = log.Mark(
+            source_offset=offset,
+            author=command.author,
+            received_at_ms=command.received_at_ms,
+            writer=command.writer,
+            seq=command.seq,
+        )
         effect = None
         if verdict == ledgers.OUT_OF_ORDER:
             mark.out_of_order.SetInParent()
@@ -117,8 +137,15 @@ class Owner:
         state = self.states[name]
         encoding = bytes(state.model.encode(state.content))
         self.logs.objects[name_of(state.hash())] = zstandard.compress(encoding)
-        ref = stored_messages.Ref(version=state.version, hash=state.hash(), object=stored_messages.StoredObject(), through_offset=state.through,
-                                  model_revision=1, bytes=len(encoding), ledger=state.ledger.to_ref(stored_messages.Ledger))  # fmt: skip
+        ref = stored_messages.Ref(
+            version=state.version,
+            hash=state.hash(),
+            object=stored_messages.StoredObject(),
+            through_offset=state.through,
+            model_revision=1,
+            bytes=len(encoding),
+            ledger=state.ledger.to_ref(stored_messages.Ledger),
+        )
         self._append(name, snapshot_stored=log.SnapshotStored(chunk_id=name, ref=ref))
 
     def _append(self, name, **body):
@@ -207,7 +234,12 @@ class Logs:
                 for offset, (key, value) in enumerate(records):
                     value = value if isinstance(value, bytes) else value.SerializeToString() if value is not None else None
                     if value is not None:
-                        lines.append(json.dumps({"topic": topic, "partition": partition, "offset": offset, "key": pack(key), "value": pack(value)}) + "\n")
+                        lines.append(
+                            json.dumps(
+                                {"topic": topic, "partition": partition, "offset": offset, "key": pack(key), "value": pack(value)}
+                            )
+                            + "\n"
+                        )
                 (folder / f"dump/{topic}-{partition}.jsonl").write_text("".join(lines))
         for key, data in self.objects.items():
             path = folder / "store" / key
@@ -216,8 +248,16 @@ class Logs:
         (folder / "store/world.json").write_text(json.dumps(WORLD))
         for name, lines in (("outcomes", self.outcomes), ("finals", self.finals)):
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return ["--dump", str(folder / "dump"), "--store", str(folder / "store"), "--outcomes", str(folder / "outcomes.jsonl"),
-                "--finals", str(folder / "finals.jsonl")]  # fmt: skip
+        return [
+            "--dump",
+            str(folder / "dump"),
+            "--store",
+            str(folder / "store"),
+            "--outcomes",
+            str(folder / "outcomes.jsonl"),
+            "--finals",
+            str(folder / "finals.jsonl"),
+        ]
 
 
 def small_world():
@@ -291,8 +331,17 @@ def _tell(logs, owners):
             if outcome not in ("committed", "discarded") or mark.author == "p":
                 continue
             reason = REASONS.get(mark.discarded.reason, "")
-            told[number] = {"client": f"{mark.author}'s", "author": mark.author, "chunk": name, "writer": mark.writer.hex(), "seq": mark.seq,
-                            "outcome": outcome, "version": versions.get(number), "reason": reason, "is_receipted": True}  # fmt: skip
+            told[number] = {
+                "client": f"{mark.author}'s",
+                "author": mark.author,
+                "chunk": name,
+                "writer": mark.writer.hex(),
+                "seq": mark.seq,
+                "outcome": outcome,
+                "version": versions.get(number),
+                "reason": reason,
+                "is_receipted": True,
+            }
         for name, state in owner.states.items():
             logs.finals.append({"who": "gateway", "chunk": name, "version": state.version, "hash": state.hash().hex()})
     # Number 5 was given up: number 6 went on from 4.

@@ -3,6 +3,7 @@
 The partition key is the Kafka key: the chunk id, or, where the family sets `region = n`, the id with its coordinates
 shifted right by n bits.
 """
+
 import json
 import pathlib
 import re
