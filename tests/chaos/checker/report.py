@@ -44,8 +44,8 @@ class Report:
     def to_json(self):
         """Every count has its key, also where it is 0."""
         names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
-            undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked snapshots_collected
-            objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
+            undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked
+            snapshots_collected objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
         told = {name: self.counts[name] for name in names.split()}
         told |= {"invalid": dict(self.invalid), "discarded": dict(self.discarded), "outcomes": dict(self.outcomes)}
         told |= {"seconds": round(time.monotonic() - self._began, 1), "violations_total": self.violation_count}
@@ -59,7 +59,7 @@ class Report:
             f"updates    {n('updates_records')} records: {n('valid')} valid, {n('fences')} fences",
             f"           not valid: {listed(self.invalid)}",
             f"commands   {n('commands_records')} records: {n('commands')} commands ({n('settles')} settles)",
-            f"           {n('audits')} audits, {n('dead_letters')} dead letters, {n('resends')} resends, {n('undecided')} not decided yet",
+            f"           {n('resends')} resends, {n('undecided')} not decided yet, {n('dead_letters')} dead letters, {n('audits')} audits",
             f"decisions  {n('committed')} committed, {n('out_of_order')} out of order, {n('expired')} expired",
             f"           discarded: {listed(self.discarded)}",
             f"chunks     {n('chunks')}, {n('chunks_not_folded')} of them not folded; {n('hashes_checked')} hashes checked",
