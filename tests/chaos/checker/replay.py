@@ -95,14 +95,8 @@ class Replay:
         if verdict == ledgers.RESEND:
             self._report.counts["resends"] += 1
             if mark is not None:
-                self._violate(
-                    "R8",
-                    offset,
-                    chunk.id,
-                    f"a resend of {command.seq} has a mark at offset {mark.at} of updates",
-                    expected="no mark",
-                    found=mark.kind,
-                )
+                problem = f"a resend of {command.seq} has a mark at offset {mark.at} of updates"
+                self._violate("R8", offset, chunk.id, problem, expected="no mark", found=mark.kind)
             return
         if mark is None:
             chunk.undecided.append((offset, verdict))
@@ -110,49 +104,31 @@ class Replay:
         for skipped, wanted in chunk.undecided:
             self._missing(chunk, skipped, wanted, f"but the one at offset {offset} is")
         chunk.undecided.clear()
-        expected = self._expected(chunk, verdict, body)
-        if (mark.kind, mark.detail) not in expected:
-            problem = f"command {command.seq} (after {command.after}) has the wrong mark at offset {mark.at} of updates"
-            self._violate(
-                "R8",
-                offset,
-                chunk.id,
-                problem,
-                expected=" or ".join(_told(*e) for e in expected),
-                found=_told(mark.kind, mark.detail),
-            )
-        if (mark.chunk, mark.writer, mark.seq) != (chunk.id, command.writer, command.seq):
-            self._violate(
-                "R8",
-                offset,
-                chunk.id,
-                f"the mark at offset {mark.at} of updates is of another command",
-                expected=f"{command.writer.hex()} {command.seq}",
-                found=f"{mark.chunk} {mark.writer.hex()} {mark.seq}",
-            )
-            return
-        if mark.author != author or mark.received_at_ms != command.received_at_ms:
-            problem = f"the mark at offset {mark.at} of updates names another author or time"
-            self._violate(
-                "R8",
-                offset,
-                chunk.id,
-                problem,
-                expected=f"{author} {command.received_at_ms}",
-                found=f"{mark.author} {mark.received_at_ms}",
-            )
-        if mark.kind == COMMITTED and body == "command" and mark.effect != command.command:
-            self._violate(
-                "R5",
-                offset,
-                chunk.id,
-                f"the effect of version {mark.version} is not the command",
-                expected=command.command,
-                found=mark.effect,
-            )
+        if self._compare(chunk, offset, command, mark, self._expected(chunk, verdict, body), author):
+            self._note(chunk, offset, mark)
         if mark.kind == DISCARDED and mark.detail == log.DISCARD_REASON_MODEL_FAULT:
             self._bury(offset, value, "the model failed on it")
-        self._note(chunk, offset, mark)
+
+    def _compare(self, chunk, offset, command, mark, outcomes, author):
+        """A command with its mark; False where the mark is of another command."""
+
+        def is_same(rule, what, expected, found):
+            if expected != found:
+                problem = f"number {command.seq}, after {command.after}: the mark at offset {mark.at} of updates {what}"
+                self._violate(rule, offset, chunk.id, problem, expected=expected, found=found)
+            return expected == found
+
+        if (mark.kind, mark.detail) not in outcomes:
+            expected = " or ".join(_told(*outcome) for outcome in outcomes)
+            is_same("R8", "is a wrong one", expected, _told(mark.kind, mark.detail))
+        number = f"{chunk.id} {command.writer.hex()} {command.seq}"
+        if not is_same("R8", "is of another command", number, f"{mark.chunk} {mark.writer.hex()} {mark.seq}"):
+            return False
+        is_same("R8", "names another author", author, mark.author)
+        is_same("R8", "names another time", command.received_at_ms, mark.received_at_ms)
+        if mark.kind == COMMITTED and command.WhichOneof("body") == "command":
+            is_same("R5", "has an effect that is not the command", command.command, mark.effect)
+        return True
 
     def _expected(self, chunk, verdict, body):
         if verdict == ledgers.OUT_OF_ORDER:

@@ -59,7 +59,8 @@ class Report:
             f"updates    {n('updates_records')} records: {n('valid')} valid, {n('fences')} fences",
             f"           not valid: {listed(self.invalid)}",
             f"commands   {n('commands_records')} records: {n('commands')} commands ({n('settles')} settles)",
-            f"           {n('resends')} resends, {n('undecided')} not decided yet, {n('dead_letters')} dead letters, {n('audits')} audits",
+            f"           {n('resends')} resends, {n('undecided')} not decided yet,"
+            f" {n('dead_letters')} dead letters, {n('audits')} audits",
             f"decisions  {n('committed')} committed, {n('out_of_order')} out of order, {n('expired')} expired",
             f"           discarded: {listed(self.discarded)}",
             f"chunks     {n('chunks')}, {n('chunks_not_folded')} of them not folded; {n('hashes_checked')} hashes checked",

@@ -260,7 +260,7 @@ class Corrupted(Case):
     def test_r5_an_effect_that_is_not_the_command(self):
         partition, _, _, mark = self.find("committed")
         self.edit_command(partition, mark.source_offset, lambda r: setattr(r.command, "command", synthetic.paint((0, 2))))
-        self.told("R5", saying="not the command")
+        self.told("R5", saying="an effect that is not the command")
 
     def test_r5_an_effect_that_cannot_be_folded(self):
         self.edit_updates(lambda u: setattr(u.entries[0], "effect", synthetic.paint((64, 1))))
@@ -332,12 +332,12 @@ class Corrupted(Case):
     def test_r8_out_of_order_but_decided(self):
         mark = self.find("out_of_order")[3]
         mark.discarded.reason = log.DISCARD_REASON_CONFLICT
-        self.assertEqual(self.told("R8", saying="wrong mark")["expected"], "out_of_order")
+        self.assertEqual(self.told("R8", saying="a wrong one")["expected"], "out_of_order")
 
     def test_r8_in_turn_but_called_out_of_order(self):
         mark = self.find("discarded", reason="CONFLICT")[3]
         mark.out_of_order.SetInParent()
-        self.told("R8", saying="wrong mark")
+        self.told("R8", saying="a wrong one")
 
     def test_r8_decisions_in_another_order_than_the_commands(self):
         partition = self.logs.world.place(CROWDED).partition
@@ -349,7 +349,7 @@ class Corrupted(Case):
     def test_r8_a_settle_that_is_committed(self):
         mark = self.find("discarded", reason="SETTLED")[3]
         mark.committed.SetInParent()
-        self.assertEqual(self.told("R8", saying="wrong mark")["expected"], "discarded SETTLED")
+        self.assertEqual(self.told("R8", saying="a wrong one")["expected"], "discarded SETTLED")
 
     def test_r8_a_settle_discarded_for_another_reason(self):
         self.find("discarded", reason="SETTLED")[3].discarded.reason = log.DISCARD_REASON_CONFLICT
@@ -380,7 +380,7 @@ class Corrupted(Case):
     def test_r8_a_command_that_says_another_after(self):
         partition, _, _, mark = self.find("committed")
         self.edit_command(partition, mark.source_offset, lambda r: setattr(r.command, "after", 9))
-        self.told("R8", saying="wrong mark")
+        self.told("R8", saying="a wrong one")
 
     def test_r9_a_dead_letter_that_was_not_copied(self):
         # Each owner copied it.
