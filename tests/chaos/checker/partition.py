@@ -4,6 +4,8 @@ All rules but those about clients speak of single chunks, and a chunk lies in on
 held in memory.
 """
 
+from dataclasses import replace
+
 from chunk import Chunk
 from fencing import FENCE, VALID
 from messages import Unreadable, decode_known, log
@@ -43,8 +45,9 @@ class Partition:
 
     def take_updates(self, records):
         """Pass 1 judges every record (R4) and notes which versions the refs name; pass 2 folds the valid ones."""
-        counts = self._report.counts
+        counts, start, seen = self._report.counts, replace(self._position), None
         for offset, key, value in records:
+            seen = offset
             counts["records"] += 1
             counts["updates_records"] += 1
             self._report.progress(f"updates of partition {self.number}: offset {offset:,}")
@@ -74,6 +77,10 @@ class Partition:
                 self._report.invalid[judged] += 1
                 if body == "decisions":
                     self._note_claims(offset, record.decisions)
+        if seen is not None and (start.epoch, start.n) == (self._position.epoch, self._position.n):
+            self._violate(
+                "R4", start.offset, f"no record from here to {seen} counts: the position does not fit", found=vars(start)
+            )
         for offset, value in self._valid:
             self._report.progress(f"folding partition {self.number}: offset {offset:,}")
             self._fold(offset, log.UpdatesRecord.FromString(value))

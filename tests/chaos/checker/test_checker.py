@@ -190,6 +190,7 @@ class Start(Case):
         wrong = f"{partition}:{position.offset}:{position.epoch - 1}:{position.n}"
         told = self.check_positions(partition, position, "--start", wrong)[1]
         self.assertGreater(told["invalid"]["no fence before it"], 0)
+        self.assertEqual(told["violations_by_rule"], {"R4": 1})
         self.assertGreater(told["finals_not_known"], 0)
 
     def test_commands_below_retention_are_known_by_their_marks(self):
