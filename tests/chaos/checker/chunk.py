@@ -11,7 +11,7 @@ from messages import REASONS, Unreadable, decode_known, log
 from store import Damaged, Missing
 
 COMMITTED, DISCARDED, OUT_OF_ORDER, EXPIRED = "committed", "discarded", "out_of_order", "session_expired"
-# Refs of a chunk that the index keeps: the newest and four older ones. `driftless gc` spares their objects.
+# Refs of a chunk that the index keeps: the newest and four older ones. Garbage collection spares their objects.
 REFS_KEPT = 5
 
 
