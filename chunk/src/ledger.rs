@@ -108,9 +108,9 @@ impl Ledger {
         };
         if seq <= newest {
             Verdict::Resend
-        } else if after > newest && !Mutant::IgnoreAfter.is_on() {
-            Verdict::OutOfOrder
-        } else if after < newest && Mutant::AfterMustBeNewest.is_on() {
+        } else if (after > newest && !Mutant::IgnoreAfter.is_on())
+            || (after < newest && Mutant::AfterMustBeNewest.is_on())
+        {
             Verdict::OutOfOrder
         } else {
             Verdict::Decide
