@@ -242,6 +242,19 @@ impl Kafka {
         }
     }
 
+    /// SIGSTOP: the node answers nothing, and holds its connections open. Fine on one that does not run.
+    pub fn pause(&mut self, node: usize) -> Result<()> {
+        self.node_mut(node)?.process.as_mut().map_or(Ok(()), Process::pause)
+    }
+
+    /// SIGCONT, and waits until the node counts itself in again.
+    pub fn resume(&mut self, node: usize) -> Result<()> {
+        let within = self.ready_within;
+        let node = self.node_mut(node)?;
+        node.process.as_mut().map_or(Ok(()), Process::resume)?;
+        node.wait_ready(1, within)
+    }
+
     /// SIGKILL for every node: the quick end for data that nobody needs.
     pub fn kill_all(&mut self) -> Result<()> {
         (1..=self.nodes.len()).try_for_each(|node| self.kill(node))
