@@ -1,0 +1,47 @@
+"""The messages of schemas/proto as Python classes, made at run time in a folder that goes away with the process.
+
+Beside them, the one care that a reader of the topics needs and protobuf does not take: `decode_known` refuses a message
+that holds more than its known fields. To skip what a newer version wrote is to see another history than everybody else
+(protocol.md, section 15).
+"""
+
+import atexit
+import pathlib
+import sys
+import tempfile
+
+from google.protobuf.message import DecodeError
+from grpc_tools import protoc
+
+PROTO = pathlib.Path(__file__).resolve().parents[3] / "schemas/proto"
+
+_made = tempfile.TemporaryDirectory(prefix="driftless-messages-")
+atexit.register(_made.cleanup)
+if protoc.main(["", f"-I{PROTO}", f"--python_out={_made.name}", *map(str, sorted(PROTO.glob("driftless/v1/*.proto")))]):
+    sys.exit(f"the .proto files in {PROTO} do not compile")
+sys.path.insert(0, _made.name)
+from driftless.v1 import log_pb2 as log, model_pb2 as model, store_pb2 as store  # noqa: F401
+
+REASONS = {number: name.removeprefix("DISCARD_REASON_") for name, number in log.DiscardReason.items() if number}
+
+
+class Unreadable(Exception):
+    """Bytes that are not the message that they should be."""
+
+
+def decode(kind, value):
+    """A message, skipping unknown fields: only for what anybody may write, such as records of `commands`."""
+    try:
+        return kind.FromString(value)
+    except DecodeError as e:
+        raise Unreadable(f"not a {kind.DESCRIPTOR.name}: {e}") from e
+
+
+def decode_known(kind, value):
+    """A message that holds nothing but known fields: our writers encode every message in one way, so what is shorter
+    without its unknown fields had some."""
+    message = decode(kind, value)
+    message.DiscardUnknownFields()
+    if message.ByteSize() != len(value):
+        raise Unreadable(f"this {kind.DESCRIPTOR.name} has fields or a body that this checker does not know: update it")
+    return message

@@ -1,0 +1,211 @@
+"""What clients concluded, compared with the log: no acknowledged edit is missing, no commit is lost, nobody was told a lie.
+
+An outcomes file has one JSON object per command and line:
+
+    {"client": str, "author": str, "chunk": "canvas/0/0", "writer": "<32 hex or null>", "seq": int|null,
+     "outcome": "committed"|"discarded"|"rejected"|"withdrawn"|"unknown", "version": int|null, "reason": str,
+     "is_receipted": bool}
+
+(writer, seq) is the number under which the command was sent last, null if it never was. A finals file has one line per replica
+at rest: {"who": str, "chunk": str, "version": int, "hash": hex} (R10).
+"""
+
+import json
+import sys
+from typing import NamedTuple
+
+from chunk import COMMITTED, DISCARDED
+from messages import REASONS
+from report import CannotCheck
+from world import Unplaced
+
+OUTCOMES = ("committed", "discarded", "rejected", "withdrawn", "unknown")
+REASON_NAMES = set(REASONS.values())
+
+
+class Line(NamedTuple):
+    """What one client says about one command."""
+
+    where: str
+    client: str
+    author: str
+    chunk: str
+    writer: bytes
+    seq: int
+    outcome: str
+    version: int
+    reason: str
+    is_receipted: bool
+
+
+class Outcomes:
+    """All lines, by the command that they speak of."""
+
+    def __init__(self, paths, world, report):
+        self._report = report
+        self._lines, self._by_partition = {}, {}
+        self.writers, self.receipted = set(), set()
+        for path in paths:
+            for where, told in _lines(path):
+                try:
+                    self._take(world, _read(where, told))
+                except (KeyError, TypeError, ValueError, AttributeError) as e:
+                    raise CannotCheck(f"{where}: not an outcome: {e!r}") from e
+
+    def _take(self, world, line):
+        report = self._report
+        report.outcomes[line.outcome] += 1
+        report.counts["receipted"] += line.is_receipted
+        if not line.writer or not line.seq:
+            if line.outcome == "committed" or line.is_receipted:
+                self._violate(line, f"{line.outcome}{', receipted' * line.is_receipted}, but it was never sent")
+            return
+        number = (line.chunk, line.writer, line.seq)
+        if number in self._lines:
+            problem = f"number {line.seq} has two outcomes, here {line.outcome}"
+            self._violate(line, problem, expected=f"only {self._lines[number].where}")
+            return
+        try:
+            partition = world.place(line.chunk).partition
+        except Unplaced as e:
+            if line.outcome == "committed" or line.is_receipted:
+                self._violate(line, f"{line.outcome}{', receipted' * line.is_receipted}, but {e}")
+            return
+        self._lines[number] = line
+        self._by_partition.setdefault(partition, []).append(number)
+        self.writers.add(line.writer)
+        if line.is_receipted:
+            self.receipted.add(number)
+
+    def marks_of_known_writers(self, marks):
+        """Of valid marks, those that a line must answer to."""
+        writers = self.writers
+        return {(m.chunk, m.writer, m.seq): m for m in marks if m.writer in writers and m.kind in (COMMITTED, DISCARDED)}
+
+    def check(self, where, chunks, marks, standing, is_trimmed):
+        """The lines of one partition's chunks. `marks` are from `marks_of_known_writers`, `standing` are the receipted
+        commands that stand in `commands`; `is_trimmed`: retention has removed its beginning."""
+        for number in self._by_partition.get(where["partition"], ()):
+            line, mark = self._lines[number], marks.get(number)
+            chunk = chunks.get(line.chunk)
+            place = where | {"offset": mark.at if mark else None}
+            is_committed = mark is not None and mark.kind == COMMITTED
+            if line.outcome == "committed":
+                if not is_committed:
+                    self._violate(
+                        line,
+                        f"number {line.seq} is told as committed",
+                        expected="a Committed mark",
+                        found=_found(mark, chunk, line),
+                        **place,
+                    )
+                elif line.version is not None and line.version != mark.version:
+                    self._violate(
+                        line,
+                        f"number {line.seq} is told as committed at another version",
+                        expected=mark.version,
+                        found=line.version,
+                        **place,
+                    )
+            elif line.outcome != "unknown" and is_committed:
+                self._violate(
+                    line,
+                    f"number {line.seq} is told as {line.outcome}",
+                    expected=f"committed at version {mark.version}",
+                    found=line.outcome,
+                    **place,
+                )
+            if line.outcome == "discarded" and mark is not None and mark.kind == DISCARDED:
+                reason = line.reason.upper().removeprefix("DISCARD_REASON_")
+                if reason in REASON_NAMES and reason != REASONS.get(mark.detail):
+                    self._violate(
+                        line,
+                        f"number {line.seq} is told with another reason",
+                        expected=REASONS.get(mark.detail),
+                        found=reason,
+                        **place,
+                    )
+            if mark is not None and line.author and mark.author != line.author:
+                problem = f"number {line.seq} has another author in the log"
+                self._violate(line, problem, expected=line.author, found=mark.author, **place)
+            if line.is_receipted:
+                self._check_receipted(number, line, chunk, standing, is_trimmed, place)
+        for number, mark in marks.items():
+            if mark.kind == COMMITTED and number not in self._lines:
+                self._report.violate(
+                    "outcomes",
+                    f"number {mark.seq} of writer {mark.writer.hex()} is committed, but no line has it",
+                    chunk=mark.chunk,
+                    expected="a line that says committed or unknown",
+                    **where,
+                    offset=mark.at,
+                )
+
+    def _check_receipted(self, number, line, chunk, standing, is_trimmed, place):
+        newest, answered = (chunk.newest.get(line.writer, 0), chunk.answered) if chunk else (0, ())
+        resolved = line.seq <= newest or (line.writer, line.seq) in answered
+        if number not in standing and not (is_trimmed and resolved):
+            self._violate(line, f"number {line.seq} is receipted, but does not stand in commands", **place)
+        elif not resolved:
+            self._violate(line, f"number {line.seq} is receipted, but neither resolved nor answered", **place)
+
+    def _violate(self, line, problem, **more):
+        self._report.violate("outcomes", f"{line.client}: {problem}", where=line.where, **{"chunk": line.chunk} | more)
+
+
+def check_finals(paths, world, ends, started, report):
+    """R10: what is held at rest is the log's end. `started` are the partitions that were not read from their start."""
+    for path in paths:
+        for where, told in _lines(path):
+            report.counts["finals"] += 1
+            name = told["chunk"]
+            place = world.place(name)
+            if name not in ends and place.partition in started:
+                report.counts["finals_not_known"] += 1
+                continue
+            version, found = ends.get(name) or (0, place.model.hash(place.model.initial()))
+            if (told["version"], told["hash"]) != (version, found.hex()):
+                report.violate(
+                    "R10",
+                    f"{told['who']} holds another state at rest",
+                    where=where,
+                    chunk=name,
+                    topic=world.topic("updates"),
+                    partition=place.partition,
+                    expected=f"version {version}, {found.hex()}",
+                    found=f"version {told['version']}, {told['hash']}",
+                )
+
+
+def _lines(path):
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{path}:{number}", json.loads(line)
+
+
+def _read(where, told):
+    if told["outcome"] not in OUTCOMES:
+        raise ValueError(f"outcome {told['outcome']!r}")
+    writer = bytes.fromhex(told["writer"]) if told["writer"] else b""
+    # The same few names stand in very many lines.
+    client, author, chunk, outcome = (sys.intern(told.get(name) or "") for name in ("client", "author", "chunk", "outcome"))
+    return Line(
+        where,
+        client,
+        author,
+        chunk,
+        writer,
+        told["seq"],
+        outcome,
+        told.get("version"),
+        told.get("reason") or "",
+        bool(told.get("is_receipted")),
+    )
+
+
+def _found(mark, chunk, line):
+    if mark is not None:
+        return f"discarded {REASONS.get(mark.detail)} at offset {mark.at}"
+    newest = chunk.newest.get(line.writer, 0) if chunk else 0
+    return f"no decision; the writer's newest resolved number is {newest}"

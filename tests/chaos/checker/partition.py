@@ -1,0 +1,146 @@
+"""One partition of a world: first its `updates`, then its `commands`.
+
+All rules but those about clients speak of single chunks, and a chunk lies in one partition; so no more than one partition is
+held in memory.
+"""
+
+from chunk import Chunk
+from fencing import FENCE, VALID
+from messages import Unreadable, decode_known, log
+from replay import Replay
+from world import Unplaced
+
+
+class Chunks(dict):
+    """The chunks of a partition by id."""
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def open(self, name):
+        chunk = self.get(name)
+        if chunk is None:
+            chunk = self[name] = self._make(name)
+        return chunk
+
+
+class Partition:
+    """Reads and checks it. `position` is where `updates` is read from: R4's triple."""
+
+    def __init__(self, world, number, report, store, outcomes, position, is_complete, is_collected):
+        self.number, self._world, self._report, self._store, self._outcomes = number, world, report, store, outcomes
+        self._position, self._is_complete, self._is_collected = position, is_complete, is_collected
+        self._where = {"topic": world.topic("updates"), "partition": number}
+        is_whole = position.epoch == 0
+        self.chunks = Chunks(lambda name: Chunk(name, world.place(name), self._where, report, is_whole))
+        # source_offset → Mark, until the replay of `commands` takes it.
+        self._marks = {}
+        # What invalid records claim, to explain what is missing: source_offset → offset, (chunk, version) → offset.
+        self._claims = {}
+        self._valid = []
+        self.dead = []
+
+    def take_updates(self, records):
+        """Pass 1 judges every record (R4) and notes which versions the refs name; pass 2 folds the valid ones."""
+        counts = self._report.counts
+        for offset, key, value in records:
+            counts["records"] += 1
+            counts["updates_records"] += 1
+            self._report.progress(f"updates of partition {self.number}: offset {offset:,}")
+            try:
+                record = decode_known(log.UpdatesRecord, value)
+                body = record.WhichOneof("body")
+                if body is None:
+                    raise Unreadable("an UpdatesRecord without a body that this checker knows: update it")
+            except Unreadable as e:
+                self._violate("format", offset, str(e))
+                continue
+            judged = self._position.judge(offset, record)
+            if judged == FENCE:
+                counts["fences"] += 1
+                continue
+            if body == "fence":
+                self._report.invalid[judged] += 1
+                continue
+            if not self._is_placed(offset, key, getattr(record, body).chunk_id):
+                continue
+            if judged == VALID:
+                counts["valid"] += 1
+                self._valid.append((offset, value))
+                if body == "snapshot_stored":
+                    self.chunks.open(record.snapshot_stored.chunk_id).want(record.snapshot_stored.ref.version)
+            else:
+                self._report.invalid[judged] += 1
+                if body == "decisions":
+                    self._note_claims(offset, record.decisions)
+        for offset, value in self._valid:
+            self._report.progress(f"folding partition {self.number}: offset {offset:,}")
+            self._fold(offset, log.UpdatesRecord.FromString(value))
+        self._valid.clear()
+
+    def _is_placed(self, offset, key, name):
+        """R1 for `updates`."""
+        try:
+            place = self._world.place(name)
+        except Unplaced as e:
+            self._violate("R1", offset, str(e))
+            return False
+        if place.partition != self.number or key != place.key:
+            self._violate(
+                "R1",
+                offset,
+                "a record in another partition or with another key than its chunk's",
+                chunk=name,
+                expected=f"partition {place.partition}, key {place.key.decode()}",
+                found=f"key {key!r}",
+            )
+        return True
+
+    def _note_claims(self, offset, decisions):
+        for mark in decisions.marks:
+            self._claims.setdefault(mark.source_offset, offset)
+        try:
+            updates = decode_known(log.Updates, decisions.updates)
+        except Unreadable:
+            return
+        if updates.entries:
+            self._claims.setdefault((decisions.chunk_id, updates.first_version + len(updates.entries) - 1), offset)
+
+    def _fold(self, offset, record):
+        if record.WhichOneof("body") == "decisions":
+            chunk = self.chunks.open(record.decisions.chunk_id)
+            chunk.fold(offset, record.decisions, self._marks, self._claims)
+        else:
+            chunk = self.chunks.open(record.snapshot_stored.chunk_id)
+            is_known = chunk.is_whole or chunk.through >= 0
+            chunk.stored(offset, record.snapshot_stored.ref, self._store, is_known)
+
+    def take_commands(self, records, low):
+        """R8, then what clients say about this partition's chunks."""
+        outcomes = self._outcomes
+        for chunk in self.chunks.values():
+            chunk.finish(self._is_collected)
+        marks = outcomes.marks_of_known_writers(self._marks.values()) if outcomes else {}
+        replay = Replay(self._world, self.number, self._report, self.chunks, self._marks, self._claims, low)
+        standing = set()
+        for offset, key, value in records:
+            self._report.counts["records"] += 1
+            self._report.progress(f"commands of partition {self.number}: offset {offset:,}")
+            command = replay.take(offset, key, value)
+            if outcomes and command in outcomes.receipted:
+                standing.add(command)
+        replay.finish(self._is_complete)
+        self.dead = replay.dead
+        counts = self._report.counts
+        counts["chunks"] += len(self.chunks)
+        counts["chunks_not_folded"] += sum(chunk.content is None for chunk in self.chunks.values())
+        if outcomes:
+            outcomes.check(self._where, self.chunks, marks, standing, low > 0)
+
+    def ends(self):
+        """Version and hash of each chunk at the log's end."""
+        return {c.id: (c.version, c.place.model.hash(c.content)) for c in self.chunks.values() if c.content is not None}
+
+    def _violate(self, rule, offset, problem, **more):
+        self._report.violate(rule, problem, offset=offset, **self._where, **more)

@@ -1,0 +1,238 @@
+"""R8: replays `commands` through an own ledger and compares each verdict with what the valid log says for its offset.
+
+What the model decides is not decided again here: a command whose turn it is may be committed or discarded. But a resend must
+have no mark, a Settle is discarded as SETTLED, what cannot be decoded as UNDECODABLE, and nothing is left out. R5: each ref's
+ledger must be what the own one was at the ref's `through_offset`. R9: what cannot be placed belongs into `dead-letter`.
+"""
+
+import ledger as ledgers
+from chunk import COMMITTED, DISCARDED, EXPIRED, OUT_OF_ORDER
+from messages import REASONS, Unreadable, decode, log, store as stored_messages
+from world import Unplaced
+
+COMMAND_BYTES_MAX = 16 * 1024
+AUTHOR_BYTES_MAX = 256
+SETTLED, UNDECODABLE = log.DISCARD_REASON_SETTLED, log.DISCARD_REASON_UNDECODABLE
+BY_MODEL = {number for number in REASONS if number not in (SETTLED, UNDECODABLE)}
+
+
+class Replay:
+    """The commands of one partition."""
+
+    def __init__(self, world, partition, report, chunks, marks, claims, low):
+        self._world, self._report, self._chunks, self._marks, self._claims = world, report, chunks, marks, claims
+        self._where = {"topic": world.topic("commands"), "partition": partition}
+        # Records that must have been copied to `dead-letter`: (offset, value, why).
+        self.dead = []
+        for chunk in chunks.values():
+            if chunk.adopted is not None:
+                chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.adopted.ledger), chunk.adopted.through_offset
+            elif chunk.is_whole:
+                chunk.ledger = ledgers.Ledger()
+        # What retention has removed from `commands` is known by its marks alone.
+        for offset in sorted(offset for offset in marks if offset < low):
+            mark = marks.pop(offset)
+            chunk = chunks[mark.chunk]
+            if chunk.ledger is not None and offset > chunk.replayed_through:
+                self._check_refs(chunk, offset)
+                self._note(chunk, offset, mark)
+
+    def take(self, offset, key, value):
+        """The next record of `commands`. Gives (chunk id, writer, seq) where it is a command that has them."""
+        counts = self._report.counts
+        counts["commands_records"] += 1
+        try:
+            record = decode(log.CommandRecord, value)
+            name = record.chunk_id
+            place = self._world.place(name)
+        except (Unreadable, Unplaced) as e:
+            return self._bury(offset, value, str(e))
+        if place.partition != self._where["partition"] or key != place.key:
+            self._violate(
+                "R1",
+                offset,
+                name,
+                "a record in another partition or with another key than its chunk's",
+                expected=f"partition {place.partition}, key {place.key.decode()}",
+                found=f"key {key!r}",
+            )
+            if place.partition != self._where["partition"]:
+                return self._bury(offset, value, "R1")
+        body = record.WhichOneof("body")
+        if body == "audit":
+            counts["audits"] += 1
+            return None
+        if body is None:
+            return self._bury(offset, value, "it has no body")
+        command = record.command
+        writer, seq = command.writer, command.seq
+        if len(writer) != 16 or seq == 0:
+            return self._bury(offset, value, "its writer or seq cannot be read")
+        counts["commands"] += 1
+        chunk = self._chunks.get(name) or self._chunks.open(name)
+        if chunk.ledger is None and chunk.is_whole:
+            chunk.ledger = ledgers.Ledger()
+        mark = self._marks.pop(offset, None)
+        if chunk.ledger is not None and offset > chunk.replayed_through:
+            self._check(chunk, offset, command, mark, value)
+        elif mark is not None and mark.chunk != name:
+            self._violate("R8", offset, name, f"the log decides a command of {mark.chunk} here")
+        return name, writer, seq
+
+    def _check(self, chunk, offset, command, mark, value):
+        if chunk.refs:
+            self._check_refs(chunk, offset)
+        body, author = command.WhichOneof("body"), command.author
+        if len(author.encode()) > AUTHOR_BYTES_MAX:
+            body, author = None, ""
+        elif body == "command" and len(command.command) > COMMAND_BYTES_MAX:
+            body = None
+        if body is None:
+            self._bury(offset, value, "it can be read no further than its numbers")
+        elif body == "settle":
+            self._report.counts["settles"] += 1
+        verdict = chunk.ledger.verdict(command.writer, command.seq, command.after)
+        if verdict == ledgers.RESEND:
+            self._report.counts["resends"] += 1
+            if mark is not None:
+                self._violate(
+                    "R8",
+                    offset,
+                    chunk.id,
+                    f"a resend of {command.seq} has a mark at offset {mark.at} of updates",
+                    expected="no mark",
+                    found=mark.kind,
+                )
+            return
+        if mark is None:
+            chunk.undecided.append((offset, verdict))
+            return
+        for skipped, wanted in chunk.undecided:
+            self._missing(chunk, skipped, wanted, f"but the one at offset {offset} is")
+        chunk.undecided.clear()
+        expected = self._expected(chunk, verdict, body)
+        if (mark.kind, mark.detail) not in expected:
+            problem = f"command {command.seq} (after {command.after}) has the wrong mark at offset {mark.at} of updates"
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                problem,
+                expected=" or ".join(_told(*e) for e in expected),
+                found=_told(mark.kind, mark.detail),
+            )
+        if (mark.chunk, mark.writer, mark.seq) != (chunk.id, command.writer, command.seq):
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                f"the mark at offset {mark.at} of updates is of another command",
+                expected=f"{command.writer.hex()} {command.seq}",
+                found=f"{mark.chunk} {mark.writer.hex()} {mark.seq}",
+            )
+            return
+        if mark.author != author or mark.received_at_ms != command.received_at_ms:
+            problem = f"the mark at offset {mark.at} of updates names another author or time"
+            self._violate(
+                "R8",
+                offset,
+                chunk.id,
+                problem,
+                expected=f"{author} {command.received_at_ms}",
+                found=f"{mark.author} {mark.received_at_ms}",
+            )
+        if mark.kind == COMMITTED and body == "command" and mark.effect != command.command:
+            self._violate(
+                "R5",
+                offset,
+                chunk.id,
+                f"the effect of version {mark.version} is not the command",
+                expected=command.command,
+                found=mark.effect,
+            )
+        if mark.kind == DISCARDED and mark.detail == log.DISCARD_REASON_MODEL_FAULT:
+            self._bury(offset, value, "the model failed on it")
+        self._note(chunk, offset, mark)
+
+    def _expected(self, chunk, verdict, body):
+        if verdict == ledgers.OUT_OF_ORDER:
+            return [(OUT_OF_ORDER, 0)]
+        if verdict == ledgers.EXPIRED:
+            return [(EXPIRED, chunk.ledger.floor_ms)]
+        if body == "settle":
+            return [(DISCARDED, SETTLED)]
+        return _DECIDED if body else [(DISCARDED, UNDECODABLE)]
+
+    def _note(self, chunk, offset, mark):
+        """Goes on with what the log says, so that one violation does not make others."""
+        chunk.replayed_through = offset
+        chunk.replayed_version += mark.kind == COMMITTED
+        if mark.kind in (COMMITTED, DISCARDED) and mark.seq > (chunk.ledger.newest(mark.writer) or 0):
+            chunk.ledger.resolve(mark.writer, mark.seq, mark.kind == COMMITTED, offset)
+
+    def _check_refs(self, chunk, before):
+        """The refs whose `through_offset` lies below an offset: their ledgers must be the own one of now."""
+        while chunk.refs and chunk.refs[0][1].through_offset < before:
+            at, ref = chunk.refs.pop(0)
+            if chunk.adopted is not None and ref.through_offset <= chunk.adopted.through_offset:
+                continue
+            self._report.counts["ledgers_checked"] += 1
+            if chunk.is_whole and ref.version != chunk.replayed_version:
+                chunk.violate(
+                    "R6",
+                    at,
+                    f"the ref's version is not that of its through_offset {ref.through_offset}",
+                    expected=chunk.replayed_version,
+                    found=ref.version,
+                )
+            own = chunk.ledger.to_ref(stored_messages.Ledger)
+            if own != ref.ledger:
+                chunk.violate(
+                    "R5",
+                    at,
+                    f"the ref's ledger is not what the decisions through offset {ref.through_offset} lead to",
+                    expected=_ledger(own, ref.ledger),
+                    found=_ledger(ref.ledger, own),
+                )
+
+    def finish(self, is_complete):
+        """What is left over: undecided commands, refs, and marks of commands that do not exist."""
+        for chunk in self._chunks.values():
+            self._report.counts["undecided"] += len(chunk.undecided)
+            for offset, verdict in chunk.undecided if is_complete else ():
+                self._missing(chunk, offset, verdict, "and the run has come to rest")
+            if chunk.ledger is not None:
+                self._check_refs(chunk, float("inf"))
+        for offset, mark in self._marks.items():
+            chunk = self._chunks[mark.chunk]
+            chunk.violate("R8", mark.at, f"a mark of offset {offset} of commands, where this chunk has no command")
+
+    def _missing(self, chunk, offset, verdict, why):
+        claimed = self._claims.get(offset)
+        hint = "" if claimed is None else f" (offset {claimed} of updates decides it, but is not valid)"
+        problem = f"the command is not decided, {why}{hint}"
+        self._violate("R8", offset, chunk.id, problem, expected=f"a mark: {verdict}", found="none")
+
+    def _bury(self, offset, value, why):
+        self._report.counts["dead_letters"] += 1
+        self.dead.append((offset, value, why))
+
+    def _violate(self, rule, offset, chunk, problem, **more):
+        self._report.violate(rule, problem, offset=offset, chunk=chunk, **self._where, **more)
+
+
+_DECIDED = [(COMMITTED, 0), *((DISCARDED, reason) for reason in sorted(BY_MODEL))]
+
+
+def _told(kind, detail):
+    if kind == DISCARDED:
+        return f"discarded {REASONS.get(detail, detail)}"
+    return f"{kind} (floor {detail})" if kind == EXPIRED else kind
+
+
+def _ledger(one, other):
+    """Of a ledger, what another one does not have."""
+    entry = lambda e: (e.writer.hex(), e.seq, f"{e.committed_bits:x}", e.last_offset)
+    known = {entry(e) for e in other.entries}
+    differing = [entry(e) for e in one.entries if entry(e) not in known]
+    return f"floor {one.floor_ms}, {len(one.entries)} writers, differing {differing[:3]}"

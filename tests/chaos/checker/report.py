@@ -1,0 +1,83 @@
+"""What was counted and what was found wrong."""
+
+import collections
+import sys
+import time
+
+VIOLATIONS_SHOWN = 20
+
+
+class CannotCheck(Exception):
+    """Something is missing or of no use, so that nothing can be said."""
+
+
+class Report:
+    """Counts by name, and violations: the first of them in full, all of them by rule."""
+
+    def __init__(self, is_quiet=False):
+        self.counts = collections.Counter()
+        self.invalid, self.discarded, self.outcomes = (collections.Counter() for _ in range(3))
+        self.violations, self.by_rule = [], collections.Counter()
+        self._is_quiet, self._began, self._told = is_quiet, time.monotonic(), time.monotonic()
+
+    def violate(
+        self, rule, problem, *, topic=None, partition=None, offset=None, chunk=None, expected=None, found=None, where=None
+    ):
+        """Notes a violation. `where` names a line of a file, for what stands in none of the topics."""
+        self.by_rule[rule] += 1
+        if len(self.violations) < VIOLATIONS_SHOWN:
+            told = {"rule": rule, "topic": topic, "partition": partition, "offset": offset, "chunk": chunk}
+            told |= {"where": where, "problem": problem, "expected": _plain(expected), "found": _plain(found)}
+            self.violations.append(told)
+
+    @property
+    def violation_count(self):
+        return self.by_rule.total()
+
+    def progress(self, text, is_forced=False):
+        """A line on stderr, every two seconds at most."""
+        now = time.monotonic()
+        if not self._is_quiet and (is_forced or now - self._told > 2):
+            self._told = now
+            print(f"[{now - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    def to_json(self):
+        """Every count has its key, also where it is 0."""
+        names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
+            undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked snapshots_collected
+            objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
+        told = {name: self.counts[name] for name in names.split()}
+        told |= {"invalid": dict(self.invalid), "discarded": dict(self.discarded), "outcomes": dict(self.outcomes)}
+        told |= {"seconds": round(time.monotonic() - self._began, 1), "violations_total": self.violation_count}
+        return told | {"violations_by_rule": dict(self.by_rule), "violations": self.violations}
+
+    def summary(self):
+        """For people."""
+        n = lambda name: f"{self.counts[name]:,}"
+        listed = lambda counter: ", ".join(f"{count:,} {name}" for name, count in sorted(counter.items())) or "none"
+        lines = [
+            f"updates    {n('updates_records')} records: {n('valid')} valid, {n('fences')} fences",
+            f"           not valid: {listed(self.invalid)}",
+            f"commands   {n('commands_records')} records: {n('commands')} commands ({n('settles')} settles)",
+            f"           {n('audits')} audits, {n('dead_letters')} dead letters, {n('resends')} resends, {n('undecided')} not decided yet",
+            f"decisions  {n('committed')} committed, {n('out_of_order')} out of order, {n('expired')} expired",
+            f"           discarded: {listed(self.discarded)}",
+            f"chunks     {n('chunks')}, {n('chunks_not_folded')} of them not folded; {n('hashes_checked')} hashes checked",
+            f"snapshots  {n('snapshots_stored')} refs, {n('snapshots_checked')} loaded, {n('ledgers_checked')} ledgers checked;"
+            f" {n('objects_checked')} objects in all",
+            f"outcomes   {listed(self.outcomes)}; {n('receipted')} receipted; {n('finals')} final hashes",
+        ]
+        for v in self.violations:
+            place = " ".join(str(x) for x in (v["where"], v["topic"]) if x is not None)
+            place += "".join(f" {name} {v[name]}" for name in ("partition", "offset", "chunk") if v[name] is not None)
+            lines.append(f"VIOLATION  {v['rule']}: {place}: {v['problem']}")
+            lines += [f"           {name} {v[name]}" for name in ("expected", "found") if v[name] is not None]
+        hidden = self.violation_count - len(self.violations)
+        if hidden > 0:
+            lines.append(f"           … and {hidden:,} more; by rule: {dict(self.by_rule)}")
+        lines.append(f"{self.violation_count:,} violations" if self.violation_count else "no violation")
+        return "\n".join(lines)
+
+
+def _plain(value):
+    return value.hex() if isinstance(value, (bytes, bytearray, memoryview)) else value

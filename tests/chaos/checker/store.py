@@ -1,0 +1,84 @@
+"""R7: the name of a snapshot object is the BLAKE3 hash of its content, `snapshots/<hh>/<64 hex>`, zstd-compressed.
+
+The store is read as a folder: that of `driftless dev` (`<data>/store`), or the bucket's folder below versitygw's posix
+backend. Nothing is written.
+"""
+
+import pathlib
+import re
+
+import blake3
+import zstandard
+
+CONTENT_BYTES_MAX = 1 << 20
+# What the local object store leaves of a put that was killed: `<name>#<number>`. It is no object.
+STAGED = re.compile(r"#\d+$")
+
+
+class Missing(Exception):
+    """The object is not there."""
+
+
+class Damaged(Exception):
+    """The object is there, but its content is not what its name says."""
+
+
+class Store:
+    """The folder of an object store. Each object is read once and its hash is remembered."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self._found = {}
+
+    def world(self):
+        return self.folder / "world.json"
+
+    def load(self, ref):
+        """The canonical encoding that a ref names, verified; `Missing` or `Damaged`."""
+        if ref.WhichOneof("location") == "pack":
+            data = self._read(ref.pack.key)[ref.pack.offset : ref.pack.offset + ref.pack.len]
+        else:
+            data = self._read(name_of(ref.hash))
+        encoding = _decompress(data)
+        found = blake3.blake3(encoding).digest()
+        if found != ref.hash:
+            raise Damaged(f"the content of {ref.hash.hex()} has the hash {found.hex()}")
+        return encoding
+
+    def check_names(self, report):
+        """Every object below `snapshots/` is named by its content, whether or not a ref names it."""
+        folder = self.folder / "snapshots"
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or STAGED.search(path.name):
+                continue
+            report.counts["objects_checked"] += 1
+            report.progress(f"{report.counts['objects_checked']:,} objects")
+            try:
+                found = blake3.blake3(_decompress(path.read_bytes())).hexdigest()
+            except Damaged as e:
+                found = str(e)
+            if path.relative_to(self.folder).as_posix() != f"snapshots/{found[:2]}/{found}":
+                report.violate("R7", "an object whose name is not the hash of its content", where=str(path), found=found)
+
+    def _read(self, key):
+        try:
+            return (self.folder / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as e:
+            raise Missing(f"{key} is not in {self.folder}") from e
+
+
+def name_of(content_hash):
+    name = content_hash.hex()
+    return f"snapshots/{name[:2]}/{name}"
+
+
+def _decompress(data):
+    # As a stream: the frame need not name the size, and what it names is not to be trusted.
+    try:
+        reader = zstandard.ZstdDecompressor(max_window_size=8 << 20).stream_reader(data, read_across_frames=True)
+        encoding = reader.read(CONTENT_BYTES_MAX + 1)
+    except zstandard.ZstdError as e:
+        raise Damaged(f"not zstd: {e}") from e
+    if len(encoding) > CONTENT_BYTES_MAX:
+        raise Damaged("a content of more than 1 MiB")
+    return encoding
