@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// Where a token is given out anew within a run, and where it is not.
 const TOKEN_LIVES_S: [u32; 2] = [90, 3_600];
+/// A chunk that painters may read, and edit in vain.
+const FORBIDDEN: &str = "canvas/1000/1000";
 /// What a failure names at most of one kind.
 const NAMED_MAX: usize = 20;
 
@@ -50,7 +52,7 @@ impl Studio {
     /// Where one cannot connect.
     pub async fn open(cluster: &Cluster, count: usize, seed: u64) -> Result<Self> {
         let chunks = chunks(cluster);
-        let forbidden = chunk("canvas/1000/1000");
+        let forbidden = chunk(FORBIDDEN);
         let end = watch::Sender::new(false);
         let mut started = Vec::new();
         for i in 0..count {
@@ -192,11 +194,14 @@ pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Pa
         failures.append(&mut painter.book.pages().faults);
         painter.close();
     }
+    cluster.journal.note("all is at rest");
     cluster.end_services().await?;
+    cluster.journal.note("the services have ended");
     match against_the_log(cluster, &lines, &ends, report).await {
         Ok(found) => failures.extend(found),
         Err(e) => failures.push(format!("{e:#}")),
     }
+    cluster.journal.note("the log is read; the checker is next");
     match checker::check(python, cluster, dir, is_complete).await {
         Ok(said) => {
             let violations = said["violations_total"].as_u64().unwrap_or(u64::MAX);
@@ -213,16 +218,22 @@ pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Pa
     failures.extend(report.counts.ended_by_themselves.iter().map(|what| format!("ended by itself: {what}")));
     failures.extend(report.counts.bad_ends.iter().cloned());
     failures.extend(panics(&dir.join("logs"))?);
-    let Edits { unknown, without_outcome, .. } = report.edits;
-    if unknown > 0 {
-        let named: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown").take(NAMED_MAX).collect();
-        failures.push(format!("{unknown} edits ended as unknown, though nobody lost access: {named:?}"));
+    let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
+    if !unknown.is_empty() {
+        let named = &unknown[..unknown.len().min(NAMED_MAX)];
+        failures.push(format!("{} edits ended as unknown, though nobody lost access: {named:?}", unknown.len()));
     }
+    let Edits { without_outcome, .. } = report.edits;
     if without_outcome == 0 && report.edits.submitted != lines.len() {
         failures.push(format!("{} edits have {} outcomes", report.edits.submitted, lines.len()));
     }
     report.failures.extend(failures);
     Ok(())
+}
+
+/// R8: without access nobody can ask what became of an edit that may have been lost on its way.
+fn is_excused(line: &Line) -> bool {
+    line.chunk.as_str() == FORBIDDEN && !line.is_receipted
 }
 
 fn edits(painters: &[Painter], lines: &[Line]) -> Edits {

@@ -18,19 +18,20 @@ pub async fn all(cluster: &Cluster, lanes: Vec<Lane>, until: Instant) -> Result<
             if Instant::now() >= until {
                 break;
             }
-            one(cluster, lane.target, planned, until).await?;
+            let planned = Planned { lasts: planned.lasts.min(until - Instant::now()), ..planned };
+            one(cluster, lane.target, planned).await?;
         }
         Ok(())
     });
     futures_util::future::try_join_all(lanes).await.map(drop)
 }
 
-/// Hits and heals. What would last beyond `until` is healed then.
+/// Hits and heals.
 ///
 /// # Errors
 /// Where it cannot be healed.
-pub async fn one(cluster: &Cluster, target: Target, planned: Planned, until: Instant) -> Result<()> {
-    let heal_at = until.min(Instant::now() + planned.lasts);
+pub async fn one(cluster: &Cluster, target: Target, planned: Planned) -> Result<()> {
+    let heal_at = Instant::now() + planned.lasts;
     match target {
         Target::Service(kind, number) => service(cluster, kind, number, planned, heal_at).await,
         Target::Brokers => broker(cluster, planned, heal_at).await,
