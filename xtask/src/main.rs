@@ -14,6 +14,7 @@ mod browser;
 
 mod demo;
 mod bench;
+mod chaos;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -30,7 +31,8 @@ Examples:
   cargo xtask codegen                    after a change in schemas/proto
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
   cargo xtask demo                       paint a photograph, stop and kill, compare
-  cargo xtask bench --kafka edit --rate 1000 --duration 20";
+  cargo xtask bench --kafka edit --rate 1000 --duration 20
+  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -62,6 +64,12 @@ enum Chore {
     Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
     Bench(bench::Options),
+    /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos --help`
+    #[command(disable_help_flag = true)]
+    Chaos {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -98,6 +106,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         }
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
+        Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -122,6 +131,10 @@ mod tests {
         }
         match given("xtask bench --kafka edit --rate 1000 --json") {
             Chore::Bench(options) => assert_eq!(options.arguments, ["edit", "--rate", "1000", "--json"]),
+            other => panic!("{other:?}"),
+        }
+        match given("xtask chaos --minutes 3 --seed 7 --json --help") {
+            Chore::Chaos { arguments } => assert_eq!(arguments, ["--minutes", "3", "--seed", "7", "--json", "--help"]),
             other => panic!("{other:?}"),
         }
     }
