@@ -1,5 +1,6 @@
 //! Everything that a run needs, each as a process: Kafka, an S3 server, replayers, gateways and ingests; with a gate in
-//! every way that may be disturbed.
+//! every way that may be disturbed: of all services to S3, of clients to each service, and of each service to each broker
+//! (a listener of its own, which advertises the gates).
 
 use crate::gate::Gate;
 use crate::journal::Journal;
@@ -93,45 +94,36 @@ impl Cluster {
         let journal = Journal::create(&dir.join("faults.log"))?;
         let s3 = block_in_place(|| S3::start(S3Options::new(dir.join("s3"))))?;
         let store = Gate::start(Some(s3.endpoint().trim_start_matches("http://").parse()?)).await?;
-        let (kafka, brokers) = match options.kafka.clone() {
-            KafkaChoice::At(brokers) => (None, brokers),
-            KafkaChoice::Own(nodes) => {
-                let kafka = block_in_place(|| Kafka::start(KafkaOptions::new(dir.join("kafka")).nodes(nodes)))?;
-                let brokers = kafka.brokers().to_owned();
-                (Some(Arc::new(Mutex::new(kafka))), brokers)
-            }
-        };
+        let (kafka, brokers, mut ways) = start_kafka(&options).await?;
         let files = Files::write(dir, options.partitions)?;
         let endpoint = format!("http://{}", store.address());
         let through_gate =
             |(name, value)| if name == "AWS_ENDPOINT_URL" { (name, endpoint.clone()) } else { (name, value) };
         let env: Env = s3.env().into_iter().map(through_gate).collect();
         let launch = Launch { program: options.program.clone(), arguments: Vec::new(), env, logs };
-        let deployment = arguments(&["--brokers", &brokers, "--store", &s3.url(), "--world", &text(&files.world)]);
-        init(&launch, &deployment, &dir.join("init.log")).await?;
+        let deployment = arguments(&["--store", &s3.url(), "--world", &text(&files.world)]);
+        let reaching = |brokers: &str| [arguments(&["--brokers", brokers]), deployment.clone()].concat();
+        init(&launch, &reaching(&brokers), &dir.join("init.log")).await?;
 
         let (mut services, mut gates) = (BTreeMap::new(), BTreeMap::new());
-        for kind in [Kind::Replayer, Kind::Gateway, Kind::Ingest] {
-            for number in 0..options.services {
-                let name = format!("{}-{number}", kind.name());
-                let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
-                all.extend(deployment.iter().cloned());
-                all.extend(arguments(&["--config", &text(&files.config)]));
-                let gate = match kind {
-                    Kind::Replayer => {
-                        all.extend(arguments(&["--member", &name]));
-                        None
-                    }
-                    Kind::Gateway | Kind::Ingest => {
-                        all.extend(arguments(&["--key-file", &text(&files.key)]));
-                        let gate = Arc::new(Gate::start(None).await?);
-                        gates.insert((kind, number), Arc::clone(&gate));
-                        Some(gate)
-                    }
-                };
-                let launch = Launch { arguments: all, ..launch.clone() };
-                services.insert((kind, number), AsyncMutex::new(Service::new(kind, name, launch, gate)));
-            }
+        for (kind, number) in all_services(options.services) {
+            let way = ways.remove(&(kind, number)).unwrap_or_default();
+            let through: Vec<String> = way.iter().map(|gate| gate.address().to_string()).collect();
+            let name = format!("{}-{number}", kind.name());
+            let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
+            all.extend(reaching(if through.is_empty() { brokers.clone() } else { through.join(",") }.as_str()));
+            all.extend(arguments(&["--config", &text(&files.config)]));
+            let gate = if kind == Kind::Replayer {
+                all.extend(arguments(&["--member", &name]));
+                None
+            } else {
+                all.extend(arguments(&["--key-file", &text(&files.key)]));
+                let gate = Arc::new(Gate::start(None).await?);
+                gates.insert((kind, number), Arc::clone(&gate));
+                Some(gate)
+            };
+            let launch = Launch { arguments: all, ..launch.clone() };
+            services.insert((kind, number), AsyncMutex::new(Service::new(kind, name, launch, gate, way)));
         }
         let tokens = Arc::new(Tokens::of(&files.key));
         let world = stack::world(files.spec);
@@ -290,6 +282,42 @@ impl Cluster {
         };
         tokio::task::spawn_blocking(look).await?
     }
+}
+
+type Ways = BTreeMap<(Kind, usize), Vec<Gate>>;
+
+/// Kafka, its bootstrap list, and each service's gates to its nodes, where they are ours.
+async fn start_kafka(options: &Options) -> Result<(Option<Arc<Mutex<Kafka>>>, String, Ways)> {
+    let mut ways = Ways::new();
+    let nodes = match &options.kafka {
+        KafkaChoice::At(brokers) => return Ok((None, brokers.clone(), ways)),
+        KafkaChoice::Own(nodes) => *nodes,
+    };
+    let mut own = KafkaOptions::new(options.dir.join("kafka")).nodes(nodes);
+    for (kind, number) in all_services(options.services) {
+        let gates: Vec<Gate> = futures_util::future::try_join_all((0..nodes).map(|_| Gate::start(None))).await?;
+        let advertised = gates.iter().map(|gate| gate.address().to_string()).collect();
+        own = own.listener(&listener(kind, number), advertised);
+        ways.insert((kind, number), gates);
+    }
+    let kafka = block_in_place(|| Kafka::start(own))?;
+    for ((kind, number), gates) in &ways {
+        for (gate, node) in gates.iter().zip(1..) {
+            gate.lead_to(kafka.listener(&listener(*kind, *number), node).map(str::parse).transpose()?);
+        }
+    }
+    let brokers = kafka.brokers().to_owned();
+    Ok((Some(Arc::new(Mutex::new(kafka))), brokers, ways))
+}
+
+fn all_services(each: usize) -> impl Iterator<Item = (Kind, usize)> {
+    let kinds = [Kind::Replayer, Kind::Gateway, Kind::Ingest];
+    kinds.into_iter().flat_map(move |kind| (0..each).map(move |number| (kind, number)))
+}
+
+/// Kafka's name for a service's way in.
+fn listener(kind: Kind, number: usize) -> String {
+    format!("{}{number}", kind.name().to_uppercase())
 }
 
 fn look_at_replicas(asker: &BaseConsumer) -> Result<(), String> {

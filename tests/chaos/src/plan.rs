@@ -66,9 +66,9 @@ pub enum Fault {
     Pause,
     /// SIGTERM; the process ends in order and is started again.
     Terminate,
-    /// All connections end, and no new one is taken.
+    /// All connections end, and no new one is taken. Of a service: those to Kafka.
     Refuse,
-    /// Connections stay, and nothing passes.
+    /// Connections stay, and nothing passes: what was sent may arrive when others have taken over. Of a service: to Kafka.
     Stall,
     /// All connections end once.
     Cut,
@@ -149,8 +149,10 @@ fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
         Target::Service(..) => {
             let long = rng.random_range(0..100) < 45;
             let (fault, lasts) = match dice {
-                0..35 => (Fault::Kill, if long { 7_000..=10_000 } else { 0..=3_000 }),
-                35..75 => (Fault::Pause, if long { 7_000..=15_000 } else { 100..=4_000 }),
+                0..28 => (Fault::Kill, if long { 7_000..=10_000 } else { 0..=3_000 }),
+                28..53 => (Fault::Pause, if long { 7_000..=15_000 } else { 100..=4_000 }),
+                53..73 => (Fault::Stall, if long { 7_000..=15_000 } else { 100..=4_000 }),
+                73..80 => (Fault::Refuse, 100..=8_000),
                 _ => (Fault::Terminate, 0..=2_000),
             };
             (2_000..=16_000, fault, lasts)
@@ -203,10 +205,11 @@ mod tests {
         for Lane { target, faults } in lanes {
             let kinds: BTreeSet<Fault> = faults.iter().map(|planned| planned.fault).collect();
             let expected = match target {
-                Target::Service(..) | Target::Brokers => [Fault::Kill, Fault::Pause, Fault::Terminate],
-                Target::Store | Target::Clients => [Fault::Refuse, Fault::Stall, Fault::Cut],
+                Target::Service(..) => vec![Fault::Kill, Fault::Pause, Fault::Terminate, Fault::Refuse, Fault::Stall],
+                Target::Brokers => vec![Fault::Kill, Fault::Pause, Fault::Terminate],
+                Target::Store | Target::Clients => vec![Fault::Refuse, Fault::Stall, Fault::Cut],
             };
-            assert_eq!(kinds, BTreeSet::from(expected), "{target}");
+            assert_eq!(kinds, BTreeSet::from_iter(expected), "{target}");
             assert!(faults.iter().all(|planned| planned.lasts <= Duration::from_secs(20)), "{target}");
             let is_zombie = |p: &Planned| p.fault == Fault::Pause && p.lasts > Duration::from_secs(6);
             assert!(!matches!(target, Target::Service(Kind::Replayer, _)) || faults.iter().any(is_zombie));

@@ -46,13 +46,21 @@ pub struct Service {
     address: Option<SocketAddr>,
     /// In the way of its clients.
     gate: Option<Arc<Gate>>,
+    /// In its way to each of Kafka's nodes.
+    to_kafka: Vec<Gate>,
 }
 
 impl Service {
     /// One that does not run yet.
     #[must_use]
-    pub fn new(kind: Kind, name: String, launch: Launch, gate: Option<Arc<Gate>>) -> Self {
-        Self { kind, name, launch, running: None, starts: 0, address: None, gate }
+    pub fn new(kind: Kind, name: String, launch: Launch, gate: Option<Arc<Gate>>, to_kafka: Vec<Gate>) -> Self {
+        Self { kind, name, launch, running: None, starts: 0, address: None, gate, to_kafka }
+    }
+
+    /// The gates in its way to Kafka's nodes; none where Kafka is not ours.
+    #[must_use]
+    pub fn way_to_kafka(&self) -> &[Gate] {
+        &self.to_kafka
     }
 
     /// Where it is reached over HTTP, past the gate.

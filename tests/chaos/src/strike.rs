@@ -1,6 +1,7 @@
 //! Carries a plan out: one task per lane, each hits its target and heals it again.
 
 use crate::cluster::Cluster;
+use crate::gate::Gate;
 use crate::plan::{Fault, Kind, Lane, Planned, Target};
 use anyhow::{Result, bail};
 use driftless_testbed::kafka::Kafka;
@@ -73,7 +74,14 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
             sleep_until(heal_at).await;
             service.start(&cluster.journal).await
         }
-        Fault::Refuse | Fault::Stall | Fault::Cut => bail!("a process cannot {}", planned.fault.name()),
+        Fault::Refuse | Fault::Stall | Fault::Cut => {
+            let way = service.way_to_kafka();
+            way.iter().try_for_each(|gate| close(gate, planned.fault))?;
+            sleep_until(heal_at).await;
+            way.iter().for_each(|gate| gate.open());
+            cluster.journal.note(&format!("{} has its way to Kafka again", service.name));
+            Ok(())
+        }
     }
 }
 
@@ -96,15 +104,20 @@ async fn broker(cluster: &Cluster, planned: Planned, heal_at: Instant) -> Result
 
 type Act = fn(&mut Kafka, usize) -> Result<()>;
 
-async fn gate(way: &crate::gate::Gate, fault: Fault, heal_at: Instant) -> Result<()> {
+async fn gate(way: &Gate, fault: Fault, heal_at: Instant) -> Result<()> {
+    close(way, fault)?;
+    sleep_until(heal_at).await;
+    way.open();
+    Ok(())
+}
+
+fn close(way: &Gate, fault: Fault) -> Result<()> {
     match fault {
         Fault::Cut => way.cut(),
         Fault::Refuse => way.refuse(),
         Fault::Stall => way.stall(),
         Fault::Kill | Fault::Pause | Fault::Terminate => bail!("a way cannot {}", fault.name()),
     }
-    sleep_until(heal_at).await;
-    way.open();
     Ok(())
 }
 
