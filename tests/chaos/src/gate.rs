@@ -16,6 +16,8 @@ enum Stand {
     Refusing,
     /// Connections are taken and kept; no byte passes.
     Stalling,
+    /// What clients send is held; what servers answer passes.
+    Holding,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,12 @@ impl Gate {
         self.state.send_modify(|state| state.stand = Stand::Stalling);
     }
 
+    /// Holds what clients send, and lets answers pass: they see that all is well and go on, and what they do meanwhile
+    /// arrives late.
+    pub fn hold(&self) {
+        self.state.send_modify(|state| state.stand = Stand::Holding);
+    }
+
     /// Lets everything pass again.
     pub fn open(&self) {
         self.state.send_modify(|state| state.stand = Stand::Open);
@@ -98,8 +106,8 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
     let cuts = state.borrow().cuts;
     let mut cut = state.clone();
     let carried = async {
-        let State { stand, server, .. } = *opened(&mut state).await?;
-        let server = server.filter(|_| stand == Stand::Open).ok_or(io::ErrorKind::ConnectionRefused)?;
+        let State { stand, server, .. } = *opened(&mut state, &[Stand::Stalling]).await?;
+        let server = server.filter(|_| stand != Stand::Refusing).ok_or(io::ErrorKind::ConnectionRefused)?;
         let server = TcpStream::connect(server).await?;
         for stream in [&client, &server] {
             stream.set_nodelay(true)?;
@@ -108,8 +116,8 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
         let (from_server, to_server) = server.into_split();
         // Either end is the end of both.
         tokio::select! {
-            ended = pump(from_client, to_server, state.clone()) => ended,
-            ended = pump(from_server, to_client, state.clone()) => ended,
+            ended = pump(from_client, to_server, state.clone(), &[Stand::Stalling, Stand::Holding]) => ended,
+            ended = pump(from_server, to_client, state.clone(), &[Stand::Stalling]) => ended,
         }
     };
     tokio::select! {
@@ -118,19 +126,25 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
     }
 }
 
-/// Waits while nothing may pass.
-async fn opened(state: &mut watch::Receiver<State>) -> io::Result<watch::Ref<'_, State>> {
-    state.wait_for(|state| state.stand != Stand::Stalling).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+/// Waits while the gate stands in one of these ways.
+async fn opened<'a>(state: &'a mut watch::Receiver<State>, closed: &[Stand]) -> io::Result<watch::Ref<'a, State>> {
+    let opened = state.wait_for(|state| !closed.contains(&state.stand)).await;
+    opened.map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) -> io::Result<()> {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    closed: &[Stand],
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = from.read(&mut buffer).await?;
         if count == 0 {
             return Ok(());
         }
-        drop(opened(&mut state).await?);
+        drop(opened(&mut state, closed).await?);
         to.write_all(&buffer[..count]).await?;
     }
 }
@@ -177,6 +191,12 @@ mod tests {
         // What was held passes, and so does what connected meanwhile.
         stream.read_exact(&mut [0; 2]).await.unwrap();
         assert_eq!(there_and_back(&mut during).await.unwrap(), *b"hi");
+
+        gate.hold();
+        let waited = tokio::time::timeout(Duration::from_millis(50), there_and_back(&mut stream)).await;
+        assert!(waited.is_err(), "nothing passes upwards");
+        gate.open();
+        stream.read_exact(&mut [0; 2]).await.unwrap();
 
         gate.cut();
         assert!(there_and_back(&mut stream).await.is_err());

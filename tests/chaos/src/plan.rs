@@ -68,7 +68,8 @@ pub enum Fault {
     Terminate,
     /// All connections end, and no new one is taken. Of a service: those to Kafka.
     Refuse,
-    /// Connections stay, and nothing passes: what was sent may arrive when others have taken over. Of a service: to Kafka.
+    /// Connections stay, and nothing passes. Of a service: what it sends to Kafka is held; it arrives when it has lasted, and
+    /// others may have taken over.
     Stall,
     /// All connections end once.
     Cut,
@@ -147,11 +148,11 @@ fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     let (wait, fault, lasts) = match target {
         // Pauses and absences on both sides of the group's session time-out of 6 s.
         Target::Service(..) => {
-            let long = rng.random_range(0..100) < 45;
+            let long = rng.random_range(0..100) < 50;
             let (fault, lasts) = match dice {
-                0..28 => (Fault::Kill, if long { 7_000..=10_000 } else { 0..=3_000 }),
-                28..53 => (Fault::Pause, if long { 7_000..=15_000 } else { 100..=4_000 }),
-                53..73 => (Fault::Stall, if long { 7_000..=15_000 } else { 100..=4_000 }),
+                0..25 => (Fault::Kill, if long { 7_000..=10_000 } else { 0..=3_000 }),
+                25..47 => (Fault::Pause, if long { 7_000..=15_000 } else { 100..=4_000 }),
+                47..73 => (Fault::Stall, if long { 7_000..=15_000 } else { 100..=4_000 }),
                 73..80 => (Fault::Refuse, 100..=8_000),
                 _ => (Fault::Terminate, 0..=2_000),
             };

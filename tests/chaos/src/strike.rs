@@ -76,7 +76,13 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
         }
         Fault::Refuse | Fault::Stall | Fault::Cut => {
             let way = service.way_to_kafka();
-            way.iter().try_for_each(|gate| close(gate, planned.fault))?;
+            for gate in way {
+                match planned.fault {
+                    // It still gets answers, so that it goes on: what it sends arrives late, when others have taken over.
+                    Fault::Stall => gate.hold(),
+                    fault => close(gate, fault)?,
+                }
+            }
             sleep_until(heal_at).await;
             way.iter().for_each(|gate| gate.open());
             cluster.journal.note(&format!("{} has its way to Kafka again", service.name));

@@ -64,7 +64,7 @@ async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
     for number in 0..2 {
         let replayer = cluster.service(Kind::Replayer, number)?.lock().await;
         cluster.journal.fault("replayer", &replayer.name, Fault::Stall, "until all chunks go on without it");
-        replayer.way_to_kafka().iter().for_each(Gate::stall);
+        replayer.way_to_kafka().iter().for_each(Gate::hold);
         studio.moves_on(STEPS).await?;
         replayer.way_to_kafka().iter().for_each(Gate::open);
         drop(replayer);
