@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,8 +18,18 @@ enum Stand {
     Refusing,
     /// Connections are taken and kept; no byte passes.
     Stalling,
-    /// What clients send is held; what servers answer passes.
-    Holding,
+    /// What is appended to Kafka is held; everything else passes.
+    HoldingAppends,
+}
+
+impl Stand {
+    fn lets_down(self) -> bool {
+        self != Self::Stalling
+    }
+
+    fn lets_up(self, has_appended: bool) -> bool {
+        self.lets_down() && !(has_appended && self == Self::HoldingAppends)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +40,13 @@ struct State {
     cuts: u64,
 }
 
+type Held = Arc<AtomicUsize>;
+
 /// A running gate; with it all its connections end.
 pub struct Gate {
     address: SocketAddr,
     state: watch::Sender<State>,
+    held: Held,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -44,13 +59,14 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = watch::Sender::new(State { stand: Stand::Open, server, cuts: 0 });
-        let watching = state.subscribe();
+        let (watching, held) = (state.subscribe(), Held::default());
+        let holding = Arc::clone(&held);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, watching.clone()));
+                tokio::spawn(carry(client, watching.clone(), Arc::clone(&holding)));
             }
         });
-        Ok(Self { address, state, accepting })
+        Ok(Self { address, state, held, accepting })
     }
 
     /// Where clients connect.
@@ -82,10 +98,16 @@ impl Gate {
         self.state.send_modify(|state| state.stand = Stand::Stalling);
     }
 
-    /// Holds what clients send, and lets answers pass: they see that all is well and go on, and what they do meanwhile
-    /// arrives late.
-    pub fn hold(&self) {
-        self.state.send_modify(|state| state.stand = Stand::Holding);
+    /// Holds what is appended to Kafka, and lets everything else pass: who appends goes on reading and deciding, stays a
+    /// member of its group, and what it appends meanwhile arrives late.
+    pub fn hold_appends(&self) {
+        self.state.send_modify(|state| state.stand = Stand::HoldingAppends);
+    }
+
+    /// How often something to append was held so far.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// Lets everything pass again.
@@ -102,11 +124,11 @@ impl Drop for Gate {
 }
 
 /// However it ends, both sides are dropped.
-async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
+async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held) {
     let cuts = state.borrow().cuts;
     let mut cut = state.clone();
     let carried = async {
-        let State { stand, server, .. } = *opened(&mut state, &[Stand::Stalling]).await?;
+        let State { stand, server, .. } = *opened(&mut state, Stand::lets_down).await?;
         let server = server.filter(|_| stand != Stand::Refusing).ok_or(io::ErrorKind::ConnectionRefused)?;
         let server = TcpStream::connect(server).await?;
         for stream in [&client, &server] {
@@ -116,8 +138,8 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
         let (from_server, to_server) = server.into_split();
         // Either end is the end of both.
         tokio::select! {
-            ended = pump(from_client, to_server, state.clone(), &[Stand::Stalling, Stand::Holding]) => ended,
-            ended = pump(from_server, to_client, state.clone(), &[Stand::Stalling]) => ended,
+            ended = pump_up(from_client, to_server, state.clone(), &held) => ended,
+            ended = pump_down(from_server, to_client, state.clone()) => ended,
         }
     };
     tokio::select! {
@@ -126,17 +148,15 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
     }
 }
 
-/// Waits while the gate stands in one of these ways.
-async fn opened<'a>(state: &'a mut watch::Receiver<State>, closed: &[Stand]) -> io::Result<watch::Ref<'a, State>> {
-    let opened = state.wait_for(|state| !closed.contains(&state.stand)).await;
-    opened.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+/// Waits until the gate stands so that this passes.
+async fn opened(state: &mut watch::Receiver<State>, lets: impl Fn(Stand) -> bool) -> io::Result<watch::Ref<'_, State>> {
+    state.wait_for(|state| lets(state.stand)).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }
 
-async fn pump(
+async fn pump_down(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
-    closed: &[Stand],
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -144,10 +164,69 @@ async fn pump(
         if count == 0 {
             return Ok(());
         }
-        drop(opened(&mut state, closed).await?);
+        drop(opened(&mut state, Stand::lets_down).await?);
         to.write_all(&buffer[..count]).await?;
     }
 }
+
+async fn pump_up(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    held: &Held,
+) -> io::Result<()> {
+    let (mut buffer, mut requests) = (vec![0; 64 * 1024], Requests::default());
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        requests.take(&buffer[..count]);
+        let lets_up = |stand: Stand| stand.lets_up(requests.has_appended);
+        if state.borrow().stand == Stand::HoldingAppends && requests.has_appended {
+            held.fetch_add(1, Ordering::SeqCst);
+        }
+        drop(opened(&mut state, lets_up).await?);
+        to.write_all(&buffer[..count]).await?;
+    }
+}
+
+/// Follows the requests of Kafka's protocol in a stream of bytes: a length of 4 bytes, then the api key. What is no Kafka
+/// gives nonsense, and nobody asks.
+#[derive(Default)]
+struct Requests {
+    head: Vec<u8>,
+    left: usize,
+    /// A `Produce` request began.
+    has_appended: bool,
+}
+
+impl Requests {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let skipped = self.left.min(bytes.len());
+                self.left -= skipped;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            let (more, rest) = bytes.split_at((6 - self.head.len()).min(bytes.len()));
+            self.head.extend(more);
+            bytes = rest;
+            if let [a, b, c, d, key @ ..] = &self.head[..]
+                && key.len() == PRODUCE.len()
+            {
+                // The key is part of the length.
+                self.left = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(key.len());
+                self.has_appended |= key == PRODUCE;
+                self.head.clear();
+            }
+        }
+    }
+}
+
+/// The api key of `Produce`.
+const PRODUCE: [u8; 2] = [0, 0];
 
 #[cfg(test)]
 mod tests {
@@ -192,12 +271,6 @@ mod tests {
         stream.read_exact(&mut [0; 2]).await.unwrap();
         assert_eq!(there_and_back(&mut during).await.unwrap(), *b"hi");
 
-        gate.hold();
-        let waited = tokio::time::timeout(Duration::from_millis(50), there_and_back(&mut stream)).await;
-        assert!(waited.is_err(), "nothing passes upwards");
-        gate.open();
-        stream.read_exact(&mut [0; 2]).await.unwrap();
-
         gate.cut();
         assert!(there_and_back(&mut stream).await.is_err());
         let mut again = connect().await.unwrap();
@@ -208,6 +281,39 @@ mod tests {
         assert!(there_and_back(&mut connect().await.unwrap()).await.is_err());
         gate.open();
         assert_eq!(there_and_back(&mut connect().await.unwrap()).await.unwrap(), *b"hi");
+    }
+
+    /// A request of Kafka's protocol with this api key.
+    fn request(key: u8) -> Vec<u8> {
+        [&[0, 0, 0, 9, 0, key][..], &[key; 7]].concat()
+    }
+
+    #[test]
+    fn requests_are_followed_however_they_are_cut() {
+        for (keys, expected) in [(&[18, 3, 1][..], false), (&[18, 3, 0, 1], true)] {
+            let bytes: Vec<u8> = keys.iter().flat_map(|key| request(*key)).collect();
+            for size in 1..bytes.len() {
+                let mut requests = Requests::default();
+                bytes.chunks(size).for_each(|piece| requests.take(piece));
+                assert_eq!((requests.has_appended, requests.left), (expected, 0), "{keys:?} by {size}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_is_held_and_everything_else_passes() {
+        let gate = Gate::start(Some(echo().await)).await.unwrap();
+        let (mut appends, mut reads) =
+            (TcpStream::connect(gate.address()).await.unwrap(), TcpStream::connect(gate.address()).await.unwrap());
+        gate.hold_appends();
+        appends.write_all(&request(0)).await.unwrap();
+        reads.write_all(&request(1)).await.unwrap();
+        reads.read_exact(&mut request(1)).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(50), appends.read(&mut [0])).await;
+        assert!(waited.is_err(), "nothing came back");
+        assert_eq!(gate.held(), 1);
+        gate.open();
+        appends.read_exact(&mut request(0)).await.unwrap();
     }
 
     #[tokio::test]

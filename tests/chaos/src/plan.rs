@@ -68,9 +68,11 @@ pub enum Fault {
     Terminate,
     /// All connections end, and no new one is taken. Of a service: those to Kafka.
     Refuse,
-    /// Connections stay, and nothing passes. Of a service: what it sends to Kafka is held; it arrives when it has lasted, and
-    /// others may have taken over.
+    /// Connections stay, and nothing passes. Of a service: those to Kafka.
     Stall,
+    /// What a process appends is held on its way while it goes on; then the process is paused. When others have taken over,
+    /// what it appended arrives, and then it wakes up.
+    Zombie,
     /// All connections end once.
     Cut,
 }
@@ -85,6 +87,7 @@ impl Fault {
             Self::Terminate => "terminate",
             Self::Refuse => "refuse",
             Self::Stall => "stall",
+            Self::Zombie => "zombie",
             Self::Cut => "cut",
         }
     }
@@ -146,10 +149,12 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
 fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     let dice = rng.random_range(0..100);
     let (wait, fault, lasts) = match target {
+        // Long enough that the other one has taken over.
+        Target::Service(Kind::Replayer, _) if dice < 25 => (2_000..=12_000, Fault::Zombie, 8_000..=15_000),
         // Pauses and absences on both sides of the group's session time-out of 6 s.
         Target::Service(..) => {
             let long = rng.random_range(0..100) < 50;
-            let (fault, lasts) = match dice {
+            let (fault, lasts) = match rng.random_range(0..100) {
                 0..25 => (Fault::Kill, if long { 7_000..=10_000 } else { 0..=3_000 }),
                 25..47 => (Fault::Pause, if long { 7_000..=15_000 } else { 100..=4_000 }),
                 47..73 => (Fault::Stall, if long { 7_000..=15_000 } else { 100..=4_000 }),
@@ -206,6 +211,10 @@ mod tests {
         for Lane { target, faults } in lanes {
             let kinds: BTreeSet<Fault> = faults.iter().map(|planned| planned.fault).collect();
             let expected = match target {
+                Target::Service(Kind::Replayer, _) => {
+                    let processes = [Fault::Kill, Fault::Pause, Fault::Terminate];
+                    [&processes[..], &[Fault::Refuse, Fault::Stall, Fault::Zombie]].concat()
+                }
                 Target::Service(..) => vec![Fault::Kill, Fault::Pause, Fault::Terminate, Fault::Refuse, Fault::Stall],
                 Target::Brokers => vec![Fault::Kill, Fault::Pause, Fault::Terminate],
                 Target::Store | Target::Clients => vec![Fault::Refuse, Fault::Stall, Fault::Cut],

@@ -61,6 +61,8 @@ pub struct Report {
     pub minutes: f64,
     /// It took, with start and checks.
     pub seconds: f64,
+    /// From the end of the last fault until all was at rest.
+    pub rest_seconds: f64,
     /// Logs, outcomes, finals.
     pub folder: PathBuf,
     /// Faults and their consequences.
@@ -109,9 +111,12 @@ impl Report {
             "ok": self.is_ok(),
             "seed": self.seed,
             "minutes": self.minutes,
-            "seconds": (self.seconds * 10.0).round() / 10.0,
+            "seconds": tenths(self.seconds),
+            "rest_seconds": tenths(self.rest_seconds),
             "kills": self.sum(&["kill"], is_process),
             "pauses": self.sum(&["pause"], is_process),
+            "zombies": self.sum(&["zombie"], is_process),
+            "kafka_connections": self.sum(&["refuse", "stall"], is_process),
             "terminations": self.sum(&["terminate"], is_process),
             "store_outages": self.sum(&["refuse", "stall", "cut"], |target| target == "s3"),
             "client_disturbances": self.sum(&["refuse", "stall", "cut"], |target| target == "clients"),
@@ -138,7 +143,13 @@ impl Report {
         let mut row = |what: &str, said: String| {
             let _ = writeln!(text, "{what:<14} {said}");
         };
-        row("seed", format!("{}; {} minutes of faults, {:.0} s in all", self.seed, self.minutes, self.seconds));
+        row(
+            "seed",
+            format!(
+                "{}; {} minutes of faults, at rest {:.0} s later, {:.0} s in all",
+                self.seed, self.minutes, self.rest_seconds, self.seconds
+            ),
+        );
         for (target, faults) in self.faults() {
             let faults: Vec<String> = faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
             row(target, faults.join(", "));
@@ -184,4 +195,8 @@ impl Report {
         }
         text
     }
+}
+
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
 }

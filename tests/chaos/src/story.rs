@@ -185,11 +185,13 @@ struct Final<'a> {
 /// # Errors
 /// Where files cannot be written. What is wrong with the world is in the report.
 pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Path, report: &mut Report) -> Result<()> {
+    let healed = Instant::now();
     let mut failures = Vec::new();
     failures.extend(cluster.all_ready().await.err().map(|e| format!("{e:#}")));
     let painters = studio.close(&mut failures).await;
     let is_complete = failures.is_empty();
     let ends = rest(cluster, &painters, dir, report, &mut failures).await?;
+    report.rest_seconds = healed.elapsed().as_secs_f64();
     let lines: Vec<Line> = painters.iter().flat_map(|painter| painter.book.pages().lines.clone()).collect();
     write_lines(&dir.join("outcomes.jsonl"), &lines)?;
     report.edits = edits(&painters, &lines);

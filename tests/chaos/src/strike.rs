@@ -3,10 +3,15 @@
 use crate::cluster::Cluster;
 use crate::gate::Gate;
 use crate::plan::{Fault, Kind, Lane, Planned, Target};
+use crate::service::Service;
 use anyhow::{Result, bail};
 use driftless_testbed::kafka::Kafka;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+
+/// A replayer that owns nothing appends nothing.
+const SOMETHING_TO_APPEND_WITHIN: Duration = Duration::from_secs(3);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Runs all lanes until the time is up. Everything is healed when it returns.
 ///
@@ -64,6 +69,12 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
             cluster.journal.note(&format!("{} goes on", service.name));
             service.resume()
         }
+        Fault::Zombie => {
+            become_a_zombie(&mut service).await?;
+            sleep_until(heal_at).await;
+            cluster.journal.note(&format!("{} wakes up", service.name));
+            wake_up(&mut service)
+        }
         Fault::Kill => {
             service.kill()?;
             sleep_until(heal_at).await;
@@ -76,19 +87,37 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
         }
         Fault::Refuse | Fault::Stall | Fault::Cut => {
             let way = service.way_to_kafka();
-            for gate in way {
-                match planned.fault {
-                    // It still gets answers, so that it goes on: what it sends arrives late, when others have taken over.
-                    Fault::Stall => gate.hold(),
-                    fault => close(gate, fault)?,
-                }
-            }
+            way.iter().try_for_each(|gate| close(gate, planned.fault))?;
             sleep_until(heal_at).await;
             way.iter().for_each(|gate| gate.open());
             cluster.journal.note(&format!("{} has its way to Kafka again", service.name));
             Ok(())
         }
     }
+}
+
+/// Holds what it appends, and pauses it as soon as there is something (or after a while without).
+///
+/// # Errors
+/// Where the kernel says no.
+pub async fn become_a_zombie(service: &mut Service) -> Result<()> {
+    let held = |service: &Service| service.way_to_kafka().iter().map(Gate::held).sum::<usize>();
+    let before = held(service);
+    service.way_to_kafka().iter().for_each(Gate::hold_appends);
+    let deadline = Instant::now() + SOMETHING_TO_APPEND_WITHIN;
+    while held(service) == before && Instant::now() < deadline {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    service.pause()
+}
+
+/// What it appended arrives, and then it wakes up.
+///
+/// # Errors
+/// Where the kernel says no.
+pub fn wake_up(service: &mut Service) -> Result<()> {
+    service.way_to_kafka().iter().for_each(Gate::open);
+    service.resume()
 }
 
 async fn broker(cluster: &Cluster, planned: Planned, heal_at: Instant) -> Result<()> {
@@ -98,7 +127,7 @@ async fn broker(cluster: &Cluster, planned: Planned, heal_at: Instant) -> Result
         Fault::Kill => (Kafka::kill, Kafka::restart),
         Fault::Terminate => (Kafka::stop, Kafka::restart),
         Fault::Pause => (Kafka::pause, Kafka::resume),
-        Fault::Refuse | Fault::Stall | Fault::Cut => bail!("a broker cannot {}", planned.fault.name()),
+        _ => bail!("a broker cannot {}", planned.fault.name()),
     };
     cluster.with_kafka(move |kafka| hit(kafka, node)).await?;
     sleep_until(heal_at).await;
@@ -122,7 +151,7 @@ fn close(way: &Gate, fault: Fault) -> Result<()> {
         Fault::Cut => way.cut(),
         Fault::Refuse => way.refuse(),
         Fault::Stall => way.stall(),
-        Fault::Kill | Fault::Pause | Fault::Terminate => bail!("a way cannot {}", fault.name()),
+        _ => bail!("a way cannot {}", fault.name()),
     }
     Ok(())
 }
