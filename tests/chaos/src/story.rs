@@ -1,16 +1,14 @@
-//! A whole run: start, paint and break, heal, come to rest, and hold what clients were told against the log.
+//! A whole run: paint while others break, come to rest, write down what everybody holds and was told, and judge it.
 
-use crate::checker;
 use crate::cluster::{Cluster, WELL_WITHIN};
 use crate::painter::{Line, Painter, as_text};
-use crate::report::{Edits, Hashes, LogCounts, Report};
-use anyhow::{Context, Result, bail, ensure};
-use driftless_client::{Chunk, ChunkId, Hash, Version};
+use crate::report::{Edits, Hashes, Report};
+use crate::verdict::{self, Ends, FORBIDDEN, NAMED_MAX, Rest};
+use anyhow::{Context, Result, ensure};
+use driftless_client::{Chunk, ChunkId};
 use driftless_e2e_tests::edits::chunk;
-use driftless_e2e_tests::history::History;
-use driftless_e2e_tests::stack::kafka_log;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,14 +19,6 @@ use tokio::task::JoinHandle;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// Where a token is given out anew within a run, and where it is not.
 const TOKEN_LIVES_S: [u32; 2] = [90, 3_600];
-/// A replayer's late requests can make Kafka believe that another one has its name (static membership): the session timed
-/// out, it joined again, and what it had sent before arrived after that. It ends, and is started again.
-const FENCED_BY_ITSELF: &str = "the group membership ended";
-/// A chunk that painters may read, and edit in vain.
-const FORBIDDEN: &str = "canvas/1000/1000";
-/// What a failure names at most of one kind.
-const NAMED_MAX: usize = 20;
-
 /// The painters, at work.
 pub struct Studio {
     painters: Vec<JoinHandle<(Painter, Result<()>)>>,
@@ -202,44 +192,8 @@ pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Pa
     cluster.journal.note("all is at rest");
     cluster.end_services().await?;
     cluster.journal.note("the services have ended");
-    match against_the_log(cluster, &lines, &ends, report).await {
-        Ok(found) => failures.extend(found),
-        Err(e) => failures.push(format!("{e:#}")),
-    }
-    cluster.journal.note("the log is read; the checker is next");
-    match checker::check(python, cluster, dir, is_complete).await {
-        Ok(said) => {
-            let violations = said["violations_total"].as_u64().unwrap_or(u64::MAX);
-            if violations > 0 {
-                let first = &said["violations"][0];
-                failures.push(format!("the checker found {violations} violations, first {first}: see checker.log"));
-            }
-            report.decided_twice += said["violations_by_rule"]["R2"].as_u64().unwrap_or_default() as usize;
-            report.checker = said;
-        }
-        Err(e) => failures.push(format!("{e:#}")),
-    }
-    report.counts = cluster.journal.counts();
-    let ended = report.counts.ended_by_themselves.iter().filter(|what| !what.contains(FENCED_BY_ITSELF));
-    failures.extend(ended.map(|what| format!("ended by itself: {what}")));
-    failures.extend(report.counts.bad_ends.iter().cloned());
-    failures.extend(panics(&dir.join("logs"))?);
-    let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
-    if !unknown.is_empty() {
-        let named = &unknown[..unknown.len().min(NAMED_MAX)];
-        failures.push(format!("{} edits ended as unknown, though nobody lost access: {named:?}", unknown.len()));
-    }
-    let Edits { without_outcome, .. } = report.edits;
-    if without_outcome == 0 && report.edits.submitted != lines.len() {
-        failures.push(format!("{} edits have {} outcomes", report.edits.submitted, lines.len()));
-    }
-    report.failures.extend(failures);
-    Ok(())
-}
-
-/// R8: without access nobody can ask what became of an edit that may have been lost on its way.
-fn is_excused(line: &Line) -> bool {
-    line.chunk.as_str() == FORBIDDEN && !line.is_receipted
+    report.failures.append(&mut failures);
+    verdict::judge(cluster, &Rest { lines, ends, is_complete }, python, dir, report).await
 }
 
 fn edits(painters: &[Painter], lines: &[Line]) -> Edits {
@@ -256,8 +210,6 @@ fn edits(painters: &[Painter], lines: &[Line]) -> Edits {
         without_outcome: open,
     }
 }
-
-type Ends = BTreeMap<ChunkId, (Version, Hash)>;
 
 /// Waits until all replicas of each chunk are the same, clients' and gateways', and writes them down.
 async fn rest(
@@ -316,82 +268,4 @@ fn write_lines<T: Serialize>(path: &Path, lines: &[T]) -> Result<()> {
         file.write_all(b"\n")?;
     }
     Ok(file.flush()?)
-}
-
-/// Reads the log with our own code, which checks R2, R3 and R10 on the way, and holds the outcomes against it.
-async fn against_the_log(cluster: &Cluster, lines: &[Line], ends: &Ends, report: &mut Report) -> Result<Vec<String>> {
-    let (log, world) = (kafka_log(&cluster.brokers), Arc::clone(&cluster.world));
-    let history = match tokio::spawn(async move { History::read(&log, &world).await }).await {
-        Ok(history) => history,
-        // It panics where a rule does not hold.
-        Err(e) => match e.try_into_panic() {
-            Ok(panic) => bail!("the log: {}", words(&*panic)),
-            Err(e) => return Err(e.into()),
-        },
-    };
-    report.log = LogCounts {
-        commands: history.commands,
-        fences: history.fences,
-        invalid: history.invalid,
-        snapshots: history.snapshots,
-    };
-    let mut failures = Vec::new();
-    for (id, end) in ends {
-        if history.end(id) != Some(*end) && (end.0.0 > 0 || history.end(id).is_some()) {
-            report.hashes.equal = false;
-            failures.push(format!("R10: {id} is {end:?} at rest, and {:?} in the log", history.end(id)));
-        }
-    }
-    let mut decided = HashMap::new();
-    for id in ends.keys() {
-        for decision in history.decisions(id) {
-            let version = decision.committed.as_ref().map(|(version, _)| version.0);
-            decided.insert((id, decision.writer.to_vec(), decision.seq), version);
-        }
-    }
-    let mut lies = Vec::new();
-    for line in lines {
-        let number =
-            line.writer.as_deref().and_then(|writer| writer.parse::<driftless_client::WriterId>().ok()).zip(line.seq);
-        let decision = number.and_then(|(writer, seq)| decided.get(&(&line.chunk, writer.0.to_vec(), seq)));
-        let is_true = match (line.outcome, decision) {
-            ("committed", Some(Some(version))) => line.version.is_none_or(|told| told == *version),
-            ("committed", _) => false,
-            ("discarded", Some(None)) | ("unknown", _) => true,
-            ("discarded", _) => false,
-            // What was taken back may have been discarded before.
-            (_, decision) => !matches!(decision, Some(Some(_))),
-        };
-        let is_missing = line.is_receipted && (line.outcome == "unknown" || (!is_true && decision.is_none()));
-        report.acknowledged_missing += usize::from(is_missing);
-        if !is_true {
-            lies.push(format!("{line:?}, and the log says {decision:?}"));
-        }
-    }
-    if !lies.is_empty() {
-        let count = lies.len();
-        lies.truncate(3);
-        failures.push(format!("R8: {count} outcomes are not what the log says, such as {}", lies.join("; ")));
-    }
-    if report.acknowledged_missing > 0 {
-        failures.push(format!("{} acknowledged edits are missing", report.acknowledged_missing));
-    }
-    Ok(failures)
-}
-
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_else(|| "a panic".to_owned())
-}
-
-/// Panics in the logs of all processes: there must be none.
-fn panics(logs: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(logs)? {
-        let path = entry?.path();
-        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
-        let panics = text.lines().filter(|line| line.contains("panicked at"));
-        found.extend(panics.map(|line| format!("{}: {line}", path.display())));
-    }
-    Ok(found)
 }
