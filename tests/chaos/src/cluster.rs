@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::block_in_place;
 
 /// Snapshots and checkpoints all the time, and room for few chunks, so that every path is taken within minutes.
@@ -70,6 +70,8 @@ pub struct Cluster {
     gates: BTreeMap<(Kind, usize), Arc<Gate>>,
     /// In the way of all services to S3.
     pub store: Gate,
+    /// Held by whoever disturbs the store, or needs it undisturbed.
+    pub store_turn: AsyncMutex<()>,
     kafka: Option<Arc<Mutex<Kafka>>>,
     s3: S3,
     /// Bootstrap list.
@@ -128,7 +130,19 @@ impl Cluster {
         let tokens = Arc::new(Tokens::of(&files.key));
         let world = stack::world(files.spec);
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
-        let cluster = Self { services, gates, store, kafka, s3, brokers, world, tokens, journal, http };
+        let cluster = Self {
+            services,
+            gates,
+            store,
+            store_turn: AsyncMutex::default(),
+            kafka,
+            s3,
+            brokers,
+            world,
+            tokens,
+            journal,
+            http,
+        };
         for service in cluster.services.values() {
             service.lock().await.start(&cluster.journal).await?;
         }
@@ -142,6 +156,19 @@ impl Cluster {
     /// Where there is none.
     pub fn service(&self, kind: Kind, number: usize) -> Result<&AsyncMutex<Service>> {
         self.services.get(&(kind, number)).with_context(|| format!("there is no {}-{number}", kind.name()))
+    }
+
+    /// All replayers, in order: so nobody waits for one who waits for the other.
+    ///
+    /// Whoever holds them is the only one that disturbs any.
+    pub async fn all_replayers(&self) -> Vec<MutexGuard<'_, Service>> {
+        let mut all = Vec::new();
+        for ((kind, _), service) in &self.services {
+            if *kind == Kind::Replayer {
+                all.push(service.lock().await);
+            }
+        }
+        all
     }
 
     /// The gates of the clients.

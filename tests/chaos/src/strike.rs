@@ -39,9 +39,14 @@ pub async fn all(cluster: &Cluster, lanes: Vec<Lane>, until: Instant) -> Result<
 pub async fn one(cluster: &Cluster, target: Target, planned: Planned) -> Result<()> {
     let heal_at = Instant::now() + planned.lasts;
     match target {
-        Target::Service(kind, number) => service(cluster, kind, number, planned, heal_at).await,
+        Target::Service(Kind::Replayer, number) if planned.fault == Fault::Zombie => {
+            zombie(cluster, number, planned).await
+        }
+        Target::Service(kind, number) => service(cluster, kind, number, planned).await,
         Target::Brokers => broker(cluster, planned, heal_at).await,
         Target::Store => {
+            let _turn = cluster.store_turn.lock().await;
+            let heal_at = Instant::now() + planned.lasts;
             cluster.journal.fault("s3", "s3", planned.fault, &lasts(planned));
             gate(&cluster.store, planned.fault, heal_at).await?;
             cluster.journal.note("s3 is well");
@@ -59,8 +64,9 @@ fn lasts(planned: Planned) -> String {
     format!("for {} ms", planned.lasts.as_millis())
 }
 
-async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned, heal_at: Instant) -> Result<()> {
+async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned) -> Result<()> {
     let mut service = cluster.service(kind, number)?.lock().await;
+    let heal_at = Instant::now() + planned.lasts;
     cluster.journal.fault(kind.name(), &service.name, planned.fault, &lasts(planned));
     match planned.fault {
         Fault::Pause => {
@@ -68,12 +74,6 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
             sleep_until(heal_at).await;
             cluster.journal.note(&format!("{} goes on", service.name));
             service.resume()
-        }
-        Fault::Zombie => {
-            become_a_zombie(&mut service).await?;
-            sleep_until(heal_at).await;
-            cluster.journal.note(&format!("{} wakes up", service.name));
-            wake_up(&mut service)
         }
         Fault::Kill => {
             service.kill()?;
@@ -85,6 +85,7 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
             sleep_until(heal_at).await;
             service.start(&cluster.journal).await
         }
+        Fault::Zombie => bail!("a {} cannot become a zombie", kind.name()),
         Fault::Refuse | Fault::Stall | Fault::Cut => {
             let way = service.way_to_kafka();
             way.iter().try_for_each(|gate| close(gate, planned.fault))?;
@@ -94,6 +95,18 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned,
             Ok(())
         }
     }
+}
+
+/// The others and the store are left alone meanwhile: or nobody would take over.
+async fn zombie(cluster: &Cluster, number: usize, planned: Planned) -> Result<()> {
+    let _turn = cluster.store_turn.lock().await;
+    let mut replayers = cluster.all_replayers().await;
+    let Some(service) = replayers.get_mut(number) else { return Ok(()) };
+    cluster.journal.fault(Kind::Replayer.name(), &service.name, planned.fault, &lasts(planned));
+    become_a_zombie(service).await?;
+    tokio::time::sleep(planned.lasts).await;
+    cluster.journal.note(&format!("{} wakes up", service.name));
+    wake_up(service)
 }
 
 /// Holds what it appends, and pauses it as soon as there is something (or after a while without).
