@@ -121,7 +121,14 @@ impl Peer {
         while let Some(event) = self.core.poll_event() {
             changed = true;
             match event {
-                Event::Outcome { chunk, command, outcome } => self.take_outcome(&chunk, command, outcome, oracle)?,
+                Event::Outcome { chunk, command, outcome, number, is_receipted } => {
+                    if is_receipted {
+                        // What was receipted stands in the log, and nobody may have to resend it to save it.
+                        let stands = number.is_some_and(|n| oracle.chunks[&chunk].was_asked(n.writer, n.seq.0));
+                        hold(stands, "R8", || format!("{}: {command:?} of {chunk} was receipted, and is lost", self.name))?;
+                    }
+                    self.take_outcome(&chunk, command, outcome, oracle)?;
+                }
                 Event::Reconnect { socket, .. } => asks.push(Ask::Drop(socket)),
                 Event::Session { .. } => self.sessions += 1,
                 Event::Status { chunk, status: ChunkStatus::Failed { .. } } => {
