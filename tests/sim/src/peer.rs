@@ -7,7 +7,7 @@ use crate::violation::{Verdict, Violation, hold};
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
-use driftless_schemas::proto::RejectCode;
+use driftless_schemas::proto::{self, RejectCode};
 use driftless_schemas::{ChunkId, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,6 +199,20 @@ impl Peer {
         Ok(())
     }
 
+    /// R12: a gateway that answers a Track is not behind what this client has.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
+        let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
+        let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
+        let is_healthy = matches!(self.core.status(&chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging));
+        let has = self.shown.get(&chunk).copied().filter(|_| is_healthy).unwrap_or(0);
+        hold(has <= tracked.version, "R12", || {
+            format!("{}: {chunk} is tracked at version {}, behind {has}", self.name, tracked.version)
+        })
+    }
+
     /// Whether nothing is open, and all is live and as the log says.
     pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
         self.core.pending() == 0
@@ -207,7 +221,7 @@ impl Peer {
                 let newest: Option<Hash> = truth.hash(truth.version());
                 self.core.status(chunk) == Some(&ChunkStatus::Live)
                     && self.core.confirmed(chunk).is_some_and(|replica| {
-                        let is_equal = truth.is_unnoticed() || Some(replica.hash()) == newest;
+                        let is_equal = truth.is_unnoticed() || Some(replica.hash_again()) == newest;
                         replica.version().0 == truth.version() && is_equal
                     })
             })
