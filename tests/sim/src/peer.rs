@@ -125,7 +125,9 @@ impl Peer {
                     if is_receipted {
                         // What was receipted stands in the log, and nobody may have to resend it to save it.
                         let stands = number.is_some_and(|n| oracle.chunks[&chunk].was_asked(n.writer, n.seq.0));
-                        hold(stands, "R8", || format!("{}: {command:?} of {chunk} was receipted, and is lost", self.name))?;
+                        hold(stands, "R8", || {
+                            format!("{}: {command:?} of {chunk} was receipted, and is lost", self.name)
+                        })?;
                     }
                     self.take_outcome(&chunk, command, outcome, oracle)?;
                 }

@@ -42,6 +42,7 @@ impl PartitionCore {
         };
         let recovered = std::mem::take(&mut loading.recovered);
         let model = Arc::clone(&place.family.model);
+        let accept_loss = self.settings.accept_loss;
         // Whatever a model does with its own bytes, the partition goes on.
         let restored = catch_unwind(AssertUnwindSafe(|| {
             let (live, entry) = match stored {
@@ -52,12 +53,12 @@ impl PartitionCore {
                 },
             };
             let mut held = Box::new(Held::new(live, entry));
-            let folded = fold_recovered(&mut held.live, &recovered, &mut held.published)?;
+            let (folded, lost) = fold_recovered(&mut held.live, &recovered, &mut held.published, accept_loss)?;
             held.live.replica.hash();
-            Ok((held, folded))
+            Ok((held, folded, lost))
         }))
         .unwrap_or_else(|_| Err("its model panicked while restoring it".to_owned()));
-        let (held, folded) = match restored {
+        let (mut held, folded, lost) = match restored {
             Ok(restored) => restored,
             Err(reason) => {
                 if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
@@ -66,6 +67,15 @@ impl PartitionCore {
                 return self.load_failed(&chunk, reason, now_ms);
             }
         };
+        if lost > 0 {
+            // Everybody is to see the state that is left, under a version that nobody has seen another state of.
+            held.is_urgent = true;
+            let version = held.live.replica.version();
+            held.published = Some((version, held.live.replica.hash()));
+            let reason =
+                format!("{lost} commits up to version {version} are lost; its content is that of an older one");
+            self.outputs.push_back(Output::Lost(chunk.clone(), reason));
+        }
         self.go_live(&chunk, held, folded, now_ms);
     }
 
