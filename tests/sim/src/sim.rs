@@ -943,6 +943,10 @@ impl Sim {
         let chunk = self.a_chunk();
         let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
         let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
+        // Once a run: after a damage that nobody noticed there is no state left that a second one could be healed from.
+        if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
+            return;
+        }
         self.replayers[r].damage(i, &chunk, self.now);
         self.oracle.damaged(&chunk);
         self.count(Fault::OwnerDamaged);

@@ -109,23 +109,20 @@ impl PartitionCore {
         self.stats.chunk_bytes += held.bytes;
         self.put_live(chunk, held);
         self.compare_with_published(chunk);
-        self.decide_waiting(chunk, loading.waiting, now_ms);
+        match self.slots.get_mut(chunk).map(|slot| &mut slot.state) {
+            Some(State::Checking(_, checking)) => checking.waiting = loading.waiting,
+            _ => self.decide_waiting(chunk, loading.waiting, now_ms),
+        }
     }
 
-    /// R10: what the log says of the version that the chunk has now must be the chunk's hash. If not, the log's effects
-    /// stand, its hash does not: everybody gets a fresh snapshot.
+    /// R10: what the log says of the version that the chunk has now must be the chunk's hash. If not, nothing is decided
+    /// with it before ref and log have told what is right.
     pub(super) fn compare_with_published(&mut self, chunk: &ChunkId) {
-        let known = self.known;
         let Some(Slot { state: State::Live(held), .. }) = self.slots.get_mut(chunk) else { return };
         let (version, hash) = (held.live.replica.version(), held.live.replica.hash());
-        let Some((_, said)) = held.published.filter(|(at, said)| *at == version && *said != hash) else { return };
-        held.published = Some((version, hash));
-        held.is_urgent = true;
-        held.dirty.get_or_insert(Dirty { bound: known, since_ms: 0, decisions: 0 });
-        self.unstored.insert(chunk.clone());
-        self.stats.drifts += 1;
-        let reason = format!("at version {version} ref and log give the hash {hash}, but the log says {said}");
-        self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+        if held.published.is_some_and(|(at, said)| at == version && said != hash) {
+            self.doubt(chunk);
+        }
     }
 
     /// Decides what waited, in order.

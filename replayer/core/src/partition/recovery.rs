@@ -59,13 +59,13 @@ impl PartitionCore {
         self.use_slot(&chunk, || place);
         match self.slots.get_mut(&chunk).map(|slot| &mut slot.state) {
             None => debug_assert!(false, "use_slot makes the slot"),
-            Some(State::Loading(loading) | State::Checking(_, loading)) => {
+            Some(State::Loading(loading)) => {
                 loading.bound.get_or_insert(before);
                 loading.recovered.push(recovered);
                 self.unstored.insert(chunk);
             }
             // Its state arrived while the log was still being read.
-            Some(State::Live(held)) => {
+            Some(State::Live(held) | State::Checking(held, _)) => {
                 let accept_loss = self.settings.accept_loss;
                 let (folded, _) = fold_recovered(&mut held.live, &[recovered], &mut held.published, accept_loss)?;
                 if folded > 0 {
