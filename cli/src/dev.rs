@@ -169,7 +169,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     let ready = readiness.clone();
     let ready = move || if *ready.borrow() { Ok(()) } else { Err("catching up with the log".to_owned()) };
-    let routes = gateway.routes().or(ingest.routes()).unify();
+    let routes = gateway.routes().or(ingest.routes()).unify().boxed();
+    #[cfg(debug_assertions)]
+    let routes = {
+        let damage = crate::damage::route("replayer", replayer.damage());
+        let damage = damage.or(crate::damage::route("gateway", gateway.damage())).unify();
+        damage.or(routes).unify().boxed()
+    };
     let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
     let routes = routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed();
     // Its sockets go on without it; whoever holds a copy of the shutdown holds up the end.

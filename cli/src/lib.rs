@@ -7,6 +7,8 @@
 
 mod bench;
 mod config;
+#[cfg(debug_assertions)]
+mod damage;
 mod data_folder;
 mod dead_letter;
 mod deployment;

@@ -106,7 +106,10 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
         Replayer::start(settings, deployment.world, deployment.log, deployment.store, source.handle()).await?;
     let owned = replayer.ownership();
     let ready = move || owned();
-    serve_beside(&config, http::readyz(ready), source.handle()).await?;
+    let routes = http::readyz(ready);
+    #[cfg(debug_assertions)]
+    let routes = routes.or(crate::damage::route("replayer", replayer.damage())).unify().boxed();
+    serve_beside(&config, routes, source.handle()).await?;
     end_with(replayer.join(), source).await
 }
 
@@ -136,6 +139,8 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
         false => Err("catching up with the log".to_owned()),
     };
     let routes = gateway.routes().or(http::readyz(ready)).unify().boxed();
+    #[cfg(debug_assertions)]
+    let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();
     serve_beside(&config, routes, source.handle()).await?;
     end_with(gateway.join(), source).await
 }

@@ -238,6 +238,13 @@ impl Chunk {
         self.shared().read(|core| core.confirmed(self.id()).map(|replica| (replica.version(), replica.hash())))
     }
 
+    /// Flips a bit of the confirmed replica, to show that drift is found and healed. False where that is not possible.
+    /// Debug builds only.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self) -> bool {
+        self.shared().read(|core| core.confirmed(self.id()).is_some_and(driftless_chunk::replica::Replica::damage))
+    }
+
     /// How it is doing.
     #[must_use]
     pub fn status(&self) -> ChunkStatus {

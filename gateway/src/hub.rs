@@ -45,6 +45,8 @@ enum Message {
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
     Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>),
     Positions(oneshot::Sender<Vec<Position>>),
+    #[cfg(debug_assertions)]
+    Damage(ChunkId),
 }
 
 /// A way to talk to the hub.
@@ -87,6 +89,12 @@ impl HubHandle {
         let (to, positions) = oneshot::channel();
         self.tell(Message::Positions(to));
         positions.await.ok()
+    }
+
+    /// Flips a bit in the memory of a replica: to show that drift is healed. Debug builds only.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self, chunk: ChunkId) {
+        self.tell(Message::Damage(chunk));
     }
 
     /// Nobody hears it when the hub has ended; those who ask then see their answer's channel closed.
@@ -241,6 +249,8 @@ impl Task {
                 self.handle(Input::Asked(id, chunk, ask));
             }
             Message::Loaded(chunk, loaded) => self.handle(Input::Loaded(chunk, loaded)),
+            #[cfg(debug_assertions)]
+            Message::Damage(chunk) => self.handle(Input::Damage(chunk)),
             Message::Positions(to) => {
                 let partitions = (0..).map(Partition).map_while(|p| self.hub.position(p));
                 let _ = to.send(partitions.collect());

@@ -60,6 +60,8 @@ pub struct Gateway {
     routes: Routes,
     ready: watch::Receiver<bool>,
     task: tokio::task::JoinHandle<Result<(), String>>,
+    #[cfg(debug_assertions)]
+    hub: hub::HubHandle,
 }
 
 impl Gateway {
@@ -82,6 +84,8 @@ impl Gateway {
         let auditor = Auditor::start(&world, &*log)?;
         let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, auditor, shutdown.clone());
         let ready = hub.ready.clone();
+        #[cfg(debug_assertions)]
+        let hub_too = hub.clone();
         let context = Context {
             hub,
             verifier,
@@ -89,13 +93,26 @@ impl Gateway {
             write_timeout: Duration::from_millis(settings.write_timeout_ms),
             shutdown,
         };
-        Ok(Self { routes: http::routes(context, origins), ready, task })
+        Ok(Self {
+            routes: http::routes(context, origins),
+            ready,
+            task,
+            #[cfg(debug_assertions)]
+            hub: hub_too,
+        })
     }
 
     /// The routes, for mounting beside others.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()
+    }
+
+    /// Flips a bit in the memory of a replica: to show that drift is healed. Debug builds only.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self) -> impl Fn(driftless_schemas::ChunkId) + Clone + Send + Sync + use<> {
+        let hub = self.hub.clone();
+        move |chunk| hub.damage(chunk)
     }
 
     /// Whether the log's end at the start was reached.

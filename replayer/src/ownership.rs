@@ -37,6 +37,9 @@ pub(crate) struct Shared {
     pub started: Instant,
     /// Chunks whose model panicked where it could not be contained; see [`End::ModelFault`].
     pub careful: Mutex<BTreeSet<ChunkId>>,
+    /// The ownerships' own channels, to damage a chunk on purpose.
+    #[cfg(debug_assertions)]
+    pub damage: Mutex<Vec<UnboundedSender<Internal>>>,
 }
 
 /// What the manager tells an ownership.
@@ -101,6 +104,8 @@ pub(crate) async fn own(
     let index = Arc::new(index);
     let (route, mut acks) = shared.publisher.route();
     let (internal, mut internals) = unbounded_channel();
+    #[cfg(debug_assertions)]
+    shared.damage.lock().unwrap_or_else(PoisonError::into_inner).push(internal.clone());
     let core = PartitionCore::new(
         Arc::clone(&shared.world),
         partition,

@@ -80,6 +80,8 @@ pub enum Error {
 pub struct Replayer {
     running: watch::Receiver<BTreeMap<Partition, bool>>,
     task: tokio::task::JoinHandle<Result<(), Error>>,
+    #[cfg(debug_assertions)]
+    shared: Arc<Shared>,
 }
 
 impl Replayer {
@@ -119,9 +121,13 @@ impl Replayer {
             member: settings.member.clone(),
             started: Instant::now(),
             careful: Mutex::default(),
+            #[cfg(debug_assertions)]
+            damage: Mutex::default(),
             world,
             store,
         });
+        #[cfg(debug_assertions)]
+        let shared_too = Arc::clone(&shared);
         let (running_to, running) = watch::channel(BTreeMap::new());
         let manager = Manager {
             shared,
@@ -132,7 +138,12 @@ impl Replayer {
             seat,
         };
         let task = tokio::spawn(manager.run(membership, shutdown));
-        Ok(Self { running, task })
+        Ok(Self {
+            running,
+            task,
+            #[cfg(debug_assertions)]
+            shared: shared_too,
+        })
     }
 
     /// Waits until this process owns `count` partitions and has recovered all of them.
@@ -149,6 +160,19 @@ impl Replayer {
             match owned.values().filter(|is| !**is).count() {
                 0 => Ok(()),
                 n => Err(format!("{n} of {} partitions are being recovered", owned.len())),
+            }
+        }
+    }
+
+    /// Flips a bit in the memory of a chunk, if this process owns it: to show that drift is healed. Debug builds only.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self) -> impl Fn(driftless_schemas::ChunkId) + Clone + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |chunk| {
+            let ownerships = shared.damage.lock().unwrap_or_else(PoisonError::into_inner);
+            for ownership in ownerships.iter() {
+                // One that is over hears nothing; one of another partition has no such chunk.
+                let _ = ownership.send(Internal::Input(Input::Damage(chunk.clone())));
             }
         }
     }

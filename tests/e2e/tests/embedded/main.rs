@@ -3,6 +3,7 @@
 mod bad_input;
 mod crashes;
 mod dead_letter;
+mod drift;
 mod painting;
 mod python_client;
 mod startup;

@@ -1,0 +1,27 @@
+//! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show that drift is found and
+//! healed. It is there in debug builds only.
+
+use driftless_runtime::http::Routes;
+use driftless_schemas::ChunkId;
+use std::collections::HashMap;
+use warp::http::StatusCode;
+use warp::{Filter, Reply};
+
+/// The route of one service.
+pub(crate) fn route(service: &'static str, damage: impl Fn(ChunkId) + Clone + Send + Sync + 'static) -> Routes {
+    warp::path!("debug" / "damage" / String)
+        .and_then(move |named: String| async move { if named == service { Ok(()) } else { Err(warp::reject()) } })
+        .untuple_one()
+        .and(warp::post())
+        .and(warp::query::<HashMap<String, String>>())
+        .map(move |query: HashMap<String, String>| match query.get("chunk").and_then(|id| id.parse().ok()) {
+            Some(chunk) => {
+                damage(chunk);
+                StatusCode::ACCEPTED.into_response()
+            }
+            None => {
+                warp::reply::with_status("name a chunk: ?chunk=canvas/0/0", StatusCode::BAD_REQUEST).into_response()
+            }
+        })
+        .boxed()
+}
