@@ -3,6 +3,7 @@
 //! It opens the index (which fences older owners and makes the epoch durable) before the core exists, and then only
 //! carries: records and acknowledgements in, appends, loads, puts and checkpoints out.
 
+use crate::beginning::Beginning;
 use crate::feed::{Delivery, Feed};
 use crate::metrics;
 use crate::publisher::{Publisher, Route};
@@ -93,11 +94,13 @@ pub(crate) async fn own(
     mut orders: watch::Receiver<Order>,
     is_running: watch::Sender<bool>,
 ) -> Outcome {
+    let mut beginning = Beginning::new(partition);
     // One open, one epoch, one fence (section 6).
     let (index, checkpoint) = match shared.indexes.claim(partition).await {
         Ok(claimed) => claimed,
         Err(e) => return Outcome::Index(e),
     };
+    beginning.claimed();
     let index = Arc::new(index);
     let (route, mut acks) = shared.publisher.route();
     let (internal, mut internals) = unbounded_channel();
@@ -126,6 +129,7 @@ pub(crate) async fn own(
         unread: None,
         reported: Stats::default(),
         dead_letters: std::collections::HashMap::new(),
+        beginning,
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -136,7 +140,7 @@ pub(crate) async fn own(
         }
         if own.core.is_running() && !*is_running.borrow() {
             is_running.send_replace(true);
-            tracing::info!(partition = partition.0, epoch = checkpoint.epoch, "deciding");
+            own.beginning.recovered(checkpoint.epoch);
         }
         tokio::select! {
             biased;
@@ -205,6 +209,7 @@ struct Own {
     unread: Option<ReadError>,
     reported: Stats,
     dead_letters: std::collections::HashMap<u64, Append>,
+    beginning: Beginning,
 }
 
 impl Own {
@@ -216,7 +221,12 @@ impl Own {
     fn take_acks(&mut self, gathered: Vec<crate::publisher::OwnAck>) {
         for (n, result) in gathered {
             match result {
-                Ok(offset) => self.handle(Input::Acked(n, offset)),
+                Ok(offset) => {
+                    if n == 0 {
+                        self.beginning.fenced();
+                    }
+                    self.handle(Input::Acked(n, offset));
+                }
                 Err(e) => self.handle(Input::AppendFailed(n, e.to_string())),
             }
         }
@@ -281,6 +291,9 @@ impl Own {
                 }
             }
             if !records.is_empty() {
+                if is_recovering {
+                    self.beginning.read(records.len());
+                }
                 self.handle(if is_recovering { Input::Updates(records) } else { Input::Commands(records) });
             }
             if self.is_paused {
@@ -438,6 +451,10 @@ impl Own {
 
     fn report(&mut self) {
         let now = self.core.stats();
+        if now.records > 1 {
+            // Of each ownership the first record is its fence.
+            self.beginning.decided();
+        }
         metrics::report(self.partition, &self.reported, &now);
         self.reported = now;
     }

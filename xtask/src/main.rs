@@ -15,6 +15,7 @@ mod browser;
 mod sim;
 mod demo;
 mod bench;
+mod takeover;
 mod model;
 mod cache;
 
@@ -34,6 +35,7 @@ Examples:
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20
+  cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
   cargo xtask model --quick --mutants    explore the models of the protocol";
 
 /// The chores of this repository.
@@ -69,6 +71,8 @@ enum Chore {
     Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
     Bench(bench::Options),
+    /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
+    Takeover(takeover::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
     /// Remove what the test servers and their runs left in the cache folder
@@ -108,6 +112,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
+        Chore::Takeover(options) => return takeover::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::CleanCache => cache::clean()?,
     }

@@ -188,6 +188,7 @@ impl MemberContext {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        tracing::info!(member = self.name, partitions = ?numbers(list), "assigned");
         // An end instead of nothing: librdkafka then does not ask for committed offsets, of which there are none.
         let assigned = list
             .set_all_offsets(rdkafka::Offset::End)
