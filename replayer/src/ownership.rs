@@ -23,6 +23,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Objects that one process loads and stores at a time.
 pub(crate) const STORE_CONCURRENCY: usize = 64;
 
+/// Of them, those of one ownership while it still reads `updates`: the log goes first, since nothing is decided before its
+/// end, and what is loaded meanwhile is enough to begin with.
+const RECOVERY_CONCURRENCY: usize = 8;
+
 /// What all ownerships of a process share.
 pub(crate) struct Shared {
     pub world: Arc<World>,
@@ -102,6 +106,9 @@ pub(crate) async fn own(
     };
     beginning.claimed();
     let index = Arc::new(index);
+    // Both topics in one fetch; where the commands begin is known already.
+    let commands_from = Offset(checkpoint.commands_next);
+    let ahead = shared.feed.read_ahead(&shared.world.topics().commands, partition, commands_from);
     let (route, mut acks) = shared.publisher.route();
     let (internal, mut internals) = unbounded_channel();
     let core = PartitionCore::new(
@@ -123,6 +130,8 @@ pub(crate) async fn own(
         internal,
         unsent: VecDeque::new(),
         incoming: None,
+        ahead: Some((commands_from, ahead)),
+        load_permits: Arc::new(Semaphore::new(RECOVERY_CONCURRENCY)),
         history: None,
         backlog: VecDeque::new(),
         is_paused: false,
@@ -140,6 +149,7 @@ pub(crate) async fn own(
         }
         if own.core.is_running() && !*is_running.borrow() {
             is_running.send_replace(true);
+            own.load_permits.add_permits(STORE_CONCURRENCY - RECOVERY_CONCURRENCY);
             own.beginning.recovered(checkpoint.epoch);
         }
         tokio::select! {
@@ -199,6 +209,9 @@ struct Own {
     /// Records that did not fit into the producer's queue.
     unsent: VecDeque<Append>,
     incoming: Option<UnboundedReceiver<Delivery>>,
+    /// The first of the commands, read while `updates` still is.
+    ahead: Option<(Offset, UnboundedReceiver<Delivery>)>,
+    load_permits: Arc<Semaphore>,
     /// `updates`, read again for one chunk.
     history: Option<UnboundedReceiver<Delivery>>,
     topic_in_use: Arc<str>,
@@ -362,8 +375,16 @@ impl Own {
     }
 
     fn read(&mut self, topic: Arc<str>, from: Offset) {
+        let is_commands = Arc::ptr_eq(&topic, &self.shared.world.topics().commands);
+        let ahead = if is_commands { self.ahead.take() } else { None };
         // Dropping the old receiver ends what it read.
-        self.incoming = Some(self.shared.feed.read(&topic, self.partition, from));
+        self.incoming = Some(match ahead {
+            Some((at, receiver)) if at == from => {
+                self.shared.feed.resume(&topic, self.partition);
+                receiver
+            }
+            _ => self.shared.feed.read(&topic, self.partition, from),
+        });
         self.backlog.clear();
         self.topic_in_use = topic;
         self.is_paused = false;
@@ -371,8 +392,10 @@ impl Own {
 
     fn load(&self, chunk: ChunkId) {
         let (index, internal, shared) = (Arc::clone(&self.index), self.internal.clone(), Arc::clone(&self.shared));
+        let own_permits = Arc::clone(&self.load_permits);
         tokio::spawn(async move {
-            // The semaphore is never closed.
+            // The semaphores are never closed.
+            let _own = own_permits.acquire().await;
             let _permit = shared.store_permits.acquire().await;
             let loaded = load(&index, &shared.store, &chunk).await;
             let _ = internal.send(Internal::Input(Input::Loaded(chunk, loaded)));
@@ -466,6 +489,7 @@ impl Own {
             tracing::error!("cannot make a new producer: {e}");
         }
         self.incoming = None;
+        self.ahead = None;
         self.history = None;
         // Its background tasks would go on until the next owner fences them. What was written is durable: nobody waits.
         let index = Arc::clone(&self.index);
