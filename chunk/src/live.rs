@@ -267,6 +267,22 @@ impl LiveChunk {
         Ok(folded)
     }
 
+    /// As [`LiveChunk::fold`] where the decisions before these are lost for good: numbers and versions move on, the content
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`ApplyError::Format`].
+    pub fn fold_without_content(
+        &mut self,
+        decisions: &Decisions,
+        updates: Option<&Updates>,
+    ) -> Result<Folded, ApplyError> {
+        if let Some(updates) = updates {
+            self.replica.skip_to(Version(updates.first_version.saturating_add(updates.entries.len() as u64 - 1)));
+        }
+        self.fold_effects(decisions, None)
+    }
+
     /// As [`LiveChunk::fold`], but the hash is not compared: whoever folds many records in a row compares once, with the
     /// last [`Folded::published`].
     ///

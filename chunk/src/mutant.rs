@@ -42,11 +42,12 @@ pub enum Mutant {
     FinalResend,
     TimeoutIsRejection,
     ResubmitOnExpiredTracked,
+    ReceiptedNotResent,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 32] = [
+    pub const ALL: [Mutant; 33] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
@@ -79,6 +80,7 @@ impl Mutant {
         Self::FinalResend,
         Self::TimeoutIsRejection,
         Self::ResubmitOnExpiredTracked,
+        Self::ReceiptedNotResent,
     ];
 
     /// What is wrong with it, in a line.
@@ -117,6 +119,7 @@ impl Mutant {
             Self::FinalResend => "R8: a client takes the rejection of a resend for the end",
             Self::TimeoutIsRejection => "R8: ingest answers a time-out of the log as a rejection (shell)",
             Self::ResubmitOnExpiredTracked => "R8: a client submits again on `expired` in Tracked",
+            Self::ReceiptedNotResent => "R8: a client does not resend what was receipted",
         }
     }
 

@@ -110,6 +110,12 @@ impl Replica {
         &self.model
     }
 
+    /// The same content under a later version: what was committed in between is lost, and an operator has accepted it. A
+    /// version is never given twice, so the content falls back and the version does not.
+    pub fn skip_to(&mut self, version: Version) {
+        self.version = self.version.max(version);
+    }
+
     /// Flips a bit of the content behind the back of version and remembered hash, as bad memory would: to show that drift
     /// is found and healed (R10). False where there is no bit whose flip is a content again.
     #[cfg(any(debug_assertions, feature = "mutants"))]

@@ -11,6 +11,10 @@ use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_schemas::{Offset, Partition, limits};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a service waits for its object store before it ends.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a deployment lies.
 #[derive(clap::Args, Clone, Debug)]
@@ -61,7 +65,7 @@ impl DeploymentArgs {
     /// Opens everything, and checks that the world is the stored one.
     pub async fn open(&self, config: &mut Config) -> Result<Deployment> {
         let (log, store) = self.parts(config)?;
-        let stored = store.world().await?.with_context(|| {
+        let stored = stored_world(&store).await?.with_context(|| {
             format!(
                 "there is no world in {}: make one with `driftless init --world world.toml --store {} --brokers …`",
                 store.url(),
@@ -73,6 +77,22 @@ impl DeploymentArgs {
         }
         let world = World::new(&format!("world.json in {}", store.url()), stored.spec, &Models::builtin())?;
         Ok(Deployment { world: Arc::new(world), log, store })
+    }
+}
+
+/// The stored world. A store that is away for a while is waited for: services start together with what they need.
+async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(250);
+    loop {
+        match store.world().await {
+            Err(e) if e.may_pass() && begin.elapsed() < STORE_PATIENCE => {
+                tracing::warn!("waiting for the object store: {e}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            world => return Ok(world?),
+        }
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct ReplayerArgs {
     /// This process's name in the group; the same after a restart, and another for each process.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
+    /// Go on although retention has taken records that recovery needs: what they held is lost, and is named in the log of
+    /// this process. Only after the refusal that names the offsets.
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 /// Arguments of `driftless gateway`.
@@ -90,6 +94,7 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     if let Some(member) = args.member {
         config.replayer.member = member;
     }
+    config.replayer.core.accept_loss |= args.accept_loss;
     config.http.listen = args.http.unwrap_or(config.http.listen);
     if args.config.print(&config)? {
         return Ok(());

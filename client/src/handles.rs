@@ -5,7 +5,7 @@ use crate::shared::{Shared, Status};
 use crate::sockets;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
-use driftless_client_core::{ChunkStatus, CommandId, Event, Outcome, Socket, SubmitError};
+use driftless_client_core::{ChunkStatus, CommandId, Event, Number, Outcome, Socket, SubmitError};
 use driftless_schemas::{ChunkId, Hash, Version};
 use std::collections::HashMap;
 use std::future::Future;
@@ -192,13 +192,13 @@ impl Chunk {
     /// # Errors
     /// [`SubmitError`]: it was not taken at all.
     pub fn submit(&self, command: impl Into<Bytes>) -> Result<Pending, SubmitError> {
-        let (sender, outcome) = oneshot::channel();
+        let (sender, conclusion) = oneshot::channel();
         let command = self.shared().turn(|state, now| {
             let id = state.core.submit(now, self.id(), command.into())?;
             state.waiting.insert(id, sender);
             Ok(id)
         })?;
-        Ok(Pending { command, chunk: self.clone(), outcome })
+        Ok(Pending { command, chunk: self.clone(), conclusion })
     }
 
     /// Looks at the view without copying it. `None` until there is one. The client waits while `f` runs: be quick, and
@@ -276,11 +276,22 @@ impl Chunk {
     }
 }
 
+/// How a command ended, and its name in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// How.
+    pub outcome: Outcome,
+    /// What it was last sent under; `None` where it never was.
+    pub number: Option<Number>,
+    /// Whether ingest said that it is in the log under that number.
+    pub is_receipted: bool,
+}
+
 /// A command on its way: a future of its outcome. Dropping it changes nothing.
 pub struct Pending {
     command: CommandId,
     chunk: Chunk,
-    outcome: oneshot::Receiver<Outcome>,
+    conclusion: oneshot::Receiver<Conclusion>,
 }
 
 impl Pending {
@@ -294,14 +305,27 @@ impl Pending {
     pub fn cancel(&self) {
         self.chunk.shared().turn(|state, now| state.core.cancel(now, self.chunk.id(), self.command));
     }
+
+    /// The outcome, and what it was sent under.
+    pub async fn conclusion(mut self) -> Conclusion {
+        (&mut self.conclusion).await.unwrap_or_else(|_| Conclusion {
+            outcome: ended(),
+            number: None,
+            is_receipted: false,
+        })
+    }
+}
+
+/// Of a command whose client is gone.
+fn ended() -> Outcome {
+    Outcome::Unknown { reason: "the client ended".into() }
 }
 
 impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.outcome)
-            .poll(context)
-            .map(|outcome| outcome.unwrap_or_else(|_| Outcome::Unknown { reason: "the client ended".into() }))
+        let concluded = Pin::new(&mut self.conclusion).poll(context);
+        concluded.map(|conclusion| conclusion.map_or_else(|_| ended(), |conclusion| conclusion.outcome))
     }
 }

@@ -29,8 +29,8 @@ mod shared;
 mod sockets;
 
 pub use driftless_chunk::model::{AnyModel, Content, Models};
-pub use driftless_client_core::{ChunkStatus, CommandId, Event, Outcome, Socket, SubmitError};
-pub use driftless_schemas::{ChunkId, Hash, Version};
-pub use handles::{Chunk, Client, Error, Pending, Snapshot, View};
+pub use driftless_client_core::{ChunkStatus, CommandId, Event, Number, Outcome, Socket, SubmitError};
+pub use driftless_schemas::{ChunkId, Hash, Seq, Version, WriterId};
+pub use handles::{Chunk, Client, Conclusion, Error, Pending, Snapshot, View};
 pub use settings::{Settings, Token, TokenFuture};
 pub use shared::Status;

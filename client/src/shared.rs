@@ -3,9 +3,10 @@
 //! Every use of the core is one [`Shared::turn`]: call it, take its events, wake whom they concern. The lock is held for
 //! that long only, never across an await.
 
+use crate::handles::Conclusion;
 use crate::settings::Settings;
 use bytes::Bytes;
-use driftless_client_core::{ClientCore, CommandId, Event, Outcome, Socket};
+use driftless_client_core::{ClientCore, CommandId, Event, Socket};
 use driftless_schemas::ChunkId;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,7 @@ pub struct Status {
 pub(crate) struct State {
     pub core: ClientCore,
     /// Who waits for an outcome.
-    pub waiting: HashMap<CommandId, oneshot::Sender<Outcome>>,
+    pub waiting: HashMap<CommandId, oneshot::Sender<Conclusion>>,
     /// Counts the changes of a chunk, for those who wait for one.
     pub chunks: HashMap<ChunkId, watch::Sender<u64>>,
 }
@@ -132,10 +133,12 @@ impl Shared {
 
     fn tell(&self, state: &mut State, event: Event) {
         match &event {
-            Event::Outcome { command, outcome, .. } => {
+            Event::Outcome { command, outcome, number, is_receipted, .. } => {
                 if let Some(waiting) = state.waiting.remove(command) {
+                    let conclusion =
+                        Conclusion { outcome: outcome.clone(), number: *number, is_receipted: *is_receipted };
                     // Nobody has to wait for an outcome.
-                    let _ = waiting.send(outcome.clone());
+                    let _ = waiting.send(conclusion);
                 }
             }
             Event::Changed { chunk, .. } | Event::Status { chunk, .. } => {

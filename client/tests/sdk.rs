@@ -127,8 +127,9 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
 
     let pending = a.submit(put("k", "1", false)).unwrap();
     assert_ne!(a.with_view(|view| view.model.content_to_json(view.content).to_string()).unwrap(), "{}");
-    let outcome = soon("outcome", pending).await;
-    assert!(matches!(outcome, Outcome::Committed { version: Some(_) }), "{outcome:?}");
+    let conclusion = soon("outcome", pending.conclusion()).await;
+    assert!(matches!(conclusion.outcome, Outcome::Committed { version: Some(_) }), "{conclusion:?}");
+    assert_eq!(conclusion.number.map(|number| number.seq.0), Some(1), "{conclusion:?}");
     let discarded = soon("outcome", b.submit(put("k", "2", true)).unwrap()).await;
     assert!(matches!(discarded, Outcome::Discarded { .. }), "{discarded:?}");
 

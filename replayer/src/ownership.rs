@@ -249,6 +249,18 @@ impl Own {
     fn take_delivery(&mut self, delivery: Option<Delivery>) {
         match delivery {
             Some(Ok(records)) => self.backlog.push_back(records),
+            // Retention was shorter than the time without a replayer, and an operator accepts what that means.
+            Some(Err(ReadError::OutOfRange { topic, wanted, low, .. }))
+                if wanted < low && self.shared.settings.accept_loss =>
+            {
+                let partition = self.partition.0;
+                tracing::error!(partition, %topic, "offsets {wanted} to {low} are lost, as --accept-loss allows");
+                if Arc::ptr_eq(&self.topic_in_use, &self.shared.world.topics().updates) {
+                    self.handle(Input::UpdatesCut(low));
+                } else {
+                    self.read(Arc::clone(&self.topic_in_use), low);
+                }
+            }
             Some(Err(e)) => {
                 self.incoming = None;
                 self.unread = Some(e);
@@ -355,6 +367,7 @@ impl Own {
                 Output::Drift(chunk, reason) => {
                     tracing::error!(%chunk, "the chunk had drifted, and is healed: {reason}");
                 }
+                Output::Lost(chunk, reason) => tracing::error!(%chunk, "{reason}"),
                 Output::Stuck(chunk, reason) => {
                     tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
                 }

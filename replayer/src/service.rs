@@ -12,7 +12,7 @@ use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
 use driftless_schemas::Partition;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -50,7 +50,7 @@ pub enum Error {
     },
     /// The log no longer holds what recovery needs.
     #[error(
-        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the log belongs to another generation; restore the log, or give the world a new generation"
+        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the log belongs to another generation. Restore the log; or give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"
     )]
     Retention {
         /// Which partition.
@@ -68,7 +68,7 @@ pub enum Error {
     },
     /// The membership ended by itself.
     #[error(
-        "the group membership ended: another process uses the member name {member:?}; give each replayer its own with --member"
+        "the group membership ended {REJOINS_MAX} times within a minute: another process uses the member name {member:?} (give each replayer its own with --member), or this one was held up for longer than the session time-out, again and again"
     )]
     Membership {
         /// This process's name.
@@ -107,7 +107,8 @@ impl Replayer {
             }
         }
         let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
-        let membership = log.join(&group, &topics.commands, &settings.member)?;
+        let seat = Seat { log: Arc::clone(&log), group, topic: Arc::clone(&topics.commands), rejoins: VecDeque::new() };
+        let membership = log.join(&seat.group, &seat.topic, &settings.member)?;
         let shared = Arc::new(Shared {
             indexes: Indexes::new(store.object_store(), world.spec().generation),
             feed: Feed::start(&*log)?,
@@ -128,6 +129,7 @@ impl Replayer {
             owned: HashMap::new(),
             tasks: JoinSet::new(),
             drain_timeout: Duration::from_millis(settings.drain_timeout_ms),
+            seat,
         };
         let task = tokio::spawn(manager.run(membership, shutdown));
         Ok(Self { running, task })
@@ -198,6 +200,19 @@ struct Manager {
     owned: HashMap<Partition, Owned>,
     tasks: JoinSet<(Partition, Outcome)>,
     drain_timeout: Duration,
+    seat: Seat,
+}
+
+/// A fenced member joins again so often within [`REJOINS_WITHIN`].
+const REJOINS_MAX: usize = 4;
+const REJOINS_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is needed to join the group again.
+struct Seat {
+    log: Arc<dyn Log>,
+    group: String,
+    topic: Arc<str>,
+    rejoins: VecDeque<Instant>,
 }
 
 struct Owned {
@@ -217,7 +232,10 @@ impl Manager {
                 () = shutdown.wait() => break Ok(()),
                 event = membership.events.recv() => match event {
                     Some(event) => self.take(event),
-                    None => break Err(Error::Membership { member: self.shared.member.clone() }),
+                    None => match self.rejoin().await {
+                        Ok(again) => membership = again,
+                        Err(e) => break Err(e),
+                    }
                 },
                 Some(joined) = self.tasks.join_next() => {
                     if let Some((partition, outcome)) = self.ended(joined)
@@ -246,6 +264,24 @@ impl Manager {
         // Only now may another member take the partitions.
         membership.leave(LEAVE_WITHIN).await;
         result
+    }
+
+    /// The group has fenced this member. It need not be another process: a request of its own that was held up on the way
+    /// for longer than the session time-out does the same. Two that really share a name fence each other in turn, until
+    /// one has had enough.
+    async fn rejoin(&mut self) -> Result<log::Membership, Error> {
+        let owned: Vec<Partition> = self.owned.keys().copied().collect();
+        self.take(MembershipEvent::Lost(owned));
+        let now = Instant::now();
+        self.seat.rejoins.retain(|at| now.duration_since(*at) < REJOINS_WITHIN);
+        let count = self.seat.rejoins.len();
+        if count >= REJOINS_MAX {
+            return Err(Error::Membership { member: self.shared.member.clone() });
+        }
+        tracing::warn!(member = self.shared.member, "the group has fenced this member; joining again");
+        tokio::time::sleep(Duration::from_millis(250 << count)).await;
+        self.seat.rejoins.push_back(now);
+        Ok(self.seat.log.join(&self.seat.group, &self.seat.topic, &self.shared.member)?)
     }
 
     fn take(&mut self, event: MembershipEvent) {

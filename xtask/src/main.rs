@@ -17,6 +17,7 @@ mod demo;
 mod bench;
 mod takeover;
 mod model;
+mod chaos;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -36,7 +37,8 @@ Examples:
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20
   cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
-  cargo xtask model --quick --mutants    explore the models of the protocol";
+  cargo xtask model --quick --mutants    explore the models of the protocol
+  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -75,6 +77,12 @@ enum Chore {
     Takeover(takeover::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
+    /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos --help`
+    #[command(disable_help_flag = true)]
+    Chaos {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -114,6 +122,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Bench(options) => return bench::run(&workspace, options),
         Chore::Takeover(options) => return takeover::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
+        Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -145,6 +154,10 @@ mod tests {
                 assert_eq!(options.names, ["owners"]);
                 assert!(options.quick && options.mutants && options.json && !options.traces);
             }
+            other => panic!("{other:?}"),
+        }
+        match given("xtask chaos --minutes 3 --seed 7 --json --help") {
+            Chore::Chaos { arguments } => assert_eq!(arguments, ["--minutes", "3", "--seed", "7", "--json", "--help"]),
             other => panic!("{other:?}"),
         }
     }

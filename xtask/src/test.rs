@@ -50,7 +50,7 @@ pub struct Options {
 }
 
 /// Suites with one of these in their name need a server or a browser.
-const HEAVY: [&str; 3] = ["kafka", "s3", "browser"];
+const HEAVY: [&str; 4] = ["kafka", "s3", "browser", "chaos"];
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
@@ -319,10 +319,11 @@ mod tests {
         let packages = vec![
             package("driftless-contract-tests", &["log_kafka", "log_memory", "index_s3"]),
             package("driftless-e2e-tests", &["embedded", "browser"]),
+            package("driftless-chaos", &["chaos_kafka", "checker"]),
             package("driftless-testbed", &["binary", "kafka", "s3"]),
         ];
         let workspace = Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages };
-        assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);
+        assert_eq!(Vec::from_iter(light_suites(&workspace)), ["checker", "embedded", "log_memory"]);
     }
 
     #[test]

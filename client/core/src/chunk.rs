@@ -2,9 +2,10 @@
 //!
 //! What the gateway says is in `gateway.rs`; here is the chunk's life between user, connections and time.
 
-use crate::event::{ChunkStatus, CommandId, Event, Outcome, SubmitError};
+use crate::event::{ChunkStatus, CommandId, Event, Number, SubmitError};
 use crate::families::Families;
 use crate::outbox::{Gate, Outbox, Shown, never_sent};
+use crate::own::Concluded;
 use crate::settings::Settings;
 use crate::view::View;
 use bytes::Bytes;
@@ -133,9 +134,9 @@ impl Chunk {
     }
 
     pub fn cancel(&mut self, id: CommandId, turn: &mut Turn<'_>) {
-        let outcome = self.outbox.cancel(id);
+        let concluded = self.outbox.cancel(id);
         self.invalidate();
-        self.tell(outcome.map(|outcome| (id, outcome)), turn);
+        self.tell(concluded, turn);
     }
 
     /// The user asks for it, perhaps again.
@@ -267,9 +268,16 @@ impl Chunk {
         }
     }
 
-    pub(crate) fn tell(&self, concluded: impl IntoIterator<Item = (CommandId, Outcome)>, turn: &mut Turn<'_>) {
-        for (command, outcome) in concluded {
-            turn.events.push_back(Event::Outcome { chunk: self.id.clone(), command, outcome });
+    pub(crate) fn tell(&self, concluded: impl IntoIterator<Item = Concluded>, turn: &mut Turn<'_>) {
+        for Concluded { id, outcome, seq, is_receipted } in concluded {
+            let number = turn.writer.zip(seq).map(|(writer, seq)| Number { writer, seq });
+            turn.events.push_back(Event::Outcome {
+                chunk: self.id.clone(),
+                command: id,
+                outcome,
+                number,
+                is_receipted,
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the core tells its shell and the user, and the few names that both use.
 
 use driftless_schemas::proto::{DiscardReason, RefusalCode, RejectCode, TrackRejectCode};
-use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId};
+use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version, WriterId};
 
 /// One of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,15 @@ pub enum Socket {
 /// A command as the user knows it: local, never used twice in one [`crate::ClientCore`], and not its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
+
+/// What a command was last sent under: together with its chunk, its name in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number {
+    /// Of the session.
+    pub writer: WriterId,
+    /// The writer's number for that chunk.
+    pub seq: Seq,
+}
 
 /// What became of a command. There is exactly one for each, and it is never taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +117,10 @@ pub enum Event {
         command: CommandId,
         /// How.
         outcome: Outcome,
+        /// What it was last sent under; `None` where it never was.
+        number: Option<Number>,
+        /// Whether ingest said that it is in the log under that number.
+        is_receipted: bool,
     },
     /// The confirmed replica had another hash than the log (R10). It was reported, and is loaded again.
     Drift {

@@ -26,9 +26,16 @@ impl ClientCore {
                 self.with_named(now, &id, |chunk, turn| chunk.rejected(rejected, turn));
             }
             // A receipt is no decision: the command is sent again until there is one.
-            (Socket::Ingest, event::Body::Receipt(_)) => {}
+            (Socket::Ingest, event::Body::Receipt(receipt)) => self.receipted(&receipt),
             (Socket::Gateway, body) => self.handle_gateway(now, body),
             (Socket::Ingest, _) => {}
+        }
+    }
+
+    fn receipted(&mut self, receipt: &proto::Receipt) {
+        let chunk = receipt.chunk_id.parse().ok().and_then(|id| self.chunks.get_mut(&id));
+        if let Some(chunk) = chunk {
+            chunk.outbox.receipted(receipt.seq);
         }
     }
 

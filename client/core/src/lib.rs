@@ -29,5 +29,5 @@ pub mod settings;
 mod view;
 
 pub use client::ClientCore;
-pub use event::{ChunkStatus, CommandId, Event, Outcome, ReconnectReason, Socket, SubmitError};
+pub use event::{ChunkStatus, CommandId, Event, Number, Outcome, ReconnectReason, Socket, SubmitError};
 pub use settings::Settings;

@@ -8,7 +8,7 @@
 //! when the confirmed replica shows what the fact says; it is never taken back.
 
 use crate::event::{CommandId, Outcome};
-use crate::own::{Fact, Own};
+use crate::own::{Concluded, Fact, Own};
 use crate::pace::Pace;
 use crate::settings::Settings;
 use bytes::Bytes;
@@ -92,7 +92,7 @@ impl Outbox {
     }
 
     /// Gives an outcome where it is one at once. Anything else ends through [`Self::conclude`].
-    pub fn cancel(&mut self, id: CommandId) -> Option<Outcome> {
+    pub fn cancel(&mut self, id: CommandId) -> Option<Concluded> {
         let at = self.entries.iter().position(|own| own.id == Some(id))?;
         let own = self.entries.get_mut(at)?;
         own.is_cancelled = true;
@@ -102,11 +102,17 @@ impl Outbox {
             }
             return None;
         }
-        self.entries.remove(at);
-        Some(Outcome::Withdrawn)
+        self.entries.remove(at)?.concluded(Outcome::Withdrawn)
     }
 
     // ---- ingest ----
+
+    /// A transmission is in the log.
+    pub fn receipted(&mut self, seq: u64) {
+        if let Some(own) = numbered(&mut self.entries, seq) {
+            own.is_receipted = true;
+        }
+    }
 
     /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
     pub fn rejected(&mut self, now: u64, rejected: proto::Rejected) {
@@ -248,12 +254,12 @@ impl Outbox {
 
     /// Takes out what has an outcome. `shown` is the version of a healthy confirmed replica: what is committed stays in
     /// the view until the replica has it. `None` where no replica will show it: then nothing waits.
-    pub fn conclude(&mut self, shown: Shown) -> Vec<(CommandId, Outcome)> {
+    pub fn conclude(&mut self, shown: Shown) -> Vec<Concluded> {
         let mut concluded = Vec::new();
         self.entries.retain_mut(|own| match own.outcome(shown) {
             None => true,
             Some(outcome) => {
-                concluded.extend(own.id.map(|id| (id, outcome)));
+                concluded.extend(own.concluded(outcome));
                 false
             }
         });
@@ -268,15 +274,15 @@ impl Outbox {
     }
 
     /// Ends everything; what was never sent, with `unsent`.
-    pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<(CommandId, Outcome)> {
+    pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<Concluded> {
         self.give_up(reason);
         let mut concluded = self.conclude(Shown::All);
-        concluded.extend(self.entries.drain(..).filter_map(|own| Some((own.id?, unsent.clone()))));
+        concluded.extend(self.entries.drain(..).filter_map(|own| own.concluded(unsent.clone())));
         concluded
     }
 
     /// A new session: numbers count from 1 again.
-    pub fn renumber(&mut self, settings: &Settings) -> Vec<(CommandId, Outcome)> {
+    pub fn renumber(&mut self, settings: &Settings) -> Vec<Concluded> {
         self.give_up("the session was lost");
         let concluded = self.conclude(Shown::All);
         let entries = std::mem::take(&mut self.entries);
@@ -346,8 +352,10 @@ impl Outbox {
         let mut after = self.resolved;
         for own in self.entries.iter_mut().filter(|own| own.fact.is_none() && !own.is_skipped()) {
             let Some(seq) = own.seq.filter(|seq| seq.0 > self.resolved) else { continue };
-            own.sent += 1;
-            out.push(own.message(chunk, seq, after));
+            if !(own.is_receipted && Mutant::ReceiptedNotResent.is_on()) {
+                own.sent += 1;
+                out.push(own.message(chunk, seq, after));
+            }
             after = seq.0;
         }
     }

@@ -18,6 +18,14 @@ pub(crate) enum Fact {
     Unknown(String),
 }
 
+/// A command of the user that leaves the outbox.
+pub(crate) struct Concluded {
+    pub id: CommandId,
+    pub outcome: Outcome,
+    pub seq: Option<Seq>,
+    pub is_receipted: bool,
+}
+
 /// An own command, or a `Settle`.
 pub(crate) struct Own {
     /// None for a `Settle`, which the user does not know of.
@@ -32,6 +40,8 @@ pub(crate) struct Own {
     pub rejected: u32,
     /// How many of them for good.
     pub finals: u32,
+    /// Ingest said of one that it is in the log. No decision, and nothing follows from it; for the user.
+    pub is_receipted: bool,
     /// The user does not want it any more.
     pub is_cancelled: bool,
     /// Ingest will never take it.
@@ -53,6 +63,7 @@ impl Own {
             sent: 0,
             rejected: 0,
             finals: 0,
+            is_receipted: false,
             is_cancelled: false,
             refused: None,
             fact: None,
@@ -86,6 +97,12 @@ impl Own {
         self.sent = 0;
         self.rejected = 0;
         self.finals = 0;
+        self.is_receipted = false;
+    }
+
+    /// With this outcome. `None` for a `Settle`.
+    pub fn concluded(&self, outcome: Outcome) -> Option<Concluded> {
+        Some(Concluded { id: self.id?, outcome, seq: self.seq, is_receipted: self.is_receipted })
     }
 
     /// The outcome, where it is certain.

@@ -115,7 +115,6 @@ impl ClientCore {
     /// Numbers count from 1 again. Open ones, where there are any, end as unknown.
     pub(crate) fn forget_session(&mut self, now: u64) {
         self.session = None;
-        self.writer = None;
         self.is_ending_session = false;
         self.dormant.clear();
         self.with_all(now, |chunk, turn| {
@@ -125,6 +124,8 @@ impl ClientCore {
             }
             chunk.tell(concluded, turn);
         });
+        // Only now: what ended just now ended under its number.
+        self.writer = None;
     }
 
     /// A new session on new sockets.

@@ -4,9 +4,9 @@ mod server;
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
-use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
+use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Number, Outcome, Settings, Socket};
 use driftless_schemas::proto::{self, Receipt, RejectCode, Rejected, Retry, TrackRejectCode, event, request, tracked};
-use driftless_schemas::{Hash, Version, WriterId, close};
+use driftless_schemas::{Hash, Seq, Version, WriterId, close};
 use server::{CHUNK, Server, chunk, frame, put, requests};
 
 struct Desk {
@@ -129,6 +129,19 @@ impl Desk {
         self.events().into_iter().filter_map(outcome).collect()
     }
 
+    /// (command, seq, receipted) of what ended.
+    fn numbers(&mut self) -> Vec<(u64, Option<u64>, bool)> {
+        let writer = self.writer;
+        let number = |event| match event {
+            Event::Outcome { command, number, is_receipted, .. } => {
+                assert!(number.is_none_or(|number| number == Number { writer, ..number }));
+                Some((command.0, number.map(|Number { seq: Seq(seq), .. }| seq), is_receipted))
+            }
+            _ => None,
+        };
+        self.events().into_iter().filter_map(number).collect()
+    }
+
     fn status(&self) -> &ChunkStatus {
         self.core.status(&chunk()).unwrap()
     }
@@ -174,6 +187,27 @@ fn r8_a_receipt_is_no_decision_and_receipted_commands_are_sent_again() {
     desk.wait(3_000);
     assert_eq!(desk.submits(), [(1, 0, false)]);
     assert_eq!(desk.outcomes(), []);
+}
+
+#[test]
+fn an_outcome_names_the_number_and_says_whether_it_was_receipted() {
+    let mut desk = Desk::new();
+    desk.submit_many(2);
+    let submits = desk.take_submits();
+    desk.say(Socket::Ingest, [receipt(2), receipt(77)]);
+    desk.decide(&submits);
+    assert_eq!(desk.numbers(), [(1, Some(1), false), (2, Some(2), true)]);
+    // Never sent, so without a number.
+    desk.core.disconnected(desk.now, Socket::Ingest, None);
+    let id = desk.submit("a");
+    desk.core.cancel(desk.now, &chunk(), id);
+    assert_eq!(desk.numbers(), [(3, None, false)]);
+    // What ends with its session ends under its number.
+    desk.connect(Socket::Ingest);
+    desk.submit("a");
+    desk.submits();
+    desk.core.disconnected(desk.now, Socket::Ingest, Some(close::SESSION));
+    assert_eq!(desk.numbers(), [(4, Some(3), false)]);
 }
 
 #[test]

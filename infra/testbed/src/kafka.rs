@@ -33,6 +33,8 @@ pub struct KafkaOptions {
     pub port: Option<u16>,
     /// Heap of each JVM.
     pub heap_mb: u32,
+    /// Further ways in, by name: see [`listener`](Self::listener).
+    pub listeners: Vec<(String, Vec<String>)>,
     /// Further `server.properties`; they win over ours.
     pub properties: Vec<(String, String)>,
     /// How long a start may take.
@@ -46,6 +48,7 @@ impl KafkaOptions {
             nodes: 1,
             port: None,
             heap_mb: 512,
+            listeners: Vec::new(),
             properties: Vec::new(),
             ready_within: Duration::from_secs(90),
         }
@@ -58,6 +61,14 @@ impl KafkaOptions {
 
     pub fn port(mut self, port: Option<u16>) -> Self {
         self.port = port;
+        self
+    }
+
+    /// One more way in, for clients that come through a proxy of their own. `advertised` is where each node sends those who
+    /// ask it by this listener, in the order of the nodes; [`Kafka::listener`] says where it listens. The name is of capital
+    /// letters and digits.
+    pub fn listener(mut self, name: &str, advertised: Vec<String>) -> Self {
+        self.listeners.push((name.to_owned(), advertised));
         self
     }
 
@@ -84,8 +95,17 @@ pub struct Kafka {
 struct Node {
     id: usize,
     addr: String,
+    listeners: Vec<Listener>,
     dir: PathBuf,
     process: Option<Process>,
+}
+
+/// A further way in.
+#[derive(Debug)]
+struct Listener {
+    name: String,
+    addr: String,
+    advertised: String,
 }
 
 impl Kafka {
@@ -104,7 +124,8 @@ impl Kafka {
         let dir = fs::canonicalize(&options.dir)?;
         let cluster_id = cluster_id_of(&dir, options.nodes)?;
 
-        let mut ports = free_ports(options.nodes * 2)?;
+        let mut ports = free_ports(options.nodes * (2 + options.listeners.len()))?;
+        let mut further = ports.split_off(options.nodes * 2).into_iter();
         let controllers = ports.split_off(options.nodes);
         if let Some(first) = options.port {
             ports = (0..options.nodes)
@@ -113,9 +134,17 @@ impl Kafka {
         }
         let mut nodes = Vec::new();
         for (n, port) in ports.iter().enumerate() {
+            let mut listeners = Vec::new();
+            for ((name, advertised), port) in options.listeners.iter().zip(further.by_ref()) {
+                let advertised =
+                    advertised.get(n).with_context(|| format!("listener {name} has no address for node {}", n + 1))?;
+                let addr = format!("127.0.0.1:{port}");
+                listeners.push(Listener { name: name.clone(), addr, advertised: advertised.clone() });
+            }
             let node = Node {
                 id: n + 1,
                 addr: format!("127.0.0.1:{port}"),
+                listeners,
                 dir: dir.join(format!("node-{}", n + 1)),
                 process: None,
             };
@@ -196,6 +225,12 @@ impl Kafka {
         &self.brokers
     }
 
+    /// Where a node listens for those who come by a further listener.
+    pub fn listener(&self, name: &str, node: usize) -> Option<&str> {
+        let listeners = &self.nodes.get(node.checked_sub(1)?)?.listeners;
+        listeners.iter().find(|listener| listener.name == name).map(|listener| listener.addr.as_str())
+    }
+
     /// The id that the storage was formatted with; the same after every restart.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
@@ -240,6 +275,19 @@ impl Kafka {
             Some(mut process) => process.stop(),
             None => Ok(()),
         }
+    }
+
+    /// SIGSTOP: the node answers nothing, and holds its connections open. Fine on one that does not run.
+    pub fn pause(&mut self, node: usize) -> Result<()> {
+        self.node_mut(node)?.process.as_mut().map_or(Ok(()), Process::pause)
+    }
+
+    /// SIGCONT, and waits until the node counts itself in again.
+    pub fn resume(&mut self, node: usize) -> Result<()> {
+        let within = self.ready_within;
+        let node = self.node_mut(node)?;
+        node.process.as_mut().map_or(Ok(()), Process::resume)?;
+        node.wait_ready(1, within)
     }
 
     /// SIGKILL for every node: the quick end for data that nobody needs.

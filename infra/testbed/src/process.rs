@@ -82,13 +82,29 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, without waiting: to stop several at once.
+    /// SIGTERM, without waiting: to stop several at once. One that is paused goes on, so that it hears of it.
     pub fn ask_to_stop(&mut self) -> Result<()> {
+        self.signal(libc::SIGTERM)?;
+        self.signal(libc::SIGCONT)
+    }
+
+    /// SIGSTOP: it does nothing until [`resume`](Self::resume), and nobody can tell it from a machine that hangs.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(libc::SIGSTOP)
+    }
+
+    /// SIGCONT. Fine on one that runs.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(libc::SIGCONT)
+    }
+
+    fn signal(&mut self, signal: libc::c_int) -> Result<()> {
         if self.exit_status()?.is_none() {
             // SAFETY: no memory is involved; the child was not waited for, so the number is still its own.
-            let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+            let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
             if sent != 0 {
-                return Err(io::Error::last_os_error()).with_context(|| format!("cannot stop {}", self.name));
+                let error = io::Error::last_os_error();
+                return Err(error).with_context(|| format!("cannot send signal {signal} to {}", self.name));
             }
         }
         Ok(())
@@ -268,6 +284,29 @@ mod tests {
         let command = Command::new("/nowhere/java");
         let error = format!("{:#}", Process::spawn("Kafka", command, &log).unwrap_err());
         assert!(error.contains("apt-get install"), "{error}");
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_paused_child_does_nothing_until_it_is_resumed_and_can_be_stopped_meanwhile() {
+        let log = log_for("paused");
+        let mut process = Process::spawn("a child", shell("exec sleep 600"), &log).unwrap();
+        let stat = format!("/proc/{}/stat", process.pid());
+        // The state stands behind the name in parentheses.
+        let is = |states: &str| {
+            let stat = fs::read_to_string(&stat).ok()?;
+            let state = stat.rsplit(") ").next()?.chars().next()?;
+            states.contains(state).then_some(())
+        };
+        process.pause().unwrap();
+        wait::until(Duration::from_secs(10), "the pause", || is("T")).unwrap();
+        process.resume().unwrap();
+        wait::until(Duration::from_secs(10), "the resumption", || is("RS")).unwrap();
+        process.pause().unwrap();
+        process.ask_to_stop().unwrap();
+        wait::until(Duration::from_secs(10), "the end", || process.exit_status().unwrap()).unwrap();
+        process.pause().unwrap();
         fs::remove_file(log).unwrap();
     }
 

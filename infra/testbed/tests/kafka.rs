@@ -81,6 +81,17 @@ fn three_nodes_go_on_without_one_of_them() {
 }
 
 #[test]
+fn a_further_listener_sends_clients_to_the_address_that_it_was_given() {
+    let dir = RunDir::new("test").unwrap();
+    let options = KafkaOptions::new(dir.path()).listener("PROXIED", vec!["127.0.0.1:4242".to_owned()]);
+    let kafka = Kafka::start(options).unwrap();
+    let port = |addr: &str| ask_metadata(addr).unwrap().brokers[0].port;
+    assert_eq!(port(kafka.listener("PROXIED", 1).unwrap()), 4242);
+    assert_eq!(format!("127.0.0.1:{}", port(kafka.brokers())), kafka.brokers());
+    assert_eq!((kafka.listener("PROXIED", 2), kafka.listener("OTHER", 1)), (None, None));
+}
+
+#[test]
 fn a_start_that_cannot_succeed_shows_the_log() {
     let dir = RunDir::new("test").unwrap();
     let options = KafkaOptions::new(dir.path()).property("log.segment.bytes", "nonsense");

@@ -9,6 +9,9 @@ use driftless_schemas::{ChunkId, Epoch, Hash, Offset};
 pub enum Input {
     /// Records of `updates`, in order; only until the own fence was read.
     Updates(Vec<(Offset, Bytes)>),
+    /// Retention has taken what recovery needs of `updates`, the log begins here, and an operator accepts it
+    /// ([`crate::Settings::accept_loss`]).
+    UpdatesCut(Offset),
     /// Records of `commands`, in order; only after [`Output::ReadCommands`]. `(offset, value)`.
     Commands(Vec<(Offset, Bytes)>),
     /// The answer to [`Output::Load`]: the index entry and the newest ref's canonical encoding, or nothing is stored.
@@ -121,6 +124,8 @@ pub enum Output {
         /// Why.
         reason: String,
     },
+    /// Commits of a chunk are lost, as an operator has accepted: for the operator.
+    Lost(ChunkId, String),
     /// A chunk was not what the log says (R10), and is now: for the operator.
     Drift(ChunkId, String),
     /// A chunk cannot be loaded or checked for now; its commands wait, the others go on: for the operator.

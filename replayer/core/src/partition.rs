@@ -63,6 +63,8 @@ pub struct PartitionCore {
     epoch: Epoch,
     /// Where recovery reads.
     reading: Position,
+    /// Recovery begins where nobody knows epoch and n: the first record tells them.
+    is_adopting: bool,
     commands_from: Offset,
     /// The position after the newest own record whose offset is known.
     known: Position,
@@ -111,6 +113,7 @@ impl PartitionCore {
             phase: Phase::Recovering,
             epoch,
             reading,
+            is_adopting: false,
             commands_from: Offset(checkpoint.commands_next),
             known: reading,
             next_n: 0,
@@ -145,6 +148,7 @@ impl PartitionCore {
         }
         match input {
             Input::Updates(records) => self.recover(records, now_ms),
+            Input::UpdatesCut(low) => self.updates_are_cut(low),
             Input::Commands(records) => self.take_commands(records, now_ms),
             Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now_ms),
             Input::OlderLoaded(chunk, loaded) => self.take_older(&chunk, loaded, now_ms),

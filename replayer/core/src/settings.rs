@@ -22,6 +22,8 @@ pub struct Settings {
     pub commands_in_flight_max: usize,
     /// Commands that are kept for one chunk that cannot be loaded; those beyond are read again when it can be.
     pub waiting_per_chunk_max: usize,
+    /// An operator accepts that what retention has taken is lost; without that, an owner that needs it refuses to go on.
+    pub accept_loss: bool,
     /// How long a failed load waits before it is tried again, milliseconds; it doubles up to 64 times that.
     pub load_retry_ms: u64,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             chunks_bytes_max: 512 * 1024 * 1024,
             commands_in_flight_max: 65_536,
             waiting_per_chunk_max: 4_096,
+            accept_loss: false,
             load_retry_ms: 1_000,
         }
     }

@@ -9,6 +9,7 @@ use crate::progress::BatchId;
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk, read_updates};
 use driftless_chunk::position::Position;
+use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Place;
 use driftless_schemas::proto::{
     Decisions, IndexEntry, Ref, SnapshotStored, Updates, UpdatesRecord, updates_record::Body,
@@ -154,17 +155,27 @@ impl Recovered {
 }
 
 /// Folds what earlier owners decided (R5). Gives the number of decisions that no ref contained; `published` becomes the
-/// last word of the log about a version and its hash.
+/// last word of the log about a version and its hash. The second number says how many commits were skipped because those
+/// before them are lost, where that is accepted.
 pub(crate) fn fold_recovered(
     live: &mut LiveChunk,
     recovered: &[Recovered],
     published: &mut Option<(Version, Hash)>,
-) -> Result<u64, String> {
-    let mut folded = 0;
+    accept_loss: bool,
+) -> Result<(u64, u64), String> {
+    let (mut folded, mut lost) = (0, 0);
     for record in recovered {
         let said = match record {
             Recovered::Decisions(decisions, updates) => {
-                let news = live.fold_effects(decisions, updates.as_ref()).map_err(|e| e.to_string())?;
+                let before = live.replica.version();
+                let news = match live.fold_effects(decisions, updates.as_ref()) {
+                    Err(ApplyError::Gap { .. }) if accept_loss => {
+                        let news = live.fold_without_content(decisions, updates.as_ref()).map_err(|e| e.to_string())?;
+                        lost += live.replica.version().0 - before.0;
+                        news
+                    }
+                    news => news.map_err(|e| e.to_string())?,
+                };
                 if news.is_news {
                     folded += decisions.marks.len() as u64;
                 }
@@ -181,7 +192,7 @@ pub(crate) fn fold_recovered(
             *published = Some(said);
         }
     }
-    Ok(folded)
+    Ok((folded, lost))
 }
 
 impl Held {

@@ -1,7 +1,10 @@
 //! Commands of the models, as tests write them. Grids are those of the world of `dev`: 128 × 128 cells, 256 values.
 
-use driftless_schemas::ChunkId;
-use driftless_schemas::proto::{GridCommand, MapCommand, PutKey, SetCells, grid_command, map_command};
+use driftless_schemas::proto::{
+    Absent, DeleteKey, FillBox, GridCommand, MapCommand, MapGuard, PutKey, SetCells, grid_command, map_command,
+    map_guard,
+};
+use driftless_schemas::{ChunkId, Hash};
 use prost::Message as _;
 
 fn grid(body: grid_command::Body) -> Vec<u8> {
@@ -20,11 +23,53 @@ pub fn set_if(cell: u32, value: u32, now: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: vec![now + 1] }))
 }
 
+/// Many cells become values: (cell, value, what it must hold now).
+#[must_use]
+pub fn set_many(cells: &[(u32, u32, Option<u32>)]) -> Vec<u8> {
+    grid(grid_command::Body::Set(SetCells {
+        cells: cells.iter().map(|(cell, _, _)| *cell).collect(),
+        values: cells.iter().map(|(_, value, _)| *value).collect(),
+        guards: cells.iter().map(|(_, _, now)| now.map_or(0, |now| now + 1)).collect(),
+    }))
+}
+
+/// A rectangle becomes a value.
+#[must_use]
+pub fn fill([x, y]: [u32; 2], [width, height]: [u32; 2], value: u32) -> Vec<u8> {
+    grid(grid_command::Body::Fill(FillBox { x, y, width, height, value, ..FillBox::default() }))
+}
+
+fn map(body: map_command::Body) -> Vec<u8> {
+    MapCommand { body: Some(body) }.encode_to_vec()
+}
+
+/// What a map's key must hold: this value, or nothing.
+fn holds(now: Option<&[u8]>) -> MapGuard {
+    let is = match now {
+        Some(value) => map_guard::Is::ValueHash(Hash::of(value).to_bytes()),
+        None => map_guard::Is::Absent(Absent {}),
+    };
+    MapGuard { is: Some(is) }
+}
+
 /// A key becomes a value.
 #[must_use]
 pub fn put(key: &str, value: &str) -> Vec<u8> {
     let put = PutKey { key: key.to_owned(), value: value.as_bytes().to_vec().into(), guard: None };
-    MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec()
+    map(map_command::Body::Put(put))
+}
+
+/// The same, if the key holds this now, or nothing.
+#[must_use]
+pub fn put_if(key: &str, value: &str, now: Option<&[u8]>) -> Vec<u8> {
+    let (key, value) = (key.to_owned(), value.as_bytes().to_vec().into());
+    map(map_command::Body::Put(PutKey { key, value, guard: Some(holds(now)) }))
+}
+
+/// A key goes, if it holds this now.
+#[must_use]
+pub fn delete_if(key: &str, now: &[u8]) -> Vec<u8> {
+    map(map_command::Body::Delete(DeleteKey { key: key.to_owned(), guard: Some(holds(Some(now))) }))
 }
 
 /// Which value an effect of [`set`] or [`set_if`] sets.

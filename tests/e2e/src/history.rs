@@ -144,6 +144,11 @@ impl History {
         all.filter(|decision| decision.author == author).collect()
     }
 
+    /// What was decided of all commands to a chunk, in the order of the log.
+    pub fn decisions(&self, chunk: &ChunkId) -> impl Iterator<Item = &Decision> {
+        self.decisions.get(chunk).into_iter().flatten()
+    }
+
     /// The effects of a user's commits to a chunk, in the order of the log.
     #[must_use]
     pub fn commits(&self, chunk: &ChunkId, author: &str) -> Vec<Bytes> {

@@ -35,9 +35,19 @@ impl Tokens {
     /// Where the user has no name.
     #[must_use]
     pub fn issue_at(&self, user: &str, read: &[&str], write: &[&str], ago_s: i64) -> String {
+        self.sign(user, read, write, now_ms() - ago_s * 1000, 3600)
+    }
+
+    /// May do this from now on for so many seconds.
+    #[must_use]
+    pub fn issue_for(&self, user: &str, read: &[&str], write: &[&str], life_s: u32) -> String {
+        self.sign(user, read, write, now_ms(), life_s)
+    }
+
+    fn sign(&self, user: &str, read: &[&str], write: &[&str], from_ms: i64, life_s: u32) -> String {
         let owned = |list: &[&str]| list.iter().map(|&entry| entry.to_owned()).collect();
         let access = Access { read: owned(read), write: owned(write), roles: Vec::new() };
-        self.0.issue(user, &access, now_ms() - ago_s * 1000, 3600).expect("a token")
+        self.0.issue(user, &access, from_ms, life_s).expect("a token")
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::wait::eventually;
 use driftless_testbed::Process;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use tokio::task::block_in_place;
@@ -23,8 +24,10 @@ pub fn program() -> PathBuf {
 /// What a process needs to know beside its arguments.
 pub type Env = Vec<(String, String)>;
 
-fn command(arguments: &[String], env: &Env) -> Command {
-    let mut command = Command::new(program());
+/// A command line of the program.
+#[must_use]
+pub fn command(program: &Path, arguments: &[String], env: &Env) -> Command {
+    let mut command = Command::new(program);
     // What the caller's shell says must not change what is tested.
     for name in
         ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"]
@@ -39,6 +42,14 @@ fn command(arguments: &[String], env: &Env) -> Command {
 #[must_use]
 pub fn arguments(list: &[&str]) -> Vec<String> {
     list.iter().map(|&argument| argument.to_owned()).collect()
+}
+
+/// The address in the line of its log in which a service says that it listens.
+#[must_use]
+pub fn listening(line: &Value) -> Option<SocketAddr> {
+    let message = line["message"].as_str()?;
+    let is_it = message.ends_with("listening") || message.ends_with("listens");
+    is_it.then(|| line["address"].as_str()?.parse().ok()).flatten()
 }
 
 /// How a process ended, and all that it wrote.
@@ -57,7 +68,7 @@ pub struct Ended {
 /// # Panics
 /// Where it cannot be started, or does not end.
 pub async fn run(arguments: &[String], env: &Env) -> Ended {
-    let mut command = tokio::process::Command::from(command(arguments, env));
+    let mut command = tokio::process::Command::from(command(&program(), arguments, env));
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
     let ended = crate::wait::soon(&format!("the end of {arguments:?}"), command.output()).await.expect("it starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -77,7 +88,8 @@ impl Running {
     /// Where it cannot be started.
     #[must_use]
     pub fn start(name: &str, arguments: &[String], env: &Env, log: &Path) -> Self {
-        let process = block_in_place(|| Process::spawn(name, command(arguments, env), log)).expect("it starts");
+        let process =
+            block_in_place(|| Process::spawn(name, command(&program(), arguments, env), log)).expect("it starts");
         Self { name: name.to_owned(), process }
     }
 

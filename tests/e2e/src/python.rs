@@ -11,22 +11,31 @@ pub fn folder() -> PathBuf {
 }
 
 /// An interpreter with the packages of `python/requirements.txt`: `DRIFTLESS_TEST_PYTHON` (from `cargo xtask test`), else a
-/// virtual environment in the cache, made if it is not there.
+/// virtual environment in the cache.
 ///
 /// # Panics
 /// Where it cannot be made.
 #[must_use]
 pub fn python() -> PathBuf {
-    if let Some(python) = std::env::var_os("DRIFTLESS_TEST_PYTHON").filter(|path| !path.is_empty()) {
-        return python.into();
+    match std::env::var_os("DRIFTLESS_TEST_PYTHON").filter(|path| !path.is_empty()) {
+        Some(python) => python.into(),
+        None => environment("python-of-tests", &folder().join("python/requirements.txt")),
     }
-    let requirements = folder().join("python/requirements.txt");
-    let wanted = std::fs::read_to_string(&requirements).expect("requirements.txt");
+}
+
+/// The interpreter of a virtual environment in the cache, with the packages of this `requirements.txt`; made if it is not
+/// there.
+///
+/// # Panics
+/// Where it cannot be made.
+#[must_use]
+pub fn environment(name: &str, requirements: &Path) -> PathBuf {
+    let wanted = std::fs::read_to_string(requirements).expect("requirements.txt");
     let cache = cache_dir().expect("a cache folder");
     std::fs::create_dir_all(&cache).expect("the cache folder");
-    let lock = std::fs::File::create(cache.join("python-of-tests.lock")).expect("a lock file");
+    let lock = std::fs::File::create(cache.join(format!("{name}.lock"))).expect("a lock file");
     lock.lock().expect("the lock");
-    let home = cache.join("python-of-tests");
+    let home = cache.join(name);
     let (python, stamp) = (home.join("bin/python"), home.join("installed"));
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return python;
@@ -34,7 +43,7 @@ pub fn python() -> PathBuf {
     check(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    check(pip.arg(&requirements));
+    check(pip.arg(requirements));
     std::fs::write(stamp, wanted).expect("a stamp");
     python
 }

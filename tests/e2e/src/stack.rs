@@ -3,7 +3,7 @@
 
 use crate::history::History;
 use crate::people::Tokens;
-use crate::process::{Env, Running, arguments, run};
+use crate::process::{Env, Running, arguments, listening, run};
 use crate::proxy::{Passing, Proxy, Verdict};
 use crate::wait::{eventually, soon};
 use bytes::Bytes;
@@ -84,22 +84,8 @@ impl Entrance {
     ///
     /// # Errors
     /// What came instead.
-    ///
-    /// # Panics
-    /// Where the content is not what its hash says.
     pub async fn get(&self, chunk: &ChunkId) -> Result<(Version, Hash), String> {
-        let url = format!("{}/v1/chunks/{chunk}.bin", self.gateway_http());
-        let asked = reqwest::Client::new().get(url).bearer_auth(self.tokens.for_all("reader")).send();
-        let response = soon("an answer", asked).await.map_err(|e| e.to_string())?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body: Bytes = soon("a body", response.bytes()).await.map_err(|e| e.to_string())?;
-        if !status.is_success() {
-            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
-        }
-        let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-        let hash: Hash = header("etag").trim_matches('"').parse().expect("the hash");
-        assert_eq!(Hash::of(&body), hash, "R7: {chunk} over HTTP");
-        Ok((Version(header("driftless-version").parse().expect("a version")), hash))
+        soon("an answer", get(&self.gateway_http(), &self.tokens.for_all("reader"), chunk)).await
     }
 
     /// Waits until all replicas of a chunk, and what HTTP gives, have the same hash at this version or a later one.
@@ -131,6 +117,28 @@ impl Entrance {
     }
 }
 
+/// A chunk over HTTP from the gateway at `base`.
+///
+/// # Errors
+/// What came instead; also where the content is not what its hash says (R7).
+pub async fn get(base: &str, token: &str, chunk: &ChunkId) -> Result<(Version, Hash), String> {
+    let asked = reqwest::Client::new().get(format!("{base}/v1/chunks/{chunk}.bin")).bearer_auth(token).send();
+    let response = asked.await.map_err(|e| e.to_string())?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body: Bytes = response.bytes().await.map_err(|e| e.to_string())?;
+    if !status.is_success() {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
+    }
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let hash: Hash = header("etag").trim_matches('"').parse()?;
+    let found = Hash::of(&body);
+    if found != hash {
+        return Err(format!("R7: {chunk} says that it is {hash}, and is {found}"));
+    }
+    let version = header("driftless-version");
+    Ok((Version(version.parse().map_err(|e| format!("version {version:?}: {e}"))?), hash))
+}
+
 /// A deployment, for stories that do not care which.
 pub trait Stack {
     /// What clients see.
@@ -139,7 +147,12 @@ pub trait Stack {
     fn history(&mut self) -> impl Future<Output = History>;
 }
 
-fn world(spec: WorldSpec) -> Arc<World> {
+/// A world that can be used.
+///
+/// # Panics
+/// Where it is none.
+#[must_use]
+pub fn world(spec: WorldSpec) -> Arc<World> {
     Arc::new(World::new("the test's world", spec, &Models::builtin()).expect("a world"))
 }
 
@@ -429,13 +442,7 @@ impl Apart {
 
     async fn listening(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it was started");
-        let address = running.line("listening", |line| {
-            let is_it = line["message"]
-                .as_str()
-                .is_some_and(|message| message.ends_with("listening") || message.ends_with("listens"));
-            is_it.then(|| line["address"].as_str()?.parse::<SocketAddr>().ok()).flatten()
-        });
-        let address = address.await;
+        let address = running.line("listening", listening).await;
         if let Some((service @ ("ingest" | "gateway"), number)) = name.split_once('-') {
             let proxies = if service == "ingest" { &self.entrance.ingests } else { &self.entrance.gateways };
             proxies[number.parse::<usize>().expect("a number")].lead_to(Some(address));

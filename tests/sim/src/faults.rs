@@ -113,6 +113,10 @@ pub struct Weather {
     pub delivery: u32,
     /// In 1,000 operations of the store.
     pub store: u32,
+    /// In 1,000 steps in which a replayer's records could reach the log and be acknowledged, they do not yet.
+    pub slow_log: u32,
+    /// In 1,000 steps in which a gateway could read on or load, it does not yet: by gateway.
+    pub slow_gateways: [u32; 2],
     /// Strangers' writers per 1,000 steps.
     pub strangers: u32,
     /// In 1,000 connections to ingest.
@@ -143,6 +147,8 @@ impl Weather {
             ingest: rng.pick(&[5, 60, 300]),
             delivery: rng.pick(&[0, 10, 60]),
             store: rng.pick(&[0, 30, 250]),
+            slow_log: rng.pick(&[0, 0, 700, 950]),
+            slow_gateways: [rng.pick(&[0, 0, 800]), rng.pick(&[0, 500, 970])],
             strangers: rng.pick(&[0, 0, 8, 40]),
             read_only: rng.pick(&[0, 0, 150]),
             cancels: rng.pick(&[20, 150, 600]),

@@ -17,7 +17,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, WriterId};
 use prost::Message as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,8 +50,10 @@ pub struct ChunkTruth {
     at_offset: BTreeMap<i64, (u64, Hash, proto::Ledger)>,
     /// What was committed, by the command's bytes: its version.
     pub committed: HashMap<Bytes, u64>,
-    /// What was resolved: committed or not.
-    resolved: HashMap<(WriterId, u64), bool>,
+    /// The numbers of all commands.
+    numbers: HashSet<(WriterId, u64)>,
+    /// Those that are resolved.
+    resolved: HashSet<(WriterId, u64)>,
     /// The through_offset of the newest ref in the index.
     stored_through: i64,
     /// Its owner's memory was damaged: until that is healed, hashes may be wrong; effects, numbers and order may not.
@@ -194,6 +196,7 @@ impl Oracle {
                 Some((chunk, asked)) if self.chunks.contains_key(&chunk) => {
                     let truth = self.chunks.get_mut(&chunk).expect("just seen");
                     hold(truth.partition == p, "R1", || format!("{chunk} stands in partition {p} of commands"))?;
+                    truth.numbers.insert((asked.writer, asked.seq));
                     truth.asked.push(asked);
                 }
                 _ if is_audit => {}
@@ -459,7 +462,8 @@ impl ChunkTruth {
             ledger: Ledger::default(),
             at_offset: BTreeMap::new(),
             committed: HashMap::new(),
-            resolved: HashMap::new(),
+            numbers: HashSet::new(),
+            resolved: HashSet::new(),
             stored_through: -1,
             is_damaged: false,
             audits: 0,
@@ -491,10 +495,10 @@ impl ChunkTruth {
         self.model.encode(&self.content).into_owned()
     }
 
-    /// A command's fate, where it is resolved.
+    /// Whether a command of that number stands in `commands`.
     #[must_use]
-    pub fn fate(&self, writer: WriterId, seq: u64) -> Option<bool> {
-        self.resolved.get(&(writer, seq)).copied()
+    pub fn was_asked(&self, writer: WriterId, seq: u64) -> bool {
+        self.numbers.contains(&(writer, seq))
     }
 
     /// The offset of the first command below `next` that should have got a mark and has none.
@@ -557,8 +561,7 @@ impl ChunkTruth {
                 let is_settled = discarded.reason() == proto::DiscardReason::Settled;
                 let is_settle = asked.command.is_none() && !asked.is_undecodable;
                 hold(is_settled == is_settle, "R8", || format!("{chunk}: {offset} is no Settle, or is one"))?;
-                self.resolve(&asked, false);
-                Ok(())
+                self.resolve(chunk, &asked, false)
             }
             (Some(mark::Outcome::OutOfOrder(_)), Numbers::OutOfOrder) => {
                 seen.out_of_order += 1;
@@ -594,12 +597,12 @@ impl ChunkTruth {
         if let Some(before) = self.committed.insert(command.clone(), version) {
             return Err(Violation::new("R8", format!("{chunk}: one edit is committed at {before} and at {version}")));
         }
-        self.resolve(asked, true);
-        Ok(())
+        self.resolve(chunk, asked, true)
     }
 
-    fn resolve(&mut self, asked: &Asked, is_committed: bool) {
+    fn resolve(&mut self, chunk: &ChunkId, asked: &Asked, is_committed: bool) -> Verdict {
         self.ledger.decide(asked.writer, asked.seq, is_committed, asked.offset, setting::LEDGER_WRITERS);
-        self.resolved.insert((asked.writer, asked.seq), is_committed);
+        let is_first = self.resolved.insert((asked.writer, asked.seq));
+        hold(is_first, "R2", || format!("{chunk}: number {} of {} is resolved twice", asked.seq, asked.writer))
     }
 }

@@ -7,7 +7,7 @@ use crate::violation::{Verdict, Violation, hold};
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
-use driftless_schemas::proto::RejectCode;
+use driftless_schemas::proto::{self, RejectCode};
 use driftless_schemas::{ChunkId, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,16 @@ impl Peer {
         while let Some(event) = self.core.poll_event() {
             changed = true;
             match event {
-                Event::Outcome { chunk, command, outcome } => self.take_outcome(&chunk, command, outcome, oracle)?,
+                Event::Outcome { chunk, command, outcome, number, is_receipted } => {
+                    if is_receipted {
+                        // What was receipted stands in the log, and nobody may have to resend it to save it.
+                        let stands = number.is_some_and(|n| oracle.chunks[&chunk].was_asked(n.writer, n.seq.0));
+                        hold(stands, "R8", || {
+                            format!("{}: {command:?} of {chunk} was receipted, and is lost", self.name)
+                        })?;
+                    }
+                    self.take_outcome(&chunk, command, outcome, oracle)?;
+                }
                 Event::Reconnect { socket, .. } => asks.push(Ask::Drop(socket)),
                 Event::Session { .. } => self.sessions += 1,
                 Event::Status { chunk, status: ChunkStatus::Failed { .. } } => {
@@ -192,6 +201,20 @@ impl Peer {
         Ok(())
     }
 
+    /// R12: a gateway that answers a Track is not behind what this client has.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
+        let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
+        let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
+        let is_healthy = matches!(self.core.status(&chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging));
+        let has = self.shown.get(&chunk).copied().filter(|_| is_healthy).unwrap_or(0);
+        hold(has <= tracked.version, "R12", || {
+            format!("{}: {chunk} is tracked at version {}, behind {has}", self.name, tracked.version)
+        })
+    }
+
     /// Whether nothing is open, and all is live and as the log says.
     pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
         self.core.pending() == 0
@@ -200,7 +223,7 @@ impl Peer {
                 let newest: Option<Hash> = truth.hash(truth.version());
                 self.core.status(chunk) == Some(&ChunkStatus::Live)
                     && self.core.confirmed(chunk).is_some_and(|replica| {
-                        let is_equal = truth.is_unnoticed() || Some(replica.hash()) == newest;
+                        let is_equal = truth.is_unnoticed() || Some(replica.hash_again()) == newest;
                         replica.version().0 == truth.version() && is_equal
                     })
             })

@@ -473,6 +473,7 @@ impl Process {
                 Output::EndHistory => own.history = None,
                 Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
                 Output::Drift(..) => *drifts += 1,
+                Output::Lost(..) => {}
                 Output::Stuck(..) => {}
                 Output::Ended(end) => {
                     own.is_stopped = true;

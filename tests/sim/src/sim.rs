@@ -83,6 +83,8 @@ pub struct Sim {
     is_faulty: bool,
     unique: u32,
     strangers: u64,
+    /// Found by gateways that are gone.
+    past_drifts: u64,
     counts: Counts,
     trace: Trace,
 }
@@ -151,6 +153,7 @@ impl Sim {
             is_faulty: true,
             unique: 0,
             strangers: 0,
+            past_drifts: 0,
             counts: Counts::new(),
             trace,
         }
@@ -193,7 +196,7 @@ impl Sim {
             outcomes,
             drifts: [
                 self.peers.iter().map(|peer| peer.drifts).sum(),
-                self.gateways.iter().map(|gateway| gateway.drifts).sum(),
+                self.past_drifts + self.gateways.iter().map(|gateway| gateway.drifts).sum::<u64>(),
                 self.replayers.iter().map(|replayer| replayer.drifts).sum(),
             ],
             reconstructed: self.replayers.iter().map(replayer::Process::reconstructed).sum(),
@@ -479,6 +482,7 @@ impl Sim {
             .map_err(|e| Violation::new("protocol", format!("a frame that cannot be read: {e}")))?;
         for event in frame.events.iter().filter_map(|event| event.body.as_ref()) {
             self.oracle.look_at_event(event)?;
+            self.peers[i].look_at_event(event)?;
         }
         self.trace.note("deliver", i as u64, message.len() as u64);
         let peer = &mut self.peers[i];
@@ -552,8 +556,9 @@ impl Sim {
         if self.replayers[r].is_down {
             return Ok(());
         }
+        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_log);
         // What was sent is on its way, also where its process stands still.
-        for _ in 0..1 + self.schedule.below(3) {
+        for _ in 0..if is_slow { 0 } else { 1 + self.schedule.below(3) } {
             self.replayers[r].land(&mut self.log, &mut self.schedule);
         }
         if self.replayers[r].is_paused {
@@ -565,7 +570,7 @@ impl Sim {
             self.oracle.look_at_index(partition, &state, &self.store, &self.log)?;
         }
         for p in 0..setting::PARTITIONS {
-            for _ in 0..self.schedule.below(4) {
+            for _ in 0..if is_slow { 0 } else { self.schedule.below(4) } {
                 let knows = !(self.is_faulty && self.chance.permille(self.weather.delivery / 2));
                 if self.replayers[r].ack(Partition(p), knows, self.now) && !knows {
                     self.count(Fault::UnknownOffset);
@@ -623,7 +628,9 @@ impl Sim {
     fn gateway_works(&mut self) -> Verdict {
         let g = self.schedule.below(self.gateways.len());
         let works = !(self.is_faulty && self.chance.permille(self.weather.store));
+        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_gateways[g]);
         match self.schedule.below(4) {
+            0 | 1 if is_slow => {}
             0 => {
                 let partition = Partition(self.schedule.below(setting::PARTITIONS as usize) as i32);
                 let count = 1 + self.schedule.below(6);
@@ -654,6 +661,7 @@ impl Sim {
 
     fn restart_gateway(&mut self, g: usize) {
         let peers = self.gateways[g].peers();
+        self.past_drifts += self.gateways[g].drifts;
         let skew = self.gateways[g].skew_ms;
         let seed = self.chance.next();
         self.gateways[g] = gateway::Process::new(&self.world, &self.store, skew, &mut self.chance, seed);
@@ -935,6 +943,10 @@ impl Sim {
         let chunk = self.a_chunk();
         let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
         let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
+        // Once a run: after a damage that nobody noticed there is no state left that a second one could be healed from.
+        if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
+            return;
+        }
         self.replayers[r].damage(i, &chunk, self.now);
         self.oracle.damaged(&chunk);
         self.count(Fault::OwnerDamaged);

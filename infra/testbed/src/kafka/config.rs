@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Node;
+use super::{Listener, Node};
 
 /// Says what happens, to the JVM's output, without the 300 lines that list every setting.
 pub(super) const LOG4J2: &str = "\
@@ -28,16 +28,20 @@ pub(super) fn server_properties(node: &Node, controllers: &[u16], more: &[(Strin
         .join(",");
     let replicas = controllers.len().min(3);
     let in_sync = if replicas == 3 { 2 } else { 1 };
+    let further = |what: fn(&Listener) -> String| node.listeners.iter().map(what).collect::<String>();
+    let listeners = further(|listener| format!(",{}://{}", listener.name, listener.addr));
+    let advertised = further(|listener| format!(",{}://{}", listener.name, listener.advertised));
+    let protocols = further(|listener| format!(",{}:PLAINTEXT", listener.name));
     let mut text = format!(
         "\
 process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{addr},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://{addr}
+listeners=PLAINTEXT://{addr},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://{addr}{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={data}
 
 # Topics are made on purpose, or not at all.

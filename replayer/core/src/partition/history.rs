@@ -77,6 +77,16 @@ impl PartitionCore {
         }
     }
 
+    /// A doubt of our own: the chunk's content is not what was published. Its commands wait from now on.
+    pub(super) fn doubt(&mut self, chunk: &ChunkId) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        slot.state = match std::mem::replace(&mut slot.state, State::Loading(Loading::default())) {
+            State::Live(held) if held.snapshot.is_none() => State::Checking(held, Loading::default()),
+            other => other,
+        };
+        self.want_check(chunk, Version(u64::MAX), None);
+    }
+
     fn close_audits(&mut self, audits: Vec<Share>) {
         audits.into_iter().for_each(|audit| self.progress.done(audit));
     }
@@ -97,7 +107,9 @@ impl PartitionCore {
             }
             let Some((chunk, wanted)) = self.histories.wanted.pop_front() else { return };
             match (wanted, self.slots.get(&chunk).map(|slot| &slot.state)) {
-                (Wanted::Check(suspect, audits), Some(State::Live(held))) if held.snapshot.is_none() => {
+                (Wanted::Check(suspect, audits), Some(State::Live(held) | State::Checking(held, _)))
+                    if held.snapshot.is_none() =>
+                {
                     self.begin_check(chunk, suspect, audits, now_ms);
                 }
                 (Wanted::Reconstruct(entry), Some(State::Loading(_))) => {
@@ -120,8 +132,14 @@ impl PartitionCore {
     fn begin_check(&mut self, chunk: ChunkId, suspect: Version, audits: Vec<Share>, now_ms: u64) {
         let known = self.known;
         let Some(slot) = self.slots.get_mut(&chunk) else { return };
-        // The caller has seen that it is live.
-        let State::Live(held) = std::mem::replace(&mut slot.state, State::Loading(Loading::default())) else { return };
+        let (held, waiting) = match std::mem::replace(&mut slot.state, State::Loading(Loading::default())) {
+            State::Live(held) => (held, Loading::default()),
+            State::Checking(held, waiting) => (held, waiting),
+            loading @ State::Loading(_) => {
+                slot.state = loading;
+                return self.close_audits(audits);
+            }
+        };
         self.stats.checks += 1;
         let refs = held.entry.newest.iter().chain(&held.entry.older);
         let bases: VecDeque<Ref> = refs.filter(|r| r.version < suspect.0).cloned().collect();
@@ -138,7 +156,7 @@ impl PartitionCore {
             until_n: self.next_n - 1,
             own_from: self.known.offset,
         };
-        slot.state = State::Checking(held, Loading::default());
+        slot.state = State::Checking(held, waiting);
         self.histories.current = Some(history);
         self.load_base(now_ms);
     }
@@ -321,7 +339,19 @@ impl PartitionCore {
             Purpose::Reconstruct(_) => "its lost object cannot be made again",
         };
         self.outputs.push_back(Output::Stuck(chunk.clone(), format!("{what}: {reason}")));
-        if let Some((held, waiting)) = self.take_checked(&chunk) {
+        if let Some((mut held, waiting)) = self.take_checked(&chunk) {
+            let (version, hash) = (held.live.replica.version(), held.live.replica.hash_again());
+            if held.published.is_some_and(|(at, said)| at == version && said != hash) {
+                // Nobody can tell any more which of them is right: what is here is what everybody gets.
+                let bound = self.known;
+                held.published = Some((version, hash));
+                held.is_urgent = true;
+                held.dirty.get_or_insert(Dirty { bound, since_ms: now_ms, decisions: 0 });
+                self.unstored.insert(chunk.clone());
+                self.stats.drifts += 1;
+                let reason = format!("at version {version} its hash is {hash}, but the log says another, and {reason}");
+                self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+            }
             self.put_live(&chunk, held);
             self.decide_waiting(&chunk, waiting.waiting, now_ms);
         }

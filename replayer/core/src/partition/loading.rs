@@ -42,6 +42,7 @@ impl PartitionCore {
         };
         let recovered = std::mem::take(&mut loading.recovered);
         let model = Arc::clone(&place.family.model);
+        let accept_loss = self.settings.accept_loss;
         // Whatever a model does with its own bytes, the partition goes on.
         let restored = catch_unwind(AssertUnwindSafe(|| {
             let (live, entry) = match stored {
@@ -52,12 +53,12 @@ impl PartitionCore {
                 },
             };
             let mut held = Box::new(Held::new(live, entry));
-            let folded = fold_recovered(&mut held.live, &recovered, &mut held.published)?;
+            let (folded, lost) = fold_recovered(&mut held.live, &recovered, &mut held.published, accept_loss)?;
             held.live.replica.hash();
-            Ok((held, folded))
+            Ok((held, folded, lost))
         }))
         .unwrap_or_else(|_| Err("its model panicked while restoring it".to_owned()));
-        let (held, folded) = match restored {
+        let (mut held, folded, lost) = match restored {
             Ok(restored) => restored,
             Err(reason) => {
                 if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
@@ -66,6 +67,15 @@ impl PartitionCore {
                 return self.load_failed(&chunk, reason, now_ms);
             }
         };
+        if lost > 0 {
+            // Everybody is to see the state that is left, under a version that nobody has seen another state of.
+            held.is_urgent = true;
+            let version = held.live.replica.version();
+            held.published = Some((version, held.live.replica.hash()));
+            let reason =
+                format!("{lost} commits up to version {version} are lost; its content is that of an older one");
+            self.outputs.push_back(Output::Lost(chunk.clone(), reason));
+        }
         self.go_live(&chunk, held, folded, now_ms);
     }
 
@@ -99,23 +109,20 @@ impl PartitionCore {
         self.stats.chunk_bytes += held.bytes;
         self.put_live(chunk, held);
         self.compare_with_published(chunk);
-        self.decide_waiting(chunk, loading.waiting, now_ms);
+        match self.slots.get_mut(chunk).map(|slot| &mut slot.state) {
+            Some(State::Checking(_, checking)) => checking.waiting = loading.waiting,
+            _ => self.decide_waiting(chunk, loading.waiting, now_ms),
+        }
     }
 
-    /// R10: what the log says of the version that the chunk has now must be the chunk's hash. If not, the log's effects
-    /// stand, its hash does not: everybody gets a fresh snapshot.
+    /// R10: what the log says of the version that the chunk has now must be the chunk's hash. If not, nothing is decided
+    /// with it before ref and log have told what is right.
     pub(super) fn compare_with_published(&mut self, chunk: &ChunkId) {
-        let known = self.known;
         let Some(Slot { state: State::Live(held), .. }) = self.slots.get_mut(chunk) else { return };
         let (version, hash) = (held.live.replica.version(), held.live.replica.hash());
-        let Some((_, said)) = held.published.filter(|(at, said)| *at == version && *said != hash) else { return };
-        held.published = Some((version, hash));
-        held.is_urgent = true;
-        held.dirty.get_or_insert(Dirty { bound: known, since_ms: 0, decisions: 0 });
-        self.unstored.insert(chunk.clone());
-        self.stats.drifts += 1;
-        let reason = format!("at version {version} ref and log give the hash {hash}, but the log says {said}");
-        self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+        if held.published.is_some_and(|(at, said)| at == version && said != hash) {
+            self.doubt(chunk);
+        }
     }
 
     /// Decides what waited, in order.

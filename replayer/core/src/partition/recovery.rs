@@ -9,6 +9,15 @@ use driftless_schemas::proto::UpdatesRecord;
 use driftless_schemas::{Epoch, Offset, format};
 
 impl PartitionCore {
+    /// The log begins above `updates_low`: what stood in between is lost.
+    pub(super) fn updates_are_cut(&mut self, low: Offset) {
+        if self.phase == Phase::Recovering && self.settings.accept_loss {
+            self.reading = Position { offset: low, ..Position::START };
+            self.is_adopting = true;
+            self.outputs.push_back(Output::ReadUpdates(low));
+        }
+    }
+
     pub(super) fn recover(&mut self, records: Vec<(Offset, Bytes)>, now_ms: u64) {
         for (offset, value) in records {
             if self.phase != Phase::Recovering {
@@ -19,6 +28,10 @@ impl PartitionCore {
                 Ok(record) => record,
                 Err(reason) => return self.end(End::Unreadable { offset, reason }),
             };
+            if std::mem::take(&mut self.is_adopting) && record.n > 0 {
+                // Whoever wrote it: there is nobody left who could say that it does not count.
+                self.reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..self.reading };
+            }
             match self.reading.judge(offset, &record) {
                 Validity::Invalid => {}
                 Validity::Fence if record.epoch > self.epoch.0 => {
@@ -46,14 +59,15 @@ impl PartitionCore {
         self.use_slot(&chunk, || place);
         match self.slots.get_mut(&chunk).map(|slot| &mut slot.state) {
             None => debug_assert!(false, "use_slot makes the slot"),
-            Some(State::Loading(loading) | State::Checking(_, loading)) => {
+            Some(State::Loading(loading)) => {
                 loading.bound.get_or_insert(before);
                 loading.recovered.push(recovered);
                 self.unstored.insert(chunk);
             }
             // Its state arrived while the log was still being read.
-            Some(State::Live(held)) => {
-                let folded = fold_recovered(&mut held.live, &[recovered], &mut held.published)?;
+            Some(State::Live(held) | State::Checking(held, _)) => {
+                let accept_loss = self.settings.accept_loss;
+                let (folded, _) = fold_recovered(&mut held.live, &[recovered], &mut held.published, accept_loss)?;
                 if folded > 0 {
                     held.soil(before, now_ms, folded);
                     self.unstored.insert(chunk.clone());

@@ -95,7 +95,7 @@ impl PartitionCore {
             return self.end(end);
         }
         for chunk in doubted {
-            self.want_check(&chunk, Version(u64::MAX), None);
+            self.doubt(&chunk);
         }
     }
 

@@ -344,7 +344,7 @@ impl Scene {
                     owner.dead_letters.push_back((id, offset));
                 }
                 Output::LoadOlder(..) | Output::ReadHistory(_) | Output::EndHistory | Output::Repair { .. } => {}
-                Output::Drift(..) | Output::Stuck(..) => {}
+                Output::Drift(..) | Output::Stuck(..) | Output::Lost(..) => {}
                 Output::Ended(end) => {
                     match &end {
                         End::Drained => {}

@@ -1,0 +1,44 @@
+//! The independent checker in Python (`checker/check.py`): it reads the raw topics, the bucket and what clients said, and
+//! shares no code with us.
+
+use crate::cluster::Cluster;
+use anyhow::{Context, Result, bail};
+use driftless_e2e_tests::python::environment;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::task::block_in_place;
+
+/// It folds the whole log on one core.
+const ENDS_WITHIN: Duration = Duration::from_secs(900);
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("checker")
+}
+
+/// Makes its Python environment, so that a machine that cannot says so before the run.
+#[must_use]
+pub fn python() -> PathBuf {
+    block_in_place(|| environment("python-of-checker", &folder().join("requirements.txt")))
+}
+
+/// Runs it; gives its JSON. What it wrote is in `checker.log` in `dir`.
+///
+/// # Errors
+/// Where it cannot check. Violations are no error: they are in the JSON.
+pub async fn check(python: &Path, cluster: &Cluster, dir: &Path, is_complete: bool) -> Result<Value> {
+    let mut command = tokio::process::Command::new(python);
+    command.arg(folder().join("check.py")).args(["--brokers", &cluster.brokers, "--json", "--quiet", "--store"]);
+    command.arg(cluster.bucket()).arg("--outcomes").arg(dir.join("outcomes.jsonl"));
+    command.arg("--finals").arg(dir.join("finals.jsonl")).args(is_complete.then_some("--complete"));
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
+    let ended = tokio::time::timeout(ENDS_WITHIN, command.output()).await.context("the checker does not end")??;
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let log = dir.join("checker.log");
+    std::fs::write(&log, format!("{said}\n{}", String::from_utf8_lossy(&ended.stderr)))?;
+    if !matches!(ended.status.code(), Some(0 | 1)) {
+        bail!("the checker cannot check ({}), see {}", ended.status, log.display());
+    }
+    let last = said.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("the checker's last line is no JSON, see {}", log.display()))
+}

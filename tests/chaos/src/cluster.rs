@@ -1,0 +1,396 @@
+//! Everything that a run needs, each as a process: Kafka, an S3 server, replayers, gateways and ingests; with a gate in
+//! every way that may be disturbed: of all services to S3, of clients to each service, and of each service to each broker
+//! (a listener of its own, which advertises the gates).
+
+use crate::gate::Gate;
+use crate::journal::Journal;
+use crate::plan::Kind;
+use crate::service::{Launch, Service};
+use anyhow::{Context, Result, bail, ensure};
+use driftless_chunk::world::World;
+use driftless_client::{ChunkId, Hash, Settings, Token, Version};
+use driftless_e2e_tests::people::Tokens;
+use driftless_e2e_tests::process::{Env, arguments, command};
+use driftless_e2e_tests::stack;
+use driftless_runtime::auth::{KeyKind, generate_key};
+use driftless_schemas::world::WorldSpec;
+use driftless_testbed::kafka::{Kafka, KafkaOptions};
+use driftless_testbed::s3::{S3, S3Options};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::task::block_in_place;
+
+/// Snapshots and checkpoints all the time, and room for few chunks, so that every path is taken within minutes.
+const CONFIG: &str = "\
+[replayer.core]
+snapshot_every = 64
+snapshot_max_age_ms = 2000
+snapshot_min_interval_ms = 500
+checkpoint_interval_ms = 500
+chunks_bytes_max = 65536
+";
+/// How long anything may take to be well again when nothing disturbs it any more.
+pub const WELL_WITHIN: Duration = Duration::from_secs(180);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Logs and data; it is empty.
+    pub dir: PathBuf,
+    /// `driftless`.
+    pub program: PathBuf,
+    /// Replayers, gateways and ingests each.
+    pub services: usize,
+    /// Nodes of a Kafka of its own, or a bootstrap list.
+    pub kafka: KafkaChoice,
+    /// Of the world.
+    pub partitions: i32,
+}
+
+/// Which Kafka.
+#[derive(Clone, Debug)]
+pub enum KafkaChoice {
+    /// So many nodes, for this run.
+    Own(usize),
+    /// One that runs already.
+    At(String),
+}
+
+/// The running whole. Dropping it kills everything.
+pub struct Cluster {
+    services: BTreeMap<(Kind, usize), AsyncMutex<Service>>,
+    gates: BTreeMap<(Kind, usize), Arc<Gate>>,
+    /// In the way of all services to S3.
+    pub store: Gate,
+    /// Held by whoever disturbs the store, or needs it undisturbed.
+    pub store_turn: AsyncMutex<()>,
+    kafka: Option<Arc<Mutex<Kafka>>>,
+    s3: S3,
+    /// Bootstrap list.
+    pub brokers: String,
+    /// The world.
+    pub world: Arc<World>,
+    tokens: Arc<Tokens>,
+    /// What happened.
+    pub journal: Journal,
+    http: reqwest::Client,
+}
+
+impl Cluster {
+    /// Starts everything, and waits until every service is ready.
+    ///
+    /// # Errors
+    /// Where something does not start.
+    pub async fn start(options: Options) -> Result<Self> {
+        let dir = &options.dir;
+        let logs = dir.join("logs");
+        std::fs::create_dir_all(&logs)?;
+        let journal = Journal::create(&dir.join("faults.log"))?;
+        let s3 = block_in_place(|| S3::start(S3Options::new(dir.join("s3"))))?;
+        let store = Gate::start(Some(s3.endpoint().trim_start_matches("http://").parse()?)).await?;
+        let (kafka, brokers, mut ways) = start_kafka(&options).await?;
+        let files = Files::write(dir, options.partitions)?;
+        let endpoint = format!("http://{}", store.address());
+        let through_gate =
+            |(name, value)| if name == "AWS_ENDPOINT_URL" { (name, endpoint.clone()) } else { (name, value) };
+        let env: Env = s3.env().into_iter().map(through_gate).collect();
+        let launch = Launch { program: options.program.clone(), arguments: Vec::new(), env, logs };
+        let deployment = arguments(&["--store", &s3.url(), "--world", &text(&files.world)]);
+        let reaching = |brokers: &str| [arguments(&["--brokers", brokers]), deployment.clone()].concat();
+        init(&launch, &reaching(&brokers), &dir.join("init.log")).await?;
+
+        let (mut services, mut gates) = (BTreeMap::new(), BTreeMap::new());
+        for (kind, number) in all_services(options.services) {
+            let way = ways.remove(&(kind, number)).unwrap_or_default();
+            let through: Vec<String> = way.iter().map(|gate| gate.address().to_string()).collect();
+            let name = format!("{}-{number}", kind.name());
+            let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
+            all.extend(reaching(if through.is_empty() { brokers.clone() } else { through.join(",") }.as_str()));
+            all.extend(arguments(&["--config", &text(&files.config)]));
+            let gate = if kind == Kind::Replayer {
+                all.extend(arguments(&["--member", &name]));
+                None
+            } else {
+                all.extend(arguments(&["--key-file", &text(&files.key)]));
+                let gate = Arc::new(Gate::start(None).await?);
+                gates.insert((kind, number), Arc::clone(&gate));
+                Some(gate)
+            };
+            let launch = Launch { arguments: all, ..launch.clone() };
+            services.insert((kind, number), AsyncMutex::new(Service::new(kind, name, launch, gate, way)));
+        }
+        let tokens = Arc::new(Tokens::of(&files.key));
+        let world = stack::world(files.spec);
+        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+        let cluster = Self {
+            services,
+            gates,
+            store,
+            store_turn: AsyncMutex::default(),
+            kafka,
+            s3,
+            brokers,
+            world,
+            tokens,
+            journal,
+            http,
+        };
+        for service in cluster.services.values() {
+            service.lock().await.start(&cluster.journal).await?;
+        }
+        cluster.all_ready().await?;
+        Ok(cluster)
+    }
+
+    /// A service; whoever holds it keeps the supervisor away.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn service(&self, kind: Kind, number: usize) -> Result<&AsyncMutex<Service>> {
+        self.services.get(&(kind, number)).with_context(|| format!("there is no {}-{number}", kind.name()))
+    }
+
+    /// All replayers, in order: so nobody waits for one who waits for the other.
+    ///
+    /// Whoever holds them is the only one that disturbs any.
+    pub async fn all_replayers(&self) -> Vec<MutexGuard<'_, Service>> {
+        let mut all = Vec::new();
+        for ((kind, _), service) in &self.services {
+            if *kind == Kind::Replayer {
+                all.push(service.lock().await);
+            }
+        }
+        all
+    }
+
+    /// The gates of the clients.
+    pub fn gates(&self) -> impl Iterator<Item = (String, &Gate)> {
+        self.gates.iter().map(|((kind, number), gate)| (format!("{}-{number}", kind.name()), &**gate))
+    }
+
+    /// The bucket as a folder.
+    #[must_use]
+    pub fn bucket(&self) -> PathBuf {
+        self.s3.dir()
+    }
+
+    /// An SDK's settings for a user that may write these chunks, and read all. It begins with the ingest and the gateway
+    /// of that number.
+    #[must_use]
+    pub fn settings(&self, user: &str, write: &[ChunkId], first: usize, token_life_s: u32) -> Settings {
+        let urls = |wanted: Kind| -> Vec<String> {
+            let gates: Vec<_> = self.gates.iter().filter(|((kind, _), _)| *kind == wanted).collect();
+            let turned = (0..gates.len()).map(|i| gates[(first + i) % gates.len()].1.address());
+            turned.map(|address| format!("ws://{address}/v1/{}", wanted.name())).collect()
+        };
+        let (tokens, user) = (Arc::clone(&self.tokens), user.to_owned());
+        let write: Vec<String> = write.iter().map(ToString::to_string).collect();
+        let token = Token::provider(move || {
+            let write: Vec<&str> = write.iter().map(String::as_str).collect();
+            std::future::ready(Ok(tokens.issue_for(&user, &["canvas/", "things/"], &write, token_life_s)))
+        });
+        let mut settings = Settings::new("", "", token);
+        settings.ingest_urls = urls(Kind::Ingest);
+        settings.gateway_urls = urls(Kind::Gateway);
+        settings.reconnect_max = Duration::from_secs(2);
+        settings.connect_timeout = Duration::from_secs(5);
+        settings
+    }
+
+    /// A chunk as a gateway serves it over HTTP.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub async fn get(&self, gateway: usize, chunk: &ChunkId) -> Result<(Version, Hash), String> {
+        let base = match self.service(Kind::Gateway, gateway) {
+            Ok(service) => service.lock().await.base(),
+            Err(e) => Err(e),
+        };
+        let base = base.map_err(|e| e.to_string())?;
+        let token = self.tokens.for_all("reader");
+        let asked = tokio::time::timeout(ANSWER_WITHIN, stack::get(&base, &token, chunk));
+        asked.await.unwrap_or_else(|_| Err(format!("no answer within {ANSWER_WITHIN:?}")))
+    }
+
+    /// How many gateways there are.
+    #[must_use]
+    pub fn gateways(&self) -> usize {
+        self.services.keys().filter(|(kind, _)| *kind == Kind::Gateway).count()
+    }
+
+    /// Waits until every service says that it is ready.
+    ///
+    /// # Errors
+    /// Where one does not: what it says.
+    pub async fn all_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + WELL_WITHIN;
+        for service in self.services.values() {
+            loop {
+                let (name, base) = {
+                    let service = service.lock().await;
+                    (service.name.clone(), service.base()?)
+                };
+                let Err(seen) = self.ready(&base).await else { break };
+                ensure!(Instant::now() < deadline, "{name} is not ready within {WELL_WITHIN:?}: {seen}");
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ready(&self, base: &str) -> Result<(), String> {
+        let answer = self.http.get(format!("{base}/readyz")).send().await.map_err(|e| e.to_string())?;
+        match answer.status().as_u16() {
+            200 => Ok(()),
+            status => Err(format!("{status} {}", answer.text().await.unwrap_or_default())),
+        }
+    }
+
+    /// Starts again what ended by itself; for ever.
+    pub async fn supervise(&self) -> anyhow::Error {
+        loop {
+            for service in self.services.values() {
+                // Who holds it is about to hit it, or mends it.
+                let Ok(mut service) = service.try_lock() else { continue };
+                match service.ended() {
+                    Ok(None) => {}
+                    Ok(Some(ended)) => {
+                        self.journal.ended_by_itself(ended);
+                        if let Err(e) = service.start(&self.journal).await {
+                            return e;
+                        }
+                    }
+                    Err(e) => return e,
+                }
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// SIGTERM for all services, at once.
+    ///
+    /// # Errors
+    /// Where the kernel says no.
+    pub async fn end_services(&self) -> Result<()> {
+        let ends = self.services.values().map(async |service| service.lock().await.terminate(&self.journal).await);
+        futures_util::future::try_join_all(ends).await.map(drop)
+    }
+
+    /// Does something with Kafka's nodes, on a thread that may wait.
+    ///
+    /// # Errors
+    /// What it says; where Kafka is not ours.
+    pub async fn with_kafka(&self, act: impl FnOnce(&mut Kafka) -> Result<()> + Send + 'static) -> Result<()> {
+        let kafka = Arc::clone(self.kafka.as_ref().context("Kafka is not of this run: it is not ours to break")?);
+        tokio::task::spawn_blocking(move || act(&mut kafka.lock().unwrap_or_else(PoisonError::into_inner))).await?
+    }
+
+    /// Waits until every partition has all its replicas in sync.
+    ///
+    /// # Errors
+    /// Where they do not come: what is missing.
+    pub async fn in_sync(&self) -> Result<()> {
+        let asker: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
+        let deadline = Instant::now() + WELL_WITHIN;
+        let look = move || loop {
+            let Err(seen) = look_at_replicas(&asker) else { return Ok(()) };
+            if Instant::now() >= deadline {
+                bail!("Kafka's replicas are not in sync within {WELL_WITHIN:?}: {seen}");
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        };
+        tokio::task::spawn_blocking(look).await?
+    }
+}
+
+type Ways = BTreeMap<(Kind, usize), Vec<Gate>>;
+
+/// Kafka, its bootstrap list, and each service's gates to its nodes, where they are ours.
+async fn start_kafka(options: &Options) -> Result<(Option<Arc<Mutex<Kafka>>>, String, Ways)> {
+    let mut ways = Ways::new();
+    let nodes = match &options.kafka {
+        KafkaChoice::At(brokers) => return Ok((None, brokers.clone(), ways)),
+        KafkaChoice::Own(nodes) => *nodes,
+    };
+    let mut own = KafkaOptions::new(options.dir.join("kafka")).nodes(nodes);
+    for (kind, number) in all_services(options.services) {
+        let gates: Vec<Gate> = futures_util::future::try_join_all((0..nodes).map(|_| Gate::start(None))).await?;
+        let advertised = gates.iter().map(|gate| gate.address().to_string()).collect();
+        own = own.listener(&listener(kind, number), advertised);
+        ways.insert((kind, number), gates);
+    }
+    let kafka = block_in_place(|| Kafka::start(own))?;
+    for ((kind, number), gates) in &ways {
+        for (gate, node) in gates.iter().zip(1..) {
+            gate.lead_to(kafka.listener(&listener(*kind, *number), node).map(str::parse).transpose()?);
+        }
+    }
+    let brokers = kafka.brokers().to_owned();
+    Ok((Some(Arc::new(Mutex::new(kafka))), brokers, ways))
+}
+
+fn all_services(each: usize) -> impl Iterator<Item = (Kind, usize)> {
+    let kinds = [Kind::Replayer, Kind::Gateway, Kind::Ingest];
+    kinds.into_iter().flat_map(move |kind| (0..each).map(move |number| (kind, number)))
+}
+
+/// Kafka's name for a service's way in.
+fn listener(kind: Kind, number: usize) -> String {
+    format!("{}{number}", kind.name().to_uppercase())
+}
+
+fn look_at_replicas(asker: &BaseConsumer) -> Result<(), String> {
+    let metadata = asker.fetch_metadata(None, ANSWER_WITHIN).map_err(|e| e.to_string())?;
+    let mut behind = BTreeSet::new();
+    for topic in metadata.topics() {
+        for partition in topic.partitions() {
+            if partition.leader() < 0 || partition.isr().len() < partition.replicas().len() {
+                behind.insert(format!("{} {}", topic.name(), partition.id()));
+            }
+        }
+    }
+    if behind.is_empty() { Ok(()) } else { Err(format!("behind: {}", Vec::from_iter(behind).join(", "))) }
+}
+
+/// The files that services are given.
+struct Files {
+    spec: WorldSpec,
+    world: PathBuf,
+    key: PathBuf,
+    config: PathBuf,
+}
+
+impl Files {
+    fn write(dir: &Path, partitions: i32) -> Result<Self> {
+        let spec = WorldSpec { name: stack::unique_world(), partitions, ..WorldSpec::dev() };
+        let (key, config) = (dir.join("chaos.key"), dir.join("driftless.toml"));
+        let world = stack::world_file(dir, &spec);
+        let key = generate_key(&key, KeyKind::Secret)?;
+        std::fs::write(&config, CONFIG)?;
+        Ok(Self { spec, world, key, config })
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// `driftless init`.
+async fn init(launch: &Launch, deployment: &[String], log: &Path) -> Result<()> {
+    let all = [arguments(&["init"]), deployment.to_vec()].concat();
+    let mut command = tokio::process::Command::from(command(&launch.program, &all, &launch.env));
+    command.kill_on_drop(true).stdin(Stdio::null());
+    let ended = tokio::time::timeout(WELL_WITHIN, command.output()).await.context("driftless init does not end")??;
+    let said = [ended.stdout, ended.stderr].concat();
+    std::fs::write(log, &said)?;
+    ensure!(ended.status.success(), "driftless init: {}\n{}", ended.status, String::from_utf8_lossy(&said));
+    Ok(())
+}

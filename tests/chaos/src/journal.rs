@@ -1,0 +1,99 @@
+//! What was done to the processes and what they did, with the time of day, so that it can be held against their logs.
+
+use crate::plan::Fault;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Written on the way to `faults.log`.
+pub struct Journal(Mutex<Inner>);
+
+struct Inner {
+    file: File,
+    counts: Counts,
+}
+
+/// What is in it, for the report.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Faults by what they hit and what they were.
+    pub faults: BTreeMap<(&'static str, &'static str), u64>,
+    /// Processes that ended and were not asked to, after they had been ready. Each is started again.
+    pub ended_by_themselves: Vec<String>,
+    /// Starts that ended before the process was ready: what it needs was away.
+    pub starts_in_vain: u64,
+    /// Ends after SIGTERM with an error, or not in time.
+    pub bad_ends: Vec<String>,
+}
+
+impl Journal {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(Mutex::new(Inner { file, counts: Counts::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A fault begins.
+    pub fn fault(&self, kind: &'static str, name: &str, fault: Fault, detail: &str) {
+        let mut inner = self.lock();
+        *inner.counts.faults.entry((kind, fault.name())).or_default() += 1;
+        inner.write(&format!("{} {name} {detail}", fault.name()));
+    }
+
+    /// Something else, for people.
+    pub fn note(&self, text: &str) {
+        self.lock().write(text);
+    }
+
+    /// A process ended by itself.
+    pub fn ended_by_itself(&self, text: String) {
+        let mut inner = self.lock();
+        inner.write(&format!("ENDED BY ITSELF: {text}"));
+        inner.counts.ended_by_themselves.push(text);
+    }
+
+    /// A start ended before it was ready.
+    pub fn start_in_vain(&self, text: &str) {
+        let mut inner = self.lock();
+        inner.counts.starts_in_vain += 1;
+        inner.write(text);
+    }
+
+    /// A process did not end as it should.
+    pub fn bad_end(&self, text: String) {
+        let mut inner = self.lock();
+        inner.write(&format!("BAD END: {text}"));
+        inner.counts.bad_ends.push(text);
+    }
+
+    /// All so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.lock().counts.clone()
+    }
+}
+
+impl Inner {
+    fn write(&mut self, text: &str) {
+        // A full disk shows elsewhere; a lost line must not end the run.
+        let _ = writeln!(self.file, "{} {text}", time_of_day());
+    }
+}
+
+/// In UTC, as the services' logs have it.
+fn time_of_day() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, ms) = (since.as_secs() % 86_400, since.subsec_millis());
+    format!("{:02}:{:02}:{:02}.{ms:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}

@@ -1,0 +1,327 @@
+//! A client that edits what everybody edits, and remembers what it was told of every edit.
+//!
+//! It paints cells and rectangles, puts and deletes keys, guards many of them by what it sees (so that others' edits make
+//! the decider discard some), takes some back, and asks now and then for what ingest never takes: a cell that does not
+//! exist, a chunk that it may not write. Sometimes it bursts past the window of 63 numbers.
+
+use anyhow::{Result, ensure};
+use driftless_chunk::grid::Cells;
+use driftless_chunk::map::Entries;
+use driftless_client::{Chunk, ChunkId, ChunkStatus, Client, Conclusion, Event, Outcome, Pending, Settings};
+use driftless_e2e_tests::edits;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, watch};
+
+/// Cells that everybody wants, of the 16,384.
+const HOT_CELLS: u32 = 48;
+/// Keys that everybody wants.
+const HOT_KEYS: u32 = 12;
+/// Grids of the world of `dev`.
+const SIDE: u32 = 128;
+const CELLS: u32 = SIDE * SIDE;
+const PALETTE: u32 = 256;
+/// Edits of one painter without an outcome; then it waits.
+const OPEN_MAX: usize = 300;
+const STARTS_WITHIN: Duration = Duration::from_secs(90);
+
+/// What a painter was told of one edit: a line for the checker.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// The painter.
+    pub client: String,
+    /// The user.
+    pub author: String,
+    /// Where.
+    #[serde(serialize_with = "as_text")]
+    pub chunk: ChunkId,
+    /// What it was last sent under, with `seq`; null where it never was.
+    pub writer: Option<String>,
+    /// See `writer`.
+    pub seq: Option<u64>,
+    /// `committed`, `discarded`, `rejected`, `withdrawn` or `unknown`.
+    pub outcome: &'static str,
+    /// Where it was committed, if that is known.
+    pub version: Option<u64>,
+    /// Why it was not: the name of the log or of the wire; what happened, where it is unknown.
+    pub reason: String,
+    /// More about it, for people.
+    pub detail: String,
+    /// Whether ingest acknowledged it.
+    pub is_receipted: bool,
+}
+
+/// As it is written everywhere.
+pub(crate) fn as_text<S: serde::Serializer>(id: &ChunkId, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(id)
+}
+
+/// What is open, what has ended, and what must not be.
+#[derive(Default)]
+pub struct Book(Mutex<Pages>);
+
+/// What is in it.
+#[derive(Default)]
+pub struct Pages {
+    next: u64,
+    /// Edits without an outcome: what and since when.
+    pub open: BTreeMap<u64, (String, Instant)>,
+    /// Edits with one.
+    pub lines: Vec<Line>,
+    /// Drift, chunks that were given up, a client that ended.
+    pub faults: Vec<String>,
+}
+
+impl Book {
+    /// Opens it for a moment.
+    pub fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, what: String) -> u64 {
+        let mut pages = self.pages();
+        pages.next += 1;
+        let id = pages.next;
+        pages.open.insert(id, (what, Instant::now()));
+        id
+    }
+
+    fn end(&self, id: u64, line: Line) {
+        let mut pages = self.pages();
+        pages.open.remove(&id);
+        pages.lines.push(line);
+    }
+
+    fn fault(&self, what: String) {
+        self.pages().faults.push(what);
+    }
+}
+
+impl Pages {
+    /// How many edits were submitted.
+    #[must_use]
+    pub fn submitted(&self) -> usize {
+        self.open.len() + self.lines.len()
+    }
+
+    /// How many ended so.
+    #[must_use]
+    pub fn count(&self, outcome: &str) -> usize {
+        self.lines.iter().filter(|line| line.outcome == outcome).count()
+    }
+}
+
+/// The client.
+pub struct Painter {
+    /// Also the user's name.
+    pub name: String,
+    /// What it was told.
+    pub book: Arc<Book>,
+    client: Client,
+    chunks: Vec<Chunk>,
+    forbidden: Chunk,
+    rng: StdRng,
+    count: u64,
+}
+
+impl Painter {
+    /// Connects, and follows all chunks; `forbidden` is one that it may read only.
+    ///
+    /// # Errors
+    /// Where it is not served.
+    pub async fn start(
+        name: String,
+        settings: Settings,
+        chunks: &[ChunkId],
+        forbidden: &ChunkId,
+        seed: u64,
+    ) -> Result<Self> {
+        let starting = async {
+            let client = Client::connect(settings).await?;
+            let book = Arc::new(Book::default());
+            tokio::spawn(listen(name.clone(), client.events(), Arc::clone(&book)));
+            let chunks: Vec<Chunk> = chunks.iter().map(|id| client.track(id)).collect();
+            let forbidden = client.track(forbidden);
+            for chunk in chunks.iter().chain([&forbidden]) {
+                chunk.ready().await?;
+            }
+            anyhow::Ok(Self { name, book, client, chunks, forbidden, rng: StdRng::seed_from_u64(seed), count: 0 })
+        };
+        tokio::time::timeout(STARTS_WITHIN, starting).await?
+    }
+
+    /// Its replicas.
+    #[must_use]
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Paints until the end.
+    ///
+    /// # Errors
+    /// Where an edit is not even taken.
+    pub async fn paint(&mut self, mut end: watch::Receiver<bool>) -> Result<()> {
+        while !*end.borrow() {
+            let pause = Duration::from_millis(self.rng.random_range(20..220));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = end.wait_for(|is_end| *is_end) => break,
+            }
+            if self.book.pages().open.len() >= OPEN_MAX {
+                continue;
+            }
+            let (chunk, _) = self.any_chunk();
+            let many = if self.rng.random_range(0..100) < 2 { self.rng.random_range(20..90) } else { 1 };
+            for _ in 0..many {
+                self.edit(&chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn any_chunk(&mut self) -> (Chunk, usize) {
+        let at = self.rng.random_range(0..self.chunks.len());
+        (self.chunks[at].clone(), at)
+    }
+
+    fn edit(&mut self, chunk: &Chunk) -> Result<()> {
+        let is_grid = chunk.id().family() == "canvas";
+        let dice: u32 = self.rng.random_range(0..100);
+        let command = match (dice, is_grid) {
+            (0..3, true) => edits::set(CELLS + self.rng.random_range(0..9), 1),
+            (0..3, false) => edits::put(&"k".repeat(2_000), "a key that is too long"),
+            (3..40, true) => self.guarded_cells(chunk),
+            (3..40, false) => self.guarded_key(chunk),
+            (40..90, true) => {
+                let count = self.rng.random_range(1..8);
+                let cells: Vec<_> = (0..count).map(|_| (self.cell(), self.value(), None)).collect();
+                edits::set_many(&cells)
+            }
+            (90.., true) => {
+                let [x, y] = [0; 2].map(|_: u32| self.rng.random_range(0..SIDE - 16));
+                edits::fill([x, y], [self.rng.random_range(1..16), self.rng.random_range(1..16)], self.value())
+            }
+            (40.., false) => {
+                self.count += 1;
+                edits::put(&self.key(), &format!("{} {}", self.name, self.count))
+            }
+        };
+        let is_forbidden = self.rng.random_range(0..200) == 0;
+        let (target, command) =
+            if is_forbidden { (self.forbidden.clone(), edits::set(0, 1)) } else { (chunk.clone(), command) };
+        let pending = target.submit(command);
+        ensure!(pending.is_ok(), "{}: an edit of {} is not taken: {:?}", self.name, target.id(), pending.err());
+        if let Ok(pending) = pending {
+            let dice = self.rng.random_range(0..100);
+            let cancel_after = (dice < 6).then(|| Duration::from_millis(self.rng.random_range(0..400)));
+            self.follow(pending, &target, cancel_after);
+        }
+        Ok(())
+    }
+
+    fn follow(&self, pending: Pending, chunk: &Chunk, cancel_after: Option<Duration>) {
+        let (book, client, chunk) = (Arc::clone(&self.book), self.name.clone(), chunk.id().clone());
+        let id = book.open(format!("{client} {chunk} command {}", pending.id().0));
+        tokio::spawn(async move {
+            if let Some(after) = cancel_after {
+                // None at all: before it has a number.
+                if !after.is_zero() {
+                    tokio::time::sleep(after).await;
+                }
+                pending.cancel();
+            }
+            let conclusion = pending.conclusion().await;
+            book.end(id, line(client, chunk, conclusion));
+        });
+    }
+
+    fn cell(&mut self) -> u32 {
+        self.rng.random_range(0..HOT_CELLS) * 7
+    }
+
+    fn value(&mut self) -> u32 {
+        self.rng.random_range(0..PALETTE)
+    }
+
+    fn key(&mut self) -> String {
+        format!("key-{}", self.rng.random_range(0..HOT_KEYS))
+    }
+
+    fn guarded_cells(&mut self, chunk: &Chunk) -> Vec<u8> {
+        let cells: Vec<u32> = (0..self.rng.random_range(1..3)).map(|_| self.cell()).collect();
+        let seen = chunk.with_view(|view| {
+            let all = view.content.get::<Cells>()?;
+            Some(cells.iter().filter_map(|cell| all.values().nth(*cell as usize)).map(u32::from).collect::<Vec<_>>())
+        });
+        let seen = seen.flatten().unwrap_or_default();
+        let guarded: Vec<_> = cells.into_iter().zip(seen).map(|(cell, now)| (cell, self.value(), Some(now))).collect();
+        match guarded[..] {
+            // Nothing to be seen.
+            [] => edits::set(self.cell(), self.value()),
+            _ => edits::set_many(&guarded),
+        }
+    }
+
+    fn guarded_key(&mut self, chunk: &Chunk) -> Vec<u8> {
+        let key = self.key();
+        let seen = chunk.with_view(|view| view.content.get::<Entries>().and_then(|all| all.get(&key).cloned()));
+        self.count += 1;
+        match seen.flatten() {
+            Some(now) if self.rng.random_range(0..3) == 0 => edits::delete_if(&key, &now),
+            now => edits::put_if(&key, &format!("{} {}", self.name, self.count), now.as_deref()),
+        }
+    }
+
+    /// Ends the client. What is open ends as unknown.
+    pub fn close(&self) {
+        self.client.close();
+    }
+}
+
+fn line(client: String, chunk: ChunkId, conclusion: Conclusion) -> Line {
+    let Conclusion { outcome, number, is_receipted } = conclusion;
+    let none = String::new;
+    let (outcome, version, reason, detail) = match outcome {
+        Outcome::Committed { version } => ("committed", version.map(|version| version.0), none(), none()),
+        Outcome::Discarded { reason, detail } => ("discarded", None, reason.as_str_name().to_owned(), detail),
+        Outcome::Rejected { code, message } => ("rejected", None, code.as_str_name().to_owned(), message),
+        Outcome::Withdrawn => ("withdrawn", None, none(), none()),
+        Outcome::Unknown { reason } => ("unknown", None, reason, none()),
+    };
+    Line {
+        author: client.clone(),
+        client,
+        chunk,
+        writer: number.map(|number| number.writer.to_string()),
+        seq: number.map(|number| number.seq.0),
+        outcome,
+        version,
+        reason,
+        detail,
+        is_receipted,
+    }
+}
+
+/// Notes what must not be.
+async fn listen(name: String, mut events: broadcast::Receiver<Event>, book: Arc<Book>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::Drift { chunk, version, expected, found }) => {
+                book.fault(format!("R10: {name}: {chunk} drifted at version {version}: {expected:?}, found {found}"));
+            }
+            Ok(Event::Status { chunk, status: ChunkStatus::Failed { message } }) => {
+                book.fault(format!("{name}: {chunk} was given up: {message}"));
+            }
+            Ok(Event::Status { chunk, status: ChunkStatus::Rejected { code, message } }) => {
+                book.fault(format!("{name}: {chunk} is not served: {code:?} {message}"));
+            }
+            Ok(Event::Fatal { message }) => book.fault(format!("{name}: the client ended: {message}")),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

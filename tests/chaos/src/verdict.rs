@@ -1,0 +1,167 @@
+//! Whether everything holds, once all is at rest: what clients were told against the log, by our own code and by the checker,
+//! and how the processes fared.
+
+use crate::checker;
+use crate::cluster::Cluster;
+use crate::painter::Line;
+use crate::report::{LogCounts, Report};
+use anyhow::{Result, bail};
+use driftless_client::{ChunkId, Hash, Version, WriterId};
+use driftless_e2e_tests::history::History;
+use driftless_e2e_tests::stack::kafka_log;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A replayer's late requests can make Kafka believe that another one has its name (static membership): the session timed
+/// out, it joined again, and what it had sent before arrived after that. It ends, and is started again.
+const FENCED_BY_ITSELF: &str = "the group membership ended";
+/// A chunk that painters may read, and edit in vain.
+pub(crate) const FORBIDDEN: &str = "canvas/1000/1000";
+/// What a failure names at most of one kind.
+pub(crate) const NAMED_MAX: usize = 20;
+
+/// Where each chunk ended, as everybody holds it.
+pub(crate) type Ends = BTreeMap<ChunkId, (Version, Hash)>;
+
+/// What there is at rest.
+pub(crate) struct Rest {
+    pub lines: Vec<Line>,
+    pub ends: Ends,
+    /// Every edit has its outcome.
+    pub is_complete: bool,
+}
+
+/// Writes what is wrong into the report, and what was counted.
+///
+/// # Errors
+/// Where logs cannot be read.
+pub(crate) async fn judge(
+    cluster: &Cluster,
+    rest: &Rest,
+    python: &Path,
+    dir: &Path,
+    report: &mut Report,
+) -> Result<()> {
+    let mut failures = match against_the_log(cluster, rest, report).await {
+        Ok(found) => found,
+        Err(e) => vec![format!("{e:#}")],
+    };
+    cluster.journal.note("the log is read; the checker is next");
+    match checker::check(python, cluster, dir, rest.is_complete).await {
+        Ok(said) => {
+            let violations = said["violations_total"].as_u64().unwrap_or(u64::MAX);
+            if violations > 0 {
+                let first = &said["violations"][0];
+                failures.push(format!("the checker found {violations} violations, first {first}: see checker.log"));
+            }
+            report.decided_twice += said["violations_by_rule"]["R2"].as_u64().unwrap_or_default() as usize;
+            report.checker = said;
+        }
+        Err(e) => failures.push(format!("{e:#}")),
+    }
+    report.counts = cluster.journal.counts();
+    let ended = report.counts.ended_by_themselves.iter().filter(|what| !what.contains(FENCED_BY_ITSELF));
+    failures.extend(ended.map(|what| format!("ended by itself: {what}")));
+    failures.extend(report.counts.bad_ends.iter().cloned());
+    failures.extend(panics(&dir.join("logs"))?);
+    failures.extend(outcomes(&rest.lines, report));
+    report.failures.extend(failures);
+    Ok(())
+}
+
+/// Each edit has one outcome, and none is unknown without an excuse.
+fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
+    let mut failures = Vec::new();
+    let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
+    if !unknown.is_empty() {
+        let named = &unknown[..unknown.len().min(NAMED_MAX)];
+        failures.push(format!("{} edits ended as unknown, though nobody lost access: {named:?}", unknown.len()));
+    }
+    if report.edits.submitted != lines.len() + report.edits.without_outcome {
+        failures.push(format!("{} edits have {} outcomes", report.edits.submitted, lines.len()));
+    }
+    failures
+}
+
+/// R8: without access nobody can ask what became of an edit that may have been lost on its way.
+fn is_excused(line: &Line) -> bool {
+    line.chunk.as_str() == FORBIDDEN && !line.is_receipted
+}
+
+/// Reads the log with our own code, which checks R2, R3 and R10 on the way, and holds the outcomes against it.
+async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) -> Result<Vec<String>> {
+    let (log, world) = (kafka_log(&cluster.brokers), Arc::clone(&cluster.world));
+    let history = match tokio::spawn(async move { History::read(&log, &world).await }).await {
+        Ok(history) => history,
+        // It panics where a rule does not hold.
+        Err(e) => match e.try_into_panic() {
+            Ok(panic) => bail!("the log: {}", words(&*panic)),
+            Err(e) => return Err(e.into()),
+        },
+    };
+    report.log = LogCounts {
+        commands: history.commands,
+        fences: history.fences,
+        invalid: history.invalid,
+        snapshots: history.snapshots,
+    };
+    let mut failures = Vec::new();
+    for (id, end) in &rest.ends {
+        if history.end(id) != Some(*end) && (end.0.0 > 0 || history.end(id).is_some()) {
+            report.hashes.equal = false;
+            failures.push(format!("R10: {id} is {end:?} at rest, and {:?} in the log", history.end(id)));
+        }
+    }
+    let mut decided = HashMap::new();
+    for id in rest.ends.keys() {
+        for decision in history.decisions(id) {
+            let version = decision.committed.as_ref().map(|(version, _)| version.0);
+            decided.insert((id, decision.writer.to_vec(), decision.seq), version);
+        }
+    }
+    let mut lies = Vec::new();
+    for line in &rest.lines {
+        let number = line.writer.as_deref().and_then(|writer| writer.parse::<WriterId>().ok()).zip(line.seq);
+        let decision = number.and_then(|(writer, seq)| decided.get(&(&line.chunk, writer.0.to_vec(), seq)));
+        let is_true = match (line.outcome, decision) {
+            ("committed", Some(Some(version))) => line.version.is_none_or(|told| told == *version),
+            ("committed", _) => false,
+            ("discarded", Some(None)) | ("unknown", _) => true,
+            ("discarded", _) => false,
+            // What was taken back may have been discarded before.
+            (_, decision) => !matches!(decision, Some(Some(_))),
+        };
+        let is_missing = line.is_receipted && (line.outcome == "unknown" || (!is_true && decision.is_none()));
+        report.acknowledged_missing += usize::from(is_missing);
+        if !is_true {
+            lies.push(format!("{line:?}, and the log says {decision:?}"));
+        }
+    }
+    if !lies.is_empty() {
+        let count = lies.len();
+        lies.truncate(3);
+        failures.push(format!("R8: {count} outcomes are not what the log says, such as {}", lies.join("; ")));
+    }
+    if report.acknowledged_missing > 0 {
+        failures.push(format!("{} acknowledged edits are missing", report.acknowledged_missing));
+    }
+    Ok(failures)
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// Panics in the logs of all processes: there must be none.
+fn panics(logs: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(logs)? {
+        let path = entry?.path();
+        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+        let panics = text.lines().filter(|line| line.contains("panicked at"));
+        found.extend(panics.map(|line| format!("{}: {line}", path.display())));
+    }
+    Ok(found)
+}

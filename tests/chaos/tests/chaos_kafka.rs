@@ -1,0 +1,114 @@
+//! The short version of `cargo xtask chaos`: every kind of fault once, on real processes, one Kafka broker and an S3 server.
+//! It waits for conditions, never for a time: after each fault somebody else must go on, or the same after its return.
+
+use anyhow::Result;
+use driftless_chaos::cluster::{Cluster, KafkaChoice, Options};
+use driftless_chaos::plan::{Fault, Kind, Target};
+use driftless_chaos::report::Report;
+use driftless_chaos::story::{Studio, conclude};
+use driftless_chaos::{checker, strike};
+use driftless_e2e_tests::wait::{is_quick, say};
+use driftless_testbed::{RunDir, shared_kafka};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SEED: u64 = 1;
+/// Versions that every chunk must gain after a fault.
+const STEPS: u64 = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
+    if is_quick() {
+        say("left out: it needs Apache Kafka and S3 (DRIFTLESS_TEST_QUICK=1)");
+        return;
+    }
+    let python = checker::python();
+    let folder = RunDir::new("chaos").unwrap();
+    let options = Options {
+        dir: folder.path().to_owned(),
+        program: PathBuf::from(env!("CARGO_BIN_EXE_driftless-under-chaos")),
+        services: 2,
+        kafka: kafka(),
+        partitions: 3,
+    };
+    let cluster = Cluster::start(options).await.unwrap();
+    let studio = Studio::open(&cluster, 4, SEED).await.unwrap();
+    let mut report = Report { seed: SEED, folder: folder.path().to_owned(), ..Report::default() };
+    let told = async {
+        story(&cluster, &studio).await?;
+        conclude(&cluster, studio, &python, folder.path(), &mut report).await
+    };
+    tokio::select! {
+        told = told => told.unwrap(),
+        failed = cluster.supervise() => panic!("{failed:#}"),
+    }
+    say(&report.table());
+    assert!(report.is_ok(), "{}\n{}", report.table(), faults(&folder));
+    assert!(report.edits.committed > 0 && report.edits.discarded > 0, "{}", report.table());
+    // Where Kafka is not ours, there is no gate to hold anything.
+    if matches!(kafka(), KafkaChoice::Own(_)) {
+        assert!(report.log.invalid > 0, "no zombie wrote: {}", report.table());
+    }
+    // Each partition was owned before, during and after the pause.
+    assert!(report.log.fences > 3, "{}", report.table());
+}
+
+/// One node of our own, or what runs already.
+fn kafka() -> KafkaChoice {
+    let runs = std::env::var("DRIFTLESS_TEST_BROKERS").is_ok_and(|brokers| !brokers.is_empty());
+    if runs { KafkaChoice::At(shared_kafka().unwrap().to_owned()) } else { KafkaChoice::Own(1) }
+}
+
+/// Every fault is over, or healed, when the next one begins.
+async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
+    studio.moves_on(STEPS).await?;
+
+    // Zombies: the other replayer takes over, then what the first one appended before arrives, and then it wakes up and
+    // believes that it owns what it owned.
+    for number in 0..2 {
+        let mut replayer = cluster.service(Kind::Replayer, number)?.lock().await;
+        cluster.journal.fault("replayer", &replayer.name, Fault::Zombie, "until all chunks go on without it");
+        strike::become_a_zombie(&mut replayer).await?;
+        studio.moves_on(STEPS).await?;
+        strike::wake_up(&mut replayer)?;
+        drop(replayer);
+        studio.moves_on(STEPS).await?;
+    }
+
+    // The store is away: what is decided waits for its snapshots, and a killed owner's partitions wait for the store.
+    cluster.journal.fault("s3", "s3", Fault::Refuse, "while edits go on");
+    cluster.store.refuse();
+    studio.moves_on(STEPS).await?;
+    {
+        let mut replayer = cluster.service(Kind::Replayer, 0)?.lock().await;
+        cluster.journal.fault("replayer", &replayer.name, Fault::Kill, "during the outage");
+        replayer.kill()?;
+        cluster.store.open();
+        replayer.start(&cluster.journal).await?;
+    }
+    studio.moves_on(STEPS).await?;
+
+    for (kind, fault) in [
+        (Kind::Gateway, Fault::Kill),
+        (Kind::Ingest, Fault::Kill),
+        (Kind::Ingest, Fault::Terminate),
+        (Kind::Gateway, Fault::Terminate),
+        (Kind::Replayer, Fault::Terminate),
+    ] {
+        for number in 0..2 {
+            let planned = strike::of(fault, Duration::ZERO);
+            let target = Target::Service(kind, number);
+            strike::one(cluster, target, planned).await?;
+            studio.moves_on(1).await?;
+        }
+    }
+    for (name, gate) in cluster.gates() {
+        cluster.journal.fault("clients", &name, Fault::Cut, "once");
+        gate.cut();
+    }
+    studio.moves_on(STEPS).await
+}
+
+fn faults(folder: &RunDir) -> String {
+    std::fs::read_to_string(folder.path().join("faults.log")).unwrap_or_default()
+}

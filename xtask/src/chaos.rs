@@ -1,0 +1,19 @@
+//! `cargo xtask chaos`: builds the services and what breaks them (`tests/chaos`), and runs it.
+//!
+//! Built for debugging, as `cargo dev` is: the cores assert their invariants.
+
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use crate::process;
+use crate::workspace::Workspace;
+
+pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--package", "driftless", "--package", "driftless-chaos"]);
+    process::check("the build", build)?;
+    let mut chaos = Command::new(workspace.program("debug", "driftless-chaos"));
+    chaos.arg("--program").arg(workspace.program("debug", "driftless")).args(arguments);
+    Err(process::become_it(chaos)).context("cannot run driftless-chaos")
+}
