@@ -19,9 +19,15 @@ pub(crate) struct Feed {
 }
 
 enum Ask {
-    Read { topic: Arc<str>, partition: Partition, from: Offset, to: UnboundedSender<Delivery> },
+    Read { topic: Arc<str>, partition: Partition, from: Offset, subscriber: Subscriber },
     Pause(Arc<str>, Partition),
     Resume(Arc<str>, Partition),
+}
+
+struct Subscriber {
+    to: UnboundedSender<Delivery>,
+    /// It gets one delivery, and more when it asks to go on.
+    is_ahead: bool,
 }
 
 impl Feed {
@@ -35,9 +41,19 @@ impl Feed {
 
     /// Reads a partition from an offset on. Reading ends when the receiver is dropped.
     pub fn read(&self, topic: &Arc<str>, partition: Partition, from: Offset) -> UnboundedReceiver<Delivery> {
+        self.ask(topic, partition, from, false)
+    }
+
+    /// Reads what will be wanted soon: pauses after the first delivery, until [`Feed::resume`].
+    pub fn read_ahead(&self, topic: &Arc<str>, partition: Partition, from: Offset) -> UnboundedReceiver<Delivery> {
+        self.ask(topic, partition, from, true)
+    }
+
+    fn ask(&self, topic: &Arc<str>, partition: Partition, from: Offset, is_ahead: bool) -> UnboundedReceiver<Delivery> {
         let (to, receiver) = unbounded_channel();
+        let subscriber = Subscriber { to, is_ahead };
         // The feed outlives its handles' owners; if it is gone the receiver just ends.
-        let _ = self.asks.send(Ask::Read { topic: Arc::clone(topic), partition, from, to });
+        let _ = self.asks.send(Ask::Read { topic: Arc::clone(topic), partition, from, subscriber });
         receiver
     }
 
@@ -53,23 +69,32 @@ impl Feed {
 }
 
 async fn run(mut reader: Box<dyn driftless_runtime::log::Reader>, mut asked: UnboundedReceiver<Ask>) {
-    let mut subscribers: HashMap<(Arc<str>, Partition), UnboundedSender<Delivery>> = HashMap::new();
+    let mut subscribers: HashMap<(Arc<str>, Partition), Subscriber> = HashMap::new();
     loop {
         tokio::select! {
             ask = asked.recv() => match ask {
                 None => return,
-                Some(Ask::Read { topic, partition, from, to }) => {
+                Some(Ask::Read { topic, partition, from, subscriber }) => {
                     reader.assign(&topic, partition, from);
-                    subscribers.insert((topic, partition), to);
+                    subscribers.insert((topic, partition), subscriber);
                 }
                 Some(Ask::Pause(topic, partition)) => reader.pause(&topic, partition),
-                Some(Ask::Resume(topic, partition)) => reader.resume(&topic, partition),
+                Some(Ask::Resume(topic, partition)) => {
+                    reader.resume(&topic, partition);
+                    if let Some(subscriber) = subscribers.get_mut(&(topic, partition)) {
+                        subscriber.is_ahead = false;
+                    }
+                }
             },
             read = reader.next(), if !subscribers.is_empty() => match read {
                 Ok(batches) => for batch in batches {
                     let key = (batch.topic, batch.partition);
                     let records = batch.records.into_iter().map(|r| (r.offset, r.value)).collect();
-                    let is_wanted = subscribers.get(&key).is_some_and(|to| to.send(Ok(records)).is_ok());
+                    let subscriber = subscribers.get(&key);
+                    if subscriber.is_some_and(|subscriber| subscriber.is_ahead) {
+                        reader.pause(&key.0, key.1);
+                    }
+                    let is_wanted = subscriber.is_some_and(|subscriber| subscriber.to.send(Ok(records)).is_ok());
                     if !is_wanted {
                         reader.unassign(&key.0, key.1);
                         subscribers.remove(&key);
@@ -77,9 +102,9 @@ async fn run(mut reader: Box<dyn driftless_runtime::log::Reader>, mut asked: Unb
                 },
                 Err(e) => {
                     let (ReadError::OutOfRange { topic, partition, .. } | ReadError::Broken { topic, partition, .. }) = &e;
-                    if let Some(to) = subscribers.remove(&(Arc::clone(topic), *partition)) {
+                    if let Some(subscriber) = subscribers.remove(&(Arc::clone(topic), *partition)) {
                         // A subscriber that is gone needs no error.
-                        let _ = to.send(Err(e));
+                        let _ = subscriber.to.send(Err(e));
                     }
                 }
             },

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beginning;
 mod feed;
 mod metrics;
 mod ownership;

@@ -2,7 +2,7 @@
 
 use driftless_replayer_core::Stats;
 use driftless_schemas::Partition;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Describes all of them; once per process.
 pub(crate) fn describe() {
@@ -13,6 +13,7 @@ pub(crate) fn describe() {
     describe_counter!("driftless_replayer_checks_total", "Chunks compared with ref and log");
     describe_counter!("driftless_drift_total", "Chunks that differed from the log and were replaced");
     describe_counter!("driftless_replayer_reconstructed_total", "Lost snapshots made again out of the log");
+    describe_histogram!("driftless_replayer_takeover_seconds", "From an assignment to deciding: index, fence, log");
     describe_gauge!("driftless_replayer_stuck_chunks", "Chunks that cannot be loaded, by partition");
     describe_counter!("driftless_replayer_records_total", "Records appended to updates");
     describe_counter!("driftless_replayer_snapshots_total", "Snapshots stored and announced");

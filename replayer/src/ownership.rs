@@ -3,6 +3,7 @@
 //! It opens the index (which fences older owners and makes the epoch durable) before the core exists, and then only
 //! carries: records and acknowledgements in, appends, loads, puts and checkpoints out.
 
+use crate::beginning::Beginning;
 use crate::feed::{Delivery, Feed};
 use crate::metrics;
 use crate::publisher::{Publisher, Route};
@@ -21,6 +22,10 @@ use tokio::sync::{Semaphore, watch};
 const TICK: Duration = Duration::from_millis(100);
 /// Objects that one process loads and stores at a time.
 pub(crate) const STORE_CONCURRENCY: usize = 64;
+
+/// Of them, those of one ownership while it still reads `updates`: the log goes first, since nothing is decided before its
+/// end, and what is loaded meanwhile is enough to begin with.
+const RECOVERY_CONCURRENCY: usize = 8;
 
 /// What all ownerships of a process share.
 pub(crate) struct Shared {
@@ -96,12 +101,17 @@ pub(crate) async fn own(
     mut orders: watch::Receiver<Order>,
     is_running: watch::Sender<bool>,
 ) -> Outcome {
+    let mut beginning = Beginning::new(partition);
     // One open, one epoch, one fence (section 6).
     let (index, checkpoint) = match shared.indexes.claim(partition).await {
         Ok(claimed) => claimed,
         Err(e) => return Outcome::Index(e),
     };
+    beginning.claimed();
     let index = Arc::new(index);
+    // Both topics in one fetch; where the commands begin is known already.
+    let commands_from = Offset(checkpoint.commands_next);
+    let ahead = shared.feed.read_ahead(&shared.world.topics().commands, partition, commands_from);
     let (route, mut acks) = shared.publisher.route();
     let (internal, mut internals) = unbounded_channel();
     #[cfg(debug_assertions)]
@@ -125,12 +135,15 @@ pub(crate) async fn own(
         internal,
         unsent: VecDeque::new(),
         incoming: None,
+        ahead: Some((commands_from, ahead)),
+        load_permits: Arc::new(Semaphore::new(RECOVERY_CONCURRENCY)),
         history: None,
         backlog: VecDeque::new(),
         is_paused: false,
         unread: None,
         reported: Stats::default(),
         dead_letters: std::collections::HashMap::new(),
+        beginning,
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -141,7 +154,8 @@ pub(crate) async fn own(
         }
         if own.core.is_running() && !*is_running.borrow() {
             is_running.send_replace(true);
-            tracing::info!(partition = partition.0, epoch = checkpoint.epoch, "deciding");
+            own.load_permits.add_permits(STORE_CONCURRENCY - RECOVERY_CONCURRENCY);
+            own.beginning.recovered(checkpoint.epoch);
         }
         tokio::select! {
             biased;
@@ -200,6 +214,9 @@ struct Own {
     /// Records that did not fit into the producer's queue.
     unsent: VecDeque<Append>,
     incoming: Option<UnboundedReceiver<Delivery>>,
+    /// The first of the commands, read while `updates` still is.
+    ahead: Option<(Offset, UnboundedReceiver<Delivery>)>,
+    load_permits: Arc<Semaphore>,
     /// `updates`, read again for one chunk.
     history: Option<UnboundedReceiver<Delivery>>,
     topic_in_use: Arc<str>,
@@ -210,6 +227,7 @@ struct Own {
     unread: Option<ReadError>,
     reported: Stats,
     dead_letters: std::collections::HashMap<u64, Append>,
+    beginning: Beginning,
 }
 
 impl Own {
@@ -221,7 +239,12 @@ impl Own {
     fn take_acks(&mut self, gathered: Vec<crate::publisher::OwnAck>) {
         for (n, result) in gathered {
             match result {
-                Ok(offset) => self.handle(Input::Acked(n, offset)),
+                Ok(offset) => {
+                    if n == 0 {
+                        self.beginning.fenced();
+                    }
+                    self.handle(Input::Acked(n, offset));
+                }
                 Err(e) => self.handle(Input::AppendFailed(n, e.to_string())),
             }
         }
@@ -298,6 +321,9 @@ impl Own {
                 }
             }
             if !records.is_empty() {
+                if is_recovering {
+                    self.beginning.read(records.len());
+                }
                 self.handle(if is_recovering { Input::Updates(records) } else { Input::Commands(records) });
             }
             if self.is_paused {
@@ -367,8 +393,16 @@ impl Own {
     }
 
     fn read(&mut self, topic: Arc<str>, from: Offset) {
+        let is_commands = Arc::ptr_eq(&topic, &self.shared.world.topics().commands);
+        let ahead = if is_commands { self.ahead.take() } else { None };
         // Dropping the old receiver ends what it read.
-        self.incoming = Some(self.shared.feed.read(&topic, self.partition, from));
+        self.incoming = Some(match ahead {
+            Some((at, receiver)) if at == from => {
+                self.shared.feed.resume(&topic, self.partition);
+                receiver
+            }
+            _ => self.shared.feed.read(&topic, self.partition, from),
+        });
         self.backlog.clear();
         self.topic_in_use = topic;
         self.is_paused = false;
@@ -376,8 +410,10 @@ impl Own {
 
     fn load(&self, chunk: ChunkId) {
         let (index, internal, shared) = (Arc::clone(&self.index), self.internal.clone(), Arc::clone(&self.shared));
+        let own_permits = Arc::clone(&self.load_permits);
         tokio::spawn(async move {
-            // The semaphore is never closed.
+            // The semaphores are never closed.
+            let _own = own_permits.acquire().await;
             let _permit = shared.store_permits.acquire().await;
             let loaded = load(&index, &shared.store, &chunk).await;
             let _ = internal.send(Internal::Input(Input::Loaded(chunk, loaded)));
@@ -456,6 +492,10 @@ impl Own {
 
     fn report(&mut self) {
         let now = self.core.stats();
+        if now.records > 1 {
+            // Of each ownership the first record is its fence.
+            self.beginning.decided();
+        }
         metrics::report(self.partition, &self.reported, &now);
         self.reported = now;
     }
@@ -467,6 +507,7 @@ impl Own {
             tracing::error!("cannot make a new producer: {e}");
         }
         self.incoming = None;
+        self.ahead = None;
         self.history = None;
         // Its background tasks would go on until the next owner fences them. What was written is durable: nobody waits.
         let index = Arc::clone(&self.index);

@@ -214,6 +214,9 @@ fn dead_letters(log: &dyn Log) -> Result<DeadLetters, log::Error> {
 /// A replaced owner waits as if it had failed this often: 8 s, longer than a member's session time-out.
 const FAILURES_OF_THE_REPLACED: u32 = 5;
 
+/// How long leaving the group may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(6);
+
 struct Manager {
     shared: Arc<Shared>,
     running: watch::Sender<BTreeMap<Partition, bool>>,
@@ -283,7 +286,7 @@ impl Manager {
             self.tasks.abort_all();
         }
         // Only now may another member take the partitions.
-        drop(membership);
+        membership.leave(LEAVE_WITHIN).await;
         result
     }
 

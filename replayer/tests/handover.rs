@@ -59,6 +59,36 @@ async fn r2_partitions_change_hands_and_every_command_is_decided_once() {
     fourth.end().await.unwrap();
 }
 
+/// Every restart is a planned hand-over of several partitions to the other one, and a revocation back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_a_rolling_restart_decides_every_command_once() {
+    let mut scene = Scene::new().await;
+    let mut processes = vec![("a", scene.start("a").await), ("b", scene.start("b").await)];
+    for _ in 0..3 {
+        submit(&mut scene, 20);
+        let (name, process) = processes.remove(0);
+        process.owns(2).await;
+        submit(&mut scene, 20);
+        process.end().await.unwrap();
+        submit(&mut scene, 20);
+        processes[0].1.owns(4).await;
+        submit(&mut scene, 20);
+        processes.push((name, scene.start(name).await));
+    }
+    scene.all_decided().await;
+    for (_, process) in processes {
+        process.end().await.unwrap();
+    }
+    let (decided, topics) = (scene.decided().await, scene.world.topics().clone());
+    assert_eq!(decided.values().map(Vec::len).sum::<usize>(), 3 * 80 * CHUNKS as usize);
+    // Each owner wrote a checkpoint before it let go: the next one had little to read.
+    for partition in (0..PARTITIONS).map(Partition) {
+        let checkpoint = scene.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
+        let (_, high) = driftless_runtime::log::Log::watermarks(&scene.log, &topics.commands, partition).await.unwrap();
+        assert_eq!(checkpoint.commands_next, high.0, "{partition}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r6_a_planned_end_writes_a_checkpoint_that_holds() {
     let mut scene = Scene::new().await;

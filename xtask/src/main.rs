@@ -15,6 +15,7 @@ mod browser;
 mod sim;
 mod demo;
 mod bench;
+mod takeover;
 mod model;
 mod chaos;
 mod cache;
@@ -35,6 +36,7 @@ Examples:
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20
+  cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
   cargo xtask model --quick --mutants    explore the models of the protocol
   cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
 
@@ -71,6 +73,8 @@ enum Chore {
     Demo(demo::Options),
     /// Build an optimised `driftless` and run `driftless bench` with it
     Bench(bench::Options),
+    /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
+    Takeover(takeover::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
     /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos --help`
@@ -116,6 +120,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
+        Chore::Takeover(options) => return takeover::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,

@@ -1,10 +1,12 @@
-//! `driftless bench`: what an edit costs, beside the floor that the log itself sets, measured in the same run.
+//! `driftless bench`: what an edit costs, beside the floor that the log itself sets, measured in the same run; and how long
+//! nobody decides when an owner goes.
 
 mod edit;
 mod floor;
 mod generator;
 mod quantiles;
 mod stack;
+mod takeover;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
@@ -20,6 +22,8 @@ pub(crate) struct Args {
 enum What {
     /// Edit → committed update at another client, open loop.
     Edit(EditArgs),
+    /// How long nobody decides when the owner of a partition dies, hands over or is restarted.
+    Takeover(TakeoverArgs),
 }
 
 /// Where the edits go.
@@ -67,9 +71,52 @@ struct EditArgs {
     json: bool,
 }
 
+/// Arguments of `driftless bench takeover`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  driftless bench takeover
+  driftless bench takeover --chunks 1000 --rounds 3 --json
+  driftless bench takeover --rate 4000 --snapshot-age 30 --keep-logs /tmp/takeover
+
+It ends with an error where a target is missed, or where a command is lost or decided twice.
+Without --brokers and --store it starts an Apache Kafka and an S3 server of its own.")]
+struct TakeoverArgs {
+    /// Hot chunks, all in one partition.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    chunks: u32,
+    /// How often each kind of end is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Edits a second, all chunks together [default: one for each chunk].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// The replayers' `snapshot_max_age`, seconds: with half of it as log since the refs, somebody is made to end.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    snapshot_age: u32,
+    /// Brokers that run already.
+    #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
+    brokers: Option<String>,
+    /// A bucket that is there already, `s3://bucket`, with the usual AWS_… variables.
+    #[arg(long, value_name = "URL", env = "DRIFTLESS_TEST_S3")]
+    store: Option<String>,
+    /// Where the replayers' logs stay.
+    #[arg(long, value_name = "DIR")]
+    keep_logs: Option<std::path::PathBuf>,
+    /// Print one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl TakeoverArgs {
+    fn rate(&self) -> u32 {
+        self.rate.unwrap_or(self.chunks)
+    }
+}
+
 /// Measures.
 pub(crate) async fn run(args: Args) -> Result<()> {
     match args.what {
         What::Edit(args) => edit::run(args).await,
+        What::Takeover(args) => takeover::run(args).await,
     }
 }

@@ -41,10 +41,10 @@ enum Phase {
     /// Reading `updates` up to the own fence.
     Recovering,
     Running,
-    /// Nothing more is taken.
+    /// It still decides; `true`: the last checkpoint is begun. So nobody waits for the object store in a hand-over.
+    Leaving(bool),
+    /// Nothing more is taken; what is on its way is being acknowledged.
     Draining,
-    /// The last checkpoint is being written, or its notices are on their way.
-    Closing,
     Ended,
 }
 
@@ -171,7 +171,7 @@ impl PartitionCore {
             }
             Input::Drain => {
                 if self.phase == Phase::Running {
-                    self.phase = Phase::Draining;
+                    self.phase = Phase::Leaving(false);
                 }
             }
             #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -193,14 +193,13 @@ impl PartitionCore {
     #[must_use]
     pub fn wants_commands(&self) -> bool {
         // A chunk that cannot be loaded does not hold up the others.
-        self.phase == Phase::Running
-            && self.progress.open().saturating_sub(self.stuck) < self.settings.commands_in_flight_max
+        self.is_running() && self.progress.open().saturating_sub(self.stuck) < self.settings.commands_in_flight_max
     }
 
     /// Whether recovery is over.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.phase == Phase::Running
+        matches!(self.phase, Phase::Running | Phase::Leaving(_))
     }
 
     /// These chunks' models panicked where it could not be contained; see [`End::ModelFault`].
@@ -267,7 +266,7 @@ impl PartitionCore {
 
     fn take_commands(&mut self, records: Vec<(Offset, Bytes)>, now_ms: u64) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
-        if self.phase != Phase::Running {
+        if !self.is_running() {
             return;
         }
         let batch = self.progress.begin(first.0, last.0.next(), records.len());

@@ -203,16 +203,40 @@ fn a_planned_end_leaves_a_checkpoint_and_waits_for_no_cold_chunk() {
     scene.read_commands(owner, 9);
     scene.load(owner, true);
     scene.give(owner, Input::Drain);
-    assert!(!scene.core(owner).wants_commands());
     assert!(scene.owners[owner].checkpoint.is_none(), "not before its decisions are acknowledged");
     scene.land(owner);
     scene.ack(owner, true);
+    assert!(scene.core(owner).wants_commands(), "it decides while the checkpoint is being written");
     scene.write(owner, true);
     assert_eq!(scene.checkpoint.commands_next, 0, "chunk 1 was never loaded");
     assert_eq!(scene.checkpoint.updates_low, 1);
     assert_eq!(scene.owners[owner].end, None);
     scene.tell_written(owner);
     assert_eq!(scene.owners[owner].end, Some(End::Drained));
+    scene.finish();
+}
+
+#[test]
+fn r6_a_planned_end_without_a_quiet_moment_decides_until_its_checkpoint_is_written() {
+    let mut scene = Scene::new();
+    put(&mut scene, 0, 1, 1);
+    let owner = running(&mut scene);
+    scene.read_commands(owner, 9);
+    scene.load(owner, true);
+    scene.give(owner, Input::Drain);
+    assert!(scene.owners[owner].checkpoint.is_none(), "something is on its way");
+    scene.tick(owner, 100);
+    assert!(scene.owners[owner].checkpoint.is_some(), "a tick later it is not waited for");
+    put(&mut scene, 0, 2, 2);
+    scene.read_commands(owner, 9);
+    scene.write(owner, true);
+    scene.tell_written(owner);
+    assert!(!scene.core(owner).wants_commands());
+    assert_eq!((scene.checkpoint.commands_next, scene.owners[owner].end.clone()), (0, None), "not acknowledged yet");
+    while scene.land(owner) {}
+    while scene.ack(owner, true) {}
+    assert_eq!(scene.owners[owner].end, Some(End::Drained));
+    assert_eq!(scene.decided(0), 2, "and the next owner skips them");
     scene.finish();
 }
 

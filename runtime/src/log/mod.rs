@@ -188,6 +188,20 @@ pub struct Membership {
     pub guard: Box<dyn std::any::Any + Send + Sync>,
 }
 
+impl Membership {
+    /// Leaves the group, and waits until the others can have its partitions, but not longer than `within`: a process that
+    /// ended before would be missed only after the session time-out.
+    pub async fn leave(self, within: std::time::Duration) {
+        let Self { mut events, guard } = self;
+        drop(guard);
+        // What is revoked in leaving counts as let go of when its event is dropped.
+        let left = async { while events.recv().await.is_some() {} };
+        if tokio::time::timeout(within, left).await.is_err() {
+            tracing::warn!("the group did not hear in time that this member leaves");
+        }
+    }
+}
+
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {

@@ -419,7 +419,7 @@ impl Apart {
         &self.deployment
     }
 
-    /// Starts a service again: `replayer`, `ingest-0`, `gateway-1`, …
+    /// Starts a service, or starts it again: `replayer`, `replayer-1`, `ingest-0`, `gateway-1`, …
     pub async fn restart(&mut self, name: &'static str) {
         self.spawn(name);
         self.listening(name).await;
@@ -431,8 +431,9 @@ impl Apart {
         all.extend(self.deployment.flags());
         all.extend(arguments(&["--config", &self.deployment.config.display().to_string(), "--http", "127.0.0.1:0"]));
         all.extend(arguments(&["--world", &self.deployment.world_file.display().to_string()]));
-        if service != "replayer" {
-            all.extend(arguments(&["--key-file", &self.deployment.key.display().to_string()]));
+        match service {
+            "replayer" => all.extend(arguments(&["--member", name])),
+            _ => all.extend(arguments(&["--key-file", &self.deployment.key.display().to_string()])),
         }
         self.starts += 1;
         let log = self.deployment.folder.path().join(format!("{name}-{}.log", self.starts));
@@ -442,10 +443,19 @@ impl Apart {
     async fn listening(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it was started");
         let address = running.line("listening", listening).await;
-        if let Some((service, number)) = name.split_once('-') {
+        if let Some((service @ ("ingest" | "gateway"), number)) = name.split_once('-') {
             let proxies = if service == "ingest" { &self.entrance.ingests } else { &self.entrance.gateways };
             proxies[number.parse::<usize>().expect("a number")].lead_to(Some(address));
         }
+    }
+
+    /// Waits until a replayer has said that it decides for some partition.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub async fn deciding(&mut self, name: &'static str) {
+        let running = self.running.get_mut(name).expect("it runs");
+        running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
     }
 
     /// kill -9.

@@ -24,6 +24,7 @@ impl PartitionCore {
             }
             self.drop_cold();
         }
+        self.begin_leaving(now_ms);
     }
 
     /// Somebody waits for a ref: the log says a hash that is not the content's.
@@ -157,7 +158,7 @@ impl PartitionCore {
             updates_low_epoch: low.epoch.0,
             updates_low_n: low.n,
         };
-        if entries.is_empty() && checkpoint == self.last_checkpoint && self.phase == Phase::Running {
+        if entries.is_empty() && checkpoint == self.last_checkpoint {
             return;
         }
         self.last_checkpoint = checkpoint;
@@ -197,15 +198,24 @@ impl PartitionCore {
     }
 
     pub(super) fn go_on_draining(&mut self, now_ms: u64) {
-        let is_quiet = self.sent.is_empty() && self.checkpoint.is_none();
-        match self.phase {
-            // Commands that wait for a cold chunk are not decided; the next owner does it.
-            Phase::Draining if is_quiet => {
-                self.phase = Phase::Closing;
-                self.begin_checkpoint(now_ms);
-            }
-            Phase::Closing if is_quiet => self.end(End::Drained),
-            _ => {}
+        // When all is acknowledged; where that is never so, at the next tick.
+        if self.sent.is_empty() && self.dead_letters.is_empty() {
+            self.begin_leaving(now_ms);
+        }
+        if self.phase == Phase::Leaving(true) && self.checkpoint.is_none() {
+            // What was decided since is read from the log by the next owner, and skipped.
+            self.phase = Phase::Draining;
+        }
+        // Commands that wait for a cold chunk are not decided; the next owner does it.
+        if self.phase == Phase::Draining && self.sent.is_empty() {
+            self.end(End::Drained);
+        }
+    }
+
+    fn begin_leaving(&mut self, now_ms: u64) {
+        if self.phase == Phase::Leaving(false) && self.checkpoint.is_none() {
+            self.phase = Phase::Leaving(true);
+            self.begin_checkpoint(now_ms);
         }
     }
 

@@ -28,6 +28,8 @@ const TURN_BYTES_MAX: usize = 2 << 20;
 const GATHERED_BYTES_MAX: usize = 4 << 20;
 /// Even if librdkafka forgot to wake us. It never did.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long brokers may take to say who leads a topic, before it is read. Without an answer librdkafka finds out by itself.
+const MEET_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long brokers may take to say where a partition begins and ends.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -264,9 +266,29 @@ impl Fetcher {
         if list.count() == 0 {
             return;
         }
+        self.meet(&new);
         if let Err(error) = self.consumer.incremental_assign(&list) {
             for (topic, partition, _, generation) in new {
                 self.refuse(topic, Partition(partition), generation, error.to_string());
+            }
+        }
+    }
+
+    /// Asks for the leaders of topics of which nothing was read up to now. librdkafka looks for unknown ones once a second:
+    /// a partition that is taken over would wait as long, for `updates` and again for `commands`.
+    fn meet(&self, new: &[(Arc<str>, i32, i64, u64)]) {
+        let mut met: Vec<&str> = Vec::new();
+        for (topic, ..) in new {
+            let is_new =
+                |index: usize| !new.iter().any(|(other, p, ..)| other == topic && usize::try_from(*p) == Ok(index));
+            let slots = self.positions.get(topic).into_iter().flatten().enumerate();
+            let is_read = slots.into_iter().any(|(index, slot)| slot.is_some() && is_new(index));
+            if is_read || met.contains(&&**topic) {
+                continue;
+            }
+            met.push(topic);
+            if let Err(error) = self.consumer.fetch_metadata(Some(topic), MEET_TIMEOUT) {
+                tracing::debug!(%topic, %error, "the brokers did not say who leads it");
             }
         }
     }

@@ -25,8 +25,16 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// librdkafka has to be polled now and then, or it leaves the group.
+/// A rebalance reaches a member with the answer to its next heartbeat: as long does a planned hand-over wait.
+const HEARTBEAT_MS_MAX: u32 = 100;
+/// librdkafka looks whether a heartbeat is due when something else wakes its main thread, and that is a timer of a second.
+/// So it is woken this often. (It also has to be polled now and then, or it leaves the group.)
+const NUDGE: Duration = Duration::from_millis(50);
+/// While partitions are let go of.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// librdkafka asks to leave when it has let go of the last partition, a little after it says that it has none; and a static
+/// member that is closed before never leaves.
+const LEAVE_GRACE: Duration = Duration::from_millis(200);
 /// How long leaving may take: then the session time-out does it.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -38,8 +46,7 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     config.set("group.instance.id", member);
     config.set("partition.assignment.strategy", "cooperative-sticky");
     config.set("session.timeout.ms", settings.session_timeout_ms.to_string());
-    // A rebalance starts with the next heartbeat of each member.
-    config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).clamp(1, 500).to_string());
+    config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).clamp(1, HEARTBEAT_MS_MAX).to_string());
     config.set("max.poll.interval.ms", poll_interval_ms.to_string());
     // It never reads: should a fetch slip out between assigning and pausing, it is a small one.
     config.set("queued.min.messages", "1");
@@ -92,7 +99,7 @@ impl Signal {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_idle = |state: &mut SignalState| !state.is_filled && !state.is_closed;
         let (mut state, _) =
-            self.changed.wait_timeout_while(state, LOOK_AGAIN, is_idle).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_timeout_while(state, NUDGE, is_idle).unwrap_or_else(PoisonError::into_inner);
         let seen = *state;
         state.is_filled = false;
         seen
@@ -120,14 +127,17 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
         if seen.is_closed {
             break;
         }
+        // To ask for anything wakes librdkafka's main thread; the answer does not matter.
+        let _ = consumer.assignment();
     }
     // Unsubscribing leaves the group; closing alone would not, for a static member.
     consumer.unsubscribe();
-    let deadline = Instant::now() + LEAVE_WITHIN;
-    loop {
-        let is_empty = consumer.assignment().is_ok_and(|assignment| assignment.count() == 0);
-        if serve(consumer).is_err() || is_empty || Instant::now() >= deadline {
-            return;
+    let mut deadline = Instant::now() + LEAVE_WITHIN;
+    let mut is_empty = false;
+    while serve(consumer).is_ok() && Instant::now() < deadline {
+        if !is_empty && consumer.assignment().is_ok_and(|assignment| assignment.count() == 0) {
+            is_empty = true;
+            deadline = Instant::now() + LEAVE_GRACE;
         }
         signal.wait();
     }
@@ -188,6 +198,7 @@ impl MemberContext {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        tracing::info!(member = self.name, partitions = ?numbers(list), "assigned");
         // An end instead of nothing: librdkafka then does not ask for committed offsets, of which there are none.
         let assigned = list
             .set_all_offsets(rdkafka::Offset::End)

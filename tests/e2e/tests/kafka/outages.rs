@@ -119,3 +119,50 @@ async fn progress(replicas: &[driftless_client::Chunk], by: u64) {
     })
     .await;
 }
+
+/// Two replayers, three partitions. Each is restarted in turn, and partitions are also revoked from one that lives on. Nobody
+/// waits for a session time-out: a member that ends in order leaves the group, and one that was killed and comes back under
+/// its name finds its partitions (static membership, cooperative-sticky).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_a_rolling_restart_of_two_replayers_loses_and_doubles_nothing() {
+    if super::is_left_out() {
+        return;
+    }
+    let mut stack = Apart::start().await;
+    let end = watch::Sender::new(false);
+    let (mut clients, mut replicas, mut editing) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..6 {
+        let id = chunk(&format!("canvas/{i}/{i}"));
+        let (client, replica) = stack.entrance().follower(&format!("user-{i}"), &id).await;
+        editing.push(tokio::spawn(keep_editing(replica.clone(), end.subscribe())));
+        replicas.push(replica);
+        clients.push(client);
+    }
+    let placed: BTreeSet<i32> =
+        replicas.iter().map(|r| stack.entrance().world.place(r.id()).expect("a chunk").partition.0).collect();
+    assert!(placed.len() > 1, "several partitions are at work: {placed:?}");
+    progress(&replicas, 40).await;
+    // It takes partitions of the first, which goes on with the others.
+    stack.restart("replayer-1").await;
+    stack.deciding("replayer-1").await;
+    for (name, how) in [("replayer", "stop"), ("replayer-1", "stop"), ("replayer", "kill"), ("replayer-1", "stop")] {
+        progress(&replicas, 40).await;
+        match how {
+            "kill" => stack.kill(name),
+            _ => stack.stop(name).await,
+        }
+        stack.restart(name).await;
+        stack.deciding(name).await;
+    }
+    progress(&replicas, 40).await;
+    end.send_replace(true);
+    for (editing, replica) in editing.into_iter().zip(&replicas) {
+        let count = soon("an editor's end", editing).await.expect("every outcome was a commit") as u64;
+        let end = stack.entrance().converge(count, &[replica]).await;
+        assert_eq!(end.0.0, count, "each commit that a client was told of is one version, and nothing else");
+    }
+    let history = stack.history().await;
+    for replica in &replicas {
+        assert_eq!(history.end(replica.id()).map(|end| end.0), replica.version());
+    }
+}

@@ -1,0 +1,112 @@
+//! The hot chunks: every one of them is edited all the time, in open loop, straight into `commands`.
+//!
+//! Past ingest on purpose: what is measured is the owner's absence, and the edits must go on whatever happens to it.
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use driftless_runtime::log::{Append, Delivery, Headers, Log, Producer};
+use driftless_schemas::proto::{Command, CommandRecord, GridCommand, SetCells, command, command_record, grid_command};
+use driftless_schemas::{ChunkId, Partition, WriterId};
+use prost::Message as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A dead owner must not end the edits.
+const DELIVERY: Duration = Duration::from_secs(60);
+/// Edits are due in turns of this length, all of a turn at once.
+const TURN: Duration = Duration::from_millis(2);
+
+/// The edits; they end when it is dropped.
+pub(super) struct Hot {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    pacing: Option<JoinHandle<Result<()>>>,
+}
+
+/// The hot chunks' names.
+pub(super) fn chunks(count: u32) -> Result<Vec<ChunkId>> {
+    (0..i32::try_from(count)?).map(|i| Ok(ChunkId::new("canvas", &[i % 64, i / 64])?)).collect()
+}
+
+impl Hot {
+    /// Starts `rate` edits a second, one chunk after the other.
+    pub fn start(log: &dyn Log, topic: Arc<str>, chunks: Vec<ChunkId>, rate: u32) -> Result<Self> {
+        let producer = log.producer(Delivery::Bounded(DELIVERY), Arc::new(|_| {}))?;
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let pacing = {
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+            // A thread of its own: tokio's timers are a millisecond coarse.
+            std::thread::spawn(move || pace(&*producer, &topic, &chunks, rate, &stop, &sent))
+        };
+        Ok(Self { stop, sent, pacing: Some(pacing) })
+    }
+
+    /// Ends the edits. Gives how many there were.
+    pub fn end(mut self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        let pacing = self.pacing.take().context("it ends once")?;
+        pacing.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))??;
+        Ok(self.sent.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Hot {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn pace(
+    producer: &dyn Producer,
+    topic: &Arc<str>,
+    chunks: &[ChunkId],
+    rate: u32,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut next = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+        let batch: Vec<Append> = (next..due).map(|i| edit(topic, chunks, i)).collect();
+        if !producer.append(batch).is_empty() {
+            bail!("the producer's queue is full: Kafka does not take {rate} edits a second");
+        }
+        next = due;
+        sent.store(next, Ordering::Relaxed);
+        std::thread::sleep(TURN);
+    }
+    let deadline = Instant::now() + DELIVERY;
+    while producer.in_flight() > 0 && Instant::now() < deadline {
+        std::thread::sleep(TURN);
+    }
+    Ok(())
+}
+
+/// The i-th edit: one cell of the next chunk, by the chunk's one writer.
+fn edit(topic: &Arc<str>, chunks: &[ChunkId], i: u64) -> Append {
+    let count = chunks.len() as u64;
+    let (chunk, seq) = (&chunks[(i % count) as usize], i / count + 1);
+    let set = SetCells { cells: vec![(seq % 4096) as u32], values: vec![1 + (seq % 250) as u32], guards: Vec::new() };
+    let grid = GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec();
+    let command = Command {
+        writer: WriterId([7; 16]).to_bytes(),
+        author: "bench".into(),
+        seq,
+        after: seq - 1,
+        body: Some(command::Body::Command(grid.into())),
+        ..Command::default()
+    };
+    let body = Some(command_record::Body::Command(command));
+    let value = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
+    Append {
+        topic: Arc::clone(topic),
+        partition: Partition(0),
+        key: Bytes::from(chunk.to_string()),
+        value: value.into(),
+        headers: Headers::new(),
+        token: 0,
+    }
+}

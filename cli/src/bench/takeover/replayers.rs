@@ -1,0 +1,139 @@
+//! `driftless replayer` as processes that can be killed, and what they log of themselves.
+
+use anyhow::{Context, Result, bail};
+use driftless_testbed::Process;
+use serde_json::Value;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How replayers are started.
+pub(super) struct Launcher {
+    pub folder: PathBuf,
+    pub brokers: String,
+    pub store: String,
+    pub config: PathBuf,
+    pub env: Vec<(String, String)>,
+    pub starts: u32,
+}
+
+/// A running one.
+pub(super) struct Replayer {
+    pub member: &'static str,
+    process: Process,
+    log: PathBuf,
+    read: u64,
+    events: Vec<Event>,
+}
+
+/// A line of its log, by its own clock, which is the machine's.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub at: SystemTime,
+    pub line: Value,
+}
+
+impl Event {
+    /// Whether it is the group's word that this process gets partitions (`some`), or takes part and gets none.
+    pub fn is_assigned(&self, some: bool) -> bool {
+        self.line["message"] == "assigned" && (self.line["partitions"] != "[]") == some
+    }
+
+    /// That it decides.
+    pub fn is_deciding(&self) -> bool {
+        self.line["message"] == "deciding"
+    }
+}
+
+impl Launcher {
+    /// A command of this program on that deployment.
+    pub fn command(&self, service: &str) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--log-json", service, "--brokers", &self.brokers, "--store", &self.store]);
+        command.arg("--config").arg(&self.config).envs(self.env.iter().cloned());
+        Ok(command)
+    }
+
+    /// Starts one under that name.
+    pub fn start(&mut self, member: &'static str) -> Result<Replayer> {
+        self.starts += 1;
+        let log = self.folder.join(format!("{member}-{}.log", self.starts));
+        let mut command = self.command("replayer")?;
+        command.args(["--http", "127.0.0.1:0", "--member", member]);
+        if std::env::var_os("DRIFTLESS_LOG").is_none() {
+            command.env("DRIFTLESS_LOG", "info,driftless_replayer=debug,slatedb=warn,rdkafka=warn,librdkafka=warn");
+        }
+        let process = Process::spawn(member, command, &log)?;
+        Ok(Replayer { member, process, log, read: 0, events: Vec::new() })
+    }
+}
+
+impl Replayer {
+    /// Waits for an event that came after `since`.
+    pub async fn event(
+        &mut self,
+        what: &str,
+        since: SystemTime,
+        within: Duration,
+        is_it: impl Fn(&Event) -> bool,
+    ) -> Result<Event> {
+        let deadline = Instant::now() + within;
+        loop {
+            self.process.check()?;
+            self.read_log()?;
+            if let Some(found) = self.events.iter().find(|event| event.at >= since && is_it(event)) {
+                return Ok(found.clone());
+            }
+            if Instant::now() >= deadline {
+                bail!("{}: {what} did not come within {} s: see {}", self.member, within.as_secs(), self.log.display());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_stop(&mut self) -> Result<()> {
+        self.process.ask_to_stop()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.process.exit_status()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} ended with {status}: see {}", self.member, self.log.display()),
+                None if Instant::now() >= deadline => bail!("{} does not end", self.member),
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    fn read_log(&mut self) -> Result<()> {
+        let text = read_from(&self.log, self.read)?;
+        // A line without its end is still being written.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            self.read += line.len() as u64;
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+            let Some(Ok(at)) = line["timestamp"].as_str().map(humantime::parse_rfc3339) else { continue };
+            self.events.push(Event { at, line });
+        }
+        Ok(())
+    }
+}
+
+fn read_from(path: &Path, from: u64) -> Result<String> {
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

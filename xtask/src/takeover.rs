@@ -1,0 +1,34 @@
+//! `cargo xtask takeover`: an optimised build, and `driftless bench takeover` with it, which starts the servers that it needs.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use crate::process;
+use crate::workspace::Workspace;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask takeover                                 1,000 hot chunks, three rounds
+  cargo xtask takeover --chunks 1000 --rounds 5 --json
+  cargo xtask takeover -- --help                       what `driftless bench takeover` takes
+
+DRIFTLESS_TEST_BROKERS and DRIFTLESS_TEST_S3 name servers that run already.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Passed to `driftless bench takeover`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "driftless"]);
+    process::check("the build", build)?;
+    let mut bench = Command::new(workspace.program("release", "driftless"));
+    bench.args(["bench", "takeover"]).args(options.arguments);
+    Err(process::become_it(bench)).context("cannot run driftless")
+}
