@@ -322,7 +322,15 @@ impl Sim {
                 let answer = loop {
                     let answer = self.gateways[g].answers.remove(&ask);
                     // A lost object is made again by the owner, who must be asked first: whoever reads comes again.
-                    let comes_again = matches!(answer, Some(Answer::Unavailable(_)));
+                    // And a gateway that nobody is at may not have read of the healing yet.
+                    let truth = &self.oracle.chunks[&chunk];
+                    let comes_again = match &answer {
+                        Some(Answer::Unavailable(_)) => true,
+                        Some(Answer::Content { version, hash, .. }) => {
+                            truth.is_damaged && !truth.is_unnoticed() && truth.hash(version.0) != Some(*hash)
+                        }
+                        _ => false,
+                    };
                     match answer {
                         Some(answer) if !comes_again => break answer,
                         _ => {}
