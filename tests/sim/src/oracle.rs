@@ -60,6 +60,8 @@ pub struct ChunkTruth {
     pub is_damaged: bool,
     /// Audits of gateways since then.
     pub audits: u64,
+    /// An owner was lost since then: the notice of a healing may be lost with it.
+    lost_owner: bool,
 }
 
 /// One partition as the log says that it is.
@@ -421,6 +423,11 @@ impl Oracle {
         }
     }
 
+    /// An owner was lost, with what it had not appended yet.
+    pub fn lost_an_owner(&mut self) {
+        self.chunks.values_mut().for_each(|truth| truth.lost_owner |= truth.is_damaged);
+    }
+
     /// A gateway asks for a check of that chunk.
     pub fn audited(&mut self, chunk: &ChunkId) {
         if let Some(truth) = self.chunks.get_mut(chunk) {
@@ -467,6 +474,7 @@ impl ChunkTruth {
             stored_through: -1,
             is_damaged: false,
             audits: 0,
+            lost_owner: false,
         }
     }
 
@@ -483,10 +491,10 @@ impl ChunkTruth {
     }
 
     /// Its owner was damaged, and nobody who could have noticed was there: what it published and stored then is what all
-    /// others have (DESIGN.md promises no more).
+    /// others have. Or an owner died since: `docs/correctness.md` says why that may leave somebody with the older word.
     #[must_use]
     pub fn is_unnoticed(&self) -> bool {
-        self.is_damaged && self.audits == 0
+        self.is_damaged && (self.audits == 0 || self.lost_owner)
     }
 
     /// The canonical encoding at the newest version.

@@ -594,6 +594,10 @@ impl Sim {
 
     fn ownership_works(&mut self, r: usize, i: usize) -> Verdict {
         let works = !(self.is_faulty && self.chance.permille(self.weather.store));
+        if !works {
+            // A checkpoint that fails ends an ownership.
+            self.oracle.lost_an_owner();
+        }
         let count = 1 + self.schedule.below(12);
         let process = &mut self.replayers[r];
         process.open_late(i, &mut self.store);
@@ -743,6 +747,7 @@ impl Sim {
             if self.replayers[r].is_awake()
                 && let Some(ghosts) = self.replayers[r].fail(self.now)
             {
+                self.oracle.lost_an_owner();
                 self.count(Fault::DeliveryFailed);
                 self.late_updates.push(ghosts.into());
                 self.replayers[r].sweep();
@@ -794,6 +799,7 @@ impl Sim {
         let r = self.chance.below(self.replayers.len());
         match self.chance.below(12) {
             0..3 => {
+                self.oracle.lost_an_owner();
                 let had_checkpoint = self.replayers[r].has_unheard_checkpoint();
                 let ghosts = self.replayers[r].crash();
                 self.late_updates.push(ghosts.into());
@@ -804,6 +810,7 @@ impl Sim {
                 }
             }
             3 | 4 => {
+                self.oracle.lost_an_owner();
                 self.replayers[r].is_paused = true;
                 self.count(Fault::ReplayerPaused);
             }
@@ -823,6 +830,7 @@ impl Sim {
                 let from = self.owners[p];
                 let to = (from + 1) % self.replayers.len();
                 if self.replayers[to].is_awake() {
+                    self.oracle.lost_an_owner();
                     self.late_losses.push((from, Partition(p as i32)));
                     self.owners[p] = to;
                     self.count(Fault::Stolen);
