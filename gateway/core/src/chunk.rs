@@ -130,6 +130,14 @@ impl Chunk {
             // What is stored is what everybody loads from now on: the older word counts no more.
             std::mem::replace(hash, found.unwrap_or(*hash))
         });
+        if let (None, Some(found)) = (told, found) {
+            // An older state that is on its way in just now must not pass for this one.
+            let at = self.hashes.partition_point(|(told, _)| *told < version);
+            self.hashes.insert(at, (version, found));
+            while self.hashes.len() > settings.hashes_kept {
+                self.hashes.pop_front();
+            }
+        }
         // What was said may be forgotten; the replica is there.
         let own = self.live.as_mut().filter(|live| live.replica.version() == version).map(|live| live.replica.hash());
         let told = told.or(own);
