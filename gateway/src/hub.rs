@@ -191,8 +191,8 @@ impl Task {
                         self.handle(Input::Records(batch.partition, records));
                     },
                     Err(e @ ReadError::OutOfRange { .. }) => return Err(format!(
-                        "{e}: retention of updates is shorter than the age of the newest checkpoint; \
-                         start the replayer first, or keep updates longer"
+                        "{e}: retention of updates is shorter than the age of the newest checkpoint (start the replayer \
+                         first, or keep updates longer), or the index in this store belongs to another log"
                     )),
                     Err(e) => return Err(e.to_string()),
                 },

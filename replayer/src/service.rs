@@ -50,7 +50,7 @@ pub enum Error {
     },
     /// The log no longer holds what recovery needs.
     #[error(
-        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the log belongs to another generation. Restore the log; or give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"
+        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"
     )]
     Retention {
         /// Which partition.

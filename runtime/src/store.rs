@@ -7,9 +7,11 @@ use bytes::Bytes;
 use driftless_schemas::proto::{Ref, r#ref};
 use driftless_schemas::world::StoredWorld;
 use driftless_schemas::{Hash, limits, storage};
+use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 /// Level of zstd for snapshots: fast, since they are written far more often than read.
@@ -101,11 +103,20 @@ impl Error {
 }
 
 impl Store {
-    /// Opens a store by its URL. Nothing is read yet.
+    /// Opens a store by its URL, with the process's environment. Nothing is read yet.
     ///
     /// # Errors
     /// [`Error::Url`].
     pub fn open(url: &str) -> Result<Self, Error> {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Self::open_with(url, std::env::vars_os().filter_map(text))
+    }
+
+    /// As [`Store::open`], with these variables for the environment: `AWS_…` says how to reach S3.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn open_with(url: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
         let refuse = |problem: String| Error::Url { url: url.to_owned(), problem };
         let inner: Arc<dyn ObjectStore> = if let Some(path) = url.strip_prefix("file://") {
             std::fs::create_dir_all(path).map_err(|e| refuse(format!("cannot make the folder {path}: {e}")))?;
@@ -118,10 +129,7 @@ impl Store {
             if bucket.is_empty() {
                 return Err(refuse("there is no bucket in it".into()));
             }
-            let s3 = object_store::aws::AmazonS3Builder::from_env()
-                .with_bucket_name(bucket)
-                .build()
-                .map_err(|e| refuse(e.to_string()))?;
+            let s3 = s3_of(variables).with_bucket_name(bucket).build().map_err(|e| refuse(e.to_string()))?;
             match prefix.trim_end_matches('/') {
                 "" => Arc::new(s3),
                 prefix => Arc::new(PrefixStore::new(s3, Path::from(prefix))),
@@ -178,10 +186,25 @@ impl Store {
     /// A part of an object that holds many snapshots, as [`Store::compressed_snapshot`] gives a whole one.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Unavailable`].
+    /// [`Error::Missing`], [`Error::Damaged`] where the object does not reach so far, [`Error::Unavailable`].
     pub async fn packed_snapshot(&self, key: &str, offset: u64, len: u64) -> Result<Bytes, Error> {
-        let range = offset..offset.saturating_add(len);
-        self.inner.get_range(&Path::from(key), range).await.map_err(|source| self.failed(key.to_owned(), source))
+        let (path, end) = (Path::from(key), offset.saturating_add(len));
+        let damaged = |problem| Error::Damaged { key: key.to_owned(), url: Arc::clone(&self.url), problem };
+        // Nothing that we pack is larger, so nobody needs to load what a wrong length asks for.
+        if len == 0 || len > limits::CONTENT_BYTES_MAX as u64 * 2 {
+            return Err(damaged(format!("a snapshot of {len} bytes is wanted from it")));
+        }
+        match self.inner.get_range(&path, offset..end).await {
+            Ok(data) if data.len() as u64 == len => Ok(data),
+            Ok(data) => Err(damaged(format!("bytes {offset}..{end} are wanted, and {} came", data.len()))),
+            // Stores have no common word for it: ask how long the object is.
+            Err(source) => match self.inner.head(&path).await {
+                Ok(head) if head.size < end => {
+                    Err(damaged(format!("bytes {offset}..{end} are wanted, and it has {}", head.size)))
+                }
+                _ => Err(self.failed(key.to_owned(), source)),
+            },
+        }
     }
 
     /// The encoding that a ref names, wherever it lies; verified (R7).
@@ -287,6 +310,13 @@ impl Store {
             source => Error::Unavailable { key, url: Arc::clone(&self.url), source },
         }
     }
+}
+
+/// What `AmazonS3Builder::from_env` makes of an environment.
+fn s3_of(variables: impl IntoIterator<Item = (String, String)>) -> AmazonS3Builder {
+    let keys = variables.into_iter().filter(|(name, _)| name.starts_with("AWS_"));
+    let known = keys.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)));
+    known.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
 /// As snapshots are stored and sent: zstd.

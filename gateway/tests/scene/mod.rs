@@ -7,7 +7,7 @@ use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
 use driftless_chunk::model::Models;
 use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
-use driftless_gateway::{CoreSettings, Gateway, Settings};
+use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
 use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
 use driftless_runtime::http::{Origins, serve};
 use driftless_runtime::index::{Index, Indexes};
@@ -99,12 +99,15 @@ impl Town {
         }
     }
 
-    pub async fn gateway(&self, settings: Settings) -> Running {
-        let shutdown = ShutdownSource::new();
+    pub async fn start(&self, settings: Settings, shutdown: &ShutdownSource) -> Result<Gateway, Error> {
         let (world, log) = (Arc::clone(&self.world), Arc::clone(&self.log));
         let (store, verifier, origins) = (self.store.clone(), self.verifier.clone(), Origins::default());
-        let gateway =
-            Gateway::start(settings, world, log, store, verifier, origins.clone(), shutdown.handle()).await.unwrap();
+        Gateway::start(settings, world, log, store, verifier, origins, shutdown.handle()).await
+    }
+
+    pub async fn gateway(&self, settings: Settings) -> Running {
+        let (shutdown, origins) = (ShutdownSource::new(), Origins::default());
+        let gateway = self.start(settings, &shutdown).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, gateway.routes(), origins, 100, shutdown.handle()));

@@ -56,6 +56,7 @@ pub fn settings(member: &str) -> Settings {
         snapshot_min_interval_ms: 50,
         checkpoint_interval_ms: 60,
         chunks_bytes_max: 4_000,
+        load_retry_ms: 50,
         ..CoreSettings::default()
     };
     Settings { member: member.into(), core, ..Settings::default() }
@@ -111,7 +112,8 @@ impl Scene {
         let chunk = self.chunk(number);
         let seq = self.seqs.entry(chunk.clone()).or_insert(0);
         *seq += 1;
-        let put = PutKey { key: format!("k{}", *seq % 5), value: Bytes::from(seq.to_string()), guard: None };
+        let put =
+            PutKey { key: format!("k{}", *seq % 5), value: Bytes::from(format!("{seq} of {number}")), guard: None };
         let body =
             command::Body::Command(MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into());
         let command = Command {

@@ -1,9 +1,17 @@
-//! What every log has to do, said once and run against memory, SQLite and a real Apache Kafka (DESIGN.md section 14).
+//! What every log, store and index has to do, said once and run against each of them (DESIGN.md sections 5 and 14): a fake
+//! is only worth what it has in common with the real thing.
 //!
-//! [`suite`] holds the claims, one function each, over a [`Subject`]; `tests/log_*.rs` run all of them against one
-//! implementation each through [`log_contract!`]. A claim that only one implementation makes stands in its test file.
+//! | seam | fake | real |
+//! | --- | --- | --- |
+//! | log | the simulator's ([`partition_contract!`]) | memory, SQLite, Apache Kafka ([`log_contract!`]) |
+//! | store | the simulator's ([`snapshot_contract!`]) | memory, a folder, an S3 server ([`store_contract!`]) |
+//! | index | the simulator's ([`index_contract!`]) | SlateDB on the same three ([`index_contract_on!`]) |
+//!
+//! [`suite`] holds the claims, one function each; `tests/*.rs` run all of them against one implementation each. A claim that
+//! only one implementation makes stands in its test file.
 
 pub mod harness;
+pub mod place;
 pub mod suite;
 
 use async_trait::async_trait;
@@ -16,47 +24,42 @@ use std::sync::Arc;
 pub trait Subject: Send + Sync {
     /// The log. Several tests may share it: topics have names of their own.
     fn log(&self) -> Arc<dyn Log>;
-    /// A handle whose producers hold at most this much.
-    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log>;
     /// Moves a partition's start up to `before`, as retention does.
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset);
+}
+
+/// A log that services can run on: it also has limits.
+pub trait Whole: Subject {
+    /// A handle whose producers hold at most this much.
+    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log>;
     /// A record of this many bytes is too large for every topic of [`harness::topic`].
     fn too_large_bytes(&self) -> usize;
 }
 
-/// Makes a test of every claim; `$subject` is an expression that makes a [`Subject`].
+/// Makes a test of every claim about logs; `$subject` is an expression that makes a [`Whole`].
 #[macro_export]
 macro_rules! log_contract {
     ($subject:expr) => {
-        $crate::log_contract!(@tests $subject,
+        $crate::partition_contract!($subject);
+        $crate::claims!($subject,
             topics: [
                 a_topic_can_be_created_twice,
                 another_partition_count_is_refused,
                 a_missing_topic_is_none_and_has_no_watermarks,
             ],
             appends: [
-                offsets_are_dense_from_zero_and_acks_come_in_order,
-                watermarks_follow_the_appends,
                 a_record_too_large_is_refused_alone,
                 an_unknown_topic_or_partition_is_refused,
                 what_does_not_fit_comes_back_in_order,
-                two_producers_interleave_without_loss,
                 an_abandoned_producer_acknowledges_all_and_takes_nothing_more,
                 a_gapless_producer_ends_with_its_first_failure,
             ],
             reads: [
-                reading_starts_at_any_offset_and_waits_at_the_end,
                 an_append_wakes_a_waiting_reader,
                 keys_values_headers_and_timestamps_come_back,
-                one_reader_reads_many_partitions,
-                two_readers_do_not_disturb_each_other,
                 a_backlog_comes_in_order_and_in_bounded_batches,
                 a_paused_partition_is_silent_until_resumed,
                 nothing_comes_after_unassign,
-                assigning_again_starts_at_the_new_offset,
-                an_offset_beyond_the_end_is_out_of_range,
-                an_offset_below_the_start_is_out_of_range,
-                one_bad_partition_does_not_stop_the_others,
                 a_missing_partition_is_an_error_of_its_own,
                 dropping_a_call_of_next_loses_nothing,
             ],
@@ -68,7 +71,111 @@ macro_rules! log_contract {
             ],
         );
     };
-    (@tests $subject:expr, $($area:ident: [$($claim:ident),* $(,)?],)*) => {
+}
+
+/// Makes a test of every claim about offsets, order and watermarks: what also the simulator's log has to keep.
+/// `$subject` makes a [`Subject`].
+#[macro_export]
+macro_rules! partition_contract {
+    ($subject:expr) => {
+        $crate::claims!($subject,
+            appends: [
+                offsets_are_dense_from_zero_and_acks_come_in_order,
+                watermarks_follow_the_appends,
+                two_producers_interleave_without_loss,
+            ],
+            reads: [
+                reading_starts_at_any_offset_and_waits_at_the_end,
+                one_reader_reads_many_partitions,
+                two_readers_do_not_disturb_each_other,
+                assigning_again_starts_at_the_new_offset,
+                an_offset_beyond_the_end_is_out_of_range,
+                an_offset_below_the_start_is_out_of_range,
+                one_bad_partition_does_not_stop_the_others,
+            ],
+        );
+    };
+}
+
+/// Makes a test of every claim about snapshots: also what the simulator's store has to keep. `$subject` makes a
+/// [`suite::snapshots::Snapshots`].
+#[macro_export]
+macro_rules! snapshot_contract {
+    ($subject:expr) => {
+        $crate::claims!($subject,
+            snapshots: [
+                r7_a_snapshot_comes_back_as_it_was,
+                r7_putting_it_again_changes_nothing,
+                r7_what_is_missing_is_said_to_be,
+                r7_what_is_not_its_content_is_never_loaded,
+                r7_a_ref_that_names_nothing_is_damaged,
+            ],
+        );
+    };
+}
+
+/// Makes a test of every claim about the object store; `$place` makes a [`place::Place`].
+#[macro_export]
+macro_rules! store_contract {
+    ($place:expr) => {
+        $crate::snapshot_contract!($place);
+        $crate::claims!($place,
+            store: [
+                r7_a_part_of_a_pack_is_verified_as_a_whole_object_is,
+                a_world_is_made_once_and_changed_over_its_predecessor_only,
+                of_sixteen_that_make_a_world_exactly_one_wins,
+                of_sixteen_that_change_a_world_one_stays,
+                a_world_that_cannot_be_read_is_not_no_world,
+                a_list_has_what_lies_under_a_folder_and_nothing_else,
+                no_key_is_a_folder_of_another,
+            ],
+        );
+    };
+}
+
+/// Makes a test of every claim about the index that also the simulator's has to keep; `$subject` makes a
+/// [`suite::index::Indexes`].
+#[macro_export]
+macro_rules! index_contract {
+    ($subject:expr) => {
+        $crate::claims!($subject,
+            index: [
+                r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before,
+                r4_what_a_fenced_writer_writes_is_refused_and_never_seen,
+                r4_of_many_that_claim_at_once_one_can_write,
+                r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_else,
+                a_batch_is_seen_as_a_whole_or_not_at_all,
+                a_view_shows_what_was_durable_and_never_goes_back,
+                entries_and_checkpoint_survive_reopening,
+                two_hundred_checkpoints_and_then_reopening,
+                partitions_have_nothing_to_do_with_each_other,
+            ],
+        );
+    };
+}
+
+/// Makes a test of every claim about the index on a real store; `$place` makes a [`place::Place`].
+#[macro_export]
+macro_rules! index_contract_on {
+    ($place:expr) => {
+        $crate::index_contract!($crate::suite::index::Real::new($place));
+        $crate::claims!($place,
+            spoilt: [
+                a_view_of_nothing_writes_nothing,
+                a_view_follows,
+                a_generation_has_nothing_to_do_with_another,
+                a_foreign_value_is_named_and_never_taken_for_an_entry,
+                a_foreign_checkpoint_is_named_and_never_taken_for_the_beginning,
+            ],
+        );
+    };
+}
+
+/// Makes a test of each claim.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! claims {
+    ($subject:expr, $($area:ident: [$($claim:ident),* $(,)?],)*) => {
         $($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {

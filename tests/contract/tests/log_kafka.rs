@@ -1,8 +1,8 @@
 //! The log contract against a real Apache Kafka (or whatever `DRIFTLESS_TEST_BROKERS` names), and what only it can show.
 
 use async_trait::async_trait;
-use driftless_contract_tests::Subject;
-use driftless_contract_tests::harness::{Acks, DEADLINE, number, numbered, read, soon, spec};
+use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
+use driftless_contract_tests::{Subject, Whole};
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
 use driftless_runtime::log::{Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
@@ -44,12 +44,14 @@ impl Subject for Kafka {
         Arc::new(self.0.clone())
     }
 
-    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
-        Arc::new(self.0.clone().with_queue(queue))
-    }
-
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
         self.0.truncate_before(topic, partition, before).await.expect("records can be deleted");
+    }
+}
+
+impl Whole for Kafka {
+    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
+        Arc::new(self.0.clone().with_queue(queue))
     }
 
     fn too_large_bytes(&self) -> usize {
@@ -159,5 +161,58 @@ async fn an_outage_is_only_a_delay() {
     })
     .await;
     drop((producer, reader, membership, other, log));
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+/// The broker stands still while a request is on its way: the request is in, its answer comes too late for the client, which
+/// sends the same again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_what_is_sent_again_is_in_the_log_once() {
+    let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
+    let options = KafkaOptions::new(folder.path());
+    let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
+    let pid = server.pid(1).expect("it runs").to_string();
+    let run = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let stop = || {
+        run("kill", &["-STOP", &pid]);
+        // Its threads do not stop at once.
+        let stands = || run("ps", &["-o", "stat=", "-p", &pid]).starts_with('T').then_some(());
+        driftless_testbed::until(DEADLINE, "the broker to stand still", stands).unwrap();
+    };
+    let settings = KafkaSettings {
+        brokers: server.brokers().to_owned(),
+        producer_properties: [("socket.timeout.ms".to_owned(), "500".to_owned())].into(),
+        ..KafkaSettings::default()
+    };
+    let log = KafkaLog::new(settings).unwrap();
+    log.create_topic(&spec("t", 1)).await.unwrap();
+    let topic: Arc<str> = "t".into();
+    let producers = [Acks::producer(&log, Delivery::Gapless), Acks::producer(&log, bounded())];
+    let mut next = 0;
+    for (producer, acks) in &producers {
+        // The connection stands, and the producer has its id.
+        assert!(producer.append(numbered(&topic, 0, next..next + 10)).is_empty());
+        assert_eq!(acks.take(10).await.len(), 10);
+        stop();
+        for batch in (next + 10..next + 40).step_by(10) {
+            assert!(producer.append(numbered(&topic, 0, batch..batch + 10)).is_empty());
+        }
+        assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "nobody acknowledges");
+        run("kill", &["-CONT", &pid]);
+        for (token, result) in acks.take(30).await {
+            assert!(result.is_ok(), "record {token}: {result:?}");
+        }
+        next += 40;
+    }
+    assert_eq!(log.watermarks("t", Partition(0)).await.unwrap(), (Offset(0), Offset(80)));
+    let mut reader = log.reader().unwrap();
+    reader.assign("t", Partition(0), Offset(0));
+    let numbers: Vec<u64> = read(&mut *reader, 80).await.iter().map(|(_, record)| number(record)).collect();
+    assert_eq!(numbers, (0..80).collect::<Vec<_>>(), "each once, in order");
+    drop((producers, reader, log));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! The log contract against memory.
 
 use async_trait::async_trait;
-use driftless_contract_tests::Subject;
+use driftless_contract_tests::{Subject, Whole};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
@@ -15,12 +15,14 @@ impl Subject for Memory {
         Arc::new(self.0.clone())
     }
 
-    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
-        Arc::new(self.0.clone().with_queue(queue))
-    }
-
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
         self.0.truncate_before(topic, partition, before).expect("the topic is there");
+    }
+}
+
+impl Whole for Memory {
+    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
+        Arc::new(self.0.clone().with_queue(queue))
     }
 
     fn too_large_bytes(&self) -> usize {

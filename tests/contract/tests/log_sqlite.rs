@@ -1,8 +1,8 @@
 //! The log contract against SQLite, and what only the embedded log claims.
 
 use async_trait::async_trait;
-use driftless_contract_tests::Subject;
 use driftless_contract_tests::harness::{Acks, bounded, number, numbered, read, record, soon, spec, topic, write};
+use driftless_contract_tests::{Subject, Whole};
 use driftless_runtime::log::sqlite::{SqliteLog, SqliteSettings};
 use driftless_runtime::log::{Delivery, Error, Log, QueueLimits, TopicSpec};
 use driftless_schemas::{Offset, Partition};
@@ -39,12 +39,14 @@ impl Subject for Sqlite {
         Arc::new(self.log.clone())
     }
 
-    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
-        Arc::new(self.log.clone().with_queue(queue))
-    }
-
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
         self.log.truncate_before(topic, partition, before).await.expect("the topic is there");
+    }
+}
+
+impl Whole for Sqlite {
+    fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
+        Arc::new(self.log.clone().with_queue(queue))
     }
 
     fn too_large_bytes(&self) -> usize {

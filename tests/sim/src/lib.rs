@@ -3,7 +3,7 @@
 //!
 //! * [`sim`]: a run: steps, faults, rest.
 //! * `replayer`, `ingest`, `gateway`, `peer`: the shells around the real cores; what takes time waits here.
-//! * `log`, `store`, `link`: what the cores are connected by.
+//! * [`log`], [`store`], `link`: what the cores are connected by; `tests/contract` keeps the first two honest.
 //! * [`oracle`], `ledger`: what must hold after every step, judged from outside.
 //! * [`faults`]: what goes wrong, and how often.
 //! * [`seeds`]: many runs, side by side.
@@ -21,8 +21,8 @@ mod peer;
 mod replayer;
 
 mod link;
-mod log;
-mod store;
+pub mod log;
+pub mod store;
 
 pub mod faults;
 mod ledger;

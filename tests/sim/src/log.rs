@@ -76,11 +76,11 @@ impl PartitionLog {
         self.records.get(usize::try_from(offset.0).ok()?)
     }
 
-    /// At most `count` records from an offset on; `None` where they are cut off.
+    /// At most `count` records from an offset on; `None` where that offset is out of range: cut off, or beyond the end.
     #[must_use]
     pub fn read(&self, from: Offset, count: usize) -> Option<Vec<(Offset, Bytes)>> {
         let from = usize::try_from(from.0).ok().filter(|from| *from >= self.low)?;
-        let records = self.records.get(from..).unwrap_or_default().iter().take(count).zip(from..);
+        let records = self.records.get(from..)?.iter().take(count).zip(from..);
         Some(records.map(|(record, offset)| (Offset(offset as i64), record.value.clone())).collect())
     }
 

@@ -248,6 +248,10 @@ pub async fn an_offset_below_the_start_is_out_of_range(subject: &dyn Subject) {
     reader.assign(&topic, Partition(0), Offset(8));
     let numbers: Vec<u64> = read(&mut *reader, 12).await.iter().map(|(_, record)| number(record)).collect();
     assert_eq!(numbers, (8..20).collect::<Vec<_>>());
+    // What is gone does not come back, whatever is asked for.
+    subject.truncate_before(&topic, Partition(0), Offset(5)).await;
+    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");
+    assert_eq!(watermarks, (Offset(8), Offset(20)));
     // Everything may go; offsets go on.
     subject.truncate_before(&topic, Partition(0), Offset(20)).await;
     let watermarks = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");

@@ -1,0 +1,164 @@
+//! A whole gateway over what it must not believe: spoilt snapshots and refs, a foreign record, an index that is not its
+//! log's. Each is named, and no client is ever given a content that is in doubt (R7).
+
+mod scene;
+
+use bytes::Bytes;
+use driftless_gateway::{CoreSettings, Error, Settings};
+use driftless_runtime::index;
+use driftless_runtime::log::TopicSpec;
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::store::compress;
+use driftless_schemas::proto::{TrackRejectCode, UpdatesRecord, event};
+use driftless_schemas::{Partition, WriterId, limits, storage};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, PutPayload};
+use scene::*;
+use std::sync::Arc;
+
+const C: &str = "canvas/0/0";
+const STRANGER: WriterId = WriterId([0xee; 16]);
+
+/// It gives up soon.
+fn impatient() -> Settings {
+    let core = CoreSettings { load_retry_ms: 20, load_attempts_max: 2, ..settings().core };
+    Settings { core, ..settings() }
+}
+
+/// A town in which the chunk is stored, and goes on after that.
+async fn stored() -> Town {
+    let mut town = Town::new().await;
+    for i in 0..5 {
+        town.decide(C, STRANGER, cells(i..i + 1, 9, None)).await;
+    }
+    town.snapshot(C).await;
+    town
+}
+
+fn partition(town: &Town) -> Partition {
+    town.world.place(&id(C)).unwrap().partition
+}
+
+impl Town {
+    /// Past all that checks: a value of the chunk's partition's index.
+    async fn garble(&self, key: &str, value: &'static [u8]) {
+        let db = slatedb::Db::open(storage::index(1, partition(self)), self.store.object_store()).await.unwrap();
+        db.put(key, value).await.unwrap();
+        db.close().await.unwrap();
+    }
+}
+
+async fn rejection(client: &mut Client) -> String {
+    client.send([track(C, None)]).await;
+    match client.event().await {
+        event::Body::TrackRejected(rejected) => {
+            assert_eq!((rejected.chunk_id.as_str(), rejected.code()), (C, TrackRejectCode::Unavailable));
+            rejected.message
+        }
+        other => panic!("a content that is in doubt was served: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_a_spoilt_snapshot_is_never_served() {
+    let mut town = stored().await;
+    let hash = town.live(C).replica.hash();
+    let path = Path::from(storage::snapshot(hash));
+    let objects = town.store.object_store();
+    let whole = town.store.compressed_snapshot(hash).await.unwrap();
+    let mut flipped = whole.to_vec();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 8;
+    // Another state of the same chunk, whole in itself, under this one's name.
+    town.decide(C, STRANGER, cells(9..10, 3, None)).await;
+    let other = compress(&town.live(C).replica.encoding());
+    let running = town.gateway(impatient()).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    let authorization = format!("Bearer {}", town.token("ann"));
+    for (what, data) in [
+        ("cut", Some(whole.slice(..whole.len() - 3))),
+        ("empty", Some(Bytes::new())),
+        ("a flipped bit", Some(flipped.into())),
+        ("another content", Some(other.into())),
+        ("gone", None),
+    ] {
+        match data {
+            Some(data) => drop(objects.put(&path, PutPayload::from_bytes(data)).await.unwrap()),
+            None => objects.delete(&path).await.unwrap(),
+        }
+        let said = rejection(&mut client).await;
+        assert!(said.contains(&hash.to_string()), "{what}: {said}");
+        let answer = running.http(&format!("/v1/chunks/{C}"), &[("authorization", &authorization)]).await;
+        assert_eq!(answer.status, 503, "{what}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(&hash.to_string()), "{what}");
+    }
+    // Whoever brings it back heals everything.
+    town.store.put_snapshot(hash, &zstd::bulk::decompress(&whole, limits::CONTENT_BYTES_MAX).unwrap()).await.unwrap();
+    client.send([track(C, None)]).await;
+    assert_eq!(client.tracked().await.version, 6);
+    let mut replica = client.chunk(&town.world).await;
+    replica.apply(&client.updates().await).unwrap();
+    assert_eq!(replica.hash(), town.live(C).replica.hash());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_a_spoilt_ref_is_named_and_nothing_is_served() {
+    for value in [&b"not of ours"[..], b""] {
+        let town = stored().await;
+        town.garble(C, value).await;
+        let running = town.gateway(impatient()).await;
+        let mut client = running.greeted(&town.token("ann")).await;
+        let said = rejection(&mut client).await;
+        assert!(said.contains(C), "{said}");
+        // Its neighbours have nothing to do with it.
+        client.send([track("canvas/0/1", None)]).await;
+        assert_eq!(client.tracked().await.version, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spoilt_checkpoint_is_named_at_the_start() {
+    let town = stored().await;
+    town.garble(storage::CHECKPOINT, b"not of ours").await;
+    let Err(error) = town.start(settings(), &ShutdownSource::new()).await else { panic!("it started") };
+    assert!(matches!(&error, Error::Index(index::Error::Damaged { .. })), "{error:?}");
+    assert!(error.to_string().contains(storage::CHECKPOINT), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_record_in_updates_ends_it_with_its_place() {
+    let mut town = stored().await;
+    let running = town.gateway(settings()).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    client.send([track(C, None)]).await;
+    client.tracked().await;
+    let (_, high) = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap();
+    // Fence, five decisions and a notice came before.
+    town.send(partition(&town), UpdatesRecord { epoch: 1, n: 7, body: None });
+    town.decide(C, STRANGER, cells(0..1, 3, None)).await;
+    let ended = tokio::time::timeout(PATIENCE, running.gateway.join()).await.expect("it ends");
+    let said = ended.unwrap_err().to_string();
+    assert!(said.contains(&format!("offset {high}")), "{said}");
+    assert!(said.contains(&partition(&town).to_string()), "{said}");
+}
+
+/// Its checkpoint names offsets that this log does not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_is_ahead_of_the_log_ends_it_with_the_offsets() {
+    let mut town = stored().await;
+    let wanted = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap().1.0 - 1;
+    town.log = Arc::new(MemoryLog::new());
+    let spec = TopicSpec {
+        name: town.world.topics().updates.to_string(),
+        partitions: town.world.spec().partitions,
+        retention_ms: None,
+        record_bytes_max: limits::RECORD_BYTES_MAX,
+    };
+    town.log.create_topic(&spec).await.unwrap();
+    let shutdown = ShutdownSource::new();
+    let gateway = town.start(settings(), &shutdown).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, gateway.join()).await.expect("it ends");
+    let said = ended.unwrap_err().to_string();
+    assert!(said.contains(&format!("{wanted} is wanted")) && said.contains("another log"), "{said}");
+}

@@ -1,0 +1,322 @@
+//! Whole replayers over what they must not believe: foreign records, an index that is not their log's, spoilt snapshots and
+//! refs. Each is named, and nothing is decided on a content that is in doubt (R5, R7).
+
+mod scene;
+
+use bytes::Bytes;
+use driftless_chunk::live::{LiveChunk, read_updates};
+use driftless_chunk::position::{Position, Validity};
+use driftless_replayer::Error;
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{Append, Delivery, Headers, Log as _, ReadError, TopicSpec};
+use driftless_runtime::store::compress;
+use driftless_schemas::proto::{Fence, IndexEntry, Ref, UpdatesRecord, updates_record::Body};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, limits, storage};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, PutPayload};
+use prost::Message as _;
+use scene::{PARTITIONS, PATIENCE, Process, Scene};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CHUNKS: i32 = 12;
+
+/// A world that a replayer has worked on and left in order.
+async fn worked_on() -> Scene {
+    let mut scene = Scene::new().await;
+    let process = scene.start("a").await;
+    process.owns(4).await;
+    for _ in 0..20 {
+        (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
+    }
+    scene.all_decided().await;
+    scene.snapshots_stored(usize::try_from(CHUNKS).unwrap()).await;
+    process.end().await.unwrap();
+    scene
+}
+
+async fn ends(process: Process) -> Error {
+    let ended = tokio::time::timeout(PATIENCE, process.replayer.join()).await.expect("it ends by itself");
+    process.runtime.shutdown_background();
+    ended.expect_err("it cannot go on")
+}
+
+impl Scene {
+    fn partition(&self, number: i32) -> Partition {
+        self.world.place(&self.chunk(number)).unwrap().partition
+    }
+
+    async fn append(&self, topic: &Arc<str>, partition: Partition, value: Bytes) -> Offset {
+        let producer = self.log.inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
+        let append =
+            Append { topic: Arc::clone(topic), partition, key: Bytes::new(), value, headers: Headers::new(), token: 0 };
+        assert!(producer.append(vec![append]).is_empty());
+        assert!(producer.flush(PATIENCE).await);
+        Offset(self.log.inner.watermarks(topic, partition).await.unwrap().1.0 - 1)
+    }
+
+    async fn entry(&self, chunk: &ChunkId) -> IndexEntry {
+        let partition = self.world.place(chunk).unwrap().partition;
+        self.indexes().view(partition).await.unwrap().entry(chunk).await.unwrap().expect("it was stored")
+    }
+
+    async fn object(&self, stored: &Ref) -> Bytes {
+        self.store.compressed_snapshot(Hash::from_slice(&stored.hash).unwrap()).await.unwrap()
+    }
+
+    async fn replace(&self, stored: &Ref, data: Bytes) {
+        let path = Path::from(storage::snapshot(Hash::from_slice(&stored.hash).unwrap()));
+        self.store.object_store().put(&path, PutPayload::from_bytes(data)).await.unwrap();
+    }
+
+    /// Past all that checks: a value of a partition's index.
+    async fn garble(&self, partition: Partition, key: &str, value: &'static [u8]) {
+        let db = slatedb::Db::open(storage::index(1, partition), self.store.object_store()).await.unwrap();
+        db.put(key, value).await.unwrap();
+        db.close().await.unwrap();
+    }
+
+    /// Every hash in the log is that of its effects, from the beginning on (R10).
+    async fn fold(&self) {
+        for partition in self.world.partitions() {
+            let mut position = Position::START;
+            let mut live: std::collections::BTreeMap<ChunkId, LiveChunk> = std::collections::BTreeMap::new();
+            for record in self.records(&self.world.topics().updates, partition).await {
+                let update = UpdatesRecord::decode(record.value).unwrap();
+                let validity = position.judge(record.offset, &update);
+                let (Validity::Valid, Some(Body::Decisions(decisions))) = (validity, &update.body) else { continue };
+                let chunk: ChunkId = decisions.chunk_id.parse().unwrap();
+                let model = Arc::clone(&self.world.place(&chunk).unwrap().family.model);
+                let live = live.entry(chunk.clone()).or_insert_with(|| LiveChunk::initial(model, &chunk));
+                if let Some(updates) = read_updates(decisions).unwrap() {
+                    live.replica.apply(&updates).unwrap_or_else(|e| panic!("{chunk}: {e}"));
+                }
+            }
+        }
+    }
+
+    async fn decided_of(&self, chunk: &ChunkId) -> usize {
+        self.decided().await.get(chunk).map_or(0, Vec::len)
+    }
+
+    /// Waits until so much is decided.
+    async fn decided_at_least(&self, chunk: &ChunkId, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let decided = self.decided_of(chunk).await;
+            if decided >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{chunk}: {decided} of {count}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// To skip it would be to decide again what it may have decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
+    let fence = |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into() })) };
+    let newer = [fence(2).encode_to_vec(), vec![0x78, 1]].concat();
+    let bodiless = UpdatesRecord { epoch: 1, n: 9_999, body: None }.encode_to_vec();
+    for (foreign, because) in
+        [(b"\xff\xff rubbish".to_vec(), "not a UpdatesRecord"), (newer, "upgrade"), (bodiless, "upgrade")]
+    {
+        let scene = worked_on().await;
+        let partition = Partition(2);
+        let offset = scene.append(&scene.world.topics().updates, partition, foreign.into()).await;
+        let process = scene.start("b").await;
+        let error = ends(process).await;
+        assert!(matches!(&error, Error::Unreadable { partition: Partition(2), .. }), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("partition 2") && said.contains(&format!("offset {offset}")), "{said}");
+        assert!(said.contains(because), "{said}");
+    }
+}
+
+/// Its checkpoint names offsets that this log does not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
+    let mut scene = worked_on().await;
+    let topics = scene.world.topics().clone();
+    // The same store, and another log.
+    scene.log.inner = MemoryLog::new();
+    for (topic, partitions) in [(&topics.commands, PARTITIONS), (&topics.updates, PARTITIONS), (&topics.dead_letter, 1)]
+    {
+        let record_bytes_max = limits::RECORD_BYTES_MAX;
+        let spec = TopicSpec { name: topic.to_string(), partitions, retention_ms: None, record_bytes_max };
+        scene.log.create_topic(&spec).await.unwrap();
+    }
+    let error = ends(scene.start("b").await).await;
+    let Error::Retention { partition, source: ReadError::OutOfRange { wanted, high, .. } } = &error else {
+        panic!("{error:?}")
+    };
+    assert!(wanted > high);
+    let said = error.to_string();
+    assert!(said.contains(&format!("partition {partition}")), "{said}");
+    assert!(said.contains(&format!("{wanted} is wanted")) && said.contains("another log"), "{said}");
+    assert!(scene.decided().await.is_empty(), "nothing was decided");
+}
+
+/// Retention was shorter than the time without a replayer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets() {
+    for is_commands in [true, false] {
+        let mut scene = worked_on().await;
+        let partition = scene.partition(0);
+        let topics = scene.world.topics().clone();
+        let topic = if is_commands { topics.commands } else { topics.updates };
+        let (_, high) = scene.log.inner.watermarks(&topic, partition).await.unwrap();
+        for _ in 0..5 {
+            scene.submit(0);
+            // As a replaced owner writes, whom nobody counts.
+            let zombie = UpdatesRecord { epoch: 0, n: 7, body: Some(Body::Fence(Fence { owner: "z".into() })) };
+            scene.append(&scene.world.topics().updates, partition, zombie.encode_to_vec().into()).await;
+        }
+        scene.log.inner.truncate_before(&topic, partition, Offset(high.0 + 3)).unwrap();
+        let error = ends(scene.start("b").await).await;
+        assert!(
+            matches!(&error, Error::Retention { partition: at, source: ReadError::OutOfRange { wanted, low, .. } }
+                if *at == partition && wanted < low),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_a_spoilt_snapshot_is_made_again_from_the_log() {
+    let mut scene = worked_on().await;
+    // Each in another way, all that was ever stored.
+    for number in 0..CHUNKS {
+        let entry = scene.entry(&scene.chunk(number)).await;
+        for stored in entry.newest.iter().chain(&entry.older) {
+            let whole = scene.object(stored).await;
+            let spoilt = match number % 4 {
+                0 => whole.slice(..whole.len() / 2),
+                1 => compress(b"what another content is").into(),
+                2 => Bytes::from(
+                    whole.iter().enumerate().map(|(i, b)| if i == 9 { b ^ 4 } else { *b }).collect::<Vec<_>>(),
+                ),
+                _ => Bytes::new(),
+            };
+            scene.replace(stored, spoilt).await;
+        }
+    }
+    let process = scene.start("b").await;
+    for _ in 0..3 {
+        (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
+    }
+    scene.all_decided().await;
+    scene.fold().await;
+    process.end().await.unwrap();
+}
+
+/// The log does not know it any more: it is lost, until somebody brings it back; its commands wait, and nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
+    let mut scene = worked_on().await;
+    let (lost, topics) = (scene.chunk(0), scene.world.topics().clone());
+    let partition = scene.partition(0);
+    let neighbour = (1..).find(|n| scene.partition(*n) == partition).unwrap();
+    let checkpoint = scene.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
+    let entry = scene.entry(&lost).await;
+    let mut kept = Vec::new();
+    for stored in entry.newest.iter().chain(&entry.older) {
+        kept.push((stored.clone(), scene.object(stored).await));
+        scene.replace(stored, Bytes::from_static(b"spoilt")).await;
+    }
+    // What the checkpoint allows goes; the records that are left are judged from its triple on.
+    let before = scene.decided().await;
+    let (decided, others) = (before[&lost].len(), before.get(&scene.chunk(neighbour)).map_or(0, Vec::len));
+    let all = scene.records(&topics.updates, partition).await;
+    scene.log.inner.truncate_before(&topics.updates, partition, Offset(checkpoint.updates_low)).unwrap();
+
+    let process = scene.start("b").await;
+    process.owns(4).await;
+    for _ in 0..3 {
+        scene.submit(0);
+        scene.submit(neighbour);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let new_marks = async |chunk: &ChunkId| {
+        let mut marks = 0;
+        for record in scene.records(&topics.updates, partition).await {
+            let Ok(UpdatesRecord { body: Some(Body::Decisions(decisions)), .. }) = UpdatesRecord::decode(record.value)
+            else {
+                continue;
+            };
+            let is_new = record.offset.0 >= all.len() as i64 && decisions.chunk_id == chunk.as_str();
+            marks += if is_new { decisions.marks.len() } else { 0 };
+        }
+        marks
+    };
+    while new_marks(&scene.chunk(neighbour)).await < 3 {
+        assert!(Instant::now() < deadline, "the neighbour of {others} goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(new_marks(&lost).await, 0, "{decided} were decided before");
+    // Somebody finds a copy.
+    for (stored, data) in kept {
+        scene.replace(&stored, data).await;
+    }
+    while new_marks(&lost).await < 3 {
+        assert!(Instant::now() < deadline, "it is there again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    process.end().await.unwrap();
+    // What stands in the log now is one history with what was cut off.
+    let mut live = LiveChunk::initial(Arc::clone(&scene.world.place(&lost).unwrap().family.model), &lost);
+    let rest = scene.records(&topics.updates, partition).await;
+    let mut position = Position::START;
+    for record in all.iter().chain(rest.iter().filter(|record| record.offset.0 >= all.len() as i64)) {
+        let update = UpdatesRecord::decode(record.value.clone()).unwrap();
+        let validity = position.judge(record.offset, &update);
+        if let (Validity::Valid, Some(Body::Decisions(decisions))) = (validity, &update.body)
+            && decisions.chunk_id == lost.as_str()
+            && let Some(updates) = read_updates(decisions).unwrap()
+        {
+            live.replica.apply(&updates).unwrap();
+        }
+    }
+    assert_eq!(live.replica.version().0, 23);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_a_spoilt_ref_keeps_its_chunk_waiting_and_nobody_else() {
+    let mut scene = worked_on().await;
+    let (spoilt, partition) = (scene.chunk(0), scene.partition(0));
+    let neighbour = (1..).find(|n| scene.partition(*n) == partition).unwrap();
+    scene.garble(partition, spoilt.as_str(), b"not of ours").await;
+    let before = scene.decided_of(&spoilt).await;
+    let others = scene.decided_of(&scene.chunk(neighbour)).await;
+    let process = scene.start("b").await;
+    process.owns(4).await;
+    for _ in 0..3 {
+        scene.submit(0);
+        scene.submit(neighbour);
+    }
+    scene.decided_at_least(&scene.chunk(neighbour), others + 3).await;
+    assert_eq!(scene.decided_of(&spoilt).await, before);
+    process.end().await.unwrap();
+    scene.fold().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r4_a_spoilt_checkpoint_keeps_its_partition_without_an_owner() {
+    let mut scene = worked_on().await;
+    let (partition, topics) = (scene.partition(0), scene.world.topics().clone());
+    let elsewhere = (1..).find(|n| scene.partition(*n) != partition).unwrap();
+    scene.garble(partition, storage::CHECKPOINT, b"").await;
+    let before = scene.log.inner.watermarks(&topics.updates, partition).await.unwrap();
+    let others = scene.decided_of(&scene.chunk(elsewhere)).await;
+    let process = scene.start("b").await;
+    for _ in 0..3 {
+        scene.submit(0);
+        scene.submit(elsewhere);
+    }
+    scene.decided_at_least(&scene.chunk(elsewhere), others + 3).await;
+    let after = scene.log.inner.watermarks(&topics.updates, partition).await.unwrap();
+    assert_eq!(after, before, "not even a fence: its epoch would be one that was given out before");
+    assert!(process.replayer.ownership()().is_err(), "it is not ready");
+    process.end().await.unwrap();
+}

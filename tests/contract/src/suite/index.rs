@@ -1,0 +1,324 @@
+//! Claims about the index of a partition: what SlateDB on a real store and the simulator's index have to keep alike.
+
+use crate::harness::soon;
+use crate::place::Place;
+use async_trait::async_trait;
+use driftless_runtime::index::{self, Error, Index, IndexView};
+use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
+use driftless_schemas::{ChunkId, Hash, Partition};
+use futures_util::future::{join, join_all};
+
+/// Indexes under test.
+#[async_trait(?Send)]
+pub trait Indexes {
+    /// Opens a partition's index as its owner.
+    async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error>;
+    /// Opens a view of it.
+    async fn view(&self, partition: Partition) -> Box<dyn View>;
+}
+
+/// An owner's.
+#[async_trait(?Send)]
+pub trait Writer {
+    /// Writes a batch.
+    async fn write(&self, checkpoint: &Checkpoint, entries: &[(ChunkId, IndexEntry)]) -> Result<(), Error>;
+    /// The stored checkpoint.
+    async fn checkpoint(&self) -> Checkpoint;
+    /// A chunk's entry.
+    async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry>;
+}
+
+/// Anybody's.
+#[async_trait(?Send)]
+pub trait View {
+    /// The checkpoint.
+    async fn checkpoint(&self) -> Checkpoint;
+    /// A chunk's entry.
+    async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry>;
+}
+
+/// The services' own, in some place.
+pub struct Real {
+    indexes: index::Indexes,
+    _place: Place,
+}
+
+impl Real {
+    /// Of a place that nobody else uses.
+    pub fn new(place: Place) -> Self {
+        Self { indexes: index::Indexes::new(place.store.object_store(), 1), _place: place }
+    }
+}
+
+#[async_trait(?Send)]
+impl Indexes for Real {
+    async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error> {
+        let (index, checkpoint) = self.indexes.claim(partition).await?;
+        Ok((Box::new(index), checkpoint))
+    }
+
+    async fn view(&self, partition: Partition) -> Box<dyn View> {
+        Box::new(self.indexes.view(partition).await.expect("it can be viewed"))
+    }
+}
+
+#[async_trait(?Send)]
+impl Writer for Index {
+    async fn write(&self, checkpoint: &Checkpoint, entries: &[(ChunkId, IndexEntry)]) -> Result<(), Error> {
+        self.write(checkpoint, entries).await
+    }
+
+    async fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint().await.expect("it can be read")
+    }
+
+    async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry> {
+        self.entry(chunk).await.expect("it can be read")
+    }
+}
+
+#[async_trait(?Send)]
+impl View for IndexView {
+    async fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint().await.expect("it can be read")
+    }
+
+    async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry> {
+        self.entry(chunk).await.expect("it can be read")
+    }
+}
+
+const P: Partition = Partition(0);
+
+/// The chunk of that number.
+pub fn chunk(number: i32) -> ChunkId {
+    ChunkId::new("canvas", &[number, 0]).expect("it is one")
+}
+
+/// An entry with that version.
+pub fn entry(version: u64) -> IndexEntry {
+    let hash = Hash::of(&version.to_le_bytes()).to_bytes();
+    IndexEntry { newest: Some(Ref { version, hash, ..Ref::default() }), older: vec![] }
+}
+
+async fn claim(subject: &dyn Indexes, partition: Partition) -> (Box<dyn Writer>, Checkpoint) {
+    soon("a claim", subject.claim(partition)).await.expect("nobody is in the way")
+}
+
+fn is_fenced(result: &Result<(), Error>) -> bool {
+    match result {
+        Ok(()) => false,
+        Err(Error::Fenced) => true,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: &dyn Indexes) {
+    let mut owners = Vec::new();
+    for epoch in 1..=8 {
+        let (owner, checkpoint) = claim(subject, P).await;
+        assert_eq!(checkpoint, Checkpoint { epoch, ..Checkpoint::default() });
+        // It is durable before anybody has written.
+        assert_eq!(subject.view(P).await.checkpoint().await, checkpoint);
+        owners.push((owner, checkpoint));
+    }
+    for (owner, checkpoint) in &owners[..7] {
+        assert!(is_fenced(&owner.write(checkpoint, &[]).await), "epoch {}", checkpoint.epoch);
+    }
+    let (newest, checkpoint) = &owners[7];
+    newest.write(checkpoint, &[(chunk(1), entry(1))]).await.unwrap();
+    assert_eq!(newest.entry(&chunk(1)).await, Some(entry(1)));
+}
+
+pub async fn r4_what_a_fenced_writer_writes_is_refused_and_never_seen(subject: &dyn Indexes) {
+    let (old, first) = claim(subject, P).await;
+    let before = Checkpoint { commands_next: 7, updates_low: 5, ..first };
+    old.write(&before, &[(chunk(0), entry(3))]).await.unwrap();
+    let (new, second) = claim(subject, P).await;
+    assert_eq!(second, Checkpoint { epoch: 2, ..before });
+    let late = Checkpoint { commands_next: 99, ..before };
+    for round in 0..3 {
+        assert!(is_fenced(&old.write(&late, &[(chunk(0), entry(9)), (chunk(1), entry(9))]).await), "{round}");
+        assert_eq!((new.checkpoint().await, new.entry(&chunk(0)).await), (second, Some(entry(3))));
+    }
+    new.write(&Checkpoint { commands_next: 8, ..second }, &[(chunk(2), entry(4))]).await.unwrap();
+    assert!(is_fenced(&old.write(&late, &[(chunk(2), entry(9))]).await), "also after the new one has written");
+    let (third, checkpoint) = claim(subject, P).await;
+    assert_eq!(checkpoint, Checkpoint { epoch: 3, commands_next: 8, ..second });
+    let view = subject.view(P).await;
+    for (number, expected) in [(0, Some(entry(3))), (1, None), (2, Some(entry(4)))] {
+        assert_eq!(third.entry(&chunk(number)).await, expected);
+        assert_eq!(view.entry(&chunk(number)).await, expected);
+    }
+}
+
+pub async fn r4_of_many_that_claim_at_once_one_can_write(subject: &dyn Indexes) {
+    let claims = soon("all claims", join_all((0..8).map(|_| subject.claim(P)))).await;
+    let mut epochs = Vec::new();
+    let mut owners = Vec::new();
+    for claimed in claims {
+        match claimed {
+            Ok((owner, checkpoint)) => {
+                epochs.push(checkpoint.epoch);
+                owners.push((owner, checkpoint));
+            }
+            Err(Error::Fenced) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    epochs.sort_unstable();
+    assert!(epochs.windows(2).all(|two| two[0] < two[1]), "no epoch is given out twice: {epochs:?}");
+    let mut writers = 0;
+    for (owner, checkpoint) in &owners {
+        let is_last = checkpoint.epoch == *epochs.last().unwrap();
+        let is_refused = is_fenced(&owner.write(&Checkpoint { commands_next: 1, ..*checkpoint }, &[]).await);
+        assert!(is_last || is_refused, "epoch {} of {epochs:?}", checkpoint.epoch);
+        writers += u32::from(!is_refused);
+    }
+    assert!(writers <= 1);
+    // Whatever became of them, the next one is above all.
+    let (_, next) = claim(subject, P).await;
+    assert!(epochs.iter().all(|epoch| *epoch < next.epoch), "{epochs:?}, {next:?}");
+    assert_eq!(next.commands_next, i64::from(writers));
+}
+
+pub async fn r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_else(subject: &dyn Indexes) {
+    let (mut owner, mut checkpoint) = claim(subject, P).await;
+    for round in 1..=10 {
+        let written = Checkpoint { commands_next: round, ..checkpoint };
+        let entries: Vec<_> = (0..20).map(|n| (chunk(n), entry(round as u64))).collect();
+        // The new owner comes while the old one writes.
+        let (result, claimed) = join(owner.write(&written, &entries), subject.claim(P)).await;
+        let (next, found) = claimed.expect("nobody else is there");
+        let is_there = found.commands_next == round;
+        // Refused and there would be harmless, if it were there as a whole; the epoch is the new one's in any case.
+        assert!(is_there || is_fenced(&result), "acknowledged, and not there: {round}");
+        assert_eq!(found.epoch, checkpoint.epoch + 1);
+        let newest = next.entry(&chunk(0)).await;
+        assert_eq!(is_there, newest == Some(entry(round as u64)));
+        for n in 0..20 {
+            assert_eq!(next.entry(&chunk(n)).await, newest, "{n}");
+        }
+        assert!(is_fenced(&owner.write(&written, &entries).await));
+        assert_eq!(next.entry(&chunk(0)).await, newest);
+        (owner, checkpoint) = (next, found);
+    }
+}
+
+/// What a view shows, if nothing changed meanwhile: `commands_next`, which is also the version of all entries.
+async fn whole(view: &dyn View, chunks: i32) -> Option<i64> {
+    let checkpoint = view.checkpoint().await;
+    let mut versions = Vec::new();
+    for n in 0..chunks {
+        versions.push(view.entry(&chunk(n)).await.map_or(0, |entry| entry.newest.expect("it has one").version as i64));
+    }
+    if view.checkpoint().await != checkpoint {
+        return None;
+    }
+    assert!(versions.iter().all(|version| *version == checkpoint.commands_next), "{checkpoint:?}: {versions:?}");
+    Some(checkpoint.commands_next)
+}
+
+pub async fn a_batch_is_seen_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
+    const BATCHES: i64 = 40;
+    let (owner, first) = claim(subject, P).await;
+    let writing = async {
+        for n in 1..=BATCHES {
+            let entries: Vec<_> = (0..50).map(|chunk_number| (chunk(chunk_number), entry(n as u64))).collect();
+            owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let looking = async {
+        let mut newest = 0;
+        while newest < BATCHES {
+            let seen = whole(&*subject.view(P).await, 50).await;
+            assert!(seen.is_none_or(|seen| seen >= newest), "{seen:?} after {newest}");
+            newest = seen.unwrap_or(newest);
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("all batches", join(writing, looking)).await;
+}
+
+pub async fn a_view_shows_what_was_durable_and_never_goes_back(subject: &dyn Indexes) {
+    let (owner, first) = claim(subject, P).await;
+    let mut views: Vec<(Box<dyn View>, i64)> = Vec::new();
+    for n in 1..=12 {
+        // What is durable is in every view that is opened from now on, and an older view is never ahead of it.
+        let entries = [(chunk(0), entry(n as u64)), (chunk(1), entry(n as u64))];
+        owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+        views.push((subject.view(P).await, n));
+        for (view, seen) in &mut views {
+            let Some(now) = whole(&**view, 2).await else { continue };
+            assert!((*seen..=n).contains(&now), "a view that had shown {seen} shows {now}, and {n} is the newest");
+            *seen = now;
+        }
+    }
+    assert_eq!(views.last().map(|(_, seen)| *seen), Some(12));
+    // Also where the owner changes.
+    let (_next, _) = claim(subject, P).await;
+    for (view, seen) in &views {
+        assert!(whole(&**view, 2).await.is_none_or(|now| now >= *seen));
+    }
+}
+
+pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
+    let mut expected = Checkpoint::default();
+    for round in 1..=5_u64 {
+        let (owner, found) = claim(subject, P).await;
+        expected.epoch = round;
+        assert_eq!(found, expected);
+        for n in 0..30 {
+            // The rest keep what an earlier owner wrote.
+            let last = (1..round).rev().find(|earlier| n % *earlier == 0);
+            assert_eq!(owner.entry(&chunk(n as i32)).await, last.map(entry), "chunk {n} in round {round}");
+        }
+        assert_eq!(owner.entry(&chunk(-1)).await, None);
+        expected = Checkpoint {
+            epoch: round,
+            commands_next: 100 * round as i64,
+            updates_low: 90 * round as i64,
+            updates_low_epoch: round,
+            updates_low_n: round * 7,
+        };
+        let entries: Vec<_> = (0..30).filter(|n| n % round == 0).map(|n| (chunk(n as i32), entry(round))).collect();
+        owner.write(&expected, &entries).await.unwrap();
+        assert_eq!(owner.checkpoint().await, expected);
+    }
+}
+
+pub async fn two_hundred_checkpoints_and_then_reopening(subject: &dyn Indexes) {
+    let (owner, first) = claim(subject, P).await;
+    for n in 1..=200 {
+        let entries = [(chunk(n as i32), entry(n as u64)), (chunk(0), entry(n as u64))];
+        owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+    }
+    drop(owner);
+    let (next, found) = claim(subject, P).await;
+    assert_eq!(found, Checkpoint { epoch: 2, commands_next: 200, ..first });
+    let view = subject.view(P).await;
+    assert_eq!((next.entry(&chunk(0)).await, view.entry(&chunk(0)).await), (Some(entry(200)), Some(entry(200))));
+    for n in 1..=200 {
+        assert_eq!(next.entry(&chunk(n as i32)).await, Some(entry(n as u64)));
+        assert_eq!(view.entry(&chunk(n as i32)).await, Some(entry(n as u64)));
+    }
+}
+
+pub async fn partitions_have_nothing_to_do_with_each_other(subject: &dyn Indexes) {
+    let mut owners = Vec::new();
+    // Names that begin alike.
+    for partition in [1, 11, 0, 10].map(Partition) {
+        let (owner, first) = claim(subject, partition).await;
+        assert_eq!(first, Checkpoint { epoch: 1, ..Checkpoint::default() });
+        let written = Checkpoint { commands_next: i64::from(partition.0) + 1, ..first };
+        owner.write(&written, &[(chunk(0), entry(partition.0 as u64 + 1))]).await.unwrap();
+        owners.push((partition, owner, written));
+    }
+    for (partition, owner, written) in &owners {
+        owner.write(written, &[]).await.expect("nobody has claimed this one");
+        let view = subject.view(*partition).await;
+        assert_eq!(view.checkpoint().await, *written);
+        assert_eq!(view.entry(&chunk(0)).await, Some(entry(partition.0 as u64 + 1)));
+    }
+}

@@ -1,0 +1,164 @@
+//! Claims about snapshots (R7): what the services' store and the simulator's have to keep alike.
+
+use crate::place::Place;
+use async_trait::async_trait;
+use bytes::Bytes;
+use driftless_runtime::store::{Error, compress};
+use driftless_schemas::proto::{Ref, StoredObject, r#ref};
+use driftless_schemas::{Hash, limits, storage};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, PutPayload};
+
+/// A store of snapshots under test, with ways to spoil it.
+#[async_trait(?Send)]
+pub trait Snapshots {
+    /// Stores an encoding under its hash.
+    async fn put(&self, hash: Hash, encoding: &[u8]);
+    /// What a ref names: as it is stored, and its encoding.
+    async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused>;
+    /// What lies under that name, whatever it is.
+    async fn object(&self, hash: Hash) -> Option<Bytes>;
+    /// Puts something else there, or nothing.
+    async fn replace(&self, hash: Hash, data: Option<Bytes>);
+}
+
+/// Why a snapshot was not loaded.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is not there.
+    Missing,
+    /// It is not what its name says.
+    Damaged,
+}
+
+#[async_trait(?Send)]
+impl Snapshots for Place {
+    async fn put(&self, hash: Hash, encoding: &[u8]) {
+        self.store.put_snapshot(hash, encoding).await.expect("it can be stored");
+    }
+
+    async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused> {
+        match self.store.stored(stored).await {
+            Ok(snapshot) => Ok((snapshot.data, snapshot.encoding)),
+            Err(e) => Err(refused(&e, &self.store.url().to_owned())),
+        }
+    }
+
+    async fn object(&self, hash: Hash) -> Option<Bytes> {
+        self.store.compressed_snapshot(hash).await.ok()
+    }
+
+    async fn replace(&self, hash: Hash, data: Option<Bytes>) {
+        let (store, path) = (self.store.object_store(), Path::from(storage::snapshot(hash)));
+        match data {
+            Some(data) => drop(store.put(&path, PutPayload::from_bytes(data)).await.expect("it can be stored")),
+            None => store.delete(&path).await.expect("it can be deleted"),
+        }
+    }
+}
+
+/// The kind of an error that says where and what.
+pub fn refused(error: &Error, url: &str) -> Refused {
+    assert!(error.to_string().contains(url), "{error}");
+    match error {
+        Error::Missing { .. } => Refused::Missing,
+        Error::Damaged { .. } => Refused::Damaged,
+        other => panic!("{other}"),
+    }
+}
+
+/// The ref of an object.
+pub fn ref_to(hash: Hash) -> Ref {
+    Ref { hash: hash.to_bytes(), location: Some(r#ref::Location::Object(StoredObject {})), ..Ref::default() }
+}
+
+/// Bytes that look like a content: neither all equal nor without any order.
+pub fn content(bytes: usize, seed: u8) -> Vec<u8> {
+    (0..bytes).map(|i| (i % 7) as u8 ^ (i / 97) as u8 ^ seed).collect()
+}
+
+pub async fn r7_a_snapshot_comes_back_as_it_was(subject: &dyn Snapshots) {
+    for bytes in [0, 1, 100, 65_536, limits::CONTENT_BYTES_MAX] {
+        let encoding = content(bytes, 1);
+        let hash = Hash::of(&encoding);
+        subject.put(hash, &encoding).await;
+        let (data, loaded) = subject.load(&ref_to(hash)).await.expect("it is there");
+        assert_eq!(loaded, encoding);
+        let again = zstd::bulk::decompress(&data, limits::CONTENT_BYTES_MAX).expect("it is sent as it is stored");
+        assert_eq!(again, encoding);
+    }
+}
+
+pub async fn r7_putting_it_again_changes_nothing(subject: &dyn Snapshots) {
+    let encoding = content(5_000, 2);
+    let hash = Hash::of(&encoding);
+    subject.put(hash, &encoding).await;
+    let first = subject.object(hash).await;
+    assert!(first.is_some());
+    for _ in 0..3 {
+        subject.put(hash, &encoding).await;
+        assert_eq!(subject.object(hash).await, first);
+    }
+    // It mends what was spoilt, too: the owner repairs so.
+    subject.replace(hash, Some(Bytes::from_static(b"spoilt"))).await;
+    subject.put(hash, &encoding).await;
+    assert_eq!(subject.object(hash).await, first);
+}
+
+pub async fn r7_what_is_missing_is_said_to_be(subject: &dyn Snapshots) {
+    let encoding = content(300, 3);
+    let hash = Hash::of(&encoding);
+    assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Missing));
+    subject.put(hash, &encoding).await;
+    subject.replace(hash, None).await;
+    assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Missing));
+    // A ref with a flipped bit names something else.
+    subject.put(hash, &encoding).await;
+    let mut flipped = hash;
+    flipped.0[17] ^= 4;
+    assert_eq!(subject.load(&ref_to(flipped)).await, Err(Refused::Missing));
+}
+
+pub async fn r7_what_is_not_its_content_is_never_loaded(subject: &dyn Snapshots) {
+    let encoding = content(4_000, 4);
+    let hash = Hash::of(&encoding);
+    subject.put(hash, &encoding).await;
+    let whole = subject.object(hash).await.expect("it is there");
+    let mut spoilt: Vec<(String, Bytes)> = vec![
+        ("another snapshot".into(), compress(&content(4_000, 5)).into()),
+        ("not compressed".into(), encoding.clone().into()),
+        ("longer than any content".into(), compress(&vec![0; 4 * limits::CONTENT_BYTES_MAX]).into()),
+        ("twice".into(), [&whole[..], &whole[..]].concat().into()),
+        ("rubbish behind it".into(), [&whole[..], b"rubbish"].concat().into()),
+    ];
+    for bytes in [0, 1, 4, whole.len() / 2, whole.len() - 1] {
+        spoilt.push((format!("cut after {bytes}"), whole.slice(..bytes)));
+    }
+    for (what, data) in spoilt {
+        subject.replace(hash, Some(data)).await;
+        assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Damaged), "{what}");
+    }
+    // Bits all over it. Some of zstd's own mean nothing: then it is the content, to the byte.
+    let bits = whole.len() * 8;
+    let mut noticed = 0;
+    for bit in (0..bits).step_by((bits / 60).max(1) | 1) {
+        let mut data = whole.to_vec();
+        data[bit / 8] ^= 1 << (bit % 8);
+        subject.replace(hash, Some(data.into())).await;
+        match subject.load(&ref_to(hash)).await {
+            Ok((_, loaded)) => assert_eq!(loaded, encoding, "bit {bit}"),
+            Err(refused) => {
+                assert_eq!(refused, Refused::Damaged, "bit {bit}");
+                noticed += 1;
+            }
+        }
+    }
+    assert!(noticed > 30, "{noticed}");
+}
+
+pub async fn r7_a_ref_that_names_nothing_is_damaged(subject: &dyn Snapshots) {
+    for hash in [&b""[..], &[7; 31], &[7; 33]] {
+        let stored = Ref { hash: Bytes::copy_from_slice(hash), ..ref_to(Hash([0; 32])) };
+        assert_eq!(subject.load(&stored).await, Err(Refused::Damaged));
+    }
+}

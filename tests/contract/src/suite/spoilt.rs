@@ -1,0 +1,127 @@
+//! Claims about the index on a real store: what is not there, what is foreign, what is spoilt.
+
+use super::index::{chunk, entry};
+use crate::harness::soon;
+use crate::place::Place;
+use bytes::Bytes;
+use driftless_runtime::index::{Error, Indexes};
+use driftless_schemas::proto::{Checkpoint, IndexEntry};
+use driftless_schemas::{Partition, storage};
+use futures_util::StreamExt as _;
+use prost::Message as _;
+use slatedb::Db;
+use std::time::Duration;
+
+const P: Partition = Partition(3);
+
+fn indexes(place: &Place, generation: u32) -> Indexes {
+    Indexes::new(place.store.object_store(), generation)
+}
+
+/// Writes past all that checks.
+async fn put(place: &Place, key: &str, value: Bytes) {
+    let db = Db::open(storage::index(1, P), place.store.object_store()).await.unwrap();
+    db.put(key, value).await.unwrap();
+    db.close().await.unwrap();
+}
+
+/// The error names the key.
+fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, wanted: &str, what: &str) {
+    match result {
+        Err(Error::Damaged { key, problem }) => {
+            assert_eq!(key, wanted, "{what}");
+            assert!(!problem.is_empty(), "{what}");
+        }
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+pub async fn a_view_of_nothing_writes_nothing(place: &Place) {
+    let view = indexes(place, 1).view(P).await.unwrap();
+    assert_eq!(view.checkpoint().await.unwrap(), Checkpoint::default());
+    assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
+    assert!(place.store.object_store().list(None).next().await.is_none());
+    // It stays what it is, also when there is something: the log has everything from its beginning on.
+    let (index, first) = indexes(place, 1).claim(P).await.unwrap();
+    index.write(&first, &[(chunk(0), entry(1))]).await.unwrap();
+    assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
+}
+
+pub async fn a_view_follows(place: &Place) {
+    let (index, first) = indexes(place, 1).claim(P).await.unwrap();
+    let view = indexes(place, 1).view(P).await.unwrap();
+    let written = Checkpoint { commands_next: 1, ..first };
+    index.write(&written, &[(chunk(0), entry(1))]).await.unwrap();
+    soon("the view sees it", async {
+        while view.checkpoint().await.unwrap() != written {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(view.entry(&chunk(0)).await.unwrap(), Some(entry(1)));
+}
+
+pub async fn a_generation_has_nothing_to_do_with_another(place: &Place) {
+    let (one, first) = indexes(place, 1).claim(P).await.unwrap();
+    one.write(&Checkpoint { commands_next: 1, ..first }, &[(chunk(0), entry(1))]).await.unwrap();
+    for generation in [2, 11] {
+        assert_eq!(indexes(place, generation).view(P).await.unwrap().entry(&chunk(0)).await.unwrap(), None);
+        let (index, begun) = indexes(place, generation).claim(P).await.unwrap();
+        assert_eq!(begun, Checkpoint { epoch: 1, ..Checkpoint::default() });
+        assert_eq!(index.entry(&chunk(0)).await.unwrap(), None);
+    }
+    one.write(&first, &[]).await.expect("another generation's owner fences nobody");
+}
+
+pub async fn a_foreign_value_is_named_and_never_taken_for_an_entry(place: &Place) {
+    let (index, first) = indexes(place, 1).claim(P).await.unwrap();
+    index.write(&first, &[(chunk(0), entry(5)), (chunk(1), entry(6))]).await.unwrap();
+    index.close().await;
+    let whole = entry(5).encode_to_vec();
+    let newer = [&whole[..], &[0x78, 1]].concat();
+    let without = IndexEntry { newest: None, older: entry(5).newest.into_iter().collect() };
+    for (what, value) in [
+        ("text", b"not of ours".to_vec()),
+        ("cut", whole[..whole.len() - 1].to_vec()),
+        ("nothing", vec![]),
+        ("history without a newest", without.encode_to_vec()),
+        ("a checkpoint", Checkpoint { epoch: 3, ..Checkpoint::default() }.encode_to_vec()),
+        ("a newer version's", newer),
+    ] {
+        put(place, chunk(0).as_str(), value.into()).await;
+        let view = indexes(place, 1).view(P).await.unwrap();
+        assert_names(view.entry(&chunk(0)).await, "canvas/0/0", what);
+        assert_eq!(view.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the others are there");
+        let (index, _) = indexes(place, 1).claim(P).await.unwrap();
+        assert_names(index.entry(&chunk(0)).await, "canvas/0/0", what);
+        assert_eq!(index.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the others are there");
+        index.close().await;
+    }
+}
+
+pub async fn a_foreign_checkpoint_is_named_and_never_taken_for_the_beginning(place: &Place) {
+    let (index, first) = indexes(place, 1).claim(P).await.unwrap();
+    let good = Checkpoint { commands_next: 9, updates_low: 8, updates_low_epoch: 1, updates_low_n: 7, ..first };
+    index.write(&good, &[(chunk(0), entry(5))]).await.unwrap();
+    index.close().await;
+    let whole = good.encode_to_vec();
+    for (what, value) in [
+        ("text", b"not of ours".to_vec()),
+        ("cut", whole[..whole.len() - 1].to_vec()),
+        ("nothing", vec![]),
+        ("an entry", entry(5).encode_to_vec()),
+        ("no epoch", Checkpoint { epoch: 0, ..good }.encode_to_vec()),
+        ("below the log", Checkpoint { commands_next: -1, ..good }.encode_to_vec()),
+        ("below the updates", Checkpoint { updates_low: -9, ..good }.encode_to_vec()),
+        ("a later epoch's place", Checkpoint { updates_low_epoch: 2, ..good }.encode_to_vec()),
+        ("a number of no epoch", Checkpoint { updates_low_epoch: 0, ..good }.encode_to_vec()),
+    ] {
+        put(place, storage::CHECKPOINT, value.into()).await;
+        assert_names(indexes(place, 1).claim(P).await.map(|(_, checkpoint)| checkpoint), storage::CHECKPOINT, what);
+        let view = indexes(place, 1).view(P).await.unwrap();
+        assert_names(view.checkpoint().await, storage::CHECKPOINT, what);
+    }
+    put(place, storage::CHECKPOINT, whole.into()).await;
+    let (_, again) = indexes(place, 1).claim(P).await.unwrap();
+    assert_eq!(again, Checkpoint { epoch: 2, ..good });
+}

@@ -1,0 +1,142 @@
+//! The index contract: SlateDB in memory; and what becomes of an index whose files are spoilt.
+
+use driftless_contract_tests::harness::soon;
+use driftless_contract_tests::place::Place;
+use driftless_contract_tests::suite::index::{chunk, entry};
+use driftless_runtime::index::{Error, Indexes};
+use driftless_schemas::Partition;
+use driftless_schemas::proto::Checkpoint;
+use futures_util::TryStreamExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+driftless_contract_tests::index_contract_on!(Place::memory());
+
+const P: Partition = Partition(0);
+
+async fn files(store: &dyn ObjectStore) -> BTreeMap<Path, Vec<u8>> {
+    let all: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let mut files = BTreeMap::new();
+    for object in all {
+        let bytes = store.get(&object.location).await.unwrap().bytes().await.unwrap();
+        files.insert(object.location, bytes.to_vec());
+    }
+    files
+}
+
+/// The batch that can be read as the newest one, as a whole and with all before it; or why nothing can.
+async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
+    let view = indexes.view(P).await?;
+    let checkpoint = view.checkpoint().await?;
+    let newest = checkpoint.commands_next;
+    let expected = |n: i64| (n <= newest).then(|| entry(n as u64 + 1));
+    for n in 0..BATCHES {
+        assert_eq!(view.entry(&chunk(n as i32)).await?, expected(n), "{what}: chunk {n}");
+    }
+    let (index, claimed) = indexes.claim(P).await?;
+    assert_eq!(claimed, Checkpoint { epoch: 2, ..checkpoint }, "{what}");
+    for n in 0..BATCHES {
+        assert_eq!(index.entry(&chunk(n as i32)).await?, expected(n), "{what}: chunk {n}");
+    }
+    index.close().await;
+    Ok(newest)
+}
+
+/// One more than a memtable flush takes, and another.
+const BATCHES: i64 = 66;
+
+/// What an index is in, file by file, gone, cut or with a flipped bit.
+///
+/// Where SlateDB 0.18 is blind, and so are we: bits that flip in a manifest, which has no checksum; a manifest that is
+/// gone, for the one before counts then; a file of the WAL that is gone or empty, which means a new owner there. Against
+/// those stands the object store's own care alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spoilt_file_is_an_error_and_never_another_entry() {
+    let place = Place::memory();
+    let (index, first) = Indexes::new(place.store.object_store(), 1).claim(P).await.unwrap();
+    for n in 0..BATCHES {
+        index
+            .write(&Checkpoint { commands_next: n, ..first }, &[(chunk(n as i32), entry(n as u64 + 1))])
+            .await
+            .unwrap();
+    }
+    // Not closed, so that the newest batches stand in the WAL alone.
+    let whole = Arc::new(files(&*place.store.object_store()).await);
+    let mut kinds: BTreeMap<String, Vec<Path>> = BTreeMap::new();
+    for path in whole.keys() {
+        kinds.entry(path.parts().nth(3).unwrap().as_ref().to_owned()).or_default().push(path.clone());
+    }
+    assert_eq!(kinds.keys().collect::<Vec<_>>(), ["compacted", "compactions", "manifest", "wal"]);
+    let mut cases = Vec::new();
+    for (kind, paths) in kinds {
+        // The newest and the oldest ones stand for all.
+        let chosen: BTreeSet<Path> = paths.iter().take(2).chain(paths.iter().rev().take(2)).cloned().collect();
+        for path in chosen {
+            for (how, data) in spoilt(&whole[&path]).into_iter().enumerate() {
+                let is_blind = match kind.as_str() {
+                    "manifest" => !CUT.contains(&how),
+                    "wal" => GONE.contains(&how),
+                    _ => false,
+                };
+                if is_blind {
+                    continue;
+                }
+                let (whole, kind, path) = (Arc::clone(&whole), kind.clone(), path.clone());
+                cases.push(tokio::spawn(async move {
+                    let store = Arc::new(InMemory::new());
+                    for (other, bytes) in &*whole {
+                        let bytes = if *other == path { data.as_ref() } else { Some(bytes) };
+                        let Some(bytes) = bytes else { continue };
+                        store.put(other, PutPayload::from(bytes.clone())).await.unwrap();
+                    }
+                    let what = format!("{path}, way {how}");
+                    let found = soon(&what, read(&Indexes::new(store, 1), &what)).await;
+                    (kind, found, what)
+                }));
+            }
+        }
+    }
+    let (mut noticed, mut harmless) = (BTreeMap::new(), 0);
+    for case in cases {
+        match case.await.expect("nothing else is read") {
+            // It is one that nobody reads any more, or a bit without a meaning.
+            (_, Ok(newest), _) if newest == BATCHES - 1 => harmless += 1,
+            (_, Ok(newest), what) => panic!("{what}: the newest batch was lost, {newest} is the newest"),
+            (kind, Err(error), what) => {
+                *noticed.entry(kind.clone()).or_insert(0) += 1;
+                match error {
+                    Error::Damaged { problem, .. } | Error::Unavailable(problem) => assert!(!problem.is_empty()),
+                    // The epochs of the compactor stand in there.
+                    Error::Fenced => assert_eq!(kind, "compactions", "{what}"),
+                }
+            }
+        }
+    }
+    // What entries are read from was spoilt, and it was noticed.
+    for (kind, least) in [("compacted", WAYS - 2), ("wal", WAYS - 2), ("manifest", 1)] {
+        assert!(noticed.get(kind).is_some_and(|count| *count >= least), "{kind}: {noticed:?}, {harmless} harmless");
+    }
+}
+
+const WAYS: usize = 8;
+/// Of the ways to spoil a file, those that take it away, and those that cut it.
+const GONE: std::ops::Range<usize> = 0..2;
+const CUT: std::ops::Range<usize> = 1..3;
+
+/// Gone, empty, cut, and five flipped bits.
+fn spoilt(bytes: &[u8]) -> [Option<Vec<u8>>; WAYS] {
+    let flipped = |at: usize| {
+        let mut flipped = bytes.to_vec();
+        match flipped.get_mut(bytes.len() * at / 6) {
+            Some(byte) => *byte ^= 1 << at,
+            // The mark of a new owner is an empty file.
+            None => flipped.push(at as u8),
+        }
+        Some(flipped)
+    };
+    let half = bytes[..bytes.len() / 2].to_vec();
+    [None, Some(vec![]), Some(half), flipped(1), flipped(2), flipped(3), flipped(4), flipped(5)]
+}

@@ -1,0 +1,5 @@
+//! The index contract: SlateDB on a real S3 server (or whatever `DRIFTLESS_TEST_S3` names).
+
+use driftless_contract_tests::place::Place;
+
+driftless_contract_tests::index_contract_on!(Place::s3().await);

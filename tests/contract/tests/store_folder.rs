@@ -1,0 +1,5 @@
+//! The store contract in a folder of the local file system, with fsync, as [`driftless_runtime::store::Store::open`] has it.
+
+use driftless_contract_tests::place::Place;
+
+driftless_contract_tests::store_contract!(Place::folder());

@@ -1,0 +1,5 @@
+//! The store contract on a real S3 server (or whatever `DRIFTLESS_TEST_S3` names).
+
+use driftless_contract_tests::place::Place;
+
+driftless_contract_tests::store_contract!(Place::s3().await);
