@@ -23,9 +23,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Objects that one process loads and stores at a time.
 pub(crate) const STORE_CONCURRENCY: usize = 64;
 
-/// Of them, those of one ownership while it still reads `updates`: the log goes first, since nothing is decided before its
-/// end, and what is loaded meanwhile is enough to begin with.
-const RECOVERY_CONCURRENCY: usize = 8;
+/// Of them, those of one ownership until its first decision is acknowledged: the log goes first, since nothing is decided
+/// before its end, and what is loaded meanwhile is enough to begin with.
+const BEGINNING_CONCURRENCY: usize = 8;
 
 /// What all ownerships of a process share.
 pub(crate) struct Shared {
@@ -136,7 +136,8 @@ pub(crate) async fn own(
         unsent: VecDeque::new(),
         incoming: None,
         ahead: Some((commands_from, ahead)),
-        load_permits: Arc::new(Semaphore::new(RECOVERY_CONCURRENCY)),
+        load_permits: Arc::new(Semaphore::new(BEGINNING_CONCURRENCY)),
+        is_loading_freely: false,
         history: None,
         backlog: VecDeque::new(),
         is_paused: false,
@@ -154,7 +155,6 @@ pub(crate) async fn own(
         }
         if own.core.is_running() && !*is_running.borrow() {
             is_running.send_replace(true);
-            own.load_permits.add_permits(STORE_CONCURRENCY - RECOVERY_CONCURRENCY);
             own.beginning.recovered(checkpoint.epoch);
         }
         tokio::select! {
@@ -172,7 +172,7 @@ pub(crate) async fn own(
                 }
             }
             // Before the rest, or a partition that is busy all the time would never see a checkpoint.
-            _ = tick.tick() => own.handle(Input::Tick),
+            _ = tick.tick() => own.tick(),
             Some(gathered) = acks.recv() => own.take_acks(gathered),
             Some(back) = internals.recv() => own.take_internal(back),
             delivery = receive(&mut own.history), if own.history.is_some() => own.take_history(delivery),
@@ -217,6 +217,7 @@ struct Own {
     /// The first of the commands, read while `updates` still is.
     ahead: Option<(Offset, UnboundedReceiver<Delivery>)>,
     load_permits: Arc<Semaphore>,
+    is_loading_freely: bool,
     /// `updates`, read again for one chunk.
     history: Option<UnboundedReceiver<Delivery>>,
     topic_in_use: Arc<str>,
@@ -236,12 +237,28 @@ impl Own {
         self.core.handle(input, now);
     }
 
+    fn tick(&mut self) {
+        if self.core.is_running() {
+            // Perhaps there is nothing to decide.
+            self.load_freely();
+        }
+        self.handle(Input::Tick);
+    }
+
+    /// The beginning is over: loads may take what there is.
+    fn load_freely(&mut self) {
+        if !std::mem::replace(&mut self.is_loading_freely, true) {
+            self.load_permits.add_permits(STORE_CONCURRENCY - BEGINNING_CONCURRENCY);
+        }
+    }
+
     fn take_acks(&mut self, gathered: Vec<crate::publisher::OwnAck>) {
         for (n, result) in gathered {
             match result {
                 Ok(offset) => {
-                    if n == 0 {
-                        self.beginning.fenced();
+                    match n {
+                        0 => self.beginning.fenced(),
+                        _ => self.load_freely(),
                     }
                     self.handle(Input::Acked(n, offset));
                 }

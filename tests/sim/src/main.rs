@@ -145,7 +145,7 @@ fn all_mutants(options: &Options) -> Result<bool> {
     let mut hunts: Vec<Hunt> = Vec::new();
     for mutant in Mutant::ALL {
         bar.set_message(format!("{mutant:?}"));
-        let hunt = mutants::hunt(mutant, options.first, options.threads);
+        let hunt = mutants::hunt(mutant, options.first, options.threads, mutants::SEEDS_MAX);
         bar.println(hunt.line());
         if bar.is_hidden() {
             println!("{}", hunt.line());

@@ -4,7 +4,7 @@ use crate::seeds::{run, run_many};
 use driftless_chunk::mutant::Mutant;
 use serde_json::{Value, json};
 
-/// Seeds within which a mutant must be found.
+/// Seeds within which a mutant must be found, where nobody says less.
 pub const SEEDS_MAX: u64 = 3_000;
 
 /// What became of a mutant.
@@ -20,13 +20,13 @@ pub struct Hunt {
 
 /// Runs seeds with that bug until an oracle finds it.
 #[must_use]
-pub fn hunt(mutant: Mutant, first: u64, threads: usize) -> Hunt {
+pub fn hunt(mutant: Mutant, first: u64, threads: usize, seeds_max: u64) -> Hunt {
     let mut hunt = Hunt { mutant, seeds: 0, found: None };
     run_many(
         first,
         threads,
         Some(mutant),
-        |seed| seed < first + SEEDS_MAX,
+        |seed| seed < first + seeds_max,
         |report| {
             hunt.seeds += 1;
             if let (Some(violation), None) = (report.violation, &hunt.found) {

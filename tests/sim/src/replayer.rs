@@ -94,6 +94,8 @@ pub struct Process {
     /// Its ownerships, ended ones not.
     pub ownerships: Vec<Ownership>,
     sent: Vec<Sent>,
+    /// [`Mutant::ProduceAgain`]: a record is overtaken by the one behind it.
+    lands_second: bool,
     next_id: u64,
     /// Why ownerships ended.
     pub ends: BTreeMap<&'static str, u64>,
@@ -118,6 +120,7 @@ impl Process {
             assigned: BTreeMap::new(),
             ownerships: Vec::new(),
             sent: Vec::new(),
+            lands_second: false,
             next_id: 1,
             ends: BTreeMap::new(),
             careful: BTreeSet::new(),
@@ -236,9 +239,14 @@ impl Process {
     /// The next record of a partition reaches the log.
     pub fn land(&mut self, log: &mut Log, rng: &mut Rng) -> bool {
         let partition = Partition(rng.below(log.updates.len()) as i32);
-        let Some(sent) = self.sent.iter_mut().find(|s| s.partition == partition && s.landed.is_none()) else {
-            return false;
-        };
+        let mut open = self.sent.iter_mut().filter(|s| s.partition == partition && s.landed.is_none());
+        let Some(mut sent) = open.next() else { return false };
+        if self.lands_second
+            && let Some(second) = open.next()
+        {
+            self.lands_second = false;
+            sent = second;
+        }
         sent.landed = Some(log.updates[partition.0 as usize].append(sent.key.clone(), sent.value.clone()));
         true
     }
@@ -261,10 +269,8 @@ impl Process {
             return None;
         }
         if Mutant::ProduceAgain.is_on() {
-            // Only the oldest expires; those behind it go on; it is produced again at their end.
-            let again = self.sent.iter().position(|sent| sent.landed.is_none())?;
-            let again = self.sent.remove(again);
-            self.sent.push(again);
+            // Only the oldest expires; the one behind it lands first; then it is produced again, and both are acknowledged.
+            self.lands_second = true;
             return Some(Vec::new());
         }
         let failed: Vec<(u64, u64)> = self.sent.iter().map(|sent| (sent.ownership, sent.n)).collect();

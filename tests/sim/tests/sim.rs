@@ -2,12 +2,14 @@
 
 use driftless_chunk::mutant::Mutant;
 use driftless_sim::faults::Fault;
-use driftless_sim::mutants::{SEEDS_MAX, hunt};
+use driftless_sim::mutants::hunt;
 use driftless_sim::seeds::{Totals, run, run_many};
 use std::thread::available_parallelism;
 
 /// Seeds of one run of CI. `cargo xtask sim` runs any number.
 const SEEDS: u64 = 2_000;
+/// Within so many each mutant must be found here; `cargo xtask sim --mutants` has more patience.
+const MUTANT_SEEDS: u64 = 400;
 
 fn threads() -> usize {
     available_parallelism().map_or(2, usize::from)
@@ -37,7 +39,7 @@ fn r1_to_r12_hold_in_every_run() {
         assert!(totals.faults.contains_key(&fault), "{} never happened", fault.name());
     }
     assert!(totals.outcomes.iter().all(|count| *count > SEEDS), "{:?}", totals.outcomes);
-    assert!(totals.seen.list().iter().all(|(_, count)| *count > SEEDS / 2), "{:?}", totals.seen);
+    assert!(totals.seen.list().iter().all(|(_, count)| *count > SEEDS / 4), "{:?}", totals.seen);
     assert!(totals.drifts.iter().all(|count| *count > 0) && totals.reconstructed > 0, "{:?}", totals.drifts);
 }
 
@@ -45,9 +47,9 @@ fn r1_to_r12_hold_in_every_run() {
 fn every_mutant_is_found() {
     let survivors: Vec<String> = Mutant::ALL
         .into_iter()
-        .map(|mutant| hunt(mutant, 0, threads()))
+        .map(|mutant| hunt(mutant, 0, threads(), MUTANT_SEEDS))
         .filter(|hunt| hunt.found.is_none())
         .map(|hunt| hunt.line())
         .collect();
-    assert!(survivors.is_empty(), "within {SEEDS_MAX} seeds:\n{}", survivors.join("\n"));
+    assert!(survivors.is_empty(), "within {MUTANT_SEEDS} seeds:\n{}", survivors.join("\n"));
 }
