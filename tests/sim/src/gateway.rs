@@ -31,7 +31,6 @@ fn settings() -> Settings {
         load_retry_ms: 100,
         load_attempts_max: 4,
         audit_interval_ms: 800,
-        ..Settings::default()
     }
 }
 

@@ -300,8 +300,8 @@ pub async fn two_hundred_checkpoints_and_then_reopening(subject: &dyn Indexes) {
     let view = subject.view(P).await;
     assert_eq!((next.entry(&chunk(0)).await, view.entry(&chunk(0)).await), (Some(entry(200)), Some(entry(200))));
     for n in 1..=200 {
-        assert_eq!(next.entry(&chunk(n as i32)).await, Some(entry(n as u64)));
-        assert_eq!(view.entry(&chunk(n as i32)).await, Some(entry(n as u64)));
+        assert_eq!(next.entry(&chunk(n)).await, Some(entry(n as u64)));
+        assert_eq!(view.entry(&chunk(n)).await, Some(entry(n as u64)));
     }
 }
 

@@ -40,7 +40,7 @@ impl Snapshots for Place {
     async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused> {
         match self.store.stored(stored).await {
             Ok(snapshot) => Ok((snapshot.data, snapshot.encoding)),
-            Err(e) => Err(refused(&e, &self.store.url().to_owned())),
+            Err(e) => Err(refused(&e, self.store.url())),
         }
     }
 
