@@ -318,8 +318,11 @@ async function paintAndCompare(context) {
     expect((await a.cell(shown[0])) !== green, "an offline edit is not in the committed layer");
     const predicted = await a.page.evaluate(() => [...globalThis.driftless.link.chunks.values()].reduce((sum, chunk) => sum + chunk.predicted.size, 0));
     expect(predicted > 700, `the uncommitted cells are shown, but there are ${predicted}`);
-    const notice = await a.page.locator("#notice").innerText();
-    expect(/offline|does not answer/.test(notice) && /kept/.test(notice), `the page says it in words: ${notice}`);
+    await until("the page to say it in words", async () => {
+      // It is written anew once a second; what was pending meanwhile stands there after that.
+      const notice = await a.page.locator("#notice").innerText();
+      return [/offline|does not answer/.test(notice) && /kept/.test(notice), notice];
+    });
     await a.rest();
     await a.shot("a-offline.png");
     expect((await b.cell(shown[0])) !== green, "B cannot have it yet");
