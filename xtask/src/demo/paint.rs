@@ -28,7 +28,8 @@ pub type State = BTreeMap<String, (String, String)>;
 /// Paints, and makes sure that every cell is as in the picture. Returns what the program reported.
 pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value> {
     let mut paint = Command::new(driftless);
-    paint.arg("paint").arg(picture).args(["--writers", WRITERS, "--json"]);
+    // Where the chunks are looked for afterwards.
+    paint.arg("paint").arg(picture).args(["--at", "0,0", "--writers", WRITERS, "--json"]);
     paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway, "--token", &target.token]);
     let output = paint.output().context("cannot run driftless paint")?;
     let said = String::from_utf8_lossy(&output.stderr);
