@@ -132,7 +132,8 @@ pub struct Hub {
     turn: BTreeSet<SocketId>,
     /// Chunks that somebody waits for, or whose replica may become idle.
     watched: BTreeSet<ChunkId>,
-    next_beacons_ms: u64,
+    /// None before the first tick: what is due is counted from then on.
+    next_beacons_ms: Option<u64>,
     /// Of the input that is being handled.
     now_ms: u64,
     outputs: VecDeque<Output>,
@@ -150,7 +151,7 @@ impl Hub {
             sockets: BTreeMap::new(),
             turn: BTreeSet::new(),
             watched: BTreeSet::new(),
-            next_beacons_ms: 0,
+            next_beacons_ms: None,
             now_ms: 0,
             outputs: VecDeque::new(),
         }
@@ -748,8 +749,9 @@ impl Hub {
                 self.watched.insert(id);
             }
         }
-        if now_ms >= self.next_beacons_ms {
-            self.next_beacons_ms = now_ms + self.settings.beacon_interval_ms;
+        let interval = self.settings.beacon_interval_ms;
+        if now_ms >= *self.next_beacons_ms.get_or_insert(now_ms + interval) {
+            self.next_beacons_ms = Some(now_ms + interval);
             self.send_beacons();
         }
     }
