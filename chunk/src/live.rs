@@ -61,6 +61,8 @@ pub enum AskedBody {
     Command(Bytes),
     /// Resolve the numbers below; no effect.
     Settle,
+    /// The model never came back from it when it was asked: it is not asked again, and the command is discarded.
+    Unanswered,
     /// It cannot be read beyond its numbers: it is discarded, so that it does not block its writer (R9).
     Undecodable(String),
 }
@@ -185,6 +187,7 @@ impl LiveChunk {
         let decided = match &asked.body {
             AskedBody::Settle => Err((DiscardReason::Settled, String::new())),
             AskedBody::Undecodable(why) => Err((DiscardReason::Undecodable, why.clone())),
+            AskedBody::Unanswered => Err((DiscardReason::ModelFault, "the model did not come back from it".into())),
             AskedBody::Command(command) => self.ask_model(chunk, partition, asked, command),
         };
         self.ledger.resolve(asked.writer, asked.seq, decided.is_ok(), asked.offset);

@@ -12,6 +12,8 @@ mod metrics;
 mod ownership;
 mod publisher;
 mod service;
+mod watchdog;
 
 pub use driftless_replayer_core::Settings as CoreSettings;
 pub use service::{Error, Replayer, Settings};
+pub use watchdog::WhenStuck;

@@ -7,11 +7,13 @@ use crate::beginning::Beginning;
 use crate::feed::{Delivery, Feed};
 use crate::metrics;
 use crate::publisher::{Publisher, Route};
+use crate::watchdog::Watchdog;
 use driftless_chunk::world::World;
 use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stats, Stored};
 use driftless_runtime::index::{self, Index, Indexes};
 use driftless_runtime::log::{Append, Headers, Producer, ReadError};
 use driftless_runtime::store::{self, Store};
+use driftless_schemas::storage::Unanswered;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     pub store: Store,
     pub indexes: Indexes,
     pub feed: Feed,
+    pub watchdog: Arc<Watchdog>,
     pub publisher: Publisher,
     pub dead_letters: DeadLetters,
     pub store_permits: Arc<Semaphore>,
@@ -103,7 +106,8 @@ pub(crate) async fn own(
 ) -> Outcome {
     let mut beginning = Beginning::new(partition);
     // One open, one epoch, one fence (section 6).
-    let (index, checkpoint) = match shared.indexes.claim(partition).await {
+    let (claimed, unanswered) = tokio::join!(shared.indexes.claim(partition), unanswered(&shared, partition));
+    let (index, checkpoint) = match claimed {
         Ok(claimed) => claimed,
         Err(e) => return Outcome::Index(e),
     };
@@ -116,6 +120,9 @@ pub(crate) async fn own(
     let (internal, mut internals) = unbounded_channel();
     #[cfg(debug_assertions)]
     shared.damage.lock().unwrap_or_else(PoisonError::into_inner).push(internal.clone());
+    let mut careful = shared.careful.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    careful.extend(unanswered.chunks.iter().cloned());
+    forget(&shared, partition, &unanswered, commands_from);
     let core = PartitionCore::new(
         Arc::clone(&shared.world),
         partition,
@@ -124,7 +131,9 @@ pub(crate) async fn own(
         shared.settings.clone(),
         shared.now_ms(),
     )
-    .careful_with(shared.careful.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    .careful_with(careful)
+    .without_asking(unanswered.commands);
+    shared.watchdog.look_after(partition, &core.working());
     let mut own = Own {
         topic_in_use: Arc::clone(&shared.world.topics().updates),
         shared,
@@ -195,6 +204,47 @@ pub(crate) async fn own(
         }
         own.feed_core();
     }
+}
+
+/// What models did not come back from, in earlier ownerships.
+#[derive(Default)]
+struct Calls {
+    commands: BTreeSet<Offset>,
+    chunks: BTreeSet<ChunkId>,
+}
+
+async fn unanswered(shared: &Shared, partition: Partition) -> Calls {
+    let mut calls = Calls::default();
+    match shared.store.unanswered(shared.world.spec().generation, partition).await {
+        Ok(noted) => {
+            for call in noted {
+                match call {
+                    Unanswered::Command(offset) => drop(calls.commands.insert(offset)),
+                    Unanswered::Chunk(chunk) => drop(calls.chunks.insert(chunk)),
+                }
+            }
+        }
+        // Without it, the watchdog finds out anew.
+        Err(e) => tracing::warn!(partition = partition.0, "cannot see what models did not come back from: {e}"),
+    }
+    calls
+}
+
+/// Removes the notes of what is decided. That of a chunk has done its work: whoever is careful finds the command.
+fn forget(shared: &Arc<Shared>, partition: Partition, calls: &Calls, commands_from: Offset) {
+    let decided = calls.commands.range(..commands_from).copied().map(Unanswered::Command);
+    let done: Vec<_> = decided.chain(calls.chunks.iter().cloned().map(Unanswered::Chunk)).collect();
+    if done.is_empty() {
+        return;
+    }
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        for call in done {
+            if let Err(e) = shared.store.remove_unanswered(shared.world.spec().generation, partition, &call).await {
+                tracing::warn!(partition = partition.0, "the next owner removes the note: {e}");
+            }
+        }
+    });
 }
 
 async fn receive(incoming: &mut Option<UnboundedReceiver<Delivery>>) -> Option<Delivery> {

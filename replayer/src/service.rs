@@ -4,13 +4,14 @@ use crate::feed::Feed;
 use crate::metrics;
 use crate::ownership::{DeadLetters, Internal, Order, Outcome, STORE_CONCURRENCY, Shared, WaitingLetters, own};
 use crate::publisher::Publisher;
+use crate::watchdog::{Watchdog, WhenStuck};
 use driftless_chunk::world::World;
 use driftless_replayer_core::{End, Input, Settings as CoreSettings};
 use driftless_runtime::index::Indexes;
 use driftless_runtime::log::{self, Ack, Delivery, Log, MembershipEvent};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
-use driftless_schemas::Partition;
+use driftless_schemas::{Partition, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,11 +29,22 @@ pub struct Settings {
     pub core: CoreSettings,
     /// How long an orderly end may take before the ownerships are dropped, milliseconds.
     pub drain_timeout_ms: u64,
+    /// A model that has not come back from one call after this never will, milliseconds.
+    pub model_call_ms_max: u64,
+    /// What is done then.
+    #[serde(skip)]
+    pub when_stuck: WhenStuck,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { member: "replayer-0".into(), core: CoreSettings::default(), drain_timeout_ms: 20_000 }
+        Self {
+            member: "replayer-0".into(),
+            core: CoreSettings::default(),
+            drain_timeout_ms: 20_000,
+            model_call_ms_max: limits::MODEL_CALL_MS_MAX,
+            when_stuck: WhenStuck::default(),
+        }
     }
 }
 
@@ -58,6 +70,9 @@ pub enum Error {
         /// Offsets.
         source: log::ReadError,
     },
+    /// A thread cannot be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
     /// A record of `updates` cannot be read.
     #[error("partition {partition}: {end}")]
     Unreadable {
@@ -88,7 +103,7 @@ impl Replayer {
     /// Checks the topics and starts.
     ///
     /// # Errors
-    /// [`Error::NoTopic`], [`Error::Log`].
+    /// [`Error::NoTopic`], [`Error::Log`], [`Error::Thread`].
     pub async fn start(
         settings: Settings,
         world: Arc<World>,
@@ -111,8 +126,10 @@ impl Replayer {
         let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
         let seat = Seat { log: Arc::clone(&log), group, topic: Arc::clone(&topics.commands), rejoins: VecDeque::new() };
         let membership = log.join(&seat.group, &seat.topic, &settings.member)?;
+        let generation = world.spec().generation;
         let shared = Arc::new(Shared {
-            indexes: Indexes::new(store.object_store(), world.spec().generation),
+            indexes: Indexes::new(store.object_store(), generation),
+            watchdog: Watchdog::start(store.clone(), generation, settings.model_call_ms_max, settings.when_stuck)?,
             feed: Feed::start(&*log)?,
             publisher: Publisher::start(Arc::clone(&log))?,
             dead_letters: dead_letters(&*log)?,

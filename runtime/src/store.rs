@@ -5,8 +5,10 @@
 
 use bytes::Bytes;
 use driftless_schemas::proto::{Ref, r#ref};
+use driftless_schemas::storage::Unanswered;
 use driftless_schemas::world::StoredWorld;
-use driftless_schemas::{Hash, limits, storage};
+use driftless_schemas::{Hash, Partition, limits, storage};
+use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -299,6 +301,46 @@ impl Store {
         }
     }
 
+    /// Notes a call of a model that did not come back, for the partition's next owner.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn put_unanswered(&self, generation: u32, partition: Partition, call: &Unanswered) -> Result<(), Error> {
+        let key = format!("{}/{call}", storage::unanswered(generation, partition));
+        let put = self.inner.put(&Path::from(key.as_str()), PutPayload::new()).await;
+        put.map(|_| ()).map_err(|source| self.failed(key, source))
+    }
+
+    /// The calls that were noted. Names that say nothing to this version are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn unanswered(&self, generation: u32, partition: Partition) -> Result<Vec<Unanswered>, Error> {
+        let folder = storage::unanswered(generation, partition);
+        let prefix = Path::from(folder.as_str());
+        let listed = self.inner.list(Some(&prefix)).try_collect::<Vec<_>>().await;
+        let listed = listed.map_err(|source| self.failed(folder, source))?;
+        let name = |path: &Path| path.as_ref().strip_prefix(prefix.as_ref())?.strip_prefix('/')?.parse().ok();
+        Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
+    }
+
+    /// Forgets a call that was noted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn remove_unanswered(
+        &self,
+        generation: u32,
+        partition: Partition,
+        call: &Unanswered,
+    ) -> Result<(), Error> {
+        let key = format!("{}/{call}", storage::unanswered(generation, partition));
+        match self.inner.delete(&Path::from(key.as_str())).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(self.failed(key, source)),
+        }
+    }
+
     async fn get(&self, key: String) -> Result<Bytes, Error> {
         let read = async { self.inner.get(&Path::from(key.as_str())).await?.bytes().await };
         read.await.map_err(|source| self.failed(key, source))
@@ -361,6 +403,29 @@ mod tests {
             assert!(matches!(store.put_world(&world(3)).await, Err(Error::Raced { .. })));
             store.put_world(&world(2)).await.unwrap();
             assert_eq!(store.world().await.unwrap(), Some(world(2)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_model_did_not_answer_is_noted_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let calls = ["7", "12", "canvas/0/-1"].map(|name| name.parse().unwrap());
+        for store in [Store::memory(), Store::open(&format!("file://{}", folder.path().display())).unwrap()] {
+            let noted = async || {
+                let mut noted = store.unanswered(1, Partition(1)).await.unwrap();
+                noted.sort();
+                noted
+            };
+            assert_eq!(noted().await, []);
+            for call in &calls {
+                store.put_unanswered(1, Partition(1), call).await.unwrap();
+                store.put_unanswered(1, Partition(1), call).await.unwrap();
+            }
+            store.put_unanswered(1, Partition(11), &calls[0]).await.unwrap();
+            assert_eq!(noted().await, calls);
+            store.remove_unanswered(1, Partition(1), &calls[0]).await.unwrap();
+            store.remove_unanswered(1, Partition(1), &calls[0]).await.unwrap();
+            assert_eq!(noted().await, calls[1..]);
         }
     }
 

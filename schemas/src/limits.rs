@@ -69,6 +69,8 @@ pub const SESSION_AHEAD_MAX_MS: u64 = 60 * 1000;
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// Pings go out this often, milliseconds.
 pub const PING_INTERVAL_MS: u64 = 10_000;
+/// A model that has not come back from one call after this is taken for one that never will. Milliseconds.
+pub const MODEL_CALL_MS_MAX: u64 = 10_000;
 /// Without any message from the other side for this long, a socket is dead. Milliseconds.
 pub const DEAD_AFTER_MS: u64 = 25_000;
 

@@ -1,6 +1,6 @@
 //! Names in the object store (section 5).
 
-use crate::{Hash, Partition};
+use crate::{ChunkId, Hash, Offset, Partition};
 
 /// The world spec with its revision.
 pub const WORLD: &str = "world.json";
@@ -19,4 +19,53 @@ pub fn snapshot(hash: Hash) -> String {
 #[must_use]
 pub fn index(generation: u32, partition: Partition) -> String {
     format!("index/{generation}/{partition}")
+}
+
+/// `unanswered/<generation>/<partition>`: the calls of models that did not come back, an empty object each. Below it
+/// stands an offset of `commands` where a command was being decided, and the chunk id where a content was being encoded.
+#[must_use]
+pub fn unanswered(generation: u32, partition: Partition) -> String {
+    format!("unanswered/{generation}/{partition}")
+}
+
+/// A call of a model that did not come back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unanswered {
+    /// The command at this offset of `commands` was being decided.
+    Command(Offset),
+    /// This chunk's content was being encoded.
+    Chunk(ChunkId),
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Command(offset) => write!(f, "{offset}"),
+            Self::Chunk(chunk) => write!(f, "{chunk}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Unanswered {
+    type Err = crate::ChunkIdError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name.parse() {
+            Ok(offset) => Ok(Self::Command(Offset(offset))),
+            Err(_) => Ok(Self::Chunk(name.parse()?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_unanswered_call_is_read_as_it_was_written() {
+        for call in [Unanswered::Command(Offset(12)), Unanswered::Chunk("canvas/0/-1".parse().unwrap())] {
+            assert_eq!(call.to_string().parse(), Ok(call));
+        }
+        assert!("..".parse::<Unanswered>().is_err());
+    }
 }

@@ -16,3 +16,5 @@ mod progress;
 mod settings;
 mod slots;
 pub use settings::Settings;
+mod working;
+pub use working::{Call, Work, Working};

@@ -15,6 +15,7 @@ use crate::outbox::Open;
 use crate::progress::{BatchId, Progress, Share};
 use crate::settings::Settings;
 use crate::slots::{Held, Slot, State, Waiting};
+use crate::working::{Call, Working};
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody};
 use driftless_chunk::mutant::Mutant;
@@ -41,11 +42,20 @@ enum Phase {
     /// Reading `updates` up to the own fence.
     Recovering,
     Running,
-    /// It still decides; `true`: the last checkpoint is begun. So nobody waits for the object store in a hand-over.
-    Leaving(bool),
+    /// It still decides, until its last checkpoint is written: so nobody waits for the object store in a hand-over.
+    Leaving(Leaving),
     /// Nothing more is taken; what is on its way is being acknowledged.
     Draining,
     Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// The checkpoint waits until the records before `n` and the copies before `letter` are acknowledged: it contains all
+    /// that was decided when the end was asked for.
+    Before { n: u64, letter: u64 },
+    /// The checkpoint is being written.
+    Writing,
 }
 
 /// A record that is not acknowledged yet.
@@ -85,6 +95,9 @@ pub struct PartitionCore {
     histories: Histories,
     /// Chunks whose model panicked in an earlier ownership.
     careful: BTreeSet<ChunkId>,
+    /// Commands that a model never answered in an earlier ownership.
+    unanswered: BTreeSet<Offset>,
+    working: Arc<Working>,
     /// Commands that wait for chunks which cannot be loaded.
     stuck: usize,
     /// [`Mutant::SkipByPartition`]: the newest offset that any chunk has decided.
@@ -130,6 +143,8 @@ impl PartitionCore {
             last_checkpoint_ms: now_ms,
             histories: Histories::default(),
             careful: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            working: Arc::default(),
             stuck: 0,
             recovered_through: Offset::NONE,
             outputs: VecDeque::new(),
@@ -146,6 +161,13 @@ impl PartitionCore {
         if self.phase == Phase::Ended {
             return;
         }
+        self.working.begin();
+        self.take(input, now_ms);
+        self.go_on_draining(now_ms);
+        self.working.end();
+    }
+
+    fn take(&mut self, input: Input, now_ms: u64) {
         match input {
             Input::Updates(records) => self.recover(records, now_ms),
             Input::UpdatesCut(low) => self.updates_are_cut(low),
@@ -171,7 +193,7 @@ impl PartitionCore {
             }
             Input::Drain => {
                 if self.phase == Phase::Running {
-                    self.phase = Phase::Leaving(false);
+                    self.phase = Phase::Leaving(Leaving::Before { n: self.next_n, letter: self.next_dead_letter });
                 }
             }
             #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -181,7 +203,6 @@ impl PartitionCore {
                 }
             }
         }
-        self.go_on_draining(now_ms);
     }
 
     /// What is to be done next.
@@ -207,6 +228,19 @@ impl PartitionCore {
     pub fn careful_with(mut self, chunks: BTreeSet<ChunkId>) -> Self {
         self.careful = chunks;
         self
+    }
+
+    /// A model never came back from the commands at these offsets; see [`Working`]. They are discarded unseen.
+    #[must_use]
+    pub fn without_asking(mut self, offsets: BTreeSet<Offset>) -> Self {
+        self.unanswered = offsets;
+        self
+    }
+
+    /// What it is busy with, for a watchdog.
+    #[must_use]
+    pub fn working(&self) -> Arc<Working> {
+        Arc::clone(&self.working)
     }
 
     /// Every command below this is decided and acknowledged.
@@ -287,7 +321,10 @@ impl PartitionCore {
                         self.use_slot(&placed.chunk, || placed.place);
                         self.want_check(&placed.chunk, Version(audit.version), Some((batch, 1)));
                     }
-                    Ask::Command(asked) => {
+                    Ask::Command(mut asked) => {
+                        if self.unanswered.contains(&offset) {
+                            asked.body = AskedBody::Unanswered;
+                        }
                         if let AskedBody::Undecodable(reason) = &asked.body {
                             self.dead_letter(offset, value.clone(), reason.clone(), batch);
                         }
@@ -317,6 +354,7 @@ impl PartitionCore {
             }
             Some(State::Live(held)) => {
                 let was_empty = held.open.is_empty();
+                self.working.call(&chunk, Call::Decide(asked.offset));
                 let faulted = decide(&mut self.stats, &mut self.progress, held, &chunk, self.partition, &asked, batch);
                 let is_full = held.open.is_full();
                 if was_empty && !held.open.is_empty() {
@@ -358,6 +396,7 @@ impl PartitionCore {
         }
         let open: Open = std::mem::take(&mut held.open);
         held.soil(known, now_ms, open.count());
+        self.working.call(chunk, Call::Encode);
         let Ok(sealed) = catch_unwind(AssertUnwindSafe(|| open.seal(chunk, &mut held.live))) else {
             // Which of its commands it was, is not known: none of them is decided.
             return self.end(End::ModelFault { chunk: chunk.clone() });

@@ -224,15 +224,17 @@ fn r6_a_planned_end_without_a_quiet_moment_decides_until_its_checkpoint_is_writt
     scene.read_commands(owner, 9);
     scene.load(owner, true);
     scene.give(owner, Input::Drain);
-    assert!(scene.owners[owner].checkpoint.is_none(), "something is on its way");
-    scene.tick(owner, 100);
-    assert!(scene.owners[owner].checkpoint.is_some(), "a tick later it is not waited for");
     put(&mut scene, 0, 2, 2);
     scene.read_commands(owner, 9);
+    scene.tick(owner, 100);
+    assert!(scene.owners[owner].checkpoint.is_none(), "what was decided before is on its way");
+    scene.land(owner);
+    scene.ack(owner, true);
+    assert!(scene.owners[owner].checkpoint.is_some(), "what was decided since is not waited for");
     scene.write(owner, true);
     scene.tell_written(owner);
     assert!(!scene.core(owner).wants_commands());
-    assert_eq!((scene.checkpoint.commands_next, scene.owners[owner].end.clone()), (0, None), "not acknowledged yet");
+    assert_eq!((scene.checkpoint.commands_next, scene.owners[owner].end.clone()), (1, None));
     while scene.land(owner) {}
     while scene.ack(owner, true) {}
     assert_eq!(scene.owners[owner].end, Some(End::Drained));

@@ -64,6 +64,11 @@ pub fn settings(member: &str) -> Settings {
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::with(&Models::builtin(), "map").await
+    }
+
+    /// All chunks have that model.
+    pub async fn with(models: &Models, model: &str) -> Self {
         let spec = WorldSpec {
             name: "shell".into(),
             generation: 1,
@@ -72,14 +77,14 @@ impl Scene {
             updates_retention_hours: None,
             families: vec![FamilySpec {
                 name: "things".into(),
-                model: "map".into(),
+                model: model.into(),
                 parameters: serde_json::Map::new(),
                 coordinates: 1,
                 bounds: 1000,
                 region: 0,
             }],
         };
-        let world = Arc::new(World::new("shell", spec, &Models::builtin()).unwrap());
+        let world = Arc::new(World::new("shell", spec, models).unwrap());
         let log = FaultyLog { inner: MemoryLog::new(), faults: Arc::default() };
         let topics = world.topics().clone();
         for (name, partitions) in [(topics.commands, PARTITIONS), (topics.updates, PARTITIONS), (topics.dead_letter, 1)]
@@ -94,11 +99,15 @@ impl Scene {
 
     /// A new process, which joins the group under that name.
     pub async fn start(&self, member: &str) -> Process {
+        self.start_with(settings(member)).await
+    }
+
+    pub async fn start_with(&self, settings: Settings) -> Process {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let shutdown = ShutdownSource::new();
         let (world, store) = (Arc::clone(&self.world), self.store.clone());
         let log: Arc<dyn Log> = Arc::new(self.log.clone());
-        let started = Replayer::start(settings(member), world, log, store, shutdown.handle());
+        let started = Replayer::start(settings, world, log, store, shutdown.handle());
         let replayer = runtime.spawn(started).await.unwrap().unwrap();
         Process { replayer, shutdown, runtime }
     }
@@ -109,13 +118,17 @@ impl Scene {
 
     /// The next command of the chunk's writer.
     pub fn submit(&mut self, number: i32) {
+        let seq = self.seqs.get(&self.chunk(number)).copied().unwrap_or(0) + 1;
+        let put =
+            PutKey { key: format!("k{}", seq % 5), value: Bytes::from(format!("{seq} of {number}")), guard: None };
+        self.submit_command(number, MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec());
+    }
+
+    pub fn submit_command(&mut self, number: i32, command: Vec<u8>) {
         let chunk = self.chunk(number);
         let seq = self.seqs.entry(chunk.clone()).or_insert(0);
         *seq += 1;
-        let put =
-            PutKey { key: format!("k{}", *seq % 5), value: Bytes::from(format!("{seq} of {number}")), guard: None };
-        let body =
-            command::Body::Command(MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into());
+        let body = command::Body::Command(command.into());
         let command = Command {
             writer: WriterId([7; 16]).to_bytes(),
             author: "ann".into(),

@@ -8,6 +8,7 @@ use super::{MODEL_FAULT, PartitionCore, decide};
 use crate::messages::{End, LoadError, Output, Stored};
 use crate::outbox::Open;
 use crate::slots::{Dirty, Held, Loading, Slot, State, Waiting, fold_recovered};
+use crate::working::Call;
 use driftless_chunk::live::LiveChunk;
 use driftless_chunk::world::Place;
 use driftless_schemas::ChunkId;
@@ -43,6 +44,7 @@ impl PartitionCore {
         let recovered = std::mem::take(&mut loading.recovered);
         let model = Arc::clone(&place.family.model);
         let accept_loss = self.settings.accept_loss;
+        self.working.call(&chunk, Call::Restore);
         // Whatever a model does with its own bytes, the partition goes on.
         let restored = catch_unwind(AssertUnwindSafe(|| {
             let (live, entry) = match stored {
@@ -129,6 +131,7 @@ impl PartitionCore {
     pub(super) fn decide_waiting(&mut self, chunk: &ChunkId, waiting: Vec<Waiting>, now_ms: u64) {
         for Waiting { asked, value, batch } in waiting {
             let Some(Slot { state: State::Live(held), .. }) = self.slots.get_mut(chunk) else { return };
+            self.working.call(chunk, Call::Decide(asked.offset));
             let faulted = decide(&mut self.stats, &mut self.progress, held, chunk, self.partition, &asked, batch);
             let is_full = held.open.is_full();
             if faulted {

@@ -1,9 +1,10 @@
 //! Snapshots, refs and checkpoints, in the order that R6 asks for: decisions acknowledged and object durable, then ref and
 //! checkpoint in one batch, then the notice.
 
-use super::{PartitionCore, Phase};
+use super::{Leaving, PartitionCore, Phase};
 use crate::messages::{End, Output};
 use crate::slots::{Held, Slot, Snapshot, State, Step};
+use crate::working::Call;
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{
@@ -56,6 +57,7 @@ impl PartitionCore {
                 continue;
             }
             under_way += 1;
+            self.working.call(chunk, Call::Encode);
             let Ok(encoding) = catch_unwind(AssertUnwindSafe(|| held.live.replica.encoding().into_owned())) else {
                 fault = Some(End::ModelFault { chunk: chunk.clone() });
                 break;
@@ -198,11 +200,12 @@ impl PartitionCore {
     }
 
     pub(super) fn go_on_draining(&mut self, now_ms: u64) {
-        // When all is acknowledged; where that is never so, at the next tick.
-        if self.sent.is_empty() && self.dead_letters.is_empty() {
+        if let Phase::Leaving(Leaving::Before { letter, .. }) = self.phase
+            && self.dead_letters.first_key_value().is_none_or(|(oldest, _)| *oldest >= letter)
+        {
             self.begin_leaving(now_ms);
         }
-        if self.phase == Phase::Leaving(true) && self.checkpoint.is_none() {
+        if self.phase == Phase::Leaving(Leaving::Writing) && self.checkpoint.is_none() {
             // What was decided since is read from the log by the next owner, and skipped.
             self.phase = Phase::Draining;
         }
@@ -212,9 +215,13 @@ impl PartitionCore {
         }
     }
 
+    /// The next tick waits for no copy to `dead-letter`: they are made again for as long as it takes.
     fn begin_leaving(&mut self, now_ms: u64) {
-        if self.phase == Phase::Leaving(false) && self.checkpoint.is_none() {
-            self.phase = Phase::Leaving(true);
+        if let Phase::Leaving(Leaving::Before { n, .. }) = self.phase
+            && self.sent.front().is_none_or(|oldest| oldest.n >= n)
+            && self.checkpoint.is_none()
+        {
+            self.phase = Phase::Leaving(Leaving::Writing);
             self.begin_checkpoint(now_ms);
         }
     }

@@ -1,0 +1,153 @@
+//! A model that never comes back: its thread cannot be stopped, so the process ends, and the next owner discards the
+//! command unseen.
+//!
+//! A thread of its own looks at all ownerships of the process. Where one step of an owner takes longer than
+//! [`limits::MODEL_CALL_MS_MAX`], the call is noted in the object store, and the process is aborted. The note decides
+//! nothing: the next owner does, in the log, and an owner that has not seen it finds out anew.
+
+use driftless_replayer_core::{Call, Work, Working};
+use driftless_runtime::store::Store;
+use driftless_schemas::Partition;
+use driftless_schemas::storage::Unanswered;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const NOTE_WITHIN: Duration = Duration::from_secs(5);
+const NOTE_ATTEMPTS: usize = 4;
+
+/// What is done when a model did not come back, after it was noted.
+#[derive(Clone, Default)]
+pub enum WhenStuck {
+    /// The process is aborted: whatever supervises it starts it again, or another replayer takes its partitions.
+    #[default]
+    Abort,
+    /// This is called, once for each partition. The thread that the model has taken is lost.
+    Call(Arc<dyn Fn(Partition) + Send + Sync>),
+}
+
+impl fmt::Debug for WhenStuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Abort => "Abort",
+            Self::Call(_) => "Call",
+        })
+    }
+}
+
+/// Looks after the ownerships of a process, until it is dropped.
+pub(crate) struct Watchdog {
+    owners: Mutex<BTreeMap<Partition, Weak<Working>>>,
+}
+
+struct Rules {
+    store: Store,
+    generation: u32,
+    looks_max: u128,
+    when_stuck: WhenStuck,
+}
+
+impl Watchdog {
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn start(store: Store, generation: u32, call_ms_max: u64, when_stuck: WhenStuck) -> std::io::Result<Arc<Self>> {
+        let looks_max = u128::from(call_ms_max) / LOOK_EVERY.as_millis() + 1;
+        let rules = Rules { store, generation, looks_max, when_stuck };
+        let watchdog = Arc::new(Self { owners: Mutex::default() });
+        let weak = Arc::downgrade(&watchdog);
+        std::thread::Builder::new().name("watchdog".into()).spawn(move || watch(&weak, &rules))?;
+        Ok(watchdog)
+    }
+
+    /// From now on, this owner of the partition is looked after.
+    pub fn look_after(&self, partition: Partition, owner: &Arc<Working>) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(partition, Arc::downgrade(owner));
+    }
+
+    fn owners(&self) -> Vec<(Partition, Arc<Working>)> {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.iter().filter_map(|(partition, owner)| Some((*partition, owner.upgrade()?))).collect()
+    }
+}
+
+/// Time is counted in looks, so that a process that was stopped and goes on finds nobody late.
+fn watch(watchdog: &Weak<Watchdog>, rules: &Rules) {
+    let mut seen: BTreeMap<Partition, (u64, u128)> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let Some(watchdog) = watchdog.upgrade() else { return };
+        for (partition, owner) in watchdog.owners() {
+            let Some((step, work)) = owner.look() else {
+                seen.remove(&partition);
+                continue;
+            };
+            let (seen_step, looks) = seen.entry(partition).or_default();
+            if *seen_step != step {
+                (*seen_step, *looks) = (step, 0);
+            }
+            *looks += 1;
+            if *looks > rules.looks_max && told.insert((partition, step)) {
+                stuck(rules, partition, work);
+            }
+        }
+    }
+}
+
+fn stuck(rules: &Rules, partition: Partition, work: Option<Work>) {
+    let seconds = rules.looks_max * LOOK_EVERY.as_millis() / 1000;
+    let Some(Work { chunk, call }) = work else {
+        tracing::error!(partition = partition.0, "one step takes longer than {seconds} s already");
+        return;
+    };
+    let unanswered = match call {
+        Call::Decide(offset) => {
+            tracing::error!(
+                partition = partition.0, offset = offset.0, %chunk,
+                "the model has not come back from this command for {seconds} s: it is noted, and discarded after a restart"
+            );
+            Unanswered::Command(offset)
+        }
+        Call::Encode => {
+            tracing::error!(
+                partition = partition.0, %chunk,
+                "the model has not come back from encoding this chunk for {seconds} s: after a restart, its commands are tried one by one"
+            );
+            Unanswered::Chunk(chunk)
+        }
+        Call::Restore => {
+            // No command is to blame, and a restart would not help.
+            tracing::error!(
+                partition = partition.0, %chunk,
+                "the model has not come back from restoring this chunk for {seconds} s: its partition stands still; mend the model"
+            );
+            return;
+        }
+    };
+    if let Err(e) = note(rules, partition, &unanswered) {
+        tracing::error!(partition = partition.0, "it cannot be noted, so the next owner finds out anew: {e}");
+    }
+    match &rules.when_stuck {
+        WhenStuck::Abort => std::process::abort(),
+        WhenStuck::Call(call) => call(partition),
+    }
+}
+
+/// In a runtime of its own: the model may have taken a thread that the process's runtime needs. For the same reason, a
+/// request over a connection that it has made can hang, and is made again over another one.
+fn note(rules: &Rules, partition: Partition, unanswered: &Unanswered) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let mut problem = String::new();
+    for _ in 0..NOTE_ATTEMPTS {
+        let put = rules.store.put_unanswered(rules.generation, partition, unanswered);
+        match runtime.block_on(async { tokio::time::timeout(NOTE_WITHIN, put).await }) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(e)) => problem = e.to_string(),
+            Err(_) => problem = format!("no answer within {} s", NOTE_WITHIN.as_secs()),
+        }
+    }
+    Err(problem)
+}
