@@ -42,6 +42,21 @@ pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &st
     }
 }
 
+/// Waits until a counter of a process is at least that, over all its labels.
+///
+/// # Panics
+/// Where it is not in time.
+pub async fn counter(base: &str, name: &str, at_least: u64) {
+    let url = format!("{base}/metrics");
+    eventually(&format!("{name} of at least {at_least}"), || async {
+        let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        let sum: u64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        if sum >= at_least { Ok(()) } else { Err(format!("{sum}")) }
+    })
+    .await;
+}
+
 /// Whether the tests that need servers are left out.
 #[must_use]
 pub fn is_quick() -> bool {

@@ -6,7 +6,7 @@ use driftless_e2e_tests::history::History;
 use driftless_e2e_tests::proxy::{Passing, Verdict};
 use driftless_e2e_tests::scenarios::{keep_editing, receipts_in};
 use driftless_e2e_tests::stack::{Dev, Stack};
-use driftless_e2e_tests::wait::{eventually, soon};
+use driftless_e2e_tests::wait::{counter, eventually, soon};
 use driftless_schemas::{Hash, Version};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -139,6 +139,8 @@ async fn r5_a_chunk_with_a_snapshot_comes_back_with_the_same_hash() {
     }
     let snapshots = dev.data().join("store/snapshots");
     eventually("a snapshot in the store", || async { std::fs::read_dir(&snapshots).map(drop) }).await;
+    // It is announced with the next checkpoint.
+    counter(&dev.entrance().gateway_http(), "driftless_replayer_snapshots_total", 1).await;
     for i in 0..10 {
         assert!(matches!(soon("a commit", edit(7 * i)).await, Outcome::Committed { .. }));
     }

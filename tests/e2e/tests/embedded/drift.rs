@@ -4,24 +4,12 @@
 use driftless_client::{Chunk, Outcome};
 use driftless_e2e_tests::edits::{chunk, set};
 use driftless_e2e_tests::stack::{Dev, Stack};
-use driftless_e2e_tests::wait::{eventually, soon};
+use driftless_e2e_tests::wait::{counter, soon};
 use driftless_schemas::Version;
 
 async fn edit(replica: &Chunk, cell: u32, value: u32) {
     let outcome = soon("an outcome", replica.submit(set(cell, value)).expect("it is taken")).await;
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
-}
-
-/// Waits until a counter is at least that.
-async fn counter(base: &str, name: &str, at_least: u64) {
-    let url = format!("{base}/metrics");
-    eventually(&format!("{name} of at least {at_least}"), || async {
-        let text = reqwest::get(&url).await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
-        let lines = text.lines().filter(|line| line.starts_with(name));
-        let sum: u64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
-        if sum >= at_least { Ok(()) } else { Err(format!("{sum}")) }
-    })
-    .await;
 }
 
 async fn damage(base: &str, service: &str, id: &str) {
