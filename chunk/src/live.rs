@@ -6,7 +6,7 @@
 //! because discards do not move it.
 
 use crate::ledger::{Ledger, Verdict};
-use crate::model::{AnyModel, Context, Decision};
+use crate::model::{AnyModel, Context, Decision, Fault};
 use crate::mutant::Mutant;
 use crate::replica::{ApplyError, Replica};
 use bytes::Bytes;
@@ -28,8 +28,8 @@ pub struct LiveChunk {
     pub ledger: Ledger,
     /// Every command of the chunk at or below this is decided and contained.
     pub through_offset: Offset,
-    /// After each command the content is encoded, and a command whose content cannot be is discarded: for a chunk whose
-    /// model panicked in `encode`. Slow.
+    /// After each command the content is encoded, and a command whose content cannot be, or is too large to be stored, is
+    /// discarded: for a chunk where that has happened. Slow.
     pub is_careful: bool,
 }
 
@@ -153,6 +153,22 @@ impl LiveChunk {
         })
     }
 
+    /// The numbers of a ref whose content is lost, with what is left of the content.
+    ///
+    /// # Errors
+    /// As [`LiveChunk::restore`].
+    pub fn restore_without_content(mut left: Replica, stored: &proto::Ref) -> Result<Self, ApplyError> {
+        let ledger =
+            stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
+        left.skip_to(Version(stored.version));
+        Ok(Self {
+            replica: left,
+            ledger: Ledger::from_proto(ledger)?,
+            through_offset: Offset(stored.through_offset),
+            is_careful: false,
+        })
+    }
+
     /// Decides a command (R2, R8). `None`: a resend, no effect. Commands come in the order of their offsets; one at or
     /// below `through_offset` is decided already and gives `None`.
     pub fn decide(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> Option<Decided> {
@@ -244,11 +260,15 @@ impl LiveChunk {
         let folded = catch_unwind(AssertUnwindSafe(|| {
             self.replica.fold(&effect)?;
             if self.is_careful {
-                self.replica.hash();
+                let bytes = self.replica.encoding().len();
+                if bytes > limits::CONTENT_BYTES_MAX {
+                    let most = limits::CONTENT_BYTES_MAX;
+                    return Err(Fault(format!("a content of {bytes} bytes: {most} are the most that can be stored")));
+                }
             }
             Ok(())
         }))
-        .unwrap_or_else(|_| Err(crate::model::Fault("the model panicked while folding or encoding".into())));
+        .unwrap_or_else(|_| Err(Fault("the model panicked while folding or encoding".into())));
         folded.map(|()| effect).map_err(|problem| {
             if let Some(before) = before {
                 self.replica = before;

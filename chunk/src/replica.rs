@@ -12,7 +12,8 @@ pub struct Replica {
     content: Content,
     version: Version,
     /// Of `content`, once somebody asked.
-    hash: Option<Hash>,
+    /// With the length of the encoding that it was taken of.
+    hash: Option<(Hash, usize)>,
 }
 
 /// Why updates cannot be applied. After [`ApplyError::Fold`] and [`ApplyError::Hash`] the replica is not to be used.
@@ -72,7 +73,7 @@ impl Replica {
             return Err(ApplyError::Hash { version, expected: hash, found });
         }
         let content = model.decode(encoding).map_err(|fault| ApplyError::Fold { version, fault })?;
-        Ok(Self { model, content, version, hash: Some(hash) })
+        Ok(Self { model, content, version, hash: Some((hash, encoding.len())) })
     }
 
     /// The number of commands committed to it so far.
@@ -83,7 +84,19 @@ impl Replica {
 
     /// The state hash; computed when asked for after a change.
     pub fn hash(&mut self) -> Hash {
-        *self.hash.get_or_insert_with(|| Hash::of(&self.model.encode(&self.content)))
+        self.hash_and_length().0
+    }
+
+    /// The length of the canonical encoding; known where the hash is.
+    pub fn encoded_bytes(&mut self) -> usize {
+        self.hash_and_length().1
+    }
+
+    fn hash_and_length(&mut self) -> (Hash, usize) {
+        *self.hash.get_or_insert_with(|| {
+            let encoding = self.model.encode(&self.content);
+            (Hash::of(&encoding), encoding.len())
+        })
     }
 
     /// The state hash, computed from the content whatever was computed before: memory may have changed under it (R10).
@@ -197,6 +210,6 @@ impl Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Replica(version {}, hash {:?})", self.version, self.hash)
+        write!(f, "Replica(version {}, hash {:?})", self.version, self.hash.map(|(hash, _)| hash))
     }
 }

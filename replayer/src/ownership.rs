@@ -9,7 +9,7 @@ use crate::metrics;
 use crate::publisher::{Publisher, Route};
 use crate::watchdog::Watchdog;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stats, Stored};
+use driftless_replayer_core::{End, Input, LoadError, OlderError, Output, PartitionCore, Settings, Stats, Stored};
 use driftless_runtime::index::{self, Index, Indexes};
 use driftless_runtime::log::{Append, Headers, Producer, ReadError};
 use driftless_runtime::store::{self, Store};
@@ -22,6 +22,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 
 const TICK: Duration = Duration::from_millis(100);
+/// A copy to `dead-letter` that failed is made again after this.
+const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
 /// Objects that one process loads and stores at a time.
 pub(crate) const STORE_CONCURRENCY: usize = 64;
 
@@ -93,8 +95,10 @@ pub(crate) struct DeadLetters {
 /// What comes back from tasks that the ownership has started.
 pub(crate) enum Internal {
     Input(Input),
-    /// A copy to `dead-letter` was not acknowledged; it is made again.
-    DeadLetterFailed(u64),
+    /// A copy to `dead-letter` was not acknowledged, for this reason.
+    DeadLetterFailed(u64, String),
+    /// It is made again.
+    DeadLetterAgain(u64),
 }
 
 /// Owns a partition until it ends. `is_running` becomes true when recovery is over.
@@ -106,7 +110,12 @@ pub(crate) async fn own(
 ) -> Outcome {
     let mut beginning = Beginning::new(partition);
     // One open, one epoch, one fence (section 6).
-    let (claimed, unanswered) = tokio::join!(shared.indexes.claim(partition), unanswered(&shared, partition));
+    let claim = async { tokio::join!(shared.indexes.claim(partition), unanswered(&shared, partition)) };
+    let (claimed, unanswered) = tokio::select! {
+        claimed = claim => claimed,
+        // Nothing is appended yet: an owner that is not wanted any more must not fence the one that is.
+        _ = orders.wait_for(|order| *order != Order::GoOn) => return Outcome::Stopped,
+    };
     let (index, checkpoint) = match claimed {
         Ok(claimed) => claimed,
         Err(e) => return Outcome::Index(e),
@@ -330,6 +339,7 @@ impl Own {
                 if Arc::ptr_eq(&self.topic_in_use, &self.shared.world.topics().updates) {
                     self.handle(Input::UpdatesCut(low));
                 } else {
+                    self.handle(Input::CommandsCut(low));
                     self.read(Arc::clone(&self.topic_in_use), low);
                 }
             }
@@ -367,7 +377,15 @@ impl Own {
                 }
                 self.handle(input);
             }
-            Internal::DeadLetterFailed(id) => {
+            Internal::DeadLetterFailed(id, reason) => {
+                tracing::warn!(partition = self.partition.0, "a copy to dead-letter is made again: {reason}");
+                let internal = self.internal.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(DEAD_LETTER_PAUSE).await;
+                    let _ = internal.send(Internal::DeadLetterAgain(id));
+                });
+            }
+            Internal::DeadLetterAgain(id) => {
                 if let Some(append) = self.dead_letters.get(&id).cloned() {
                     self.send_dead_letter(id, append);
                 }
@@ -491,8 +509,13 @@ impl Own {
         let (internal, shared) = (self.internal.clone(), Arc::clone(&self.shared));
         tokio::spawn(async move {
             let _permit = shared.store_permits.acquire().await;
-            let loaded = shared.store.stored(&stored).await.map(|snapshot| snapshot.encoding);
-            let loaded = loaded.map_err(|e| e.to_string());
+            let loaded = shared.store.stored(&stored).await.map(|snapshot| snapshot.encoding).map_err(|e| {
+                tracing::warn!(%chunk, "cannot load an older state: {e}");
+                match e {
+                    store::Error::Missing { .. } | store::Error::Damaged { .. } => OlderError::Lost,
+                    _ => OlderError::Unavailable,
+                }
+            });
             let _ = internal.send(Internal::Input(Input::OlderLoaded(chunk, loaded)));
         });
     }
@@ -549,11 +572,7 @@ impl Own {
         lock().insert(token, (self.internal.clone(), id));
         if !letters.producer.append(vec![append]).is_empty() {
             lock().remove(&token);
-            let internal = self.internal.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(TICK).await;
-                let _ = internal.send(Internal::DeadLetterFailed(id));
-            });
+            let _ = self.internal.send(Internal::DeadLetterFailed(id, "the producer's queue is full".into()));
         }
     }
 

@@ -216,9 +216,12 @@ fn dead_letters(log: &dyn Log) -> Result<DeadLetters, log::Error> {
                 let Some((to, id)) = waiting.remove(&ack.token) else { continue };
                 let back = match ack.result {
                     Ok(_) => Internal::Input(Input::DeadLettered(id)),
-                    // Refused for good: the copy cannot be made, and the partition must go on. It was logged.
-                    Err(log::AppendError::Refused(_)) => Internal::Input(Input::DeadLettered(id)),
-                    Err(log::AppendError::Unknown(_)) => Internal::DeadLetterFailed(id),
+                    // Refused for good: the copy cannot be made, and the partition must go on.
+                    Err(log::AppendError::Refused(reason)) => {
+                        tracing::error!("a dead letter is not copied, it stays in commands only: {reason}");
+                        Internal::Input(Input::DeadLettered(id))
+                    }
+                    Err(log::AppendError::Unknown(reason)) => Internal::DeadLetterFailed(id, reason),
                 };
                 let _ = to.send(back);
             }

@@ -9,7 +9,7 @@
 mod partition;
 pub use partition::PartitionCore;
 mod messages;
-pub use messages::{End, Input, LoadError, Output, Stats, Stored};
+pub use messages::{End, Input, LoadError, OlderError, Output, Stats, Stored};
 mod commands;
 mod outbox;
 mod progress;

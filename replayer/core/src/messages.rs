@@ -14,10 +14,12 @@ pub enum Input {
     UpdatesCut(Offset),
     /// Records of `commands`, in order; only after [`Output::ReadCommands`]. `(offset, value)`.
     Commands(Vec<(Offset, Bytes)>),
+    /// Retention has taken what should come next of `commands`, the log begins here, and an operator accepts it.
+    CommandsCut(Offset),
     /// The answer to [`Output::Load`]: the index entry and the newest ref's canonical encoding, or nothing is stored.
     Loaded(ChunkId, Result<Option<Stored>, LoadError>),
     /// The answer to [`Output::LoadOlder`].
-    OlderLoaded(ChunkId, Result<Bytes, String>),
+    OlderLoaded(ChunkId, Result<Bytes, OlderError>),
     /// Records of `updates`, in order, after [`Output::ReadHistory`] and before [`Output::EndHistory`].
     History(Vec<(Offset, Bytes)>),
     /// What [`Output::ReadHistory`] asked for is not there any more: the log begins here.
@@ -34,7 +36,8 @@ pub enum Input {
     CheckpointWritten(Result<(), String>),
     /// Time has passed.
     Tick,
-    /// End in order: take nothing more, finish what is under way, write a checkpoint.
+    /// End in order: write a checkpoint and decide until it is written, then take nothing more and wait for what is on its
+    /// way.
     Drain,
     /// Bits flip in the memory of a chunk, on purpose: to show that drift is found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -62,6 +65,15 @@ pub enum LoadError {
         /// What is wrong with the object.
         reason: String,
     },
+}
+
+/// Why an older ref's object was not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OlderError {
+    /// The store does not answer. It may answer later.
+    Unavailable,
+    /// It is not there, or is not what its name says.
+    Lost,
 }
 
 /// What is to be done.
@@ -163,7 +175,9 @@ pub enum End {
         reason: String,
     },
     /// The model failed where a decision cannot be taken back. The next owner is to be careful with that chunk.
-    #[error("the model of {chunk} panicked while encoding; its commands are tried one by one from here on")]
+    #[error(
+        "the model of {chunk} panicked while encoding, or its content is too large to be stored; its commands are tried one by one from here on"
+    )]
     ModelFault {
         /// Which chunk.
         chunk: ChunkId,

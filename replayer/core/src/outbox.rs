@@ -25,6 +25,8 @@ pub(crate) struct Sealed {
     pub shares: Vec<Share>,
     /// The version and hash that the record publishes, where it commits something.
     pub published: Option<(Version, Hash)>,
+    /// The length of the content's encoding, where the record commits something.
+    pub content_bytes: usize,
 }
 
 impl Open {
@@ -53,10 +55,11 @@ impl Open {
     /// Makes the record's body; `live` is the chunk just after the last decision.
     pub fn seal(self, chunk: &ChunkId, live: &mut LiveChunk) -> Sealed {
         let mut updates = Bytes::new();
-        let mut published = None;
+        let (mut published, mut content_bytes) = (None, 0);
         if !self.entries.is_empty() {
             let (version, hash) = (live.replica.version(), live.replica.hash());
             published = Some((version, hash));
+            content_bytes = live.replica.encoded_bytes();
             let message = Updates {
                 chunk_id: chunk.to_string(),
                 first_version: version.0 + 1 - self.entries.len() as u64,
@@ -66,6 +69,6 @@ impl Open {
             updates = message.encode_to_vec().into();
         }
         let decisions = Decisions { chunk_id: chunk.to_string(), updates, marks: self.marks };
-        Sealed { decisions, shares: self.shares, published }
+        Sealed { decisions, shares: self.shares, published, content_bytes }
     }
 }

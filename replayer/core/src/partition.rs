@@ -22,7 +22,7 @@ use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::{Place, World};
 use driftless_schemas::proto::{Checkpoint, Fence, UpdatesRecord, updates_record::Body};
-use driftless_schemas::{ChunkId, Epoch, Offset, Partition, Version};
+use driftless_schemas::{ChunkId, Epoch, Offset, Partition, Version, limits};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,7 +86,8 @@ pub struct PartitionCore {
     /// Chunks with a dirty decision or a snapshot under way.
     unstored: BTreeSet<ChunkId>,
     uses: u64,
-    dead_letters: BTreeMap<u64, Share>,
+    /// Copies that are not acknowledged; of a decided command with its chunk.
+    dead_letters: BTreeMap<u64, (Share, Option<ChunkId>)>,
     next_dead_letter: u64,
     /// Chunks whose refs the checkpoint that is being written contains.
     checkpoint: Option<Vec<ChunkId>>,
@@ -95,6 +96,8 @@ pub struct PartitionCore {
     histories: Histories,
     /// Chunks whose model panicked in an earlier ownership.
     careful: BTreeSet<ChunkId>,
+    /// Commands that a model failed on, as the log says: they are copied to `dead-letter` when they are read again.
+    faulted: BTreeSet<Offset>,
     /// Commands that a model never answered in an earlier ownership.
     unanswered: BTreeSet<Offset>,
     working: Arc<Working>,
@@ -143,6 +146,7 @@ impl PartitionCore {
             last_checkpoint_ms: now_ms,
             histories: Histories::default(),
             careful: BTreeSet::new(),
+            faulted: BTreeSet::new(),
             unanswered: BTreeSet::new(),
             working: Arc::default(),
             stuck: 0,
@@ -172,15 +176,20 @@ impl PartitionCore {
             Input::Updates(records) => self.recover(records, now_ms),
             Input::UpdatesCut(low) => self.updates_are_cut(low),
             Input::Commands(records) => self.take_commands(records, now_ms),
+            Input::CommandsCut(low) => {
+                if self.settings.accept_loss {
+                    self.progress.skip_to(low);
+                }
+            }
             Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now_ms),
             Input::OlderLoaded(chunk, loaded) => self.take_older(&chunk, loaded, now_ms),
             Input::History(records) => self.take_history(records, now_ms),
-            Input::HistoryCut(low) => self.history_is_cut(low),
+            Input::HistoryCut(low) => self.history_is_cut(low, now_ms),
             Input::Acked(n, offset) => self.take_ack(n, offset),
             Input::AppendFailed(n, reason) => self.end(End::AppendFailed { n, reason }),
             Input::SnapshotPut(chunk, hash, result) => self.take_snapshot_put(&chunk, hash, result.is_ok()),
             Input::DeadLettered(id) => {
-                if let Some(share) = self.dead_letters.remove(&id) {
+                if let Some((share, _)) = self.dead_letters.remove(&id) {
                     self.progress.done(share);
                 }
             }
@@ -312,7 +321,7 @@ impl PartitionCore {
             }
             match commands::read(&self.world, self.partition, offset, &value) {
                 Err(reason) => {
-                    self.dead_letter(offset, value, reason, batch);
+                    self.dead_letter(offset, value, reason, batch, None);
                     self.progress.done((batch, 1));
                 }
                 Ok(placed) => match placed.ask {
@@ -326,7 +335,10 @@ impl PartitionCore {
                             asked.body = AskedBody::Unanswered;
                         }
                         if let AskedBody::Undecodable(reason) = &asked.body {
-                            self.dead_letter(offset, value.clone(), reason.clone(), batch);
+                            self.dead_letter(offset, value.clone(), reason.clone(), batch, None);
+                        }
+                        if self.faulted.remove(&offset) {
+                            self.dead_letter(offset, value.clone(), MODEL_FAULT.into(), batch, None);
                         }
                         self.take_command(placed.chunk, placed.place, asked, (batch, &value), &mut touched, now_ms);
                     }
@@ -350,7 +362,10 @@ impl PartitionCore {
             None => debug_assert!(false, "use_slot makes the slot"),
             Some(State::Loading(loading) | State::Checking(_, loading)) => {
                 let waiting = Waiting { asked, value: value.clone(), batch };
-                self.stuck += loading.wait(waiting, self.settings.waiting_per_chunk_max);
+                // All that are kept for chunks which stand still are bounded too.
+                let has_room = self.stuck < self.settings.commands_in_flight_max;
+                let is_aside = loading.wait(waiting, self.settings.waiting_per_chunk_max, has_room);
+                self.stuck += usize::from(is_aside);
             }
             Some(State::Live(held)) => {
                 let was_empty = held.open.is_empty();
@@ -361,7 +376,7 @@ impl PartitionCore {
                     touched.push(chunk.clone());
                 }
                 if faulted {
-                    self.dead_letter(asked.offset, value.clone(), MODEL_FAULT.into(), batch);
+                    self.dead_letter(asked.offset, value.clone(), MODEL_FAULT.into(), batch, Some(&chunk));
                 }
                 if is_full {
                     self.seal(&chunk, now_ms);
@@ -371,13 +386,14 @@ impl PartitionCore {
         }
     }
 
-    /// Copies a record to `dead-letter`. Its batch waits for the copy, so that it is not lost in a crash (R9).
-    fn dead_letter(&mut self, offset: Offset, value: Bytes, reason: String, batch: BatchId) {
+    /// Copies a record to `dead-letter`. Its batch waits for the copy, and so does the snapshot of a chunk that has decided
+    /// it: whoever owns the partition after a crash finds record and mark, and copies it again (R9).
+    fn dead_letter(&mut self, offset: Offset, value: Bytes, reason: String, batch: BatchId, chunk: Option<&ChunkId>) {
         self.stats.dead_letters += 1;
         let id = self.next_dead_letter;
         self.next_dead_letter += 1;
         self.progress.hold(batch);
-        self.dead_letters.insert(id, (batch, 1));
+        self.dead_letters.insert(id, ((batch, 1), chunk.cloned()));
         self.outputs.push_back(Output::DeadLetter { id, offset, value, reason });
     }
 
@@ -401,6 +417,10 @@ impl PartitionCore {
             // Which of its commands it was, is not known: none of them is decided.
             return self.end(End::ModelFault { chunk: chunk.clone() });
         };
+        if sealed.content_bytes > limits::CONTENT_BYTES_MAX {
+            // Nobody could store it, or load it again.
+            return self.end(End::ModelFault { chunk: chunk.clone() });
+        }
         if sealed.published.is_some() {
             held.published = sealed.published;
         }

@@ -44,6 +44,11 @@ impl Progress {
         id
     }
 
+    /// What stands below was never read and is lost.
+    pub fn skip_to(&mut self, next: Offset) {
+        self.next = self.next.max(next);
+    }
+
     /// The batch waits for one thing more.
     pub fn hold(&mut self, BatchId(id): BatchId) {
         let index = id.checked_sub(self.first_id).and_then(|i| usize::try_from(i).ok());

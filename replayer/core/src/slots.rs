@@ -5,14 +5,14 @@
 //! after an *earlier* record whose offset is known, never a record's own acknowledged offset.
 
 use crate::outbox::Open;
-use crate::progress::BatchId;
+use crate::progress::{BatchId, Share};
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk, read_updates};
 use driftless_chunk::position::Position;
 use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Place;
 use driftless_schemas::proto::{
-    Decisions, IndexEntry, Ref, SnapshotStored, Updates, UpdatesRecord, updates_record::Body,
+    Decisions, DiscardReason, IndexEntry, Mark, Ref, SnapshotStored, Updates, UpdatesRecord, mark, updates_record::Body,
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
 
@@ -44,8 +44,14 @@ pub(crate) struct Loading {
     pub retry_at_ms: Option<u64>,
     /// Loads that failed.
     pub attempts: u32,
+    /// The chunk is there, and compared with ref and log.
+    pub is_check: bool,
+    /// Of its commands, those that do not count against the others.
+    pub aside: usize,
     /// Commands that were not kept, after those that wait.
     pub dropped: usize,
+    /// Its lost object could not be made again.
+    pub is_given_up: bool,
 }
 
 /// A command whose chunk is on its way in.
@@ -80,6 +86,12 @@ pub(crate) struct Held {
     pub is_urgent: bool,
     /// Estimate of the memory that the chunk takes.
     pub bytes: usize,
+    /// While the log is still being read: what was folded, in case that what follows cannot be.
+    pub recovered: Vec<Recovered>,
+    /// Commits whose content is lost, as an operator has accepted.
+    pub lost: u64,
+    /// Audits that stay open until the healed state is durable: a crash must not lose them.
+    pub audits: Vec<Share>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,15 +128,29 @@ impl Slot {
 }
 
 impl Loading {
-    /// Keeps a command until the chunk is there. Gives how many commands more are stuck: of a chunk that cannot be loaded,
-    /// and above `max` of them not kept.
-    pub fn wait(&mut self, waiting: Waiting, max: usize) -> usize {
+    /// Of a chunk that is compared with ref and log, which may take long: its commands hold up nobody else's.
+    pub fn of_check() -> Self {
+        Self { is_check: true, ..Self::default() }
+    }
+
+    /// Keeps a command until the chunk is there. True where it holds up nobody else's: that of a chunk that cannot be loaded,
+    /// of which those above `max` are not kept, and, while there is room, that of one that is checked.
+    pub fn wait(&mut self, waiting: Waiting, max: usize, has_room: bool) -> bool {
         let is_failing = self.attempts > 0;
-        match is_failing && (self.dropped > 0 || self.waiting.len() >= max) {
+        match is_failing && (self.dropped > 0 || !has_room || self.waiting.len() >= max) {
             true => self.dropped += 1,
             false => self.waiting.push(waiting),
         }
-        usize::from(is_failing)
+        let is_aside = is_failing || (self.is_check && has_room);
+        self.aside += usize::from(is_aside);
+        is_aside
+    }
+
+    /// From now on those that wait hold up nobody else. Gives how many they are.
+    pub fn put_aside(&mut self) -> usize {
+        let more = self.waiting.len() - self.aside.min(self.waiting.len());
+        self.aside += more;
+        more
     }
 }
 
@@ -143,6 +169,16 @@ impl Recovered {
         Ok(Some((chunk, recovered)))
     }
 
+    /// The offsets of commands that a model failed on.
+    pub fn model_faults(&self) -> impl Iterator<Item = Offset> {
+        let marks = match self {
+            Self::Decisions(decisions, _) => &decisions.marks[..],
+            Self::Stored(_) => &[],
+        };
+        let is_fault = |mark: &&Mark| matches!(&mark.outcome, Some(mark::Outcome::Discarded(d)) if d.reason() == DiscardReason::ModelFault);
+        marks.iter().filter(is_fault).map(|mark| Offset(mark.source_offset))
+    }
+
     /// The newest offset of `commands` that it decides.
     pub fn through(&self) -> Offset {
         match self {
@@ -155,27 +191,34 @@ impl Recovered {
 }
 
 /// Folds what earlier owners decided (R5). Gives the number of decisions that no ref contained; `published` becomes the
-/// last word of the log about a version and its hash. The second number says how many commits were skipped because those
-/// before them are lost, where that is accepted.
+/// last word of the log about a version and its hash. `lost` counts the commits whose content is lost, where that is
+/// accepted: those after a gap, since they were decided on what is not there any more.
 pub(crate) fn fold_recovered(
     live: &mut LiveChunk,
     recovered: &[Recovered],
     published: &mut Option<(Version, Hash)>,
     accept_loss: bool,
-) -> Result<(u64, u64), String> {
-    let (mut folded, mut lost) = (0, 0);
+    lost: &mut u64,
+) -> Result<u64, String> {
+    let mut folded = 0;
     for record in recovered {
         let said = match record {
             Recovered::Decisions(decisions, updates) => {
                 let before = live.replica.version();
-                let news = match live.fold_effects(decisions, updates.as_ref()) {
-                    Err(ApplyError::Gap { .. }) if accept_loss => {
-                        let news = live.fold_without_content(decisions, updates.as_ref()).map_err(|e| e.to_string())?;
-                        lost += live.replica.version().0 - before.0;
-                        news
-                    }
-                    news => news.map_err(|e| e.to_string())?,
+                let whole = match *lost {
+                    0 => Some(live.fold_effects(decisions, updates.as_ref())),
+                    _ => None,
                 };
+                let news = match whole {
+                    Some(Err(ApplyError::Gap { .. })) if accept_loss => None,
+                    whole => whole,
+                };
+                let is_lost = news.is_none();
+                let news = news.unwrap_or_else(|| live.fold_without_content(decisions, updates.as_ref()));
+                let news = news.map_err(|e| e.to_string())?;
+                if is_lost {
+                    *lost += live.replica.version().0 - before.0;
+                }
                 if news.is_news {
                     folded += decisions.marks.len() as u64;
                 }
@@ -192,7 +235,7 @@ pub(crate) fn fold_recovered(
             *published = Some(said);
         }
     }
-    Ok((folded, lost))
+    Ok(folded)
 }
 
 impl Held {
@@ -205,10 +248,10 @@ impl Held {
         dirty.get_or_insert(Dirty { bound: known, since_ms: now_ms, decisions: 0 }).decisions += decisions;
     }
 
-    /// Where the first decision stands that no ref contains; `with_ref` counts the snapshot in `Step::Writing` as a ref.
-    pub fn bound(&self, with_ref: bool) -> Option<Position> {
+    /// Where the first decision stands that no ref contains; the snapshot in `Step::Writing` counts as a ref.
+    pub fn bound(&self) -> Option<Position> {
         match &self.snapshot {
-            Some(snapshot) if with_ref && snapshot.step == Step::Writing => snapshot.dirty_after.map(|d| d.bound),
+            Some(snapshot) if snapshot.step == Step::Writing => snapshot.dirty_after.map(|d| d.bound),
             _ => self.dirty.map(|d| d.bound),
         }
     }

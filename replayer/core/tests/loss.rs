@@ -105,6 +105,26 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     assert!(
         outputs(&mut core).iter().any(|output| matches!(output, Output::PutSnapshot { chunk: of, .. } if *of == chunk))
     );
+
+    // Until it is, the next owner begins where the epoch is known: what is left of the log goes on to count (R4).
+    core.handle(Input::Tick, 100_000);
+    let checkpoint = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::WriteCheckpoint { checkpoint, .. } => Some(checkpoint),
+        _ => None,
+    });
+    let checkpoint = checkpoint.expect("one is written");
+    assert_eq!((checkpoint.updates_low, checkpoint.updates_low_epoch, checkpoint.updates_low_n), (5, 1, 4));
+}
+
+#[test]
+fn accepted_loss_of_commands_is_accepted_once() {
+    let checkpoint = Checkpoint { epoch: 2, ..Checkpoint::default() };
+    let settings = Settings { accept_loss: true, ..scene::settings() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, 0);
+    let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    core.handle(Input::Updates(vec![(Offset(0), fence)]), 0);
+    core.handle(Input::CommandsCut(Offset(70)), 0);
+    assert_eq!(core.commands_next(), Offset(70));
 }
 
 #[test]

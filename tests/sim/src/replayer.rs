@@ -9,7 +9,7 @@ use crate::store::{IndexState, Store, WriterToken};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, LoadError, Output, PartitionCore, Settings, Stored};
+use driftless_replayer_core::{End, Input, LoadError, OlderError, Output, PartitionCore, Settings, Stored};
 use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -356,8 +356,8 @@ impl Process {
         }
         if let Some((chunk, stored)) = own.older.pop_front() {
             let loaded = match works && !store.is_away {
-                true => store.load(&stored).map(|(_, encoding)| encoding),
-                false => Err("the store is away".into()),
+                true => store.load(&stored).map(|(_, encoding)| encoding).map_err(|_| OlderError::Lost),
+                false => Err(OlderError::Unavailable),
             };
             self.give(i, Input::OlderLoaded(chunk, loaded), now);
             return true;

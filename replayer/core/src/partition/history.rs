@@ -7,9 +7,10 @@
 
 use super::recovery::read_record;
 use super::{PartitionCore, Phase};
-use crate::messages::{End, Input, Output, Stored};
+use crate::messages::{End, OlderError, Output, Stored};
 use crate::progress::Share;
-use crate::slots::{Dirty, Held, Loading, Recovered, State};
+use crate::slots::{Dirty, Held, Loading, Recovered, Slot, State};
+use crate::working::Call;
 use bytes::Bytes;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::Replica;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 pub(super) struct Histories {
     wanted: VecDeque<(ChunkId, Wanted)>,
     current: Option<History>,
+    /// The store did not answer: not again before.
+    retry_at_ms: u64,
 }
 
 enum Wanted {
@@ -35,7 +38,8 @@ enum Wanted {
 }
 
 enum Purpose {
-    Check(Vec<Share>),
+    /// With the version from which on what was stored is in doubt.
+    Check(Version, Vec<Share>),
     Reconstruct(Box<IndexEntry>),
 }
 
@@ -47,6 +51,10 @@ struct History {
     replica: Option<Replica>,
     /// The version that it began with.
     base: Version,
+    /// What other bases have led to, the best first, none of them to what the log says.
+    came_to: Vec<(Version, Replica)>,
+    /// The chunk's beginning was tried: there is no other base.
+    is_last: bool,
     /// Where the newest ref ends, where the log is read from if that is the base.
     after_newest: Option<(Version, Position)>,
     position: Position,
@@ -61,6 +69,15 @@ struct History {
 impl PartitionCore {
     /// A gateway's audit, or a doubt of our own.
     pub(super) fn want_check(&mut self, chunk: &ChunkId, suspect: Version, audit: Option<Share>) {
+        // One that is under way answers it too, if what it begins with is older.
+        if let Some(History { chunk: checked, purpose: Purpose::Check(_, audits), bases, base, .. }) =
+            &mut self.histories.current
+            && checked == chunk
+            && bases.iter().all(|base| base.version < suspect.0)
+            && (*base < suspect || *base == Version(0))
+        {
+            return audits.extend(audit);
+        }
         let known = self.histories.wanted.iter_mut().find_map(|(wanted, why)| match why {
             Wanted::Check(from, audits) if wanted == chunk => Some((from, audits)),
             _ => None,
@@ -81,7 +98,7 @@ impl PartitionCore {
     pub(super) fn doubt(&mut self, chunk: &ChunkId) {
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         slot.state = match std::mem::replace(&mut slot.state, State::Loading(Loading::default())) {
-            State::Live(held) if held.snapshot.is_none() => State::Checking(held, Loading::default()),
+            State::Live(held) if held.snapshot.is_none() => State::Checking(held, Loading::of_check()),
             other => other,
         };
         self.want_check(chunk, Version(u64::MAX), None);
@@ -102,14 +119,19 @@ impl PartitionCore {
     /// Begins with the next chunk that can be begun with.
     pub(super) fn begin_history(&mut self, now_ms: u64) {
         for _ in 0..self.histories.wanted.len() {
-            if self.histories.current.is_some() || self.phase != Phase::Running {
+            let is_early = now_ms < self.histories.retry_at_ms;
+            if self.histories.current.is_some() || self.phase != Phase::Running || is_early {
                 return;
             }
             let Some((chunk, wanted)) = self.histories.wanted.pop_front() else { return };
             match (wanted, self.slots.get(&chunk).map(|slot| &slot.state)) {
-                (Wanted::Check(suspect, audits), Some(State::Live(held) | State::Checking(held, _)))
-                    if held.snapshot.is_none() =>
+                // What was healed is stored first: else a chunk that many ask about would never be.
+                (Wanted::Check(suspect, audits), Some(State::Live(held)))
+                    if held.snapshot.is_none() && !held.is_urgent =>
                 {
+                    self.begin_check(chunk, suspect, audits, now_ms);
+                }
+                (Wanted::Check(suspect, audits), Some(State::Checking(held, _))) if held.snapshot.is_none() => {
                     self.begin_check(chunk, suspect, audits, now_ms);
                 }
                 (Wanted::Reconstruct(entry), Some(State::Loading(_))) => {
@@ -133,7 +155,7 @@ impl PartitionCore {
         let known = self.known;
         let Some(slot) = self.slots.get_mut(&chunk) else { return };
         let (held, waiting) = match std::mem::replace(&mut slot.state, State::Loading(Loading::default())) {
-            State::Live(held) => (held, Loading::default()),
+            State::Live(held) => (held, Loading::of_check()),
             State::Checking(held, waiting) => (held, waiting),
             loading @ State::Loading(_) => {
                 slot.state = loading;
@@ -146,10 +168,12 @@ impl PartitionCore {
         let newest = held.entry.newest.as_ref().map(|newest| Version(newest.version));
         let history = History {
             chunk,
-            purpose: Purpose::Check(audits),
+            purpose: Purpose::Check(suspect, audits),
             bases,
             replica: None,
             base: Version(0),
+            came_to: Vec::new(),
+            is_last: false,
             after_newest: newest.map(|version| (version, held.dirty.map_or(known, |dirty| dirty.bound))),
             position: Position::START,
             target: held.live.replica.version(),
@@ -169,6 +193,8 @@ impl PartitionCore {
             purpose: Purpose::Reconstruct(entry),
             replica: None,
             base: Version(0),
+            came_to: Vec::new(),
+            is_last: false,
             after_newest: None,
             position: Position::START,
             target,
@@ -186,30 +212,51 @@ impl PartitionCore {
         if let Some(base) = history.bases.front() {
             return self.outputs.push_back(Output::LoadOlder(chunk, base.clone()));
         }
-        let Some(model) = self.slots.get(&chunk).map(|slot| Arc::clone(&slot.place.family.model)) else { return };
+        history.is_last = true;
+        let Some(model) = self.slots.get(&chunk).map(|slot| Arc::clone(&slot.place.family.model)) else {
+            // It was loaded after all, and dropped since.
+            return self.give_history_up("it is not wanted any more", now_ms);
+        };
+        self.working.call(&chunk, Call::Restore);
         match catch_unwind(AssertUnwindSafe(|| Replica::initial(model, &chunk))) {
             Ok(initial) => self.read_on_from(initial, Position::START, now_ms),
             Err(_) => self.give_history_up("its model panicked", now_ms),
         }
     }
 
-    pub(super) fn take_older(&mut self, chunk: &ChunkId, loaded: Result<Bytes, String>, now_ms: u64) {
+    pub(super) fn take_older(&mut self, chunk: &ChunkId, loaded: Result<Bytes, OlderError>, now_ms: u64) {
         let Some(history) = self.histories.current.as_mut().filter(|history| history.chunk == *chunk) else { return };
+        if loaded == Err(OlderError::Unavailable) {
+            return self.put_history_off(now_ms);
+        }
         let Some(base) = history.bases.pop_front() else { return };
-        let Some(model) = self.slots.get(chunk).map(|slot| Arc::clone(&slot.place.family.model)) else { return };
+        let Some(model) = self.slots.get(chunk).map(|slot| Arc::clone(&slot.place.family.model)) else {
+            return self.give_history_up("it is not wanted any more", now_ms);
+        };
         let hash = Hash::from_slice(&base.hash).unwrap_or(Hash([0; 32]));
-        let restored = loaded.and_then(|encoding| {
-            catch_unwind(AssertUnwindSafe(|| Replica::restore(model, &encoding, Version(base.version), hash)))
-                .map_err(|_| "its model panicked".to_owned())?
-                .map_err(|e| e.to_string())
-        });
+        self.working.call(chunk, Call::Restore);
+        let restore = |encoding: Bytes| Replica::restore(model, &encoding, Version(base.version), hash).ok();
+        let restored = loaded.ok().and_then(|encoding| catch_unwind(AssertUnwindSafe(|| restore(encoding))).ok()?);
         match restored {
-            Err(_) => self.load_base(now_ms),
-            Ok(replica) => {
+            None => self.load_base(now_ms),
+            Some(replica) => {
                 // Two versions may have one hash.
                 let after_newest = history.after_newest.filter(|(newest, _)| *newest == replica.version());
                 self.read_on_from(replica, after_newest.map_or(Position::START, |(_, position)| position), now_ms);
             }
+        }
+    }
+
+    /// The store does not answer. A base that nobody could load now is not given up for it.
+    fn put_history_off(&mut self, now_ms: u64) {
+        self.histories.retry_at_ms = now_ms + self.settings.load_retry_ms;
+        let Some(History { chunk, purpose, .. }) = self.histories.current.take() else { return };
+        self.outputs.push_back(Output::EndHistory);
+        match purpose {
+            Purpose::Check(suspect, audits) => {
+                self.histories.wanted.push_back((chunk, Wanted::Check(suspect, audits)));
+            }
+            Purpose::Reconstruct(entry) => self.histories.wanted.push_back((chunk, Wanted::Reconstruct(entry))),
         }
     }
 
@@ -228,8 +275,11 @@ impl PartitionCore {
     }
 
     /// What stood below is gone. From here on, the first fence tells the epoch; what comes out is compared by its hash.
-    pub(super) fn history_is_cut(&mut self, low: Offset) {
+    pub(super) fn history_is_cut(&mut self, low: Offset, now_ms: u64) {
         if let Some(history) = &mut self.histories.current {
+            if low >= history.own_from {
+                return self.give_history_up("the log begins after it", now_ms);
+            }
             history.position = Position { offset: low, ..Position::START };
             self.outputs.push_back(Output::ReadHistory(low));
         }
@@ -250,6 +300,7 @@ impl PartitionCore {
                 return self.end(End::Replaced { epoch: Epoch(record.epoch) });
             }
             if validity == Validity::Valid {
+                self.working.call(&history.chunk, Call::Restore);
                 let folded = catch_unwind(AssertUnwindSafe(|| fold_one(replica, &history.chunk, record)));
                 match folded.unwrap_or_else(|_| Err("its model panicked".to_owned())) {
                     Err(reason) => return self.give_history_up(&reason, now_ms),
@@ -267,22 +318,50 @@ impl PartitionCore {
     }
 
     fn conclude_history(&mut self, now_ms: u64) {
+        if self.is_another_base_wanted() {
+            self.outputs.push_back(Output::EndHistory);
+            return self.load_base(now_ms);
+        }
         let Some(history) = self.histories.current.take() else { return };
         let History { chunk, purpose, replica: Some(replica), base, target, .. } = history else { return };
         self.outputs.push_back(Output::EndHistory);
         debug_assert_eq!(replica.version(), target);
         match purpose {
-            Purpose::Check(audits) => {
-                self.conclude_check(&chunk, base, replica, now_ms);
-                self.close_audits(audits);
-            }
+            Purpose::Check(_, audits) => self.conclude_check(&chunk, base, replica, audits, now_ms),
             Purpose::Reconstruct(entry) => self.conclude_reconstruction(chunk, *entry, replica, now_ms),
         }
     }
 
-    fn conclude_check(&mut self, chunk: &ChunkId, base: Version, mut rebuilt: Replica, now_ms: u64) {
+    /// A check that comes to another hash than the log says is not believed at once: the base may be what is wrong. Two
+    /// bases that agree are, or the chunk's beginning.
+    fn is_another_base_wanted(&mut self) -> bool {
+        let Some(history) = &mut self.histories.current else { return false };
+        let History { chunk, purpose: Purpose::Check(..), replica, came_to, base, is_last: false, .. } = history else {
+            return false;
+        };
+        let Some(State::Checking(held, _)) = self.slots.get(chunk).map(|slot| &slot.state) else { return false };
+        let Some(mut rebuilt) = replica.take() else { return false };
+        let (version, hash) = (rebuilt.version(), rebuilt.hash());
+        let is_said = held.published.is_none_or(|(at, said)| at != version || said == hash);
+        if is_said || came_to.iter_mut().any(|(_, other)| other.hash() == hash) {
+            *replica = Some(rebuilt);
+            return false;
+        }
+        came_to.push((*base, rebuilt));
+        true
+    }
+
+    fn conclude_check(
+        &mut self,
+        chunk: &ChunkId,
+        base: Version,
+        mut rebuilt: Replica,
+        audits: Vec<Share>,
+        now_ms: u64,
+    ) {
         let known = self.known;
-        let Some((mut held, waiting)) = self.take_checked(chunk) else { return };
+        self.working.call(chunk, Call::Encode);
+        let Some((mut held, waiting)) = self.take_checked(chunk) else { return self.close_audits(audits) };
         let (version, hash) = (rebuilt.version(), rebuilt.hash());
         let found = held.live.replica.hash_again();
         let said = held.published.filter(|(at, _)| *at == version).map_or(hash, |(_, said)| said);
@@ -303,6 +382,10 @@ impl PartitionCore {
         }
         // It is right, and somebody does not know or cannot load it: the notice was lost with its writer, or the object is.
         held.is_urgent |= held.dirty.is_some();
+        match held.dirty {
+            Some(_) => held.audits.extend(audits),
+            None => self.close_audits(audits),
+        }
         let again = held.entry.newest.clone().filter(|_| held.is_clean());
         let encoding = Bytes::from(held.live.replica.encoding().into_owned());
         let key = self.slots.get(chunk).map(|slot| slot.place.key.clone());
@@ -311,10 +394,13 @@ impl PartitionCore {
             self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash, encoding });
             self.announce(chunk, key, newest);
         }
-        self.decide_waiting(chunk, waiting.waiting, now_ms);
+        if let Some(waiting) = self.release(chunk, waiting) {
+            self.decide_waiting(chunk, waiting, now_ms);
+        }
     }
 
     fn conclude_reconstruction(&mut self, chunk: ChunkId, entry: IndexEntry, mut replica: Replica, now_ms: u64) {
+        self.working.call(&chunk, Call::Encode);
         let wanted = entry.newest.as_ref().and_then(|newest| Hash::from_slice(&newest.hash));
         let encoding = Bytes::from(replica.encoding().into_owned());
         let found = replica.hash();
@@ -324,36 +410,72 @@ impl PartitionCore {
         }
         self.stats.reconstructed += 1;
         self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash: found, encoding: encoding.clone() });
-        self.handle(Input::Loaded(chunk, Ok(Some(Stored { entry, encoding }))), now_ms);
+        self.take_loaded(chunk, Ok(Some(Stored { entry, encoding })), now_ms);
     }
 
-    /// It cannot be done: a checked chunk stays as it is, one that cannot be loaded stays stuck.
+    /// It cannot be done: a checked chunk stays as it is, one that cannot be loaded stays stuck, or goes on with an older
+    /// content where an operator accepts that.
     fn give_history_up(&mut self, reason: &str, now_ms: u64) {
-        let Some(History { chunk, purpose, .. }) = self.histories.current.take() else { return };
+        let Some(History { chunk, purpose, replica, came_to, .. }) = self.histories.current.take() else { return };
         self.outputs.push_back(Output::EndHistory);
-        let what = match purpose {
-            Purpose::Check(audits) => {
-                self.close_audits(audits);
-                "it cannot be checked"
+        match purpose {
+            Purpose::Check(_, audits) if !came_to.is_empty() => {
+                // There is no second opinion.
+                if let Some((base, rebuilt)) = came_to.into_iter().next() {
+                    self.conclude_check(&chunk, base, rebuilt, audits, now_ms);
+                }
             }
-            Purpose::Reconstruct(_) => "its lost object cannot be made again",
-        };
-        self.outputs.push_back(Output::Stuck(chunk.clone(), format!("{what}: {reason}")));
-        if let Some((mut held, waiting)) = self.take_checked(&chunk) {
-            let (version, hash) = (held.live.replica.version(), held.live.replica.hash_again());
-            if held.published.is_some_and(|(at, said)| at == version && said != hash) {
-                // Nobody can tell any more which of them is right: what is here is what everybody gets.
-                let bound = self.known;
-                held.published = Some((version, hash));
-                held.is_urgent = true;
-                held.dirty.get_or_insert(Dirty { bound, since_ms: now_ms, decisions: 0 });
-                self.unstored.insert(chunk.clone());
-                self.stats.drifts += 1;
-                let reason = format!("at version {version} its hash is {hash}, but the log says another, and {reason}");
-                self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+            Purpose::Check(_, audits) => {
+                self.outputs.push_back(Output::Stuck(chunk.clone(), format!("it cannot be checked: {reason}")));
+                self.keep_unchecked(&chunk, reason, audits, now_ms);
             }
-            self.put_live(&chunk, held);
-            self.decide_waiting(&chunk, waiting.waiting, now_ms);
+            Purpose::Reconstruct(entry) => {
+                let reason = format!("its lost object cannot be made again: {reason}");
+                if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
+                    loading.is_given_up = true;
+                }
+                match replica.filter(|_| self.settings.accept_loss) {
+                    Some(older) => self.go_on_with_older(&chunk, *entry, older, now_ms),
+                    None => {
+                        let way_out = "start this replayer once with --accept-loss to go on with an older content";
+                        self.outputs.push_back(Output::Stuck(chunk, format!("{reason}; {way_out}")));
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep_unchecked(&mut self, chunk: &ChunkId, reason: &str, audits: Vec<Share>, now_ms: u64) {
+        let Some((mut held, waiting)) = self.take_checked(chunk) else { return self.close_audits(audits) };
+        self.working.call(chunk, Call::Encode);
+        let (version, hash) = (held.live.replica.version(), held.live.replica.hash_again());
+        if held.published.is_some_and(|(at, said)| at == version && said != hash) {
+            // Nobody can tell any more which of them is right: what is here is what everybody gets.
+            let bound = self.known;
+            held.published = Some((version, hash));
+            held.is_urgent = true;
+            held.dirty.get_or_insert(Dirty { bound, since_ms: now_ms, decisions: 0 });
+            self.unstored.insert(chunk.clone());
+            self.stats.drifts += 1;
+            let reason = format!("at version {version} its hash is {hash}, but the log says another, and {reason}");
+            self.outputs.push_back(Output::Drift(chunk.clone(), reason));
+        }
+        // The content is what its ref names: perhaps somebody cannot load that object.
+        let is_newest = |newest: &&Ref| newest.version == version.0 && newest.hash[..] == hash.0;
+        let again = held.entry.newest.as_ref().filter(is_newest).filter(|_| held.is_clean()).cloned();
+        let encoding = again.is_some().then(|| Bytes::from(held.live.replica.encoding().into_owned()));
+        match held.dirty {
+            Some(_) => held.audits.extend(audits),
+            None => self.close_audits(audits),
+        }
+        let key = self.slots.get(chunk).map(|slot| slot.place.key.clone());
+        self.put_live(chunk, held);
+        if let (Some(newest), Some(encoding), Some(key)) = (again, encoding, key) {
+            self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash, encoding });
+            self.announce(chunk, key, newest);
+        }
+        if let Some(waiting) = self.release(chunk, waiting) {
+            self.decide_waiting(chunk, waiting, now_ms);
         }
     }
 

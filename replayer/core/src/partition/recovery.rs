@@ -2,11 +2,13 @@
 
 use super::{PartitionCore, Phase};
 use crate::messages::{End, Output};
-use crate::slots::{Recovered, State, fold_recovered};
+use crate::slots::{Loading, Recovered, State, fold_recovered};
+use crate::working::Call;
 use bytes::Bytes;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::UpdatesRecord;
-use driftless_schemas::{Epoch, Offset, format};
+use driftless_schemas::{ChunkId, Epoch, Offset, format};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl PartitionCore {
     /// The log begins above `updates_low`: what stood in between is lost.
@@ -23,7 +25,6 @@ impl PartitionCore {
             if self.phase != Phase::Recovering {
                 return;
             }
-            let before = Position { offset, ..self.reading };
             let record = match read_record(value) {
                 Ok(record) => record,
                 Err(reason) => return self.end(End::Unreadable { offset, reason }),
@@ -32,6 +33,7 @@ impl PartitionCore {
                 // Whoever wrote it: there is nobody left who could say that it does not count.
                 self.reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..self.reading };
             }
+            let before = Position { offset, ..self.reading };
             match self.reading.judge(offset, &record) {
                 Validity::Invalid => {}
                 Validity::Fence if record.epoch > self.epoch.0 => {
@@ -51,6 +53,8 @@ impl PartitionCore {
     fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now_ms: u64) -> Result<(), String> {
         let Some((chunk, recovered)) = Recovered::read(record)? else { return Ok(()) };
         self.recovered_through = self.recovered_through.max(recovered.through());
+        // Their copies may have been lost with their owner; where they were not, there are two.
+        self.faulted.extend(recovered.model_faults().filter(|offset| *offset >= self.commands_from));
         if matches!(recovered, Recovered::Stored(_)) && !self.slots.contains_key(&chunk) {
             // Nothing to fold for it: no reason to load it.
             return Ok(());
@@ -67,10 +71,26 @@ impl PartitionCore {
             // Its state arrived while the log was still being read.
             Some(State::Live(held) | State::Checking(held, _)) => {
                 let accept_loss = self.settings.accept_loss;
-                let (folded, _) = fold_recovered(&mut held.live, &[recovered], &mut held.published, accept_loss)?;
-                if folded > 0 {
-                    held.soil(before, now_ms, folded);
-                    self.unstored.insert(chunk.clone());
+                self.working.call(&chunk, Call::Restore);
+                held.recovered.push(recovered);
+                let lost_before = held.lost;
+                let folding = AssertUnwindSafe(|| {
+                    let newest = held.recovered.last().map(std::slice::from_ref).unwrap_or_default();
+                    let folded =
+                        fold_recovered(&mut held.live, newest, &mut held.published, accept_loss, &mut held.lost)?;
+                    held.live.replica.hash();
+                    Ok(folded)
+                });
+                match catch_unwind(folding).unwrap_or_else(|_| Err("its model panicked while folding".to_owned())) {
+                    Ok(0) => {}
+                    Ok(folded) => {
+                        held.soil(before, now_ms, folded);
+                        self.unstored.insert(chunk.clone());
+                        if held.lost > lost_before {
+                            self.tell_lost(&chunk);
+                        }
+                    }
+                    Err(reason) => return Ok(self.load_again(&chunk, before, reason, now_ms)),
                 }
                 self.compare_with_published(&chunk);
             }
@@ -78,7 +98,27 @@ impl PartitionCore {
         Ok(())
     }
 
+    /// What came while it was live already does not fit: as if it had all come before, it waits until it does.
+    fn load_again(&mut self, chunk: &ChunkId, before: Position, reason: String, now_ms: u64) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        if let State::Live(held) | State::Checking(held, _) =
+            std::mem::replace(&mut slot.state, State::Loading(Loading::default()))
+        {
+            self.stats.chunk_bytes = self.stats.chunk_bytes.saturating_sub(held.bytes);
+            let bound = held.dirty.map_or(before, |dirty| dirty.bound);
+            slot.state =
+                State::Loading(Loading { bound: Some(bound), recovered: held.recovered, ..Loading::default() });
+            self.unstored.insert(chunk.clone());
+        }
+        self.load_failed(chunk, reason, now_ms);
+    }
+
     fn begin_running(&mut self) {
+        for slot in self.slots.values_mut() {
+            if let State::Live(held) | State::Checking(held, _) = &mut slot.state {
+                held.recovered = Vec::new();
+            }
+        }
         self.known = self.reading;
         self.phase = Phase::Running;
         self.outputs.push_back(Output::ReadCommands(self.commands_from));

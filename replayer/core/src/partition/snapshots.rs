@@ -11,6 +11,7 @@ use driftless_schemas::proto::{
     Checkpoint, IndexEntry, Ref, SnapshotStored, StoredObject, r#ref, updates_record::Body,
 };
 use driftless_schemas::{ChunkId, Hash, Version, limits};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl PartitionCore {
@@ -42,7 +43,11 @@ impl PartitionCore {
             |slot: &Slot| matches!(&slot.state, State::Live(held) if held.snapshot.as_ref().is_some_and(is_putting));
         let mut under_way = self.unstored.iter().filter(|c| self.slots.get(*c).is_some_and(in_flight)).count();
         let (mut fault, mut doubted) = (None, Vec::new());
+        let uncopied: BTreeSet<&ChunkId> = self.dead_letters.values().filter_map(|(_, chunk)| chunk.as_ref()).collect();
         for chunk in &self.unstored {
+            if uncopied.contains(chunk) {
+                continue;
+            }
             if under_way >= self.settings.snapshots_in_flight_max {
                 break;
             }
@@ -130,7 +135,7 @@ impl PartitionCore {
         for chunk in &self.unstored {
             let bound = match self.slots.get_mut(chunk).map(|slot| &mut slot.state) {
                 Some(State::Loading(loading)) => loading.bound,
-                Some(State::Checking(held, _)) => held.bound(true),
+                Some(State::Checking(held, _)) => held.bound(),
                 Some(State::Live(held)) => {
                     if let Some(snapshot) = &mut held.snapshot
                         && (snapshot.step == Step::Put
@@ -140,7 +145,7 @@ impl PartitionCore {
                         snapshot.step = Step::Writing;
                         entries.push((chunk.clone(), next_entry(&held.entry, &snapshot.stored)));
                     }
-                    held.bound(true)
+                    held.bound()
                 }
                 None => None,
             };
@@ -178,6 +183,8 @@ impl PartitionCore {
             self.stats.snapshots += 1;
             held.entry = next_entry(&held.entry, &snapshot.stored);
             held.is_urgent = false;
+            // What they asked for is durable.
+            std::mem::take(&mut held.audits).into_iter().for_each(|audit| self.progress.done(audit));
             let stored = (Version(snapshot.stored.version), Hash::from_slice(&snapshot.stored.hash));
             if let (version, Some(hash)) = stored
                 && held.published.is_none_or(|(known, _)| known <= version)
