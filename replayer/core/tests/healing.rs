@@ -1,0 +1,115 @@
+//! What an owner owes beyond its decisions, through crashes and outages of the store: checks that were asked for, and copies
+//! of what a model failed on.
+
+mod scene;
+
+use bytes::Bytes;
+use driftless_chunk::live::LiveChunk;
+use driftless_replayer_core::{Input, OlderError, Output, PartitionCore, Stored};
+use driftless_schemas::proto::{
+    Audit, Checkpoint, CommandRecord, Fence, IndexEntry, Ref, StoredObject, UpdatesRecord, command_record, r#ref,
+    updates_record::Body,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
+use prost::Message;
+use scene::{PARTITION, Wish, command, settings, world};
+use std::collections::BTreeSet;
+
+fn chunk() -> ChunkId {
+    let world = world();
+    let ids = (0..100).map(|i| format!("things/{i}").parse::<ChunkId>().unwrap());
+    ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
+}
+
+fn outputs(core: &mut PartitionCore) -> Vec<Output> {
+    std::iter::from_fn(|| core.poll_output()).collect()
+}
+
+/// An owner, not yet running.
+fn owner(epoch: u64) -> PartitionCore {
+    PartitionCore::new(world(), PARTITION, "a", Checkpoint { epoch, ..Checkpoint::default() }, settings(), 0)
+}
+
+fn fence(epoch: u64) -> Bytes {
+    UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into()
+}
+
+fn dead_letters(outputs: &[Output]) -> Vec<Offset> {
+    let offset = |output: &Output| match output {
+        Output::DeadLetter { offset, .. } => Some(*offset),
+        _ => None,
+    };
+    outputs.iter().filter_map(offset).collect()
+}
+
+#[test]
+fn r9_the_copy_of_a_model_fault_survives_the_owner_that_decided_it() {
+    let chunk = chunk();
+    let fault = (Offset(0), scene::record(&chunk, command(WriterId([1; 16]), 1, 0, Wish::Put(1))));
+    let mut first = owner(1).without_asking(BTreeSet::from([Offset(0)]));
+    first.handle(Input::Updates(vec![(Offset(0), fence(1))]), 0);
+    first.handle(Input::Commands(vec![fault.clone()]), 0);
+    first.handle(Input::Loaded(chunk.clone(), Ok(None)), 0);
+    let told = outputs(&mut first);
+    assert_eq!(dead_letters(&told), [Offset(0)]);
+    let decided = told.into_iter().filter_map(|output| match output {
+        Output::Append { n: 1, value, .. } => Some(value),
+        _ => None,
+    });
+    let decided: Vec<Bytes> = decided.collect();
+
+    // The decision arrives, the copy does not: no snapshot and no position may go past it.
+    first.handle(Input::Acked(0, Some(Offset(0))), 0);
+    first.handle(Input::Acked(1, Some(Offset(1))), 0);
+    first.handle(Input::Tick, 1_000_000);
+    let told = outputs(&mut first);
+    assert!(!told.iter().any(|output| matches!(output, Output::PutSnapshot { .. })), "{told:?}");
+    assert_eq!(first.commands_next(), Offset(0));
+
+    let mut second = owner(2);
+    let log = [fence(1), decided[0].clone(), fence(2)];
+    second.handle(Input::Updates((0..).map(Offset).zip(log).collect()), 0);
+    second.handle(Input::Loaded(chunk, Ok(None)), 0);
+    second.handle(Input::Commands(vec![fault]), 0);
+    let told = outputs(&mut second);
+    assert_eq!(dead_letters(&told), [Offset(0)]);
+    let appended = told.iter().filter(|output| matches!(output, Output::Append { .. })).count();
+    assert_eq!(appended, 1, "its fence: the command is decided already");
+}
+
+#[test]
+fn a_check_waits_for_a_store_that_does_not_answer() {
+    let (world, chunk) = (world(), chunk());
+    let mut live = LiveChunk::initial(world.place(&chunk).unwrap().family.model.clone(), &chunk);
+    let encoding = Bytes::from(live.replica.encoding().into_owned());
+    let hash = live.replica.hash();
+    let newest = Ref {
+        hash: hash.to_bytes(),
+        location: Some(r#ref::Location::Object(StoredObject {})),
+        ledger: Some(live.ledger.to_proto()),
+        ..Ref::default()
+    };
+    let stored = Stored { entry: IndexEntry { newest: Some(newest), older: vec![] }, encoding: encoding.clone() };
+    let mut core = owner(1);
+    core.handle(Input::Updates(vec![(Offset(0), fence(1))]), 0);
+    let audit = Audit { version: 1, hash: Hash([9; 32]).to_bytes(), ..Audit::default() };
+    let body = Some(command_record::Body::Audit(audit));
+    let audit = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
+    core.handle(Input::Commands(vec![(Offset(5), audit.into())]), 0);
+    core.handle(Input::Loaded(chunk.clone(), Ok(Some(stored))), 0);
+    core.handle(Input::Acked(0, Some(Offset(0))), 0);
+    let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::LoadOlder(..)));
+    outputs(&mut core);
+    core.handle(Input::Tick, 1);
+    assert!(asks(&outputs(&mut core)));
+    core.handle(Input::OlderLoaded(chunk.clone(), Err(OlderError::Unavailable)), 2);
+    let told = outputs(&mut core);
+    assert!(!told.iter().any(|output| matches!(output, Output::Stuck(..))), "{told:?}");
+    assert_eq!(core.commands_next(), Offset(5), "the audit stays open");
+    core.handle(Input::Tick, 2 + settings().load_retry_ms);
+    assert!(asks(&outputs(&mut core)), "it is tried again");
+    core.handle(Input::OlderLoaded(chunk, Ok(encoding)), 3);
+    let told = outputs(&mut core);
+    assert!(told.iter().any(|output| matches!(output, Output::Repair { hash: of, .. } if *of == hash)), "{told:?}");
+    assert_eq!(core.commands_next(), Offset(6));
+}
