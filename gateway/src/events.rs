@@ -7,7 +7,7 @@
 //! served is named by a `rejected` event; the others go on.
 
 use crate::connection::Context;
-use crate::hub::{Member, Out};
+use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
@@ -89,7 +89,7 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
     // What has no place gets no events but the hub's rejection.
     let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
     let has_ids = tracks.len() == 1;
-    let member = context.hub.join(joined);
+    let member = context.hub.listen(joined);
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
     let lifetime = expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
     let stream = EventStream {
@@ -111,7 +111,7 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
 }
 
 struct EventStream {
-    member: Member,
+    member: Listener,
     /// By chunk id.
     families: BTreeMap<String, Arc<Family>>,
     /// Whether `Last-Event-ID` can say where the stream ended.

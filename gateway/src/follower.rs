@@ -15,7 +15,7 @@ use driftless_schemas::proto::Ref;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::service::Error;
 
@@ -46,8 +46,8 @@ struct View {
     current: RwLock<Arc<IndexView>>,
 }
 
-/// How long a view is followed before it is opened anew.
-const VIEW_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long a view is followed before it is opened anew. What the hub keeps of chunks that nobody tracks is as old at most.
+const VIEW_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Follower {
     pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, Error> {
@@ -91,16 +91,24 @@ impl Loader {
         }
     }
 
-    /// Opens the views anew every hour, one after the other, until the end.
-    pub async fn renew_views(self, shutdown: Shutdown) {
+    /// Opens the views anew every ten minutes, one after the other, until the end. `renewed` hears since when all of them are.
+    pub async fn renew_views(self, shutdown: Shutdown, renewed: impl Fn(Instant)) {
         let pause = VIEW_LIFETIME / u32::try_from(self.views.len().max(1)).unwrap_or(u32::MAX);
-        for view in self.views.iter().cycle() {
+        let mut opened = vec![None; self.views.len()];
+        for (view, i) in self.views.iter().zip(0..).cycle() {
             tokio::select! {
                 () = shutdown.wait() => return,
                 () = tokio::time::sleep(pause) => {}
             }
+            let now = Instant::now();
             match self.indexes.view(view.partition).await {
-                Ok(new) => *view.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
+                Ok(new) => {
+                    *view.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                    opened[i] = Some(now);
+                    if let Some(Some(oldest)) = opened.iter().min() {
+                        renewed(*oldest);
+                    }
+                }
                 Err(e) => tracing::warn!(partition = view.partition.0, "the old view stays: {e}"),
             }
         }

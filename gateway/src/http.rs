@@ -20,23 +20,25 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::{Filter, Rejection};
 
 /// All routes of the gateway, for mounting beside others.
-pub(crate) fn routes(context: Context, origins: Origins) -> Routes {
+pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
     let world = Arc::clone(&context.greeter.world);
     let with = {
-        let context = context.clone();
-        warp::any().map(move || context.clone())
+        let context = Arc::clone(&context);
+        warp::any().map(move || Arc::clone(&context))
     };
     let websocket = warp::path!("v1" / "gateway")
         .and(socket::websocket(socket::GATEWAY, origins))
         .and(with.clone())
-        .map(|upgrade: Upgrade, context: Context| upgrade.on_upgrade(move |socket| serve(socket, context)));
+        .map(|upgrade: Upgrade, context: Arc<Context>| {
+            upgrade.on_tcp(move |stream, begun| serve(stream, begun, context))
+        });
     let chunks = warp::get()
         .and(driftless_runtime::http::chunk_path())
         .and(token())
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
-        .and_then(|path: ChunkPath, token, headers, query: String, context: Context| async move {
+        .and_then(|path: ChunkPath, token, headers, query: String, context: Arc<Context>| async move {
             answer(path, token, headers, &query, &context).await
         });
     let several = warp::path!("v1" / "events")
@@ -44,7 +46,7 @@ pub(crate) fn routes(context: Context, origins: Origins) -> Routes {
         .and(token())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
-        .map(|token: Option<String>, query: String, context: Context| {
+        .map(|token: Option<String>, query: String, context: Arc<Context>| {
             open_several(token.as_deref(), &query, &context).unwrap_or_else(Problem::response)
         });
     let spec = warp::path!("v1" / "world").and(warp::get()).map(move || world_json(&world));
@@ -131,7 +133,7 @@ fn joined(claims: Claims, query: &str) -> Result<Joined, Problem> {
     let session = query_value(query, "session").map(|session| parse_session(&session)).transpose()?;
     // Without a session nothing of the stream is one's own: a writer that nobody can be.
     let session = session.unwrap_or(SessionId([0; 16]));
-    Ok(Joined { writer: session.writer(&claims.sub), access: claims.access, families: None })
+    Ok(Joined { writer: session.writer(&claims.sub), access: Arc::new(claims.access), families: None })
 }
 
 async fn status(
@@ -295,7 +297,7 @@ fn world_json(world: &World) -> Response {
 }
 
 /// `GET /v1/partitions`: where each partition of `updates` stands, with the epoch and n that R4 needs to read on from there.
-async fn partitions_json(context: Context) -> Response {
+async fn partitions_json(context: Arc<Context>) -> Response {
     let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
     let topic = &context.greeter.world.topics().updates;
     let positions: Vec<_> = positions

@@ -1,15 +1,16 @@
 //! The one task that owns the hub: everything else sends it messages.
 //!
 //! It takes all that has gathered before it carries out what the hub wants, so that a socket gets what came together in
-//! one write.
+//! one write. What sockets get is written by the shards ([`crate::shard`]).
 
 use crate::auditor::Auditor;
 use crate::follower::{Follower, Loader};
+use crate::line::Line;
 use crate::metrics;
-use bytes::Bytes;
+use crate::shard::{self, ToShard};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Settings, SocketId};
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::access::Access;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// Messages taken in one turn before what they caused is carried out.
@@ -30,51 +31,92 @@ const TURN_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Out {
     /// Frames to write, in order.
-    Frames(Vec<Bytes>),
+    Frames(Frames),
     /// Close with this code after what was sent.
     Close(u16, String),
 }
 
+/// Bytes that were written, by socket.
+pub(crate) type Written = Vec<(SocketId, usize)>;
+
 enum Message {
-    Joined(SocketId, Joined, UnboundedSender<Out>),
-    Renewed(SocketId, Access),
-    /// The permit is given back when the hub has taken them.
-    Requests(SocketId, Vec<request::Body>, Option<OwnedSemaphorePermit>),
-    Written(SocketId, usize),
+    Joined(SocketId, Joined),
+    /// An event stream, which takes what it gets by itself.
+    Listens(SocketId, Joined, UnboundedSender<Out>),
+    Renewed(SocketId, Arc<Access>),
+    Requests(SocketId, Vec<request::Body>, Option<Asking>),
+    Written(Written),
     Left(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
     Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>),
+    ViewsRenewed(Instant),
     Positions(oneshot::Sender<Vec<Position>>),
     #[cfg(debug_assertions)]
     Damage(ChunkId),
 }
 
-/// A way to talk to the hub.
+/// Requests on their way: their socket is not heard before the hub has looked at them.
+struct Asking(Arc<Line>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+/// A way to talk to the hub, and to the shards.
 #[derive(Clone)]
 pub(crate) struct HubHandle {
     messages: UnboundedSender<Message>,
+    shards: Arc<[UnboundedSender<ToShard>]>,
     next_socket: Arc<AtomicU64>,
     /// True once the log's end at the start was reached.
     pub ready: watch::Receiver<bool>,
 }
 
-/// A socket that has joined; leaves when dropped.
-pub(crate) struct Member {
+/// A websocket's place; it is free when this is dropped.
+pub(crate) struct Seat {
+    hub: HubHandle,
+    pub id: SocketId,
+    is_joined: bool,
+}
+
+/// An event stream that has joined; leaves when dropped.
+pub(crate) struct Listener {
     hub: HubHandle,
     id: SocketId,
-    /// Free when the hub has taken the last requests.
-    window: Arc<Semaphore>,
     /// What it gets.
     pub out: UnboundedReceiver<Out>,
 }
 
+/// Which shard writes for a socket; none for an event stream.
+fn shard_of(SocketId(id): SocketId, shards: usize) -> Option<usize> {
+    let place = usize::try_from(id % (shards as u64 + 1)).unwrap_or(0);
+    (place < shards).then_some(place)
+}
+
 impl HubHandle {
-    /// A socket joins.
-    pub fn join(&self, joined: Joined) -> Member {
-        let id = SocketId(self.next_socket.fetch_add(1, Ordering::Relaxed));
+    /// A websocket is there; its shard writes for it from now on.
+    pub fn open(&self, line: &Arc<Line>) -> Seat {
+        let shards = self.shards.len() as u64;
+        let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat {
+            hub: self.clone(),
+            id: SocketId(number / shards * (shards + 1) + number % shards),
+            is_joined: false,
+        };
+        seat.shard(ToShard::Opened(seat.id, Arc::clone(line)));
+        seat
+    }
+
+    /// An event stream joins.
+    pub fn listen(&self, joined: Joined) -> Listener {
+        let shards = self.shards.len() as u64;
+        let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
+        let id = SocketId(number * (shards + 1) + shards);
         let (to, out) = unbounded_channel();
-        self.tell(Message::Joined(id, joined, to));
-        Member { hub: self.clone(), id, window: Arc::new(Semaphore::new(1)), out }
+        self.tell(Message::Listens(id, joined, to));
+        Listener { hub: self.clone(), id, out }
     }
 
     /// Asks a question; `None` where the hub has ended.
@@ -91,6 +133,11 @@ impl HubHandle {
         positions.await.ok()
     }
 
+    /// All views of the index were opened after this.
+    pub fn views_renewed(&self, opened: Instant) {
+        self.tell(Message::ViewsRenewed(opened));
+    }
+
     /// Flips a bit in the memory of a replica: to show that drift is healed. Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self, chunk: ChunkId) {
@@ -103,29 +150,56 @@ impl HubHandle {
     }
 }
 
-impl Member {
-    pub fn requests(&self, requests: Vec<request::Body>) {
-        let permit = Arc::clone(&self.window).try_acquire_owned().ok();
-        self.hub.tell(Message::Requests(self.id, requests, permit));
+impl Seat {
+    /// It has said Hello.
+    pub fn join(&mut self, joined: Joined) {
+        self.is_joined = true;
+        self.hub.tell(Message::Joined(self.id, joined));
     }
 
-    /// Waits until the hub has taken the last requests. Whoever waits before the next ones cannot fill the hub's queue.
-    pub fn taken(&self) -> impl Future<Output = ()> + use<> {
-        let window = Arc::clone(&self.window);
-        // Never closed.
-        async move { drop(window.acquire().await) }
-    }
-
-    pub fn renewed(&self, access: Access) {
+    pub fn renewed(&self, access: Arc<Access>) {
         self.hub.tell(Message::Renewed(self.id, access));
     }
 
-    pub fn written(&self, bytes: usize) {
-        self.hub.tell(Message::Written(self.id, bytes));
+    pub fn requests(&self, requests: Vec<request::Body>, line: &Arc<Line>) {
+        line.ask();
+        self.hub.tell(Message::Requests(self.id, requests, Some(Asking(Arc::clone(line)))));
+    }
+
+    pub fn shard(&self, message: ToShard) {
+        let shards = &self.hub.shards;
+        if let Some(shard) = shard_of(self.id, shards.len()).and_then(|place| shards.get(place)) {
+            // Nobody hears it when the gateway has ended.
+            let _ = shard.send(message);
+        }
+    }
+
+    /// The hub has nothing more to say to it. What waits for it is still written.
+    pub fn leave(&mut self) {
+        if std::mem::take(&mut self.is_joined) {
+            self.hub.tell(Message::Left(self.id));
+        }
     }
 }
 
-impl Drop for Member {
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+        self.shard(ToShard::Left(self.id));
+    }
+}
+
+impl Listener {
+    pub fn requests(&self, requests: Vec<request::Body>) {
+        self.hub.tell(Message::Requests(self.id, requests, None));
+    }
+
+    pub fn written(&self, bytes: usize) {
+        self.hub.tell(Message::Written(vec![(self.id, bytes)]));
+    }
+}
+
+impl Drop for Listener {
     fn drop(&mut self) {
         self.hub.tell(Message::Left(self.id));
     }
@@ -135,12 +209,22 @@ impl Drop for Member {
 pub(crate) fn start(
     world: Arc<World>,
     settings: Settings,
+    rules: shard::Rules,
+    shards: usize,
     follower: Follower,
     auditor: Auditor,
     shutdown: Shutdown,
 ) -> (HubHandle, tokio::task::JoinHandle<Result<(), String>>) {
     let (messages, received) = unbounded_channel();
     let (ready_to, ready) = watch::channel(false);
+    let start_shard = |_| {
+        let messages = messages.clone();
+        let written = move |written| {
+            let _ = messages.send(Message::Written(written));
+        };
+        shard::start(rules, written, shutdown.clone())
+    };
+    let shards: Arc<[_]> = (0..shards.max(1)).map(start_shard).collect();
     let task = Task {
         hub: Hub::new(world, settings, follower.positions),
         loader: follower.loader,
@@ -148,13 +232,15 @@ pub(crate) fn start(
         auditor,
         ready: ready_to,
         messages: messages.clone(),
-        outs: HashMap::new(),
+        turns: shards.iter().map(|_| Vec::new()).collect(),
+        shards: Arc::clone(&shards),
+        listeners: HashMap::new(),
         asks: HashMap::new(),
         next_ask: 0,
         started: Instant::now(),
         fatal: None,
     };
-    let handle = HubHandle { messages, next_socket: Arc::default(), ready };
+    let handle = HubHandle { messages, shards, next_socket: Arc::default(), ready };
     (handle, tokio::spawn(task.run(follower.reader, received, shutdown)))
 }
 
@@ -165,7 +251,10 @@ struct Task {
     auditor: Auditor,
     ready: watch::Sender<bool>,
     messages: UnboundedSender<Message>,
-    outs: HashMap<SocketId, UnboundedSender<Out>>,
+    shards: Arc<[UnboundedSender<ToShard>]>,
+    /// What each shard gets in this turn.
+    turns: Vec<Vec<(SocketId, Out)>>,
+    listeners: HashMap<SocketId, UnboundedSender<Out>>,
     asks: HashMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
     started: Instant,
@@ -227,8 +316,9 @@ impl Task {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Joined(id, joined, out) => {
-                self.outs.insert(id, out);
+            Message::Joined(id, joined) => self.handle(Input::Joined(id, joined)),
+            Message::Listens(id, joined, out) => {
+                self.listeners.insert(id, out);
                 self.handle(Input::Joined(id, joined));
             }
             Message::Renewed(id, access) => self.handle(Input::Renewed(id, access)),
@@ -237,9 +327,13 @@ impl Task {
                     self.handle(Input::Request(id, request));
                 }
             }
-            Message::Written(id, bytes) => self.handle(Input::Written(id, bytes)),
+            Message::Written(written) => {
+                for (id, bytes) in written {
+                    self.handle(Input::Written(id, bytes));
+                }
+            }
             Message::Left(id) => {
-                self.outs.remove(&id);
+                self.listeners.remove(&id);
                 self.handle(Input::Left(id));
             }
             Message::Ask(chunk, ask, to) => {
@@ -251,6 +345,10 @@ impl Task {
             Message::Loaded(chunk, loaded) => self.handle(Input::Loaded(chunk, loaded)),
             #[cfg(debug_assertions)]
             Message::Damage(chunk) => self.handle(Input::Damage(chunk)),
+            Message::ViewsRenewed(opened) => {
+                let opened = opened.saturating_duration_since(self.started).as_millis();
+                self.handle(Input::ViewsRenewed(u64::try_from(opened).unwrap_or(0)));
+            }
             Message::Positions(to) => {
                 let partitions = (0..).map(Partition).map_while(|p| self.hub.position(p));
                 let _ = to.send(partitions.collect());
@@ -261,9 +359,8 @@ impl Task {
     fn carry_out(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
-                // A socket whose task has ended is about to leave.
-                Output::Send(id, frames) => drop(self.outs.get(&id).map(|out| out.send(Out::Frames(frames)))),
-                Output::Close(id, code, why) => drop(self.outs.get(&id).map(|out| out.send(Out::Close(code, why)))),
+                Output::Send(id, frames) => self.out(id, Out::Frames(frames)),
+                Output::Close(id, code, why) => self.out(id, Out::Close(code, why)),
                 Output::Load(chunk, stored) => {
                     let (loader, messages) = (self.loader.clone(), self.messages.clone());
                     tokio::spawn(async move {
@@ -291,6 +388,20 @@ impl Task {
                 Output::LaggingBegan => metrics::lagging(),
                 Output::Fatal(reason) => self.fatal = Some(reason),
             }
+        }
+        for (turn, shard) in self.turns.iter_mut().zip(self.shards.iter()) {
+            if !turn.is_empty() {
+                // A shard ends with the shutdown only.
+                let _ = shard.send(ToShard::Turn(std::mem::take(turn)));
+            }
+        }
+    }
+
+    fn out(&mut self, id: SocketId, out: Out) {
+        match shard_of(id, self.turns.len()) {
+            Some(shard) => self.turns[shard].push((id, out)),
+            // One whose stream has ended is about to leave.
+            None => drop(self.listeners.get(&id).map(|listener| listener.send(out))),
         }
     }
 

@@ -12,8 +12,10 @@ mod events;
 mod follower;
 mod http;
 mod hub;
+mod line;
 mod metrics;
 mod service;
+mod shard;
 
 pub use driftless_gateway_core::Settings as CoreSettings;
 pub use service::{Error, Gateway, Settings};

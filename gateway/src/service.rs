@@ -4,6 +4,7 @@ use crate::auditor::Auditor;
 use crate::connection::Context;
 use crate::follower::Follower;
 use crate::hub;
+use crate::shard::Rules;
 use crate::{http, metrics};
 use driftless_chunk::world::World;
 use driftless_gateway_core::Settings as CoreSettings;
@@ -27,11 +28,15 @@ pub struct Settings {
     pub core: CoreSettings,
     /// A socket that takes nothing for this long is closed, milliseconds.
     pub write_timeout_ms: u64,
+    /// Tasks that write to websockets; 0 is one for each core.
+    pub shards: usize,
+    /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds.
+    pub drain_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { core: CoreSettings::default(), write_timeout_ms: 15_000 }
+        Self { core: CoreSettings::default(), write_timeout_ms: 15_000, shards: 0, drain_ms: 0 }
     }
 }
 
@@ -80,21 +85,26 @@ impl Gateway {
     ) -> Result<Self, Error> {
         metrics::describe();
         let follower = Follower::start(&world, &log, &store).await?;
-        tokio::spawn(follower.loader.clone().renew_views(shutdown.clone()));
+        let loader = follower.loader.clone();
         let auditor = Auditor::start(&world, &*log)?;
-        let (hub, task) = hub::start(Arc::clone(&world), settings.core, follower, auditor, shutdown.clone());
+        let rules = Rules {
+            write_timeout: Duration::from_millis(settings.write_timeout_ms),
+            drain: Duration::from_millis(settings.drain_ms),
+        };
+        let shards = match settings.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        let (hub, task) =
+            hub::start(Arc::clone(&world), settings.core, rules, shards, follower, auditor, shutdown.clone());
         let ready = hub.ready.clone();
+        let renewed = hub.clone();
+        tokio::spawn(loader.renew_views(shutdown.clone(), move |opened| renewed.views_renewed(opened)));
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
-        let context = Context {
-            hub,
-            verifier,
-            greeter: Greeter::new(world),
-            write_timeout: Duration::from_millis(settings.write_timeout_ms),
-            shutdown,
-        };
+        let context = Context { hub, verifier, greeter: Greeter::new(world), shutdown };
         Ok(Self {
-            routes: http::routes(context, origins),
+            routes: http::routes(Arc::new(context), origins),
             ready,
             task,
             #[cfg(debug_assertions)]

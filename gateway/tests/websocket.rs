@@ -129,7 +129,7 @@ async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
 async fn a_client_that_takes_nothing_is_let_go() {
     let mut town = Town::new().await;
     let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
-    let running = town.gateway(Settings { core, write_timeout_ms: 300 }).await;
+    let running = town.gateway(Settings { core, write_timeout_ms: 300, ..settings() }).await;
     let mut client = running.greeted(&town.token("ann")).await;
     client.send([track(C, None)]).await;
     client.tracked().await;

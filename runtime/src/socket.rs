@@ -25,6 +25,9 @@ use warp::{Filter, Rejection};
 
 pub use driftless_schemas::close;
 
+mod inbound;
+pub use inbound::{Inbound, InboundError, Reader};
+
 /// A server's websocket.
 pub type Socket = WebSocketStream<TcpStream>;
 
@@ -35,7 +38,8 @@ pub const GATEWAY: &str = "driftless.gateway.v1";
 
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a peer may take for its own close, after ours.
+pub const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How sockets are configured: small buffers, and no message larger than a client may send.
 #[must_use]
@@ -125,6 +129,12 @@ impl Upgrade {
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
     CloseFrame { code: code.into(), reason: close::reason(reason).into() }
+}
+
+/// The payload of a close frame with one of our codes.
+#[must_use]
+pub fn close_payload(code: u16, reason: &str) -> Bytes {
+    [&code.to_be_bytes(), close::reason(reason).as_bytes()].concat().into()
 }
 
 /// Ends a socket with one of our codes, so that the code arrives: a TCP connection that is closed while bytes are still

@@ -61,6 +61,10 @@ pub const CLIENT_WINDOW: u64 = 63;
 /// Refs of a chunk that the index keeps as history.
 pub const OLDER_REFS_MAX: usize = 4;
 
+/// What the kernel holds of what was sent to one websocket and not taken, bytes: it counts for nobody's memory, and makes what
+/// a slow client sees old.
+pub const SOCKET_SEND_BYTES: usize = 64 * 1024;
+
 /// How much older than now a session may be, milliseconds: 7 days.
 pub const SESSION_AGE_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 /// How far ahead of the server's clock a session may be, milliseconds.

@@ -11,7 +11,7 @@ use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, Have, Ref};
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A chunk.
@@ -26,11 +26,13 @@ pub(crate) struct Chunk {
     pub base: Option<Base>,
     /// What the log said: (version, hash), newest last.
     pub hashes: VecDeque<(Version, Hash)>,
-    pub trackers: BTreeMap<SocketId, ()>,
+    pub trackers: BTreeSet<SocketId>,
     pub waiting: Vec<Waiting>,
     pub load: Load,
     /// When it was last tracked or asked for.
     pub used_ms: u64,
+    /// When a snapshot of it was last told of.
+    pub noticed_ms: u64,
     /// When the owner was last asked to check it.
     pub audited_ms: Option<u64>,
     /// When the replica was last compared because a client drifted.
@@ -91,10 +93,11 @@ impl Chunk {
             live: None,
             base: None,
             hashes: VecDeque::new(),
-            trackers: BTreeMap::new(),
+            trackers: BTreeSet::new(),
             waiting: Vec::new(),
             load: Load::Idle,
             used_ms: 0,
+            noticed_ms: 0,
             audited_ms: None,
             looked_ms: None,
             older_ledger: None,
@@ -123,7 +126,8 @@ impl Chunk {
     }
 
     /// Takes the news of a snapshot. An error says that its hash is not what the log said of that version.
-    pub fn take_ref(&mut self, stored: Ref, settings: &Settings) -> Result<(), ApplyError> {
+    pub fn take_ref(&mut self, stored: Ref, settings: &Settings, now_ms: u64) -> Result<(), ApplyError> {
+        self.noticed_ms = now_ms;
         let version = Version(stored.version);
         let found = Hash::from_slice(&stored.hash);
         let told = self.hashes.iter_mut().find(|(told, _)| *told == version).map(|(_, hash)| {
@@ -155,6 +159,13 @@ impl Chunk {
             (Some(expected), Some(found)) if expected != found => Err(ApplyError::Hash { version, expected, found }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether nobody uses it, and views that were opened after that time tell all that is kept of it.
+    pub fn is_in_views_of(&self, opened_ms: u64) -> bool {
+        let is_unused =
+            self.live.is_none() && self.trackers.is_empty() && self.waiting.is_empty() && self.load == Load::Idle;
+        is_unused && self.ring.is_empty() && self.noticed_ms < opened_ms
     }
 
     /// Whether a ref is known that contains all that the ring has lost.

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod hub;
-pub use hub::{Ask, Hub, Input, LoadError, Loaded, Output, newer_ref};
+pub use hub::Hub;
+mod messages;
+pub use messages::{Ask, Input, LoadError, Loaded, Output, newer_ref};
 mod answer;
 pub use answer::{Answer, Status};
 mod chunk;
@@ -15,4 +17,4 @@ mod ring;
 mod settings;
 mod socket;
 pub use settings::Settings;
-pub use socket::{Joined, SocketId};
+pub use socket::{Frames, Joined, SocketId};

@@ -4,12 +4,17 @@ use bytes::Bytes;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::Have;
 use driftless_schemas::{ChunkId, WriterId};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 /// Names a socket within a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
+
+/// Encoded `ServerFrame`s, in order. Mostly it is one, which many sockets share.
+pub type Frames = SmallVec<[Bytes; 1]>;
 
 /// Who has come.
 #[derive(Clone, Debug)]
@@ -17,7 +22,7 @@ pub struct Joined {
     /// Its writer id: it gets the outcomes of this writer.
     pub writer: WriterId,
     /// What it may read.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// The families whose models it has; `None` is all.
     pub families: Option<BTreeSet<String>>,
 }
@@ -35,7 +40,7 @@ pub(crate) struct Socket {
     /// Bytes that were handed out and not yet reported as written.
     pub queued_bytes: usize,
     /// Gathered in this turn.
-    pub turn: Vec<Bytes>,
+    turn: Frames,
     /// The last chunk that got a beacon.
     pub beacon_cursor: Option<ChunkId>,
     pub is_closing: bool,
@@ -49,19 +54,25 @@ impl Socket {
             lagging: BTreeMap::new(),
             lagging_cursor: None,
             queued_bytes: 0,
-            turn: Vec::new(),
+            turn: Frames::new(),
             beacon_cursor: None,
             is_closing: false,
         }
     }
 
-    /// After a close nothing goes out any more.
-    pub fn send(&mut self, frame: Bytes) {
+    /// True where it is the first frame of a turn. After a close nothing goes out any more.
+    pub fn send(&mut self, frame: Bytes) -> bool {
         if self.is_closing {
-            return;
+            return false;
         }
         self.queued_bytes += frame.len();
         self.turn.push(frame);
+        self.turn.len() == 1
+    }
+
+    /// What it gets in this turn, if anything.
+    pub fn end_turn(&mut self) -> Option<Frames> {
+        (!self.turn.is_empty()).then(|| std::mem::take(&mut self.turn))
     }
 
     /// Takes out the lagging chunk whose turn it is; they take turns, so that a large one does not starve the others.

@@ -642,7 +642,7 @@ fn what_the_renewed_token_does_not_read_is_taken_away() {
     gateway.request(socket, track("tape/2", None));
     gateway.request(socket, track("tape/3", None));
     let access = Access { read: vec!["tape/3".into()], ..Access::default() };
-    gateway.input(driftless_gateway_core::Input::Renewed(socket, access));
+    gateway.input(driftless_gateway_core::Input::Renewed(socket, access.into()));
     assert_eq!(gateway.got(&log, socket), ["rejected NO_READ_ACCESS", "rejected NO_READ_ACCESS"]);
     gateway.load_all(&log);
     assert_eq!(gateway.got(&log, socket), ["tracked 0", "chunk 0"], "the third is still wanted");
@@ -718,4 +718,18 @@ fn questions_are_answered_from_one_position() {
     assert!(matches!(status(3, 1, 3), Status::NotCommitted(Some(why)) if why.detail == "an x"));
     assert_eq!(status(4, 1, 4), Status::Unresolved);
     assert_eq!(status(5, 9, 1), Status::Unresolved);
+}
+
+#[test]
+fn what_nobody_tracks_is_kept_until_every_view_has_it() {
+    let (mut log, mut owner) = log(2);
+    let snapshot = log.snapshot(C);
+    owner.notice(&mut log, C, &snapshot);
+    let mut gateway = all(&log, settings());
+    assert_eq!(gateway.hub.chunks(), 1);
+    let noticed = gateway.now;
+    gateway.input(driftless_gateway_core::Input::ViewsRenewed(noticed));
+    assert_eq!(gateway.hub.chunks(), 1, "a view of that very moment may be older");
+    gateway.input(driftless_gateway_core::Input::ViewsRenewed(noticed + 1));
+    assert_eq!(gateway.hub.chunks(), 0);
 }

@@ -39,6 +39,8 @@ pub struct Process {
     hub: Hub,
     world: Arc<World>,
     views: Vec<Rc<IndexState>>,
+    /// When each was opened; those of the beginning are of any age.
+    opened: Vec<u64>,
     /// Its wall clock differs from the true one by this.
     pub skew_ms: i64,
     /// Sockets, by number.
@@ -76,6 +78,7 @@ impl Process {
         Self {
             hub: Hub::new(Arc::clone(world), settings(), positions),
             world: Arc::clone(world),
+            opened: vec![0; views.len()],
             views,
             skew_ms,
             sockets: BTreeMap::new(),
@@ -94,8 +97,12 @@ impl Process {
     }
 
     /// Takes a newer view of a partition's index.
-    pub fn renew_view(&mut self, partition: Partition, store: &Store) {
+    pub fn renew_view(&mut self, partition: Partition, store: &Store, now: u64) {
         self.views[partition.0 as usize] = store.view(partition, 0);
+        self.opened[partition.0 as usize] = now;
+        if let Some(opened) = self.opened.iter().min() {
+            self.hub.handle(Input::ViewsRenewed(*opened), now);
+        }
     }
 
     /// A client connects.
@@ -121,7 +128,7 @@ impl Process {
             socket.has_joined = true;
             let joined = Joined {
                 writer: identity.writer,
-                access: identity.claims.access.clone(),
+                access: identity.claims.access.clone().into(),
                 families: identity.offered.clone(),
             };
             self.hub.handle(Input::Joined(SocketId(id), joined), now);

@@ -844,7 +844,7 @@ impl Sim {
             9 => {
                 let g = self.chance.below(self.gateways.len());
                 let partition = Partition(self.chance.below(self.owners.len()) as i32);
-                self.gateways[g].renew_view(partition, &self.store);
+                self.gateways[g].renew_view(partition, &self.store, self.now);
                 self.count(Fault::StaleView);
             }
             _ => {

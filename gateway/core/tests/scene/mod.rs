@@ -408,7 +408,7 @@ impl Gateway {
                     assert!(!frames.is_empty());
                     if let Some(client) = self.clients.get_mut(&socket) {
                         assert_eq!(client.closed, None, "nothing after the end");
-                        client.pipe.push_back(frames);
+                        client.pipe.push_back(frames.into_vec());
                     }
                 }
                 Output::Close(socket, code, _) => {
@@ -442,7 +442,7 @@ impl Gateway {
         self.next_socket += 1;
         let socket = SocketId(self.next_socket);
         self.clients.insert(socket, Client::new(writer));
-        self.input(Input::Joined(socket, Joined { writer, access, families }));
+        self.input(Input::Joined(socket, Joined { writer, access: access.into(), families }));
         socket
     }
 

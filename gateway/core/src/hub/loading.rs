@@ -1,0 +1,140 @@
+//! Stored states on their way in, and the questions that wait for them.
+
+use super::Hub;
+use crate::answer::{Answer, status};
+use crate::chunk::{Load, RestoreError, Waiting};
+use crate::messages::{Ask, LoadError, Loaded, Output};
+use driftless_chunk::replica::ApplyError;
+use driftless_schemas::proto::TrackRejectCode;
+use driftless_schemas::{ChunkId, Hash, Version};
+
+impl Hub {
+    pub(super) fn begin_load(&mut self, id: &ChunkId, now_ms: u64) {
+        self.watched.insert(id.clone());
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        chunk.load = match chunk.load {
+            Load::Idle => Load::UnderWay,
+            Load::Again { attempts, at_ms } if at_ms <= now_ms => Load::Retrying { attempts },
+            _ => return,
+        };
+        self.outputs.push_back(Output::Load(id.clone(), chunk.newest_ref.clone()));
+    }
+
+    pub(super) fn take_loaded(&mut self, id: ChunkId, loaded: Result<Option<Loaded>, LoadError>, now_ms: u64) {
+        if let Err(LoadError::Lost { stored, .. }) = &loaded {
+            let hash = Hash::from_slice(&stored.hash).unwrap_or(Hash([0; 32]));
+            self.audit(&id, Version(stored.version), hash, now_ms);
+        }
+        let Some(chunk) = self.chunks.get_mut(&id) else { return };
+        let attempts = match chunk.load {
+            Load::UnderWay => 1,
+            Load::Retrying { attempts } => attempts + 1,
+            Load::Idle | Load::Again { .. } => return,
+        };
+        let restored = match loaded {
+            Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) => Err(reason),
+            Ok(loaded) => match chunk.restore(&id, loaded) {
+                Ok(()) => Ok(()),
+                Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
+                    // Not this replica's fault: it was just made.
+                    self.audit(&id, version, found, now_ms);
+                    Err(format!(
+                        "at version {version} the log leads to {found}, but says {expected}; the owner is asked"
+                    ))
+                }
+                Err(RestoreError::Stale) if chunk.knows_what_was_trimmed() => {
+                    // The newer ref is read at once.
+                    chunk.load = Load::Idle;
+                    return self.begin_load(&id, now_ms);
+                }
+                Err(e) => Err(e.to_string()),
+            },
+        };
+        // Also where those who waited are gone: it must become idle.
+        self.watched.insert(id.clone());
+        let Some(chunk) = self.chunks.get_mut(&id) else { return };
+        match restored {
+            Ok(()) => {
+                chunk.load = Load::Idle;
+                chunk.used_ms = now_ms;
+                self.answer_waiting(&id, now_ms);
+            }
+            Err(reason) => {
+                chunk.load = Load::Again { attempts, at_ms: now_ms + self.settings.load_retry_ms };
+                if attempts >= self.settings.load_attempts_max {
+                    self.give_up(&id, &reason);
+                }
+            }
+        }
+    }
+
+    /// Asks the owner to look at a chunk, now and then, until it has spoken: what one gateway has found counts for nothing
+    /// by itself.
+    pub(super) fn audit(&mut self, id: &ChunkId, version: Version, found: Hash, now_ms: u64) {
+        let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
+        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.audited_ms.is_none_or(is_due)) else { return };
+        chunk.audited_ms = Some(now_ms);
+        self.outputs.push_back(Output::Audit(id.clone(), version, found));
+    }
+
+    /// Those who wait are told; whoever asks next begins anew.
+    fn give_up(&mut self, id: &ChunkId, reason: &str) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        chunk.load = Load::Idle;
+        for waiting in std::mem::take(&mut chunk.waiting) {
+            match waiting {
+                Waiting::Ask { id, .. } => {
+                    self.outputs.push_back(Output::Answer(id, Answer::Unavailable(reason.to_owned())));
+                }
+                Waiting::Track { socket, .. } => {
+                    self.reject_track(socket, id.as_str(), TrackRejectCode::Unavailable, reason.to_owned());
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer_waiting(&mut self, id: &ChunkId, now_ms: u64) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        if chunk.waiting.is_empty() || chunk.live.is_none() {
+            return;
+        }
+        for waiting in std::mem::take(&mut chunk.waiting) {
+            match waiting {
+                Waiting::Track { socket, have, since_ms } => self.track_loaded(socket, id, have, since_ms),
+                Waiting::Ask { id: ask_id, ask } => self.answer(ask_id, id, ask),
+            }
+        }
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        chunk.used_ms = now_ms;
+    }
+
+    pub(super) fn ask(&mut self, ask_id: u64, id: ChunkId, ask: Ask, now_ms: u64) {
+        let chunk = match self.chunk_of(id.as_str()) {
+            Ok((_, chunk)) => chunk,
+            Err(reason) => return self.outputs.push_back(Output::Answer(ask_id, Answer::Unavailable(reason))),
+        };
+        chunk.used_ms = now_ms;
+        if chunk.live.is_some() {
+            return self.answer(ask_id, &id, ask);
+        }
+        chunk.waiting.push(Waiting::Ask { id: ask_id, ask });
+        self.begin_load(&id, now_ms);
+    }
+
+    fn answer(&mut self, ask_id: u64, id: &ChunkId, ask: Ask) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        let newest = chunk.newest();
+        let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };
+        let answer = match ask {
+            Ask::Content => match chunk.verified_encoding((version, hash)) {
+                Ok(encoding) => Answer::Content { version, hash, encoding: encoding.into() },
+                Err(e) => {
+                    chunk.waiting.push(Waiting::Ask { id: ask_id, ask });
+                    return self.rebuild(id, &e.to_string(), self.now_ms);
+                }
+            },
+            Ask::Status(writer, seq) => Answer::Status(status(live.ledger.resolved(writer), &chunk.ring, writer, seq)),
+        };
+        self.outputs.push_back(Output::Answer(ask_id, answer));
+    }
+}

@@ -1,0 +1,80 @@
+//! A websocket's connection as its two halves share it: the reading task and the shard that writes.
+
+use driftless_schemas::limits;
+use socket2::SockRef;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// The hub has not looked at the last requests yet.
+const ASKS: u8 = 1;
+/// Much waits to be written.
+const CLOGGED: u8 = 2;
+/// The end was written, or never will be.
+const ENDED: u8 = 4;
+
+/// A connection.
+pub(crate) struct Line {
+    pub stream: TcpStream,
+    state: AtomicU8,
+    changed: Notify,
+    /// When the peer last took something, milliseconds since the Unix epoch.
+    taken_ms: AtomicU64,
+}
+
+impl Line {
+    pub fn new(stream: TcpStream) -> Self {
+        if let Err(error) = SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES) {
+            tracing::debug!(%error, "the kernel chooses the send buffer");
+        }
+        Self { stream, state: AtomicU8::new(0), changed: Notify::new(), taken_ms: AtomicU64::new(0) }
+    }
+
+    /// Waits until something here has changed since it was last waited for. One task waits.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether the peer may be heard: nobody can fill the hub's queue, or have answers made that it does not take.
+    pub fn is_heard(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (ASKS | CLOGGED) == 0
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) & ENDED != 0
+    }
+
+    pub fn ask(&self) {
+        self.set(ASKS, true);
+    }
+
+    pub fn answered(&self) {
+        self.set(ASKS, false);
+    }
+
+    pub fn clog(&self, is_clogged: bool) {
+        self.set(CLOGGED, is_clogged);
+    }
+
+    pub fn end(&self) {
+        self.set(ENDED, true);
+    }
+
+    pub fn took(&self, now_ms: i64) {
+        self.taken_ms.store(u64::try_from(now_ms).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub fn taken_ms(&self) -> i64 {
+        i64::try_from(self.taken_ms.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+
+    fn set(&self, flag: u8, is_on: bool) {
+        let before = match is_on {
+            true => self.state.fetch_or(flag, Ordering::AcqRel),
+            false => self.state.fetch_and(!flag, Ordering::AcqRel),
+        };
+        if (before & flag != 0) != is_on {
+            self.changed.notify_one();
+        }
+    }
+}

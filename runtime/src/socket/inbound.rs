@@ -1,0 +1,258 @@
+//! What a client sends, taken apart: the reading half of a websocket, without I/O and without a buffer where nothing waits.
+//!
+//! A socket that a message is being sent on holds that message's bytes, any other one holds none: among ten thousand sockets
+//! a read buffer each is most of the memory.
+
+use bytes::Bytes;
+use driftless_schemas::limits;
+use std::io::Cursor;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+/// A control frame's payload.
+const CONTROL_BYTES_MAX: u64 = 125;
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// A binary message.
+    Binary(Bytes),
+    /// Text, which is not taken here.
+    Text,
+    /// To be answered by a pong with the same bytes.
+    Ping(Bytes),
+    /// An answer, or a sign of life.
+    Pong,
+    /// To be answered by a close frame with the same bytes. Nothing comes after it.
+    Close(Bytes),
+}
+
+/// Why the bytes are no websocket of a client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InboundError {
+    /// Longer than a client may send.
+    #[error("a message of {0} bytes: at most {max} are taken", max = limits::CLIENT_FRAME_BYTES_MAX)]
+    TooLarge(u64),
+    /// Against RFC 6455.
+    #[error("{0} (RFC 6455)")]
+    Protocol(&'static str),
+}
+
+/// Takes bytes as they come, and gives messages.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The beginning of a frame.
+    partial: Vec<u8>,
+    /// The fragments of a message that has not ended.
+    message: Option<Fragments>,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    is_text: bool,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Takes bytes; messages that are complete are given to `take`, in order. After an error or a close nothing is read.
+    ///
+    /// # Errors
+    /// [`InboundError`].
+    pub fn feed(&mut self, bytes: &[u8], take: &mut dyn FnMut(Inbound)) -> Result<(), InboundError> {
+        let mut held = std::mem::take(&mut self.partial);
+        if held.is_empty() {
+            let taken = self.frames(bytes, take)?;
+            self.partial = bytes[taken..].to_vec();
+        } else {
+            held.extend_from_slice(bytes);
+            let taken = self.frames(&held, take)?;
+            // What only grows is not moved: a frame may come byte by byte.
+            held.drain(..taken);
+            if !held.is_empty() {
+                self.partial = held;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the frames that are complete, and tells how many bytes they are.
+    fn frames(&mut self, bytes: &[u8], take: &mut dyn FnMut(Inbound)) -> Result<usize, InboundError> {
+        let mut taken = 0;
+        while !self.is_over {
+            match self.frame(&bytes[taken..]) {
+                Ok(Some((length, message))) => {
+                    taken += length;
+                    if let Some(message) = message {
+                        self.is_over |= matches!(message, Inbound::Close(_));
+                        take(message);
+                    }
+                }
+                Ok(None) => return Ok(taken),
+                Err(e) => {
+                    self.is_over = true;
+                    self.message = None;
+                    return Err(e);
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    /// The first frame, if all of it is here: its length, and the message that it completes.
+    fn frame(&mut self, bytes: &[u8]) -> Result<Option<(usize, Option<Inbound>)>, InboundError> {
+        use InboundError::Protocol;
+        let mut cursor = Cursor::new(bytes);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Protocol("an opcode that does not exist"))?;
+        let Some((header, length)) = parsed else { return Ok(None) };
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Protocol("a reserved bit is set, but no extension was agreed on"));
+        }
+        let Some(mask) = header.mask else { return Err(Protocol("a client's frame is not masked")) };
+        let before = match header.opcode {
+            OpCode::Control(_) if !header.is_final => return Err(Protocol("a control frame is in fragments")),
+            OpCode::Control(_) if length > CONTROL_BYTES_MAX => {
+                return Err(Protocol("a control frame has more than 125 bytes"));
+            }
+            OpCode::Control(_) => 0,
+            OpCode::Data(Data::Continue) => match &self.message {
+                Some(fragments) => fragments.bytes.len() as u64,
+                None => return Err(Protocol("a continuation of nothing")),
+            },
+            OpCode::Data(_) if self.message.is_some() => {
+                return Err(Protocol("a message begins before the one before has ended"));
+            }
+            OpCode::Data(_) => 0,
+        };
+        let whole = before.saturating_add(length);
+        if whole > limits::CLIENT_FRAME_BYTES_MAX as u64 {
+            return Err(InboundError::TooLarge(whole));
+        }
+        // Both are small by now.
+        let (begin, length) = (cursor.position() as usize, length as usize);
+        let Some(masked) = bytes.get(begin..begin + length) else { return Ok(None) };
+        let plain = || masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let message = match header.opcode {
+            OpCode::Control(Control::Ping) => Some(Inbound::Ping(plain().collect())),
+            OpCode::Control(Control::Close) => Some(Inbound::Close(plain().collect())),
+            OpCode::Control(_) => Some(Inbound::Pong),
+            OpCode::Data(kind) => {
+                let new = || Fragments { is_text: matches!(kind, Data::Text), bytes: Vec::with_capacity(length) };
+                let mut fragments = self.message.take().unwrap_or_else(new);
+                fragments.bytes.extend(plain());
+                match header.is_final {
+                    true if fragments.is_text => Some(Inbound::Text),
+                    true => Some(Inbound::Binary(fragments.bytes.into())),
+                    false => {
+                        self.message = Some(fragments);
+                        None
+                    }
+                }
+            }
+        };
+        Ok(Some((begin + length, message)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+
+    const MASK: [u8; 4] = [1, 2, 3, 250];
+
+    fn frame(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Frame::message(payload.to_vec(), opcode, is_final);
+        frame.header_mut().mask = Some(MASK);
+        let mut bytes = Vec::new();
+        frame.format(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn binary(is_final: bool, payload: &[u8]) -> Vec<u8> {
+        frame(OpCode::Data(Data::Binary), is_final, payload)
+    }
+
+    fn go_on(is_final: bool, payload: &[u8]) -> Vec<u8> {
+        frame(OpCode::Data(Data::Continue), is_final, payload)
+    }
+
+    fn ping(payload: &[u8]) -> Vec<u8> {
+        frame(OpCode::Control(Control::Ping), true, payload)
+    }
+
+    fn read(bytes: &[u8], step: usize) -> (Vec<Inbound>, Result<(), InboundError>) {
+        let (mut reader, mut messages) = (Reader::default(), Vec::new());
+        for part in bytes.chunks(step) {
+            if let Err(e) = reader.feed(part, &mut |message| messages.push(message)) {
+                return (messages, Err(e));
+            }
+        }
+        (messages, Ok(()))
+    }
+
+    #[test]
+    fn messages_are_the_same_however_they_are_cut() {
+        let long = vec![7; 70_000];
+        let sent = [
+            binary(true, b"one"),
+            binary(false, b"tw"),
+            ping(b"between"),
+            go_on(true, b"o"),
+            binary(true, &long),
+            frame(OpCode::Data(Data::Text), true, b"text"),
+            frame(OpCode::Control(Control::Pong), true, b""),
+            frame(OpCode::Control(Control::Close), true, &[3, 232]),
+            binary(true, b"nobody reads it"),
+        ]
+        .concat();
+        let expected = [
+            Inbound::Binary(Bytes::from_static(b"one")),
+            Inbound::Ping(Bytes::from_static(b"between")),
+            Inbound::Binary(Bytes::from_static(b"two")),
+            Inbound::Binary(long.into()),
+            Inbound::Text,
+            Inbound::Pong,
+            Inbound::Close(Bytes::from_static(&[3, 232])),
+        ];
+        for step in [1, 2, 3, 13, 1000, sent.len()] {
+            assert_eq!(read(&sent, step), (expected.to_vec(), Ok(())), "{step}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_websocket_is_named() {
+        let unmasked = [0x82, 0x01, 0x00];
+        let reserved = [0xc2, 0x81, 0, 0, 0, 0, 0];
+        let no_opcode = [0x83, 0x81, 0, 0, 0, 0, 0];
+        let split_ping = frame(OpCode::Control(Control::Ping), false, b"");
+        let twice = [binary(false, b"a"), binary(true, b"b")].concat();
+        let control = ping(&[0; 126]);
+        for bytes in [&unmasked[..], &reserved, &no_opcode, &split_ping, &twice, &control, &go_on(true, b"a")] {
+            assert!(matches!(read(bytes, 1).1, Err(InboundError::Protocol(_))), "{bytes:?}");
+        }
+        // Judged by its header: nobody waits for the bytes.
+        let huge = [0x82, 0xff, 0, 0, 0, 255, 255, 255, 255, 255, 0, 0, 0, 0];
+        assert_eq!(read(&huge, 14), (vec![], Err(InboundError::TooLarge(0xff_ffff_ffff))));
+        let half = vec![0; limits::CLIENT_FRAME_BYTES_MAX / 2 + 1];
+        assert!(matches!(
+            read(&[binary(false, &half), go_on(true, &half)].concat(), 4096).1,
+            Err(InboundError::TooLarge(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_nothing_is_held_that_is_too_large(bytes: Vec<u8>, step in 1usize..20) {
+            let mut reader = Reader::default();
+            for part in bytes.chunks(step) {
+                if reader.feed(part, &mut |_| {}).is_err() {
+                    prop_assert!(reader.partial.is_empty());
+                    return Ok(());
+                }
+            }
+            prop_assert!(reader.partial.len() <= bytes.len());
+        }
+    }
+}
