@@ -217,6 +217,22 @@ impl Scene {
         }
     }
 
+    /// Waits until the checkpoints are behind all commands.
+    pub async fn all_checkpointed(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for partition in self.world.partitions() {
+            let (_, high) = self.log.watermarks(&self.world.topics().commands, partition).await.unwrap();
+            loop {
+                let checkpoint = self.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
+                if checkpoint.commands_next == high.0 {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{partition}: {checkpoint:?}, but the log ends at {high}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
     /// Waits until so many snapshots are announced.
     pub async fn snapshots_stored(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
