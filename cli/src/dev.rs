@@ -111,12 +111,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
+    // Until the process ends: what runs in the background may outlive this function by a moment.
+    std::mem::forget(folder.lock()?);
     if args.fresh {
         folder.clear()?;
     }
     folder.check(&args.log())?;
-    std::fs::create_dir_all(&args.data)
-        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
     let key = folder.key();
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
