@@ -156,14 +156,18 @@ async fn a_client_that_takes_nothing_is_let_go() {
 async fn a_token_is_renewed_or_reads_nothing_new() {
     let town = Town::new().await;
     let running = town.gateway(settings()).await;
-    let mut client = running.greeted(&town.token_of("ann", &["canvas/"], 2)).await;
+    let mut client = running.socket().await;
+    client.send([hello(&town.token_of("ann", &["canvas/"], 5))]).await;
+    let ends_ms = client.welcome().await.token_expires_at * 1000;
     let track_now = |chunk: &str| track(chunk, None);
     client.send([track_now(C), track_now("canvas/0/1")]).await;
     for _ in 0..2 {
         client.tracked().await;
         client.chunk(&town.world).await;
     }
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    while now_ms() < ends_ms {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     client.send([track_now("canvas/0/2")]).await;
     let event::Body::Refused(refused) = client.event().await else { panic!("not refused") };
     assert_eq!(refused.code(), RefusalCode::Token);
