@@ -92,12 +92,16 @@ async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
 async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
     let mut town = Town::new().await;
     let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
-    let running = town.gateway(Settings { core, ..settings() }).await;
+    // However long it takes to decide all that: who is slow and alive is not closed.
+    let running = town.gateway(Settings { core, write_timeout_ms: 600_000 }).await;
     let mut client = running.greeted(&town.token("ann")).await;
     client.send([track(C, None)]).await;
     client.tracked().await;
     let mut replica = client.chunk(&town.world).await;
     for i in 0..3000 {
+        if i % 100 == 0 {
+            client.send([request::Body::Ping(proto::Ping { nonce: u64::from(i) })]).await;
+        }
         town.decide(C, STRANGER, cells(0..1000, i % 250, None)).await;
     }
     let mut lagged = 0;
@@ -117,7 +121,7 @@ async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
                 is_followed = false;
             }
             event::Body::Tracked(_) => is_followed = true,
-            event::Body::Ping(_) => {}
+            event::Body::Pong(_) => {}
             other => panic!("{other:?}"),
         }
     }

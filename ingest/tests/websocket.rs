@@ -282,7 +282,10 @@ async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
 #[tokio::test]
 async fn while_the_log_has_no_room_sockets_are_not_read_and_nothing_is_lost() {
     let (hand, log) = Hand::new();
-    let scene = Scene::with(Settings::default(), log).await;
+    let mut settings = Settings::default();
+    // However busy this machine is, the wait for room does not end before the test has looked.
+    settings.waits.room_ms = 600_000;
+    let scene = Scene::with(settings, log).await;
     let (mut client, _) = scene.greeted("ann").await;
     hand.has_room(false);
     client.send([submit("canvas/0/1", 1, 0, settle())]).await;
