@@ -2,9 +2,12 @@
 //!
 //! Refs and checkpoints in the store hold offsets, and an offset means something in one log only. So the folder remembers
 //! its log in `log.json`, and is refused to another one before anything starts.
+//!
+//! One process works on it at a time, whatever log it uses: it holds the lock on `dev.lock`, which dies with it.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The log that a data folder belongs to.
@@ -77,6 +80,25 @@ impl DataFolder {
         self.0.join("dev.key")
     }
 
+    /// Makes the folder where it is not there, and keeps every other `dev` out of it until what is returned is dropped. The
+    /// file is never deleted: who had opened it before would hold a lock that nobody else sees.
+    pub fn lock(&self) -> Result<File> {
+        let folder = self.0.display();
+        std::fs::create_dir_all(&self.0)
+            .with_context(|| format!("cannot make the data folder {folder}: choose another with --data"))?;
+        let path = self.0.join("dev.lock");
+        let cannot = || format!("cannot lock {}: choose another data folder with --data", path.display());
+        let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!(
+                "the data folder {folder} is in use by a `driftless dev` that is running: end that one, or take another \
+                 folder, such as --data {folder}-2"
+            ),
+            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+        }
+    }
+
     fn note(&self) -> PathBuf {
         self.0.join("log.json")
     }
@@ -130,12 +152,12 @@ impl DataFolder {
             .with_context(|| format!("cannot write {}", note.display()))
     }
 
-    /// Deletes what `dev` itself has made, and nothing else.
+    /// Deletes what `dev` itself has made, but for the locks, and nothing else. For who holds the [`DataFolder::lock`].
     pub fn clear(&self) -> Result<()> {
         for folder in [self.store(), self.kafka()] {
             remove(&folder, |path| std::fs::remove_dir_all(path))?;
         }
-        for name in ["log.db", "log.db-wal", "log.db-shm", "log.db.lock", "log.json", "dev.key"] {
+        for name in ["log.db", "log.db-wal", "log.db-shm", "log.json", "dev.key"] {
             remove(&self.0.join(name), |path| std::fs::remove_file(path))?;
         }
         Ok(())
@@ -175,6 +197,20 @@ mod tests {
         folder.clear().unwrap();
         folder.bind(&LogName::Kafka).unwrap();
         assert_eq!(folder.log().unwrap(), Some(LogName::Kafka));
+    }
+
+    #[test]
+    fn a_folder_is_locked_also_while_it_is_cleared() {
+        let run = RunDir::new("data-folder-lock").unwrap();
+        let folder = DataFolder::new(&run.path().join("data"));
+        let held = folder.lock().unwrap();
+        folder.clear().unwrap();
+        let error = folder.lock().unwrap_err().to_string();
+        for word in [&run.path().display().to_string()[..], "in use", "--data"] {
+            assert!(error.contains(word), "nothing of {word} in: {error}");
+        }
+        drop(held);
+        folder.lock().unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::config::file_url;
 use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{Unknown, compare, create_topics, found};
-use crate::signals::asked_to_end;
+use crate::signals::Signals;
 use crate::{page, token};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::model::Models;
@@ -111,12 +111,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
+    // Until the process ends: what runs in the background may outlive this function by a moment.
+    std::mem::forget(folder.lock()?);
     if args.fresh {
         folder.clear()?;
     }
     folder.check(&args.log())?;
-    std::fs::create_dir_all(&args.data)
-        .with_context(|| format!("cannot make the data folder {}: choose another with --data", args.data.display()))?;
     let key = folder.key();
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
@@ -181,6 +181,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     // Its sockets go on without it; whoever holds a copy of the shutdown holds up the end.
     drop(ingest);
     tokio::spawn(metrics.upkeep(front.handle()));
+    // Whoever is told that it is ready may ask for the end at once.
+    let mut signals = Signals::listen()?;
     let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
     announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
@@ -188,7 +190,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let mut following = tokio::spawn(gateway.join());
     let mut failed: Option<anyhow::Error> = None;
     tokio::select! {
-        () = asked_to_end() => {}
+        () = signals.asked_to_end() => {}
         ended = &mut replaying => failed = Some(by_itself("the replayer", ended)),
         ended = &mut following => failed = Some(by_itself("the gateway", ended)),
     }

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ConfigArgs, KeyArgs};
 use crate::deployment::DeploymentArgs;
-use crate::signals::asked_to_end;
+use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
@@ -73,6 +73,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let source = ShutdownSource::new();
     let shutdown = source.handle();
+    let mut signals = Signals::listen()?;
     let mut serving = tokio::spawn(driftless_ingest::run(
         config.ingest,
         deployment.world,
@@ -82,7 +83,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
         shutdown,
     ));
     tokio::select! {
-        () = asked_to_end() => source.end().await,
+        () = signals.asked_to_end() => source.end().await,
         ended = &mut serving => return Ok(ended??),
     }
     Ok(serving.await??)
@@ -109,8 +110,8 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     let routes = http::readyz(ready);
     #[cfg(debug_assertions)]
     let routes = routes.or(crate::damage::route("replayer", replayer.damage())).unify().boxed();
-    serve_beside(&config, routes, source.handle()).await?;
-    end_with(replayer.join(), source).await
+    let signals = serve_beside(&config, routes, source.handle()).await?;
+    end_with(replayer.join(), signals, source).await
 }
 
 /// Runs a gateway until it is asked to end.
@@ -141,32 +142,37 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let routes = gateway.routes().or(http::readyz(ready)).unify().boxed();
     #[cfg(debug_assertions)]
     let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();
-    serve_beside(&config, routes, source.handle()).await?;
-    end_with(gateway.join(), source).await
+    let signals = serve_beside(&config, routes, source.handle()).await?;
+    end_with(gateway.join(), signals, source).await
 }
 
-/// Serves routes, health and metrics in a task of its own.
-async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<()> {
+/// Serves routes, health and metrics in a task of its own. Whoever reads in the log that it listens may ask for the end.
+async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let listener = tokio::net::TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("cannot listen on {}: choose another address with --http", config.http.listen))?;
+    let signals = Signals::listen()?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
     let origins = config.http.origins()?;
     tokio::spawn(http::serve(listener, routes, origins, config.http.connections_max, shutdown));
-    Ok(())
+    Ok(signals)
 }
 
 /// Waits for the end of a service, by itself or because it was asked for.
-async fn end_with<E>(service: impl Future<Output = Result<(), E>>, source: ShutdownSource) -> Result<()>
+async fn end_with<E>(
+    service: impl Future<Output = Result<(), E>>,
+    mut signals: Signals,
+    source: ShutdownSource,
+) -> Result<()>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
     let mut service = std::pin::pin!(service);
     tokio::select! {
-        () = asked_to_end() => {}
+        () = signals.asked_to_end() => {}
         ended = &mut service => return Ok(ended?),
     }
     tracing::info!("asked to end: finishing what is under way");

@@ -1,7 +1,7 @@
 //! `driftless watch`: a chunk's updates as they come, one line each.
 
 use crate::http_client::{Gateway, GatewayTarget};
-use crate::signals::{asked_to_end, is_broken_pipe, reader_is_gone};
+use crate::signals::{Signals, is_broken_pipe, reader_is_gone};
 use anyhow::{Result, bail};
 use driftless_schemas::ChunkId;
 use serde_json::Value;
@@ -29,9 +29,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let gateway = args.target.gateway()?;
     let mut last_id: Option<String> = None;
     let mut failures = 0;
+    let mut signals = Signals::listen()?;
     loop {
         tokio::select! {
-            () = asked_to_end() => return Ok(()),
+            () = signals.asked_to_end() => return Ok(()),
             // Whoever reads has seen enough: `driftless watch … | head -1`. A quiet chunk may be quiet for long.
             () = reader_is_gone() => return Ok(()),
             streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
@@ -45,7 +46,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 }
             }
         }
-        tokio::time::sleep(Duration::from_millis(500 << failures.min(5))).await;
+        tokio::select! {
+            () = signals.asked_to_end() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(500 << failures.min(5))) => {}
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub enum Token {
 }
 
 impl Token {
-    /// A provider of fresh tokens for one and the same user. An error is logged, and it is asked again later.
+    /// A provider of fresh tokens for one and the same user. An error is logged, and it is asked again later; so it is where
+    /// it takes longer than [`Settings::connect_timeout`], and what it was doing is dropped.
     pub fn provider<F, Fut>(fetch: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -71,7 +72,7 @@ pub struct Settings {
     pub reconnect_min: Duration,
     /// The longest wait before a new connection.
     pub reconnect_max: Duration,
-    /// Opening a connection may take this long.
+    /// Opening a connection may take this long, and so may fetching a token.
     pub connect_timeout: Duration,
 }
 

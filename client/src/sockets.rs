@@ -57,12 +57,19 @@ async fn timer(shared: &Shared) {
 async fn tokens(shared: &Shared) {
     loop {
         shared.token_needed.notified().await;
-        match shared.settings.token.fetch().await {
+        match token(shared).await {
             Ok(token) => shared.turn(|state, now| state.core.renew(now, token)),
             // The core asks again.
             Err(problem) => tracing::warn!(problem, "no fresh token"),
         }
     }
+}
+
+/// A token. A provider that does not come back is one that failed: nothing else may wait for it.
+async fn token(shared: &Shared) -> Result<String, String> {
+    let within = shared.settings.connect_timeout;
+    let fetched = tokio::time::timeout(within, shared.settings.token.fetch()).await;
+    fetched.unwrap_or_else(|_| Err(format!("no token within {within:?}")))
 }
 
 /// Keeps one socket connected until the client ends.
@@ -115,7 +122,7 @@ fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
 }
 
 async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, String), String> {
-    let token = shared.settings.token.fetch().await?;
+    let token = token(shared).await?;
     let protocol = match socket {
         Socket::Ingest => "driftless.ingest.v1",
         Socket::Gateway => "driftless.gateway.v1",
@@ -176,5 +183,35 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
         code = read => code,
         () = write => None,
         () = bell.drop.notified() => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Settings, Token};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_renewal_that_never_comes_does_not_stop_the_next() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let hanging = Token::provider(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending()
+        });
+        let mut settings = Settings::new("ws://127.0.0.1:1", "ws://127.0.0.1:1", hanging);
+        settings.connect_timeout = Duration::from_millis(20);
+        let shared = Shared::new(settings);
+        let asked_again = async {
+            while asked.load(Ordering::SeqCst) < 3 {
+                shared.token_needed.notify_one();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = tokens(&shared) => unreachable!("it goes on for as long as the client"),
+            asked = tokio::time::timeout(Duration::from_secs(60), asked_again) => asked.expect("it is asked again"),
+        }
     }
 }

@@ -185,3 +185,25 @@ async fn the_next_url_is_tried_when_one_does_not_answer() {
     let outcome = soon("outcome", chunk.submit(put("k", "1", false)).unwrap()).await;
     assert!(matches!(outcome, Outcome::Committed { .. }), "the chunk keeps the client");
 }
+
+#[tokio::test]
+async fn a_provider_that_never_answers_is_asked_again() {
+    let (_backend, url) = backend(None).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let token = Token::provider(move || {
+        let is_first_of_both = count.fetch_add(1, Ordering::SeqCst) < 2;
+        async move {
+            if is_first_of_both {
+                std::future::pending::<()>().await;
+            }
+            Ok("token".to_owned())
+        }
+    });
+    let mut settings = Settings::new(&url, &url, token);
+    settings.connect_timeout = Duration::from_secs(1);
+    let client = soon("connect", Client::connect(settings)).await.unwrap();
+    let chunk = client.track(&chunk());
+    soon("ready", chunk.ready()).await.unwrap();
+    assert!(asked.load(Ordering::SeqCst) >= 4);
+}

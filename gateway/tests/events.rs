@@ -14,9 +14,12 @@ use driftless_schemas::world::WorldSpec;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Nothing in these tests takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Running {
     address: SocketAddr,
@@ -57,14 +60,36 @@ impl Running {
         self.signer.issue("ann", &access, now_ms, lifetime_s).unwrap()
     }
 
-    /// All that comes until the server ends the answer.
-    async fn get(&self, path: &str) -> String {
+    async fn ask(&self, path: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// All that comes until the server ends the answer.
+    async fn get(&self, path: &str) -> String {
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
+        let mut stream = self.ask(path).await;
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it ends").unwrap();
         String::from_utf8(answer).unwrap()
+    }
+
+    /// What comes until each of these chunks had a beacon: all else that there is to say came before.
+    async fn until_beacons(&self, path: &str, chunks: &[&str]) -> String {
+        let (mut answer, mut stream) = (Vec::new(), self.ask(path).await);
+        loop {
+            // What has not come as a whole does not count yet.
+            let whole = answer.windows(2).rposition(|pair| pair == b"\n\n").map_or(0, |end| end + 2);
+            let text = std::str::from_utf8(&answer[..whole]).unwrap();
+            let has_beacon =
+                |chunk: &&str| events(text).iter().any(|(e, data)| e == "beacon" && data["chunk"] == **chunk);
+            if chunks.iter().all(has_beacon) {
+                return text.to_owned();
+            }
+            let more = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+            assert!(more.expect("more comes").unwrap() > 0, "it ended: {}", String::from_utf8_lossy(&answer));
+        }
     }
 }
 
@@ -85,9 +110,10 @@ fn events(answer: &str) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn one_stream_serves_several_chunks_and_rejects_one_by_itself() {
     let running = start().await;
-    let token = running.token(2);
+    let token = running.token(3600);
     let path = format!("/v1/events?chunks=canvas/0/0,canvas/0/2000,things/0/0,canvas/1/0&token={token}");
-    let answer = running.get(&path).await;
+    let both = ["canvas/0/0", "canvas/1/0"];
+    let answer = running.until_beacons(&path, &both).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/event-stream"), "{answer}");
     assert!(!answer.lines().any(|line| line.starts_with("id:")), "one id cannot say where several chunks ended");
     let events = events(&answer);
@@ -98,12 +124,10 @@ async fn one_stream_serves_several_chunks_and_rejects_one_by_itself() {
         chunks.dedup();
         chunks
     };
-    assert_eq!(chunks_of("tracked"), ["canvas/0/0", "canvas/1/0"]);
-    assert_eq!(chunks_of("chunk"), ["canvas/0/0", "canvas/1/0"]);
-    assert_eq!(chunks_of("beacon"), ["canvas/0/0", "canvas/1/0"], "every chunk has beacons of its own");
+    assert_eq!(chunks_of("tracked"), both);
+    assert_eq!(chunks_of("chunk"), both);
+    assert_eq!(chunks_of("beacon"), both, "every chunk has beacons of its own");
     assert_eq!(chunks_of("rejected"), ["canvas/0/2000", "things/0/0"]);
-    let (last, why) = events.last().unwrap();
-    assert_eq!((last.as_str(), why["code"].as_u64()), ("closed", Some(4502)), "the stream ends with the token");
 
     // Resumed: what is had of one chunk is not sent again.
     let tracked = |chunk: &str| {
@@ -111,14 +135,24 @@ async fn one_stream_serves_several_chunks_and_rejects_one_by_itself() {
         format!("{}:{}", data["version"], data["hash"].as_str().unwrap())
     };
     let have = tracked("canvas/1/0");
-    let token = running.token(2);
-    let answer = running.get(&format!("/v1/events?chunks=canvas/0/0,canvas/1/0&have=,{have}&token={token}")).await;
+    let path = format!("/v1/events?chunks=canvas/0/0,canvas/1/0&have=,{have}&token={token}");
+    let answer = running.until_beacons(&path, &both).await;
     let names = |chunk: &str| {
         let of = |(event, data): (String, Value)| (data["chunk"] == chunk && event != "beacon").then_some(event);
         self::events(&answer).into_iter().filter_map(of).collect::<Vec<_>>()
     };
     assert_eq!(names("canvas/0/0"), ["tracked", "chunk"]);
     assert_eq!(names("canvas/1/0"), ["tracked"]);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let running = start().await;
+    let token = running.token(5);
+    let answer = running.get(&format!("/v1/events?chunks=canvas/0/0,canvas/1/0&token={token}")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (last, why) = events(&answer).pop().unwrap();
+    assert_eq!((last.as_str(), why["code"].as_u64()), ("closed", Some(4502)));
 }
 
 #[tokio::test]

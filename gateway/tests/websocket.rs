@@ -92,12 +92,16 @@ async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
 async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
     let mut town = Town::new().await;
     let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
-    let running = town.gateway(Settings { core, ..settings() }).await;
+    // However long it takes to decide all that: who is slow and alive is not closed.
+    let running = town.gateway(Settings { core, write_timeout_ms: 600_000, ..settings() }).await;
     let mut client = running.greeted(&town.token("ann")).await;
     client.send([track(C, None)]).await;
     client.tracked().await;
     let mut replica = client.chunk(&town.world).await;
     for i in 0..3000 {
+        if i % 100 == 0 {
+            client.send([request::Body::Ping(proto::Ping { nonce: u64::from(i) })]).await;
+        }
         town.decide(C, STRANGER, cells(0..1000, i % 250, None)).await;
     }
     let mut lagged = 0;
@@ -117,7 +121,7 @@ async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
                 is_followed = false;
             }
             event::Body::Tracked(_) => is_followed = true,
-            event::Body::Ping(_) => {}
+            event::Body::Pong(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -156,14 +160,18 @@ async fn a_client_that_takes_nothing_is_let_go() {
 async fn a_token_is_renewed_or_reads_nothing_new() {
     let town = Town::new().await;
     let running = town.gateway(settings()).await;
-    let mut client = running.greeted(&town.token_of("ann", &["canvas/"], 2)).await;
+    let mut client = running.socket().await;
+    client.send([hello(&town.token_of("ann", &["canvas/"], 5))]).await;
+    let ends_ms = client.welcome().await.token_expires_at * 1000;
     let track_now = |chunk: &str| track(chunk, None);
     client.send([track_now(C), track_now("canvas/0/1")]).await;
     for _ in 0..2 {
         client.tracked().await;
         client.chunk(&town.world).await;
     }
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    while now_ms() < ends_ms {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     client.send([track_now("canvas/0/2")]).await;
     let event::Body::Refused(refused) = client.event().await else { panic!("not refused") };
     assert_eq!(refused.code(), RefusalCode::Token);

@@ -139,24 +139,29 @@ async fn a_wrong_subprotocol_is_a_problem_before_it_is_a_socket() {
 
 #[tokio::test]
 async fn who_is_too_fast_is_told_when_to_come_again_over_all_sockets() {
-    let policy = Policy { commands_per_second: 1, commands_burst: 3, ..Policy::default() };
+    // So many that what comes back in the meantime, one a second, does not matter.
+    let burst = 1000;
+    let policy = Policy { commands_per_second: 1, commands_burst: burst, ..Policy::default() };
     let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
     let (mut one, _) = scene.greeted("ann").await;
     let (mut two, _) = scene.greeted("ann").await;
-    one.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle()))).await;
-    one.receipts(2).await;
-    two.send((1..=2).map(|seq| submit("canvas/0/2", seq, seq - 1, settle()))).await;
-    let (mut receipts, mut rejected) = (0, None);
-    for _ in 0..2 {
+    let seqs = 1..=u64::from(burst);
+    one.send(seqs.clone().map(|seq| submit("canvas/0/1", seq, seq - 1, settle()))).await;
+    one.receipts(burst as usize).await;
+    two.send(seqs.map(|seq| submit("canvas/0/2", seq, seq - 1, settle()))).await;
+    let mut rejections = Vec::new();
+    for _ in 0..burst {
         match two.event().await {
-            event::Body::Receipt(_) => receipts += 1,
-            event::Body::Rejected(no) => rejected = Some(no),
+            event::Body::Receipt(_) => {}
+            event::Body::Rejected(no) => rejections.push(no),
             other => panic!("{other:?}"),
         }
     }
-    let rejected = rejected.expect("the fourth of three");
-    assert_eq!((receipts, rejected.code(), rejected.retry()), (1, RejectCode::RateLimited, Retry::After));
-    assert!((1..=1000).contains(&rejected.retry_after_ms));
+    assert!(!rejections.is_empty(), "the other socket had a burst of its own");
+    for rejected in rejections {
+        assert_eq!((rejected.code(), rejected.retry()), (RejectCode::RateLimited, Retry::After));
+        assert!((1..=1000).contains(&rejected.retry_after_ms));
+    }
     let (mut other, _) = scene.greeted("bob").await;
     other.send([submit("canvas/0/3", 1, 0, settle())]).await;
     other.receipts(1).await;
@@ -277,7 +282,10 @@ async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
 #[tokio::test]
 async fn while_the_log_has_no_room_sockets_are_not_read_and_nothing_is_lost() {
     let (hand, log) = Hand::new();
-    let scene = Scene::with(Settings::default(), log).await;
+    let mut settings = Settings::default();
+    // However busy this machine is, the wait for room does not end before the test has looked.
+    settings.waits.room_ms = 600_000;
+    let scene = Scene::with(settings, log).await;
     let (mut client, _) = scene.greeted("ann").await;
     hand.has_room(false);
     client.send([submit("canvas/0/1", 1, 0, settle())]).await;

@@ -16,9 +16,11 @@ pub use problem::{Problem, recover};
 pub use server::{ConnectionPermit, PeerAddr, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use driftless_schemas::limits;
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::time::Duration;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::{Filter, Rejection};
@@ -56,11 +58,25 @@ pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> +
         .map(|headers: HeaderMap, query: String| bearer(&headers).or_else(|| query_value(&query, "token")))
 }
 
-/// Extracts the whole body, if it has at most so many bytes; else a [`Problem`]. Unlike warp's own, it does not insist on a
-/// Content-Length, which `curl -X POST` does not send.
+/// Extracts the whole body, if it has at most so many bytes and comes within [`limits::BODY_TIMEOUT_MS`]; else a
+/// [`Problem`]. Unlike warp's own, it does not insist on a Content-Length, which `curl -X POST` does not send.
 pub fn body(bytes_max: usize) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
-    warp::body::stream()
-        .and_then(move |stream| async move { read_body(stream, bytes_max).await.map_err(Rejection::from) })
+    body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS))
+}
+
+fn body_within(bytes_max: usize, within: Duration) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
+    warp::body::stream().and_then(move |stream| async move {
+        let read = tokio::time::timeout(within, read_body(stream, bytes_max)).await;
+        read.unwrap_or_else(|_| Err(body_timeout(within))).map_err(Rejection::from)
+    })
+}
+
+fn body_timeout(within: Duration) -> Problem {
+    let detail = format!(
+        "the body was not here as a whole within {within:?}: send all that the head announces, without a pause"
+    );
+    // What still comes of it cannot be told from another request.
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).with_header(header::CONNECTION, "close")
 }
 
 async fn read_body<B: Buf>(

@@ -74,6 +74,14 @@ pub enum Error {
         /// The length of the canonical encoding.
         bytes: usize,
     },
+    /// Nothing was stored: there is no memory to compress it in.
+    #[error("{key} cannot be compressed: {source}; give this process more memory, or let it hold fewer chunks")]
+    Compression {
+        /// The object's key.
+        key: String,
+        /// What zstd said.
+        source: std::io::Error,
+    },
     /// Somebody else changed the object in between.
     #[error("{key} in {url} was changed by somebody else: look at it, and try again")]
     Raced {
@@ -163,13 +171,17 @@ impl Store {
     /// Stores an encoding under its hash; durable when it returns. Storing it again changes nothing.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Unavailable`].
+    /// [`Error::TooLarge`], [`Error::Compression`], [`Error::Unavailable`].
     pub async fn put_snapshot(&self, hash: Hash, encoding: &[u8]) -> Result<(), Error> {
         let key = storage::snapshot(hash);
         if encoding.len() > limits::CONTENT_BYTES_MAX {
             return Err(Error::TooLarge { key, bytes: encoding.len() });
         }
-        let data = compress(encoding);
+        let data = match try_compress(encoding) {
+            Ok(data) => data,
+            // An empty object in its place would be acknowledged, and never be loaded again.
+            Err(source) => return Err(Error::Compression { key, source }),
+        };
         self.inner
             .put(&Path::from(key.as_str()), PutPayload::from(data))
             .await
@@ -362,10 +374,17 @@ fn s3_of(variables: impl IntoIterator<Item = (String, String)>) -> AmazonS3Build
 }
 
 /// As snapshots are stored and sent: zstd.
+///
+/// # Errors
+/// zstd cannot allocate.
+pub fn try_compress(encoding: &[u8]) -> std::io::Result<Vec<u8>> {
+    zstd::bulk::compress(encoding, COMPRESSION_LEVEL)
+}
+
+/// As [`try_compress`], for what is not kept: where zstd cannot allocate it is empty, which is damaged to whoever reads it.
 #[must_use]
 pub fn compress(encoding: &[u8]) -> Vec<u8> {
-    // zstd fails only where it cannot allocate; an empty object would be found damaged by its hash.
-    zstd::bulk::compress(encoding, COMPRESSION_LEVEL).unwrap_or_default()
+    try_compress(encoding).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Store {

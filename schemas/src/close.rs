@@ -13,7 +13,7 @@ pub const BEHIND: u16 = 4002;
 pub const DEAD_PEER: u16 = 4003;
 /// The server failed on something that is not the client's fault.
 pub const INTERNAL: u16 = 4004;
-/// The server has as many sockets as it takes.
+/// The server has as many sockets as it takes. Reserved: today's servers let more connections wait to be accepted.
 pub const OVERLOADED: u16 = 4005;
 
 /// The bytes cannot be trusted: too large, not binary, or no protobuf at all.

@@ -71,6 +71,8 @@ pub const SESSION_AGE_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 pub const SESSION_AHEAD_MAX_MS: u64 = 60 * 1000;
 /// A socket without a Hello is closed after this, milliseconds.
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+/// A request's body that is not here as a whole after this is given up, milliseconds.
+pub const BODY_TIMEOUT_MS: u64 = 10_000;
 /// Pings go out this often, milliseconds.
 pub const PING_INTERVAL_MS: u64 = 10_000;
 /// A model that has not come back from one call after this is taken for one that never will. Milliseconds.

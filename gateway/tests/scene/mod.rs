@@ -315,17 +315,23 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time")
     }
 
+    /// The next event, but for pings, which are answered.
     pub async fn event(&mut self) -> event::Body {
-        while self.events.is_empty() {
-            match self.message().await {
-                Some(Ok(Message::Binary(bytes))) => {
-                    let frame = proto::ServerFrame::decode(bytes).unwrap();
-                    self.events = frame.events.into_iter().rev().map(|event| event.body.unwrap()).collect();
+        loop {
+            match self.events.pop() {
+                Some(event::Body::Ping(ping)) => {
+                    self.send([request::Body::Pong(proto::Pong { nonce: ping.nonce })]).await;
                 }
-                other => panic!("no event: {other:?}"),
+                Some(body) => return body,
+                None => match self.message().await {
+                    Some(Ok(Message::Binary(bytes))) => {
+                        let frame = proto::ServerFrame::decode(bytes).unwrap();
+                        self.events = frame.events.into_iter().rev().map(|event| event.body.unwrap()).collect();
+                    }
+                    other => panic!("no event: {other:?}"),
+                },
             }
         }
-        self.events.pop().unwrap()
     }
 
     pub async fn welcome(&mut self) -> proto::Welcome {

@@ -2,7 +2,6 @@ use super::*;
 use crate::settings;
 use crate::shutdown::ShutdownSource;
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -123,6 +122,27 @@ async fn every_error_is_a_problem_document() {
         let answer = ask(address, request).await;
         for part in expected {
             assert!(answer.contains(part), "{request:?}: {part:?} is not in {answer}");
+        }
+    }
+    shutdown.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let within = Duration::from_millis(50);
+    let echo = |body: Bytes| bytes_response(StatusCode::OK, "text/plain", body);
+    let routes = warp::path!("echo").and(warp::post()).and(body_within(64, within)).map(echo);
+    let (address, shutdown, _) = start(routes.boxed()).await;
+    // The connections stay open on the client's side: the server ends them.
+    for sent in ["", "half"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n{sent}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let answered = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer)).await;
+        answered.expect("an answer, and the end").unwrap();
+        for part in ["HTTP/1.1 408", "application/problem+json", "urn:driftless:problem:body_timeout", "50ms"] {
+            assert!(answer.contains(part), "{sent:?}: {part:?} is not in {answer}");
         }
     }
     shutdown.end().await;

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
 use driftless_contract_tests::{Subject, Whole};
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
-use driftless_runtime::log::{Delivery, Error, Log, MembershipEvent, QueueLimits};
+use driftless_runtime::log::{AppendError, Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use std::io::Write;
 use std::sync::{Arc, Once};
 
@@ -164,6 +165,20 @@ async fn an_outage_is_only_a_delay() {
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A broker stands still until it gets SIGCONT.
+fn stop(pid: &str) {
+    run("kill", &["-STOP", pid]);
+    // Its threads do not stop at once.
+    let stands = || run("ps", &["-o", "stat=", "-p", pid]).starts_with('T').then_some(());
+    driftless_testbed::until(DEADLINE, "the broker to stand still", stands).unwrap();
+}
+
 /// The broker stands still while a request is on its way: the request is in, its answer comes too late for the client, which
 /// sends the same again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,17 +187,6 @@ async fn r2_what_is_sent_again_is_in_the_log_once() {
     let options = KafkaOptions::new(folder.path());
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
     let pid = server.pid(1).expect("it runs").to_string();
-    let run = |program: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(program).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{program}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let stop = || {
-        run("kill", &["-STOP", &pid]);
-        // Its threads do not stop at once.
-        let stands = || run("ps", &["-o", "stat=", "-p", &pid]).starts_with('T').then_some(());
-        driftless_testbed::until(DEADLINE, "the broker to stand still", stands).unwrap();
-    };
     let settings = KafkaSettings {
         brokers: server.brokers().to_owned(),
         producer_properties: [("socket.timeout.ms".to_owned(), "500".to_owned())].into(),
@@ -197,7 +201,7 @@ async fn r2_what_is_sent_again_is_in_the_log_once() {
         // The connection stands, and the producer has its id.
         assert!(producer.append(numbered(&topic, 0, next..next + 10)).is_empty());
         assert_eq!(acks.take(10).await.len(), 10);
-        stop();
+        stop(&pid);
         for batch in (next + 10..next + 40).step_by(10) {
             assert!(producer.append(numbered(&topic, 0, batch..batch + 10)).is_empty());
         }
@@ -214,5 +218,50 @@ async fn r2_what_is_sent_again_is_in_the_log_once() {
     let numbers: Vec<u64> = read(&mut *reader, 80).await.iter().map(|(_, record)| number(record)).collect();
     assert_eq!(numbers, (0..80).collect::<Vec<_>>(), "each once, in order");
     drop((producers, reader, log));
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+/// The same, but the topic is gone when it is sent again: that there is no such topic now does not say that the record never
+/// was in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_in_the_log_is_never_called_refused() {
+    let folder = driftless_testbed::RunDir::new("kafka-gone").unwrap();
+    let options = KafkaOptions::new(folder.path());
+    let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
+    let pid = server.pid(1).expect("it runs").to_string();
+    // Long enough for the topic to go before it is sent again.
+    let properties = [("socket.timeout.ms", "500"), ("retry.backoff.ms", "15000"), ("retry.backoff.max.ms", "15000")];
+    let settings = KafkaSettings {
+        brokers: server.brokers().to_owned(),
+        producer_properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..KafkaSettings::default()
+    };
+    let log = KafkaLog::new(settings).unwrap();
+    log.create_topic(&spec("t", 1)).await.unwrap();
+    let topic: Arc<str> = "t".into();
+    let (producer, acks) = Acks::producer(&log, bounded());
+    assert!(producer.append(numbered(&topic, 0, 0..1)).is_empty());
+    assert!(acks.take(1).await[0].1.is_ok());
+    stop(&pid);
+    assert!(producer.append(numbered(&topic, 0, 1..2)).is_empty());
+    assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "nobody acknowledges");
+    run("kill", &["-CONT", &pid]);
+    let is_in = async {
+        // A broker that comes back may know no topic for a moment.
+        while !matches!(log.watermarks("t", Partition(0)).await, Ok((Offset(0), Offset(2)))) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    soon("the record is in the log", is_in).await;
+    let admin: AdminClient<_> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
+    admin.delete_topics(&["t"], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let (_, result) = acks.take(1).await.remove(0);
+    assert!(matches!(result, Err(AppendError::Unknown(_))), "{result:?}");
+    // What never goes out is known not to be in it.
+    assert!(producer.append(numbered(&topic, 0, 2..3)).is_empty());
+    let (_, result) = acks.take(1).await.remove(0);
+    assert!(matches!(result, Err(AppendError::Refused(_))), "{result:?}");
+    drop((producer, log, admin));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

@@ -2,9 +2,13 @@
 
 use driftless_e2e_tests::python::folder;
 use driftless_e2e_tests::stack::{Dev, Stack};
-use driftless_e2e_tests::wait::{is_quick, say, soon};
+use driftless_e2e_tests::wait::{is_quick, say};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+/// All that the windows do. Each of their waits has a deadline of its own, 30 s, and says what it waited for.
+const STORY: Duration = Duration::from_secs(600);
 
 fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os("DRIFTLESS_TEST_CHROMIUM").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -35,7 +39,8 @@ fn install_packages() {
 async fn windows(chromium: &PathBuf, arguments: &[&str]) {
     let mut node = tokio::process::Command::new("node");
     node.arg(folder().join("browser/two-windows.mjs")).args(arguments).env("CHROMIUM", chromium).kill_on_drop(true);
-    let ended = soon("the windows' end", node.output()).await.expect("node starts");
+    let ended = tokio::time::timeout(STORY, node.output()).await;
+    let ended = ended.unwrap_or_else(|_| panic!("not within {STORY:?}: the windows' end")).expect("node starts");
     let output = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{output}\n{}", String::from_utf8_lossy(&ended.stderr));
     assert!(output.contains(", 0 failed"), "{output}");

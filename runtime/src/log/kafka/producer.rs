@@ -12,10 +12,11 @@ use super::client::{self, Context};
 use async_trait::async_trait;
 use driftless_schemas::{Offset, Partition};
 use rdkafka::Message;
+use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -108,13 +109,27 @@ impl ProducerContext for Delivered {
         let result = match report {
             // A duplicate of what is in the log already is reported without its offset.
             Ok(message) => Ok(Some(message.offset()).filter(|offset| *offset >= 0).map(Offset)),
-            Err((error, _)) => Err(append_error(error)),
+            Err((error, message)) => Err(undelivered(error, is_certainly_not_in_log(message))),
         };
         sent.order.pass(sent.number, Settled::new(sent.token, sent.bytes, result), &self.settled);
     }
 }
 
-/// Is a record that was not acknowledged certainly not in the log?
+/// What a delivery report of a failure means. librdkafka may also say that there is no such partition of a record that went
+/// out before and whose acknowledgement was lost with its connection, where the partition has left the broker since: such
+/// a record may be in the log.
+fn undelivered(error: &KafkaError, is_certainly_not_in_log: bool) -> AppendError {
+    if is_certainly_not_in_log { append_error(error) } else { AppendError::Unknown(error.to_string()) }
+}
+
+/// It never went out, or every broker that it went to has refused it. rdkafka has no safe way to ask.
+fn is_certainly_not_in_log(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the message of a delivery report is alive for as long as it is borrowed, and librdkafka only reads its status.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    status == rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+/// What an error means for a record that is not in the log: will the same fail again?
 fn append_error(error: &KafkaError) -> AppendError {
     match error.rdkafka_error_code() {
         Some(code) if code == RDKafkaErrorCode::MessageSizeTooLarge || is_missing_code(code) => {

@@ -56,10 +56,22 @@ async fn a_port_in_use_is_named_before_anything_else_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_data_folder_in_use_is_named() {
-    let dev = Dev::embedded().await;
+async fn a_data_folder_in_use_is_named_and_left_alone() {
+    let mut dev = Dev::embedded().await;
+    let id = chunk("canvas/0/0");
+    scenarios::burst_commits_in_order(dev.entrance(), &id, "ann").await;
     let data = dev.data().display().to_string();
-    fails(&["dev", "--data", &data, "--http", "127.0.0.1:0"], &[&data, "log.db"]).await;
+    let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
+    for more in [&[][..], &["--fresh"], &["--fresh", "--kafka"], &["--fresh", "--brokers", "127.0.0.1:1"]] {
+        fails(&[&flags[..], more].concat(), &[&data, "in use", "--data"]).await;
+    }
+    assert!(dev.data().join("store/world.json").exists() && dev.data().join("dev.key").exists());
+    // Whoever was killed is no longer in it, and what was acknowledged still is.
+    dev.kill();
+    dev.start().await;
+    let (_client, replica) = dev.entrance().follower("bob", &id).await;
+    dev.entrance().converge(50, &[&replica]).await;
+    scenarios::burst_is_in_the_log(&mut dev, &id, "ann").await;
 }
 
 /// Offsets mean something in one log only.
