@@ -163,8 +163,8 @@ mod tests {
     const MASK: [u8; 4] = [1, 2, 3, 250];
 
     fn frame(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Frame::message(payload.to_vec(), opcode, is_final);
-        frame.header_mut().mask = Some(MASK);
+        let header = FrameHeader { is_final, opcode, mask: Some(MASK), ..FrameHeader::default() };
+        let frame = Frame::from_payload(header, payload.to_vec().into());
         let mut bytes = Vec::new();
         frame.format(&mut bytes).unwrap();
         bytes
