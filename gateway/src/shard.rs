@@ -101,8 +101,9 @@ struct Shard<F> {
 
 struct Draining {
     began_ms: i64,
+    count: usize,
+    /// Those that are not closed yet.
     sockets: Vec<SocketId>,
-    closed: usize,
 }
 
 /// What waits for a socket.
@@ -359,19 +360,18 @@ impl<F: Fn(Written)> Shard<F> {
     fn drain(&mut self) {
         let mut sockets: Vec<SocketId> = self.writers.keys().copied().collect();
         sockets.sort_unstable();
-        self.draining = Some(Draining { began_ms: now_ms(), sockets, closed: 0 });
+        self.draining = Some(Draining { began_ms: now_ms(), count: sockets.len(), sockets });
         self.drain_on(now_ms());
     }
 
     /// Closes as many sockets as are due, so that not all of them connect again at once.
     fn drain_on(&mut self, now: i64) {
         let Some(draining) = &mut self.draining else { return };
-        let (all, passed) = (draining.sockets.len(), usize::try_from(now - draining.began_ms).unwrap_or(0));
-        let drain = self.rules.drain.as_millis() as usize;
-        let due = if drain == 0 { all } else { all.min(all * passed / drain + 1) };
-        let begun = draining.closed.min(due);
-        draining.closed = due;
-        for id in draining.sockets[begun..due].to_vec() {
+        let passed = usize::try_from(now - draining.began_ms).unwrap_or(0);
+        let all = draining.count;
+        let share = (all * passed).checked_div(self.rules.drain.as_millis() as usize);
+        let due = share.map_or(all, |share| all.min(share + 1));
+        for id in draining.sockets.split_off((all - due).min(draining.sockets.len())) {
             self.shut(id);
         }
     }

@@ -90,7 +90,10 @@ impl PartitionCore {
                             self.tell_lost(&chunk);
                         }
                     }
-                    Err(reason) => return Ok(self.load_again(&chunk, before, reason, now_ms)),
+                    Err(reason) => {
+                        self.load_again(&chunk, before, reason, now_ms);
+                        return Ok(());
+                    }
                 }
                 self.compare_with_published(&chunk);
             }
