@@ -13,6 +13,7 @@ use driftless_chunk::world::World;
 use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Settings, SocketId};
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime::socket::FAREWELL;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::request;
 use driftless_schemas::{ChunkId, Offset, Partition};
@@ -239,6 +240,8 @@ pub(crate) fn start(
         next_ask: 0,
         started: Instant::now(),
         fatal: None,
+        drain: rules.drain,
+        leaves_by: None,
     };
     let handle = HubHandle { messages, shards, next_socket: Arc::default(), ready };
     (handle, tokio::spawn(task.run(follower.reader, received, shutdown)))
@@ -259,6 +262,9 @@ struct Task {
     next_ask: u64,
     started: Instant,
     fatal: Option<String>,
+    drain: Duration,
+    /// The end was asked for.
+    leaves_by: Option<Instant>,
 }
 
 impl Task {
@@ -299,13 +305,19 @@ impl Task {
                     self.handle(Input::Tick);
                     metrics::levels(self.hub.sockets(), self.hub.chunks());
                 }
-                () = shutdown.wait() => return Ok(()),
+                () = shutdown.wait(), if self.leaves_by.is_none() => {
+                    self.leaves_by = Some(Instant::now() + self.drain + FAREWELL);
+                }
             }
             self.carry_out();
             if let Some(fatal) = self.fatal.take() {
                 return Err(fatal);
             }
             self.notice_ready();
+            // Sockets that wait for their turn to be closed are served until then.
+            if self.leaves_by.is_some_and(|by| self.hub.sockets() == 0 || Instant::now() >= by) {
+                return Ok(());
+            }
         }
     }
 

@@ -231,6 +231,33 @@ async fn sockets_end_with_a_code_that_arrives() {
     tokio::time::timeout(PATIENCE, ended).await.expect("nobody holds on").unwrap();
 }
 
+/// A rolling deploy: sockets are closed one after the other, and those that wait for it are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_ends_lets_its_sockets_go_one_by_one() {
+    let mut town = Town::new().await;
+    let running = town.gateway(Settings { drain_ms: 3_000, ..settings() }).await;
+    let mut clients = Vec::new();
+    for name in ["ann", "bob", "cid"] {
+        let mut client = running.greeted(&town.token(name)).await;
+        client.send([track(C, None)]).await;
+        client.tracked().await;
+        client.chunk(&town.world).await;
+        clients.push(client);
+    }
+    let Running { shutdown, gateway, .. } = running;
+    let ended = tokio::spawn(shutdown.end());
+    let mut last = clients.pop().unwrap();
+    let mut first = clients.remove(0);
+    assert_eq!(first.closed().await, close::SHUTTING_DOWN);
+    town.decide(C, STRANGER, cells(0..1, 5, None)).await;
+    assert_eq!(last.updates().await.first_version, 1);
+    assert_eq!(last.closed().await, close::SHUTTING_DOWN);
+    assert_eq!(clients[0].closed().await, close::SHUTTING_DOWN);
+    drop((first, last, clients));
+    gateway.join().await.unwrap();
+    tokio::time::timeout(PATIENCE, ended).await.expect("nobody holds on").unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn r12_a_client_that_is_ahead_is_sent_elsewhere() {
     let town = Town::new().await;
