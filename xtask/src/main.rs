@@ -16,6 +16,7 @@ mod sim;
 mod demo;
 mod bench;
 mod takeover;
+mod peers;
 mod model;
 mod chaos;
 mod cache;
@@ -37,6 +38,7 @@ Examples:
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20
   cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
+  cargo xtask peers fanout               deliveries a second, in turn with a peer's
   cargo xtask model --quick --mutants    explore the models of the protocol
   cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
 
@@ -75,6 +77,8 @@ enum Chore {
     Bench(bench::Options),
     /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
     Takeover(takeover::Options),
+    /// Our figures in turn with a peer's
+    Peers(peers::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
     /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos --help`
@@ -121,6 +125,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
         Chore::Takeover(options) => return takeover::run(&workspace, options),
+        Chore::Peers(options) => return peers::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,

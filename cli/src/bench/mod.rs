@@ -1,7 +1,8 @@
-//! `driftless bench`: what an edit costs, beside the floor that the log itself sets, measured in the same run; and how long
-//! nobody decides when an owner goes.
+//! `driftless bench`: what an edit costs, beside the floor that the log itself sets, measured in the same run; how long nobody
+//! decides when an owner goes; how fast a gateway tells many sockets.
 
 mod edit;
+mod fanout;
 mod floor;
 mod generator;
 mod quantiles;
@@ -24,6 +25,11 @@ enum What {
     Edit(EditArgs),
     /// How long nobody decides when the owner of a partition dies, hands over or is restarted.
     Takeover(TakeoverArgs),
+    /// How fast a gateway tells many sockets, and what an idle one takes.
+    Fanout(fanout::FanoutArgs),
+    /// What `fanout` measures.
+    #[command(hide = true)]
+    FanoutServer(fanout::ServeArgs),
 }
 
 /// Where the edits go.
@@ -118,5 +124,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     match args.what {
         What::Edit(args) => edit::run(args).await,
         What::Takeover(args) => takeover::run(args).await,
+        What::Fanout(args) => tokio::task::spawn_blocking(move || fanout::run(&args)).await?,
+        What::FanoutServer(args) => fanout::serve(args).await,
     }
 }

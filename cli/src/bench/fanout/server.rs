@@ -1,0 +1,210 @@
+//! The gateway that is measured, in a process of its own: the whole of it, from a record of the log to the sockets, over a log
+//! in memory; and what publishes when it is asked to.
+
+use super::dialect::chunk;
+use super::{Ready, ServeArgs};
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_gateway::{Gateway, Settings};
+use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
+use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
+use driftless_runtime::log::memory::MemoryLog;
+use driftless_runtime::log::{Append, Delivery, Headers, Log, Producer, TopicSpec};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::store::Store;
+use driftless_schemas::access::Access;
+use driftless_schemas::proto::{
+    Decisions, Fence, MapCommand, PutKey, Updates, UpdatesRecord, map_command, updates_record::Body,
+};
+use driftless_schemas::world::WorldSpec;
+use driftless_schemas::{ChunkId, Offset, Partition, Seq, WriterId, limits};
+use prost::Message as _;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes of a value, so that an update is as long as a chat message.
+const VALUE_BYTES: usize = 100;
+/// Records that are decided ahead, so that deciding is not measured.
+const AHEAD: usize = 20_000;
+
+/// Serves until the control connection is closed.
+pub(super) async fn run(args: ServeArgs) -> Result<()> {
+    let mut spec = WorldSpec::dev();
+    spec.name = format!("fanout-{}", std::process::id());
+    spec.partitions = 1;
+    let world = Arc::new(World::new("the bench's world", spec, &Models::builtin())?);
+    let log: Arc<dyn Log> = match &args.brokers {
+        None => Arc::new(MemoryLog::new()),
+        Some(brokers) => {
+            Arc::new(KafkaLog::new(KafkaSettings { brokers: brokers.clone(), ..KafkaSettings::default() })?)
+        }
+    };
+    let topic = TopicSpec {
+        name: world.topics().updates.to_string(),
+        partitions: 1,
+        retention_ms: None,
+        record_bytes_max: limits::RECORD_BYTES_MAX,
+    };
+    log.create_topic(&topic).await?;
+    let folder = std::env::temp_dir().join(format!("driftless-fanout-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let key = folder.join("key");
+    let verifier = Verifier::new(auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret)?))?;
+    let access = Access { read: vec!["things/".into()], ..Access::default() };
+    let token = Signer::from_file(&key)?.issue("crowd", &access, crate::token::now_ms(), 24 * 3600)?;
+    std::fs::remove_dir_all(&folder)?;
+
+    let shutdown = ShutdownSource::new();
+    let settings = Settings { shards: args.shards, ..Settings::default() };
+    let gateway = Gateway::start(
+        settings,
+        Arc::clone(&world),
+        Arc::clone(&log),
+        Store::memory(),
+        verifier,
+        Origins::default(),
+        shutdown.handle(),
+    )
+    .await?;
+    let sockets = TcpListener::bind("127.0.0.1:0").await?;
+    let control = TcpListener::bind("127.0.0.1:0").await?;
+    let ready = Ready { address: sockets.local_addr()?, control: control.local_addr()?, token: Some(token) };
+    tokio::spawn(serve(sockets, gateway.routes(), Origins::default(), usize::MAX, shutdown.handle()));
+    let mut publisher = Publisher::new(&world, &*log, args.chunks)?;
+    println!("{}", serde_json::to_string(&ready)?);
+    let (control, _) = control.accept().await?;
+    control.set_nodelay(true)?;
+    obey(control, &mut publisher).await
+}
+
+async fn obey(control: TcpStream, publisher: &mut Publisher) -> Result<()> {
+    let (wishes, mut answers) = control.into_split();
+    let mut wishes = BufReader::new(wishes).lines();
+    while let Some(wish) = wishes.next_line().await? {
+        match wish.split_once(' ') {
+            Some(("publish", count)) => publisher.publish(count.parse()?)?,
+            None if wish == "resident" => {
+                answers.write_all(format!("{}\n", resident()?).as_bytes()).await?;
+            }
+            _ => bail!("{wish:?} is no wish of the bench's"),
+        }
+    }
+    Ok(())
+}
+
+/// Resident memory of this process, bytes.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("resident memory is known on Linux only")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+/// Writes valid records, as an owner would.
+struct Publisher {
+    world: Arc<World>,
+    producer: Arc<dyn Producer>,
+    chunks: Vec<(ChunkId, LiveChunk)>,
+    next: usize,
+    n: u64,
+    offset: i64,
+    ahead: VecDeque<Append>,
+}
+
+impl Publisher {
+    fn new(world: &Arc<World>, log: &dyn Log, chunks: usize) -> Result<Self> {
+        let producer = log.producer(Delivery::Gapless, Arc::new(|_| {}))?;
+        let mut lives = Vec::new();
+        for number in 0..chunks {
+            let id: ChunkId = chunk(number).parse()?;
+            let model = Arc::clone(&world.place(&id)?.family.model);
+            let live = LiveChunk::initial(model, &id);
+            lives.push((id, live));
+        }
+        let mut publisher = Self {
+            world: Arc::clone(world),
+            producer,
+            chunks: lives,
+            next: 0,
+            n: 0,
+            offset: 0,
+            ahead: VecDeque::new(),
+        };
+        let fence = publisher.record(0, Body::Fence(Fence { owner: "bench".into() }));
+        publisher.append(vec![fence])?;
+        publisher.decide_ahead()?;
+        Ok(publisher)
+    }
+
+    fn publish(&mut self, count: usize) -> Result<()> {
+        if self.ahead.len() < count {
+            self.decide_ahead()?;
+        }
+        let appends: Vec<Append> = self.ahead.drain(..count.min(self.ahead.len())).collect();
+        self.append(appends)
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Result<()> {
+        match self.producer.append(appends).len() {
+            0 => Ok(()),
+            left => bail!("{left} records do not fit into the producer's queue"),
+        }
+    }
+
+    fn record(&self, n: u64, body: Body) -> Append {
+        Append {
+            topic: Arc::clone(&self.world.topics().updates),
+            partition: Partition(0),
+            key: Bytes::new(),
+            value: UpdatesRecord { epoch: 1, n, body: Some(body) }.encode_to_vec().into(),
+            headers: Headers::new(),
+            token: 0,
+        }
+    }
+
+    fn decide_ahead(&mut self) -> Result<()> {
+        while self.ahead.len() < AHEAD {
+            self.n += 1;
+            self.offset += 1;
+            let at = self.next % self.chunks.len();
+            let seq = (self.next / self.chunks.len()) as u64 + 1;
+            self.next += 1;
+            let (id, live) = &mut self.chunks[at];
+            let value = Bytes::from(format!("{:0>VALUE_BYTES$}", self.n));
+            let put = PutKey { key: "said".into(), value, guard: None };
+            let command = MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec();
+            let asked = Asked {
+                offset: Offset(self.offset),
+                writer: WriterId([1; 16]),
+                seq: Seq(seq),
+                after: Seq(seq - 1),
+                author: "bench".into(),
+                received_at_ms: 0,
+                roles: vec![],
+                body: AskedBody::Command(command.into()),
+            };
+            let decided = live.decide(id, Partition(0), &asked).context("it is decided")?;
+            let entry = decided.entry.context("it is committed")?;
+            let updates = Updates {
+                chunk_id: id.to_string(),
+                first_version: live.replica.version().0,
+                entries: vec![entry],
+                state_hash: live.replica.hash().to_bytes(),
+            };
+            let decisions = Decisions {
+                chunk_id: id.to_string(),
+                updates: updates.encode_to_vec().into(),
+                marks: vec![decided.mark],
+            };
+            let record = self.record(self.n, Body::Decisions(decisions));
+            self.ahead.push_back(record);
+        }
+        Ok(())
+    }
+}
