@@ -359,7 +359,8 @@ impl<F: Fn(Written)> Shard<F> {
 
     fn drain(&mut self) {
         let mut sockets: Vec<SocketId> = self.writers.keys().copied().collect();
-        sockets.sort_unstable();
+        // The oldest first, from the end.
+        sockets.sort_unstable_by(|a, b| b.cmp(a));
         self.draining = Some(Draining { began_ms: now_ms(), count: sockets.len(), sockets });
         self.drain_on(now_ms());
     }
