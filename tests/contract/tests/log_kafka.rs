@@ -180,7 +180,8 @@ fn stop(pid: &str) {
 }
 
 /// The broker stands still while a request is on its way: the request is in, its answer comes too late for the client, which
-/// sends the same again.
+/// sends the same again. Without the gapless guarantee librdkafka may begin a new epoch then, and write once more what is in
+/// the log already: seen once in some forty runs on a busy machine. It is for `commands`, where all may be sent again (R8).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_what_is_sent_again_is_in_the_log_once() {
     let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
@@ -212,11 +213,16 @@ async fn r2_what_is_sent_again_is_in_the_log_once() {
         }
         next += 40;
     }
-    assert_eq!(log.watermarks("t", Partition(0)).await.unwrap(), (Offset(0), Offset(80)));
+    let (low, high) = log.watermarks("t", Partition(0)).await.unwrap();
     let mut reader = log.reader().unwrap();
-    reader.assign("t", Partition(0), Offset(0));
-    let numbers: Vec<u64> = read(&mut *reader, 80).await.iter().map(|(_, record)| number(record)).collect();
-    assert_eq!(numbers, (0..80).collect::<Vec<_>>(), "each once, in order");
+    reader.assign("t", Partition(0), low);
+    let count = usize::try_from(high.0 - low.0).unwrap();
+    let numbers: Vec<u64> = read(&mut *reader, count).await.iter().map(|(_, record)| number(record)).collect();
+    let (gapless, bounded): (Vec<u64>, Vec<u64>) = numbers.iter().partition(|number| **number < 40);
+    assert_eq!(gapless, (0..40).collect::<Vec<_>>(), "each once, in order");
+    let mut seen = std::collections::BTreeSet::new();
+    let first: Vec<u64> = bounded.iter().copied().filter(|number| seen.insert(*number)).collect();
+    assert_eq!(first, (40..80).collect::<Vec<_>>(), "all of them, in the order of their first appearance: {bounded:?}");
     drop((producers, reader, log));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
