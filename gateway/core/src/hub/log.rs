@@ -131,8 +131,10 @@ impl Hub {
         if had_replica {
             let waits = !chunk.waiting.is_empty();
             if !chunk.trackers.is_empty() {
-                let before = chunk.told_before(!frame.is_empty());
-                self.told.entry(id.clone()).or_insert_with(|| Told::after(before)).add(frame, outcomes);
+                let Self { told, chunks, .. } = self;
+                let before = || chunks.get(&id)?.told_before(!frame.is_empty());
+                let told = told.entry(id.clone()).or_insert_with(|| Told::after(before()));
+                told.add(frame, outcomes);
             }
             if waits {
                 // What they get contains this record.
