@@ -27,12 +27,19 @@ pub struct Options {
     pub arguments: Vec<OsString>,
 }
 
-pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+/// Builds an optimised `driftless`, and gives its `bench`.
+pub fn optimised(workspace: &Workspace) -> Result<Command> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", "driftless"]);
     process::check("the build", build)?;
     let mut bench = Command::new(workspace.program("release", "driftless"));
-    bench.arg("bench").args(options.arguments);
+    bench.arg("bench");
+    Ok(bench)
+}
+
+pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let mut bench = optimised(workspace)?;
+    bench.args(options.arguments);
     if options.kafka {
         bench.args(["--log", "kafka"]);
     }

@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{bench, process};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,15 +33,12 @@ enum What {
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let What::Fanout { arguments } = options.what;
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "driftless"]);
-    process::check("the build", build)?;
+    let mut bench = bench::optimised(workspace)?;
     let peer = workspace.target_dir.join("peers/centrifuge");
     let mut go = Command::new("go");
     go.current_dir(workspace.root.join("infra/peers/centrifuge")).args(["build", "-o"]).arg(&peer).arg(".");
     process::check("go build, of the peer (needs Go: https://go.dev/dl)", go)?;
-    let mut bench = Command::new(workspace.program("release", "driftless"));
-    bench.args(["bench", "fanout", "--peer"]).arg(peer);
+    bench.args(["fanout", "--peer"]).arg(peer);
     if !arguments.iter().any(|argument| argument == "--rounds") {
         bench.args(["--rounds", "5"]);
     }

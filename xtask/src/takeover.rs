@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{bench, process};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,10 +25,7 @@ pub struct Options {
 }
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "driftless"]);
-    process::check("the build", build)?;
-    let mut bench = Command::new(workspace.program("release", "driftless"));
-    bench.args(["bench", "takeover"]).args(options.arguments);
+    let mut bench = bench::optimised(workspace)?;
+    bench.arg("takeover").args(options.arguments);
     Err(process::become_it(bench)).context("cannot run driftless")
 }
