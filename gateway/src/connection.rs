@@ -58,8 +58,10 @@ pub(crate) async fn serve(stream: TcpStream, begun: Bytes, context: Arc<Context>
     let seat = context.hub.open(&line);
     let session = Session::new(context.greeter.clone(), now_ms());
     let mut connection = Connection { line, session, reader: Reader::default(), seat, context };
-    let begun = connection.take(&begun);
-    if let Err(ended) = match begun {
+    let taken = connection.take(&begun);
+    // They stand in the buffer of the HTTP connection, which is larger than all else that a quiet socket has.
+    drop(begun);
+    if let Err(ended) = match taken {
         Ok(()) => connection.run().await,
         ended => ended,
     } {

@@ -24,6 +24,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown as Half;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -32,6 +33,8 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(MESSAGE_BYTES_MAX <= limits::SERVER_FRAME_BYTES_MAX);
 /// Above this, nothing more is read from a socket whose answers would wait here; below half of it, it is heard again.
 const CLOGGED_BYTES: usize = 64 * 1024;
+/// Up to this, a message is put together in one piece; above, its frame is not copied.
+const WHOLE_BYTES_MAX: usize = 16 * 1024;
 /// Parts of one vectored write.
 const PARTS_MAX: usize = 64;
 /// Turns and wishes taken before what was written is told.
@@ -106,16 +109,22 @@ struct Draining {
     sockets: Vec<SocketId>,
 }
 
-/// What waits for a socket.
+/// A socket, as its shard sees it.
 struct Writer {
     line: Arc<Line>,
+    /// Of a socket that has not taken everything. Memory is for those who are slow now.
+    backlog: Option<Box<Backlog>>,
+    end: End,
+}
+
+/// What waits for a socket: at least one message.
+struct Backlog {
     queue: VecDeque<Message>,
     /// Bytes of the first message that the socket has taken already.
     sent: usize,
     queued_bytes: usize,
-    /// When it last took something, while anything waits.
+    /// When it last took something.
     took_ms: i64,
-    end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,10 +134,10 @@ enum End {
     By(i64),
 }
 
-/// A websocket message: a head, and shared frames.
+/// A websocket message.
 struct Message {
-    head: SmallVec<[u8; 10]>,
-    frames: Frames,
+    /// In one part, which many sockets share, or as a head and shared frames.
+    parts: Frames,
     len: usize,
     /// Bytes that the hub counts.
     counted: usize,
@@ -138,12 +147,18 @@ impl Message {
     fn new(opcode: OpCode, frames: Frames, is_counted: bool) -> Self {
         let bytes = frames.iter().map(Bytes::len).sum();
         let head = head(opcode, bytes);
-        Self { len: head.len() + bytes, counted: if is_counted { bytes } else { 0 }, head, frames }
+        let len = head.len() + bytes;
+        let counted = if is_counted { bytes } else { 0 };
+        let parts = match len <= WHOLE_BYTES_MAX && frames.len() <= 1 {
+            true => smallvec![[&head[..], frames.first().map_or(&[][..], |frame| &frame[..])].concat().into()],
+            false => std::iter::once(Bytes::copy_from_slice(&head)).chain(frames).collect(),
+        };
+        Self { parts, len, counted }
     }
 
     /// The parts behind the first `skip` bytes.
     fn parts<'m>(&'m self, mut skip: usize, parts: &mut SmallVec<[IoSlice<'m>; 8]>) {
-        for part in std::iter::once(&self.head[..]).chain(self.frames.iter().map(|frame| &frame[..])) {
+        for part in &self.parts {
             if parts.len() >= PARTS_MAX {
                 return;
             }
@@ -154,6 +169,29 @@ impl Message {
                 skip = 0;
             }
         }
+    }
+}
+
+/// The message around the frame that was last written: a frame for many sockets is put into a message once.
+#[derive(Default)]
+struct Framed(Option<(Bytes, Bytes)>);
+
+impl Framed {
+    /// The message of one frame that the hub counts.
+    fn message(&mut self, frame: Bytes) -> Message {
+        if let Some((known, whole)) = &self.0
+            && known.as_ptr() == frame.as_ptr()
+            && known.len() == frame.len()
+        {
+            return Message { len: whole.len(), counted: frame.len(), parts: smallvec![whole.clone()] };
+        }
+        let message = Message::new(OpCode::Data(Data::Binary), smallvec![frame.clone()], true);
+        // The frame is held, so that no other can come to stand in its place.
+        self.0 = match &message.parts[..] {
+            [whole] => Some((frame, whole.clone())),
+            _ => None,
+        };
+        message
     }
 }
 
@@ -175,19 +213,38 @@ fn head(opcode: OpCode, length: usize) -> SmallVec<[u8; 10]> {
 }
 
 /// Joins frames into messages that stay below the limit, where a single frame does.
-fn messages(frames: Frames, is_counted: bool, mut take: impl FnMut(Message)) {
+fn messages(framed: &mut Framed, mut frames: Frames, mut take: impl FnMut(Message)) {
+    if frames.len() == 1 {
+        return frames.pop().into_iter().for_each(|frame| take(framed.message(frame)));
+    }
     let mut bytes = 0;
     let mut joined = Frames::new();
     for frame in frames {
         if bytes + frame.len() > MESSAGE_BYTES_MAX && !joined.is_empty() {
-            take(Message::new(OpCode::Data(Data::Binary), std::mem::take(&mut joined), is_counted));
+            take(Message::new(OpCode::Data(Data::Binary), std::mem::take(&mut joined), true));
             bytes = 0;
         }
         bytes += frame.len();
         joined.push(frame);
     }
     if !joined.is_empty() {
-        take(Message::new(OpCode::Data(Data::Binary), joined, is_counted));
+        take(Message::new(OpCode::Data(Data::Binary), joined, true));
+    }
+}
+
+/// Writes without asking tokio first whether the socket can be written: mostly it can, and the look at tokio's own word on
+/// it costs a cache miss (a tenth of what the gateway itself needs for a delivery). What a blocked socket leaves is asked
+/// for through tokio, which then knows to watch it.
+fn send(stream: &TcpStream, parts: &[IoSlice<'_>]) -> std::io::Result<usize> {
+    let socket = SockRef::from(stream);
+    // A flat send spares the kernel the list.
+    let sent = match parts {
+        [one] => socket.send(one),
+        many => socket.send_vectored(many),
+    };
+    match sent {
+        Err(e) if e.kind() == ErrorKind::WouldBlock => stream.try_write_vectored(parts),
+        sent => sent,
     }
 }
 
@@ -233,22 +290,23 @@ impl<F: Fn(Written)> Shard<F> {
     fn take(&mut self, message: ToShard) {
         match message {
             ToShard::Opened(id, line) => {
-                let writer =
-                    Writer { line, queue: VecDeque::new(), sent: 0, queued_bytes: 0, took_ms: 0, end: End::No };
-                self.writers.insert(id, writer);
+                self.writers.insert(id, Writer { line, backlog: None, end: End::No });
                 if self.draining.is_some() {
                     self.shut(id);
                 }
             }
             ToShard::Turn(outs) => {
+                let mut framed = Framed::default();
                 for (id, out) in outs {
                     match out {
-                        Out::Frames(frames) => messages(frames, true, |message| self.write(id, message)),
+                        Out::Frames(frames) => messages(&mut framed, frames, |message| self.write(id, message)),
                         Out::Close(code, reason) => self.close(id, code, &reason),
                     }
                 }
             }
-            ToShard::Own(id, frame) => messages(smallvec![frame], false, |message| self.write(id, message)),
+            ToShard::Own(id, frame) => {
+                self.write(id, Message::new(OpCode::Data(Data::Binary), smallvec![frame], false));
+            }
             ToShard::Pong(id, payload) => {
                 self.write(id, Message::new(OpCode::Control(Control::Pong), smallvec![payload], false));
             }
@@ -266,31 +324,44 @@ impl<F: Fn(Written)> Shard<F> {
 
     fn write(&mut self, id: SocketId, message: Message) {
         let Some(writer) = self.writers.get_mut(&id).filter(|writer| writer.end == End::No) else { return };
-        let waits = !writer.queue.is_empty();
-        writer.queued_bytes += message.len;
-        writer.queue.push_back(message);
-        if writer.queued_bytes > CLOGGED_BYTES {
-            writer.line.clog(true);
+        if let Some(backlog) = &mut writer.backlog {
+            backlog.push(message, &writer.line);
+            return;
         }
-        if !waits {
-            writer.took_ms = 0;
-            self.flush(id);
+        let mut parts = SmallVec::new();
+        message.parts(0, &mut parts);
+        let sent = send(&writer.line.stream, &parts);
+        drop(parts);
+        match sent {
+            Ok(count) if count == message.len => {
+                if message.counted > 0 {
+                    self.written.push((id, message.counted));
+                }
+            }
+            Ok(0) => self.give_up(id),
+            Ok(count) => self.keep(id, message, count),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => self.keep(id, message, 0),
+            Err(_) => self.give_up(id),
         }
+    }
+
+    /// What a socket did not take waits.
+    fn keep(&mut self, id: SocketId, message: Message, sent: usize) {
+        let Some(writer) = self.writers.get_mut(&id) else { return };
+        let mut backlog = Backlog { queue: VecDeque::new(), sent, queued_bytes: 0, took_ms: now_ms() };
+        backlog.push(message, &writer.line);
+        backlog.queued_bytes -= sent;
+        writer.backlog = Some(Box::new(backlog));
+        self.flush(id);
     }
 
     /// Writes what the socket takes now.
     fn flush(&mut self, id: SocketId) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
-        let done = writer.flush(|stream, parts| stream.try_write_vectored(parts), &mut |bytes| {
-            self.written.push((id, bytes));
-        });
-        match done {
+        match writer.flush(&mut |bytes| self.written.push((id, bytes))) {
             Done::All => drop(self.stuck.remove(&id)),
             Done::Broken => self.give_up(id),
             Done::Blocked => {
-                if writer.took_ms == 0 {
-                    writer.took_ms = now_ms();
-                }
                 self.stuck.insert(id);
                 if self.awaited.insert(id) {
                     self.blocked.push(Box::pin(writable(id, Arc::clone(&writer.line))));
@@ -310,7 +381,7 @@ impl<F: Fn(Written)> Shard<F> {
         self.write(id, Message::new(OpCode::Control(Control::Close), smallvec![payload], false));
         let Some(writer) = self.writers.get_mut(&id).filter(|writer| writer.end == End::No) else { return };
         writer.end = End::By(now_ms() + FAREWELL.as_millis() as i64);
-        if writer.queue.is_empty() {
+        if writer.backlog.is_none() {
             writer.finish();
         }
     }
@@ -319,8 +390,7 @@ impl<F: Fn(Written)> Shard<F> {
     fn give_up(&mut self, id: SocketId) {
         self.stuck.remove(&id);
         if let Some(writer) = self.writers.get_mut(&id) {
-            writer.queue.clear();
-            writer.queued_bytes = 0;
+            writer.backlog = None;
             writer.end = End::By(0);
             // Whoever waits until it is writable waits no more.
             let _ = SockRef::from(&writer.line.stream).shutdown(Half::Both);
@@ -339,21 +409,20 @@ impl<F: Fn(Written)> Shard<F> {
     /// The kernel calls a socket writable when a good part of its buffer is free: on a thin line that takes longer than
     /// anybody waits. So a write is tried now and then.
     fn look_at(&mut self, id: SocketId, now: i64) {
+        self.flush(id);
         let Some(writer) = self.writers.get_mut(&id) else { return };
-        let done = writer.flush(|stream, parts| SockRef::from(stream).send_vectored(parts), &mut |bytes| {
-            self.written.push((id, bytes));
-        });
-        match (done, writer.end) {
-            (Done::All, _) => drop(self.stuck.remove(&id)),
-            (Done::Broken, _) => self.give_up(id),
-            (Done::Blocked, End::By(at)) if now >= at => self.give_up(id),
-            (Done::Blocked, End::No) if now - writer.took_ms > self.rules.write_timeout.as_millis() as i64 => {
+        let Some(backlog) = &mut writer.backlog else { return };
+        match writer.end {
+            End::By(at) if now >= at => self.give_up(id),
+            End::No if now - backlog.took_ms > self.rules.write_timeout.as_millis() as i64 => {
                 let reason = format!("the socket took nothing for {:?}", self.rules.write_timeout);
                 // What it has begun to take must be whole before the close frame.
-                writer.drop_what_waits();
+                if !backlog.drop_what_waits() {
+                    writer.backlog = None;
+                }
                 self.close(id, close::WRITE_TIMEOUT, &reason);
             }
-            (Done::Blocked, _) => {}
+            _ => {}
         }
     }
 
@@ -389,30 +458,19 @@ enum Done {
 }
 
 impl Writer {
-    fn flush(
-        &mut self,
-        mut write: impl FnMut(&tokio::net::TcpStream, &[IoSlice<'_>]) -> std::io::Result<usize>,
-        written: &mut dyn FnMut(usize),
-    ) -> Done {
-        let is_late = self.took_ms > 0;
-        while !self.queue.is_empty() {
-            let mut parts = SmallVec::new();
-            let mut skip = self.sent;
-            for message in &self.queue {
-                message.parts(skip, &mut parts);
-                skip = 0;
-                if parts.len() >= PARTS_MAX {
-                    break;
-                }
-            }
-            match write(&self.line.stream, &parts) {
+    fn flush(&mut self, written: &mut dyn FnMut(usize)) -> Done {
+        while let Some(backlog) = &mut self.backlog {
+            let sent = send(&self.line.stream, &backlog.parts());
+            match sent {
                 Ok(0) => return Done::Broken,
                 Ok(count) => {
-                    drop(parts);
-                    self.advance(count, written);
-                    if is_late || !self.queue.is_empty() {
-                        self.took_ms = now_ms();
-                        self.line.took(self.took_ms);
+                    let is_empty = backlog.advance(count, written);
+                    self.line.took(backlog.took_ms);
+                    if backlog.queued_bytes < CLOGGED_BYTES / 2 {
+                        self.line.clog(false);
+                    }
+                    if is_empty {
+                        self.backlog = None;
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Done::Blocked,
@@ -420,20 +478,50 @@ impl Writer {
                 Err(_) => return Done::Broken,
             }
         }
-        self.took_ms = 0;
         if self.end != End::No {
             self.finish();
         }
         Done::All
     }
 
-    fn advance(&mut self, mut count: usize, written: &mut dyn FnMut(usize)) {
+    /// All was written. The peer hears that nothing more comes; what it still sends is read to its end.
+    fn finish(&self) {
+        let _ = SockRef::from(&self.line.stream).shutdown(Half::Write);
+        self.line.end();
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, message: Message, line: &Line) {
+        self.queued_bytes += message.len;
+        self.queue.push_back(message);
+        if self.queued_bytes > CLOGGED_BYTES {
+            line.clog(true);
+        }
+    }
+
+    fn parts(&self) -> SmallVec<[IoSlice<'_>; 8]> {
+        let mut parts = SmallVec::new();
+        let mut skip = self.sent;
+        for message in &self.queue {
+            message.parts(skip, &mut parts);
+            skip = 0;
+            if parts.len() >= PARTS_MAX {
+                break;
+            }
+        }
+        parts
+    }
+
+    /// So many bytes were taken. True: nothing is left.
+    fn advance(&mut self, mut count: usize, written: &mut dyn FnMut(usize)) -> bool {
+        self.took_ms = now_ms();
         self.queued_bytes = self.queued_bytes.saturating_sub(count);
         while let Some(first) = self.queue.front() {
             let left = first.len - self.sent;
             if count < left {
                 self.sent += count;
-                break;
+                return false;
             }
             count -= left;
             self.sent = 0;
@@ -442,25 +530,14 @@ impl Writer {
             }
             self.queue.pop_front();
         }
-        if self.queued_bytes < CLOGGED_BYTES / 2 {
-            self.line.clog(false);
-        }
-        if self.queue.is_empty() {
-            // Memory is for those who are slow now.
-            self.queue = VecDeque::new();
-        }
+        true
     }
 
-    /// All but the message that is being written.
-    fn drop_what_waits(&mut self) {
+    /// All but the message that is being written. False: there is none.
+    fn drop_what_waits(&mut self) -> bool {
         self.queue.truncate(usize::from(self.sent > 0));
         self.queued_bytes = self.queue.front().map_or(0, |first| first.len - self.sent);
-    }
-
-    /// All was written. The peer hears that nothing more comes; what it still sends is read to its end.
-    fn finish(&self) {
-        let _ = SockRef::from(&self.line.stream).shutdown(Half::Write);
-        self.line.end();
+        !self.queue.is_empty()
     }
 }
 
@@ -485,7 +562,7 @@ mod tests {
         let sizes = |frames: &[usize]| {
             let mut sizes = Vec::new();
             let frames = frames.iter().map(|n| Bytes::from(vec![7; *n])).collect();
-            messages(frames, true, |message| sizes.push(message.counted));
+            messages(&mut Framed::default(), frames, |message| sizes.push(message.counted));
             sizes
         };
         assert_eq!(sizes(&[]), Vec::<usize>::new());
@@ -499,7 +576,7 @@ mod tests {
     fn parts_go_on_where_the_socket_stopped() {
         let frames = [Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
         let message = Message::new(OpCode::Data(Data::Binary), frames.into_iter().collect(), true);
-        let whole = [&message.head[..], b"abcdefg"].concat();
+        let whole = [&head(OpCode::Data(Data::Binary), 7)[..], b"abcdefg"].concat();
         for skip in 0..message.len {
             let mut parts = SmallVec::new();
             message.parts(skip, &mut parts);

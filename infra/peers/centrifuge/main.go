@@ -1,6 +1,6 @@
 // The peer that `driftless bench fanout` is paired with: Centrifugo's library, as small a server as it takes. It obeys the
-// bench's control protocol (cli/src/bench/fanout/crowd.rs): one line of JSON when it is ready, then `publish COUNT` and
-// `resident` over a TCP connection.
+// bench's control protocol (cli/src/bench/fanout/crowd.rs): one line of JSON when it is ready, then `publish COUNT`,
+// `prepare` and `resident` over a TCP connection.
 package main
 
 import (
@@ -83,6 +83,12 @@ func obey(node *centrifuge.Node, wishes net.Conn, channels int) error {
 					return err
 				}
 				next++
+			}
+			continue
+		}
+		if lines.Text() == "prepare" {
+			if _, err := fmt.Fprintln(wishes, "prepared"); err != nil {
+				return err
 			}
 			continue
 		}

@@ -1,6 +1,7 @@
 //! The gateway that is measured, in a process of its own: the whole of it, from a record of the log to the sockets, over a log
 //! in memory; and what publishes when it is asked to.
 
+use super::crowd::PREPARED;
 use super::dialect::chunk;
 use super::{Ready, ServeArgs};
 use anyhow::{Context, Result, bail};
@@ -30,9 +31,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes of a value, so that an update is as long as a chat message.
 const VALUE_BYTES: usize = 100;
-/// Records that are decided ahead, so that deciding is not measured.
-const AHEAD: usize = 20_000;
-
 /// Serves until the control connection is closed.
 pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let mut spec = WorldSpec::dev();
@@ -89,6 +87,10 @@ async fn obey(control: TcpStream, publisher: &mut Publisher) -> Result<()> {
     while let Some(wish) = wishes.next_line().await? {
         match wish.split_once(' ') {
             Some(("publish", count)) => publisher.publish(count.parse()?)?,
+            None if wish == "prepare" => {
+                publisher.decide_ahead()?;
+                answers.write_all(b"prepared\n").await?;
+            }
             None if wish == "resident" => {
                 answers.write_all(format!("{}\n", resident()?).as_bytes()).await?;
             }
@@ -114,6 +116,7 @@ struct Publisher {
     next: usize,
     n: u64,
     offset: i64,
+    /// Decided, so that deciding is not measured.
     ahead: VecDeque<Append>,
 }
 
@@ -127,7 +130,7 @@ impl Publisher {
             let live = LiveChunk::initial(model, &id);
             lives.push((id, live));
         }
-        let mut publisher = Self {
+        let publisher = Self {
             world: Arc::clone(world),
             producer,
             chunks: lives,
@@ -138,7 +141,6 @@ impl Publisher {
         };
         let fence = publisher.record(0, Body::Fence(Fence { owner: "bench".into() }));
         publisher.append(vec![fence])?;
-        publisher.decide_ahead()?;
         Ok(publisher)
     }
 
@@ -169,7 +171,7 @@ impl Publisher {
     }
 
     fn decide_ahead(&mut self) -> Result<()> {
-        while self.ahead.len() < AHEAD {
+        while self.ahead.len() < PREPARED {
             self.n += 1;
             self.offset += 1;
             let at = self.next % self.chunks.len();
