@@ -33,6 +33,8 @@ pub enum Mutant {
     UndecodableWithoutAfter,
     TrimByVersion,
     TrimUnderLoad,
+    EvictUnnoticed,
+    RereadWithoutEpoch,
     ResolvedFromOlderPosition,
     AnswerWhileBehind,
     SkipWhileLagging,
@@ -47,7 +49,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 33] = [
+    pub const ALL: [Mutant; 35] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
@@ -71,6 +73,8 @@ impl Mutant {
         Self::UndecodableWithoutAfter,
         Self::TrimByVersion,
         Self::TrimUnderLoad,
+        Self::EvictUnnoticed,
+        Self::RereadWithoutEpoch,
         Self::ResolvedFromOlderPosition,
         Self::AnswerWhileBehind,
         Self::SkipWhileLagging,
@@ -110,6 +114,8 @@ impl Mutant {
             Self::UndecodableWithoutAfter => "R8: an undecodable command is discarded before `after` is looked at",
             Self::TrimByVersion => "a ring is trimmed by version; discards do not move it",
             Self::TrimUnderLoad => "a ring is trimmed for a newer ref while an older one loads",
+            Self::EvictUnnoticed => "R5: what a ring gives up for want of room is not read again",
+            Self::RereadWithoutEpoch => "R4: what is read again is judged without the epoch and n at its place",
             Self::ResolvedFromOlderPosition => "R8: `resolved` and version come from two positions of the log",
             Self::AnswerWhileBehind => "R12: a gateway answers a Track although it is behind `have`",
             Self::SkipWhileLagging => "R9: after lagging a gateway goes on as if nothing was missed",

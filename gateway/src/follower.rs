@@ -6,7 +6,7 @@
 
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{LoadError, Loaded, newer_ref};
+use driftless_gateway_core::{LoadError, Loaded, Reread, newer_ref};
 use driftless_runtime::index::{IndexView, Indexes};
 use driftless_runtime::log::{self, Log, Reader};
 use driftless_runtime::shutdown::Shutdown;
@@ -16,7 +16,9 @@ use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
+use crate::metrics;
 use crate::service::Error;
 
 /// A started follower.
@@ -38,6 +40,10 @@ pub(crate) struct Loader {
     store: Store,
     indexes: Indexes,
     views: Arc<Vec<View>>,
+    log: Arc<dyn Log>,
+    /// Loads that may run at a time: ten thousand clients that come at once ask for no more of the store than this.
+    loads: Arc<Semaphore>,
+    rereads: Arc<Semaphore>,
 }
 
 /// A view, and the one that takes its place now and then: a reader that follows for ever holds on to ever more.
@@ -46,6 +52,12 @@ struct View {
     current: RwLock<Arc<IndexView>>,
 }
 
+/// States that are loaded at a time.
+const LOADS_MAX: usize = 64;
+/// Parts of the log that are read again at a time: each has a reader of its own.
+const REREADS_MAX: usize = 2;
+/// A part of the log that is not read again after this is given up for now.
+const REREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a view is followed before it is opened anew. What the hub keeps of chunks that nobody tracks is as old at most.
 const VIEW_LIFETIME: Duration = Duration::from_secs(600);
 
@@ -72,14 +84,47 @@ impl Follower {
             views.push(View { partition, current: RwLock::new(Arc::new(view)) });
             goals.insert(partition, high);
         }
-        let loader = Loader { world: Arc::clone(world), store: store.clone(), indexes, views: Arc::new(views) };
+        let loader = Loader {
+            world: Arc::clone(world),
+            store: store.clone(),
+            indexes,
+            views: Arc::new(views),
+            log: Arc::clone(log),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            rereads: Arc::new(Semaphore::new(REREADS_MAX)),
+        };
         Ok(Self { reader, positions, goals, loader })
     }
 }
 
 impl Loader {
-    /// The state of this ref or of the newest one in the index, whichever is newer; `None` where nothing is stored.
-    pub async fn load(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
+    /// The state of this ref or of the newest one in the index, whichever is newer; `None` where nothing is stored. And what
+    /// is to be read again, unless that state contains it.
+    pub async fn load(
+        &self,
+        chunk: &ChunkId,
+        told: Option<Ref>,
+        reread: Option<Box<Reread>>,
+    ) -> (Result<Option<Loaded>, LoadError>, Option<Box<Reread>>) {
+        // It is never closed.
+        let _place = self.loads.acquire().await;
+        let loaded = match self.stored(chunk, told).await {
+            Ok(loaded) => loaded,
+            Err(e) => return (Err(e), None),
+        };
+        let Some(reread) = reread.filter(|reread| !loaded.as_ref().is_some_and(|l| reread.is_in(&l.stored))) else {
+            return (Ok(loaded), None);
+        };
+        match tokio::time::timeout(REREAD_TIMEOUT, self.read_again(reread)).await {
+            Ok(Ok(reread)) => (Ok(loaded), Some(reread)),
+            Ok(Err(reason)) => (Err(LoadError::Unavailable(reason)), None),
+            Err(_) => {
+                (Err(LoadError::Unavailable(format!("the log was not read again within {REREAD_TIMEOUT:?}"))), None)
+            }
+        }
+    }
+
+    async fn stored(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
         let indexed = self.newest_ref(chunk).await.map_err(LoadError::Unavailable)?;
         let Some(stored) = newer_ref(told, indexed) else { return Ok(None) };
         match self.store.stored(&stored).await {
@@ -89,6 +134,22 @@ impl Loader {
             }
             Err(e) => Err(LoadError::Unavailable(e.to_string())),
         }
+    }
+
+    async fn read_again(&self, mut reread: Box<Reread>) -> Result<Box<Reread>, String> {
+        let _place = self.rereads.acquire().await;
+        let Some(from) = reread.next() else { return Ok(reread) };
+        metrics::reread();
+        let mut reader = self.log.reader().map_err(|e| e.to_string())?;
+        reader.assign(&self.world.topics().updates, reread.partition(), from);
+        while reread.next().is_some() {
+            let batches =
+                reader.next().await.map_err(|e| format!("what no snapshot contains cannot be read again: {e}"))?;
+            for batch in batches {
+                reread.take(batch.records.into_iter().map(|record| (record.offset, record.value)).collect())?;
+            }
+        }
+        Ok(reread)
     }
 
     /// Opens the views anew every ten minutes, one after the other, until the end. `renewed` hears since when all of them are.

@@ -10,7 +10,7 @@ use crate::metrics;
 use crate::shard::{self, ToShard};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Reread, Settings, SocketId};
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::FAREWELL;
@@ -49,7 +49,7 @@ enum Message {
     Written(Written),
     Left(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
-    Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>),
+    Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>, Option<Box<Reread>>),
     ViewsRenewed(Instant),
     Positions(oneshot::Sender<Vec<Position>>),
     #[cfg(debug_assertions)]
@@ -303,7 +303,7 @@ impl Task {
                 },
                 _ = tick.tick() => {
                     self.handle(Input::Tick);
-                    metrics::levels(self.hub.sockets(), self.hub.chunks());
+                    metrics::levels(&self.hub);
                 }
                 () = shutdown.wait(), if self.leaves_by.is_none() => {
                     self.leaves_by = Some(Instant::now() + self.drain + FAREWELL);
@@ -354,7 +354,7 @@ impl Task {
                 self.asks.insert(id, to);
                 self.handle(Input::Asked(id, chunk, ask));
             }
-            Message::Loaded(chunk, loaded) => self.handle(Input::Loaded(chunk, loaded)),
+            Message::Loaded(chunk, loaded, reread) => self.handle(Input::Loaded(chunk, loaded, reread)),
             #[cfg(debug_assertions)]
             Message::Damage(chunk) => self.handle(Input::Damage(chunk)),
             Message::ViewsRenewed(opened) => {
@@ -373,14 +373,14 @@ impl Task {
             match output {
                 Output::Send(id, frames) => self.out(id, Out::Frames(frames)),
                 Output::Close(id, code, why) => self.out(id, Out::Close(code, why)),
-                Output::Load(chunk, stored) => {
+                Output::Load(chunk, stored, reread) => {
                     let (loader, messages) = (self.loader.clone(), self.messages.clone());
                     tokio::spawn(async move {
-                        let loaded = loader.load(&chunk, stored).await;
+                        let (loaded, reread) = loader.load(&chunk, stored, reread).await;
                         if let Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) = &loaded {
                             tracing::warn!(%chunk, "cannot load a chunk: {reason}");
                         }
-                        let _ = messages.send(Message::Loaded(chunk, loaded));
+                        let _ = messages.send(Message::Loaded(chunk, loaded, reread));
                     });
                 }
                 Output::Answer(id, answer) => drop(self.asks.remove(&id).map(|to| to.send(answer))),
@@ -397,7 +397,8 @@ impl Task {
                     metrics::drift_reported();
                     tracing::debug!(%chunk, version = version.0, "a client reports that it drifted");
                 }
-                Output::LaggingBegan => metrics::lagging(),
+                Output::LaggingBegan => metrics::lagging_began(),
+                Output::LaggingEnded(after_ms) => metrics::lagging_ended(after_ms),
                 Output::Fatal(reason) => self.fatal = Some(reason),
             }
         }

@@ -1,7 +1,8 @@
 //! The gateway's metrics and their descriptions.
 
+use driftless_gateway_core::Hub;
 use driftless_schemas::Partition;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Describes all of them; once per process.
 pub(crate) fn describe() {
@@ -10,6 +11,10 @@ pub(crate) fn describe() {
     describe_counter!("driftless_gateway_audits_total", "Chunks that an owner was asked to check");
     describe_counter!("driftless_gateway_drift_reports_total", "Drift that clients reported; never trusted");
     describe_counter!("driftless_gateway_lagging_total", "Times that a chunk began to lag for a socket");
+    describe_gauge!("driftless_gateway_lagging_chunks", "Chunks that lag now, counted for each socket");
+    describe_histogram!("driftless_gateway_lagging_seconds", Unit::Seconds, "How long a chunk lagged for a socket");
+    describe_gauge!("driftless_gateway_ring_bytes", Unit::Bytes, "What is kept of the log for resume, about");
+    describe_counter!("driftless_gateway_rereads_total", "Chunks for which a part of the log was read again");
     describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
     describe_gauge!("driftless_gateway_sockets", "Sockets and event streams that are connected");
     describe_gauge!("driftless_gateway_chunks", "Chunks of which something is kept");
@@ -31,16 +36,26 @@ pub(crate) fn drift_reported() {
     counter!("driftless_gateway_drift_reports_total").increment(1);
 }
 
-pub(crate) fn lagging() {
+pub(crate) fn lagging_began() {
     counter!("driftless_gateway_lagging_total").increment(1);
+}
+
+pub(crate) fn lagging_ended(after_ms: u64) {
+    histogram!("driftless_gateway_lagging_seconds").record(after_ms as f64 / 1000.0);
+}
+
+pub(crate) fn reread() {
+    counter!("driftless_gateway_rereads_total").increment(1);
 }
 
 pub(crate) fn closed(code: u16) {
     counter!("driftless_gateway_closed_total", "reason" => driftless_schemas::close::name(code)).increment(1);
 }
 
-pub(crate) fn levels(sockets: usize, chunks: usize) {
+pub(crate) fn levels(hub: &Hub) {
     // Gauges are f64: exact up to 2^53.
-    gauge!("driftless_gateway_sockets").set(sockets as f64);
-    gauge!("driftless_gateway_chunks").set(chunks as f64);
+    gauge!("driftless_gateway_sockets").set(hub.sockets() as f64);
+    gauge!("driftless_gateway_chunks").set(hub.chunks() as f64);
+    gauge!("driftless_gateway_lagging_chunks").set(hub.lagging() as f64);
+    gauge!("driftless_gateway_ring_bytes").set(hub.ring_bytes() as f64);
 }

@@ -61,6 +61,8 @@ pub const CLIENT_WINDOW: u64 = 63;
 /// Refs of a chunk that the index keeps as history.
 pub const OLDER_REFS_MAX: usize = 4;
 
+/// What a gateway keeps of the log for resume, bytes, by default.
+pub const RINGS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What the kernel holds of what was sent to one websocket and not taken, bytes: it counts for nobody's memory, and makes what
 /// a slow client sees old.
 pub const SOCKET_SEND_BYTES: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! What the hub keeps of a chunk: ring, replica, trackers, and who waits for it.
 
+use crate::reread::Reread;
 use crate::ring::{Record, Ring};
 use crate::socket::SocketId;
 use crate::{Ask, Settings};
@@ -11,7 +12,7 @@ use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, Have, Ref};
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A chunk.
@@ -27,8 +28,15 @@ pub(crate) struct Chunk {
     /// What the log said: (version, hash), newest last.
     pub hashes: VecDeque<(Version, Hash)>,
     pub trackers: BTreeSet<SocketId>,
-    pub waiting: Vec<Waiting>,
+    /// Sockets that track it and have no answer yet.
+    pub waiting: BTreeMap<SocketId, Waiting>,
+    /// Questions that wait for the replica.
+    pub asks: Vec<(u64, Ask)>,
     pub load: Load,
+    /// When the log last had something of it.
+    pub recorded_ms: u64,
+    /// Among the hub's chunks that have a ring.
+    pub is_in_ring_order: bool,
     /// When it was last tracked or asked for.
     pub used_ms: u64,
     /// When a snapshot of it was last told of.
@@ -49,11 +57,12 @@ pub(crate) struct Base {
     pub frame: Bytes,
 }
 
-/// Somebody who waits for a chunk's replica.
+/// Why a socket waits: for the replica, for its turn, or until this gateway has caught up with what it has (R12).
 #[derive(Debug)]
-pub(crate) enum Waiting {
-    Track { socket: SocketId, have: Option<Have>, since_ms: u64 },
-    Ask { id: u64, ask: Ask },
+pub(crate) struct Waiting {
+    pub have: Option<Have>,
+    /// Since when the replica has been known to be behind.
+    pub behind_since_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +83,22 @@ pub(crate) enum Load {
 /// Why a chunk's replica was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// The ring was trimmed for a newer ref in the meantime.
+    /// The ring was trimmed for a newer ref in the meantime, or gave up more than was read again.
     #[error("the stored state is older than the log that is still held")]
     Stale,
     #[error(transparent)]
     Apply(#[from] ApplyError),
+}
+
+/// Why a chunk's content cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentError {
+    /// The replica is not what the log says (R10).
+    #[error(transparent)]
+    Drift(#[from] ApplyError),
+    /// zstd fails only where it cannot allocate.
+    #[error("the content cannot be compressed: {0}")]
+    Compress(String),
 }
 
 /// Updates of so many bytes are sent as they are, however small the content.
@@ -94,8 +114,11 @@ impl Chunk {
             base: None,
             hashes: VecDeque::new(),
             trackers: BTreeSet::new(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
+            asks: Vec::new(),
             load: Load::Idle,
+            recorded_ms: 0,
+            is_in_ring_order: false,
             used_ms: 0,
             noticed_ms: 0,
             audited_ms: None,
@@ -163,9 +186,24 @@ impl Chunk {
 
     /// Whether nobody uses it, and views that were opened after that time tell all that is kept of it.
     pub fn is_in_views_of(&self, opened_ms: u64) -> bool {
-        let is_unused =
-            self.live.is_none() && self.trackers.is_empty() && self.waiting.is_empty() && self.load == Load::Idle;
+        let is_unused = self.live.is_none() && !self.is_wanted() && self.trackers.is_empty() && self.load == Load::Idle;
         is_unused && self.ring.is_empty() && self.noticed_ms < opened_ms
+    }
+
+    /// Whether anybody waits for it.
+    pub fn is_wanted(&self) -> bool {
+        !self.waiting.is_empty() || !self.asks.is_empty()
+    }
+
+    /// Whether a state of it is being loaded.
+    pub fn is_loading(&self) -> bool {
+        matches!(self.load, Load::UnderWay | Load::Retrying { .. })
+    }
+
+    /// Gives up records: those of a replica that is here, but for a few, or all.
+    pub fn evict(&mut self, kept: usize) {
+        let covered = self.newest_ref.as_ref().map_or(Offset::NONE, |newest| Offset(newest.through_offset));
+        self.ring.evict(covered, kept);
     }
 
     /// Whether a ref is known that contains all that the ring has lost.
@@ -173,8 +211,13 @@ impl Chunk {
         self.newest_ref.as_ref().is_some_and(|newest| Offset(newest.through_offset) >= self.ring.trimmed_through)
     }
 
-    /// Makes the replica out of a stored state and the ring.
-    pub fn restore(&mut self, chunk: &ChunkId, loaded: Option<crate::Loaded>) -> Result<(), RestoreError> {
+    /// Makes the replica out of a stored state, what was read again, and the ring.
+    pub fn restore(
+        &mut self,
+        chunk: &ChunkId,
+        loaded: Option<crate::Loaded>,
+        reread: Option<Box<Reread>>,
+    ) -> Result<(), RestoreError> {
         let model = Arc::clone(&self.family.model);
         let (mut live, base) = match loaded {
             None => (LiveChunk::initial(model, chunk), None),
@@ -187,6 +230,16 @@ impl Chunk {
         };
         if live.through_offset < self.ring.trimmed_through && !Mutant::TrimUnderLoad.is_on() {
             return Err(RestoreError::Stale);
+        }
+        let evicted = self.ring.evicted();
+        let again = reread.and_then(|reread| reread.into_records(evicted));
+        if again.is_none() && evicted.is_some_and(|evicted| live.through_offset < evicted.through) {
+            return Err(RestoreError::Stale);
+        }
+        for record in again.into_iter().flatten() {
+            if record.through > live.through_offset {
+                live.fold_effects(&record.decisions, record.updates.as_ref())?;
+            }
         }
         for record in self.ring.iter_mut() {
             // Records that a kept ring still has, but the snapshot contains, change nothing.
@@ -209,13 +262,13 @@ impl Chunk {
     /// or a whole state, whichever fits and is smaller.
     ///
     /// # Errors
-    /// [`ApplyError::Hash`] where the replica is not what the log says (R10): nothing of it goes out.
+    /// [`ContentError`]: nothing of it goes out.
     pub fn content_after(
         &mut self,
         chunk: &ChunkId,
         have: Option<&Have>,
         newest: (Version, Hash),
-    ) -> Result<Vec<Bytes>, ApplyError> {
+    ) -> Result<Vec<Bytes>, ContentError> {
         let missing = have.and_then(|have| self.missing_since(have, newest));
         let worth_comparing = self.base.as_ref().map_or(0, |base| base.frame.len()).max(UPDATES_ALWAYS);
         match missing {
@@ -245,7 +298,7 @@ impl Chunk {
 
     /// A whole state: one that is encoded already and the updates after it, or, where those outweigh it, the replica
     /// encoded anew.
-    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ApplyError> {
+    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ContentError> {
         if let Some(base) = &self.base
             && let Some(updates) = self.ring.frames_after(base.version, newest.0)
             && weight(&updates) <= base.frame.len().max(UPDATES_ALWAYS)
@@ -253,8 +306,7 @@ impl Chunk {
             return Ok(std::iter::once(base.frame.clone()).chain(updates).collect());
         }
         let encoding = self.verified_encoding(newest)?;
-        // zstd fails only where it cannot allocate; an empty object would be found damaged by its hash.
-        let data = zstd::bulk::compress(&encoding, 1).unwrap_or_default();
+        let data = zstd::bulk::compress(&encoding, 1).map_err(|e| ContentError::Compress(e.to_string()))?;
         let frame = self.chunk_frame(chunk, newest.0, newest.1.to_bytes(), data.into());
         self.base = Some(Base { version: newest.0, frame: frame.clone() });
         Ok(vec![frame])

@@ -36,8 +36,12 @@ pub struct Hub {
     turn: Vec<SocketId>,
     /// Chunks that somebody waits for, or whose replica may become idle.
     watched: BTreeSet<ChunkId>,
-    /// None before the first tick: what is due is counted from then on.
-    next_beacons_ms: Option<u64>,
+    /// About what all rings take in memory.
+    ring_bytes: usize,
+    /// The chunks that have something in their rings, in the order in which they give it up.
+    ring_order: VecDeque<ChunkId>,
+    /// Chunks that lag, for all sockets.
+    lagging: usize,
     /// Of the input that is being handled.
     now_ms: u64,
     outputs: VecDeque<Output>,
@@ -56,7 +60,9 @@ impl Hub {
             told: BTreeMap::new(),
             turn: Vec::new(),
             watched: BTreeSet::new(),
-            next_beacons_ms: None,
+            ring_bytes: 0,
+            ring_order: VecDeque::new(),
+            lagging: 0,
             now_ms: 0,
             outputs: VecDeque::new(),
         }
@@ -68,13 +74,14 @@ impl Hub {
         match input {
             Input::Records(partition, records) => self.take_records(partition, records, now_ms),
             Input::Joined(socket, joined) => {
-                self.sockets.insert(socket, Socket::new(joined));
+                let beacons_ms = self.first_beacons_ms(socket, now_ms);
+                self.sockets.insert(socket, Socket::new(joined, beacons_ms));
             }
             Input::Renewed(socket, access) => self.renew(socket, access, now_ms),
             Input::Request(socket, body) => self.take_request(socket, body, now_ms),
             Input::Written(socket, bytes) => self.take_written(socket, bytes),
             Input::Left(socket) => self.leave(socket, now_ms),
-            Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now_ms),
+            Input::Loaded(chunk, loaded, reread) => self.take_loaded(chunk, loaded, reread, now_ms),
             Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask, now_ms),
             Input::ViewsRenewed(opened_ms) => self.chunks.retain(|_, chunk| !chunk.is_in_views_of(opened_ms)),
             Input::Tick => self.tick(now_ms),
@@ -86,6 +93,7 @@ impl Hub {
             }
         }
         self.end_turn();
+        self.evict();
     }
 
     /// What is to be done next.
@@ -109,6 +117,18 @@ impl Hub {
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// Chunks that lag, for all sockets together.
+    #[must_use]
+    pub fn lagging(&self) -> usize {
+        self.lagging
+    }
+
+    /// About what all rings take in memory, bytes.
+    #[must_use]
+    pub fn ring_bytes(&self) -> usize {
+        self.ring_bytes
     }
 
     fn end_turn(&mut self) {

@@ -14,6 +14,8 @@ mod answer;
 pub use answer::{Answer, Status};
 mod chunk;
 mod ring;
+mod reread;
+pub use reread::Reread;
 mod settings;
 mod socket;
 pub use settings::Settings;

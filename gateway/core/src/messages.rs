@@ -1,6 +1,7 @@
 //! What goes into a hub, and what comes out.
 
 use crate::answer::Answer;
+use crate::reread::Reread;
 use crate::socket::{Frames, Joined, SocketId};
 use bytes::Bytes;
 use driftless_schemas::access::Access;
@@ -23,8 +24,8 @@ pub enum Input {
     Written(SocketId, usize),
     /// The socket is gone.
     Left(SocketId),
-    /// The answer to [`Output::Load`]: `None` where nothing is stored.
-    Loaded(ChunkId, Result<Option<Loaded>, LoadError>),
+    /// The answer to [`Output::Load`]: `None` where nothing is stored; with what was read again, if that was asked for.
+    Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
     /// A question over HTTP; answered by [`Output::Answer`] with the same number.
     Asked(u64, ChunkId, Ask),
     /// All views of the index were opened after this time: they have every ref that was told before.
@@ -89,8 +90,9 @@ pub enum Output {
     Send(SocketId, Frames),
     /// Close a socket with this code, after what was sent.
     Close(SocketId, u16, String),
-    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever [`newer_ref`] says.
-    Load(ChunkId, Option<Ref>),
+    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever [`newer_ref`] says. And read
+    /// again what the hub has given up, unless that state contains it.
+    Load(ChunkId, Option<Ref>, Option<Box<Reread>>),
     /// The answer to [`Input::Asked`].
     Answer(u64, Answer),
     /// The replica differed from the log (R10): it is rebuilt.
@@ -101,6 +103,8 @@ pub enum Output {
     DriftReported(ChunkId, Version),
     /// A chunk of a socket began to lag.
     LaggingBegan,
+    /// A chunk of a socket lags no more, after so many milliseconds: it was brought up to date, untracked, or its socket left.
+    LaggingEnded(u64),
     /// `updates` cannot be understood: stop, and say so.
     Fatal(String),
 }

@@ -1,9 +1,12 @@
 //! The recent records of one chunk: those that no snapshot contains, and a few more for resume and `Refresh`.
 //!
 //! A record is covered by a snapshot when its last mark is at or below the snapshot's `through_offset`; versions do not
-//! say it, because discards do not move them.
+//! say it, because discards do not move them. What is evicted before it is covered stays known by its place in the log, with
+//! the epoch and n that R4 needs to read on from there.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use driftless_chunk::mutant::Mutant;
+use driftless_chunk::position::Position;
 use driftless_schemas::proto::{Decisions, Updates};
 use driftless_schemas::{Hash, Offset, Version};
 use std::collections::VecDeque;
@@ -11,6 +14,8 @@ use std::collections::VecDeque;
 /// A valid record of decisions.
 #[derive(Debug)]
 pub(crate) struct Record {
+    /// Its place in the log: the position just before it.
+    pub at: Position,
     pub decisions: Decisions,
     pub updates: Option<Updates>,
     /// The offset in `commands` of the last mark.
@@ -22,18 +27,40 @@ pub(crate) struct Record {
 }
 
 /// Records in the order of the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ring {
     records: VecDeque<Record>,
+    bytes: usize,
     /// Everything at or below this may be missing.
     pub trimmed_through: Offset,
+    /// Records that no snapshot contains, and that were given up for want of room: older than all that are here.
+    evicted: Option<Evicted>,
+}
+
+/// Where evicted records stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    /// Just before the first.
+    pub from: Position,
+    /// Behind the last.
+    pub end: Offset,
+    /// The offset in `commands` of the last one's last mark.
+    pub through: Offset,
 }
 
 impl Record {
-    pub fn new(decisions: Decisions, updates: Option<Updates>) -> Self {
+    pub fn new(at: Position, decisions: Decisions, updates: Option<Updates>) -> Self {
         let through = decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset));
         let frame = updates_frame(&decisions.updates);
-        Self { decisions, updates, through, frame, is_false: false }
+        Self { at, decisions, updates, through, frame, is_false: false }
+    }
+
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        let entries = self.updates.as_ref().map_or(0, |updates| updates.entries.len());
+        // The log's bytes and the frame hold the updates once each.
+        let held = 2 * self.frame.len() + size_of_val(&self.decisions.marks[..]);
+        size_of::<Self>() + held + entries * size_of::<driftless_schemas::proto::Entry>()
     }
 
     /// The versions of its entries: (first, last).
@@ -51,11 +78,21 @@ impl Record {
 
 impl Ring {
     pub fn new() -> Self {
-        Self { records: VecDeque::new(), trimmed_through: Offset::NONE }
+        Self { records: VecDeque::new(), bytes: 0, trimmed_through: Offset::NONE, evicted: None }
     }
 
     pub fn push(&mut self, record: Record) {
+        self.bytes += record.bytes();
         self.records.push_back(record);
+    }
+
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn evicted(&self) -> Option<Evicted> {
+        self.evicted
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Record> {
@@ -66,22 +103,51 @@ impl Ring {
         self.records.iter_mut()
     }
 
+    /// Whether there is nothing that no snapshot contains.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.evicted.is_none()
+    }
+
+    fn pop(&mut self) -> Option<Record> {
+        let record = self.records.pop_front()?;
+        self.bytes -= record.bytes();
+        if self.records.is_empty() {
+            self.records = VecDeque::new();
+        }
+        Some(record)
+    }
+
+    /// Gives up all but the newest `kept` records; a snapshot contains those up to `covered`.
+    pub fn evict(&mut self, covered: Offset, kept: usize) {
+        self.trim(covered, kept);
+        while self.records.len() > kept
+            && let Some(record) = self.pop()
+        {
+            if Mutant::EvictUnnoticed.is_on() {
+                continue;
+            }
+            let from = self.evicted.map_or(record.at, |evicted| evicted.from);
+            self.evicted = Some(Evicted { from, end: record.at.offset.next(), through: record.through });
+        }
     }
 
     /// Drops what a snapshot contains, but for the newest `kept` records.
     pub fn trim(&mut self, through: Offset, kept: usize) {
-        while self.records.len() > kept && self.records.front().is_some_and(|r| r.through <= through) {
-            if let Some(record) = self.records.pop_front() {
-                self.trimmed_through = self.trimmed_through.max(record.through);
-            }
+        if let Some(evicted) = self.evicted.take_if(|evicted| evicted.through <= through) {
+            self.trimmed_through = self.trimmed_through.max(evicted.through);
+        }
+        while self.records.len() > kept
+            && self.records.front().is_some_and(|r| r.through <= through)
+            && let Some(record) = self.pop()
+        {
+            self.trimmed_through = self.trimmed_through.max(record.through);
         }
     }
 
     /// The mutant of [`Ring::trim`]: a version is no place, because discards do not move it.
     pub fn trim_by_version(&mut self, version: Version) {
         self.records.retain(|record| record.versions().is_some_and(|(_, last)| last > version));
+        self.bytes = self.records.iter().map(Record::bytes).sum();
     }
 
     /// The frames with every version above `have` up to `newest`, if all of them are here.
@@ -124,8 +190,8 @@ fn updates_frame(updates: &Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_schemas::format;
     use driftless_schemas::proto::{Entry, Mark, event::Body};
+    use driftless_schemas::{Epoch, format};
     use prost::Message;
 
     fn record(first: u64, count: usize, through: i64) -> Record {
@@ -138,7 +204,8 @@ mod tests {
         let encoded = if count == 0 { Bytes::new() } else { updates.encode_to_vec().into() };
         let marks = vec![Mark { source_offset: through, ..Mark::default() }];
         let decisions = Decisions { chunk_id: "canvas/0/0".into(), updates: encoded, marks };
-        Record::new(decisions, (count > 0).then_some(updates))
+        let at = Position { offset: Offset(through + 100), epoch: Epoch(1), n: through.unsigned_abs() };
+        Record::new(at, decisions, (count > 0).then_some(updates))
     }
 
     #[test]
@@ -163,5 +230,36 @@ mod tests {
         assert_eq!(ring.trimmed_through, Offset(3));
         assert_eq!(ring.frames_after(Version(2), Version(6)), None);
         assert_eq!(ring.frames_after(Version(3), Version(6)).map(|f| f.len()), Some(1));
+    }
+    #[test]
+    fn what_is_evicted_stays_known_by_its_place_until_a_snapshot_contains_it() {
+        let mut ring = Ring::new();
+        for r in [record(1, 2, 1), record(3, 1, 3), record(0, 0, 5), record(4, 3, 9)] {
+            ring.push(r);
+        }
+        let whole = ring.bytes();
+        ring.evict(Offset::NONE, 3);
+        ring.evict(Offset::NONE, 1);
+        let at = |through: i64| Position { offset: Offset(through + 100), epoch: Epoch(1), n: through.unsigned_abs() };
+        assert_eq!(ring.evicted(), Some(Evicted { from: at(1), end: Offset(106), through: Offset(5) }));
+        assert!(ring.bytes() < whole && ring.bytes() > 0);
+        ring.trim(Offset(3), 0);
+        assert!(ring.evicted().is_some(), "a part of it is in no snapshot");
+        ring.trim(Offset(5), 1);
+        assert_eq!((ring.evicted(), ring.trimmed_through, ring.is_empty()), (None, Offset(5), false));
+        ring.trim(Offset(9), 0);
+        assert_eq!((ring.bytes(), ring.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn what_a_snapshot_contains_is_not_read_again() {
+        let mut ring = Ring::new();
+        for r in [record(1, 2, 1), record(3, 1, 3), record(4, 3, 9)] {
+            ring.push(r);
+        }
+        // Kept for Refresh, although the snapshot has it.
+        ring.trim(Offset(3), 3);
+        ring.evict(Offset(3), 1);
+        assert_eq!((ring.evicted(), ring.trimmed_through), (None, Offset(3)));
     }
 }

@@ -13,10 +13,13 @@ pub struct Settings {
     pub hashes_kept: usize,
     /// A client that is ahead of this gateway waits this long before its socket is closed, milliseconds (R12).
     pub behind_max_ms: u64,
-    /// Beacons go out this often, milliseconds.
+    /// What the rings of all chunks may take together, bytes, about. What does not fit is read again from the log when it is
+    /// needed.
+    pub rings_bytes_max: usize,
+    /// Beacons go out to a socket this often, milliseconds: for chunks that had no update for as long.
     pub beacon_interval_ms: u64,
-    /// Beacons to one socket at a time.
-    pub beacons_max: usize,
+    /// What beacons may take of one socket, bytes a second; one beacon goes out each time whatever it takes.
+    pub beacon_bytes_per_second: u32,
     /// Bytes that wait for one socket before its chunks are marked as lagging.
     pub socket_queue_bytes_max: usize,
     /// A replica without trackers is kept this long, milliseconds.
@@ -35,8 +38,9 @@ impl Default for Settings {
             ring_kept: 64,
             hashes_kept: 64,
             behind_max_ms: 5_000,
+            rings_bytes_max: limits::RINGS_BYTES_MAX,
             beacon_interval_ms: 3_000,
-            beacons_max: 64,
+            beacon_bytes_per_second: 1_024,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,
             idle_replica_ms: 30_000,
             audit_interval_ms: 5_000,

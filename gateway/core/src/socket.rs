@@ -6,6 +6,7 @@ use driftless_schemas::proto::Have;
 use driftless_schemas::{ChunkId, WriterId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -27,35 +28,51 @@ pub struct Joined {
     pub families: Option<BTreeSet<String>>,
 }
 
+/// A chunk that lags for a socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Lag {
+    /// What it holds of it.
+    pub have: Option<Have>,
+    pub since_ms: u64,
+}
+
 /// A socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub joined: Joined,
-    /// What it tracks, or waits for.
-    pub tracked: BTreeSet<ChunkId>,
-    /// Chunks whose updates are skipped, with what it holds of them.
-    pub lagging: BTreeMap<ChunkId, Option<Have>>,
+    /// What it tracks, or waits for, with the place of an answer that it waits for in turn.
+    pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
+    /// What it asked to track and has no answer to, in the order of its requests.
+    requested: BTreeMap<NonZeroU64, ChunkId>,
+    requests: u64,
+    /// Chunks whose updates are skipped.
+    pub lagging: BTreeMap<ChunkId, Lag>,
     /// The last of them that was brought up to date.
     lagging_cursor: Option<ChunkId>,
     /// Bytes that were handed out and not yet reported as written.
     pub queued_bytes: usize,
     /// Gathered in this turn.
     turn: Frames,
-    /// The last chunk that got a beacon.
+    /// The last chunk that was looked at for a beacon.
     pub beacon_cursor: Option<ChunkId>,
+    /// When its next beacons are due.
+    pub beacons_ms: u64,
     pub is_closing: bool,
 }
 
 impl Socket {
-    pub fn new(joined: Joined) -> Self {
+    pub fn new(joined: Joined, beacons_ms: u64) -> Self {
         Self {
             joined,
-            tracked: BTreeSet::new(),
+            tracked: BTreeMap::new(),
+            requested: BTreeMap::new(),
+            requests: 0,
             lagging: BTreeMap::new(),
             lagging_cursor: None,
             queued_bytes: 0,
             turn: Frames::new(),
             beacon_cursor: None,
+            beacons_ms,
             is_closing: false,
         }
     }
@@ -75,29 +92,59 @@ impl Socket {
         (!self.turn.is_empty()).then(|| std::mem::take(&mut self.turn))
     }
 
+    /// Takes a place for a chunk's answer, behind all that was asked for before. Who asks again keeps its place.
+    pub fn request(&mut self, id: ChunkId) {
+        if self.is_requested(&id) {
+            return;
+        }
+        self.requests += 1;
+        let place = NonZeroU64::new(self.requests);
+        self.tracked.insert(id.clone(), place);
+        self.requested.extend(place.map(|place| (place, id)));
+    }
+
+    /// The chunk whose answer comes next.
+    pub fn next_requested(&self) -> Option<&ChunkId> {
+        self.requested.first_key_value().map(|(_, id)| id)
+    }
+
+    /// Whether a chunk's answer has its place among the others.
+    pub fn is_requested(&self, id: &ChunkId) -> bool {
+        self.tracked.get(id).is_some_and(|place| place.is_some())
+    }
+
+    /// Gives up the place of a chunk's answer, which is still tracked.
+    pub fn pass_over(&mut self, id: &ChunkId) {
+        if let Some(place) = self.tracked.get_mut(id).and_then(Option::take) {
+            self.requested.remove(&place);
+        }
+    }
+
+    /// Tracks it no more. The time since when it lagged, if it did.
+    pub fn untrack(&mut self, id: &ChunkId) -> Option<Lag> {
+        self.pass_over(id);
+        self.tracked.remove(id);
+        self.lagging.remove(id)
+    }
+
     /// Takes out the lagging chunk whose turn it is; they take turns, so that a large one does not starve the others.
-    pub fn next_lagging(&mut self) -> Option<(ChunkId, Option<Have>)> {
+    pub fn next_lagging(&mut self) -> Option<(ChunkId, Lag)> {
         let after = self.lagging_cursor.as_ref().and_then(|cursor| {
             let mut later = self.lagging.range::<ChunkId, _>((Excluded(cursor), Unbounded));
             later.next().map(|(id, _)| id.clone())
         });
         let id = after.or_else(|| self.lagging.keys().next().cloned())?;
-        let have = self.lagging.remove(&id)?;
+        let lag = self.lagging.remove(&id)?;
         self.lagging_cursor = Some(id.clone());
-        Some((id, have))
+        Some((id, lag))
     }
 
-    /// Up to `count` tracked chunks, going on where the last round ended.
-    pub fn next_for_beacons(&mut self, count: usize) -> Vec<ChunkId> {
-        let after: Vec<ChunkId> = match &self.beacon_cursor {
-            None => self.tracked.iter().take(count).cloned().collect(),
-            Some(cursor) => {
-                let rest = self.tracked.range::<ChunkId, _>((Excluded(cursor), Unbounded));
-                let again = self.tracked.range::<ChunkId, _>(..=cursor);
-                rest.chain(again).take(count).cloned().collect()
-            }
-        };
-        self.beacon_cursor = after.last().cloned();
-        after
+    /// The tracked chunks, beginning behind the last one that was looked at for a beacon.
+    pub fn after_beacon_cursor(&self) -> impl Iterator<Item = &ChunkId> {
+        let cursor = self.beacon_cursor.as_ref();
+        let after = cursor.map_or(Unbounded, Excluded);
+        let rest = self.tracked.range::<ChunkId, _>((after, Unbounded));
+        let again = cursor.map(|cursor| self.tracked.range::<ChunkId, _>(..=cursor));
+        rest.chain(again.into_iter().flatten()).map(|(id, _)| id)
     }
 }

@@ -351,12 +351,14 @@ proptest! {
         kept in prop_oneof![Just(0usize), Just(2), Just(64)],
         hashes_kept in prop_oneof![Just(1usize), Just(3), Just(64)],
         idle_replica_ms in prop_oneof![Just(100u64), Just(30_000)],
+        rings_bytes_max in prop_oneof![Just(0usize), Just(4_000), Just(1 << 30)],
     ) {
         let settings = Settings {
             socket_queue_bytes_max: queue,
             ring_kept: kept,
             hashes_kept,
             idle_replica_ms,
+            rings_bytes_max,
             load_attempts_max: 3,
             beacon_interval_ms: 700,
             ..Settings::default()

@@ -475,31 +475,156 @@ fn one_socket_that_asks_for_much_is_served_bit_by_bit() {
 }
 
 #[test]
+fn answers_come_in_the_order_of_the_requests_whatever_is_loaded_first() {
+    let mut log = Log::new();
+    let mut owner = log.owner();
+    let chunks = ["tape/3", "tape/1", "tape/4", "tape/2"];
+    for chunk in chunks {
+        write(&mut log, &mut owner, chunk, writer(1), &["a"]);
+    }
+    let mut gateway = all(&log, settings());
+    let socket = gateway.join(writer(2));
+    for chunk in chunks {
+        gateway.request(socket, track(chunk, None));
+    }
+    let first = gateway.put_off_load();
+    let second = gateway.put_off_load();
+    gateway.load_all(&log);
+    assert!(gateway.got(&log, socket).is_empty(), "tape/4 and tape/2 wait for those before them");
+    assert!(!gateway.held(socket, "tape/4").is_followed);
+    // What is untracked is not sent, and holds nobody up.
+    gateway.request(socket, untrack("tape/4"));
+    gateway.load_now(&log, second);
+    assert!(gateway.got(&log, socket).is_empty());
+    gateway.load_now(&log, first);
+    assert_eq!(gateway.tracked_in_order(&log, socket), ["tape/3", "tape/1", "tape/2"]);
+    assert_eq!(gateway.held(socket, "tape/4").version(), None);
+}
+
+#[test]
+fn a_load_that_fails_holds_nobody_up() {
+    let mut log = Log::new();
+    let mut owner = log.owner();
+    for chunk in ["tape/1", "tape/2"] {
+        write(&mut log, &mut owner, chunk, writer(1), &["a"]);
+    }
+    let mut gateway = all(&log, settings());
+    let socket = gateway.join(writer(2));
+    gateway.request(socket, track("tape/1", None));
+    gateway.request(socket, track("tape/2", None));
+    gateway.loaded(Err("the store is away".into()));
+    gateway.load(&log);
+    assert_eq!(gateway.tracked_in_order(&log, socket), ["tape/2"]);
+    gateway.tick(500);
+    gateway.load(&log);
+    assert_eq!(gateway.tracked_in_order(&log, socket), ["tape/1"]);
+}
+
+#[test]
+fn a_thousand_chunks_are_tracked_without_a_long_queue() {
+    let mut log = Log::new();
+    let mut owner = log.owner();
+    let chunks: Vec<String> = (0..1000).map(|i| format!("tape/{i}")).collect();
+    for chunk in &chunks {
+        write(&mut log, &mut owner, chunk, writer(1), &["a"]);
+    }
+    let mut gateway = all(&log, Settings { socket_queue_bytes_max: 4_000, ..settings() });
+    let socket = gateway.join(writer(2));
+    for chunk in &chunks {
+        gateway.request(socket, track(chunk, None));
+    }
+    gateway.load_all(&log);
+    let waiting: usize = gateway.clients[&socket].pipe.iter().flatten().map(|frame| frame.len()).sum();
+    assert!(waiting < 2_000, "{waiting}");
+    assert_eq!(gateway.tracked_in_order(&log, socket), chunks);
+    assert!(gateway.lagging_ended.is_empty(), "nothing lags that was never sent");
+}
+
+// ---- Rings --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_does_not_fit_into_the_rings_is_read_again_where_it_is_needed() {
+    let (mut log, mut owner) = log(50);
+    for i in 0..50 {
+        write(&mut log, &mut owner, "tape/2", writer(1), &[&format!("other {i}")]);
+    }
+    let set = Settings { rings_bytes_max: 10_000, ..settings() };
+    let mut gateway = all(&log, set);
+    assert!(gateway.hub.ring_bytes() <= 10_000, "{}", gateway.hub.ring_bytes());
+    let socket = gateway.join(writer(2));
+    for chunk in [C, "tape/2"] {
+        gateway.request(socket, track(chunk, None));
+        gateway.load(&log);
+        assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+    }
+    assert!(gateway.reread > 0);
+    assert!(gateway.drifts.is_empty() && gateway.fatal.is_none());
+    // What did not count the first time does not count the second time.
+    let mut zombie = owner.clone();
+    let mut owner = log.owner();
+    log.command(C, writer(3), "contested");
+    zombie.decide(&mut log, C, 9, false);
+    owner.decide(&mut log, C, 9, false);
+    let mut gateway = all(&log, Settings { rings_bytes_max: 0, ..settings() });
+    let socket = gateway.join(writer(2));
+    gateway.request(socket, track(C, None));
+    gateway.load(&log);
+    assert_eq!(gateway.got(&log, socket), ["tracked 51", "chunk 51"]);
+}
+
+#[test]
+fn who_resumes_from_what_was_given_up_gets_a_chunk() {
+    let (log, _) = log(50);
+    let set = Settings { rings_bytes_max: 4_000, ring_kept: 2, ..settings() };
+    let mut gateway = all(&log, set);
+    gateway.tracker(&log, writer(2), C);
+    let socket = gateway.join(writer(3));
+    let have = Have { version: 1, hash: log.hashes[&(id(C), 1)].to_bytes() };
+    gateway.request(socket, track(C, Some(have)));
+    assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+}
+
+#[test]
 fn beacons_name_what_was_sent_last_round_robin_and_not_to_who_takes_nothing() {
     let mut log = Log::new();
     let mut owner = log.owner();
     for chunk in ["tape/1", "tape/2", "tape/3"] {
         write(&mut log, &mut owner, chunk, writer(1), &["a"]);
     }
-    let set = Settings { beacon_interval_ms: 1000, beacons_max: 2, socket_queue_bytes_max: 400, ..settings() };
+    // Two beacons of about 50 bytes each.
+    let set =
+        Settings { beacon_interval_ms: 1000, beacon_bytes_per_second: 60, socket_queue_bytes_max: 400, ..settings() };
     let mut gateway = all(&log, set);
+    gateway.tick(5000);
     let socket = gateway.join(writer(2));
-    gateway.tick(1000);
     for chunk in ["tape/1", "tape/2", "tape/3"] {
         gateway.request(socket, track(chunk, None));
     }
     gateway.load(&log);
     gateway.got(&log, socket);
-    gateway.tick(1000);
+    gateway.tick(999);
+    assert!(gateway.got(&log, socket).is_empty(), "not at once");
+    gateway.tick(1001);
     assert_eq!(gateway.got(&log, socket), ["beacon 1"], "nothing for chunks that are not answered yet");
     gateway.load_all(&log);
     gateway.got(&log, socket);
     gateway.tick(999);
     assert!(gateway.got(&log, socket).is_empty());
+    gateway.tick(1);
     for _ in 0..3 {
-        gateway.tick(1000);
         assert_eq!(gateway.got(&log, socket), ["beacon 1", "beacon 1"]);
+        gateway.tick(1000);
     }
+    gateway.got(&log, socket);
+    write(&mut log, &mut owner, "tape/2", writer(1), &["b"]);
+    gateway.tick(500);
+    gateway.read(&log, usize::MAX);
+    gateway.got(&log, socket);
+    gateway.tick(500);
+    assert_eq!(gateway.got(&log, socket), ["beacon 1", "beacon 1"], "what has news is not quiet");
+    gateway.tick(1000);
+    gateway.tick(1000);
+    assert!(gateway.got(&log, socket).contains(&"beacon 2".into()));
     for _ in 0..1000 {
         gateway.tick(1000);
     }
@@ -556,8 +681,9 @@ fn r12_who_waits_too_long_is_sent_to_another_gateway() {
     let ahead = gateway.join(writer(1));
     gateway.request(ahead, track(C, Some(have)));
     gateway.tick(4_000);
+    // From here on it is known that this gateway is behind.
     gateway.load_all(&log);
-    gateway.tick(999);
+    gateway.tick(4_999);
     assert_eq!(gateway.clients[&ahead].closed, None);
     gateway.tick(1);
     assert_eq!(gateway.clients[&ahead].closed, Some(close::BEHIND));

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{
-    Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Settings, SocketId, newer_ref,
+    Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId, newer_ref,
 };
 use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::Ref;
@@ -25,13 +25,23 @@ fn settings() -> Settings {
         hashes_kept: 16,
         behind_max_ms: 2_000,
         beacon_interval_ms: 700,
-        beacons_max: 2,
+        beacon_bytes_per_second: 140,
+        rings_bytes_max: 6_000,
         socket_queue_bytes_max: 900,
         idle_replica_ms: 1_500,
         load_retry_ms: 100,
         load_attempts_max: 4,
         audit_interval_ms: 800,
     }
+}
+
+/// Reads again what the hub has given up. It may be cut off in the meantime.
+fn read_again(reread: &mut Reread, log: &Log) -> Result<(), String> {
+    while let Some(from) = reread.next() {
+        let records = log.updates[reread.partition().0 as usize].read(from, 16).ok_or("retention cut it off")?;
+        reread.take(records)?;
+    }
+    Ok(())
 }
 
 /// A process.
@@ -45,7 +55,7 @@ pub struct Process {
     pub skew_ms: i64,
     /// Sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
-    loads: VecDeque<(ChunkId, Option<Ref>)>,
+    loads: VecDeque<(ChunkId, Option<Ref>, Option<Box<Reread>>)>,
     outside: Outside,
     /// Answers to HTTP questions that have come.
     pub answers: BTreeMap<u64, Answer>,
@@ -190,8 +200,8 @@ impl Process {
     ///
     /// # Errors
     /// A violation.
-    pub fn load(&mut self, works: bool, now: u64, store: &Store) -> Result<bool, Violation> {
-        let Some((chunk, told)) = self.loads.pop_front() else { return Ok(false) };
+    pub fn load(&mut self, works: bool, now: u64, store: &Store, log: &Log) -> Result<bool, Violation> {
+        let Some((chunk, told, mut reread)) = self.loads.pop_front() else { return Ok(false) };
         let place = self.world.place(&chunk).expect("the hub placed it");
         let newest = || {
             let view = &self.views[place.partition.0 as usize];
@@ -205,7 +215,9 @@ impl Process {
                 Err(reason) => Err(LoadError::Lost { stored: Box::new(stored), reason }),
             },
         };
-        self.hub.handle(Input::Loaded(chunk, loaded), now);
+        let again = reread.as_mut().map_or(Ok(()), |reread| read_again(reread, log));
+        let loaded = again.map_err(LoadError::Unavailable).and(loaded);
+        self.hub.handle(Input::Loaded(chunk, loaded, reread), now);
         self.carry_out()?;
         Ok(true)
     }
@@ -279,10 +291,11 @@ impl Process {
                         socket.link.close = Some(code);
                     }
                 }
-                Output::Load(chunk, stored) => self.loads.push_back((chunk, stored)),
+                Output::Load(chunk, stored, reread) => self.loads.push_back((chunk, stored, reread)),
                 Output::Answer(id, answer) => drop(self.answers.insert(id, answer)),
                 Output::Drift(..) => self.drifts += 1,
                 Output::LaggingBegan => self.laggings += 1,
+                Output::LaggingEnded(_) => {}
                 Output::Audit(chunk, version, hash) => self.audits.push((chunk, version, hash)),
                 Output::DriftReported(..) => {}
                 Output::Fatal(why) => return Err(Violation::new("R9", format!("a gateway stops: {why}"))),

@@ -652,7 +652,7 @@ impl Sim {
                 }
             }
             1 => {
-                self.gateways[g].load(works, self.now, &self.store)?;
+                self.gateways[g].load(works, self.now, &self.store, &self.log)?;
             }
             2 => {
                 let ids: Vec<u64> = self.gateways[g].sockets.keys().copied().collect();

@@ -2,8 +2,10 @@
 
 use super::Hub;
 use crate::answer::{Answer, status};
-use crate::chunk::{Load, RestoreError, Waiting};
+use crate::chunk::{Load, RestoreError};
 use crate::messages::{Ask, LoadError, Loaded, Output};
+use crate::reread::Reread;
+use crate::socket::SocketId;
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::TrackRejectCode;
 use driftless_schemas::{ChunkId, Hash, Version};
@@ -11,16 +13,25 @@ use driftless_schemas::{ChunkId, Hash, Version};
 impl Hub {
     pub(super) fn begin_load(&mut self, id: &ChunkId, now_ms: u64) {
         self.watched.insert(id.clone());
-        let Some(chunk) = self.chunks.get_mut(id) else { return };
+        let Self { chunks, world, .. } = self;
+        let Some(chunk) = chunks.get_mut(id) else { return };
         chunk.load = match chunk.load {
             Load::Idle => Load::UnderWay,
             Load::Again { attempts, at_ms } if at_ms <= now_ms => Load::Retrying { attempts },
             _ => return,
         };
-        self.outputs.push_back(Output::Load(id.clone(), chunk.newest_ref.clone()));
+        let reread = |evicted| Some(Box::new(Reread::new(id.clone(), world.place(id).ok()?.partition, evicted)));
+        let reread = chunk.ring.evicted().and_then(reread);
+        self.outputs.push_back(Output::Load(id.clone(), chunk.newest_ref.clone(), reread));
     }
 
-    pub(super) fn take_loaded(&mut self, id: ChunkId, loaded: Result<Option<Loaded>, LoadError>, now_ms: u64) {
+    pub(super) fn take_loaded(
+        &mut self,
+        id: ChunkId,
+        loaded: Result<Option<Loaded>, LoadError>,
+        reread: Option<Box<Reread>>,
+        now_ms: u64,
+    ) {
         if let Err(LoadError::Lost { stored, .. }) = &loaded {
             let hash = Hash::from_slice(&stored.hash).unwrap_or(Hash([0; 32]));
             self.audit(&id, Version(stored.version), hash, now_ms);
@@ -33,7 +44,7 @@ impl Hub {
         };
         let restored = match loaded {
             Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) => Err(reason),
-            Ok(loaded) => match chunk.restore(&id, loaded) {
+            Ok(loaded) => match chunk.restore(&id, loaded, reread) {
                 Ok(()) => Ok(()),
                 Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
                     // Not this replica's fault: it was just made.
@@ -63,6 +74,10 @@ impl Hub {
                 chunk.load = Load::Again { attempts, at_ms: now_ms + self.settings.load_retry_ms };
                 if attempts >= self.settings.load_attempts_max {
                     self.give_up(&id, &reason);
+                } else {
+                    // Nobody waits for others behind it any longer.
+                    let held_up: Vec<SocketId> = chunk.waiting.keys().copied().collect();
+                    held_up.into_iter().for_each(|socket| self.answer_requested(socket));
                 }
             }
         }
@@ -81,31 +96,33 @@ impl Hub {
     fn give_up(&mut self, id: &ChunkId, reason: &str) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.load = Load::Idle;
-        for waiting in std::mem::take(&mut chunk.waiting) {
-            match waiting {
-                Waiting::Ask { id, .. } => {
-                    self.outputs.push_back(Output::Answer(id, Answer::Unavailable(reason.to_owned())));
-                }
-                Waiting::Track { socket, .. } => {
-                    self.reject_track(socket, id.as_str(), TrackRejectCode::Unavailable, reason.to_owned());
-                }
-            }
+        let (waiting, asks) = (std::mem::take(&mut chunk.waiting), std::mem::take(&mut chunk.asks));
+        for (id, _) in asks {
+            self.outputs.push_back(Output::Answer(id, Answer::Unavailable(reason.to_owned())));
+        }
+        for socket in waiting.into_keys() {
+            self.reject_track(socket, id.as_str(), TrackRejectCode::Unavailable, reason.to_owned());
+            self.answer_requested(socket);
         }
     }
 
+    /// Those who wait for a replica that is here: in their turn, or at once where they have none.
     pub(super) fn answer_waiting(&mut self, id: &ChunkId, now_ms: u64) {
-        let Some(chunk) = self.chunks.get_mut(id) else { return };
-        if chunk.waiting.is_empty() || chunk.live.is_none() {
+        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.live.is_some()) else { return };
+        if !chunk.is_wanted() {
             return;
         }
-        for waiting in std::mem::take(&mut chunk.waiting) {
-            match waiting {
-                Waiting::Track { socket, have, since_ms } => self.track_loaded(socket, id, have, since_ms),
-                Waiting::Ask { id: ask_id, ask } => self.answer(ask_id, id, ask),
+        chunk.used_ms = now_ms;
+        let waiting: Vec<SocketId> = chunk.waiting.keys().copied().collect();
+        for (ask_id, ask) in std::mem::take(&mut chunk.asks) {
+            self.answer(ask_id, id, ask);
+        }
+        for socket_id in waiting {
+            match self.sockets.get(&socket_id).is_some_and(|socket| socket.is_requested(id)) {
+                true => self.answer_requested(socket_id),
+                false => self.track_loaded(socket_id, id),
             }
         }
-        let Some(chunk) = self.chunks.get_mut(id) else { return };
-        chunk.used_ms = now_ms;
     }
 
     pub(super) fn ask(&mut self, ask_id: u64, id: ChunkId, ask: Ask, now_ms: u64) {
@@ -117,7 +134,7 @@ impl Hub {
         if chunk.live.is_some() {
             return self.answer(ask_id, &id, ask);
         }
-        chunk.waiting.push(Waiting::Ask { id: ask_id, ask });
+        chunk.asks.push((ask_id, ask));
         self.begin_load(&id, now_ms);
     }
 
@@ -129,7 +146,7 @@ impl Hub {
             Ask::Content => match chunk.verified_encoding((version, hash)) {
                 Ok(encoding) => Answer::Content { version, hash, encoding: encoding.into() },
                 Err(e) => {
-                    chunk.waiting.push(Waiting::Ask { id: ask_id, ask });
+                    chunk.asks.push((ask_id, ask));
                     return self.rebuild(id, &e.to_string(), self.now_ms);
                 }
             },

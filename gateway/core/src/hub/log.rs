@@ -4,11 +4,11 @@ use super::Hub;
 use crate::chunk::{Chunk, Waiting};
 use crate::messages::Output;
 use crate::ring::Record;
-use crate::socket::SocketId;
+use crate::socket::{Lag, SocketId};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::live::read_updates;
 use driftless_chunk::mutant::Mutant;
-use driftless_chunk::position::Validity;
+use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::{
     self, Decisions, Have, Lagging, Outcome, Outcomes, UpdatesRecord, event, mark, outcome, updates_record::Body,
@@ -76,12 +76,13 @@ impl Hub {
                 Ok(record) => record,
                 Err(e) => return self.fatal(partition, offset, &e.to_string()),
             };
+            let at = Position { offset, ..self.positions[index] };
             if self.positions[index].judge(offset, &record) == Validity::Invalid {
                 continue;
             }
             let taken = match record.body {
                 Some(Body::Fence(_)) => Ok(()),
-                Some(Body::Decisions(decisions)) => self.take_decisions(decisions, now_ms),
+                Some(Body::Decisions(decisions)) => self.take_decisions(at, decisions, now_ms),
                 Some(Body::SnapshotStored(stored)) => self.take_stored(stored, now_ms),
                 None => Err("it has no body that this version knows: upgrade this process".into()),
             };
@@ -109,18 +110,26 @@ impl Hub {
         Ok((chunk, entry))
     }
 
-    fn take_decisions(&mut self, decisions: Decisions, now_ms: u64) -> Result<(), String> {
+    fn take_decisions(&mut self, at: Position, decisions: Decisions, now_ms: u64) -> Result<(), String> {
         let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
         if updates.as_ref().is_some_and(|u| u.entries.is_empty() || u.first_version == 0) {
             return Err("Updates without entries, or from version 0 on".into());
         }
         let settings = self.settings.clone();
-        let record = Record::new(decisions, updates);
+        let record = Record::new(at, decisions, updates);
         let frame = record.frame.clone();
         let outcomes = private_outcomes(&record.decisions);
         let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
         let had_replica = chunk.live.is_some();
-        if let Err(e) = chunk.push(record, &settings) {
+        chunk.recorded_ms = now_ms;
+        let before = chunk.ring.bytes();
+        let pushed = chunk.push(record, &settings);
+        let added = chunk.ring.bytes() - before;
+        let is_new_in_order = !std::mem::replace(&mut chunk.is_in_ring_order, true);
+        self.ring_bytes += added;
+        self.ring_order.extend(is_new_in_order.then(|| id.clone()));
+        let Some(chunk) = self.chunks.get_mut(&id) else { return Ok(()) };
+        if let Err(e) = pushed {
             if let ApplyError::Hash { version, found, .. } = &e {
                 // Perhaps the owner's fault: what it stores from here on would be in doubt too.
                 self.audit(&id, *version, *found, now_ms);
@@ -129,7 +138,7 @@ impl Hub {
             return Ok(());
         }
         if had_replica {
-            let waits = !chunk.waiting.is_empty();
+            let waits = chunk.is_wanted();
             if !chunk.trackers.is_empty() {
                 let Self { told, chunks, .. } = self;
                 let before = || chunks.get(&id)?.told_before(!frame.is_empty());
@@ -185,34 +194,50 @@ impl Hub {
     /// R9: never a gap. The chunk is skipped for this socket until its queue has drained.
     pub(super) fn begin_lagging(&mut self, socket_id: SocketId, id: &ChunkId, sent: Option<Have>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
-        socket.lagging.insert(id.clone(), sent);
+        socket.lagging.insert(id.clone(), Lag { have: sent, since_ms: self.now_ms });
+        self.lagging += 1;
         self.outputs.push_back(Output::LaggingBegan);
         self.send_event(socket_id, event::Body::Lagging(Lagging { chunk_id: id.to_string() }));
+    }
+
+    /// A chunk does not lag any more.
+    pub(super) fn end_lagging(&mut self, lag: Option<Lag>) {
+        if let Some(lag) = lag {
+            self.lagging = self.lagging.saturating_sub(1);
+            self.outputs.push_back(Output::LaggingEnded(self.now_ms.saturating_sub(lag.since_ms)));
+        }
     }
 
     pub(super) fn take_written(&mut self, id: SocketId, bytes: usize) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
-        if socket.lagging.is_empty() || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
+        let is_idle = socket.lagging.is_empty() && socket.next_requested().is_none();
+        if is_idle || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
             return;
         }
         // As much as the queue takes; the others wait until it has drained again.
         let max = self.settings.socket_queue_bytes_max;
         while let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.queued_bytes <= max)
-            && let Some((chunk, have)) = socket.next_lagging()
+            && let Some((chunk, lag)) = socket.next_lagging()
         {
+            let have = lag.have.clone();
+            self.end_lagging(Some(lag));
             if Mutant::SkipWhileLagging.is_on() {
                 continue;
             }
             self.answer_track(id, &chunk, have.as_ref());
         }
+        self.answer_requested(id);
     }
 
     fn take_stored(&mut self, stored: proto::SnapshotStored, now_ms: u64) -> Result<(), String> {
         let Some(r) = stored.r#ref else { return Err("a SnapshotStored without a ref".into()) };
         let settings = self.settings.clone();
         let (id, chunk) = self.chunk_of(&stored.chunk_id)?;
+        let before = chunk.ring.bytes();
         let compared = chunk.take_ref(r, &settings, now_ms);
+        let after = chunk.ring.bytes();
+        self.ring_bytes = self.ring_bytes + after - before;
         if let Err(e) = compared {
             self.rebuild(&id, &format!("the stored snapshot differs: {e}"), now_ms);
         }
@@ -226,16 +251,56 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.live = None;
         chunk.base = None;
-        for socket_id in std::mem::take(&mut chunk.trackers) {
-            chunk.waiting.push(Waiting::Track { socket: socket_id, have: None, since_ms: now_ms });
-            if let Some(socket) = self.sockets.get_mut(&socket_id) {
-                socket.lagging.remove(id);
-            }
+        let trackers = std::mem::take(&mut chunk.trackers);
+        chunk.waiting.extend(trackers.iter().map(|id| (*id, Waiting { have: None, behind_since_ms: None })));
+        let is_wanted = chunk.is_wanted();
+        for socket_id in trackers {
+            let lag = self.sockets.get_mut(&socket_id).and_then(|socket| socket.lagging.remove(id));
+            self.end_lagging(lag);
         }
-        if !chunk.waiting.is_empty() {
+        if is_wanted {
             self.begin_load(id, now_ms);
         }
     }
+
+    /// Rings are bounded: the records of replicas that are here go first, but for a few; their trackers only lose the shorter
+    /// way to catch up. What else is given up must be read again where somebody tracks the chunk.
+    pub(super) fn evict(&mut self) {
+        let max = self.settings.rings_bytes_max;
+        if self.ring_bytes <= max {
+            return;
+        }
+        let enough = max - max / 8;
+        for round in [Evict::MoreThanKept, Evict::All] {
+            for _ in 0..self.ring_order.len() {
+                let Some(id) = self.ring_order.pop_front() else { return };
+                let Some(chunk) = self.chunks.get_mut(&id) else { continue };
+                let before = chunk.ring.bytes();
+                match round {
+                    // A state that is on its way in meets the ring as it was.
+                    _ if chunk.is_loading() => {}
+                    Evict::MoreThanKept if chunk.live.is_some() => chunk.evict(self.settings.ring_kept),
+                    Evict::MoreThanKept => {}
+                    Evict::All => chunk.evict(0),
+                }
+                let after = chunk.ring.bytes();
+                self.ring_bytes = self.ring_bytes + after - before;
+                match after {
+                    0 => chunk.is_in_ring_order = false,
+                    _ => self.ring_order.push_back(id),
+                }
+                if self.ring_bytes <= enough {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Evict {
+    MoreThanKept,
+    All,
 }
 
 /// What is not committed, by writer.

@@ -1,7 +1,7 @@
 //! What sockets ask.
 
 use super::Hub;
-use crate::chunk::{Chunk, Waiting};
+use crate::chunk::{Chunk, ContentError, Load, Waiting};
 use crate::messages::Output;
 use crate::socket::SocketId;
 use driftless_chunk::ledger::Resolved;
@@ -56,10 +56,11 @@ impl Hub {
 
     pub(super) fn reject_track(&mut self, socket: SocketId, chunk_id: &str, code: TrackRejectCode, message: String) {
         if let (Ok(id), Some(s)) = (chunk_id.parse::<ChunkId>(), self.sockets.get_mut(&socket)) {
-            s.tracked.remove(&id);
-            s.lagging.remove(&id);
+            let lag = s.untrack(&id);
+            self.end_lagging(lag);
             if let Some(chunk) = self.chunks.get_mut(&id) {
                 chunk.trackers.remove(&socket);
+                chunk.waiting.remove(&socket);
             }
         }
         let chunk_id = chunk_id.chars().take(limits::CHUNK_ID_BYTES_MAX).collect();
@@ -73,20 +74,38 @@ impl Hub {
             Ok(placed) => placed,
             Err((code, message)) => return self.reject_track(socket_id, &track.chunk_id, code, message),
         };
-        if let Some(socket) = self.sockets.get_mut(&socket_id) {
-            socket.tracked.insert(id.clone());
-            socket.lagging.remove(&id);
-        }
+        let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
+        let lag = socket.lagging.remove(&id);
+        socket.request(id.clone());
+        self.end_lagging(lag);
         let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place.family));
         chunk.used_ms = now_ms;
-        chunk.waiting.retain(|w| !matches!(w, Waiting::Track { socket, .. } if *socket == socket_id));
         // It asked anew: nothing of the old tracking goes between the request and its answer.
         chunk.trackers.remove(&socket_id);
-        if chunk.live.is_some() {
-            return self.track_loaded(socket_id, &id, track.have, now_ms);
+        chunk.waiting.insert(socket_id, Waiting { have: track.have, behind_since_ms: None });
+        if chunk.live.is_none() {
+            self.begin_load(&id, now_ms);
         }
-        chunk.waiting.push(Waiting::Track { socket: socket_id, have: track.have, since_ms: now_ms });
-        self.begin_load(&id, now_ms);
+        self.answer_requested(socket_id);
+    }
+
+    /// Answers come in the order of the requests, as long as there is room for them. Who is waited for because its state is
+    /// loaded holds the others up; who cannot be loaded, or is behind, does not.
+    pub(super) fn answer_requested(&mut self, socket_id: SocketId) {
+        while let Some(socket) = self.sockets.get_mut(&socket_id)
+            && socket.queued_bytes <= self.settings.socket_queue_bytes_max / 4
+            && let Some(id) = socket.next_requested().cloned()
+        {
+            let Some(chunk) = self.chunks.get_mut(&id) else { return socket.pass_over(&id) };
+            if chunk.live.is_some() {
+                socket.pass_over(&id);
+                self.track_loaded(socket_id, &id);
+            } else if matches!(chunk.load, Load::Idle | Load::UnderWay) {
+                return;
+            } else {
+                socket.pass_over(&id);
+            }
+        }
     }
 
     fn check_track(&self, socket: SocketId, chunk_id: &str) -> Result<(ChunkId, Place), (TrackRejectCode, String)> {
@@ -110,7 +129,7 @@ impl Hub {
             let message = format!("Hello named no model {} of revision {}", family.spec.model, family.revision);
             return Err((TrackRejectCode::Model, message));
         }
-        if socket.tracked.len() >= limits::TRACKED_CHUNKS_MAX && !socket.tracked.contains(&id) {
+        if socket.tracked.len() >= limits::TRACKED_CHUNKS_MAX && !socket.tracked.contains_key(&id) {
             return Err((
                 TrackRejectCode::TooMany,
                 format!("{} chunks are tracked: untrack some", limits::TRACKED_CHUNKS_MAX),
@@ -120,18 +139,20 @@ impl Hub {
     }
 
     /// R12: a client that is ahead waits until this gateway has caught up.
-    pub(super) fn track_loaded(&mut self, socket: SocketId, id: &ChunkId, have: Option<Have>, since_ms: u64) {
-        let is_wanted = self.sockets.get(&socket).is_some_and(|s| s.tracked.contains(id));
-        let Some(chunk) = self.chunks.get_mut(id).filter(|_| is_wanted) else { return };
+    pub(super) fn track_loaded(&mut self, socket_id: SocketId, id: &ChunkId) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
         let version = chunk.newest().map(|(version, _)| version);
-        let is_behind = have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0));
+        let Some(waiting) = chunk.waiting.get_mut(&socket_id) else { return };
+        let is_behind =
+            waiting.have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0));
         if is_behind && !Mutant::AnswerWhileBehind.is_on() {
-            chunk.waiting.push(Waiting::Track { socket, have, since_ms });
+            waiting.behind_since_ms.get_or_insert(self.now_ms);
             self.watched.insert(id.clone());
             return;
         }
-        chunk.trackers.insert(socket);
-        self.answer_or_lag(socket, id, have);
+        let have = chunk.waiting.remove(&socket_id).and_then(|waiting| waiting.have);
+        chunk.trackers.insert(socket_id);
+        self.answer_or_lag(socket_id, id, have);
     }
 
     /// Where much waits for the socket already, the answer comes when that has drained.
@@ -159,7 +180,10 @@ impl Hub {
         let frames = match chunk.content_after(id, have, (version, hash)) {
             Ok(frames) => frames,
             // Its trackers get their answers from the new replica.
-            Err(e) => return self.rebuild(id, &e.to_string(), self.now_ms),
+            Err(ContentError::Drift(e)) => return self.rebuild(id, &e.to_string(), self.now_ms),
+            Err(ContentError::Compress(e)) => {
+                return self.reject_track(socket_id, id.as_str(), TrackRejectCode::Unavailable, e);
+            }
         };
         let tracked =
             Tracked { chunk_id: id.to_string(), version: version.0, hash: hash.to_bytes(), resolved: Some(resolved) };
@@ -174,16 +198,18 @@ impl Hub {
             return self.refuse(socket_id, RefusalCode::NotTracked, &format!("{chunk_id:?} is no chunk id"));
         };
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
-        socket.tracked.remove(&id);
-        socket.lagging.remove(&id);
+        let lag = socket.untrack(&id);
+        self.end_lagging(lag);
         self.forget_tracker(socket_id, &id, now_ms);
+        // It may have held the others up.
+        self.answer_requested(socket_id);
     }
 
     pub(super) fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId, now_ms: u64) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.used_ms = now_ms;
         chunk.trackers.remove(&socket_id);
-        chunk.waiting.retain(|w| !matches!(w, Waiting::Track { socket, .. } if *socket == socket_id));
+        chunk.waiting.remove(&socket_id);
         self.watched.insert(id.clone());
     }
 
@@ -215,17 +241,21 @@ impl Hub {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.joined.access = access;
         let lost: Vec<ChunkId> =
-            socket.tracked.iter().filter(|id| !socket.joined.access.may_read(id)).cloned().collect();
+            socket.tracked.keys().filter(|id| !socket.joined.access.may_read(id)).cloned().collect();
         for id in lost {
             self.forget_tracker(socket_id, &id, now_ms);
             let message = format!("the renewed token gives no read access to {id}");
             self.reject_track(socket_id, id.as_str(), TrackRejectCode::NoReadAccess, message);
         }
+        self.answer_requested(socket_id);
     }
 
     pub(super) fn leave(&mut self, socket_id: SocketId, now_ms: u64) {
         let Some(socket) = self.sockets.remove(&socket_id) else { return };
-        for id in socket.tracked {
+        for lag in socket.lagging.into_values() {
+            self.end_lagging(Some(lag));
+        }
+        for id in socket.tracked.into_keys() {
             self.forget_tracker(socket_id, &id, now_ms);
         }
     }

@@ -9,7 +9,7 @@ use driftless_chunk::model::{Context, Decision, Fault, Model, Models, ParameterE
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Settings, SocketId};
+use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
     self, Decisions, DiscardReason, Fence, Have, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, event,
@@ -369,12 +369,25 @@ pub struct Gateway {
     pub read: usize,
     pub now: u64,
     pub loads: VecDeque<(ChunkId, Option<Ref>)>,
+    /// What each of the loads is to read again.
+    rereads: VecDeque<Option<Box<Reread>>>,
+    /// The log as far as it was read.
+    seen: Vec<(Offset, Bytes)>,
+    pub reread: usize,
+    pub lagging_ended: Vec<u64>,
     pub clients: BTreeMap<SocketId, Client>,
     pub answers: BTreeMap<u64, Answer>,
     pub drifts: Vec<String>,
     pub audits: Vec<(ChunkId, Version)>,
     pub fatal: Option<String>,
     next_socket: u64,
+}
+
+/// A load that was put off.
+pub struct PutOff {
+    chunk: ChunkId,
+    stored: Option<Ref>,
+    reread: Option<Box<Reread>>,
 }
 
 pub fn settings() -> Settings {
@@ -391,6 +404,10 @@ impl Gateway {
             read: from,
             now: 1000,
             loads: VecDeque::new(),
+            rereads: VecDeque::new(),
+            seen: Vec::new(),
+            reread: 0,
+            lagging_ended: Vec::new(),
             clients: BTreeMap::new(),
             answers: BTreeMap::new(),
             drifts: Vec::new(),
@@ -416,11 +433,15 @@ impl Gateway {
                         client.closed = Some(code);
                     }
                 }
-                Output::Load(chunk, stored) => self.loads.push_back((chunk, stored)),
+                Output::Load(chunk, stored, reread) => {
+                    self.loads.push_back((chunk, stored));
+                    self.rereads.push_back(reread);
+                }
                 Output::Answer(id, answer) => assert!(self.answers.insert(id, answer).is_none()),
                 Output::Drift(_, reason) => self.drifts.push(reason),
                 Output::Audit(chunk, version, _) => self.audits.push((chunk, version)),
                 Output::DriftReported(..) | Output::LaggingBegan => {}
+                Output::LaggingEnded(after_ms) => self.lagging_ended.push(after_ms),
                 Output::Fatal(reason) => self.fatal = Some(reason),
             }
         }
@@ -429,8 +450,9 @@ impl Gateway {
     /// Up to `count` more records, in one poll.
     pub fn read(&mut self, log: &Log, count: usize) {
         let end = self.read.saturating_add(count).min(log.records.len());
-        let records = (self.read..end).map(|i| (Offset(i as i64), log.records[i].clone())).collect();
+        let records: Vec<_> = (self.read..end).map(|i| (Offset(i as i64), log.records[i].clone())).collect();
         self.read = end;
+        self.seen.extend(records.iter().cloned());
         self.input(Input::Records(P, records));
     }
 
@@ -464,7 +486,13 @@ impl Gateway {
     pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<Ref>) {
         let (chunk, stored) = self.loads.pop_front().expect("nothing is to be loaded");
         let loaded = loaded.map_err(LoadError::Unavailable);
-        self.input(Input::Loaded(chunk.clone(), loaded));
+        let mut reread = self.rereads.pop_front().flatten();
+        if let Some(reread) = &mut reread {
+            self.reread += 1;
+            reread.take(self.seen.clone()).unwrap();
+            assert_eq!(reread.next(), None, "all of it was read before");
+        }
+        self.input(Input::Loaded(chunk.clone(), loaded, reread));
         (chunk, stored)
     }
 
@@ -478,6 +506,24 @@ impl Gateway {
         };
         let loaded = found.map(Snapshot::loaded);
         self.loaded(Ok(loaded));
+    }
+
+    /// The next load takes longer than others.
+    pub fn put_off_load(&mut self) -> PutOff {
+        let (chunk, stored) = self.loads.pop_front().expect("nothing is to be loaded");
+        PutOff { chunk, stored, reread: self.rereads.pop_front().flatten() }
+    }
+
+    pub fn load_now(&mut self, log: &Log, load: PutOff) {
+        self.loads.push_front((load.chunk, load.stored));
+        self.rereads.push_front(load.reread);
+        self.load(log);
+    }
+
+    /// The chunks of which a Tracked came since the last call.
+    pub fn tracked_in_order(&mut self, log: &Log, socket: SocketId) -> Vec<String> {
+        self.take_all(log, socket);
+        std::mem::take(&mut self.clients.get_mut(&socket).unwrap().tracked)
     }
 
     pub fn load_all(&mut self, log: &Log) {
@@ -539,6 +585,8 @@ pub struct Client {
     pub chunks: BTreeMap<ChunkId, Held>,
     pub closed: Option<u16>,
     pub got: Vec<String>,
+    /// Chunks in the order of their Tracked.
+    pub tracked: Vec<String>,
 }
 
 #[derive(Default)]
@@ -572,7 +620,14 @@ impl Held {
 
 impl Client {
     fn new(writer: WriterId) -> Self {
-        Self { writer, pipe: VecDeque::new(), chunks: BTreeMap::new(), closed: None, got: Vec::new() }
+        Self {
+            writer,
+            pipe: VecDeque::new(),
+            chunks: BTreeMap::new(),
+            closed: None,
+            got: Vec::new(),
+            tracked: Vec::new(),
+        }
     }
 
     pub fn held(&mut self, chunk: &str) -> &mut Held {
@@ -601,6 +656,7 @@ impl Client {
         match body {
             event::Body::Tracked(t) => {
                 self.got.push(format!("tracked {}", t.version));
+                self.tracked.push(t.chunk_id.clone());
                 let chunk = id(&t.chunk_id);
                 let held = self.held(&t.chunk_id);
                 assert!(held.is_asked, "Tracked for what was not asked for");

@@ -1,0 +1,77 @@
+//! A part of the log that is read again for one chunk: the records that its ring gave up for want of room.
+//!
+//! It begins at a position that was kept with the first of them, so that R4 judges the same records valid as the first time.
+
+use crate::ring::{Evicted, Record};
+use bytes::Bytes;
+use driftless_chunk::live::read_updates;
+use driftless_chunk::mutant::Mutant;
+use driftless_chunk::position::{Position, Validity};
+use driftless_schemas::proto::{Ref, UpdatesRecord, updates_record::Body};
+use driftless_schemas::{ChunkId, Offset, Partition, format};
+
+/// What is to be read again, and what of it was read.
+#[derive(Debug)]
+pub struct Reread {
+    chunk: ChunkId,
+    partition: Partition,
+    position: Position,
+    evicted: Evicted,
+    records: Vec<Record>,
+}
+
+impl Reread {
+    pub(crate) fn new(chunk: ChunkId, partition: Partition, evicted: Evicted) -> Self {
+        let position = match Mutant::RereadWithoutEpoch.is_on() {
+            true => Position { offset: evicted.from.offset, ..Position::START },
+            false => evicted.from,
+        };
+        Self { chunk, partition, position, evicted, records: Vec::new() }
+    }
+
+    /// The partition of `updates`.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// The next offset to read; `None` when all is read.
+    #[must_use]
+    pub fn next(&self) -> Option<Offset> {
+        (self.position.offset < self.evicted.end).then_some(self.position.offset)
+    }
+
+    /// Whether a stored state contains all of it.
+    #[must_use]
+    pub fn is_in(&self, stored: &Ref) -> bool {
+        stored.through_offset >= self.evicted.through.0
+    }
+
+    /// Takes records in the order of the log; those that are not asked for are skipped.
+    ///
+    /// # Errors
+    /// What cannot be read. It could be, once.
+    pub fn take(&mut self, records: Vec<(Offset, Bytes)>) -> Result<(), String> {
+        for (offset, value) in records {
+            if self.next().is_none_or(|next| offset < next) {
+                continue;
+            }
+            let at = Position { offset, ..self.position };
+            let unreadable = |e: &dyn std::fmt::Display| format!("updates[{}] offset {offset}: {e}", self.partition);
+            let record: UpdatesRecord = format::decode_known("UpdatesRecord", value).map_err(|e| unreadable(&e))?;
+            let validity = self.position.judge(offset, &record);
+            let Some(Body::Decisions(decisions)) = record.body else { continue };
+            if validity == Validity::Valid && decisions.chunk_id == self.chunk.as_str() {
+                let updates = read_updates(&decisions).map_err(|e| unreadable(&e))?;
+                self.records.push(Record::new(at, decisions, updates));
+            }
+        }
+        Ok(())
+    }
+
+    /// The records, if nothing was evicted since that is not among them.
+    pub(crate) fn into_records(self, evicted: Option<Evicted>) -> Option<Vec<Record>> {
+        let is_whole = self.next().is_none() && evicted.is_none_or(|evicted| evicted.end <= self.evicted.end);
+        is_whole.then_some(self.records)
+    }
+}
