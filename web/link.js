@@ -263,7 +263,9 @@ export class Link {
       this.#stand({ is: "reset", why: error.message });
       return this.#pause(30_000);
     }
-    const wait = Math.min(BACKOFF_MS * 2 ** this.#failures, BACKOFF_MAX_MS) * (0.5 + Math.random() / 2);
+    // A server that closes many at once tells each another time.
+    const told = Math.min(Number(/\(retry after (\d+) ms\)$/.exec(error.message)?.[1] ?? 0), BACKOFF_MAX_MS);
+    const wait = Math.max(told, Math.min(BACKOFF_MS * 2 ** this.#failures, BACKOFF_MAX_MS) * (0.5 + Math.random() / 2));
     this.#failures += 1;
     const why = error instanceof Problem ? error.message : "the server does not answer";
     this.#stand({ is: "offline", why: navigator.onLine ? why : "this computer is offline", retryAt: performance.now() + wait });

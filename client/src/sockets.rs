@@ -4,13 +4,13 @@
 
 use crate::shared::Shared;
 use driftless_client_core::Socket;
-use driftless_schemas::limits;
+use driftless_schemas::{close, limits};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest as _};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -81,6 +81,7 @@ async fn socket(shared: &Shared, socket: Socket) {
     for url in urls.iter().cycle() {
         let session = shared.read(|core| core.session());
         let started = Instant::now();
+        let mut told = None;
         let attempt = tokio::select! {
             attempt = open(shared, socket, url) => attempt,
             _ = ended.wait_for(|status| status.ended.is_some()) => return,
@@ -91,8 +92,10 @@ async fn socket(shared: &Shared, socket: Socket) {
                 // What rang before concerns an older connection.
                 let _ = shared.bell(socket).drop.notified().now_or_never();
                 shared.turn(|state, now| state.core.connected(now, socket, token));
-                let code = serve(shared, socket, websocket).await;
-                tracing::debug!(?socket, url, ?code, "the connection ended");
+                let end = serve(shared, socket, websocket).await;
+                tracing::debug!(?socket, url, ?end, "the connection ended");
+                told = end.as_ref().and_then(|end| close::retry_after_ms(&end.reason));
+                let code = end.map(|end| u16::from(end.code));
                 shared.turn(|state, now| state.core.disconnected(now, socket, code));
             }
         }
@@ -107,6 +110,8 @@ async fn socket(shared: &Shared, socket: Socket) {
             continue;
         }
         let wait = backoff(settings.reconnect_min, settings.reconnect_max, failures);
+        // A server that closes many sockets tells each another time.
+        let wait = told.map_or(wait, |after_ms| wait.max(Duration::from_millis(after_ms.into())));
         failures = failures.saturating_add(1);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -142,8 +147,8 @@ async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, 
     }
 }
 
-/// Carries messages both ways until the connection ends. Gives the server's close code.
-async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<u16> {
+/// Carries messages both ways until the connection ends. Gives the server's close frame.
+async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<CloseFrame> {
     let bell = shared.bell(socket);
     let mut status = shared.status.subscribe();
     let (mut sink, mut stream) = websocket.split();
@@ -153,7 +158,7 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
                 Ok(Message::Binary(message)) => {
                     shared.turn(|state, now| state.core.received(now, socket, message));
                 }
-                Ok(Message::Close(frame)) => return frame.map(|frame| u16::from(frame.code)),
+                Ok(Message::Close(frame)) => return frame,
                 Ok(_) => {}
                 Err(Error::Capacity(problem)) => {
                     tracing::warn!(?socket, %problem, "the server's message is too large");
@@ -180,7 +185,7 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.close()).await;
     };
     tokio::select! {
-        code = read => code,
+        end = read => end,
         () = write => None,
         () = bell.drop.notified() => None,
     }

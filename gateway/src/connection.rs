@@ -11,6 +11,7 @@ use driftless_gateway_core::Joined;
 use driftless_runtime::auth::Verifier;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, Inbound, InboundError, Reader};
+use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
 use driftless_schemas::access::Claims;
 use driftless_schemas::close;
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub hub: HubHandle,
     pub verifier: Verifier,
     pub greeter: Greeter,
+    pub admission: Admission,
     pub shutdown: Shutdown,
 }
 
@@ -58,7 +60,11 @@ pub(crate) async fn serve(stream: TcpStream, begun: Bytes, context: Arc<Context>
     let seat = context.hub.open(&line);
     let session = Session::new(context.greeter.clone(), now_ms());
     let mut connection = Connection { line, session, reader: Reader::default(), seat, context };
-    let taken = connection.take(&begun);
+    let admitted = connection.context.admission.admit(now_ms()).map_err(|after_ms| {
+        let reason = "too many sockets come at once";
+        Ended::With(close::OVERLOADED, close::come_again(reason, after_ms))
+    });
+    let taken = admitted.and_then(|()| connection.take(&begun));
     // They stand in the buffer of the HTTP connection, which is larger than all else that a quiet socket has.
     drop(begun);
     if let Err(ended) = match taken {

@@ -15,6 +15,7 @@ use driftless_runtime::log::{self, Log};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
 use driftless_runtime_core::Greeter;
+use driftless_runtime_core::admission::Admission;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,23 @@ pub struct Settings {
     pub write_timeout_ms: u64,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
-    /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds.
+    /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds. Also where it is 0,
+    /// each is told another time to come again.
     pub drain_ms: u64,
+    /// Websockets that are let in a second; twice as many at once. The others are told when to come again, and those of a gateway
+    /// that ends are told to come at this rate. 0: no bound.
+    pub admissions_per_second: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { core: CoreSettings::default(), write_timeout_ms: 15_000, shards: 0, drain_ms: 0 }
+        Self {
+            core: CoreSettings::default(),
+            write_timeout_ms: 15_000,
+            shards: 0,
+            drain_ms: 0,
+            admissions_per_second: 2_000,
+        }
     }
 }
 
@@ -87,13 +98,15 @@ impl Gateway {
         let follower = Follower::start(&world, &log, &store).await?;
         let loader = follower.loader.clone();
         let auditor = Auditor::start(&world, &*log)?;
-        let rules = Rules {
-            write_timeout: Duration::from_millis(settings.write_timeout_ms),
-            drain: Duration::from_millis(settings.drain_ms),
-        };
         let shards = match settings.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
+        };
+        let rules = Rules {
+            write_timeout: Duration::from_millis(settings.write_timeout_ms),
+            drain: Duration::from_millis(settings.drain_ms),
+            // Each shard closes its part of the sockets.
+            admissions_per_second: settings.admissions_per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX)),
         };
         let (hub, task) =
             hub::start(Arc::clone(&world), settings.core, rules, shards, follower, auditor, shutdown.clone());
@@ -102,7 +115,8 @@ impl Gateway {
         tokio::spawn(loader.renew_views(shutdown.clone(), move |opened| renewed.views_renewed(opened)));
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
-        let context = Context { hub, verifier, greeter: Greeter::new(world), shutdown };
+        let admission = Admission::new(settings.admissions_per_second);
+        let context = Context { hub, verifier, greeter: Greeter::new(world), admission, shutdown };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, close_payload};
+use driftless_runtime_core::admission::spread_ms;
 use driftless_schemas::{close, limits};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -65,6 +66,8 @@ pub(crate) struct Rules {
     pub write_timeout: Duration,
     /// At the end, sockets are closed one after the other over this time.
     pub drain: Duration,
+    /// They are told to come again at this rate.
+    pub admissions_per_second: u32,
 }
 
 /// Starts a shard.
@@ -447,7 +450,10 @@ impl<F: Fn(Written)> Shard<F> {
     }
 
     fn shut(&mut self, id: SocketId) {
-        self.close(id, close::SHUTTING_DOWN, "the server is shutting down: connect to another one");
+        let count = self.draining.as_ref().map_or(0, |draining| draining.count);
+        let after_ms = rand::random_range(0..=spread_ms(count, self.rules.admissions_per_second));
+        let reason = close::come_again("the server is shutting down: connect to another one", after_ms);
+        self.close(id, close::SHUTTING_DOWN, &reason);
     }
 }
 

@@ -23,6 +23,8 @@ const TURN_MESSAGES_MAX: usize = 64;
 /// A turn ends when there is so much to say, or to hand over.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 const TURN_RECORDS_MAX: usize = 4096;
+/// Clients of an ingest that ends come again within this, milliseconds.
+const RECONNECT_SPREAD_MS: u32 = 1_000;
 
 /// Serves until the client goes, the core closes, or the end is asked for.
 pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
@@ -267,7 +269,9 @@ impl Task<'_> {
             }
             self.write().await?;
         }
-        Some(Close { code: close::SHUTTING_DOWN, reason: "this server is shutting down; connect again".into() })
+        let after_ms = rand::random_range(0..=RECONNECT_SPREAD_MS);
+        let reason = close::come_again("this server is shutting down; connect again", after_ms);
+        Some(Close { code: close::SHUTTING_DOWN, reason })
     }
 }
 

@@ -13,7 +13,7 @@ pub const BEHIND: u16 = 4002;
 pub const DEAD_PEER: u16 = 4003;
 /// The server failed on something that is not the client's fault.
 pub const INTERNAL: u16 = 4004;
-/// The server has as many sockets as it takes. Reserved: today's servers let more connections wait to be accepted.
+/// More sockets come at once than the server lets in: the reason says when to come again.
 pub const OVERLOADED: u16 = 4005;
 
 /// The bytes cannot be trusted: too large, not binary, or no protobuf at all.
@@ -53,18 +53,38 @@ pub const fn name(code: u16) -> &'static str {
     }
 }
 
-/// A reason as a close frame can carry it: cut at a character boundary to the 123 bytes that RFC 6455 leaves.
+/// Bytes of a reason that RFC 6455 leaves in a close frame.
+const REASON_BYTES_MAX: usize = 123;
+
+/// A reason as a close frame can carry it: cut at a character boundary.
 #[must_use]
 pub fn reason(text: &str) -> &str {
-    const BYTES_MAX: usize = 123;
-    if text.len() <= BYTES_MAX {
+    if text.len() <= REASON_BYTES_MAX {
         return text;
     }
-    let mut end = BYTES_MAX;
+    let mut end = REASON_BYTES_MAX;
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     &text[..end]
+}
+
+/// A reason that also tells when to come again, as a close frame can carry it: [`retry_after_ms`] reads that.
+#[must_use]
+pub fn come_again(text: &str, after_ms: u32) -> String {
+    let when = format!(" (retry after {after_ms} ms)");
+    let mut end = text.len().min(REASON_BYTES_MAX - when.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{when}", &text[..end])
+}
+
+/// When a reason says to come again, milliseconds; a minute at most.
+#[must_use]
+pub fn retry_after_ms(reason: &str) -> Option<u32> {
+    let (_, when) = reason.strip_suffix(" ms)")?.rsplit_once("(retry after ")?;
+    when.parse::<u32>().ok().map(|after_ms| after_ms.min(60_000))
 }
 
 #[cfg(test)]
@@ -86,5 +106,20 @@ mod tests {
         assert_eq!(reason("short"), "short");
         let long = "é".repeat(100);
         assert_eq!(reason(&long).len(), 122);
+    }
+
+    #[test]
+    fn a_reason_says_when_to_come_again() {
+        let told = come_again("the server is shutting down", 850);
+        assert_eq!(
+            (told.as_str(), retry_after_ms(&told)),
+            ("the server is shutting down (retry after 850 ms)", Some(850))
+        );
+        let long = come_again(&"é".repeat(100), u32::MAX);
+        assert!(long.len() <= 123);
+        assert_eq!(retry_after_ms(&long), Some(60_000));
+        for none in ["", "retry after 5 ms", "(retry after 5 ms", "(retry after -5 ms)", "(retry after  ms)", "x ms)"] {
+            assert_eq!(retry_after_ms(none), None, "{none:?}");
+        }
     }
 }

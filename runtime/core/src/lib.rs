@@ -9,6 +9,7 @@ mod session;
 pub use session::{Close, Identity, Outputs, Session};
 mod hello;
 pub use hello::{Greeter, Outside};
+pub mod admission;
 pub mod ids;
 pub mod requests;
 pub mod text;

@@ -59,7 +59,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     std::fs::remove_dir_all(&folder)?;
 
     let shutdown = ShutdownSource::new();
-    let settings = Settings { shards: args.shards, ..Settings::default() };
+    let settings = Settings { shards: args.shards, admissions_per_second: 0, ..Settings::default() };
     let gateway = Gateway::start(
         settings,
         Arc::clone(&world),
