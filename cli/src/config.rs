@@ -75,12 +75,16 @@ pub(crate) struct KeyArgs {
     /// The key that tokens are checked with: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`. Both files may change
+    /// while the service runs.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_DENY_FILE")]
+    deny_file: Option<PathBuf>,
 }
 
 impl KeyArgs {
     /// The verifier, from the flag or the config's `[auth]`.
     pub fn verifier(&self, config: &Config) -> Result<auth::Verifier> {
-        let settings = match (&self.key_file, &config.auth) {
+        let mut settings = match (&self.key_file, &config.auth) {
             (Some(path), Some(auth)) => auth::Settings { key_file: path.clone(), ..auth.clone() },
             (Some(path), None) => auth::Settings::with_key_file(path),
             (None, Some(auth)) => auth.clone(),
@@ -89,6 +93,9 @@ impl KeyArgs {
                  or `key_file` in [auth] of the config file"
             ),
         };
+        if self.deny_file.is_some() {
+            settings.deny_file.clone_from(&self.deny_file);
+        }
         Ok(auth::Verifier::new(settings)?)
     }
 }

@@ -15,6 +15,7 @@ use driftless_gateway::Gateway;
 use driftless_ingest::Ingest;
 use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
+use driftless_runtime::files;
 use driftless_runtime::http;
 use driftless_runtime::log::Log;
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
@@ -70,6 +71,9 @@ pub(crate) struct Args {
     /// Use this object store instead of a folder in the data folder.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`; may change meanwhile.
+    #[arg(long, value_name = "FILE")]
+    deny_file: Option<PathBuf>,
     /// Print one line of JSON once everything is ready.
     #[arg(long)]
     json: bool,
@@ -121,7 +125,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
     }
-    let verifier = Verifier::new(AuthSettings::with_key_file(&key))?;
+    let auth = AuthSettings { deny_file: args.deny_file.clone(), ..AuthSettings::with_key_file(&key) };
+    let verifier = Verifier::new(auth)?;
     let store = match &args.store {
         Some(url) => Store::open(url)?,
         None => Store::open(&file_url(&folder.store())?)?,
@@ -134,6 +139,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), front.handle()));
     let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
     let log = || Arc::clone(&opened.log);
     let replayer = Replayer::start(settings, Arc::clone(&world), log(), store.clone(), back.handle()).await?;

@@ -6,6 +6,7 @@ use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
+use driftless_runtime::files;
 use driftless_runtime::http::{self, Routes};
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
@@ -73,6 +74,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let source = ShutdownSource::new();
     let shutdown = source.handle();
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), shutdown.clone()));
     let mut signals = Signals::listen()?;
     let mut serving = tokio::spawn(driftless_ingest::run(
         config.ingest,
@@ -124,6 +126,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), source.handle()));
     let gateway = Gateway::start(
         config.gateway.clone(),
         deployment.world,

@@ -42,6 +42,10 @@ impl Outside for Context {
         self.verifier.verify(token, now_ms).map_err(|e| e.to_string())
     }
 
+    fn denied(&self, claims: &Claims) -> Option<String> {
+        self.verifier.check_denied(claims).err().map(|e| e.to_string())
+    }
+
     fn random(&self) -> [u8; 10] {
         rand::random()
     }
@@ -88,6 +92,7 @@ enum Ended {
 
 impl Connection {
     async fn run(&mut self) -> Result<(), Ended> {
+        let mut denials = self.context.verifier.denials();
         loop {
             // Time is looked at also where there is always something to read.
             let wait = self.session.wake_at_ms() - now_ms();
@@ -104,6 +109,8 @@ impl Connection {
                     true => Err(Ended::Gone),
                     false => Ok(()),
                 },
+                // The verifier lives as long as this.
+                _ = denials.changed() => self.tick(),
                 () = tokio::time::sleep(Duration::from_millis(pause)) => self.tick(),
             };
             done?;
@@ -114,7 +121,7 @@ impl Connection {
         // Who takes what is sent lives, also if there is no room to hear it.
         self.session.heard(self.line.taken_ms());
         let mut outputs = Outputs::default();
-        self.session.tick(now_ms(), &mut outputs);
+        self.session.tick(now_ms(), &*self.context, &mut outputs);
         self.carry_out(outputs)
     }
 

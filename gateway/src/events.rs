@@ -11,6 +11,7 @@ use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
+use driftless_runtime::auth::{Claims, DenyList};
 use driftless_runtime::http::{Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::proto::{
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use warp::Reply;
 use warp::http::StatusCode;
 use warp::sse::Event;
@@ -83,7 +85,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// Starts a stream of these chunks.
-pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, expires_at: i64) -> Response {
+pub(crate) fn respond(context: &Context, claims: Claims, joined: Joined, tracks: Vec<Track>) -> Response {
     let world = &context.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.
@@ -91,7 +93,10 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
     let has_ids = tracks.len() == 1;
     let member = context.hub.listen(joined);
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
-    let lifetime = expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
+    let lifetime = claims.expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
+    // What was denied between the check and here is looked for at once.
+    let mut denials = context.verifier.denials();
+    denials.mark_changed();
     let stream = EventStream {
         member,
         families,
@@ -99,6 +104,8 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
         frames: VecDeque::new(),
         ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("driftless")]),
         shutdown: context.shutdown.clone(),
+        denials,
+        claims,
         ends: tokio::time::Instant::now() + Duration::from_millis(u64::try_from(lifetime).unwrap_or(0)),
         is_over: false,
     };
@@ -121,6 +128,8 @@ struct EventStream {
     frames: VecDeque<Bytes>,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
+    claims: Claims,
+    denials: watch::Receiver<Arc<DenyList>>,
     /// With the token.
     ends: tokio::time::Instant,
     is_over: bool,
@@ -145,6 +154,12 @@ impl EventStream {
                     Out::Close(code, reason) => self.end(&json!({"code": code, "reason": reason})),
                 },
                 () = self.shutdown.wait() => return None,
+                _ = self.denials.changed() => {
+                    let denied = self.denials.borrow_and_update().check(&self.claims);
+                    if let Err(e) = denied {
+                        self.end(&json!({"code": close::TOKEN, "reason": e.to_string()}));
+                    }
+                }
                 () = tokio::time::sleep_until(self.ends) => {
                     let reason = "the token expired: open the stream again with a fresh one";
                     self.end(&json!({"code": close::TOKEN, "reason": reason}));

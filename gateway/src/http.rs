@@ -115,8 +115,8 @@ fn open_events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned));
     let have = last.or_else(|| query_value(query, "have")).and_then(|id| events::parse_id(&id));
     let track = Track { chunk_id: chunk.to_string(), have };
-    let expires_at = claims.expires_at;
-    Ok(events::respond(context, joined(claims, query)?, vec![track], expires_at))
+    let joined = joined(&claims, query)?;
+    Ok(events::respond(context, claims, joined, vec![track]))
 }
 
 /// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, for pages, which have few connections
@@ -125,15 +125,15 @@ fn open_several(token: Option<&str>, query: &str, context: &Context) -> Result<R
     let claims = verify(token, context)?;
     let chunks = query_value(query, "chunks").unwrap_or_default();
     let tracks = events::parse_tracks(&chunks, query_value(query, "have").as_deref())?;
-    let expires_at = claims.expires_at;
-    Ok(events::respond(context, joined(claims, query)?, tracks, expires_at))
+    let joined = joined(&claims, query)?;
+    Ok(events::respond(context, claims, joined, tracks))
 }
 
-fn joined(claims: Claims, query: &str) -> Result<Joined, Problem> {
+fn joined(claims: &Claims, query: &str) -> Result<Joined, Problem> {
     let session = query_value(query, "session").map(|session| parse_session(&session)).transpose()?;
     // Without a session nothing of the stream is one's own: a writer that nobody can be.
     let session = session.unwrap_or(SessionId([0; 16]));
-    Ok(Joined { writer: session.writer(&claims.sub), access: Arc::new(claims.access), families: None })
+    Ok(Joined { writer: session.writer(&claims.sub), access: Arc::new(claims.access.clone()), families: None })
 }
 
 async fn status(

@@ -8,6 +8,7 @@ use driftless_schemas::{WriterId, close};
 use futures_util::SinkExt as _;
 use scene::*;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -43,6 +44,30 @@ async fn a_client_follows_a_chunk_from_hello_on() {
     assert_eq!(second.tracked().await.version, 2);
     second.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
     assert_eq!(second.event().await, event::Body::Pong(proto::Pong { nonce: 5 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_user_is_closed_at_once_and_its_event_stream_too() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut denied = running.greeted(&town.token("mallory")).await;
+    let mut other = running.greeted(&town.token("ann")).await;
+    let path = format!("/v1/chunks/{C}/events?token={}", town.token("mallory"));
+    let mut stream = running.stream(&path, &[]).await;
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("event:tracked") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&answer));
+    }
+    town.deny("sub mallory\n");
+    // Neither says anything; both are ended well before the next ping.
+    assert_eq!(denied.closed().await, close::TOKEN);
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("event:closed") && answer.contains("4502") && answer.contains("denied"), "{answer}");
+    assert_eq!(running.http(&path, &[]).await.status, 401);
+    other.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
+    assert_eq!(other.event().await, event::Body::Pong(proto::Pong { nonce: 5 }));
 }
 
 impl Client {

@@ -94,6 +94,7 @@ impl Task<'_> {
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.shared.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
+        let mut denials = self.shared.desk.0.denials();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at_ms = 0;
         loop {
@@ -111,6 +112,8 @@ impl Task<'_> {
                 message = self.socket.next(), if reads => Event::Message(message),
                 () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
+                // The verifier lives as long as this.
+                _ = denials.changed() => Event::Time,
             };
             match event {
                 Event::Shutdown => return self.drain().await,

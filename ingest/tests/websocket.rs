@@ -35,6 +35,32 @@ async fn a_command_goes_to_its_partition_and_is_receipted_when_the_log_has_it() 
 }
 
 #[tokio::test]
+async fn a_denied_user_is_closed_at_once_and_does_not_come_back() {
+    let scene = Scene::new().await;
+    let (mut denied, session) = scene.greeted("mallory").await;
+    let (mut other, _) = scene.greeted("ann").await;
+    let token = scene.token("mallory");
+    scene.deny("sub mallory\n");
+    // It says nothing, and is closed all the same: well before the next ping.
+    assert_eq!(denied.closed().await, close::TOKEN);
+    let mut again = scene.socket().await;
+    again.send([hello(token.clone())]).await;
+    assert_eq!(again.closed().await, close::TOKEN);
+    let answer = reqwest::Client::new()
+        .post(scene.url("/v1/chunks/canvas/0/1/commands"))
+        .bearer_auth(token)
+        .json(&serde_json::json!({"session": session, "seq": 1, "settle": true}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 401);
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:driftless:problem:token_denied");
+    other.is_alive().await;
+    assert_eq!(scene.count().await, 0);
+}
+
+#[tokio::test]
 async fn many_commands_of_one_turn_are_receipted_in_few_messages() {
     let scene = Scene::new().await;
     let (mut client, _) = scene.greeted("ann").await;

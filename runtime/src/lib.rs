@@ -4,8 +4,10 @@
 pub mod log;
 
 pub mod auth;
+pub mod files;
 pub mod http;
 pub mod index;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod socket;

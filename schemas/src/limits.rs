@@ -38,6 +38,14 @@ pub const CLIENT_FRAME_REQUESTS_MAX: usize = 4096;
 pub const SERVER_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// A token's own name (`jti`), in bytes.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+/// A file with keys, certificates or a private key, in bytes.
+pub const KEY_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// A deny list, in bytes.
+pub const DENY_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Users and tokens that a deny list may name.
+pub const DENY_ENTRIES_MAX: usize = 100_000;
 /// Chunks that one socket may track.
 pub const TRACKED_CHUNKS_MAX: usize = 4096;
 /// Commands a second that one user may submit, sustained.
@@ -94,6 +102,8 @@ const _: () = {
     assert!(GRID_CELLS_MAX * 2 + 64 <= CONTENT_BYTES_MAX);
     // A set of the largest number of cells, guarded, in varints of at most 3 bytes each.
     assert!(GRID_SET_CELLS_MAX * 9 + 64 < COMMAND_BYTES_MAX);
+    // A full deny list of names that need no quotes fits into its file, but for those that are all of the longest.
+    assert!(DENY_ENTRIES_MAX * 64 < DENY_FILE_BYTES_MAX);
     assert!(CLIENT_WINDOW < LEDGER_WINDOW);
     assert!(PING_INTERVAL_MS * 2 < DEAD_AFTER_MS);
 };

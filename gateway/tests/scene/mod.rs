@@ -55,7 +55,7 @@ pub struct Town {
     pub live: BTreeMap<ChunkId, LiveChunk>,
     offsets: i64,
     seqs: BTreeMap<(ChunkId, WriterId), u64>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub struct Running {
@@ -81,7 +81,10 @@ impl Town {
         log.create_topic(&spec).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
-        let settings = auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret).unwrap());
+        let key_file = generate_key(&key, KeyKind::Secret).unwrap();
+        let deny = folder.path().join("deny");
+        std::fs::write(&deny, "").unwrap();
+        let settings = auth::Settings { deny_file: Some(deny), ..auth::Settings::with_key_file(key_file) };
         let verifier = Verifier::new(settings).unwrap();
         let producer = log.producer(Delivery::Gapless, Arc::new(|_| {})).unwrap();
         Self {
@@ -95,7 +98,7 @@ impl Town {
             live: BTreeMap::new(),
             offsets: 0,
             seqs: BTreeMap::new(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -114,6 +117,12 @@ impl Town {
         let mut ready = gateway.readiness();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }
+    }
+
+    /// The deny list is this from now on.
+    pub fn deny(&self, text: &str) {
+        std::fs::write(self.folder.path().join("deny"), text).unwrap();
+        self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
     }
 
     /// A token that reads and writes all canvases.

@@ -15,6 +15,8 @@ pub trait Outside {
     /// # Errors
     /// What is wrong with it, for people.
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String>;
+    /// Why a token that was good may be used no more, for people; `None` where it may. Asked with every message.
+    fn denied(&self, claims: &Claims) -> Option<String>;
     /// Randomness for a new session.
     fn random(&self) -> [u8; 10];
 }

@@ -1,4 +1,4 @@
-//! A socket's session: Hello first, pings both ways, the token's end.
+//! A socket's session: Hello first, pings both ways, the token's end: by its time, or because it is denied.
 
 use crate::hello::{Greeter, Outside};
 use crate::requests::{FrameError, take_apart};
@@ -113,6 +113,9 @@ impl Session {
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
         self.heard(now_ms);
+        if let Some(why) = self.denial(outside) {
+            return out.end(close::TOKEN, why);
+        }
         let requests = match take_apart(bytes) {
             Ok(requests) => requests,
             Err(e @ FrameError::TooMany) => return out.refuse(RefusalCode::Limit, e.to_string()),
@@ -189,8 +192,11 @@ impl Session {
         dead.min(other)
     }
 
-    /// Time has passed: pings, or the end of a silent socket or an expired token.
-    pub fn tick(&mut self, now_ms: i64, out: &mut Outputs) {
+    /// Time has passed, or the deny list has changed: pings, or the end of a silent socket, an expired or a denied token.
+    pub fn tick(&mut self, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+        if let Some(why) = self.denial(outside) {
+            return out.end(close::TOKEN, why);
+        }
         if now_ms.saturating_sub(self.heard_ms) >= limits::DEAD_AFTER_MS as i64 {
             return out.end(close::DEAD_PEER, format!("nothing was heard for {} ms", limits::DEAD_AFTER_MS));
         }
@@ -210,6 +216,10 @@ impl Session {
             self.pings += 1;
             out.event(event::Body::Ping(proto::Ping { nonce: self.pings }));
         }
+    }
+
+    fn denial(&self, outside: &dyn Outside) -> Option<String> {
+        outside.denied(&self.identity.as_ref()?.claims)
     }
 
     fn token_ends_ms(&self, claims: &Claims) -> i64 {

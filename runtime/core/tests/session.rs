@@ -17,8 +17,17 @@ const NOW: i64 = 1_800_000_000_000;
 const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
+/// A token is `<sub>` or `<sub>@<expires_at>`, where `<sub>#<jti>` has a name of its own; anything with a `!` is refused.
 struct Desk;
+
+thread_local! {
+    /// The `sub` or `jti` that is denied.
+    static DENIED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+fn deny(who: &str) {
+    DENIED.set(Some(who.to_owned()));
+}
 
 impl Outside for Desk {
     fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
@@ -27,7 +36,13 @@ impl Outside for Desk {
         }
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let expires_at = expires_at.parse().unwrap_or(EXPIRES_S);
-        Ok(Claims { sub: sub.into(), expires_at, access: Access::default() })
+        let (sub, jti) = sub.split_once('#').map_or((sub, None), |(sub, jti)| (sub, Some(jti.to_owned())));
+        Ok(Claims { sub: sub.into(), jti, expires_at, access: Access::default() })
+    }
+
+    fn denied(&self, claims: &Claims) -> Option<String> {
+        let denied = DENIED.with_borrow(Clone::clone)?;
+        (denied == claims.sub || Some(&denied) == claims.jti.as_ref()).then(|| format!("{denied} is denied"))
     }
 
     fn random(&self) -> [u8; 10] {
@@ -81,7 +96,7 @@ impl Scene {
 
     fn tick_at(&mut self, now: i64) {
         self.now = now;
-        self.session.tick(now, &mut self.out);
+        self.session.tick(now, &Desk, &mut self.out);
     }
 
     fn events(&mut self) -> Vec<event::Body> {
@@ -236,6 +251,32 @@ fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
     scene.send([request::Body::Pong(proto::Pong::default())]);
     scene.tick_at((ends + 20) * 1000);
     assert!(scene.out.close.is_none());
+}
+
+#[test]
+fn a_denied_token_ends_its_socket_with_the_next_message_or_tick() {
+    for denied in ["ann", "7"] {
+        let mut scene = Scene::new();
+        scene.send([hello("ann#7")]);
+        scene.events();
+        deny("bob");
+        scene.send([submit()]);
+        scene.tick_at(NOW + 1);
+        assert!(scene.out.close.is_none() && scene.own.len() == 1);
+        scene.events();
+        deny(denied);
+        let mut other = Scene::new();
+        other.send([hello("ann#8")]);
+        match denied {
+            "ann" => scene.send([renew("ann#9"), submit()]),
+            _ => scene.tick_at(NOW + 2),
+        }
+        assert_eq!(scene.closed(), close::TOKEN);
+        assert!(!close::may_reconnect(scene.closed()));
+        assert!(scene.own.len() == 1 && scene.events().is_empty(), "nothing after the end");
+        other.send([submit()]);
+        assert_eq!(other.out.close.is_some(), denied == "ann", "one token's end is not its user's");
+    }
 }
 
 #[test]
