@@ -189,7 +189,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     tokio::spawn(metrics.upkeep(front.handle()));
     // Whoever is told that it is ready may ask for the end at once.
     let mut signals = Signals::listen()?;
-    let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
+    let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.door(), front.handle()));
     announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
     let mut replaying = tokio::spawn(replayer.join());

@@ -160,7 +160,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
     let origins = config.http.origins()?;
-    tokio::spawn(http::serve(listener, routes, origins, config.http.connections_max, shutdown));
+    tokio::spawn(http::serve(listener, routes, origins, config.http.door(), shutdown));
     Ok(signals)
 }
 

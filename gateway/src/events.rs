@@ -12,8 +12,9 @@ use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
 use driftless_runtime::auth::{Claims, DenyList};
-use driftless_runtime::http::{Problem, Response};
+use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime_core::places::Place;
 use driftless_schemas::proto::{
     self, DiscardReason, Have, ServerFrame, Track, TrackRejectCode, event, outcome, request, tracked,
 };
@@ -30,6 +31,8 @@ use warp::sse::Event;
 
 /// A comment goes out this often, so that proxies and browsers keep the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream that is gone is noticed by the next comment.
+const PLACE_RETRY_MS: u32 = 15_000;
 /// Chunks of one stream.
 const CHUNKS_MAX: usize = 64;
 
@@ -84,8 +87,19 @@ fn unescape(text: &str) -> String {
     text
 }
 
-/// Starts a stream of these chunks.
-pub(crate) fn respond(context: &Context, claims: Claims, joined: Joined, tracks: Vec<Track>) -> Response {
+/// Starts a stream of these chunks, if its user may have one more connection.
+pub(crate) fn respond(
+    context: &Context,
+    permit: Option<ConnectionPermit>,
+    claims: Claims,
+    joined: Joined,
+    tracks: Vec<Track>,
+) -> Result<Response, Problem> {
+    let place = context.greeter.users.take(&claims).map_err(|e| {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", e.to_string())
+            .with_retry_after_ms(PLACE_RETRY_MS)
+    })?;
+    permit.iter().for_each(ConnectionPermit::is_known);
     let world = &context.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.
@@ -108,13 +122,14 @@ pub(crate) fn respond(context: &Context, claims: Claims, joined: Joined, tracks:
         claims,
         ends: tokio::time::Instant::now() + Duration::from_millis(u64::try_from(lifetime).unwrap_or(0)),
         is_over: false,
+        _place: place,
     };
     let events = futures_util::stream::unfold(stream, EventStream::next);
     let events = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
     let mut response = warp::sse::reply(events).into_response();
     // Proxies must not gather events.
     response.headers_mut().insert("x-accel-buffering", warp::http::HeaderValue::from_static("no"));
-    response
+    Ok(response)
 }
 
 struct EventStream {
@@ -133,6 +148,8 @@ struct EventStream {
     /// With the token.
     ends: tokio::time::Instant,
     is_over: bool,
+    /// Its user's.
+    _place: Place<String>,
 }
 
 impl EventStream {

@@ -11,6 +11,10 @@ pub(crate) fn describe() {
     describe_counter!("driftless_gateway_drift_reports_total", "Drift that clients reported; never trusted");
     describe_counter!("driftless_gateway_lagging_total", "Times that a chunk began to lag for a socket");
     describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
+    describe_counter!(
+        "driftless_gateway_silenced_total",
+        "Times that a socket was not read for a while because of its rate"
+    );
     describe_gauge!("driftless_gateway_sockets", "Sockets and event streams that are connected");
     describe_gauge!("driftless_gateway_chunks", "Chunks of which something is kept");
 }
@@ -37,6 +41,10 @@ pub(crate) fn lagging() {
 
 pub(crate) fn closed(code: u16) {
     counter!("driftless_gateway_closed_total", "reason" => driftless_schemas::close::name(code)).increment(1);
+}
+
+pub(crate) fn silenced() {
+    counter!("driftless_gateway_silenced_total").increment(1);
 }
 
 pub(crate) fn levels(sockets: usize, chunks: usize) {

@@ -14,8 +14,12 @@ use driftless_runtime::index;
 use driftless_runtime::log::{self, Log};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
-use driftless_runtime_core::Greeter;
+use driftless_runtime_core::places::Users;
+use driftless_runtime_core::rate::{Allowance, Rates};
+use driftless_runtime_core::{Greeter, announced};
+use driftless_schemas::{limits, proto};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,13 +34,31 @@ pub struct Settings {
     pub write_timeout_ms: u64,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
+    /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
+    pub connections_per_user: usize,
+    /// The same for users with a role, such as `service = 10000`; the most counts, and 0 is any number. Default: none.
+    pub connections_of_role: BTreeMap<String, usize>,
+    /// Requests a second (Track, Untrack, Refresh, DriftReport, and those over HTTP) that one user may send to this process, over
+    /// all sockets. A socket that sends more is not read for a while; over HTTP the answer is 429. Default 2,000.
+    pub requests_per_second: u32,
+    /// Requests that one user may send at once after a rest. Default 16,384.
+    pub requests_burst: u32,
     /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds.
     pub drain_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { core: CoreSettings::default(), write_timeout_ms: 15_000, shards: 0, drain_ms: 0 }
+        Self {
+            core: CoreSettings::default(),
+            write_timeout_ms: 15_000,
+            shards: 0,
+            drain_ms: 0,
+            connections_per_user: limits::CONNECTIONS_PER_USER,
+            connections_of_role: BTreeMap::new(),
+            requests_per_second: limits::REQUESTS_PER_SECOND,
+            requests_burst: limits::REQUESTS_BURST,
+        }
     }
 }
 
@@ -102,7 +124,17 @@ impl Gateway {
         tokio::spawn(loader.renew_views(shutdown.clone(), move |opened| renewed.views_renewed(opened)));
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
-        let context = Context { hub, verifier, greeter: Greeter::new(world), shutdown };
+        let greeter = Greeter {
+            users: Users::new(settings.connections_per_user, settings.connections_of_role),
+            limits: proto::Limits {
+                requests_per_second: settings.requests_per_second,
+                requests_burst: settings.requests_burst,
+                ..announced()
+            },
+            ..Greeter::new(world)
+        };
+        let per_user = Allowance { per_second: settings.requests_per_second, burst: settings.requests_burst };
+        let context = Context { hub, verifier, greeter, requests: Rates::new([per_user]), shutdown };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,

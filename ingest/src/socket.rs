@@ -9,6 +9,7 @@ use crate::desk::now_ms;
 use crate::handover::{Answer, Mailbox};
 use bytes::Bytes;
 use driftless_ingest_core::{Connection, Input, Outputs, Produce};
+use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::log::AppendError;
 use driftless_runtime::socket::{Socket, close, end};
 use driftless_runtime_core::Close;
@@ -25,7 +26,7 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 const TURN_RECORDS_MAX: usize = 4096;
 
 /// Serves until the client goes, the core closes, or the end is asked for.
-pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
+pub(crate) async fn serve(socket: Socket, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
     let _open = Open::new(&shared);
     let now = now_ms();
     let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), now);
@@ -33,6 +34,7 @@ pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
     let mut task = Task {
         socket,
         connection,
+        permit,
         mailbox,
         shared: &shared,
         out: Outputs::default(),
@@ -69,6 +71,8 @@ impl Drop for Open<'_> {
 struct Task<'a> {
     socket: Socket,
     connection: Connection,
+    /// Until it has said who it is.
+    permit: Option<ConnectionPermit>,
     mailbox: Mailbox,
     shared: &'a Arc<Shared>,
     out: Outputs,
@@ -233,6 +237,11 @@ impl Task<'_> {
     /// One message with all that there is to say. `None` when the client has gone or takes nothing.
     async fn write(&mut self) -> Option<()> {
         self.count();
+        if std::mem::take(&mut self.out.session.is_greeted)
+            && let Some(permit) = self.permit.take()
+        {
+            permit.is_known();
+        }
         if self.out.session.frame.is_empty() {
             return Some(());
         }

@@ -61,6 +61,39 @@ async fn a_denied_user_is_closed_at_once_and_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_user_has_so_many_sockets_and_hears_its_limits() {
+    let policy = Policy {
+        connections_per_user: 1,
+        connections_of_role: [("service".to_owned(), 2)].into(),
+        cost_per_second: 7,
+        ..Policy::default()
+    };
+    let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
+    let access = driftless_schemas::access::Access { roles: vec!["service".into()], ..access() };
+    let service = scene.signer.issue("bot", &access, now_ms(), 3600).unwrap();
+    let mut sockets = Vec::new();
+    for (token, connections_max, fits) in [
+        (scene.token("ann"), 1, true),
+        (scene.token("ann"), 1, false),
+        (service.clone(), 2, true),
+        (service.clone(), 2, true),
+        (service, 2, false),
+        (scene.token("bob"), 1, true),
+    ] {
+        let mut client = scene.socket().await;
+        client.send([hello(token)]).await;
+        if fits {
+            let event::Body::Welcome(welcome) = client.event().await else { panic!("no welcome") };
+            let limits = welcome.limits.unwrap();
+            assert_eq!((limits.connections_max, limits.cost_per_second), (connections_max, 7));
+            sockets.push(client);
+        } else {
+            assert_eq!(client.closed().await, close::TOO_MANY);
+        }
+    }
+}
+
+#[tokio::test]
 async fn many_commands_of_one_turn_are_receipted_in_few_messages() {
     let scene = Scene::new().await;
     let (mut client, _) = scene.greeted("ann").await;

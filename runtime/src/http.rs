@@ -13,7 +13,7 @@ mod server;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
-pub use server::{ConnectionPermit, PeerAddr, serve};
+pub use server::{ConnectionPermit, Door, PeerAddr, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use driftless_schemas::limits;

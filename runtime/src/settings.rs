@@ -1,7 +1,8 @@
 //! Settings that more than one service has. Each is data: serde, with its default beside its meaning, checked at start,
 //! printed by `--print-config`.
 
-use crate::http::Origins;
+use crate::http::{Door, Origins};
+use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -29,15 +30,30 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// Connections at once, websockets included; more wait in the system's queue. Default 20,000.
     pub connections_max: usize,
+    /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is: a websocket that has said
+    /// its Hello, and an event stream, count for their user instead. 0 is any number. Behind a proxy all connections come from its
+    /// address: then it must be 0, and the proxy limits its own. Default 1,024.
+    pub connections_per_address: usize,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), allowed_origins: Vec::new(), connections_max: 20_000 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            allowed_origins: Vec::new(),
+            connections_max: 20_000,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+        }
     }
 }
 
 impl Http {
+    /// Who is let in.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door::new(self.connections_max).per_address(self.connections_per_address)
+    }
+
     /// The origins, checked.
     ///
     /// # Errors

@@ -80,33 +80,35 @@ impl Upgrade {
     /// Answers with 101, and runs `serve` with the socket once it is one, in a task of its own.
     pub fn on_upgrade<F, U>(self, serve: F) -> Response
     where
-        F: FnOnce(Socket) -> U + Send + 'static,
+        F: FnOnce(Socket, Option<ConnectionPermit>) -> U + Send + 'static,
         U: Future<Output = ()> + Send + 'static,
     {
-        self.on_tcp(|stream, read| async move {
+        self.on_tcp(|stream, read, permit| async move {
             let part = read.into();
-            serve(Socket::from_partially_read(stream, part, Role::Server, Some(config())).await).await;
+            let socket = Socket::from_partially_read(stream, part, Role::Server, Some(config())).await;
+            serve(socket, permit).await;
         })
     }
 
     /// Answers with 101, and runs `serve` with the TCP stream and what was already read from it: for a service that
-    /// reads and writes frames itself.
+    /// reads and writes frames itself. The permit is kept until `serve` has ended.
     pub fn on_tcp<F, U>(self, serve: F) -> Response
     where
-        F: FnOnce(TcpStream, Bytes) -> U + Send + 'static,
+        F: FnOnce(TcpStream, Bytes, Option<ConnectionPermit>) -> U + Send + 'static,
         U: Future<Output = ()> + Send + 'static,
     {
         let response = self.response();
         tokio::spawn(async move {
-            let _permit = self.permit;
+            let permit = self.permit;
             let upgraded = match self.on_upgrade.await {
                 Ok(upgraded) => upgraded,
                 Err(error) => return tracing::debug!(%error, "the peer left before it had its websocket"),
             };
             match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf).await,
+                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf, permit.clone()).await,
                 Err(_) => tracing::error!("a websocket came in over something else than http::serve"),
             }
+            drop(permit);
         });
         response
     }

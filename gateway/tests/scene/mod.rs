@@ -9,7 +9,7 @@ use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
 use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::http::{Door, Origins, serve};
 use driftless_runtime::index::{Index, Indexes};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Append, Delivery, Log, Producer, TopicSpec};
@@ -113,7 +113,7 @@ impl Town {
         let gateway = self.start(settings, &shutdown).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, gateway.routes(), origins, 100, shutdown.handle()));
+        tokio::spawn(serve(listener, gateway.routes(), origins, Door::new(100), shutdown.handle()));
         let mut ready = gateway.readiness();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }

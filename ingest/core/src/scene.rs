@@ -1,7 +1,7 @@
 //! What the tests of this crate stand on: a world, tokens that say what they are, and a socket to drive.
 
 use crate::connection::{Connection, Input, Outputs};
-use crate::rate::Rates;
+use crate::rate::rates;
 use crate::{Admission, Policy};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
@@ -55,7 +55,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn with(policy: Policy) -> Self {
-        let rates = Arc::new(Rates::new(&policy));
+        let rates = Arc::new(rates(&policy));
         Self { connection: Connection::new(admission(policy), rates, NOW), now: NOW, out: Outputs::default() }
     }
 

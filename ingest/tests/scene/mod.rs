@@ -7,7 +7,7 @@ use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_ingest::{Ingest, Settings};
 use driftless_runtime::auth::{self, Access, KeyKind, Signer, Verifier};
-use driftless_runtime::http::serve;
+use driftless_runtime::http::{Door, serve};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Log, Record, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
@@ -90,7 +90,7 @@ impl Scene {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, ingest.routes(), origins, 1000, shutdown.handle()));
+        tokio::spawn(serve(listener, ingest.routes(), origins, Door::new(1000), shutdown.handle()));
         Self { address, log, world, signer, forger, verifier, shutdown, folder }
     }
 

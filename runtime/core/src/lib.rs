@@ -8,7 +8,9 @@
 mod session;
 pub use session::{Close, Identity, Outputs, Session};
 mod hello;
-pub use hello::{Greeter, Outside};
+pub use hello::{Greeter, Outside, announced};
 pub mod ids;
+pub mod places;
+pub mod rate;
 pub mod requests;
 pub mod text;

@@ -1,6 +1,7 @@
 //! A socket's session: Hello first, pings both ways, the token's end: by its time, or because it is denied.
 
 use crate::hello::{Greeter, Outside};
+use crate::places::Place;
 use crate::requests::{FrameError, take_apart};
 use crate::text::bounded;
 use bytes::{Bytes, BytesMut};
@@ -55,6 +56,8 @@ pub struct Session {
     pinged_ms: i64,
     pings: u64,
     identity: Option<Identity>,
+    /// Its user's; free when the session is dropped.
+    place: Option<Place<String>>,
 }
 
 impl Close {
@@ -88,7 +91,7 @@ impl Session {
     /// A socket that was just opened.
     #[must_use]
     pub fn new(greeter: Greeter, now_ms: i64) -> Self {
-        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None }
+        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None, place: None }
     }
 
     /// Who is at the other end, once it has said so.
@@ -168,7 +171,8 @@ impl Session {
 
     fn hello(&mut self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
         match self.greeter.greet(hello, now_ms, outside) {
-            Ok((identity, welcome)) => {
+            Ok((identity, welcome, place)) => {
+                self.place = Some(place);
                 self.identity = Some(identity);
                 self.pinged_ms = now_ms;
                 out.is_greeted = true;

@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session};
+use driftless_runtime_core::places::Users;
+use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session, announced};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::world::WorldSpec;
@@ -205,7 +206,12 @@ fn a_new_session_is_above_what_was_asked_for() {
 
 #[test]
 fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for() {
-    let set = || Greeter { session_age_max_ms: 1000, renewal_grace_ms: 3000, commands_per_second: 5, ..greeter() };
+    let set = || Greeter {
+        session_age_max_ms: 1000,
+        renewal_grace_ms: 3000,
+        limits: proto::Limits { commands_per_second: 5, ..announced() },
+        ..greeter()
+    };
     let mut scene = Scene::with(set());
     let session = SessionId::new(NOW as u64 - 1001, [1; 10]).to_bytes();
     scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), session, ..Default::default() })]);
@@ -277,6 +283,30 @@ fn a_denied_token_ends_its_socket_with_the_next_message_or_tick() {
         other.send([submit()]);
         assert_eq!(other.out.close.is_some(), denied == "ann", "one token's end is not its user's");
     }
+}
+
+#[test]
+fn a_user_has_no_more_sockets_than_it_may_and_its_place_is_free_again() {
+    let users = Users::new(3, [("service".to_owned(), 10)].into());
+    let greeter = Greeter { users, ..greeter() };
+    let scene = || Scene::with(greeter.clone());
+    let mut sockets: Vec<Scene> = (0..3).map(|_| scene()).collect();
+    for socket in &mut sockets {
+        socket.send([hello("ann")]);
+        assert_eq!(socket.welcome().limits.unwrap().connections_max, 3);
+    }
+    let mut fourth = scene();
+    fourth.send([hello("ann"), submit()]);
+    assert_eq!(fourth.closed(), close::TOO_MANY);
+    assert!(close::may_reconnect(fourth.closed()));
+    assert!(fourth.own.is_empty() && fourth.events().is_empty() && !fourth.out.is_greeted, "no Welcome before the end");
+    let mut other = scene();
+    other.send([hello("bob")]);
+    assert!(other.out.is_greeted);
+    drop(sockets.pop());
+    let mut again = scene();
+    again.send([hello("ann")]);
+    assert!(again.out.is_greeted);
 }
 
 #[test]
