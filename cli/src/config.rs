@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use driftless_runtime::auth;
 use driftless_runtime::log::kafka::KafkaSettings;
 use driftless_runtime::settings::Http;
+use driftless_runtime::tls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,30 @@ impl ConfigArgs {
             println!("{}", toml::to_string_pretty(config)?);
         }
         Ok(self.print_config)
+    }
+}
+
+/// How the connections of a service are kept from others' eyes.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS with this certificate: PEM, with those that lead to its root. It may change while the service runs.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak plain text also on an address that others can reach: behind a proxy that ends TLS, in a network that is trusted.
+    #[arg(long, env = "DRIFTLESS_INSECURE")]
+    insecure: bool,
+}
+
+impl TlsArgs {
+    /// Flags win over the file.
+    pub fn apply(&self, http: &mut Http) {
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            http.tls = Some(tls::Settings { cert: cert.clone(), key: key.clone() });
+        }
+        http.insecure |= self.insecure;
     }
 }
 

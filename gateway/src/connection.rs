@@ -14,6 +14,7 @@ use driftless_runtime::auth::Verifier;
 use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, Inbound, InboundError, Reader};
+use driftless_runtime::stream::Stream;
 use driftless_runtime_core::rate::{Bucket, Rates};
 use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
 use driftless_schemas::access::Claims;
@@ -23,7 +24,6 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpStream;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -63,7 +63,7 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 /// Serves a socket until its end. `begun`: bytes that were read from it already.
-pub(crate) async fn serve(stream: TcpStream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
+pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let line = Arc::new(Line::new(stream));
     let seat = context.hub.open(&line);
     let session = Session::new(context.greeter.clone(), now_ms());

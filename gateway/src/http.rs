@@ -30,7 +30,7 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
         .and(socket::websocket(socket::GATEWAY, origins))
         .and(with.clone())
         .map(|upgrade: Upgrade, context: Arc<Context>| {
-            upgrade.on_tcp(move |stream, begun, permit| serve(stream, begun, permit, context))
+            upgrade.on_stream(move |stream, begun, permit| serve(stream, begun, permit, context))
         });
     let chunks = warp::get()
         .and(driftless_runtime::http::chunk_path())

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, close_payload};
+use driftless_runtime::stream::Stream;
 use driftless_schemas::{close, limits};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -323,7 +324,7 @@ impl<F: Fn(Written)> Shard<F> {
             writer.queued_bytes = 0;
             writer.end = End::By(0);
             // Whoever waits until it is writable waits no more.
-            let _ = SockRef::from(&writer.line.stream).shutdown(Half::Both);
+            writer.line.stream.shut(Half::Both);
             writer.line.end();
         }
     }
@@ -391,7 +392,7 @@ enum Done {
 impl Writer {
     fn flush(
         &mut self,
-        mut write: impl FnMut(&tokio::net::TcpStream, &[IoSlice<'_>]) -> std::io::Result<usize>,
+        mut write: impl FnMut(&Stream, &[IoSlice<'_>]) -> std::io::Result<usize>,
         written: &mut dyn FnMut(usize),
     ) -> Done {
         let is_late = self.took_ms > 0;
@@ -459,7 +460,7 @@ impl Writer {
 
     /// All was written. The peer hears that nothing more comes; what it still sends is read to its end.
     fn finish(&self) {
-        let _ = SockRef::from(&self.line.stream).shutdown(Half::Write);
+        self.line.stream.shut(Half::Write);
         self.line.end();
     }
 }

@@ -177,6 +177,8 @@ pub async fn run(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
+    // Nothing is bound that must not be.
+    settings.http.door()?;
     let address = settings.http.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
@@ -196,7 +198,7 @@ pub async fn run_on(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let door = settings.http.door();
+    let door = settings.http.door()?;
     let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
     let origins = ingest.origins.clone();
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();

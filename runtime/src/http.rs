@@ -3,7 +3,7 @@
 //!
 //! The one idea: routes are boxed warp filters that answer with a [`Response`], so that `driftless dev` can mount ingest,
 //! gateway and its page on one port; everything that concerns every request (CORS, unknown paths, draining) is done
-//! once, in [`serve`]. TLS is terminated outside.
+//! once, in [`serve`].
 
 mod origins;
 mod path;

@@ -12,4 +12,6 @@ pub mod settings;
 pub mod shutdown;
 pub mod socket;
 pub mod store;
+pub mod stream;
 pub mod telemetry;
+pub mod tls;

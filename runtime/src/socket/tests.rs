@@ -3,7 +3,7 @@ use crate::http::{Door, serve};
 use crate::shutdown::ShutdownSource;
 use futures_util::SinkExt as _;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
