@@ -229,6 +229,15 @@ impl Model for Grid {
         self.read(command).map(|_| ())
     }
 
+    /// As many as it has cells: a fill is a few bytes, and writes the whole grid.
+    fn cost(&self, command: &[u8]) -> u32 {
+        match self.read(command) {
+            Ok(Checked::Set(set)) => u32::try_from(set.cells.len()).unwrap_or(u32::MAX),
+            Ok(Checked::Fill { fill, end: [x, y, z] }) => (x - fill.x) * (y - fill.y) * (z - fill.z),
+            Err(_) => 1,
+        }
+    }
+
     fn decide<'c>(&self, cells: &Cells, _context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
         match self.read(command) {
             Err(Refusal(detail)) => Decision::Discarded { reason: DiscardReason::Invalid, detail },

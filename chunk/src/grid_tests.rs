@@ -261,6 +261,17 @@ fn bad_json_is_refused() {
 }
 
 #[test]
+fn a_command_costs_as_many_cells_as_it_writes() {
+    let grid = grid(json!({"size": [128, 128, 1], "palette": 8}));
+    assert_eq!(Model::cost(&grid, &set(&[1], &[2], &[])), 1);
+    assert_eq!(Model::cost(&grid, &set(&[1, 2, 3], &[2, 2, 2], &[])), 3);
+    let box_of = |width, height| fill(FillBox { x: 3, y: 4, width, height, value: 1, ..Default::default() });
+    assert_eq!(Model::cost(&grid, &box_of(64, 64)), 4096);
+    assert_eq!(Model::cost(&grid, &box_of(0, 0)), 1, "an extent of 0 is 1");
+    assert_eq!(Model::cost(&grid, b"no command"), 1);
+}
+
+#[test]
 fn a_flat_grid_is_a_picture_and_a_deep_one_is_none() {
     let grid = grid(json!({"size": [2, 1], "palette": 2, "colors": ["#010203", "#fffefd"]}));
     let mut cells = Model::initial(&grid, &chunk());

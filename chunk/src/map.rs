@@ -172,6 +172,11 @@ impl Model for Map {
         self.read(command).map(|_| ())
     }
 
+    /// One entry, and what its bytes are to copy and hash.
+    fn cost(&self, command: &[u8]) -> u32 {
+        u32::try_from(command.len() / 256).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     fn decide<'c>(&self, entries: &Entries, _context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
         match self.read(command) {
             Err(Refusal(detail)) => Decision::Discarded { reason: DiscardReason::Invalid, detail },

@@ -87,6 +87,12 @@ pub trait Model: Send + Sync + 'static {
     /// [`Refusal`] says what is wrong and what would be right.
     fn check(&self, command: &[u8]) -> Result<(), Refusal>;
 
+    /// What a command does, in units of one cell: how much work it makes for everybody who decides and folds it, however few bytes
+    /// it is. Ingest limits what a user's commands cost a second. Asked only of commands that `check` takes.
+    fn cost(&self, _command: &[u8]) -> u32 {
+        1
+    }
+
     /// Decides a command. Called with anything, also with what `check` refuses.
     fn decide<'c>(&self, state: &Self::State, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
 
@@ -204,6 +210,7 @@ impl std::fmt::Debug for Content {
 pub trait AnyModel: Send + Sync + 'static {
     fn initial(&self, chunk: &ChunkId) -> Content;
     fn check(&self, command: &[u8]) -> Result<(), Refusal>;
+    fn cost(&self, command: &[u8]) -> u32;
     fn decide<'c>(&self, content: &Content, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
     fn fold(&self, content: &mut Content, effect: &[u8]) -> Result<(), Fault>;
     fn fold_is_atomic(&self) -> bool;
@@ -227,6 +234,9 @@ impl<M: Model> AnyModel for M {
     }
     fn check(&self, command: &[u8]) -> Result<(), Refusal> {
         Model::check(self, command)
+    }
+    fn cost(&self, command: &[u8]) -> u32 {
+        Model::cost(self, command)
     }
     fn decide<'c>(&self, content: &Content, context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
         match content.get::<M::State>() {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use driftless_runtime::auth;
 use driftless_runtime::log::kafka::KafkaSettings;
 use driftless_runtime::settings::Http;
+use driftless_runtime::tls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -69,18 +70,46 @@ impl ConfigArgs {
     }
 }
 
+/// How the connections of a service are kept from others' eyes.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS with this certificate: PEM, with those that lead to its root. It may change while the service runs.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak plain text also on an address that others can reach: behind a proxy that ends TLS, in a network that is trusted.
+    #[arg(long, env = "DRIFTLESS_INSECURE")]
+    insecure: bool,
+}
+
+impl TlsArgs {
+    /// Flags win over the file.
+    pub fn apply(&self, http: &mut Http) {
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            http.tls = Some(tls::Settings { cert: cert.clone(), key: key.clone() });
+        }
+        http.insecure |= self.insecure;
+    }
+}
+
 /// The key that tokens are checked with.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KeyArgs {
     /// The key that tokens are checked with: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`. Both files may change
+    /// while the service runs.
+    #[arg(long, value_name = "FILE", env = "DRIFTLESS_DENY_FILE")]
+    deny_file: Option<PathBuf>,
 }
 
 impl KeyArgs {
     /// The verifier, from the flag or the config's `[auth]`.
     pub fn verifier(&self, config: &Config) -> Result<auth::Verifier> {
-        let settings = match (&self.key_file, &config.auth) {
+        let mut settings = match (&self.key_file, &config.auth) {
             (Some(path), Some(auth)) => auth::Settings { key_file: path.clone(), ..auth.clone() },
             (Some(path), None) => auth::Settings::with_key_file(path),
             (None, Some(auth)) => auth.clone(),
@@ -89,6 +118,9 @@ impl KeyArgs {
                  or `key_file` in [auth] of the config file"
             ),
         };
+        if self.deny_file.is_some() {
+            settings.deny_file.clone_from(&self.deny_file);
+        }
         Ok(auth::Verifier::new(settings)?)
     }
 }

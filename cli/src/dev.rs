@@ -3,7 +3,7 @@
 //! It is the real thing: the same ingest, replayer and gateway as apart, over the embedded log (one SQLite file) and a
 //! folder as object store. What was acknowledged survives Ctrl-C and kill -9.
 
-use crate::config::file_url;
+use crate::config::{TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{Unknown, compare, create_topics, found};
 use crate::signals::Signals;
@@ -15,6 +15,7 @@ use driftless_gateway::Gateway;
 use driftless_ingest::Ingest;
 use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
+use driftless_runtime::files;
 use driftless_runtime::http;
 use driftless_runtime::log::Log;
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
@@ -55,6 +56,8 @@ pub(crate) struct Args {
     /// Address and port of the page and of all services.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// A world.toml instead of the world of `dev` (128×128 canvases and things on them).
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
@@ -70,6 +73,9 @@ pub(crate) struct Args {
     /// Use this object store instead of a folder in the data folder.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`; may change meanwhile.
+    #[arg(long, value_name = "FILE")]
+    deny_file: Option<PathBuf>,
     /// Print one line of JSON once everything is ready.
     #[arg(long)]
     json: bool,
@@ -102,6 +108,9 @@ enum Ended {
 
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<()> {
+    let mut http_settings = driftless_runtime::settings::Http { listen: args.http, ..Default::default() };
+    args.tls.apply(&mut http_settings);
+    let door = http_settings.door().context("http")?;
     let folder = DataFolder::new(&args.data);
     // The port first: whoever runs it twice learns it before anything else happens.
     let listener = tokio::net::TcpListener::bind(args.http).await.with_context(|| {
@@ -121,7 +130,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     if !key.exists() {
         generate_key(&key, KeyKind::Secret)?;
     }
-    let verifier = Verifier::new(AuthSettings::with_key_file(&key))?;
+    let auth = AuthSettings { deny_file: args.deny_file.clone(), ..AuthSettings::with_key_file(&key) };
+    let verifier = Verifier::new(auth)?;
     let store = match &args.store {
         Some(url) => Store::open(url)?,
         None => Store::open(&file_url(&folder.store())?)?,
@@ -134,10 +144,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), front.handle()));
     let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
     let log = || Arc::clone(&opened.log);
     let replayer = Replayer::start(settings, Arc::clone(&world), log(), store.clone(), back.handle()).await?;
-    let http_settings = driftless_runtime::settings::Http::default();
     let origins = http_settings.origins()?;
     let gateway = Gateway::start(
         driftless_gateway::Settings::default(),
@@ -183,8 +193,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     tokio::spawn(metrics.upkeep(front.handle()));
     // Whoever is told that it is ready may ask for the end at once.
     let mut signals = Signals::listen()?;
-    let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
-    announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
+    let server = tokio::spawn(http::serve(listener, routes, origins, door, front.handle()));
+    let is_tls = http_settings.tls.is_some();
+    announce(&args, address, is_tls, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
     let mut replaying = tokio::spawn(replayer.join());
     let mut following = tokio::spawn(gateway.join());
@@ -266,7 +277,15 @@ async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) 
     Ok(())
 }
 
-fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer, brokers: Option<&str>) -> Result<()> {
+fn announce(
+    args: &Args,
+    address: SocketAddr,
+    is_tls: bool,
+    spec: &WorldSpec,
+    signer: &Signer,
+    brokers: Option<&str>,
+) -> Result<()> {
+    let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
     let prefix = |name: &str| vec![format!("{name}/")];
     let write = spec.families.iter().flat_map(|family| prefix(&family.name)).collect();
     let access = Access { read: Vec::new(), write, roles: Vec::new() };
@@ -274,10 +293,10 @@ fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer,
     if args.json {
         let line = serde_json::json!({
             "ready": true,
-            "http": format!("http://{address}"),
-            "page": format!("http://{address}/?token={token}"),
-            "ingest_ws": format!("ws://{address}/v1/ingest"),
-            "gateway_ws": format!("ws://{address}/v1/gateway"),
+            "http": format!("{http}://{address}"),
+            "page": format!("{http}://{address}/?token={token}"),
+            "ingest_ws": format!("{ws}://{address}/v1/ingest"),
+            "gateway_ws": format!("{ws}://{address}/v1/gateway"),
             "brokers": brokers,
             "token": token,
             "data": args.data,
@@ -294,14 +313,14 @@ fn announce(args: &Args, address: SocketAddr, spec: &WorldSpec, signer: &Signer,
         "
   Driftless is ready.
 
-  Page       http://{address}/?token={token}
+  Page       {http}://{address}/?token={token}
   Log        {log}
   Data       {}
 
   In another terminal:
     export DRIFTLESS_TOKEN={token}
-    {driftless} watch canvas/0/0 --http http://{address}
-    curl -N \"http://{address}/v1/chunks/canvas/0/0/events?token=$DRIFTLESS_TOKEN\"
+    {driftless} watch canvas/0/0 --http {http}://{address}
+    curl -N \"{http}://{address}/v1/chunks/canvas/0/0/events?token=$DRIFTLESS_TOKEN\"
 
   Ctrl-C ends it; nothing that was acknowledged is lost.
 ",

@@ -135,8 +135,8 @@ impl Gateway {
 fn to_ws(url: &str) -> Result<String> {
     match url.split_once("://") {
         Some(("http", rest)) => Ok(format!("ws://{rest}")),
-        Some(("https", _)) => bail!("{url}: this client has no TLS yet; use http:// behind the proxy that ends it"),
-        _ => bail!("{url} is not a URL: it starts with http://"),
+        Some(("https", rest)) => Ok(format!("wss://{rest}")),
+        _ => bail!("{url} is not a URL: it starts with http:// or https://"),
     }
 }
 

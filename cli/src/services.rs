@@ -1,11 +1,12 @@
 //! `driftless ingest`, `replayer` and `gateway`: the services apart.
 
-use crate::config::{Config, ConfigArgs, KeyArgs};
+use crate::config::{Config, ConfigArgs, KeyArgs, TlsArgs};
 use crate::deployment::DeploymentArgs;
 use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
+use driftless_runtime::files;
 use driftless_runtime::http::{self, Routes};
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
@@ -24,6 +25,8 @@ pub(crate) struct IngestArgs {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Arguments of `driftless replayer`.
@@ -36,6 +39,8 @@ pub(crate) struct ReplayerArgs {
     /// Address and port of /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// This process's name in the group; the same after a restart, and another for each process.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
@@ -57,6 +62,8 @@ pub(crate) struct GatewayArgs {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Runs an ingest until it is asked to end.
@@ -65,14 +72,17 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     if let Some(listen) = args.http {
         config.ingest.http.listen = listen;
     }
+    args.tls.apply(&mut config.ingest.http);
     if args.config.print(&config)? {
         return Ok(());
     }
+    config.ingest.http.door().context("ingest.http")?;
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let source = ShutdownSource::new();
     let shutdown = source.handle();
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), shutdown.clone()));
     let mut signals = Signals::listen()?;
     let mut serving = tokio::spawn(driftless_ingest::run(
         config.ingest,
@@ -97,9 +107,11 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     }
     config.replayer.core.accept_loss |= args.accept_loss;
     config.http.listen = args.http.unwrap_or(config.http.listen);
+    args.tls.apply(&mut config.http);
     if args.config.print(&config)? {
         return Ok(());
     }
+    config.http.door().context("http")?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
     let settings = config.replayer.clone();
@@ -118,12 +130,15 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
 pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let mut config = args.config.read()?;
     config.http.listen = args.http.unwrap_or(config.http.listen);
+    args.tls.apply(&mut config.http);
     if args.config.print(&config)? {
         return Ok(());
     }
+    config.http.door().context("http")?;
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
+    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), source.handle()));
     let gateway = Gateway::start(
         config.gateway.clone(),
         deployment.world,
@@ -148,6 +163,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
 
 /// Serves routes, health and metrics in a task of its own. Whoever reads in the log that it listens may ask for the end.
 async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
+    let door = config.http.door().context("http")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let listener = tokio::net::TcpListener::bind(config.http.listen)
         .await
@@ -157,7 +173,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
     let origins = config.http.origins()?;
-    tokio::spawn(http::serve(listener, routes, origins, config.http.connections_max, shutdown));
+    tokio::spawn(http::serve(listener, routes, origins, door, shutdown));
     Ok(signals)
 }
 

@@ -52,7 +52,7 @@ impl From<String> for Token {
 /// Settings of a client.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where ingest listens (`ws://…`). With several, every new connection takes the next one.
+    /// Where ingest listens (`ws://…`, or `wss://…` over TLS). With several, every new connection takes the next one.
     pub ingest_urls: Vec<String>,
     /// Where gateways listen.
     pub gateway_urls: Vec<String>,
@@ -74,6 +74,9 @@ pub struct Settings {
     pub reconnect_max: Duration,
     /// Opening a connection may take this long, and so may fetching a token.
     pub connect_timeout: Duration,
+    /// With `wss://`: the certificates, as PEM, that servers' certificates must lead to. Those that the system trusts where it is
+    /// empty (`SSL_CERT_FILE` names others).
+    pub root_certificates: Vec<u8>,
 }
 
 impl Settings {
@@ -91,6 +94,7 @@ impl Settings {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            root_certificates: Vec::new(),
         }
     }
 

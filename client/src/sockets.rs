@@ -6,13 +6,16 @@ use crate::shared::Shared;
 use driftless_client_core::Socket;
 use driftless_schemas::{close, limits};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientRequest as _};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 type Websocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -139,12 +142,31 @@ async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, 
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(limits::SERVER_FRAME_BYTES_MAX))
         .max_frame_size(Some(limits::SERVER_FRAME_BYTES_MAX));
-    let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+    let connector = connector(&shared.settings.root_certificates)?;
+    let connect = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector);
     match tokio::time::timeout(shared.settings.connect_timeout, connect).await {
         Err(_) => Err(format!("no answer within {:?}", shared.settings.connect_timeout)),
         Ok(Err(problem)) => Err(problem.to_string()),
         Ok(Ok((websocket, _))) => Ok((websocket, token)),
     }
+}
+
+/// Trusts these roots alone; `None` trusts those of the system.
+fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let unusable = |e: &dyn std::fmt::Display| format!("root_certificates: {e}");
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        store.add(certificate.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(&e))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok(Some(Connector::Rustls(Arc::new(config))))
 }
 
 /// Carries messages both ways until the connection ends. Gives the server's close frame.

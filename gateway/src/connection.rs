@@ -1,17 +1,22 @@
 //! The reading half of a websocket: its session, and its requests to the hub.
 //!
 //! What the hub and the session have for it is written by its shard. Nothing is read while the hub has not looked at the
-//! last requests, nor while much waits to be written: nobody can fill a queue of the server's.
+//! last requests, nor while much waits to be written: nobody can fill a queue of the server's. Nor is anything read for a while
+//! from a user who asks for more than its rate: TCP tells it, and no request is lost.
 
 use crate::hub::{HubHandle, Seat};
 use crate::line::Line;
+use crate::metrics;
 use crate::shard::ToShard;
 use bytes::Bytes;
 use driftless_gateway_core::Joined;
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, Inbound, InboundError, Reader};
+use driftless_runtime::stream::Stream;
 use driftless_runtime_core::admission::Admission;
+use driftless_runtime_core::rate::{Bucket, Rates};
 use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
 use driftless_schemas::access::Claims;
 use driftless_schemas::close;
@@ -20,7 +25,6 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpStream;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -36,12 +40,18 @@ pub(crate) struct Context {
     pub verifier: Verifier,
     pub greeter: Greeter,
     pub admission: Admission,
+    /// Requests of users.
+    pub requests: Rates<1>,
     pub shutdown: Shutdown,
 }
 
 impl Outside for Context {
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
         self.verifier.verify(token, now_ms).map_err(|e| e.to_string())
+    }
+
+    fn denied(&self, claims: &Claims) -> Option<String> {
+        self.verifier.check_denied(claims).err().map(|e| e.to_string())
     }
 
     fn random(&self) -> [u8; 10] {
@@ -55,11 +65,20 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 /// Serves a socket until its end. `begun`: bytes that were read from it already.
-pub(crate) async fn serve(stream: TcpStream, begun: Bytes, context: Arc<Context>) {
+pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let line = Arc::new(Line::new(stream));
     let seat = context.hub.open(&line);
     let session = Session::new(context.greeter.clone(), now_ms());
-    let mut connection = Connection { line, session, reader: Reader::default(), seat, context };
+    let mut connection = Connection {
+        line,
+        session,
+        reader: Reader::default(),
+        seat,
+        context,
+        permit,
+        bucket: None,
+        silent_until_ms: 0,
+    };
     let admitted = connection.context.admission.admit(now_ms()).map_err(|after_ms| {
         let reason = "too many sockets come at once";
         Ended::With(close::OVERLOADED, close::come_again(reason, after_ms))
@@ -82,6 +101,12 @@ struct Connection {
     /// Its place among the hub's and its shard's sockets.
     seat: Seat,
     context: Arc<Context>,
+    /// Until it has said who it is.
+    permit: Option<ConnectionPermit>,
+    /// Its user's, once it has asked for something.
+    bucket: Option<Bucket<1>>,
+    /// It asked for more than its user may, and is not heard before this.
+    silent_until_ms: i64,
 }
 
 /// How a socket ends.
@@ -96,15 +121,19 @@ enum Ended {
 
 impl Connection {
     async fn run(&mut self) -> Result<(), Ended> {
+        let mut denials = self.context.verifier.denials();
         loop {
             // Time is looked at also where there is always something to read.
-            let wait = self.session.wake_at_ms() - now_ms();
+            let now = now_ms();
+            let wait = self.session.wake_at_ms() - now;
             if wait <= 0 {
                 self.tick()?;
             }
+            let silence = self.silent_until_ms - now;
+            let wait = if silence > 0 { wait.min(silence) } else { wait };
             let pause = u64::try_from(wait).unwrap_or(0).max(10);
             let done = tokio::select! {
-                ready = self.line.stream.readable(), if self.line.is_heard() => match ready {
+                ready = self.line.stream.readable(), if silence <= 0 && self.line.is_heard() => match ready {
                     Ok(()) => self.read(),
                     Err(_) => Err(Ended::Gone),
                 },
@@ -112,6 +141,8 @@ impl Connection {
                     true => Err(Ended::Gone),
                     false => Ok(()),
                 },
+                // The verifier lives as long as this.
+                _ = denials.changed() => self.tick(),
                 () = tokio::time::sleep(Duration::from_millis(pause)) => self.tick(),
             };
             done?;
@@ -121,8 +152,12 @@ impl Connection {
     fn tick(&mut self) -> Result<(), Ended> {
         // Who takes what is sent lives, also if there is no room to hear it.
         self.session.heard(self.line.taken_ms());
+        // The silence of a socket that we do not read is not the client's.
+        if self.silent_until_ms > 0 {
+            self.session.heard(now_ms().min(self.silent_until_ms));
+        }
         let mut outputs = Outputs::default();
-        self.session.tick(now_ms(), &mut outputs);
+        self.session.tick(now_ms(), &*self.context, &mut outputs);
         self.carry_out(outputs)
     }
 
@@ -174,6 +209,7 @@ impl Connection {
         };
         let mut outputs = Outputs::default();
         let context = Arc::clone(&self.context);
+        let before = requests.len();
         self.session.frame(bytes, now, &*context, &mut outputs, &mut |who, request, out| {
             let reads = matches!(request, request::Body::Track(_) | request::Body::Refresh(_));
             if reads && now >= who.claims.expires_at.saturating_mul(1000) {
@@ -186,12 +222,14 @@ impl Connection {
                 requests.push(request);
             }
         });
+        self.pay(requests.len() - before, now);
         let (is_greeted, is_renewed) = (outputs.is_greeted, outputs.is_renewed);
         // What the session says comes before what the hub says to the same requests.
         let done = self.carry_out(outputs);
         if let Some(identity) = self.session.identity() {
             let access = || Arc::new(identity.claims.access.clone());
             if is_greeted {
+                self.permit.take().iter().for_each(ConnectionPermit::is_known);
                 let families = identity.offered.clone();
                 self.seat.join(Joined { writer: identity.writer, access: access(), families });
             } else if is_renewed {
@@ -203,6 +241,17 @@ impl Connection {
             }
         }
         done
+    }
+
+    /// Requests are taken in any case; who asked for too many is silent for as long as they are worth.
+    fn pay(&mut self, requests: usize, now_ms: i64) {
+        let Some(identity) = self.session.identity().filter(|_| requests > 0) else { return };
+        let bucket = self.bucket.get_or_insert_with(|| self.context.requests.of(&identity.claims.sub, now_ms));
+        let wait_ms = bucket.owe([requests], now_ms);
+        if wait_ms > 0 {
+            metrics::silenced();
+            self.silent_until_ms = now_ms + i64::from(wait_ms);
+        }
     }
 
     fn carry_out(&mut self, outputs: Outputs) -> Result<(), Ended> {

@@ -11,8 +11,10 @@ use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
-use driftless_runtime::http::{Problem, Response};
+use driftless_runtime::auth::{Claims, DenyList};
+use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime_core::places::Place;
 use driftless_schemas::proto::{
     self, DiscardReason, Have, ServerFrame, Track, TrackRejectCode, event, outcome, request, tracked,
 };
@@ -22,12 +24,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use warp::Reply;
 use warp::http::StatusCode;
 use warp::sse::Event;
 
 /// A comment goes out this often, so that proxies and browsers keep the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream that is gone is noticed by the next comment.
+const PLACE_RETRY_MS: u32 = 15_000;
 /// Chunks of one stream.
 const CHUNKS_MAX: usize = 64;
 
@@ -82,8 +87,19 @@ fn unescape(text: &str) -> String {
     text
 }
 
-/// Starts a stream of these chunks.
-pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, expires_at: i64) -> Response {
+/// Starts a stream of these chunks, if its user may have one more connection.
+pub(crate) fn respond(
+    context: &Context,
+    permit: Option<ConnectionPermit>,
+    claims: Claims,
+    joined: Joined,
+    tracks: Vec<Track>,
+) -> Result<Response, Problem> {
+    let place = context.greeter.users.take(&claims).map_err(|e| {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", e.to_string())
+            .with_retry_after_ms(PLACE_RETRY_MS)
+    })?;
+    permit.iter().for_each(ConnectionPermit::is_known);
     let world = &context.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.
@@ -91,7 +107,10 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
     let has_ids = tracks.len() == 1;
     let member = context.hub.listen(joined);
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
-    let lifetime = expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
+    let lifetime = claims.expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
+    // What was denied between the check and here is looked for at once.
+    let mut denials = context.verifier.denials();
+    denials.mark_changed();
     let stream = EventStream {
         member,
         families,
@@ -99,15 +118,18 @@ pub(crate) fn respond(context: &Context, joined: Joined, tracks: Vec<Track>, exp
         frames: VecDeque::new(),
         ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("driftless")]),
         shutdown: context.shutdown.clone(),
+        denials,
+        claims,
         ends: tokio::time::Instant::now() + Duration::from_millis(u64::try_from(lifetime).unwrap_or(0)),
         is_over: false,
+        _place: place,
     };
     let events = futures_util::stream::unfold(stream, EventStream::next);
     let events = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
     let mut response = warp::sse::reply(events).into_response();
     // Proxies must not gather events.
     response.headers_mut().insert("x-accel-buffering", warp::http::HeaderValue::from_static("no"));
-    response
+    Ok(response)
 }
 
 struct EventStream {
@@ -121,9 +143,13 @@ struct EventStream {
     frames: VecDeque<Bytes>,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
+    claims: Claims,
+    denials: watch::Receiver<Arc<DenyList>>,
     /// With the token.
     ends: tokio::time::Instant,
     is_over: bool,
+    /// Its user's.
+    _place: Place<String>,
 }
 
 impl EventStream {
@@ -145,6 +171,12 @@ impl EventStream {
                     Out::Close(code, reason) => self.end(&json!({"code": code, "reason": reason})),
                 },
                 () = self.shutdown.wait() => return None,
+                _ = self.denials.changed() => {
+                    let denied = self.denials.borrow_and_update().check(&self.claims);
+                    if let Err(e) = denied {
+                        self.end(&json!({"code": close::TOKEN, "reason": e.to_string()}));
+                    }
+                }
                 () = tokio::time::sleep_until(self.ends) => {
                     let reason = "the token expired: open the stream again with a fresh one";
                     self.end(&json!({"code": close::TOKEN, "reason": reason}));

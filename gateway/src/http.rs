@@ -7,7 +7,7 @@ use driftless_chunk::model::Picture;
 use driftless_chunk::world::{Family, Place, World};
 use driftless_gateway_core::{Answer, Ask, Joined, Status};
 use driftless_runtime::http::{
-    ChunkPath, Origins, Problem, Response, Routes, bytes_response, json, query_value, token,
+    ChunkPath, ConnectionPermit, Origins, Problem, Response, Routes, bytes_response, json, query_value, token,
 };
 use driftless_runtime::socket::{self, Upgrade};
 use driftless_schemas::access::Claims;
@@ -30,7 +30,7 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
         .and(socket::websocket(socket::GATEWAY, origins))
         .and(with.clone())
         .map(|upgrade: Upgrade, context: Arc<Context>| {
-            upgrade.on_tcp(move |stream, begun| serve(stream, begun, context))
+            upgrade.on_stream(move |stream, begun, permit| serve(stream, begun, permit, context))
         });
     let chunks = warp::get()
         .and(driftless_runtime::http::chunk_path())
@@ -38,16 +38,18 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
-        .and_then(|path: ChunkPath, token, headers, query: String, context: Arc<Context>| async move {
-            answer(path, token, headers, &query, &context).await
+        .and(warp::ext::optional())
+        .and_then(|path: ChunkPath, token, headers, query: String, context: Arc<Context>, permit| async move {
+            answer(path, token, headers, &query, &context, permit).await
         });
     let several = warp::path!("v1" / "events")
         .and(warp::get())
         .and(token())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
-        .map(|token: Option<String>, query: String, context: Arc<Context>| {
-            open_several(token.as_deref(), &query, &context).unwrap_or_else(Problem::response)
+        .and(warp::ext::optional())
+        .map(|token: Option<String>, query: String, context: Arc<Context>, permit| {
+            open_several(token.as_deref(), &query, &context, permit).unwrap_or_else(Problem::response)
         });
     let spec = warp::path!("v1" / "world").and(warp::get()).map(move || world_json(&world));
     let partitions = warp::path!("v1" / "partitions").and(warp::get()).and(with).then(partitions_json);
@@ -60,14 +62,16 @@ async fn answer(
     headers: HeaderMap,
     query: &str,
     context: &Context,
+    permit: Option<ConnectionPermit>,
 ) -> Result<Response, Rejection> {
     let suffix = path.suffix();
     if !matches!(suffix[..], [] | ["events"] | ["commands", _, _]) {
         return Err(warp::reject::not_found());
     }
     let (claims, place) = check(&path.chunk, token.as_deref(), context)?;
+    pay(&claims, 1, context)?;
     let answered = match suffix[..] {
-        ["events"] => open_events(&path.chunk, claims, &headers, query, context),
+        ["events"] => open_events(&path.chunk, claims, &headers, query, context, permit),
         ["commands", session, seq] => status(&path.chunk, &claims, session, seq, context).await,
         _ => content(&path, &place.family, &headers, context).await,
     };
@@ -77,6 +81,16 @@ async fn answer(
 fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
     context.verifier.verify(token, now_ms()).map_err(|e| Problem::token(&e))
+}
+
+/// Requests of this user, taken off its rate.
+fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
+    let now_ms = now_ms();
+    context.requests.of(&claims.sub, now_ms).take([requests], now_ms).map_err(|wait_ms| {
+        let most = context.greeter.limits.requests_per_second;
+        let detail = format!("{:?} asks for more than {most} things a second; wait {wait_ms} ms", claims.sub);
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
+    })
 }
 
 fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Claims, Place), Problem> {
@@ -111,29 +125,36 @@ fn open_events(
     headers: &HeaderMap,
     query: &str,
     context: &Context,
+    permit: Option<ConnectionPermit>,
 ) -> Result<Response, Problem> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned));
     let have = last.or_else(|| query_value(query, "have")).and_then(|id| events::parse_id(&id));
     let track = Track { chunk_id: chunk.to_string(), have };
-    let expires_at = claims.expires_at;
-    Ok(events::respond(context, joined(claims, query)?, vec![track], expires_at))
+    let joined = joined(&claims, query)?;
+    events::respond(context, permit, claims, joined, vec![track])
 }
 
 /// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, for pages, which have few connections
 /// to a host. Whether a chunk may be read is said in the stream, for each by itself.
-fn open_several(token: Option<&str>, query: &str, context: &Context) -> Result<Response, Problem> {
+fn open_several(
+    token: Option<&str>,
+    query: &str,
+    context: &Context,
+    permit: Option<ConnectionPermit>,
+) -> Result<Response, Problem> {
     let claims = verify(token, context)?;
     let chunks = query_value(query, "chunks").unwrap_or_default();
     let tracks = events::parse_tracks(&chunks, query_value(query, "have").as_deref())?;
-    let expires_at = claims.expires_at;
-    Ok(events::respond(context, joined(claims, query)?, tracks, expires_at))
+    pay(&claims, tracks.len(), context)?;
+    let joined = joined(&claims, query)?;
+    events::respond(context, permit, claims, joined, tracks)
 }
 
-fn joined(claims: Claims, query: &str) -> Result<Joined, Problem> {
+fn joined(claims: &Claims, query: &str) -> Result<Joined, Problem> {
     let session = query_value(query, "session").map(|session| parse_session(&session)).transpose()?;
     // Without a session nothing of the stream is one's own: a writer that nobody can be.
     let session = session.unwrap_or(SessionId([0; 16]));
-    Ok(Joined { writer: session.writer(&claims.sub), access: Arc::new(claims.access), families: None })
+    Ok(Joined { writer: session.writer(&claims.sub), access: Arc::new(claims.access.clone()), families: None })
 }
 
 async fn status(

@@ -1,9 +1,9 @@
 //! A websocket's connection as its two halves share it: the reading task and the shard that writes.
 
+use driftless_runtime::stream::Stream;
 use driftless_schemas::limits;
 use socket2::SockRef;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// The hub has not looked at the last requests yet.
@@ -15,7 +15,7 @@ const ENDED: u8 = 4;
 
 /// A connection.
 pub(crate) struct Line {
-    pub stream: TcpStream,
+    pub stream: Stream,
     state: AtomicU8,
     changed: Notify,
     /// When the peer last took something, milliseconds since the Unix epoch.
@@ -23,7 +23,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         if let Err(error) = SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES) {
             tracing::debug!(%error, "the kernel chooses the send buffer");
         }

@@ -16,6 +16,10 @@ pub(crate) fn describe() {
     describe_gauge!("driftless_gateway_ring_bytes", Unit::Bytes, "What is kept of the log for resume, about");
     describe_counter!("driftless_gateway_rereads_total", "Chunks for which a part of the log was read again");
     describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
+    describe_counter!(
+        "driftless_gateway_silenced_total",
+        "Times that a socket was not read for a while because of its rate"
+    );
     describe_gauge!("driftless_gateway_sockets", "Sockets and event streams that are connected");
     describe_gauge!("driftless_gateway_chunks", "Chunks of which something is kept");
 }
@@ -50,6 +54,10 @@ pub(crate) fn reread() {
 
 pub(crate) fn closed(code: u16) {
     counter!("driftless_gateway_closed_total", "reason" => driftless_schemas::close::name(code)).increment(1);
+}
+
+pub(crate) fn silenced() {
+    counter!("driftless_gateway_silenced_total").increment(1);
 }
 
 pub(crate) fn levels(hub: &Hub) {

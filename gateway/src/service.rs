@@ -14,9 +14,13 @@ use driftless_runtime::index;
 use driftless_runtime::log::{self, Log};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
-use driftless_runtime_core::Greeter;
 use driftless_runtime_core::admission::Admission;
+use driftless_runtime_core::places::Users;
+use driftless_runtime_core::rate::{Allowance, Rates};
+use driftless_runtime_core::{Greeter, announced};
+use driftless_schemas::{limits, proto};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,6 +35,15 @@ pub struct Settings {
     pub write_timeout_ms: u64,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
+    /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
+    pub connections_per_user: usize,
+    /// The same for users with a role, such as `service = 10000`; the most counts, and 0 is any number. Default: none.
+    pub connections_of_role: BTreeMap<String, usize>,
+    /// Requests a second (Track, Untrack, Refresh, DriftReport, and those over HTTP) that one user may send to this process, over
+    /// all sockets. A socket that sends more is not read for a while; over HTTP the answer is 429. Default 2,000.
+    pub requests_per_second: u32,
+    /// Requests that one user may send at once after a rest. Default 16,384.
+    pub requests_burst: u32,
     /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds. Also where it is 0,
     /// each is told another time to come again.
     pub drain_ms: u64,
@@ -47,6 +60,10 @@ impl Default for Settings {
             shards: 0,
             drain_ms: 0,
             admissions_per_second: 2_000,
+            connections_per_user: limits::CONNECTIONS_PER_USER,
+            connections_of_role: BTreeMap::new(),
+            requests_per_second: limits::REQUESTS_PER_SECOND,
+            requests_burst: limits::REQUESTS_BURST,
         }
     }
 }
@@ -116,7 +133,17 @@ impl Gateway {
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
         let admission = Admission::new(settings.admissions_per_second);
-        let context = Context { hub, verifier, greeter: Greeter::new(world), admission, shutdown };
+        let greeter = Greeter {
+            users: Users::new(settings.connections_per_user, settings.connections_of_role),
+            limits: proto::Limits {
+                requests_per_second: settings.requests_per_second,
+                requests_burst: settings.requests_burst,
+                ..announced()
+            },
+            ..Greeter::new(world)
+        };
+        let per_user = Allowance { per_second: settings.requests_per_second, burst: settings.requests_burst };
+        let context = Context { hub, verifier, greeter, admission, requests: Rates::new([per_user]), shutdown };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,

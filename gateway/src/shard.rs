@@ -13,6 +13,7 @@ use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, close_payload};
+use driftless_runtime::stream::Stream;
 use driftless_runtime_core::admission::spread_ms;
 use driftless_schemas::{close, limits};
 use futures_util::future::BoxFuture;
@@ -25,7 +26,6 @@ use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown as Half;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -238,7 +238,7 @@ fn messages(framed: &mut Framed, mut frames: Frames, mut take: impl FnMut(Messag
 /// Writes without asking tokio first whether the socket can be written: mostly it can, and the look at tokio's own word on
 /// it costs a cache miss (a tenth of what the gateway itself needs for a delivery). What a blocked socket leaves is asked
 /// for through tokio, which then knows to watch it.
-fn send(stream: &TcpStream, parts: &[IoSlice<'_>]) -> std::io::Result<usize> {
+fn send(stream: &Stream, parts: &[IoSlice<'_>]) -> std::io::Result<usize> {
     let socket = SockRef::from(stream);
     // A flat send spares the kernel the list.
     let sent = match parts {
@@ -396,7 +396,7 @@ impl<F: Fn(Written)> Shard<F> {
             writer.backlog = None;
             writer.end = End::By(0);
             // Whoever waits until it is writable waits no more.
-            let _ = SockRef::from(&writer.line.stream).shutdown(Half::Both);
+            writer.line.stream.shut(Half::Both);
             writer.line.end();
         }
     }
@@ -492,7 +492,7 @@ impl Writer {
 
     /// All was written. The peer hears that nothing more comes; what it still sends is read to its end.
     fn finish(&self) {
-        let _ = SockRef::from(&self.line.stream).shutdown(Half::Write);
+        self.line.stream.shut(Half::Write);
         self.line.end();
     }
 }

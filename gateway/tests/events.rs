@@ -4,7 +4,7 @@ use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Gateway, Settings};
 use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::http::{Door, Origins, serve};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Log, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
@@ -49,7 +49,7 @@ async fn start() -> Running {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, gateway.routes(), origins, 16, trigger.handle()));
+    tokio::spawn(serve(listener, gateway.routes(), origins, Door::new(16), trigger.handle()));
     Running { address, signer: Signer::from_file(&key).unwrap(), _trigger: trigger, _folder: folder }
 }
 

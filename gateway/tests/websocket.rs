@@ -5,9 +5,10 @@ mod scene;
 use driftless_gateway::{CoreSettings, Settings};
 use driftless_schemas::proto::{self, Have, RefusalCode, TrackRejectCode, event, outcome, request};
 use driftless_schemas::{WriterId, close};
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use scene::*;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -43,6 +44,90 @@ async fn a_client_follows_a_chunk_from_hello_on() {
     assert_eq!(second.tracked().await.version, 2);
     second.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
     assert_eq!(second.event().await, event::Body::Pong(proto::Pong { nonce: 5 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_user_is_closed_at_once_and_its_event_stream_too() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut denied = running.greeted(&town.token("mallory")).await;
+    let mut other = running.greeted(&town.token("ann")).await;
+    let path = format!("/v1/chunks/{C}/events?token={}", town.token("mallory"));
+    let mut stream = running.stream(&path, &[]).await;
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("event:tracked") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&answer));
+    }
+    town.deny("sub mallory\n");
+    // Neither says anything; both are ended well before the next ping.
+    assert_eq!(denied.closed().await, close::TOKEN);
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("event:closed") && answer.contains("4502") && answer.contains("denied"), "{answer}");
+    assert_eq!(running.http(&path, &[]).await.status, 401);
+    other.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
+    assert_eq!(other.event().await, event::Body::Pong(proto::Pong { nonce: 5 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_so_many_sockets_and_streams_and_others_have_theirs() {
+    let town = Town::new().await;
+    let running = town.gateway(Settings { connections_per_user: 2, ..settings() }).await;
+    let first = running.greeted(&town.token("ann")).await;
+    let path = format!("/v1/chunks/{C}/events?token={}", town.token("ann"));
+    let mut stream = running.stream(&path, &[]).await;
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    let mut third = running.socket().await;
+    third.send([hello(&town.token("ann")), track(C, None)]).await;
+    assert_eq!(third.closed().await, close::TOO_MANY);
+    let answer = running.http(&path, &[]).await;
+    assert_eq!(
+        (answer.status, answer.json()["type"].as_str()),
+        (429, Some("urn:driftless:problem:too_many_connections"))
+    );
+    assert!(answer.headers.contains_key("retry-after"));
+    running.greeted(&town.token("bob")).await;
+    drop(first);
+    // The place is free as soon as the gateway has seen the end.
+    tokio::time::timeout(PATIENCE, async {
+        loop {
+            let mut again = running.socket().await;
+            again.send([hello(&town.token("ann")), request::Body::Ping(proto::Ping { nonce: 1 })]).await;
+            if matches!(again.socket.next().await, Some(Ok(Message::Binary(_)))) {
+                break;
+            }
+        }
+    })
+    .await
+    .expect("a place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_too_much_is_not_read_for_a_while_and_loses_nothing() {
+    let town = Town::new().await;
+    let running = town.gateway(Settings { requests_per_second: 100, requests_burst: 10, ..settings() }).await;
+    let mut client = running.greeted(&town.token("ann")).await;
+    let began = std::time::Instant::now();
+    // Two frames: the second one is not read before the first is worked off.
+    for round in 0..2 {
+        client.send((0..30).map(|i| track(&format!("canvas/{round}/{i}"), None))).await;
+    }
+    let mut tracked = 0;
+    while tracked < 60 {
+        if matches!(client.event().await, event::Body::Tracked(_)) {
+            tracked += 1;
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_millis(190), "{:?}", began.elapsed());
+    // The user's requests over HTTP come out of the same bucket.
+    let token = format!("Bearer {}", town.token("ann"));
+    let answer = running.http(&format!("/v1/chunks/{C}"), &[("Authorization", &token)]).await;
+    assert_eq!((answer.status, answer.json()["type"].as_str()), (429, Some("urn:driftless:problem:rate_limited")));
+    let token = format!("Bearer {}", town.token("bob"));
+    assert_eq!(running.http(&format!("/v1/chunks/{C}"), &[("Authorization", &token)]).await.status, 200);
 }
 
 impl Client {

@@ -11,6 +11,10 @@ impl Outside for Desk {
         self.check(token, now_ms).map_err(|e| e.to_string())
     }
 
+    fn denied(&self, claims: &Claims) -> Option<String> {
+        self.0.check_denied(claims).err().map(|e| e.to_string())
+    }
+
     fn random(&self) -> [u8; 10] {
         rand::random()
     }

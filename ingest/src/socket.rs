@@ -9,6 +9,7 @@ use crate::desk::now_ms;
 use crate::handover::{Answer, Mailbox};
 use bytes::Bytes;
 use driftless_ingest_core::{Connection, Input, Outputs, Produce};
+use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::log::AppendError;
 use driftless_runtime::socket::{Socket, close, end};
 use driftless_runtime_core::Close;
@@ -27,7 +28,7 @@ const TURN_RECORDS_MAX: usize = 4096;
 const RECONNECT_SPREAD_MS: u32 = 1_000;
 
 /// Serves until the client goes, the core closes, or the end is asked for.
-pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
+pub(crate) async fn serve(socket: Socket, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
     let _open = Open::new(&shared);
     let now = now_ms();
     let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), now);
@@ -35,6 +36,7 @@ pub(crate) async fn serve(socket: Socket, shared: Arc<Shared>) {
     let mut task = Task {
         socket,
         connection,
+        permit,
         mailbox,
         shared: &shared,
         out: Outputs::default(),
@@ -71,6 +73,8 @@ impl Drop for Open<'_> {
 struct Task<'a> {
     socket: Socket,
     connection: Connection,
+    /// Until it has said who it is.
+    permit: Option<ConnectionPermit>,
     mailbox: Mailbox,
     shared: &'a Arc<Shared>,
     out: Outputs,
@@ -96,6 +100,7 @@ impl Task<'_> {
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.shared.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
+        let mut denials = self.shared.desk.0.denials();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at_ms = 0;
         loop {
@@ -113,6 +118,8 @@ impl Task<'_> {
                 message = self.socket.next(), if reads => Event::Message(message),
                 () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
+                // The verifier lives as long as this.
+                _ = denials.changed() => Event::Time,
             };
             match event {
                 Event::Shutdown => return self.drain().await,
@@ -232,6 +239,11 @@ impl Task<'_> {
     /// One message with all that there is to say. `None` when the client has gone or takes nothing.
     async fn write(&mut self) -> Option<()> {
         self.count();
+        if std::mem::take(&mut self.out.session.is_greeted)
+            && let Some(permit) = self.permit.take()
+        {
+            permit.is_known();
+        }
         if self.out.session.frame.is_empty() {
             return Some(());
         }

@@ -7,7 +7,7 @@ use crate::{Settings, Shared, http, socket};
 use driftless_chunk::world::World;
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::policy::PolicyError;
-use driftless_ingest_core::rate::Rates;
+use driftless_ingest_core::rate::rates;
 use driftless_runtime::auth::Verifier;
 use driftless_runtime::http as web;
 use driftless_runtime::log::{self, Log};
@@ -95,7 +95,7 @@ impl Ingest {
         tracing::info!(world = world.spec().name, %topic, log = log.describe(), "ingest has started");
         let shared = Shared {
             admission: Arc::new(Admission::new(world, settings.policy.clone())),
-            rates: Arc::new(Rates::new(&settings.policy)),
+            rates: Arc::new(rates(&settings.policy)),
             desk: Desk(verifier),
             handover,
             metrics: Metrics::new(),
@@ -113,7 +113,7 @@ impl Ingest {
         let sockets =
             warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(move |upgrade: Upgrade| {
                 let shared = Arc::clone(&shared);
-                upgrade.on_upgrade(move |socket| socket::serve(socket, shared))
+                upgrade.on_upgrade(move |socket, permit| socket::serve(socket, permit, shared))
             });
         sockets.or(http::routes(&self.shared)).unify().boxed()
     }
@@ -177,6 +177,8 @@ pub async fn run(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
+    // Nothing is bound that must not be.
+    settings.http.door()?;
     let address = settings.http.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
@@ -196,7 +198,7 @@ pub async fn run_on(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let connections_max = settings.http.connections_max;
+    let door = settings.http.door()?;
     let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
     let origins = ingest.origins.clone();
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
@@ -208,6 +210,6 @@ pub async fn run_on(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "ingest listens");
     }
-    web::serve(listener, routes, origins, connections_max, shutdown).await;
+    web::serve(listener, routes, origins, door, shutdown).await;
     Ok(())
 }

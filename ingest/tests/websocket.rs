@@ -35,6 +35,65 @@ async fn a_command_goes_to_its_partition_and_is_receipted_when_the_log_has_it() 
 }
 
 #[tokio::test]
+async fn a_denied_user_is_closed_at_once_and_does_not_come_back() {
+    let scene = Scene::new().await;
+    let (mut denied, session) = scene.greeted("mallory").await;
+    let (mut other, _) = scene.greeted("ann").await;
+    let token = scene.token("mallory");
+    scene.deny("sub mallory\n");
+    // It says nothing, and is closed all the same: well before the next ping.
+    assert_eq!(denied.closed().await, close::TOKEN);
+    let mut again = scene.socket().await;
+    again.send([hello(token.clone())]).await;
+    assert_eq!(again.closed().await, close::TOKEN);
+    let answer = reqwest::Client::new()
+        .post(scene.url("/v1/chunks/canvas/0/1/commands"))
+        .bearer_auth(token)
+        .json(&serde_json::json!({"session": session, "seq": 1, "settle": true}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 401);
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:driftless:problem:token_denied");
+    other.is_alive().await;
+    assert_eq!(scene.count().await, 0);
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_sockets_and_hears_its_limits() {
+    let policy = Policy {
+        connections_per_user: 1,
+        connections_of_role: [("service".to_owned(), 2)].into(),
+        cost_per_second: 7,
+        ..Policy::default()
+    };
+    let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
+    let access = driftless_schemas::access::Access { roles: vec!["service".into()], ..access() };
+    let service = scene.signer.issue("bot", &access, now_ms(), 3600).unwrap();
+    let mut sockets = Vec::new();
+    for (token, connections_max, fits) in [
+        (scene.token("ann"), 1, true),
+        (scene.token("ann"), 1, false),
+        (service.clone(), 2, true),
+        (service.clone(), 2, true),
+        (service, 2, false),
+        (scene.token("bob"), 1, true),
+    ] {
+        let mut client = scene.socket().await;
+        client.send([hello(token)]).await;
+        if fits {
+            let event::Body::Welcome(welcome) = client.event().await else { panic!("no welcome") };
+            let limits = welcome.limits.unwrap();
+            assert_eq!((limits.connections_max, limits.cost_per_second), (connections_max, 7));
+            sockets.push(client);
+        } else {
+            assert_eq!(client.closed().await, close::TOO_MANY);
+        }
+    }
+}
+
+#[tokio::test]
 async fn many_commands_of_one_turn_are_receipted_in_few_messages() {
     let scene = Scene::new().await;
     let (mut client, _) = scene.greeted("ann").await;

@@ -3,12 +3,15 @@
 //! A token is a JWT with `sub`, `exp` and the claim `driftless` ([`Access`]). Services check with a [`Verifier`]; a
 //! [`Signer`] issues, for `driftless token`, `driftless dev` and tests. The one idea: a key has exactly one algorithm,
 //! found when the key is read, so that no token can talk a public key into being an HMAC secret, or the service into
-//! `none`. The clock is an argument (R11). Signatures and their constant-time comparison are jsonwebtoken's business.
+//! `none`. Keys may change while a service runs, and tokens that are signed well may be denied ([`DenyList`]): both are files
+//! that [`Verifier::files`] keeps up with. The clock is an argument (R11). Signatures and their constant-time comparison are jsonwebtoken's business.
 
+mod deny;
 mod keys;
 mod signer;
 mod verifier;
 
+pub use deny::{DenyError, DenyList};
 pub use driftless_schemas::access::{Access, Claims};
 pub use keys::{KeyError, KeyKind, generate_key};
 pub use signer::Signer;
@@ -23,13 +26,20 @@ use std::path::PathBuf;
 pub struct Settings {
     /// A secret of at least 32 bytes as it stands in the file (HS256), a PEM public key (RSA, P-256, Ed25519), or a JWKS.
     pub key_file: PathBuf,
+    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_file: Option<PathBuf>,
+    /// Key file and deny file are looked at for changes this often, milliseconds. Default 2,000.
+    #[serde(default = "reload")]
+    pub reload_ms: u32,
     /// If set, a token must name it in `aud`. Default: not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// If set, a token's `iss` must be it. Default: not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// How much later than now a token's `nbf` may be, seconds. `exp` is taken at its word. Default 30.
+    /// How much later than now a token's `nbf` may be, seconds: for an issuer whose clock is ahead of this one's. `exp` is taken
+    /// at its word, and `iat` is not looked at. Default 30.
     #[serde(default = "leeway")]
     pub not_before_leeway_s: u32,
 }
@@ -38,12 +48,34 @@ fn leeway() -> u32 {
     30
 }
 
+fn reload() -> u32 {
+    2_000
+}
+
 impl Settings {
     /// Tokens signed with this key file, nothing else asked of them.
     #[must_use]
     pub fn with_key_file(key_file: impl Into<PathBuf>) -> Self {
-        Self { key_file: key_file.into(), audience: None, issuer: None, not_before_leeway_s: leeway() }
+        Self {
+            key_file: key_file.into(),
+            deny_file: None,
+            reload_ms: reload(),
+            audience: None,
+            issuer: None,
+            not_before_leeway_s: leeway(),
+        }
     }
+}
+
+/// Why tokens cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The deny file.
+    #[error(transparent)]
+    Deny(#[from] DenyError),
 }
 
 /// Why a token is not usable. No message repeats the token.
@@ -93,6 +125,14 @@ pub enum TokenError {
         /// How long until then.
         in_s: i64,
     },
+    /// It is signed well and has not ended, but the deny list names it.
+    #[error("the token is denied: this service's deny list names its {claim} {value:?}")]
+    Denied {
+        /// `sub` or `jti`.
+        claim: &'static str,
+        /// What it says there.
+        value: String,
+    },
     /// A claim is missing, or is not what it should be.
     #[error("the token's claim {claim:?} is not usable: {problem}")]
     WrongClaim {
@@ -115,6 +155,7 @@ impl TokenError {
             Self::Forged => "token_forged",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::Denied { .. } => "token_denied",
             Self::WrongClaim { .. } => "token_wrong_claim",
         }
     }

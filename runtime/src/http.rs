@@ -3,7 +3,7 @@
 //!
 //! The one idea: routes are boxed warp filters that answer with a [`Response`], so that `driftless dev` can mount ingest,
 //! gateway and its page on one port; everything that concerns every request (CORS, unknown paths, draining) is done
-//! once, in [`serve`]. TLS is terminated outside.
+//! once, in [`serve`].
 
 mod origins;
 mod path;
@@ -13,7 +13,7 @@ mod server;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
-pub use server::{ConnectionPermit, PeerAddr, serve};
+pub use server::{ConnectionPermit, Door, PeerAddr, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use driftless_schemas::limits;

@@ -4,10 +4,14 @@
 pub mod log;
 
 pub mod auth;
+pub mod files;
 pub mod http;
 pub mod index;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod socket;
 pub mod store;
+pub mod stream;
 pub mod telemetry;
+pub mod tls;

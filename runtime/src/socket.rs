@@ -1,13 +1,14 @@
 //! Websockets, from the request to the socket.
 //!
 //! warp's own `ws()` is not used: it keeps a read buffer of 128 KiB per connection (FACTS.md: 136 KB resident for an idle
-//! one) and looks at neither subprotocol nor origin. This takes hyper's upgrade and gives the bare TCP stream, so that a
+//! one) and looks at neither subprotocol nor origin. This takes hyper's upgrade and gives the bare stream, so that a
 //! service may also write frames that it shares among many sockets.
 //!
-//! Requests must come in through [`crate::http::serve`], whose connections are plain TCP. No compression is negotiated:
+//! Requests must come in through [`crate::http::serve`], whose connections are [`Stream`]s. No compression is negotiated:
 //! snapshots are compressed already, and it costs hundreds of kilobytes a socket.
 
 use crate::http::{ConnectionPermit, Origins, Problem, Response};
+use crate::stream::Stream;
 use bytes::Bytes;
 use driftless_schemas::limits;
 use futures_util::StreamExt as _;
@@ -16,7 +17,6 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -29,7 +29,7 @@ mod inbound;
 pub use inbound::{Inbound, InboundError, Reader};
 
 /// A server's websocket.
-pub type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<Stream>;
 
 /// Subprotocol of ingest.
 pub const INGEST: &str = "driftless.ingest.v1";
@@ -80,33 +80,35 @@ impl Upgrade {
     /// Answers with 101, and runs `serve` with the socket once it is one, in a task of its own.
     pub fn on_upgrade<F, U>(self, serve: F) -> Response
     where
-        F: FnOnce(Socket) -> U + Send + 'static,
+        F: FnOnce(Socket, Option<ConnectionPermit>) -> U + Send + 'static,
         U: Future<Output = ()> + Send + 'static,
     {
-        self.on_tcp(|stream, read| async move {
+        self.on_stream(|stream, read, permit| async move {
             let part = read.into();
-            serve(Socket::from_partially_read(stream, part, Role::Server, Some(config())).await).await;
+            let socket = Socket::from_partially_read(stream, part, Role::Server, Some(config())).await;
+            serve(socket, permit).await;
         })
     }
 
-    /// Answers with 101, and runs `serve` with the TCP stream and what was already read from it: for a service that
-    /// reads and writes frames itself.
-    pub fn on_tcp<F, U>(self, serve: F) -> Response
+    /// Answers with 101, and runs `serve` with the stream and what was already read from it: for a service that
+    /// reads and writes frames itself. The permit is kept until `serve` has ended.
+    pub fn on_stream<F, U>(self, serve: F) -> Response
     where
-        F: FnOnce(TcpStream, Bytes) -> U + Send + 'static,
+        F: FnOnce(Stream, Bytes, Option<ConnectionPermit>) -> U + Send + 'static,
         U: Future<Output = ()> + Send + 'static,
     {
         let response = self.response();
         tokio::spawn(async move {
-            let _permit = self.permit;
+            let permit = self.permit;
             let upgraded = match self.on_upgrade.await {
                 Ok(upgraded) => upgraded,
                 Err(error) => return tracing::debug!(%error, "the peer left before it had its websocket"),
             };
-            match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf).await,
+            match upgraded.downcast::<TokioIo<Stream>>() {
+                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf, permit.clone()).await,
                 Err(_) => tracing::error!("a websocket came in over something else than http::serve"),
             }
+            drop(permit);
         });
         response
     }

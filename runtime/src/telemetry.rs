@@ -77,9 +77,11 @@ impl std::fmt::Debug for Metrics {
 }
 
 fn install() -> Result<PrometheusHandle, String> {
-    PrometheusBuilder::new()
+    let installed = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets(&SIZES))
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|e| format!("metrics cannot be gathered: {e}"))
+        .map_err(|e| format!("metrics cannot be gathered: {e}"))?;
+    crate::metrics::describe();
+    Ok(installed)
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Claims {
     /// The user's name (`sub`).
     pub sub: String,
+    /// The token's own name (`jti`), where it has one.
+    pub jti: Option<String>,
     /// When it ends (`exp`), seconds since the Unix epoch.
     pub expires_at: i64,
     /// The claim `driftless`.

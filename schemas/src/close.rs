@@ -15,6 +15,8 @@ pub const DEAD_PEER: u16 = 4003;
 pub const INTERNAL: u16 = 4004;
 /// More sockets come at once than the server lets in: the reason says when to come again.
 pub const OVERLOADED: u16 = 4005;
+/// The user has as many connections to this process as it may have: it closes one, or comes again later.
+pub const TOO_MANY: u16 = 4006;
 
 /// The bytes cannot be trusted: too large, not binary, or no protobuf at all.
 pub const FRAME_UNTRUSTED: u16 = 4500;
@@ -44,6 +46,7 @@ pub const fn name(code: u16) -> &'static str {
         DEAD_PEER => "dead_peer",
         INTERNAL => "internal",
         OVERLOADED => "overloaded",
+        TOO_MANY => "too_many",
         FRAME_UNTRUSTED => "frame_untrusted",
         UPGRADE_NEEDED => "upgrade_needed",
         TOKEN => "token",
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_ranges_say_whether_to_reconnect() {
-        for code in [SHUTTING_DOWN, WRITE_TIMEOUT, BEHIND, DEAD_PEER, INTERNAL, OVERLOADED, 1001, 1006] {
+        for code in [SHUTTING_DOWN, WRITE_TIMEOUT, BEHIND, DEAD_PEER, INTERNAL, OVERLOADED, TOO_MANY, 1001, 1006] {
             assert!(may_reconnect(code), "{code}");
         }
         for code in [FRAME_UNTRUSTED, UPGRADE_NEEDED, TOKEN, NO_HELLO, SESSION] {

@@ -38,12 +38,39 @@ pub const CLIENT_FRAME_REQUESTS_MAX: usize = 4096;
 pub const SERVER_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// A token's own name (`jti`), in bytes.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+/// A file with keys, certificates or a private key, in bytes.
+pub const KEY_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// A deny list, in bytes.
+pub const DENY_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Users and tokens that a deny list may name.
+pub const DENY_ENTRIES_MAX: usize = 100_000;
 /// Chunks that one socket may track.
 pub const TRACKED_CHUNKS_MAX: usize = 4096;
 /// Commands a second that one user may submit, sustained.
 pub const COMMANDS_PER_SECOND: u32 = 2_000;
 /// Commands that one user may submit in a burst.
 pub const COMMANDS_BURST: u32 = 8_000;
+/// Command bytes a second that one user may submit, sustained.
+pub const COMMAND_BYTES_PER_SECOND: u32 = 4 * 1024 * 1024;
+/// Command bytes that one user may submit in a burst.
+pub const COMMAND_BYTES_BURST: u32 = 16 * 1024 * 1024;
+/// What one user's commands may cost a second, sustained, in units of one cell: one whole grid of the largest size. Every replica
+/// of the chunk pays it: a fold of so many cells and the hash of their content take it a tenth of a millisecond or so.
+pub const COST_PER_SECOND: u32 = 256 * 1024;
+/// What one user's commands may cost in a burst: four whole grids, or a picture of 1024×1024 cells at once. `driftless paint`
+/// of 512×512 cells takes a quarter of it, however many writers share the token.
+pub const COST_BURST: u32 = 1024 * 1024;
+/// Track, Untrack, Refresh and DriftReport a second that one user may send to a gateway, sustained; HTTP requests count as one.
+pub const REQUESTS_PER_SECOND: u32 = 2_000;
+/// The same in a burst: four sockets that track all that they may, after a reconnect.
+pub const REQUESTS_BURST: u32 = 16_384;
+/// Websockets and event streams of one user to one process, by default. `driftless paint --writers 100` has a hundred of each kind.
+pub const CONNECTIONS_PER_USER: usize = 128;
+/// Connections of one address on which nobody has said yet who it is, by default: a company behind one address that comes back
+/// at once has fewer.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
 /// Bytes that wait for one socket before its chunks are marked as lagging.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -96,6 +123,14 @@ const _: () = {
     assert!(GRID_CELLS_MAX * 2 + 64 <= CONTENT_BYTES_MAX);
     // A set of the largest number of cells, guarded, in varints of at most 3 bytes each.
     assert!(GRID_SET_CELLS_MAX * 9 + 64 < COMMAND_BYTES_MAX);
+    // A full deny list of names that need no quotes fits into its file, but for those that are all of the longest.
+    assert!(DENY_ENTRIES_MAX * 64 < DENY_FILE_BYTES_MAX);
+    // The dearest command of a grid is taken without a wait by a user who has rested; a whole set is no dearer than its bytes.
+    assert!(GRID_CELLS_MAX <= COST_BURST as usize);
+    assert!(COMMAND_BYTES_MAX <= COMMAND_BYTES_BURST as usize);
+    assert!(COMMANDS_BURST <= COST_BURST && COMMANDS_PER_SECOND <= COST_PER_SECOND);
+    // A socket that comes back with all that it may track is not made to wait.
+    assert!(TRACKED_CHUNKS_MAX <= REQUESTS_BURST as usize && CLIENT_FRAME_REQUESTS_MAX <= REQUESTS_BURST as usize);
     assert!(CLIENT_WINDOW < LEDGER_WINDOW);
     assert!(PING_INTERVAL_MS * 2 < DEAD_AFTER_MS);
 };

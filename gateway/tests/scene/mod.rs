@@ -9,7 +9,7 @@ use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
 use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::http::{Door, Origins, serve};
 use driftless_runtime::index::{Index, Indexes};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Append, Delivery, Log, Producer, TopicSpec};
@@ -55,7 +55,7 @@ pub struct Town {
     pub live: BTreeMap<ChunkId, LiveChunk>,
     offsets: i64,
     seqs: BTreeMap<(ChunkId, WriterId), u64>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub struct Running {
@@ -81,7 +81,10 @@ impl Town {
         log.create_topic(&spec).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
-        let settings = auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret).unwrap());
+        let key_file = generate_key(&key, KeyKind::Secret).unwrap();
+        let deny = folder.path().join("deny");
+        std::fs::write(&deny, "").unwrap();
+        let settings = auth::Settings { deny_file: Some(deny), ..auth::Settings::with_key_file(key_file) };
         let verifier = Verifier::new(settings).unwrap();
         let producer = log.producer(Delivery::Gapless, Arc::new(|_| {})).unwrap();
         Self {
@@ -95,7 +98,7 @@ impl Town {
             live: BTreeMap::new(),
             offsets: 0,
             seqs: BTreeMap::new(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -110,10 +113,16 @@ impl Town {
         let gateway = self.start(settings, &shutdown).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, gateway.routes(), origins, 100, shutdown.handle()));
+        tokio::spawn(serve(listener, gateway.routes(), origins, Door::new(100), shutdown.handle()));
         let mut ready = gateway.readiness();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }
+    }
+
+    /// The deny list is this from now on.
+    pub fn deny(&self, text: &str) {
+        std::fs::write(self.folder.path().join("deny"), text).unwrap();
+        self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
     }
 
     /// A token that reads and writes all canvases.

@@ -7,7 +7,8 @@ use crate::rate::Bucket;
 use crate::rejection::Rejection;
 use bytes::Bytes;
 use driftless_chunk::world::{Place, World};
-use driftless_runtime_core::{Greeter, Identity};
+use driftless_runtime_core::places::Users;
+use driftless_runtime_core::{Greeter, Identity, announced};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RejectCode};
 use driftless_schemas::world::Unplaced;
@@ -59,13 +60,15 @@ pub struct Admitted {
 pub struct Admission {
     world: Arc<World>,
     policy: Policy,
+    users: Users,
 }
 
 impl Admission {
     /// Checks for this world.
     #[must_use]
     pub fn new(world: Arc<World>, policy: Policy) -> Self {
-        Self { world, policy }
+        let users = Users::new(policy.connections_per_user, policy.connections_of_role.clone());
+        Self { world, policy, users }
     }
 
     /// The world.
@@ -87,7 +90,16 @@ impl Admission {
             world: Arc::clone(&self.world),
             session_age_max_ms: self.policy.session_age_max_ms,
             renewal_grace_ms: self.policy.renewal_grace_ms,
-            commands_per_second: self.policy.commands_per_second,
+            users: self.users.clone(),
+            limits: proto::Limits {
+                commands_per_second: self.policy.commands_per_second,
+                commands_burst: self.policy.commands_burst,
+                bytes_per_second: self.policy.bytes_per_second,
+                bytes_burst: self.policy.bytes_burst,
+                cost_per_second: self.policy.cost_per_second,
+                cost_burst: self.policy.cost_burst,
+                ..announced()
+            },
         }
     }
 
@@ -120,7 +132,7 @@ impl Admission {
             return Err(Rejection::never(RejectCode::NoWriteAccess, message));
         }
         check_numbers(submission.seq, submission.after)?;
-        let body = check_shape(&place, submission.body)?;
+        let (body, cost) = check_shape(&place, submission.body)?;
         if is_reused(&chunk) {
             let message = format!(
                 "number {} for {chunk} was used for another command on this socket; a number is never used twice",
@@ -129,7 +141,7 @@ impl Admission {
             return Err(Rejection::never(RejectCode::SeqReused, message));
         }
         let bytes = if let proto::command::Body::Command(bytes) = &body { bytes.len() } else { 0 };
-        bucket.take(bytes, now_ms).map_err(|wait_ms| self.too_fast(who, wait_ms))?;
+        bucket.take([1, bytes, cost], now_ms).map_err(|wait_ms| self.too_fast(who, cost, wait_ms))?;
         let record = record(who, &chunk, submission.seq, submission.after, now_ms, body);
         Ok(Admitted { chunk, seq: Seq(submission.seq), partition: place.partition, key: place.key.into(), record })
     }
@@ -153,10 +165,11 @@ impl Admission {
         Ok(place)
     }
 
-    fn too_fast(&self, who: &Identity, wait_ms: u32) -> Rejection {
+    fn too_fast(&self, who: &Identity, cost: usize, wait_ms: u32) -> Rejection {
+        let Policy { commands_per_second, bytes_per_second, cost_per_second, .. } = self.policy;
         let message = format!(
-            "{:?} submits more than {} commands or {} bytes a second; wait {wait_ms} ms",
-            who.claims.sub, self.policy.commands_per_second, self.policy.bytes_per_second
+            "{:?} submits more than {commands_per_second} commands, {bytes_per_second} bytes or {cost_per_second} units of cost a second (this one costs {cost}); wait {wait_ms} ms",
+            who.claims.sub
         );
         Rejection::later(RejectCode::RateLimited, wait_ms, message)
     }
@@ -193,11 +206,12 @@ fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<proto::command::Body, Rejection> {
+/// The command, and what it costs.
+fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<(proto::command::Body, usize), Rejection> {
     let bad = |message: String| Rejection::never(RejectCode::BadCommand, message);
     let bytes = match body {
         None => return Err(bad("it has neither a command nor a settle".to_owned())),
-        Some(Body::Settle) => return Ok(proto::command::Body::Settle(proto::Settle {})),
+        Some(Body::Settle) => return Ok((proto::command::Body::Settle(proto::Settle {}), 1)),
         Some(Body::Command(bytes)) => bytes,
         Some(Body::Json(json)) => place.family.model.command_from_json(json).map_err(|e| bad(e.0))?.into(),
     };
@@ -210,7 +224,8 @@ fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<proto::command::
         return Err(Rejection::never(RejectCode::CommandTooLarge, message));
     }
     place.family.model.check(&bytes).map_err(|e| bad(e.0))?;
-    Ok(proto::command::Body::Command(bytes))
+    let cost = place.family.model.cost(&bytes).max(1) as usize;
+    Ok((proto::command::Body::Command(bytes), cost))
 }
 
 fn record(who: &Identity, chunk: &ChunkId, seq: u64, after: u64, now_ms: i64, body: proto::command::Body) -> Bytes {

@@ -134,7 +134,7 @@ impl Connection {
                 if self.is_full() {
                     self.session.heard(now_ms);
                 }
-                self.session.tick(now_ms, &mut out.session);
+                self.session.tick(now_ms, outside, &mut out.session);
             }
         }
     }

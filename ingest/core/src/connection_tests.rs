@@ -3,6 +3,7 @@ use crate::policy::Policy;
 use crate::scene::*;
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, Retry, event, request};
 use driftless_schemas::{SessionId, close, limits};
+use prost::Message as _;
 
 fn receipt(chunk: &str, seq: u64) -> event::Body {
     event::Body::Receipt(proto::Receipt { chunk_id: chunk.into(), seq })
@@ -128,6 +129,34 @@ fn who_is_too_fast_hears_how_long_to_wait() {
     scene.now += 100;
     scene.send([submit("canvas/0/1", 3, 2, settle())]);
     assert_eq!(scene.produced().len(), 1);
+}
+
+/// A fill is a few bytes and one command, and writes thousands of cells.
+#[test]
+fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
+    let policy = || Policy { cost_per_second: 1_000, cost_burst: 4_096, ..Policy::default() };
+    let fill = |seq: u64| {
+        let fill = proto::FillBox { width: 64, height: 64, value: 1, ..Default::default() };
+        let command = proto::GridCommand { body: Some(proto::grid_command::Body::Fill(fill)) };
+        submit("canvas/0/1", seq, seq - 1, bytes(command.encode_to_vec()))
+    };
+    let mut cells = Scene::greeted(policy());
+    cells.send((1..=4_096).map(|seq| submit("canvas/0/1", seq, seq - 1, cell(1, 1))).take(4_000));
+    cells.send((4_001..=4_096).map(|seq| submit("canvas/0/1", seq, seq - 1, cell(1, 1))));
+    assert_eq!(cells.produced().len(), 4_096);
+    cells.send([submit("canvas/0/1", 4_097, 4_096, cell(1, 1))]);
+    assert_eq!(cells.rejection().code(), RejectCode::RateLimited);
+
+    let mut fills = Scene::greeted(policy());
+    fills.send([fill(1), fill(2)]);
+    assert_eq!(fills.produced().len(), 1);
+    let rejected = fills.rejection();
+    assert_eq!((rejected.code(), rejected.retry()), (RejectCode::RateLimited, Retry::After));
+    assert_eq!(rejected.retry_after_ms, 4_096);
+    assert!(rejected.message.contains("costs 4096"), "{}", rejected.message);
+    fills.now += 4_096;
+    fills.send([fill(2)]);
+    assert_eq!(fills.produced().len(), 1);
 }
 
 #[test]

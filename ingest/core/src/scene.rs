@@ -1,7 +1,7 @@
 //! What the tests of this crate stand on: a world, tokens that say what they are, and a socket to drive.
 
 use crate::connection::{Connection, Input, Outputs};
-use crate::rate::Rates;
+use crate::rate::rates;
 use crate::{Admission, Policy};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
@@ -29,7 +29,11 @@ impl Outside for Desk {
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let access =
             Access { read: vec![], write: vec!["canvas/0/".into(), "things/".into()], roles: vec!["r".into()] };
-        Ok(Claims { sub: sub.into(), expires_at: expires_at.parse().unwrap_or(EXPIRES_S), access })
+        Ok(Claims { sub: sub.into(), jti: None, expires_at: expires_at.parse().unwrap_or(EXPIRES_S), access })
+    }
+
+    fn denied(&self, _claims: &Claims) -> Option<String> {
+        None
     }
 
     fn random(&self) -> [u8; 10] {
@@ -51,7 +55,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn with(policy: Policy) -> Self {
-        let rates = Arc::new(Rates::new(&policy));
+        let rates = Arc::new(rates(&policy));
         Self { connection: Connection::new(admission(policy), rates, NOW), now: NOW, out: Outputs::default() }
     }
 

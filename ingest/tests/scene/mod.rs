@@ -7,7 +7,7 @@ use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_ingest::{Ingest, Settings};
 use driftless_runtime::auth::{self, Access, KeyKind, Signer, Verifier};
-use driftless_runtime::http::serve;
+use driftless_runtime::http::{Door, serve};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Log, Record, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
@@ -35,7 +35,8 @@ pub struct Scene {
     pub signer: Signer,
     pub forger: Signer,
     pub shutdown: ShutdownSource,
-    _folder: tempfile::TempDir,
+    verifier: Verifier,
+    folder: tempfile::TempDir,
 }
 
 pub fn now_ms() -> i64 {
@@ -65,7 +66,10 @@ pub fn keys(folder: &tempfile::TempDir) -> (Signer, Signer, Verifier) {
     let other = folder.path().join("other");
     auth::generate_key(&path, KeyKind::Secret).unwrap();
     auth::generate_key(&other, KeyKind::Secret).unwrap();
-    let verifier = Verifier::new(auth::Settings::with_key_file(&path)).unwrap();
+    let deny = folder.path().join("deny");
+    std::fs::write(&deny, "").unwrap();
+    let settings = auth::Settings { deny_file: Some(deny), ..auth::Settings::with_key_file(&path) };
+    let verifier = Verifier::new(settings).unwrap();
     (Signer::from_file(&path).unwrap(), Signer::from_file(&other).unwrap(), verifier)
 }
 
@@ -81,12 +85,19 @@ impl Scene {
         let (signer, forger, verifier) = keys(&folder);
         let shutdown = ShutdownSource::new();
         let origins = settings.http.origins().unwrap();
-        let ingest =
-            Ingest::start(settings, Arc::clone(&world), Arc::clone(&log), verifier, shutdown.handle()).await.unwrap();
+        let ingest = Ingest::start(settings, Arc::clone(&world), Arc::clone(&log), verifier.clone(), shutdown.handle())
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, ingest.routes(), origins, 1000, shutdown.handle()));
-        Self { address, log, world, signer, forger, shutdown, _folder: folder }
+        tokio::spawn(serve(listener, ingest.routes(), origins, Door::new(1000), shutdown.handle()));
+        Self { address, log, world, signer, forger, verifier, shutdown, folder }
+    }
+
+    /// The deny list is this from now on.
+    pub fn deny(&self, text: &str) {
+        std::fs::write(self.folder.path().join("deny"), text).unwrap();
+        self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
     }
 
     pub fn token(&self, sub: &str) -> String {

@@ -1,6 +1,7 @@
 //! The first request on a socket, and its answer.
 
 use crate::ids::{self, SessionError};
+use crate::places::{Place, Users};
 use crate::session::{Close, Identity};
 use driftless_chunk::world::World;
 use driftless_schemas::access::Claims;
@@ -15,8 +16,24 @@ pub trait Outside {
     /// # Errors
     /// What is wrong with it, for people.
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String>;
+    /// Why a token that was good may be used no more, for people; `None` where it may. Asked with every message.
+    fn denied(&self, claims: &Claims) -> Option<String>;
     /// Randomness for a new session.
     fn random(&self) -> [u8; 10];
+}
+
+/// The limits that every service has; each adds its own.
+#[must_use]
+pub fn announced() -> proto::Limits {
+    proto::Limits {
+        frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX as u32,
+        command_bytes_max: limits::COMMAND_BYTES_MAX as u32,
+        commands_per_second: limits::COMMANDS_PER_SECOND,
+        tracked_chunks_max: limits::TRACKED_CHUNKS_MAX as u32,
+        ping_interval_ms: limits::PING_INTERVAL_MS as u32,
+        dead_after_ms: limits::DEAD_AFTER_MS as u32,
+        ..proto::Limits::default()
+    }
 }
 
 /// Greets clients of one world.
@@ -28,23 +45,27 @@ pub struct Greeter {
     pub session_age_max_ms: u64,
     /// How long after its end a token may still be renewed before the socket is closed, milliseconds.
     pub renewal_grace_ms: u32,
+    /// How many connections users have, and may have.
+    pub users: Users,
     /// Announced in `Welcome`.
-    pub commands_per_second: u32,
+    pub limits: proto::Limits,
 }
 
 impl Greeter {
-    /// With the default limits.
+    /// With the default limits, and without one of connections.
     #[must_use]
     pub fn new(world: Arc<World>) -> Self {
         Self {
             world,
             session_age_max_ms: limits::SESSION_AGE_MAX_MS,
             renewal_grace_ms: 10_000,
-            commands_per_second: limits::COMMANDS_PER_SECOND,
+            users: Users::default(),
+            limits: announced(),
         }
     }
 
-    /// Checks token, session and models, in this order.
+    /// Checks token, session, models and the number of connections, in this order. The place is to be kept as long as the
+    /// connection lives.
     ///
     /// # Errors
     /// How the socket is to be closed.
@@ -53,13 +74,14 @@ impl Greeter {
         hello: &proto::Hello,
         now_ms: i64,
         outside: &dyn Outside,
-    ) -> Result<(Identity, proto::Welcome), Close> {
+    ) -> Result<(Identity, proto::Welcome, Place<String>), Close> {
         let claims = outside.verify(&hello.token, now_ms).map_err(|message| Close::new(close::TOKEN, message))?;
         let session = self.session_of(hello, now_ms, outside)?;
         let (families, offered) = self.offer(&hello.models)?;
+        let place = self.users.take(&claims).map_err(|e| Close::new(close::TOO_MANY, e.to_string()))?;
         let writer = session.writer(&claims.sub);
         let welcome = self.welcome(session, &claims, families, now_ms);
-        Ok((Identity { claims, session, writer, offered }, welcome))
+        Ok((Identity { claims, session, writer, offered }, welcome, place))
     }
 
     fn session_of(&self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside) -> Result<SessionId, Close> {
@@ -105,12 +127,8 @@ impl Greeter {
             session: session.to_bytes(),
             writer: session.writer(&claims.sub).to_bytes(),
             limits: Some(proto::Limits {
-                frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX as u32,
-                command_bytes_max: limits::COMMAND_BYTES_MAX as u32,
-                commands_per_second: self.commands_per_second,
-                tracked_chunks_max: limits::TRACKED_CHUNKS_MAX as u32,
-                ping_interval_ms: limits::PING_INTERVAL_MS as u32,
-                dead_after_ms: limits::DEAD_AFTER_MS as u32,
+                connections_max: u32::try_from(self.users.max_of(claims)).unwrap_or(u32::MAX),
+                ..self.limits
             }),
             families,
             token_expires_at: claims.expires_at,

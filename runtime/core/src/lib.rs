@@ -8,8 +8,10 @@
 mod session;
 pub use session::{Close, Identity, Outputs, Session};
 mod hello;
-pub use hello::{Greeter, Outside};
+pub use hello::{Greeter, Outside, announced};
 pub mod admission;
 pub mod ids;
+pub mod places;
+pub mod rate;
 pub mod requests;
 pub mod text;

@@ -1,6 +1,7 @@
-//! A socket's session: Hello first, pings both ways, the token's end.
+//! A socket's session: Hello first, pings both ways, the token's end: by its time, or because it is denied.
 
 use crate::hello::{Greeter, Outside};
+use crate::places::Place;
 use crate::requests::{FrameError, take_apart};
 use crate::text::bounded;
 use bytes::{Bytes, BytesMut};
@@ -55,6 +56,8 @@ pub struct Session {
     pinged_ms: i64,
     pings: u64,
     identity: Option<Identity>,
+    /// Its user's; free when the session is dropped.
+    place: Option<Place<String>>,
 }
 
 impl Close {
@@ -88,7 +91,7 @@ impl Session {
     /// A socket that was just opened.
     #[must_use]
     pub fn new(greeter: Greeter, now_ms: i64) -> Self {
-        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None }
+        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None, place: None }
     }
 
     /// Who is at the other end, once it has said so.
@@ -113,6 +116,9 @@ impl Session {
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
         self.heard(now_ms);
+        if let Some(why) = self.denial(outside) {
+            return out.end(close::TOKEN, why);
+        }
         let requests = match take_apart(bytes) {
             Ok(requests) => requests,
             Err(e @ FrameError::TooMany) => return out.refuse(RefusalCode::Limit, e.to_string()),
@@ -165,7 +171,8 @@ impl Session {
 
     fn hello(&mut self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
         match self.greeter.greet(hello, now_ms, outside) {
-            Ok((identity, welcome)) => {
+            Ok((identity, welcome, place)) => {
+                self.place = Some(place);
                 self.identity = Some(identity);
                 self.pinged_ms = now_ms;
                 out.is_greeted = true;
@@ -189,8 +196,11 @@ impl Session {
         dead.min(other)
     }
 
-    /// Time has passed: pings, or the end of a silent socket or an expired token.
-    pub fn tick(&mut self, now_ms: i64, out: &mut Outputs) {
+    /// Time has passed, or the deny list has changed: pings, or the end of a silent socket, an expired or a denied token.
+    pub fn tick(&mut self, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+        if let Some(why) = self.denial(outside) {
+            return out.end(close::TOKEN, why);
+        }
         if now_ms.saturating_sub(self.heard_ms) >= limits::DEAD_AFTER_MS as i64 {
             return out.end(close::DEAD_PEER, format!("nothing was heard for {} ms", limits::DEAD_AFTER_MS));
         }
@@ -210,6 +220,10 @@ impl Session {
             self.pings += 1;
             out.event(event::Body::Ping(proto::Ping { nonce: self.pings }));
         }
+    }
+
+    fn denial(&self, outside: &dyn Outside) -> Option<String> {
+        outside.denied(&self.identity.as_ref()?.claims)
     }
 
     fn token_ends_ms(&self, claims: &Claims) -> i64 {

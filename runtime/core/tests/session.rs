@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session};
+use driftless_runtime_core::places::Users;
+use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session, announced};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::world::WorldSpec;
@@ -17,8 +18,17 @@ const NOW: i64 = 1_800_000_000_000;
 const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
+/// A token is `<sub>` or `<sub>@<expires_at>`, where `<sub>#<jti>` has a name of its own; anything with a `!` is refused.
 struct Desk;
+
+thread_local! {
+    /// The `sub` or `jti` that is denied.
+    static DENIED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+fn deny(who: &str) {
+    DENIED.set(Some(who.to_owned()));
+}
 
 impl Outside for Desk {
     fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
@@ -27,7 +37,13 @@ impl Outside for Desk {
         }
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let expires_at = expires_at.parse().unwrap_or(EXPIRES_S);
-        Ok(Claims { sub: sub.into(), expires_at, access: Access::default() })
+        let (sub, jti) = sub.split_once('#').map_or((sub, None), |(sub, jti)| (sub, Some(jti.to_owned())));
+        Ok(Claims { sub: sub.into(), jti, expires_at, access: Access::default() })
+    }
+
+    fn denied(&self, claims: &Claims) -> Option<String> {
+        let denied = DENIED.with_borrow(Clone::clone)?;
+        (denied == claims.sub || Some(&denied) == claims.jti.as_ref()).then(|| format!("{denied} is denied"))
     }
 
     fn random(&self) -> [u8; 10] {
@@ -81,7 +97,7 @@ impl Scene {
 
     fn tick_at(&mut self, now: i64) {
         self.now = now;
-        self.session.tick(now, &mut self.out);
+        self.session.tick(now, &Desk, &mut self.out);
     }
 
     fn events(&mut self) -> Vec<event::Body> {
@@ -190,7 +206,12 @@ fn a_new_session_is_above_what_was_asked_for() {
 
 #[test]
 fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for() {
-    let set = || Greeter { session_age_max_ms: 1000, renewal_grace_ms: 3000, commands_per_second: 5, ..greeter() };
+    let set = || Greeter {
+        session_age_max_ms: 1000,
+        renewal_grace_ms: 3000,
+        limits: proto::Limits { commands_per_second: 5, ..announced() },
+        ..greeter()
+    };
     let mut scene = Scene::with(set());
     let session = SessionId::new(NOW as u64 - 1001, [1; 10]).to_bytes();
     scene.send([request::Body::Hello(proto::Hello { token: "ann".into(), session, ..Default::default() })]);
@@ -236,6 +257,56 @@ fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
     scene.send([request::Body::Pong(proto::Pong::default())]);
     scene.tick_at((ends + 20) * 1000);
     assert!(scene.out.close.is_none());
+}
+
+#[test]
+fn a_denied_token_ends_its_socket_with_the_next_message_or_tick() {
+    for denied in ["ann", "7"] {
+        let mut scene = Scene::new();
+        scene.send([hello("ann#7")]);
+        scene.events();
+        deny("bob");
+        scene.send([submit()]);
+        scene.tick_at(NOW + 1);
+        assert!(scene.out.close.is_none() && scene.own.len() == 1);
+        scene.events();
+        deny(denied);
+        let mut other = Scene::new();
+        other.send([hello("ann#8")]);
+        match denied {
+            "ann" => scene.send([renew("ann#9"), submit()]),
+            _ => scene.tick_at(NOW + 2),
+        }
+        assert_eq!(scene.closed(), close::TOKEN);
+        assert!(!close::may_reconnect(scene.closed()));
+        assert!(scene.own.len() == 1 && scene.events().is_empty(), "nothing after the end");
+        other.send([submit()]);
+        assert_eq!(other.out.close.is_some(), denied == "ann", "one token's end is not its user's");
+    }
+}
+
+#[test]
+fn a_user_has_no_more_sockets_than_it_may_and_its_place_is_free_again() {
+    let users = Users::new(3, [("service".to_owned(), 10)].into());
+    let greeter = Greeter { users, ..greeter() };
+    let scene = || Scene::with(greeter.clone());
+    let mut sockets: Vec<Scene> = (0..3).map(|_| scene()).collect();
+    for socket in &mut sockets {
+        socket.send([hello("ann")]);
+        assert_eq!(socket.welcome().limits.unwrap().connections_max, 3);
+    }
+    let mut fourth = scene();
+    fourth.send([hello("ann"), submit()]);
+    assert_eq!(fourth.closed(), close::TOO_MANY);
+    assert!(close::may_reconnect(fourth.closed()));
+    assert!(fourth.own.is_empty() && fourth.events().is_empty() && !fourth.out.is_greeted, "no Welcome before the end");
+    let mut other = scene();
+    other.send([hello("bob")]);
+    assert!(other.out.is_greeted);
+    drop(sockets.pop());
+    let mut again = scene();
+    again.send([hello("ann")]);
+    assert!(again.out.is_greeted);
 }
 
 #[test]

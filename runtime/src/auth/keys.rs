@@ -1,7 +1,9 @@
 //! Key files: reading what a service checks with, and making new ones.
 
+use crate::files::read_bounded;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use driftless_schemas::limits;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Serialize};
@@ -49,12 +51,12 @@ pub(super) struct Key {
 
 /// Reads a secret, a PEM public key or a JWKS.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<Key>, KeyError> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| KeyError::new(path, format!("cannot be read: {e}; `driftless token --new-key FILE` makes one")))?;
+    let bytes = read_bounded(path, limits::KEY_FILE_BYTES_MAX)
+        .map_err(|e| KeyError::new(path, format!("{e}; `driftless token --new-key FILE` makes one")))?;
     parse_keys(path, &bytes)
 }
 
-fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, KeyError> {
+pub(super) fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, KeyError> {
     let text = std::str::from_utf8(bytes).ok().map(str::trim);
     match text {
         Some(pem) if pem.starts_with("-----BEGIN") => Ok(vec![parse_pem(path, pem)?]),

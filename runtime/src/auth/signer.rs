@@ -1,6 +1,8 @@
 //! Issuing tokens: for `driftless token`, `driftless dev` and tests. In production an identity provider does it.
 
 use super::keys::{KeyError, secret};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use driftless_schemas::access::Access;
 use driftless_schemas::limits;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -41,8 +43,13 @@ impl Signer {
             return Err(KeyError::new(&self.path, problem));
         }
         let now_s = now_ms.div_euclid(1000);
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id)
+            .map_err(|_| KeyError::new(&self.path, "the system gives no random numbers for a jti"))?;
         let claims = json!({
             "sub": sub,
+            // So that this one token can be denied.
+            "jti": URL_SAFE_NO_PAD.encode(id),
             "iat": now_s,
             "exp": now_s.saturating_add(i64::from(lifetime_s)),
             "driftless": access,

@@ -32,7 +32,9 @@ fn a_token_of_either_kind_of_key_says_who_may_do_what() {
         let access = Access { read: vec!["canvas/".into()], write: vec![], roles: vec!["builder".into()] };
         let token = signer.issue("ann", &access, NOW_MS, 60).unwrap();
         let claims = verifier.verify(&token, NOW_MS).unwrap();
-        assert_eq!(claims, Claims { sub: "ann".into(), expires_at: NOW_S + 60, access });
+        assert!(claims.jti.as_ref().is_some_and(|jti| jti.len() >= 20), "a name of its own");
+        let jti = claims.jti.clone();
+        assert_eq!(claims, Claims { sub: "ann".into(), jti, expires_at: NOW_S + 60, access });
     }
 }
 
@@ -96,6 +98,8 @@ fn every_unusable_token_has_a_name() {
         (set("sub", json!("")), "token_wrong_claim"),
         (set("sub", json!(7)), "token_wrong_claim"),
         (set("sub", json!("x".repeat(257))), "token_wrong_claim"),
+        (set("jti", json!(7)), "token_wrong_claim"),
+        (set("jti", json!("x".repeat(257))), "token_wrong_claim"),
         (without("driftless"), "token_wrong_claim"),
         (set("driftless", json!({"read": [], "admin": true})), "token_wrong_claim"),
         (set("driftless", json!({"read": "canvas/"})), "token_wrong_claim"),
@@ -227,4 +231,97 @@ fn a_key_file_that_is_none_says_what_it_should_be() {
         let error = Verifier::new(Settings::with_key_file(path)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// A JWKS of one secret, and a token signed with it.
+fn rotated(kid: &str) -> (String, String) {
+    use base64::Engine as _;
+    let secret = format!("{kid}: a secret that is long enough for HS256");
+    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&secret);
+    let jwks = json!({"keys": [{"kty": "oct", "kid": kid, "alg": "HS256", "k": k}]}).to_string();
+    let header = jsonwebtoken::Header { kid: Some(kid.into()), ..Default::default() };
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    (jwks, jsonwebtoken::encode(&header, &claims(), &key).unwrap())
+}
+
+/// Waits for a condition that a task brings about.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "not within 20 s: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_are_rotated_without_a_restart() {
+    let folder = folder();
+    let path = folder.path().join("jwks.json");
+    let ((one, by_one), (two, by_two)) = (rotated("one"), rotated("two"));
+    std::fs::write(&path, &one).unwrap();
+    let verifier = Verifier::new(Settings { reload_ms: 2, ..Settings::with_key_file(&path) }).unwrap();
+    let shutdown = crate::shutdown::ShutdownSource::new();
+    let follow = crate::files::follow(verifier.files(), verifier.reload_interval(), shutdown.handle());
+    let following = tokio::spawn(follow);
+    let takes = |token: &str| verifier.verify(token, NOW_MS).is_ok();
+    assert!(takes(&by_one) && !takes(&by_two));
+    std::fs::write(&path, &two).unwrap();
+    until("the new key is taken", || takes(&by_two)).await;
+    assert_eq!(verifier.verify(&by_one, NOW_MS), Err(TokenError::UnknownKey { kid: "one".into() }));
+    shutdown.end().await;
+    following.await.unwrap();
+}
+
+#[test]
+fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
+    use crate::files::Look;
+    let folder = folder();
+    let (path, deny) = (folder.path().join("jwks.json"), folder.path().join("deny"));
+    let (one, by_one) = rotated("one");
+    std::fs::write(&path, &one).unwrap();
+    std::fs::write(&deny, "sub mallory\n").unwrap();
+    let settings = Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&path) };
+    let verifier = Verifier::new(settings).unwrap();
+    let mut files = verifier.files();
+    assert_eq!(files.iter_mut().map(crate::files::Follower::look).collect::<Vec<_>>(), [Look::Taken, Look::Taken]);
+    std::fs::write(&path, "{\"keys\": []}").unwrap();
+    std::fs::write(&deny, "sub mallory\nann\n").unwrap();
+    for (file, hint) in files.iter_mut().zip(["no key in it", "line 2"]) {
+        let Look::Refused(problem) = file.look() else { panic!("taken") };
+        assert!(problem.contains(hint), "{problem}");
+        assert_eq!(file.look(), Look::Same, "said once");
+    }
+    assert!(verifier.verify(&by_one, NOW_MS).is_ok(), "the old key, and ann is not denied");
+    let mallory = Claims { sub: "mallory".into(), jti: None, expires_at: 0, access: Access::default() };
+    assert_eq!(verifier.check_denied(&mallory).unwrap_err().name(), "token_denied");
+    // A deny list that cannot be read at the start lets nobody in.
+    let settings = Settings { deny_file: Some(deny), ..Settings::with_key_file(folder.path().join("jwks.json")) };
+    std::fs::write(&path, &one).unwrap();
+    let error = Verifier::new(settings).unwrap_err().to_string();
+    assert!(error.contains("deny file") && error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_denied_token_is_refused_by_its_user_or_by_its_own_name() {
+    let folder = folder();
+    let (key, deny) = (folder.path().join("key"), folder.path().join("deny"));
+    let (signer, _) = pair(&key, KeyKind::Secret);
+    std::fs::write(&deny, "").unwrap();
+    let verifier = Verifier::new(Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&key) }).unwrap();
+    let mut files = verifier.files();
+    let mut denied = |text: &str| {
+        std::fs::write(&deny, text).unwrap();
+        files.iter_mut().for_each(|file| drop(file.look()));
+    };
+    let token = |jti: &str| signer.sign(&with(|c| drop(c.insert("jti".into(), json!(jti))))).unwrap();
+    let changes = verifier.denials();
+    denied("jti one\n");
+    assert!(changes.has_changed().unwrap(), "who serves it for long hears of it");
+    let error = verifier.verify(&token("one"), NOW_MS).unwrap_err();
+    assert!(error.name() == "token_denied" && error.to_string().contains("jti"), "{error}");
+    assert!(verifier.verify(&token("two"), NOW_MS).is_ok());
+    denied("sub ann\n");
+    assert_eq!(verifier.verify(&token("two"), NOW_MS).unwrap_err().name(), "token_denied");
+    denied("# nobody\n");
+    assert!(verifier.verify(&token("one"), NOW_MS).is_ok());
 }

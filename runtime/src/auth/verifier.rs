@@ -1,7 +1,9 @@
 //! Checking tokens.
 
-use super::keys::{Key, KeyError, read_keys};
-use super::{Settings, TokenError};
+use super::deny::DenyList;
+use super::keys::{Key, parse_keys, read_keys};
+use super::{Error, Settings, TokenError};
+use crate::files::Follower;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use driftless_schemas::access::{Access, Claims};
@@ -9,31 +11,83 @@ use driftless_schemas::limits;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
 
-/// Checks tokens against the keys of one key file. Cloning it is cheap.
+/// Checks tokens against the keys of one key file. Cloning it is cheap; clones share what [`Verifier::files`] brings in.
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
 struct Inner {
-    keys: Vec<Key>,
+    /// Whole at every moment: a check that has begun ends with the keys that it began with.
+    keys: RwLock<Arc<Vec<Key>>>,
+    denied: watch::Sender<Arc<DenyList>>,
     settings: Settings,
 }
 
 impl Verifier {
-    /// Reads the key file.
+    /// Reads the key file, and the deny file where there is one.
     ///
     /// # Errors
-    /// [`KeyError`] says what the file should hold.
-    pub fn new(settings: Settings) -> Result<Self, KeyError> {
-        Ok(Self(Arc::new(Inner { keys: read_keys(&settings.key_file)?, settings })))
+    /// [`Error`] says what the file should hold.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let keys = RwLock::new(Arc::new(read_keys(&settings.key_file)?));
+        let denied = settings.deny_file.as_deref().map(DenyList::read).transpose()?.unwrap_or_default();
+        let denied = watch::Sender::new(Arc::new(denied));
+        Ok(Self(Arc::new(Inner { keys, denied, settings })))
+    }
+
+    /// What keeps it up to date with its files; for [`crate::files::follow`], which the process runs once.
+    #[must_use]
+    pub fn files(&self) -> Vec<Follower> {
+        let Settings { key_file, deny_file, .. } = &self.0.settings;
+        let (inner, path) = (Arc::clone(&self.0), key_file.clone());
+        let keys = Follower::new("keys", [key_file.clone()], limits::KEY_FILE_BYTES_MAX, move |files| {
+            let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
+            let keys = parse_keys(&path, bytes).map_err(|e| e.problem)?;
+            let has = format!("{} keys", keys.len());
+            *inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            Ok(has)
+        });
+        let inner = Arc::clone(&self.0);
+        let denied = deny_file.clone().map(|path| {
+            Follower::new("deny", [path], limits::DENY_FILE_BYTES_MAX, move |files| {
+                let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
+                let list = DenyList::parse(bytes).map_err(|e| e.to_string())?;
+                let has = format!("{} users and {} tokens denied", list.users(), list.tokens());
+                inner.denied.send_replace(Arc::new(list));
+                Ok(has)
+            })
+        });
+        std::iter::once(keys).chain(denied).collect()
+    }
+
+    /// How often the files are to be looked at.
+    #[must_use]
+    pub fn reload_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.0.settings.reload_ms.max(1)))
+    }
+
+    /// The deny list that is in force, and each one that follows it: for whoever serves a token for long.
+    #[must_use]
+    pub fn denials(&self) -> watch::Receiver<Arc<DenyList>> {
+        self.0.denied.subscribe()
+    }
+
+    /// Checks again whether a token that was good is denied by now.
+    ///
+    /// # Errors
+    /// [`TokenError::Denied`].
+    pub fn check_denied(&self, claims: &Claims) -> Result<(), TokenError> {
+        self.0.denied.borrow().check(claims)
     }
 
     /// Checks a token and gives what it says.
     ///
     /// # Errors
     /// [`TokenError`] names what is wrong; the first problem counts, in this order: length, form, algorithm, key,
-    /// signature, times, claims.
+    /// signature, times, claims, deny list.
     pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
         if token.len() > limits::TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong { bytes: token.len(), max: limits::TOKEN_BYTES_MAX });
@@ -42,12 +96,15 @@ impl Verifier {
         let claims = self.signed_claims(token, &header)?;
         self.check_times(&claims, now_ms)?;
         self.check_origin(&claims)?;
-        read_claims(&claims)
+        let claims = read_claims(&claims)?;
+        self.check_denied(&claims)?;
+        Ok(claims)
     }
 
     fn signed_claims(&self, token: &str, header: &TokenHeader) -> Result<Map<String, Value>, TokenError> {
         let mut tried = false;
-        for key in self.candidates(header)? {
+        let keys = self.keys();
+        for key in candidates(&keys, header)? {
             tried = true;
             match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
                 Ok(data) => return Ok(data.claims),
@@ -62,22 +119,8 @@ impl Verifier {
         Err(TokenError::Forged)
     }
 
-    /// The keys that may have signed: the algorithm must be the key's own, the name too where both have one.
-    fn candidates(&self, header: &TokenHeader) -> Result<Vec<&Key>, TokenError> {
-        let by_algorithm: Vec<_> = self.0.keys.iter().filter(|key| name_of(key.algorithm) == header.alg).collect();
-        if by_algorithm.is_empty() {
-            let mut allowed: Vec<_> = self.0.keys.iter().map(|key| name_of(key.algorithm)).collect();
-            allowed.sort_unstable();
-            allowed.dedup();
-            return Err(TokenError::AlgorithmNotAllowed { alg: readable(&header.alg), allowed: allowed.join(", ") });
-        }
-        let Some(kid) = &header.kid else { return Ok(by_algorithm) };
-        let by_name: Vec<_> =
-            by_algorithm.into_iter().filter(|key| key.kid.as_ref().is_none_or(|own| own == kid)).collect();
-        if by_name.is_empty() {
-            return Err(TokenError::UnknownKey { kid: readable(kid) });
-        }
-        Ok(by_name)
+    fn keys(&self) -> Arc<Vec<Key>> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<(), TokenError> {
@@ -112,9 +155,27 @@ impl Verifier {
     }
 }
 
+/// The keys that may have signed: the algorithm must be the key's own, the name too where both have one.
+fn candidates<'k>(keys: &'k [Key], header: &TokenHeader) -> Result<Vec<&'k Key>, TokenError> {
+    let by_algorithm: Vec<_> = keys.iter().filter(|key| name_of(key.algorithm) == header.alg).collect();
+    if by_algorithm.is_empty() {
+        let mut allowed: Vec<_> = keys.iter().map(|key| name_of(key.algorithm)).collect();
+        allowed.sort_unstable();
+        allowed.dedup();
+        return Err(TokenError::AlgorithmNotAllowed { alg: readable(&header.alg), allowed: allowed.join(", ") });
+    }
+    let Some(kid) = &header.kid else { return Ok(by_algorithm) };
+    let by_name: Vec<_> =
+        by_algorithm.into_iter().filter(|key| key.kid.as_ref().is_none_or(|own| own == kid)).collect();
+    if by_name.is_empty() {
+        return Err(TokenError::UnknownKey { kid: readable(kid) });
+    }
+    Ok(by_name)
+}
+
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let algorithms: Vec<_> = self.0.keys.iter().map(|key| key.algorithm).collect();
+        let algorithms: Vec<_> = self.keys().iter().map(|key| key.algorithm).collect();
         write!(f, "Verifier({algorithms:?} from {})", self.0.settings.key_file.display())
     }
 }
@@ -170,7 +231,19 @@ fn read_claims(claims: &Map<String, Value>) -> Result<Claims, TokenError> {
         None => return Err(wrong("driftless", format!("it is missing, so nothing is allowed; {example}"))),
     };
     let expires_at = seconds(claims, "exp")?.unwrap_or_default();
-    Ok(Claims { sub, expires_at, access })
+    Ok(Claims { sub, jti: token_id(claims)?, expires_at, access })
+}
+
+/// What cannot be compared with a deny list is not taken.
+fn token_id(claims: &Map<String, Value>) -> Result<Option<String>, TokenError> {
+    match claims.get("jti") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if id.len() > limits::TOKEN_ID_BYTES_MAX => {
+            Err(wrong("jti", format!("it has {} bytes; {} are the most", id.len(), limits::TOKEN_ID_BYTES_MAX)))
+        }
+        Some(Value::String(id)) => Ok(Some(id.clone())),
+        Some(_) => Err(wrong("jti", "it is no text")),
+    }
 }
 
 /// A NumericDate (RFC 7519): seconds, possibly with a fraction, which is cut off.

@@ -4,15 +4,20 @@
 //! for headers, takes connections without bound, and its graceful end waits for ever for a stream that does not end.
 
 use super::{Origins, Problem, Response, Routes, recover};
+use crate::files;
+use crate::metrics;
 use crate::shutdown::Shutdown;
+use crate::stream::Stream;
+use crate::tls::Tls;
+use driftless_runtime_core::places::{Place, Places};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -25,30 +30,80 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After an accept that failed for want of something (file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Certificate and key are looked at for changes this often.
+const TLS_RELOAD: Duration = Duration::from_secs(2);
+
 /// The address at the other end; an extension of every request (`warp::ext::get`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// A connection's place among `connections_max`; an extension of every request, kept by a websocket as long as it lives.
+/// A connection's place among all, and among those of its address; an extension of every request, kept by a websocket as long as
+/// it lives.
 #[derive(Clone, Debug)]
 pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
+    address: Arc<Mutex<Option<Place<IpAddr>>>>,
+}
+
+impl ConnectionPermit {
+    /// Who is at the other end is known: it counts for its user from now on, and for its address no more.
+    pub fn is_known(&self) {
+        drop(self.address.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Connections at once; more wait in the system's queue.
+    pub connections_max: usize,
+    /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is; 0 is any number.
+    pub connections_per_address: usize,
+    /// Without it, connections are plain text.
+    pub tls: Option<Tls>,
+    addresses: Places<IpAddr>,
+}
+
+impl Door {
+    /// Lets in so many at once, from wherever they come.
+    #[must_use]
+    pub fn new(connections_max: usize) -> Self {
+        Self { connections_max, connections_per_address: 0, tls: None, addresses: Places::default() }
+    }
+
+    /// The same, but only so many of one address.
+    #[must_use]
+    pub fn per_address(self, connections_per_address: usize) -> Self {
+        Self { connections_per_address, ..self }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    fn place(&self, peer: SocketAddr) -> Option<Place<IpAddr>> {
+        let address = match peer.ip().to_canonical() {
+            // Whoever has one IPv6 address has all of its /64.
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+            ip => ip,
+        };
+        self.addresses.take(&address, self.connections_per_address).ok()
+    }
 }
 
 /// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
 /// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
-pub async fn serve(
-    listener: TcpListener,
-    routes: Routes,
-    origins: Origins,
-    connections_max: usize,
-    shutdown: Shutdown,
-) {
+pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door: Door, shutdown: Shutdown) {
     let service = warp::service(routes.recover(recover));
+    if let Some(tls) = &door.tls {
+        tokio::spawn(files::follow(vec![tls.files()], TLS_RELOAD, shutdown.clone()));
+    }
     let (phase, phases) = watch::channel(Phase::Serve);
     // Nothing is sent; it closes when the last connection has dropped its sender.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
-    let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(door.connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -58,25 +113,63 @@ pub async fn serve(
         let Some((stream, peer, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(service.clone());
         let origins = origins.clone();
-        let permit = ConnectionPermit { _permit: Arc::new(permit) };
+        let Some(place) = door.place(peer) else {
+            refuse(&stream, peer, door.tls.is_some());
+            continue;
+        };
+        let address = Arc::new(Mutex::new(Some(place)));
+        let permit = ConnectionPermit { _permit: Arc::new(permit), address };
+        let kept = permit.clone();
         let answer = move |mut request: Request<Incoming>| {
             let (service, origins) = (service.clone(), origins.clone());
             request.extensions_mut().insert(PeerAddr(peer));
             request.extensions_mut().insert(permit.clone());
             async move { Ok::<_, Infallible>(answer(request, service, &origins).await) }
         };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
-            .with_upgrades();
-        tokio::spawn(drive(connection, peer, phases.clone(), alive.clone()));
+        let (tls, mut phases, alive) = (door.tls.clone(), phases.clone(), alive.clone());
+        tokio::spawn(async move {
+            let stream = match tls {
+                None => Stream::Tcp(stream),
+                Some(tls) => {
+                    let stream = tokio::select! {
+                        stream = encrypted(&tls, stream, peer, kept) => stream,
+                        _ = phases.changed() => None,
+                    };
+                    let Some(stream) = stream else { return };
+                    stream
+                }
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+                .with_upgrades();
+            drive(connection, peer, phases, alive).await;
+        });
     }
     drop((listener, alive));
     phase.send_replace(Phase::Drain);
     if tokio::time::timeout(DRAIN_TIMEOUT, ended.recv()).await.is_err() {
         tracing::warn!("requests did not end within {DRAIN_TIMEOUT:?} of the shutdown; they are cut off");
         phase.send_replace(Phase::Cut);
+    }
+}
+
+/// The service's end of a TLS connection, once the handshake is done. The permit is kept for as long as the connection lives.
+async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) -> Option<Stream> {
+    match tls.accept(stream).await {
+        Ok((stream, relay)) => {
+            tokio::spawn(async move {
+                relay.await;
+                drop(permit);
+            });
+            Some(stream)
+        }
+        Err(error) => {
+            metrics::refused("handshake");
+            tracing::debug!(%peer, %error, "no TLS handshake");
+            None
+        }
     }
 }
 
@@ -89,7 +182,7 @@ enum Phase {
 }
 
 async fn drive<S>(
-    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
+    connection: http1::UpgradeableConnection<TokioIo<Stream>, S>,
     peer: SocketAddr,
     mut phases: watch::Receiver<Phase>,
     _alive: mpsc::Sender<Infallible>,
@@ -135,6 +228,20 @@ async fn accept(
             None
         }
     }
+}
+
+/// Costs nothing but the accept: what the peer sends is not read. The answer may be lost; then it sees a connection that was reset.
+fn refuse(stream: &TcpStream, peer: SocketAddr, is_tls: bool) {
+    metrics::refused("address");
+    tracing::debug!(%peer, "its address has as many connections as it may");
+    if is_tls {
+        return;
+    }
+    let _ = stream.try_write(
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 10\r\nConnection: close\r\n\r\n\
+          {\"type\":\"urn:driftless:problem:too_many_connections\",\"title\":\"Too many connections\",\"status\":429,\
+          \"detail\":\"your address has as many connections as it may before they say who they are (http.connections_per_address)\"}",
+    );
 }
 
 async fn answer<S>(request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response

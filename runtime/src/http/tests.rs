@@ -9,7 +9,7 @@ async fn start(routes: Routes) -> (SocketAddr, ShutdownSource, tokio::task::Join
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    let served = tokio::spawn(serve(listener, routes, Origins::default(), 100, shutdown.handle()));
+    let served = tokio::spawn(serve(listener, routes, Origins::default(), Door::new(100), shutdown.handle()));
     (address, shutdown, served)
 }
 
@@ -172,4 +172,43 @@ async fn a_request_that_runs_is_answered_before_the_end() {
     assert!(asked.await.unwrap().contains("done"));
     tokio::time::timeout(Duration::from_secs(5), served).await.expect("serve() returns").unwrap();
     ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it_is() {
+    let known = warp::path!("known").and(warp::ext::get::<ConnectionPermit>()).map(|permit: ConnectionPermit| {
+        permit.is_known();
+        bytes_response(StatusCode::OK, "text/plain", "known".into())
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    let (routes, door) = (known.or(healthz()).unify().boxed(), Door::new(100).per_address(2));
+    tokio::spawn(serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    /// Asks on a connection that stays open; gives what comes first.
+    async fn open(address: SocketAddr, path: &str) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Who is refused may see a reset here.
+        let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        let mut answer = vec![0; 4096];
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.expect("an answer");
+        answer.truncate(read.unwrap_or(0));
+        (stream, String::from_utf8(answer).unwrap())
+    }
+    let (first, second) = (open(address, "/healthz").await, open(address, "/healthz").await);
+    assert!(first.1.contains("200 OK") && second.1.contains("200 OK"));
+    let (_, third) = open(address, "/healthz").await;
+    assert!(third.is_empty() || third.contains("429") && third.contains("too_many_connections"), "{third}");
+    drop(first);
+    // Its place is free once the server has seen the end of it.
+    let mut known = Vec::new();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while known.len() < 5 {
+        assert!(tokio::time::Instant::now() < deadline, "{} were let in", known.len());
+        let (stream, answer) = open(address, "/known").await;
+        if answer.contains("known") {
+            known.push(stream);
+        }
+    }
+    shutdown.end().await;
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::http::serve;
+use crate::http::{Door, serve};
 use crate::shutdown::ShutdownSource;
 use futures_util::SinkExt as _;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -15,7 +15,7 @@ async fn start() -> (SocketAddr, ShutdownSource) {
     let routes = warp::path!("ws")
         .and(websocket(INGEST, Origins::default()))
         .map(|upgrade: Upgrade| {
-            upgrade.on_upgrade(|mut socket| async move {
+            upgrade.on_upgrade(|mut socket, _| async move {
                 while let Some(Ok(message)) = socket.next().await {
                     let sent = match message {
                         Message::Binary(bytes) => socket.send(Message::Binary(bytes)).await,
@@ -28,7 +28,7 @@ async fn start() -> (SocketAddr, ShutdownSource) {
             })
         })
         .boxed();
-    tokio::spawn(serve(listener, routes, Origins::default(), 100, shutdown.handle()));
+    tokio::spawn(serve(listener, routes, Origins::default(), Door::new(100), shutdown.handle()));
     (address, shutdown)
 }
 

@@ -476,13 +476,14 @@ pub struct Welcome {
     #[prost(int64, tag = "8")]
     pub server_time_ms: i64,
 }
+/// Each service announces what it asks of its clients; 0 where it is the other one's business, or is not limited.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
     #[prost(uint32, tag = "1")]
     pub frame_bytes_max: u32,
     #[prost(uint32, tag = "2")]
     pub command_bytes_max: u32,
-    /// Per user and ingest process, over all sockets, sustained. After a rest a burst of limits::COMMANDS_BURST (8,000) is taken.
+    /// Per user and ingest process, over all sockets, sustained. After a rest commands_burst are taken at once.
     #[prost(uint32, tag = "3")]
     pub commands_per_second: u32,
     #[prost(uint32, tag = "4")]
@@ -491,6 +492,26 @@ pub struct Limits {
     pub ping_interval_ms: u32,
     #[prost(uint32, tag = "6")]
     pub dead_after_ms: u32,
+    #[prost(uint32, tag = "7")]
+    pub commands_burst: u32,
+    /// Bytes of commands, likewise.
+    #[prost(uint32, tag = "8")]
+    pub bytes_per_second: u32,
+    #[prost(uint32, tag = "9")]
+    pub bytes_burst: u32,
+    /// What commands cost, likewise: their model says how much each of them does.
+    #[prost(uint32, tag = "10")]
+    pub cost_per_second: u32,
+    #[prost(uint32, tag = "11")]
+    pub cost_burst: u32,
+    /// Websockets and event streams that this user may have to this process.
+    #[prost(uint32, tag = "12")]
+    pub connections_max: u32,
+    /// Per user and gateway process: Track, Untrack, Refresh and DriftReport. Whoever sends more is not read for a while.
+    #[prost(uint32, tag = "13")]
+    pub requests_per_second: u32,
+    #[prost(uint32, tag = "14")]
+    pub requests_burst: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Family {

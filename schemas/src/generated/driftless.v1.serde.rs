@@ -3729,6 +3729,30 @@ impl serde::Serialize for Limits {
         if self.dead_after_ms != 0 {
             len += 1;
         }
+        if self.commands_burst != 0 {
+            len += 1;
+        }
+        if self.bytes_per_second != 0 {
+            len += 1;
+        }
+        if self.bytes_burst != 0 {
+            len += 1;
+        }
+        if self.cost_per_second != 0 {
+            len += 1;
+        }
+        if self.cost_burst != 0 {
+            len += 1;
+        }
+        if self.connections_max != 0 {
+            len += 1;
+        }
+        if self.requests_per_second != 0 {
+            len += 1;
+        }
+        if self.requests_burst != 0 {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Limits", len)?;
         if self.frame_bytes_max != 0 {
             struct_ser.serialize_field("frameBytesMax", &self.frame_bytes_max)?;
@@ -3747,6 +3771,30 @@ impl serde::Serialize for Limits {
         }
         if self.dead_after_ms != 0 {
             struct_ser.serialize_field("deadAfterMs", &self.dead_after_ms)?;
+        }
+        if self.commands_burst != 0 {
+            struct_ser.serialize_field("commandsBurst", &self.commands_burst)?;
+        }
+        if self.bytes_per_second != 0 {
+            struct_ser.serialize_field("bytesPerSecond", &self.bytes_per_second)?;
+        }
+        if self.bytes_burst != 0 {
+            struct_ser.serialize_field("bytesBurst", &self.bytes_burst)?;
+        }
+        if self.cost_per_second != 0 {
+            struct_ser.serialize_field("costPerSecond", &self.cost_per_second)?;
+        }
+        if self.cost_burst != 0 {
+            struct_ser.serialize_field("costBurst", &self.cost_burst)?;
+        }
+        if self.connections_max != 0 {
+            struct_ser.serialize_field("connectionsMax", &self.connections_max)?;
+        }
+        if self.requests_per_second != 0 {
+            struct_ser.serialize_field("requestsPerSecond", &self.requests_per_second)?;
+        }
+        if self.requests_burst != 0 {
+            struct_ser.serialize_field("requestsBurst", &self.requests_burst)?;
         }
         struct_ser.end()
     }
@@ -3770,6 +3818,22 @@ impl<'de> serde::Deserialize<'de> for Limits {
             "pingIntervalMs",
             "dead_after_ms",
             "deadAfterMs",
+            "commands_burst",
+            "commandsBurst",
+            "bytes_per_second",
+            "bytesPerSecond",
+            "bytes_burst",
+            "bytesBurst",
+            "cost_per_second",
+            "costPerSecond",
+            "cost_burst",
+            "costBurst",
+            "connections_max",
+            "connectionsMax",
+            "requests_per_second",
+            "requestsPerSecond",
+            "requests_burst",
+            "requestsBurst",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -3780,6 +3844,14 @@ impl<'de> serde::Deserialize<'de> for Limits {
             TrackedChunksMax,
             PingIntervalMs,
             DeadAfterMs,
+            CommandsBurst,
+            BytesPerSecond,
+            BytesBurst,
+            CostPerSecond,
+            CostBurst,
+            ConnectionsMax,
+            RequestsPerSecond,
+            RequestsBurst,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3807,6 +3879,14 @@ impl<'de> serde::Deserialize<'de> for Limits {
                             "trackedChunksMax" | "tracked_chunks_max" => Ok(GeneratedField::TrackedChunksMax),
                             "pingIntervalMs" | "ping_interval_ms" => Ok(GeneratedField::PingIntervalMs),
                             "deadAfterMs" | "dead_after_ms" => Ok(GeneratedField::DeadAfterMs),
+                            "commandsBurst" | "commands_burst" => Ok(GeneratedField::CommandsBurst),
+                            "bytesPerSecond" | "bytes_per_second" => Ok(GeneratedField::BytesPerSecond),
+                            "bytesBurst" | "bytes_burst" => Ok(GeneratedField::BytesBurst),
+                            "costPerSecond" | "cost_per_second" => Ok(GeneratedField::CostPerSecond),
+                            "costBurst" | "cost_burst" => Ok(GeneratedField::CostBurst),
+                            "connectionsMax" | "connections_max" => Ok(GeneratedField::ConnectionsMax),
+                            "requestsPerSecond" | "requests_per_second" => Ok(GeneratedField::RequestsPerSecond),
+                            "requestsBurst" | "requests_burst" => Ok(GeneratedField::RequestsBurst),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -3832,6 +3912,14 @@ impl<'de> serde::Deserialize<'de> for Limits {
                 let mut tracked_chunks_max__ = None;
                 let mut ping_interval_ms__ = None;
                 let mut dead_after_ms__ = None;
+                let mut commands_burst__ = None;
+                let mut bytes_per_second__ = None;
+                let mut bytes_burst__ = None;
+                let mut cost_per_second__ = None;
+                let mut cost_burst__ = None;
+                let mut connections_max__ = None;
+                let mut requests_per_second__ = None;
+                let mut requests_burst__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::FrameBytesMax => {
@@ -3882,6 +3970,70 @@ impl<'de> serde::Deserialize<'de> for Limits {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::CommandsBurst => {
+                            if commands_burst__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("commandsBurst"));
+                            }
+                            commands_burst__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::BytesPerSecond => {
+                            if bytes_per_second__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("bytesPerSecond"));
+                            }
+                            bytes_per_second__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::BytesBurst => {
+                            if bytes_burst__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("bytesBurst"));
+                            }
+                            bytes_burst__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CostPerSecond => {
+                            if cost_per_second__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("costPerSecond"));
+                            }
+                            cost_per_second__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CostBurst => {
+                            if cost_burst__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("costBurst"));
+                            }
+                            cost_burst__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::ConnectionsMax => {
+                            if connections_max__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("connectionsMax"));
+                            }
+                            connections_max__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::RequestsPerSecond => {
+                            if requests_per_second__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("requestsPerSecond"));
+                            }
+                            requests_per_second__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::RequestsBurst => {
+                            if requests_burst__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("requestsBurst"));
+                            }
+                            requests_burst__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Limits {
@@ -3891,6 +4043,14 @@ impl<'de> serde::Deserialize<'de> for Limits {
                     tracked_chunks_max: tracked_chunks_max__.unwrap_or_default(),
                     ping_interval_ms: ping_interval_ms__.unwrap_or_default(),
                     dead_after_ms: dead_after_ms__.unwrap_or_default(),
+                    commands_burst: commands_burst__.unwrap_or_default(),
+                    bytes_per_second: bytes_per_second__.unwrap_or_default(),
+                    bytes_burst: bytes_burst__.unwrap_or_default(),
+                    cost_per_second: cost_per_second__.unwrap_or_default(),
+                    cost_burst: cost_burst__.unwrap_or_default(),
+                    connections_max: connections_max__.unwrap_or_default(),
+                    requests_per_second: requests_per_second__.unwrap_or_default(),
+                    requests_burst: requests_burst__.unwrap_or_default(),
                 })
             }
         }

@@ -161,6 +161,7 @@ fn welcome() -> Welcome {
             tracked_chunks_max: 4_096,
             ping_interval_ms: 10_000,
             dead_after_ms: 25_000,
+            ..Limits::default()
         }),
         families: vec![Family {
             name: "canvas".into(),

@@ -230,7 +230,7 @@ impl Process {
         let wall = self.wall(now);
         for (id, socket) in &mut self.sockets {
             let mut out = Outputs::default();
-            socket.session.tick(wall, &mut out);
+            socket.session.tick(wall, &self.outside, &mut out);
             if !out.frame.is_empty() {
                 socket.link.down.push_back(out.frame.freeze());
             }

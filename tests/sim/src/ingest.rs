@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
-use driftless_ingest_core::rate::Rates;
+use driftless_ingest_core::rate::{Rates, rates};
 use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy, Produce};
 use driftless_schemas::Partition;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ impl Process {
             false => Policy::default(),
         };
         Self {
-            rates: Arc::new(Rates::new(&policy)),
+            rates: Arc::new(rates(&policy)),
             admission: Arc::new(Admission::new(Arc::clone(world), policy)),
             skew_ms,
             sockets: BTreeMap::new(),

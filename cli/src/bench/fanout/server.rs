@@ -11,7 +11,7 @@ use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_gateway::{Gateway, Settings};
 use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Origins, serve};
+use driftless_runtime::http::{Door, Origins, serve};
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::log::{Append, Delivery, Headers, Log, Producer, TopicSpec};
@@ -59,7 +59,15 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     std::fs::remove_dir_all(&folder)?;
 
     let shutdown = ShutdownSource::new();
-    let settings = Settings { shards: args.shards, admissions_per_second: 0, ..Settings::default() };
+    let settings = Settings {
+        shards: args.shards,
+        // The crowd is one user, and comes at once.
+        admissions_per_second: 0,
+        connections_per_user: 0,
+        requests_per_second: u32::MAX,
+        requests_burst: u32::MAX,
+        ..Settings::default()
+    };
     let gateway = Gateway::start(
         settings,
         Arc::clone(&world),
@@ -73,7 +81,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let sockets = TcpListener::bind("127.0.0.1:0").await?;
     let control = TcpListener::bind("127.0.0.1:0").await?;
     let ready = Ready { address: sockets.local_addr()?, control: control.local_addr()?, token: Some(token) };
-    tokio::spawn(serve(sockets, gateway.routes(), Origins::default(), usize::MAX, shutdown.handle()));
+    tokio::spawn(serve(sockets, gateway.routes(), Origins::default(), Door::new(usize::MAX), shutdown.handle()));
     let mut publisher = Publisher::new(&world, &*log, args.chunks)?;
     println!("{}", serde_json::to_string(&ready)?);
     let (control, _) = control.accept().await?;

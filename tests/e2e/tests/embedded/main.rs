@@ -7,6 +7,7 @@ mod drift;
 mod painting;
 mod python_client;
 mod startup;
+mod tls;
 mod tools;
 
 use driftless_e2e_tests::scenarios;

@@ -56,6 +56,23 @@ async fn a_port_in_use_is_named_before_anything_else_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_text_that_others_can_reach_is_refused_with_both_ways_out() {
+    let folder = RunDir::new("plain").unwrap();
+    let data = folder.path().join("data");
+    let says = ["0.0.0.0:0", "--tls-cert", "--tls-key", "--insecure"];
+    fails(&["dev", "--data", &data.display().to_string(), "--http", "0.0.0.0:0"], &says).await;
+    assert!(!data.exists());
+    let key = folder.path().join("key").display().to_string();
+    for service in ["ingest", "gateway", "replayer"] {
+        let key: &[&str] = if service == "replayer" { &[] } else { &["--key-file", &key] };
+        let flags = [&[service, "--http", "0.0.0.0:0", "--store", "file:///nowhere"], key].concat();
+        fails(&flags, &says).await;
+    }
+    let half = ["dev", "--data", &data.display().to_string(), "--tls-cert", "cert.pem"];
+    fails(&half, &["--tls-key"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_folder_in_use_is_named_and_left_alone() {
     let mut dev = Dev::embedded().await;
     let id = chunk("canvas/0/0");

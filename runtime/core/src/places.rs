@@ -1,0 +1,136 @@
+//! Who has how many connections: a count for each user, or for each address.
+//!
+//! A [`Place`] is one connection's part of its holder's count; it is free again when it is dropped, however the connection
+//! ended. Who holds nothing is not remembered.
+
+use driftless_schemas::access::Claims;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The counts of all holders. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Places<K: Ord>(Arc<Mutex<BTreeMap<K, usize>>>);
+
+/// A connection's place.
+#[derive(Debug)]
+pub struct Place<K: Ord> {
+    places: Places<K>,
+    holder: K,
+}
+
+/// How many connections each user may have, and has. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    /// Any number where it is 0.
+    pub connections_per_user: usize,
+    /// For users with a role; the most counts, and 0 is any number.
+    pub connections_of_role: BTreeMap<String, usize>,
+    places: Places<String>,
+}
+
+/// A holder has as many as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} connections are open already, which is the most: one must be closed first")]
+pub struct TooMany(pub usize);
+
+impl Users {
+    /// Nobody is connected.
+    #[must_use]
+    pub fn new(connections_per_user: usize, connections_of_role: BTreeMap<String, usize>) -> Self {
+        Self { connections_per_user, connections_of_role, places: Places::default() }
+    }
+
+    /// How many this user may have; 0 is any number.
+    #[must_use]
+    pub fn max_of(&self, claims: &Claims) -> usize {
+        let of_roles = claims.access.roles.iter().filter_map(|role| self.connections_of_role.get(role).copied());
+        let any_is_most = |max: &usize| max.wrapping_sub(1);
+        of_roles.chain([self.connections_per_user]).max_by_key(any_is_most).unwrap_or(0)
+    }
+
+    /// A place for one more connection.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn take(&self, claims: &Claims) -> Result<Place<String>, TooMany> {
+        self.places.take(&claims.sub, self.max_of(claims))
+    }
+}
+
+impl<K: Ord> Default for Places<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Ord + Clone> Places<K> {
+    /// Takes a place; a holder may have `max` of them, or any number where that is 0.
+    ///
+    /// # Errors
+    /// [`TooMany`]; nothing was taken.
+    pub fn take(&self, holder: &K, max: usize) -> Result<Place<K>, TooMany> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(holder) {
+            Some(count) if *count >= max && max > 0 => return Err(TooMany(max)),
+            Some(count) => *count += 1,
+            None => drop(counts.insert(holder.clone(), 1)),
+        }
+        Ok(Place { places: self.clone(), holder: holder.clone() })
+    }
+}
+
+impl<K: Ord> Places<K> {
+    fn give_back(&self, holder: &K) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(holder) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(holder);
+            }
+        }
+    }
+}
+
+impl<K: Ord> Drop for Place<K> {
+    fn drop(&mut self) {
+        self.places.give_back(&self.holder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_has_no_more_than_it_may_and_the_others_are_apart() {
+        let places = Places::default();
+        let (first, _second) = (places.take(&"ann", 2).unwrap(), places.take(&"ann", 2).unwrap());
+        assert_eq!(places.take(&"ann", 2).unwrap_err(), TooMany(2));
+        let _other = places.take(&"bob", 2).unwrap();
+        drop(first);
+        let _third = places.take(&"ann", 2).unwrap();
+        assert!(places.take(&"ann", 2).is_err());
+        assert!(places.take(&"ann", 0).is_ok() && places.take(&"ann", 4).is_ok(), "0 is any number");
+    }
+
+    #[test]
+    fn a_role_may_have_more_and_none_takes_anything_away() {
+        let users = Users::new(2, [("service".to_owned(), 5), ("poor".to_owned(), 1), ("free".to_owned(), 0)].into());
+        let max_of = |roles: &[&str]| {
+            let roles = roles.iter().map(|&role| role.to_owned()).collect();
+            let access = driftless_schemas::access::Access { roles, ..Default::default() };
+            users.max_of(&Claims { sub: "bot".into(), jti: None, expires_at: 0, access })
+        };
+        assert_eq!((max_of(&[]), max_of(&["other", "poor"]), max_of(&["poor", "service"])), (2, 2, 5));
+        assert_eq!(max_of(&["service", "free"]), 0, "any number");
+    }
+
+    #[test]
+    fn who_holds_nothing_is_not_remembered() {
+        let places = Places::default();
+        for user in 0..1000 {
+            drop(places.take(&user, 1).unwrap());
+        }
+        assert!(places.0.lock().unwrap().is_empty());
+    }
+}

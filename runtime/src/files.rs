@@ -1,0 +1,230 @@
+//! Files that may change while a service runs: keys, deny lists, certificates.
+//!
+//! The one idea: what was good stays in force until something good takes its place. A file that is gone, too large or
+//! broken is said once, with its path and what is wrong, and counted; then the old content goes on. Files are looked at every
+//! few seconds and not watched: that works on every file system, and through the links that Kubernetes swaps.
+
+use crate::metrics;
+use crate::shutdown::Shutdown;
+use driftless_schemas::Hash;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Two changes within the granularity of a file's time look like one: a file that is younger is read anew.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// Reads a file of at most so many bytes.
+///
+/// # Errors
+/// What is wrong, for people; without the path.
+pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Err(e) => Err(format!("cannot be read: {e}")),
+        Ok(count) if count > bytes_max => Err(format!("is larger than {bytes_max} bytes")),
+        Ok(_) => Ok(bytes),
+    }
+}
+
+/// Takes the bytes of files, and says what it has of them now, or what is wrong.
+type Take = Box<dyn FnMut(&[Vec<u8>]) -> Result<String, String> + Send>;
+
+/// Keeps something up to date with one file, or with several that belong together.
+pub struct Follower {
+    /// For logs and the metric's label.
+    name: &'static str,
+    paths: Vec<PathBuf>,
+    bytes_max: usize,
+    take: Take,
+    seen: Option<Seen>,
+    complaint: Option<String>,
+}
+
+/// What a look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// A new content is in force.
+    Taken,
+    /// A new content, or none, and it is not usable: the old one is in force.
+    Refused(String),
+}
+
+struct Seen {
+    stamps: Vec<Stamp>,
+    /// Whether a change after this must show in the stamps.
+    is_settled: bool,
+    digest: Hash,
+}
+
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    inode: u64,
+}
+
+impl Follower {
+    /// Follows `paths`; each has at most so many bytes.
+    pub fn new(
+        name: &'static str,
+        paths: impl IntoIterator<Item = PathBuf>,
+        bytes_max: usize,
+        take: impl FnMut(&[Vec<u8>]) -> Result<String, String> + Send + 'static,
+    ) -> Self {
+        let paths = paths.into_iter().collect();
+        Self { name, paths, bytes_max, take: Box::new(take), seen: None, complaint: None }
+    }
+
+    /// Looks whether something has changed, and takes it. The first look takes what is there. Reads files: not for an
+    /// async task.
+    pub fn look(&mut self) -> Look {
+        let is_first = self.seen.is_none();
+        let taken = match self.changed() {
+            Ok(None) => return Look::Same,
+            Ok(Some(files)) => (self.take)(&files),
+            Err(problem) => Err(problem),
+        };
+        match taken {
+            Ok(has) => {
+                self.complaint = None;
+                if !is_first {
+                    metrics::reload(self.name, "taken");
+                    tracing::info!(files = %self.named(), "{} have changed: {has} from now on", self.name);
+                }
+                Look::Taken
+            }
+            Err(problem) if self.complaint.as_ref() == Some(&problem) => Look::Same,
+            Err(problem) => {
+                metrics::reload(self.name, "refused");
+                tracing::error!(files = %self.named(), "{} cannot be taken: {problem}; what was in force stays", self.name);
+                self.complaint = Some(problem.clone());
+                Look::Refused(problem)
+            }
+        }
+    }
+
+    fn named(&self) -> String {
+        let names: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        names.join(", ")
+    }
+
+    /// The content of all files, where it is another one than at the last look.
+    fn changed(&mut self) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let stamps = self.paths.iter().map(|path| stamp(path)).collect::<Result<Vec<_>, _>>()?;
+        if self.seen.as_ref().is_some_and(|seen| seen.is_settled && seen.stamps == stamps) {
+            // What was away and is back as it was is in force already.
+            self.complaint.take_if(|complaint| complaint.starts_with(AWAY));
+            return Ok(None);
+        }
+        let read = |path: &PathBuf| {
+            read_bounded(path, self.bytes_max).map_err(|problem| format!("{} {problem}", path.display()))
+        };
+        let files = self.paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let lengths = files.iter().flat_map(|file| file.len().to_le_bytes());
+        let digest = Hash::of(&lengths.chain(files.iter().flatten().copied()).collect::<Vec<_>>());
+        let before = SystemTime::now().checked_sub(SETTLED_AFTER);
+        let is_settled = stamps.iter().all(|stamp| stamp.modified.is_some() && stamp.modified < before);
+        let is_same = self.seen.as_ref().is_some_and(|seen| seen.digest == digest);
+        self.seen = Some(Seen { stamps, is_settled, digest });
+        Ok((!is_same).then_some(files))
+    }
+}
+
+const AWAY: &str = "there is no ";
+
+fn stamp(path: &Path) -> Result<Stamp, String> {
+    let metadata = std::fs::metadata(path).map_err(|e| format!("{AWAY}{}: {e}", path.display()))?;
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Ok(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode })
+}
+
+/// Looks at all of them every so often, until the end.
+pub async fn follow(mut files: Vec<Follower>, every: Duration, shutdown: Shutdown) {
+    loop {
+        let looked = tokio::task::spawn_blocking(move || {
+            files.iter_mut().for_each(|file| drop(file.look()));
+            files
+        });
+        files = match looked.await {
+            Ok(files) => files,
+            Err(error) => return tracing::error!(%error, "files are not looked at any more"),
+        };
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    fn follower(path: &Path) -> (Follower, Arc<Mutex<Vec<String>>>) {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&taken);
+        let follower = Follower::new("test", [path.to_owned()], 16, move |files| {
+            let text = String::from_utf8_lossy(&files[0]).into_owned();
+            if text.starts_with("bad") {
+                return Err(format!("it says {text:?}"));
+            }
+            to.lock().unwrap().push(text.clone());
+            Ok(text)
+        });
+        (follower, taken)
+    }
+
+    #[test]
+    fn what_was_good_stays_until_something_good_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "one").unwrap();
+        let (mut follower, taken) = follower(&path);
+        assert_eq!((follower.look(), follower.look()), (Look::Taken, Look::Same));
+        std::fs::write(&path, "bad").unwrap();
+        let Look::Refused(problem) = follower.look() else { panic!("taken") };
+        assert!(problem.contains("bad"), "{problem}");
+        assert_eq!(follower.look(), Look::Same, "said once");
+        std::fs::write(&path, "much longer than sixteen").unwrap();
+        let Look::Refused(problem) = follower.look() else { panic!("taken") };
+        assert!(problem.contains("16 bytes") && problem.contains("file"), "{problem}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(follower.look(), Look::Refused(_)));
+        assert_eq!(follower.look(), Look::Same, "said once");
+        // The same number of bytes, and within the granularity of the file's time.
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(follower.look(), Look::Taken);
+        std::fs::write(&path, "six").unwrap();
+        assert_eq!(follower.look(), Look::Taken);
+        assert_eq!(*taken.lock().unwrap(), ["one", "two", "six"]);
+    }
+
+    #[test]
+    fn a_file_that_has_settled_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "one").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let age = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        };
+        age("one");
+        let (mut follower, taken) = follower(&path);
+        assert_eq!(follower.look(), Look::Taken);
+        age("two");
+        assert_eq!(follower.look(), Look::Same, "time, length and inode are what they were");
+        age("seven");
+        assert_eq!(follower.look(), Look::Taken);
+        assert_eq!(*taken.lock().unwrap(), ["one", "seven"]);
+    }
+}

@@ -1,0 +1,149 @@
+//! A connection as a service has it: bytes both ways, with the kernel's buffers and readiness behind it.
+//!
+//! The one idea: also over TLS a service has a plain socket. It is one end of a pair of local ones, and a task at the other end
+//! encrypts and decrypts ([`crate::tls`]). So plain connections lose nothing, and all that counts on sockets (vectored writes,
+//! half-closed connections, slow clients that fill a buffer of known size) is the same over TLS.
+
+use socket2::SockRef;
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::net::Shutdown as Half;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+
+/// A connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain text.
+    Tcp(TcpStream),
+    /// TLS: the service's end of the pair.
+    Tls(Relayed),
+}
+
+/// The service's end of a TLS connection.
+#[derive(Debug)]
+pub struct Relayed {
+    socket: UnixStream,
+    /// The relay sees that it is gone with this, however little the peer takes.
+    _alive: oneshot::Sender<Infallible>,
+}
+
+impl Relayed {
+    /// Both ends, and what tells the relay that the service's is gone.
+    pub(crate) fn pair() -> io::Result<(Self, UnixStream, oneshot::Receiver<Infallible>)> {
+        let (socket, relay) = UnixStream::pair()?;
+        let (alive, gone) = oneshot::channel();
+        Ok((Self { socket, _alive: alive }, relay, gone))
+    }
+}
+
+impl Stream {
+    /// Waits until something can be read, or the peer has ended.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Tls(stream) => stream.socket.readable().await,
+        }
+    }
+
+    /// Waits until something can be written, or never can.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Tls(stream) => stream.socket.writable().await,
+        }
+    }
+
+    /// Reads what is there; 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there, and the socket's.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Tls(stream) => stream.socket.try_read(buffer),
+        }
+    }
+
+    /// Writes what fits.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing does, and the socket's.
+    pub fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(parts),
+            Self::Tls(stream) => stream.socket.try_write_vectored(parts),
+        }
+    }
+
+    /// Ends one direction, or both. An error says that it has ended already.
+    pub fn shut(&self, half: Half) {
+        let _ = SockRef::from(self).shutdown(half);
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.socket.as_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut stream.socket).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut stream.socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(&mut stream.socket).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut stream.socket).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut stream.socket).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use super::*;
+use crate::files::Look;
+use crate::http::{self, Door, Origins};
+use crate::settings::Http;
+use crate::shutdown::ShutdownSource;
+use crate::socket::{INGEST, Upgrade, websocket};
+use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use warp::Filter;
+
+/// Nothing in these tests takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A new certificate for `localhost` and its key in a folder; gives what a client must trust.
+fn certificate(folder: &Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+fn settings(folder: &Path) -> Settings {
+    Settings { cert: folder.join("cert.pem"), key: folder.join("key.pem") }
+}
+
+struct Running {
+    address: SocketAddr,
+    shutdown: ShutdownSource,
+    tls: Tls,
+    folder: tempfile::TempDir,
+    trusted: CertificateDer<'static>,
+}
+
+/// A server with a websocket that sends back what comes, after as many bytes of its own as the first message says.
+async fn start() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = certificate(folder.path());
+    let tls = Tls::new(settings(folder.path())).unwrap();
+    let socket = warp::path!("ws").and(websocket(INGEST, Origins::default())).map(|upgrade: Upgrade| {
+        upgrade.on_upgrade(|mut socket, _| async move {
+            while let Some(Ok(Message::Binary(bytes))) = socket.next().await {
+                if socket.send(Message::Binary(bytes)).await.is_err() {
+                    return;
+                }
+            }
+        })
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    let door = Door::new(100).with_tls(tls.clone());
+    let routes = socket.or(http::healthz()).unify().boxed();
+    tokio::spawn(http::serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    Running { address, shutdown, tls, folder, trusted }
+}
+
+async fn connect(
+    address: SocketAddr,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio::time::timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn http_is_answered_over_tls_and_plain_text_is_not() {
+    let running = start().await;
+    let mut stream = connect(running.address, &running.trusted).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    for last in [false, true] {
+        let close = if last { "Connection: close\r\n" } else { "" };
+        stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{close}\r\n").as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
+    }
+    // The end is TLS's own, not only TCP's: nobody on the way can cut an answer off unseen.
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end").unwrap();
+    assert!(rest.is_empty());
+
+    let mut plain = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, plain.read_to_end(&mut answer)).await.expect("the end");
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    running.shutdown.end().await;
+}
+
+#[tokio::test]
+async fn a_websocket_carries_large_messages_both_ways_at_once_over_tls() {
+    let running = start().await;
+    let stream = connect(running.address, &running.trusted).await.unwrap();
+    let mut request = "wss://localhost/ws".into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", INGEST.parse().unwrap());
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let (mut sink, mut stream) = socket.split();
+    // Much more than all buffers on the way hold, while nothing of it is read at first.
+    let message = |i: u8| vec![i; 200_000];
+    let sending = tokio::spawn(async move {
+        for i in 0..40 {
+            sink.send(Message::binary(message(i))).await.unwrap();
+        }
+        sink
+    });
+    for i in 0..40 {
+        let got = tokio::time::timeout(PATIENCE, stream.next()).await.expect("a message").unwrap().unwrap();
+        assert_eq!(got, Message::binary(message(i)));
+    }
+    drop(sending.await.unwrap());
+    running.shutdown.end().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+    let running = start().await;
+    let mut files = running.tls.files();
+    assert_eq!(files.look(), Look::Taken);
+    let old = running.trusted.clone();
+    // The key of another certificate: half of a change.
+    let other = tempfile::tempdir().unwrap();
+    let new = certificate(other.path());
+    std::fs::copy(other.path().join("key.pem"), running.folder.path().join("key.pem")).unwrap();
+    let Look::Refused(problem) = files.look() else { panic!("taken") };
+    assert!(problem.contains("not of this key"), "{problem}");
+    assert!(connect(running.address, &old).await.is_ok());
+    std::fs::copy(other.path().join("cert.pem"), running.folder.path().join("cert.pem")).unwrap();
+    assert_eq!(files.look(), Look::Taken);
+    assert!(connect(running.address, &new).await.is_ok());
+    assert!(connect(running.address, &old).await.is_err());
+    running.shutdown.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path());
+    let tls = Tls::new(settings(folder.path())).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let error = tls.accept(stream).await.err().expect("no handshake");
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(began.elapsed() >= HANDSHAKE_TIMEOUT);
+}
+
+#[test]
+fn what_is_no_certificate_or_key_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let problem = || Tls::new(settings(folder.path())).unwrap_err().to_string();
+    let missing = problem();
+    assert!(missing.contains("cert.pem cannot be read"), "{missing}");
+    certificate(folder.path());
+    std::fs::copy(&cert, &key).unwrap();
+    let swapped = problem();
+    assert!(swapped.contains("no private key") && swapped.contains("key.pem"), "{swapped}");
+    std::fs::write(&cert, "").unwrap();
+    let empty = problem();
+    assert!(empty.contains("no certificate"), "{empty}");
+}
+
+#[test]
+fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path());
+    let http = |listen: &str| Http { listen: listen.parse().unwrap(), ..Http::default() };
+    for loopback in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert!(http(loopback).door().is_ok(), "{loopback}");
+    }
+    for open in ["0.0.0.0:80", "[::]:80", "10.1.2.3:80", "[2001:db8::1]:80"] {
+        let error = http(open).door().unwrap_err().to_string();
+        for part in [open, "--tls-cert", "--tls-key", "--insecure"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(Http { insecure: true, ..http(open) }.door().is_ok());
+        let door = Http { tls: Some(settings(folder.path())), ..http(open) }.door().unwrap();
+        assert!(door.tls.is_some());
+    }
+    let broken = Settings { cert: folder.path().join("none"), key: folder.path().join("key.pem") };
+    assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.door().is_err(), "never plain text instead");
+}
