@@ -3,6 +3,7 @@
 use super::generator::{self, Connected};
 use super::quantiles::Quantiles;
 use super::stack::Stack;
+use super::writers::Writers;
 use super::{EditArgs, floor};
 use anyhow::{Context, Result, bail};
 use driftless_runtime::socket;
@@ -37,9 +38,6 @@ struct Report {
     /// Commits a second that were seen, in the slowest round.
     seen_per_second: f64,
 }
-
-/// An edit's name: who wrote it, where, and its number.
-type EditKey = (WriterId, u16, u64);
 
 pub(super) async fn run(args: EditArgs) -> Result<()> {
     eprintln!("starting …");
@@ -109,16 +107,8 @@ fn print(report: &Report, json: bool) -> Result<()> {
 
 /// Writers and an observer that stay connected over the rounds.
 struct Bench {
-    chunks: u16,
-    writers: Vec<Writer>,
+    writers: Writers,
     commits: mpsc::UnboundedReceiver<(Instant, WriterId, u16, u64)>,
-}
-
-struct Writer {
-    id: WriterId,
-    due: mpsc::UnboundedSender<(u16, u64)>,
-    /// The last number per chunk.
-    seqs: HashMap<u16, u64>,
 }
 
 struct Measured {
@@ -134,44 +124,18 @@ impl Bench {
         let (to, commits) = mpsc::unbounded_channel();
         let numbers: HashMap<String, u16> = chunks.iter().map(ChunkId::to_string).zip(0..).collect();
         tokio::spawn(observe(observer, numbers, to));
-        let mut writers = Vec::new();
-        for i in 0..args.writers {
-            let connected =
-                generator::connect(&stack.ingest_ws, socket::INGEST, stack.token(&format!("writer-{i}"))?).await?;
-            let (due, dues) = mpsc::unbounded_channel();
-            writers.push(Writer { id: connected.writer, due, seqs: HashMap::new() });
-            tokio::spawn(write(connected, chunks.to_vec(), dues));
-        }
-        Ok(Self { chunks: args.chunks, writers, commits })
+        let tokens: Vec<String> =
+            (0..args.writers).map(|i| stack.token(&format!("writer-{i}"))).collect::<Result<_>>()?;
+        let writers = Writers::connect(&stack.ingest_ws, tokens, chunks).await?;
+        Ok(Self { writers, commits })
     }
 
     /// One open-loop round: edits are due at fixed times, whatever became of the ones before.
     async fn round(&mut self, rate: u32, duration: Duration) -> Result<Measured> {
-        let total = (f64::from(rate) * duration.as_secs_f64()) as u64;
         let start = Instant::now() + Duration::from_millis(20);
-        let mut due_at: HashMap<EditKey, Instant> = HashMap::with_capacity(total as usize);
-        let mut schedule = Vec::with_capacity(total as usize);
-        for i in 0..total {
-            let due = start + Duration::from_secs_f64(i as f64 / f64::from(rate));
-            let index = usize::try_from(i)? % self.writers.len();
-            let writer = &mut self.writers[index];
-            let chunk = (i / 7 % u64::from(self.chunks)) as u16;
-            let seq = writer.seqs.entry(chunk).or_default();
-            *seq += 1;
-            due_at.insert((writer.id, chunk, *seq), due);
-            schedule.push((due, writer.due.clone(), chunk, *seq));
-        }
-        // A thread of its own: tokio's timers are a millisecond coarse.
-        let pacing = std::thread::spawn(move || {
-            for (due, writer, chunk, seq) in schedule {
-                if let Some(wait) = due.checked_duration_since(Instant::now()) {
-                    std::thread::sleep(wait);
-                }
-                // A writer that has ended leaves its edits unseen: they are counted as lost.
-                let _ = writer.send((chunk, seq));
-            }
-        });
-        let mut latencies = Vec::with_capacity(total as usize);
+        let (schedule, mut due_at) = self.writers.schedule(start, rate, duration);
+        let pacing = schedule.pace();
+        let mut latencies = Vec::with_capacity(due_at.len());
         let mut last_seen = start;
         let deadline = tokio::time::Instant::now() + duration + GRACE;
         while !due_at.is_empty() {
@@ -217,48 +181,4 @@ async fn observe(
         }
     }
     Ok(())
-}
-
-/// Sends what is due, all that has gathered in one message; reads and answers pings.
-async fn write(
-    mut connected: Connected,
-    chunks: Vec<ChunkId>,
-    mut dues: mpsc::UnboundedReceiver<(u16, u64)>,
-) -> Result<()> {
-    loop {
-        tokio::select! {
-            due = dues.recv() => {
-                let Some(mut next) = due else { return Ok(()) };
-                let mut message = bytes::BytesMut::new();
-                loop {
-                    let (chunk, seq) = next;
-                    message.extend_from_slice(&generator::edit(&chunks[usize::from(chunk)], seq, (seq % 16_384) as u32));
-                    match dues.try_recv() {
-                        Ok(more) if message.len() < 128 * 1024 => next = more,
-                        Ok(more) => {
-                            connected.out.send(Message::Binary(message.split().freeze())).await?;
-                            next = more;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                connected.out.send(Message::Binary(message.freeze())).await?;
-            }
-            message = connected.events.next() => {
-                for event in generator::decode(message.context("ingest closed the socket")??)? {
-                    match event {
-                        event::Body::Rejected(rejected) => {
-                            eprintln!("rejected: {} {}: {}", rejected.chunk_id, rejected.seq, rejected.message);
-                        }
-                        event::Body::Ping(ping) => {
-                            let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
-                            let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
-                            connected.out.send(Message::Binary(pong)).await?;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
 }

@@ -5,9 +5,11 @@ mod edit;
 mod fanout;
 mod floor;
 mod generator;
+mod mixed;
 mod quantiles;
 mod stack;
 mod takeover;
+mod writers;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
@@ -30,6 +32,11 @@ enum What {
     /// What `fanout` measures.
     #[command(hide = true)]
     FanoutServer(fanout::ServeArgs),
+    /// What slow, stalled and lost clients cost the others: thousands of them, in turn without and with those.
+    Mixed(mixed::MixedArgs),
+    /// What `mixed` measures.
+    #[command(hide = true)]
+    MixedServer(mixed::ServeArgs),
 }
 
 /// Where the edits go.
@@ -126,5 +133,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         What::Takeover(args) => takeover::run(args).await,
         What::Fanout(args) => tokio::task::spawn_blocking(move || fanout::run(&args)).await?,
         What::FanoutServer(args) => fanout::serve(args).await,
+        What::Mixed(args) => mixed::run(args).await,
+        What::MixedServer(args) => mixed::serve(args).await,
     }
 }

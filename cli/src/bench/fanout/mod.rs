@@ -208,7 +208,7 @@ impl Drop for Server {
 }
 
 /// Where the machine has no second core, or no taskset, the figures say less.
-fn pin(core: &str, process: &str) {
+pub(super) fn pin(core: &str, process: &str) {
     let pinned = Command::new("taskset").args(["-cp", core, process]).stdout(Stdio::null()).status();
     if !pinned.is_ok_and(|status| status.success()) {
         eprintln!("the crowd is not on a core of its own: the figures are lower than they could be");

@@ -1,0 +1,288 @@
+//! `driftless bench mixed`: what slow, stalled and lost clients cost the others, and the server's memory.
+//!
+//! The same run twice, over ingest, replayer and gateway: without slow and stalled clients, and with them. Every client is the
+//! SDK's core; at the end every replica must be what the server says.
+
+mod crowd;
+mod player;
+mod server;
+
+use super::quantiles::Quantiles;
+use super::writers::Writers;
+use crate::http_client::Gateway;
+use anyhow::{Context, Result, ensure};
+use crowd::{Crowd, Mix, Tally};
+use driftless_runtime::auth::{KeyKind, Signer, generate_key};
+use driftless_schemas::access::Access;
+use driftless_schemas::{ChunkId, Hash, Version};
+use serde::Serialize;
+use server::Ready;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub(super) use server::{ServeArgs, run as serve};
+
+/// Arguments of `driftless bench mixed`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  driftless bench mixed
+  driftless bench mixed --sockets 1000 --rate 500 --seconds 20 --json
+
+A tenth of the clients takes 1 KB/s, a hundredth takes nothing once it has its chunks, and 500 a minute lose their lines. It ends
+with an error where a replica differs, the others' p99 is more than 1.5 times what it is without those, or the server takes more
+memory than it says. The server has one core and the crowd another one (taskset).")]
+pub(super) struct MixedArgs {
+    /// Clients.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
+    sockets: u32,
+    /// Seconds of each of the two runs.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    seconds: u32,
+    /// Edits a second.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Fast clients that lose their line and come again, a minute.
+    #[arg(long, default_value_t = 500)]
+    reconnects: u32,
+    /// Print one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The gateway's settings of the run: what may wait for one socket, …
+const SOCKET_QUEUE_BYTES: usize = 128 * 1024;
+/// … what all rings may take, …
+const RINGS_BYTES: usize = 32 * 1024 * 1024;
+/// … and how long a socket may take nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a queue may go over its limit: an answer that was begun.
+const QUEUE_SLACK_BYTES: usize = 64 * 1024;
+/// Batches under way, snapshots that are being made, SQLite's pages, and what the allocator holds back.
+const OTHER_BYTES: u64 = 128 * 1024 * 1024;
+const WRITERS: usize = 16;
+const CHUNKS: i32 = 500;
+const WARM_UP: Duration = Duration::from_secs(3);
+/// The others' p99 may be so many times what it is without slow and stalled clients.
+const RATIO_MAX: f64 = 1.5;
+
+/// What was measured in one run.
+#[derive(Debug, Serialize)]
+struct Run {
+    fast: usize,
+    slow: usize,
+    stalled: usize,
+    /// Edit due → update at a fast client.
+    latency: Quantiles,
+    edits: u64,
+    /// Replicas that were compared with the server's hash.
+    replicas: usize,
+    #[serde(flatten)]
+    tally: Tally,
+    memory: Memory,
+}
+
+/// The server's resident memory, bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Memory {
+    /// With all clients connected, before the edits.
+    before: u64,
+    peak: u64,
+    bound: u64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    sockets: u32,
+    rate: u32,
+    seconds: u32,
+    without: Run,
+    with: Run,
+    ratio_p99: f64,
+    holds: bool,
+}
+
+/// Measures.
+pub(super) async fn run(args: MixedArgs) -> Result<()> {
+    super::fanout::pin("1", &std::process::id().to_string());
+    let sockets = args.sockets as usize;
+    let (slow, stalled) = (sockets / 10, sockets / 100);
+    let fast = sockets - slow - stalled;
+    let reconnects = args.reconnects;
+    let without = measure(&args, Mix { fast, slow: 0, stalled: 0, reconnects }).await?;
+    let with = measure(&args, Mix { fast, slow, stalled, reconnects }).await?;
+    let ratio_p99 = with.latency.p99_ms / without.latency.p99_ms;
+    let is_bounded = [&without, &with].iter().all(|run| run.memory.peak <= run.memory.bound);
+    let holds = ratio_p99 <= RATIO_MAX && is_bounded;
+    let (rate, seconds) = (args.rate, args.seconds);
+    let report = Report { sockets: args.sockets, rate, seconds, without, with, ratio_p99, holds };
+    match args.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print(&report),
+    }
+    ensure!(ratio_p99 <= RATIO_MAX, "the fast clients' p99 is {ratio_p99:.2} × what it is without slow ones");
+    ensure!(is_bounded, "the server took more memory than its bound");
+    Ok(())
+}
+
+fn print(report: &Report) {
+    println!(
+        "{} clients, {} edits/s, {} s each              without slow ones    with them",
+        report.sockets, report.rate, report.seconds
+    );
+    let line = |name: &str, of: &dyn Fn(&Run) -> String| {
+        println!("{name:50} {:>15} {:>12}", of(&report.without), of(&report.with));
+    };
+    let mb = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    line("fast / slow / stalled clients", &|run| format!("{}/{}/{}", run.fast, run.slow, run.stalled));
+    line("edit → fast client, p50 ms", &|run| format!("{:.1}", run.latency.p50_ms));
+    line("edit → fast client, p99 ms", &|run| format!("{:.1}", run.latency.p99_ms));
+    line("updates delivered", &|run| run.tally.updates.to_string());
+    line("chunks that began to lag", &|run| run.tally.lagging.to_string());
+    line("clients that lost their line and came again", &|run| run.tally.reconnects.to_string());
+    line("sockets that the server let go", &|run| run.tally.closed.values().sum::<u64>().to_string());
+    line("replicas equal to the server's hash", &|run| run.replicas.to_string());
+    line("server memory before / peak", &|run| format!("{} / {}", mb(run.memory.before), mb(run.memory.peak)));
+    line("its bound", &|run| mb(run.memory.bound));
+    println!("p99 with slow clients / without: {:.2} (at most {RATIO_MAX})", report.ratio_p99);
+}
+
+async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
+    let Mix { fast, slow, stalled, .. } = mix;
+    eprintln!("{fast} fast, {slow} slow, {stalled} stalled clients: connecting …");
+    let chunks: Vec<ChunkId> =
+        (0..CHUNKS).map(|i| ChunkId::new("canvas", &[i % 25, i / 25])).collect::<Result<_, _>>()?;
+    let server = Server::start().await?;
+    let signer = Arc::new(Signer::from_file(&server.folder.join("key"))?);
+    let access = Access { write: vec!["canvas/".into()], ..Access::default() };
+    let token = |sub: &str| signer.issue(sub, &access, crate::token::now_ms(), 24 * 3600);
+    let tokens: Vec<String> = (0..WRITERS).map(|i| token(&format!("writer-{i}"))).collect::<Result<_, _>>()?;
+    let mut writers = Writers::connect(&format!("ws://{}/v1/ingest", server.address), tokens, &chunks).await?;
+
+    let (address, who, all) = (server.address, Arc::clone(&signer), chunks.clone());
+    let crowd = tokio::task::spawn_blocking(move || Crowd::open(address, &who, mix, &all)).await??;
+    let before = server.resident();
+    eprintln!("{} edits/s for {} s …", args.rate, args.seconds);
+    let (crowd, _) = live(crowd, &mut writers, args.rate, WARM_UP, mix).await?;
+    let (mut crowd, edits) =
+        live(crowd, &mut writers, args.rate, Duration::from_secs(args.seconds.into()), mix).await?;
+    let latency = Quantiles::of(std::mem::take(&mut crowd.latencies));
+
+    eprintln!("comparing every replica …");
+    let edits = edits + (f64::from(args.rate) * WARM_UP.as_secs_f64()) as u64;
+    let truth = server.truth(&token("judge")?, &chunks, edits).await?;
+    let (crowd, replicas) = tokio::task::spawn_blocking(move || {
+        let replicas = crowd.rest(&truth)?;
+        anyhow::Ok((crowd, replicas))
+    })
+    .await??;
+    ensure!(crowd.tally.drifts == 0, "{} replicas differed from the log on the way", crowd.tally.drifts);
+    let queues = (slow + stalled) * (SOCKET_QUEUE_BYTES + QUEUE_SLACK_BYTES) + RINGS_BYTES;
+    let memory = Memory { before, peak: server.peak(), bound: before + queues as u64 + OTHER_BYTES };
+    Ok(Run { fast, slow, stalled, latency, edits, replicas, tally: crowd.tally.clone(), memory })
+}
+
+/// Edits come for a while. Gives their number.
+async fn live(mut crowd: Crowd, writers: &mut Writers, rate: u32, time: Duration, mix: Mix) -> Result<(Crowd, u64)> {
+    let start = Instant::now() + Duration::from_millis(50);
+    let (schedule, due) = writers.schedule(start, rate, time);
+    let edits = due.len() as u64;
+    crowd.expect(due);
+    crowd.latencies.clear();
+    let pacing = schedule.pace();
+    let lived = tokio::task::spawn_blocking(move || {
+        crowd.live(start + time + Duration::from_millis(500), mix)?;
+        anyhow::Ok(crowd)
+    });
+    let crowd = lived.await??;
+    pacing.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
+    Ok((crowd, edits))
+}
+
+/// The measured server; ends when dropped.
+struct Server {
+    process: Child,
+    pid: u32,
+    address: std::net::SocketAddr,
+    folder: PathBuf,
+    peak: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Server {
+    async fn start() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("driftless-mixed-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder)?;
+        generate_key(&folder.join("key"), KeyKind::Secret)?;
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", "0"])
+            .arg(std::env::current_exe()?)
+            .args(["bench", "mixed-server", "--folder"])
+            .arg(&folder);
+        let spawned = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
+        let mut process = spawned.context("cannot start the server with taskset (util-linux)")?;
+        let stdout = process.stdout.take().context("the child has a standard output")?;
+        let line = BufReader::new(stdout).lines().next_line().await?;
+        let line = line.context("the server ended before it was ready: see its messages above")?;
+        let Ready { address } = serde_json::from_str(&line).with_context(|| format!("the server said {line:?}"))?;
+        let pid = process.id().context("the server has ended")?;
+        let (peak, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (highest, over) = (Arc::clone(&peak), Arc::clone(&is_over));
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                highest.fetch_max(resident(pid), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Ok(Self { process, pid, address, folder, peak, is_over })
+    }
+
+    fn resident(&self) -> u64 {
+        resident(self.pid)
+    }
+
+    fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed).max(self.resident())
+    }
+
+    /// Version and hash of every chunk, once all edits are in them.
+    async fn truth(&self, token: &str, chunks: &[ChunkId], edits: u64) -> Result<HashMap<ChunkId, (Version, Hash)>> {
+        let gateway = Gateway::at(&format!("http://{}", self.address), token.to_owned());
+        let client = reqwest::Client::new();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut truth = HashMap::new();
+            for chunk in chunks {
+                let fetched = gateway.chunk(&client, chunk).await?;
+                truth.insert(chunk.clone(), (fetched.version, fetched.hash));
+            }
+            let committed: u64 = truth.values().map(|(version, _)| version.0).sum();
+            if committed == edits {
+                return Ok(truth);
+            }
+            ensure!(Instant::now() < deadline, "{committed} of {edits} edits are committed a minute after the last");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.process.start_kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Resident memory of a process, bytes; 0 where it has ended.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}

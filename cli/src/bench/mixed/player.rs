@@ -1,0 +1,223 @@
+//! One client of the crowd: the SDK's own core over a bare socket, which may be read slowly, or not at all.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use driftless_chunk::model::Models;
+use driftless_client_core::{ChunkStatus, ClientCore, Event, Settings, Socket};
+use driftless_schemas::{ChunkId, Hash, Version, limits};
+use socket2::SockRef;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, client_with_config};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
+
+/// What a thin line takes a second, bytes.
+pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
+/// What the kernel holds for one who reads slowly: else it would not be slow for minutes.
+const THIN_BUFFER_BYTES: usize = 4 * 1024;
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Fast,
+    /// Takes [`SLOW_BYTES_PER_SECOND`].
+    Slow,
+    /// Takes nothing once it has its chunks.
+    Stalled,
+}
+
+/// A socket of which no more is read than is allowed.
+pub(super) struct Tap {
+    stream: TcpStream,
+    /// Bytes; `usize::MAX` is all.
+    allowance: usize,
+}
+
+impl Read for Tap {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.allowance);
+        if most == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = self.stream.read(&mut buffer[..most])?;
+        if self.allowance != usize::MAX {
+            self.allowance -= count;
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Tap {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// An open websocket.
+pub(super) type Line = WebSocket<Tap>;
+
+/// Opens a websocket to the gateway. Blocks.
+pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Line> {
+    let stream = TcpStream::connect(address).context("a socket of the crowd")?;
+    stream.set_nodelay(true)?;
+    if kind != Kind::Fast {
+        SockRef::from(&stream).set_recv_buffer_size(THIN_BUFFER_BYTES)?;
+    }
+    let url = format!("ws://{address}/v1/gateway").parse().context("an address is a URL")?;
+    let request = ClientRequestBuilder::new(url).with_sub_protocol(driftless_runtime::socket::GATEWAY);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(limits::SERVER_FRAME_BYTES_MAX))
+        .max_frame_size(Some(limits::SERVER_FRAME_BYTES_MAX));
+    let tap = Tap { stream, allowance: usize::MAX };
+    let (line, _) = client_with_config(request, tap, Some(config)).map_err(|e| anyhow::anyhow!("no websocket: {e}"))?;
+    line.get_ref().stream.set_nonblocking(true)?;
+    Ok(line)
+}
+
+/// What became of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// With the server's code.
+    Closed(Option<u16>),
+    /// It broke.
+    Broken,
+    /// The core wants another one.
+    Dropped,
+}
+
+/// What a client has seen since it was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub lagging: usize,
+    pub drifts: usize,
+}
+
+/// A client.
+pub(super) struct Player {
+    pub kind: Kind,
+    pub chunks: Vec<ChunkId>,
+    core: ClientCore,
+    token: String,
+    line: Option<Line>,
+    /// When its socket was opened, milliseconds.
+    pub since_ms: u64,
+    pub seen: Seen,
+}
+
+impl Player {
+    pub fn new(kind: Kind, token: String, chunks: Vec<ChunkId>, now_ms: u64) -> Self {
+        let mut core = ClientCore::new(Settings::new(Models::builtin()));
+        for chunk in &chunks {
+            core.track(now_ms, chunk);
+        }
+        Self { kind, chunks, core, token, line: None, since_ms: now_ms, seen: Seen::default() }
+    }
+
+    /// Takes its socket. Gives what is to be watched.
+    pub fn opened(&mut self, line: Line, now_ms: u64) -> RawFd {
+        let fd = line.get_ref().stream.as_raw_fd();
+        self.line = Some(line);
+        self.since_ms = now_ms;
+        self.core.connected(now_ms, Socket::Gateway, self.token.clone());
+        self.send();
+        fd
+    }
+
+    /// Leaves without a word, as one does whose line breaks.
+    pub fn vanish(&mut self, now_ms: u64) {
+        self.line = None;
+        self.core.disconnected(now_ms, Socket::Gateway, None);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// So many bytes more may be read; `usize::MAX`: everything.
+    pub fn allow(&mut self, bytes: usize) {
+        let Some(line) = &mut self.line else { return };
+        let tap = line.get_mut();
+        tap.allowance = match (bytes, tap.allowance) {
+            (usize::MAX, _) => usize::MAX,
+            (more, usize::MAX) => more,
+            (more, left) => (left + more).min(SLOW_BYTES_PER_SECOND),
+        };
+    }
+
+    /// Reads what is there; each message is shown before the core has it.
+    pub fn read(&mut self, now_ms: u64, show: &mut dyn FnMut(&Bytes)) -> Result<(), Lost> {
+        let lost = loop {
+            let Some(line) = &mut self.line else { return Ok(()) };
+            match line.read() {
+                Ok(Message::Binary(message)) => {
+                    show(&message);
+                    self.core.received(now_ms, Socket::Gateway, message);
+                }
+                Ok(Message::Close(frame)) => break Lost::Closed(frame.map(|frame| frame.code.into())),
+                Ok(_) => {}
+                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => match self.settle() {
+                    true => return Ok(()),
+                    false => break Lost::Dropped,
+                },
+                Err(_) => break Lost::Broken,
+            }
+        };
+        self.line = None;
+        let code = if let Lost::Closed(code) = lost { code } else { None };
+        self.core.disconnected(now_ms, Socket::Gateway, code);
+        Err(lost)
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now_ms: u64) -> Result<(), Lost> {
+        self.core.tick(now_ms);
+        if self.settle() {
+            return Ok(());
+        }
+        self.line = None;
+        Err(Lost::Dropped)
+    }
+
+    /// Takes the core's events, and sends what it has to say. False: it wants another socket.
+    fn settle(&mut self) -> bool {
+        let mut is_kept = true;
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                Event::Status { status: ChunkStatus::Lagging, .. } if self.line.is_some() => self.seen.lagging += 1,
+                Event::Drift { .. } => self.seen.drifts += 1,
+                Event::Reconnect { .. } => is_kept = false,
+                _ => {}
+            }
+        }
+        self.send();
+        is_kept
+    }
+
+    fn send(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        while let Some(message) = self.core.poll_send(Socket::Gateway) {
+            // A socket that does not take it is found broken by the next read, or takes it with the next message.
+            let _ = line.send(Message::Binary(message));
+        }
+        let _ = line.flush();
+    }
+
+    /// Whether all its chunks have come, and are followed.
+    pub fn is_live(&self) -> bool {
+        self.chunks.iter().all(|chunk| self.core.status(chunk) == Some(&ChunkStatus::Live))
+    }
+
+    /// Version and hash of its confirmed replica.
+    pub fn holds(&mut self, chunk: &ChunkId) -> Option<(Version, Hash)> {
+        let replica = self.core.confirmed(chunk)?;
+        Some((replica.version(), replica.hash()))
+    }
+}

@@ -1,0 +1,94 @@
+//! The server that is measured, in a process of its own: ingest, replayer and gateway over the embedded log.
+
+use super::{RINGS_BYTES, SOCKET_QUEUE_BYTES, WRITE_TIMEOUT};
+use crate::config::file_url;
+use crate::deployment::create_topics;
+use anyhow::{Result, ensure};
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_gateway::{Gateway, Settings};
+use driftless_ingest::Ingest;
+use driftless_replayer::Replayer;
+use driftless_runtime::auth::{self, Verifier};
+use driftless_runtime::http::{Door, Origins, serve};
+use driftless_runtime::log::Log;
+use driftless_runtime::log::sqlite::SqliteLog;
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::store::Store;
+use driftless_schemas::world::WorldSpec;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use warp::Filter as _;
+
+/// Arguments of the measured process.
+#[derive(clap::Args, Clone, Debug)]
+pub(in super::super) struct ServeArgs {
+    /// Holds `key`, and gets log and store.
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+/// What it says when it is ready.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ready {
+    pub address: SocketAddr,
+}
+
+/// Serves until it is ended.
+pub(in super::super) async fn run(args: ServeArgs) -> Result<()> {
+    let mut spec = WorldSpec::dev();
+    spec.name = "mixed".into();
+    let world = Arc::new(World::new("the bench's world", spec, &Models::builtin())?);
+    let path = args.folder.join("log.db");
+    let log: Arc<dyn Log> = Arc::new(tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??);
+    create_topics(&*log, world.spec()).await?;
+    let folder = args.folder.join("store");
+    std::fs::create_dir_all(&folder)?;
+    let store = Store::open(&file_url(&folder)?)?;
+    let verifier = Verifier::new(auth::Settings::with_key_file(args.folder.join("key")))?;
+    let shutdown = ShutdownSource::new();
+    let replayer = Replayer::start(
+        driftless_replayer::Settings::default(),
+        Arc::clone(&world),
+        Arc::clone(&log),
+        store.clone(),
+        shutdown.handle(),
+    )
+    .await?;
+    let settings = Settings {
+        core: driftless_gateway::CoreSettings {
+            socket_queue_bytes_max: SOCKET_QUEUE_BYTES,
+            rings_bytes_max: RINGS_BYTES,
+            ..Default::default()
+        },
+        write_timeout_ms: WRITE_TIMEOUT.as_millis() as u64,
+        // The crowd comes at once.
+        admissions_per_second: 0,
+        ..Settings::default()
+    };
+    let origins = Origins::default();
+    let gateway = Gateway::start(
+        settings,
+        Arc::clone(&world),
+        Arc::clone(&log),
+        store,
+        verifier.clone(),
+        origins.clone(),
+        shutdown.handle(),
+    )
+    .await?;
+    let ingest =
+        Ingest::start(driftless_ingest::Settings::default(), Arc::clone(&world), log, verifier, shutdown.handle())
+            .await?;
+    let partitions = usize::try_from(world.spec().partitions)?;
+    ensure!(replayer.ready(partitions).await, "the replayer has ended");
+    gateway.readiness().wait_for(|ready| *ready).await?;
+    let sockets = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", serde_json::to_string(&Ready { address: sockets.local_addr()? })?);
+    let routes = gateway.routes().or(ingest.routes()).unify().boxed();
+    serve(sockets, routes, origins, Door::new(usize::MAX), shutdown.handle()).await;
+    Ok(())
+}

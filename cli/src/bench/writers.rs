@@ -1,0 +1,122 @@
+//! Writers that submit when an edit is due, whatever became of the ones before.
+
+use super::generator::{self, Connected};
+use anyhow::{Context, Result};
+use driftless_runtime::socket;
+use driftless_schemas::{ChunkId, WriterId, proto::event};
+use futures_util::{SinkExt, StreamExt};
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+/// An edit's name: who wrote it, which of the chunks, and its number.
+pub(super) type EditKey = (WriterId, u16, u64);
+
+/// Writers with a socket each.
+pub(super) struct Writers {
+    chunks: u16,
+    writers: Vec<Writer>,
+}
+
+struct Writer {
+    id: WriterId,
+    due: mpsc::UnboundedSender<(u16, u64)>,
+    /// The last number per chunk.
+    seqs: HashMap<u16, u64>,
+}
+
+/// Edits in the order of their times.
+pub(super) struct Schedule(Vec<(Instant, mpsc::UnboundedSender<(u16, u64)>, u16, u64)>);
+
+impl Writers {
+    /// Connects one for each token, to write to these chunks.
+    pub async fn connect(ingest_ws: &str, tokens: Vec<String>, chunks: &[ChunkId]) -> Result<Self> {
+        let mut writers = Vec::new();
+        for token in tokens {
+            let connected = generator::connect(ingest_ws, socket::INGEST, token).await?;
+            let (due, dues) = mpsc::unbounded_channel();
+            writers.push(Writer { id: connected.writer, due, seqs: HashMap::new() });
+            tokio::spawn(write(connected, chunks.to_vec(), dues));
+        }
+        Ok(Self { chunks: u16::try_from(chunks.len()).unwrap_or(u16::MAX), writers })
+    }
+
+    /// Spreads edits evenly over time, writers and chunks; also says when each is due.
+    pub fn schedule(&mut self, start: Instant, rate: u32, duration: Duration) -> (Schedule, HashMap<EditKey, Instant>) {
+        let total = (f64::from(rate) * duration.as_secs_f64()) as usize;
+        let mut due_at = HashMap::with_capacity(total);
+        let mut schedule = Vec::with_capacity(total);
+        for i in 0..total {
+            let due = start + Duration::from_secs_f64(i as f64 / f64::from(rate));
+            let index = i % self.writers.len();
+            let writer = &mut self.writers[index];
+            let chunk = (i / 7 % usize::from(self.chunks)) as u16;
+            let seq = writer.seqs.entry(chunk).or_default();
+            *seq += 1;
+            due_at.insert((writer.id, chunk, *seq), due);
+            schedule.push((due, writer.due.clone(), chunk, *seq));
+        }
+        (Schedule(schedule), due_at)
+    }
+}
+
+impl Schedule {
+    /// Lets the writers write, each edit at its time; a thread of its own, because tokio's timers are a millisecond coarse.
+    pub fn pace(self) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            for (due, writer, chunk, seq) in self.0 {
+                if let Some(wait) = due.checked_duration_since(Instant::now()) {
+                    std::thread::sleep(wait);
+                }
+                // A writer that has ended leaves its edits unseen: they are counted as lost.
+                let _ = writer.send((chunk, seq));
+            }
+        })
+    }
+}
+
+/// Sends what is due, all that has gathered in one message; reads and answers pings.
+async fn write(
+    mut connected: Connected,
+    chunks: Vec<ChunkId>,
+    mut dues: mpsc::UnboundedReceiver<(u16, u64)>,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            due = dues.recv() => {
+                let Some(mut next) = due else { return Ok(()) };
+                let mut message = bytes::BytesMut::new();
+                loop {
+                    let (chunk, seq) = next;
+                    message.extend_from_slice(&generator::edit(&chunks[usize::from(chunk)], seq, (seq % 16_384) as u32));
+                    match dues.try_recv() {
+                        Ok(more) if message.len() < 128 * 1024 => next = more,
+                        Ok(more) => {
+                            connected.out.send(Message::Binary(message.split().freeze())).await?;
+                            next = more;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                connected.out.send(Message::Binary(message.freeze())).await?;
+            }
+            message = connected.events.next() => {
+                for event in generator::decode(message.context("ingest closed the socket")??)? {
+                    match event {
+                        event::Body::Rejected(rejected) => {
+                            eprintln!("rejected: {} {}: {}", rejected.chunk_id, rejected.seq, rejected.message);
+                        }
+                        event::Body::Ping(ping) => {
+                            let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
+                            let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
+                            connected.out.send(Message::Binary(pong)).await?;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
