@@ -94,14 +94,14 @@ impl Follower {
                 self.complaint = None;
                 if !is_first {
                     metrics::reload(self.name, "taken");
-                    tracing::info!(files = %self.named(), "{} have changed: {has} from now on", self.name);
+                    tracing::info!(files = %self.named(), "{} reloaded: {has} from now on", self.name);
                 }
                 Look::Taken
             }
             Err(problem) if self.complaint.as_ref() == Some(&problem) => Look::Same,
             Err(problem) => {
                 metrics::reload(self.name, "refused");
-                tracing::error!(files = %self.named(), "{} cannot be taken: {problem}; what was in force stays", self.name);
+                tracing::error!(files = %self.named(), "{} not reloaded: {problem}; what was in force stays", self.name);
                 self.complaint = Some(problem.clone());
                 Look::Refused(problem)
             }

@@ -199,3 +199,45 @@ fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
     let broken = Settings { cert: folder.path().join("none"), key: folder.path().join("key.pem") };
     assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.door().is_err(), "never plain text instead");
 }
+
+/// A peer that takes nothing fills all buffers; the service gives up on it, and so does the relay.
+#[tokio::test]
+async fn a_peer_that_takes_nothing_does_not_keep_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = certificate(folder.path());
+    let (filled, mut is_filled) = tokio::sync::mpsc::channel(1);
+    let flood = warp::path!("ws").and(websocket(INGEST, Origins::default())).map(move |upgrade: Upgrade| {
+        let filled = filled.clone();
+        upgrade.on_stream(move |stream, _, _| async move {
+            let bytes = vec![7; 64 * 1024];
+            let mut sent = 0;
+            while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(300), stream.writable()).await {
+                sent += stream.try_write_vectored(&[std::io::IoSlice::new(&bytes)]).unwrap_or(0);
+            }
+            let _ = filled.send(sent).await;
+        })
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    // One connection at a time.
+    let door = Door::new(1).with_tls(Tls::new(settings(folder.path())).unwrap());
+    let routes = flood.or(http::healthz()).unify().boxed();
+    tokio::spawn(http::serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    let mut stalled = connect(address, &trusted).await.unwrap();
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {INGEST}\r\n\r\n"
+    );
+    stalled.write_all(request.as_bytes()).await.unwrap();
+    let sent = tokio::time::timeout(PATIENCE, is_filled.recv()).await.expect("all buffers are full").unwrap();
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes wait for a peer that takes nothing");
+    // The peer is still there and takes nothing; its place is another's all the same.
+    let mut next = connect(address, &trusted).await.unwrap();
+    next.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, next.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(stalled);
+    shutdown.end().await;
+}
