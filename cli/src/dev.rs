@@ -16,6 +16,7 @@ use driftless_ingest::Ingest;
 use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_runtime::http;
+use driftless_runtime::http::openapi::openapi;
 use driftless_runtime::log::Log;
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
 use driftless_runtime::log::sqlite::SqliteLog;
@@ -138,14 +139,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let log = || Arc::clone(&opened.log);
     let replayer = Replayer::start(settings, Arc::clone(&world), log(), store.clone(), back.handle()).await?;
     let http_settings = driftless_runtime::settings::Http::default();
-    let origins = http_settings.origins()?;
+    let rules = http_settings.rules()?;
     let gateway = Gateway::start(
         driftless_gateway::Settings::default(),
         Arc::clone(&world),
         log(),
         store,
         verifier.clone(),
-        origins.clone(),
+        rules.origins.clone(),
         front.handle(),
     )
     .await?;
@@ -176,14 +177,16 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         let damage = damage.or(crate::damage::route("gateway", gateway.damage())).unify();
         damage.or(routes).unify().boxed()
     };
+    let document = Gateway::document().and(Ingest::document());
     let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
+    let routes = routes.or(openapi(&document)).unify();
     let routes = routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed();
     // Its sockets go on without it; whoever holds a copy of the shutdown holds up the end.
     drop(ingest);
     tokio::spawn(metrics.upkeep(front.handle()));
     // Whoever is told that it is ready may ask for the end at once.
     let mut signals = Signals::listen()?;
-    let server = tokio::spawn(http::serve(listener, routes, origins, http_settings.connections_max, front.handle()));
+    let server = tokio::spawn(http::serve_by(rules, listener, routes, front.handle()));
     announce(&args, address, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 
     let mut replaying = tokio::spawn(replayer.join());

@@ -6,6 +6,7 @@ use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
+use driftless_runtime::http::openapi::openapi;
 use driftless_runtime::http::{self, Routes};
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
@@ -139,7 +140,8 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
         true => Ok(()),
         false => Err("catching up with the log".to_owned()),
     };
-    let routes = gateway.routes().or(http::readyz(ready)).unify().boxed();
+    let routes = gateway.routes().or(http::readyz(ready)).unify();
+    let routes = routes.or(openapi(&Gateway::document())).unify().boxed();
     #[cfg(debug_assertions)]
     let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();
     let signals = serve_beside(&config, routes, source.handle()).await?;
@@ -156,8 +158,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     tracing::info!(address = %listener.local_addr()?, "listening");
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
-    let origins = config.http.origins()?;
-    tokio::spawn(http::serve(listener, routes, origins, config.http.connections_max, shutdown));
+    tokio::spawn(http::serve_by(config.http.rules()?, listener, routes, shutdown));
     Ok(signals)
 }
 

@@ -20,6 +20,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub verifier: Verifier,
     pub greeter: Greeter,
     pub shutdown: Shutdown,
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
 }
 
 impl Outside for Context {

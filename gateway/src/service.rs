@@ -9,16 +9,18 @@ use crate::{http, metrics};
 use driftless_chunk::world::World;
 use driftless_gateway_core::Settings as CoreSettings;
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::http::openapi::Document;
 use driftless_runtime::http::{Origins, Routes};
 use driftless_runtime::index;
 use driftless_runtime::log::{self, Log};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::Store;
 use driftless_runtime_core::Greeter;
+use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The gateway's settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct Settings {
     pub core: CoreSettings,
     /// A socket that takes nothing for this long is closed, milliseconds.
     pub write_timeout_ms: u64,
+    /// Streams of server-sent events at once; more are answered with 503. A stream costs several times what a websocket
+    /// does. Each is one of `http.connections_max`, too.
+    pub event_streams_max: usize,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
     /// At the end of the gateway its websockets are closed one after the other over this time, milliseconds.
@@ -36,7 +41,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { core: CoreSettings::default(), write_timeout_ms: 15_000, shards: 0, drain_ms: 0 }
+        Self {
+            core: CoreSettings::default(),
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
+            event_streams_max: 4096,
+            shards: 0,
+            drain_ms: 0,
+        }
     }
 }
 
@@ -102,7 +113,8 @@ impl Gateway {
         tokio::spawn(loader.renew_views(shutdown.clone(), move |opened| renewed.views_renewed(opened)));
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
-        let context = Context { hub, verifier, greeter: Greeter::new(world), shutdown };
+        let streams = Arc::new(Semaphore::new(settings.event_streams_max.min(Semaphore::MAX_PERMITS)));
+        let context = Context { hub, verifier, greeter: Greeter::new(world), shutdown, streams };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,
@@ -116,6 +128,12 @@ impl Gateway {
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()
+    }
+
+    /// What [`Self::routes`] answer to.
+    #[must_use]
+    pub fn document() -> Document {
+        crate::openapi::document()
     }
 
     /// Flips a bit in the memory of a replica: to show that drift is healed. Debug builds only.

@@ -10,6 +10,7 @@ use driftless_ingest_core::policy::PolicyError;
 use driftless_ingest_core::rate::Rates;
 use driftless_runtime::auth::Verifier;
 use driftless_runtime::http as web;
+use driftless_runtime::http::openapi::{Document, openapi};
 use driftless_runtime::log::{self, Log};
 use driftless_runtime::settings::SettingError;
 use driftless_runtime::shutdown::Shutdown;
@@ -115,7 +116,13 @@ impl Ingest {
                 let shared = Arc::clone(&shared);
                 upgrade.on_upgrade(move |socket| socket::serve(socket, shared))
             });
-        sockets.or(http::routes(&self.shared)).unify().boxed()
+        Self::document().guard(sockets.or(http::routes(&self.shared)).unify().boxed())
+    }
+
+    /// What [`Self::routes`] answer to.
+    #[must_use]
+    pub fn document() -> Document {
+        crate::openapi::document()
     }
 
     /// Whether new clients should come here.
@@ -196,10 +203,10 @@ pub async fn run_on(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let connections_max = settings.http.connections_max;
+    let rules = settings.http.rules()?;
     let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
-    let origins = ingest.origins.clone();
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
+    routes = routes.or(openapi(&Ingest::document())).unify().boxed();
     routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
@@ -208,6 +215,6 @@ pub async fn run_on(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "ingest listens");
     }
-    web::serve(listener, routes, origins, connections_max, shutdown).await;
+    web::serve_by(rules, listener, routes, shutdown).await;
     Ok(())
 }

@@ -3,13 +3,16 @@
 //! warp's own is not used, because it sets neither TCP_NODELAY (an acknowledgement would wait for Nagle) nor a time limit
 //! for headers, takes connections without bound, and its graceful end waits for ever for a stream that does not end.
 
-use super::{Origins, Problem, Response, Routes, recover};
+use super::deadline::Deadline;
+use super::{Origins, Problem, Response, Routes, cors, recover};
 use crate::shutdown::Shutdown;
+use driftless_schemas::limits;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +20,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use warp::http::{HeaderValue, Method, Request, StatusCode, header};
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
+/// What hyper holds of a request's head, and of an answer that the peer does not take. Above our own limits, which get a
+/// problem document: hyper's refusal is bare.
+const BUFFER_BYTES: usize = 2 * limits::HEAD_BYTES_MAX;
+const HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
 /// Requests that run when the end is asked for get this long. Websockets have their own drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After an accept that failed for want of something (file descriptors).
@@ -35,8 +42,18 @@ pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
-/// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
+/// How requests are served.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Which pages may ask.
+    pub origins: Origins,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// A connection that takes nothing of an answer for this long is ended.
+    pub write_timeout: Duration,
+}
+
+/// [`serve_by`] with the default time limit.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -44,6 +61,14 @@ pub async fn serve(
     connections_max: usize,
     shutdown: Shutdown,
 ) {
+    let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
+    serve_by(Rules { origins, connections_max, write_timeout }, listener, routes, shutdown).await;
+}
+
+/// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
+/// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
+pub async fn serve_by(rules: Rules, listener: TcpListener, routes: Routes, shutdown: Shutdown) {
+    let Rules { origins, connections_max, write_timeout } = rules;
     let service = warp::service(routes.recover(recover));
     let (phase, phases) = watch::channel(Phase::Serve);
     // Nothing is sent; it closes when the last connection has dropped its sender.
@@ -58,6 +83,7 @@ pub async fn serve(
         let Some((stream, peer, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(service.clone());
         let origins = origins.clone();
+        set_up(&stream, peer, write_timeout);
         let permit = ConnectionPermit { _permit: Arc::new(permit) };
         let answer = move |mut request: Request<Incoming>| {
             let (service, origins) = (service.clone(), origins.clone());
@@ -68,7 +94,9 @@ pub async fn serve(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+            .max_buf_size(BUFFER_BYTES)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(Deadline::new(stream, write_timeout)), hyper::service::service_fn(answer))
             .with_upgrades();
         tokio::spawn(drive(connection, peer, phases.clone(), alive.clone()));
     }
@@ -89,7 +117,7 @@ enum Phase {
 }
 
 async fn drive<S>(
-    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
+    connection: http1::UpgradeableConnection<TokioIo<Deadline>, S>,
     peer: SocketAddr,
     mut phases: watch::Receiver<Phase>,
     _alive: mpsc::Sender<Infallible>,
@@ -120,12 +148,7 @@ async fn accept(
     // The semaphore is never closed.
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
-            }
-            Some((stream, peer, permit))
-        }
+        Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
             if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -137,7 +160,21 @@ async fn accept(
     }
 }
 
-async fn answer<S>(request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
+/// An acknowledgement must not wait for Nagle; what a slow peer has not taken must not grow old in the kernel; and a peer
+/// that does not even acknowledge, or whose machine takes nothing more, is gone.
+fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration) {
+    let socket = SockRef::from(stream);
+    let done = socket.set_tcp_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BYTES));
+    #[cfg(target_os = "linux")]
+    let done = done.and_then(|()| socket.set_tcp_user_timeout(Some(write_timeout)));
+    #[cfg(not(target_os = "linux"))]
+    let _ = write_timeout;
+    if let Err(error) = done {
+        tracing::debug!(%peer, %error, "a socket keeps the system's options");
+    }
+}
+
+async fn answer<S>(mut request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
 where
     TowerToHyperService<S>: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
@@ -152,40 +189,48 @@ where
     };
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        preflight()
+    if request.method() == Method::HEAD {
+        // hyper remembers that it was HEAD, and sends no body. No websocket begins with it.
+        *request.method_mut() = Method::GET;
+        request.headers_mut().remove(header::UPGRADE);
+    }
+    let mut response = if let Some(problem) = too_large(&request) {
+        problem.response()
+    } else if is_preflight {
+        cors::preflight()
     } else {
         match service.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     };
-    if let Some(origin) = origin {
-        cors(response.headers_mut(), origin);
-    }
-    response
-}
-
-fn preflight() -> Response {
-    let mut response = Response::new(bytes::Bytes::new().into());
-    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "authorization, content-type, accept, if-none-match, last-event-id, driftless-session",
-        ),
-    );
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    // What users wrote is never a page of ours.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    cors::allow(headers, origin);
     response
 }
 
-fn cors(headers: &mut HeaderMap, origin: HeaderValue) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("etag, retry-after, driftless-version, driftless-model, driftless-revision"),
-    );
+/// A head above the limits of ours.
+fn too_large<B>(request: &Request<B>) -> Option<Problem> {
+    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri_bytes > limits::URI_BYTES_MAX {
+        let detail = format!("the path with its query has {uri_bytes} bytes; {} are taken", limits::URI_BYTES_MAX);
+        return Some(refused(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
+    }
+    let headers = request.headers();
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() + uri_bytes;
+    if bytes > limits::HEAD_BYTES_MAX || headers.len() > limits::HEADERS_MAX {
+        let (count, bytes_max, max) = (headers.len(), limits::HEAD_BYTES_MAX, limits::HEADERS_MAX);
+        let detail = format!(
+            "the request's head has {count} headers with {bytes} bytes; {max} with {bytes_max} bytes are taken"
+        );
+        return Some(refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail));
+    }
+    None
+}
+
+fn refused(status: StatusCode, code: &str, detail: String) -> Problem {
+    // The body that may follow is not read.
+    Problem::new(status, code, detail).with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
