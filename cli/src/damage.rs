@@ -1,10 +1,10 @@
 //! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show that drift is found and
 //! healed. It is there in debug builds only.
 
-use driftless_runtime::http::Routes;
+use driftless_runtime::http::{Routes, only};
 use driftless_schemas::ChunkId;
 use std::collections::HashMap;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 use warp::{Filter, Reply};
 
 /// The route of one service.
@@ -12,7 +12,7 @@ pub(crate) fn route(service: &'static str, damage: impl Fn(ChunkId) + Clone + Se
     warp::path!("debug" / "damage" / String)
         .and_then(move |named: String| async move { if named == service { Ok(()) } else { Err(warp::reject()) } })
         .untuple_one()
-        .and(warp::post())
+        .and(only(&[Method::POST]))
         .and(warp::query::<HashMap<String, String>>())
         .map(move |query: HashMap<String, String>| match query.get("chunk").and_then(|id| id.parse().ok()) {
             Some(chunk) => {

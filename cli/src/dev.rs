@@ -17,6 +17,7 @@ use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_runtime::files;
 use driftless_runtime::http;
+use driftless_runtime::http::openapi::openapi;
 use driftless_runtime::log::Log;
 use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
 use driftless_runtime::log::sqlite::SqliteLog;
@@ -186,7 +187,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         let damage = damage.or(crate::damage::route("gateway", gateway.damage())).unify();
         damage.or(routes).unify().boxed()
     };
+    let document = Gateway::document().and(Ingest::document());
     let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
+    let routes = routes.or(openapi(&document)).unify();
     let routes = routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed();
     // Its sockets go on without it; whoever holds a copy of the shutdown holds up the end.
     drop(ingest);

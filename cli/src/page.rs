@@ -1,8 +1,8 @@
 //! The page of `driftless dev`: a few files that are part of the binary.
 
-use driftless_runtime::http::{Routes, bytes_response};
+use driftless_runtime::http::{Routes, bytes_response, only};
 use warp::Filter;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
 const JS: &str = "text/javascript; charset=utf-8";
 
@@ -20,17 +20,18 @@ const FILES: &[(&str, &str, &[u8])] = &[
 
 /// Serves the page at `/`.
 pub(crate) fn routes() -> Routes {
-    warp::get()
-        .and(warp::path::tail())
-        .and_then(|tail: warp::path::Tail| {
-            let file = FILES.iter().find(|(name, ..)| *name == tail.as_str());
-            let response = file.map(|(_, content_type, bytes)| {
-                let mut response = bytes_response(StatusCode::OK, content_type, bytes::Bytes::from_static(bytes));
-                let no_cache = warp::http::HeaderValue::from_static("no-cache");
-                response.headers_mut().insert("cache-control", no_cache);
-                response
-            });
-            std::future::ready(response.ok_or_else(warp::reject::not_found))
+    let file = |tail: warp::path::Tail| async move {
+        let file = FILES.iter().find(|(name, ..)| *name == tail.as_str());
+        file.ok_or_else(warp::reject::not_found)
+    };
+    warp::path::tail()
+        .and_then(file)
+        .and(only(&[Method::GET]))
+        .map(|(_, content_type, bytes): &(&str, &'static str, &'static [u8])| {
+            let mut response = bytes_response(StatusCode::OK, content_type, bytes::Bytes::from_static(bytes));
+            let no_cache = warp::http::HeaderValue::from_static("no-cache");
+            response.headers_mut().insert("cache-control", no_cache);
+            response
         })
         .boxed()
 }

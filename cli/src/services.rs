@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
 use driftless_runtime::files;
+use driftless_runtime::http::openapi::openapi;
 use driftless_runtime::http::{self, Routes};
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
@@ -154,7 +155,8 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
         true => Ok(()),
         false => Err("catching up with the log".to_owned()),
     };
-    let routes = gateway.routes().or(http::readyz(ready)).unify().boxed();
+    let routes = gateway.routes().or(http::readyz(ready)).unify();
+    let routes = routes.or(openapi(&Gateway::document())).unify().boxed();
     #[cfg(debug_assertions)]
     let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();
     let signals = serve_beside(&config, routes, source.handle()).await?;

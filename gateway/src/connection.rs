@@ -25,6 +25,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     /// Requests of users.
     pub requests: Rates<1>,
     pub shutdown: Shutdown,
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
 }
 
 impl Outside for Context {

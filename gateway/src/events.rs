@@ -1,40 +1,51 @@
 //! Server-sent events: Tracked, Chunk, Updates, Outcomes and Beacons as JSON, for people with curl, pages and services
 //! without websockets.
 //!
-//! An event stream is a socket to the hub like any other, with the same bounds. A stream of one chunk gives its events the
-//! `id` `<version>:<hash>`, so that `Last-Event-ID` resumes where the stream ended. A stream of several chunks has no such
-//! id, because one id cannot say where each chunk ended: its reader hands in `have` for each of them. A chunk that is not
-//! served is named by a `rejected` event; the others go on.
+//! An event stream is a socket to the hub like any other, with the same bounds (R9): what its reader has not taken counts
+//! as waiting, in the hub until it is made into JSON and here until that is taken, so that a slow reader's chunks lag; a
+//! reader that takes nothing is cut off by the server loop (`http.write_timeout_ms`), which frees its place. Its token is
+//! looked at again and again: it may end, or be denied.
+//!
+//! A stream of one chunk gives its events the `id` `<version>:<hash>`, so that `Last-Event-ID` resumes where the stream
+//! ended. A stream of several chunks has no such id, because one id cannot say where each chunk ended without growing with
+//! their number, on every event: its reader hands in `have` for each of them. A chunk that is not served is named by a
+//! `rejected` event; the others go on.
 
-use crate::connection::Context;
+use crate::connection::{Context, now_ms};
 use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
-use driftless_runtime::auth::{Claims, DenyList};
+use driftless_runtime::auth::{DenyList, TokenError, Verifier};
 use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
+use driftless_schemas::access::Claims;
+use driftless_schemas::limits::EVENT_CHUNKS_MAX;
 use driftless_schemas::proto::{
     self, DiscardReason, Have, ServerFrame, Track, TrackRejectCode, event, outcome, request, tracked,
 };
-use driftless_schemas::{ChunkId, Hash, close, format, limits};
+use driftless_schemas::{ChunkId, Hash, SessionId, close, format, limits};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use warp::Reply;
-use warp::http::StatusCode;
+use warp::http::{HeaderValue, StatusCode, header};
 use warp::sse::Event;
 
 /// A comment goes out this often, so that proxies and browsers keep the stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_millis(limits::EVENT_KEEP_ALIVE_MS);
+const TOKEN_CHECK: Duration = Duration::from_millis(limits::EVENT_TOKEN_CHECK_MS);
+/// Browsers open a stream that broke again after this.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// A stream that is gone is noticed by the next comment.
-const PLACE_RETRY_MS: u32 = 15_000;
-/// Chunks of one stream.
-const CHUNKS_MAX: usize = 64;
+const PLACE_RETRY_MS: u32 = limits::EVENT_KEEP_ALIVE_MS as u32;
+/// When a gateway ends, its readers come back one after the other: they are told to wait for up to so much more.
+const RECONNECT_JITTER_MS: u64 = 4000;
 
 /// Reads `<version>:<hash>`.
 pub(crate) fn parse_id(id: &str) -> Option<Have> {
@@ -48,9 +59,11 @@ pub(crate) fn parse_tracks(chunks: &str, have: Option<&str>) -> Result<Vec<Track
     let bad = |code: &str, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let chunks = unescape(chunks);
     let count = chunks.split(',').count();
-    if chunks.is_empty() || count > CHUNKS_MAX {
-        let detail =
-            format!("chunks names {} chunks; 1 to {CHUNKS_MAX} are taken", if chunks.is_empty() { 0 } else { count });
+    if chunks.is_empty() || count > EVENT_CHUNKS_MAX {
+        let detail = format!(
+            "chunks names {} chunks; 1 to {EVENT_CHUNKS_MAX} are taken",
+            if chunks.is_empty() { 0 } else { count }
+        );
         return Err(bad("bad_chunks", detail));
     }
     let have = unescape(have.unwrap_or_default());
@@ -87,27 +100,43 @@ fn unescape(text: &str) -> String {
     text
 }
 
+/// Whose stream it is.
+pub(crate) struct Reader {
+    pub claims: Claims,
+    /// The token that says so.
+    pub token: String,
+    /// The connection's.
+    pub permit: Option<ConnectionPermit>,
+}
+
 /// Starts a stream of these chunks, if its user may have one more connection.
 pub(crate) fn respond(
     context: &Context,
-    permit: Option<ConnectionPermit>,
-    claims: Claims,
-    joined: Joined,
+    reader: Reader,
+    session: Option<SessionId>,
     tracks: Vec<Track>,
 ) -> Result<Response, Problem> {
-    let place = context.greeter.users.take(&claims).map_err(|e| {
+    let own_place = context.greeter.users.take(&reader.claims).map_err(|e| {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", e.to_string())
             .with_retry_after_ms(PLACE_RETRY_MS)
     })?;
-    permit.iter().for_each(ConnectionPermit::is_known);
+    let place = Arc::clone(&context.streams).try_acquire_owned().map_err(|_| {
+        let detail =
+            "this gateway serves as many streams of events as it may (gateway.event_streams_max); try again later";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail);
+        problem.with_retry_after_ms(RECONNECT_JITTER_MS as u32)
+    })?;
+    reader.permit.iter().for_each(ConnectionPermit::is_known);
     let world = &context.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.
     let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
     let has_ids = tracks.len() == 1;
-    let member = context.hub.listen(joined);
+    let Reader { claims, token, .. } = reader;
+    // Without a session nothing of the stream is one's own: a writer that nobody can be.
+    let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
+    let member = context.hub.listen(Joined { writer, access: Arc::new(claims.access), families: None });
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
-    let lifetime = claims.expires_at.saturating_mul(1000).saturating_sub(crate::connection::now_ms());
     // What was denied between the check and here is looked for at once.
     let mut denials = context.verifier.denials();
     denials.mark_changed();
@@ -116,20 +145,32 @@ pub(crate) fn respond(
         families,
         has_ids,
         frames: VecDeque::new(),
-        ready: VecDeque::from([Event::default().retry(Duration::from_secs(1)).comment("driftless")]),
+        opened_bytes: 0,
+        ready: VecDeque::from([Event::default().retry(RECONNECT).comment("driftless")]),
         shutdown: context.shutdown.clone(),
         denials,
-        claims,
-        ends: tokio::time::Instant::now() + Duration::from_millis(u64::try_from(lifetime).unwrap_or(0)),
+        verifier: context.verifier.clone(),
+        token,
+        check_at: next_check(claims.expires_at),
         is_over: false,
-        _place: place,
+        _places: (own_place, place),
     };
     let events = futures_util::stream::unfold(stream, EventStream::next);
     let events = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
     let mut response = warp::sse::reply(events).into_response();
-    // Proxies must not gather events.
-    response.headers_mut().insert("x-accel-buffering", warp::http::HeaderValue::from_static("no"));
+    let headers = response.headers_mut();
+    // Proxies must not gather events, and nobody keep them.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// A token is looked at again at its end, and before.
+fn next_check(expires_at: i64) -> Instant {
+    let lifetime_ms = expires_at.saturating_mul(1000).saturating_sub(now_ms());
+    // Clocks differ: at the end it may be good for a moment still.
+    let lifetime = Duration::from_millis(u64::try_from(lifetime_ms).unwrap_or(0).max(50));
+    Instant::now() + lifetime.min(TOKEN_CHECK)
 }
 
 struct EventStream {
@@ -141,15 +182,17 @@ struct EventStream {
     /// From the hub. Each is made into events when the one before has been taken: JSON is much larger than a frame, and
     /// many whole chunks may be waiting.
     frames: VecDeque<Bytes>,
+    /// Of the hub's bytes, those that stand in `ready`.
+    opened_bytes: usize,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
-    claims: Claims,
     denials: watch::Receiver<Arc<DenyList>>,
-    /// With the token.
-    ends: tokio::time::Instant,
+    verifier: Verifier,
+    token: String,
+    check_at: Instant,
     is_over: bool,
-    /// Its user's.
-    _place: Place<String>,
+    /// Its user's, and one among the streams of this gateway.
+    _places: (Place<String>, OwnedSemaphorePermit),
 }
 
 impl EventStream {
@@ -158,40 +201,60 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Some((Ok(event), self));
             }
-            if let Some(frame) = self.frames.pop_front() {
-                self.open(frame);
-                continue;
+            // All of it has gone on: only now there is room for more.
+            if self.opened_bytes > 0 {
+                self.member.written(std::mem::take(&mut self.opened_bytes));
             }
             if self.is_over {
                 return None;
             }
+            // Before the next frame: a reader that always has something to take is looked at, too.
+            if self.check_at <= Instant::now() {
+                self.check_token();
+                continue;
+            }
+            if let Some(frame) = self.frames.pop_front() {
+                self.open(frame);
+                continue;
+            }
             tokio::select! {
                 out = self.member.out.recv() => match out? {
                     Out::Frames(frames) => self.frames.extend(frames),
-                    Out::Close(code, reason) => self.end(&json!({"code": code, "reason": reason})),
+                    Out::Close(code, reason) => self.end(code, &reason),
                 },
-                () = self.shutdown.wait() => return None,
                 _ = self.denials.changed() => {
-                    let denied = self.denials.borrow_and_update().check(&self.claims);
-                    if let Err(e) = denied {
-                        self.end(&json!({"code": close::TOKEN, "reason": e.to_string()}));
-                    }
+                    self.denials.borrow_and_update();
+                    self.check_at = Instant::now();
                 }
-                () = tokio::time::sleep_until(self.ends) => {
-                    let reason = "the token expired: open the stream again with a fresh one";
-                    self.end(&json!({"code": close::TOKEN, "reason": reason}));
+                () = self.shutdown.wait() => {
+                    let jitter = Duration::from_millis(rand::random_range(0..=RECONNECT_JITTER_MS));
+                    self.ready.push_back(Event::default().retry(RECONNECT + jitter));
+                    self.end(close::SHUTTING_DOWN, "this gateway ends: open the stream again");
                 }
+                () = tokio::time::sleep_until(self.check_at) => {}
             }
         }
     }
 
-    fn end(&mut self, why: &Value) {
+    fn check_token(&mut self) {
+        match self.verifier.verify(&self.token, now_ms()) {
+            Ok(claims) => self.check_at = next_check(claims.expires_at),
+            Err(TokenError::Expired { .. }) => {
+                self.end(close::TOKEN, "the token expired: open the stream again with a fresh one");
+            }
+            Err(error) => self.end(close::TOKEN, &error.to_string()),
+        }
+    }
+
+    fn end(&mut self, code: u16, reason: &str) {
+        crate::metrics::closed(code);
+        let why = json!({"code": code, "reason": reason});
         self.ready.push_back(Event::default().event("closed").data(why.to_string()));
         self.is_over = true;
     }
 
     fn open(&mut self, frame: Bytes) {
-        self.member.written(frame.len());
+        self.opened_bytes += frame.len();
         // The hub's own bytes.
         let Ok(frame) = format::decode::<ServerFrame>("ServerFrame", frame) else { return };
         for body in frame.events.into_iter().filter_map(|event| event.body) {
@@ -323,10 +386,10 @@ mod tests {
         assert_eq!(read("a/0/-1,a/1/0", Some(&format!("7:{hash},"))), both([Some(7), None]));
         assert_eq!(read("a%2F0%2f-1%2Ca%2F1%2F0", Some(&format!("%2C9%3A{hash}"))), both([None, Some(9)]));
         let ids = |count: usize| (0..count).map(|i| format!("a/{i}/0")).collect::<Vec<_>>().join(",");
-        assert_eq!(read(&ids(CHUNKS_MAX), None).map(|tracks| tracks.len()), Ok(CHUNKS_MAX));
+        assert_eq!(read(&ids(EVENT_CHUNKS_MAX), None).map(|tracks| tracks.len()), Ok(EVENT_CHUNKS_MAX));
         for (chunks, have, code) in [
             ("", None, "bad_chunks"),
-            (&*ids(CHUNKS_MAX + 1), None, "bad_chunks"),
+            (&*ids(EVENT_CHUNKS_MAX + 1), None, "bad_chunks"),
             ("a/0/0,a/0/0", None, "bad_chunks"),
             ("a/0/0,", None, "bad_chunk_id"),
             ("a/0/+0", None, "bad_chunk_id"),

@@ -9,6 +9,7 @@ use crate::{http, metrics};
 use driftless_chunk::world::World;
 use driftless_gateway_core::Settings as CoreSettings;
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::http::openapi::Document;
 use driftless_runtime::http::{Origins, Routes};
 use driftless_runtime::index;
 use driftless_runtime::log::{self, Log};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The gateway's settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Settings {
     pub core: CoreSettings,
     /// A socket that takes nothing for this long is closed, milliseconds.
     pub write_timeout_ms: u64,
+    /// Streams of server-sent events at once; more are answered with 503. A stream costs several times what a websocket
+    /// does. Each is one of `http.connections_max`, too.
+    pub event_streams_max: usize,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
     /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
@@ -56,7 +60,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             core: CoreSettings::default(),
-            write_timeout_ms: 15_000,
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
+            event_streams_max: 4096,
             shards: 0,
             drain_ms: 0,
             admissions_per_second: 2_000,
@@ -143,7 +148,9 @@ impl Gateway {
             ..Greeter::new(world)
         };
         let per_user = Allowance { per_second: settings.requests_per_second, burst: settings.requests_burst };
-        let context = Context { hub, verifier, greeter, admission, requests: Rates::new([per_user]), shutdown };
+        let streams = Arc::new(Semaphore::new(settings.event_streams_max.min(Semaphore::MAX_PERMITS)));
+        let context =
+            Context { hub, verifier, greeter, admission, requests: Rates::new([per_user]), shutdown, streams };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,
@@ -157,6 +164,12 @@ impl Gateway {
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()
+    }
+
+    /// What [`Self::routes`] answer to.
+    #[must_use]
+    pub fn document() -> Document {
+        crate::openapi::document()
     }
 
     /// Flips a bit in the memory of a replica: to show that drift is healed. Debug builds only.

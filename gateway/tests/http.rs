@@ -38,7 +38,7 @@ async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() 
         let answer = get(path, accept, "").await;
         assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, kind), "{path} {accept}");
         assert_eq!((&answer.headers["etag"], answer.headers["driftless-version"].as_str()), (tag, "1"));
-        assert_eq!(answer.headers["vary"], "accept, authorization");
+        assert_eq!(answer.headers["vary"], "accept, authorization, origin");
         assert_eq!(answer.headers["cache-control"], "private, no-cache");
         match kind {
             "application/octet-stream" => assert_eq!(Hash::of(&answer.body), hash),
@@ -48,7 +48,10 @@ async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() 
         for known in [strong.as_str(), &weak, "*", &format!("\"other\", {strong}")] {
             let answer = get(path, accept, known).await;
             assert_eq!((answer.status, answer.body.len()), (304, 0), "{known}");
-            assert_eq!((&answer.headers["etag"], answer.headers["vary"].as_str()), (tag, "accept, authorization"));
+            assert_eq!(
+                (&answer.headers["etag"], answer.headers["vary"].as_str()),
+                (tag, "accept, authorization, origin")
+            );
         }
         assert_eq!(get(path, accept, "\"other\"").await.status, 200);
     }
@@ -64,6 +67,78 @@ async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() 
         assert!(String::from_utf8_lossy(&answer.body).contains(code), "{path}");
     }
     assert_eq!(running.http("/v1/chunks/canvas/0/0", &[]).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_canonical_encoding_is_given_in_parts_and_nothing_else_is() {
+    let mut town = Town::new().await;
+    town.decide(C, SessionId::new(now_ms() as u64, [1; 10]).writer("ann"), cells(0..2, 7, None)).await;
+    let encoding = town.live(C).replica.encoding().into_owned();
+    let etag = format!("\"{}\"", town.live(C).replica.hash());
+    let running = town.gateway(settings()).await;
+    let token = town.token("ann");
+    let ask = async |method: &str, form: &str, headers: &[(&str, &str)]| {
+        running.ask(method, &format!("/v1/chunks/{C}.{form}?token={token}"), headers).await
+    };
+    let whole = ask("GET", "bin", &[]).await;
+    assert_eq!((whole.status, &whole.headers["accept-ranges"][..]), (200, "bytes"));
+    for (range, part) in [("bytes=0-3", 0..4), ("bytes=32770-", 32_770..32_780), ("bytes=-4", 32_776..32_780)] {
+        let answer = ask("GET", "bin", &[("range", range), ("if-range", &etag)]).await;
+        assert_eq!((answer.status, &answer.body[..]), (206, &encoding[part.clone()]), "{range}");
+        let content_range = format!("bytes {}-{}/32780", part.start, part.end - 1);
+        assert_eq!((&answer.headers["content-range"], &answer.headers["etag"]), (&content_range, &etag));
+    }
+    let behind = ask("GET", "bin", &[("range", "bytes=32780-")]).await;
+    assert_eq!((behind.status, &behind.headers["content-range"][..]), (416, "bytes */32780"));
+    assert_eq!(behind.json()["type"], "urn:driftless:problem:range_not_satisfiable");
+    for (form, headers) in [
+        ("bin", &[("range", "bytes=0-3"), ("if-range", "\"other\"")][..]),
+        ("bin", &[("range", "bytes=0-3,8-9")]),
+        ("json", &[("range", "bytes=0-3")]),
+        ("png", &[("range", "bytes=0-3")]),
+    ] {
+        let answer = ask("GET", form, headers).await;
+        assert_eq!((answer.status, answer.headers.get("content-range")), (200, None), "{form} {headers:?}");
+    }
+    let same = ask("GET", "bin", &[("range", "bytes=0-3"), ("if-none-match", &etag)]).await;
+    assert_eq!(same.status, 304, "what is had is not given in parts either");
+    let head = ask("HEAD", "bin", &[]).await;
+    assert_eq!((head.status, &head.headers["content-length"][..], head.body.len()), (200, "32780", 0));
+    for (path, allow) in [(format!("/v1/chunks/{C}.bin"), "GET, HEAD"), ("/v1/world".into(), "GET, HEAD")] {
+        for method in ["POST", "DELETE", "PUT", "OPTIONS"] {
+            let answer = running.ask(method, &path, &[]).await;
+            assert_eq!((answer.status, &answer.headers["allow"][..]), (405, allow), "{method} {path}");
+            assert_eq!(answer.json()["type"], "urn:driftless:problem:method_not_allowed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_any_more_about_a_command_is_not_guessed() {
+    let mut town = Town::new().await;
+    let now = now_ms() as u64;
+    let session = SessionId::new(now, [1; 10]);
+    for _ in 0..65 {
+        town.decide(C, session.writer("ann"), cells(0..1, 7, None)).await;
+    }
+    // More writers than a ledger remembers: the first of them is dropped, and the floor rises to its session's time.
+    let other = "canvas/1/0";
+    for i in 0..1025_u64 {
+        let mut tail = [2; 10];
+        tail[..8].copy_from_slice(&i.to_be_bytes());
+        town.decide(other, SessionId::new(now - 2000 + i, tail).writer("ann"), cells(0..1, 7, None)).await;
+    }
+    let running = town.gateway(settings()).await;
+    let token = town.token("ann");
+    let status = async |chunk: &str, session: SessionId, seq: u64| {
+        let path = format!("/v1/chunks/{chunk}/commands/{session}/{seq}?token={token}");
+        running.http(&path, &[]).await.json()["status"].clone()
+    };
+    assert_eq!(status(C, session, 1).await, "beyond_window");
+    assert_eq!(status(C, session, 2).await, "committed");
+    assert_eq!(status(C, session, 66).await, "unresolved");
+    assert_eq!(status(other, SessionId::new(now - 3000, [3; 10]), 1).await, "expired");
+    assert_eq!(status(other, session, 1).await, "unresolved", "above the floor, it may still come");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use warp::Filter;
-use warp::http::{HeaderMap, StatusCode, header};
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// How much longer than the producer a request waits: what the log gives up on is told, so this is never the reason.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
@@ -88,7 +88,15 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
         })?,
     };
     let session = ids::give_out(wanted.session_after_ms, now_ms(), shared.desk.random()).map_err(|e| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "session_not_yet", e.to_string()).with_retry_after_ms(1000)
+        // What no clock of a server says is no session's time, and waiting for it helps nobody.
+        let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now_ms()).unwrap_or(0));
+        if wait_ms > limits::SESSION_WAIT_MS_MAX {
+            let detail =
+                format!("{e}; session_after_ms is the largest `floor_ms` that was seen, and no floor is so far ahead");
+            return Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail);
+        }
+        let wait_ms = u32::try_from(wait_ms.saturating_sub(limits::SESSION_AHEAD_MAX_MS)).unwrap_or(u32::MAX).max(1000);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "session_not_yet", e.to_string()).with_retry_after_ms(wait_ms)
     })?;
     let new = NewSession {
         session,
@@ -96,7 +104,7 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
         expires_at_ms: session.time_ms().saturating_add(shared.settings.policy.session_age_max_ms),
         token_expires_at: claims.expires_at,
     };
-    Ok(json(StatusCode::CREATED, &new))
+    Ok(no_store(json(StatusCode::CREATED, &new)))
 }
 
 struct Request {
@@ -124,7 +132,12 @@ async fn commands(shared: &Shared, token: Option<String>, request: Request) -> R
     shared.metrics.received_bytes.increment(request.body.len() as u64);
     let batch = request.batch()?;
     let outcomes = Submitting::new(shared, &request.chunk, claims).submit(&batch.items).await?;
-    Ok(answer(outcomes, batch.is_array))
+    Ok(no_store(answer(outcomes, batch.is_array)))
+}
+
+fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// One request on its way through the log.
@@ -170,7 +183,7 @@ impl<'a> Submitting<'a> {
             let admission = &self.shared.admission;
             match admission.admit(&identity, submission, &self.bucket, now_ms(), |_| is_reused) {
                 Ok(Admitted { seq, partition, key, record, .. }) => {
-                    // A request has at most COMMANDS_MAX commands.
+                    // A request has at most HTTP_COMMANDS_MAX commands.
                     let token = i as u32;
                     self.in_flight.insert(token, (seq, partition));
                     self.outcomes.push(None);

@@ -14,6 +14,7 @@ mod desk;
 mod handover;
 mod socket;
 mod http;
+mod openapi;
 mod results;
 mod submission;
 pub mod metrics;

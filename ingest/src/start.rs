@@ -10,6 +10,7 @@ use driftless_ingest_core::policy::PolicyError;
 use driftless_ingest_core::rate::rates;
 use driftless_runtime::auth::Verifier;
 use driftless_runtime::http as web;
+use driftless_runtime::http::openapi::{Document, openapi};
 use driftless_runtime::log::{self, Log};
 use driftless_runtime::settings::SettingError;
 use driftless_runtime::shutdown::Shutdown;
@@ -115,7 +116,13 @@ impl Ingest {
                 let shared = Arc::clone(&shared);
                 upgrade.on_upgrade(move |socket, permit| socket::serve(socket, permit, shared))
             });
-        sockets.or(http::routes(&self.shared)).unify().boxed()
+        Self::document().guard(sockets.or(http::routes(&self.shared)).unify().boxed())
+    }
+
+    /// What [`Self::routes`] answer to.
+    #[must_use]
+    pub fn document() -> Document {
+        crate::openapi::document()
     }
 
     /// Whether new clients should come here.
@@ -199,9 +206,10 @@ pub async fn run_on(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let door = settings.http.door()?;
+    let origins = settings.http.origins()?;
     let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
-    let origins = ingest.origins.clone();
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
+    routes = routes.or(openapi(&Ingest::document())).unify().boxed();
     routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.clone().upkeep(shutdown.clone()));

@@ -1,17 +1,20 @@
-//! Commands in the body of a request: one JSON object, an array of them, or one protobuf `Submit`.
+//! Commands in the body of a request: one JSON object, an array of them, one protobuf `Submit`, or a protobuf `ClientFrame`
+//! of several. What is not well-formed is refused as a whole, before anything of it is sent; each command of what is gets an
+//! answer of its own.
 
 use bytes::Bytes;
 use driftless_ingest_core::{Body, Submission};
 use driftless_runtime::http::Problem;
-use driftless_schemas::proto::submit;
+use driftless_schemas::limits::HTTP_COMMANDS_MAX;
+use driftless_schemas::proto::{request, submit};
 use driftless_schemas::{ChunkId, SessionId, proto};
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
 use warp::http::StatusCode;
 
-/// Commands of one request.
-pub(crate) const COMMANDS_MAX: usize = 1024;
+const SUBMIT: &str = "driftless.v1.Submit";
+const CLIENT_FRAME: &str = "driftless.v1.ClientFrame";
 
 /// One command for one chunk.
 pub(crate) struct Item {
@@ -30,7 +33,7 @@ enum Form {
 /// A request's body, read.
 pub(crate) struct Batch {
     pub items: Vec<Item>,
-    /// Whether the body was an array; then the answer is one too.
+    /// Whether the body was an array or a frame; then the answer is an array too.
     pub is_array: bool,
 }
 
@@ -56,13 +59,22 @@ impl Batch {
         body: &Bytes,
         session: Option<SessionId>,
     ) -> Result<Self, Problem> {
-        let kind = content_type.split(';').next().unwrap_or_default().trim();
-        match kind {
-            "application/x-protobuf" | "application/protobuf" => protobuf(chunk, body.clone(), session),
+        let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        match &*kind.trim().to_ascii_lowercase() {
+            "application/x-protobuf" | "application/protobuf" => match message(parameters).unwrap_or(SUBMIT) {
+                SUBMIT => one(chunk, body.clone(), session),
+                CLIENT_FRAME => frame(chunk, body.clone(), session),
+                other => {
+                    let detail = format!("proto={other} is not taken; send a {SUBMIT}, or several in a {CLIENT_FRAME}");
+                    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+                }
+            },
             "application/json" | "" => json(body, session),
             other => {
-                let detail =
-                    format!("{other:?} is not taken; send application/json, or application/x-protobuf with a Submit");
+                let detail = format!(
+                    "{other:?} is not taken; send application/json, or application/x-protobuf with a Submit, or with \
+                     several in a ClientFrame (application/x-protobuf; proto={CLIENT_FRAME})"
+                );
                 Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
             }
         }
@@ -91,8 +103,32 @@ impl Item {
     }
 }
 
-fn protobuf(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Batch, Problem> {
+/// What stands behind `proto=`.
+fn message(parameters: &str) -> Option<&str> {
+    let pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
+    let value =
+        pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto")).map(|(_, value)| value.trim()).next();
+    value.map(|value| value.trim_matches('"'))
+}
+
+fn one(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Batch, Problem> {
     let submit = proto::Submit::decode(body).map_err(|e| malformed(format!("the body is no Submit: {e}")))?;
+    Ok(Batch { items: vec![protobuf(chunk, submit, session)?], is_array: false })
+}
+
+fn frame(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Batch, Problem> {
+    let frame = proto::ClientFrame::decode(body).map_err(|e| malformed(format!("the body is no ClientFrame: {e}")))?;
+    check_count(frame.requests.len())?;
+    let items = frame.requests.into_iter().enumerate().map(|(i, request)| match request.body {
+        Some(request::Body::Submit(submit)) => {
+            protobuf(chunk, submit, session).map_err(|problem| at(i, "the frame", problem))
+        }
+        _ => Err(malformed(format!("request {i} of the frame is no Submit: nothing else is taken here"))),
+    });
+    Ok(Batch { items: items.collect::<Result<_, _>>()?, is_array: true })
+}
+
+fn protobuf(chunk: &ChunkId, submit: proto::Submit, session: Option<SessionId>) -> Result<Item, Problem> {
     if !submit.chunk_id.is_empty() && submit.chunk_id != chunk.as_str() {
         return Err(malformed(format!(
             "the path says {chunk}, the Submit {:?}; leave the latter empty",
@@ -100,8 +136,19 @@ fn protobuf(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<
         )));
     }
     let session = session.ok_or_else(no_session)?;
-    let item = Item { session, seq: submit.seq, after: submit.after, body: Form::Protobuf(submit.body) };
-    Ok(Batch { items: vec![item], is_array: false })
+    Ok(Item { session, seq: submit.seq, after: submit.after, body: Form::Protobuf(submit.body) })
+}
+
+fn check_count(count: usize) -> Result<(), Problem> {
+    match count {
+        1..=HTTP_COMMANDS_MAX => Ok(()),
+        _ => Err(malformed(format!("the body has {count} commands; 1 to {HTTP_COMMANDS_MAX} are taken"))),
+    }
+}
+
+fn at(place: usize, of: &str, mut problem: Problem) -> Problem {
+    problem.detail.insert_str(0, &format!("command {place} of {of}: "));
+    problem
 }
 
 fn json(body: &[u8], session: Option<SessionId>) -> Result<Batch, Problem> {
@@ -110,16 +157,9 @@ fn json(body: &[u8], session: Option<SessionId>) -> Result<Batch, Problem> {
         Value::Array(values) => (values, true),
         one => (vec![one], false),
     };
-    if values.is_empty() || values.len() > COMMANDS_MAX {
-        return Err(malformed(format!("the body has {} commands; 1 to {COMMANDS_MAX} are taken", values.len())));
-    }
+    check_count(values.len())?;
     let items = values.into_iter().enumerate().map(|(i, value)| {
-        item(value, session).map_err(|mut problem| {
-            if is_array {
-                problem.detail.insert_str(0, &format!("command {i} of the array: "));
-            }
-            problem
-        })
+        item(value, session).map_err(|problem| if is_array { at(i, "the array", problem) } else { problem })
     });
     Ok(Batch { items: items.collect::<Result<_, _>>()?, is_array })
 }

@@ -6,8 +6,10 @@ use driftless_ingest::{Policy, Settings, run_on};
 use driftless_runtime::log::memory::MemoryLog;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
+use driftless_schemas::proto::request;
 use driftless_schemas::{Offset, SessionId, limits, proto};
 use prost::Message as _;
+use reqwest::header::HeaderValue;
 use scene::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -155,7 +157,7 @@ async fn every_wrong_request_is_a_problem_with_a_name() {
         assert_eq!((found, &problem["type"]), (status, &json!(format!("urn:driftless:problem:{name}"))), "{problem}");
     }
     let response = browser.client.get(browser.scene.url(COMMANDS)).send().await.unwrap();
-    assert_eq!(response.status(), 405);
+    assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &HeaderValue::from_static("POST")));
     assert_eq!(browser.scene.count().await, 0);
 }
 
@@ -187,6 +189,51 @@ async fn an_array_has_an_outcome_for_each() {
     assert!(taken < many.len(), "the last of {} was within a burst of 8", many.len());
     assert_eq!(outcomes(&some)[taken], (json!(429), json!("after")));
     assert!(some["results"][taken]["retry_after_ms"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_frame_has_an_outcome_for_each_and_is_refused_as_a_whole_where_it_is_not_well_formed() {
+    let browser = Browser::new(Settings::default()).await;
+    let path = format!("{COMMANDS}?session={}", browser.session().await);
+    let submit = |seq: u64, body| proto::Submit { seq, after: seq.saturating_sub(1), body, ..Default::default() };
+    let frame = |bodies: Vec<request::Body>| {
+        let requests = bodies.into_iter().map(|body| proto::Request { body: Some(body) }).collect();
+        proto::ClientFrame { requests }.encode_to_vec()
+    };
+    let post = async |kind: &str, body: Vec<u8>| browser.post(&path, Some(&browser.token), kind, body).await;
+    let kind = "application/x-protobuf; proto=driftless.v1.ClientFrame";
+    let three = [submit(1, cell(5, 7)), submit(2, cell(6, 7)), submit(0, cell(7, 7))].map(request::Body::Submit);
+    let (status, answer) = post(kind, frame(three.to_vec())).await;
+    let statuses: Vec<_> = answer["results"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!((status, statuses), (207, vec![json!(202), json!(202), json!(422)]), "{answer}");
+    assert_eq!(browser.scene.count().await, 2);
+    // One alone is answered by an array, too: it came in one.
+    let (status, answer) = post(kind, frame(vec![request::Body::Submit(submit(3, cell(5, 8)))])).await;
+    assert_eq!((status, &answer["results"][0]["seq"]), (202, &json!(3)));
+
+    let good = request::Body::Submit(submit(4, cell(5, 7)));
+    let ping = request::Body::Ping(proto::Ping { nonce: 1 });
+    let elsewhere = proto::Submit { chunk_id: "canvas/0/2".into(), ..submit(5, cell(5, 7)) };
+    let many = vec![good.clone(); limits::HTTP_COMMANDS_MAX + 1];
+    for (kind, body, status, name, says) in [
+        (kind, frame(vec![good.clone(), ping]), 400, "bad_body", "request 1 of the frame"),
+        (kind, frame(vec![good.clone(), request::Body::Submit(elsewhere)]), 400, "bad_body", "command 1 of the frame"),
+        (kind, frame(vec![]), 400, "bad_body", "0 commands"),
+        (kind, frame(many), 400, "bad_body", "1025 commands"),
+        (kind, vec![0xff], 400, "bad_body", "ClientFrame"),
+        (
+            "application/x-protobuf; proto=driftless.v1.Hello",
+            vec![],
+            415,
+            "unsupported_media_type",
+            "driftless.v1.Submit",
+        ),
+    ] {
+        let (found, problem) = post(kind, body).await;
+        assert_eq!((found, &problem["type"]), (status, &json!(format!("urn:driftless:problem:{name}"))), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(says), "{problem}");
+    }
+    assert_eq!(browser.scene.count().await, 3, "nothing of those");
 }
 
 #[tokio::test]

@@ -5,11 +5,15 @@
 //! gateway and its page on one port; everything that concerns every request (CORS, unknown paths, draining) is done
 //! once, in [`serve`].
 
+mod cors;
+mod deadline;
+pub mod openapi;
 mod origins;
 mod path;
 mod problem;
 mod server;
 
+pub(crate) use deadline::Deadline;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
@@ -22,7 +26,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::time::Duration;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::{Filter, Rejection};
 
 /// What warp answers with.
@@ -51,6 +55,18 @@ pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Byte
     response
 }
 
+/// Matches these methods; another one gets 405 with what is taken. Put the path before it.
+pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rejection> + Clone {
+    let check = move |method: Method| {
+        let is_taken = methods.contains(&method);
+        std::future::ready(match is_taken {
+            true => Ok(()),
+            false => Err(Rejection::from(Problem::method_not_allowed(&method, methods))),
+        })
+    };
+    warp::method().and_then(check).untuple_one()
+}
+
 /// Extracts the request's token, from `Authorization: Bearer …` or, for browsers and links, from `?token=…`.
 pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::header::headers_cloned()
@@ -76,7 +92,8 @@ fn body_timeout(within: Duration) -> Problem {
         "the body was not here as a whole within {within:?}: send all that the head announces, without a pause"
     );
     // What still comes of it cannot be told from another request.
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).with_header(header::CONNECTION, "close")
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
+        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 async fn read_body<B: Buf>(
@@ -84,14 +101,21 @@ async fn read_body<B: Buf>(
     bytes_max: usize,
 ) -> Result<Bytes, Problem> {
     let mut stream = std::pin::pin!(stream);
-    let mut body = BytesMut::new();
+    let (mut body, mut bytes) = (BytesMut::new(), 0);
     while let Some(part) = stream.next().await {
         let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
-        if body.len() + part.remaining() > bytes_max {
-            let detail = format!("the body is larger than {bytes_max} bytes, which is the most that this path takes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+        bytes += part.remaining();
+        if bytes <= bytes_max {
+            body.put(part);
+        } else if bytes > bytes_max.saturating_mul(limits::BODY_EXCESS_MAX) {
+            break;
         }
-        body.put(part);
+        // What is too large is read on for a while, and dropped: a connection that is closed while bytes are still coming in
+        // is reset, and the reset overtakes the answer.
+    }
+    if bytes > bytes_max {
+        let detail = format!("the body is larger than {bytes_max} bytes, which is the most that this path takes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
     Ok(body.freeze())
 }
@@ -111,14 +135,17 @@ pub fn query_value(query: &str, key: &str) -> Option<String> {
 /// `GET /healthz`: the process answers. Says nothing about its dependencies, so that nobody restarts it for theirs.
 #[must_use]
 pub fn healthz() -> Routes {
-    warp::path!("healthz").and(warp::get()).map(|| bytes_response(StatusCode::OK, "text/plain", "ok\n".into())).boxed()
+    warp::path!("healthz")
+        .and(only(&[Method::GET]))
+        .map(|| bytes_response(StatusCode::OK, "text/plain", "ok\n".into()))
+        .boxed()
 }
 
 /// `GET /readyz`: 200, or 503 with what it waits for. `ready` gives `Err(reason)` while requests should go elsewhere.
 #[must_use]
 pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Routes {
     warp::path!("readyz")
-        .and(warp::get())
+        .and(only(&[Method::GET]))
         .map(move || match ready() {
             Ok(()) => bytes_response(StatusCode::OK, "text/plain", "ready\n".into()),
             Err(reason) => bytes_response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{reason}\n").into()),
@@ -130,7 +157,7 @@ pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'st
 #[must_use]
 pub fn metrics(metrics: crate::telemetry::Metrics) -> Routes {
     warp::path!("metrics")
-        .and(warp::get())
+        .and(only(&[Method::GET]))
         .map(move || bytes_response(StatusCode::OK, "text/plain; version=0.0.4", metrics.render().into()))
         .boxed()
 }

@@ -6,6 +6,7 @@ use crate::tls::{self, Tls};
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,9 @@ pub struct Http {
     /// Plain text also on an address that is not loopback: tokens and edits can be read, and changed, by whoever is on the way.
     /// For a proxy on another machine that ends TLS in front of this service, in a network that is trusted. Default: no.
     pub insecure: bool,
+    /// A connection that takes nothing of an answer over HTTP for this long is ended, milliseconds. Default 15,000.
+    /// Websockets have a limit of their own (`gateway.write_timeout_ms`).
+    pub write_timeout_ms: u64,
 }
 
 impl Default for Http {
@@ -53,6 +57,7 @@ impl Default for Http {
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             tls: None,
             insecure: false,
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
         }
     }
 }
@@ -63,7 +68,9 @@ impl Http {
     /// # Errors
     /// [`SettingError`] where those are not usable, or where this would be plain text that others than this machine can reach.
     pub fn door(&self) -> Result<Door, SettingError> {
-        let door = Door::new(self.connections_max).per_address(self.connections_per_address);
+        let door = Door::new(self.connections_max)
+            .per_address(self.connections_per_address)
+            .with_write_timeout(Duration::from_millis(self.write_timeout_ms));
         let error = |key: &str, value: String, problem: String| SettingError { key: key.into(), value, problem };
         match &self.tls {
             Some(settings) => {

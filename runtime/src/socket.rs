@@ -7,7 +7,7 @@
 //! Requests must come in through [`crate::http::serve`], whose connections are [`Stream`]s. No compression is negotiated:
 //! snapshots are compressed already, and it costs hundreds of kilobytes a socket.
 
-use crate::http::{ConnectionPermit, Origins, Problem, Response};
+use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
 use crate::stream::Stream;
 use bytes::Bytes;
 use driftless_schemas::limits;
@@ -104,8 +104,18 @@ impl Upgrade {
                 Ok(upgraded) => upgraded,
                 Err(error) => return tracing::debug!(%error, "the peer left before it had its websocket"),
             };
-            match upgraded.downcast::<TokioIo<Stream>>() {
-                Ok(Parts { io, read_buf, .. }) => serve(io.into_inner(), read_buf, permit.clone()).await,
+            match upgraded.downcast::<TokioIo<Deadline>>() {
+                Ok(Parts { io, read_buf, .. }) => {
+                    let stream = io.into_inner().into_inner();
+                    // Websockets have pings, and a time limit that ends with a close frame.
+                    #[cfg(target_os = "linux")]
+                    if matches!(stream, Stream::Tcp(_))
+                        && let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(None)
+                    {
+                        tracing::debug!(%error, "a websocket keeps the time limit of HTTP");
+                    }
+                    serve(stream, read_buf, permit.clone()).await;
+                }
                 Err(_) => tracing::error!("a websocket came in over something else than http::serve"),
             }
             drop(permit);
@@ -210,9 +220,9 @@ fn check(
 
 fn upgrade_required(code: &str, detail: String) -> Problem {
     Problem::new(StatusCode::UPGRADE_REQUIRED, code, detail)
-        .with_header(header::UPGRADE, "websocket")
-        .with_header(header::CONNECTION, "upgrade")
-        .with_header(header::SEC_WEBSOCKET_VERSION, "13")
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::CONNECTION, HeaderValue::from_static("upgrade"))
+        .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
 /// Whether a comma-separated header names a value. Subprotocols are case-sensitive, the others are not, and ours have no

@@ -98,10 +98,34 @@ pub const SOCKET_SEND_BYTES: usize = 64 * 1024;
 pub const SESSION_AGE_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 /// How far ahead of the server's clock a session may be, milliseconds.
 pub const SESSION_AHEAD_MAX_MS: u64 = 60 * 1000;
+/// How far ahead of the server's clock a wanted session may be for it to be worth waiting, milliseconds: an hour.
+pub const SESSION_WAIT_MS_MAX: u64 = 3600 * 1000;
 /// A socket without a Hello is closed after this, milliseconds.
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// A request's body that is not here as a whole after this is given up, milliseconds.
 pub const BODY_TIMEOUT_MS: u64 = 10_000;
+/// Of a body that is too large, so many times the most is read and dropped before it is refused.
+pub const BODY_EXCESS_MAX: usize = 8;
+/// A request's head that is not here as a whole after this ends the connection, milliseconds.
+pub const HEAD_TIMEOUT_MS: u64 = 10_000;
+/// A request's head: path, query, and headers with their names, bytes.
+pub const HEAD_BYTES_MAX: usize = 48 * 1024;
+/// Headers of a request.
+pub const HEADERS_MAX: usize = 100;
+/// Path and query of a request, bytes.
+pub const URI_BYTES_MAX: usize = 32 * 1024;
+/// Commands in one request over HTTP.
+pub const HTTP_COMMANDS_MAX: usize = 1024;
+/// Chunks of one stream of events.
+pub const EVENT_CHUNKS_MAX: usize = 64;
+/// A comment goes out on a stream of events this often, so that proxies and browsers keep it, milliseconds.
+pub const EVENT_KEEP_ALIVE_MS: u64 = 15_000;
+/// The token of a stream of events is looked at again this often, milliseconds: it may have been denied.
+pub const EVENT_TOKEN_CHECK_MS: u64 = 5_000;
+/// A connection that takes nothing of an answer for this long is ended, milliseconds.
+pub const WRITE_TIMEOUT_MS: u64 = 15_000;
+/// Browsers may remember what pages may ask for this long, seconds.
+pub const PREFLIGHT_MAX_AGE_S: u64 = 600;
 /// Pings go out this often, milliseconds.
 pub const PING_INTERVAL_MS: u64 = 10_000;
 /// A model that has not come back from one call after this is taken for one that never will. Milliseconds.
@@ -132,5 +156,9 @@ const _: () = {
     // A socket that comes back with all that it may track is not made to wait.
     assert!(TRACKED_CHUNKS_MAX <= REQUESTS_BURST as usize && CLIENT_FRAME_REQUESTS_MAX <= REQUESTS_BURST as usize);
     assert!(CLIENT_WINDOW < LEDGER_WINDOW);
+    // A token and the longest list of chunks with what is had of each fit into a path, slashes and commas escaped.
+    assert!(TOKEN_BYTES_MAX + EVENT_CHUNKS_MAX * (CHUNK_ID_BYTES_MAX + 64 + 20 + 16) + 256 < URI_BYTES_MAX);
+    // A token and such a path fit into a head.
+    assert!(URI_BYTES_MAX + TOKEN_BYTES_MAX + 4096 < HEAD_BYTES_MAX);
     assert!(PING_INTERVAL_MS * 2 < DEAD_AFTER_MS);
 };

@@ -28,7 +28,14 @@ struct Writer {
 }
 
 /// Edits in the order of their times.
-pub(super) struct Schedule(Vec<(Instant, mpsc::UnboundedSender<(u16, u64)>, u16, u64)>);
+pub(super) struct Schedule(Vec<Edit>);
+
+struct Edit {
+    due: Instant,
+    writer: mpsc::UnboundedSender<(u16, u64)>,
+    chunk: u16,
+    seq: u64,
+}
 
 impl Writers {
     /// Connects one for each token, to write to these chunks.
@@ -56,7 +63,7 @@ impl Writers {
             let seq = writer.seqs.entry(chunk).or_default();
             *seq += 1;
             due_at.insert((writer.id, chunk, *seq), due);
-            schedule.push((due, writer.due.clone(), chunk, *seq));
+            schedule.push(Edit { due, writer: writer.due.clone(), chunk, seq: *seq });
         }
         (Schedule(schedule), due_at)
     }
@@ -66,7 +73,7 @@ impl Schedule {
     /// Lets the writers write, each edit at its time; a thread of its own, because tokio's timers are a millisecond coarse.
     pub fn pace(self) -> JoinHandle<()> {
         std::thread::spawn(move || {
-            for (due, writer, chunk, seq) in self.0 {
+            for Edit { due, writer, chunk, seq } in self.0 {
                 if let Some(wait) = due.checked_duration_since(Instant::now()) {
                     std::thread::sleep(wait);
                 }

@@ -109,11 +109,17 @@ impl Town {
     }
 
     pub async fn gateway(&self, settings: Settings) -> Running {
+        self.gateway_within(settings, PATIENCE).await
+    }
+
+    /// One that waits only so long for those who take nothing of an answer.
+    pub async fn gateway_within(&self, settings: Settings, write_timeout: Duration) -> Running {
         let (shutdown, origins) = (ShutdownSource::new(), Origins::default());
         let gateway = self.start(settings, &shutdown).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, gateway.routes(), origins, Door::new(100), shutdown.handle()));
+        let door = Door::new(100).with_write_timeout(write_timeout);
+        tokio::spawn(serve(listener, gateway.routes(), origins, door, shutdown.handle()));
         let mut ready = gateway.readiness();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }
@@ -271,9 +277,13 @@ impl Running {
         client
     }
 
-    /// A request over HTTP: status, headers and body.
+    /// A GET over HTTP: status, headers and body.
     pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut stream = self.stream(path, headers).await;
+        self.ask("GET", path, headers).await
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut stream = self.begin(method, path, headers).await;
         let mut bytes = Vec::new();
         tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -285,9 +295,13 @@ impl Running {
     }
 
     pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+        self.begin("GET", path, headers).await
+    }
+
+    async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
     }

@@ -23,21 +23,7 @@ impl ChunkPath {
     /// # Errors
     /// A problem with status 400 that says what is wrong with the id.
     pub fn parse(tail: &str) -> Result<Self, Problem> {
-        let tail = tail.replace("%2F", "/").replace("%2f", "/");
-        let mut segments = tail.split('/');
-        let mut id = segments.next().unwrap_or_default().to_owned();
-        let mut extension = String::new();
-        let mut rest = Vec::new();
-        for segment in segments {
-            if rest.is_empty() && segment.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
-                let (coordinate, after_dot) = segment.split_once('.').unwrap_or((segment, ""));
-                id.push('/');
-                id.push_str(coordinate);
-                after_dot.clone_into(&mut extension);
-            } else {
-                rest.push(segment.to_owned());
-            }
-        }
+        let (id, extension, rest) = split(tail);
         let chunk = id.parse().map_err(|e: driftless_schemas::ChunkIdError| {
             Problem::new(StatusCode::BAD_REQUEST, "bad_chunk_id", e.to_string())
         })?;
@@ -49,6 +35,33 @@ impl ChunkPath {
     pub fn suffix(&self) -> Vec<&str> {
         self.rest.iter().map(String::as_str).collect()
     }
+}
+
+/// Id, extension and rest by their looks alone: whether the id is one is another question.
+pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
+    let tail = tail.replace("%2F", "/").replace("%2f", "/");
+    let mut segments = tail.split('/');
+    let mut id = segments.next().unwrap_or_default().to_owned();
+    let mut rest = Vec::new();
+    for segment in segments {
+        if rest.is_empty() && segment.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
+            id.push('/');
+            id.push_str(segment);
+        } else {
+            rest.push(segment.to_owned());
+        }
+    }
+    // Behind the last coordinate only: elsewhere a dot makes it no id.
+    let last = id.rfind('/').map_or(0, |slash| slash + 1);
+    let extension = match id[last..].find('.') {
+        None => String::new(),
+        Some(dot) => {
+            let extension = id[last + dot + 1..].to_owned();
+            id.truncate(last + dot);
+            extension
+        }
+    };
+    (id, extension, rest)
 }
 
 /// Matches `/v1/chunks/<id><rest>`. What the rest must be is the route's business: reject with

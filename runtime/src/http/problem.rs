@@ -5,7 +5,7 @@ use crate::auth::TokenError;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
-use warp::http::{HeaderValue, StatusCode, header};
+use warp::http::{HeaderValue, Method, StatusCode, header};
 use warp::{Rejection, Reply};
 
 /// An error answer: `application/problem+json` with the members `type` (`urn:driftless:problem:<code>`), `title`, `status`,
@@ -57,14 +57,31 @@ impl Problem {
     #[must_use]
     pub fn no_token() -> Self {
         let detail = "this needs a token: send the header `Authorization: Bearer <token>`";
-        Self::new(StatusCode::UNAUTHORIZED, "token_missing", detail).with_header(header::WWW_AUTHENTICATE, "Bearer")
+        Self::new(StatusCode::UNAUTHORIZED, "token_missing", detail)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// The token is not usable.
     #[must_use]
     pub fn token(error: &TokenError) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, error.name(), error.to_string())
-            .with_header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))
+    }
+
+    /// The path is there, but not for this method; the header `Allow` says for which.
+    #[must_use]
+    pub fn method_not_allowed(method: &Method, allowed: &[Method]) -> Self {
+        let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        // The server answers it wherever it answers GET.
+        if allowed.contains(&Method::GET) && !allowed.contains(&Method::HEAD) {
+            names.push("HEAD");
+        }
+        let names = names.join(", ");
+        let detail = format!("this path does not take {method}; it takes {names}");
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+        // Methods are tokens, which a header can hold.
+        problem.headers.extend(HeaderValue::try_from(names).map(|names| (header::ALLOW, names)));
+        problem
     }
 
     /// Adds a member.
@@ -76,8 +93,8 @@ impl Problem {
 
     /// Adds a header.
     #[must_use]
-    pub fn with_header(mut self, name: header::HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, HeaderValue::from_static(value)));
+    pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -117,17 +134,13 @@ impl warp::reject::Reject for Problem {}
 /// # Errors
 /// None.
 pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
-    use warp::reject::{LengthRequired, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType};
+    use warp::reject::{PayloadTooLarge, UnsupportedMediaType};
     let problem = if let Some(problem) = rejection.find::<Problem>() {
         problem.clone()
     } else if rejection.is_not_found() {
         Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
     } else if rejection.find::<PayloadTooLarge>().is_some() {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than this path takes")
-    } else if rejection.find::<LengthRequired>().is_some() {
-        Problem::new(StatusCode::LENGTH_REQUIRED, "length_required", "the request needs a Content-Length")
     } else if rejection.find::<UnsupportedMediaType>().is_some() {
         Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -3,18 +3,21 @@
 //! warp's own is not used, because it sets neither TCP_NODELAY (an acknowledgement would wait for Nagle) nor a time limit
 //! for headers, takes connections without bound, and its graceful end waits for ever for a stream that does not end.
 
-use super::{Origins, Problem, Response, Routes, recover};
+use super::deadline::Deadline;
+use super::{Origins, Problem, Response, Routes, cors, recover};
 use crate::files;
 use crate::metrics;
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::Tls;
 use driftless_runtime_core::places::{Place, Places};
+use driftless_schemas::limits;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +25,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use warp::http::{HeaderValue, Method, Request, StatusCode, header};
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
+/// What hyper holds of a request's head, and of an answer that the peer does not take. Above our own limits, which get a
+/// problem document: hyper's refusal is bare.
+const BUFFER_BYTES: usize = 2 * limits::HEAD_BYTES_MAX;
+const HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
 /// Requests that run when the end is asked for get this long. Websockets have their own drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After an accept that failed for want of something (file descriptors).
@@ -59,6 +66,8 @@ pub struct Door {
     pub connections_max: usize,
     /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is; 0 is any number.
     pub connections_per_address: usize,
+    /// A connection that takes nothing of an answer for this long is ended.
+    pub write_timeout: Duration,
     /// Without it, connections are plain text.
     pub tls: Option<Tls>,
     addresses: Places<IpAddr>,
@@ -68,13 +77,20 @@ impl Door {
     /// Lets in so many at once, from wherever they come.
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
-        Self { connections_max, connections_per_address: 0, tls: None, addresses: Places::default() }
+        let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
+        Self { connections_max, connections_per_address: 0, write_timeout, tls: None, addresses: Places::default() }
     }
 
     /// The same, but only so many of one address.
     #[must_use]
     pub fn per_address(self, connections_per_address: usize) -> Self {
         Self { connections_per_address, ..self }
+    }
+
+    /// The same with another time limit for answers that are not taken.
+    #[must_use]
+    pub fn with_write_timeout(self, write_timeout: Duration) -> Self {
+        Self { write_timeout, ..self }
     }
 
     /// The same over TLS.
@@ -117,6 +133,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door
             refuse(&stream, peer, door.tls.is_some());
             continue;
         };
+        set_up(&stream, peer, door.write_timeout, door.tls.is_some());
         let address = Arc::new(Mutex::new(Some(place)));
         let permit = ConnectionPermit { _permit: Arc::new(permit), address };
         let kept = permit.clone();
@@ -126,6 +143,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door
             request.extensions_mut().insert(permit.clone());
             async move { Ok::<_, Infallible>(answer(request, service, &origins).await) }
         };
+        let write_timeout = door.write_timeout;
         let (tls, mut phases, alive) = (door.tls.clone(), phases.clone(), alive.clone());
         tokio::spawn(async move {
             let stream = match tls {
@@ -142,7 +160,12 @@ pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+                .max_buf_size(BUFFER_BYTES)
+                .max_headers(HEADERS_MAX)
+                .serve_connection(
+                    TokioIo::new(Deadline::new(stream, write_timeout)),
+                    hyper::service::service_fn(answer),
+                )
                 .with_upgrades();
             drive(connection, peer, phases, alive).await;
         });
@@ -182,7 +205,7 @@ enum Phase {
 }
 
 async fn drive<S>(
-    connection: http1::UpgradeableConnection<TokioIo<Stream>, S>,
+    connection: http1::UpgradeableConnection<TokioIo<Deadline>, S>,
     peer: SocketAddr,
     mut phases: watch::Receiver<Phase>,
     _alive: mpsc::Sender<Infallible>,
@@ -213,12 +236,7 @@ async fn accept(
     // The semaphore is never closed.
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
-            }
-            Some((stream, peer, permit))
-        }
+        Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
             if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -244,7 +262,25 @@ fn refuse(stream: &TcpStream, peer: SocketAddr, is_tls: bool) {
     );
 }
 
-async fn answer<S>(request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
+/// An acknowledgement must not wait for Nagle; what a slow peer has not taken must not grow old in the kernel; and a peer
+/// that does not even acknowledge, or whose machine takes nothing more, is gone.
+fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration, is_tls: bool) {
+    let socket = SockRef::from(stream);
+    let done = socket.set_tcp_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BYTES));
+    #[cfg(target_os = "linux")]
+    let done = match is_tls {
+        false => done.and_then(|()| socket.set_tcp_user_timeout(Some(write_timeout))),
+        // Its relay does not know whether it carries a websocket, which has another limit.
+        true => done,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let _ = (write_timeout, is_tls);
+    if let Err(error) = done {
+        tracing::debug!(%peer, %error, "a socket keeps the system's options");
+    }
+}
+
+async fn answer<S>(mut request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
 where
     TowerToHyperService<S>: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
@@ -259,40 +295,48 @@ where
     };
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        preflight()
+    if request.method() == Method::HEAD {
+        // hyper remembers that it was HEAD, and sends no body. No websocket begins with it.
+        *request.method_mut() = Method::GET;
+        request.headers_mut().remove(header::UPGRADE);
+    }
+    let mut response = if let Some(problem) = too_large(&request) {
+        problem.response()
+    } else if is_preflight {
+        cors::preflight()
     } else {
         match service.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     };
-    if let Some(origin) = origin {
-        cors(response.headers_mut(), origin);
-    }
-    response
-}
-
-fn preflight() -> Response {
-    let mut response = Response::new(bytes::Bytes::new().into());
-    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "authorization, content-type, accept, if-none-match, last-event-id, driftless-session",
-        ),
-    );
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    // What users wrote is never a page of ours.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    cors::allow(headers, origin);
     response
 }
 
-fn cors(headers: &mut HeaderMap, origin: HeaderValue) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("etag, retry-after, driftless-version, driftless-model, driftless-revision"),
-    );
+/// A head above the limits of ours.
+fn too_large<B>(request: &Request<B>) -> Option<Problem> {
+    let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri_bytes > limits::URI_BYTES_MAX {
+        let detail = format!("the path with its query has {uri_bytes} bytes; {} are taken", limits::URI_BYTES_MAX);
+        return Some(refused(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
+    }
+    let headers = request.headers();
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() + uri_bytes;
+    if bytes > limits::HEAD_BYTES_MAX || headers.len() > limits::HEADERS_MAX {
+        let (count, bytes_max, max) = (headers.len(), limits::HEAD_BYTES_MAX, limits::HEADERS_MAX);
+        let detail = format!(
+            "the request's head has {count} headers with {bytes} bytes; {max} with {bytes_max} bytes are taken"
+        );
+        return Some(refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail));
+    }
+    None
+}
+
+fn refused(status: StatusCode, code: &str, detail: String) -> Problem {
+    // The body that may follow is not read.
+    Problem::new(status, code, detail).with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }

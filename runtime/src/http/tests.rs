@@ -100,29 +100,120 @@ async fn every_error_is_a_problem_document() {
             "GET /nothing HTTP/1.1\r\nHost: x\r\n",
             vec!["404", "application/problem+json", "urn:driftless:problem:not_found"],
         ),
-        ("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", vec!["405", "method_not_allowed"]),
+        (
+            "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n",
+            vec!["405", "method_not_allowed", "allow: GET, HEAD"],
+        ),
         (
             "GET /refused HTTP/1.1\r\nHost: x\r\n",
             vec!["429", "retry-after: 2", "\"retry_after_ms\":1500", "\"title\":\"Rate limited\""],
         ),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\n", vec!["200 OK", "ok\n"]),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n", vec!["200 OK", "ok\n", "vary: origin", "nosniff"]),
+        ("HEAD /healthz HTTP/1.1\r\nHost: x\r\n", vec!["200 OK", "content-length: 3"]),
         (
             "GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\n",
             vec!["403", "origin_not_allowed", "http.allowed_origins"],
         ),
         (
             "GET /nothing HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:5173\r\n",
-            vec!["404", "access-control-allow-origin: http://localhost:5173"],
+            vec![
+                "404",
+                "access-control-allow-origin: http://localhost:5173",
+                "expose-headers: etag, driftless-version",
+            ],
         ),
         (
             "OPTIONS /refused HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:5173\r\nAccess-Control-Request-Method: POST\r\n",
-            vec!["204", "access-control-allow-headers: authorization"],
+            vec![
+                "204",
+                "access-control-allow-origin: http://localhost:5173",
+                "access-control-allow-methods: GET, HEAD, POST",
+                "access-control-allow-headers: authorization",
+                "access-control-max-age: 600",
+                "vary: origin",
+            ],
         ),
     ] {
         let answer = ask(address, request).await;
         for part in expected {
             assert!(answer.contains(part), "{request:?}: {part:?} is not in {answer}");
         }
+        assert!(!answer.contains("allow-credentials"), "{answer}");
+        assert!(!request.starts_with("HEAD") || answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    shutdown.end().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_a_problem_document_too() {
+    let (address, shutdown, _) = start(healthz()).await;
+    let long = "x".repeat(limits::URI_BYTES_MAX);
+    let large = format!("X-A: {}\r\nX-B: {}\r\n", &long[..30_000], &long[..30_000]);
+    let many = "X-A: 1\r\n".repeat(limits::HEADERS_MAX);
+    for (path, headers, status, code) in [
+        (format!("/healthz?{long}"), "", "414", "uri_too_long"),
+        ("/healthz".to_owned(), &*large, "431", "head_too_large"),
+        ("/healthz".to_owned(), &*many, "431", "head_too_large"),
+    ] {
+        let answer = ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("application/problem+json") && answer.contains(code), "{answer}");
+    }
+    shutdown.end().await;
+}
+
+#[tokio::test]
+async fn what_the_document_does_not_name_is_not_reached() {
+    let any = warp::any().map(|| bytes_response(StatusCode::OK, "text/plain", "reached".into())).boxed();
+    let operation = |id: &str| openapi::Operation::new(id, "one");
+    let document = openapi::Document::new([
+        (Method::GET, "/v1/chunks/{chunk}", operation("content")),
+        (Method::POST, "/v1/things", operation("make")),
+        (Method::GET, "/v1/things", operation("look")),
+    ]);
+    let routes = document.guard(any).or(openapi::openapi(&document)).unify().boxed();
+    let (address, shutdown, _) = start(routes).await;
+    for (request, expected) in [
+        ("GET /v1/chunks/canvas/0/0", vec!["200", "reached"]),
+        ("HEAD /v1/things", vec!["200"]),
+        ("POST /v1/things", vec!["200", "reached"]),
+        ("DELETE /v1/things", vec!["405", "allow: GET, POST, HEAD", "application/problem+json"]),
+        ("GET /v1/things/1", vec!["404", "urn:driftless:problem:not_found"]),
+        ("GET /v1/chunks/canvas/0/0/secret", vec!["404", "urn:driftless:problem:not_found"]),
+        ("GET /v1/openapi.json", vec!["200", "\"operationId\":\"make\"", "/healthz"]),
+    ] {
+        let answer = ask(address, &format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n")).await;
+        for part in expected {
+            assert!(answer.contains(part), "{request:?}: {part:?} is not in {answer}");
+        }
+    }
+    shutdown.end().await;
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
+    // Much, which waits in the server; and little, which waits in the kernel.
+    let give = |bytes: usize| move || bytes_response(StatusCode::OK, "text/plain", vec![b'x'; bytes].into());
+    let much = warp::path!("much").map(give(4 * 1024 * 1024));
+    let little = warp::path!("little").map(give(48 * 1024));
+    let routes = much.or(little).unify().or(healthz()).unify().boxed();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    // One place: who comes next waits until the first has left.
+    let write_timeout = Duration::from_millis(200);
+    let door = Door::new(1).with_write_timeout(write_timeout);
+    tokio::spawn(serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    let ways = if cfg!(target_os = "linux") { &["much", "little"][..] } else { &["much"] };
+    for way in ways {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stalled = socket.connect(address).await.unwrap();
+        stalled.write_all(format!("GET /{way} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let next = ask(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n");
+        let next = tokio::time::timeout(Duration::from_secs(9), next).await;
+        assert!(next.unwrap_or_else(|_| panic!("{way}: it still holds its place")).contains("200 OK"));
+        drop(stalled);
     }
     shutdown.end().await;
 }

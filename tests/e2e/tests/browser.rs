@@ -36,9 +36,9 @@ fn install_packages() {
     assert!(ended.status.success(), "npm ci: {}", String::from_utf8_lossy(&ended.stderr));
 }
 
-async fn windows(chromium: &PathBuf, arguments: &[&str]) {
+async fn windows(chromium: &PathBuf, script: &str, arguments: &[&str]) {
     let mut node = tokio::process::Command::new("node");
-    node.arg(folder().join("browser/two-windows.mjs")).args(arguments).env("CHROMIUM", chromium).kill_on_drop(true);
+    node.arg(folder().join("browser").join(script)).args(arguments).env("CHROMIUM", chromium).kill_on_drop(true);
     let ended = tokio::time::timeout(STORY, node.output()).await;
     let ended = ended.unwrap_or_else(|_| panic!("not within {STORY:?}: the windows' end")).expect("node starts");
     let output = String::from_utf8_lossy(&ended.stdout);
@@ -46,24 +46,40 @@ async fn windows(chromium: &PathBuf, arguments: &[&str]) {
     assert!(output.contains(", 0 failed"), "{output}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_windows_see_each_others_paint_and_find_it_again_after_a_restart() {
+/// The browser, where there is one, with the packages that drive it.
+fn prepared() -> Option<PathBuf> {
     if is_quick() {
         say("left out: it needs a browser (DRIFTLESS_TEST_QUICK=1)");
-        return;
+        return None;
     }
     let (Some(chromium), Some(_)) = (chromium(), find("node")) else {
         assert!(!is_ci(), "CI must have Node.js 20 and Chromium (or DRIFTLESS_TEST_CHROMIUM)");
         say("left out: it needs Node.js 20 and Chromium (Debian: apt-get install nodejs npm chromium)");
-        return;
+        return None;
     };
-    tokio::task::block_in_place(install_packages);
+    // Tests run at once.
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
+    tokio::task::block_in_place(|| INSTALLED.call_once(install_packages));
+    Some(chromium)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_windows_see_each_others_paint_and_find_it_again_after_a_restart() {
+    let Some(chromium) = prepared() else { return };
     let mut dev = Dev::embedded().await;
     let out = dev.data().with_file_name("windows").display().to_string();
-    windows(&chromium, &[dev.page(), &out]).await;
+    windows(&chromium, "two-windows.mjs", &[dev.page(), &out]).await;
     dev.stop().await;
     dev.start().await;
-    windows(&chromium, &[dev.page(), &out, "--check-still-there"]).await;
+    windows(&chromium, "two-windows.mjs", &[dev.page(), &out, "--check-still-there"]).await;
     let history = dev.history().await;
     assert!(history.chunks() > 0, "the paint is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_event_source_of_the_document_works_as_it_stands_there() {
+    let Some(chromium) = prepared() else { return };
+    let dev = Dev::embedded().await;
+    let short = dev.entrance().tokens.issue_for("ann", &["canvas/"], &[], 3);
+    windows(&chromium, "event-source.mjs", &[dev.page(), &short]).await;
 }

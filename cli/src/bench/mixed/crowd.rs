@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use driftless_runtime::auth::Signer;
 use driftless_schemas::access::Access;
-use driftless_schemas::proto::{Event, ServerFrame, Updates, event};
+use driftless_schemas::proto::{ServerFrame, Updates, event};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId, format};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -215,7 +215,7 @@ impl Crowd {
                 );
             }
         }
-        self.count();
+        self.tally.drifts = self.players.iter().map(|player| player.drifts).sum();
         Ok(self.players.iter().map(|player| player.chunks.len()).sum())
     }
 
@@ -251,17 +251,8 @@ impl Crowd {
                     self.lost(at, lost);
                 }
             }
-            self.count();
         }
         Ok(())
-    }
-
-    fn count(&mut self) {
-        for player in &mut self.players {
-            let seen = std::mem::take(&mut player.seen);
-            self.tally.lagging += seen.lagging;
-            self.tally.drifts += seen.drifts;
-        }
     }
 
     fn read(&mut self, at: usize) -> Result<()> {
@@ -273,7 +264,8 @@ impl Crowd {
         let read = player.read(now_ms, &mut |message| {
             let arrived = Instant::now();
             match updates(message) {
-                Ok(updates) => {
+                Ok((updates, lagging)) => {
+                    tally.lagging += lagging;
                     for updates in updates {
                         tally.updates += 1;
                         let chunk = numbers.get(&updates.chunk_id).filter(|_| is_measured);
@@ -308,12 +300,17 @@ impl Crowd {
     }
 }
 
-/// The updates in a message.
-fn updates(message: &Bytes) -> Result<Vec<Updates>> {
+/// The updates in a message, and how many chunks begin to lag.
+fn updates(message: &Bytes) -> Result<(Vec<Updates>, usize)> {
     let frame: ServerFrame = format::decode("ServerFrame", message.clone())?;
-    let of = |event: Event| match event.body {
-        Some(event::Body::Updates(bytes)) => Some(format::decode("Updates", bytes)),
-        _ => None,
-    };
-    Ok(frame.events.into_iter().filter_map(of).collect::<Result<_, _>>()?)
+    let mut lagging = 0;
+    let mut all = Vec::new();
+    for event in frame.events {
+        match event.body {
+            Some(event::Body::Updates(bytes)) => all.push(format::decode("Updates", bytes)?),
+            Some(event::Body::Lagging(_)) => lagging += 1,
+            _ => {}
+        }
+    }
+    Ok((all, lagging))
 }

@@ -93,13 +93,6 @@ pub(super) enum Lost {
     Dropped,
 }
 
-/// What a client has seen since it was last asked.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub lagging: usize,
-    pub drifts: usize,
-}
-
 /// A client.
 pub(super) struct Player {
     pub kind: Kind,
@@ -109,7 +102,8 @@ pub(super) struct Player {
     line: Option<Line>,
     /// When its socket was opened, milliseconds.
     pub since_ms: u64,
-    pub seen: Seen,
+    /// Replicas that differed from the log.
+    pub drifts: usize,
 }
 
 impl Player {
@@ -118,7 +112,7 @@ impl Player {
         for chunk in &chunks {
             core.track(now_ms, chunk);
         }
-        Self { kind, chunks, core, token, line: None, since_ms: now_ms, seen: Seen::default() }
+        Self { kind, chunks, core, token, line: None, since_ms: now_ms, drifts: 0 }
     }
 
     /// Takes its socket. Gives what is to be watched.
@@ -191,8 +185,7 @@ impl Player {
         let mut is_kept = true;
         while let Some(event) = self.core.poll_event() {
             match event {
-                Event::Status { status: ChunkStatus::Lagging, .. } if self.line.is_some() => self.seen.lagging += 1,
-                Event::Drift { .. } => self.seen.drifts += 1,
+                Event::Drift { .. } => self.drifts += 1,
                 Event::Reconnect { .. } => is_kept = false,
                 _ => {}
             }

@@ -4,6 +4,7 @@ mod bad_input;
 mod crashes;
 mod dead_letter;
 mod drift;
+mod http_api;
 mod painting;
 mod python_client;
 mod startup;

@@ -1,0 +1,212 @@
+//! `GET /v1/chunks/{id}`: a chunk's content as JSON, as its canonical encoding or as a picture, asked for again by its
+//! hash, and the encoding also by ranges of its bytes.
+
+use crate::connection::Context;
+use crate::http::unavailable;
+use bytes::Bytes;
+use driftless_chunk::model::Picture;
+use driftless_chunk::world::Family;
+use driftless_gateway_core::{Answer, Ask};
+use driftless_runtime::http::{ChunkPath, Problem, Response, bytes_response, json};
+use driftless_schemas::{ChunkId, Hash, Version};
+use serde_json::json as value;
+use std::ops::Range;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+pub(crate) async fn content(
+    path: &ChunkPath,
+    family: &Family,
+    headers: &HeaderMap,
+    context: &Context,
+) -> Result<Response, Problem> {
+    let form = Form::choose(&path.extension, headers)?;
+    let (version, hash, encoding) = match context.hub.ask(path.chunk.clone(), Ask::Content).await {
+        Some(Answer::Content { version, hash, encoding }) => (version, hash, encoding),
+        Some(Answer::Unavailable(reason)) => return Err(unavailable(&reason)),
+        Some(Answer::Status(_)) | None => return Err(Problem::internal()),
+    };
+    let etag = format!("\"{hash}\"");
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let is_known = |one: &str| one == "*" || one.trim_start_matches("W/") == etag;
+    // The hash is of the canonical encoding: for the other forms it says "the same", not "the same bytes" (RFC 9110, 8.8.1).
+    let weak = if form == Form::Encoding { "" } else { "W/" };
+    let is_encoding = form == Form::Encoding;
+    let mut response = if known.split(',').any(|one| is_known(one.trim())) {
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        match asked_range(headers, &etag, encoding.len()).filter(|_| is_encoding) {
+            None => form.body(family, &path.chunk, version, hash, encoding)?,
+            Some(Ok(range)) => part(&encoding, range),
+            Some(Err(problem)) => problem.response(),
+        }
+    };
+    let headers = response.headers_mut();
+    if is_encoding {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    headers.insert(header::ETAG, text(&format!("{weak}{etag}")));
+    headers.insert("driftless-version", text(&version.to_string()));
+    // May be kept, but must be asked for each time: the chunk changes.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
+    Ok(response)
+}
+
+fn text(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn part(encoding: &Bytes, range: Range<usize>) -> Response {
+    let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, encoding.len());
+    let mut response = bytes_response(StatusCode::PARTIAL_CONTENT, "application/octet-stream", encoding.slice(range));
+    response.headers_mut().insert(header::CONTENT_RANGE, text(&content_range));
+    response
+}
+
+/// The range that is asked for (RFC 9110, 14.2): none where there is none, where it is one of another encoding (`If-Range`),
+/// or where it is not one that we give: several ranges, other units and what cannot be read are ignored, as they may be.
+///
+/// By hand, because the crate `headers` takes neither a suffix that is longer than the content nor a start behind its end
+/// for what it is.
+fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<Range<usize>, Problem>> {
+    let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
+    // A weak tag or a date never says that the bytes are the same.
+    if value(header::IF_RANGE).is_some_and(|tag| tag != etag) {
+        return None;
+    }
+    let (first, last) = value(header::RANGE)?.strip_prefix("bytes=")?.trim().split_once('-')?;
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // What is larger than any number is behind every end.
+        is_number.then(|| digits.parse::<usize>().unwrap_or(usize::MAX))
+    };
+    let range = match (first, last) {
+        ("", suffix) => bytes.saturating_sub(number(suffix)?)..bytes,
+        (first, "") => number(first)?..bytes,
+        (first, last) if number(first)? <= number(last)? => number(first)?..number(last)?.saturating_add(1).min(bytes),
+        _ => return None,
+    };
+    if range.is_empty() {
+        let detail = format!("the content has {bytes} bytes: there are none in that range");
+        let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail);
+        return Some(Err(problem.with_header(header::CONTENT_RANGE, text(&format!("bytes */{bytes}")))));
+    }
+    Some(Ok(range))
+}
+
+/// How a content is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Encoding,
+    Png,
+}
+
+impl Form {
+    /// By the path's extension, else by `Accept`; JSON where the client takes anything.
+    fn choose(extension: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        match extension {
+            "png" => return Ok(Self::Png),
+            "json" => return Ok(Self::Json),
+            "bin" => return Ok(Self::Encoding),
+            "" => {}
+            other => {
+                let detail = format!("there is no .{other} of a chunk: .json, .bin and, for flat grids, .png");
+                return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_extension", detail));
+            }
+        }
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+        for one in accept.split(',') {
+            match one.split(';').next().unwrap_or_default().trim() {
+                "application/json" | "*/*" | "application/*" => return Ok(Self::Json),
+                "application/octet-stream" => return Ok(Self::Encoding),
+                "image/png" | "image/*" => return Ok(Self::Png),
+                _ => {}
+            }
+        }
+        let detail = format!("Accept: {accept} names none of application/json, application/octet-stream, image/png");
+        Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail))
+    }
+
+    fn body(
+        self,
+        family: &Family,
+        chunk: &ChunkId,
+        version: Version,
+        hash: Hash,
+        encoding: Bytes,
+    ) -> Result<Response, Problem> {
+        if self == Self::Encoding {
+            return Ok(bytes_response(StatusCode::OK, "application/octet-stream", encoding));
+        }
+        let content = family.model.decode(&encoding).map_err(|e| {
+            tracing::error!(%chunk, "a replica's own encoding cannot be read: {e}");
+            Problem::internal()
+        })?;
+        if self == Self::Json {
+            let content = family.model.content_to_json(&content);
+            let model = &family.spec.model;
+            let body =
+                value!({"chunk": chunk.as_str(), "version": version, "hash": hash, "model": model, "content": content});
+            return Ok(json(StatusCode::OK, &body));
+        }
+        let picture = family.model.picture(&content).ok_or_else(|| {
+            let detail = format!("chunks of {} are no flat pictures; take .json or .bin", family.spec.name);
+            Problem::new(StatusCode::NOT_ACCEPTABLE, "no_picture", detail)
+        })?;
+        Ok(bytes_response(StatusCode::OK, "image/png", png(&picture)?))
+    }
+}
+
+fn png(picture: &Picture) -> Result<Bytes, Problem> {
+    use image::ImageEncoder as _;
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+    let written = encoder.write_image(&picture.rgb, picture.width, picture.height, image::ExtendedColorType::Rgb8);
+    written.map_err(|e| {
+        tracing::error!("a picture cannot be written: {e}");
+        Problem::internal()
+    })?;
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_given_ignored_or_refused_as_rfc_9110_has_it() {
+        let ask = |range: &str, if_range: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, text(range));
+            headers.extend(if_range.map(|tag| (header::IF_RANGE, text(tag))));
+            asked_range(&headers, "\"a\"", 10).map(|found| found.map_err(|problem| problem.status))
+        };
+        for (range, found) in [
+            ("bytes=0-0", Some(Ok(0..1))),
+            ("bytes=2-4", Some(Ok(2..5))),
+            ("bytes=7-99", Some(Ok(7..10))),
+            ("bytes=7-", Some(Ok(7..10))),
+            ("bytes=-3", Some(Ok(7..10))),
+            ("bytes=-99", Some(Ok(0..10))),
+            ("bytes=0-99999999999999999999999", Some(Ok(0..10))),
+            ("bytes=10-", Some(Err(416))),
+            ("bytes=99999999999999999999999-", Some(Err(416))),
+            ("bytes=-0", Some(Err(416))),
+            ("bytes=4-2", None),
+            ("bytes=0-1,4-5", None),
+            ("bytes=+1-2", None),
+            ("bytes=-", None),
+            ("cells=0-1", None),
+            ("", None),
+        ] {
+            assert_eq!(ask(range, None), found, "{range}");
+            assert_eq!(ask(range, Some("\"a\"")), found, "{range}");
+            for other in ["\"b\"", "W/\"a\"", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+                assert_eq!(ask(range, Some(other)), None, "{range}");
+            }
+        }
+    }
+}

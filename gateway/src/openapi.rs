@@ -1,0 +1,257 @@
+//! What the gateway answers to over HTTP; [`crate::http`] has the routes. docs/protocol.md has the story.
+
+use driftless_runtime::http::openapi::{Document, Operation, chunk_id_pattern, example, header, parameter, reference};
+use driftless_schemas::limits;
+use serde_json::{Value, json};
+use warp::http::Method;
+
+/// The gateway's part of the document.
+pub(crate) fn document() -> Document {
+    let get = |path, operation| (Method::GET, path, operation);
+    let content = |id: &str, form: &str| at_chunk(Operation::new(id, form)).takes(known());
+    Document::new([
+        get("/v1/gateway", websocket()),
+        get("/v1/chunks/{chunk}", all_forms(content("chunk", "A chunk's content, in the form that Accept names"))),
+        get("/v1/chunks/{chunk}.json", json_form(content("chunkAsJson", "A chunk's content as JSON"))),
+        get("/v1/chunks/{chunk}.bin", bytes(content("chunkAsBytes", "A chunk's canonical encoding"))),
+        get("/v1/chunks/{chunk}.png", picture(content("chunkAsPicture", "A flat grid as a picture"))),
+        get("/v1/chunks/{chunk}/events", events_of_one()),
+        get("/v1/events", events_of_several()),
+        get("/v1/chunks/{chunk}/commands/{session}/{seq}", status()),
+        get("/v1/world", world()),
+        get("/v1/partitions", partitions()),
+    ])
+    .with_schema("Content", content_schema())
+    .with_schema("Event", event_schema())
+    .with_schema("Status", status_schema())
+    .with_schema("Discarded", discarded())
+    .with_schema("World", world_schema())
+    .with_schema("Positions", positions())
+}
+
+fn websocket() -> Operation {
+    Operation::new("gateway", "The websocket, subprotocol driftless.gateway.v1")
+        .answers_empty(101, "It is one.")
+        .problem(400, "`websocket_key`, `websocket_subprotocol`")
+        .problem(426, "`websocket_expected`, `websocket_version`")
+}
+
+/// An operation about a chunk that the token may read.
+fn at_chunk(operation: Operation) -> Operation {
+    operation
+        .with_token()
+        .takes(example(parameter("path", "chunk", "The chunk.", &reference("ChunkId")), &json!("canvas/0/0")))
+        .problem(400, "`bad_chunk_id`")
+        .problem(403, "`no_read_access`")
+        .problem(404, "`unknown_family`, `out_of_bounds`, `not_found`")
+}
+
+fn known() -> Value {
+    let text = json!({"type": "string"});
+    parameter("header", "If-None-Match", "The ETag of what is had: 304 where it is the same.", &text)
+}
+
+/// What all forms of a content have.
+fn of_content(operation: Operation, form: u16) -> Operation {
+    let etag = header("The state hash; weak but for the canonical encoding.", &json!({"type": "string"}));
+    let version = header("The version.", &json!({"type": "string", "pattern": "^[0-9]+$"}));
+    let operation = operation.with_header(form, "ETag", etag).with_header(form, "Driftless-Version", version);
+    operation.answers_empty(304, "It is the same.").problem(503, "`unavailable`: the stored state cannot be loaded now")
+}
+
+fn json_form(operation: Operation) -> Operation {
+    of_content(operation.answers(200, "The content.", "application/json", reference("Content")), 200)
+}
+
+fn png(operation: Operation) -> Operation {
+    let schema = json!({"contentMediaType": "image/png"});
+    operation
+        .answers(200, "The content.", "image/png", schema)
+        .problem(406, "`no_picture`, `not_acceptable`: chunks of this family are no flat grids, or Accept names nothing that is there")
+}
+
+fn picture(operation: Operation) -> Operation {
+    of_content(png(operation), 200)
+}
+
+fn bytes(operation: Operation) -> Operation {
+    let octets = || json!({"contentMediaType": "application/octet-stream"});
+    let text = json!({"type": "string"});
+    let ranges = header("Ranges of bytes are given.", &json!({"const": "bytes"}));
+    let range =
+        header("Which bytes of how many.", &json!({"type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$"}));
+    let operation = operation
+        .takes(parameter("header", "Range", "One range of bytes; anything else is ignored.", &text))
+        .takes(parameter("header", "If-Range", "The strong ETag that the range is of; else all comes.", &text))
+        .answers(200, "The content.", "application/octet-stream", octets())
+        .answers(206, "The bytes that were asked for.", "application/octet-stream", octets())
+        .with_header(206, "Content-Range", range)
+        .with_header(206, "Accept-Ranges", ranges)
+        .problem(416, "`range_not_satisfiable`");
+    of_content(of_content(operation, 200), 206)
+}
+
+fn all_forms(operation: Operation) -> Operation {
+    // `Accept` itself is none of the parameters: the media types below are what it may name.
+    json_form(bytes(png(operation)))
+}
+
+fn events(operation: Operation) -> Operation {
+    let session = parameter("query", "session", "Whose outcomes are told.", &reference("Session"));
+    operation
+        .takes(session)
+        .answers(200, "A stream that does not end by itself.", "text/event-stream", reference("Event"))
+        .problem(400, "`bad_chunk_id`, `bad_chunks`, `bad_have`, `bad_session`")
+        .problem(503, "`too_many_streams`")
+}
+
+fn events_of_one() -> Operation {
+    // No pattern: what is no such id counts as nothing, so that a browser's stream never ends over one.
+    let have = json!({"type": "string", "examples": [format!("12:{}", "6628bb7c".repeat(8))]});
+    events(at_chunk(Operation::new("events", "Server-sent events of a chunk")))
+        .takes(parameter("header", "Last-Event-ID", "Where the last stream ended.", &have))
+        .takes(parameter("query", "have", "The same, where the header is not there.", &have))
+}
+
+fn events_of_several() -> Operation {
+    let list = json!({"type": "string"});
+    let ids = {
+        let id = chunk_id_pattern();
+        json!({"type": "string", "pattern": format!("^{id}(,{id}){{0,{}}}$", limits::EVENT_CHUNKS_MAX - 1)})
+    };
+    let description = format!("Up to {} ids with commas between them.", limits::EVENT_CHUNKS_MAX);
+    let mut chunks = parameter("query", "chunks", &description, &ids);
+    chunks["required"] = true.into();
+    let have = "For each chunk `<version>:<hash>` or nothing, with commas between them.";
+    events(Operation::new("eventsOfSeveral", "Server-sent events of several chunks").with_token())
+        .takes(example(chunks, &json!("canvas/0/0,canvas/1/0")))
+        .takes(parameter("query", "have", have, &list))
+}
+
+fn status() -> Operation {
+    let seq = json!({"type": "integer", "minimum": 1, "maximum": i64::MAX});
+    at_chunk(Operation::new("commandStatus", "What became of a command"))
+        .description("`committed` and `not_committed` are final; `unresolved` is what this gateway knows; the others prove nothing.")
+        .takes(parameter("path", "session", "The author's session; the user is the token's.", &reference("Session")))
+        .takes(parameter("path", "seq", "The command's number.", &seq))
+        .answers(200, "As far as this gateway can say.", "application/json", reference("Status"))
+        .problem(400, "`bad_chunk_id`, `bad_session`, `bad_seq`")
+        .problem(503, "`unavailable`: the stored state cannot be loaded now")
+}
+
+fn world() -> Operation {
+    Operation::new("world", "Name, generation, partitions and families").answers(
+        200,
+        "The world.",
+        "application/json",
+        reference("World"),
+    )
+}
+
+fn partitions() -> Operation {
+    Operation::new("partitions", "Where each partition of `updates` stands, with the epoch and n to read on from there")
+        .answers(200, "The positions.", "application/json", reference("Positions"))
+}
+
+fn content_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["chunk", "version", "hash", "model", "content"],
+        "properties": {
+            "chunk": reference("ChunkId"), "version": reference("Version"), "hash": reference("Hash"),
+            "model": {"type": "string"},
+            "content": {"description": "As the model has it: a grid {size, cells}, a map its entries."},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn event_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "One event of a stream; docs/protocol.md has the members of its data.",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["tracked", "chunk", "updates", "outcomes", "beacon", "lagging", "rejected", "closed"]},
+            "id": {"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            "retry": {"type": "integer", "minimum": 0},
+        },
+    })
+}
+
+fn status_schema() -> Value {
+    let one = |status: &str, more: Value| {
+        let mut properties = json!({"status": {"const": status}});
+        let mut required = vec!["status"];
+        for (name, schema) in more.as_object().into_iter().flatten() {
+            properties[name] = schema.clone();
+            required.push(name);
+        }
+        json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+    };
+    let or_null = |schema: Value| json!({"oneOf": [schema, {"type": "null"}]});
+    json!({"oneOf": [
+        one("committed", json!({"version": or_null(reference("Version"))})),
+        one("not_committed", json!({"discarded": or_null(reference("Discarded"))})),
+        one("unresolved", json!({})),
+        one("expired", json!({})),
+        one("beyond_window", json!({})),
+    ]})
+}
+
+fn discarded() -> Value {
+    json!({
+        "type": "object",
+        "required": ["reason", "detail"],
+        "properties": {
+            "reason": {"type": "string", "pattern": "^DISCARD_REASON_[A-Z_]+$"},
+            "detail": {"type": "string"},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn world_schema() -> Value {
+    let integer = || json!({"type": "integer"});
+    json!({
+        "type": "object",
+        "required": ["name", "generation", "partitions", "families"],
+        "properties": {
+            "name": {"type": "string"}, "generation": integer(), "partitions": integer(),
+            "families": {"type": "array", "items": {
+                "type": "object",
+                "required": ["name", "model", "model_revision", "parameters", "coordinates", "coordinate_min", "coordinate_max", "region"],
+                "properties": {
+                    "name": {"type": "string"}, "model": {"type": "string"}, "model_revision": integer(),
+                    "parameters": {"type": "object"}, "coordinates": integer(),
+                    "coordinate_min": integer(), "coordinate_max": integer(), "region": integer(),
+                    "colors": {"oneOf": [
+                        {"type": "null"},
+                        {"type": "array", "items": {"type": "string", "pattern": "^#[0-9a-f]{6}$"}},
+                    ]},
+                },
+                "additionalProperties": false,
+            }},
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn positions() -> Value {
+    let integer = || json!({"type": "integer", "minimum": 0});
+    json!({
+        "type": "object",
+        "required": ["topic", "positions"],
+        "properties": {
+            "topic": {"type": "string"},
+            "positions": {"type": "array", "items": {
+                "type": "object",
+                "required": ["partition", "offset", "epoch", "n"],
+                "properties": {"partition": integer(), "offset": integer(), "epoch": integer(), "n": integer()},
+                "additionalProperties": false,
+            }},
+        },
+        "additionalProperties": false,
+    })
+}

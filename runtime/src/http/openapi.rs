@@ -1,0 +1,187 @@
+//! What a service answers to over HTTP, as an OpenAPI 3.1 document: written beside the routes, served at
+//! `GET /v1/openapi.json`, and in force.
+//!
+//! The one idea: a service's routes are mounted behind its own document ([`Document::guard`]). A path that the document does
+//! not name is not reached, and a method that it does not name there is answered with 405 and `Allow`. So the document has
+//! every route by construction; that each answers as it says is for a test of the whole (`tests/e2e`).
+
+mod operation;
+mod schemas;
+
+pub use operation::{Operation, example, header, parameter, reference};
+pub use schemas::chunk_id_pattern;
+
+use super::path::split;
+use super::{Problem, Routes, json, only};
+use serde_json::{Map, Value, json as value};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use warp::http::{HeaderValue, Method, StatusCode, header};
+use warp::path::FullPath;
+use warp::{Filter, Rejection};
+
+/// The part of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// By path, then by method in lower case.
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
+impl Document {
+    /// A document of these operations; each path may come with several methods.
+    #[must_use]
+    pub fn new(operations: impl IntoIterator<Item = (Method, &'static str, Operation)>) -> Self {
+        let mut document = Self::default();
+        for (method, path, operation) in operations {
+            let item = document.paths.entry(path).or_insert_with(|| Value::Object(Map::new()));
+            item[method.as_str().to_ascii_lowercase()] = operation.into_value();
+        }
+        document
+    }
+
+    /// Adds a schema, for references to `#/components/schemas/<name>`.
+    #[must_use]
+    pub fn with_schema(mut self, name: &str, schema: Value) -> Self {
+        self.schemas.insert(name.to_owned(), schema);
+        self
+    }
+
+    /// Adds what another part has.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.paths.extend(other.paths);
+        self.schemas.extend(other.schemas);
+        self
+    }
+
+    /// The document as it is served, together with what every service has.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let whole = schemas::common().and(self.clone());
+        value!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Driftless",
+                "version": "1",
+                "description": "Questions and commands over HTTP; docs/protocol.md tells the rest. HEAD is answered wherever GET \
+                                is, and every error is a problem document (RFC 9457), also those that are not listed with an \
+                                operation: 403 for a page of a foreign origin, 405 with Allow, 414 and 431.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "paths": whole.paths,
+            "components": {
+                "schemas": whole.schemas,
+                "securitySchemes": {
+                    "header": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                    "query": {"type": "apiKey", "in": "query", "name": "token",
+                              "description": "The same token, for browsers and links."},
+                },
+            },
+        })
+    }
+
+    /// Lets only those requests through that the document names.
+    #[must_use]
+    pub fn guard(&self, routes: Routes) -> Routes {
+        let resources: Arc<[(String, Vec<Method>)]> =
+            self.paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect();
+        let check = move |method: Method, path: FullPath| {
+            let resources = Arc::clone(&resources);
+            async move { check(&resources, &method, path.as_str()).map_err(|refused| refused.unwrap_or_else(not_found)) }
+        };
+        warp::method().and(warp::path::full()).and_then(check).untuple_one().and(routes).boxed()
+    }
+}
+
+fn not_found() -> Rejection {
+    warp::reject::not_found()
+}
+
+fn methods(item: &Value) -> Vec<Method> {
+    let names = item.as_object().into_iter().flat_map(Map::keys);
+    names.filter_map(|name| Method::from_str(&name.to_ascii_uppercase()).ok()).collect()
+}
+
+fn check(resources: &[(String, Vec<Method>)], method: &Method, path: &str) -> Result<(), Option<Rejection>> {
+    let mut allowed: Vec<Method> = Vec::new();
+    for (_, methods) in resources.iter().filter(|(template, _)| matches(template, path)) {
+        if methods.contains(method) {
+            return Ok(());
+        }
+        allowed.extend(methods.iter().filter(|method| !allowed.contains(method)).cloned().collect::<Vec<_>>());
+    }
+    match allowed[..] {
+        [] => Err(None),
+        _ => Err(Some(Problem::method_not_allowed(method, &allowed).into())),
+    }
+}
+
+/// Whether a path is one of a template. A chunk id has slashes, escaped or not.
+fn matches(template: &str, path: &str) -> bool {
+    const CHUNK: &str = "/v1/chunks/{chunk}";
+    let Some(below) = template.strip_prefix(CHUNK) else { return same_segments(template, path) };
+    let Some(tail) = path.strip_prefix("/v1/chunks/").filter(|tail| !tail.is_empty()) else { return false };
+    let (_, extension, rest) = split(tail);
+    // What there is no template of its own for is an id with something behind it: the route says what is wrong.
+    if below.is_empty() {
+        return rest.is_empty();
+    }
+    let dot = if extension.is_empty() { "" } else { "." };
+    let rest: String = rest.iter().map(|segment| format!("/{segment}")).collect();
+    same_segments(below, &format!("{dot}{extension}{rest}"))
+}
+
+fn same_segments(template: &str, path: &str) -> bool {
+    let (mut template, mut path) = (template.split('/'), path.split('/'));
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == found || (wanted.starts_with('{') && !found.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// `GET /v1/openapi.json`.
+#[must_use]
+pub fn openapi(document: &Document) -> Routes {
+    let document = document.to_json();
+    warp::path!("v1" / "openapi.json")
+        .and(only(&[Method::GET]))
+        .map(move || {
+            let mut response = json(StatusCode::OK, &document);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            response
+        })
+        .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_of_the_template_that_names_it() {
+        for (template, path, is_one) in [
+            ("/v1/world", "/v1/world", true),
+            ("/v1/world", "/v1/world/", false),
+            ("/v1/world", "/v1/worlds", false),
+            ("/v1/chunks/{chunk}", "/v1/chunks/canvas/0/-1", true),
+            ("/v1/chunks/{chunk}", "/v1/chunks/canvas%2F0%2F-1", true),
+            ("/v1/chunks/{chunk}", "/v1/chunks/canvas/0/-1.gif", true),
+            ("/v1/chunks/{chunk}", "/v1/chunks/", false),
+            ("/v1/chunks/{chunk}", "/v1/chunks/canvas/0/-1/events", false),
+            ("/v1/chunks/{chunk}.bin", "/v1/chunks/canvas/0/-1.bin", true),
+            ("/v1/chunks/{chunk}.bin", "/v1/chunks/canvas/0.bin/1", false),
+            ("/v1/chunks/{chunk}/events", "/v1/chunks/canvas%2f0%2f1/events", true),
+            ("/v1/chunks/{chunk}/events", "/v1/chunks/canvas/0/1.bin/events", false),
+            ("/v1/chunks/{chunk}/commands/{session}/{seq}", "/v1/chunks/canvas/0/1/commands/ab/7", true),
+            ("/v1/chunks/{chunk}/commands/{session}/{seq}", "/v1/chunks/canvas/0/1/commands/ab", false),
+            ("/v1/chunks/{chunk}/commands/{session}/{seq}", "/v1/chunks/canvas/0/1/commands//7", false),
+        ] {
+            assert_eq!(matches(template, path), is_one, "{template} {path}");
+        }
+    }
+}
