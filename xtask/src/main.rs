@@ -17,6 +17,7 @@ mod demo;
 mod bench;
 mod takeover;
 mod peers;
+mod mixed;
 mod model;
 mod chaos;
 mod cache;
@@ -77,6 +78,8 @@ enum Chore {
     Bench(bench::Options),
     /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
     Takeover(takeover::Options),
+    /// Build an optimised `driftless` and measure what slow, stalled and lost clients cost the others
+    Mixed(mixed::Options),
     /// Our figures in turn with a peer's
     Peers(peers::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
@@ -125,6 +128,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),
         Chore::Takeover(options) => return takeover::run(&workspace, options),
+        Chore::Mixed(options) => return mixed::run(&workspace, options),
         Chore::Peers(options) => return peers::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),

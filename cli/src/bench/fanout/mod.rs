@@ -34,7 +34,7 @@ pub(super) struct FanoutArgs {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
-    /// Idle sockets whose memory is measured; none: it is not.
+    /// Idle sockets whose memory is measured; 0: it is not.
     #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
     idle: Vec<usize>,
     /// A program that serves Centrifugo's protocol and obeys the bench.
@@ -151,7 +151,7 @@ fn measure(args: &FanoutArgs, who: Who) -> Result<Row> {
         let mut crowd = Crowd::open(&*server.dialect, server.address, sockets, MANY_CHUNKS)?;
         row.many_chunks = crowd.deliveries(&mut server.control, 64, SOCKETS_OF_EACH, time)?;
     }
-    for count in &args.idle {
+    for count in args.idle.iter().filter(|count| **count > 0) {
         let mut server = Server::start(args, who, 1)?;
         // What the first ones take is not what one more takes.
         let _first = Crowd::open(&*server.dialect, server.address, 100, 1)?;

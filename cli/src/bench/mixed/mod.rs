@@ -60,7 +60,7 @@ const SOCKET_QUEUE_BYTES: usize = 128 * 1024;
 /// … what all rings may take, …
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
 /// … and how long a socket may take nothing.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a queue may go over its limit: an answer that was begun.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
 /// Batches under way, snapshots that are being made, SQLite's pages, and what the allocator holds back.

@@ -1,0 +1,29 @@
+//! `cargo xtask mixed`: an optimised build, and `driftless bench mixed` with it.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::workspace::Workspace;
+use crate::{bench, process};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask mixed                                    5,000 clients, a tenth of them slow, for a minute without and with those
+  cargo xtask mixed --sockets 1000 --seconds 20 --json
+  cargo xtask mixed -- --help                          what `driftless bench mixed` takes";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Passed to `driftless bench mixed`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let mut bench = bench::optimised(workspace)?;
+    bench.arg("mixed").args(options.arguments);
+    Err(process::become_it(bench)).context("cannot run driftless")
+}
