@@ -172,7 +172,7 @@ impl World {
         let version = self.core.confirmed(chunk).map_or(0, |replica| replica.version().0);
         let near = |script: &mut Reader<'_>| match script.below(4) {
             3 => script.number(),
-            up => version + up as u64,
+            up => version.saturating_add(up as u64),
         };
         match script.below(16) {
             0 => {
