@@ -144,6 +144,7 @@ impl LiveChunk {
             let problem = format!("offset {} is above through_offset {}", entry.last_offset, stored.through_offset);
             return Err(format::field("Ref", "ledger", problem).into());
         }
+        check_version("Ref", "version", stored.version)?;
         let ledger = if Mutant::ForgetLedger.is_on() { Ledger::new() } else { Ledger::from_proto(ledger)? };
         Ok(Self {
             replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
@@ -160,6 +161,7 @@ impl LiveChunk {
     pub fn restore_without_content(mut left: Replica, stored: &proto::Ref) -> Result<Self, ApplyError> {
         let ledger =
             stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
+        check_version("Ref", "version", stored.version)?;
         left.skip_to(Version(stored.version));
         Ok(Self {
             replica: left,
@@ -367,12 +369,20 @@ pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Er
         );
         return Err(format::field("Decisions", "updates", problem));
     }
+    check_version("Updates", "first_version", updates.first_version.saturating_add(committed as u64))?;
     let mut pairs = updates.entries.iter().zip(committed_marks());
     if let Some((entry, mark)) = pairs.find(|(entry, mark)| entry.writer != mark.writer || entry.seq != mark.seq) {
         let problem = format!("an entry of seq {} meets a mark of seq {}, or another writer's", entry.seq, mark.seq);
         return Err(format::field("Decisions", "updates", problem));
     }
     Ok(Some(updates))
+}
+
+fn check_version(message: &'static str, field: &'static str, version: u64) -> Result<(), format::Error> {
+    match version <= limits::VERSION_MAX {
+        true => Ok(()),
+        false => Err(format::field(message, field, format!("{version} is above {}", limits::VERSION_MAX))),
+    }
 }
 
 /// What prost lets pass: a reason that this version does not know is kept as a number, an outcome as none.

@@ -318,6 +318,8 @@ fn r5_a_ref_that_cannot_be_trusted_is_refused() {
         // Of an index entry's history: with an empty ledger, what is resolved would be decided again.
         proto::Ref { ledger: None, ..stored.clone() },
         proto::Ref { through_offset: 4, ..stored.clone() },
+        // The next version would be none.
+        proto::Ref { version: u64::MAX, ..stored.clone() },
     ] {
         assert!(matches!(restore(&bad, &[1]), Err(ApplyError::Format(_))), "{bad:?}");
     }
@@ -350,6 +352,7 @@ fn a_record_whose_marks_and_entries_disagree_is_refused() {
     assert!(with(&|_, u| u.chunk_id = "things/3/5".into()).is_err());
     assert!(with(&|_, u| u.entries.swap(0, 1)).is_err(), "the i-th entry belongs to the i-th committed mark");
     assert!(with(&|_, u| u.entries[0].seq = 9).is_err());
+    assert!(with(&|_, u| u.first_version = u64::MAX).is_err(), "the last version would be none");
     assert!(with(&|d, _| d.marks[1].source_offset = 0).is_err(), "offsets rise");
     let mut torn = good.clone();
     torn.updates = torn.updates.slice(..torn.updates.len() - 1);

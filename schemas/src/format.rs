@@ -41,7 +41,8 @@ pub enum Error {
 /// Decodes a message that holds nothing but known fields.
 ///
 /// prost writes every message in one way, so that a message with as many bytes as its decoded form would take has no
-/// unknown fields. Only for what our own processes write.
+/// unknown fields. Only for what our own processes write: an enum's number that is negative and spelt in five bytes is
+/// written in ten, and what stands beside it could hide behind them. Who reads an enum refuses numbers that it has not.
 ///
 /// # Errors
 /// [`Error::Malformed`], [`Error::TooNew`].

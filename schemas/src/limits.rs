@@ -79,6 +79,8 @@ pub const RECORD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Above this a chunk's decisions of one poll are split into several records.
 pub const DECISIONS_BYTES_TARGET: usize = 256 * 1024;
 
+/// A chunk's version. No chunk comes near it; what names a higher one is spoilt, and must not make sums overflow.
+pub const VERSION_MAX: u64 = i64::MAX as u64;
 /// Writers in a chunk's ledger.
 pub const LEDGER_WRITERS_MAX: usize = 1024;
 /// Numbers per writer that the ledger remembers.

@@ -20,6 +20,7 @@ mod peers;
 mod mixed;
 mod model;
 mod chaos;
+mod fuzz;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -41,7 +42,8 @@ Examples:
   cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
   cargo xtask peers fanout               deliveries a second, in turn with a peer's
   cargo xtask model --quick --mutants    explore the models of the protocol
-  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
+  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check
+  cargo xtask fuzz --minutes 5           any bytes, in any order, at every decoder and core";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -90,6 +92,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Any bytes at every decoder, and any order of events at every core: libFuzzer, with the oracles of the tests
+    Fuzz(fuzz::Options),
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -132,6 +136,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Peers(options) => return peers::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
+        Chore::Fuzz(options) => return fuzz::run(&workspace, options),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -162,6 +167,13 @@ mod tests {
             Chore::Model(options) => {
                 assert_eq!(options.names, ["owners"]);
                 assert!(options.quick && options.mutants && options.json && !options.traces);
+            }
+            other => panic!("{other:?}"),
+        }
+        match given("xtask fuzz --minutes 0.5 --target map --target grid --jobs 2 --json") {
+            Chore::Fuzz(options) => {
+                assert_eq!(options.targets, ["map", "grid"]);
+                assert!(options.minutes < 1.0 && options.jobs == 2 && options.json && options.replay.is_none());
             }
             other => panic!("{other:?}"),
         }

@@ -196,6 +196,10 @@ impl ClientCore {
             Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
             Ok(frame) => {
                 for body in frame.events.into_iter().filter_map(|event| event.body) {
+                    // One that ended the connection ends the frame: what is behind it would be taken for the next one's.
+                    if self.connection(socket).phase == Phase::Down {
+                        break;
+                    }
                     self.handle(now, socket, body);
                 }
             }

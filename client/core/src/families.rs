@@ -1,7 +1,7 @@
 //! The families that a gateway announces, with their models at work.
 
 use driftless_chunk::model::{AnyModel, Models};
-use driftless_schemas::{ChunkId, proto};
+use driftless_schemas::{ChunkId, limits, proto};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ impl Families {
         let mut changed = Vec::new();
         for family in announced {
             if self.0.get(&family.name).is_some_and(|known| known.announced == family) {
+                continue;
+            }
+            // No world has more; a model takes far more memory than the words that announce it.
+            if self.0.len() >= limits::FAMILIES_MAX && !self.0.contains_key(&family.name) {
                 continue;
             }
             changed.push(family.name.clone());

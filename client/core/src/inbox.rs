@@ -27,8 +27,9 @@ impl ClientCore {
             }
             // A receipt is no decision: the command is sent again until there is one.
             (Socket::Ingest, event::Body::Receipt(receipt)) => self.receipted(&receipt),
-            (Socket::Gateway, body) => self.handle_gateway(now, body),
-            (Socket::Ingest, _) => {}
+            // Before Welcome nothing was asked, and no question that follows from it could be sent.
+            (Socket::Gateway, body) if self.gateway.is_welcomed() => self.handle_gateway(now, body),
+            (Socket::Ingest | Socket::Gateway, _) => {}
         }
     }
 

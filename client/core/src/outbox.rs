@@ -205,6 +205,8 @@ impl Outbox {
     }
 
     fn resolve_up_to(&mut self, now: u64, seq: u64, settings: &Settings) {
+        // A number that was never given is nobody's: `after` must stay below the numbers that are given next.
+        let seq = seq.min(self.next_seq - 1);
         if seq > self.resolved {
             self.resolved = seq;
             self.pace.progressed(now, settings);

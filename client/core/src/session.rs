@@ -139,7 +139,7 @@ impl ClientCore {
     }
 
     pub(crate) fn renewal_time(&self, now: u64, life_ms: u64) -> u64 {
-        now + life_ms.saturating_sub(self.settings.renew_before_ms.min(life_ms / 2))
+        now.saturating_add(life_ms.saturating_sub(self.settings.renew_before_ms.min(life_ms / 2)))
     }
 
     pub(crate) fn ask_token(&mut self, now: u64) {

@@ -22,7 +22,11 @@ struct Desk {
 impl Desk {
     /// A client that follows the chunk.
     fn new() -> Self {
-        let mut core = ClientCore::new(Settings::new(Models::builtin()));
+        Self::with(Settings::new(Models::builtin()))
+    }
+
+    fn with(settings: Settings) -> Self {
+        let mut core = ClientCore::new(settings);
         core.track(1_000, &chunk());
         let mut desk = Self { core, server: Server::new(), now: 1_000, writer: WriterId([0; 16]), sent: 0, count: 0 };
         desk.connect(Socket::Ingest);
@@ -567,4 +571,46 @@ fn a_silent_socket_is_given_up_and_pings_go_out() {
     }
     desk.wait(15_000);
     assert_eq!(desk.events().iter().filter(|event| matches!(event, Event::Reconnect { .. })).count(), 2);
+}
+
+/// A server that lies about numbers must not make commands that ingest refuses for good.
+#[test]
+fn r8_numbers_that_were_never_given_do_not_move_after() {
+    let mut desk = Desk::new();
+    let resolved = Some(tracked::Resolved::Ledger(proto::Resolved { seq: 87, committed_bits: 0 }));
+    let hash = desk.core.hash(&chunk()).unwrap().to_bytes();
+    let tracked = proto::Tracked { chunk_id: CHUNK.into(), version: 0, hash, resolved };
+    desk.say(Socket::Gateway, [event::Body::Tracked(tracked)]);
+    desk.submit("a");
+    assert_eq!(desk.submits(), [(1, 0, false)]);
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_connection_or_before_its_welcome_is_not_heard() {
+    let mut desk = Desk::new();
+    let drifted = || beacon_of(&[9; 32]);
+    desk.say(Socket::Gateway, [event::Body::Updates(Bytes::from_static(b"\xff")), drifted()]);
+    let is_drift = |event: &Event| matches!(event, Event::Drift { .. });
+    assert!(!desk.events().iter().any(is_drift), "the first ended the connection");
+    desk.core.connected(desk.now, Socket::Gateway, "token".into());
+    desk.say(Socket::Gateway, [drifted()]);
+    assert!(!desk.events().iter().any(is_drift));
+    // So nothing is due that only a connection could bring about.
+    let at = desk.core.next_deadline().unwrap();
+    desk.core.tick(at);
+    assert!(desk.core.next_deadline().is_none_or(|next| next > at));
+}
+
+fn beacon_of(hash: &[u8; 32]) -> event::Body {
+    let beacon = proto::Beacon { chunk_id: CHUNK.into(), version: 0, hash: Bytes::copy_from_slice(hash) };
+    event::Body::Beacons(proto::Beacons { beacons: vec![beacon] })
+}
+
+#[test]
+fn a_token_that_never_ends_may_be_renewed() {
+    let mut desk = Desk::with(Settings { can_renew: true, ..Settings::new(Models::builtin()) });
+    desk.say(Socket::Gateway, [event::Body::Renewed(proto::Renewed { token_expires_at: i64::MAX })]);
+    desk.now += 1_000;
+    desk.core.renew(desk.now, "another".into());
+    assert!(desk.core.next_deadline().is_some_and(|at| at > desk.now));
 }

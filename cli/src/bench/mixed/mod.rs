@@ -63,8 +63,9 @@ const RINGS_BYTES: usize = 32 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a queue may go over its limit: an answer that was begun.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
-/// Batches under way, snapshots that are being made, SQLite's pages, and what the allocator holds back.
-const OTHER_BYTES: u64 = 128 * 1024 * 1024;
+/// The embedded log's tails of 4 MiB for each of 12 partitions of two topics; batches under way, snapshots that are being made, SQLite's
+/// pages, and what the allocator holds back.
+const OTHER_BYTES: u64 = (24 * 4 + 128) * 1024 * 1024;
 const WRITERS: usize = 16;
 const CHUNKS: i32 = 500;
 const WARM_UP: Duration = Duration::from_secs(3);

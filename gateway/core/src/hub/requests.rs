@@ -194,8 +194,10 @@ impl Hub {
     }
 
     fn untrack(&mut self, socket_id: SocketId, chunk_id: &str, now_ms: u64) {
-        let Ok(id) = chunk_id.parse::<ChunkId>() else {
-            return self.refuse(socket_id, RefusalCode::NotTracked, &format!("{chunk_id:?} is no chunk id"));
+        let id = match chunk_id.parse::<ChunkId>() {
+            Ok(id) => id,
+            // The error names it cut: the answer must not be as long as the question.
+            Err(e) => return self.refuse(socket_id, RefusalCode::NotTracked, &e.to_string()),
         };
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         let lag = socket.untrack(&id);

@@ -318,6 +318,13 @@ impl PartitionCore {
     }
 
     fn conclude_history(&mut self, now_ms: u64) {
+        // An index entry that is spoilt may have refs above its newest, and a record of a spoilt log may go over the version.
+        if let Some(history) = &mut self.histories.current
+            && history.replica.as_ref().is_some_and(|replica| replica.version() > history.target)
+        {
+            history.replica = None;
+            return self.give_history_up("what is stored or logged leads past its version", now_ms);
+        }
         if self.is_another_base_wanted() {
             self.outputs.push_back(Output::EndHistory);
             return self.load_base(now_ms);

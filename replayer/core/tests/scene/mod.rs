@@ -162,6 +162,8 @@ pub struct Owner {
     pub end: Option<End>,
     /// Injected, so that an end by it is no surprise.
     pub was_failed: bool,
+    /// A load failed: commands that were not kept meanwhile are read again by the next owner.
+    pub was_away: bool,
 }
 
 pub struct Scene {
@@ -281,6 +283,7 @@ impl Scene {
             reads_commands: None,
             end: None,
             was_failed: false,
+            was_away: false,
         });
         let owner = self.owners.len() - 1;
         self.pump(owner);
@@ -351,7 +354,8 @@ impl Scene {
                         End::Replaced { epoch } => assert!(epoch.0 > owner.epoch),
                         End::AppendFailed { .. } => assert!(owner.was_failed, "{end}"),
                         End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
-                        End::Unreadable { .. } | End::ModelFault { .. } | End::Reread { .. } => panic!("{end}"),
+                        End::Reread { .. } => assert!(owner.was_away, "{end}"),
+                        End::Unreadable { .. } | End::ModelFault { .. } => panic!("{end}"),
                     }
                     owner.end = Some(end);
                 }
@@ -427,6 +431,7 @@ impl Scene {
         let Some(chunk) = self.owners[owner].loads.pop_front() else { return false };
         let stored =
             self.index.get(&chunk).map(|entry| Stored { entry: entry.clone(), encoding: self.encoding(entry) });
+        self.owners[owner].was_away |= !is_ok;
         let loaded = if is_ok { Ok(stored) } else { Err(LoadError::Unavailable("the store is away".into())) };
         self.give(owner, Input::Loaded(chunk, loaded));
         true

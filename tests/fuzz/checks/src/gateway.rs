@@ -1,0 +1,503 @@
+//! The hub of the gateway. An even first byte: a lawful log, store and clients with all the oracles of its own property test
+//! (`gateway/core/tests/run`). An odd one: a log, a store and sockets that keep no rule.
+//!
+//! Claims in both: no panic; a socket's queue is bounded; in the second: nobody is sent a gap or anything after a close, every
+//! question gets one answer.
+
+#[path = "../../../../gateway/core/tests/run/mod.rs"]
+mod run;
+#[path = "../../../../gateway/core/tests/scene/mod.rs"]
+mod scene;
+
+use crate::reader::Reader;
+use bytes::Bytes;
+use driftless_chunk::live::{LiveChunk, read_updates};
+use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::world::World;
+use driftless_gateway_core::{Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
+use driftless_schemas::access::Access;
+use driftless_schemas::proto::{
+    self, Decisions, Entry, Fence, Have, Mark, Ref, SnapshotStored, Updates, UpdatesRecord, event, mark::Outcome,
+    request, updates_record::Body,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
+use prost::Message;
+use run::{CHUNKS, Run, Step};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, LazyLock};
+
+static WORLD: LazyLock<Arc<World>> = LazyLock::new(scene::world);
+
+const STEPS_MAX: usize = 200;
+const SOCKETS: u64 = 4;
+const IDS: [&str; 4] = ["tape/1", "map/0", "tape/99999", "nowhere/1"];
+/// What a socket may have over its limit: an answer that was begun below it, and a few words about each chunk.
+const OVER_MAX: usize = 64 * 1024;
+
+pub fn check(data: &[u8]) {
+    let mut script = Reader::new(data);
+    match script.u8() % 2 {
+        0 => lawful(&mut script),
+        _ => Lawless::new(&mut script).run(&mut script),
+    }
+}
+
+fn settings(script: &mut Reader<'_>) -> Settings {
+    Settings {
+        socket_queue_bytes_max: script.pick(&[300, 1000, 1 << 20]),
+        ring_kept: script.pick(&[0, 2, 64]),
+        hashes_kept: script.pick(&[1, 3, 64]),
+        idle_replica_ms: script.pick(&[100, 30_000]),
+        rings_bytes_max: script.pick(&[0, 1 << 30, 4_000]),
+        load_attempts_max: 3,
+        beacon_interval_ms: 700,
+        ..Settings::default()
+    }
+}
+
+fn lawful(script: &mut Reader<'_>) {
+    let settings = settings(script);
+    let limit = settings.socket_queue_bytes_max;
+    let mut run = Run::new(script.below(12), settings);
+    for _ in 0..STEPS_MAX {
+        if script.is_empty() {
+            break;
+        }
+        run.step(step(script));
+        for (socket, client) in &run.gateway.clients {
+            let waits: usize = client.pipe.iter().flatten().map(Bytes::len).sum();
+            let largest = run.log.records.iter().map(Bytes::len).max().unwrap_or(0);
+            assert!(waits <= limit + largest + OVER_MAX, "{waits} bytes wait for {socket:?}");
+        }
+    }
+    run.rest();
+}
+
+fn step(script: &mut Reader<'_>) -> Step {
+    let chunk = script.below(CHUNKS.len());
+    let socket = script.below(8);
+    match script.below(40) {
+        0..4 => {
+            Step::Commands { chunk, writer: script.below(3) as u8 + 1, count: script.below(3) + 1, kind: script.u8() }
+        }
+        4 => Step::TooEarly { chunk, writer: script.below(3) as u8 + 1 },
+        5..11 => Step::Decide { owner: script.below(3), chunk, count: script.below(4) + 1, is_lost: script.rarely(20) },
+        11 => Step::NewOwner,
+        12 | 13 => Step::Snapshot { chunk, tells: !script.rarely(3) },
+        14 => Step::Tell { owner: script.below(3) },
+        15..21 => Step::Read { count: script.below(5) + 1 },
+        21..25 => Step::Load { fate: script.below(8) as u8, which: script.below(8) },
+        25 | 26 => Step::Join { writer: script.below(3) as u8 + 1, chunk, ahead: script.rarely(2) },
+        27 | 28 => Step::Track { socket, chunk, forgets: script.rarely(2) },
+        29 => Step::Untrack { socket, chunk },
+        30 => Step::Refresh { socket, chunk, back: script.below(5) as u64 },
+        31 => Step::Leave { socket },
+        32..37 => Step::Take { socket, turns: script.below(3) + 1 },
+        37 | 38 => Step::Tick { ms: u64::from(script.u8()) * 12 + 1 },
+        _ => Step::Drift,
+    }
+}
+
+/// What a socket was sent of a chunk.
+#[derive(Default)]
+struct Held {
+    /// What it said that it has, until it is answered.
+    have: Option<u64>,
+    version: Option<u64>,
+    is_followed: bool,
+    /// The newest Tracked of the turn.
+    target: Option<u64>,
+}
+
+#[derive(Default)]
+struct Peer {
+    waits: usize,
+    chunks: BTreeMap<String, Held>,
+    is_closed: bool,
+}
+
+struct Lawless {
+    hub: Hub,
+    limit: usize,
+    now: u64,
+    position: Position,
+    offset: i64,
+    source: i64,
+    truth: BTreeMap<ChunkId, LiveChunk>,
+    loads: VecDeque<(ChunkId, Option<Box<Reread>>)>,
+    /// The log, to be read again.
+    seen: Vec<(Offset, Bytes)>,
+    peers: BTreeMap<SocketId, Peer>,
+    asked: BTreeSet<u64>,
+    asks: u64,
+    is_over: bool,
+}
+
+impl Lawless {
+    fn new(script: &mut Reader<'_>) -> Self {
+        let settings = settings(script);
+        let limit = settings.socket_queue_bytes_max;
+        Self {
+            hub: Hub::new(Arc::clone(&WORLD), settings, vec![Position::START]),
+            limit,
+            now: 0,
+            position: Position::START,
+            offset: 0,
+            source: 0,
+            truth: BTreeMap::new(),
+            loads: VecDeque::new(),
+            seen: Vec::new(),
+            peers: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            asks: 0,
+            is_over: false,
+        }
+    }
+
+    fn run(mut self, script: &mut Reader<'_>) {
+        let fence = UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(Fence::default())) };
+        self.record(&fence);
+        for _ in 0..STEPS_MAX {
+            if script.is_empty() || self.is_over {
+                break;
+            }
+            self.step(script);
+        }
+        for socket in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.input(Input::Left(socket));
+        }
+        assert_eq!(self.hub.sockets(), 0);
+    }
+
+    fn step(&mut self, script: &mut Reader<'_>) {
+        let socket = SocketId(script.u8() as u64 % SOCKETS);
+        match script.below(16) {
+            0..4 => {
+                let record = self.draw_record(script);
+                self.record(&record);
+            }
+            4 => {
+                let offset = Offset(self.offset);
+                self.offset += 1;
+                self.read(offset, script.long());
+            }
+            5..7 => self.load(script),
+            7..10 => self.request(socket, script),
+            10 if !self.peers.contains_key(&socket) => {
+                self.peers.insert(socket, Peer::default());
+                let access = match script.below(4) {
+                    0 => Access { read: vec!["map/0".into()], ..Access::default() },
+                    _ => Access { read: vec!["tape/".into(), "map/".into(), "nowhere/".into()], ..Access::default() },
+                };
+                let families = script.rarely(8).then(|| BTreeSet::from(["map".to_owned()]));
+                self.input(Input::Joined(socket, Joined { writer: writer(script), access: access.into(), families }));
+            }
+            10 => {
+                let access = Access { read: vec![script.pick(&["tape/", "map/"]).into()], ..Access::default() };
+                self.input(Input::Renewed(socket, access.into()));
+            }
+            11 => {
+                self.input(Input::Left(socket));
+                self.peers.remove(&socket);
+            }
+            12 | 13 => {
+                let Some(peer) = self.peers.get_mut(&socket) else { return };
+                let bytes = if script.rarely(2) { usize::from(script.u8()) } else { usize::MAX };
+                let bytes = bytes.min(peer.waits);
+                peer.waits -= bytes;
+                self.input(Input::Written(socket, bytes));
+            }
+            14 => {
+                self.now = self.now.saturating_add(script.number().min(1 << 40));
+                self.input(Input::Tick);
+            }
+            _ => {
+                let chunk: ChunkId = script.pick(&IDS).parse().unwrap();
+                match script.below(4) {
+                    0 => self.input(Input::ViewsRenewed(script.number())),
+                    1 => self.input(Input::Damage(chunk)),
+                    kind => {
+                        let ask = match kind {
+                            2 => Ask::Content,
+                            _ => Ask::Status(writer(script), Seq(script.number())),
+                        };
+                        self.asks += 1;
+                        self.asked.insert(self.asks);
+                        self.input(Input::Asked(self.asks, chunk, ask));
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, socket: SocketId, script: &mut Reader<'_>) {
+        // The shell does not hear a socket for which much waits.
+        let Some(peer) = self.peers.get_mut(&socket).filter(|peer| peer.waits <= self.limit && !peer.is_closed) else {
+            return;
+        };
+        let chunk_id = match script.below(8) {
+            0 => script.text(),
+            by => IDS[by % 4].to_owned(),
+        };
+        let held = peer.chunks.entry(chunk_id.clone()).or_default();
+        let body = match script.below(8) {
+            0..4 => {
+                let have = script.rarely(2).then(|| {
+                    let truth = chunk_id.parse().ok().and_then(|id: ChunkId| self.truth.get_mut(&id));
+                    match truth {
+                        Some(live) if !script.rarely(3) => {
+                            Have { version: live.replica.version().0, hash: live.replica.hash().to_bytes() }
+                        }
+                        _ => Have { version: script.number(), hash: hash(script) },
+                    }
+                });
+                *held = Held { have: have.as_ref().map(|have| have.version), ..Held::default() };
+                request::Body::Track(proto::Track { chunk_id, have })
+            }
+            4 => {
+                *held = Held::default();
+                request::Body::Untrack(proto::Untrack { chunk_id })
+            }
+            5 => request::Body::Refresh(proto::Refresh { chunk_id, version: script.number() }),
+            6 => request::Body::DriftReport(proto::DriftReport { chunk_id, ..proto::DriftReport::default() }),
+            _ => request::Body::Ping(proto::Ping { nonce: 1 }),
+        };
+        self.input(Input::Request(socket, body));
+    }
+
+    fn record(&mut self, record: &UpdatesRecord) {
+        let offset = Offset(self.offset);
+        self.offset += 1;
+        let validity = self.position.judge(offset, record);
+        if let (Validity::Valid, Some(Body::Decisions(decisions))) = (validity, &record.body)
+            && let (Ok(updates), Ok(id)) = (read_updates(decisions), decisions.chunk_id.parse::<ChunkId>())
+            && let Some(mut live) = self.live(&id)
+            && live.fold(decisions, updates.as_ref()).is_ok()
+        {
+            self.truth.insert(id, live);
+        }
+        self.read(offset, record.encode_to_vec().into());
+    }
+
+    fn read(&mut self, offset: Offset, value: Bytes) {
+        self.seen.push((offset, value.clone()));
+        self.input(Input::Records(Partition(0), vec![(offset, value)]));
+    }
+
+    fn live(&self, id: &ChunkId) -> Option<LiveChunk> {
+        let place = WORLD.place(id).ok()?;
+        Some(self.truth.get(id).cloned().unwrap_or_else(|| LiveChunk::initial(Arc::clone(&place.family.model), id)))
+    }
+
+    fn draw_record(&mut self, script: &mut Reader<'_>) -> UpdatesRecord {
+        let chunk_id = script.pick(&["tape/1", "tape/1", "map/0", "map/0", "tape/1", "map/0", "nowhere/1"]).to_owned();
+        let body = match script.below(8) {
+            0 => {
+                return UpdatesRecord {
+                    epoch: script.number(),
+                    n: script.number(),
+                    body: Some(Body::Fence(Fence::default())),
+                };
+            }
+            1 | 2 => {
+                let stored = match self.live(&chunk_id.parse().unwrap()) {
+                    Some(mut live) if !script.rarely(3) => scene::Snapshot::of(&mut live).stored,
+                    _ => draw_ref(script),
+                };
+                Body::SnapshotStored(SnapshotStored { chunk_id, r#ref: (!script.rarely(32)).then_some(stored) })
+            }
+            _ => Body::Decisions(self.draw_decisions(chunk_id, script)),
+        };
+        let (epoch, n) = match script.rarely(16) {
+            true => (script.number(), script.number()),
+            false => (self.position.epoch.0, self.position.n.saturating_add(1)),
+        };
+        UpdatesRecord { epoch, n, body: Some(body) }
+    }
+
+    fn draw_decisions(&mut self, chunk_id: String, script: &mut Reader<'_>) -> Decisions {
+        let (mut marks, mut entries) = (vec![], vec![]);
+        for _ in 0..=script.below(4) {
+            let (writer, seq) = (writer(script).to_bytes(), script.number());
+            let outcome = match script.below(8) {
+                0 => Outcome::Discarded(proto::Discarded { reason: script.below(9) as i32, detail: script.text() }),
+                1 => Outcome::OutOfOrder(proto::OutOfOrder {}),
+                2 => Outcome::SessionExpired(proto::SessionExpired { floor_ms: script.number() }),
+                _ => {
+                    let effect = match script.below(4) {
+                        0 => Bytes::copy_from_slice(script.short()),
+                        // A put of the map, and a text as good as any for the tape.
+                        _ => Bytes::from(vec![0x0a, 6, 0x0a, 1, b'a' + script.u8() % 4, 0x12, 1, script.u8()]),
+                    };
+                    entries.push(Entry { writer: writer.clone(), seq, effect });
+                    Outcome::Committed(proto::Committed {})
+                }
+            };
+            self.source += 1;
+            let source_offset = if script.rarely(32) { script.number().cast_signed() } else { self.source };
+            marks.push(Mark { source_offset, writer, seq, outcome: Some(outcome), ..Mark::default() });
+        }
+        if script.rarely(32) {
+            entries.pop();
+        }
+        let mut live = self.live(&chunk_id.parse().unwrap());
+        let version = live.as_ref().map_or(0, |live| live.replica.version().0);
+        if let Some(live) = &mut live {
+            entries.iter().for_each(|entry| drop(live.replica.fold(&entry.effect)));
+        }
+        let updates = (!entries.is_empty()).then(|| Updates {
+            chunk_id: chunk_id.clone(),
+            first_version: if script.rarely(16) { script.number() } else { version.saturating_add(1) },
+            entries,
+            state_hash: match live {
+                Some(mut live) if !script.rarely(16) => live.replica.hash().to_bytes(),
+                _ => hash(script),
+            },
+        });
+        Decisions { chunk_id, updates: updates.map(|u| u.encode_to_vec().into()).unwrap_or_default(), marks }
+    }
+
+    fn load(&mut self, script: &mut Reader<'_>) {
+        let (id, mut reread) = match self.loads.pop_front() {
+            Some(load) if !script.rarely(16) => load,
+            _ => (script.pick(&IDS).parse().unwrap(), None),
+        };
+        let live = self.live(&id);
+        let loaded = match (script.below(16), live) {
+            (0, _) => Err(LoadError::Unavailable("away".into())),
+            (1, _) => Err(LoadError::Lost { stored: Box::new(draw_ref(script)), reason: "lost".into() }),
+            (2, Some(live)) => {
+                let encoding = Bytes::copy_from_slice(script.short());
+                let stored = Ref { hash: Hash::of(&encoding).to_bytes(), ..draw_ref(script) };
+                let stored = if script.rarely(2) { stored } else { scene::Snapshot::of(&mut live.clone()).stored };
+                Ok(Some(Loaded { stored, data: encoding.clone(), encoding }))
+            }
+            (3..6, _) => Ok(None),
+            (_, None) => Ok(None),
+            (_, Some(mut live)) => Ok(Some(scene::Snapshot::of(&mut live).loaded())),
+        };
+        // As the shell does it: what cannot be read again is as if the store were away.
+        let loaded = match reread.as_mut().map(|reread| reread.take(self.seen.clone())) {
+            Some(Err(reason)) => Err(LoadError::Unavailable(reason)),
+            _ => loaded,
+        };
+        self.input(Input::Loaded(id, loaded, reread));
+    }
+
+    fn input(&mut self, input: Input) {
+        self.hub.handle(input, self.now);
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Send(socket, frames) => {
+                    let peer = self.peers.get_mut(&socket).expect("a socket that nobody knows");
+                    assert!(!peer.is_closed, "nothing after a close");
+                    peer.turn(frames.into_vec());
+                    let waits = peer.waits;
+                    assert!(waits <= self.limit + OVER_MAX, "{waits} bytes wait for {socket:?}");
+                }
+                Output::Close(socket, code, why) => {
+                    let peer = self.peers.get_mut(&socket).expect("a socket that nobody knows");
+                    assert!(!std::mem::replace(&mut peer.is_closed, true), "closed twice: {code} {why}");
+                }
+                Output::Load(id, _, reread) => self.loads.push_back((id, reread)),
+                Output::Answer(id, _) => assert!(self.asked.remove(&id), "one answer to a question"),
+                Output::Fatal(reason) => {
+                    assert!(!reason.is_empty());
+                    self.is_over = true;
+                }
+                Output::Drift(..)
+                | Output::Audit(..)
+                | Output::DriftReported(..)
+                | Output::LaggingBegan
+                | Output::LaggingEnded(_) => {}
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// R9: what is followed has no gap, and a turn with a Tracked has all that it announces.
+    fn turn(&mut self, frames: Vec<Bytes>) {
+        for frame in frames {
+            self.waits += frame.len();
+            assert!(frame.len() <= limits::SERVER_FRAME_BYTES_MAX);
+            let frame: proto::ServerFrame = format::decode_known("ServerFrame", frame).unwrap();
+            frame.events.into_iter().for_each(|event| self.event(event.body.unwrap()));
+        }
+        for (chunk, held) in &mut self.chunks {
+            if let Some(target) = held.target.take() {
+                assert!(
+                    held.version.is_some_and(|v| v >= target),
+                    "{chunk}: Tracked {target}, content {:?}",
+                    held.version
+                );
+            }
+        }
+    }
+
+    fn event(&mut self, body: event::Body) {
+        match body {
+            event::Body::Tracked(tracked) => {
+                let held = self.held(&tracked.chunk_id);
+                held.is_followed = true;
+                held.version = held.have.take().or(held.version);
+                held.target = Some(tracked.version);
+            }
+            event::Body::Chunk(chunk) => {
+                let held = self.held(&chunk.chunk_id);
+                assert!(held.is_followed, "a Chunk before its Tracked");
+                held.version = held.version.max(Some(chunk.version));
+            }
+            event::Body::Updates(bytes) => {
+                let updates: Updates = format::decode_known("Updates", bytes).unwrap();
+                let held = self.held(&updates.chunk_id);
+                assert!(held.is_followed, "Updates outside of following");
+                let version = held.version.expect("Updates before content");
+                let last = updates.first_version + (updates.entries.len() as u64 - 1);
+                assert!(updates.first_version <= Version(version).next().0, "a gap after {version}");
+                held.version = Some(version.max(last));
+            }
+            event::Body::Outcomes(outcomes) => {
+                assert!(self.held(&outcomes.chunk_id).is_followed, "Outcomes outside of following");
+            }
+            event::Body::Beacons(beacons) => {
+                for beacon in beacons.beacons {
+                    let held = self.held(&beacon.chunk_id);
+                    assert!(held.is_followed, "a beacon outside of following");
+                    assert_eq!(held.version, Some(beacon.version), "a beacon is the version last sent");
+                }
+            }
+            event::Body::Lagging(lagging) => self.held(&lagging.chunk_id).is_followed = false,
+            event::Body::TrackRejected(rejected) => {
+                *self.held(&rejected.chunk_id) = Held::default();
+            }
+            event::Body::Refused(refused) => assert!(refused.message.len() <= 1100, "{} bytes", refused.message.len()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn held(&mut self, chunk: &str) -> &mut Held {
+        self.chunks.entry(chunk.to_owned()).or_default()
+    }
+}
+
+fn writer(script: &mut Reader<'_>) -> WriterId {
+    WriterId([script.below(3) as u8 + 1; 16])
+}
+
+fn hash(script: &mut Reader<'_>) -> Bytes {
+    match script.below(4) {
+        0 => Bytes::copy_from_slice(script.short()),
+        _ => Bytes::from(vec![script.u8(); 32]),
+    }
+}
+
+fn draw_ref(script: &mut Reader<'_>) -> Ref {
+    Ref {
+        version: script.number(),
+        hash: hash(script),
+        through_offset: script.number().cast_signed(),
+        ledger: script.rarely(2).then(|| proto::Ledger { floor_ms: script.number(), entries: vec![] }),
+        ..Ref::default()
+    }
+}

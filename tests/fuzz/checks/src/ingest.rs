@@ -1,0 +1,126 @@
+//! An ingest socket with whatever a stranger sends and a log that answers as it likes: every Submit is produced or rejected,
+//! what is produced is answered for once, it is in the sender's name and where the sender may write.
+
+use crate::desk::{self, Desk, NOW};
+use crate::reader::Reader;
+use bytes::Bytes;
+use driftless_ingest_core::rate::rates;
+use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy};
+use driftless_runtime_core::requests::take_apart;
+use driftless_schemas::proto::{self, command_record, event, request};
+use driftless_schemas::{ChunkId, limits};
+use prost::Message;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub fn check(data: &[u8]) {
+    let mut script = Reader::new(data);
+    let policy = match script.below(3) {
+        0 => Policy::default(),
+        1 => Policy { commands_per_second: 1, commands_burst: 5, in_flight_max: 64, ..Policy::default() },
+        _ => Policy { bytes_per_second: 1, bytes_burst: limits::COMMAND_BYTES_MAX as u32, ..Policy::default() },
+    };
+    policy.check().unwrap();
+    let rates = Arc::new(rates(&policy));
+    let connection = Connection::new(Arc::new(Admission::new(desk::world(), policy)), rates, NOW);
+    let mut socket = Socket { connection, now: NOW, outstanding: BTreeSet::new() };
+    while !script.is_empty() && socket.step(&mut script) {}
+}
+
+struct Socket {
+    connection: Connection,
+    now: i64,
+    /// Produced, and not answered for.
+    outstanding: BTreeSet<u32>,
+}
+
+impl Socket {
+    /// False where the socket is closed.
+    fn step(&mut self, script: &mut Reader<'_>) -> bool {
+        match script.below(8) {
+            0..4 => {
+                let frame = desk::frame(script);
+                self.frame(frame)
+            }
+            4 | 5 => {
+                let known = self.outstanding.iter().nth(script.below(256) % self.outstanding.len().max(1)).copied();
+                let token = known.filter(|_| !script.rarely(8)).unwrap_or(script.number() as u32);
+                let is_known = self.outstanding.remove(&token);
+                let (input, answers) = match script.below(4) {
+                    0 => (Input::Refused(token, "no"), 1),
+                    1 => (Input::Unsent(token), 1),
+                    2 => (Input::Unknown(token), 0),
+                    _ => (Input::Acknowledged(token), 1),
+                };
+                let out = self.input(input);
+                assert_eq!(events(&out).len(), usize::from(is_known) * answers, "one answer to what is outstanding");
+                true
+            }
+            6 => {
+                self.now = match script.rarely(2) {
+                    true => self.now.max(self.connection.wake_at_ms()),
+                    false => desk::later(script, self.now),
+                };
+                let out = self.input(Input::Tick);
+                let is_closed = out.session.close.is_some();
+                assert!(is_closed || self.connection.wake_at_ms() > self.now, "woken again and again");
+                !is_closed
+            }
+            _ => match script.below(8) {
+                7 => {
+                    let out = self.input(Input::Untrusted("a text"));
+                    assert!(out.session.close.is_some());
+                    false
+                }
+                _ => self.input(Input::Heard).session.close.is_none(),
+            },
+        }
+    }
+
+    fn frame(&mut self, frame: Bytes) -> bool {
+        let requests: Vec<proto::Request> =
+            take_apart(frame.clone()).map(|all| all.into_iter().flatten().collect()).unwrap_or_default();
+        let submits = requests.iter().filter(|r| matches!(r.body, Some(request::Body::Submit(_)))).count();
+        let was_greeted = self.connection.identity().is_some();
+        let out = self.input(Input::Frame(frame));
+        let (produced, rejected) = (out.produce.len(), out.rejected.len());
+        assert!(produced + rejected <= submits, "an answer to nothing");
+        if was_greeted && out.session.close.is_none() {
+            assert_eq!(produced + rejected, submits, "a Submit without an end");
+        }
+        for event in events(&out) {
+            if let Some(event::Body::Rejected(rejected)) = event.body {
+                assert!(!rejected.message.is_empty() && rejected.code != 0 && rejected.retry != 0);
+                assert!(rejected.message.len() <= limits::DETAIL_BYTES_MAX);
+            }
+        }
+        out.session.close.is_none()
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Outputs {
+        let mut out = Outputs::default();
+        self.connection.handle(input, self.now, &Desk, &mut out);
+        for produce in &out.produce {
+            assert!(self.outstanding.insert(produce.token), "a token that is in use");
+            self.record(produce.record.clone());
+        }
+        assert_eq!(self.connection.in_flight(), self.outstanding.len());
+        out
+    }
+
+    fn record(&self, record: Bytes) {
+        assert!(record.len() < limits::RECORD_BYTES_MAX);
+        let record = proto::CommandRecord::decode(record).unwrap();
+        let chunk: ChunkId = record.chunk_id.parse().unwrap();
+        let who = self.connection.identity().expect("nothing before Hello");
+        assert!(who.claims.access.may_write(&chunk), "{chunk} is not this user's to write");
+        let Some(command_record::Body::Command(command)) = record.body else { panic!("no command") };
+        assert_eq!(command.writer[..], who.writer.0, "nobody writes as another");
+        assert_eq!(command.author, who.claims.sub);
+        assert!(command.after < command.seq && command.body.is_some());
+    }
+}
+
+fn events(out: &Outputs) -> Vec<proto::Event> {
+    proto::ServerFrame::decode(&out.session.frame[..]).unwrap().events
+}

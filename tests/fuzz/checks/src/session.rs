@@ -1,0 +1,54 @@
+//! A socket's session with whatever a stranger sends: every request has one answer, nothing is the service's before Hello, the
+//! answer is not far longer than the question, and time that is waited for brings something about.
+
+use crate::desk::{self, Desk, NOW};
+use crate::reader::Reader;
+use driftless_runtime_core::requests::take_apart;
+use driftless_runtime_core::{Greeter, Outputs, Session};
+use driftless_schemas::proto::{self, event};
+use prost::Message;
+
+/// An answer is a message of at most 256 bytes and a few numbers; Welcome announces the families too.
+const ANSWER_BYTES_MAX: usize = 400;
+const WELCOME_BYTES_MAX: usize = 4096;
+
+pub fn check(data: &[u8]) {
+    let mut script = Reader::new(data);
+    let mut now = NOW;
+    let mut session = Session::new(Greeter::new(desk::world()), now);
+    while !script.is_empty() {
+        let mut out = Outputs::default();
+        match script.below(4) {
+            0 => {
+                now = match script.rarely(2) {
+                    true => now.max(session.wake_at_ms()),
+                    false => desk::later(&mut script, now),
+                };
+                session.tick(now, &Desk, &mut out);
+                assert!(out.close.is_some() || session.wake_at_ms() > now, "a socket that is woken again and again");
+            }
+            1 => session.heard(now),
+            _ => {
+                let frame = desk::frame(&mut script);
+                let was_greeted = session.identity().is_some();
+                let asked = take_apart(frame.clone());
+                let mut own = 0;
+                session.frame(frame, now, &Desk, &mut out, &mut |who, _, _| {
+                    assert!(!who.claims.sub.contains('!'));
+                    own += 1;
+                });
+                assert!(own == 0 || was_greeted || out.is_greeted, "r: nothing before Hello");
+                let asked = asked.map_or(1, |asked| asked.len());
+                let frame = proto::ServerFrame::decode(&out.frame[..]).unwrap();
+                assert!(frame.events.len() + own <= asked, "one answer each");
+                let pongs = frame.events.iter().filter(|e| matches!(e.body, Some(event::Body::Pong(_)))).count();
+                assert!(frame.events.len() - pongs >= out.refused.len());
+                assert!(out.frame.len() <= asked * ANSWER_BYTES_MAX + WELCOME_BYTES_MAX);
+            }
+        }
+        if let Some(close) = out.close {
+            assert!(!close.reason.is_empty());
+            return;
+        }
+    }
+}

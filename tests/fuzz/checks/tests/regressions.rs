@@ -1,0 +1,69 @@
+//! What the fuzzer begins with, and what it has found, as ordinary tests; and a little chance, so that the checks are run as
+//! they are meant to be. A crash becomes a file in `tests/fuzz/regressions/<target>/`.
+
+use driftless_fuzz_checks::{Check, TARGETS, seeds};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Mutations of each target.
+const MUTATIONS: u64 = 200;
+
+fn try_it(target: &str, check: Check, name: &str, input: &[u8]) {
+    let checked = catch_unwind(AssertUnwindSafe(|| check(input)));
+    assert!(checked.is_ok(), "{target}, {name}: {}", hex::encode(input));
+}
+
+#[test]
+fn every_seed_holds() {
+    for (target, check) in TARGETS {
+        let seeds = seeds::of(target);
+        assert!(seeds.len() >= 20, "{target} has {} seeds", seeds.len());
+        for (name, seed) in seeds {
+            try_it(target, check, &name, &seed);
+        }
+    }
+}
+
+#[test]
+fn what_the_fuzzer_found_once_stays_mended() {
+    let folder = seeds::root().join("tests/fuzz/regressions");
+    for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let target = entry.file_name().unwrap().to_string_lossy().into_owned();
+        let (_, check) =
+            TARGETS.iter().find(|(name, _)| *name == target).unwrap_or_else(|| panic!("no target {target}"));
+        for file in fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()) {
+            try_it(&target, *check, &file.display().to_string(), &fs::read(&file).unwrap());
+        }
+    }
+}
+
+#[test]
+fn changed_seeds_and_scripts_of_chance_hold() {
+    for (number, (target, check)) in (0..).zip(TARGETS) {
+        let seeds = seeds::of(target);
+        for i in 0..MUTATIONS {
+            let chance = seeds::script(number << 32 | i, 8);
+            let mut input = match i % 4 {
+                0 => seeds::script(i, 600),
+                _ => seeds[usize::from(chance[0]) * 7 % seeds.len()].1.clone(),
+            };
+            for change in chance[2..].as_chunks::<3>().0 {
+                let at = (usize::from(change[0]) << 8 | usize::from(change[1])) % input.len().max(1);
+                if let Some(byte) = input.get_mut(at) {
+                    *byte = change[2];
+                }
+            }
+            try_it(target, check, &format!("mutation {i}"), &input);
+        }
+    }
+}
+
+/// Each target has a program, and each program a target.
+#[test]
+fn libfuzzer_knows_every_target() {
+    let files = fs::read_dir(seeds::root().join("tests/fuzz/fuzz_targets")).unwrap();
+    let mut names: Vec<String> =
+        files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, TARGETS.map(|(name, _)| name));
+}

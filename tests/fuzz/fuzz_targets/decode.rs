@@ -1,0 +1,5 @@
+#![no_main]
+
+use driftless_fuzz_checks as checks;
+
+libfuzzer_sys::fuzz_target!(init: checks::seeds::write_if_asked("decode"), |data: &[u8]| checks::decode::check(data));

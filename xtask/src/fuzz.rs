@@ -1,0 +1,264 @@
+//! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, with what is committed and with what it found before.
+//!
+//! The targets are built by plain Cargo with the flags that `cargo fuzz` would set: all of them are stable, so that no nightly
+//! compiler and nothing installed is needed (docs/decisions/0009-fuzzing.md). `cargo fuzz --fuzz-dir tests/fuzz` works too.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process;
+use crate::step::{Screen, seconds};
+use crate::workspace::Workspace;
+
+mod said;
+use said::Said;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask fuzz                                 every target for a minute, one after another
+  cargo xtask fuzz --minutes 30 --jobs 2           half an hour each, two side by side
+  cargo xtask fuzz --target client --target map    only these
+  cargo xtask fuzz --json                          one JSON object on the last line
+  cargo xtask fuzz --target map --replay FILE      one input again, with what it says
+
+What was found stays in target/fuzz/corpus and is where the next run begins. The exit code is 0 only without a crash.
+A crash becomes a test: put its file into tests/fuzz/regressions/<target>/ under a name that tells what it was.";
+
+/// As `cargo fuzz` has them.
+const RUSTFLAGS: [&str; 6] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+];
+/// An input that takes longer is a crash, seconds.
+const TIMEOUT: u32 = 20;
+/// So is a process that takes more, MiB.
+const MEMORY_MB: u32 = 2048;
+/// Longer inputs find nothing that these do not, and are slow.
+const INPUT_BYTES_MAX: u32 = 4096;
+/// Between two lines about one target.
+const PROGRESS: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// For each target
+    #[arg(long, default_value_t = 1.0)]
+    pub minutes: f64,
+    /// Only this target; may be said again
+    #[arg(long = "target", value_name = "NAME")]
+    pub targets: Vec<String>,
+    /// Targets side by side
+    #[arg(long, default_value_t = 1)]
+    pub jobs: usize,
+    /// Run one input through the one target that is named
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// One JSON object on standard output; everything else goes to standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let screen = Screen { is_stderr: options.json };
+    let targets = chosen(workspace, &options.targets)?;
+    ensure!(options.minutes > 0.0 && options.jobs > 0, "--minutes and --jobs must be above 0");
+    let programs = build(workspace, &targets, screen)?;
+    if let Some(input) = options.replay {
+        let [target] = &targets[..] else { bail!("--replay needs one --target") };
+        let mut replay = Command::new(programs.join(target));
+        replay.arg(input).env("RUST_BACKTRACE", "1");
+        return Err(process::become_it(replay)).context("cannot run the target");
+    }
+    let fuzz =
+        Fuzz { root: &workspace.root, programs, work: workspace.target_dir.join("fuzz"), screen, options: &options };
+    let mut results = fuzz.all(&targets)?;
+    results.sort_by(|a, b| a.target.cmp(&b.target));
+    let crashes = results.iter().flat_map(|result| &result.crashes).count();
+    screen.say(&format!("\n{}", table(&results)));
+    for result in &results {
+        for crash in &result.crashes {
+            screen.say(&format!("CRASH: {}", crash.display()));
+            screen.say(&format!("  cargo xtask fuzz --target {} --replay {}", result.target, crash.display()));
+        }
+    }
+    let held = results.iter().filter(|result| result.is_fine()).count();
+    screen.say(&format!("{held} held, {} failed", results.len() - held));
+    if options.json {
+        let targets: Vec<Value> = results.iter().map(Done::to_json).collect();
+        println!(
+            "{}",
+            json!({ "ok": held == results.len(), "minutes": options.minutes, "crashes": crashes, "targets": targets })
+        );
+    }
+    Ok(if held == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The targets that are asked for, or all that have a program.
+fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
+    let folder = workspace.root.join("tests/fuzz/fuzz_targets");
+    let mut all = Vec::new();
+    for file in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        all.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    all.sort();
+    if let Some(other) = names.iter().find(|name| !all.contains(name)) {
+        bail!("there is no target {other}; there are {}", all.join(", "));
+    }
+    Ok(all.into_iter().filter(|name| names.is_empty() || names.contains(name)).collect())
+}
+
+/// Builds the programs of the targets, and gives the folder that they are in.
+fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<PathBuf> {
+    ensure!(process::find("c++").is_some(), "a C++ compiler is missing (Debian: apt-get install build-essential)");
+    let mut host = Command::new("rustc");
+    host.arg("-vV");
+    let host = process::ask(host)?;
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
+    let into = workspace.target_dir.join("fuzz/build");
+    let mut build = workspace.cargo();
+    // A target that is named: build scripts and macros are made without these flags then.
+    build.current_dir(workspace.root.join("tests/fuzz")).args(["build", "--release", "--target", host, "--target-dir"]);
+    build.arg(&into).env("RUSTFLAGS", RUSTFLAGS.join(" ")).env_remove("RUSTC_WORKSPACE_WRAPPER").stdout(screen.stdio());
+    build.args(targets.iter().flat_map(|target| ["--bin", target]));
+    process::check("the build of the fuzz targets", build)?;
+    Ok(into.join(host).join("release"))
+}
+
+struct Fuzz<'a> {
+    root: &'a Path,
+    programs: PathBuf,
+    /// Where corpus, seeds and crashes are.
+    work: PathBuf,
+    screen: Screen,
+    options: &'a Options,
+}
+
+/// What became of a target.
+struct Done {
+    target: String,
+    took: Duration,
+    said: Said,
+    crashes: Vec<PathBuf>,
+    /// How it ended, where that was not well.
+    failure: Option<String>,
+}
+
+impl Fuzz<'_> {
+    fn all(&self, targets: &[String]) -> Result<Vec<Done>> {
+        let waiting: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
+        let next = || waiting.lock().ok()?.pop_front();
+        let work = || -> Result<Vec<Done>> {
+            let mut done = Vec::new();
+            while let Some(target) = next() {
+                done.push(self.one(target)?);
+            }
+            Ok(done)
+        };
+        let mut done = Vec::new();
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.options.jobs.min(targets.len())).map(|_| scope.spawn(work)).collect();
+            for worker in workers {
+                done.extend(worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
+            }
+            Ok(done)
+        })
+    }
+
+    fn one(&self, target: &str) -> Result<Done> {
+        let folder = |of: &str| -> Result<PathBuf> {
+            let folder = self.work.join(of).join(target);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            Ok(folder)
+        };
+        let (corpus, seeds, crashes) = (folder("corpus")?, folder("seeds")?, folder("crashes")?);
+        let program = self.programs.join(target);
+        let mut write = Command::new(&program);
+        write.env("DRIFTLESS_FUZZ_SEEDS", &seeds);
+        process::ask(write).context("no seeds were written")?;
+        let mut fuzz = Command::new(&program);
+        // New inputs go to the first folder.
+        fuzz.arg(&corpus).arg(&seeds);
+        let regressions = self.root.join("tests/fuzz/regressions").join(target);
+        fuzz.args(regressions.is_dir().then_some(regressions));
+        let total = (self.options.minutes * 60.0).ceil();
+        fuzz.arg(format!("-max_total_time={total}")).arg(format!("-artifact_prefix={}/", crashes.display()));
+        fuzz.args([
+            format!("-timeout={TIMEOUT}"),
+            format!("-rss_limit_mb={MEMORY_MB}"),
+            format!("-max_len={INPUT_BYTES_MAX}"),
+        ]);
+        fuzz.args(["-print_final_stats=1", "-verbosity=1"]).env("RUST_BACKTRACE", "1");
+        self.screen.say(&format!("== {target}: {total} s"));
+        let (start, mut told) = (Instant::now(), Instant::now());
+        let mut said = Said::default();
+        let mut last = VecDeque::new();
+        let status = process::lines(fuzz, |line| {
+            if !said.line(line) {
+                last.push_back(line.to_owned());
+                if last.len() > 60 {
+                    last.pop_front();
+                }
+            }
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                self.screen.say(&format!("   {target}: {:4.0} s, {}", start.elapsed().as_secs_f64(), said.summary()));
+            }
+        })?;
+        let took = start.elapsed();
+        let crashes: Vec<PathBuf> = said.written.iter().map(PathBuf::from).collect();
+        let failure = (!status.success()).then(|| {
+            last.iter().for_each(|line| self.screen.say(line));
+            format!("it ended with {status}")
+        });
+        let done = Done { target: target.to_owned(), took, said, crashes, failure };
+        self.screen.say(&format!("== {target}: {}", done.row()));
+        Ok(done)
+    }
+}
+
+impl Done {
+    fn is_fine(&self) -> bool {
+        self.failure.is_none() && self.said.executions > 0
+    }
+
+    fn row(&self) -> String {
+        let end = match &self.failure {
+            None if self.is_fine() => "held",
+            None => "FAILED: it ran nothing",
+            Some(failure) => &format!("FAILED: {failure}"),
+        };
+        format!("{:.0} s, {}: {end}", self.took.as_secs_f64(), self.said.summary())
+    }
+
+    fn to_json(&self) -> Value {
+        let Said { executions, edges, features, corpus, .. } = self.said;
+        json!({
+            "name": self.target,
+            "ok": self.is_fine(),
+            "seconds": seconds(self.took),
+            "executions": executions,
+            "per_second": executions / self.took.as_secs().max(1),
+            "edges": edges,
+            "features": features,
+            "corpus": corpus,
+            "crashes": self.crashes,
+            "failure": self.failure,
+        })
+    }
+}
+
+fn table(results: &[Done]) -> String {
+    results.iter().map(|result| format!("  {:9} {}\n", result.target, result.row())).collect()
+}

@@ -1,0 +1,80 @@
+//! What libFuzzer says: lines like `#4096 pulse cov: 1 ft: 2 corp: 3/4b …`, `stat::number_of_executed_units: 5`, and the file
+//! that a crash was written to.
+
+/// The newest figures.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub executions: u64,
+    /// Places in the code that were reached.
+    pub edges: u64,
+    /// The same, told apart by how often, and by what was compared there.
+    pub features: u64,
+    /// Inputs that are kept.
+    pub corpus: u64,
+    /// Files with an input that failed.
+    pub written: Vec<String>,
+}
+
+impl Said {
+    /// Takes a line. False: it is for people.
+    pub fn line(&mut self, line: &str) -> bool {
+        if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
+            self.executions = count.trim().parse().unwrap_or(self.executions);
+            return true;
+        }
+        if let Some((_, file)) = line.split_once("Test unit written to ") {
+            // A slow one is told of, and is no failure.
+            if !file.contains("slow-unit-") {
+                self.written.push(file.trim().to_owned());
+            }
+            return false;
+        }
+        let Some((count, figures)) = line.strip_prefix('#').and_then(|rest| rest.split_once('\t')) else {
+            return line.starts_with("stat::") || line.starts_with("\tNEW_FUNC") || line.starts_with("INFO:");
+        };
+        let Ok(count) = count.parse() else { return false };
+        self.executions = count;
+        let mut words = figures.split_whitespace();
+        while let Some(word) = words.next() {
+            let of = match word {
+                "cov:" => &mut self.edges,
+                "ft:" => &mut self.features,
+                "corp:" => &mut self.corpus,
+                _ => continue,
+            };
+            let number = words.next().and_then(|figure| figure.split('/').next()?.parse().ok());
+            *of = number.unwrap_or(*of);
+        }
+        true
+    }
+
+    pub fn summary(&self) -> String {
+        let Self { executions, edges, features, corpus, .. } = self;
+        format!("{executions} executions, {edges} edges, {features} features, {corpus} inputs kept")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_and_the_newest_counts() {
+        let mut said = Said::default();
+        assert!(said.line("#2\tINITED cov: 10 ft: 20 corp: 1/1b exec/s: 0 rss: 29Mb"));
+        assert!(said.line("#4096\tpulse  cov: 4720 ft: 21324 corp: 688/428Kb lim: 2048 exec/s: 432 rss: 43Mb"));
+        assert_eq!(said.summary(), "4096 executions, 4720 edges, 21324 features, 688 inputs kept");
+        assert!(said.line("stat::number_of_executed_units: 5000"));
+        assert!(!said.line("###### End of recommended dictionary. ######"));
+        assert!(!said.line("thread '<unnamed>' panicked at checks/src/decode.rs:102:9:"));
+        assert_eq!(said.executions, 5000);
+    }
+
+    #[test]
+    fn a_crash_is_named_and_a_slow_input_is_none() {
+        let mut said = Said::default();
+        said.line("artifact_prefix='/w/'; Test unit written to /w/crash-580e84b9");
+        said.line("artifact_prefix='/w/'; Test unit written to /w/slow-unit-580e84b9");
+        assert_eq!(said.written, ["/w/crash-580e84b9"]);
+    }
+}
