@@ -105,7 +105,7 @@ impl Crowd {
         for (i, kind) in kinds(mix).enumerate() {
             let token = signer.issue(&format!("player-{i}"), &access, crate::token::now_ms(), 24 * 3600)?;
             // Slow and stalled ones look at more: else they would not be slow.
-            let width = if kind == Kind::Fast { 2 } else { 32 };
+            let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();
             crowd.players.push(Player::new(kind, token, tracked, crowd.now_ms()));
             let line = connect(crowd.address, kind)?;

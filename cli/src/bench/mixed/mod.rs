@@ -56,7 +56,7 @@ pub(super) struct MixedArgs {
 }
 
 /// The gateway's settings of the run: what may wait for one socket, …
-const SOCKET_QUEUE_BYTES: usize = 128 * 1024;
+const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
 /// … what all rings may take, …
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
 /// … and how long a socket may take nothing.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, Event, Settings, Socket};
 use driftless_schemas::{ChunkId, Hash, Version, limits};
-use socket2::SockRef;
+use socket2::{Domain, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,6 +17,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
 /// What the kernel holds for one who reads slowly: else it would not be slow for minutes.
 const THIN_BUFFER_BYTES: usize = 4 * 1024;
+
+/// As on Ethernet.
+const THIN_SEGMENT_BYTES: u32 = 1400;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +67,15 @@ pub(super) type Line = WebSocket<Tap>;
 
 /// Opens a websocket to the gateway. Blocks.
 pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Line> {
-    let stream = TcpStream::connect(address).context("a socket of the crowd")?;
-    stream.set_nodelay(true)?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if kind != Kind::Fast {
-        SockRef::from(&stream).set_recv_buffer_size(THIN_BUFFER_BYTES)?;
+        socket.set_recv_buffer_size(THIN_BUFFER_BYTES)?;
+        // Loopback's segments of 64 KB are more than the buffer: the kernel would say only now and then that there is room.
+        socket.set_tcp_mss(THIN_SEGMENT_BYTES)?;
     }
+    socket.connect(&address.into()).context("a socket of the crowd")?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
     let url = format!("ws://{address}/v1/gateway").parse().context("an address is a URL")?;
     let request = ClientRequestBuilder::new(url).with_sub_protocol(driftless_runtime::socket::GATEWAY);
     let config = WebSocketConfig::default()
