@@ -341,6 +341,47 @@ async fn a_gateway_that_ends_lets_its_sockets_go_one_by_one() {
     tokio::time::timeout(PATIENCE, ended).await.expect("nobody holds on").unwrap();
 }
 
+/// After a restart all come at once: they are let in one after the other, and none misses or doubles an update.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_too_soon_is_told_when_to_come_again_and_resumes_then() {
+    let mut town = Town::new().await;
+    let Running { shutdown, gateway, .. } = town.gateway(settings()).await;
+    let ended = tokio::spawn(shutdown.end());
+    gateway.join().await.unwrap();
+    tokio::time::timeout(PATIENCE, ended).await.expect("nobody holds on").unwrap();
+    town.decide(C, STRANGER, cells(0..1, 4, None)).await;
+    let replica = town.live(C).replica.clone();
+    let have = Have { version: replica.version().0, hash: replica.clone().hash().to_bytes() };
+    town.decide(C, STRANGER, cells(0..1, 5, None)).await;
+
+    // Eight at once, then four a second.
+    let running = town.gateway(Settings { admissions_per_second: 4, ..settings() }).await;
+    let mut waiting = std::collections::VecDeque::from([tokio::time::Instant::now(); 14]);
+    let mut told = Vec::new();
+    while let Some(at) = waiting.pop_front() {
+        tokio::time::sleep_until(at).await;
+        let mut client = running.socket().await;
+        client.send([hello(&town.token("ann")), track(C, Some(have.clone()))]).await;
+        match client.welcome_or_closed().await {
+            Ok(()) => {}
+            Err((code, reason)) => {
+                assert_eq!(code, close::OVERLOADED);
+                let after_ms = close::retry_after_ms(&reason).expect("the reason says when");
+                told.push(after_ms);
+                waiting.push_back(tokio::time::Instant::now() + Duration::from_millis(after_ms.into()));
+                continue;
+            }
+        }
+        let mut replica = replica.clone();
+        assert_eq!(client.tracked().await.version, 2);
+        replica.apply(&client.updates().await).unwrap();
+        assert_eq!(replica.version().0, 2);
+    }
+    assert!(!told.is_empty(), "fourteen are more than eight");
+    let distinct: std::collections::BTreeSet<u32> = told.iter().copied().collect();
+    assert_eq!(distinct.len(), told.len(), "each is told another time: {told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn r12_a_client_that_is_ahead_is_sent_elsewhere() {
     let town = Town::new().await;

@@ -37,6 +37,13 @@ pub fn optimised(workspace: &Workspace) -> Result<Command> {
     Ok(bench)
 }
 
+/// Builds an optimised `driftless`, and becomes its `bench` with these arguments.
+pub fn pass_on(workspace: &Workspace, what: &str, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let mut bench = optimised(workspace)?;
+    bench.arg(what).args(arguments);
+    Err(process::become_it(bench)).context("cannot run driftless")
+}
+
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let mut bench = optimised(workspace)?;
     bench.args(options.arguments);

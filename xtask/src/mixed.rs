@@ -1,12 +1,12 @@
 //! `cargo xtask mixed`: an optimised build, and `driftless bench mixed` with it.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::bench;
 use crate::workspace::Workspace;
-use crate::{bench, process};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +23,5 @@ pub struct Options {
 }
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    let mut bench = bench::optimised(workspace)?;
-    bench.arg("mixed").args(options.arguments);
-    Err(process::become_it(bench)).context("cannot run driftless")
+    bench::pass_on(workspace, "mixed", options.arguments)
 }

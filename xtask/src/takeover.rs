@@ -1,12 +1,12 @@
 //! `cargo xtask takeover`: an optimised build, and `driftless bench takeover` with it, which starts the servers that it needs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::bench;
 use crate::workspace::Workspace;
-use crate::{bench, process};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,5 @@ pub struct Options {
 }
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    let mut bench = bench::optimised(workspace)?;
-    bench.arg("takeover").args(options.arguments);
-    Err(process::become_it(bench)).context("cannot run driftless")
+    bench::pass_on(workspace, "takeover", options.arguments)
 }

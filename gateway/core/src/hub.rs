@@ -83,7 +83,7 @@ impl Hub {
             Input::Left(socket) => self.leave(socket, now_ms),
             Input::Loaded(chunk, loaded, reread) => self.take_loaded(chunk, loaded, reread, now_ms),
             Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask, now_ms),
-            Input::ViewsRenewed(opened_ms) => self.chunks.retain(|_, chunk| !chunk.is_in_views_of(opened_ms)),
+            Input::ViewsRenewed(opened_ms) => self.forget_unused(opened_ms),
             Input::Tick => self.tick(now_ms),
             #[cfg(any(debug_assertions, feature = "mutants"))]
             Input::Damage(chunk) => {
@@ -129,6 +129,17 @@ impl Hub {
     #[must_use]
     pub fn ring_bytes(&self) -> usize {
         self.ring_bytes
+    }
+
+    /// Forgets what all views of the index have.
+    fn forget_unused(&mut self, opened_ms: u64) {
+        self.chunks.retain(|_, chunk| !chunk.is_in_views_of(opened_ms));
+        let chunks = &mut self.chunks;
+        self.ring_order.retain(|id| {
+            let Some(chunk) = chunks.get_mut(id) else { return false };
+            chunk.is_in_ring_order = chunk.ring.bytes() > 0;
+            chunk.is_in_ring_order
+        });
     }
 
     fn end_turn(&mut self) {

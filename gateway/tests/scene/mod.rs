@@ -386,13 +386,32 @@ impl Client {
         }
     }
 
+    /// The Welcome, or code and reason of the end.
+    pub async fn welcome_or_closed(&mut self) -> Result<(), (u16, String)> {
+        match self.message().await {
+            Some(Ok(Message::Close(Some(frame)))) => Err((frame.code.into(), frame.reason.to_string())),
+            Some(Ok(Message::Binary(bytes))) => {
+                let frame = proto::ServerFrame::decode(bytes).unwrap();
+                self.events = frame.events.into_iter().rev().map(|event| event.body.unwrap()).collect();
+                self.welcome().await;
+                Ok(())
+            }
+            other => panic!("neither Welcome nor a close frame: {other:?}"),
+        }
+    }
+
     /// The code that the server closes with.
     pub async fn closed(&mut self) -> u16 {
+        self.close_frame().await.0
+    }
+
+    /// The code that the server closes with, and the reason.
+    pub async fn close_frame(&mut self) -> (u16, String) {
         loop {
             match self.message().await {
                 Some(Ok(Message::Close(Some(frame)))) => {
                     assert_ne!(close::name(u16::from(frame.code)), "other", "{frame:?}");
-                    return u16::from(frame.code);
+                    return (u16::from(frame.code), frame.reason.to_string());
                 }
                 Some(Ok(_)) => {}
                 other => panic!("no close frame: {other:?}"),
