@@ -19,6 +19,7 @@ mod takeover;
 mod peers;
 mod model;
 mod chaos;
+mod attack;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -40,7 +41,8 @@ Examples:
   cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
   cargo xtask peers fanout               deliveries a second, in turn with a peer's
   cargo xtask model --quick --mutants    explore the models of the protocol
-  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check";
+  cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check
+  cargo xtask attack                     every row of the threat model against real services";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -87,6 +89,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Attack real services by every row of the threat model: `cargo xtask attack --help`
+    #[command(disable_help_flag = true)]
+    Attack {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -128,6 +136,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Peers(options) => return peers::run(&workspace, options),
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
+        Chore::Attack { arguments } => return attack::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -163,6 +172,10 @@ mod tests {
         }
         match given("xtask chaos --minutes 3 --seed 7 --json --help") {
             Chore::Chaos { arguments } => assert_eq!(arguments, ["--minutes", "3", "--seed", "7", "--json", "--help"]),
+            other => panic!("{other:?}"),
+        }
+        match given("xtask attack --only slow-head --json --help") {
+            Chore::Attack { arguments } => assert_eq!(arguments, ["--only", "slow-head", "--json", "--help"]),
             other => panic!("{other:?}"),
         }
     }
