@@ -2,9 +2,9 @@
 
 use crate::honest::Honest;
 use crate::report::{Line, Report, Verdict};
-use crate::rows::{How, ROWS, Row, Scene};
+use crate::rows::{Attack, How, ROWS, Row, Scene};
 use crate::target::Target;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     honest.reconnects().await?;
     let scene = Scene { target: Arc::clone(&target), honest: Arc::clone(&honest) };
     let start = |row: &Row| match row.how {
-        How::Beside(attack) => Some((Instant::now(), tokio::spawn(attack(scene.clone())))),
+        How::Beside(attack) => Some(begin(attack(scene.clone()))),
         _ => None,
     };
     let beside: Vec<_> = rows.iter().map(start).collect();
@@ -61,9 +61,8 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
         lines.push(match row.how {
             How::Now(attack) => {
                 (options.progress)(row.id);
-                let started = Instant::now();
-                let ended = end_of(tokio::spawn(attack(scene.clone()))).await;
-                Some(line(row, started, ended, &scene).await)
+                let ended = end_of(begin(attack(scene.clone()))).await;
+                Some(line(row, ended, &scene).await)
             }
             How::ByTests => Some(Line::new(row, Verdict::ByTests, String::new(), Duration::ZERO)),
             How::Argued(why) => Some(Line::new(row, Verdict::Argued, why.to_owned(), Duration::ZERO)),
@@ -71,10 +70,10 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
         });
     }
     for ((row, beside), slot) in rows.iter().zip(beside).zip(&mut lines) {
-        if let Some((started, attack)) = beside {
+        if let Some(attack) = beside {
             (options.progress)(row.id);
             let ended = end_of(attack).await;
-            *slot = Some(line(row, started, ended, &scene).await);
+            *slot = Some(line(row, ended, &scene).await);
         }
     }
     let mut report = Report { lines: lines.into_iter().flatten().collect(), ..Report::default() };
@@ -84,14 +83,25 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// What an attack saw; it may panic, or hang.
-async fn end_of(mut attack: JoinHandle<Result<String>>) -> Result<String> {
+/// What an attack saw, and how long it took.
+type Seen = (Result<String>, Duration);
+
+fn begin(attack: Attack) -> JoinHandle<Seen> {
+    tokio::spawn(async move {
+        let started = Instant::now();
+        let ended = attack.await;
+        (ended, started.elapsed())
+    })
+}
+
+/// It may panic, or hang.
+async fn end_of(mut attack: JoinHandle<Seen>) -> Seen {
     match tokio::time::timeout(ROW_WITHIN, &mut attack).await {
         Ok(Ok(seen)) => seen,
-        Ok(Err(panic)) => bail!("{}", message(panic)),
+        Ok(Err(panic)) => (Err(anyhow!("{}", message(panic))), Duration::ZERO),
         Err(_) => {
             attack.abort();
-            bail!("not over within {ROW_WITHIN:?}")
+            (Err(anyhow!("not over within {ROW_WITHIN:?}")), ROW_WITHIN)
         }
     }
 }
@@ -103,8 +113,7 @@ fn message(error: tokio::task::JoinError) -> String {
         .unwrap_or_else(|| "it panicked".to_owned())
 }
 
-async fn line(row: &Row, started: Instant, ended: Result<String>, scene: &Scene) -> Line {
-    let took = started.elapsed();
+async fn line(row: &Row, (ended, took): Seen, scene: &Scene) -> Line {
     let unharmed = async {
         scene.target.lives()?;
         let edit = scene.honest.edit(Honest::HOME).await?;
@@ -126,7 +135,7 @@ async fn log(scene: &Scene) -> Result<crate::report::LogSays> {
     scene.honest.close();
     let target = Arc::clone(&scene.target);
     let history = tokio::spawn(async move { target.history().await }).await;
-    let history = history.map_err(|panic| anyhow::anyhow!("{}", message(panic))).context("a rule is broken")??;
+    let history = history.map_err(|panic| anyhow!("{}", message(panic))).context("a rule is broken")??;
     let edits = scene.honest.compare(&history)?;
     Ok(crate::report::LogSays { verdict: Verdict::Held, edits, commands: history.commands })
 }

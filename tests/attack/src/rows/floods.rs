@@ -2,7 +2,6 @@
 
 use super::Scene;
 use crate::honest::Honest;
-use crate::target::status_bytes;
 use crate::wire::ANSWER_WITHIN;
 use anyhow::{Context as _, Result, bail, ensure};
 use driftless_e2e_tests::edits::{fill, set};
@@ -53,7 +52,6 @@ fn rate_limited(body: &event::Body) -> Option<u32> {
 pub async fn commands(scene: Scene) -> Result<String> {
     let token = scene.target.tokens.for_all("flooder");
     let (mut raw, _) = Raw::welcomed(&scene.target.socket("ingest"), "ingest", &token, &[]).await;
-    // Each behind a number that never came: decided as out of order, which is the least that a command can be.
     let count = u64::from(limits::COMMANDS_BURST) + u64::from(limits::COMMANDS_PER_SECOND) * 2;
     let all = (1..=count).map(|seq| submit("canvas/4/4", seq, seq - 1, set(0, 1))).collect();
     let wait_ms = flood(&mut raw, all, "RATE_LIMITED", rate_limited).await?;
@@ -207,20 +205,19 @@ pub async fn chunks(scene: Scene) -> Result<String> {
     let count = limits::TRACKED_CHUNKS_MAX + 1;
     let id = |i: usize| format!("things/{}/{}", i / 1000, i % 1000);
     let track = |i| request::Body::Track(Track { chunk_id: id(i), have: None });
-    let mut tracked = 0;
-    // The answers come in the order of the requests: the last is the one that is too many.
-    let code = flood(&mut raw, (0..count).map(track).collect(), "the last answer", |body| match body {
-        event::Body::Tracked(_) => {
-            tracked += 1;
-            None
+    let (mut tracked, mut rejected) = (0, Vec::new());
+    // What is rejected is said at once; the others when they have been looked for in the store.
+    flood(&mut raw, (0..count).map(track).collect(), "an answer to each", |body| {
+        match body {
+            event::Body::Tracked(_) => tracked += 1,
+            event::Body::TrackRejected(no) => rejected.push(no.code()),
+            _ => {}
         }
-        event::Body::TrackRejected(no) => Some(no.code()),
-        _ => None,
-    });
-    let code = code.await?;
-    ensure!(code == TrackRejectCode::TooMany, "after {tracked} chunks: {code:?}");
+        (tracked + rejected.len() == count).then_some(())
+    })
+    .await?;
+    ensure!(rejected == [TrackRejectCode::TooMany], "{tracked} chunks are tracked, and {rejected:?}");
     let grown = target.memory().saturating_sub(before);
     ensure!(grown < MEMORY_MAX, "{count} chunks that nobody has seen take {grown} bytes");
-    let _ = status_bytes;
-    Ok(format!("TOO_MANY after {tracked} chunks; {} KiB each", grown / 1024 / tracked.max(1)))
+    Ok(format!("TOO_MANY after {tracked} chunks; {} KiB each", grown / 1024 / count as u64))
 }

@@ -138,7 +138,11 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
     }
     ensure!(ready == 1, "{ready} lines of JSON where there is one");
     ensure!(!text.contains(['\u{1b}', '\u{7}']), "an escape is in the log");
-    Ok(format!("{} lines of the log at debug: each begins as one, no escapes", text.lines().count()))
+    let escaped = text.lines().filter(|line| line.contains("the-forged-line")).count();
+    Ok(format!(
+        "{} lines of the log at debug: each begins as one, no escapes; {escaped} repeat what was sent",
+        text.lines().count()
+    ))
 }
 
 pub async fn smuggling(scene: Scene) -> Result<String> {
