@@ -16,8 +16,13 @@ use crate::workspace::Workspace;
 const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version"];
 
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
     let mut build = workspace.cargo();
-    build.args(["build", "--package", "driftless", "--package", "driftless-attack"]);
+    match has_tests {
+        // As `cargo xtask test` does, so that the tests are made by the same pass, and are shared with it.
+        true => build.args(["build", "--workspace", "--all-targets"]),
+        false => build.args(["build", "--package", "driftless", "--package", "driftless-attack"]),
+    };
     toolchain::lint(&mut build)?;
     process::check("the build", build)?;
     let program = || {
@@ -26,7 +31,7 @@ pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> 
         attack
     };
     let mut attack = program();
-    if !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag)) {
+    if has_tests {
         let mut list = program();
         list.arg("--list-tests");
         let names = process::ask(list)?;

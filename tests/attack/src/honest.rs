@@ -23,8 +23,15 @@ pub struct Honest {
     client: Client,
     chunks: BTreeMap<ChunkId, Chunk>,
     events: Turn<broadcast::Receiver<Event>>,
-    /// What was committed, as she was told: chunk and command.
-    told: Mutex<Vec<(ChunkId, Vec<u8>)>>,
+    told: Mutex<Vec<Told>>,
+}
+
+/// An edit whose outcome she knows, or knows that nobody can say it any more.
+#[derive(Clone)]
+struct Told {
+    chunk: ChunkId,
+    command: Vec<u8>,
+    is_committed: bool,
 }
 
 impl Honest {
@@ -55,31 +62,32 @@ impl Honest {
     /// It was not committed, or not in time.
     pub async fn edit(&self, id: &str) -> Result<Duration> {
         let (id, started) = (chunk(id), Instant::now());
-        let took = self.commit(&id).await?;
+        let took = self.submit(&id).await?.context("nobody knows what became of the honest client's edit")?;
         ensure!(took <= WITHIN, "the honest client's edit took {:?}, {WITHIN:?} are allowed", started.elapsed());
         Ok(took)
     }
 
-    /// Edits once, however long it takes.
+    /// Edits once, however long it takes: `None` where nobody can say what became of it. The log is asked about that, too.
     ///
     /// # Errors
-    /// It was not committed.
-    pub async fn commit(&self, id: &ChunkId) -> Result<Duration> {
+    /// Another outcome, or none.
+    pub async fn submit(&self, id: &ChunkId) -> Result<Option<Duration>> {
         let followed = self.chunks.get(id).context("it is followed")?;
         // Every edit is another one, so that the log can be asked about each.
         let number = self.told.lock().map_or(0, |told| told.len()) as u32;
         let (cell, value) = (number % (128 * 128), 1 + number / (128 * 128));
         let (command, started) = (set(cell, value), Instant::now());
         let pending = followed.submit(command.clone())?;
-        match tokio::time::timeout(LATE_WITHIN, pending).await {
-            Ok(Outcome::Committed { .. }) => {}
+        let is_committed = match tokio::time::timeout(LATE_WITHIN, pending).await {
+            Ok(Outcome::Committed { .. }) => true,
+            Ok(Outcome::Unknown { .. }) => false,
             Ok(other) => bail!("the honest client's edit ended as {other:?}"),
             Err(_) => bail!("the honest client's edit had no outcome within {LATE_WITHIN:?}"),
-        }
+        };
         if let Ok(mut told) = self.told.lock() {
-            told.push((id.clone(), command));
+            told.push(Told { chunk: id.clone(), command, is_committed });
         }
-        Ok(started.elapsed())
+        Ok(is_committed.then(|| started.elapsed()))
     }
 
     /// How often she had to connect again since she was asked last.
@@ -104,25 +112,24 @@ impl Honest {
         self.client.close();
     }
 
-    /// What she was told is what the log says, once each. Gives the number of edits.
+    /// What she was told is what the log says, once each; what nobody knew is in it once or not at all. Gives the number of edits.
     ///
     /// # Errors
     /// What differs.
     pub fn compare(&self, history: &History) -> Result<usize> {
         let told = self.told.lock().map(|told| told.clone()).unwrap_or_default();
+        let mut counts: BTreeMap<(&ChunkId, Vec<u8>), usize> = BTreeMap::new();
         for id in self.chunks.keys() {
-            let mut logged: Vec<Vec<u8>> = history.commits(id, NAME).iter().map(|effect| effect.to_vec()).collect();
-            let mut heard: Vec<Vec<u8>> =
-                told.iter().filter(|(of, _)| of == id).map(|(_, command)| command.clone()).collect();
-            logged.sort_unstable();
-            heard.sort_unstable();
-            ensure!(
-                logged == heard,
-                "{id}: {} edits were told as committed, the log has {}",
-                heard.len(),
-                logged.len()
-            );
+            for effect in history.commits(id, NAME) {
+                *counts.entry((id, effect.to_vec())).or_default() += 1;
+            }
         }
+        for Told { chunk, command, is_committed } in &told {
+            let count = counts.remove(&(chunk, command.clone())).unwrap_or(0);
+            ensure!(count <= 1, "{chunk}: an edit was committed {count} times");
+            ensure!(count == 1 || !is_committed, "{chunk}: an edit that was told as committed is not in the log");
+        }
+        ensure!(counts.is_empty(), "the log has {} edits of which the honest client was not told", counts.len());
         Ok(told.len())
     }
 }

@@ -48,7 +48,7 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     let target = Target::start(options.program).await?;
     let honest = Arc::new(Honest::connect(&target).await?);
     // The first one meets a service that has decided nothing yet.
-    honest.commit(&driftless_e2e_tests::edits::chunk(Honest::HOME)).await?;
+    honest.submit(&driftless_e2e_tests::edits::chunk(Honest::HOME)).await?;
     honest.reconnects().await?;
     let scene = Scene { target: Arc::clone(&target), honest: Arc::clone(&honest) };
     let start = |row: &Row| match row.how {

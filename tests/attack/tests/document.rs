@@ -25,7 +25,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 /// The cells of the table of threats.
 fn table() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
-    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let threats =
+        text.split("\n## ").find(|section| section.starts_with("Threats")).expect("a section with the threats");
+    let rows = threats.lines().filter(|line| line.starts_with("| `"));
     rows.map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
