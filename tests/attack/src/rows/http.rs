@@ -191,6 +191,8 @@ pub async fn smuggling(scene: Scene) -> Result<String> {
         ("a length that overflows", post("Content-Length: 18446744073709551616\r\n", HIDDEN)),
         ("a chunk that overflows", post("Transfer-Encoding: chunked\r\n", &format!("fffffffffffffffff\r\n{HIDDEN}"))),
     ];
+    let both = exchange(address, HIDDEN.repeat(2).as_bytes(), QUIET).await?;
+    ensure!(both.matches("HTTP/1.1 200").count() == 2, "two requests behind each other are not answered: {both:?}");
     for (what, request) in &attacks {
         let answer = exchange(address, request.as_bytes(), QUIET).await?;
         ensure!(answer.matches("HTTP/1.1 ").count() <= 1, "{what}: what was hidden was answered: {answer:?}");
@@ -223,6 +225,7 @@ pub async fn cross_site(scene: Scene) -> Result<String> {
     for path in ["/", "/v1/world", "/v1/chunks/canvas/0/0"] {
         let own = format!("http://{}", target.address);
         let answer = http.ask(Method::GET, path, Some(&token), &[("origin", &own)], Vec::new()).await?;
+        ensure!(answer.status() == 200, "its own page is refused, too: {}", answer.status());
         let headers = answer.headers();
         ensure!(!headers.contains_key("set-cookie"), "{path} sets a cookie");
         ensure!(!headers.contains_key("access-control-allow-credentials"), "{path} allows cookies");

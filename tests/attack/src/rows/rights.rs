@@ -77,6 +77,11 @@ pub async fn write(scene: Scene) -> Result<String> {
             http.post(&format!("/v1/chunks/{id}/commands"), Some(&reader), command.to_string().into_bytes()).await?;
         ensure!(status == 403, "{id} over HTTP: {status} {body}");
     }
+    let command =
+        json!({"session": hex(&welcome.session), "seq": 1, "command": {"set": [{"x": 0, "y": 0, "value": 1}]}});
+    let (status, body) =
+        http.post("/v1/chunks/canvas/1/0/commands", Some(&reader), command.to_string().into_bytes()).await?;
+    ensure!(status == 202, "what the token may write is refused, too: {status} {body}");
     Ok(format!("{} chunks by websocket and HTTP: NO_WRITE_ACCESS", foreign.len()))
 }
 
@@ -121,5 +126,7 @@ pub async fn read(scene: Scene) -> Result<String> {
             ensure!(status == 401, "GET {path} without a token: {status}");
         }
     }
+    let status = http.get("/v1/chunks/canvas/1/0", Some(&token)).await?;
+    ensure!(status == 200, "what the token may read is refused, too: {status}");
     Ok(format!("{} chunks, each 8 ways: 403 or NO_READ_ACCESS; 401 without a token", foreign.len()))
 }
