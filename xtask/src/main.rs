@@ -21,6 +21,7 @@ mod mixed;
 mod model;
 mod chaos;
 mod fuzz;
+mod attack;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -43,7 +44,8 @@ Examples:
   cargo xtask peers fanout               deliveries a second, in turn with a peer's
   cargo xtask model --quick --mutants    explore the models of the protocol
   cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check
-  cargo xtask fuzz --minutes 5           any bytes, in any order, at every decoder and core";
+  cargo xtask fuzz --minutes 5           any bytes, in any order, at every decoder and core
+  cargo xtask attack                     every row of the threat model against real services";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -94,6 +96,12 @@ enum Chore {
     },
     /// Any bytes at every decoder, and any order of events at every core: libFuzzer, with the oracles of the tests
     Fuzz(fuzz::Options),
+    /// Attack real services by every row of the threat model: `cargo xtask attack --help`
+    #[command(disable_help_flag = true)]
+    Attack {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -137,6 +145,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Model(options) => return model::run(&workspace, options),
         Chore::Chaos { arguments } => return chaos::run(&workspace, arguments),
         Chore::Fuzz(options) => return fuzz::run(&workspace, options),
+        Chore::Attack { arguments } => return attack::run(&workspace, arguments),
         Chore::CleanCache => cache::clean()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -179,6 +188,10 @@ mod tests {
         }
         match given("xtask chaos --minutes 3 --seed 7 --json --help") {
             Chore::Chaos { arguments } => assert_eq!(arguments, ["--minutes", "3", "--seed", "7", "--json", "--help"]),
+            other => panic!("{other:?}"),
+        }
+        match given("xtask attack --only slow-head --json --help") {
+            Chore::Attack { arguments } => assert_eq!(arguments, ["--only", "slow-head", "--json", "--help"]),
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,135 @@
+//! Whom the attacks must not harm: a client of the SDK that follows a chunk and edits it after each attack.
+
+use crate::target::Target;
+use anyhow::{Context as _, Result, bail, ensure};
+use driftless_client::{Chunk, Client, Event, Outcome};
+use driftless_e2e_tests::edits::{chunk, set};
+use driftless_e2e_tests::history::History;
+use driftless_schemas::ChunkId;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex as Turn, broadcast};
+
+/// An edit must be committed within this.
+pub const WITHIN: Duration = Duration::from_secs(2);
+/// How long an edit that is late may still take, to be told how late it is.
+const LATE_WITHIN: Duration = Duration::from_secs(30);
+/// Her name in tokens.
+const NAME: &str = "honest";
+
+/// The client.
+pub struct Honest {
+    client: Client,
+    chunks: BTreeMap<ChunkId, Chunk>,
+    events: Turn<broadcast::Receiver<Event>>,
+    told: Mutex<Vec<Told>>,
+}
+
+/// An edit whose outcome she knows, or knows that nobody can say it any more.
+#[derive(Clone)]
+struct Told {
+    chunk: ChunkId,
+    command: Vec<u8>,
+    is_committed: bool,
+}
+
+impl Honest {
+    /// The chunk that she edits after each attack, and the one that attackers share with her.
+    pub const HOME: &str = "canvas/0/0";
+    /// The chunk that attackers write to, too.
+    pub const SHARED: &str = "canvas/9/9";
+
+    /// Connects and follows both chunks.
+    ///
+    /// # Errors
+    /// She may not.
+    pub async fn connect(target: &Target) -> Result<Self> {
+        let client = tokio::time::timeout(LATE_WITHIN, Client::connect(target.settings(NAME))).await??;
+        let events = Turn::new(client.events());
+        let mut chunks = BTreeMap::new();
+        for id in [Self::HOME, Self::SHARED].map(chunk) {
+            let tracked = client.track(&id);
+            tokio::time::timeout(LATE_WITHIN, tracked.ready()).await.context("a chunk")??;
+            chunks.insert(id, tracked);
+        }
+        Ok(Self { client, chunks, events, told: Mutex::default() })
+    }
+
+    /// Edits once; gives how long that took.
+    ///
+    /// # Errors
+    /// It was not committed, or not in time.
+    pub async fn edit(&self, id: &str) -> Result<Duration> {
+        let (id, started) = (chunk(id), Instant::now());
+        let took = self.submit(&id).await?.context("nobody knows what became of the honest client's edit")?;
+        ensure!(took <= WITHIN, "the honest client's edit took {:?}, {WITHIN:?} are allowed", started.elapsed());
+        Ok(took)
+    }
+
+    /// Edits once, however long it takes: `None` where nobody can say what became of it. The log is asked about that, too.
+    ///
+    /// # Errors
+    /// Another outcome, or none.
+    pub async fn submit(&self, id: &ChunkId) -> Result<Option<Duration>> {
+        let followed = self.chunks.get(id).context("it is followed")?;
+        // Every edit is another one, so that the log can be asked about each.
+        let number = self.told.lock().map_or(0, |told| told.len()) as u32;
+        let (cell, value) = (number % (128 * 128), 1 + number / (128 * 128));
+        let (command, started) = (set(cell, value), Instant::now());
+        let pending = followed.submit(command.clone())?;
+        let is_committed = match tokio::time::timeout(LATE_WITHIN, pending).await {
+            Ok(Outcome::Committed { .. }) => true,
+            Ok(Outcome::Unknown { .. }) => false,
+            Ok(other) => bail!("the honest client's edit ended as {other:?}"),
+            Err(_) => bail!("the honest client's edit had no outcome within {LATE_WITHIN:?}"),
+        };
+        if let Ok(mut told) = self.told.lock() {
+            told.push(Told { chunk: id.clone(), command, is_committed });
+        }
+        Ok(is_committed.then(|| started.elapsed()))
+    }
+
+    /// How often she had to connect again since she was asked last.
+    ///
+    /// # Errors
+    /// Her replica drifted.
+    pub async fn reconnects(&self) -> Result<usize> {
+        let mut count = 0;
+        let mut events = self.events.lock().await;
+        loop {
+            match events.try_recv() {
+                Ok(Event::Welcomed { .. }) => count += 1,
+                Ok(Event::Drift { version, .. }) => bail!("the honest client drifted at {version}"),
+                Ok(_) | Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return Ok(count),
+            }
+        }
+    }
+
+    /// Ends the client.
+    pub fn close(&self) {
+        self.client.close();
+    }
+
+    /// What she was told is what the log says, once each; what nobody knew is in it once or not at all. Gives the number of edits.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn compare(&self, history: &History) -> Result<usize> {
+        let told = self.told.lock().map(|told| told.clone()).unwrap_or_default();
+        let mut counts: BTreeMap<(&ChunkId, Vec<u8>), usize> = BTreeMap::new();
+        for id in self.chunks.keys() {
+            for effect in history.commits(id, NAME) {
+                *counts.entry((id, effect.to_vec())).or_default() += 1;
+            }
+        }
+        for Told { chunk, command, is_committed } in &told {
+            let count = counts.remove(&(chunk, command.clone())).unwrap_or(0);
+            ensure!(count <= 1, "{chunk}: an edit was committed {count} times");
+            ensure!(count == 1 || !is_committed, "{chunk}: an edit that was told as committed is not in the log");
+        }
+        ensure!(counts.is_empty(), "the log has {} edits of which the honest client was not told", counts.len());
+        Ok(told.len())
+    }
+}

@@ -1,0 +1,198 @@
+//! What held, as a table and as JSON.
+
+use crate::cited::Cited;
+use crate::rows::Row;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How a row ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The attacker got nothing, and the honest client was unharmed.
+    Held,
+    /// What was seen.
+    NotHeld(String),
+    /// Its tests say; see [`Report::with_tests`].
+    ByTests,
+    /// It is an argument.
+    Argued,
+}
+
+/// A row's result.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The row.
+    pub row: &'static str,
+    /// The threat.
+    pub threat: &'static str,
+    /// Tests that attack it too.
+    pub tests: &'static [&'static str],
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+    /// How long the attack took.
+    pub took: Duration,
+    /// How long the honest client's edit took afterwards.
+    pub edit: Option<Duration>,
+}
+
+/// What the log says at the end.
+#[derive(Clone, Debug)]
+pub struct LogSays {
+    /// Whether it is what was told.
+    pub verdict: Verdict,
+    /// Of the honest client.
+    pub edits: usize,
+    /// Of everybody.
+    pub commands: usize,
+}
+
+impl From<Verdict> for LogSays {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, edits: 0, commands: 0 }
+    }
+}
+
+/// All of it.
+#[derive(Default)]
+pub struct Report {
+    /// In the order of the document.
+    pub lines: Vec<Line>,
+    /// At the end.
+    pub log: Option<LogSays>,
+    /// In all.
+    pub seconds: f64,
+    /// Tests that were run.
+    pub tests: usize,
+}
+
+impl Line {
+    pub(crate) fn new(row: &Row, verdict: Verdict, seen: String, took: Duration) -> Self {
+        Self { row: row.id, threat: row.threat, tests: row.tests, verdict, seen, took, edit: None }
+    }
+}
+
+impl Report {
+    /// Takes in how the cited tests ended: a row whose test failed or did not run does not hold.
+    #[must_use]
+    pub fn with_tests(mut self, cited: &Cited) -> Self {
+        for line in &mut self.lines {
+            if line.tests.is_empty() || matches!(line.verdict, Verdict::NotHeld(_)) {
+                continue;
+            }
+            match cited.check(line.tests) {
+                Ok(count) => {
+                    self.tests += count;
+                    if line.verdict == Verdict::ByTests {
+                        line.verdict = Verdict::Held;
+                    }
+                    let text = format!("{count} test{}", if count == 1 { "" } else { "s" });
+                    line.seen = if line.seen.is_empty() { text } else { format!("{}; {text}", line.seen) };
+                }
+                Err(problem) => line.verdict = Verdict::NotHeld(problem),
+            }
+        }
+        self
+    }
+
+    /// What did not hold.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let rows = self.lines.iter().map(|line| (line.row, &line.verdict));
+        let log = self.log.iter().map(|log| ("the log", &log.verdict));
+        rows.chain(log)
+            .filter_map(|(name, verdict)| match verdict {
+                Verdict::NotHeld(seen) => Some(format!("{name}: {seen}")),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        for line in &self.lines {
+            let (result, seen) = match &line.verdict {
+                Verdict::Held => ("held", &line.seen),
+                Verdict::ByTests => ("tests", &line.seen),
+                Verdict::Argued => ("argued", &line.seen),
+                Verdict::NotHeld(seen) => ("NOT HELD", seen),
+            };
+            let edit = line.edit.map_or_else(String::new, |edit| format!("{:>5} ms", edit.as_millis()));
+            let (row, threat, took) = (line.row, line.threat, line.took.as_secs_f64());
+            let _ = writeln!(table, "{row:<22}{result:<9}{took:>5.1} s {edit:>8}  {threat}");
+            if !seen.is_empty() {
+                let _ = writeln!(table, "{:<48}{seen}", "");
+            }
+        }
+        if let Some(log) = &self.log {
+            let (result, seen) = match &log.verdict {
+                Verdict::NotHeld(seen) => ("NOT HELD", seen.clone()),
+                _ => (
+                    "held",
+                    format!("{} edits are in the log as they were told, among {} commands", log.edits, log.commands),
+                ),
+            };
+            let _ = writeln!(table, "{:<22}{result:<25}{seen}", "the log at the end");
+        }
+        table
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .lines
+            .iter()
+            .map(|line| {
+                let result = match line.verdict {
+                    Verdict::Held => "held",
+                    Verdict::NotHeld(_) => "not held",
+                    Verdict::ByTests => "by tests",
+                    Verdict::Argued => "argued",
+                };
+                let seen = match &line.verdict {
+                    Verdict::NotHeld(seen) => seen,
+                    _ => &line.seen,
+                };
+                json!({
+                    "id": line.row, "threat": line.threat, "result": result, "seen": seen, "seconds": line.took.as_secs_f64(),
+                    "honest_edit_ms": line.edit.map(|edit| edit.as_secs_f64() * 1000.0), "tests": line.tests,
+                })
+            })
+            .collect();
+        let log = self.log.as_ref().map(
+            |log| json!({"held": log.verdict == Verdict::Held, "honest_edits": log.edits, "commands": log.commands}),
+        );
+        json!({
+            "ok": self.failures().is_empty(), "rows": rows, "log": log, "tests": self.tests, "failures": self.failures(),
+            "seconds": self.seconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::How;
+
+    fn report(verdict: Verdict) -> Report {
+        let row = Row { id: "a", threat: "b", how: How::ByTests, tests: &["x"] };
+        Report { lines: vec![Line::new(&row, verdict, String::new(), Duration::ZERO)], ..Report::default() }
+    }
+
+    #[test]
+    fn a_row_whose_test_did_not_run_does_not_hold() {
+        let passed = Cited::read("test m::x ... ok\n");
+        assert!(report(Verdict::ByTests).with_tests(&passed).failures().is_empty());
+        for output in ["", "test m::x ... FAILED\n", "test m::x ... ignored\n", "test m::not_x ... ok\n"] {
+            assert_eq!(report(Verdict::ByTests).with_tests(&Cited::read(output)).failures().len(), 1, "{output:?}");
+        }
+        let failed = report(Verdict::NotHeld("seen".into())).with_tests(&passed);
+        assert_eq!(failed.to_json()["ok"], false);
+        assert!(failed.table().contains("NOT HELD"));
+    }
+}

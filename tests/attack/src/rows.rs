@@ -1,0 +1,292 @@
+//! The table: every threat of docs/security.md with what attacks it.
+
+mod floods;
+mod frames;
+mod http;
+mod inside;
+mod rights;
+mod slow;
+mod tokens;
+mod writers;
+
+use crate::honest::Honest;
+use crate::target::Target;
+use anyhow::Result;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What an attack works with.
+#[derive(Clone)]
+pub struct Scene {
+    /// What is attacked.
+    pub target: Arc<Target>,
+    /// Who must not be harmed.
+    pub honest: Arc<Honest>,
+}
+
+/// What was seen, where it held; an error says what the attacker got.
+pub type Attack = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
+
+/// How a row is attacked.
+#[derive(Clone, Copy)]
+pub enum How {
+    /// From outside or in this process.
+    Now(fn(Scene) -> Attack),
+    /// The same; it waits for a time limit of the services, so that it runs beside the others.
+    Beside(fn(Scene) -> Attack),
+    /// By the tests that the row names alone.
+    ByTests,
+    /// Not attacked: the reason, which is an argument and no measurement.
+    Argued(&'static str),
+}
+
+/// A threat.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// As in the document.
+    pub id: &'static str,
+    /// In short.
+    pub threat: &'static str,
+    /// What is done.
+    pub how: How,
+    /// Tests that attack it too.
+    pub tests: &'static [&'static str],
+}
+
+macro_rules! now {
+    ($attack:path) => {
+        How::Now(|scene| Box::pin($attack(scene)))
+    };
+}
+
+macro_rules! beside {
+    ($attack:path) => {
+        How::Beside(|scene| Box::pin($attack(scene)))
+    };
+}
+
+const fn row(id: &'static str, threat: &'static str, how: How, tests: &'static [&'static str]) -> Row {
+    Row { id, threat, how, tests }
+}
+
+/// All of them, in the order of the document.
+pub const ROWS: &[Row] = &[
+    row(
+        "token-forged",
+        "a token that is signed by somebody else, or changed",
+        now!(tokens::forged),
+        &["every_unusable_token_has_a_name"],
+    ),
+    row(
+        "token-algorithm",
+        "`none`, another algorithm, HS256 with the public key",
+        now!(tokens::algorithm),
+        &["a_public_key_is_never_an_hmac_secret"],
+    ),
+    row(
+        "token-time",
+        "an expired token, one that is not valid yet, one without an end",
+        now!(tokens::time),
+        &["a_token_is_renewed_or_reads_nothing_new"],
+    ),
+    row(
+        "token-replayed",
+        "a stolen token on another connection, and after its denial",
+        beside!(tokens::replayed),
+        &[
+            "a_denied_token_is_refused_by_its_user_or_by_its_own_name",
+            "a_denied_user_is_closed_at_once_and_its_event_stream_too",
+        ],
+    ),
+    row(
+        "token-renewed",
+        "Renew with another user's token, or a second Hello",
+        now!(tokens::renewed),
+        &["a_token_may_be_renewed_by_its_user_and_by_nobody_else"],
+    ),
+    row(
+        "token-timing",
+        "guessing a signature by the time of its comparison",
+        How::Argued("the comparison is aws-lc's: HMAC by CRYPTO_memcmp, signatures by public keys"),
+        &[],
+    ),
+    row(
+        "write-as-another",
+        "a session of somebody else, its numbers, its outcomes",
+        now!(rights::as_another),
+        &["what_became_of_a_command_is_told_to_its_author"],
+    ),
+    row(
+        "write-without-rights",
+        "edits of what a token may not write",
+        now!(rights::write),
+        &["a_command_is_checked_against_the_token_of_its_moment"],
+    ),
+    row(
+        "read-without-rights",
+        "Track, GET, events and status of what a token may not read",
+        now!(rights::read),
+        &["what_the_renewed_token_does_not_read_is_taken_away"],
+    ),
+    row("slow-head", "the head of a request byte by byte", beside!(slow::head), &[]),
+    row(
+        "slow-body",
+        "the body of a request byte by byte",
+        beside!(slow::body),
+        &["a_body_that_does_not_come_is_not_waited_for"],
+    ),
+    row(
+        "slow-tls",
+        "a TLS handshake that does not come",
+        beside!(slow::tls),
+        &["a_handshake_that_does_not_come_is_not_waited_for"],
+    ),
+    row("slow-hello", "a websocket without a Hello", beside!(slow::no_hello), &["a_socket_without_hello_is_closed"]),
+    row("slow-frame", "a Hello byte by byte", beside!(slow::frame), &["messages_are_the_same_however_they_are_cut"]),
+    row(
+        "slow-reader",
+        "answers, updates and events that are not taken",
+        beside!(slow::reader),
+        &[
+            "a_client_that_takes_nothing_is_let_go",
+            "a_reader_that_takes_nothing_is_cut_off_and_holds_no_place",
+            "who_takes_nothing_of_an_answer_does_not_hold_its_connection",
+            "a_peer_that_takes_nothing_does_not_keep_its_place",
+            "r9_a_slow_client_lags_and_gets_everything_in_the_end",
+        ],
+    ),
+    row(
+        "frame-giant",
+        "frames of 2^63 bytes, unmasked, with reserved bits, control frames in parts",
+        now!(frames::giant),
+        &["what_is_no_websocket_is_named"],
+    ),
+    row(
+        "frame-fragments",
+        "a message in fragments without end",
+        now!(frames::fragments),
+        &["no_bytes_panic_and_nothing_is_held_that_is_too_large"],
+    ),
+    row(
+        "frame-requests",
+        "more requests in a frame than it may have, garbage",
+        now!(frames::requests),
+        &["a_frame_with_too_many_requests_is_refused_whole"],
+    ),
+    row("frame-deflate", "a compressed message that is a bomb", now!(frames::deflate), &[]),
+    row(
+        "bomb-store",
+        "a snapshot in the store that is a bomb",
+        now!(inside::store_bomb),
+        &["r7_a_spoilt_snapshot_is_never_served"],
+    ),
+    row(
+        "bomb-client",
+        "a Chunk that is a bomb to the client",
+        now!(inside::client_bomb),
+        &["r7_a_chunk_that_is_too_large_or_has_another_hash_is_not_used"],
+    ),
+    row("bomb-http", "a compressed request, and contents as pictures and JSON", now!(http::bodies), &[]),
+    row(
+        "flood-commands",
+        "more commands than a user may send",
+        now!(floods::commands),
+        &["who_is_too_fast_is_told_when_to_come_again_over_all_sockets"],
+    ),
+    row(
+        "flood-cost",
+        "few commands that cost much",
+        now!(floods::cost),
+        &["one_fill_costs_as_much_as_the_cells_that_it_writes"],
+    ),
+    row(
+        "flood-requests",
+        "more requests than a user may send",
+        now!(floods::requests),
+        &["who_asks_for_too_much_is_not_read_for_a_while_and_loses_nothing"],
+    ),
+    row(
+        "flood-user-sockets",
+        "more websockets than a user may have",
+        now!(floods::user_sockets),
+        &["a_user_has_so_many_sockets_and_streams_and_others_have_theirs"],
+    ),
+    row(
+        "flood-address",
+        "more connections than an address may have",
+        now!(floods::address),
+        &["an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it_is"],
+    ),
+    row("flood-refused", "requests that are refused, and pings, as fast as they go", now!(floods::refused), &[]),
+    row(
+        "chunk-explosion",
+        "tracking very many chunks that nobody has seen",
+        now!(floods::chunks),
+        &[
+            "a_replica_without_trackers_is_kept_for_a_while_and_nothing_leaks",
+            "what_nobody_tracks_is_kept_until_every_view_has_it",
+        ],
+    ),
+    row(
+        "chunk-ids",
+        "ids out of bounds, too long, with line ends, paths",
+        now!(http::chunk_ids),
+        &["a_chunk_id_is_taken_from_the_front_of_a_path"],
+    ),
+    row(
+        "session-flood",
+        "very many sessions that push others out of a chunk's ledger",
+        now!(writers::session_flood),
+        &["r8_an_evicted_writer_is_never_decided_again", "a_session_is_taken_back_within_its_time"],
+    ),
+    row(
+        "hash-flood",
+        "keys that all hash alike",
+        now!(inside::hash_flood),
+        &["fast_hashes_are_for_keys_that_the_server_chose"],
+    ),
+    row(
+        "log-injection",
+        "line ends and escapes in all that is sent",
+        now!(http::log_injection),
+        &["a_message_is_cut_at_a_character"],
+    ),
+    row(
+        "header-smuggling",
+        "two lengths, length and chunks, folded headers, bare line ends",
+        now!(http::smuggling),
+        &["a_head_that_is_too_large_is_a_problem_document_too"],
+    ),
+    row(
+        "cross-site",
+        "a page of another origin: websocket, HTTP, cookies",
+        now!(http::cross_site),
+        &["pages_of_the_same_origin_and_of_this_machine_may_ask"],
+    ),
+    row(
+        "plain-text",
+        "plain text on an address that strangers reach",
+        now!(inside::plain_text),
+        &["plain_text_is_for_this_machine_alone_unless_it_is_asked_for"],
+    ),
+    row(
+        "poison-records",
+        "records in `commands` that nobody can decode",
+        How::ByTests,
+        &[
+            "r9_what_cannot_be_read_is_copied_with_its_origin_and_the_rest_goes_on",
+            "r9_an_undecodable_command_waits_for_its_turn_and_blocks_nobody",
+        ],
+    ),
+    row(
+        "model-faults",
+        "a command on which a model panics or never comes back",
+        How::ByTests,
+        &[
+            "a_model_that_fails_costs_its_command_and_nothing_else",
+            "r2_a_command_that_is_never_decided_is_discarded_by_the_next_owner",
+            "r2_a_command_whose_content_is_never_encoded_is_found_among_others",
+        ],
+    ),
+];

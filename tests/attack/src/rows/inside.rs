@@ -1,0 +1,107 @@
+//! What is defended where nobody outside reaches: done to the part that defends.
+
+use super::Scene;
+use crate::target::status_bytes;
+use anyhow::{Context as _, Result, ensure};
+use driftless_chunk::ledger::{Ledger, Resolved};
+use driftless_chunk::model::Models;
+use driftless_client_core::Settings;
+use driftless_e2e_tests::process::{Env, command};
+use driftless_runtime::store::Store;
+use driftless_schemas::{Hash, Offset, Seq, SessionId, WriterId, limits};
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+/// What a bomb becomes: far more than a content, and than what may be taken meanwhile.
+const BOMB_BYTES: u64 = 256 << 20;
+/// A decision among colliding writers, on average: a build for debugging on a busy machine. One cell costs no less.
+const DECISION_MAX: Duration = Duration::from_millis(1);
+/// What this process may take while it refuses one.
+const TAKEN_MAX: u64 = 64 << 20;
+
+/// A quarter of a gibibyte of zeros in some thousand bytes; `window_log` is what its reader is asked to hold.
+fn bomb(window_log: Option<u32>) -> Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
+    if let Some(log) = window_log {
+        encoder.window_log(log)?;
+    }
+    std::io::copy(&mut std::io::repeat(0).take(BOMB_BYTES), &mut encoder)?;
+    encoder.flush()?;
+    Ok(encoder.finish()?)
+}
+
+/// What this process held at most while it did this, beyond what it held before.
+fn taken<T>(what: impl FnOnce() -> T) -> (T, u64) {
+    // From now on the most is what there is now (proc(5)); elsewhere nothing is measured.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let before = status_bytes("/proc/self/status", "VmRSS:");
+    let done = what();
+    (done, status_bytes("/proc/self/status", "VmHWM:").saturating_sub(before))
+}
+
+pub async fn store_bomb(scene: Scene) -> Result<String> {
+    let store = Store::open(&format!("file://{}", scene.target.folder().join("bombs").display()))?;
+    tokio::task::block_in_place(|| {
+        let data = bomb(None)?;
+        let (refused, taken) = taken(|| store.verify(Hash::of(b"a content"), &data).err());
+        ensure!(refused.is_some(), "a bomb is taken for a content");
+        ensure!(taken < TAKEN_MAX, "{taken} bytes were taken to refuse a bomb");
+        Ok(format!("{} bytes that become 256 MiB: refused, {} KiB were taken", data.len(), taken >> 10))
+    })
+}
+
+pub async fn client_bomb(_: Scene) -> Result<String> {
+    tokio::task::block_in_place(|| {
+        let settings = Settings::new(Models::builtin());
+        // Also one that asks its reader for a window of 128 MiB.
+        let mut most = 0;
+        for window in [None, Some(27)] {
+            let data = bomb(window)?;
+            let (refused, taken) = taken(|| (settings.decompress)(&data, limits::CONTENT_BYTES_MAX));
+            most = most.max(taken);
+            ensure!(refused.is_err(), "a bomb is taken for a content");
+            ensure!(taken < TAKEN_MAX, "{taken} bytes were taken to refuse a bomb");
+        }
+        Ok(format!("2 bombs of 256 MiB: refused, {} KiB were taken", most >> 10))
+    })
+}
+
+/// Writer ids are the one key of a hash table without a secret: whoever tries sessions for long can make many of them collide. As many
+/// as a ledger holds is all there ever are; here they collide in every bit.
+pub async fn hash_flood(_: Scene) -> Result<String> {
+    let writer = |i: u64| {
+        let mut bytes = [7; 16];
+        bytes[..8].copy_from_slice(&i.to_be_bytes());
+        WriterId(bytes)
+    };
+    ensure!(SessionId::new(1, [0; 10]).writer("a") != SessionId::new(1, [0; 10]).writer("b"), "users share writers");
+    let mut ledger = Ledger::new();
+    let (count, begun) = (4 * limits::LEDGER_WRITERS_MAX as u64, std::time::Instant::now());
+    for i in 1..=count {
+        ledger.resolve(writer(i << 32), Seq(1), true, Offset(i as i64));
+    }
+    let took = begun.elapsed();
+    ensure!(ledger.len() <= limits::LEDGER_WRITERS_MAX, "the ledger holds {} writers", ledger.len());
+    let newest = ledger.resolved(writer(count << 32));
+    ensure!(matches!(newest, Resolved::Known { seq: Seq(1), .. }), "the newest writer is {newest:?}");
+    ensure!(took < DECISION_MAX * count as u32, "{count} decisions took {took:?}");
+    Ok(format!(
+        "{count} writers that all collide: {} µs a decision; the ledger holds {}",
+        took.as_micros() / u128::from(count),
+        ledger.len()
+    ))
+}
+
+pub async fn plain_text(scene: Scene) -> Result<String> {
+    let data = scene.target.folder().join("stranger").display().to_string();
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let flags = ["dev", "--http", address, "--data", &data].map(str::to_owned);
+        let mut stranger = tokio::process::Command::from(command(&scene.target.program, &flags, &Env::new()));
+        stranger.kill_on_drop(true).stdin(std::process::Stdio::null());
+        let ended = tokio::time::timeout(Duration::from_secs(30), stranger.output()).await;
+        let ended = ended.with_context(|| format!("it listens on {address} without TLS"))??;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(!ended.status.success() && said.contains("--insecure"), "{address}: {said}");
+    }
+    Ok("refused at the start, with the way out (--tls-cert, --insecure)".into())
+}

@@ -1,0 +1,151 @@
+//! Tokens that must not open anything.
+
+use super::Scene;
+use crate::target::Target;
+use crate::wire::ANSWER_WITHIN;
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use driftless_e2e_tests::people::now_ms;
+use driftless_e2e_tests::raw::{Raw, hello};
+use driftless_runtime::auth::{Access, KeyKind, Signer, generate_key};
+use driftless_schemas::close;
+use driftless_schemas::proto::{RefusalCode, Renew, event, request};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Denials are in force after this at the latest: the file is looked at every two seconds.
+const DENIED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Neither service opens for it, over any way in.
+async fn opens_nothing(target: &Target, what: &str, token: &str) -> Result<()> {
+    let http = target.http();
+    for path in ["/v1/chunks/canvas/0/0", "/v1/chunks/canvas/0/0/events", "/v1/events?chunks=canvas/0/0"] {
+        let status = http.get(path, Some(token)).await?;
+        ensure!(status == 401, "{what}: GET {path} answered {status}");
+    }
+    for path in ["/v1/sessions", "/v1/chunks/canvas/0/0/commands"] {
+        let (status, body) = http.post(path, Some(token), b"{}".to_vec()).await?;
+        ensure!(status == 401, "{what}: POST {path} answered {status} {body}");
+    }
+    for (url, service) in target.sockets() {
+        let mut raw = Raw::connect(&url, service).await;
+        raw.send(hello(token, &[])).await;
+        let closed =
+            timeout(ANSWER_WITHIN, raw.closed()).await.with_context(|| format!("{what}: {service} does not close"))?;
+        ensure!(closed == Some(close::TOKEN), "{what}: {service} answered a Hello with {closed:?}");
+    }
+    Ok(())
+}
+
+fn part(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// The same signature under another part.
+fn changed(token: &str, part: usize, to: &str) -> String {
+    let mut parts: Vec<&str> = token.split('.').collect();
+    parts[part] = to;
+    parts.join(".")
+}
+
+pub async fn forged(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let good = target.token_with(&json!({}))?;
+    // What this looks for can be seen: a good token is not refused.
+    ensure!(opens_nothing(target, "a good token", &good).await.is_err(), "a good token opens nothing either");
+    let path = target.folder().join("forger.key");
+    generate_key(&path, KeyKind::Secret)?;
+    let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
+    let other_key = Signer::from_file(&path)?.issue("mallory", &access, now_ms(), 600)?;
+    let root = target.token_with(&json!({"sub": "root"}))?;
+    let payload = root.split('.').nth(1).context("a payload")?.to_owned();
+    for (what, token) in [
+        ("another key's signature", other_key),
+        ("another payload under a good signature", changed(&good, 1, &payload)),
+        ("no signature", changed(&good, 2, "")),
+        ("a signature of zeros", changed(&good, 2, &URL_SAFE_NO_PAD.encode([0; 32]))),
+        ("half a signature", changed(&good, 2, &good.rsplit('.').next().context("a signature")?[..20])),
+        ("no token", "a.b.c".to_owned()),
+    ] {
+        opens_nothing(target, what, &token).await?;
+    }
+    Ok("6 tokens × 7 ways in: 4502 or 401".into())
+}
+
+pub async fn algorithm(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let good = target.token_with(&json!({}))?;
+    let algorithms = ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "RS256", "ES256", "EdDSA", "PS256"];
+    for alg in algorithms {
+        let header = part(&json!({"alg": alg, "typ": "JWT"}));
+        opens_nothing(target, &format!("alg {alg:?}"), &changed(&good, 0, &header)).await?;
+        opens_nothing(target, &format!("alg {alg:?}, unsigned"), &changed(&changed(&good, 0, &header), 2, "")).await?;
+    }
+    // Keys that the token brings along.
+    let key = json!({"kty": "oct", "k": "AAAA"});
+    let header = part(&json!({"alg": "HS256", "jwk": key, "jku": "http://127.0.0.1/", "kid": "../../dev/null"}));
+    opens_nothing(target, "a key of its own", &changed(&good, 0, &header)).await?;
+    Ok(format!("{} algorithms and a key of its own: 4502 or 401", algorithms.len()))
+}
+
+pub async fn time(scene: Scene) -> Result<String> {
+    let (target, now_s) = (&*scene.target, now_ms() / 1000);
+    for (what, claims) in [
+        ("expired a second ago", json!({"exp": now_s - 1})),
+        ("expired in 1969", json!({"exp": -5})),
+        ("not valid yet", json!({"nbf": now_s + 300})),
+        ("no end", json!({"exp": null})),
+        ("an end that is no number", json!({"exp": "never"})),
+        ("no user", json!({"sub": ""})),
+    ] {
+        opens_nothing(target, what, &target.token_with(&claims)?).await?;
+    }
+    Ok("6 tokens × 7 ways in: 4502 or 401".into())
+}
+
+pub async fn replayed(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let stolen = target.token_with(&json!({"sub": "ann", "jti": "stolen laptop"}))?;
+    let other = target.token_with(&json!({"sub": "ann", "jti": "phone"}))?;
+    let url = target.socket("gateway");
+    let (mut owner, _) = Raw::welcomed(&url, "gateway", &stolen, &[]).await;
+    let (mut thief, _) = Raw::welcomed(&url, "gateway", &stolen, &[]).await;
+    let (mut ingest, _) = Raw::welcomed(&target.socket("ingest"), "ingest", &stolen, &[]).await;
+    let denied = target.deny_file.with_extension("new");
+    std::fs::write(&denied, "# a stolen laptop\njti stolen laptop\n")?;
+    std::fs::rename(&denied, &target.deny_file)?;
+    let begun = Instant::now();
+    for raw in [&mut owner, &mut thief, &mut ingest] {
+        let closed = timeout(DENIED_WITHIN, raw.closed()).await.context("a denied socket stays open")?;
+        ensure!(closed == Some(close::TOKEN), "a denied socket was closed with {closed:?}");
+    }
+    let took = begun.elapsed();
+    opens_nothing(target, "a denied token", &stolen).await?;
+    let status = target.http().get("/v1/chunks/canvas/0/0", Some(&other)).await?;
+    ensure!(status == 200, "another token of the same user is answered with {status}");
+    Ok(format!(
+        "another connection is let in, as documented; {:.1} s after its denial all were closed",
+        took.as_secs_f64()
+    ))
+}
+
+pub async fn renewed(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let (mine, theirs) = (target.tokens.for_all("mallory"), target.tokens.for_all("ann"));
+    for (url, service) in target.sockets() {
+        let (mut raw, _) = Raw::welcomed(&url, service, &mine, &[]).await;
+        for (body, code) in [
+            (request::Body::Renew(Renew { token: theirs.clone() }), RefusalCode::Token),
+            (request::Body::Renew(Renew { token: "a.b.c".into() }), RefusalCode::Token),
+            (hello(&theirs, &[]), RefusalCode::HelloRepeated),
+        ] {
+            raw.send(body).await;
+            let answer = timeout(ANSWER_WITHIN, raw.next()).await.context("no answer")?;
+            let refused = matches!(&answer, Ok(event::Body::Refused(refused)) if refused.code() == code);
+            ensure!(refused, "{service} answered {answer:?}");
+        }
+    }
+    Ok("refused; the socket stays its user's".into())
+}

@@ -1,0 +1,213 @@
+//! What is attacked: `driftless dev` as anybody would start it, with its default limits, reached without a proxy.
+
+use crate::wire::Http;
+use anyhow::{Context as _, Result, bail, ensure};
+use driftless_chunk::model::Models;
+use driftless_chunk::world::World;
+use driftless_client::{Settings, Token};
+use driftless_e2e_tests::history::History;
+use driftless_e2e_tests::people::{Tokens, now_ms};
+use driftless_e2e_tests::process::{Env, command};
+use driftless_runtime::auth::Signer;
+use driftless_runtime::log::sqlite::SqliteLog;
+use driftless_schemas::world::WorldSpec;
+use driftless_testbed::{Process, RunDir};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// All that the services say of those who talk to them.
+const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=debug,driftless_replayer=debug,\
+                   driftless_runtime=debug,hyper=debug";
+const START_WITHIN: Duration = Duration::from_secs(90);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// A running deployment.
+pub struct Target {
+    /// `driftless`.
+    pub program: PathBuf,
+    /// Of all services.
+    pub address: SocketAddr,
+    /// The same with TLS: another process, for what happens before HTTP.
+    pub tls_address: SocketAddr,
+    /// Good ones.
+    pub tokens: Tokens,
+    /// Signs anything.
+    pub signer: Signer,
+    /// The deny list.
+    pub deny_file: PathBuf,
+    world: World,
+    folder: RunDir,
+    dev: Mutex<Process>,
+    _tls: Process,
+}
+
+impl Target {
+    /// Starts both processes and waits until they are ready.
+    ///
+    /// # Errors
+    /// What they wrote instead.
+    pub async fn start(program: &Path) -> Result<Arc<Self>> {
+        let folder = RunDir::new("attack")?;
+        let path = |name: &str| folder.path().join(name);
+        let deny_file = path("deny.txt");
+        std::fs::write(&deny_file, "# nobody yet\n")?;
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        std::fs::write(path("cert.pem"), made.cert.pem())?;
+        std::fs::write(path("key.pem"), made.signing_key.serialize_pem())?;
+        let deny = ["--deny-file".to_owned(), deny_file.display().to_string()];
+        let tls = [
+            "--tls-cert",
+            &path("cert.pem").display().to_string(),
+            "--tls-key",
+            &path("key.pem").display().to_string(),
+        ]
+        .map(str::to_owned);
+        let mut dev = start(program, &folder, "dev", &deny)?;
+        let mut encrypted = start(program, &folder, "tls", &tls)?;
+        let address = ready(&mut dev).await?;
+        let tls_address = ready(&mut encrypted).await?;
+        let key = path("dev").join("dev.key");
+        Ok(Arc::new(Self {
+            program: program.to_owned(),
+            address,
+            tls_address,
+            tokens: Tokens::of(&key),
+            signer: Signer::from_file(&key)?,
+            deny_file,
+            world: World::new("dev", WorldSpec::dev(), &Models::builtin())?,
+            dev: Mutex::new(dev),
+            _tls: encrypted,
+            folder,
+        }))
+    }
+
+    /// Both services' websockets with their names.
+    #[must_use]
+    pub fn sockets(&self) -> [(String, &'static str); 2] {
+        ["ingest", "gateway"].map(|service| (format!("ws://{}/v1/{service}", self.address), service))
+    }
+
+    /// One service's websocket.
+    #[must_use]
+    pub fn socket(&self, service: &str) -> String {
+        format!("ws://{}/v1/{service}", self.address)
+    }
+
+    /// HTTP of all services.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http::new(format!("http://{}", self.address))
+    }
+
+    /// A token with these claims over those of a good one.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn token_with(&self, changes: &Value) -> Result<String> {
+        let now_s = now_ms() / 1000;
+        let mut claims =
+            json!({"sub": "mallory", "exp": now_s + 600, "driftless": {"read": ["canvas/"], "write": ["canvas/"]}});
+        for (key, value) in changes.as_object().into_iter().flatten() {
+            claims[key] = value.clone();
+        }
+        Ok(self.signer.sign(&claims)?)
+    }
+
+    /// An SDK's settings.
+    #[must_use]
+    pub fn settings(&self, user: &str) -> Settings {
+        Settings::new(self.socket("ingest"), self.socket("gateway"), Token::from(&*self.tokens.for_all(user)))
+    }
+
+    /// Where files may be put.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All that the attacked process has logged.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn log(&self) -> Result<Vec<u8>> {
+        Ok(std::fs::read(self.folder.path().join("dev.log"))?)
+    }
+
+    /// Resident memory of the attacked process, bytes; 0 where the system does not say.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let pid = self.dev.lock().unwrap_or_else(PoisonError::into_inner).pid();
+        status_bytes(&format!("/proc/{pid}/status"), "VmRSS:")
+    }
+
+    /// Whether the attacked process still runs.
+    ///
+    /// # Errors
+    /// It has ended: the end of its log.
+    pub fn lives(&self) -> Result<()> {
+        self.dev.lock().unwrap_or_else(PoisonError::into_inner).check()
+    }
+
+    /// Ends it, and reads by the rules all that it has decided. Panics where a rule is broken, which is caught by who runs it.
+    ///
+    /// # Errors
+    /// It did not end in order.
+    pub async fn history(&self) -> Result<History> {
+        self.dev.lock().unwrap_or_else(PoisonError::into_inner).ask_to_stop()?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            let status = self.dev.lock().unwrap_or_else(PoisonError::into_inner).exit_status()?;
+            if let Some(status) = status {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "it does not end");
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        };
+        ensure!(status.success(), "it ended with {status}");
+        let log = tokio::task::block_in_place(|| SqliteLog::open(&self.folder.path().join("dev/log.db")))?;
+        Ok(History::read(&log, &self.world).await)
+    }
+}
+
+/// The value of a line of `/proc/…/status`, bytes.
+#[must_use]
+pub fn status_bytes(path: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0) * 1024
+}
+
+fn start(program: &Path, folder: &RunDir, name: &str, flags: &[String]) -> Result<Process> {
+    let data = folder.path().join(name).display().to_string();
+    let mut all: Vec<String> =
+        ["dev", "--http", "127.0.0.1:0", "--json", "--data", &data].iter().map(|&flag| flag.to_owned()).collect();
+    all.extend(flags.iter().cloned());
+    let env: Env = vec![("DRIFTLESS_LOG".to_owned(), LOG.to_owned())];
+    let log = folder.path().join(format!("{name}.log"));
+    tokio::task::block_in_place(|| {
+        Process::spawn(&format!("driftless dev ({name})"), command(program, &all, &env), &log)
+    })
+}
+
+/// Waits for its line of JSON; gives its address.
+async fn ready(process: &mut Process) -> Result<SocketAddr> {
+    let deadline = Instant::now() + START_WITHIN;
+    loop {
+        let text = String::from_utf8_lossy(&std::fs::read(process.log())?).into_owned();
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.starts_with('{'));
+        if let Some(ready) =
+            lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|v| v["ready"] == true)
+        {
+            let http = ready["http"].as_str().context("it says no address")?;
+            return Ok(http.rsplit("//").next().unwrap_or_default().parse()?);
+        }
+        process.check()?;
+        if Instant::now() > deadline {
+            bail!("not ready within {START_WITHIN:?}; it wrote:\n{text}");
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! docs/security.md is what is attacked, and what it says of the sources is so.
+
+use driftless_attack::rows::ROWS;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// All Rust files below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && name != "node_modules" && !name.starts_with('.') {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The cells of the table of threats.
+fn table() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let threats =
+        text.split("\n## ").find(|section| section.starts_with("Threats")).expect("a section with the threats");
+    let rows = threats.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_document_has_the_rows_that_are_attacked() {
+    let written: Vec<String> = table().iter().map(|cells| cells[0].trim_matches('`').to_owned()).collect();
+    let attacked: Vec<&str> = ROWS.iter().map(|row| row.id).collect();
+    assert_eq!(written, attacked);
+    assert_eq!(BTreeSet::from_iter(&attacked).len(), attacked.len(), "an id is used twice");
+    for (cells, row) in table().iter().zip(ROWS) {
+        assert_eq!(cells.len(), 4, "{cells:?}: id, threat, defence, attack");
+        for test in row.tests {
+            assert!(cells[3].contains(test), "{}: the document does not name {test}", row.id);
+        }
+    }
+}
+
+#[test]
+fn the_document_names_tests_and_files_that_there_are() {
+    let root = root();
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let text: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for row in ROWS {
+        for test in row.tests {
+            assert!(text.contains(&format!("fn {test}(")), "{}: there is no test {test}", row.id);
+        }
+    }
+    for cells in table() {
+        for name in quoted(&cells[3]).into_iter().filter(|name| name.matches('_').count() >= 3) {
+            assert!(text.contains(&format!("fn {name}(")), "{}: there is no test {name}", cells[0]);
+        }
+        for name in quoted(&cells[2]).into_iter().filter(|name| name.ends_with(".rs")) {
+            assert!(root.join(name).is_file(), "{}: there is no file {name}", cells[0]);
+        }
+    }
+}
+
+/// A hash without a secret is for keys that nobody outside chooses: `SocketId`s are counted by the gateway.
+#[test]
+fn fast_hashes_are_for_keys_that_the_server_chose() {
+    let allowed = ["FxHashMap<SocketId", "FxHashSet<SocketId>"];
+    // Bounded by LEDGER_WRITERS_MAX: the row `hash-flood` attacks it.
+    let own_hashers = ["chunk/src/ledger.rs"];
+    let root = root();
+    let mut seen = 0;
+    for folder in ["schemas", "chunk", "runtime", "ingest", "replayer", "gateway", "client", "cli"] {
+        let mut files = Vec::new();
+        sources(&root.join(folder), &mut files);
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            for (line, text) in text.lines().enumerate() {
+                for word in ["FxHashMap<", "FxHashSet<", "FxHasher", "FxBuildHasher", "AHash", "BuildHasherDefault<"] {
+                    if text.contains(word) {
+                        seen += 1;
+                        let is_known =
+                            allowed.iter().any(|known| text.contains(known)) || own_hashers.contains(&name.as_str());
+                        assert!(is_known, "{name}:{}: who chooses these keys? {text}", line + 1);
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen >= 3, "it looked in the wrong place");
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask attack`: builds the services and what attacks them (`tests/attack`), runs the tests that the threat model names, and
+//! attacks.
+//!
+//! Built for debugging, as `cargo dev` is: the cores assert their invariants.
+
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use crate::process;
+use crate::toolchain;
+use crate::workspace::Workspace;
+
+/// Of these nobody waits for tests.
+const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version"];
+
+pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
+    let mut build = workspace.cargo();
+    match has_tests {
+        // As `cargo xtask test` does, so that the tests are made by the same pass, and are shared with it.
+        true => build.args(["build", "--workspace", "--all-targets"]),
+        false => build.args(["build", "--package", "driftless", "--package", "driftless-attack"]),
+    };
+    toolchain::lint(&mut build)?;
+    process::check("the build", build)?;
+    let program = || {
+        let mut attack = Command::new(workspace.program("debug", "driftless-attack"));
+        attack.arg("--program").arg(workspace.program("debug", "driftless")).args(&arguments);
+        attack
+    };
+    let mut attack = program();
+    if has_tests {
+        let mut list = program();
+        list.arg("--list-tests");
+        let names = process::ask(list)?;
+        let results = workspace.target_dir.join("attack-tests.txt");
+        fs::write(&results, tests(workspace, &names)?)
+            .with_context(|| format!("cannot write {}", results.display()))?;
+        attack.arg("--tests").arg(results);
+    }
+    Err(process::become_it(attack)).context("cannot run driftless-attack")
+}
+
+/// What `cargo test` says of these tests. Whether all of them passed is judged by who knows what they are for.
+fn tests(workspace: &Workspace, names: &str) -> Result<String> {
+    let names: Vec<&str> = names.lines().collect();
+    if names.is_empty() {
+        return Ok(String::new());
+    }
+    eprintln!("{} tests that the threat model names …", names.len());
+    let mut test = workspace.cargo();
+    test.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--"]).args(names);
+    toolchain::lint(&mut test)?;
+    test.env("CARGO_TERM_COLOR", "never").env("RUST_TEST_NOCAPTURE", "0");
+    let mut said = String::new();
+    process::lines(test, |line| {
+        said.push_str(line);
+        said.push('\n');
+    })?;
+    Ok(said)
+}
