@@ -24,7 +24,18 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("testbed", &[]),
     (
         "driftless",
-        &["schemas", "chunk", "runtime-core", "runtime", "ingest", "replayer", "gateway", "client", "testbed"],
+        &[
+            "schemas",
+            "chunk",
+            "runtime-core",
+            "runtime",
+            "ingest",
+            "replayer",
+            "gateway",
+            "client-core",
+            "client",
+            "testbed",
+        ],
     ),
     ("xtask", &["testbed"]),
 ];
