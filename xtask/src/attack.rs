@@ -18,11 +18,8 @@ const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tes
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
     let mut build = workspace.cargo();
-    match has_tests {
-        // As `cargo xtask test` does, so that the tests are made by the same pass, and are shared with it.
-        true => build.args(["build", "--workspace", "--all-targets"]),
-        false => build.args(["build", "--package", "driftless", "--package", "driftless-attack"]),
-    };
+    // As `cargo xtask test` does: packages by themselves are built with other features, all over again.
+    build.args(["build", "--workspace", "--all-targets"]);
     toolchain::lint(&mut build)?;
     process::check("the build", build)?;
     let program = || {
