@@ -102,6 +102,10 @@ impl<const N: usize> Bucket<N> {
     pub fn take(&self, amounts: [usize; N], now_ms: i64) -> Result<(), u32> {
         let now_ns = nanoseconds(now_ms);
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (arrival, quantity) in arrivals.iter_mut().zip(self.quantities) {
+            // Kept also where nothing is taken: else a clock that was set back would refuse until it is where it was.
+            *arrival = (*arrival).min(now_ns.saturating_add(quantity.burst_ns).saturating_add(DEBT_MAX_NS));
+        }
         let mut next = *arrivals;
         let mut over = 0;
         for ((next, quantity), amount) in next.iter_mut().zip(self.quantities).zip(amounts) {
@@ -232,6 +236,8 @@ mod tests {
         let bucket = rates().of("ann", NOW);
         bucket.take([1, 1], NOW).unwrap();
         assert_eq!(bucket.take([1, 1], NOW - 3_600_000), Err(100));
+        let debt_ms = DEBT_MAX_NS / 1_000_000;
+        assert_eq!(bucket.take([1, 1], NOW - 3_600_000 + debt_ms + 100), Ok(()));
     }
 
     #[test]
