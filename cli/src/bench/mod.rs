@@ -7,6 +7,7 @@ mod floor;
 mod generator;
 mod mixed;
 mod quantiles;
+mod resident;
 mod stack;
 mod takeover;
 mod writers;

@@ -1,6 +1,7 @@
 //! The gateway that is measured, in a process of its own: the whole of it, from a record of the log to the sockets, over a log
 //! in memory; and what publishes when it is asked to.
 
+use super::super::resident::resident;
 use super::crowd::PREPARED;
 use super::dialect::chunk;
 use super::{Ready, ServeArgs};
@@ -100,20 +101,12 @@ async fn obey(control: TcpStream, publisher: &mut Publisher) -> Result<()> {
                 answers.write_all(b"prepared\n").await?;
             }
             None if wish == "resident" => {
-                answers.write_all(format!("{}\n", resident()?).as_bytes()).await?;
+                answers.write_all(format!("{}\n", resident(std::process::id())?).as_bytes()).await?;
             }
             _ => bail!("{wish:?} is no wish of the bench's"),
         }
     }
     Ok(())
-}
-
-/// Resident memory of this process, bytes.
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("resident memory is known on Linux only")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kilobytes * 1024)
 }
 
 /// Writes valid records, as an owner would.

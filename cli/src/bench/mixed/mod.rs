@@ -8,6 +8,7 @@ mod player;
 mod server;
 
 use super::quantiles::Quantiles;
+use super::resident::resident;
 use super::writers::Writers;
 use crate::http_client::Gateway;
 use anyhow::{Context, Result, ensure};
@@ -167,7 +168,7 @@ async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
 
     let (address, who, all) = (server.address, Arc::clone(&signer), chunks.clone());
     let crowd = tokio::task::spawn_blocking(move || Crowd::open(address, &who, mix, &all)).await??;
-    let before = server.resident();
+    let before = resident(server.pid)?;
     eprintln!("{} edits/s for {} s …", args.rate, args.seconds);
     let (crowd, _) = live(crowd, &mut writers, args.rate, WARM_UP, mix).await?;
     let (mut crowd, edits) =
@@ -238,19 +239,15 @@ impl Server {
         let (highest, over) = (Arc::clone(&peak), Arc::clone(&is_over));
         std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                highest.fetch_max(resident(pid), Ordering::Relaxed);
+                highest.fetch_max(resident(pid).unwrap_or(0), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(200));
             }
         });
         Ok(Self { process, pid, address, folder, peak, is_over })
     }
 
-    fn resident(&self) -> u64 {
-        resident(self.pid)
-    }
-
     fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed).max(self.resident())
+        self.peak.load(Ordering::Relaxed).max(resident(self.pid).unwrap_or(0))
     }
 
     /// Version and hash of every chunk, once all edits are in them.
@@ -279,11 +276,4 @@ impl Drop for Server {
         let _ = self.process.start_kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Resident memory of a process, bytes; 0 where it has ended.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }
