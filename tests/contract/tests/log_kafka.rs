@@ -8,6 +8,7 @@ use driftless_runtime::log::{AppendError, Delivery, Error, Log, MembershipEvent,
 use driftless_schemas::{Offset, Partition};
 use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
 use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::error::RDKafkaErrorCode;
 use std::io::Write;
 use std::sync::{Arc, Once};
 
@@ -259,15 +260,26 @@ async fn what_may_be_in_the_log_is_never_called_refused() {
         }
     };
     soon("the record is in the log", is_in).await;
-    let admin: AdminClient<_> =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
-    admin.delete_topics(&["t"], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let is_gone = async {
+        // A client that first hears of no broker at all, as a moment after a halt, never finds the controller.
+        let is_deleted = async || {
+            let admin: AdminClient<_> =
+                rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
+            let options = AdminOptions::new().request_timeout(Some(std::time::Duration::from_secs(1)));
+            let answer = admin.delete_topics(&["t"], &options).await;
+            answer.is_ok_and(|deleted| {
+                matches!(deleted[..], [Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))])
+            })
+        };
+        while !is_deleted().await {}
+    };
+    soon("the topic is deleted", is_gone).await;
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Unknown(_))), "{result:?}");
     // What never goes out is known not to be in it.
     assert!(producer.append(numbered(&topic, 0, 2..3)).is_empty());
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Refused(_))), "{result:?}");
-    drop((producer, log, admin));
+    drop((producer, log));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

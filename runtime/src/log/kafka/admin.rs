@@ -22,6 +22,11 @@ const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
 /// How long to wait before asking again who leads a partition.
 const LEADER_RETRY: Duration = Duration::from_millis(50);
 
+/// How long one client waits for the answer to a change. One whose first question was answered with no broker at all, as by
+/// a lone broker that was held up and does not count for a moment, never looks for the controller again, so the next try is
+/// another client's.
+const CHANGE_TRY: Duration = Duration::from_secs(2);
+
 pub(super) struct Admin {
     settings: Arc<KafkaSettings>,
     asker: Asker,
@@ -92,11 +97,10 @@ impl Admin {
             .set("cleanup.policy", "delete")
             .set("retention.ms", &retention_ms)
             .set("max.message.bytes", &batch_bytes_max);
-        let admin = self.admin_client()?;
-        let options = AdminOptions::new().request_timeout(Some(self.timeout())).operation_timeout(Some(self.timeout()));
         let deadline = Instant::now() + self.timeout();
         loop {
-            let results = admin.create_topics([&topic], &options).await.map_err(|error| self.unavailable(&error))?;
+            let create = |admin: &AdminClient<_>, options: &_| admin.create_topics([&topic], options);
+            let results = self.change(deadline, create).await?;
             match results.into_iter().find_map(Result::err) {
                 // Another instance was quicker: the same check as for one that was there before.
                 None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => break,
@@ -146,9 +150,8 @@ impl Admin {
         let mut list = TopicPartitionList::new();
         let invalid = |error: KafkaError| Error::Settings(format!("{offset} is not an offset: {error}"));
         list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(offset.0)).map_err(invalid)?;
-        let admin = self.admin_client()?;
-        let options = AdminOptions::new().request_timeout(Some(self.timeout())).operation_timeout(Some(self.timeout()));
-        let done = admin.delete_records(&list, &options).await.map_err(|error| self.unavailable(&error))?;
+        let delete = |admin: &AdminClient<_>, options: &_| admin.delete_records(&list, options);
+        let done = self.change(Instant::now() + self.timeout(), delete).await?;
         for element in done.elements() {
             match element.error() {
                 Ok(()) => {}
@@ -157,6 +160,24 @@ impl Admin {
             }
         }
         Ok(())
+    }
+
+    /// Asks for a change until it is answered. One that was made and whose answer was lost is asked for again.
+    async fn change<T, F: Future<Output = Result<T, KafkaError>>>(
+        &self,
+        deadline: Instant,
+        request: impl Fn(&AdminClient<Context>, &AdminOptions) -> F,
+    ) -> Result<T, Error> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Some(CHANGE_TRY.min(left).max(Duration::from_millis(1)));
+            let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
+            let admin = self.admin_client()?;
+            match request(&admin, &options).await {
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)) if left > CHANGE_TRY => {}
+                answer => return answer.map_err(|error| self.unavailable(&error)),
+            }
+        }
     }
 
     fn admin_client(&self) -> Result<AdminClient<Context>, Error> {
