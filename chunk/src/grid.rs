@@ -11,6 +11,7 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The model's name.
 pub const ID: &str = "grid";
@@ -19,6 +20,9 @@ pub const REVISION: u32 = 1;
 
 const MAGIC: [u8; 4] = *b"DLG1";
 const HEADER: usize = 12;
+
+/// What would take more commands than this to take back stays.
+const INVERSE_SETS_MAX: usize = 32;
 
 /// A grid of one size and palette.
 #[derive(Clone, Debug)]
@@ -268,6 +272,47 @@ impl Model for Grid {
         true
     }
 
+    /// The old values, guarded by the new ones: one fill where a fill replaced one value, sets otherwise.
+    fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
+        // Of a cell that is named twice, the last value counts.
+        let mut new = BTreeMap::new();
+        match self.read(effect) {
+            Ok(Checked::Set(set)) => {
+                for (cell, value) in set.cells.iter().zip(set.values) {
+                    new.insert(*cell as usize, value);
+                }
+            }
+            Ok(Checked::Fill { fill, end }) => {
+                let mut cells = self.box_cells(&fill, end);
+                let old = cells.next().map(|cell| before.get(cell));
+                if let Some(old) = old.filter(|old| cells.all(|cell| before.get(cell) == *old)) {
+                    let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
+                    let is_change = u32::from(old) != fill.value;
+                    return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();
+                }
+                for cell in self.box_cells(&fill, end) {
+                    new.insert(cell, fill.value);
+                }
+            }
+            Err(_) => return Vec::new(),
+        }
+        let changed: Vec<_> = new
+            .into_iter()
+            .map(|(cell, value)| (cell, u32::from(before.get(cell)), value))
+            .filter(|(_, old, value)| old != value)
+            .collect();
+        if changed.len() > INVERSE_SETS_MAX * limits::GRID_SET_CELLS_MAX {
+            return Vec::new();
+        }
+        let set = |cells: &[(usize, u32, u32)]| SetCells {
+            // Below GRID_CELLS_MAX.
+            cells: cells.iter().map(|(cell, ..)| u32::try_from(*cell).unwrap_or(u32::MAX)).collect(),
+            values: cells.iter().map(|(_, old, _)| *old).collect(),
+            guards: cells.iter().map(|(.., value)| value + 1).collect(),
+        };
+        changed.chunks(limits::GRID_SET_CELLS_MAX).map(|cells| encode(grid_command::Body::Set(set(cells)))).collect()
+    }
+
     fn encode<'s>(&self, cells: &'s Cells) -> Cow<'s, [u8]> {
         Cow::Borrowed(&cells.0)
     }
@@ -309,6 +354,10 @@ impl Model for Grid {
     fn colors(&self) -> Option<&[[u8; 3]]> {
         Some(&self.colors)
     }
+}
+
+fn encode(body: grid_command::Body) -> Vec<u8> {
+    GridCommand { body: Some(body) }.encode_to_vec()
 }
 
 fn parse_color(name: &str) -> Option<[u8; 3]> {

@@ -203,6 +203,25 @@ impl Model for Map {
         true
     }
 
+    /// The old value, guarded by the new one's hash; after a delete by its absence.
+    fn inverse(&self, before: &Entries, effect: &[u8]) -> Vec<Vec<u8>> {
+        let put_back = |key: &str, guard: map_guard::Is| {
+            let old = before.get(key)?;
+            let guard = Some(MapGuard { is: Some(guard) });
+            Some(map_command::Body::Put(PutKey { key: key.to_owned(), value: old.clone(), guard }))
+        };
+        let body = match self.read(effect) {
+            Ok(map_command::Body::Put(PutKey { key, value, .. })) if before.get(&key) != Some(&value) => {
+                let guard = map_guard::Is::ValueHash(Bytes::copy_from_slice(&Hash::of(&value).0));
+                put_back(&key, guard.clone())
+                    .or(Some(map_command::Body::Delete(DeleteKey { key, guard: Some(MapGuard { is: Some(guard) }) })))
+            }
+            Ok(map_command::Body::Delete(DeleteKey { key, .. })) => put_back(&key, map_guard::Is::Absent(Absent {})),
+            Ok(map_command::Body::Put(_)) | Err(_) => None,
+        };
+        body.map(|body| MapCommand { body: Some(body) }.encode_to_vec()).into_iter().collect()
+    }
+
     fn encode<'s>(&self, entries: &'s Entries) -> Cow<'s, [u8]> {
         let mut bytes = Vec::with_capacity(entries.bytes);
         bytes.extend_from_slice(&MAGIC);

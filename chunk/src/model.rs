@@ -108,6 +108,13 @@ pub trait Model: Send + Sync + 'static {
         false
     }
 
+    /// Commands that take an effect back: decided in order on the content that the effect leads to, they lead to `before`, the
+    /// content that it was folded into. Guard them where the model can, so that what somebody else did since is discarded and not
+    /// overwritten. None where it cannot be taken back, or changed nothing.
+    fn inverse(&self, _before: &Self::State, _effect: &[u8]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// The canonical encoding: the same bytes for the same content, always.
     fn encode<'s>(&self, state: &'s Self::State) -> Cow<'s, [u8]>;
 
@@ -214,6 +221,7 @@ pub trait AnyModel: Send + Sync + 'static {
     fn decide<'c>(&self, content: &Content, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
     fn fold(&self, content: &mut Content, effect: &[u8]) -> Result<(), Fault>;
     fn fold_is_atomic(&self) -> bool;
+    fn inverse(&self, before: &Content, effect: &[u8]) -> Vec<Vec<u8>>;
     fn encode<'s>(&self, content: &'s Content) -> Cow<'s, [u8]>;
     fn decode(&self, bytes: &[u8]) -> Result<Content, Fault>;
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal>;
@@ -249,6 +257,9 @@ impl<M: Model> AnyModel for M {
     }
     fn fold_is_atomic(&self) -> bool {
         Model::fold_is_atomic(self)
+    }
+    fn inverse(&self, before: &Content, effect: &[u8]) -> Vec<Vec<u8>> {
+        before.get::<M::State>().map(|before| Model::inverse(self, before, effect)).unwrap_or_default()
     }
     fn encode<'s>(&self, content: &'s Content) -> Cow<'s, [u8]> {
         content.get::<M::State>().map_or(Cow::Borrowed(&[]), |state| Model::encode(self, state))

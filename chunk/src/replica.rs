@@ -130,8 +130,8 @@ impl Replica {
     }
 
     /// Flips a bit of the content behind the back of version and remembered hash, as bad memory would: to show that drift
-    /// is found and healed (R10). False where there is no bit whose flip is a content again.
-    #[cfg(any(debug_assertions, feature = "mutants"))]
+    /// is found and healed (R10). False where there is no bit whose flip is a content again. No service does that by itself: the
+    /// debug build of `driftless dev` and the browser's SDK offer it.
     pub fn damage(&mut self) -> bool {
         self.hash();
         let encoding = self.encoding().into_owned();
@@ -187,6 +187,18 @@ impl Replica {
     /// # Errors
     /// [`ApplyError`] other than [`ApplyError::Hash`].
     pub fn apply_effects(&mut self, updates: &proto::Updates) -> Result<(usize, Option<Hash>), ApplyError> {
+        self.apply_each(updates, |_, _, _| {})
+    }
+
+    /// As [`Replica::apply_effects`]; `before` sees each new entry with the content that it is about to be folded into.
+    ///
+    /// # Errors
+    /// [`ApplyError`] other than [`ApplyError::Hash`].
+    pub fn apply_each(
+        &mut self,
+        updates: &proto::Updates,
+        mut before: impl FnMut(&dyn AnyModel, &Content, &proto::Entry),
+    ) -> Result<(usize, Option<Hash>), ApplyError> {
         let expected = Hash::from_slice(&updates.state_hash).ok_or_else(|| {
             format::field("Updates", "state_hash", format!("{} bytes instead of 32", updates.state_hash.len()))
         })?;
@@ -201,6 +213,7 @@ impl Replica {
         let skip = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh = updates.entries.get(skip..).unwrap_or_default();
         for entry in fresh {
+            before(self.model.as_ref(), &self.content, entry);
             self.fold(&entry.effect).map_err(|fault| ApplyError::Fold { version: self.version.next(), fault })?;
         }
         let last = updates.first_version.saturating_add(updates.entries.len() as u64 - 1);

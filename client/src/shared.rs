@@ -158,7 +158,7 @@ impl Shared {
                 tracing::warn!(?socket, ?code, message, "a request was refused")
             }
             Event::Fatal { message } => tracing::error!(message, "the client ends"),
-            Event::Welcomed { .. } | Event::Session { .. } => {}
+            Event::Welcomed { .. } | Event::Session { .. } | Event::Verified { .. } => {}
         }
         // Without listeners this is an error, and nothing is lost.
         let _ = self.events.send(event);

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 /// How the names of our folders and lock files begin.
-const OURS: [&str; 4] = ["kafka-", "versitygw-", "python", "runs"];
+const OURS: [&str; 5] = ["kafka-", "versitygw-", "python", "runs", "rustc-web"];
 
 pub fn clean() -> Result<()> {
     let cache = cache_dir()?;

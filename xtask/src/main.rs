@@ -22,6 +22,7 @@ mod model;
 mod chaos;
 mod fuzz;
 mod attack;
+mod wasm;
 mod cache;
 
 use anyhow::{Context, Result};
@@ -36,6 +37,7 @@ Examples:
   cargo xtask test                       everything that CI does
   cargo xtask test --quick               without Kafka, S3 and the browser
   cargo xtask codegen                    after a change in schemas/proto
+  cargo xtask wasm                       after a change in what the browser runs
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
@@ -65,6 +67,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Make client/js/core out of client/wasm: the core for the browser
+    Wasm(wasm::Options),
     /// Format all Rust code
     Fmt,
     /// Start a real Kafka, a real S3 server, or both: `cargo xtask testbed --help`
@@ -136,6 +140,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
+        Chore::Wasm(options) => return wasm::run(&workspace, &options),
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
         Chore::Bench(options) => return bench::run(&workspace, options),

@@ -7,6 +7,7 @@ use crate::families::Families;
 use crate::outbox::{Gate, Outbox, Shown, never_sent};
 use crate::own::Concluded;
 use crate::settings::Settings;
+use crate::undo::Undo;
 use crate::view::View;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
@@ -41,8 +42,11 @@ pub(crate) struct Chunk {
     pub(crate) replica: Option<Replica>,
     /// As far as is known, the replica is what the log says.
     pub(crate) is_healthy: bool,
+    /// What the newest updates gave as the hash of the replica's version, where that was not compared yet.
+    pub(crate) unverified: Option<Hash>,
     view: View,
     pub(crate) outbox: Outbox,
+    pub(crate) undo: Undo,
     /// A Track is out on this connection, or answered.
     pub(crate) is_asked: bool,
     /// Tracked came, and no Lagging since.
@@ -72,8 +76,10 @@ impl Chunk {
             status: ChunkStatus::Loading,
             replica: None,
             is_healthy: false,
+            unverified: None,
             view: View::default(),
             outbox,
+            undo: Undo::default(),
             is_asked: false,
             is_followed: false,
             was_served: false,
@@ -97,6 +103,12 @@ impl Chunk {
 
     pub fn replica(&mut self) -> Option<&mut Replica> {
         self.replica.as_mut()
+    }
+
+    pub fn damage(&mut self) -> bool {
+        let is_damaged = self.replica.as_mut().is_some_and(Replica::damage);
+        self.invalidate();
+        is_damaged
     }
 
     pub fn view(&mut self, settings: &Settings) -> Option<(&Arc<dyn AnyModel>, &Content, Version)> {
@@ -242,6 +254,8 @@ impl Chunk {
     /// Draws conclusions, tells about them and sends what is due. Gives the floor of the next session where this chunk
     /// needs one.
     pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<u64> {
+        // Before conclusions: they stand on what the replica shows.
+        self.verify(turn);
         let floor = self.outbox.close_frame(turn.now);
         let gate = Gate { can_number: gate.can_number && floor.is_none(), ..gate };
         let concluded = self.outbox.conclude(self.shown());
@@ -298,6 +312,7 @@ impl Chunk {
     /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
     pub(crate) fn reload(&mut self, why: &str, turn: &mut Turn<'_>) {
         self.is_healthy = false;
+        self.unverified = None;
         self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
         if self.reloads.len() >= RELOADS_MAX {
             return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {why}"), turn);
@@ -320,6 +335,7 @@ impl Chunk {
         self.unfollow();
         self.replica = None;
         self.is_healthy = false;
+        self.unverified = None;
         self.invalidate();
         let concluded = self.outbox.abandon(reason, &never_sent(reason));
         self.tell(concluded, turn);

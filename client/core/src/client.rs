@@ -130,6 +130,17 @@ impl ClientCore {
         self.finish(now);
     }
 
+    /// Takes an own commit back by its inverse, which is one or more new commands with outcomes of their own: whatever somebody
+    /// else did there since is kept, and they are discarded. Once for each commit, and only where the model has inverses,
+    /// [`Settings::undo_max`] allows it, and the commit was seen as an update; no commands otherwise.
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the first one that is not taken; the ones before it are.
+    pub fn take_back(&mut self, now: u64, chunk: &ChunkId, command: CommandId) -> Result<Vec<CommandId>, SubmitError> {
+        let inverse = self.chunks.get_mut(chunk).and_then(|chunk| chunk.undo.take(command)).unwrap_or_default();
+        inverse.into_iter().map(|command| self.submit(now, chunk, command)).collect()
+    }
+
     /// A fresh token of the same user.
     pub fn renew(&mut self, now: u64, token: String) {
         for socket in [Socket::Ingest, Socket::Gateway] {
@@ -278,6 +289,14 @@ impl ClientCore {
         self.chunks.get_mut(chunk)?.replica()
     }
 
+    /// Flips a bit of the confirmed replica: to show that drift is found and healed. The view shows it, as any reader of bad
+    /// memory would.
+    pub fn damage(&mut self, now: u64, chunk: &ChunkId) -> bool {
+        let is_damaged = self.with(now, chunk, |chunk, _| chunk.damage()).unwrap_or(false);
+        self.finish(now);
+        is_damaged
+    }
+
     /// The confirmed replica's hash.
     pub fn hash(&mut self, chunk: &ChunkId) -> Option<Hash> {
         self.confirmed(chunk).map(|replica| replica.hash())
@@ -287,6 +306,17 @@ impl ClientCore {
     #[must_use]
     pub fn status(&self, chunk: &ChunkId) -> Option<&ChunkStatus> {
         self.chunks.get(chunk).map(Chunk::status)
+    }
+
+    /// The families that the servers announced, by name.
+    pub fn families(&self) -> impl Iterator<Item = &proto::Family> {
+        self.families.announced()
+    }
+
+    /// A family's model, or why this client cannot make it; `None` where it was not announced.
+    #[must_use]
+    pub fn model(&self, family: &str) -> Option<Result<&Arc<dyn AnyModel>, &str>> {
+        self.families.model(family)
     }
 
     /// Commands whose outcome was not taken yet.

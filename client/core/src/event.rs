@@ -122,6 +122,15 @@ pub enum Event {
         /// Whether ingest said that it is in the log under that number.
         is_receipted: bool,
     },
+    /// The gateway named the hash of the confirmed replica's version, and it is the replica's (R10).
+    Verified {
+        /// Which chunk.
+        chunk: ChunkId,
+        /// Where.
+        version: Version,
+        /// The hash that both have.
+        hash: Hash,
+    },
     /// The confirmed replica had another hash than the log (R10). It was reported, and is loaded again.
     Drift {
         /// Which chunk.

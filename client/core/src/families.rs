@@ -36,6 +36,14 @@ impl Families {
         changed
     }
 
+    pub fn announced(&self) -> impl Iterator<Item = &proto::Family> {
+        self.0.values().map(|family| &family.announced)
+    }
+
+    pub fn model(&self, family: &str) -> Option<Result<&Arc<dyn AnyModel>, &str>> {
+        self.0.get(family).map(|family| family.model.as_ref().map_err(String::as_str))
+    }
+
     pub fn of(&self, chunk: &ChunkId) -> Option<&Family> {
         self.0.get(chunk.family())
     }

@@ -4,7 +4,7 @@
 //! any case. The replica takes only what fits (R3, R10) and never an older state than its own while it is healthy (R12).
 
 use crate::chunk::{Chunk, Turn};
-use crate::event::ChunkStatus;
+use crate::event::{ChunkStatus, Event};
 use crate::own::Fact;
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
@@ -58,6 +58,7 @@ impl Chunk {
             Err(why) => return self.reload(&format!("a Chunk of version {version} cannot be used: {why}"), turn),
             Ok(replica) => self.replica = Some(replica),
         }
+        self.unverified = None;
         self.is_healthy = true;
         self.invalidate();
         if version > self.seen_to {
@@ -93,15 +94,26 @@ impl Chunk {
             self.gap_to = self.gap_to.max(Some(last));
             return;
         };
-        match replica.apply(updates) {
-            Ok(0) => {}
-            Ok(_) => {
-                self.is_refreshing = false;
-                self.answer_by = None;
-                self.invalidate();
+        let (undo, outbox) = (&mut self.undo, &self.outbox);
+        let own = turn.writer.filter(|_| turn.settings.undo_max > 0);
+        let applied = replica.apply_each(updates, |model, before, entry| {
+            if let Some(id) = own.filter(|own| entry.writer == own.0.as_slice()).and_then(|_| outbox.command(entry.seq))
+            {
+                undo.remember(id, model.inverse(before, &entry.effect), turn.settings.undo_max);
+            }
+        });
+        match applied {
+            Ok((fresh, published)) => {
+                if published.is_some() {
+                    self.unverified = published;
+                }
+                if fresh > 0 {
+                    self.is_refreshing = false;
+                    self.answer_by = None;
+                    self.invalidate();
+                }
             }
             Err(ApplyError::Gap { .. }) => self.gap_to = self.gap_to.max(Some(last)),
-            Err(ApplyError::Hash { .. }) if Mutant::IgnoreHash.is_on() => {}
             Err(ApplyError::Hash { version, expected, found }) => {
                 self.invalidate();
                 return self.drifted(version, Some(expected), found, turn);
@@ -183,6 +195,7 @@ impl Chunk {
         if let Some(model) = self.model(turn) {
             self.replica = Some(Replica::initial(model, &self.id));
             self.is_healthy = true;
+            self.unverified = None;
             self.invalidate();
         }
     }
@@ -203,15 +216,30 @@ impl Chunk {
         Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())
     }
 
+    /// Compares what the updates since the last comparison made with the hash that the newest of them gave (R10): of many in one
+    /// frame, the last tells all.
+    pub(crate) fn verify(&mut self, turn: &mut Turn<'_>) {
+        let Some(expected) = self.unverified.take() else { return };
+        let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else { return };
+        let (version, found) = (replica.version(), replica.hash());
+        if found != expected && !Mutant::IgnoreHash.is_on() {
+            self.invalidate();
+            self.drifted(version, Some(expected), found, turn);
+        }
+    }
+
     /// R10: at the same version, the same hash.
     fn compare(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
         else {
             return;
         };
+        self.unverified = None;
         // Of the content as it is now: a remembered hash would not know what has happened to it since.
         let found = replica.hash_again();
-        if found != expected && !Mutant::IgnoreHash.is_on() {
+        if found == expected {
+            turn.events.push_back(Event::Verified { chunk: self.id.clone(), version, hash: found });
+        } else if !Mutant::IgnoreHash.is_on() {
             self.drifted(version, Some(expected), found, turn);
         }
     }

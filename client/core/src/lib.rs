@@ -26,6 +26,7 @@ mod own;
 mod pace;
 mod session;
 pub mod settings;
+mod undo;
 mod view;
 
 pub use client::ClientCore;

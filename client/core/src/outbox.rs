@@ -71,6 +71,11 @@ impl Outbox {
         self.entries.iter()
     }
 
+    /// The user's command with this number, as long as it has no outcome.
+    pub fn command(&self, seq: u64) -> Option<CommandId> {
+        self.entries.iter().find(|own| own.seq == Some(Seq(seq)))?.id
+    }
+
     /// Commands of the user that have no outcome yet.
     pub fn pending(&self) -> usize {
         self.entries.iter().filter(|own| own.id.is_some()).count()

@@ -29,6 +29,8 @@ pub struct Settings {
     pub resend_gap_ms: u64,
     /// Commands that may be pending in one chunk, those that wait for a number included.
     pub pending_max: usize,
+    /// Own commits of a chunk that can be taken back ([`crate::ClientCore::take_back`]); each keeps its inverse. 0: none.
+    pub undo_max: usize,
     /// Whether the shell can get another token: without that, a refused token is the end.
     pub can_renew: bool,
     /// How long before the token's expiry a new one is asked for.
@@ -73,6 +75,7 @@ impl Settings {
             resend_after_max_ms: 30_000,
             resend_gap_ms: 250,
             pending_max: 4_096,
+            undo_max: 0,
             can_renew: false,
             renew_before_ms: 60_000,
             answer_timeout_ms: 15_000,

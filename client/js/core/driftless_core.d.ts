@@ -1,0 +1,193 @@
+/* tslint:disable */
+/* eslint-disable */
+
+/**
+ * One client.
+ */
+export class Core {
+    free(): void;
+    [Symbol.dispose](): void;
+    cancel(now: number, chunk: number, command: number): void;
+    close(now: number): void;
+    /**
+     * The colours of a family's values, red, green and blue; empty where they have none.
+     */
+    colors(family: string): Uint8Array;
+    connected(now: number, socket: number, token: string): void;
+    /**
+     * The view as the model's JSON; empty where there is none.
+     */
+    content_json(chunk: number): string;
+    /**
+     * Flips a bit of the confirmed replica, as bad memory would: to show that drift is found and healed. False where there is
+     * nothing to flip.
+     */
+    damage(now: number, chunk: number): boolean;
+    /**
+     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed replica.
+     */
+    describe(chunk: number): string;
+    /**
+     * `code` is 0 where there was none.
+     */
+    disconnected(now: number, socket: number, code: number): void;
+    /**
+     * The canonical encoding of the confirmed replica.
+     */
+    encoding(chunk: number): Uint8Array | undefined;
+    /**
+     * Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
+     * times, the changes are told once, at the end.
+     */
+    events(): string;
+    /**
+     * The announced families, as a JSON array.
+     */
+    families(): string;
+    /**
+     * A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
+     * there until the next call that is not a reading one.
+     */
+    grid(chunk: number): Uint32Array | undefined;
+    /**
+     * BLAKE3-256 in hex, as guards name values by it.
+     */
+    static hash(data: Uint8Array | number[]): string;
+    /**
+     * Whether a map's entry is shown otherwise than it is confirmed.
+     */
+    is_pending(chunk: number, key: string): boolean;
+    /**
+     * A map's keys, as a JSON array, in order.
+     */
+    keys(chunk: number): string;
+    /**
+     * What is shown of a chunk: `none`, `grid`, `map` or `other`.
+     */
+    kind(chunk: number): string;
+    /**
+     * `settings` is a JSON object; what is absent has its default: `author`, `roles`, `can_renew`, `pending_max`, `undo_max`,
+     * `resend_after_ms`, `renew_before_ms`.
+     *
+     * # Errors
+     * A setting of the wrong type.
+     */
+    constructor(settings: string, decompressor: any);
+    /**
+     * When [`Self::tick`] is to be called; infinity where nothing is due.
+     */
+    next_deadline(): number;
+    /**
+     * Commands without an outcome.
+     */
+    pending(): number;
+    /**
+     * The next message for a socket.
+     */
+    poll_send(socket: number): Uint8Array | undefined;
+    received(now: number, socket: number, message: Uint8Array | number[]): void;
+    renew(now: number, token: string): void;
+    /**
+     * An encoded command.
+     *
+     * # Errors
+     * `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
+     */
+    submit(now: number, chunk: number, command: Uint8Array | number[]): number;
+    /**
+     * A command as the model's JSON.
+     *
+     * # Errors
+     * As [`Self::submit`]; `invalid_command` where the model does not take it; `no_model` before a server announced the family.
+     */
+    submit_json(now: number, chunk: number, command: string): number;
+    /**
+     * The commands that take it back; none where it cannot be.
+     *
+     * # Errors
+     * As [`Self::submit`].
+     */
+    take_back(now: number, chunk: number, command: number): Float64Array;
+    tick(now: number): void;
+    /**
+     * # Errors
+     * `chunk_id`: not a chunk's id.
+     */
+    track(now: number, chunk: string): number;
+    untrack(now: number, chunk: number): void;
+    /**
+     * A map's value.
+     */
+    value(chunk: number, key: string): Uint8Array | undefined;
+    /**
+     * The version of a chunk's confirmed replica.
+     */
+    version(chunk: number): number;
+}
+
+export type InitInput = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
+
+export interface InitOutput {
+    readonly memory: WebAssembly.Memory;
+    readonly __wbg_core_free: (a: number, b: number) => void;
+    readonly core_cancel: (a: number, b: number, c: number, d: number) => void;
+    readonly core_close: (a: number, b: number) => void;
+    readonly core_colors: (a: number, b: number, c: number) => [number, number];
+    readonly core_connected: (a: number, b: number, c: number, d: number, e: number) => void;
+    readonly core_content_json: (a: number, b: number) => [number, number];
+    readonly core_damage: (a: number, b: number, c: number) => number;
+    readonly core_describe: (a: number, b: number) => [number, number];
+    readonly core_disconnected: (a: number, b: number, c: number, d: number) => void;
+    readonly core_encoding: (a: number, b: number) => [number, number];
+    readonly core_events: (a: number) => [number, number];
+    readonly core_families: (a: number) => [number, number];
+    readonly core_grid: (a: number, b: number) => [number, number];
+    readonly core_hash: (a: number, b: number) => [number, number];
+    readonly core_is_pending: (a: number, b: number, c: number, d: number) => number;
+    readonly core_keys: (a: number, b: number) => [number, number];
+    readonly core_kind: (a: number, b: number) => [number, number];
+    readonly core_new: (a: number, b: number, c: any) => [number, number, number];
+    readonly core_next_deadline: (a: number) => number;
+    readonly core_pending: (a: number) => number;
+    readonly core_poll_send: (a: number, b: number) => [number, number];
+    readonly core_received: (a: number, b: number, c: number, d: number, e: number) => void;
+    readonly core_renew: (a: number, b: number, c: number, d: number) => void;
+    readonly core_submit: (a: number, b: number, c: number, d: number, e: number) => [number, number, number];
+    readonly core_submit_json: (a: number, b: number, c: number, d: number, e: number) => [number, number, number];
+    readonly core_take_back: (a: number, b: number, c: number, d: number) => [number, number, number, number];
+    readonly core_tick: (a: number, b: number) => void;
+    readonly core_track: (a: number, b: number, c: number, d: number) => [number, number, number];
+    readonly core_untrack: (a: number, b: number, c: number) => void;
+    readonly core_value: (a: number, b: number, c: number, d: number) => [number, number];
+    readonly core_version: (a: number, b: number) => number;
+    readonly __wbindgen_malloc: (a: number, b: number) => number;
+    readonly __wbindgen_free: (a: number, b: number, c: number) => void;
+    readonly __wbindgen_exn_store: (a: number) => void;
+    readonly __externref_table_alloc: () => number;
+    readonly __wbindgen_externrefs: WebAssembly.Table;
+    readonly __wbindgen_realloc: (a: number, b: number, c: number, d: number) => number;
+    readonly __externref_table_dealloc: (a: number) => void;
+    readonly __wbindgen_start: () => void;
+}
+
+export type SyncInitInput = BufferSource | WebAssembly.Module;
+
+/**
+ * Instantiates the given `module`, which can either be bytes or
+ * a precompiled `WebAssembly.Module`.
+ *
+ * @param {{ module: SyncInitInput }} module - Passing `SyncInitInput` directly is deprecated.
+ *
+ * @returns {InitOutput}
+ */
+export function initSync(module: { module: SyncInitInput } | SyncInitInput): InitOutput;
+
+/**
+ * If `module_or_path` is {RequestInfo} or {URL}, makes a request and
+ * for everything else, calls `WebAssembly.instantiate` directly.
+ *
+ * @param {{ module_or_path: InitInput | Promise<InitInput> }} module_or_path - Passing `InitInput` directly is deprecated.
+ *
+ * @returns {Promise<InitOutput>}
+ */
+export default function __wbg_init (module_or_path: { module_or_path: InitInput | Promise<InitInput> } | InitInput | Promise<InitInput>): Promise<InitOutput>;

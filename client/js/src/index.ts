@@ -1,0 +1,45 @@
+/**
+ * Driftless in the browser: chunks that many edit at once, each edit shown at once and decided exactly once.
+ *
+ * ```ts
+ * const world = await connect({ ingest: "ws://localhost:7100", gateway: "ws://localhost:7200", token });
+ * const chunk = await world.track("canvas/0/0").live();
+ * const pending = chunk.grid.set({ x: 1, y: 2, value: 7 });
+ * console.log(await pending.outcome); // { kind: "committed", version: 1 }
+ * ```
+ *
+ * @packageDocumentation
+ */
+
+import { type CoreModule, load, loadFrom } from "./core.js";
+import type { Abortable } from "./emitter.js";
+import { World, type WorldSettings } from "./world.js";
+
+export interface ConnectSettings extends WorldSettings, Abortable {
+  /** A core with models of your own: what wasm-bindgen made, and where its `.wasm` file is. */
+  core?: { module: CoreModule; wasm: URL | WebAssembly.Module | BufferSource } | undefined;
+}
+
+/**
+ * Opens a world: loads the core, and begins to connect. What comes of connecting is told by the world's `status`; an own command can be
+ * submitted, and is shown, before there is a connection.
+ *
+ * @throws {@link UsageError} (`settings`), or the reason why the core cannot be loaded.
+ */
+export async function connect({ core, signal, ...settings }: ConnectSettings): Promise<World> {
+  signal?.throwIfAborted();
+  const loaded = await (core ? loadFrom(core.module, core.wasm) : load());
+  signal?.throwIfAborted();
+  const world = new World(loaded, settings);
+  signal?.addEventListener("abort", () => world.close(), { once: true });
+  return world;
+}
+
+export { Chunk, type Change, type ChunkEvents, type ChunkStatus, type Rect } from "./chunk.js";
+export type { CoreModule } from "./core.js";
+export { type Abortable, Emitter } from "./emitter.js";
+export { ChunkError, ClosedError, ConnectionError, DriftlessError, OverflowError, UsageError } from "./errors.js";
+export { type Box, type Cell, Grid } from "./grid.js";
+export { type Guarded, KeyMap } from "./map.js";
+export { type DiscardReason, type Outcome, Pending } from "./pending.js";
+export { type Family, type Token, type Traffic, World, type WorldEvents, type WorldSettings, type WorldStatus } from "./world.js";

@@ -1,0 +1,364 @@
+//! The client's core as JavaScript calls it.
+//!
+//! Sockets are 0 (ingest) and 1 (gateway), chunks are numbers (`chunks.rs`), times are milliseconds since the Unix epoch.
+//! What cannot be done is thrown as a string of JSON, `{"code": …, "message": …}`.
+
+use crate::chunks::Chunks;
+use crate::picture::{Next, Picture};
+use crate::tell;
+use bytes::Bytes;
+use driftless_client_core::{ClientCore, CommandId, Event, Settings, Socket, SubmitError};
+use driftless_schemas::ChunkId;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+#[wasm_bindgen]
+extern "C" {
+    /// A small decompressor of JavaScript's: `unzstd(compressed, bytes_max)` throws where that cannot be.
+    pub type Decompressor;
+
+    #[wasm_bindgen(method, catch)]
+    fn unzstd(this: &Decompressor, data: &[u8], bytes_max: u32) -> Result<Vec<u8>, JsValue>;
+}
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+}
+
+fn decompress(data: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
+    DECOMPRESSOR.with(|decompressor| {
+        let decompressor = decompressor.borrow();
+        let decompressor = decompressor.as_ref().ok_or("there is no decompressor")?;
+        let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        decompressor.unzstd(data, bytes_max).map_err(|_| "not a zstd frame of a size that is allowed".to_owned())
+    })
+}
+
+/// One client.
+#[wasm_bindgen]
+pub struct Core {
+    client: ClientCore,
+    chunks: Chunks,
+}
+
+#[wasm_bindgen]
+impl Core {
+    /// `settings` is a JSON object; what is absent has its default: `author`, `roles`, `can_renew`, `pending_max`, `undo_max`,
+    /// `resend_after_ms`, `renew_before_ms`.
+    ///
+    /// # Errors
+    /// A setting of the wrong type.
+    #[wasm_bindgen(constructor)]
+    pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
+        DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
+        let read: Value = serde_json::from_str(settings).map_err(|error| thrown("settings", &error.to_string()))?;
+        let mut settings = Settings::with_decompress(crate::models(), decompress);
+        let number = |name: &str, default: u64| match &read[name] {
+            Value::Null => Ok(default),
+            value => value.as_u64().ok_or_else(|| thrown("settings", &format!("{name} = {value}: not a whole number"))),
+        };
+        settings.resend_after_ms = number("resend_after_ms", settings.resend_after_ms)?.max(1);
+        settings.renew_before_ms = number("renew_before_ms", settings.renew_before_ms)?;
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        settings.pending_max = count(number("pending_max", settings.pending_max as u64)?);
+        settings.undo_max = count(number("undo_max", settings.undo_max as u64)?);
+        settings.can_renew = read["can_renew"].as_bool().unwrap_or(false);
+        settings.author = read["author"].as_str().unwrap_or_default().to_owned();
+        let roles = read["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
+        settings.roles = roles.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        Ok(Self { client: ClientCore::new(settings), chunks: Chunks::default() })
+    }
+
+    // ---- the user ----
+
+    /// # Errors
+    /// `chunk_id`: not a chunk's id.
+    pub fn track(&mut self, now: f64, chunk: &str) -> Result<u32, JsValue> {
+        let id: ChunkId = chunk.parse().map_err(|error| thrown("chunk_id", &format!("{error}")))?;
+        let number = self.chunks.number(&id);
+        self.client.track(ms(now), &id);
+        Ok(number)
+    }
+
+    pub fn untrack(&mut self, now: f64, chunk: u32) {
+        if let Some(id) = self.chunks.id(chunk) {
+            self.client.untrack(ms(now), id);
+        }
+    }
+
+    /// An encoded command.
+    ///
+    /// # Errors
+    /// `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
+    pub fn submit(&mut self, now: f64, chunk: u32, command: Vec<u8>) -> Result<f64, JsValue> {
+        let id = self.id(chunk)?;
+        self.client.submit(ms(now), &id, command.into()).map(number).map_err(|error| refused(&error))
+    }
+
+    /// A command as the model's JSON.
+    ///
+    /// # Errors
+    /// As [`Self::submit`]; `invalid_command` where the model does not take it; `no_model` before a server announced the family.
+    pub fn submit_json(&mut self, now: f64, chunk: u32, command: &str) -> Result<f64, JsValue> {
+        let id = self.id(chunk)?;
+        let command = self.encode(&id, command)?;
+        self.client.submit(ms(now), &id, command).map(number).map_err(|error| refused(&error))
+    }
+
+    pub fn cancel(&mut self, now: f64, chunk: u32, command: f64) {
+        if let Some(id) = self.chunks.id(chunk) {
+            self.client.cancel(ms(now), id, CommandId(ms(command)));
+        }
+    }
+
+    /// The commands that take it back; none where it cannot be.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn take_back(&mut self, now: f64, chunk: u32, command: f64) -> Result<Vec<f64>, JsValue> {
+        let id = self.id(chunk)?;
+        let taken = self.client.take_back(ms(now), &id, CommandId(ms(command)));
+        taken.map(|ids| ids.into_iter().map(number).collect()).map_err(|error| refused(&error))
+    }
+
+    pub fn renew(&mut self, now: f64, token: String) {
+        self.client.renew(ms(now), token);
+    }
+
+    pub fn close(&mut self, now: f64) {
+        self.client.close(ms(now));
+    }
+
+    // ---- sockets and time ----
+
+    pub fn connected(&mut self, now: f64, socket: u8, token: String) {
+        self.client.connected(ms(now), socket_of(socket), token);
+    }
+
+    /// `code` is 0 where there was none.
+    pub fn disconnected(&mut self, now: f64, socket: u8, code: u16) {
+        self.client.disconnected(ms(now), socket_of(socket), Some(code).filter(|code| *code > 0));
+    }
+
+    pub fn received(&mut self, now: f64, socket: u8, message: Vec<u8>) {
+        self.client.received(ms(now), socket_of(socket), message.into());
+    }
+
+    pub fn tick(&mut self, now: f64) {
+        self.client.tick(ms(now));
+    }
+
+    /// When [`Self::tick`] is to be called; infinity where nothing is due.
+    pub fn next_deadline(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss)]
+        self.client.next_deadline().map_or(f64::INFINITY, |at| at as f64)
+    }
+
+    /// The next message for a socket.
+    pub fn poll_send(&mut self, socket: u8) -> Option<Vec<u8>> {
+        self.client.poll_send(socket_of(socket)).map(Vec::from)
+    }
+
+    /// Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
+    /// times, the changes are told once, at the end.
+    pub fn events(&mut self) -> String {
+        let mut told: Vec<Value> = Vec::new();
+        let mut changed: Vec<(u32, Event)> = Vec::new();
+        while let Some(event) = self.client.poll_event() {
+            let chunk = chunk_of(&event).cloned().map_or(0, |id| self.chunks.number(&id));
+            if matches!(event, Event::Changed { .. }) {
+                changed.retain(|(of, _)| *of != chunk);
+                changed.push((chunk, event));
+            } else {
+                told.push(tell::event(&event, chunk));
+            }
+        }
+        for (chunk, event) in changed {
+            if let Some(change) = self.show(chunk) {
+                let mut value = tell::event(&event, chunk);
+                tell::change(&mut value, change);
+                told.push(value);
+            }
+        }
+        if told.is_empty() { String::new() } else { Value::from(told).to_string() }
+    }
+
+    // ---- reading ----
+
+    /// A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed replica.
+    pub fn describe(&mut self, chunk: u32) -> String {
+        let Ok(id) = self.id(chunk) else { return String::new() };
+        let Some(status) = self.client.status(&id).cloned() else { return String::new() };
+        let (name, code, message) = tell::status_words(&status);
+        let confirmed = self.client.confirmed(&id).map(|replica| (replica.version().0, replica.hash().to_string()));
+        let (version, hash) = confirmed.map_or((0, None), |(version, hash)| (version, Some(hash)));
+        json!({ "status": name, "code": code, "message": message, "version": version, "hash": hash }).to_string()
+    }
+
+    /// What is shown of a chunk: `none`, `grid`, `map` or `other`.
+    pub fn kind(&self, chunk: u32) -> String {
+        match self.chunks.picture(chunk) {
+            None | Some(Picture::None) => "none",
+            Some(Picture::Grid(_)) => "grid",
+            Some(Picture::Map(_)) => "map",
+            Some(Picture::Other) => "other",
+        }
+        .into()
+    }
+
+    /// A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
+    /// there until the next call that is not a reading one.
+    pub fn grid(&self, chunk: u32) -> Option<Vec<u32>> {
+        let Some(Picture::Grid(grid)) = self.chunks.picture(chunk) else { return None };
+        let at = |pointer: usize| u32::try_from(pointer).unwrap_or(u32::MAX);
+        let size = grid.size.map(at);
+        Some(vec![size[0], size[1], size[2], at(grid.cells.as_ptr() as usize), at(grid.pending.as_ptr() as usize)])
+    }
+
+    /// A map's keys, as a JSON array, in order.
+    pub fn keys(&self, chunk: u32) -> String {
+        match self.chunks.picture(chunk) {
+            Some(Picture::Map(entries)) => json!(entries.keys().collect::<Vec<_>>()).to_string(),
+            _ => "[]".into(),
+        }
+    }
+
+    /// A map's value.
+    pub fn value(&self, chunk: u32, key: &str) -> Option<Vec<u8>> {
+        match self.chunks.picture(chunk) {
+            Some(Picture::Map(entries)) => entries.get(key).map(|(value, _)| value.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Whether a map's entry is shown otherwise than it is confirmed.
+    pub fn is_pending(&self, chunk: u32, key: &str) -> bool {
+        matches!(self.chunks.picture(chunk), Some(Picture::Map(entries)) if entries.get(key).is_some_and(|(_, p)| *p))
+    }
+
+    /// The view as the model's JSON; empty where there is none.
+    pub fn content_json(&mut self, chunk: u32) -> String {
+        let Ok(id) = self.id(chunk) else { return String::new() };
+        self.client.view(&id).map_or(String::new(), |(model, view, _)| model.content_to_json(view).to_string())
+    }
+
+    /// The canonical encoding of the confirmed replica.
+    pub fn encoding(&mut self, chunk: u32) -> Option<Vec<u8>> {
+        let id = self.id(chunk).ok()?;
+        self.client.confirmed(&id).map(|replica| replica.encoding().into_owned())
+    }
+
+    /// BLAKE3-256 in hex, as guards name values by it.
+    pub fn hash(data: &[u8]) -> String {
+        driftless_schemas::Hash::of(data).to_string()
+    }
+
+    /// The version of a chunk's confirmed replica.
+    pub fn version(&mut self, chunk: u32) -> f64 {
+        let Some(id) = self.chunks.id(chunk) else { return 0.0 };
+        #[allow(clippy::cast_precision_loss)]
+        self.client.confirmed(id).map_or(0.0, |replica| replica.version().0 as f64)
+    }
+
+    /// The announced families, as a JSON array.
+    pub fn families(&self) -> String {
+        let families = self.client.families().map(|family| {
+            let parameters: Value = serde_json::from_str(&family.parameters).unwrap_or_default();
+            json!({
+                "name": family.name, "model": family.model, "revision": family.model_revision, "parameters": parameters,
+                "coordinates": family.coordinates, "min": family.coordinate_min, "max": family.coordinate_max,
+            })
+        });
+        Value::from_iter(families).to_string()
+    }
+
+    /// The colours of a family's values, red, green and blue; empty where they have none.
+    pub fn colors(&self, family: &str) -> Vec<u8> {
+        let model = self.client.model(family).and_then(Result::ok);
+        model.and_then(|model| model.colors()).map(|colors| colors.as_flattened().to_vec()).unwrap_or_default()
+    }
+
+    /// Commands without an outcome.
+    pub fn pending(&self) -> u32 {
+        u32::try_from(self.client.pending()).unwrap_or(u32::MAX)
+    }
+
+    /// Flips a bit of the confirmed replica, as bad memory would: to show that drift is found and healed. False where there is
+    /// nothing to flip.
+    pub fn damage(&mut self, now: f64, chunk: u32) -> bool {
+        let Ok(id) = self.id(chunk) else { return false };
+        self.client.damage(ms(now), &id)
+    }
+}
+
+impl Core {
+    fn id(&self, chunk: u32) -> Result<ChunkId, JsValue> {
+        self.chunks.id(chunk).cloned().ok_or_else(|| thrown("not_tracked", "there is no such chunk"))
+    }
+
+    fn encode(&self, id: &ChunkId, command: &str) -> Result<Bytes, JsValue> {
+        let model = match self.client.model(id.family()) {
+            Some(Ok(model)) => model,
+            Some(Err(problem)) => return Err(thrown("no_model", problem)),
+            None => {
+                let message =
+                    format!("no server has announced the family {:?} yet: wait until the chunk is live", id.family());
+                return Err(thrown("no_model", &message));
+            }
+        };
+        let json: Value =
+            serde_json::from_str(command).map_err(|error| thrown("invalid_command", &error.to_string()))?;
+        model.command_from_json(&json).map(Bytes::from).map_err(|refusal| thrown("invalid_command", &refusal.0))
+    }
+
+    fn show(&mut self, chunk: u32) -> Option<crate::picture::Change> {
+        let id = self.chunks.id(chunk)?.clone();
+        let next = self.client.view(&id).map(|(model, view, _)| Next::of(model.as_ref(), view));
+        let picture = self.chunks.picture_mut(chunk)?;
+        match (next, self.client.confirmed(&id)) {
+            (Some(next), Some(replica)) => picture.show(next, replica.model().as_ref(), replica.content()),
+            _ => picture.clear(),
+        }
+    }
+}
+
+fn chunk_of(event: &Event) -> Option<&ChunkId> {
+    match event {
+        Event::Status { chunk, .. }
+        | Event::Changed { chunk, .. }
+        | Event::Verified { chunk, .. }
+        | Event::Outcome { chunk, .. }
+        | Event::Drift { chunk, .. } => Some(chunk),
+        _ => None,
+    }
+}
+
+fn socket_of(number: u8) -> Socket {
+    if number == 0 { Socket::Ingest } else { Socket::Gateway }
+}
+
+/// JavaScript's numbers are exact up to 2^53: times and counts stay below.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn ms(number: f64) -> u64 {
+    number.max(0.0) as u64
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn number(id: CommandId) -> f64 {
+    id.0 as f64
+}
+
+fn thrown(code: &str, message: &str) -> JsValue {
+    json!({ "code": code, "message": message }).to_string().into()
+}
+
+fn refused(error: &SubmitError) -> JsValue {
+    let code = match error {
+        SubmitError::NotTracked { .. } => "not_tracked",
+        SubmitError::TooLarge { .. } => "too_large",
+        SubmitError::TooMany { .. } => "too_many",
+        SubmitError::Closed { .. } => "closed",
+    };
+    thrown(code, &error.to_string())
+}
