@@ -380,3 +380,58 @@ proptest! {
         prop_assert_eq!(&cells[0], &cells[1]);
     }
 }
+
+fn inverse(grid: &Grid, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
+    Model::inverse(grid, before, effect)
+}
+
+#[test]
+fn an_inverse_leads_back() {
+    let grid = flat(64, 64);
+    let mut before = Model::initial(&grid, &chunk());
+    apply(&grid, &mut before, &set(&[0, 1, 70], &[1, 2, 3], &[]));
+    let commands = [
+        set(&[0, 1, 2, 70], &[4, 4, 4, 4], &[]),
+        // The last value of a cell that is named twice counts.
+        set(&[5, 5], &[1, 2], &[]),
+        fill(FillBox { width: 64, height: 64, value: 2, ..FillBox::default() }),
+        fill(FillBox { x: 10, y: 10, width: 3, height: 3, value: 2, ..FillBox::default() }),
+    ];
+    for command in commands {
+        let mut after = before.clone();
+        apply(&grid, &mut after, &command);
+        for step in inverse(&grid, &before, &command) {
+            apply(&grid, &mut after, &step);
+        }
+        assert_eq!(values(&after), values(&before));
+    }
+}
+
+#[test]
+fn an_inverse_keeps_what_somebody_else_did_since() {
+    let grid = flat(8, 8);
+    let before = Model::initial(&grid, &chunk());
+    let mine = set(&[3], &[1], &[]);
+    let mut now = before.clone();
+    apply(&grid, &mut now, &mine);
+    apply(&grid, &mut now, &set(&[3], &[2], &[]));
+    let [back] = &inverse(&grid, &before, &mine)[..] else { panic!("one command takes it back") };
+    assert_eq!(discarded(&grid, &now, back).0, DiscardReason::Conflict);
+}
+
+#[test]
+fn an_inverse_is_no_longer_than_it_must_be() {
+    let grid = flat(64, 64);
+    let mut before = Model::initial(&grid, &chunk());
+    let whole = fill(FillBox { width: 64, height: 64, value: 1, ..FillBox::default() });
+    assert_eq!(inverse(&grid, &before, &whole).len(), 1, "a fill of one value is taken back by a fill");
+    assert!(inverse(&grid, &before, &set(&[1, 2], &[0, 0], &[])).is_empty(), "it changed nothing");
+    assert!(inverse(&grid, &before, b"no command").is_empty());
+    apply(&grid, &mut before, &set(&[0], &[3], &[]));
+    assert_eq!(inverse(&grid, &before, &whole).len(), 4, "4,096 cells, 1,024 a set");
+    let large = flat(512, 512);
+    let mut before = Model::initial(&large, &chunk());
+    apply(&large, &mut before, &set(&[0], &[3], &[]));
+    let whole = fill(FillBox { width: 512, height: 512, value: 1, ..FillBox::default() });
+    assert!(inverse(&large, &before, &whole).is_empty(), "too much to take back");
+}

@@ -396,3 +396,26 @@ proptest! {
         prop_assert_eq!(&entries[0], &entries[1]);
     }
 }
+
+#[test]
+fn an_inverse_leads_back_and_keeps_what_somebody_else_did_since() {
+    let map = tiny();
+    let mut before = Model::initial(&map, &chunk());
+    apply(&map, &mut before, &put("a", b"1", None));
+    for command in [put("a", b"2", None), put("b", b"2", absent()), delete("a", None)] {
+        let mut after = before.clone();
+        apply(&map, &mut after, &command);
+        let back = Model::inverse(&map, &before, &command);
+        assert_eq!(back.len(), 1);
+        let mut meddled = after.clone();
+        for key in ["a", "b"] {
+            apply(&map, &mut meddled, &put(key, b"else", None));
+        }
+        assert_eq!(discarded(&map, &meddled, &back[0]).0, DiscardReason::Conflict);
+        apply(&map, &mut after, &back[0]);
+        assert_eq!(after, before);
+    }
+    for command in [put("a", b"1", None), delete("b", None), b"no command".to_vec()] {
+        assert!(Model::inverse(&map, &before, &command).is_empty(), "it changed nothing");
+    }
+}

@@ -614,3 +614,103 @@ fn a_token_that_never_ends_may_be_renewed() {
     desk.core.renew(desk.now, "another".into());
     assert!(desk.core.next_deadline().is_some_and(|at| at > desk.now));
 }
+
+fn undoing() -> Desk {
+    Desk::with(Settings { undo_max: 2, ..Settings::new(Models::builtin()) })
+}
+
+#[test]
+fn an_own_commit_is_taken_back_once() {
+    let mut desk = undoing();
+    let id = desk.submit("a");
+    let submits = desk.take_submits();
+    assert!(desk.core.take_back(desk.now, &chunk(), id).unwrap().is_empty(), "it is not committed yet");
+    desk.decide(&submits);
+    assert_eq!(desk.outcomes(), [(1, committed(1))]);
+    assert_eq!(desk.core.take_back(desk.now, &chunk(), id).unwrap(), [CommandId(2)]);
+    assert!(!desk.shows("\"a\""), "it has left the view");
+    assert!(desk.core.take_back(desk.now, &chunk(), id).unwrap().is_empty(), "it was taken back already");
+    let submits = desk.take_submits();
+    desk.decide(&submits);
+    assert_eq!(desk.outcomes(), [(2, committed(2))]);
+    // What takes back is a commit like any other.
+    assert_eq!(desk.core.take_back(desk.now, &chunk(), CommandId(2)).unwrap(), [CommandId(3)]);
+    assert!(desk.shows("\"a\""));
+}
+
+#[test]
+fn what_takes_back_is_made_of_what_was_there_at_the_commit_and_not_at_the_prediction() {
+    let mut desk = undoing();
+    let id = desk.submit("a");
+    let mine = desk.take_submits();
+    // Somebody else puts the same key, in the log before it.
+    let other = WriterId([9; 16]);
+    let theirs =
+        proto::Submit { body: Some(proto::submit::Body::Command(put("a", "theirs", false))), ..mine[0].clone() };
+    desk.server.append(other, &theirs);
+    desk.decide(&mine);
+    assert_eq!(desk.outcomes(), [(1, committed(2))]);
+    desk.core.take_back(desk.now, &chunk(), id).unwrap();
+    assert!(desk.shows("theirs"));
+}
+
+#[test]
+fn only_the_newest_commits_can_be_taken_back() {
+    let mut desk = undoing();
+    let ids: Vec<CommandId> = ["a", "b", "c"].map(|key| desk.submit(key)).into();
+    let submits = desk.take_submits();
+    desk.decide(&submits);
+    let taken = ids.iter().map(|id| desk.core.take_back(desk.now, &chunk(), *id).unwrap().len());
+    assert_eq!(taken.collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn r10_of_many_updates_in_a_frame_the_last_hash_counts_and_a_wrong_one_is_told_before_any_conclusion() {
+    let mut desk = Desk::new();
+    for key in ["a", "b", "c"] {
+        desk.submit(key);
+    }
+    let submits = desk.take_submits();
+    submits.iter().for_each(|submit| desk.server.append(desk.writer, submit));
+    desk.server.decide(usize::MAX);
+    let at = desk.server.records.len() - 1;
+    let bodies = desk.server.updates_above(0, 0, at);
+    let with_hash = |body: &event::Body, hash: [u8; 32]| {
+        let event::Body::Updates(bytes) = body else { panic!("no updates") };
+        let mut updates: proto::Updates = prost::Message::decode(bytes.clone()).unwrap();
+        updates.state_hash = Hash(hash).to_bytes();
+        server::updates(&updates)
+    };
+    let (last, before) = bodies.split_last().unwrap();
+    let mut frame: Vec<_> = before.iter().map(|body| with_hash(body, [7; 32])).collect();
+    frame.push(with_hash(last, [8; 32]));
+    desk.say(Socket::Gateway, frame);
+    let events = desk.events();
+    let drift = events.iter().position(
+        |event| matches!(event, Event::Drift { version: Version(3), expected: Some(hash), .. } if hash.0 == [8; 32]),
+    );
+    let first_outcome = events.iter().position(|event| matches!(event, Event::Outcome { .. }));
+    assert!(drift.is_some(), "{events:?}");
+    assert!(
+        first_outcome.is_none_or(|at| Some(at) > drift),
+        "nothing is concluded from a replica that has drifted: {events:?}"
+    );
+    assert_eq!(desk.status(), &ChunkStatus::Reloading);
+}
+
+#[test]
+fn r10_a_beacon_that_agrees_is_told_and_damage_is_found_by_the_next_one() {
+    let mut desk = Desk::new();
+    desk.submit("a");
+    let submits = desk.take_submits();
+    desk.decide(&submits);
+    desk.events();
+    let beacon = desk.server.beacon(desk.server.records.len() - 1);
+    desk.say(Socket::Gateway, [beacon.clone()]);
+    assert!(matches!(desk.events()[..], [Event::Verified { version: Version(1), .. }]));
+    assert!(desk.core.damage(desk.now, &chunk()));
+    assert!(matches!(desk.events()[..], [Event::Changed { .. }]), "what is shown is what is in memory");
+    desk.say(Socket::Gateway, [beacon]);
+    assert!(desk.events().iter().any(|event| matches!(event, Event::Drift { .. })));
+    assert_eq!(desk.status(), &ChunkStatus::Reloading);
+}

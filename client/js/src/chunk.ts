@@ -99,7 +99,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   /** Of the confirmed replica: BLAKE3-256 of its canonical encoding, in hex. Computed when asked for. */
   get hash(): string | undefined {
     const told = this.world.core((core) => core.describe(this.number));
-    return told ? ((JSON.parse(told) as { hash: string | null }).hash ?? undefined) : undefined;
+    return told ? ((JSON.parse(told) as { hash?: string }).hash) : undefined;
   }
 
   /** The model: `undefined` before there is a state, `other` for a model of your own. */

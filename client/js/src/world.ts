@@ -130,7 +130,10 @@ export class World extends Emitter<WorldEvents> {
 
   /** The families that the servers announced; none before the first welcome. */
   get families(): Family[] {
-    return JSON.parse(this.core((core) => core.families()) || "[]") as Family[];
+    const families = JSON.parse(this.core((core) => core.families())) as Record<string, string>[];
+    return families.map(({ parameters, min, max, ...family }) => {
+      return { ...family, parameters: JSON.parse(parameters || "{}"), min: Number(min), max: Number(max) } as unknown as Family;
+    });
   }
 
   /** The colours of a family's values, as `#rrggbb`; none where values have no colours. */
@@ -351,11 +354,11 @@ export class World extends Emitter<WorldEvents> {
         return;
       }
       case "status":
-        return chunk?.setStatus(told.status as ChunkStatus, told.code as string | null, told.message as string | null);
+        return chunk?.setStatus(told.status as ChunkStatus, (told.code as string | undefined) ?? null, (told.message as string | undefined) ?? null);
       case "outcome":
         return chunk && this.#outcome(chunk, told);
       case "drift":
-        chunk?.emit("drift", { version: told.version as number, expected: (told.expected as string | null) ?? undefined, found: told.found as string });
+        chunk?.emit("drift", { version: told.version as number, expected: told.expected as string | undefined, found: told.found as string });
         return;
       case "verified":
         if (!chunk) return;

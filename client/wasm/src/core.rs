@@ -4,12 +4,13 @@
 //! What cannot be done is thrown as a string of JSON, `{"code": …, "message": …}`.
 
 use crate::chunks::Chunks;
+use crate::json::Json;
 use crate::picture::{Next, Picture};
 use crate::tell;
 use bytes::Bytes;
 use driftless_client_core::{ClientCore, CommandId, Event, Settings, Socket, SubmitError};
 use driftless_schemas::ChunkId;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cell::RefCell;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -163,25 +164,23 @@ impl Core {
     /// Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
     /// times, the changes are told once, at the end.
     pub fn events(&mut self) -> String {
-        let mut told: Vec<Value> = Vec::new();
-        let mut changed: Vec<(u32, Event)> = Vec::new();
+        let mut told = Json::array();
+        let mut changed: Vec<(u32, u64)> = Vec::new();
         while let Some(event) = self.client.poll_event() {
             let chunk = chunk_of(&event).cloned().map_or(0, |id| self.chunks.number(&id));
-            if matches!(event, Event::Changed { .. }) {
+            if let Event::Changed { version, .. } = event {
                 changed.retain(|(of, _)| *of != chunk);
-                changed.push((chunk, event));
+                changed.push((chunk, version.0));
             } else {
-                told.push(tell::event(&event, chunk));
+                told.raw("", &tell::event(&event, chunk));
             }
         }
-        for (chunk, event) in changed {
+        for (chunk, version) in changed {
             if let Some(change) = self.show(chunk) {
-                let mut value = tell::event(&event, chunk);
-                tell::change(&mut value, change);
-                told.push(value);
+                told.raw("", &tell::change(chunk, version, &change));
             }
         }
-        if told.is_empty() { String::new() } else { Value::from(told).to_string() }
+        if told.is_empty() { String::new() } else { told.end() }
     }
 
     // ---- reading ----
@@ -190,10 +189,13 @@ impl Core {
     pub fn describe(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
         let Some(status) = self.client.status(&id).cloned() else { return String::new() };
-        let (name, code, message) = tell::status_words(&status);
-        let confirmed = self.client.confirmed(&id).map(|replica| (replica.version().0, replica.hash().to_string()));
-        let (version, hash) = confirmed.map_or((0, None), |(version, hash)| (version, Some(hash)));
-        json!({ "status": name, "code": code, "message": message, "version": version, "hash": hash }).to_string()
+        let mut told = Json::object();
+        tell::status_members(&mut told, &status);
+        if let Some(replica) = self.client.confirmed(&id) {
+            told.number("version", replica.version().0);
+            told.text("hash", &replica.hash().to_string());
+        }
+        told.end()
     }
 
     /// What is shown of a chunk: `none`, `grid`, `map` or `other`.
@@ -219,7 +221,7 @@ impl Core {
     /// A map's keys, as a JSON array, in order.
     pub fn keys(&self, chunk: u32) -> String {
         match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => json!(entries.keys().collect::<Vec<_>>()).to_string(),
+            Some(Picture::Map(entries)) => tell::texts(entries.keys()),
             _ => "[]".into(),
         }
     }
@@ -263,14 +265,20 @@ impl Core {
 
     /// The announced families, as a JSON array.
     pub fn families(&self) -> String {
-        let families = self.client.families().map(|family| {
-            let parameters: Value = serde_json::from_str(&family.parameters).unwrap_or_default();
-            json!({
-                "name": family.name, "model": family.model, "revision": family.model_revision, "parameters": parameters,
-                "coordinates": family.coordinates, "min": family.coordinate_min, "max": family.coordinate_max,
-            })
-        });
-        Value::from_iter(families).to_string()
+        let mut families = Json::array();
+        for family in self.client.families() {
+            let mut told = Json::object();
+            told.text("name", &family.name);
+            told.text("model", &family.model);
+            told.number("revision", family.model_revision.into());
+            // As a text: whether it is JSON is the model's business.
+            told.text("parameters", &family.parameters);
+            told.number("coordinates", family.coordinates.into());
+            told.text("min", &family.coordinate_min.to_string());
+            told.text("max", &family.coordinate_max.to_string());
+            families.raw("", &told.end());
+        }
+        families.end()
     }
 
     /// The colours of a family's values, red, green and blue; empty where they have none.
@@ -350,7 +358,10 @@ fn number(id: CommandId) -> f64 {
 }
 
 fn thrown(code: &str, message: &str) -> JsValue {
-    json!({ "code": code, "message": message }).to_string().into()
+    let mut told = Json::object();
+    told.text("code", code);
+    told.text("message", message);
+    told.end().into()
 }
 
 fn refused(error: &SubmitError) -> JsValue {

@@ -9,6 +9,7 @@
 
 mod chunks;
 mod core;
+mod json;
 mod picture;
 mod tell;
 

@@ -1,8 +1,8 @@
 //! Events as JSON: one array for all of a turn, so that the boundary is crossed once.
 
+use crate::json::Json;
 use crate::picture::Change;
 use driftless_client_core::{ChunkStatus, Event, Outcome, ReconnectReason, Socket};
-use serde_json::{Map, Value, json};
 
 pub fn socket(socket: Socket) -> &'static str {
     match socket {
@@ -11,42 +11,61 @@ pub fn socket(socket: Socket) -> &'static str {
     }
 }
 
-/// An event with its chunk's number where it has a chunk; `Changed` is told with what changed.
-pub fn event(event: &Event, chunk: u32) -> Value {
+/// An event with its chunk's number where it has a chunk; a change comes by [`change`].
+pub fn event(event: &Event, chunk: u32) -> String {
+    let mut told = Json::object();
+    let is = match event {
+        Event::Status { .. } => "status",
+        Event::Changed { .. } => "change",
+        Event::Verified { .. } => "verified",
+        Event::Outcome { .. } => "outcome",
+        Event::Drift { .. } => "drift",
+        Event::Welcomed { .. } => "welcomed",
+        Event::Session { .. } => "session",
+        Event::TokenNeeded => "token",
+        Event::Refused { .. } => "refused",
+        Event::Reconnect { .. } => "reconnect",
+        Event::Fatal { .. } => "fatal",
+    };
+    told.text("is", is);
+    told.number("chunk", chunk.into());
     match event {
-        Event::Status { status, .. } => {
-            let (name, code, message) = status_words(status);
-            json!({ "is": "status", "chunk": chunk, "status": name, "code": code, "message": message })
-        }
-        Event::Changed { version, .. } => json!({ "is": "change", "chunk": chunk, "version": version.0 }),
+        Event::Status { status, .. } => status_members(&mut told, status),
+        Event::Changed { version, .. } => told.number("version", version.0),
         Event::Verified { version, hash, .. } => {
-            json!({ "is": "verified", "chunk": chunk, "version": version.0, "hash": hash.to_string() })
+            told.number("version", version.0);
+            told.text("hash", &hash.to_string());
         }
         Event::Outcome { command, outcome, number, is_receipted, .. } => {
-            let mut told = outcome_members(outcome);
-            told.insert("is".into(), "outcome".into());
-            told.insert("chunk".into(), chunk.into());
-            told.insert("command".into(), command.0.into());
-            told.insert("receipted".into(), (*is_receipted).into());
+            told.number("command", command.0);
+            told.flag("receipted", *is_receipted);
             if let Some(number) = number {
-                told.insert("writer".into(), hex::encode(number.writer.0).into());
-                told.insert("seq".into(), number.seq.0.into());
+                told.text("writer", &hex::encode(number.writer.0));
+                told.number("seq", number.seq.0);
             }
-            told.into()
+            outcome_members(&mut told, outcome);
         }
-        Event::Drift { version, expected, found, .. } => json!({
-            "is": "drift", "chunk": chunk, "version": version.0,
-            "expected": expected.map(|hash| hash.to_string()), "found": found.to_string(),
-        }),
+        Event::Drift { version, expected, found, .. } => {
+            told.number("version", version.0);
+            told.text("found", &found.to_string());
+            if let Some(expected) = expected {
+                told.text("expected", &expected.to_string());
+            }
+        }
         Event::Welcomed { socket: of, world, token_expires_at } => {
-            json!({ "is": "welcomed", "socket": socket(*of), "world": world, "expires": token_expires_at })
+            told.text("socket", socket(*of));
+            told.text("world", world);
+            told.number("expires", u64::try_from(*token_expires_at).unwrap_or_default());
         }
         Event::Session { session, writer } => {
-            json!({ "is": "session", "session": session.to_string(), "writer": hex::encode(writer.0) })
+            told.text("session", &session.to_string());
+            told.text("writer", &hex::encode(writer.0));
         }
-        Event::TokenNeeded => json!({ "is": "token" }),
+        Event::TokenNeeded => {}
         Event::Refused { socket: of, code, message } => {
-            json!({ "is": "refused", "socket": socket(*of), "code": name(code.as_str_name(), "REFUSAL_CODE_"), "message": message })
+            told.text("socket", socket(*of));
+            told.text("code", &name(code.as_str_name(), "REFUSAL_CODE_"));
+            told.text("message", message);
         }
         Event::Reconnect { socket: of, reason } => {
             let reason = match reason {
@@ -54,53 +73,84 @@ pub fn event(event: &Event, chunk: u32) -> Value {
                 ReconnectReason::NewSession => "session",
                 ReconnectReason::Undecodable => "undecodable",
             };
-            json!({ "is": "reconnect", "socket": socket(*of), "reason": reason })
+            told.text("socket", socket(*of));
+            told.text("reason", reason);
         }
-        Event::Fatal { message } => json!({ "is": "fatal", "message": message }),
+        Event::Fatal { message } => told.text("message", message),
     }
+    told.end()
 }
 
-/// Adds to a `Changed` what is different.
-pub fn change(told: &mut Value, change: Change) {
-    let (member, value) = match change {
-        Change::Rects(rects) => ("rects", json!(rects)),
-        Change::Keys(keys) => ("keys", json!(keys)),
-        Change::All => ("all", true.into()),
-    };
-    told[member] = value;
+/// A chunk that changed, with what is different.
+pub fn change(chunk: u32, version: u64, change: &Change) -> String {
+    let mut told = Json::object();
+    told.text("is", "change");
+    told.number("chunk", chunk.into());
+    told.number("version", version);
+    match change {
+        Change::Rects(rects) => {
+            let mut all = Json::array();
+            for rect in rects {
+                let mut one = Json::array();
+                rect.iter().for_each(|number| one.number("", *number as u64));
+                all.raw("", &one.end());
+            }
+            told.raw("rects", &all.end());
+        }
+        Change::Keys(keys) => told.raw("keys", &texts(keys.iter())),
+        Change::All => told.flag("all", true),
+    }
+    told.end()
 }
 
-/// A status, a code and words for it.
-pub fn status_words(status: &ChunkStatus) -> (&'static str, Option<String>, Option<&str>) {
-    match status {
-        ChunkStatus::Loading => ("loading", None, None),
-        ChunkStatus::Live => ("live", None, None),
-        ChunkStatus::Lagging => ("lagging", None, None),
-        ChunkStatus::Reloading => ("reloading", None, None),
+/// An array of texts.
+pub fn texts<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    let mut array = Json::array();
+    all.for_each(|text| array.text("", text));
+    array.end()
+}
+
+/// A status, and a code and words for it where there are any.
+pub fn status_members(told: &mut Json, status: &ChunkStatus) {
+    let (name_of, message) = match status {
+        ChunkStatus::Loading => ("loading", None),
+        ChunkStatus::Live => ("live", None),
+        ChunkStatus::Lagging => ("lagging", None),
+        ChunkStatus::Reloading => ("reloading", None),
         ChunkStatus::Rejected { code, message } => {
-            ("rejected", Some(name(code.as_str_name(), "TRACK_REJECT_CODE_")), Some(message))
+            told.text("code", &name(code.as_str_name(), "TRACK_REJECT_CODE_"));
+            ("rejected", Some(message))
         }
-        ChunkStatus::Failed { message } => ("failed", None, Some(message)),
+        ChunkStatus::Failed { message } => ("failed", Some(message)),
+    };
+    told.text("status", name_of);
+    if let Some(message) = message {
+        told.text("message", message);
     }
 }
 
-fn outcome_members(outcome: &Outcome) -> Map<String, Value> {
-    let members = match outcome {
+fn outcome_members(told: &mut Json, outcome: &Outcome) {
+    let (name_of, detail) = match outcome {
         Outcome::Committed { version } => {
-            json!({ "outcome": "committed", "version": version.map(|version| version.0) })
+            if let Some(version) = version {
+                told.number("version", version.0);
+            }
+            ("committed", None)
         }
-        Outcome::Discarded { reason, detail } => json!({
-            "outcome": "discarded", "reason": name(reason.as_str_name(), "DISCARD_REASON_"), "detail": detail,
-        }),
-        Outcome::Rejected { code, message } => json!({
-            "outcome": "rejected", "code": name(code.as_str_name(), "REJECT_CODE_"), "detail": message,
-        }),
-        Outcome::Withdrawn => json!({ "outcome": "withdrawn" }),
-        Outcome::Unknown { reason } => json!({ "outcome": "unknown", "detail": reason }),
+        Outcome::Discarded { reason, detail } => {
+            told.text("reason", &name(reason.as_str_name(), "DISCARD_REASON_"));
+            ("discarded", Some(detail))
+        }
+        Outcome::Rejected { code, message } => {
+            told.text("code", &name(code.as_str_name(), "REJECT_CODE_"));
+            ("rejected", Some(message))
+        }
+        Outcome::Withdrawn => ("withdrawn", None),
+        Outcome::Unknown { reason } => ("unknown", Some(reason)),
     };
-    match members {
-        Value::Object(members) => members,
-        _ => Map::new(),
+    told.text("outcome", name_of);
+    if let Some(detail) = detail {
+        told.text("detail", detail);
     }
 }
 
