@@ -20,7 +20,6 @@ use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::DeploymentArgs;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_runtime::log::Log;
 use driftless_runtime::log::sqlite::SqliteLog;
@@ -168,7 +167,7 @@ async fn open_data(data: &Path) -> Result<Place> {
     let store = Store::open(&file_url(&folder.store())?)?;
     let file = format!("world.json in {}", store.url());
     let stored = store.world().await?.with_context(|| format!("there is no {file}"))?;
-    let world = World::new(&file, stored.spec, &Models::builtin())?;
+    let world = World::new(&file, stored.spec, &crate::models())?;
     Ok(Place { log: Arc::new(log), world: Arc::new(world) })
 }
 

@@ -2,7 +2,6 @@
 
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
-use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_runtime::log::kafka::KafkaLog;
 use driftless_runtime::log::{self, Log, TopicSpec};
@@ -75,7 +74,7 @@ impl DeploymentArgs {
         if let Some((file, spec)) = self.spec()? {
             compare(&file, &spec, &stored, &store)?;
         }
-        let world = World::new(&format!("world.json in {}", store.url()), stored.spec, &Models::builtin())?;
+        let world = World::new(&format!("world.json in {}", store.url()), stored.spec, &crate::models())?;
         Ok(Deployment { world: Arc::new(world), log, store })
     }
 }

@@ -9,7 +9,6 @@ use crate::deployment::{Unknown, compare, create_topics, found};
 use crate::signals::Signals;
 use crate::{page, token};
 use anyhow::{Context, Result, bail};
-use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_gateway::Gateway;
 use driftless_ingest::Ingest;
@@ -138,7 +137,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         None => Store::open(&file_url(&folder.store())?)?,
     };
     let (file, spec) = read_world(&args)?;
-    let world = Arc::new(World::new(&file, spec.clone(), &Models::builtin())?);
+    let world = Arc::new(World::new(&file, spec.clone(), &crate::models())?);
     let opened = open_log(&args, &folder).await?;
     folder.bind(&opened.name)?;
     store_world(&file, spec, &store, &*opened.log).await?;

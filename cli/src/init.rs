@@ -3,7 +3,6 @@
 use crate::config::ConfigArgs;
 use crate::deployment::{DeploymentArgs, Unknown, compare, create_topics, found};
 use anyhow::{Context, Result, bail};
-use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_runtime::log::Log;
 use driftless_runtime::store::Store;
@@ -44,7 +43,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let (log, store) = args.deployment.parts(&mut config)?;
     let (file, spec) =
         args.deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
-    World::new(&file, spec.clone(), &Models::builtin())?;
+    World::new(&file, spec.clone(), &crate::models())?;
     let ways_out = format!(
         "Name the store that the world was made with; or give the world in {file} another name or generation; or, if the \
          topics were made by hand for this world and are empty, add --take-empty-topics"
@@ -149,7 +148,7 @@ mod tests {
         let text = toml::to_string_pretty(&example()).unwrap();
         let spec = WorldSpec::from_toml("printed", &text).unwrap();
         assert_eq!(spec.name, "my-world");
-        World::new("printed", spec, &Models::builtin()).unwrap();
+        World::new("printed", spec, &crate::models()).unwrap();
     }
 
     #[test]

@@ -23,8 +23,10 @@ mod token;
 mod watch;
 
 use clap::{Parser, Subcommand};
+use driftless_chunk::model::Models;
 use driftless_runtime::telemetry::{LogFormat, install_logging};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Many clients edit one chunked world at once. A Kafka log decides; state hashes prove that all hold the same bytes.
 #[derive(Parser)]
@@ -69,8 +71,23 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// The whole program: arguments from the command line, logs to standard error.
+/// The models of this program: set once, by [`run`].
+static MODELS: OnceLock<Models> = OnceLock::new();
+
+pub(crate) fn models() -> Models {
+    MODELS.get().cloned().unwrap_or_default()
+}
+
+/// The whole program, with the models that come with it.
 pub fn main() -> ExitCode {
+    run(Models::builtin())
+}
+
+/// The whole program: arguments from the command line, logs to standard error. Every service of it knows these models: a studio with
+/// a model of its own registers it and calls this from its `main` (`examples/custom-model`).
+pub fn run(models: Models) -> ExitCode {
+    // A second call in one process keeps the first one's: nobody has a reason to.
+    let _ = MODELS.set(models);
     let cli = Cli::parse();
     install_logging(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -11,6 +11,8 @@ mod layers;
 mod prerequisites;
 mod suites;
 mod browser;
+mod sdk;
+mod suite;
 
 mod sim;
 mod demo;
@@ -38,6 +40,7 @@ Examples:
   cargo xtask test --quick               without Kafka, S3 and the browser
   cargo xtask codegen                    after a change in schemas/proto
   cargo xtask wasm                       after a change in what the browser runs
+  cargo xtask browser                    the page in a real Chromium, with pictures
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
@@ -106,6 +109,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// The page of `driftless dev` in a real Chromium, scenario by scenario, with pictures
+    Browser(suite::Options),
     /// Remove what the test servers and their runs left in the cache folder
     CleanCache,
 }
@@ -140,6 +145,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
+        Chore::Browser(options) => return suite::run(&workspace, &options),
         Chore::Wasm(options) => return wasm::run(&workspace, &options),
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),

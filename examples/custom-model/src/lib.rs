@@ -1,18 +1,8 @@
-//! A model of one's own: a stock of goods that never goes below zero. It runs here without any server.
-//!
-//! The same `Stock` goes into every process that touches such chunks. A server's `main` registers it by name, and the
-//! world spec names it (`model = "stock"`, `parameters = { start = 10 }`):
-//!
-//! ```text
-//! fn main() -> anyhow::Result<()> {
-//!     let mut models = Models::builtin();
-//!     models.register("stock", 1, Stock::from_parameters);
-//!     driftless::run(models)
-//! }
-//! ```
+//! A model of one's own, `stock`: goods that never go below zero. The same code decides on the server, predicts in the browser, and
+//! folds everywhere.
 
-use driftless_chunk::model::{Context, Decision, Fault, Model, ParameterError, Refusal};
-use driftless_client::{ChunkId, Models};
+use driftless_chunk::model::{Context, Decision, Fault, Model, Models, ParameterError, Refusal};
+use driftless_schemas::ChunkId;
 use driftless_schemas::proto::DiscardReason;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -20,6 +10,18 @@ use std::borrow::Cow;
 /// The rules: how much there is at first.
 struct Stock {
     start: i64,
+}
+
+/// Registers it, under the name and the revision that every process of a world must agree on.
+pub fn register(models: &mut Models) {
+    models.register("stock", 1, Stock::from_parameters);
+}
+
+/// In the browser: when the core is loaded, before any world is opened.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(start)]
+fn start() {
+    driftless_client_wasm::register(register);
 }
 
 /// Commands, effects and the encoding are one number: 8 bytes, little-endian.
@@ -67,19 +69,23 @@ impl Model for Stock {
         true
     }
 
+    fn inverse(&self, _before: &i64, effect: &[u8]) -> Vec<Vec<u8>> {
+        let back = read(effect).and_then(i64::checked_neg).filter(|change| *change != 0);
+        back.map(|change| change.to_le_bytes().to_vec()).into_iter().collect()
+    }
+
     fn encode<'s>(&self, stock: &'s i64) -> Cow<'s, [u8]> {
         Cow::Owned(stock.to_le_bytes().to_vec())
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<i64, Fault> {
-        read(bytes).ok_or_else(|| Fault(format!("{} bytes are no stock", bytes.len())))
+        read(bytes).filter(|stock| *stock >= 0).ok_or_else(|| Fault(format!("{} bytes are no stock", bytes.len())))
     }
 
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
         let change = json.get("change").and_then(Value::as_i64);
-        change
-            .map(|change| change.to_le_bytes().to_vec())
-            .ok_or_else(|| Refusal("`change` must be a whole number".into()))
+        let change = change.ok_or_else(|| Refusal("`change` must be a whole number".into()))?;
+        Ok(change.to_le_bytes().to_vec())
     }
 
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
@@ -91,26 +97,29 @@ impl Model for Stock {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let mut models = Models::builtin();
-    models.register("stock", 1, Stock::from_parameters);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    // What the processes do with it: make it from a family's parameters, decide each command once, fold its effect.
-    let (_, make) = models.get("stock").ok_or_else(|| anyhow::anyhow!("it was registered above"))?;
-    let model = make(&Map::from_iter([("start".to_owned(), json!(10))]))?;
-    let chunk: ChunkId = "shop/1".parse()?;
-    let mut content = model.initial(&chunk);
-    for change in [-4, -7, 20, -26] {
-        let command = model.command_from_json(&json!({ "change": change }))?;
-        let context = Context { chunk: &chunk, author: "ann", roles: &[], received_at_ms: 0, seed: 0 };
-        match model.decide(&content, &context, &command) {
-            Decision::Committed(effect) => {
-                model.fold(&mut content, &effect)?;
-                println!("{change:+}: committed, {}", model.content_to_json(&content));
+    #[test]
+    fn what_would_go_below_zero_is_discarded_and_an_inverse_leads_back() {
+        let mut models = Models::builtin();
+        register(&mut models);
+        let model = models.get("stock").unwrap().1(&Map::from_iter([("start".to_owned(), json!(10))])).unwrap();
+        let chunk: ChunkId = "shop/1".parse().unwrap();
+        let mut content = model.initial(&chunk);
+        let mut told = Vec::new();
+        for change in [-4, -7, 20, -26] {
+            let command = model.command_from_json(&json!({ "change": change })).unwrap();
+            let context = Context { chunk: &chunk, author: "ann", roles: &[], received_at_ms: 0, seed: 0 };
+            if let Decision::Committed(effect) = model.decide(&content, &context, &command) {
+                let back = model.inverse(&content, &effect);
+                assert_eq!(model.command_to_json(&back[0]).unwrap(), json!({ "change": -change }));
+                model.fold(&mut content, &effect).unwrap();
             }
-            Decision::Discarded { reason, detail } => println!("{change:+}: discarded, {reason:?}, {detail}"),
+            told.push(model.content_to_json(&content)["stock"].as_i64().unwrap());
         }
+        assert_eq!(told, [6, 6, 26, 0]);
+        assert!(model.decode(&(-1i64).to_le_bytes()).is_err());
     }
-    // A client gets it through its settings: `Settings { models, ..Settings::new(ingest, gateway, token) }`.
-    Ok(())
 }

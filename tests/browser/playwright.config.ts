@@ -1,0 +1,39 @@
+// The page of `driftless dev` in a real Chromium. `cargo xtask browser` runs this and says what it needs:
+// DRIFTLESS_BIN (the program), DRIFTLESS_TEST_CHROMIUM (the browser), DRIFTLESS_TEST_OUTPUT (a folder for pictures and traces).
+
+import { defineConfig } from "@playwright/test";
+
+const { DRIFTLESS_TEST_CHROMIUM: executablePath, DRIFTLESS_TEST_OUTPUT: output = "../../target/browser" } = process.env;
+
+export default defineConfig({
+  testDir: "specs",
+  outputDir: `${output}/results`,
+  // They share two cores; a window that others starve says nothing about the page.
+  workers: 1,
+  retries: 0,
+  forbidOnly: true,
+  timeout: 120_000,
+  expect: { timeout: 30_000 },
+  reporter: [["list"], ["json", { outputFile: `${output}/report.json` }]],
+  use: {
+    viewport: { width: 1280, height: 800 },
+    actionTimeout: 30_000,
+    trace: "retain-on-failure",
+    launchOptions: {
+      ...(executablePath && { executablePath }),
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        // Windows side by side: none of them is in the background.
+        "--disable-renderer-backgrounding",
+        "--disable-backgrounding-occluded-windows",
+        "--disable-background-timer-throttling",
+      ],
+    },
+  },
+});

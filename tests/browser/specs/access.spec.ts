@@ -1,0 +1,28 @@
+import { Window, expect, shot, test } from "../stack.ts";
+
+test("a token that expires is said so, and with a fresh one the page goes on where it was", async ({ browser, stack }) => {
+  const ann = await Window.open(browser, stack.url(stack.token("ann", 6)));
+  await ann.online();
+  await ann.paint([[12, 12], [20, 20]]);
+  await ann.settled();
+  const before = await ann.picture("canvas/0/0");
+  await expect(ann.page.locator("#token")).toBeVisible();
+  await shot(ann, "token-expired");
+  await ann.page.locator("#token").fill(stack.token("ann"));
+  await ann.page.locator("#notice-button").click();
+  await ann.online();
+  await expect.poll(() => ann.picture("canvas/0/0")).toEqual(before);
+  await ann.paint([[30, 12], [40, 20]]);
+  await ann.settled();
+  expect((await ann.picture("canvas/0/0"))?.painted).toBeGreaterThan(before?.painted ?? 0);
+  await shot(ann, "token-renewed");
+  await ann.close();
+});
+
+test("who may only read sees the picture, and is told why an edit was not taken", async ({ browser, stack }) => {
+  const eve = await Window.open(browser, stack.url(stack.token("eve", 3600, ["things/"])));
+  await eve.page.waitForSelector("#state");
+  await expect(eve.page.locator("#chunk-status, #why, #notice-text").first()).toBeVisible();
+  await shot(eve, "no-access");
+  await eve.close();
+});

@@ -1,0 +1,27 @@
+import { Window, expect, shot, test } from "../stack.ts";
+
+const CHUNK = "canvas/0/0";
+
+test("a page whose copy was damaged is told by the next update, and healed", async ({ browser, stack }) => {
+  const ann = await Window.open(browser, stack.url(stack.token("ann")));
+  const bob = await Window.open(browser, stack.url(stack.token("bob")));
+  await Promise.all([ann.online(), bob.online()]);
+  await bob.paint([[20, 20], [40, 40]]);
+  await bob.settled();
+  await expect.poll(() => ann.picture(CHUNK)).toEqual(await bob.picture(CHUNK));
+  // The chunk under the pointer is the one that is damaged.
+  const board = (await ann.page.locator("#board").boundingBox()) ?? { x: 0, y: 0 };
+  const place = await ann.page.evaluate(() => (globalThis as never as { driftless: { board: { whereIs(x: number, y: number): { x: number; y: number } } } }).driftless.board.whereIs(30, 30));
+  await ann.page.mouse.move(board.x + place.x, board.y + place.y);
+  await expect(ann.page.locator("#chunk-id")).toHaveText(CHUNK);
+  await ann.page.keyboard.press("d");
+  await expect.poll(async () => (await ann.chunk(CHUNK)).hash, { message: "its bytes differ now" }).not.toBe((await bob.chunk(CHUNK)).hash);
+  await shot(ann, "drifted");
+  await bob.paint([[60, 20], [60, 40]]);
+  await bob.settled();
+  await expect.poll(() => ann.chunk(CHUNK), { message: "healed" }).toEqual(await bob.chunk(CHUNK));
+  await expect.poll(() => ann.picture(CHUNK)).toEqual(await bob.picture(CHUNK));
+  await shot(ann, "healed");
+  expect([...ann.errors, ...bob.errors]).toEqual([]);
+  await Promise.all([ann.close(), bob.close()]);
+});

@@ -1,0 +1,65 @@
+import { Window, expect, shot, test } from "../stack.ts";
+
+const CHUNK = "canvas/0/0";
+
+test("two windows paint at once and converge, pixel by pixel", async ({ browser, stack }) => {
+  const ann = await Window.open(browser, stack.url(stack.token("ann")));
+  const bob = await Window.open(browser, stack.url(stack.token("bob")));
+  await Promise.all([ann.online(), bob.online()]);
+  await Promise.all([
+    ann.paint([[4, 4], [40, 8], [60, 40]]),
+    bob.paint([[90, 10], [50, 50], [8, 60]]),
+  ]);
+  await Promise.all([ann.settled(), bob.settled()]);
+  const painted = await ann.picture(CHUNK);
+  expect(painted?.painted).toBeGreaterThan(20);
+  await expect.poll(() => bob.picture(CHUNK), { message: "bob sees the very same pixels" }).toEqual(painted);
+  const [one, other] = [await ann.chunk(CHUNK), await bob.chunk(CHUNK)];
+  expect(other).toEqual(one);
+  expect(one.status).toBe("live");
+  await shot(ann, "two-windows-ann");
+  await shot(bob, "two-windows-bob");
+  expect([...ann.errors, ...bob.errors]).toEqual([]);
+  await Promise.all([ann.close(), bob.close()]);
+});
+
+test("what is painted offline is shown hatched, and committed after the connection is back", async ({ browser, stack }) => {
+  const ann = await Window.open(browser, stack.url(stack.token("ann")));
+  const bob = await Window.open(browser, stack.url(stack.token("bob")));
+  await Promise.all([ann.online(), bob.online()]);
+  const before = await bob.picture(CHUNK);
+  await ann.page.locator("#offline").click();
+  await expect(ann.page.locator("#state-text")).toHaveText("offline");
+  await ann.paint([[70, 70], [90, 90]]);
+  expect(await ann.pending()).toBeGreaterThan(0);
+  await shot(ann, "offline");
+  expect(await bob.picture(CHUNK), "nobody else has seen it").toEqual(before);
+  await ann.page.locator("#offline").click();
+  await ann.online();
+  await ann.settled();
+  await expect.poll(async () => (await bob.picture(CHUNK))?.hash).not.toBe(before?.hash);
+  await expect.poll(() => bob.picture(CHUNK)).toEqual(await ann.picture(CHUNK));
+  await shot(ann, "online-again");
+  expect([...ann.errors, ...bob.errors]).toEqual([]);
+  await Promise.all([ann.close(), bob.close()]);
+});
+
+test("a server that is killed and started again loses nothing, and the windows go on by themselves", async ({ browser, stack }) => {
+  const ann = await Window.open(browser, stack.url(stack.token("ann")));
+  await ann.online();
+  await ann.paint([[10, 100], [30, 110]]);
+  await ann.settled();
+  const before = await ann.picture(CHUNK);
+  await stack.stop("SIGKILL");
+  await expect(ann.page.locator("#state-text")).not.toHaveText("live");
+  await ann.paint([[100, 100], [110, 110]]);
+  await stack.start();
+  await ann.online();
+  await ann.settled();
+  const bob = await Window.open(browser, stack.url(stack.token("bob")));
+  await bob.online();
+  await expect.poll(() => bob.picture(CHUNK)).toEqual(await ann.picture(CHUNK));
+  expect((await bob.picture(CHUNK))?.painted).toBeGreaterThan(before?.painted ?? 0);
+  await shot(bob, "after-a-kill");
+  await Promise.all([ann.close(), bob.close()]);
+});

@@ -1,0 +1,185 @@
+// A `driftless dev` for a file of specs, with tokens for it, and the pages that look at it.
+
+import { type Browser, type Page, test as base, expect } from "@playwright/test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const READY_MS = 60_000;
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
+
+/** The whole of Driftless in one process, in a folder of its own. */
+export class Stack {
+  readonly folder = mkdtempSync(join(tmpdir(), "driftless-page-"));
+  http = "";
+  #port = 0;
+  #process: ChildProcess | undefined;
+
+  async start(): Promise<void> {
+    const program = process.env.DRIFTLESS_BIN;
+    if (!program) throw new Error("DRIFTLESS_BIN names no program: run `cargo xtask browser`");
+    this.#port ||= await freePort();
+    const child = spawn(program, ["dev", "--json", "--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data")]);
+    this.#process = child;
+    let log = "";
+    child.stderr.on("data", (chunk) => (log = (log + String(chunk)).slice(-4_000)));
+    const ready = new Promise<{ http: string }>((resolve, reject) => {
+      createInterface(child.stdout).on("line", (line) => resolve(JSON.parse(line) as { http: string }));
+      child.on("exit", (code) => reject(new Error(`driftless dev ended with ${code} before it was ready:\n${log}`)));
+      setTimeout(() => reject(new Error(`driftless dev was not ready within ${READY_MS} ms:\n${log}`)), READY_MS).unref();
+    });
+    this.http = (await ready).http;
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  async end(): Promise<void> {
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** A token for a user who may do what the page does. */
+  token(user = "ann", seconds = 3600, write = ["canvas/", "things/"]): string {
+    const key = Buffer.from(readFileSync(join(this.folder, "data/dev.key"), "utf8").trim(), "base64url");
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { sub: user, iat: now, exp: now + seconds, driftless: { read: [], write } };
+    const signed = `${part({ typ: "JWT", alg: "HS256" })}.${part(claims)}`;
+    return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+  }
+
+  url(token: string, search: Record<string, string> = {}): string {
+    return `${this.http}/?${new URLSearchParams({ token, ...search })}`;
+  }
+}
+
+/** What the page leaves for tests and for the console. */
+export interface Hooks {
+  world: {
+    status: string;
+    pending: number;
+    track(id: string): { status: string; version: number; hash?: string; pending: unknown[]; live(): Promise<unknown> };
+  };
+  board: { whereIs(x: number, y: number): { x: number; y: number } };
+  pixels(chunk: string): Uint8ClampedArray | null;
+  counts: Record<string, number>;
+  latencies: number[];
+}
+
+/** A window of the page, with everything that went wrong in it. */
+export class Window {
+  readonly page: Page;
+  readonly errors: string[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+    page.on("pageerror", (error) => this.errors.push(error.message));
+    page.on("console", (message) => message.type() === "error" && this.errors.push(message.text()));
+  }
+
+  /** In a context of its own: nothing is shared but the world. */
+  static async open(browser: Browser, url: string): Promise<Window> {
+    const context = await browser.newContext();
+    // The hint lies over the canvas.
+    await context.addInitScript(() => localStorage.setItem("driftless.hint", "closed"));
+    const window = new Window(await context.newPage());
+    await window.page.goto(url);
+    return window;
+  }
+
+  async online(): Promise<this> {
+    await expect(this.page.locator("#state-text")).toHaveText("live");
+    return this;
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close();
+  }
+
+  /** Presses the brush on a cell of the world, and drags to others. */
+  async paint(cells: readonly (readonly [number, number])[]): Promise<void> {
+    const box = (await this.page.locator("#board").boundingBox()) ?? { x: 0, y: 0 };
+    const places = await this.page.evaluate(
+      (all) => all.map(([x, y]) => (globalThis as unknown as { driftless: Hooks }).driftless.board.whereIs(x, y)),
+      cells.map(([x, y]) => [x, y] as [number, number]),
+    );
+    const [first, ...rest] = places;
+    if (!first) return;
+    await this.page.mouse.move(box.x + first.x, box.y + first.y);
+    await this.page.mouse.down();
+    for (const place of rest) await this.page.mouse.move(box.x + place.x, box.y + place.y, { steps: 4 });
+    await this.page.mouse.up();
+  }
+
+  /** A chunk as it is drawn: the picture's bytes as one word of its hash, and how many pixels are not of the first one's colour. */
+  async picture(chunk: string): Promise<{ hash: string; painted: number } | undefined> {
+    return this.page.evaluate(async (id) => {
+      const pixels = (globalThis as unknown as { driftless: Hooks }).driftless.pixels(id);
+      if (!pixels) return undefined;
+      const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(pixels));
+      const hash = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+      const words = new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4);
+      return { hash, painted: words.reduce((count, word) => count + Number(word !== words[0]), 0) };
+    }, chunk);
+  }
+
+  async chunk(id: string): Promise<{ status: string; version: number; hash: string | undefined; pending: number }> {
+    return this.page.evaluate((chunk) => {
+      const { status, version, hash, pending } = (globalThis as unknown as { driftless: Hooks }).driftless.world.track(chunk);
+      return { status, version, hash, pending: pending.length };
+    }, id);
+  }
+
+  /** Own commands without an outcome. */
+  async pending(): Promise<number> {
+    return this.page.evaluate(() => (globalThis as unknown as { driftless: Hooks }).driftless.world.pending);
+  }
+
+  /** Waits until nothing of the window's own is pending. */
+  async settled(): Promise<void> {
+    await expect.poll(() => this.pending(), { message: "everything has its outcome" }).toBe(0);
+  }
+}
+
+/** A picture that CI keeps. */
+export async function shot(window: Window, name: string): Promise<void> {
+  const folder = join(process.env.DRIFTLESS_TEST_OUTPUT ?? "../../target/browser", "pictures");
+  mkdirSync(folder, { recursive: true });
+  await window.page.screenshot({ path: join(folder, `${name}.png`) });
+}
+
+export const test = base.extend<object, { stack: Stack }>({
+  stack: [
+    // eslint-disable-next-line no-empty-pattern
+    async ({}, use) => {
+      const stack = new Stack();
+      await stack.start();
+      await use(stack);
+      await stack.end();
+    },
+    { scope: "worker" },
+  ],
+});
+
+export { expect };

@@ -1,0 +1,134 @@
+//! What the browser runs beside the core: the SDK (`client/js`), the page (`web`), and the project that the SDK's quick start is.
+
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::prerequisites::{Variables, node_packages};
+use crate::process;
+use crate::step::Screen;
+use crate::wasm;
+use crate::workspace::Workspace;
+
+const SDK: &str = "client/js";
+const PAGE: &str = "web";
+/// Its files are part of the program, and committed.
+const DIST: &str = "web/dist";
+
+pub struct Sdk<'a> {
+    pub workspace: &'a Workspace,
+    pub screen: Screen,
+}
+
+impl Sdk<'_> {
+    /// Types, and the SDK as it is published. What tests and the page stand on.
+    pub fn build(&self) -> Result<()> {
+        node_packages(&self.folder(SDK), self.screen)?;
+        self.npm(SDK, &["run", "check"], &Variables::new())?;
+        self.npm(SDK, &["run", "build"], &Variables::new())
+    }
+
+    /// That the committed core and the committed page are of these sources.
+    pub fn fresh(&self) -> Result<String> {
+        let core = wasm::check(self.workspace)?;
+        node_packages(&self.folder(PAGE), self.screen)?;
+        self.npm(PAGE, &["run", "check"], &Variables::new())?;
+        let built = self.workspace.target_dir.join("web");
+        let out = built.display().to_string();
+        self.npm(PAGE, &["run", "build", "--", "--outDir", &out, "--emptyOutDir"], &Variables::new())?;
+        let (ours, committed) = (files(&built)?, files(&self.folder(DIST))?);
+        let differs = |name: &&String| ours.get(*name) != committed.get(*name);
+        let stale: Vec<&str> = ours.keys().chain(committed.keys()).filter(differs).map(String::as_str).collect();
+        ensure!(
+            stale.is_empty(),
+            "{DIST} is not what its sources make: {}; run `cd web && npm ci && npm run build`, and commit it",
+            stale.join(", ")
+        );
+        Ok(format!("{core}; {DIST} too"))
+    }
+
+    /// Unit tests, golden bytes, and scenarios against the real services that `driftless dev` runs.
+    pub fn tests(&self, variables: &Variables) -> Result<()> {
+        self.npm(SDK, &["test"], &self.with_program(variables))
+    }
+
+    /// What an application loads, in bytes.
+    pub fn size(&self) -> Result<()> {
+        self.npm(SDK, &["run", "size"], &Variables::new())
+    }
+
+    /// A fresh project with the packed SDK, in a real Chromium.
+    pub fn quick_start(&self, variables: &Variables) -> Result<()> {
+        let mut node = Command::new("node");
+        node.arg("test/quick-start.mjs").current_dir(self.folder(SDK)).stdout(self.screen.stdio());
+        node.envs(self.with_program(variables).iter().map(|(name, value)| (name, value)));
+        process::check("the quick start's project", node)
+    }
+
+    /// The committed core, made again; and a core with a model of its own, with its server.
+    pub fn cores(&self, variables: &Variables) -> Result<String> {
+        let same = wasm::reproduce(self.workspace, self.screen)?;
+        let core = self.workspace.target_dir.join("wasm/stock");
+        wasm::build(self.workspace, self.screen, "driftless-example-stock", &core)?;
+        let mut node = Command::new("node");
+        node.arg("test/custom-model.mjs").arg(&core).current_dir(self.folder(SDK)).stdout(self.screen.stdio());
+        node.env("DRIFTLESS_BIN", self.workspace.program("debug", "driftless-example-stock"));
+        node.envs(variables.iter().map(|(name, value)| (name, value)));
+        process::check("the shop with a model of its own", node)?;
+        Ok(same)
+    }
+
+    fn with_program(&self, variables: &Variables) -> Variables {
+        let program = self.workspace.program("debug", "driftless");
+        let mut all = variables.clone();
+        all.push(("DRIFTLESS_BIN", program.display().to_string()));
+        all
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.workspace.root.join(name)
+    }
+
+    fn npm(&self, folder: &str, arguments: &[&str], variables: &Variables) -> Result<()> {
+        let mut npm = Command::new("npm");
+        npm.args(arguments).current_dir(self.folder(folder)).stdout(self.screen.stdio());
+        npm.envs(variables.iter().map(|(name, value)| (name, value)));
+        process::check(&format!("npm {} in {folder}", arguments.join(" ")), npm)
+    }
+}
+
+/// The files below a folder, by their names in it.
+fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+                found.insert(name, fs::read(&path)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_at_any_depth_by_their_names_below_the_folder() {
+        let run = driftless_testbed::RunDir::new("xtask").unwrap();
+        fs::create_dir_all(run.path().join("a/b")).unwrap();
+        fs::write(run.path().join("a/b/c"), "1").unwrap();
+        fs::write(run.path().join("d"), "2").unwrap();
+        let found = files(run.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a/b/c", "d"]);
+        assert!(files(&run.path().join("nowhere")).is_err());
+    }
+}
