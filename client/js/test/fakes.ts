@@ -40,7 +40,7 @@ export class FakeSocket implements SocketLike {
   }
 
   say(bytes: Uint8Array): void {
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes);
     this.onmessage?.({ data: copy.buffer } as never);
   }
 
