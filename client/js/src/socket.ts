@@ -21,8 +21,8 @@ export interface SocketHost {
   token(): Promise<string>;
   opened(token: string): void;
   received(bytes: Uint8Array): void;
-  /** `code` is 0 where there was no close frame. */
-  closed(code: number): void;
+  /** `code` is 0 where there was no close frame; `reason` is the server's, for people. */
+  closed(code: number, reason: string): void;
   /** There is no token; it is asked for again. */
   tokenFailed(error: unknown): void;
   /** The platform makes no WebSocket of this URL; it is tried again. */
@@ -129,7 +129,7 @@ export class Socket {
       if (isStale()) return;
       const wasOpen = this.link === "open";
       this.#drop();
-      this.#host.closed(wasOpen ? code : 0);
+      this.#host.closed(wasOpen ? code : 0, reason);
       this.#again(reason);
     };
     socket.onopen = () => {

@@ -90,6 +90,8 @@ export class World extends Emitter<WorldEvents> {
   readonly #welcomed = [false, false];
   readonly #untell: () => void;
   #queue: Told[] = [];
+  /** Of the last close, in the server's words. */
+  #reason = "";
   #isTelling = false;
   #status: WorldStatus = "connecting";
   #closed: ClosedError | undefined;
@@ -403,7 +405,7 @@ export class World extends Emitter<WorldEvents> {
         return;
       }
       case "fatal":
-        return this.#end(new ClosedError("refused", told.message as string), false);
+        return this.#end(new ClosedError("refused", `${told.message}${this.#reason && ` (${this.#reason})`}`), false);
     }
   }
 
@@ -458,7 +460,10 @@ export class World extends Emitter<WorldEvents> {
         this.#received += bytes.length;
         this.#hear((core, now) => core.received(now, number, bytes));
       },
-      closed: (code) => this.#lost(number, code),
+      closed: (code, reason) => {
+        this.#reason = reason;
+        this.#lost(number, code);
+      },
       tokenFailed: (error) => this.#tokenFailed(error),
       failed: (error) => this.emit("error", new ConnectionError("socket", `no connection now: ${words(error)}`, { cause: error })),
     });

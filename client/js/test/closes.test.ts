@@ -89,11 +89,12 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     await open();
     const chunk = world.track("canvas/0/0");
     const pending = chunk.submit(Uint8Array.of(1));
-    servers.socket(server).lose(code);
+    servers.socket(server).lose(code, "in the server's words");
     expect(world.status).toBe("closed");
     const close = heard.find(([type]) => type === "close")?.[1];
     expect(close).toMatchObject({ name: "ClosedError", code: "refused" });
     expect(close?.message).toContain(String(code));
+    expect(close?.message).toContain("in the server's words");
     if (code !== 4999) expect(close?.message).toContain(name.toLowerCase());
     // The chunk was never served, so nothing was sent.
     expect(await pending.outcome).toMatchObject({ kind: "rejected", code: "unspecified" });
