@@ -1,3 +1,6 @@
+// What wasm-bindgen declares names `Symbol.dispose`: whoever imports this package must not need that in a `lib` of their own.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { Core } from "../core/driftless_core.js";
 
 export type { Core };
