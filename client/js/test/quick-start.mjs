@@ -61,7 +61,7 @@ async function until(what, look) {
     } catch (error) {
       seen = error;
     }
-    if (Date.now() > deadline) throw new Error(`waited ${DEADLINE_MS} ms for ${what}`, { cause: seen });
+    if (Date.now() > deadline) throw new Error(`waited ${DEADLINE_MS} ms for ${what()}`, { cause: seen });
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -77,11 +77,11 @@ async function paints(browser, { page: url, ready, name, at: [x, y], version }) 
   const server = ready.http.replace("http", "ws");
   await page.goto(`${url}?server=${server}&token=${ready.token}`);
   const canvas = page.locator("canvas");
-  await until(`the canvas of ${name} to be 128 cells wide; ${problems.join("; ")}`, () => canvas.evaluate(({ width, onclick }) => width === 128 && onclick !== null));
+  await until(() => `the canvas of ${name} to be 128 cells wide; ${problems.join("; ")}`, () => canvas.evaluate(({ width, onclick }) => width === 128 && onclick !== null));
   const began = Date.now();
   // The canvas' border is 1 pixel wide, a cell 4.
   await canvas.click({ position: { x: 1 + 4 * x + 2, y: 1 + 4 * y + 2 } });
-  await until("the commit", async () => (await page.locator("output").textContent()) === "committed");
+  await until(() => `the commit; ${problems.join("; ")}`, async () => (await page.locator("output").textContent()) === "committed");
   const ms = Date.now() - began;
   const chunk = await fetch(`${ready.http}/v1/chunks/canvas/0/0`, { headers: { authorization: `Bearer ${ready.token}`, accept: "application/octet-stream" } });
   const cells = new DataView(await chunk.arrayBuffer(), 12);
@@ -122,7 +122,7 @@ try {
     const port = await freePort();
     const vite = start(process.execPath, [join(app, "node_modules/vite/bin/vite.js"), ...args, "--host", "127.0.0.1", "--port", String(port), "--strictPort"], app);
     const page = `http://127.0.0.1:${port}/`;
-    await until(`vite: ${vite.said}`, async () => (await fetch(page)).ok);
+    await until(() => `vite: ${vite.said}`, async () => (await fetch(page)).ok);
     version += 1;
     result[name] = await paints(browser, { page, ready, name, at: [10 * version, 5], version });
   }
