@@ -7,6 +7,7 @@ export type { Core };
 
 /** What `cargo xtask wasm` makes: the glue of wasm-bindgen. A studio with its own models passes its own. */
 export interface CoreModule {
+  /** Instantiates the `.wasm` file. */
   default(input: { module_or_path: unknown }): Promise<{ memory: WebAssembly.Memory }>;
   Core: typeof Core;
 }

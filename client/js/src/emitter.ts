@@ -1,6 +1,6 @@
 import { type DriftlessError, OverflowError } from "./errors.js";
 
-/** Takes an {@link AbortSignal}: when it fires, what was begun ends. */
+/** Takes an `AbortSignal`: when it fires, what was begun ends. */
 export interface Abortable {
   signal?: AbortSignal | undefined;
 }

@@ -11,7 +11,7 @@ export class DriftlessError extends Error {
 
 /**
  * A command, a chunk or a setting that is not taken; nothing has happened. Codes: `chunk_id`, `not_tracked`, `too_large`, `too_many`,
- * `invalid_command`, `no_model`, `settings`, `wrong_model`.
+ * `invalid_command`, `no_model`, `settings`.
  */
 export class UsageError extends DriftlessError {
   override readonly name = "UsageError";

@@ -9,6 +9,7 @@ import { unzstd } from "./zstd.js";
 /** A token, or where to get one: asked at every connect, and shortly before the last one expires. */
 export type Token = string | (() => string | Promise<string>);
 
+/** Where a world is, and who comes. */
 export interface WorldSettings {
   /** Where ingest listens, `ws://…` or `wss://…`; with several, every new connection takes the next one. */
   ingest: string | readonly string[];
@@ -42,6 +43,7 @@ export interface Family {
 /** `online`: both servers have welcomed the client. `offline`: by {@link World.goOffline}. `closed`: for good. */
 export type WorldStatus = "connecting" | "online" | "offline" | "closed";
 
+/** What a {@link World} tells. */
 export interface WorldEvents {
   status: { readonly status: WorldStatus };
   /** Something that the client deals with itself: a token function that failed, a request that a server refused. For logs. */
