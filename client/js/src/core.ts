@@ -42,7 +42,7 @@ export async function loadFrom(module: CoreModule, input: unknown): Promise<Load
   if (input instanceof URL && input.protocol === "file:") {
     // Not a literal: bundlers for browsers would look for it.
     const fs = "node:fs/promises";
-    const { readFile } = (await import(/* @vite-ignore */ fs)) as { readFile(url: URL): Promise<Uint8Array> };
+    const { readFile } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ fs)) as { readFile(url: URL): Promise<Uint8Array> };
     module_or_path = await readFile(input);
   }
   const { memory } = await module.default({ module_or_path });
