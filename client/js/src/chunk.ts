@@ -32,6 +32,7 @@ export interface Change {
   readonly all?: true;
 }
 
+/** What a {@link Chunk} tells. */
 export interface ChunkEvents {
   change: Change;
   /** An own command left the view without being committed. */

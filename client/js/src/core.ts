@@ -1,9 +1,13 @@
+// What wasm-bindgen declares names `Symbol.dispose`: whoever imports this package must not need that in a `lib` of their own.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { Core } from "../core/driftless_core.js";
 
 export type { Core };
 
 /** What `cargo xtask wasm` makes: the glue of wasm-bindgen. A studio with its own models passes its own. */
 export interface CoreModule {
+  /** Instantiates the `.wasm` file. */
   default(input: { module_or_path: unknown }): Promise<{ memory: WebAssembly.Memory }>;
   Core: typeof Core;
 }
@@ -38,7 +42,7 @@ export async function loadFrom(module: CoreModule, input: unknown): Promise<Load
   if (input instanceof URL && input.protocol === "file:") {
     // Not a literal: bundlers for browsers would look for it.
     const fs = "node:fs/promises";
-    const { readFile } = (await import(/* @vite-ignore */ fs)) as { readFile(url: URL): Promise<Uint8Array> };
+    const { readFile } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ fs)) as { readFile(url: URL): Promise<Uint8Array> };
     module_or_path = await readFile(input);
   }
   const { memory } = await module.default({ module_or_path });

@@ -11,7 +11,7 @@ export class DriftlessError extends Error {
 
 /**
  * A command, a chunk or a setting that is not taken; nothing has happened. Codes: `chunk_id`, `not_tracked`, `too_large`, `too_many`,
- * `invalid_command`, `no_model`, `settings`, `wrong_model`.
+ * `invalid_command`, `no_model`, `settings`.
  */
 export class UsageError extends DriftlessError {
   override readonly name = "UsageError";
@@ -26,7 +26,11 @@ export class ClosedError extends DriftlessError {
   override readonly name = "ClosedError";
 }
 
-/** Something went wrong that the client deals with itself. Codes: `token` (the token function failed; it is asked again), `refused_request`. */
+/**
+ * Something went wrong that the client deals with itself. Codes: `token` (the token function failed; it is asked again), `socket` (no
+ * WebSocket could be made: look at the URL), `undecodable` (a server sent what is no frame of this protocol) and `dead` (it was silent for
+ * too long), both of which connect again, and `refused_request`.
+ */
 export class ConnectionError extends DriftlessError {
   override readonly name = "ConnectionError";
 }

@@ -15,6 +15,7 @@ import { type CoreModule, load, loadFrom } from "./core.js";
 import type { Abortable } from "./emitter.js";
 import { World, type WorldSettings } from "./world.js";
 
+/** Everything that {@link connect} takes. */
 export interface ConnectSettings extends WorldSettings, Abortable {
   /** A core with models of your own: what wasm-bindgen made, and where its `.wasm` file is. */
   core?: { module: CoreModule; wasm: URL | WebAssembly.Module | BufferSource } | undefined;

@@ -35,6 +35,7 @@ export class KeyMap {
     return value && utf8.decode(value);
   }
 
+  /** Whether there is such a key. */
   has(key: string): boolean {
     return this.get(key) !== undefined;
   }

@@ -21,8 +21,11 @@ export interface SocketHost {
   token(): Promise<string>;
   opened(token: string): void;
   received(bytes: Uint8Array): void;
-  /** `code` is 0 where there was no close frame. */
-  closed(code: number): void;
+  /** `code` is 0 where there was no close frame; `reason` is the server's, for people. */
+  closed(code: number, reason: string): void;
+  /** There is no token; it is asked for again. */
+  tokenFailed(error: unknown): void;
+  /** The platform makes no WebSocket of this URL; it is tried again. */
   failed(error: unknown): void;
 }
 
@@ -87,6 +90,7 @@ export class Socket {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = undefined;
+    if (this.link === "open" && Date.now() - this.#openedAt > GOOD_AFTER_MS) this.#failures = 0;
     this.link = "down";
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -106,7 +110,7 @@ export class Socket {
     } catch (error) {
       if (isStale()) return;
       this.link = "down";
-      this.#host.failed(error);
+      this.#host.tokenFailed(error);
       return this.#again();
     }
     if (isStale()) return;
@@ -124,9 +128,8 @@ export class Socket {
     const lost = (code: number, reason: string) => {
       if (isStale()) return;
       const wasOpen = this.link === "open";
-      if (wasOpen && Date.now() - this.#openedAt > GOOD_AFTER_MS) this.#failures = 0;
       this.#drop();
-      this.#host.closed(wasOpen ? code : 0);
+      this.#host.closed(wasOpen ? code : 0, reason);
       this.#again(reason);
     };
     socket.onopen = () => {

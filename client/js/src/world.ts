@@ -1,7 +1,7 @@
 import { Chunk, type ChunkStatus } from "./chunk.js";
 import type { Core, Loaded } from "./core.js";
 import { type Abortable, Emitter } from "./emitter.js";
-import { ClosedError, ConnectionError, type DriftlessError, usageError } from "./errors.js";
+import { ClosedError, ConnectionError, type DriftlessError, UsageError, usageError } from "./errors.js";
 import { type Outcome, Pending } from "./pending.js";
 import { Socket, type SocketConstructor } from "./socket.js";
 import { unzstd } from "./zstd.js";
@@ -9,6 +9,7 @@ import { unzstd } from "./zstd.js";
 /** A token, or where to get one: asked at every connect, and shortly before the last one expires. */
 export type Token = string | (() => string | Promise<string>);
 
+/** Where a world is, and who comes. */
 export interface WorldSettings {
   /** Where ingest listens, `ws://…` or `wss://…`; with several, every new connection takes the next one. */
   ingest: string | readonly string[];
@@ -42,6 +43,7 @@ export interface Family {
 /** `online`: both servers have welcomed the client. `offline`: by {@link World.goOffline}. `closed`: for good. */
 export type WorldStatus = "connecting" | "online" | "offline" | "closed";
 
+/** What a {@link World} tells. */
 export interface WorldEvents {
   status: { readonly status: WorldStatus };
   /** Something that the client deals with itself: a token function that failed, a request that a server refused. For logs. */
@@ -70,6 +72,15 @@ export interface Traffic {
 const TIMEOUT_MAX_MS = 2 ** 31 - 1;
 const SOCKETS = ["ingest", "gateway"] as const;
 const TOKEN_TIMEOUT_MS = 10_000;
+/** Why the core gives up a connection, in words: by the codes of the error. */
+const PROBLEMS: Readonly<Record<string, string>> = {
+  dead: "was not heard for too long",
+  undecodable: "sent what is no frame of this protocol",
+};
+
+function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
 
 /** One user's view of a world: two connections, the tracked chunks, and the user's own commands. Made by {@link connect}. */
 export class World extends Emitter<WorldEvents> {
@@ -81,6 +92,8 @@ export class World extends Emitter<WorldEvents> {
   readonly #welcomed = [false, false];
   readonly #untell: () => void;
   #queue: Told[] = [];
+  /** Of the last close, in the server's words. */
+  #reason = "";
   #isTelling = false;
   #status: WorldStatus = "connecting";
   #closed: ClosedError | undefined;
@@ -153,7 +166,9 @@ export class World extends Emitter<WorldEvents> {
     signal?.throwIfAborted();
     const chunk = this.#turn((core, now) => {
       const number = core.track(now, id);
-      return (this.#chunks[number] ??= new Chunk(this, id, number));
+      const chunk = (this.#chunks[number] ??= new Chunk(this, id, number));
+      chunk.isLeaving = false;
+      return chunk;
     });
     signal?.addEventListener("abort", () => chunk.untrack(), { once: true });
     return chunk;
@@ -183,10 +198,10 @@ export class World extends Emitter<WorldEvents> {
     });
   }
 
-  /** Connects again, at once. */
+  /** Connects again, at once: after {@link World.goOffline}, or without waiting for the next attempt. */
   goOnline(): void {
     if (this.#closed) return;
-    this.#setStatus("connecting");
+    if (this.#status === "offline") this.#setStatus("connecting");
     for (const socket of this.#sockets) socket.start();
     this.#tick();
   }
@@ -287,6 +302,16 @@ export class World extends Emitter<WorldEvents> {
     return result;
   }
 
+  /** An input that nobody called for: where the core fails, `close` tells, and neither a socket nor a timer throws. */
+  #hear(input: (core: Core, now: number) => void): void {
+    if (this.#closed) return;
+    try {
+      this.#turn(input);
+    } catch (error) {
+      if (!this.#closed) throw error;
+    }
+  }
+
   #after(): void {
     this.turns += 1;
     const told = this.#core.events();
@@ -314,7 +339,7 @@ export class World extends Emitter<WorldEvents> {
 
   #tick(): void {
     this.#timerAt = NaN;
-    if (!this.#closed) this.#turn((core, now) => core.tick(now));
+    this.#hear((core, now) => core.tick(now));
   }
 
   /** Milliseconds since the Unix epoch that never go backwards. */
@@ -379,10 +404,13 @@ export class World extends Emitter<WorldEvents> {
         const number = SOCKETS.indexOf(told.socket as "ingest" | "gateway");
         this.#welcomed[number] = false;
         if (this.#status === "online") this.#setStatus("connecting");
-        return this.#sockets[number]?.restart();
+        this.#sockets[number]?.restart();
+        const problem = PROBLEMS[told.reason as string];
+        if (problem) this.emit("error", new ConnectionError(told.reason as string, `${told.socket} ${problem}: it is connected again`));
+        return;
       }
       case "fatal":
-        return this.#end(new ClosedError("refused", told.message as string), false);
+        return this.#end(new ClosedError("refused", `${told.message}${this.#reason && ` (${this.#reason})`}`), false);
     }
   }
 
@@ -412,7 +440,7 @@ export class World extends Emitter<WorldEvents> {
 
   #forget(chunk: Chunk): void {
     this.#chunks[chunk.number] = undefined;
-    chunk.end();
+    chunk.end(new UsageError("not_tracked", `${chunk.id} is not tracked any more`));
   }
 
   #setStatus(status: WorldStatus): void {
@@ -427,23 +455,29 @@ export class World extends Emitter<WorldEvents> {
     const platform = (globalThis as { WebSocket?: unknown }).WebSocket;
     const WebSocket = (this.#settings.WebSocket ?? platform) as SocketConstructor | undefined;
     if (!WebSocket) throw usageError(JSON.stringify({ code: "settings", message: "there is no WebSocket here: pass the class of the package `ws`" }));
-    return new Socket(typeof urls === "string" ? [urls] : urls, `driftless.${SOCKETS[number]}.v1`, {
+    const list = typeof urls === "string" ? [urls] : urls;
+    if (list.length === 0) throw new UsageError("settings", `${SOCKETS[number]}: no URL`);
+    return new Socket(list, `driftless.${SOCKETS[number]}.v1`, {
       WebSocket,
       token: () => this.#token(),
-      opened: (token) => this.#turn((core, now) => core.connected(now, number, token)),
+      opened: (token) => this.#hear((core, now) => core.connected(now, number, token)),
       received: (bytes) => {
         this.#received += bytes.length;
-        this.#turn((core, now) => core.received(now, number, bytes));
+        this.#hear((core, now) => core.received(now, number, bytes));
       },
-      closed: (code) => this.#lost(number, code),
-      failed: (error) => this.#tokenFailed(error),
+      closed: (code, reason) => {
+        this.#reason = reason;
+        this.#lost(number, code);
+      },
+      tokenFailed: (error) => this.#tokenFailed(error),
+      failed: (error) => this.emit("error", new ConnectionError("socket", `no connection now: ${words(error)}`, { cause: error })),
     });
   }
 
   #lost(number: number, code: number): void {
     this.#welcomed[number] = false;
     if (this.#status === "online") this.#setStatus("connecting");
-    this.#turn((core, now) => core.disconnected(now, number, code));
+    this.#hear((core, now) => core.disconnected(now, number, code));
   }
 
   async #token(): Promise<string> {
@@ -463,7 +497,8 @@ export class World extends Emitter<WorldEvents> {
   async #renew(): Promise<void> {
     try {
       const token = await this.#token();
-      if (!this.#closed) this.#turn((core, now) => core.renew(now, token));
+      if (typeof token !== "string") throw new TypeError(`the token function gave ${typeof token}, not a string`);
+      this.#hear((core, now) => core.renew(now, token));
     } catch (error) {
       // The core asks again.
       this.#tokenFailed(error);
@@ -471,8 +506,7 @@ export class World extends Emitter<WorldEvents> {
   }
 
   #tokenFailed(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    this.emit("error", new ConnectionError("token", `no connection now: ${message}`, { cause: error }));
+    this.emit("error", new ConnectionError("token", `no token now: ${words(error)}`, { cause: error }));
   }
 
   /** The platform knows when it is back from sleep, and when the network is. */
@@ -514,7 +548,7 @@ export class World extends Emitter<WorldEvents> {
     }
     this.#setStatus("closed");
     this.emit("close", error);
-    for (const chunk of this.chunks) chunk.end();
-    this.end();
+    for (const chunk of this.chunks) chunk.end(error);
+    this.end(error);
   }
 }

@@ -1,0 +1,193 @@
+// How fast the SDK is in a real Chromium: the built package, its WebSocket replaced by one that says what this program has made before.
+//
+//   npm run build && npm run bench [-- --json]
+//
+// DRIFTLESS_TEST_CHROMIUM names the browser (/usr/bin/chromium). Medians of 20 runs after 5 to warm up. Ends with 1 above a target.
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+import { runnerImport } from "vite";
+import { load } from "./dist/core.js";
+
+const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const RUNS = 20;
+const WARM_UP = 5;
+const UPDATES = 1000;
+const SIZE = [64, 64, 1];
+
+/** Milliseconds. */
+const TARGETS = { updates_ms: 5, entries_ms: 5, hash_64_kib_ms: 0.5 };
+const WORDS = {
+  updates_ms: `${UPDATES} updates to a 64×64 chunk, each of one edit, in one frame`,
+  entries_ms: `one update of ${UPDATES} edits to a 64×64 chunk`,
+  hash_64_kib_ms: "hash of a 64 KiB content, copied into the core",
+  own_edit_ms: "an own edit, until the view shows it",
+};
+
+const { values } = parseArgs({ options: { json: { type: "boolean" } } });
+const { module: frames } = await runnerImport(join(HERE, "test/frames.ts"));
+const { Core } = await load();
+
+const base64 = (bytes) => Buffer.from(bytes).toString("base64");
+
+/** What the gateway says: a chunk that begins empty, then a frame a run. */
+function story(isOneUpdate) {
+  const chunkId = isOneUpdate ? "canvas/0/1" : "canvas/0/0";
+  const cells = new Uint16Array(SIZE[0] * SIZE[1]);
+  const encoding = () => frames.gridEncoding(SIZE, (i) => cells[i]);
+  const hashNow = () => Uint8Array.from(Buffer.from(Core.hash(encoding()), "hex"));
+  const writer = new Uint8Array(16).fill(7);
+  const state = { chunkId, version: 1, hash: hashNow() };
+  const first = frames.serverFrame({ tracked: { ...state, ledger: {} } }, { chunk: { ...state, model: "grid", revision: 1, data: frames.rawZstd(encoding()) } });
+  let version = 1;
+  const rest = Array.from({ length: RUNS + WARM_UP }, () => {
+    const entries = Array.from({ length: UPDATES }, () => {
+      version += 1;
+      const [cell, value] = [(version * 1031) % cells.length, version % 250];
+      cells[cell] = value;
+      return { writer, seq: version, effect: frames.setCells([cell, value]) };
+    });
+    const [firstVersion, stateHash] = [version - UPDATES + 1, hashNow()];
+    // Of many updates in a frame, only the last one's hash is compared.
+    if (isOneUpdate) return frames.serverFrame({ updates: { chunkId, firstVersion, entries, stateHash } });
+    return frames.serverFrame(...entries.map((entry, i) => ({ updates: { chunkId, firstVersion: firstVersion + i, entries: [entry], stateHash } })));
+  });
+  return { chunkId, version, hash: Buffer.from(hashNow()).toString("hex"), first: base64(first), rest: rest.map(base64) };
+}
+
+const now = Math.floor(Date.now() / 1000);
+const time = Buffer.alloc(8);
+time.writeBigUInt64BE(BigInt(Date.now()));
+const welcome = frames.serverFrame({
+  welcome: {
+    session: Uint8Array.from([...time.subarray(2), 0x70, 1, 0x80, 3, 4, 5, 6, 7, 8, 9]),
+    writer: Uint8Array.from([...time.subarray(2), 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
+    families: [{ name: "canvas", model: "grid", modelRevision: 1, parameters: JSON.stringify({ size: SIZE, palette: 256 }), coordinates: 2, coordinateMin: 0, coordinateMax: 9 }],
+    tokenExpiresAt: now + 86_400,
+    world: "bench",
+  },
+});
+
+/** In the page. */
+async function measure({ welcome, stories, runs, warmUp }) {
+  const { connect } = await import("/dist/index.js");
+  const { load } = await import("/dist/core.js");
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const sockets = {};
+  class FakeSocket {
+    readyState = 0;
+    isGreeted = false;
+    constructor(url) {
+      sockets[url] = this;
+      queueMicrotask(() => {
+        this.readyState = 1;
+        this.onopen();
+      });
+    }
+    send() {
+      if (!this.isGreeted) queueMicrotask(() => this.say(bytes(welcome)));
+      this.isGreeted = true;
+    }
+    say(frame) {
+      this.onmessage({ data: frame.buffer });
+    }
+    close() {}
+  }
+  const world = await connect({ ingest: "ws://ingest", gateway: "ws://gateway", token: "t", WebSocket: FakeSocket });
+  await world.online();
+  const median = (times) => times.slice(warmUp).sort((a, b) => a - b)[Math.floor(runs / 2)];
+  const timed = (run) => {
+    const began = performance.now();
+    run();
+    return performance.now() - began;
+  };
+  /** Between runs the page does what pages do. */
+  const rest = () => new Promise((resolve) => setTimeout(resolve));
+
+  const result = {};
+  for (const [name, story] of Object.entries(stories)) {
+    const chunk = world.track(story.chunkId);
+    let changes = 0;
+    chunk.on("change", () => (changes += 1));
+    sockets["ws://gateway"].say(bytes(story.first));
+    const times = [];
+    for (const frame of story.rest.map(bytes)) {
+      times.push(timed(() => sockets["ws://gateway"].say(frame)));
+      await rest();
+    }
+    const seen = `${chunk.status} at ${chunk.version} with ${chunk.hash}, ${changes} changes`;
+    const wanted = `live at ${story.version} with ${story.hash}, ${story.rest.length + 1} changes`;
+    if (seen !== wanted) throw new Error(`it is ${seen} instead of ${wanted}`);
+    result[name] = median(times);
+  }
+
+  const { Core } = await load();
+  const content = crypto.getRandomValues(new Uint8Array(65_536));
+  const hashes = [];
+  for (let i = 0; i < runs + warmUp; i++) {
+    hashes.push(timed(() => Array.from({ length: 10 }, () => Core.hash(content))) / 10);
+    await rest();
+  }
+  result.hash_64_kib_ms = median(hashes);
+
+  const chunk = world.track(Object.values(stories)[0].chunkId);
+  const edits = [];
+  for (let i = 0; i < runs + warmUp; i++) {
+    const value = 251 + (i % 4);
+    edits.push(
+      timed(() => {
+        chunk.grid.set({ x: i, y: 3, value });
+        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3)) throw new Error("the view does not show it");
+      }),
+    );
+    await rest();
+  }
+  result.own_edit_ms = median(edits);
+  return { ...result, is_isolated: crossOriginIsolated };
+}
+
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".mjs": "text/javascript" };
+const PAGE = '<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports":{"fzstd":"/node_modules/fzstd/esm/index.mjs"}}</script>';
+
+/** Isolated from other origins, the page's clock is fine enough. */
+const server = createServer((request, response) => {
+  const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+  const path = normalize(new URL(request.url, "http://x").pathname);
+  if (path === "/") return response.writeHead(200, { ...headers, "content-type": "text/html" }).end(PAGE);
+  try {
+    const body = readFileSync(join(HERE, path));
+    response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "application/octet-stream" }).end(body);
+  } catch {
+    response.writeHead(404).end();
+  }
+});
+await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+
+let browser;
+try {
+  browser = await chromium.launch({ executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  const stories = { updates_ms: story(false), entries_ms: story(true) };
+  const { is_isolated, ...figures } = await page.evaluate(measure, { welcome: base64(welcome), stories, runs: RUNS, warmUp: WARM_UP });
+  if (!is_isolated) throw new Error("the page is not isolated: its clock is too coarse");
+  for (const name of Object.keys(figures)) figures[name] = Number(figures[name].toFixed(3));
+  const tooSlow = Object.keys(TARGETS).filter((name) => !(figures[name] <= TARGETS[name]));
+  if (values.json) console.log(JSON.stringify({ ...figures, runs: RUNS, targets: TARGETS, too_slow: tooSlow, browser: browser.version() }));
+  else {
+    for (const [name, ms] of Object.entries(figures)) {
+      const target = TARGETS[name] === undefined ? "" : `, at most ${TARGETS[name]}${tooSlow.includes(name) ? "  TOO SLOW" : ""}`;
+      console.log(`${WORDS[name].padEnd(68)} ${ms.toFixed(3).padStart(7)} ms${target}`);
+    }
+    console.log(`medians of ${RUNS} runs, Chromium ${browser.version()}`);
+  }
+  process.exitCode = tooSlow.length > 0 ? 1 : 0;
+} finally {
+  await browser?.close();
+  server.close();
+}

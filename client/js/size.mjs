@@ -1,0 +1,81 @@
+// What the SDK costs a page: bundled as an application bundles it (Vite, for production, minified), in bytes after gzip.
+//
+//   npm run build && npm run size [-- --json]
+//
+// Ends with 1 where something is larger than the limits below.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { build } from "vite";
+
+/** Bytes. The figures of today and 3%: whoever makes something larger says so here. The goal is 34 KB in all. */
+const LIMITS = {
+  sdk: 7_000,
+  zstd: 3_510,
+  glue: 2_580,
+  core: 124_200,
+  core_simd: 126_900,
+  browser: 140_000,
+};
+
+const WORDS = {
+  sdk: "SDK",
+  zstd: "zstd (fzstd)",
+  glue: "glue of wasm-bindgen",
+  core: "core",
+  core_simd: "core with SIMD",
+  browser: "all that one browser loads (with SIMD)",
+};
+
+const { values } = parseArgs({ options: { json: { type: "boolean" } } });
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** The files of a page with this one script, by name. */
+async function bundle(script) {
+  const root = mkdtempSync(join(tmpdir(), "driftless-size-"));
+  try {
+    writeFileSync(join(root, "index.html"), '<script type="module" src="./main.js"></script>');
+    writeFileSync(join(root, "main.js"), script);
+    const { output } = await build({
+      root,
+      configFile: false,
+      logLevel: "error",
+      resolve: { alias: { "@driftless/client": here("dist/index.js"), fzstd: here("node_modules/fzstd") } },
+      // The polyfill for old browsers is the application's.
+      build: { write: false, modulePreload: { polyfill: false }, reportCompressedSize: false },
+    });
+    return output.map((file) => ({ name: file.fileName, bytes: Buffer.from(file.type === "chunk" ? file.code : file.source) }));
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+const gzip = (files, pattern) => {
+  const found = files.filter(({ name }) => pattern.test(name));
+  if (found.length !== 1) throw new Error(`${found.length} files are called ${pattern}, not one: ${files.map(({ name }) => name).join(", ")}`);
+  return gzipSync(found[0].bytes, { level: 9 }).length;
+};
+
+const page = await bundle('import { connect } from "@driftless/client"; globalThis.connect = connect;');
+const alone = await bundle('import { decompress } from "fzstd"; globalThis.decompress = decompress;');
+
+const entry = gzip(page, /^assets\/index-.*\.js$/);
+const zstd = gzip(alone, /^assets\/index-.*\.js$/);
+const glue = gzip(page, /driftless_core-.*\.js$/);
+const core = gzip(page, /driftless_core-.*\.wasm$/);
+const core_simd = gzip(page, /driftless_core_simd-.*\.wasm$/);
+const sizes = { sdk: entry - zstd, zstd, glue, core, core_simd, browser: entry + glue + core_simd };
+
+const tooLarge = Object.keys(sizes).filter((part) => sizes[part] > LIMITS[part]);
+if (values.json) console.log(JSON.stringify({ gzip_bytes: sizes, limits: LIMITS, too_large: tooLarge }));
+else {
+  for (const [part, bytes] of Object.entries(sizes)) {
+    const mark = tooLarge.includes(part) ? "  TOO LARGE" : "";
+    console.log(`${WORDS[part].padEnd(40)} ${String(bytes).padStart(7)} bytes gzip, at most ${String(LIMITS[part]).padStart(7)}${mark}`);
+  }
+}
+process.exitCode = tooLarge.length > 0 ? 1 : 0;
