@@ -152,6 +152,8 @@ export class World extends Emitter<WorldEvents> {
       const number = core.track(now, id);
       return (this.#chunks[number] ??= new Chunk(this, id, number));
     });
+    // It may have been about to leave.
+    chunk.isLeaving = false;
     signal?.addEventListener("abort", () => chunk.untrack(), { once: true });
     return chunk;
   }
