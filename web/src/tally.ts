@@ -1,0 +1,43 @@
+// What became of the own edits: how many, how fast, and the last ones of each chunk.
+
+import type { Chunk, Outcome } from "@driftless/client";
+
+const LATENCIES_MAX = 2000;
+const LAST = 4;
+
+export interface Ended {
+  readonly outcome: Outcome;
+  readonly ms: number;
+  /** By `performance.now()`. */
+  readonly at: number;
+}
+
+export class Tally {
+  readonly counts: Record<Outcome["kind"], number> = { committed: 0, discarded: 0, rejected: 0, withdrawn: 0, unknown: 0 };
+  /** From the hand to the commit, milliseconds, newest last. */
+  readonly latencies: number[] = [];
+  /** The same, with when they were committed. */
+  readonly commits: Ended[] = [];
+  readonly #last = new Map<string, Ended[]>();
+
+  /** Listens to a chunk. */
+  follow(chunk: Chunk): () => void {
+    return chunk.on("outcome", ({ pending, outcome }) => {
+      const at = performance.now();
+      const ended = { outcome, at, ms: at - pending.submittedAt };
+      this.counts[outcome.kind] += 1;
+      const last = this.#last.get(chunk.id) ?? [];
+      this.#last.set(chunk.id, [ended, ...last].slice(0, LAST));
+      if (outcome.kind !== "committed") return;
+      this.latencies.push(ended.ms);
+      this.commits.push(ended);
+      if (this.latencies.length > LATENCIES_MAX) this.latencies.shift();
+      if (this.commits.length > LATENCIES_MAX) this.commits.shift();
+    });
+  }
+
+  /** The last outcomes of a chunk, newest first. */
+  last(id: string): readonly Ended[] {
+    return this.#last.get(id) ?? [];
+  }
+}
