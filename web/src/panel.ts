@@ -55,7 +55,7 @@ export class Panel {
     text("offline", status === "offline" ? "Go online" : "Go offline", "span");
     const { isOn, state } = this.#parts.crowd;
     byId("bots").setAttribute("aria-pressed", String(isOn));
-    text("bots", isOn ? `Stop the bots · ${Math.round(state?.perSecond ?? 0)}/s` : "Add 20 bots", "span");
+    text("bots", isOn ? `Stop · ${Math.round(state?.perSecond ?? 0)} edits/s` : "Add 20 bots", "span");
   }
 
   #showChunk(place: Place | undefined, chunk: Chunk | undefined): void {
@@ -69,12 +69,13 @@ export class Panel {
     text("hash", hash?.slice(0, 12) ?? "—");
     byId("hash").title = hash ?? "";
     this.#showPrint(hash);
-    text("verified", chunk?.verifiedAt === undefined ? "not yet" : `${age(performance.now() - chunk.verifiedAt)} ago`);
+    const checked = place && this.#parts.tally.checked(place.id);
+    text("verified", checked ? `${age(performance.now() - checked.at)} ago by ${checked.by === "beacon" ? "a beacon" : "an update"}` : "not yet");
     const pending = chunk?.pending.length ?? 0;
     text("pending", pending === 0 ? "none" : `${pending} command${pending === 1 ? "" : "s"}`);
     byId("pending").className = pending > 0 ? "warn" : "";
     const things = place && this.#parts.things?.at(place);
-    text("labels", things ? `${things.map.keys().length} · version ${things.version} · ${things.status}` : "—");
+    text("labels", things ? `${things.map.keys().length}, version ${things.version}, ${things.status}` : "—");
     text("why", chunk?.error?.message ?? "");
     const last = place ? [...this.#parts.tally.last(place.id), ...(things ? this.#parts.tally.last(things.id) : [])] : [];
     this.#showOutcomes(last.sort((one, other) => other.at - one.at).slice(0, 3));
@@ -144,11 +145,11 @@ export class Panel {
     text("received", `${bytes(received)}${rate > 1 ? ` · ${bytes(rate)}/s` : ""}`);
     text("sent", bytes(sent));
     const chunks = [...painting.chunks.values()];
-    text("chunks", `${chunks.filter(({ status }) => status === "live").length} of ${chunks.length} live`);
+    text("chunks", `${chunks.filter(({ status }) => status === "live").length} of ${chunks.length}`);
     const gaps = board.frames.gaps.slice(-60);
     const work = board.frames.work.slice(-60).toSorted((one, other) => one - other);
-    const fps = gaps.length > 10 ? `${Math.round((1000 * gaps.length) / gaps.reduce((sum, gap) => sum + gap, 0))} a second · ` : "";
-    text("fps", work.length > 0 ? `${fps}${percentile(work, 0.5).toFixed(1)} ms each` : "—");
+    const fps = gaps.length > 10 ? `${Math.round((1000 * gaps.length) / gaps.reduce((sum, gap) => sum + gap, 0))} fps, ` : "";
+    text("fps", work.length > 0 ? `${fps}${percentile(work, 0.5).toFixed(1)} ms` : "—");
   }
 
   #showMap(under: Place | undefined): void {

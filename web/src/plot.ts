@@ -36,7 +36,7 @@ export class Plot {
     const y = (ms: number) => height - 3 * ratio - (Math.log10(Math.max(ms, 1)) / Math.log10(most)) * (height - 8 * ratio);
     context.font = `${Math.round(9.5 * ratio)}px ui-monospace, monospace`;
     context.textBaseline = "bottom";
-    for (const line of LINES_MS.filter((ms) => ms < most)) {
+    for (const line of LINES_MS.filter((ms) => y(ms) > 12 * ratio)) {
       context.fillStyle = color("--line");
       context.fillRect(0, Math.round(y(line)), width, Math.max(1, Math.round(ratio / 2)));
       context.fillStyle = color("--muted");

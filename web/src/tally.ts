@@ -1,4 +1,4 @@
-// What became of the own edits: how many, how fast, and the last ones of each chunk.
+// What became of the own edits: how many, how fast, and the last ones of each chunk; and when a chunk's hash was last compared.
 
 import type { Chunk, Outcome } from "@driftless/client";
 
@@ -19,10 +19,18 @@ export class Tally {
   /** The same, with when they were committed. */
   readonly commits: Ended[] = [];
   readonly #last = new Map<string, Ended[]>();
+  readonly #checked = new Map<string, { at: number; by: "beacon" | "update"; version: number }>();
 
   /** Listens to a chunk. */
-  follow(chunk: Chunk): () => void {
-    return chunk.on("outcome", ({ pending, outcome }) => {
+  follow(chunk: Chunk): void {
+    const { id } = chunk;
+    chunk.on("verified", ({ version }) => this.#checked.set(id, { at: performance.now(), by: "beacon", version }));
+    // Every update names the hash of what it leads to: the SDK has compared it before it tells.
+    chunk.on("change", ({ version }) => {
+      const known = this.#checked.get(id);
+      if (known && version > known.version) this.#checked.set(id, { at: performance.now(), by: "update", version });
+    });
+    chunk.on("outcome", ({ pending, outcome }) => {
       const at = performance.now();
       const ended = { outcome, at, ms: at - pending.submittedAt };
       this.counts[outcome.kind] += 1;
@@ -34,6 +42,11 @@ export class Tally {
       if (this.latencies.length > LATENCIES_MAX) this.latencies.shift();
       if (this.commits.length > LATENCIES_MAX) this.commits.shift();
     });
+  }
+
+  /** When the log last named the hash of what is here, and by what. */
+  checked(id: string): { readonly at: number; readonly by: "beacon" | "update" } | undefined {
+    return this.#checked.get(id);
   }
 
   /** The last outcomes of a chunk, newest first. */
