@@ -120,7 +120,7 @@ export class Board {
       this.#frame = 0;
       const began = performance.now();
       this.#paint(began);
-      this.frames.count(at, performance.now() - began, this.#frame !== 0);
+      this.frames.count(at, performance.now() - began);
     });
   }
 

@@ -1,19 +1,23 @@
-// A small meter: how long frames take, and how far they are apart while one follows another.
+// A small meter: how long it takes to draw a frame, and how many are drawn.
 
 const KEPT = 600;
 
 export class Frames {
   /** Milliseconds that drawing took, newest last. */
   readonly work: number[] = [];
-  /** Milliseconds between two frames in a row, newest last. */
-  readonly gaps: number[] = [];
-  #lastAt: number | undefined;
+  /** When each of them was drawn, by `performance.now()`. */
+  readonly times: number[] = [];
 
-  /** A frame was drawn. `hasNext`: the next one was asked for while it was drawn. */
-  count(at: number, work: number, hasNext: boolean): void {
+  /** A frame was drawn. */
+  count(at: number, work: number): void {
     keep(this.work, work);
-    if (this.#lastAt !== undefined) keep(this.gaps, at - this.#lastAt);
-    this.#lastAt = hasNext ? at : undefined;
+    keep(this.times, at);
+  }
+
+  /** Frames that were drawn in the last second. */
+  get drawn(): number {
+    const since = performance.now() - 1000;
+    return this.times.length - 1 - this.times.findLastIndex((at) => at < since);
   }
 
   /** Measures the page's frames for a while, drawn or not: what a user's eye would see. */

@@ -128,6 +128,10 @@ function open(world: World): void {
     off();
     if (!isDone) return notice.refused(`there is nothing of ${chunk.id} here yet`);
     const [cell] = wrong;
+    if (cell) {
+      view.reveal(cell.x, cell.y);
+      board.move();
+    }
     const where = cell ? `cell ${cell.x - box.x}, ${cell.y - box.y} is wrong here` : "a cell is wrong here";
     overlay.drifted(chunk.id, box, wrong, `${where}; the next beacon or edit will show it`);
   }

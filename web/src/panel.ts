@@ -55,7 +55,7 @@ export class Panel {
     text("offline", status === "offline" ? "Go online" : "Go offline", "span");
     const { isOn, state } = this.#parts.crowd;
     byId("bots").setAttribute("aria-pressed", String(isOn));
-    text("bots", isOn ? `Stop · ${Math.round(state?.perSecond ?? 0)} edits/s` : "Add 20 bots", "span");
+    text("bots", isOn ? `Stop · ${Math.round(state?.perSecond ?? 0)}/s` : "Add 20 bots", "span");
   }
 
   #showChunk(place: Place | undefined, chunk: Chunk | undefined): void {
@@ -70,7 +70,7 @@ export class Panel {
     byId("hash").title = hash ?? "";
     this.#showPrint(hash);
     const checked = place && this.#parts.tally.checked(place.id);
-    text("verified", checked ? `${age(performance.now() - checked.at)} ago by ${checked.by === "beacon" ? "a beacon" : "an update"}` : "not yet");
+    text("verified", checked ? `${age(performance.now() - checked.at)} ago, ${checked.by}` : "not yet");
     const pending = chunk?.pending.length ?? 0;
     text("pending", pending === 0 ? "none" : `${pending} command${pending === 1 ? "" : "s"}`);
     byId("pending").className = pending > 0 ? "warn" : "";
@@ -142,14 +142,12 @@ export class Panel {
     this.#traffic = [...this.#traffic.filter(({ at }) => now - at < 2000), { at: now, received, rate: 0 }];
     const first = this.#traffic[0];
     const rate = first && now > first.at ? (1000 * (received - first.received)) / (now - first.at) : 0;
-    text("received", `${bytes(received)}${rate > 1 ? ` · ${bytes(rate)}/s` : ""}`);
+    text("received", `${bytes(received)}${rate > 1 ? `, ${bytes(rate)}/s` : ""}`);
     text("sent", bytes(sent));
     const chunks = [...painting.chunks.values()];
     text("chunks", `${chunks.filter(({ status }) => status === "live").length} of ${chunks.length}`);
-    const gaps = board.frames.gaps.slice(-60);
     const work = board.frames.work.slice(-60).toSorted((one, other) => one - other);
-    const fps = gaps.length > 10 ? `${Math.round((1000 * gaps.length) / gaps.reduce((sum, gap) => sum + gap, 0))} fps, ` : "";
-    text("fps", work.length > 0 ? `${fps}${percentile(work, 0.5).toFixed(1)} ms` : "—");
+    text("fps", work.length > 0 ? `${board.frames.drawn}/s, ${percentile(work, 0.5).toFixed(1)} ms each` : "—");
   }
 
   #showMap(under: Place | undefined): void {
@@ -208,5 +206,6 @@ function age(ms: number): string {
 
 function bytes(count: number): string {
   if (count < 1000) return `${Math.round(count)} B`;
-  return count < 1e6 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1e6).toFixed(1)} MB`;
+  const [value, unit] = count < 1e6 ? [count / 1000, "kB"] : [count / 1e6, "MB"];
+  return `${value.toFixed(value < 100 ? 1 : 0)} ${unit}`;
 }

@@ -19,12 +19,15 @@ export class Tally {
   /** The same, with when they were committed. */
   readonly commits: Ended[] = [];
   readonly #last = new Map<string, Ended[]>();
-  readonly #checked = new Map<string, { at: number; by: "beacon" | "update"; version: number }>();
+  readonly #checked = new Map<string, { at: number; by: "loading" | "beacon" | "update"; version: number }>();
 
   /** Listens to a chunk. */
   follow(chunk: Chunk): void {
     const { id } = chunk;
     chunk.on("verified", ({ version }) => this.#checked.set(id, { at: performance.now(), by: "beacon", version }));
+    chunk.on("status", ({ status }) => {
+      if (status === "live") this.#checked.set(id, { at: performance.now(), by: "loading", version: chunk.version });
+    });
     // Every update names the hash of what it leads to: the SDK has compared it before it tells.
     chunk.on("change", ({ version }) => {
       const known = this.#checked.get(id);
@@ -45,7 +48,7 @@ export class Tally {
   }
 
   /** When the log last named the hash of what is here, and by what. */
-  checked(id: string): { readonly at: number; readonly by: "beacon" | "update" } | undefined {
+  checked(id: string): { readonly at: number; readonly by: "loading" | "beacon" | "update" } | undefined {
     return this.#checked.get(id);
   }
 
