@@ -23,11 +23,14 @@ import { type Place, View } from "./view.js";
 
 /** Two presses on the same cell within this time put a label. */
 const TWICE_MS = 350;
+/** What nobody can use before there is a world. */
+const INERT = ["board", "tools", "dock", "zoom", "panel-body"];
 const HINT_SEEN = "driftless.hint";
 
 const address = read(new URL(location.href));
 narrowPolicy(address);
 const notice = new Notice();
+for (const id of INERT) byId(id).inert = true;
 
 async function begin(): Promise<void> {
   const { token, ws, http, family } = address;
@@ -58,6 +61,8 @@ async function begin(): Promise<void> {
 function open(world: World): void {
   const family = world.families.find(({ name }) => name === address.family);
   if (!family) return;
+  document.body.classList.remove("is-starting");
+  for (const id of INERT) byId(id).inert = false;
   const canvas = byId("board") as HTMLCanvasElement;
   const palette = new Palette(world.colors(family.name));
   const view = new View(family, address.at);
@@ -168,7 +173,7 @@ function open(world: World): void {
     crowd.look();
   };
 
-  let lastPress = { at: 0, spot: undefined as Spot | undefined };
+  let lastPress = { at: 0, spot: undefined as Spot | undefined, made: 0 };
   const pointer = new Pointer(canvas, view, tools, {
     moved: () => board.move(),
     hover: (at) => {
@@ -180,15 +185,14 @@ function open(world: World): void {
     closeHint();
     if (event.button !== 0 || !event.isPrimary || tools.tool === "hand" || tools.tool === "label") return;
     const before = lastPress;
-    lastPress = { at: performance.now(), spot };
+    lastPress = { at: performance.now(), spot, made: painting.made };
     const isTwice = spot && before.spot && lastPress.at - before.at < TWICE_MS && Math.hypot(spot[0] - before.spot[0], spot[1] - before.spot[1]) < 1.5;
     if (!isTwice || !spot || !things) return;
     // The first press painted: a label was meant.
     const at = spot;
-    lastPress = { at: 0, spot: undefined };
+    lastPress = { at: 0, spot: undefined, made: 0 };
     canvas.addEventListener("pointerup", () => {
-      painting.undo();
-      painting.undo();
+      painting.undoSince(before.made);
       things.add(at);
     }, { once: true });
   });

@@ -41,6 +41,11 @@ export class Notice {
   /** There is no going on without another token. */
   end(words: string): void {
     this.#end = words;
+    // Whoever follows a world says more.
+    if (!this.#world) {
+      byId("state-text").textContent = "no access";
+      byId("state").className = "state is-closed";
+    }
     this.#show();
   }
 

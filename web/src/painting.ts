@@ -23,7 +23,8 @@ export class Painting {
   readonly #world: World;
   readonly #view: View;
   readonly #chunks = new Map<string, Chunk>();
-  readonly #strokes: Pending[][] = [];
+  readonly #strokes: { number: number; pendings: Pending[] }[] = [];
+  #made = 0;
   #stroke: Pending[] | undefined;
 
   constructor(world: World, view: View) {
@@ -145,7 +146,7 @@ export class Painting {
   undo(): boolean {
     for (let stroke = this.#strokes.pop(); stroke; stroke = this.#strokes.pop()) {
       let isUndone = false;
-      for (const pending of stroke.toReversed()) {
+      for (const pending of stroke.pendings.toReversed()) {
         if (pending.ended) {
           isUndone = this.#try(() => pending.undo().length > 0) === true || isUndone;
           continue;
@@ -158,6 +159,15 @@ export class Painting {
       if (isUndone) return true;
     }
     return false;
+  }
+
+  /** Strokes that were made so far, for {@link undoSince}. */
+  get made(): number {
+    return this.#made;
+  }
+
+  undoSince(made: number): void {
+    while ((this.#strokes.at(-1)?.number ?? 0) > made) this.undo();
   }
 
   // ---- the rest ----
@@ -185,8 +195,9 @@ export class Painting {
     else this.#remember([pending]);
   }
 
-  #remember(stroke: Pending[]): void {
-    this.#strokes.push(stroke);
+  #remember(pendings: Pending[]): void {
+    this.#made += 1;
+    this.#strokes.push({ number: this.#made, pendings });
     if (this.#strokes.length > UNDO_MAX) this.#strokes.shift();
   }
 
