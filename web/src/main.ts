@@ -141,6 +141,20 @@ function open(world: World): void {
     overlay.drifted(chunk.id, box, wrong, `${where}; the next beacon or edit will show it`);
   }
 
+  /** Cuts the connection that brings updates, and says how long it took to be in step again. */
+  async function dropGateway(): Promise<void> {
+    const status = () => world.status;
+    if (status() !== "online") return;
+    const began = performance.now();
+    world.reconnect("gateway");
+    const isLive = () => status() === "online" && view.visible().every(({ id }) => painting.chunk(id)?.status === "live");
+    while (!isLive()) {
+      if (status() === "offline" || status() === "closed") return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    notice.say(`The gateway's connection was cut. ${view.visible().length} chunks went on from where they were, ${Math.round(performance.now() - began)} ms later.`);
+  }
+
   // ---- the view ----
 
   function under(): Place | undefined {
@@ -225,7 +239,7 @@ function open(world: World): void {
   press("undo", undo);
   press("offline", toggleOffline);
   press("drift", drift);
-  press("drop", () => world.reconnect("gateway"));
+  press("drop", () => void dropGateway());
   press("bots", toggleBots);
   press("help-open", () => help.showModal());
   byId("guarded").addEventListener("change", (event) => (painting.isGuarded = (event.target as HTMLInputElement).checked));
@@ -278,7 +292,7 @@ function open(world: World): void {
     remember(HINT_SEEN, "seen");
   }
   press("hint-close", closeHint);
-  press("hint-window", () => window.open(location.href, "_blank", "popup,width=1000,height=760"));
+  press("hint-window", () => window.open(location.href, "_blank", "noopener,popup,width=1000,height=760"));
   press("hint-bots", () => {
     crowd.start();
     closeHint();

@@ -4,7 +4,7 @@ import type { World } from "@driftless/client";
 
 /** A connection that is back sooner is not worth words. */
 const PATIENCE_MS = 1500;
-const REFUSED_MS = 5000;
+const SAID_MS = 5000;
 const WAY_OUT = "Open the URL that `driftless dev` prints, or make a token with `driftless token` and paste it here.";
 
 export class Notice {
@@ -16,7 +16,7 @@ export class Notice {
   #server = "";
   #since: number | undefined;
   #end: string | undefined;
-  #refusal: { why: string; at: number } | undefined;
+  #said: { words: string; at: number } | undefined;
   #lastError: string | undefined;
 
   constructor() {
@@ -56,7 +56,12 @@ export class Notice {
 
   /** An edit was not taken. */
   refused(why: string): void {
-    this.#refusal = { why: sentence(why), at: performance.now() };
+    this.say(sentence(why));
+  }
+
+  /** Something to know, for a moment. */
+  say(words: string): void {
+    this.#said = { words, at: performance.now() };
     this.#show();
   }
 
@@ -79,7 +84,7 @@ export class Notice {
     if (this.#world?.status === "connecting" && this.#since !== undefined && performance.now() - this.#since > PATIENCE_MS) {
       return `${sentence(this.#lastError ?? `${this.#server} does not answer`)}${kept} Trying again…`;
     }
-    if (this.#refusal && performance.now() - this.#refusal.at < REFUSED_MS) return this.#refusal.why;
+    if (this.#said && performance.now() - this.#said.at < SAID_MS) return this.#said.words;
     return "";
   }
 

@@ -147,12 +147,13 @@ export class Panel {
     const chunks = [...painting.chunks.values()];
     text("chunks", `${chunks.filter(({ status }) => status === "live").length} of ${chunks.length}`);
     const work = board.frames.work.slice(-60).toSorted((one, other) => one - other);
-    text("fps", work.length > 0 ? `${board.frames.drawn}/s, ${percentile(work, 0.5).toFixed(1)} ms each` : "—");
+    text("fps", work.length > 0 ? `${board.frames.drawn} frames/s, ${percentile(work, 0.5).toFixed(1)} ms` : "—");
   }
 
   #showMap(under: Place | undefined): void {
     const places = this.#parts.view.visible();
     const map = byId("map");
+    map.classList.toggle("is-many", places.length > 60);
     const [left, top] = [Math.min(...places.map(({ cx }) => cx)), Math.min(...places.map(({ cy }) => cy))];
     while (map.children.length > places.length) map.lastChild?.remove();
     while (map.children.length < places.length) map.append(document.createElement("i"));
@@ -197,7 +198,7 @@ function describe(outcome: Ended["outcome"]): string {
 }
 
 function inMs(ms: number): string {
-  return ms < 10 ? `${ms.toFixed(1)} ms` : ms < 9999 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  return ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
 function age(ms: number): string {

@@ -12,6 +12,8 @@ const TEXT_MAX = 40;
 /** While it is dragged, others see it move this often. */
 const DRAG_MS = 70;
 const UNSEEN_MAX = 48;
+/** CSS pixels a cell. */
+const FAR = 0.9;
 
 export interface Thing {
   /** Cells within the chunk. */
@@ -82,6 +84,8 @@ export class Things {
 
   /** The view moved. */
   moved(): void {
+    // From far, there is no room for words.
+    this.#root.classList.toggle("is-far", this.#view.scale / this.#view.ratio < FAR);
     for (const element of this.#elements.values()) this.#placeElement(element);
   }
 
