@@ -170,6 +170,8 @@ export class World extends Emitter<WorldEvents> {
       chunk.isLeaving = false;
       return chunk;
     });
+    // It may have been about to leave.
+    chunk.isLeaving = false;
     signal?.addEventListener("abort", () => chunk.untrack(), { once: true });
     return chunk;
   }

@@ -1,0 +1,110 @@
+// What the page has to say about its connection: in words, with a way out.
+
+import type { World } from "@driftless/client";
+
+/** A connection that is back sooner is not worth words. */
+const PATIENCE_MS = 1500;
+const SAID_MS = 5000;
+const WAY_OUT = "Open the URL that `driftless dev` prints, or make a token with `driftless token` and paste it here.";
+
+export class Notice {
+  readonly #root = byId("notice");
+  readonly #text = byId("notice-text");
+  readonly #token = byId("token") as HTMLInputElement;
+  readonly #button = byId("notice-button") as HTMLButtonElement;
+  #world: World | undefined;
+  #server = "";
+  #since: number | undefined;
+  #end: string | undefined;
+  #said: { words: string; at: number } | undefined;
+  #lastError: string | undefined;
+
+  constructor() {
+    this.#button.addEventListener("click", () => this.#act());
+    this.#token.addEventListener("keydown", (event) => event.key === "Enter" && this.#act());
+    setInterval(() => this.#show(), 250);
+  }
+
+  follow(world: World, server: string): void {
+    this.#world = world;
+    this.#server = server;
+    this.#since = performance.now();
+    world.on("status", ({ status }) => {
+      this.#since = status === "connecting" ? performance.now() : undefined;
+      if (status === "online") this.#lastError = undefined;
+      this.#show();
+    });
+    world.on("error", (error) => (this.#lastError = error.message));
+    world.on("close", ({ message }) => this.end(`${sentence(message)} ${WAY_OUT}`));
+  }
+
+  /** There is no going on without another token. */
+  end(words: string): void {
+    this.#end = words;
+    // Whoever follows a world says more.
+    if (!this.#world) {
+      byId("state-text").textContent = "no access";
+      byId("state").className = "state is-closed";
+    }
+    this.#show();
+  }
+
+  /** There is no token. */
+  noToken(): void {
+    this.end(`This page needs a token in its URL (?token=…). ${WAY_OUT}`);
+  }
+
+  /** An edit was not taken. */
+  refused(why: string): void {
+    this.say(sentence(why));
+  }
+
+  /** Something to know, for a moment. */
+  say(words: string): void {
+    this.#said = { words, at: performance.now() };
+    this.#show();
+  }
+
+  #show(): void {
+    const words = this.#words();
+    if (this.#text.textContent !== words) this.#text.textContent = words;
+    this.#root.hidden = words === "";
+    this.#root.classList.toggle("is-bad", this.#end !== undefined);
+    this.#token.hidden = this.#end === undefined;
+    const label = this.#end !== undefined ? "Open" : this.#world?.status === "offline" ? "Go online" : "Try now";
+    if (this.#button.textContent !== label) this.#button.textContent = label;
+    this.#button.hidden = this.#end === undefined && this.#world?.status === "online";
+  }
+
+  #words(): string {
+    if (this.#end !== undefined) return this.#end;
+    const pending = this.#world?.pending ?? 0;
+    const kept = pending > 0 ? ` Your ${pending} uncommitted edit${pending === 1 ? " is" : "s are"} kept here.` : "";
+    if (this.#world?.status === "offline") return `You are offline. Go on painting: it is shown at once, and sent when you are back.${kept}`;
+    if (this.#world?.status === "connecting" && this.#since !== undefined && performance.now() - this.#since > PATIENCE_MS) {
+      return `${sentence(this.#lastError ?? `${this.#server} does not answer`)}${kept} Trying again…`;
+    }
+    if (this.#said && performance.now() - this.#said.at < SAID_MS) return this.#said.words;
+    return "";
+  }
+
+  #act(): void {
+    if (this.#end === undefined) return this.#world?.goOnline();
+    const token = this.#token.value.trim().replace(/^.*[?&]token=([^&#]*).*$/, "$1");
+    if (!token) return this.#token.focus();
+    const next = new URL(location.href);
+    next.searchParams.set("token", token);
+    location.assign(next);
+  }
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim().replace(/\.$/, "");
+  return trimmed ? `${trimmed[0]?.toUpperCase()}${trimmed.slice(1)}.` : "";
+}
+
+export function byId(id: string): HTMLElement {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`there is no #${id} in the page`);
+  return element;
+}

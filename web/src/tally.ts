@@ -1,0 +1,59 @@
+// What became of the own edits: how many, how fast, and the last ones of each chunk; and when a chunk's hash was last compared.
+
+import type { Chunk, Outcome } from "@driftless/client";
+
+const LATENCIES_MAX = 2000;
+const LAST = 4;
+
+export interface Ended {
+  readonly outcome: Outcome;
+  readonly ms: number;
+  /** By `performance.now()`. */
+  readonly at: number;
+}
+
+export class Tally {
+  readonly counts: Record<Outcome["kind"], number> = { committed: 0, discarded: 0, rejected: 0, withdrawn: 0, unknown: 0 };
+  /** From the hand to the commit, milliseconds, newest last. */
+  readonly latencies: number[] = [];
+  /** The same, with when they were committed. */
+  readonly commits: Ended[] = [];
+  readonly #last = new Map<string, Ended[]>();
+  readonly #checked = new Map<string, { at: number; by: "loading" | "beacon" | "update"; version: number }>();
+
+  /** Listens to a chunk. */
+  follow(chunk: Chunk): void {
+    const { id } = chunk;
+    chunk.on("verified", ({ version }) => this.#checked.set(id, { at: performance.now(), by: "beacon", version }));
+    chunk.on("status", ({ status }) => {
+      if (status === "live") this.#checked.set(id, { at: performance.now(), by: "loading", version: chunk.version });
+    });
+    // Every update names the hash of what it leads to: the SDK has compared it before it tells.
+    chunk.on("change", ({ version }) => {
+      const known = this.#checked.get(id);
+      if (known && version > known.version) this.#checked.set(id, { at: performance.now(), by: "update", version });
+    });
+    chunk.on("outcome", ({ pending, outcome }) => {
+      const at = performance.now();
+      const ended = { outcome, at, ms: at - pending.submittedAt };
+      this.counts[outcome.kind] += 1;
+      const last = this.#last.get(chunk.id) ?? [];
+      this.#last.set(chunk.id, [ended, ...last].slice(0, LAST));
+      if (outcome.kind !== "committed") return;
+      this.latencies.push(ended.ms);
+      this.commits.push(ended);
+      if (this.latencies.length > LATENCIES_MAX) this.latencies.shift();
+      if (this.commits.length > LATENCIES_MAX) this.commits.shift();
+    });
+  }
+
+  /** When the log last named the hash of what is here, and by what. */
+  checked(id: string): { readonly at: number; readonly by: "loading" | "beacon" | "update" } | undefined {
+    return this.#checked.get(id);
+  }
+
+  /** The last outcomes of a chunk, newest first. */
+  last(id: string): readonly Ended[] {
+    return this.#last.get(id) ?? [];
+  }
+}

@@ -1,0 +1,161 @@
+// A label as it is seen and handled: a button at a place that can be dragged, moved by the arrow keys, edited and deleted.
+
+import type { Spot } from "./tools.js";
+import { THING_COLORS, type Thing } from "./things.js";
+
+export interface ThingHandlers {
+  /** The world cell below a point of the window. */
+  spotAt(clientX: number, clientY: number): Spot;
+  drag(spot: Spot): void;
+  drop(spot: Spot): void;
+  step(dx: number, dy: number): void;
+  change(change: Partial<Thing>): void;
+  remove(): void;
+}
+
+/** CSS pixels that a press may move and still is one. */
+const SLOP = 4;
+
+export class ThingElement {
+  readonly root = Object.assign(document.createElement("div"), { className: "thing" });
+  /** Where it is: world cell, and chunk of the things. */
+  spot: Spot = [0, 0];
+  chunkId = "";
+  readonly #button = Object.assign(document.createElement("button"), { type: "button" });
+  readonly #handlers: ThingHandlers;
+  #thing: Thing | undefined;
+  #editor: HTMLFormElement | undefined;
+  #press: { x: number; y: number; offset: Spot; isDrag: boolean } | undefined;
+
+  constructor(handlers: ThingHandlers) {
+    this.#handlers = handlers;
+    this.root.append(this.#button);
+    this.#button.addEventListener("pointerdown", (event) => this.#down(event));
+    this.#button.addEventListener("pointermove", (event) => this.#move(event));
+    this.#button.addEventListener("pointerup", (event) => this.#up(event));
+    this.#button.addEventListener("pointercancel", (event) => this.#up(event));
+    this.#button.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  get isDragged(): boolean {
+    return this.#press?.isDrag === true;
+  }
+
+  show(thing: Thing, isPending: boolean): void {
+    this.#thing = thing;
+    this.#button.textContent = thing.text || "…";
+    this.root.dataset.color = thing.color;
+    this.root.classList.toggle("is-pending", isPending);
+    this.#button.setAttribute("aria-label", `Label “${thing.text || "empty"}”${isPending ? ", not committed yet" : ""}. Arrow keys move it, Enter edits it, Delete deletes it.`);
+  }
+
+  /** CSS pixels. */
+  place(x: number, y: number): void {
+    this.root.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+  }
+
+  /** What was done to it was not committed. */
+  flash(): void {
+    this.root.classList.remove("is-flashing");
+    requestAnimationFrame(() => this.root.classList.add("is-flashing"));
+    setTimeout(() => this.root.classList.remove("is-flashing"), 1000);
+  }
+
+  edit(): void {
+    if (this.#editor || !this.#thing) return;
+    const form = Object.assign(document.createElement("form"), { className: "thing-editor" });
+    const input = Object.assign(document.createElement("input"), { type: "text", value: this.#thing.text, maxLength: 40, placeholder: "write something" });
+    input.setAttribute("aria-label", "Text of the label");
+    const row = Object.assign(document.createElement("div"), { className: "row" });
+    for (const color of THING_COLORS) {
+      const swatch = Object.assign(document.createElement("button"), { type: "button", className: "dot", title: color });
+      swatch.dataset.color = color;
+      swatch.setAttribute("aria-label", color);
+      swatch.addEventListener("click", () => this.#handlers.change({ color, text: input.value.trim() }));
+      row.append(swatch);
+    }
+    const remove = Object.assign(document.createElement("button"), { type: "button", className: "delete", textContent: "Delete" });
+    const done = Object.assign(document.createElement("button"), { type: "submit", className: "primary", textContent: "Done" });
+    row.append(remove, done);
+    form.append(input, row);
+    const close = (keep: boolean) => {
+      if (this.#editor !== form) return;
+      this.#editor = undefined;
+      const text = input.value.trim();
+      form.remove();
+      this.root.classList.remove("is-edited");
+      if (!keep) return;
+      // A label that says nothing is none.
+      if (text === "") this.#handlers.remove();
+      else this.#handlers.change({ text });
+    };
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      close(true);
+      this.#button.focus();
+    });
+    remove.addEventListener("click", () => {
+      close(false);
+      this.#handlers.remove();
+    });
+    form.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") close(this.#thing?.text === "");
+    });
+    form.addEventListener("focusout", (event) => {
+      if (!form.contains(event.relatedTarget as Node | null)) close(true);
+    });
+    this.#editor = form;
+    this.root.append(form);
+    this.root.classList.add("is-edited");
+    input.focus();
+    input.select();
+  }
+
+  #down(event: PointerEvent): void {
+    if (event.button !== 0) return;
+    this.#button.setPointerCapture(event.pointerId);
+    const at = this.#handlers.spotAt(event.clientX, event.clientY);
+    this.#press = { x: event.clientX, y: event.clientY, offset: [this.spot[0] - at[0], this.spot[1] - at[1]], isDrag: false };
+  }
+
+  #move(event: PointerEvent): void {
+    const press = this.#press;
+    if (!press) return;
+    press.isDrag ||= Math.hypot(event.clientX - press.x, event.clientY - press.y) > SLOP;
+    if (press.isDrag) this.#handlers.drag(this.#spot(event, press.offset));
+    this.root.classList.toggle("is-dragged", press.isDrag);
+  }
+
+  #up(event: PointerEvent): void {
+    const press = this.#press;
+    this.#press = undefined;
+    this.root.classList.remove("is-dragged");
+    if (!press) return;
+    if (press.isDrag) this.#handlers.drop(this.#spot(event, press.offset));
+    else if (event.type === "pointerup") this.edit();
+  }
+
+  #spot(event: PointerEvent, [x, y]: Spot): Spot {
+    const at = this.#handlers.spotAt(event.clientX, event.clientY);
+    return [at[0] + x, at[1] + y];
+  }
+
+  #key(event: KeyboardEvent): void {
+    const far = event.shiftKey ? 8 : 1;
+    const actions: Record<string, () => void> = {
+      ArrowLeft: () => this.#handlers.step(-far, 0),
+      ArrowRight: () => this.#handlers.step(far, 0),
+      ArrowUp: () => this.#handlers.step(0, -far),
+      ArrowDown: () => this.#handlers.step(0, far),
+      Enter: () => this.edit(),
+      Delete: () => this.#handlers.remove(),
+      Backspace: () => this.#handlers.remove(),
+    };
+    const action = actions[event.key];
+    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }
+}

@@ -1,0 +1,256 @@
+// Labels on the canvas: entries of `map` chunks that have the same coordinates as the canvas's. A key is a random name, a value is
+// JSON with the place within the chunk, a text and a colour. To drag one across a chunk's border is a delete and a put: two commands to
+// two chunks, that are decided apart.
+
+import { type Chunk, DriftlessError, type Pending, type World } from "@driftless/client";
+import type { Spot } from "./tools.js";
+import type { Place, View } from "./view.js";
+import { ThingElement } from "./thing.js";
+
+export const THING_COLORS = ["coral", "amber", "teal", "blue", "plum", "ink"] as const;
+const TEXT_MAX = 40;
+/** While it is dragged, others see it move this often. */
+const DRAG_MS = 70;
+const UNSEEN_MAX = 48;
+/** CSS pixels a cell. */
+const FAR = 0.9;
+
+export interface Thing {
+  /** Cells within the chunk. */
+  readonly x: number;
+  readonly y: number;
+  readonly text: string;
+  readonly color: (typeof THING_COLORS)[number];
+}
+
+/** A value as it stands in the chunk; nothing where it is not one of ours. */
+function parse(text: string | undefined, view: View): Thing | undefined {
+  try {
+    const { x, y, text: words, color } = JSON.parse(text ?? "") as Record<string, unknown>;
+    const isInside = Number.isInteger(x) && Number.isInteger(y) && (x as number) >= 0 && (x as number) < view.width && (y as number) >= 0 && (y as number) < view.height;
+    if (!isInside || typeof words !== "string") return undefined;
+    const known = THING_COLORS.find((name) => name === color) ?? "ink";
+    return { x: x as number, y: y as number, text: words.slice(0, TEXT_MAX), color: known };
+  } catch {
+    return undefined;
+  }
+}
+
+export interface ThingsHost {
+  tracked(chunk: Chunk): void;
+  refused(why: string): void;
+  /** Own commands that belong together, for undo. */
+  submitted(pendings: readonly Pending[]): void;
+}
+
+export class Things {
+  readonly #world: World;
+  readonly #view: View;
+  readonly #family: string;
+  readonly #root: HTMLElement;
+  readonly #host: ThingsHost;
+  readonly #chunks = new Map<string, { chunk: Chunk; place: Place }>();
+  readonly #elements = new Map<string, ThingElement>();
+  #color = 0;
+  #dragged: { key: string; pendings: Pending[]; at: number } | undefined;
+
+  constructor(world: World, view: View, family: string, root: HTMLElement, host: ThingsHost) {
+    this.#world = world;
+    this.#view = view;
+    this.#family = family;
+    this.#root = root;
+    this.#host = host;
+  }
+
+  /** The chunk of the things on a chunk of the canvas. */
+  at({ cx, cy }: Place): Chunk | undefined {
+    return this.#chunks.get(this.#id(cx, cy))?.chunk;
+  }
+
+  get count(): number {
+    return this.#elements.size;
+  }
+
+  look(places: readonly Place[]): void {
+    const seen = new Set(places.map(({ cx, cy }) => this.#id(cx, cy)));
+    for (const place of places) this.#track(place);
+    const unseen = [...this.#chunks.keys()].filter((id) => !seen.has(id));
+    for (const id of unseen.slice(0, Math.max(0, unseen.length - UNSEEN_MAX))) {
+      this.#chunks.get(id)?.chunk.untrack();
+      this.#chunks.delete(id);
+      for (const [key, element] of this.#elements) if (element.chunkId === id) this.#remove(key);
+    }
+  }
+
+  /** The view moved. */
+  moved(): void {
+    // From far, there is no room for words.
+    this.#root.classList.toggle("is-far", this.#view.scale / this.#view.ratio < FAR);
+    for (const element of this.#elements.values()) this.#placeElement(element);
+  }
+
+  // ---- edits ----
+
+  /** Puts a new one there, and lets the user write. */
+  add(spot: Spot): void {
+    const place = this.#view.placeOf(...spot);
+    const chunk = place && this.#track(place);
+    if (!chunk) return;
+    const key = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const color = THING_COLORS[this.#color++ % THING_COLORS.length] ?? "ink";
+    const thing: Thing = { ...this.#within(spot, place), text: "", color };
+    this.#submit(() => [chunk.map.put(key, JSON.stringify(thing), { guard: "absent" })]);
+    this.#elements.get(key)?.edit();
+  }
+
+  #change(key: string, change: Partial<Thing>): void {
+    const found = this.#find(key);
+    if (!found) return;
+    const { chunk, thing, raw } = found;
+    const value = JSON.stringify({ ...thing, ...change });
+    if (value !== raw) this.#submit(() => [chunk.map.put(key, value, { guard: { holds: raw } })]);
+  }
+
+  #delete(key: string): void {
+    const found = this.#find(key);
+    if (found) this.#submit(() => [found.chunk.map.delete(key, { guard: { holds: found.raw } })]);
+  }
+
+  /** To a world cell; within a chunk it is put anew, across a border it is deleted here and put there. */
+  #move(key: string, spot: Spot): Pending[] {
+    const found = this.#find(key);
+    const place = this.#view.placeOf(...spot);
+    const target = place && this.#track(place);
+    if (!found || !target) return [];
+    const { chunk, thing, raw } = found;
+    const value = JSON.stringify({ ...thing, ...this.#within(spot, place) });
+    if (chunk === target) return value === raw ? [] : [chunk.map.put(key, value, { guard: { holds: raw } })];
+    // The put first: its element is taken over, and keeps the focus.
+    return [target.map.put(key, value, { guard: "absent" }), chunk.map.delete(key, { guard: { holds: raw } })];
+  }
+
+  // ---- what is shown ----
+
+  #track(place: Place): Chunk | undefined {
+    const id = this.#id(place.cx, place.cy);
+    const known = this.#chunks.get(id);
+    if (known) return known.chunk;
+    const chunk = this.#try(() => this.#world.track(id));
+    if (!chunk) return undefined;
+    this.#chunks.set(id, { chunk, place });
+    this.#host.tracked(chunk);
+    chunk.on("change", (change) => this.#changed(chunk, place, change.keys ?? undefined));
+    chunk.on("rollback", ({ pending, outcome }) => {
+      if (outcome.kind === "withdrawn") return;
+      const { put, delete: deleted } = pending.command as { put?: { key: string }; delete?: { key: string } };
+      const key = put?.key ?? deleted?.key;
+      if (key) this.#elements.get(key)?.flash();
+    });
+    this.#changed(chunk, place, undefined);
+    return chunk;
+  }
+
+  #changed(chunk: Chunk, place: Place, keys: readonly string[] | undefined): void {
+    const all = keys ?? [...new Set([...chunk.map.keys(), ...[...this.#elements].filter(([, { chunkId }]) => chunkId === chunk.id).map(([key]) => key)])];
+    for (const key of all) {
+      const thing = parse(chunk.map.text(key), this.#view);
+      const element = this.#elements.get(key);
+      if (!thing) {
+        // It may have gone to another chunk.
+        if (element?.chunkId === chunk.id) this.#remove(key);
+        continue;
+      }
+      if (element && element.chunkId !== chunk.id && this.#chunks.get(element.chunkId)?.chunk.map.has(key)) {
+        // On its way across a border, it is in both for a moment: the newer place counts.
+        if (!chunk.map.isPending(key) && this.#chunks.get(element.chunkId)?.chunk.map.isPending(key)) continue;
+      }
+      const shown = element ?? this.#element(key);
+      shown.chunkId = chunk.id;
+      // What the hand holds is where the hand is.
+      if (!shown.isDragged) shown.spot = [place.cx * this.#view.width + thing.x, place.cy * this.#view.height + thing.y];
+      shown.show(thing, chunk.map.isPending(key));
+      this.#placeElement(shown);
+    }
+  }
+
+  #element(key: string): ThingElement {
+    const element = new ThingElement({
+      spotAt: (x, y) => {
+        const box = this.#root.getBoundingClientRect();
+        const [cx, cy] = this.#view.cellAt((x - box.left) * this.#view.ratio, (y - box.top) * this.#view.ratio);
+        return [Math.floor(cx), Math.floor(cy)];
+      },
+      drag: (spot) => this.#drag(key, spot),
+      drop: (spot) => this.#drop(key, spot),
+      step: (dx, dy) => {
+        const [x, y] = element.spot;
+        this.#submit(() => this.#move(key, [x + dx, y + dy]));
+        this.#view.reveal(...element.spot);
+      },
+      change: (change) => this.#change(key, change),
+      remove: () => this.#delete(key),
+    });
+    this.#elements.set(key, element);
+    this.#root.append(element.root);
+    return element;
+  }
+
+  #drag(key: string, spot: Spot): void {
+    this.#dragged ??= { key, pendings: [], at: 0 };
+    const element = this.#elements.get(key);
+    if (element) {
+      element.spot = spot;
+      this.#placeElement(element);
+    }
+    const now = performance.now();
+    if (now - this.#dragged.at < DRAG_MS) return;
+    this.#dragged.at = now;
+    this.#dragged.pendings.push(...(this.#try(() => this.#move(key, spot)) ?? []));
+  }
+
+  #drop(key: string, spot: Spot): void {
+    const pendings = [...(this.#dragged?.pendings ?? []), ...(this.#try(() => this.#move(key, spot)) ?? [])];
+    this.#dragged = undefined;
+    this.#host.submitted(pendings);
+  }
+
+  #placeElement(element: ThingElement): void {
+    const [x, y] = this.#view.css(element.spot[0] + 0.5, element.spot[1] + 0.5);
+    element.place(x, y);
+  }
+
+  #remove(key: string): void {
+    this.#elements.get(key)?.root.remove();
+    this.#elements.delete(key);
+  }
+
+  #find(key: string): { chunk: Chunk; thing: Thing; raw: string } | undefined {
+    const chunk = this.#chunks.get(this.#elements.get(key)?.chunkId ?? "")?.chunk;
+    const raw = chunk?.map.text(key);
+    const thing = parse(raw, this.#view);
+    return chunk && raw !== undefined && thing ? { chunk, thing, raw } : undefined;
+  }
+
+  #within([x, y]: Spot, { cx, cy }: Place): { x: number; y: number } {
+    return { x: x - cx * this.#view.width, y: y - cy * this.#view.height };
+  }
+
+  #id(cx: number, cy: number): string {
+    return `${this.#family}/${cx}/${cy}`;
+  }
+
+  #submit(submit: () => Pending[]): void {
+    const pendings = this.#try(submit);
+    if (pendings) this.#host.submitted(pendings);
+  }
+
+  #try<R>(action: () => R): R | undefined {
+    try {
+      return action();
+    } catch (error) {
+      if (!(error instanceof DriftlessError)) throw error;
+      this.#host.refused(error.message);
+      return undefined;
+    }
+  }
+}

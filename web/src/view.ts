@@ -1,0 +1,155 @@
+// Where the eye is: world cells to device pixels and back. Cell (0, 0) is the first one of chunk 0/0; x to the right, y down.
+
+import type { Family } from "@driftless/client";
+
+/** Device pixels a cell, at most. */
+const SCALE_MAX = 64;
+/** Chunks across, at most. */
+const ACROSS_MAX = 14;
+
+export interface Place {
+  readonly id: string;
+  readonly cx: number;
+  readonly cy: number;
+}
+
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export class View {
+  readonly family: string;
+  /** Cells of a chunk. */
+  readonly width: number;
+  readonly height: number;
+  readonly min: number;
+  readonly max: number;
+  /** The world cell at the top left, not whole. */
+  x = 0;
+  y = 0;
+  /** Device pixels a cell. */
+  scale = 1;
+  /** Device pixels of the screen. */
+  screen = { width: 0, height: 0 };
+  ratio = 1;
+  readonly #home: readonly [number, number];
+
+  constructor(family: Family, home: readonly [number, number]) {
+    const [width = 1, height = 1] = (family.parameters.size as number[] | undefined) ?? [];
+    this.family = family.name;
+    this.width = width;
+    this.height = height;
+    this.min = family.min;
+    this.max = family.max;
+    this.#home = home.map((c) => Math.min(Math.max(c, family.min), family.max)) as [number, number];
+  }
+
+  /** The corner where four chunks meet, in the middle of about 3 × 2 chunks. */
+  fit(): void {
+    const { width, height } = this.screen;
+    const least = Math.min(width, height) / (2.1 * Math.max(this.width, this.height));
+    this.scale = this.#within(Math.max(least, 1));
+    this.x = this.#home[0] * this.width - width / 2 / this.scale;
+    this.y = this.#home[1] * this.height - height / 2 / this.scale;
+    this.#clamp();
+  }
+
+  resize(width: number, height: number, ratio: number): void {
+    const before = this.screen;
+    this.screen = { width, height };
+    this.ratio = ratio;
+    if (before.width === 0) return this.fit();
+    this.x += (before.width - width) / 2 / this.scale;
+    this.y += (before.height - height) / 2 / this.scale;
+    this.scale = this.#within(this.scale);
+    this.#clamp();
+  }
+
+  /** `at` in device pixels stays where it is. */
+  zoom(factor: number, at: readonly [number, number] = [this.screen.width / 2, this.screen.height / 2]): void {
+    const before = this.scale;
+    this.scale = this.#within(before * factor);
+    this.x += at[0] / before - at[0] / this.scale;
+    this.y += at[1] / before - at[1] / this.scale;
+    this.#clamp();
+  }
+
+  /** By device pixels. */
+  pan(x: number, y: number): void {
+    this.x -= x / this.scale;
+    this.y -= y / this.scale;
+    this.#clamp();
+  }
+
+  /** Moves as little as is needed to show a cell, some cells away from the edge. */
+  reveal(x: number, y: number): void {
+    const [across, down] = [this.screen.width / this.scale, this.screen.height / this.scale];
+    const margin = Math.min(across, down) / 8;
+    this.x = Math.min(Math.max(this.x, x + margin - across), x - margin);
+    this.y = Math.min(Math.max(this.y, y + margin - down), y - margin);
+    this.#clamp();
+  }
+
+  /** The world cell, not whole, below a point in device pixels. */
+  cellAt(x: number, y: number): [number, number] {
+    return [this.x + x / this.scale, this.y + y / this.scale];
+  }
+
+  /** A world place in CSS pixels. */
+  css(x: number, y: number): [number, number] {
+    return [((x - this.x) * this.scale) / this.ratio, ((y - this.y) * this.scale) / this.ratio];
+  }
+
+  /** A box of world cells in whole device pixels. */
+  device({ x, y, width, height }: Box): Box {
+    const left = Math.round((x - this.x) * this.scale);
+    const top = Math.round((y - this.y) * this.scale);
+    const right = Math.round((x + width - this.x) * this.scale);
+    const bottom = Math.round((y + height - this.y) * this.scale);
+    return { x: left, y: top, width: Math.max(right - left, 1), height: Math.max(bottom - top, 1) };
+  }
+
+  chunkBox({ cx, cy }: Place): Box {
+    return { x: cx * this.width, y: cy * this.height, width: this.width, height: this.height };
+  }
+
+  /** The chunk of a world cell; nothing outside of the world. */
+  placeOf(x: number, y: number): Place | undefined {
+    return this.place(Math.floor(x / this.width), Math.floor(y / this.height));
+  }
+
+  place(cx: number, cy: number): Place | undefined {
+    const isInside = cx >= this.min && cx <= this.max && cy >= this.min && cy <= this.max;
+    return isInside ? { id: `${this.family}/${cx}/${cy}`, cx, cy } : undefined;
+  }
+
+  /** The chunks that are seen, those in the middle first. */
+  visible(): Place[] {
+    const right = this.x + this.screen.width / this.scale;
+    const bottom = this.y + this.screen.height / this.scale;
+    const seen: Place[] = [];
+    for (let cy = Math.floor(this.y / this.height); cy * this.height < bottom - 1e-9; cy += 1) {
+      for (let cx = Math.floor(this.x / this.width); cx * this.width < right - 1e-9; cx += 1) {
+        const place = this.place(cx, cy);
+        if (place) seen.push(place);
+      }
+    }
+    const [middleX, middleY] = [(this.x + right) / 2 / this.width - 0.5, (this.y + bottom) / 2 / this.height - 0.5];
+    const distance = ({ cx, cy }: Place) => Math.hypot(cx - middleX, cy - middleY);
+    return seen.sort((one, other) => distance(one) - distance(other));
+  }
+
+  #within(scale: number): number {
+    const least = Math.max(this.screen.width / this.width, this.screen.height / this.height) / ACROSS_MAX;
+    return Math.min(Math.max(scale, least), Math.max(SCALE_MAX, least));
+  }
+
+  #clamp(): void {
+    const [across, down] = [this.screen.width / this.scale / 2, this.screen.height / this.scale / 2];
+    this.x = Math.min(Math.max(this.x, this.min * this.width - across), (this.max + 1) * this.width - across);
+    this.y = Math.min(Math.max(this.y, this.min * this.height - down), (this.max + 1) * this.height - down);
+  }
+}
