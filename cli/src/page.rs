@@ -18,8 +18,9 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("favicon.svg", "image/svg+xml", include_bytes!("../../web/dist/favicon.svg")),
     ("app.js", JS, include_bytes!("../../web/dist/app.js")),
     ("bots.js", JS, include_bytes!("../../web/dist/bots.js")),
-    ("driftless_core.wasm", WASM, include_bytes!("../../web/dist/driftless_core.wasm")),
-    ("driftless_core_simd.wasm", WASM, include_bytes!("../../web/dist/driftless_core_simd.wasm")),
+    // The build copies these, and the repository does not.
+    ("driftless_core.wasm", WASM, include_bytes!("../../client/js/core/driftless_core.wasm")),
+    ("driftless_core_simd.wasm", WASM, include_bytes!("../../client/js/core/driftless_core_simd.wasm")),
 ];
 
 /// Serves the page at `/`.
