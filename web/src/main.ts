@@ -46,13 +46,13 @@ async function begin(): Promise<void> {
   notice.follow(world, new URL(http).host);
   let name = "";
   world.on("welcome", (welcome) => (name = welcome.world));
-  // The families come with the first welcome.
-  while (!world.families.some((found) => found.name === family) || world.colors(family).length === 0) {
+  // The families come with a gateway's welcome.
+  while (world.families.length === 0) {
+    await Promise.race([world.once("welcome"), world.once("close")]);
     if (world.status === "closed") return;
-    await world.once("status");
-    if (world.status === "online" && !world.families.some((found) => found.name === family)) {
-      return notice.end(`There is no family ${family} in this world: the URL names it with &family=…`);
-    }
+  }
+  if (world.colors(family).length === 0) {
+    return notice.end(`There is no family ${family} with colours in this world: the URL names it with &family=…`);
   }
   byId("world").textContent = `world ${name}${userOf(token) ? ` · you are ${userOf(token)}` : ""}`;
   open(world);

@@ -90,7 +90,7 @@ export class Panel {
     list.replaceChildren(
       ...lines.map(([kind, words, ms]) => {
         const item = Object.assign(document.createElement("li"), { className: `is-${kind}` });
-        item.append(words, Object.assign(document.createElement("span"), { textContent: ms }));
+        item.append(`${words} `, Object.assign(document.createElement("span"), { textContent: ms }));
         item.title = words;
         return item;
       }),
