@@ -46,8 +46,8 @@ async function begin(): Promise<void> {
   notice.follow(world, new URL(http).host);
   let name = "";
   world.on("welcome", (welcome) => (name = welcome.world));
-  // The families come with the first welcome, of whichever server.
-  while (name === "") {
+  // The families come with a gateway's welcome.
+  while (world.families.length === 0) {
     await Promise.race([world.once("welcome"), world.once("close")]);
     if (world.status === "closed") return;
   }

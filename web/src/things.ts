@@ -67,10 +67,6 @@ export class Things {
     return this.#chunks.get(this.#id(cx, cy))?.chunk;
   }
 
-  get count(): number {
-    return this.#elements.size;
-  }
-
   look(places: readonly Place[]): void {
     const seen = new Set(places.map(({ cx, cy }) => this.#id(cx, cy)));
     for (const place of places) this.#track(place);
