@@ -109,6 +109,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Check, test and measure what the browser runs: the SDK, the core, the quick start, a model of one's own
+    Sdk,
     /// The page of `driftless dev` in a real Chromium, scenario by scenario, with pictures
     Browser(suite::Options),
     /// Remove what the test servers and their runs left in the cache folder
@@ -145,6 +147,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
+        Chore::Sdk => println!("{}", sdk::run(&workspace)?),
         Chore::Browser(options) => return suite::run(&workspace, &options),
         Chore::Wasm(options) => return wasm::run(&workspace, &options),
         Chore::Sim(options) => return sim::run(&workspace, options),

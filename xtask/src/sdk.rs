@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::prerequisites::{Variables, node_packages};
+use crate::prerequisites::{self, Variables, node_packages};
 use crate::process;
 use crate::step::Screen;
 use crate::wasm;
@@ -20,6 +20,24 @@ const DIST: &str = "web/dist";
 pub struct Sdk<'a> {
     pub workspace: &'a Workspace,
     pub screen: Screen,
+}
+
+/// Everything.
+pub fn run(workspace: &Workspace) -> Result<String> {
+    let screen = Screen { is_stderr: false };
+    let mut build = workspace.cargo();
+    build.args(["build", "--package", "driftless", "--package", "driftless-example-stock"]);
+    process::check("the build", build)?;
+    let sdk = Sdk { workspace, screen };
+    let chromium = prerequisites::chromium(screen)?.context(prerequisites::NO_CHROMIUM)?;
+    let variables = vec![("DRIFTLESS_TEST_CHROMIUM", chromium.display().to_string())];
+    sdk.build()?;
+    let fresh = sdk.fresh()?;
+    sdk.tests(&variables)?;
+    sdk.size()?;
+    sdk.quick_start(&variables)?;
+    let cores = sdk.cores(&variables)?;
+    Ok(format!("{fresh}; tests, size, quick start, a model of its own; {cores}"))
 }
 
 impl Sdk<'_> {
