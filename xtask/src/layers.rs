@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 
 /// Each crate with everything that it may be built on, all without `driftless-`. Tests (`tests/…`) may use whatever they
 /// like, and dev-dependencies are free.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("schemas", &[]),
     ("codegen", &[]),
     ("chunk", &["schemas"]),
@@ -37,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "testbed",
         ],
     ),
+    ("example-stock", &["schemas", "chunk", "client-wasm", "driftless"]),
     ("xtask", &["testbed"]),
 ];
 
