@@ -152,7 +152,7 @@ async function measure({ welcome, stories, runs, warmUp }) {
 }
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".mjs": "text/javascript" };
-const PAGE = '<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports":{"fzstd":"/node_modules/fzstd/esm/index.mjs"}}</script>';
+const PAGE = '<!doctype html><link rel="icon" href="data:,">';
 
 /** Isolated from other origins, the page's clock is fine enough. */
 const server = createServer((request, response) => {

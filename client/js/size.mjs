@@ -14,17 +14,17 @@ import { build } from "vite";
 
 /** Bytes. The figures of today and 3%: whoever makes something larger says so here. The goal is 34 KB in all. */
 const LIMITS = {
-  sdk: 7_000,
-  zstd: 3_510,
+  sdk: 6_360,
+  zstd: 3_280,
   glue: 2_580,
   core: 124_200,
   core_simd: 126_900,
-  browser: 140_000,
+  browser: 139_100,
 };
 
 const WORDS = {
   sdk: "SDK",
-  zstd: "zstd (fzstd)",
+  zstd: "zstd",
   glue: "glue of wasm-bindgen",
   core: "core",
   core_simd: "core with SIMD",
@@ -44,7 +44,7 @@ async function bundle(script) {
       root,
       configFile: false,
       logLevel: "error",
-      resolve: { alias: { "@driftless/client": here("dist/index.js"), fzstd: here("node_modules/fzstd") } },
+      resolve: { alias: { "@driftless/client": here("dist/index.js") } },
       // The polyfill for old browsers is the application's.
       build: { write: false, modulePreload: { polyfill: false }, reportCompressedSize: false },
     });
@@ -61,7 +61,7 @@ const gzip = (files, pattern) => {
 };
 
 const page = await bundle('import { connect } from "@driftless/client"; globalThis.connect = connect;');
-const alone = await bundle('import { decompress } from "fzstd"; globalThis.decompress = decompress;');
+const alone = await bundle(`import { unzstd } from ${JSON.stringify(here("dist/zstd.js"))}; globalThis.unzstd = unzstd;`);
 
 const entry = gzip(page, /^assets\/index-.*\.js$/);
 const zstd = gzip(alone, /^assets\/index-.*\.js$/);

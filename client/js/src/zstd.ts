@@ -1,9 +1,38 @@
-import { decompress } from "fzstd";
+/**
+ * A zstd decompressor (RFC 8878) for what Driftless's servers send: one frame, whose header says its size, without a dictionary. The
+ * libraries for browsers are made for friendly bytes: in the smallest, a frame of 16 KB takes seconds, and a frame that is cut gives zeros. This
+ * one takes time in proportion to the content, and gives it whole or throws. Checksums are not compared: the core knows the content's hash.
+ */
 
-/** The largest block of any frame (RFC 8878, section 3.1.1.2.4). */
+import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, single, unhuffman } from "./entropy.js";
+
+/** The largest block of any frame, and what may come out of one (section 3.1.1.2.4). */
 const BLOCK_BYTES_MAX = 128 * 1024;
-/** The least window that a decoder should support (the same, section 3.1.1.1.2, rounded down). */
+/** Every decoder should have memory for such a window (about section 3.1.1.1.2). */
 const WINDOW_BYTES_LEAST = 1024 * 1024;
+
+const zeros = (count: number) => new Array<number>(count).fill(0);
+
+/** A length is its code's base and some more bits; a code's base is where the code before it ends. */
+function lengths(base: number, bits: readonly number[]): { bits: readonly number[]; bases: readonly number[] } {
+  let next = base;
+  return { bits, bases: bits.map((count) => (next += 2 ** count) - 2 ** count) };
+}
+
+/** Section 3.1.1.3.2.1.1. */
+const LITERAL_LENGTHS = lengths(0, [...zeros(16), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+const MATCH_LENGTHS = lengths(3, [...zeros(32), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+/** Larger offsets would need a window that nobody is given. */
+const OFFSET_CODE_MAX = 24;
+
+const ones = (count: number, one = 1) => new Array<number>(count).fill(one);
+
+/** The kinds of codes in the order of their descriptions: literal lengths, offsets, match lengths (section 3.1.1.3.2.2). */
+const KINDS = [
+  { logMax: 9, symbolMax: 35, predefined: fse(6, [4, 3, ...ones(11, 2), 1, 1, 1, ...ones(9, 2), 3, 2, ...ones(5), ...ones(4, -1)]) },
+  { logMax: 8, symbolMax: 31, predefined: fse(5, [...ones(6), 2, 2, 2, ...ones(15), ...ones(5, -1)]) },
+  { logMax: 9, symbolMax: 52, predefined: fse(6, [1, 4, 3, ...ones(6, 2), ...ones(37), ...ones(7, -1)]) },
+] as const;
 
 interface Header {
   readonly window: number;
@@ -13,12 +42,12 @@ interface Header {
   readonly end: number;
 }
 
-/** RFC 8878, section 3.1.1.1. */
+/** Section 3.1.1.1. */
 function header(data: Uint8Array): Header {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (data.length < 6 || view.getUint32(0, true) !== 0xfd2fb528) throw new Error("not a zstd frame");
   const flags = data[4] ?? 0;
-  if ((flags & 3) !== 0) throw new Error("a zstd frame that needs a dictionary");
+  if ((flags & 0b1011) !== 0) throw corrupt("a dictionary, or of a newer format");
   const isSingle = (flags & 0x20) !== 0;
   let at = 5;
   let window = 0;
@@ -29,7 +58,7 @@ function header(data: Uint8Array): Header {
   }
   const width = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6] ?? 0;
   const end = at + width;
-  if (data.length < end) throw new Error("a zstd frame that ends too early");
+  if (data.length < end) throw corrupt("no end");
   let content: number | undefined;
   if (width === 1) content = view.getUint8(at);
   else if (width === 2) content = view.getUint16(at, true) + 256;
@@ -38,31 +67,177 @@ function header(data: Uint8Array): Header {
   return { window: isSingle ? (content ?? 0) : window, content, hasChecksum: (flags & 4) !== 0, end };
 }
 
-/**
- * Goes from block to block, by their headers: `fzstd` gives a cut frame's end as zeros, and takes blocks of any size. The checksum is
- * not compared: whoever calls this knows the content's hash.
- */
-function checkBlocks(data: Uint8Array, { end, hasChecksum }: Header): void {
-  let at = end;
-  for (let isLast = false; !isLast; ) {
-    if (at + 3 > data.length) throw new Error("a zstd frame that ends too early");
-    const block = (data[at] ?? 0) | ((data[at + 1] ?? 0) << 8) | ((data[at + 2] ?? 0) << 16);
-    isLast = (block & 1) !== 0;
-    const isRepeated = ((block >> 1) & 3) === 1;
-    const bytes = block >> 3;
-    if (bytes > BLOCK_BYTES_MAX) throw new Error(`a zstd block of ${bytes} bytes`);
-    at += 3 + (isRepeated ? 1 : bytes);
+/** What is read, and what blocks leave to the blocks after them. */
+class Frame {
+  readonly out: Uint8Array;
+  at = 0;
+  readonly #data: Uint8Array;
+  readonly #offsets: [number, number, number] = [1, 4, 8];
+  readonly #codes: (Fse | undefined)[] = [];
+  #huffman: Huffman | undefined;
+
+  constructor(data: Uint8Array, content: number) {
+    this.#data = data;
+    this.out = new Uint8Array(content);
   }
-  if (at + (hasChecksum ? 4 : 0) !== data.length) throw new Error("a zstd frame that does not end where it says");
+
+  /** Room for so many more bytes. */
+  #take(count: number): number {
+    const at = this.at;
+    if (count > this.out.length - at) throw corrupt("more content than it says");
+    this.at += count;
+    return at;
+  }
+
+  raw(from: number, to: number): void {
+    this.out.set(this.#data.subarray(from, to), this.#take(to - from));
+  }
+
+  repeat(byte: number, count: number): void {
+    const at = this.#take(count);
+    this.out.fill(byte, at, at + count);
+  }
+
+  /** Section 3.1.1.3. */
+  compressed(from: number, to: number): void {
+    const began = this.at;
+    const { literals, end } = this.#literals(from, to);
+    const used = this.#sequences(literals, end, to);
+    this.out.set(literals.subarray(used), this.#take(literals.length - used));
+    if (this.at - began > BLOCK_BYTES_MAX) throw corrupt("too much content in a block");
+  }
+
+  /** Section 3.1.1.3.1: the bytes that are not repeated from before. */
+  #literals(from: number, to: number): { literals: Uint8Array; end: number } {
+    const data = this.#data;
+    const byte = (at: number) => (from + at < to ? (data[from + at] ?? 0) : 0);
+    const word = byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24);
+    const [type, format] = [word & 3, (word >> 2) & 3];
+    if (type < 2) {
+      const [head, size] = format === 1 ? [2, (word >> 4) & 0xfff] : format === 3 ? [3, (word >> 4) & 0xfffff] : [1, byte(0) >> 3];
+      const start = from + head;
+      const end = start + (type === 1 ? 1 : size);
+      if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("literals that end too early");
+      return { literals: type === 0 ? data.subarray(start, end) : new Uint8Array(size).fill(data[start] ?? 0), end };
+    }
+    const [head, size, bytes] =
+      format < 2 ? [3, (word >> 4) & 0x3ff, (word >> 14) & 0x3ff] : format === 2 ? [4, (word >> 4) & 0x3fff, word >>> 18] : [5, (word >> 4) & 0x3ffff, (word >>> 22) | (byte(4) << 10)];
+    let start = from + head;
+    const end = start + bytes;
+    if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("literals that end too early");
+    if (type === 2) ({ table: this.#huffman, end: start } = readHuffman(data, start, end));
+    const table = this.#huffman;
+    if (!table) throw corrupt("no Huffman code to repeat");
+    const literals = new Uint8Array(size);
+    if (format === 0) unhuffman(table, data, start, end, literals);
+    else this.#fourStreams(table, start, end, literals);
+    return { literals, end };
+  }
+
+  /** Section 4.2.2. */
+  #fourStreams(table: Huffman, from: number, to: number, literals: Uint8Array): void {
+    const data = this.#data;
+    const part = (literals.length + 3) >> 2;
+    let start = from + 6;
+    for (let i = 0; i < 4; i++) {
+      const end = i === 3 ? to : start + ((data[from + 2 * i] ?? 0) | ((data[from + 2 * i + 1] ?? 0) << 8));
+      if (end > to || 3 * part > literals.length) throw corrupt("literals that end too early");
+      unhuffman(table, data, start, end, literals.subarray(i * part, i === 3 ? literals.length : (i + 1) * part));
+      start = end;
+    }
+  }
+
+  /** Section 3.1.1.3.2: literals, and what is repeated after each. Gives how many literals were used. */
+  #sequences(literals: Uint8Array, from: number, to: number): number {
+    const data = this.#data;
+    if (from >= to) throw corrupt("no sequences");
+    let at = from;
+    let count = data[at++] ?? 0;
+    if (count === 255) {
+      count = (data[at] ?? 0) + ((data[at + 1] ?? 0) << 8) + 0x7f00;
+      at += 2;
+    } else if (count >= 128) count = ((count - 128) << 8) + (data[at++] ?? 0);
+    if (count === 0) {
+      if (at !== to) throw corrupt("something behind a block");
+      return 0;
+    }
+    const modes = data[at++] ?? 0;
+    if ((modes & 3) !== 0) throw corrupt("an unknown mode");
+    KINDS.forEach(({ logMax, symbolMax, predefined }, kind) => {
+      const mode = (modes >> (6 - 2 * kind)) & 3;
+      if (mode === 0) this.#codes[kind] = predefined;
+      else if (mode === 1) {
+        const symbol = data[at++] ?? 0;
+        if (symbol > symbolMax) throw corrupt("an unknown code");
+        this.#codes[kind] = single(symbol);
+      } else if (mode === 2) ({ table: this.#codes[kind], end: at } = readFse(data, at, to, logMax, symbolMax));
+    });
+    const [literalCode, offsetCode, matchCode] = this.#codes;
+    if (!literalCode || !offsetCode || !matchCode) throw corrupt("no code to repeat");
+    const bits = new Bits(data, at, to);
+    const out = this.out;
+    let [literalState, offsetState, matchState] = [bits.read(literalCode.log), bits.read(offsetCode.log), bits.read(matchCode.log)];
+    let used = 0;
+    for (let i = 0; i < count; i++) {
+      const [ofLiterals, ofOffset, ofMatch] = [literalCode.symbols[literalState] ?? 0, offsetCode.symbols[offsetState] ?? 0, matchCode.symbols[matchState] ?? 0];
+      if (ofOffset > OFFSET_CODE_MAX) throw corrupt("too far an offset");
+      const value = (1 << ofOffset) + bits.read(ofOffset);
+      const match = (MATCH_LENGTHS.bases[ofMatch] ?? 0) + bits.read(MATCH_LENGTHS.bits[ofMatch] ?? 0);
+      const before = (LITERAL_LENGTHS.bases[ofLiterals] ?? 0) + bits.read(LITERAL_LENGTHS.bits[ofLiterals] ?? 0);
+      if (i < count - 1) {
+        literalState = (literalCode.bases[literalState] ?? 0) + bits.read(literalCode.bits[literalState] ?? 0);
+        matchState = (matchCode.bases[matchState] ?? 0) + bits.read(matchCode.bits[matchState] ?? 0);
+        offsetState = (offsetCode.bases[offsetState] ?? 0) + bits.read(offsetCode.bits[offsetState] ?? 0);
+      }
+      if (bits.left < 0 || before > literals.length - used) throw corrupt("sequences that end too early");
+      const offset = this.#offset(value, before === 0);
+      let to = this.#take(before + match);
+      for (const end = used + before; used < end; ) out[to++] = literals[used++] as number;
+      if (offset > to) throw corrupt("an offset from before its begin");
+      // Byte by byte: what is repeated may reach into itself.
+      for (const end = to + match; to < end; to++) out[to] = out[to - offset] as number;
+    }
+    if (bits.left !== 0) throw corrupt("sequences of another length");
+    return used;
+  }
+
+  /** Section 3.1.1.5: small values name one of the last offsets. */
+  #offset(value: number, isWithoutLiterals: boolean): number {
+    const last = this.#offsets;
+    const which = value > 3 ? 3 : value - 1 + (isWithoutLiterals ? 1 : 0);
+    const offset = value > 3 ? value - 3 : which === 3 ? last[0] - 1 : (last[which] ?? 0);
+    if (offset === 0) throw corrupt("an offset of zero");
+    if (which >= 2) last[2] = last[1];
+    if (which >= 1) {
+      last[1] = last[0];
+      last[0] = offset;
+    }
+    return offset;
+  }
 }
 
-/** Uncompresses one frame whose header says its size, as Driftless's servers write it; of at most `bytesMax` bytes. */
+/** Uncompresses one frame whose header says its size, of at most `bytesMax` bytes. */
 export function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
-  const found = header(data);
-  const { window, content } = found;
+  const { window, content, hasChecksum, end } = header(data);
   if (content === undefined) throw new Error("a zstd frame without its size");
   // A frame's window is memory: nobody needs one larger than the content by much.
   if (content > bytesMax || window > Math.max(2 * bytesMax, WINDOW_BYTES_LEAST)) throw new Error(`more than ${bytesMax} bytes`);
-  checkBlocks(data, found);
-  return decompress(data, new Uint8Array(content));
+  const frame = new Frame(data, content);
+  let at = end;
+  for (let isLast = false; !isLast; ) {
+    if (at + 3 > data.length) throw corrupt("no end");
+    const head = (data[at] ?? 0) | ((data[at + 1] ?? 0) << 8) | ((data[at + 2] ?? 0) << 16);
+    isLast = (head & 1) !== 0;
+    const [type, size] = [(head >> 1) & 3, head >> 3];
+    const from = at + 3;
+    at = from + (type === 1 ? 1 : size);
+    if (size > BLOCK_BYTES_MAX || at > data.length) throw corrupt(`a block of ${size} bytes`);
+    if (type === 0) frame.raw(from, at);
+    else if (type === 1) frame.repeat(data[from] ?? 0, size);
+    else if (type === 2) frame.compressed(from, at);
+    else throw corrupt("an unknown block");
+  }
+  if (at + (hasChecksum ? 4 : 0) !== data.length) throw corrupt("something behind it");
+  if (frame.at !== content) throw corrupt("less content than it says");
+  return frame.out;
 }

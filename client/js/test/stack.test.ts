@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { Chunk, Outcome, World } from "../src/index.js";
+import { decode } from "./frames.js";
 import { BINARY, Stack, eventually, soon } from "./stack.js";
 
 describe.skipIf(!BINARY)("against a real stack", () => {
@@ -129,6 +130,29 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect(await outcome(late)).toMatchObject({ kind: "discarded", reason: "conflict" });
     await converge(81, a, b);
     expect([b.grid.get(0, 0), b.grid.get(1, 0)]).toEqual([80, 5]);
+  });
+
+  test("who comes after a thousand edits gets a whole state, as the server compressed it, and the updates after it", async () => {
+    const id = canvas();
+    const ann = await stack.user("ann");
+    const a = await live(ann, id);
+    const pendings = Array.from({ length: 1200 }, (_, i) => a.grid.fill({ x: (i * 37) % 120, y: (i * 11) % 120, width: 1 + (i % 8), height: 1 + (i % 5), value: 1 + (i % 200) }));
+    await Promise.all(pendings.map(outcome));
+    await converge(1200, a);
+    let chunks = 0;
+    class Watching extends WebSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols);
+        this.on("message", (data: ArrayBuffer) => {
+          const { events = [] } = decode("ServerFrame", new Uint8Array(data));
+          chunks += (events as object[]).filter((event) => "chunk" in event).length;
+        });
+      }
+    }
+    const late = await live(await stack.open(await stack.token("late"), { WebSocket: Watching }), id);
+    await converge(1200, a, late);
+    expect([...late.grid.cells]).toEqual([...a.grid.cells]);
+    expect(chunks).toBeGreaterThan(0);
   });
 
   describe("drift is found and healed", () => {

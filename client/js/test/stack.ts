@@ -59,7 +59,7 @@ export interface Rights {
 }
 
 export class Stack {
-  readonly folder = mkdtempSync(join(tmpdir(), "driftless-js-"));
+  folder = "";
   ready!: Ready;
   #port = 0;
   #process: ChildProcess | undefined;
@@ -67,6 +67,7 @@ export class Stack {
 
   /** Starts it, or starts it again on the same data and port. */
   async start(): Promise<void> {
+    this.folder ||= mkdtempSync(join(tmpdir(), "driftless-js-"));
     this.#port ||= await freePort();
     const args = ["dev", "--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data"), "--json"];
     const child = spawn(BINARY as string, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -94,7 +95,7 @@ export class Stack {
   async end(): Promise<void> {
     for (const world of this.#worlds.splice(0)) world.close();
     await this.kill();
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.folder) rmSync(this.folder, { recursive: true, force: true });
   }
 
   /** A token of the CLI. */
