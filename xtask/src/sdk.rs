@@ -1,16 +1,14 @@
 //! What the browser runs beside the core: the SDK (`client/js`), the page (`web`), and the project that the SDK's quick start is.
 
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::prerequisites::{self, Variables, node_packages};
 use crate::process;
 use crate::step::Screen;
 use crate::wasm;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, files};
 
 const SDK: &str = "client/js";
 const PAGE: &str = "web";
@@ -118,39 +116,5 @@ impl Sdk<'_> {
         npm.args(arguments).current_dir(self.folder(folder)).stdout(self.screen.stdio());
         npm.envs(variables.iter().map(|(name, value)| (name, value)));
         process::check(&format!("npm {} in {folder}", arguments.join(" ")), npm)
-    }
-}
-
-/// The files below a folder, by their names in it.
-fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder)?.to_string_lossy().into_owned();
-                found.insert(name, fs::read(&path)?);
-            }
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_found_at_any_depth_by_their_names_below_the_folder() {
-        let run = driftless_testbed::RunDir::new("xtask").unwrap();
-        fs::create_dir_all(run.path().join("a/b")).unwrap();
-        fs::write(run.path().join("a/b/c"), "1").unwrap();
-        fs::write(run.path().join("d"), "2").unwrap();
-        let found = files(run.path()).unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a/b/c", "d"]);
-        assert!(files(&run.path().join("nowhere")).is_err());
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use crate::prerequisites::{self, Variables, node_packages};
@@ -109,7 +109,7 @@ impl Suite<'_> {
     }
 
     pub fn output(&self) -> PathBuf {
-        Path::new(&self.workspace.target_dir).join("browser")
+        self.workspace.target_dir.join("browser")
     }
 }
 

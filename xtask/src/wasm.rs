@@ -15,7 +15,7 @@ use driftless_testbed::cache_dir;
 
 use crate::process;
 use crate::step::Screen;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, files};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const CRATE: &str = "driftless-client-wasm";
@@ -128,9 +128,7 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
     let glue = |folder: &str| read(&format!("{folder}/{NAME}.js"));
     ensure!(glue("plain")? == glue("simd")?, "the glue of the two builds differs: one is to serve both");
     let mut bytes = serde_json::Map::new();
-    if core.exists() {
-        fs::remove_dir_all(core)?;
-    }
+    // Whoever names a folder keeps what else is in it.
     fs::create_dir_all(core)?;
     for (from, to) in [
         (format!("plain/{NAME}.js"), format!("{NAME}.js")),
@@ -149,17 +147,14 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
 
 /// A number for the content of all sources and the names of all packages with their versions.
 fn sources(workspace: &Workspace) -> Result<String> {
-    let mut files = Vec::new();
-    for source in SOURCES {
-        collect(&workspace.root.join(source), &mut files)?;
-    }
-    files.sort();
     let mut sum = Sum::new();
     sum.add(FLAGS.as_bytes());
-    for file in files {
-        let name = file.strip_prefix(&workspace.root)?.to_string_lossy().replace('\\', "/");
-        sum.add(name.as_bytes());
-        sum.add(&fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    for source in SOURCES {
+        sum.add(source.as_bytes());
+        for (name, bytes) in files(&workspace.root.join(source))? {
+            sum.add(name.as_bytes());
+            sum.add(&bytes);
+        }
     }
     let mut tree = workspace.cargo();
     tree.args([
@@ -183,20 +178,6 @@ fn sources(workspace: &Workspace) -> Result<String> {
         sum.add(package.as_bytes());
     }
     Ok(format!("{:016x}", sum.0))
-}
-
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if path.is_file() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
-        let entry = entry?;
-        if entry.file_name() != "target" {
-            collect(&entry.path(), files)?;
-        }
-    }
-    Ok(())
 }
 
 /// FNV-1a, 64 bits, of parts with their lengths: it has to tell one state of the sources from another, not to resist anybody.

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,6 +79,24 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// The files below a folder with their bytes, by their names in it; of a file, itself under the empty name.
+pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut paths = vec![folder.to_owned()];
+    while let Some(path) = paths.pop() {
+        let unreadable = || format!("cannot read {}", path.display());
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).with_context(unreadable)? {
+                paths.push(entry?.path());
+            }
+        } else {
+            let name = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+            found.insert(name, fs::read(&path).with_context(unreadable)?);
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +137,16 @@ mod tests {
         let workspace = Workspace::read().unwrap();
         assert!(workspace.packages.iter().any(|package| package.name == "xtask"));
         assert!(workspace.root.join("xtask").is_dir());
+    }
+
+    #[test]
+    fn files_are_found_at_any_depth_by_their_names_below_the_folder() {
+        let run = driftless_testbed::RunDir::new("xtask").unwrap();
+        fs::create_dir_all(run.path().join("a/b")).unwrap();
+        fs::write(run.path().join("a/b/c"), "1").unwrap();
+        fs::write(run.path().join("d"), "2").unwrap();
+        let found = files(run.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a/b/c", "d"]);
+        assert!(files(&run.path().join("nowhere")).is_err());
     }
 }
