@@ -214,6 +214,16 @@ impl Cells {
         }
     }
 
+    /// X, Y and Z.
+    #[must_use]
+    pub fn size(&self) -> [u16; 3] {
+        let mut size = [0; 3];
+        for (n, bytes) in size.iter_mut().zip(self.0[MAGIC.len()..HEADER].as_chunks::<2>().0) {
+            *n = u16::from_le_bytes(*bytes);
+        }
+        size
+    }
+
     /// All values, x fastest.
     pub fn values(&self) -> impl Iterator<Item = u16> + '_ {
         self.0[HEADER..].as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b))

@@ -42,8 +42,8 @@ pub(crate) struct Chunk {
     pub(crate) replica: Option<Replica>,
     /// As far as is known, the replica is what the log says.
     pub(crate) is_healthy: bool,
-    /// What the newest updates gave as the hash of the replica's version, where that was not compared yet.
-    pub(crate) unverified: Option<Hash>,
+    /// What the newest updates gave as the hash of a version, where that was not compared yet.
+    pub(crate) unverified: Option<(Version, Hash)>,
     view: View,
     pub(crate) outbox: Outbox,
     pub(crate) undo: Undo,
@@ -312,7 +312,6 @@ impl Chunk {
     /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
     pub(crate) fn reload(&mut self, why: &str, turn: &mut Turn<'_>) {
         self.is_healthy = false;
-        self.unverified = None;
         self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
         if self.reloads.len() >= RELOADS_MAX {
             return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {why}"), turn);
@@ -335,7 +334,6 @@ impl Chunk {
         self.unfollow();
         self.replica = None;
         self.is_healthy = false;
-        self.unverified = None;
         self.invalidate();
         let concluded = self.outbox.abandon(reason, &never_sent(reason));
         self.tell(concluded, turn);

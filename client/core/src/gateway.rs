@@ -58,7 +58,6 @@ impl Chunk {
             Err(why) => return self.reload(&format!("a Chunk of version {version} cannot be used: {why}"), turn),
             Ok(replica) => self.replica = Some(replica),
         }
-        self.unverified = None;
         self.is_healthy = true;
         self.invalidate();
         if version > self.seen_to {
@@ -104,8 +103,8 @@ impl Chunk {
         });
         match applied {
             Ok((fresh, published)) => {
-                if published.is_some() {
-                    self.unverified = published;
+                if let Some(hash) = published {
+                    self.unverified = Some((replica.version(), hash));
                 }
                 if fresh > 0 {
                     self.is_refreshing = false;
@@ -195,7 +194,6 @@ impl Chunk {
         if let Some(model) = self.model(turn) {
             self.replica = Some(Replica::initial(model, &self.id));
             self.is_healthy = true;
-            self.unverified = None;
             self.invalidate();
         }
     }
@@ -219,9 +217,12 @@ impl Chunk {
     /// Compares what the updates since the last comparison made with the hash that the newest of them gave (R10): of many in one
     /// frame, the last tells all.
     pub(crate) fn verify(&mut self, turn: &mut Turn<'_>) {
-        let Some(expected) = self.unverified.take() else { return };
-        let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else { return };
-        let (version, found) = (replica.version(), replica.hash());
+        let Some((version, expected)) = self.unverified.take() else { return };
+        let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
+        else {
+            return;
+        };
+        let found = replica.hash();
         if found != expected && !Mutant::IgnoreHash.is_on() {
             self.invalidate();
             self.drifted(version, Some(expected), found, turn);

@@ -322,10 +322,10 @@ impl Core {
 
     fn show(&mut self, chunk: u32) -> Option<crate::picture::Change> {
         let id = self.chunks.id(chunk)?.clone();
-        let next = self.client.view(&id).map(|(model, view, _)| Next::of(model.as_ref(), view));
+        let next = self.client.view(&id).map(|(_, view, _)| Next::of(view));
         let picture = self.chunks.picture_mut(chunk)?;
         match (next, self.client.confirmed(&id)) {
-            (Some(next), Some(replica)) => picture.show(next, replica.model().as_ref(), replica.content()),
+            (Some(next), Some(replica)) => picture.show(next, replica.content()),
             _ => picture.clear(),
         }
     }

@@ -6,11 +6,9 @@
 
 use driftless_chunk::grid::Cells;
 use driftless_chunk::map::Entries;
-use driftless_chunk::model::{AnyModel, Content};
+use driftless_chunk::model::Content;
 use std::collections::BTreeMap;
 
-/// Bytes before the cells of a grid's encoding.
-const GRID_HEADER: usize = 12;
 /// Rows without a difference that end a rectangle.
 const GAP_ROWS: usize = 4;
 
@@ -50,34 +48,25 @@ pub enum Next {
 }
 
 impl Next {
-    pub fn of(model: &dyn AnyModel, view: &Content) -> Self {
-        if view.get::<Cells>().is_some() {
-            let encoding = model.encode(view);
-            return Self::Grid { size: size(&encoding), cells: cells(&encoding).collect() };
+    pub fn of(view: &Content) -> Self {
+        if let Some(cells) = view.get::<Cells>() {
+            return Self::Grid { size: cells.size().map(usize::from), cells: cells.values().collect() };
         }
         view.get::<Entries>().map_or(Self::Other, |entries| Self::Map(entries.clone()))
     }
 }
 
-fn size(encoding: &[u8]) -> [usize; 3] {
-    [4, 6, 8].map(|at| encoding.get(at..at + 2).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]]))))
-}
-
-fn cells(encoding: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    encoding.get(GRID_HEADER..).unwrap_or_default().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b))
-}
-
 impl Picture {
     /// Shows the next one. `None` where nothing differs.
-    pub fn show(&mut self, next: Next, model: &dyn AnyModel, confirmed: &Content) -> Option<Change> {
+    pub fn show(&mut self, next: Next, confirmed: &Content) -> Option<Change> {
         match (self, next) {
             (Self::Grid(grid), Next::Grid { size, cells: next }) if grid.size == size => {
-                let encoding = model.encode(confirmed);
-                let rects = grid.show(next, &encoding);
+                let pending = pending(&next, confirmed);
+                let rects = grid.show(next, pending);
                 (!rects.is_empty()).then_some(Change::Rects(rects))
             }
             (this, Next::Grid { size, cells: next }) => {
-                let pending = pending(&next, &model.encode(confirmed));
+                let pending = pending(&next, confirmed);
                 *this = Self::Grid(Grid { size, cells: next, pending });
                 Some(Change::All)
             }
@@ -115,13 +104,13 @@ impl Picture {
     }
 }
 
-fn pending(view: &[u16], confirmed: &[u8]) -> Vec<u8> {
-    view.iter().zip(cells(confirmed)).map(|(shown, confirmed)| u8::from(*shown != confirmed)).collect()
+fn pending(view: &[u16], confirmed: &Content) -> Vec<u8> {
+    let confirmed = confirmed.get::<Cells>().into_iter().flat_map(Cells::values);
+    view.iter().zip(confirmed).map(|(shown, confirmed)| u8::from(*shown != confirmed)).collect()
 }
 
 impl Grid {
-    fn show(&mut self, next: Vec<u16>, confirmed: &[u8]) -> Vec<[usize; 6]> {
-        let marks = pending(&next, confirmed);
+    fn show(&mut self, next: Vec<u16>, marks: Vec<u8>) -> Vec<[usize; 6]> {
         let [width, height, depth] = self.size;
         let mut rects = Vec::new();
         for z in 0..depth {

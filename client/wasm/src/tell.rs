@@ -31,7 +31,6 @@ pub fn event(event: &Event, chunk: u32) -> String {
     told.number("chunk", chunk.into());
     match event {
         Event::Status { status, .. } => status_members(&mut told, status),
-        Event::Changed { version, .. } => told.number("version", version.0),
         Event::Verified { version, hash, .. } => {
             told.number("version", version.0);
             told.text("hash", &hash.to_string());
@@ -61,7 +60,8 @@ pub fn event(event: &Event, chunk: u32) -> String {
             told.text("session", &session.to_string());
             told.text("writer", &hex::encode(writer.0));
         }
-        Event::TokenNeeded => {}
+        // A change is told with what is different: see `change`.
+        Event::TokenNeeded | Event::Changed { .. } => {}
         Event::Refused { socket: of, code, message } => {
             told.text("socket", socket(*of));
             told.text("code", &name(code.as_str_name(), "REFUSAL_CODE_"));
