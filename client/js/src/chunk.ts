@@ -216,7 +216,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /** @internal */
-  setStatus(status: ChunkStatus, code: string | null, message: string | null): void {
+  setStatus(status: ChunkStatus, code: string | undefined, message: string | undefined): void {
     this.#status = status;
     this.#error =
       status === "rejected" || status === "failed" ? new ChunkError(code ?? "failed", `${this.id}: ${message ?? status}`) : undefined;

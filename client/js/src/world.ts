@@ -314,10 +314,15 @@ export class World extends Emitter<WorldEvents> {
     }
   }
 
-  #after(): void {
+  /** What the core has to tell is told next. */
+  #hearCore(): void {
     this.turns += 1;
     const told = this.#core.events();
     if (told) this.#queue.push(...(JSON.parse(told) as Told[]));
+  }
+
+  #after(): void {
+    this.#hearCore();
     this.#sockets.forEach((socket, number) => {
       if (socket.link !== "open") return;
       for (let bytes = this.#core.poll_send(number); bytes; bytes = this.#core.poll_send(number)) {
@@ -381,7 +386,7 @@ export class World extends Emitter<WorldEvents> {
         return;
       }
       case "status":
-        return chunk?.setStatus(told.status as ChunkStatus, (told.code as string | undefined) ?? null, (told.message as string | undefined) ?? null);
+        return chunk?.setStatus(told.status as ChunkStatus, told.code as string | undefined, told.message as string | undefined);
       case "outcome":
         return chunk && this.#outcome(chunk, told);
       case "drift":
@@ -404,8 +409,7 @@ export class World extends Emitter<WorldEvents> {
         return this.emit("error", new ConnectionError("refused_request", `${told.socket} refused a request: ${told.code}: ${told.message}`));
       case "reconnect": {
         const number = SOCKETS.indexOf(told.socket as "ingest" | "gateway");
-        this.#welcomed[number] = false;
-        if (this.#status === "online") this.#setStatus("connecting");
+        this.#parted(number);
         this.#sockets[number]?.restart();
         const problem = PROBLEMS[told.reason as string];
         if (problem) this.emit("error", new ConnectionError(told.reason as string, `${told.socket} ${problem}: it is connected again`));
@@ -476,9 +480,13 @@ export class World extends Emitter<WorldEvents> {
     });
   }
 
-  #lost(number: number, code: number): void {
+  #parted(number: number): void {
     this.#welcomed[number] = false;
     if (this.#status === "online") this.#setStatus("connecting");
+  }
+
+  #lost(number: number, code: number): void {
+    this.#parted(number);
     this.#hear((core, now) => core.disconnected(now, number, code));
   }
 
@@ -538,9 +546,7 @@ export class World extends Emitter<WorldEvents> {
     this.#untell();
     if (canAsk) {
       this.#core.close(this.#time());
-      this.turns += 1;
-      const told = this.#core.events();
-      if (told) this.#queue.push(...(JSON.parse(told) as Told[]));
+      this.#hearCore();
       this.#tell();
     }
     // Of a core that failed nothing can be asked any more.
