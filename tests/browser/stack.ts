@@ -61,7 +61,7 @@ export class Stack {
 
   /** A token for a user who may do what the page does. */
   token(user = "ann", seconds = 3600, write = ["canvas/", "things/"]): string {
-    const key = Buffer.from(readFileSync(join(this.folder, "data/dev.key"), "utf8").trim(), "base64url");
+    const key = readFileSync(join(this.folder, "data/dev.key"), "utf8").trim();
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
     const now = Math.floor(Date.now() / 1000);
     const claims = { sub: user, iat: now, exp: now + seconds, driftless: { read: [], write } };

@@ -19,10 +19,11 @@ test("a token that expires is said so, and with a fresh one the page goes on whe
   await ann.close();
 });
 
-test("who may only read sees the picture, and is told why an edit was not taken", async ({ browser, stack }) => {
+test("who may not read a chunk is told so, and sees no picture of it", async ({ browser, stack }) => {
   const eve = await Window.open(browser, stack.url(stack.token("eve", 3600, ["things/"])));
-  await eve.page.waitForSelector("#state");
-  await expect(eve.page.locator("#chunk-status, #why, #notice-text").first()).toBeVisible();
+  await eve.online();
+  await expect.poll(async () => (await eve.chunk("canvas/0/0")).status).toBe("rejected");
+  expect(await eve.picture("canvas/0/0")).toBeUndefined();
   await shot(eve, "no-access");
   await eve.close();
 });
