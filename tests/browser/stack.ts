@@ -1,4 +1,4 @@
-// A `driftless dev` for a file of specs, with tokens for it, and the pages that look at it.
+// A `driftless dev` for each scenario, with tokens for it, and the pages that look at it.
 
 import { type Browser, type Page, test as base, expect } from "@playwright/test";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -74,12 +74,21 @@ export class Stack {
   }
 }
 
+interface Chunk {
+  id: string;
+  status: string;
+  version: number;
+  hash?: string;
+  pending: unknown[];
+}
+
 /** What the page leaves for tests and for the console. */
 export interface Hooks {
   world: {
     status: string;
     pending: number;
-    track(id: string): { status: string; version: number; hash?: string; pending: unknown[]; live(): Promise<unknown> };
+    chunks: Chunk[];
+    track(id: string): Chunk;
   };
   board: { whereIs(x: number, y: number): { x: number; y: number } };
   pixels(chunk: string): Uint8ClampedArray | null;
@@ -146,7 +155,10 @@ export class Window {
 
   async chunk(id: string): Promise<{ status: string; version: number; hash: string | undefined; pending: number }> {
     return this.page.evaluate((chunk) => {
-      const { status, version, hash, pending } = (globalThis as unknown as { driftless: Hooks }).driftless.world.track(chunk);
+      const { world } = (globalThis as unknown as { driftless: Hooks }).driftless;
+      // To track one that was rejected is to ask for it again.
+      const found = world.chunks.find(({ id: known }) => known === chunk) ?? world.track(chunk);
+      const { status, version, hash, pending } = found;
       return { status, version, hash, pending: pending.length };
     }, id);
   }
@@ -169,17 +181,14 @@ export async function shot(window: Window, name: string): Promise<void> {
   await window.page.screenshot({ path: join(folder, `${name}.png`) });
 }
 
-export const test = base.extend<object, { stack: Stack }>({
-  stack: [
-    // eslint-disable-next-line no-empty-pattern
-    async ({}, use) => {
-      const stack = new Stack();
-      await stack.start();
-      await use(stack);
-      await stack.end();
-    },
-    { scope: "worker" },
-  ],
+export const test = base.extend<{ stack: Stack }>({
+  // One for each scenario: what another one painted would be in its pictures.
+  stack: async ({}, use) => {
+    const stack = new Stack();
+    await stack.start();
+    await use(stack);
+    await stack.end();
+  },
 });
 
 export { expect };
