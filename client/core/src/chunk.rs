@@ -29,7 +29,8 @@ pub(crate) struct Turn<'a> {
     pub settings: &'a Settings,
     pub families: &'a Families,
     pub writer: Option<WriterId>,
-    /// Requests to the gateway; empty where there is none.
+    /// Whether there is a gateway to ask.
+    pub is_connected: bool,
     pub requests: &'a mut Vec<request::Body>,
     pub events: &'a mut VecDeque<Event>,
 }
@@ -152,14 +153,12 @@ impl Chunk {
     }
 
     /// The user asks for it, perhaps again.
-    pub fn want(&mut self, turn: &mut Turn<'_>, is_connected: bool) {
+    pub fn want(&mut self, turn: &mut Turn<'_>) {
         self.is_wanted = true;
         if self.is_refused() {
             self.reloads.clear();
             self.set_status(ChunkStatus::Loading, turn);
-            if is_connected {
-                self.ask(turn);
-            }
+            self.ask(turn);
         }
     }
 
@@ -173,9 +172,9 @@ impl Chunk {
 
     // ---- the gateway's connection ----
 
-    /// Asks for the chunk, from what is here where that is healthy.
+    /// Asks for the chunk, from what is here where that is healthy. Without a gateway, its next Welcome asks.
     pub fn ask(&mut self, turn: &mut Turn<'_>) {
-        if self.is_refused() {
+        if self.is_refused() || !turn.is_connected {
             return;
         }
         if let Some(Err(message)) = turn.families.of(&self.id).map(|family| family.model.as_ref()) {
@@ -234,9 +233,9 @@ impl Chunk {
 
     // ---- time ----
 
-    pub fn tick(&mut self, turn: &mut Turn<'_>, is_connected: bool) {
+    pub fn tick(&mut self, turn: &mut Turn<'_>) {
         let is_due = |at: Option<u64>| at.is_some_and(|at| turn.now >= at);
-        if is_connected && (is_due(self.answer_by) || is_due(self.retry_at)) {
+        if is_due(self.answer_by) || is_due(self.retry_at) {
             self.ask(turn);
         }
     }

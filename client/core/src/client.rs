@@ -85,15 +85,12 @@ impl ClientCore {
         if self.stopped.is_some() {
             return;
         }
-        let is_connected = self.gateway.is_welcomed();
         if !self.chunks.contains_key(chunk) {
             let outbox = self.dormant.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
             self.chunks.insert(chunk.clone(), Chunk::new(chunk.clone(), outbox));
-            if is_connected {
-                self.with(now, chunk, |chunk, turn| chunk.ask(turn));
-            }
+            self.with(now, chunk, |chunk, turn| chunk.ask(turn));
         }
-        self.with(now, chunk, |chunk, turn| chunk.want(turn, is_connected));
+        self.with(now, chunk, |chunk, turn| chunk.want(turn));
         self.finish(now);
     }
 
@@ -231,13 +228,12 @@ impl ClientCore {
         if self.renew_at.is_some_and(|at| now >= at) {
             self.ask_token(now);
         }
-        let is_connected = self.gateway.is_welcomed();
         while let Some((at, chunk)) = self.deadlines.first().cloned() {
             if at > now {
                 break;
             }
             self.set_deadline(&chunk, None);
-            self.with(now, &chunk, |chunk, turn| chunk.tick(turn, is_connected));
+            self.with(now, &chunk, |chunk, turn| chunk.tick(turn));
         }
         self.finish(now);
     }
@@ -403,17 +399,19 @@ impl ClientCore {
         f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R,
     ) -> Option<R> {
         let chunk = self.chunks.get_mut(id)?;
+        let is_connected = self.gateway.is_welcomed();
         let mut requests = Vec::new();
         let mut turn = Turn {
             now,
             settings: &self.settings,
             families: &self.families,
             writer: self.writer,
+            is_connected,
             requests: &mut requests,
             events: &mut self.events,
         };
         let result = f(chunk, &mut turn);
-        if self.gateway.is_welcomed() {
+        if is_connected {
             requests.into_iter().for_each(|body| self.gateway.push(body));
         }
         self.touched.insert(id.clone());

@@ -12,6 +12,7 @@ use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, Have, Ref};
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -286,9 +287,11 @@ impl Chunk {
     fn missing_since(&self, have: &Have, newest: (Version, Hash)) -> Option<Vec<Bytes>> {
         let have_hash = Hash::from_slice(&have.hash)?;
         let version = Version(have.version);
-        let told = match version {
-            _ if version == newest.0 => newest.1,
-            _ => self.hashes.iter().find(|(v, _)| *v == version).map(|(_, hash)| *hash)?,
+        let told = match version.cmp(&newest.0) {
+            Ordering::Equal => newest.1,
+            // A ref may tell of a version that the log never came to.
+            Ordering::Greater => return None,
+            Ordering::Less => self.hashes.iter().find(|(v, _)| *v == version).map(|(_, hash)| *hash)?,
         };
         if told != have_hash {
             return None;
@@ -335,9 +338,9 @@ impl Chunk {
         }))
     }
 
-    /// What trackers had just before the newest record, as the log told it. `has_news`: that record committed something.
-    pub fn told_before(&self, has_news: bool) -> Option<Have> {
-        let (version, hash) = self.hashes.iter().rev().nth(usize::from(has_news))?;
+    /// What a tracker has at `version`, as the log told it; `None` where that is not known any more.
+    pub fn told_at(&self, version: Version) -> Option<Have> {
+        let (version, hash) = self.hashes.iter().rev().find(|(told, _)| *told == version)?;
         Some(Have { version: version.0, hash: hash.to_bytes() })
     }
 

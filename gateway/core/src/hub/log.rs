@@ -120,7 +120,8 @@ impl Hub {
         let frame = record.frame.clone();
         let outcomes = private_outcomes(&record.decisions);
         let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
-        let had_replica = chunk.live.is_some();
+        // What the replica, and with it whoever tracks it, had before this record.
+        let had = chunk.live.as_ref().map(|live| live.replica.version());
         chunk.recorded_ms = now_ms;
         let before = chunk.ring.bytes();
         let pushed = chunk.push(record, &settings);
@@ -137,11 +138,11 @@ impl Hub {
             self.rebuild(&id, &e.to_string(), now_ms);
             return Ok(());
         }
-        if had_replica {
+        if let Some(had) = had {
             let waits = chunk.is_wanted();
             if !chunk.trackers.is_empty() {
                 let Self { told, chunks, .. } = self;
-                let before = || chunks.get(&id)?.told_before(!frame.is_empty());
+                let before = || chunks.get(&id)?.told_at(had);
                 let told = told.entry(id.clone()).or_insert_with(|| Told::after(before()));
                 told.add(frame, outcomes);
             }
