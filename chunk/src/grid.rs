@@ -6,7 +6,7 @@
 
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal, read_parameters};
 use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
-use driftless_schemas::{ChunkId, limits};
+use driftless_schemas::{ChunkId, Quoted, limits};
 use prost::Message;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -81,7 +81,9 @@ impl Grid {
             None => default_colors(read.palette),
             Some(names) if names.len() == read.palette as usize => names
                 .iter()
-                .map(|name| parse_color(name).ok_or_else(|| refuse("colors", format!("{name:?} is not \"#rrggbb\""))))
+                .map(|name| {
+                    parse_color(name).ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))
+                })
                 .collect::<Result<_, _>>()?,
             Some(names) => {
                 return Err(refuse("colors", format!("has {} colours, but the palette {}", names.len(), read.palette)));
@@ -156,7 +158,8 @@ impl Grid {
         let mut end = [0; 3];
         for i in 0..3 {
             end[i] = start[i].checked_add(extent[i]).filter(|end| *end <= self.size[i]).ok_or_else(|| {
-                Refusal(format!("the box from {start:?} of size {extent:?} is outside of {:?}", self.size))
+                let [start, extent, size] = [start, extent, self.size].map(triple);
+                Refusal(format!("the box from {start} of size {extent} is outside of {size}"))
             })?;
         }
         self.check_value(fill.value)?;
@@ -329,7 +332,7 @@ impl Model for Grid {
 
     fn decode(&self, bytes: &[u8]) -> Result<Cells, Fault> {
         if bytes.len() != HEADER + 2 * self.cells() || bytes[..HEADER] != self.header() {
-            return Err(Fault(format!("{} bytes are not a grid of {:?}", bytes.len(), self.size)));
+            return Err(Fault(format!("{} bytes are not a grid of {}", bytes.len(), triple(self.size))));
         }
         let cells = Cells(bytes.to_vec());
         let stray = cells.values().find(|value| u32::from(*value) >= self.palette);
@@ -368,6 +371,11 @@ impl Model for Grid {
 
 fn encode(body: grid_command::Body) -> Vec<u8> {
     GridCommand { body: Some(body) }.encode_to_vec()
+}
+
+/// Three numbers, as messages show them.
+fn triple([x, y, z]: [u32; 3]) -> String {
+    format!("({x}, {y}, {z})")
 }
 
 fn parse_color(name: &str) -> Option<[u8; 3]> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use driftless_schemas::proto::{
     Absent, DeleteKey, DiscardReason, MapCommand, MapGuard, PutKey, map_command, map_guard,
 };
-use driftless_schemas::{ChunkId, Hash, limits};
+use driftless_schemas::{ChunkId, Hash, Quoted, limits};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ impl Map {
             map_command::Body::Delete(delete) => (&delete.key, &delete.guard),
         };
         let old = entries.map.get(key);
-        let conflict = |text: &str| Some((DiscardReason::Conflict, format!("{text} {key:?}")));
+        let conflict = |text: &str| Some((DiscardReason::Conflict, format!("{text} {}", Quoted(key))));
         match guard.as_ref().and_then(|guard| guard.is.as_ref()) {
             Some(map_guard::Is::Absent(Absent {})) if old.is_some() => {
                 return conflict("the guard says there is no key");
@@ -251,7 +251,7 @@ impl Model for Map {
                 return Err(Fault("an empty key: no command can name it".into()));
             }
             if last.as_deref().is_some_and(|last| last >= key) {
-                return Err(Fault(format!("keys are not in order at {key:?}")));
+                return Err(Fault(format!("keys are not in order at {}", Quoted(key))));
             }
             let length = u32::from_le_bytes(take(&mut rest).ok_or_else(short)?);
             let value = rest.split_off(..length as usize).ok_or_else(short)?;

@@ -274,7 +274,7 @@ impl Chunk {
                 status @ (ChunkStatus::Rejected { .. } | ChunkStatus::Failed { .. }) => {
                     return Err(Error::Chunk(status));
                 }
-                ChunkStatus::Loading | ChunkStatus::Lagging | ChunkStatus::Reloading => {}
+                ChunkStatus::Loading | ChunkStatus::Lagging | ChunkStatus::Reloading { .. } => {}
             }
             if changes.changed().await.is_err() {
                 return Err(Error::Ended("the chunk is not tracked any more".into()));

@@ -3,7 +3,7 @@
 //! There is exactly one spelling of every id, because an id is a Kafka key, a ledger key and an index key: no plus
 //! sign, no leading zero, no `-0`.
 
-use crate::limits;
+use crate::{Quoted, limits};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct ChunkId(Arc<str>);
 
 /// Why a text is no chunk id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{id:?} is no chunk id: {problem}; one looks like canvas/0/-1")]
+#[error("{} is no chunk id: {problem}; one looks like canvas/0/-1", Quoted(id))]
 pub struct ChunkIdError {
     /// The text, cut to a readable length.
     pub id: String,

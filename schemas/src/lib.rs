@@ -14,6 +14,8 @@ mod writer;
 pub use writer::{SessionId, WriterId};
 mod chunk_id;
 pub use chunk_id::{ChunkId, ChunkIdError};
+mod quoted;
+pub use quoted::Quoted;
 pub mod access;
 pub mod close;
 pub mod format;

@@ -309,14 +309,14 @@ impl Chunk {
     // ---- the end of following ----
 
     /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
-    pub(crate) fn reload(&mut self, why: &str, turn: &mut Turn<'_>) {
+    pub(crate) fn reload(&mut self, message: String, turn: &mut Turn<'_>) {
         self.is_healthy = false;
         self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
         if self.reloads.len() >= RELOADS_MAX {
-            return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {why}"), turn);
+            return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {message}"), turn);
         }
         self.reloads.push_back(turn.now);
-        self.set_status(ChunkStatus::Reloading, turn);
+        self.set_status(ChunkStatus::Reloading { message }, turn);
         self.ask(turn);
     }
 
@@ -358,6 +358,6 @@ impl Chunk {
             found_hash: found.to_bytes(),
         }));
         turn.events.push_back(Event::Drift { chunk: self.id.clone(), version, expected, found });
-        self.reload(&format!("at version {version} the replica differs from the log"), turn);
+        self.reload(format!("at version {version} the replica differs from the log"), turn);
     }
 }

@@ -186,7 +186,7 @@ impl ClientCore {
             }
             Some(code) if !close::may_reconnect(code) => {
                 let name = close::name(code);
-                self.fatal(now, format!("the {socket:?} server closed the connection for good: {code} ({name})"));
+                self.fatal(now, format!("the {socket} server closed the connection for good: {code} ({name})"));
             }
             _ => {}
         }

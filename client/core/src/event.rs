@@ -2,6 +2,7 @@
 
 use driftless_schemas::proto::{DiscardReason, RefusalCode, RejectCode, TrackRejectCode};
 use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version, WriterId};
+use std::fmt;
 
 /// One of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +11,15 @@ pub enum Socket {
     Ingest,
     /// Gives states and decisions.
     Gateway,
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingest => "ingest",
+            Self::Gateway => "gateway",
+        })
+    }
 }
 
 /// A command as the user knows it: local, never used twice in one [`crate::ClientCore`], and not its number on the wire.
@@ -65,8 +75,12 @@ pub enum ChunkStatus {
     Live,
     /// There is a replica, but it is not fed at present: the gateway skips it, or there is no connection.
     Lagging,
-    /// The replica differs from the log (R10); a fresh one is on its way. What is shown meanwhile is not to be trusted.
-    Reloading,
+    /// The replica differs from the log (R10), or what came cannot be used; a fresh one is on its way. What is shown meanwhile is
+    /// not to be trusted.
+    Reloading {
+        /// For people.
+        message: String,
+    },
     /// The gateway does not serve it to this user. `track` asks again.
     Rejected {
         /// Why.

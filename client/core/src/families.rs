@@ -1,7 +1,7 @@
 //! The families that a gateway announces, with their models at work.
 
 use driftless_chunk::model::{AnyModel, Models};
-use driftless_schemas::{ChunkId, limits, proto};
+use driftless_schemas::{ChunkId, Quoted, limits, proto};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,17 +58,18 @@ impl Family {
 
 fn make(models: &Models, family: &proto::Family) -> Result<Arc<dyn AnyModel>, String> {
     let (revision, constructor) =
-        models.get(&family.model).ok_or_else(|| format!("this client has no model {:?}", family.model))?;
+        models.get(&family.model).ok_or_else(|| format!("this client has no model {}", Quoted(&family.model)))?;
     if revision != family.model_revision {
         return Err(format!(
-            "this client has revision {revision} of the model {:?}, the world needs {}: upgrade the older one",
-            family.model, family.model_revision
+            "this client has revision {revision} of the model {}, the world needs {}: upgrade the older one",
+            Quoted(&family.model),
+            family.model_revision
         ));
     }
     let parameters = match serde_json::from_str(&family.parameters) {
         Ok(serde_json::Value::Object(parameters)) => parameters,
         _ if family.parameters.is_empty() => serde_json::Map::new(),
-        _ => return Err(format!("the parameters of family {:?} are no JSON object", family.name)),
+        _ => return Err(format!("the parameters of family {} are no JSON object", Quoted(&family.name))),
     };
     constructor(&parameters).map_err(|e| e.to_string())
 }

@@ -10,7 +10,7 @@ use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::{ApplyError, Replica};
 use driftless_schemas::proto::{self, Refresh, TrackRejectCode, outcome, request, tracked};
-use driftless_schemas::{Hash, Seq, Version, limits};
+use driftless_schemas::{Hash, Quoted, Seq, Version, limits};
 
 impl Chunk {
     pub fn tracked(&mut self, message: &proto::Tracked, turn: &mut Turn<'_>) {
@@ -31,7 +31,7 @@ impl Chunk {
         };
         self.outbox.tracked(turn.now, resolved, self.tracked_version, turn.settings);
         let Some(hash) = Hash::from_slice(&message.hash) else {
-            return self.reload("Tracked without a hash", turn);
+            return self.reload("the gateway sent a Tracked without a hash".into(), turn);
         };
         if !self.is_healthy && self.tracked_version == Version(0) {
             self.start_empty(turn);
@@ -47,7 +47,7 @@ impl Chunk {
         self.is_refreshing = false;
         let version = Version(message.version);
         let Some(hash) = Hash::from_slice(&message.hash) else {
-            return self.reload("a Chunk without a hash", turn);
+            return self.reload("the gateway sent a Chunk without a hash".into(), turn);
         };
         let is_newer = |replica: &Replica| version > replica.version() || Mutant::ClientTakesOlder.is_on();
         if self.is_healthy && self.replica.as_ref().is_some_and(|replica| !is_newer(replica)) {
@@ -55,7 +55,7 @@ impl Chunk {
             return self.settle_status(turn);
         }
         match self.restore(message, version, hash, turn) {
-            Err(why) => return self.reload(&format!("a Chunk of version {version} cannot be used: {why}"), turn),
+            Err(why) => return self.reload(format!("a Chunk of version {version} cannot be used: {why}"), turn),
             Ok(replica) => self.replica = Some(replica),
         }
         self.is_healthy = true;
@@ -72,7 +72,7 @@ impl Chunk {
 
     pub fn updates(&mut self, updates: &proto::Updates, turn: &mut Turn<'_>) {
         if updates.entries.is_empty() || updates.first_version == 0 {
-            return self.reload("Updates without entries", turn);
+            return self.reload("the gateway sent Updates without entries".into(), turn);
         }
         self.learn_commits(updates, turn);
         if !self.is_followed {
@@ -122,7 +122,7 @@ impl Chunk {
                 self.invalidate();
                 return self.drifted(version, None, found, turn);
             }
-            Err(ApplyError::Format(problem)) => return self.reload(&problem.to_string(), turn),
+            Err(ApplyError::Format(problem)) => return self.reload(problem.to_string(), turn),
         }
         self.settle_status(turn);
     }
@@ -208,7 +208,7 @@ impl Chunk {
         let family = turn.families.of(&self.id).ok_or("its family was not announced")?;
         let model = family.model.clone()?;
         if !family.is_of(&message.model, message.revision) {
-            return Err(format!("it is of model {:?} revision {}", message.model, message.revision));
+            return Err(format!("it is of model {} revision {}", Quoted(&message.model), message.revision));
         }
         let encoding = (turn.settings.decompress)(&message.data, limits::CONTENT_BYTES_MAX)?;
         Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())

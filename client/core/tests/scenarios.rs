@@ -465,7 +465,7 @@ fn r10_drift_is_reported_and_reloaded_but_not_for_ever() {
             matches!(&requests[..], [request::Body::DriftReport(_), request::Body::Untrack(_), request::Body::Track(track)] if track.have.is_none()),
             "{requests:?}"
         );
-        assert_eq!(desk.status(), &ChunkStatus::Reloading);
+        assert!(matches!(desk.status(), ChunkStatus::Reloading { .. }));
         let at = desk.server.records.len() - 1;
         let bodies = [desk.server.tracked(at, desk.writer), desk.server.chunk(at)];
         desk.say(Socket::Gateway, bodies);
@@ -504,7 +504,7 @@ fn r7_a_chunk_that_is_too_large_or_has_another_hash_is_not_used() {
         let event::Body::Chunk(mut message) = desk.server.chunk(1) else { panic!() };
         message.data = data.into();
         desk.say(Socket::Gateway, [event::Body::Chunk(message)]);
-        assert_eq!(desk.status(), &ChunkStatus::Reloading);
+        assert!(matches!(desk.status(), ChunkStatus::Reloading { .. }));
         let tracked = desk.server.tracked(1, desk.writer);
         desk.say(Socket::Gateway, [tracked]);
     }
@@ -695,7 +695,7 @@ fn r10_of_many_updates_in_a_frame_the_last_hash_counts_and_a_wrong_one_is_told_b
         first_outcome.is_none_or(|at| Some(at) > drift),
         "nothing is concluded from a replica that has drifted: {events:?}"
     );
-    assert_eq!(desk.status(), &ChunkStatus::Reloading);
+    assert!(matches!(desk.status(), ChunkStatus::Reloading { .. }));
 }
 
 #[test]
@@ -712,5 +712,5 @@ fn r10_a_beacon_that_agrees_is_told_and_damage_is_found_by_the_next_one() {
     assert!(matches!(desk.events()[..], [Event::Changed { .. }]), "what is shown is what is in memory");
     desk.say(Socket::Gateway, [beacon]);
     assert!(desk.events().iter().any(|event| matches!(event, Event::Drift { .. })));
-    assert_eq!(desk.status(), &ChunkStatus::Reloading);
+    assert!(matches!(desk.status(), ChunkStatus::Reloading { .. }));
 }

@@ -7,7 +7,7 @@ import type { World } from "./world.js";
 
 /**
  * How a tracked chunk is doing. `lagging`: there is a replica, but it is not fed at present. `reloading`: the replica differs from the
- * log, and a fresh one is on its way; what is shown meanwhile is not to be trusted. `rejected`: not served to this user. `failed`: given
+ * log, or what came cannot be used, and a fresh one is on its way; what is shown meanwhile is not to be trusted. `rejected`: not served to this user. `failed`: given
  * up, reloaded too often or of an unknown model; `track` tries again in both cases.
  */
 export type ChunkStatus = "loading" | "live" | "lagging" | "reloading" | "rejected" | "failed";
@@ -87,7 +87,7 @@ export class Chunk extends Emitter<ChunkEvents> {
     return this.#status;
   }
 
-  /** Why it is `rejected` or `failed`. */
+  /** Why it is `reloading`, `rejected` or `failed`. */
   get error(): ChunkError | undefined {
     return this.#error;
   }
@@ -128,7 +128,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   /** Resolves when the chunk is live. Rejects with the {@link ChunkError} where it is not served, or with the signal's reason. */
   async live({ signal }: Abortable = {}): Promise<this> {
     while (this.#status !== "live") {
-      if (this.#error) throw this.#error;
+      if (this.#error && this.#status !== "reloading") throw this.#error;
       this.world.throwIfClosed();
       await this.once("status", { signal });
     }
@@ -218,8 +218,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   /** @internal */
   setStatus(status: ChunkStatus, code: string | undefined, message: string | undefined): void {
     this.#status = status;
-    this.#error =
-      status === "rejected" || status === "failed" ? new ChunkError(code ?? "failed", `${this.id}: ${message ?? status}`) : undefined;
+    this.#error = message === undefined ? undefined : new ChunkError(code ?? status, `${this.id}: ${message}`);
     this.emit("status", { status, error: this.#error });
   }
 }

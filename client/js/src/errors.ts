@@ -36,8 +36,9 @@ export class ConnectionError extends DriftlessError {
 }
 
 /**
- * A chunk is not served, or was given up: `chunk.status` is `rejected` or `failed`. Codes: as the server names them (`no_access`,
- * `unknown_family`, …), or `failed` (reloaded too often; its model is unknown here or of another revision).
+ * A chunk is loaded again, not served, or was given up: `chunk.status` is `reloading`, `rejected` or `failed`. Codes: `reloading` (it
+ * drifted, or what came cannot be used; nothing is to be done), as the server names them (`no_read_access`, `unknown_family`, …), or
+ * `failed` (reloaded too often; its model is unknown here or of another revision).
  */
 export class ChunkError extends DriftlessError {
   override readonly name = "ChunkError";

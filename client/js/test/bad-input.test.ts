@@ -55,30 +55,33 @@ describe("a Chunk that cannot be used is loaded again", () => {
   flipped[20] = (flipped[20] ?? 0) ^ 1;
   const wider = gridEncoding([16, 4, 1], (i) => (i < 3 ? i + 1 : 0));
   const offPalette = gridEncoding(SIZE, () => 99);
-  const cases: [string, Message][] = [
-    ["of no zstd at all", { data: Uint8Array.of(1, 2, 3) }],
-    ["that is cut", { data: rawZstd(contentAt(3)).subarray(0, 100) }],
-    ["with a bit flipped", { data: rawZstd(flipped) }],
-    ["of another version's hash", { hash: hashAt(2) }],
-    ["without a hash", { hash: new Uint8Array() }],
-    ["with a hash of 31 bytes", { hash: hashAt(3).subarray(1) }],
-    ["of another size, with the hash of just that", { data: rawZstd(wider), hash: hashOf(wider) }],
-    ["with values off the palette, and their hash", { data: rawZstd(offPalette), hash: hashOf(offPalette) }],
-    ["of an unknown model", { model: "voxels" }],
-    ["of another model", { model: "map" }],
-    ["of a newer revision", { revision: 2 }],
-    ["that says that it is of 4 GiB", { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) }],
+  const cases: [string, Message, string][] = [
+    ["of no zstd at all", { data: Uint8Array.of(1, 2, 3) }, "not a zstd frame"],
+    ["that is cut", { data: rawZstd(contentAt(3)).subarray(0, 100) }, "not a zstd frame"],
+    ["with a bit flipped", { data: rawZstd(flipped) }, `but should be ${hex(hashAt(3))}`],
+    ["of another version's hash", { hash: hashAt(2) }, `but should be ${hex(hashAt(2))}`],
+    ["without a hash", { hash: new Uint8Array() }, "a Chunk without a hash"],
+    ["with a hash of 31 bytes", { hash: hashAt(3).subarray(1) }, "a Chunk without a hash"],
+    ["of another size, with the hash of just that", { data: rawZstd(wider), hash: hashOf(wider) }, "bytes are not a grid of (8, 8, 1)"],
+    ["with values off the palette, and their hash", { data: rawZstd(offPalette), hash: hashOf(offPalette) }, "value 99 is off the palette of 16"],
+    ["of an unknown model", { model: "voxels" }, 'it is of model "voxels" revision 1'],
+    ["of another model", { model: "map" }, 'it is of model "map" revision 1'],
+    ["of a newer revision", { revision: 2 }, 'it is of model "grid" revision 2'],
+    ["that says that it is of 4 GiB", { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) }, "not a zstd frame of a size that is allowed"],
   ];
 
-  test.each(cases)("%s", (_, changed) => {
+  test.each(cases)("%s", (_, changed, why) => {
     say(tracked(3), chunkAt(3, changed));
     expect(chunk.status).toBe("reloading");
+    expect(chunk.error).toMatchObject({ name: "ChunkError", code: "reloading" });
+    expect(chunk.error?.message).toContain(why);
     expect(chunk.grid.size).toEqual([0, 0, 0]);
     // Asked anew, without a state of its own.
     expect(servers.take("track")).toEqual([{ chunkId: ID }]);
     say(tracked(3), chunkAt(3));
     isTrue(3);
     expect(statuses()).toEqual(["reloading", "live"]);
+    expect(chunk.error).toBeUndefined();
   });
 
   test("three times in a minute; the fourth is the end, which says why and what is to be done about it", async () => {

@@ -116,7 +116,7 @@ pub fn status_members(told: &mut Json, status: &ChunkStatus) {
         ChunkStatus::Loading => ("loading", None),
         ChunkStatus::Live => ("live", None),
         ChunkStatus::Lagging => ("lagging", None),
-        ChunkStatus::Reloading => ("reloading", None),
+        ChunkStatus::Reloading { message } => ("reloading", Some(message)),
         ChunkStatus::Rejected { code, message } => {
             told.text("code", &name(code.as_str_name(), "TRACK_REJECT_CODE_"));
             ("rejected", Some(message))

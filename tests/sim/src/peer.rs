@@ -137,7 +137,7 @@ impl Peer {
                     self.failures += 1;
                     self.shown.remove(&chunk);
                 }
-                Event::Status { chunk, status: ChunkStatus::Reloading } => {
+                Event::Status { chunk, status: ChunkStatus::Reloading { .. } } => {
                     self.damaged.remove(&chunk);
                     self.shown.remove(&chunk);
                 }
