@@ -1,21 +1,25 @@
-//! The page of `driftless dev`: a few files that are part of the binary.
+//! The page of `driftless dev`: what `npm run build` made of `web/`, as a part of the binary.
 
 use driftless_runtime::http::{Routes, bytes_response, only};
 use warp::Filter;
-use warp::http::{Method, StatusCode};
+use warp::http::{HeaderValue, Method, StatusCode};
 
 const JS: &str = "text/javascript; charset=utf-8";
+const WASM: &str = "application/wasm";
+
+/// The page names the hosts that it may talk to itself, because it may be anybody's page; here that is this host alone.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
+    img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Path, content type, bytes.
 const FILES: &[(&str, &str, &[u8])] = &[
-    ("", "text/html; charset=utf-8", include_bytes!("../page/index.html")),
-    ("style.css", "text/css; charset=utf-8", include_bytes!("../page/style.css")),
-    ("favicon.svg", "image/svg+xml", include_bytes!("../page/favicon.svg")),
-    ("app.js", JS, include_bytes!("../page/app.js")),
-    ("board.js", JS, include_bytes!("../page/board.js")),
-    ("chunk.js", JS, include_bytes!("../page/chunk.js")),
-    ("link.js", JS, include_bytes!("../page/link.js")),
-    ("outbox.js", JS, include_bytes!("../page/outbox.js")),
+    ("", "text/html; charset=utf-8", include_bytes!("../../web/dist/index.html")),
+    ("style.css", "text/css; charset=utf-8", include_bytes!("../../web/dist/style.css")),
+    ("favicon.svg", "image/svg+xml", include_bytes!("../../web/dist/favicon.svg")),
+    ("app.js", JS, include_bytes!("../../web/dist/app.js")),
+    ("bots.js", JS, include_bytes!("../../web/dist/bots.js")),
+    ("driftless_core.wasm", WASM, include_bytes!("../../client/js/core/driftless_core.wasm")),
+    ("driftless_core_simd.wasm", WASM, include_bytes!("../../client/js/core/driftless_core_simd.wasm")),
 ];
 
 /// Serves the page at `/`.
@@ -29,8 +33,9 @@ pub(crate) fn routes() -> Routes {
         .and(only(&[Method::GET]))
         .map(|(_, content_type, bytes): &(&str, &'static str, &'static [u8])| {
             let mut response = bytes_response(StatusCode::OK, content_type, bytes::Bytes::from_static(bytes));
-            let no_cache = warp::http::HeaderValue::from_static("no-cache");
-            response.headers_mut().insert("cache-control", no_cache);
+            let headers = response.headers_mut();
+            headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+            headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
             response
         })
         .boxed()

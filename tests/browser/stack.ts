@@ -153,6 +153,12 @@ export class Window {
     }, chunk);
   }
 
+  /** The picture of a chunk as soon as it is drawn. */
+  async drawn(chunk: string): Promise<{ hash: string; painted: number }> {
+    await expect.poll(() => this.picture(chunk), { message: `${chunk} is drawn` }).toBeDefined();
+    return (await this.picture(chunk)) ?? { hash: "gone", painted: 0 };
+  }
+
   async chunk(id: string): Promise<{ status: string; version: number; hash: string | undefined; pending: number }> {
     return this.page.evaluate((chunk) => {
       const { world } = (globalThis as unknown as { driftless: Hooks }).driftless;
@@ -172,6 +178,11 @@ export class Window {
   async settled(): Promise<void> {
     await expect.poll(() => this.pending(), { message: "everything has its outcome" }).toBe(0);
   }
+}
+
+/** Waits until two windows show a chunk alike, pixel by pixel: either may be the later one. */
+export async function alike(one: Window, other: Window, chunk: string): Promise<void> {
+  await expect(async () => expect(await one.drawn(chunk)).toEqual(await other.drawn(chunk))).toPass({ timeout: 10_000 });
 }
 
 /** A picture that CI keeps. */

@@ -35,6 +35,11 @@ pub struct Prerequisites {
 }
 
 impl Prerequisites {
+    /// Whether a variable was set for the tests.
+    pub fn has(&self, name: &str) -> bool {
+        self.variables.iter().any(|(known, _)| *known == name)
+    }
+
     /// Those of the tests below `root`. Without `servers` (`--quick`) neither Kafka nor S3 nor the browser.
     pub fn install(root: &Path, screen: Screen, servers: bool) -> Result<Self> {
         let mut all = Self::default();

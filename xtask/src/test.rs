@@ -11,14 +11,17 @@ use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::prerequisites::Prerequisites;
+use crate::sdk::Sdk;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
+use crate::suite::Suite as BrowserSuite;
 use crate::suites::{Suite, Suites};
 use crate::workspace::Workspace;
-use crate::{browser, layers, process, purity, toolchain};
+use crate::{layers, process, purity, toolchain};
 
 const EXAMPLES: &str = "\
 The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
-build (with lints), codegen, page (node --test), tests. codegen and tests build first.
+build (with lints), codegen, sdk (what the browser runs), tests, browser (Playwright). The last four
+build first.
 
 Examples:
   cargo xtask test                     everything that CI does
@@ -54,7 +57,7 @@ const HEAVY: [&str; 4] = ["kafka", "s3", "browser", "chaos"];
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("toolchain", Run::toolchain),
     ("format", Run::format),
     ("purity", Run::purity),
@@ -62,8 +65,9 @@ const STEPS: [(&str, Step); 9] = [
     ("prerequisites", Run::prerequisites),
     ("build", Run::build),
     ("codegen", Run::codegen),
-    ("page", Run::page),
+    ("sdk", Run::sdk),
     ("tests", Run::tests),
+    ("browser", Run::browser),
 ];
 
 /// What later steps need of earlier ones.
@@ -103,8 +107,8 @@ fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
     let is_named = |step: &str| names.iter().any(|name| name == step);
     let is_wanted = |step: &str| match step {
         _ if names.is_empty() => true,
-        "build" => ["build", "codegen", "tests"].into_iter().any(is_named),
-        "prerequisites" => ["prerequisites", "tests"].into_iter().any(is_named),
+        "build" => ["build", "codegen", "sdk", "tests", "browser"].into_iter().any(is_named),
+        "prerequisites" => ["prerequisites", "sdk", "tests", "browser"].into_iter().any(is_named),
         _ => is_named(step),
     };
     STEPS.into_iter().filter(|(step, _)| is_wanted(step)).collect()
@@ -171,11 +175,32 @@ impl Run {
         Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
     }
 
-    fn page(&mut self) -> Result<Verdict> {
-        match browser::unit_tests(&self.workspace.root, self.screen)? {
-            0 => Ok(Verdict::Skipped("there are no tests of the page's code".into())),
-            files => Ok(Verdict::Passed(format!("{files} files with tests of the page's code"))),
+    /// What the browser runs: its types, whether what is committed is fresh, the SDK's tests against the program that was built,
+    /// its size, and its quick start.
+    fn sdk(&mut self) -> Result<Verdict> {
+        ensure!(self.is_built, "the build failed");
+        let sdk = Sdk { workspace: &self.workspace, screen: self.screen };
+        sdk.build()?;
+        let fresh = sdk.fresh()?;
+        sdk.tests(&self.prerequisites.variables)?;
+        sdk.size()?;
+        if self.options.quick {
+            return Ok(Verdict::Passed(format!("{fresh}; tests; not the quick start, which needs a browser")));
         }
+        sdk.quick_start(&self.prerequisites.variables)?;
+        let cores = sdk.cores(&self.prerequisites.variables)?;
+        Ok(Verdict::Passed(format!("{fresh}; tests, size, quick start, a model of its own; {cores}")))
+    }
+
+    fn browser(&mut self) -> Result<Verdict> {
+        ensure!(self.is_built, "the build failed");
+        if self.options.quick || !self.prerequisites.has("DRIFTLESS_TEST_CHROMIUM") {
+            return Ok(Verdict::Skipped("it needs a browser".into()));
+        }
+        let suite = BrowserSuite { workspace: &self.workspace, screen: self.screen };
+        suite.run(&self.prerequisites.variables, &[])?;
+        let names: Vec<String> = suite.scenarios()?.into_iter().map(|scenario| scenario.name).collect();
+        Ok(Verdict::Passed(format!("{} scenarios: {}", names.len(), names.join("; "))))
     }
 
     fn tests(&mut self) -> Result<Verdict> {

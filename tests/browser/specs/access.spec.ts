@@ -5,7 +5,7 @@ test("a token that expires is said so, and with a fresh one the page goes on whe
   await ann.online();
   await ann.paint([[12, 12], [20, 20]]);
   await ann.settled();
-  const before = await ann.picture("canvas/0/0");
+  const before = await ann.drawn("canvas/0/0");
   await expect(ann.page.locator("#token")).toBeVisible();
   await shot(ann, "token-expired");
   await ann.page.locator("#token").fill(stack.token("ann"));
@@ -14,7 +14,7 @@ test("a token that expires is said so, and with a fresh one the page goes on whe
   await expect.poll(() => ann.picture("canvas/0/0")).toEqual(before);
   await ann.paint([[30, 12], [40, 20]]);
   await ann.settled();
-  expect((await ann.picture("canvas/0/0"))?.painted).toBeGreaterThan(before?.painted ?? 0);
+  await expect.poll(async () => (await ann.drawn("canvas/0/0")).painted).toBeGreaterThan(before.painted);
   await shot(ann, "token-renewed");
   await ann.close();
 });

@@ -1,4 +1,4 @@
-import { Window, expect, shot, test } from "../stack.ts";
+import { Window, alike, expect, shot, test } from "../stack.ts";
 
 const CHUNK = "canvas/0/0";
 
@@ -8,7 +8,7 @@ test("a page whose copy was damaged is told by the next update, and healed", asy
   await Promise.all([ann.online(), bob.online()]);
   await bob.paint([[20, 20], [40, 40]]);
   await bob.settled();
-  await expect.poll(() => ann.picture(CHUNK)).toEqual(await bob.picture(CHUNK));
+  await alike(ann, bob, CHUNK);
   // The chunk under the pointer is the one that is damaged.
   const board = (await ann.page.locator("#board").boundingBox()) ?? { x: 0, y: 0 };
   const place = await ann.page.evaluate(() => (globalThis as never as { driftless: { board: { whereIs(x: number, y: number): { x: number; y: number } } } }).driftless.board.whereIs(30, 30));
@@ -21,7 +21,7 @@ test("a page whose copy was damaged is told by the next update, and healed", asy
   await bob.paint([[60, 20], [60, 40]]);
   await bob.settled();
   await expect.poll(() => ann.chunk(CHUNK), { message: "healed" }).toEqual(await bob.chunk(CHUNK));
-  await expect.poll(() => ann.picture(CHUNK)).toEqual(await bob.picture(CHUNK));
+  await alike(ann, bob, CHUNK);
   await shot(ann, "healed");
   expect([...ann.errors, ...bob.errors]).toEqual([]);
   await Promise.all([ann.close(), bob.close()]);

@@ -1,4 +1,4 @@
-import { Window, expect, shot, test } from "../stack.ts";
+import { Window, alike, expect, shot, test } from "../stack.ts";
 
 const CHUNK = "canvas/0/0";
 
@@ -11,12 +11,11 @@ test("two windows paint at once and converge, pixel by pixel", async ({ browser,
     bob.paint([[90, 10], [50, 50], [8, 60]]),
   ]);
   await Promise.all([ann.settled(), bob.settled()]);
-  const painted = await ann.picture(CHUNK);
-  expect(painted?.painted).toBeGreaterThan(20);
-  await expect.poll(() => bob.picture(CHUNK), { message: "bob sees the very same pixels" }).toEqual(painted);
-  const [one, other] = [await ann.chunk(CHUNK), await bob.chunk(CHUNK)];
-  expect(other).toEqual(one);
-  expect(one.status).toBe("live");
+  await alike(ann, bob, CHUNK);
+  expect((await ann.drawn(CHUNK)).painted).toBeGreaterThan(20);
+  const one = await ann.chunk(CHUNK);
+  expect(one).toMatchObject({ status: "live", pending: 0 });
+  await expect.poll(() => bob.chunk(CHUNK)).toEqual(one);
   await shot(ann, "two-windows-ann");
   await shot(bob, "two-windows-bob");
   expect([...ann.errors, ...bob.errors]).toEqual([]);
@@ -27,7 +26,7 @@ test("what is painted offline is shown hatched, and committed after the connecti
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await Promise.all([ann.online(), bob.online()]);
-  const before = await bob.picture(CHUNK);
+  const before = await bob.drawn(CHUNK);
   await ann.page.locator("#offline").click();
   await expect(ann.page.locator("#state-text")).toHaveText("offline");
   await ann.paint([[70, 70], [90, 90]]);
@@ -37,8 +36,8 @@ test("what is painted offline is shown hatched, and committed after the connecti
   await ann.page.locator("#offline").click();
   await ann.online();
   await ann.settled();
-  await expect.poll(async () => (await bob.picture(CHUNK))?.hash).not.toBe(before?.hash);
-  await expect.poll(() => bob.picture(CHUNK)).toEqual(await ann.picture(CHUNK));
+  await expect.poll(async () => (await bob.drawn(CHUNK)).hash).not.toBe(before.hash);
+  await alike(bob, ann, CHUNK);
   await shot(ann, "online-again");
   expect([...ann.errors, ...bob.errors]).toEqual([]);
   await Promise.all([ann.close(), bob.close()]);
@@ -49,7 +48,7 @@ test("a server that is killed and started again loses nothing, and the windows g
   await ann.online();
   await ann.paint([[10, 100], [30, 110]]);
   await ann.settled();
-  const before = await ann.picture(CHUNK);
+  const before = await ann.drawn(CHUNK);
   await stack.stop("SIGKILL");
   await expect(ann.page.locator("#state-text")).not.toHaveText("live");
   await ann.paint([[100, 100], [110, 110]]);
@@ -58,8 +57,8 @@ test("a server that is killed and started again loses nothing, and the windows g
   await ann.settled();
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await bob.online();
-  await expect.poll(() => bob.picture(CHUNK)).toEqual(await ann.picture(CHUNK));
-  expect((await bob.picture(CHUNK))?.painted).toBeGreaterThan(before?.painted ?? 0);
+  await alike(bob, ann, CHUNK);
+  await expect.poll(async () => (await bob.drawn(CHUNK)).painted).toBeGreaterThan(before.painted);
   await shot(bob, "after-a-kill");
   await Promise.all([ann.close(), bob.close()]);
 });
