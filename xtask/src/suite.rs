@@ -47,13 +47,20 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         screen.say(&format!("{} {seconds:6.1} s  {name}", if *is_ok { "ok    " } else { "FAILED" }));
     }
     let failed = scenarios.iter().filter(|scenario| !scenario.is_ok).count();
+    let figures = suite.figures();
+    if let Ok(figures) = &figures {
+        screen.say(&format!("click to the other window, with the debug build: {figures}"));
+    }
     let holds = ran.is_ok() && failed == 0 && !scenarios.is_empty();
     if options.json {
         let list: Vec<Value> = scenarios
             .iter()
             .map(|scenario| json!({ "name": scenario.name, "ok": scenario.is_ok, "seconds": scenario.seconds }))
             .collect();
-        println!("{}", json!({ "holds": holds, "scenarios": list, "pictures": suite.output().join("pictures") }));
+        println!(
+            "{}",
+            json!({ "holds": holds, "scenarios": list, "figures": figures.ok(), "pictures": suite.output().join("pictures") })
+        );
     }
     ran?;
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -102,6 +109,11 @@ impl Suite<'_> {
         collect(&report, &mut found);
         ensure!(!found.is_empty(), "Playwright's report names no scenario");
         Ok(found)
+    }
+
+    /// What the scenario about speed has measured.
+    fn figures(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&fs::read_to_string(self.output().join("figures.json"))?)?)
     }
 
     fn folder(&self) -> PathBuf {
