@@ -1,7 +1,7 @@
 //! What the user holds: a client, its chunks, and commands on their way.
 
 use crate::settings::Settings;
-use crate::shared::{Shared, Status};
+use crate::shared::{Shared, State, Status};
 use crate::sockets;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
@@ -192,13 +192,29 @@ impl Chunk {
     /// # Errors
     /// [`SubmitError`]: it was not taken at all.
     pub fn submit(&self, command: impl Into<Bytes>) -> Result<Pending, SubmitError> {
+        self.shared().turn(|state, now| {
+            let command = state.core.submit(now, self.id(), command.into())?;
+            Ok(self.pending(state, command))
+        })
+    }
+
+    /// Takes an own commit back by its inverse, which is one or more new edits with outcomes of their own: what somebody else did
+    /// there since is kept, and they are discarded. Once for each commit, and only where the model has inverses,
+    /// [`Settings::undo_max`] allows it, and the commit was seen as an update; no edits otherwise.
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the first one that is not taken; the ones before it are.
+    pub fn take_back(&self, command: CommandId) -> Result<Vec<Pending>, SubmitError> {
+        self.shared().turn(|state, now| {
+            let commands = state.core.take_back(now, self.id(), command)?;
+            Ok(commands.into_iter().map(|command| self.pending(state, command)).collect())
+        })
+    }
+
+    fn pending(&self, state: &mut State, command: CommandId) -> Pending {
         let (sender, conclusion) = oneshot::channel();
-        let command = self.shared().turn(|state, now| {
-            let id = state.core.submit(now, self.id(), command.into())?;
-            state.waiting.insert(id, sender);
-            Ok(id)
-        })?;
-        Ok(Pending { command, chunk: self.clone(), conclusion })
+        state.waiting.insert(command, sender);
+        Pending { command, chunk: self.clone(), conclusion }
     }
 
     /// Looks at the view without copying it. `None` until there is one. The client waits while `f` runs: be quick, and
@@ -242,7 +258,7 @@ impl Chunk {
     /// Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> bool {
-        self.shared().read(|core| core.confirmed(self.id()).is_some_and(driftless_chunk::replica::Replica::damage))
+        self.shared().turn(|state, now| state.core.damage(now, self.id()))
     }
 
     /// How it is doing.

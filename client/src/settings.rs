@@ -68,6 +68,8 @@ pub struct Settings {
     pub resend_after: Duration,
     /// Commands that may be pending in one chunk.
     pub pending_max: usize,
+    /// Own commits of a chunk that [`crate::Chunk::take_back`] can take back; each keeps its inverse. 0: none.
+    pub undo_max: usize,
     /// The first wait before a new connection; it doubles with each failure, and is drawn between half of it and all.
     pub reconnect_min: Duration,
     /// The longest wait before a new connection.
@@ -91,6 +93,7 @@ impl Settings {
             roles: Vec::new(),
             resend_after: Duration::from_secs(3),
             pending_max: 4_096,
+            undo_max: 64,
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
@@ -105,6 +108,7 @@ impl Settings {
         core.resend_after_ms = u64::try_from(self.resend_after.as_millis()).unwrap_or(u64::MAX / 4).max(1);
         core.resend_after_max_ms = core.resend_after_max_ms.max(core.resend_after_ms);
         core.pending_max = self.pending_max;
+        core.undo_max = self.undo_max;
         core.can_renew = matches!(self.token, Token::Provider(_));
         core
     }

@@ -7,6 +7,12 @@ use crate::proto;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
+/// An enum's value as JSON and messages have it: `DISCARD_REASON_CONFLICT`, with the prefix `DISCARD_REASON_`, is `conflict`.
+#[must_use]
+pub fn plain_name(full: &str, prefix: &str) -> String {
+    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
+}
+
 /// Why bytes are not a message of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -104,8 +104,7 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discarded(reason) => {
-                let name = reason.as_str_name();
-                let name = name.strip_prefix("DISCARD_REASON_").unwrap_or(name).to_lowercase();
+                let name = format::plain_name(reason.as_str_name(), "DISCARD_REASON_");
                 write!(f, "discarded ({name}); its number is resolved (R8)")
             }
             Self::Committed => f.write_str("committed"),

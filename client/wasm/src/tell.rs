@@ -2,14 +2,8 @@
 
 use crate::json::Json;
 use crate::picture::Change;
-use driftless_client_core::{ChunkStatus, Event, Outcome, ReconnectReason, Socket};
-
-pub fn socket(socket: Socket) -> &'static str {
-    match socket {
-        Socket::Ingest => "ingest",
-        Socket::Gateway => "gateway",
-    }
-}
+use driftless_client_core::{ChunkStatus, Event, Outcome, ReconnectReason};
+use driftless_schemas::format::plain_name;
 
 /// An event with its chunk's number where it has a chunk; a change comes by [`change`].
 pub fn event(event: &Event, chunk: u32) -> String {
@@ -52,7 +46,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
             }
         }
         Event::Welcomed { socket: of, world, token_expires_at } => {
-            told.text("socket", socket(*of));
+            told.text("socket", &of.to_string());
             told.text("world", world);
             told.number("expires", u64::try_from(*token_expires_at).unwrap_or_default());
         }
@@ -63,8 +57,8 @@ pub fn event(event: &Event, chunk: u32) -> String {
         // A change is told with what is different: see `change`.
         Event::TokenNeeded | Event::Changed { .. } => {}
         Event::Refused { socket: of, code, message } => {
-            told.text("socket", socket(*of));
-            told.text("code", &name(code.as_str_name(), "REFUSAL_CODE_"));
+            told.text("socket", &of.to_string());
+            told.text("code", &plain_name(code.as_str_name(), "REFUSAL_CODE_"));
             told.text("message", message);
         }
         Event::Reconnect { socket: of, reason } => {
@@ -73,7 +67,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
                 ReconnectReason::NewSession => "session",
                 ReconnectReason::Undecodable => "undecodable",
             };
-            told.text("socket", socket(*of));
+            told.text("socket", &of.to_string());
             told.text("reason", reason);
         }
         Event::Fatal { message } => told.text("message", message),
@@ -118,7 +112,7 @@ pub fn status_members(told: &mut Json, status: &ChunkStatus) {
         ChunkStatus::Lagging => ("lagging", None),
         ChunkStatus::Reloading { message } => ("reloading", Some(message)),
         ChunkStatus::Rejected { code, message } => {
-            told.text("code", &name(code.as_str_name(), "TRACK_REJECT_CODE_"));
+            told.text("code", &plain_name(code.as_str_name(), "TRACK_REJECT_CODE_"));
             ("rejected", Some(message))
         }
         ChunkStatus::Failed { message } => ("failed", Some(message)),
@@ -138,11 +132,11 @@ fn outcome_members(told: &mut Json, outcome: &Outcome) {
             ("committed", None)
         }
         Outcome::Discarded { reason, detail } => {
-            told.text("reason", &name(reason.as_str_name(), "DISCARD_REASON_"));
+            told.text("reason", &plain_name(reason.as_str_name(), "DISCARD_REASON_"));
             ("discarded", Some(detail))
         }
         Outcome::Rejected { code, message } => {
-            told.text("code", &name(code.as_str_name(), "REJECT_CODE_"));
+            told.text("code", &plain_name(code.as_str_name(), "REJECT_CODE_"));
             ("rejected", Some(message))
         }
         Outcome::Withdrawn => ("withdrawn", None),
@@ -152,9 +146,4 @@ fn outcome_members(told: &mut Json, outcome: &Outcome) {
     if let Some(detail) = detail {
         told.text("detail", detail);
     }
-}
-
-/// `DISCARD_REASON_CONFLICT` is `conflict`.
-fn name(full: &str, prefix: &str) -> String {
-    full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
 }

@@ -51,6 +51,26 @@ pub enum Verdict {
 /// Judges every message of all connections.
 pub type Rule = Box<dyn FnMut(&Passing) -> Verdict + Send>;
 
+/// What new connections come through. Those that are there already go on.
+#[derive(Clone, Default)]
+pub struct Door(Arc<AtomicBool>);
+
+impl Door {
+    /// Lets nobody in.
+    pub fn close(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets everybody in again.
+    pub fn open(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A running proxy; it ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
@@ -61,7 +81,7 @@ pub struct Proxy {
 struct Shared {
     /// `None` while there is no server: connections are closed at once.
     server: Mutex<Option<SocketAddr>>,
-    is_closed: AtomicBool,
+    door: Door,
     /// Websockets that were carried.
     websockets: AtomicUsize,
     rule: Mutex<Rule>,
@@ -80,7 +100,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
-            is_closed: AtomicBool::new(false),
+            door: Door::default(),
             websockets: AtomicUsize::new(0),
             rule: Mutex::new(Box::new(|_| Verdict::Pass)),
             rules: watch::Sender::new(0),
@@ -136,13 +156,19 @@ impl Proxy {
 
     /// Ends all connections, and takes no new ones.
     pub fn close(&self) {
-        self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.door().close();
         self.cut();
     }
 
     /// Takes connections again.
     pub fn open(&self) {
-        self.shared.is_closed.store(false, Ordering::SeqCst);
+        self.door().open();
+    }
+
+    /// What new connections come through, for a [`Rule`] to hold.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.shared.door.clone()
     }
 
     /// Ends all connections.
@@ -160,7 +186,7 @@ impl Drop for Proxy {
 
 async fn carry(shared: &Arc<Shared>, mut client: TcpStream) -> io::Result<()> {
     let server = *shared.server.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(server) = server.filter(|_| !shared.is_closed.load(Ordering::SeqCst)) else { return Ok(()) };
+    let Some(server) = server.filter(|_| !shared.door.is_closed()) else { return Ok(()) };
     let mut server = TcpStream::connect(server).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;

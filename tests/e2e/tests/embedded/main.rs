@@ -1,6 +1,7 @@
 //! `driftless dev` with its embedded log, from outside.
 
 mod bad_input;
+mod conformance;
 mod crashes;
 mod dead_letter;
 mod drift;
