@@ -1,76 +1,14 @@
 // A `driftless dev` for each scenario, with tokens for it, and the pages that look at it.
 
 import { type Browser, type Page, test as base, expect } from "@playwright/test";
-import { type ChildProcess, spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-
-const READY_MS = 60_000;
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-}
+import { Dev } from "../dev.mjs";
 
 /** The whole of Driftless in one process, in a folder of its own. */
-export class Stack {
-  readonly folder = mkdtempSync(join(tmpdir(), "driftless-page-"));
-  http = "";
-  #port = 0;
-  #process: ChildProcess | undefined;
-
-  async start(): Promise<void> {
-    const program = process.env.DRIFTLESS_BIN;
-    if (!program) throw new Error("DRIFTLESS_BIN names no program: run `cargo xtask browser`");
-    this.#port ||= await freePort();
-    const child = spawn(program, ["dev", "--json", "--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data")]);
-    this.#process = child;
-    let log = "";
-    child.stderr.on("data", (chunk) => (log = (log + String(chunk)).slice(-4_000)));
-    const ready = new Promise<{ http: string }>((resolve, reject) => {
-      createInterface(child.stdout).on("line", (line) => resolve(JSON.parse(line) as { http: string }));
-      child.on("exit", (code) => reject(new Error(`driftless dev ended with ${code} before it was ready:\n${log}`)));
-      setTimeout(() => reject(new Error(`driftless dev was not ready within ${READY_MS} ms:\n${log}`)), READY_MS).unref();
-    });
-    this.http = (await ready).http;
-  }
-
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (!child || child.exitCode !== null) return;
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill(signal);
-    await ended;
-  }
-
-  async end(): Promise<void> {
-    await this.stop();
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  /** A token for a user who may do what the page does. */
-  token(user = "ann", seconds = 3600, write = ["canvas/", "things/"]): string {
-    const key = readFileSync(join(this.folder, "data/dev.key"), "utf8").trim();
-    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { sub: user, iat: now, exp: now + seconds, driftless: { read: [], write } };
-    const signed = `${part({ typ: "JWT", alg: "HS256" })}.${part(claims)}`;
-    return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
-  }
-
+export class Stack extends Dev {
   url(token: string, search: Record<string, string> = {}): string {
-    return `${this.http}/?${new URLSearchParams({ token, ...search })}`;
+    return `${this.ready.http}/?${new URLSearchParams({ token, ...search })}`;
   }
 }
 

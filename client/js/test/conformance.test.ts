@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Chunk, Outcome, Pending, World } from "../src/index.js";
 import { fileOf } from "./frames.js";
-import { BINARY, type Rights, Stack, eventually, soon } from "./stack.js";
+import type { Rights } from "../../../tests/dev.mjs";
+import { BINARY, Stack, eventually, soon } from "./stack.js";
 import { type Kind, type Server, Wire } from "./wire.js";
 
 type Step = Record<string, unknown>;
@@ -51,7 +52,7 @@ class Story {
 
   async join(name: string, rights: Rights): Promise<void> {
     const wire = new Wire();
-    const world = await this.stack.open(await this.stack.token(name, rights), { WebSocket: wire.WebSocket, author: name });
+    const world = await this.stack.open(this.stack.token(name, rights), { WebSocket: wire.WebSocket, author: name });
     this.#clients.set(name, { world, wire, told: [] });
     await soon(`${name} to be online`, world.online());
   }

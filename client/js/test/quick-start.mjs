@@ -10,10 +10,10 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
+import { Dev } from "../../../tests/dev.mjs";
 
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const DEADLINE_MS = 30_000;
@@ -23,12 +23,7 @@ const LINES_MAX = 20;
 
 const { values } = parseArgs({ options: { json: { type: "boolean" }, out: { type: "string" } } });
 const say = (...words) => values.json || console.log(...words);
-const binary = process.env.DRIFTLESS_BIN;
-if (!binary) {
-  console.error("DRIFTLESS_BIN must name a `driftless` binary: the page needs a server to commit to");
-  process.exit(2);
-}
-
+const dev = new Dev();
 const folder = mkdtempSync(join(tmpdir(), "driftless-quick-start-"));
 const app = join(folder, "app");
 const children = [];
@@ -110,12 +105,8 @@ try {
   npm(["run", "--silent", "build"], app);
   say("ok    the packed SDK is installed, the types fit, and the project builds");
 
-  const driftless = start(binary, ["dev", "--http", `127.0.0.1:${await freePort()}`, "--data", join(folder, "data"), "--json"], folder);
-  const ready = await new Promise((resolve, reject) => {
-    createInterface(driftless.stdout).once("line", (line) => resolve(JSON.parse(line)));
-    driftless.once("exit", (code) => reject(new Error(`driftless dev ended with ${code}:\n${driftless.said}`)));
-  });
-
+  await dev.start();
+  const { ready } = dev;
   browser = await chromium.launch({ executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
   let version = 0;
   for (const [name, ...args] of [["built", "preview"], ["dev"]]) {
@@ -137,6 +128,7 @@ try {
     child.kill("SIGKILL");
     await ended;
   }
+  await dev.end();
   rmSync(folder, { recursive: true, force: true });
 }
 if (values.json && !process.exitCode) console.log(JSON.stringify(result));

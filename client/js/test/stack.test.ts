@@ -40,7 +40,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     for (let i = 0; i < 40; i++) expect([a.grid.get(i, i), b.grid.isPending(i, i)]).toEqual([i + 1, false]);
     expect(a.grid.size).toEqual([128, 128, 1]);
     expect([ann.pending, bob.pending]).toEqual([0, 0]);
-    const http = await fetch(`${stack.ready.http}/v1/chunks/${id}`, { headers: { authorization: `Bearer ${await stack.token("http")}` } });
+    const http = await fetch(`${stack.ready.http}/v1/chunks/${id}`, { headers: { authorization: `Bearer ${stack.token("http")}` } });
     expect(http.headers.get("etag")).toContain(a.hash);
     ann.close();
     bob.close();
@@ -149,7 +149,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
         });
       }
     }
-    const late = await live(await stack.open(await stack.token("late"), { WebSocket: Watching }), id);
+    const late = await live(await stack.open(stack.token("late"), { WebSocket: Watching }), id);
     await converge(1200, a, late);
     expect([...late.grid.cells]).toEqual([...a.grid.cells]);
     expect(chunks).toBeGreaterThan(0);
@@ -236,7 +236,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       const world = await stack.open(
         async () => {
           asked += 1;
-          return stack.shortToken("renewing", 4);
+          return stack.token("renewing", { seconds: 4 });
         },
         { WebSocket },
       );
@@ -250,7 +250,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     });
 
     test.concurrent("that are fixed end the world when they end, with what to do about it", async () => {
-      const world = await stack.open(stack.shortToken("fixed", 2));
+      const world = await stack.open(stack.token("fixed", { seconds: 2 }));
       const chunk = await live(world, canvas());
       const closed = await soon("the end", world.once("close"), 30_000);
       expect(closed).toMatchObject({ name: "ClosedError", code: "refused" });
@@ -268,7 +268,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     });
 
     test("whose function fails at first: told, and then all is well", async () => {
-      const good = await stack.token("ann");
+      const good = stack.token("ann");
       let asked = 0;
       const world = await stack.open(() => {
         asked += 1;

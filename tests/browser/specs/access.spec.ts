@@ -1,7 +1,7 @@
 import { Window, expect, shot, test } from "../stack.ts";
 
 test("a token that expires is said so, and with a fresh one the page goes on where it was", async ({ browser, stack }) => {
-  const ann = await Window.open(browser, stack.url(stack.token("ann", 6)));
+  const ann = await Window.open(browser, stack.url(stack.token("ann", { seconds: 6 })));
   await ann.online();
   await ann.paint([[12, 12], [20, 20]]);
   await ann.settled();
@@ -20,7 +20,7 @@ test("a token that expires is said so, and with a fresh one the page goes on whe
 });
 
 test("who may not read a chunk is told so, and sees no picture of it", async ({ browser, stack }) => {
-  const eve = await Window.open(browser, stack.url(stack.token("eve", 3600, ["things/"])));
+  const eve = await Window.open(browser, stack.url(stack.token("eve", { write: ["things/"] })));
   await eve.online();
   await expect.poll(async () => (await eve.chunk("canvas/0/0")).status).toBe("rejected");
   expect(await eve.picture("canvas/0/0")).toBeUndefined();

@@ -1,0 +1,21 @@
+export interface Ready {
+  http: string;
+  ingest_ws: string;
+  gateway_ws: string;
+  token: string;
+}
+
+export interface Rights {
+  read?: string[];
+  write?: string[];
+}
+
+export class Dev {
+  readonly folder: string;
+  readonly ready: Ready;
+  constructor(settings?: { program?: string; flags?: string[] });
+  start(): Promise<void>;
+  stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
+  end(): Promise<void>;
+  token(sub: string, rights?: Rights & { seconds?: number }): string;
+}

@@ -1,0 +1,68 @@
+// A `driftless dev` on a data folder and a port of its own, for tests in JavaScript and TypeScript.
+
+import { spawn } from "node:child_process";
+import { createHmac, randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const READY_MS = 60_000;
+
+export class Dev {
+  folder = mkdtempSync(join(tmpdir(), "driftless-dev-"));
+  /** What it said when it was ready: `http`, `ingest_ws`, `gateway_ws`, `token`, … */
+  ready;
+  #program;
+  #flags;
+  #port = 0;
+  #process;
+
+  constructor({ program = process.env.DRIFTLESS_BIN, flags = [] } = {}) {
+    if (!program) throw new Error("DRIFTLESS_BIN names no `driftless` program");
+    this.#program = program;
+    this.#flags = flags;
+  }
+
+  /** Starts it, or starts it again on the same data and port. */
+  async start() {
+    const flags = ["--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data"), "--json", ...this.#flags];
+    const child = spawn(this.#program, ["dev", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = child;
+    let said = "";
+    child.stderr.on("data", (data) => (said = (said + data).slice(-4_000)));
+    let timer;
+    this.ready = await new Promise((resolve, reject) => {
+      createInterface(child.stdout).once("line", (line) => resolve(JSON.parse(line)));
+      child.once("error", reject);
+      child.once("exit", (code) => reject(new Error(`driftless dev ended with ${code} before it was ready:\n${said}`)));
+      timer = setTimeout(() => reject(new Error(`driftless dev was not ready within ${READY_MS} ms:\n${said}`)), READY_MS);
+    }).finally(() => clearTimeout(timer));
+    this.#port = Number(new URL(this.ready.http).port);
+  }
+
+  async stop(signal = "SIGTERM") {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  /** Also removes its folder. */
+  async end() {
+    await this.stop("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** A token for a user; by default for everything that the page does. */
+  token(sub, { seconds = 3600, read = [], write = ["canvas/", "things/"] } = {}) {
+    const key = readFileSync(join(this.folder, "data/dev.key"), "utf8").trim();
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { sub, iat: now, exp: now + seconds, jti: randomUUID(), driftless: { read, write } };
+    const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+    return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+  }
+}
