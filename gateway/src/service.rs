@@ -39,6 +39,8 @@ pub struct Settings {
     pub event_streams_max: usize,
     /// Tasks that write to websockets; 0 is one for each core.
     pub shards: usize,
+    /// Write to many websockets with one call of the kernel, where it has io_uring and allows it. Default true.
+    pub io_uring: bool,
     /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
     pub connections_per_user: usize,
     /// The same for users with a role, such as `service = 10000`; the most counts, and 0 is any number. Default: none.
@@ -63,6 +65,7 @@ impl Default for Settings {
             write_timeout_ms: limits::WRITE_TIMEOUT_MS,
             event_streams_max: 4096,
             shards: 0,
+            io_uring: true,
             drain_ms: 0,
             admissions_per_second: 2_000,
             connections_per_user: limits::CONNECTIONS_PER_USER,
@@ -127,6 +130,7 @@ impl Gateway {
         let rules = Rules {
             write_timeout: Duration::from_millis(settings.write_timeout_ms),
             drain: Duration::from_millis(settings.drain_ms),
+            io_uring: settings.io_uring,
             // Each shard closes its part of the sockets.
             admissions_per_second: settings.admissions_per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX)),
         };

@@ -11,6 +11,7 @@ use crate::line::Line;
 use crate::metrics;
 use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
+use driftless_runtime::batch::{BATCH_MAX, Batches};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, close_payload};
 use driftless_runtime::stream::Stream;
@@ -24,7 +25,8 @@ use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown as Half;
-use std::sync::Arc;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -68,6 +70,8 @@ pub(crate) struct Rules {
     pub drain: Duration,
     /// They are told to come again at this rate.
     pub admissions_per_second: u32,
+    /// Write to many at once where the kernel can.
+    pub io_uring: bool,
 }
 
 /// Starts a shard.
@@ -86,9 +90,20 @@ pub(crate) fn start(
         written: Vec::new(),
         tell: written,
         draining: None,
+        batches: if rules.io_uring { batches() } else { Batches::default() },
+        gathered: Vec::new(),
+        batch: 0,
     };
     tokio::spawn(shard.run(received, shutdown));
     to
+}
+
+fn batches() -> Batches {
+    static SAID: Once = Once::new();
+    Batches::with_io_uring().unwrap_or_else(|e| {
+        SAID.call_once(|| tracing::info!("there is no io_uring ({e}): sockets are written to one by one"));
+        Batches::default()
+    })
 }
 
 struct Shard<F> {
@@ -103,6 +118,11 @@ struct Shard<F> {
     written: Written,
     tell: F,
     draining: Option<Draining>,
+    batches: Batches,
+    /// Messages that go out together: each in one part, to a socket that has nothing waiting, and no two to the same.
+    gathered: Vec<(SocketId, Arc<Line>, Message)>,
+    /// Counts the batches.
+    batch: u64,
 }
 
 struct Draining {
@@ -118,6 +138,8 @@ struct Writer {
     /// Of a socket that has not taken everything. Memory is for those who are slow now.
     backlog: Option<Box<Backlog>>,
     end: End,
+    /// The last batch that it was a part of.
+    batch: u64,
 }
 
 /// What waits for a socket: at least one message.
@@ -293,19 +315,28 @@ impl<F: Fn(Written)> Shard<F> {
     fn take(&mut self, message: ToShard) {
         match message {
             ToShard::Opened(id, line) => {
-                self.writers.insert(id, Writer { line, backlog: None, end: End::No });
+                self.writers.insert(id, Writer { line, backlog: None, end: End::No, batch: 0 });
                 if self.draining.is_some() {
                     self.shut(id);
                 }
             }
             ToShard::Turn(outs) => {
                 let mut framed = Framed::default();
+                let is_batch = self.batches.is_worth_it(outs.len());
+                self.batch += 1;
                 for (id, out) in outs {
                     match out {
+                        Out::Frames(frames) if is_batch => {
+                            messages(&mut framed, frames, |message| self.gather(id, message));
+                        }
                         Out::Frames(frames) => messages(&mut framed, frames, |message| self.write(id, message)),
-                        Out::Close(code, reason) => self.close(id, code, &reason),
+                        Out::Close(code, reason) => {
+                            self.send_gathered();
+                            self.close(id, code, &reason);
+                        }
                     }
                 }
+                self.send_gathered();
             }
             ToShard::Own(id, frame) => {
                 self.write(id, Message::new(OpCode::Data(Data::Binary), smallvec![frame], false));
@@ -325,6 +356,39 @@ impl<F: Fn(Written)> Shard<F> {
         }
     }
 
+    /// Writes it together with others, in the order of each socket.
+    fn gather(&mut self, id: SocketId, message: Message) {
+        let Some(writer) = self.writers.get_mut(&id) else { return };
+        let is_gathered = writer.batch == self.batch;
+        if message.parts.len() == 1 && writer.backlog.is_none() && writer.end == End::No && !is_gathered {
+            writer.batch = self.batch;
+            self.gathered.push((id, Arc::clone(&writer.line), message));
+            if self.gathered.len() >= BATCH_MAX {
+                self.send_gathered();
+            }
+            return;
+        }
+        if is_gathered {
+            self.send_gathered();
+        }
+        self.write(id, message);
+    }
+
+    fn send_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.batch += 1;
+        let sends: Vec<_> =
+            gathered.iter().map(|(_, line, message)| (line.stream.as_fd(), &message.parts[0][..])).collect();
+        let mut results = Vec::with_capacity(sends.len());
+        self.batches.send(&sends, &mut results);
+        for ((id, _, message), sent) in gathered.into_iter().zip(results) {
+            self.sent(id, message, sent);
+        }
+    }
+
     fn write(&mut self, id: SocketId, message: Message) {
         let Some(writer) = self.writers.get_mut(&id).filter(|writer| writer.end == End::No) else { return };
         if let Some(backlog) = &mut writer.backlog {
@@ -335,6 +399,11 @@ impl<F: Fn(Written)> Shard<F> {
         message.parts(0, &mut parts);
         let sent = send(&writer.line.stream, &parts);
         drop(parts);
+        self.sent(id, message, sent);
+    }
+
+    /// A message was offered to a socket that had nothing waiting.
+    fn sent(&mut self, id: SocketId, message: Message, sent: std::io::Result<usize>) {
         match sent {
             Ok(count) if count == message.len => {
                 if message.counted > 0 {

@@ -4,6 +4,7 @@
 pub mod log;
 
 pub mod auth;
+pub mod batch;
 pub mod files;
 pub mod http;
 pub mod index;

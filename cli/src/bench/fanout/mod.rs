@@ -43,6 +43,9 @@ pub(super) struct FanoutArgs {
     /// Brokers in front of our gateway; without, a log in memory.
     #[arg(long, value_name = "LIST")]
     brokers: Option<String>,
+    /// Our gateway writes to its sockets one by one, without io_uring.
+    #[arg(long)]
+    one_by_one: bool,
     /// Print one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -57,6 +60,8 @@ pub(super) struct ServeArgs {
     shards: usize,
     #[arg(long)]
     brokers: Option<String>,
+    #[arg(long)]
+    one_by_one: bool,
 }
 
 /// What a server says when it is ready.
@@ -182,6 +187,7 @@ impl Server {
         command.args(["-c", "0", &program]);
         if who == Who::Driftless {
             command.args(["bench", "fanout-server"]).args(args.brokers.iter().flat_map(|b| ["--brokers", b]));
+            command.args(args.one_by_one.then_some("--one-by-one"));
             command.env("TOKIO_WORKER_THREADS", "1");
         }
         command.args(["--chunks", &chunks.to_string()]).env("GOMAXPROCS", "1");

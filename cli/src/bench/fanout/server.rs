@@ -62,6 +62,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let shutdown = ShutdownSource::new();
     let settings = Settings {
         shards: args.shards,
+        io_uring: !args.one_by_one,
         // The crowd is one user, and comes at once.
         admissions_per_second: 0,
         connections_per_user: 0,
