@@ -13,6 +13,7 @@ use crowd::{Control, Crowd};
 use dialect::{Centrifuge, Dialect, Gateway};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -26,13 +27,13 @@ use std::time::Duration;
   driftless bench fanout --peer ./centrifuge --rounds 5      # a peer's server, in turn with ours
 
 The server has one core and the crowd another one (taskset). In flight: so many updates are published at once, and
-the next ones when every socket has them.")]
+the next ones when every socket has them. Ends with 1 where an aim beside the peer is not reached.")]
 pub(super) struct FanoutArgs {
     /// Rounds; servers take turns, and medians over the rounds are reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
+    /// Seconds of each measurement. Meanwhile the other server's sockets are not heard, which it bears for so long only.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=6))]
     seconds: u16,
     /// Idle sockets whose memory is measured; 0: it is not.
     #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
@@ -92,7 +93,63 @@ struct Report {
     driftless: Row,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<Row>,
+    /// Of ours and the peer's values of the same round, the median over the rounds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ratios: BTreeMap<String, f64>,
+    /// Aims that are not reached.
+    missed: Vec<String>,
+    holds: bool,
 }
+
+/// What one line of the table is about.
+struct Line {
+    key: String,
+    words: String,
+    value: Box<dyn Fn(&Row) -> f64>,
+    aim: Option<Aim>,
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy)]
+enum Aim {
+    /// A ratio to the peer.
+    AtLeast(f64),
+    /// A ratio to the peer.
+    AtMost(f64),
+    /// A value of ours, whatever the peer's is.
+    Below(f64),
+}
+
+impl Aim {
+    fn is_reached(self, ours: f64, ratio: Option<f64>) -> bool {
+        match self {
+            Self::AtLeast(aim) => ratio.is_none_or(|ratio| ratio >= aim),
+            Self::AtMost(aim) => ratio.is_none_or(|ratio| ratio <= aim),
+            Self::Below(aim) => ours <= aim,
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(aim) => write!(f, "≥ {aim}×"),
+            Self::AtMost(aim) => write!(f, "≤ {aim}×"),
+            Self::Below(aim) => write!(f, "≤ {aim}"),
+        }
+    }
+}
+
+/// Beside centrifuge 0.40.1, one core for the server.
+const AIMS: [(&str, Aim); 7] = [
+    ("w1", Aim::AtLeast(2.0)),
+    ("w8", Aim::AtLeast(2.3)),
+    ("w64", Aim::AtLeast(5.5)),
+    ("many_w64", Aim::AtLeast(1.4)),
+    ("p99", Aim::AtMost(0.6)),
+    ("idle_5000", Aim::Below(6.0)),
+    ("idle_10000", Aim::Below(6.0)),
+];
 
 const IN_FLIGHT: [usize; 3] = [1, 8, 64];
 const ONE_CHUNK_SOCKETS: usize = 1_000;
@@ -118,18 +175,31 @@ pub(super) fn run(args: &FanoutArgs) -> Result<()> {
     };
     let mut rounds: Vec<Vec<Row>> = who.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
-        for (who, rows) in who.iter().zip(&mut rounds) {
-            eprintln!("round {round} of {}: {who:?} …", args.rounds);
-            rows.push(measure(args, *who)?);
+        eprintln!("round {round} of {} …", args.rounds);
+        for (row, rows) in measure(args, &who)?.into_iter().zip(&mut rounds) {
+            rows.push(row);
         }
     }
+    let lines = lines(&args.idle);
+    let ratios = match &rounds[..] {
+        [ours, theirs] => lines.iter().map(|line| (line.key.clone(), line.ratio(ours, theirs))).collect(),
+        _ => BTreeMap::new(),
+    };
     let mut medians = rounds.iter().map(|rows| median(rows));
-    let report = Report { rounds: args.rounds, driftless: medians.next().unwrap_or_default(), peer: medians.next() };
+    let (driftless, peer) = (medians.next().unwrap_or_default(), medians.next());
+    let is_missed = |line: &&Line| {
+        let (ours, ratio) = ((line.value)(&driftless), ratios.get(&line.key).copied());
+        peer.is_some() && line.aim.is_some_and(|aim| !aim.is_reached(ours, ratio))
+    };
+    let missed: Vec<String> = lines.iter().filter(is_missed).map(|line| line.key.clone()).collect();
+    let holds = missed.is_empty();
+    let report = Report { rounds: args.rounds, driftless, peer, ratios, missed, holds };
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print(&report);
+        print(&report, &lines);
     }
+    ensure!(holds, "aims that are not reached: {}", report.missed.join(", "));
     Ok(())
 }
 
@@ -138,42 +208,62 @@ pub(super) async fn serve(args: ServeArgs) -> Result<()> {
     server::run(args).await
 }
 
-fn measure(args: &FanoutArgs, who: Who) -> Result<Row> {
+/// A round: for each figure, the servers take turns within seconds, so that what else the machine does meets both.
+fn measure(args: &FanoutArgs, who: &[Who]) -> Result<Vec<Row>> {
     let time = Duration::from_secs(args.seconds.into());
-    let mut row = Row::default();
+    let mut rows: Vec<Row> = who.iter().map(|_| Row::default()).collect();
+    let start =
+        |chunks: usize| -> Result<Vec<Server>> { who.iter().map(|who| Server::start(args, *who, chunks)).collect() };
     {
-        let mut server = Server::start(args, who, 1)?;
-        let mut crowd = Crowd::open(&*server.dialect, server.address, ONE_CHUNK_SOCKETS, 1)?;
+        let servers = start(1)?;
+        let mut pairs = crowds(&servers, ONE_CHUNK_SOCKETS, 1)?;
         for in_flight in IN_FLIGHT {
-            let rate = crowd.deliveries(&mut server.control, in_flight, ONE_CHUNK_SOCKETS, time)?;
-            row.one_chunk.insert(in_flight, rate);
+            for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
+                let rate = crowd.deliveries(control, in_flight, ONE_CHUNK_SOCKETS, time)?;
+                row.one_chunk.insert(in_flight, rate);
+            }
         }
-        row.latency = Quantiles::of(crowd.latencies(&mut server.control, UPDATES_PER_SECOND, time)?);
+        for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
+            row.latency = Quantiles::of(crowd.latencies(control, UPDATES_PER_SECOND, time)?);
+        }
     }
     {
-        let mut server = Server::start(args, who, MANY_CHUNKS)?;
-        let sockets = MANY_CHUNKS * SOCKETS_OF_EACH;
-        let mut crowd = Crowd::open(&*server.dialect, server.address, sockets, MANY_CHUNKS)?;
-        row.many_chunks = crowd.deliveries(&mut server.control, 64, SOCKETS_OF_EACH, time)?;
+        let servers = start(MANY_CHUNKS)?;
+        let mut pairs = crowds(&servers, MANY_CHUNKS * SOCKETS_OF_EACH, MANY_CHUNKS)?;
+        for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
+            row.many_chunks = crowd.deliveries(control, 64, SOCKETS_OF_EACH, time)?;
+        }
     }
     for count in args.idle.iter().filter(|count| **count > 0) {
-        let mut server = Server::start(args, who, 1)?;
-        // What the first ones take is not what one more takes.
-        let _first = Crowd::open(&*server.dialect, server.address, 100, 1)?;
-        let before = server.control.resident()?;
-        let mut crowd = Crowd::open(&*server.dialect, server.address, *count, 1)?;
-        crowd.idle(SETTLE)?;
-        let after = server.control.resident()?;
-        row.idle_bytes.insert(*count, after.saturating_sub(before) as f64 / *count as f64);
+        for (who, row) in who.iter().zip(&mut rows) {
+            let server = Server::start(args, *who, 1)?;
+            let mut control = Control::connect(server.control)?;
+            // What the first ones take is not what one more takes.
+            let _first = Crowd::open(&*server.dialect, server.address, 100, 1)?;
+            let before = control.resident()?;
+            let mut crowd = Crowd::open(&*server.dialect, server.address, *count, 1)?;
+            crowd.idle(SETTLE)?;
+            let after = control.resident()?;
+            row.idle_bytes.insert(*count, after.saturating_sub(before) as f64 / *count as f64);
+        }
     }
-    Ok(row)
+    Ok(rows)
+}
+
+/// A crowd at each server, and the way to tell the server what to do.
+fn crowds(servers: &[Server], sockets: usize, channels: usize) -> Result<Vec<(Crowd<'_>, Control)>> {
+    let mut crowds = Vec::new();
+    for Server { address, control, dialect, .. } in servers {
+        crowds.push((Crowd::open(&**dialect, *address, sockets, channels)?, Control::connect(*control)?));
+    }
+    Ok(crowds)
 }
 
 /// A running server; ends when dropped.
 struct Server {
     process: Child,
     address: SocketAddr,
-    control: Control,
+    control: SocketAddr,
     dialect: Box<dyn Dialect>,
 }
 
@@ -202,7 +292,7 @@ impl Server {
             Who::Driftless => Box::new(Gateway { token: ready.token.context("our server gives a token")? }),
             Who::Peer => Box::new(Centrifuge),
         };
-        Ok(Self { process, address: ready.address, control: Control::connect(ready.control)?, dialect })
+        Ok(Self { process, address: ready.address, control: ready.control, dialect })
     }
 }
 
@@ -244,28 +334,55 @@ fn median(rows: &[Row]) -> Row {
     }
 }
 
-fn print(report: &Report) {
-    let Report { rounds, driftless, peer } = report;
-    println!("medians of {rounds} rounds; one core for the server        driftless       peer     ratio");
-    let line = |name: String, of: &dyn Fn(&Row) -> f64| {
-        let ours = of(driftless);
-        match peer.as_ref().map(of) {
-            Some(theirs) => println!("{name:55} {ours:12.1} {theirs:10.1} {:8.2}×", ours / theirs),
-            None => println!("{name:55} {ours:12.1}"),
-        }
-    };
+/// The table.
+fn lines(idle: &[usize]) -> Vec<Line> {
+    let mut lines = Vec::new();
     for in_flight in IN_FLIGHT {
-        let name = format!("{ONE_CHUNK_SOCKETS} sockets, W{in_flight}: thousand deliveries/s");
-        line(name, &|row| row.one_chunk.get(&in_flight).copied().unwrap_or_default() / 1e3);
+        let words = format!("{ONE_CHUNK_SOCKETS} sockets, W{in_flight}: thousand deliveries/s");
+        let value = move |row: &Row| row.one_chunk.get(&in_flight).copied().unwrap_or_default() / 1e3;
+        lines.push(Line::new(&format!("w{in_flight}"), words, value));
     }
-    line(format!("{MANY_CHUNKS} × {SOCKETS_OF_EACH} sockets, W64: thousand deliveries/s"), &|row| {
-        row.many_chunks / 1e3
-    });
-    line(format!("{UPDATES_PER_SECOND} updates/s to {ONE_CHUNK_SOCKETS} sockets: p50 ms"), &|row| row.latency.p50_ms);
-    line(format!("{UPDATES_PER_SECOND} updates/s to {ONE_CHUNK_SOCKETS} sockets: p99 ms"), &|row| row.latency.p99_ms);
-    for count in driftless.idle_bytes.keys() {
-        line(format!("{count} idle sockets: KB each"), &|row| {
-            row.idle_bytes.get(count).copied().unwrap_or_default() / 1024.0
-        });
+    let words = format!("{MANY_CHUNKS} × {SOCKETS_OF_EACH} sockets, W64: thousand deliveries/s");
+    lines.push(Line::new("many_w64", words, |row| row.many_chunks / 1e3));
+    let words = |what| format!("{UPDATES_PER_SECOND} updates/s to {ONE_CHUNK_SOCKETS} sockets: {what} ms");
+    lines.push(Line::new("p50", words("p50"), |row| row.latency.p50_ms));
+    lines.push(Line::new("p99", words("p99"), |row| row.latency.p99_ms));
+    for count in idle.iter().copied().filter(|count| *count > 0) {
+        let value = move |row: &Row| row.idle_bytes.get(&count).copied().unwrap_or_default() / 1024.0;
+        lines.push(Line::new(&format!("idle_{count}"), format!("{count} idle sockets: KB each"), value));
+    }
+    lines
+}
+
+impl Line {
+    fn new(key: &str, words: String, value: impl Fn(&Row) -> f64 + 'static) -> Self {
+        let aim = AIMS.iter().find(|(of, _)| *of == key).map(|(_, aim)| *aim);
+        Self { key: key.to_owned(), words, value: Box::new(value), aim }
+    }
+
+    /// Ours to theirs, in each round; the median.
+    fn ratio(&self, ours: &[Row], theirs: &[Row]) -> f64 {
+        let mut ratios: Vec<f64> =
+            ours.iter().zip(theirs).map(|(ours, theirs)| (self.value)(ours) / (self.value)(theirs)).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+fn print(report: &Report, lines: &[Line]) {
+    let Report { rounds, driftless, peer, ratios, missed, .. } = report;
+    println!("medians of {rounds} rounds; one core for the server        driftless       peer     ratio  aim");
+    for Line { key, words, value, aim } in lines {
+        let ours = value(driftless);
+        let Some(theirs) = peer.as_ref().map(value) else {
+            println!("{words:55} {ours:12.1}");
+            continue;
+        };
+        let aim = aim.map_or(String::new(), |aim| aim.to_string());
+        let word = if missed.contains(key) { "  missed" } else { "" };
+        println!(
+            "{words:55} {ours:12.1} {theirs:10.1} {:8.2}×  {aim}{word}",
+            ratios.get(key).copied().unwrap_or_default()
+        );
     }
 }
