@@ -322,8 +322,11 @@ impl Task {
     }
 
     fn handle(&mut self, input: Input) {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.hub.handle(input, now_ms);
+        self.hub.handle(input, self.now_ms());
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn take(&mut self, message: Message) {
@@ -340,8 +343,9 @@ impl Task {
                 }
             }
             Message::Written(written) => {
+                let now_ms = self.now_ms();
                 for (id, bytes) in written {
-                    self.handle(Input::Written(id, bytes));
+                    self.hub.handle(Input::Written(id, bytes), now_ms);
                 }
             }
             Message::Left(id) => {

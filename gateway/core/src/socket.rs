@@ -19,6 +19,7 @@ pub type Frames = SmallVec<[Bytes; 1]>;
 
 /// Who has come.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Joined {
     /// Its writer id: it gets the outcomes of this writer.
     pub writer: WriterId,
@@ -36,44 +37,45 @@ pub(crate) struct Lag {
     pub since_ms: u64,
 }
 
-/// A socket.
+/// A socket. What each update touches comes first and together: with thousands of sockets, every line of it is a cache miss.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Socket {
-    pub joined: Joined,
-    /// What it tracks, or waits for, with the place of an answer that it waits for in turn.
-    pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
-    /// What it asked to track and has no answer to, in the order of its requests.
-    requested: BTreeMap<NonZeroU64, ChunkId>,
-    requests: u64,
-    /// Chunks whose updates are skipped.
-    pub lagging: BTreeMap<ChunkId, Lag>,
-    /// The last of them that was brought up to date.
-    lagging_cursor: Option<ChunkId>,
     /// Bytes that were handed out and not yet reported as written.
     pub queued_bytes: usize,
     /// Gathered in this turn.
     turn: Frames,
+    pub is_closing: bool,
+    /// Chunks whose updates are skipped.
+    pub lagging: BTreeMap<ChunkId, Lag>,
+    /// What it asked to track and has no answer to, in the order of its requests.
+    requested: BTreeMap<NonZeroU64, ChunkId>,
+    pub joined: Joined,
+    /// What it tracks, or waits for, with the place of an answer that it waits for in turn.
+    pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
+    requests: u64,
+    /// The last of the lagging chunks that was brought up to date.
+    lagging_cursor: Option<ChunkId>,
     /// The last chunk that was looked at for a beacon.
     pub beacon_cursor: Option<ChunkId>,
     /// When its next beacons are due.
     pub beacons_ms: u64,
-    pub is_closing: bool,
 }
 
 impl Socket {
     pub fn new(joined: Joined, beacons_ms: u64) -> Self {
         Self {
-            joined,
-            tracked: BTreeMap::new(),
-            requested: BTreeMap::new(),
-            requests: 0,
-            lagging: BTreeMap::new(),
-            lagging_cursor: None,
             queued_bytes: 0,
             turn: Frames::new(),
+            is_closing: false,
+            lagging: BTreeMap::new(),
+            requested: BTreeMap::new(),
+            joined,
+            tracked: BTreeMap::new(),
+            requests: 0,
+            lagging_cursor: None,
             beacon_cursor: None,
             beacons_ms,
-            is_closing: false,
         }
     }
 
