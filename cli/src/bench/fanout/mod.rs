@@ -158,6 +158,8 @@ const SOCKETS_OF_EACH: usize = 10;
 const UPDATES_PER_SECOND: u32 = 20;
 /// Memory settles for so long.
 const SETTLE: Duration = Duration::from_secs(2);
+/// A server that has slept gets this long to wake up.
+const AWAKE: Duration = Duration::from_millis(300);
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,22 +218,24 @@ fn measure(args: &FanoutArgs, who: &[Who]) -> Result<Vec<Row>> {
         |chunks: usize| -> Result<Vec<Server>> { who.iter().map(|who| Server::start(args, *who, chunks)).collect() };
     {
         let servers = start(1)?;
-        let mut pairs = crowds(&servers, ONE_CHUNK_SOCKETS, 1)?;
+        let mut places = Place::all(&servers, ONE_CHUNK_SOCKETS, 1)?;
         for in_flight in IN_FLIGHT {
-            for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
-                let rate = crowd.deliveries(control, in_flight, ONE_CHUNK_SOCKETS, time)?;
+            for (place, row) in places.iter_mut().zip(&mut rows) {
+                let rate =
+                    place.awake(|crowd, control| crowd.deliveries(control, in_flight, ONE_CHUNK_SOCKETS, time))?;
                 row.one_chunk.insert(in_flight, rate);
             }
         }
-        for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
-            row.latency = Quantiles::of(crowd.latencies(control, UPDATES_PER_SECOND, time)?);
+        for (place, row) in places.iter_mut().zip(&mut rows) {
+            let took = place.awake(|crowd, control| crowd.latencies(control, UPDATES_PER_SECOND, time))?;
+            row.latency = Quantiles::of(took);
         }
     }
     {
         let servers = start(MANY_CHUNKS)?;
-        let mut pairs = crowds(&servers, MANY_CHUNKS * SOCKETS_OF_EACH, MANY_CHUNKS)?;
-        for ((crowd, control), row) in pairs.iter_mut().zip(&mut rows) {
-            row.many_chunks = crowd.deliveries(control, 64, SOCKETS_OF_EACH, time)?;
+        let mut places = Place::all(&servers, MANY_CHUNKS * SOCKETS_OF_EACH, MANY_CHUNKS)?;
+        for (place, row) in places.iter_mut().zip(&mut rows) {
+            row.many_chunks = place.awake(|crowd, control| crowd.deliveries(control, 64, SOCKETS_OF_EACH, time))?;
         }
     }
     for count in args.idle.iter().filter(|count| **count > 0) {
@@ -250,13 +254,33 @@ fn measure(args: &FanoutArgs, who: &[Who]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A crowd at each server, and the way to tell the server what to do.
-fn crowds(servers: &[Server], sockets: usize, channels: usize) -> Result<Vec<(Crowd<'_>, Control)>> {
-    let mut crowds = Vec::new();
-    for Server { address, control, dialect, .. } in servers {
-        crowds.push((Crowd::open(&**dialect, *address, sockets, channels)?, Control::connect(*control)?));
+/// A server that sleeps while another one is measured: it would have its timers on the same core.
+struct Place<'s> {
+    server: &'s Server,
+    crowd: Crowd<'s>,
+    control: Control,
+}
+
+impl<'s> Place<'s> {
+    fn all(servers: &'s [Server], sockets: usize, channels: usize) -> Result<Vec<Self>> {
+        let mut places = Vec::new();
+        for server in servers {
+            let control = Control::connect(server.control)?;
+            let crowd = Crowd::open(&*server.dialect, server.address, sockets, channels)?;
+            server.signal("STOP")?;
+            places.push(Self { server, crowd, control });
+        }
+        Ok(places)
     }
-    Ok(crowds)
+
+    fn awake<R>(&mut self, measure: impl FnOnce(&mut Crowd<'s>, &mut Control) -> Result<R>) -> Result<R> {
+        self.server.signal("CONT")?;
+        // What it has missed it does now.
+        self.crowd.idle(AWAKE)?;
+        let measured = measure(&mut self.crowd, &mut self.control)?;
+        self.server.signal("STOP")?;
+        Ok(measured)
+    }
 }
 
 /// A running server; ends when dropped.
@@ -293,6 +317,12 @@ impl Server {
             Who::Peer => Box::new(Centrifuge),
         };
         Ok(Self { process, address: ready.address, control: ready.control, dialect })
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.process.id().to_string()]).status()?;
+        ensure!(sent.success(), "the server does not take SIG{signal}");
+        Ok(())
     }
 }
 
