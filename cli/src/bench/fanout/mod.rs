@@ -93,7 +93,7 @@ struct Report {
     driftless: Row,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<Row>,
-    /// Of ours and the peer's values of the same round, the median over the rounds.
+    /// Ours to the peer's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     ratios: BTreeMap<String, f64>,
     /// Aims that are not reached.
@@ -183,12 +183,11 @@ pub(super) fn run(args: &FanoutArgs) -> Result<()> {
         }
     }
     let lines = lines(&args.idle);
-    let ratios = match &rounds[..] {
-        [ours, theirs] => lines.iter().map(|line| (line.key.clone(), line.ratio(ours, theirs))).collect(),
-        _ => BTreeMap::new(),
-    };
     let mut medians = rounds.iter().map(|rows| median(rows));
     let (driftless, peer) = (medians.next().unwrap_or_default(), medians.next());
+    let ratio = |line: &Line, theirs| (line.key.clone(), (line.value)(&driftless) / (line.value)(theirs));
+    let ratios: BTreeMap<String, f64> =
+        peer.iter().flat_map(|theirs| lines.iter().map(move |line| ratio(line, theirs))).collect();
     let is_missed = |line: &&Line| {
         let (ours, ratio) = ((line.value)(&driftless), ratios.get(&line.key).copied());
         peer.is_some() && line.aim.is_some_and(|aim| !aim.is_reached(ours, ratio))
@@ -388,14 +387,6 @@ impl Line {
     fn new(key: &str, words: String, value: impl Fn(&Row) -> f64 + 'static) -> Self {
         let aim = AIMS.iter().find(|(of, _)| *of == key).map(|(_, aim)| *aim);
         Self { key: key.to_owned(), words, value: Box::new(value), aim }
-    }
-
-    /// Ours to theirs, in each round; the median.
-    fn ratio(&self, ours: &[Row], theirs: &[Row]) -> f64 {
-        let mut ratios: Vec<f64> =
-            ours.iter().zip(theirs).map(|(ours, theirs)| (self.value)(ours) / (self.value)(theirs)).collect();
-        ratios.sort_unstable_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
     }
 }
 
