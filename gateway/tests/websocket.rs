@@ -214,6 +214,49 @@ async fn r9_a_slow_client_lags_and_gets_everything_in_the_end() {
     assert_eq!(replica.hash(), town.live(C).replica.hash());
 }
 
+/// Whether they are written to together or one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn r9_many_clients_get_everything_in_order_while_some_take_nothing() {
+    for io_uring in [true, false] {
+        let mut town = Town::new().await;
+        let core = CoreSettings { socket_queue_bytes_max: 64 * 1024, ..settings().core };
+        let running =
+            town.gateway(Settings { core, io_uring, shards: 1, write_timeout_ms: 600_000, ..settings() }).await;
+        let mut clients = Vec::new();
+        for i in 0..40 {
+            let mut client = running.greeted(&town.token(&format!("user-{i}"))).await;
+            client.send([track(C, None)]).await;
+            client.tracked().await;
+            let replica = client.chunk(&town.world).await;
+            clients.push((client, replica));
+        }
+        // Every tenth hears nothing from here on.
+        for round in 0..300 {
+            town.decide(C, STRANGER, cells(0..1000, round % 250, None)).await;
+            for (_, (client, replica)) in clients.iter_mut().enumerate().filter(|(i, _)| i % 10 != 0) {
+                replica.apply(&client.updates().await).unwrap();
+            }
+        }
+        let newest = town.live(C).replica.version();
+        let mut lagged = 0;
+        for (mut client, mut replica) in clients {
+            while replica.version() != newest {
+                match client.event().await {
+                    event::Body::Updates(bytes) => {
+                        replica.apply(&prost::Message::decode(bytes).unwrap()).unwrap();
+                    }
+                    event::Body::Chunk(chunk) => replica = scene::replica(&town.world, &chunk),
+                    event::Body::Lagging(_) => lagged += 1,
+                    event::Body::Tracked(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(replica.hash(), town.live(C).replica.hash());
+        }
+        assert!(lagged >= 4, "the buffers of this machine took all of it: the test says nothing");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_let_go() {
     let mut town = Town::new().await;
