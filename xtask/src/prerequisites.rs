@@ -168,19 +168,20 @@ pub fn apt_get(screen: Screen, packages: &[&str]) -> Result<()> {
         bail!("{} missing: apt-get install {}", packages.join(", "), packages.join(" "));
     }
     screen.say(&format!("installing {} with apt-get", packages.join(", ")));
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends"]] {
-        let mut apt_get = Command::new("apt-get");
-        apt_get
-            .args(["--quiet=2", "-o=Dpkg::Use-Pty=0"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdout(screen.stdio());
-        if arguments.contains(&"install") {
-            apt_get.args(packages);
-        }
-        process::check("apt-get", apt_get)?;
-    }
-    Ok(())
+    update_lists(screen)?;
+    apt(screen, &[&["install", "--yes", "--no-install-recommends"], packages].concat())
+}
+
+/// Which packages and versions there are.
+pub fn update_lists(screen: Screen) -> Result<()> {
+    apt(screen, &["update"])
+}
+
+fn apt(screen: Screen, arguments: &[&str]) -> Result<()> {
+    let mut apt_get = Command::new("apt-get");
+    apt_get.args(["--quiet=2", "-o=Dpkg::Use-Pty=0"]).args(arguments);
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive").stdout(screen.stdio());
+    process::check("apt-get", apt_get)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 use driftless_testbed::cache_dir;
 
+use crate::prerequisites;
 use crate::process;
 use crate::step::Screen;
 use crate::workspace::{Workspace, files};
@@ -284,12 +285,18 @@ fn debian(screen: Screen) -> Result<PathBuf> {
     let downloads = folder.join("downloads");
     fs::create_dir_all(&downloads)?;
     screen.say("downloading Debian's compiler for WebAssembly, once …");
-    let packages = dependencies()?;
-    let mut download = Command::new("apt-get");
-    // Who downloads as root drops its rights for that, and could not write here.
-    download.args(["download", "--quiet=2", "--option", "APT::Sandbox::User=root"]).args(&packages);
-    download.current_dir(&downloads).stdout(screen.stdio());
-    process::check("apt-get download", download).context(missing)?;
+    let packages = match download(&downloads, screen) {
+        Ok(packages) => packages,
+        // The lists of what there is may be missing, or older than what the servers have.
+        Err(_) if prerequisites::may_install() => {
+            prerequisites::update_lists(screen)?;
+            // What was fetched by the old ones must not be mixed with the rest.
+            fs::remove_dir_all(&downloads)?;
+            fs::create_dir(&downloads)?;
+            download(&downloads, screen).context(missing)?
+        }
+        Err(e) => return Err(e.context(missing)),
+    };
     for package in fs::read_dir(&downloads)?.flatten() {
         let mut unpack = Command::new("dpkg");
         unpack.arg("-x").arg(package.path()).arg(&folder);
@@ -298,6 +305,17 @@ fn debian(screen: Screen) -> Result<PathBuf> {
     fs::remove_dir_all(&downloads)?;
     fs::write(folder.join("unpacked"), packages.join("\n"))?;
     Ok(folder)
+}
+
+/// Debian's packages into a folder; their names.
+fn download(folder: &Path, screen: Screen) -> Result<Vec<String>> {
+    let packages = dependencies()?;
+    let mut download = Command::new("apt-get");
+    // Who downloads as root drops its rights for that, and could not write here.
+    download.args(["download", "--quiet=2", "--option", "APT::Sandbox::User=root"]).args(&packages);
+    download.current_dir(folder).stdout(screen.stdio());
+    process::check("apt-get download", download)?;
+    Ok(packages)
 }
 
 /// What Debian's compiler names as its own: the standard library, LLVM and the linker, by their version.
