@@ -4,12 +4,12 @@
 //! The state *is* that encoding, so that hashing and storing copy nothing. The palette is not part of it: it may grow.
 //! Commands are `GridCommand`s (`model.proto`); the effect of a command is the command.
 
-use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal, read_parameters};
+use crate::json::{self, Members};
+use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal};
 use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
 use driftless_schemas::{ChunkId, Quoted, limits};
 use prost::Message;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -36,15 +36,6 @@ pub struct Grid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cells(Vec<u8>);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    size: Vec<u32>,
-    palette: u32,
-    #[serde(default)]
-    colors: Option<Vec<String>>,
-}
-
 /// A command whose shape is right for this grid.
 enum Checked {
     Set(SetCells),
@@ -58,13 +49,11 @@ impl Grid {
     /// # Errors
     /// [`ParameterError`] names the key.
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, ParameterError> {
-        let refuse = |key: &str, problem: String| ParameterError {
-            key: key.to_owned(),
-            value: parameters.get(key).map_or_else(|| "(absent)".into(), Value::to_string),
-            problem,
-        };
-        let read: Parameters = read_parameters(parameters)?;
-        let size = match read.size[..] {
+        let refuse = |key: &str, problem: String| ParameterError { key: key.to_owned(), problem };
+        let mut members = Members::of_object("", parameters);
+        let size = json::array(|| "size".into(), members.required("size")?)?;
+        let size = size.iter().map(|n| json::number(|| "size".into(), n)).collect::<Result<Vec<_>, _>>()?;
+        let size = match size[..] {
             [x, y] => [x, y, 1],
             [x, y, z] => [x, y, z],
             _ => return Err(refuse("size", "must be [X, Y] or [X, Y, Z]".into())),
@@ -74,22 +63,26 @@ impl Grid {
         if !in_range || cells.is_none_or(|n| n as usize > limits::GRID_CELLS_MAX) {
             return Err(refuse("size", format!("must be 1 to {} cells in all", limits::GRID_CELLS_MAX)));
         }
-        if !(2..=65_536).contains(&read.palette) {
+        let palette = members.number("palette")?;
+        if !(2..=65_536).contains(&palette) {
             return Err(refuse("palette", "must be 2 to 65536 values".into()));
         }
-        let colors = match &read.colors {
-            None => default_colors(read.palette),
-            Some(names) if names.len() == read.palette as usize => names
-                .iter()
-                .map(|name| {
-                    parse_color(name).ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))
-                })
-                .collect::<Result<_, _>>()?,
+        let colors = match members.optional("colors") {
+            None => default_colors(palette),
             Some(names) => {
-                return Err(refuse("colors", format!("has {} colours, but the palette {}", names.len(), read.palette)));
+                let names = json::array(|| "colors".into(), names)?;
+                if names.len() != palette as usize {
+                    return Err(refuse("colors", format!("has {} colours, but the palette {palette}", names.len())));
+                }
+                let color = |name: &Value| {
+                    let name = json::text(|| "colors".into(), name)?;
+                    parse_color(name).ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))
+                };
+                names.iter().map(color).collect::<Result<_, _>>()?
             }
         };
-        Ok(Self { size, palette: read.palette, colors })
+        members.end()?;
+        Ok(Self { size, palette, colors })
     }
 
     /// X, Y and Z.
@@ -352,7 +345,8 @@ impl Model for Grid {
     }
 
     fn content_to_json(&self, cells: &Cells) -> Value {
-        json!({ "size": self.size, "cells": cells.values().collect::<Vec<_>>() })
+        let cells = cells.values().map(Value::from).collect();
+        json::object([("size", self.size.map(Value::from).to_vec().into()), ("cells", Value::Array(cells))])
     }
 
     fn picture(&self, cells: &Cells) -> Option<Picture> {

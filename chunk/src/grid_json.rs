@@ -5,121 +5,104 @@
 //! `z`, `depth` and `guard` may be left out. A `guard` is the value that the cell must hold.
 
 use crate::grid::Grid;
+use crate::json::{Members, Problem, array, choice, object};
 use crate::model::{Model, Refusal};
+use driftless_schemas::Quoted;
 use driftless_schemas::proto::{FillBox, GridCommand, SetCells, grid_command};
 use prost::Message;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Json {
-    Set(Vec<Cell>),
-    Fill(Fill),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cell {
-    x: u32,
-    y: u32,
-    #[serde(default)]
-    z: u32,
-    value: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    guard: Option<u32>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fill {
-    x: u32,
-    y: u32,
-    #[serde(default)]
-    z: u32,
-    #[serde(default = "one")]
-    width: u32,
-    #[serde(default = "one")]
-    height: u32,
-    #[serde(default = "one")]
-    depth: u32,
-    value: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    guard: Option<u32>,
-}
-
-fn one() -> u32 {
-    1
-}
 
 fn guard_to_wire(guard: Option<u32>) -> u32 {
     guard.map_or(0, |value| value.saturating_add(1))
 }
 
+fn guard_from_wire(guard: u32) -> Value {
+    guard.checked_sub(1).into()
+}
+
 pub(crate) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Refusal> {
-    let read = Json::deserialize(json).map_err(|e| Refusal(format!("not a grid command: {e}")))?;
-    let body = match read {
-        Json::Set(cells) => {
-            let [sx, sy, sz] = grid.size();
+    let not_one = |problem: Problem| Refusal(format!("not a grid command: {}", Refusal::from(problem).0));
+    let body = match choice(json).map_err(not_one)? {
+        ("set", cells) => {
             let mut set = SetCells::default();
-            let guarded = cells.iter().any(|cell| cell.guard.is_some());
-            for cell in cells {
-                if cell.x >= sx || cell.y >= sy || cell.z >= sz {
-                    return Err(Refusal(format!(
-                        "cell ({}, {}, {}) is outside of the grid of {sx}×{sy}×{sz}",
-                        cell.x, cell.y, cell.z
-                    )));
+            let mut is_guarded = false;
+            for (i, cell) in array(|| "set".into(), cells).map_err(not_one)?.iter().enumerate() {
+                let ([x, y, z], value, guard) = cell_from_json(i, cell).map_err(not_one)?;
+                let [sx, sy, sz] = grid.size();
+                if x >= sx || y >= sy || z >= sz {
+                    return Err(Refusal(format!("cell ({x}, {y}, {z}) is outside of the grid of {sx}×{sy}×{sz}")));
                 }
-                set.cells.push(cell.x + sx * (cell.y + sy * cell.z));
-                set.values.push(cell.value);
-                if guarded {
-                    set.guards.push(guard_to_wire(cell.guard));
-                }
+                set.cells.push(x + sx * (y + sy * z));
+                set.values.push(value);
+                set.guards.push(guard_to_wire(guard));
+                is_guarded |= guard.is_some();
+            }
+            if !is_guarded {
+                set.guards.clear();
             }
             grid_command::Body::Set(set)
         }
-        Json::Fill(f) => grid_command::Body::Fill(FillBox {
-            x: f.x,
-            y: f.y,
-            z: f.z,
-            width: f.width,
-            height: f.height,
-            depth: f.depth,
-            value: f.value,
-            guard: guard_to_wire(f.guard),
-        }),
+        ("fill", fill) => grid_command::Body::Fill(fill_from_json(fill).map_err(not_one)?),
+        (other, _) => {
+            return Err(Refusal(format!("not a grid command: {} is neither \"set\" nor \"fill\"", Quoted(other))));
+        }
     };
     let command = GridCommand { body: Some(body) }.encode_to_vec();
     grid.check(&command)?;
     Ok(command)
 }
 
+/// Where, what, and what must be there.
+fn cell_from_json(i: usize, cell: &Value) -> Result<([u32; 3], u32, Option<u32>), Problem> {
+    let place = format!("set[{i}]");
+    let mut cell = Members::of(&place, cell)?;
+    let at = position(&mut cell)?;
+    let (value, guard) = (cell.number("value")?, cell.optional_number("guard")?);
+    cell.end()?;
+    Ok((at, value, guard))
+}
+
+fn fill_from_json(fill: &Value) -> Result<FillBox, Problem> {
+    let mut fill = Members::of("fill", fill)?;
+    let [x, y, z] = position(&mut fill)?;
+    let mut extent = [1; 3];
+    for (extent, name) in extent.iter_mut().zip(["width", "height", "depth"]) {
+        *extent = fill.optional_number(name)?.unwrap_or(1);
+    }
+    let [width, height, depth] = extent;
+    let (value, guard) = (fill.number("value")?, guard_to_wire(fill.optional_number("guard")?));
+    fill.end()?;
+    Ok(FillBox { x, y, z, width, height, depth, value, guard })
+}
+
+fn position(members: &mut Members<'_>) -> Result<[u32; 3], Problem> {
+    Ok([members.number("x")?, members.number("y")?, members.optional_number("z")?.unwrap_or(0)])
+}
+
 pub(crate) fn set_to_json(grid: &Grid, set: &SetCells) -> Value {
     let [sx, sy, _] = grid.size();
-    let cells = set.cells.iter().zip(&set.values).enumerate().map(|(i, (cell, value))| Cell {
-        x: cell % sx,
-        y: cell / sx % sy,
-        z: cell / sx / sy,
-        value: *value,
-        guard: set.guards.get(i).and_then(|guard| guard.checked_sub(1)),
+    let cells = set.cells.iter().zip(&set.values).enumerate().map(|(i, (cell, value))| {
+        object([
+            ("x", (cell % sx).into()),
+            ("y", (cell / sx % sy).into()),
+            ("z", (cell / sx / sy).into()),
+            ("value", (*value).into()),
+            ("guard", set.guards.get(i).map_or(Value::Null, |guard| guard_from_wire(*guard))),
+        ])
     });
-    to_value(&Json::Set(cells.collect()))
+    object([("set", Value::Array(cells.collect()))])
 }
 
 pub(crate) fn fill_to_json(fill: &FillBox) -> Value {
-    to_value(&Json::Fill(Fill {
-        x: fill.x,
-        y: fill.y,
-        z: fill.z,
-        width: fill.width.max(1),
-        height: fill.height.max(1),
-        depth: fill.depth.max(1),
-        value: fill.value,
-        guard: fill.guard.checked_sub(1),
-    }))
-}
-
-fn to_value(json: &Json) -> Value {
-    // Numbers and strings only: this cannot fail.
-    serde_json::to_value(json).unwrap_or(Value::Null)
+    let fill = object([
+        ("x", fill.x.into()),
+        ("y", fill.y.into()),
+        ("z", fill.z.into()),
+        ("width", fill.width.max(1).into()),
+        ("height", fill.height.max(1).into()),
+        ("depth", fill.depth.max(1).into()),
+        ("value", fill.value.into()),
+        ("guard", guard_from_wire(fill.guard)),
+    ]);
+    object([("fill", fill)])
 }

@@ -3,6 +3,7 @@
 use super::*;
 use driftless_schemas::Hash;
 use proptest::prelude::*;
+use serde_json::json;
 
 fn chunk() -> ChunkId {
     "canvas/0/-1".parse().unwrap()
@@ -205,7 +206,7 @@ fn a_foreign_encoding_is_a_fault() {
 #[test]
 fn wrong_parameters_are_named() {
     for (parameters, key, problem) in [
-        (json!({"palette": 2}), "*", "missing field `size`"),
+        (json!({"palette": 2}), "size", "missing"),
         (json!({"size": [1], "palette": 2}), "size", "[X, Y]"),
         (json!({"size": [1, 1, 1, 1], "palette": 2}), "size", "[X, Y]"),
         (json!({"size": [0, 1], "palette": 2}), "size", "1 to 262144"),
@@ -217,7 +218,7 @@ fn wrong_parameters_are_named() {
         (json!({"size": [1, 1], "palette": 2, "colors": ["#000000"]}), "colors", "has 1 colours"),
         (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#00000"]}), "colors", "#00000"),
         (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#+12345"]}), "colors", "#+12345"),
-        (json!({"size": [1, 1], "palette": 2, "colour": []}), "colour", "unknown field"),
+        (json!({"size": [1, 1], "palette": 2, "colour": []}), "colour", "there are size, palette, colors"),
     ] {
         let error = Grid::from_parameters(parameters.as_object().unwrap()).unwrap_err();
         assert_eq!(error.key, key, "{error}");

@@ -4,6 +4,7 @@
 //! in the replayer, folds in gateways and clients, and runs in the browser.
 //!
 //! * [`model`]: the rules of a content; [`grid`] and [`map`] come with Driftless.
+//! * [`json`]: reading JSON member by member.
 //! * [`replica`]: a content at a version with its hash (R3, R10).
 //! * [`ledger`]: per writer, what is resolved (R8).
 //! * [`live`]: replica + ledger: decides commands and folds decisions (R2, R5).
@@ -15,6 +16,7 @@
 
 pub mod grid;
 mod grid_json;
+pub mod json;
 pub mod ledger;
 pub mod live;
 pub mod map;

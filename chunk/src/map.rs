@@ -3,8 +3,12 @@
 //! Canonical encoding, all little-endian: `"DLM1"`, count u32, then per entry in key order: key length u16, key (UTF-8),
 //! value length u32, value. Commands are `MapCommand`s (`model.proto`); the effect of a command is the command. A guard
 //! names the hash of the value that the key must hold, or that there is none.
+//!
+//! As JSON: `{"put": {"key": "a", "text": "…"}}`, `{"delete": {"key": "a"}}`; a value that is no text goes as base64 in `value`; a
+//! `guard` is `"absent"` or the hash of the present value in hex.
 
-use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal, read_parameters};
+use crate::json::{Members, Problem, choice, object};
+use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use driftless_schemas::proto::{
@@ -12,8 +16,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Hash, Quoted, limits};
 use prost::Message;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -28,8 +31,7 @@ const HEADER: usize = 8;
 const ENTRY: usize = 6;
 
 /// A map with its limits.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug)]
 pub struct Map {
     entries_max: usize,
     key_bytes_max: usize,
@@ -58,21 +60,21 @@ impl Map {
     /// # Errors
     /// [`ParameterError`] names the key.
     pub fn from_parameters(parameters: &serde_json::Map<String, Value>) -> Result<Self, ParameterError> {
-        let map: Self = read_parameters(parameters)?;
+        let mut map = Self::default();
+        let mut members = Members::of_object("", parameters);
         for (key, value, max) in [
-            ("entries_max", map.entries_max, limits::CONTENT_BYTES_MAX / ENTRY),
-            ("key_bytes_max", map.key_bytes_max, 1024),
-            ("value_bytes_max", map.value_bytes_max, limits::COMMAND_BYTES_MAX - 2048),
-            ("bytes_max", map.bytes_max, limits::CONTENT_BYTES_MAX),
+            ("entries_max", &mut map.entries_max, limits::CONTENT_BYTES_MAX / ENTRY),
+            ("key_bytes_max", &mut map.key_bytes_max, 1024),
+            ("value_bytes_max", &mut map.value_bytes_max, limits::COMMAND_BYTES_MAX - 2048),
+            ("bytes_max", &mut map.bytes_max, limits::CONTENT_BYTES_MAX),
         ] {
-            if value == 0 || value > max {
-                return Err(ParameterError {
-                    key: key.into(),
-                    value: value.to_string(),
-                    problem: format!("must be 1 to {max}"),
-                });
+            let Some(number) = members.optional_number(key)? else { continue };
+            *value = number as usize;
+            if *value == 0 || *value > max {
+                return Err(ParameterError { key: key.into(), problem: format!("must be 1 to {max}") });
             }
         }
+        members.end()?;
         Ok(map)
     }
 
@@ -265,52 +267,54 @@ impl Model for Map {
     }
 
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
-        let read = Json::deserialize(json).map_err(|e| Refusal(format!("not a map command: {e}")))?;
-        let body = match read {
-            Json::Put { key, value, text, guard } => {
-                let value = match (value, text) {
-                    (Some(value), None) => Bytes::from(
-                        BASE64_STANDARD.decode(&value).map_err(|e| Refusal(format!("value is not base64: {e}")))?,
-                    ),
-                    (None, Some(text)) => Bytes::from(text),
+        let not_one = |problem: Problem| Refusal(format!("not a map command: {}", Refusal::from(problem).0));
+        let (name, members) = choice(json).map_err(not_one)?;
+        let mut members = Members::of(name, members).map_err(not_one)?;
+        let key = members.text("key").map_err(not_one)?.to_owned();
+        let guard = members.optional_text("guard").map_err(not_one)?.map(guard_from_json).transpose()?;
+        let body = match name {
+            "put" => {
+                let value = members.optional_text("value").map_err(not_one)?;
+                let value = match (value, members.optional_text("text").map_err(not_one)?) {
+                    (Some(value), None) => {
+                        BASE64_STANDARD.decode(value).map_err(|e| Refusal(format!("value is not base64: {e}")))?.into()
+                    }
+                    (None, Some(text)) => Bytes::copy_from_slice(text.as_bytes()),
                     _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
                 };
-                map_command::Body::Put(PutKey { key, value, guard: guard.map(guard_from_json).transpose()? })
+                map_command::Body::Put(PutKey { key, value, guard })
             }
-            Json::Delete { key, guard } => {
-                map_command::Body::Delete(DeleteKey { key, guard: guard.map(guard_from_json).transpose()? })
+            "delete" => map_command::Body::Delete(DeleteKey { key, guard }),
+            other => {
+                let other = Quoted(other);
+                return Err(Refusal(format!("not a map command: {other} is neither \"put\" nor \"delete\"")));
             }
         };
+        members.end().map_err(not_one)?;
         let command = MapCommand { body: Some(body) }.encode_to_vec();
         self.check(&command)?;
         Ok(command)
     }
 
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
-        let json = match self.read(command)? {
-            map_command::Body::Put(put) => {
-                let (value, text) = match std::str::from_utf8(&put.value) {
-                    Ok(text) => (None, Some(text.to_owned())),
-                    Err(_) => (Some(BASE64_STANDARD.encode(&put.value)), None),
-                };
-                Json::Put { key: put.key, value, text, guard: put.guard.and_then(guard_to_json) }
+        Ok(match self.read(command)? {
+            map_command::Body::Put(PutKey { key, value, guard }) => {
+                let (name, value) = value_to_json(&value);
+                let put = [("key", key.into()), (name, value), ("guard", guard_to_json(guard))];
+                object([("put", object(put))])
             }
-            map_command::Body::Delete(delete) => {
-                Json::Delete { key: delete.key, guard: delete.guard.and_then(guard_to_json) }
+            map_command::Body::Delete(DeleteKey { key, guard }) => {
+                object([("delete", object([("key", key.into()), ("guard", guard_to_json(guard))]))])
             }
-        };
-        serde_json::to_value(json).map_err(|e| Refusal(e.to_string()))
+        })
     }
 
     fn content_to_json(&self, entries: &Entries) -> Value {
-        let member = |(key, value): (&String, &Bytes)| {
-            let value = match std::str::from_utf8(value) {
-                Ok(text) => json!({ "text": text }),
-                Err(_) => json!({ "value": BASE64_STANDARD.encode(value) }),
-            };
-            (key.clone(), value)
-        };
-        json!({ "entries": entries.map.iter().map(member).collect::<serde_json::Map<_, _>>() })
+        let mut members = serde_json::Map::new();
+        for (key, value) in &entries.map {
+            members.insert(key.clone(), object([value_to_json(value)]));
+        }
+        object([("entries", Value::Object(members))])
     }
 }
 
@@ -320,29 +324,16 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-/// `{"put": {"key": "a", "text": "…"}}`, `{"delete": {"key": "a"}}`; a value that is no text goes as base64 in `value`;
-/// a `guard` is `"absent"` or the hash of the present value in hex.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Json {
-    Put {
-        key: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        value: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        text: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        guard: Option<String>,
-    },
-    Delete {
-        key: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        guard: Option<String>,
-    },
+/// `text` where it is one, else `value`: base64.
+fn value_to_json(value: &[u8]) -> (&'static str, Value) {
+    match std::str::from_utf8(value) {
+        Ok(text) => ("text", text.into()),
+        Err(_) => ("value", BASE64_STANDARD.encode(value).into()),
+    }
 }
 
-fn guard_from_json(guard: String) -> Result<MapGuard, Refusal> {
-    let is = match guard.as_str() {
+fn guard_from_json(guard: &str) -> Result<MapGuard, Refusal> {
+    let is = match guard {
         "absent" => map_guard::Is::Absent(Absent {}),
         hash => map_guard::Is::ValueHash(
             hash.parse::<Hash>().map_err(|e| Refusal(format!("guard {e}, and not \"absent\"")))?.to_bytes(),
@@ -351,10 +342,11 @@ fn guard_from_json(guard: String) -> Result<MapGuard, Refusal> {
     Ok(MapGuard { is: Some(is) })
 }
 
-fn guard_to_json(guard: MapGuard) -> Option<String> {
-    match guard.is? {
-        map_guard::Is::Absent(Absent {}) => Some("absent".into()),
-        map_guard::Is::ValueHash(hash) => Hash::from_slice(&hash).map(|hash| hash.to_string()),
+fn guard_to_json(guard: Option<MapGuard>) -> Value {
+    match guard.and_then(|guard| guard.is) {
+        None => Value::Null,
+        Some(map_guard::Is::Absent(Absent {})) => "absent".into(),
+        Some(map_guard::Is::ValueHash(hash)) => Hash::from_slice(&hash).map(|hash| hash.to_string()).into(),
     }
 }
 

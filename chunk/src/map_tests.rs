@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use serde_json::json;
 
 fn chunk() -> ChunkId {
     "things/3/4".parse().unwrap()

@@ -52,12 +52,10 @@ pub struct Fault(pub String);
 
 /// A family's parameters that a model does not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parameters.{key} = {value}: {problem}")]
+#[error("parameters.{key}: {problem}")]
 pub struct ParameterError {
-    /// The key among the parameters.
+    /// The key among the parameters; `*` for all of them.
     pub key: String,
-    /// Its value.
-    pub value: String,
     /// What is wrong, and what would be right.
     pub problem: String,
 }
@@ -344,10 +342,6 @@ pub fn read_parameters<P: serde::de::DeserializeOwned>(
     serde_json::from_value(Value::Object(parameters.clone())).map_err(|e| {
         let problem = e.to_string();
         let key = parameters.keys().find(|key| problem.contains(&format!("`{key}`")));
-        ParameterError {
-            key: key.cloned().unwrap_or_else(|| "*".into()),
-            value: key.map_or_else(|| Value::Object(parameters.clone()).to_string(), |k| parameters[k].to_string()),
-            problem,
-        }
+        ParameterError { key: key.cloned().unwrap_or_else(|| "*".into()), problem }
     })
 }

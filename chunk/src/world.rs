@@ -57,7 +57,7 @@ impl World {
             let model = make(&family.parameters).map_err(|e| SpecError {
                 file: file.into(),
                 key: format!("family.{}.parameters.{}", family.name, e.key),
-                value: e.value,
+                value: family.parameters.get(&e.key).map_or_else(|| "(absent)".into(), serde_json::Value::to_string),
                 problem: e.problem,
             })?;
             families.push(Arc::new(Family { spec: family.clone(), revision, model }));

@@ -1,6 +1,7 @@
 //! The families that a gateway announces, with their models at work.
 
-use driftless_chunk::model::{AnyModel, Models};
+use crate::settings::Settings;
+use driftless_chunk::model::AnyModel;
 use driftless_schemas::{ChunkId, Quoted, limits, proto};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(crate) struct Families(BTreeMap<String, Family>);
 impl Families {
     /// Takes over what a Welcome says. Gives the names of the families that are not what they were: their replicas must
     /// be read again with the new model.
-    pub fn welcome(&mut self, models: &Models, announced: Vec<proto::Family>) -> Vec<String> {
+    pub fn welcome(&mut self, settings: &Settings, announced: Vec<proto::Family>) -> Vec<String> {
         let mut changed = Vec::new();
         for family in announced {
             if self.0.get(&family.name).is_some_and(|known| known.announced == family) {
@@ -30,7 +31,7 @@ impl Families {
                 continue;
             }
             changed.push(family.name.clone());
-            let model = make(models, &family);
+            let model = make(settings, &family);
             self.0.insert(family.name.clone(), Family { announced: family, model });
         }
         changed
@@ -56,9 +57,11 @@ impl Family {
     }
 }
 
-fn make(models: &Models, family: &proto::Family) -> Result<Arc<dyn AnyModel>, String> {
-    let (revision, constructor) =
-        models.get(&family.model).ok_or_else(|| format!("this client has no model {}", Quoted(&family.model)))?;
+fn make(settings: &Settings, family: &proto::Family) -> Result<Arc<dyn AnyModel>, String> {
+    let (revision, constructor) = settings
+        .models
+        .get(&family.model)
+        .ok_or_else(|| format!("this client has no model {}", Quoted(&family.model)))?;
     if revision != family.model_revision {
         return Err(format!(
             "this client has revision {revision} of the model {}, the world needs {}: upgrade the older one",
@@ -66,7 +69,7 @@ fn make(models: &Models, family: &proto::Family) -> Result<Arc<dyn AnyModel>, St
             family.model_revision
         ));
     }
-    let parameters = match serde_json::from_str(&family.parameters) {
+    let parameters = match (settings.host.read_json)(&family.parameters) {
         Ok(serde_json::Value::Object(parameters)) => parameters,
         _ if family.parameters.is_empty() => serde_json::Map::new(),
         _ => return Err(format!("the parameters of family {} are no JSON object", Quoted(&family.name))),

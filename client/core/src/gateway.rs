@@ -210,7 +210,7 @@ impl Chunk {
         if !family.is_of(&message.model, message.revision) {
             return Err(format!("it is of model {} revision {}", Quoted(&message.model), message.revision));
         }
-        let encoding = (turn.settings.decompress)(&message.data, limits::CONTENT_BYTES_MAX)?;
+        let encoding = (turn.settings.host.decompress)(&message.data, limits::CONTENT_BYTES_MAX)?;
         Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())
     }
 

@@ -31,4 +31,4 @@ mod view;
 
 pub use client::ClientCore;
 pub use event::{ChunkStatus, CommandId, Event, Number, Outcome, ReconnectReason, Socket, SubmitError};
-pub use settings::Settings;
+pub use settings::{Host, Settings};

@@ -67,7 +67,7 @@ impl ClientCore {
     }
 
     fn gateway_welcomed(&mut self, now: u64, families: Vec<proto::Family>, was_welcomed: bool) {
-        let changed = self.families.welcome(&self.settings.models, families);
+        let changed = self.families.welcome(&self.settings, families);
         self.with_all(now, |chunk, turn| {
             let is_changed = changed.iter().any(|family| family == chunk.id.family());
             if is_changed {

@@ -2,21 +2,28 @@
 
 use driftless_chunk::model::Models;
 use driftless_schemas::limits;
+use serde_json::Value;
 
 /// A window of 8 MiB: more than a content and its framing need.
 #[cfg(feature = "zstd")]
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// Uncompresses zstd data of at most that many bytes (uncompressed), or says what is wrong with it.
-pub type Decompress = fn(&[u8], usize) -> Result<Vec<u8>, String>;
+/// What the core leaves to the program that it runs in, because a browser's build has smaller ways.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// Uncompresses zstd data of at most that many bytes (uncompressed), or says what is wrong with it.
+    pub decompress: fn(&[u8], usize) -> Result<Vec<u8>, String>,
+    /// Reads a JSON text, every number exactly, or says what is wrong with it.
+    pub read_json: fn(&str) -> Result<Value, String>,
+}
 
 /// Settings of a [`crate::ClientCore`].
 #[derive(Clone)]
 pub struct Settings {
     /// The models that this client has.
     pub models: Models,
-    /// How chunks are uncompressed.
-    pub decompress: Decompress,
+    /// The program around it.
+    pub host: Host,
     /// The user's name, as predictions see it; empty where a model does not ask.
     pub author: String,
     /// The user's roles, as predictions see them.
@@ -44,31 +51,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Defaults for these models, with the C implementation of zstd.
+    /// Defaults for these models, with the C implementation of zstd, and serde_json.
     #[cfg(feature = "zstd")]
     #[must_use]
     pub fn new(models: Models) -> Self {
-        Self::with_decompress(models, |data, bytes_max| {
-            use std::io::Read as _;
-            let mut out = Vec::new();
-            let mut decoder = zstd::stream::read::Decoder::new(data).map_err(|e| e.to_string())?;
-            // A frame may ask for a window of 128 MiB; ours hold a content at most.
-            decoder.window_log_max(WINDOW_LOG_MAX).map_err(|e| e.to_string())?;
-            // One byte more than allowed, so that "too long" is seen and a bomb is not.
-            decoder.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|e| e.to_string())?;
-            if out.len() > bytes_max {
-                return Err(format!("more than {bytes_max} bytes"));
-            }
-            Ok(out)
-        })
+        let read_json = |text: &str| serde_json::from_str(text).map_err(|e| e.to_string());
+        Self::for_host(models, Host { decompress, read_json })
     }
 
-    /// Defaults for these models and a decompressor of the caller's.
+    /// Defaults for these models and what the caller brings.
     #[must_use]
-    pub fn with_decompress(models: Models, decompress: Decompress) -> Self {
+    pub fn for_host(models: Models, host: Host) -> Self {
         Self {
             models,
-            decompress,
+            host,
             author: String::new(),
             roles: Vec::new(),
             resend_after_ms: 3_000,
@@ -83,4 +79,19 @@ impl Settings {
             dead_after_ms: limits::DEAD_AFTER_MS,
         }
     }
+}
+
+#[cfg(feature = "zstd")]
+fn decompress(data: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut out = Vec::new();
+    let mut decoder = zstd::stream::read::Decoder::new(data).map_err(|e| e.to_string())?;
+    // A frame may ask for a window of 128 MiB; ours hold a content at most.
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(|e| e.to_string())?;
+    // One byte more than allowed, so that "too long" is seen and a bomb is not.
+    decoder.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|e| e.to_string())?;
+    if out.len() > bytes_max {
+        return Err(format!("more than {bytes_max} bytes"));
+    }
+    Ok(out)
 }

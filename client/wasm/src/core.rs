@@ -4,12 +4,15 @@
 //! What cannot be done is thrown as a string of JSON, `{"code": …, "message": …}`.
 
 use crate::chunks::Chunks;
-use crate::json::Json;
+use crate::json::{self, Json};
 use crate::picture::{Next, Picture};
+use crate::read_json::read;
 use crate::tell;
 use bytes::Bytes;
-use driftless_client_core::{ClientCore, CommandId, Event, Settings, Socket, SubmitError};
-use driftless_schemas::ChunkId;
+use driftless_chunk::json::{Members, Problem};
+use driftless_chunk::model::Refusal;
+use driftless_client_core::{ClientCore, CommandId, Event, Host, Settings, Socket, SubmitError};
+use driftless_schemas::{ChunkId, Quoted};
 use serde_json::Value;
 use std::cell::RefCell;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -53,20 +56,22 @@ impl Core {
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
         DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
-        let read: Value = serde_json::from_str(settings).map_err(|error| thrown("settings", &error.to_string()))?;
-        let mut settings = Settings::with_decompress(crate::models(), decompress);
-        let number = |name: &str, default: u64| match &read[name] {
-            Value::Null => Ok(default),
-            value => value.as_u64().ok_or_else(|| thrown("settings", &format!("{name} = {value}: not a whole number"))),
-        };
-        settings.resend_after_ms = number("resend_after_ms", settings.resend_after_ms)?.max(1);
-        settings.renew_before_ms = number("renew_before_ms", settings.renew_before_ms)?;
-        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        settings.pending_max = count(number("pending_max", settings.pending_max as u64)?);
-        settings.undo_max = count(number("undo_max", settings.undo_max as u64)?);
-        settings.can_renew = read["can_renew"].as_bool().unwrap_or(false);
-        settings.author = read["author"].as_str().unwrap_or_default().to_owned();
-        let roles = read["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let wrong = |problem: Problem| thrown("settings", &Refusal::from(problem).0);
+        let read = read(settings).map_err(|problem| thrown("settings", &problem))?;
+        let mut read = Members::of("", &read).map_err(wrong)?;
+        let mut settings = Settings::for_host(crate::models(), Host { decompress, read_json: crate::read_json::read });
+        for (name, time) in
+            [("resend_after_ms", &mut settings.resend_after_ms), ("renew_before_ms", &mut settings.renew_before_ms)]
+        {
+            *time = read.optional_number(name).map_err(wrong)?.map_or(*time, u64::from);
+        }
+        for (name, count) in [("pending_max", &mut settings.pending_max), ("undo_max", &mut settings.undo_max)] {
+            *count = read.optional_number(name).map_err(wrong)?.map_or(*count, |number| number as usize);
+        }
+        settings.resend_after_ms = settings.resend_after_ms.max(1);
+        settings.can_renew = read.optional("can_renew").and_then(Value::as_bool).unwrap_or(false);
+        settings.author = read.optional_text("author").map_err(wrong)?.unwrap_or_default().to_owned();
+        let roles = read.optional("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         settings.roles = roles.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         Ok(Self { client: ClientCore::new(settings), chunks: Chunks::default() })
     }
@@ -242,7 +247,7 @@ impl Core {
     /// The view as the model's JSON; empty where there is none.
     pub fn content_json(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
-        self.client.view(&id).map_or(String::new(), |(model, view, _)| model.content_to_json(view).to_string())
+        self.client.view(&id).map_or(String::new(), |(model, view, _)| json::text(&model.content_to_json(view)))
     }
 
     /// The canonical encoding of the confirmed replica.
@@ -310,13 +315,14 @@ impl Core {
             Some(Ok(model)) => model,
             Some(Err(problem)) => return Err(thrown("no_model", problem)),
             None => {
-                let message =
-                    format!("no server has announced the family {:?} yet: wait until the chunk is live", id.family());
+                let message = format!(
+                    "no server has announced the family {} yet: wait until the chunk is live",
+                    Quoted(id.family())
+                );
                 return Err(thrown("no_model", &message));
             }
         };
-        let json: Value =
-            serde_json::from_str(command).map_err(|error| thrown("invalid_command", &error.to_string()))?;
+        let json = read(command).map_err(|problem| thrown("invalid_command", &problem))?;
         model.command_from_json(&json).map(Bytes::from).map_err(|refusal| thrown("invalid_command", &refusal.0))
     }
 

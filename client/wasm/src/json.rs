@@ -1,5 +1,7 @@
 //! JSON, written as it comes: the events of a turn would otherwise be trees first, and building trees is a tenth of the core's size.
 
+use crate::float;
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// An object or an array that is being written.
@@ -16,7 +18,7 @@ impl Json {
 
     /// A member's name in an object; nothing in an array.
     fn name(&mut self, name: &str) {
-        if !self.0.ends_with(['{', '[']) {
+        if !self.0.is_empty() && !self.0.ends_with(['{', '[']) {
             self.0.push(',');
         }
         if self.0.starts_with('{') {
@@ -46,6 +48,29 @@ impl Json {
         self.0.push_str(json);
     }
 
+    pub fn value(&mut self, name: &str, value: &Value) {
+        match value {
+            Value::Null => self.raw(name, "null"),
+            Value::Bool(flag) => self.flag(name, *flag),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => self.number(name, number),
+                (None, Some(number)) => self.raw(name, &number.to_string()),
+                (None, None) => self.raw(name, &float::write(number.as_f64().unwrap_or_default())),
+            },
+            Value::String(text) => self.text(name, text),
+            Value::Array(elements) => {
+                let mut array = Self::array();
+                elements.iter().for_each(|element| array.value("", element));
+                self.raw(name, &array.end());
+            }
+            Value::Object(members) => {
+                let mut object = Self::object();
+                members.iter().for_each(|(name, member)| object.value(name, member));
+                self.raw(name, &object.end());
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.len() == 1
     }
@@ -54,6 +79,13 @@ impl Json {
         self.0.push(if self.0.starts_with('{') { '}' } else { ']' });
         self.0
     }
+}
+
+/// A value as text.
+pub fn text(value: &Value) -> String {
+    let mut whole = Json(String::new());
+    whole.value("", value);
+    whole.0
 }
 
 fn quote(out: &mut String, text: &str) {
@@ -92,5 +124,10 @@ mod tests {
         object.raw("nothing", &Json::object().end());
         let read: Value = serde_json::from_str(&object.end()).unwrap();
         assert_eq!(read, json!({ text: text, "flag": true, "inner": [u64::MAX, ""], "nothing": {} }));
+        let value = json!([null, true, [u64::MAX, i64::MIN, -0.5, 1e300], { "a": "b", "c": {} }]);
+        let mut whole = Json::array();
+        whole.value("", &value);
+        whole.value("", &json!([]));
+        assert_eq!(serde_json::from_str::<Value>(&whole.end()).unwrap(), json!([value, []]));
     }
 }

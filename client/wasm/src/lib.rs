@@ -9,8 +9,10 @@
 
 mod chunks;
 mod core;
+mod float;
 mod json;
 mod picture;
+mod read_json;
 mod tell;
 
 pub use crate::core::Core;

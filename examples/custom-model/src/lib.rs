@@ -32,11 +32,9 @@ fn read(bytes: &[u8]) -> Option<i64> {
 impl Stock {
     fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, ParameterError> {
         let start = parameters.get("start").and_then(Value::as_i64).filter(|start| *start >= 0);
-        start.map(|start| Self { start }).ok_or_else(|| ParameterError {
-            key: "start".into(),
-            value: format!("{:?}", parameters.get("start")),
-            problem: "must be a whole number, 0 or more".into(),
-        })
+        start
+            .map(|start| Self { start })
+            .ok_or_else(|| ParameterError { key: "start".into(), problem: "must be a whole number, 0 or more".into() })
     }
 }
 

@@ -57,7 +57,7 @@ pub async fn client_bomb(_: Scene) -> Result<String> {
         let mut most = 0;
         for window in [None, Some(27)] {
             let data = bomb(window)?;
-            let (refused, taken) = taken(|| (settings.decompress)(&data, limits::CONTENT_BYTES_MAX));
+            let (refused, taken) = taken(|| (settings.host.decompress)(&data, limits::CONTENT_BYTES_MAX));
             most = most.max(taken);
             ensure!(refused.is_err(), "a bomb is taken for a content");
             ensure!(taken < TAKEN_MAX, "{taken} bytes were taken to refuse a bomb");

@@ -1,0 +1,250 @@
+//! Reading JSON member by member, with errors that name the member, what it holds and what would be right.
+//!
+//! The built-in models read their parameters and commands with it, and a model of one's own may: serde's derived readers do the
+//! same, but are larger than the models in the browser's core (docs/decisions/0011), and name no place in an array.
+
+use crate::model::{ParameterError, Refusal};
+use driftless_schemas::Quoted;
+use serde_json::{Map, Value};
+
+/// A member that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is, such as `set[3].x`; empty for the whole.
+    pub place: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl Problem {
+    fn new(place: String, found: &Value, wanted: &str) -> Self {
+        let problem = match found {
+            Value::Null => format!("null is not {wanted}"),
+            Value::Bool(flag) => format!("{flag} is not {wanted}"),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(n), _) => format!("{n} is not {wanted}"),
+                (None, Some(n)) => format!("{n} is not {wanted}"),
+                (None, None) => format!("a fraction is not {wanted}"),
+            },
+            Value::String(text) => format!("{} is not {wanted}", Quoted(text)),
+            Value::Array(_) => format!("an array is not {wanted}"),
+            Value::Object(_) => format!("an object is not {wanted}"),
+        };
+        Self { place, problem }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(Problem { place, problem }: Problem) -> Self {
+        Self(if place.is_empty() { problem } else { format!("{place}: {problem}") })
+    }
+}
+
+impl From<Problem> for ParameterError {
+    fn from(Problem { place, problem }: Problem) -> Self {
+        Self { key: place, problem }
+    }
+}
+
+/// An object whose members are taken one by one.
+pub struct Members<'a> {
+    place: &'a str,
+    object: &'a Map<String, Value>,
+    taken: Vec<&'static str>,
+}
+
+impl<'a> Members<'a> {
+    /// The members of an object at this place.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn of(place: &'a str, value: &'a Value) -> Result<Self, Problem> {
+        match value {
+            Value::Object(object) => Ok(Self::of_object(place, object)),
+            other => Err(Problem::new(place.to_owned(), other, "an object")),
+        }
+    }
+
+    /// As [`Self::of`], where it is known to be an object.
+    #[must_use]
+    pub fn of_object(place: &'a str, object: &'a Map<String, Value>) -> Self {
+        Self { place, object, taken: Vec::new() }
+    }
+
+    fn place_of(&self, name: &str) -> String {
+        if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
+    }
+
+    /// A member; `null` is none.
+    pub fn optional(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.taken.push(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A member's text.
+    ///
+    /// # Errors
+    /// Where it is something else.
+    pub fn optional_text(&mut self, name: &'static str) -> Result<Option<&'a str>, Problem> {
+        self.optional(name).map(|value| text(|| self.place_of(name), value)).transpose()
+    }
+
+    /// A member's number.
+    ///
+    /// # Errors
+    /// Where it is something else.
+    pub fn optional_number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
+        self.optional(name).map(|value| number(|| self.place_of(name), value)).transpose()
+    }
+
+    /// A member that must be there.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn required(&mut self, name: &'static str) -> Result<&'a Value, Problem> {
+        self.optional(name).ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &str) -> Problem {
+        Problem { place: self.place_of(name), problem: "it is missing".into() }
+    }
+
+    /// A number that must be there.
+    ///
+    /// # Errors
+    /// Where it is not, or is something else.
+    pub fn number(&mut self, name: &'static str) -> Result<u32, Problem> {
+        self.optional_number(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// Where it is not, or is something else.
+    pub fn text(&mut self, name: &'static str) -> Result<&'a str, Problem> {
+        self.optional_text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// Everything was taken.
+    ///
+    /// # Errors
+    /// Names a member that was not.
+    pub fn end(self) -> Result<(), Problem> {
+        match self.object.keys().find(|key| !self.taken.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(Problem {
+                place: self.place_of(key),
+                problem: format!("there is no such member; there are {}", self.taken.join(", ")),
+            }),
+        }
+    }
+}
+
+/// The one member of an object that stands for one of several things: its name and what it holds.
+///
+/// # Errors
+/// Where it is no object, or has not exactly one member.
+pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
+    let mut members = value.as_object().into_iter().flatten();
+    match (members.next(), members.next()) {
+        (Some((name, value)), None) => Ok((name, value)),
+        _ => Err(Problem::new(String::new(), value, "an object of one member")),
+    }
+}
+
+/// A whole number; `place` says where, if it is none.
+///
+/// # Errors
+/// Where it is something else.
+pub fn number(place: impl FnOnce() -> String, value: &Value) -> Result<u32, Problem> {
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| Problem::new(place(), value, "a whole number from 0 to 4294967295"))
+}
+
+/// A text; `place` says where, if it is none.
+///
+/// # Errors
+/// Where it is something else.
+pub fn text(place: impl FnOnce() -> String, value: &Value) -> Result<&str, Problem> {
+    value.as_str().ok_or_else(|| Problem::new(place(), value, "a text"))
+}
+
+/// The elements of an array; `place` says where, if it is none.
+///
+/// # Errors
+/// Where it is something else.
+pub fn array(place: impl FnOnce() -> String, value: &Value) -> Result<&[Value], Problem> {
+    match value {
+        Value::Array(elements) => Ok(elements),
+        other => Err(Problem::new(place(), other, "an array")),
+    }
+}
+
+/// An object of these members; those of value null are left out.
+#[must_use]
+pub fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let mut object = Map::new();
+    for (name, value) in members {
+        if !value.is_null() {
+            object.insert(name.to_owned(), value);
+        }
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problem(problem: Problem) -> String {
+        Refusal::from(problem).0
+    }
+
+    #[test]
+    fn a_problem_says_where_and_what() {
+        let value = json!({ "x": -1, "text": 2.5, "more": null, "flag": true, "list": [], "inner": {} });
+        let mut members = Members::of("set[3]", &value).unwrap();
+        assert_eq!(
+            problem(members.number("x").unwrap_err()),
+            "set[3].x: -1 is not a whole number from 0 to 4294967295"
+        );
+        assert_eq!(problem(members.text("text").unwrap_err()), "set[3].text: a fraction is not a text");
+        assert_eq!(
+            problem(members.number("flag").unwrap_err()),
+            "set[3].flag: true is not a whole number from 0 to 4294967295"
+        );
+        assert_eq!(problem(members.text("list").unwrap_err()), "set[3].list: an array is not a text");
+        assert_eq!(problem(members.text("inner").unwrap_err()), "set[3].inner: an object is not a text");
+        assert_eq!(problem(members.text("more").unwrap_err()), "set[3].more: it is missing");
+        assert_eq!(members.optional_number("more"), Ok(None));
+        members.end().unwrap();
+        assert_eq!(problem(Members::of("", &json!("a\n")).err().unwrap()), "\"a\\n\" is not an object");
+        assert_eq!(
+            problem(number(|| "a".into(), &json!(1u64 << 32)).unwrap_err()),
+            "a: 4294967296 is not a whole number from 0 to 4294967295"
+        );
+    }
+
+    #[test]
+    fn what_nobody_took_is_a_problem() {
+        let value = json!({ "x": 1, "colour": 2 });
+        let mut members = Members::of("", &value).unwrap();
+        members.number("x").unwrap();
+        members.optional("y");
+        assert_eq!(problem(members.end().unwrap_err()), "colour: there is no such member; there are x, y");
+    }
+
+    #[test]
+    fn a_choice_has_one_member() {
+        assert_eq!(choice(&json!({ "a": 1 })), Ok(("a", &json!(1))));
+        for none in [json!({}), json!({ "a": 1, "b": 2 }), json!([1]), json!(null)] {
+            assert!(choice(&none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn null_is_left_out_of_an_object() {
+        assert_eq!(object([("a", Value::from(1)), ("b", Value::Null)]), json!({ "a": 1 }));
+    }
+}

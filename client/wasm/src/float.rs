@@ -1,0 +1,28 @@
+//! Floating-point numbers as text: JavaScript has that, and Rust's tables for it are 10 KB that nothing compresses.
+
+#[cfg(target_family = "wasm")]
+mod host {
+    use wasm_bindgen::prelude::wasm_bindgen;
+
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_name = Number)]
+        pub fn read(text: &str) -> f64;
+
+        #[wasm_bindgen(js_name = String)]
+        pub fn write(number: f64) -> String;
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod host {
+    pub fn read(text: &str) -> f64 {
+        text.parse().unwrap_or(f64::NAN)
+    }
+
+    pub fn write(number: f64) -> String {
+        serde_json::Value::from(number).to_string()
+    }
+}
+
+pub use host::{read, write};
