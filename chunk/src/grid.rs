@@ -11,7 +11,6 @@ use driftless_schemas::{ChunkId, Quoted, limits};
 use prost::Message;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The model's name.
 pub const ID: &str = "grid";
@@ -280,32 +279,24 @@ impl Model for Grid {
 
     /// The old values, guarded by the new ones: one fill where a fill replaced one value, sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
-        // Of a cell that is named twice, the last value counts.
-        let mut new = BTreeMap::new();
-        match self.read(effect) {
-            Ok(Checked::Set(set)) => {
-                for (cell, value) in set.cells.iter().zip(set.values) {
-                    new.insert(*cell as usize, value);
-                }
+        if let Ok(Checked::Fill { fill, end }) = self.read(effect) {
+            let mut cells = self.box_cells(&fill, end);
+            let old = cells.next().map(|cell| before.get(cell));
+            if let Some(old) = old.filter(|old| cells.all(|cell| before.get(cell) == *old)) {
+                let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
+                let is_change = u32::from(old) != fill.value;
+                return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();
             }
-            Ok(Checked::Fill { fill, end }) => {
-                let mut cells = self.box_cells(&fill, end);
-                let old = cells.next().map(|cell| before.get(cell));
-                if let Some(old) = old.filter(|old| cells.all(|cell| before.get(cell) == *old)) {
-                    let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
-                    let is_change = u32::from(old) != fill.value;
-                    return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();
-                }
-                for cell in self.box_cells(&fill, end) {
-                    new.insert(cell, fill.value);
-                }
-            }
-            Err(_) => return Vec::new(),
         }
-        let changed: Vec<_> = new
-            .into_iter()
-            .map(|(cell, value)| (cell, u32::from(before.get(cell)), value))
-            .filter(|(_, old, value)| old != value)
+        // Of a cell that is named twice, the last value counts: what is different at the end is taken back.
+        let mut after = before.clone();
+        if Model::fold(self, &mut after, effect).is_err() {
+            return Vec::new();
+        }
+        let cells = before.values().zip(after.values()).enumerate();
+        let changed: Vec<_> = cells
+            .filter(|(_, (old, new))| old != new)
+            .map(|(cell, (old, new))| (cell, u32::from(old), u32::from(new)))
             .collect();
         if changed.len() > INVERSE_SETS_MAX * limits::GRID_SET_CELLS_MAX {
             return Vec::new();

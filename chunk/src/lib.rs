@@ -9,6 +9,7 @@
 //! * [`ledger`]: per writer, what is resolved (R8).
 //! * [`live`]: replica + ledger: decides commands and folds decisions (R2, R5).
 //! * [`position`]: which records of `updates` count (R4).
+//! * [`sorted`]: the container of `map`'s entries and of clients' chunks.
 //! * [`world`]: a world spec with its models at work.
 //! * [`mutant`]: deliberate bugs for the simulator; none without the feature `mutants`.
 
@@ -24,4 +25,5 @@ pub mod model;
 pub mod mutant;
 pub mod position;
 pub mod replica;
+pub mod sorted;
 pub mod world;

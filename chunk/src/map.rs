@@ -9,6 +9,7 @@
 
 use crate::json::{Members, Problem, choice, object};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal};
+use crate::sorted::SortedMap;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use driftless_schemas::proto::{
@@ -18,7 +19,6 @@ use driftless_schemas::{ChunkId, Hash, Quoted, limits};
 use prost::Message;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The model's name.
 pub const ID: &str = "map";
@@ -48,7 +48,7 @@ impl Default for Map {
 /// The content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entries {
-    map: BTreeMap<String, Bytes>,
+    map: SortedMap<String, Bytes>,
     /// Length of the canonical encoding.
     bytes: usize,
 }
@@ -138,7 +138,7 @@ impl Map {
 
 impl Entries {
     fn empty() -> Self {
-        Self { map: BTreeMap::new(), bytes: HEADER }
+        Self { map: SortedMap::new(), bytes: HEADER }
     }
 
     /// The value of a key.
@@ -229,7 +229,7 @@ impl Model for Map {
         bytes.extend_from_slice(&MAGIC);
         // Counts and lengths are far below these types' maxima: see `from_parameters`.
         bytes.extend_from_slice(&u32::try_from(entries.map.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for (key, value) in &entries.map {
+        for (key, value) in entries.map.iter() {
             bytes.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
             bytes.extend_from_slice(key.as_bytes());
             bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -311,7 +311,7 @@ impl Model for Map {
 
     fn content_to_json(&self, entries: &Entries) -> Value {
         let mut members = serde_json::Map::new();
-        for (key, value) in &entries.map {
+        for (key, value) in entries.map.iter() {
             members.insert(key.clone(), object([value_to_json(value)]));
         }
         object([("entries", Value::Object(members))])

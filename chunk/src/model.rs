@@ -291,13 +291,13 @@ pub type Constructor =
 
 /// The models that a process knows, by name. A user's own model is registered here.
 #[derive(Clone)]
-pub struct Models(std::collections::BTreeMap<&'static str, (u32, Constructor)>);
+pub struct Models(Vec<(&'static str, u32, Constructor)>);
 
 impl Models {
     /// `grid` and `map`.
     #[must_use]
     pub fn builtin() -> Self {
-        let mut models = Self(std::collections::BTreeMap::new());
+        let mut models = Self(Vec::new());
         models.register(crate::grid::ID, crate::grid::REVISION, crate::grid::Grid::from_parameters);
         models.register(crate::map::ID, crate::map::REVISION, crate::map::Map::from_parameters);
         models
@@ -311,18 +311,20 @@ impl Models {
         make: impl Fn(&serde_json::Map<String, Value>) -> Result<M, ParameterError> + Send + Sync + 'static,
     ) {
         let make: Constructor = Arc::new(move |parameters| Ok(Arc::new(make(parameters)?) as Arc<dyn AnyModel>));
-        self.0.insert(id, (revision, make));
+        self.0.retain(|(other, ..)| *other != id);
+        let at = self.0.iter().take_while(|(other, ..)| *other < id).count();
+        self.0.insert(at, (id, revision, make));
     }
 
     /// The revision and constructor of a model.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<(u32, &Constructor)> {
-        self.0.get(id).map(|(revision, make)| (*revision, make))
+        self.0.iter().find(|(other, ..)| *other == id).map(|(_, revision, make)| (*revision, make))
     }
 
     /// All names with their revisions, in order.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
-        self.0.iter().map(|(id, (revision, _))| (*id, *revision))
+        self.0.iter().map(|(id, revision, _)| (*id, *revision))
     }
 }
 

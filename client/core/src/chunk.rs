@@ -67,6 +67,10 @@ pub(crate) struct Chunk {
     retries: u32,
     reloads: VecDeque<u64>,
     pub(crate) is_changed: bool,
+    /// In the client's list of chunks that the current input touched.
+    pub is_touched: bool,
+    /// When [`Chunk::tick`] has something to do, as of the end of the last input.
+    pub due: Option<u64>,
 }
 
 impl Chunk {
@@ -93,6 +97,8 @@ impl Chunk {
             retries: 0,
             reloads: VecDeque::new(),
             is_changed: false,
+            is_touched: false,
+            due: None,
         }
     }
 

@@ -13,9 +13,10 @@ use crate::outbox::{Gate, Outbox, never_sent};
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
+use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::proto::{self, Renew, request};
 use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, format, limits};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Fresh tokens that may be refused in a row.
@@ -33,12 +34,13 @@ pub struct ClientCore {
     pub(crate) session_after_ms: u64,
     /// A new session begins as soon as no number of this one is open.
     pub(crate) is_ending_session: bool,
-    pub(crate) chunks: BTreeMap<ChunkId, Chunk>,
+    pub(crate) chunks: SortedMap<ChunkId, Box<Chunk>>,
     /// The numbers of chunks that are not tracked now: they are not used again in this session.
-    pub(crate) dormant: BTreeMap<ChunkId, Outbox>,
-    touched: BTreeSet<ChunkId>,
-    deadlines: BTreeSet<(u64, ChunkId)>,
-    deadline_of: BTreeMap<ChunkId, u64>,
+    pub(crate) dormant: SortedMap<ChunkId, Outbox>,
+    /// Chunks that the current input touched ([`Chunk::is_touched`]).
+    touched: VecDeque<ChunkId>,
+    /// No chunk is due before that. One that was may be done since: then a tick finds the next.
+    due: Option<u64>,
     pub(crate) events: VecDeque<Event>,
     next_command: u64,
     pending: usize,
@@ -62,11 +64,10 @@ impl ClientCore {
             writer: None,
             session_after_ms: 0,
             is_ending_session: false,
-            chunks: BTreeMap::new(),
-            dormant: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
-            deadline_of: BTreeMap::new(),
+            chunks: SortedMap::new(),
+            dormant: SortedMap::new(),
+            touched: VecDeque::new(),
+            due: None,
             events: VecDeque::new(),
             next_command: 1,
             pending: 0,
@@ -85,9 +86,9 @@ impl ClientCore {
         if self.stopped.is_some() {
             return;
         }
-        if !self.chunks.contains_key(chunk) {
+        if self.chunks.get(chunk).is_none() {
             let outbox = self.dormant.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
-            self.chunks.insert(chunk.clone(), Chunk::new(chunk.clone(), outbox));
+            self.chunks.insert(chunk.clone(), Box::new(Chunk::new(chunk.clone(), outbox)));
             self.with(now, chunk, |chunk, turn| chunk.ask(turn));
         }
         self.with(now, chunk, |chunk, turn| chunk.want(turn));
@@ -228,26 +229,27 @@ impl ClientCore {
         if self.renew_at.is_some_and(|at| now >= at) {
             self.ask_token(now);
         }
-        while let Some((at, chunk)) = self.deadlines.first().cloned() {
-            if at > now {
-                break;
-            }
-            self.set_deadline(&chunk, None);
+        if self.due.is_none_or(|at| at > now) {
+            return self.finish(now);
+        }
+        let is_due = |chunk: &Chunk| chunk.due.is_some_and(|at| at <= now);
+        let due: Vec<ChunkId> = self.tracked().filter(|chunk| is_due(chunk)).map(|chunk| chunk.id.clone()).collect();
+        for chunk in due {
             self.with(now, &chunk, |chunk, turn| chunk.tick(turn));
         }
         self.finish(now);
+        self.due = self.first_due();
     }
 
     // ---- output ----
 
-    /// When [`Self::tick`] has something to do.
+    /// When [`Self::tick`] is to be called: nothing is due before that.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
-        let chunk = self.deadlines.first().map(|(at, _)| *at);
         let ingest = self.ingest.deadline(ping_interval_ms, dead_after_ms);
         let gateway = self.gateway.deadline(ping_interval_ms, dead_after_ms);
-        [chunk, ingest, gateway, self.renew_at].into_iter().flatten().min()
+        [self.due, ingest, gateway, self.renew_at].into_iter().flatten().min()
     }
 
     /// The next message for a socket: everything that has gathered for it.
@@ -301,7 +303,7 @@ impl ClientCore {
     /// How a chunk is doing; `None` where it is not tracked.
     #[must_use]
     pub fn status(&self, chunk: &ChunkId) -> Option<&ChunkStatus> {
-        self.chunks.get(chunk).map(Chunk::status)
+        self.chunks.get(chunk).map(|chunk| chunk.status())
     }
 
     /// The families that the servers announced, by name.
@@ -368,6 +370,11 @@ impl ClientCore {
         });
         self.renew_at = None;
         self.finish(now);
+        self.due = self.first_due();
+    }
+
+    fn first_due(&self) -> Option<u64> {
+        self.tracked().filter_map(|chunk| chunk.due).min()
     }
 
     // ---- turns ----
@@ -385,20 +392,33 @@ impl ClientCore {
         }
     }
 
+    /// All chunks, in order of their ids.
+    pub(crate) fn tracked(&self) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter().map(|(_, chunk)| chunk.as_ref())
+    }
+
     pub(crate) fn with_all(&mut self, now: u64, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
-        let ids: Vec<ChunkId> = self.chunks.keys().cloned().collect();
+        let ids: Vec<ChunkId> = self.tracked().map(|chunk| chunk.id.clone()).collect();
         for id in ids {
             self.with(now, &id, &mut f);
         }
     }
 
+    /// Lets a chunk handle something; its conclusions are drawn at the end of the input.
     pub(crate) fn with<R>(
         &mut self,
         now: u64,
         id: &ChunkId,
         f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R,
     ) -> Option<R> {
-        let chunk = self.chunks.get_mut(id)?;
+        let (mut f, mut result) = (Some(f), None);
+        self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
+        result
+    }
+
+    /// Not generic: it is compiled once, and not for each thing that a chunk may do.
+    fn turn(&mut self, now: u64, id: &ChunkId, f: &mut dyn FnMut(&mut Chunk, &mut Turn<'_>)) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_connected = self.gateway.is_welcomed();
         let mut requests = Vec::new();
         let mut turn = Turn {
@@ -410,31 +430,33 @@ impl ClientCore {
             requests: &mut requests,
             events: &mut self.events,
         };
-        let result = f(chunk, &mut turn);
+        f(chunk, &mut turn);
+        if !std::mem::replace(&mut chunk.is_touched, true) {
+            self.touched.push_back(id.clone());
+        }
         if is_connected {
             requests.into_iter().for_each(|body| self.gateway.push(body));
         }
-        self.touched.insert(id.clone());
-        Some(result)
     }
 
     /// Ends an input: every chunk that it touched draws its conclusions and sends what is due.
     fn finish(&mut self, now: u64) {
         let can_send = self.ingest.is_welcomed();
-        while let Some(id) = self.touched.pop_first() {
+        while let Some(id) = self.touched.pop_front() {
             let gate = Gate { can_send, can_number: !self.is_ending_session };
-            let mut submits = Vec::new();
-            let floor = self.with(now, &id, |chunk, turn| chunk.finish(turn, gate, &mut submits)).flatten();
-            self.touched.remove(&id);
+            let (mut submits, mut floor) = (Vec::new(), None);
+            // It is still marked as touched.
+            self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, gate, &mut submits));
             submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
             if let Some(floor) = floor {
                 self.session_after_ms = self.session_after_ms.max(floor);
                 self.is_ending_session = true;
             }
-            let Some(chunk) = self.chunks.get(&id) else { continue };
-            let (deadline, is_done) = (chunk.deadline(now, gate), chunk.is_done());
-            self.set_deadline(&id, deadline);
-            if is_done {
+            let Some(chunk) = self.chunks.get_mut(&id) else { continue };
+            chunk.is_touched = false;
+            chunk.due = chunk.deadline(now, gate);
+            self.due = self.due.into_iter().chain(chunk.due).min();
+            if chunk.is_done() {
                 self.let_go(&id);
             }
         }
@@ -446,21 +468,9 @@ impl ClientCore {
 
     fn let_go(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.remove(id) else { return };
-        self.set_deadline(id, None);
         if let Some(untrack) = chunk.untrack_request().filter(|_| self.gateway.is_welcomed()) {
             self.gateway.push(untrack);
         }
         self.dormant.insert(id.clone(), chunk.outbox);
-    }
-
-    fn set_deadline(&mut self, id: &ChunkId, at: Option<u64>) {
-        let before = match at {
-            Some(at) => self.deadline_of.insert(id.clone(), at),
-            None => self.deadline_of.remove(id),
-        };
-        if let Some(before) = before {
-            self.deadlines.remove(&(before, id.clone()));
-        }
-        self.deadlines.extend(at.map(|at| (at, id.clone())));
     }
 }

@@ -3,7 +3,6 @@
 use crate::settings::Settings;
 use driftless_chunk::model::AnyModel;
 use driftless_schemas::{ChunkId, Quoted, limits, proto};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A family of chunks.
@@ -13,9 +12,9 @@ pub(crate) struct Family {
     pub model: Result<Arc<dyn AnyModel>, String>,
 }
 
-/// All of them, by name.
+/// All of them, in order of their names.
 #[derive(Default)]
-pub(crate) struct Families(BTreeMap<String, Family>);
+pub(crate) struct Families(Vec<Family>);
 
 impl Families {
     /// Takes over what a Welcome says. Gives the names of the families that are not what they were: their replicas must
@@ -23,34 +22,46 @@ impl Families {
     pub fn welcome(&mut self, settings: &Settings, announced: Vec<proto::Family>) -> Vec<String> {
         let mut changed = Vec::new();
         for family in announced {
-            if self.0.get(&family.name).is_some_and(|known| known.announced == family) {
+            let is_full = self.0.len() >= limits::FAMILIES_MAX;
+            let at = self.0.iter().take_while(|known| known.announced.name < family.name).count();
+            let known = self.0.get_mut(at).filter(|known| known.announced.name == family.name);
+            if known.as_ref().is_some_and(|known| known.announced == family) {
                 continue;
             }
-            // No world has more; a model takes far more memory than the words that announce it.
-            if self.0.len() >= limits::FAMILIES_MAX && !self.0.contains_key(&family.name) {
-                continue;
+            let name = family.name.clone();
+            match known {
+                Some(known) => *known = Family::new(settings, family),
+                // No world has more; a model takes far more memory than the words that announce it.
+                None if is_full => continue,
+                None => self.0.insert(at, Family::new(settings, family)),
             }
-            changed.push(family.name.clone());
-            let model = make(settings, &family);
-            self.0.insert(family.name.clone(), Family { announced: family, model });
+            changed.push(name);
         }
         changed
     }
 
     pub fn announced(&self) -> impl Iterator<Item = &proto::Family> {
-        self.0.values().map(|family| &family.announced)
+        self.0.iter().map(|family| &family.announced)
     }
 
     pub fn model(&self, family: &str) -> Option<Result<&Arc<dyn AnyModel>, &str>> {
-        self.0.get(family).map(|family| family.model.as_ref().map_err(String::as_str))
+        self.named(family).map(|family| family.model.as_ref().map_err(String::as_str))
     }
 
     pub fn of(&self, chunk: &ChunkId) -> Option<&Family> {
-        self.0.get(chunk.family())
+        self.named(chunk.family())
+    }
+
+    fn named(&self, name: &str) -> Option<&Family> {
+        self.0.iter().find(|family| family.announced.name == name)
     }
 }
 
 impl Family {
+    fn new(settings: &Settings, announced: proto::Family) -> Self {
+        Self { model: make(settings, &announced), announced }
+    }
+
     /// Whether a Chunk message is of this family's model.
     pub fn is_of(&self, model: &str, revision: u32) -> bool {
         self.announced.model == model && self.announced.model_revision == revision

@@ -109,7 +109,7 @@ impl ClientCore {
     }
 
     pub(crate) fn has_open_numbers(&self) -> bool {
-        self.chunks.values().any(|chunk| chunk.outbox.has_open_numbers())
+        self.tracked().any(|chunk| chunk.outbox.has_open_numbers())
     }
 
     /// Numbers count from 1 again. Open ones, where there are any, end as unknown.

@@ -1,13 +1,13 @@
 //! The tracked chunks by the small numbers that JavaScript knows them by, each with what was last shown of it.
 
 use crate::picture::Picture;
+use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::ChunkId;
-use std::collections::BTreeMap;
 
 /// A chunk's number: an index, given out at the first `track` and kept for good.
 #[derive(Default)]
 pub struct Chunks {
-    numbers: BTreeMap<ChunkId, u32>,
+    numbers: SortedMap<ChunkId, u32>,
     chunks: Vec<(ChunkId, Picture)>,
 }
 

@@ -5,7 +5,7 @@
 
 use crate::chunks::Chunks;
 use crate::json::{self, Json};
-use crate::picture::{Next, Picture};
+use crate::picture::{Next, Picture, find};
 use crate::read_json::read;
 use crate::tell;
 use bytes::Bytes;
@@ -226,7 +226,7 @@ impl Core {
     /// A map's keys, as a JSON array, in order.
     pub fn keys(&self, chunk: u32) -> String {
         match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => tell::texts(entries.keys()),
+            Some(Picture::Map(entries)) => tell::texts(entries.iter().map(|entry| &entry.key)),
             _ => "[]".into(),
         }
     }
@@ -234,14 +234,17 @@ impl Core {
     /// A map's value.
     pub fn value(&self, chunk: u32, key: &str) -> Option<Vec<u8>> {
         match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => entries.get(key).map(|(value, _)| value.to_vec()),
+            Some(Picture::Map(entries)) => find(entries, key).map(|entry| entry.value.to_vec()),
             _ => None,
         }
     }
 
     /// Whether a map's entry is shown otherwise than it is confirmed.
     pub fn is_pending(&self, chunk: u32, key: &str) -> bool {
-        matches!(self.chunks.picture(chunk), Some(Picture::Map(entries)) if entries.get(key).is_some_and(|(_, p)| *p))
+        match self.chunks.picture(chunk) {
+            Some(Picture::Map(entries)) => find(entries, key).is_some_and(|entry| entry.is_pending),
+            _ => false,
+        }
     }
 
     /// The view as the model's JSON; empty where there is none.
