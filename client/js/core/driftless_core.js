@@ -430,6 +430,17 @@ if (Symbol.dispose) Core.prototype[Symbol.dispose] = Core.prototype.free;
 function __wbg_get_imports() {
     const import0 = {
         __proto__: null,
+        __wbg_Number_c83fc2c5bac85149: function(arg0, arg1) {
+            const ret = Number(getStringFromWasm0(arg0, arg1));
+            return ret;
+        },
+        __wbg_String_a3149eede3921f1d: function(arg0, arg1) {
+            const ret = String(arg1);
+            const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            const len1 = WASM_VECTOR_LEN;
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+        },
         __wbg___wbindgen_throw_4c88d8bf264fd984: function(arg0, arg1) {
             throw new Error(getStringFromWasm0(arg0, arg1));
         },
