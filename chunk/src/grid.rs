@@ -7,8 +7,7 @@
 use crate::json::{self, Members};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal};
 use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
-use driftless_schemas::{ChunkId, Quoted, limits};
-use prost::Message;
+use driftless_schemas::{ChunkId, Quoted, limits, wire};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -117,7 +116,7 @@ impl Grid {
     }
 
     fn read(&self, command: &[u8]) -> Result<Checked, Refusal> {
-        let command = GridCommand::decode(command).map_err(|e| Refusal(format!("not a GridCommand: {e}")))?;
+        let command = wire::decode::<GridCommand>(command).map_err(|e| Refusal(format!("not a GridCommand: {e}")))?;
         match command.body {
             Some(grid_command::Body::Set(set)) => self.read_set(set),
             Some(grid_command::Body::Fill(fill)) => self.read_fill(fill),
@@ -355,7 +354,7 @@ impl Model for Grid {
 }
 
 fn encode(body: grid_command::Body) -> Vec<u8> {
-    GridCommand { body: Some(body) }.encode_to_vec()
+    wire::encode(&GridCommand { body: Some(body) })
 }
 
 /// Three numbers, as messages show them.

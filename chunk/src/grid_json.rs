@@ -7,9 +7,8 @@
 use crate::grid::Grid;
 use crate::json::{Members, Problem, array, choice, object};
 use crate::model::{Model, Refusal};
-use driftless_schemas::Quoted;
 use driftless_schemas::proto::{FillBox, GridCommand, SetCells, grid_command};
-use prost::Message;
+use driftless_schemas::{Quoted, wire};
 use serde_json::Value;
 
 fn guard_to_wire(guard: Option<u32>) -> u32 {
@@ -47,7 +46,7 @@ pub(crate) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Re
             return Err(Refusal(format!("not a grid command: {} is neither \"set\" nor \"fill\"", Quoted(other))));
         }
     };
-    let command = GridCommand { body: Some(body) }.encode_to_vec();
+    let command = wire::encode(&GridCommand { body: Some(body) });
     grid.check(&command)?;
     Ok(command)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use driftless_schemas::Hash;
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
 
 fn chunk() -> ChunkId {

@@ -15,8 +15,7 @@ use bytes::Bytes;
 use driftless_schemas::proto::{
     Absent, DeleteKey, DiscardReason, MapCommand, MapGuard, PutKey, map_command, map_guard,
 };
-use driftless_schemas::{ChunkId, Hash, Quoted, limits};
-use prost::Message;
+use driftless_schemas::{ChunkId, Hash, Quoted, limits, wire};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -79,7 +78,7 @@ impl Map {
     }
 
     fn read(&self, command: &[u8]) -> Result<map_command::Body, Refusal> {
-        let command = MapCommand::decode(command).map_err(|e| Refusal(format!("not a MapCommand: {e}")))?;
+        let command = wire::decode::<MapCommand>(command).map_err(|e| Refusal(format!("not a MapCommand: {e}")))?;
         let body =
             command.body.ok_or_else(|| Refusal("a MapCommand is `put` or `delete`; this one is neither".into()))?;
         let (key, guard) = match &body {
@@ -221,7 +220,7 @@ impl Model for Map {
             Ok(map_command::Body::Delete(DeleteKey { key, .. })) => put_back(&key, map_guard::Is::Absent(Absent {})),
             Ok(map_command::Body::Put(_)) | Err(_) => None,
         };
-        body.map(|body| MapCommand { body: Some(body) }.encode_to_vec()).into_iter().collect()
+        body.map(|body| wire::encode(&MapCommand { body: Some(body) })).into_iter().collect()
     }
 
     fn encode<'s>(&self, entries: &'s Entries) -> Cow<'s, [u8]> {
@@ -291,7 +290,7 @@ impl Model for Map {
             }
         };
         members.end().map_err(not_one)?;
-        let command = MapCommand { body: Some(body) }.encode_to_vec();
+        let command = wire::encode(&MapCommand { body: Some(body) });
         self.check(&command)?;
         Ok(command)
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
 
 fn chunk() -> ChunkId {

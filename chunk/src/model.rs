@@ -214,7 +214,9 @@ impl std::fmt::Debug for Content {
 #[allow(missing_docs)]
 pub trait AnyModel: Send + Sync + 'static {
     fn initial(&self, chunk: &ChunkId) -> Content;
+    #[cfg(not(target_family = "wasm"))]
     fn check(&self, command: &[u8]) -> Result<(), Refusal>;
+    #[cfg(not(target_family = "wasm"))]
     fn cost(&self, command: &[u8]) -> u32;
     fn decide<'c>(&self, content: &Content, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
     fn fold(&self, content: &mut Content, effect: &[u8]) -> Result<(), Fault>;
@@ -223,9 +225,12 @@ pub trait AnyModel: Send + Sync + 'static {
     fn encode<'s>(&self, content: &'s Content) -> Cow<'s, [u8]>;
     fn decode(&self, bytes: &[u8]) -> Result<Content, Fault>;
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal>;
+    #[cfg(not(target_family = "wasm"))]
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal>;
+    #[cfg(not(target_family = "wasm"))]
     fn effect_to_json(&self, effect: &[u8]) -> Result<Value, Refusal>;
     fn content_to_json(&self, content: &Content) -> Value;
+    #[cfg(not(target_family = "wasm"))]
     fn picture(&self, content: &Content) -> Option<Picture>;
     fn colors(&self) -> Option<&[[u8; 3]]>;
 }
@@ -238,9 +243,11 @@ impl<M: Model> AnyModel for M {
     fn initial(&self, chunk: &ChunkId) -> Content {
         Content::new(Model::initial(self, chunk))
     }
+    #[cfg(not(target_family = "wasm"))]
     fn check(&self, command: &[u8]) -> Result<(), Refusal> {
         Model::check(self, command)
     }
+    #[cfg(not(target_family = "wasm"))]
     fn cost(&self, command: &[u8]) -> u32 {
         Model::cost(self, command)
     }
@@ -268,15 +275,18 @@ impl<M: Model> AnyModel for M {
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
         Model::command_from_json(self, json)
     }
+    #[cfg(not(target_family = "wasm"))]
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
         Model::command_to_json(self, command)
     }
+    #[cfg(not(target_family = "wasm"))]
     fn effect_to_json(&self, effect: &[u8]) -> Result<Value, Refusal> {
         Model::effect_to_json(self, effect)
     }
     fn content_to_json(&self, content: &Content) -> Value {
         content.get::<M::State>().map_or(Value::Null, |state| Model::content_to_json(self, state))
     }
+    #[cfg(not(target_family = "wasm"))]
     fn picture(&self, content: &Content) -> Option<Picture> {
         content.get::<M::State>().and_then(|state| Model::picture(self, state))
     }

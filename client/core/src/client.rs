@@ -15,7 +15,7 @@ use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::proto::{self, Renew, request};
-use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, format, limits};
+use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, limits, wire};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ impl ClientCore {
             return;
         }
         self.connection(socket).heard(now);
-        match format::decode::<proto::ServerFrame>("ServerFrame", message) {
+        match wire::decode::<proto::ServerFrame>(&message) {
             Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
             Ok(frame) => {
                 for body in frame.events.into_iter().filter_map(|event| event.body) {

@@ -3,10 +3,9 @@
 //! Everything gathered goes out in one message: requests are appended to an encoded frame until somebody takes it, or it
 //! has the size that the server allows.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use driftless_schemas::proto::{self, Ping, Request, request};
-use driftless_schemas::{format, limits};
-use prost::Message as _;
+use driftless_schemas::{limits, wire};
 use std::collections::VecDeque;
 
 /// How far a connection is.
@@ -27,8 +26,8 @@ pub(crate) struct Connection {
     pinged_at: u64,
     nonce: u64,
     frame_bytes_max: usize,
-    full: VecDeque<BytesMut>,
-    frame: BytesMut,
+    full: VecDeque<Vec<u8>>,
+    frame: Vec<u8>,
     requests: usize,
 }
 
@@ -42,7 +41,7 @@ impl Connection {
             nonce: 0,
             frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX,
             full: VecDeque::new(),
-            frame: BytesMut::new(),
+            frame: Vec::new(),
             requests: 0,
         }
     }
@@ -70,26 +69,24 @@ impl Connection {
         if self.phase == Phase::Down {
             return;
         }
-        let request = Request { body: Some(body) };
+        let request = wire::encode(&Request { body: Some(body) });
         // Tag and length take 6 bytes at most.
-        let is_full = self.frame.len() + request.encoded_len() + 6 > self.frame_bytes_max;
+        let is_full = self.frame.len() + request.len() + 6 > self.frame_bytes_max;
         if self.requests > 0 && (is_full || self.requests >= limits::CLIENT_FRAME_REQUESTS_MAX) {
             self.full.push_back(std::mem::take(&mut self.frame));
             self.requests = 0;
         }
         self.requests += 1;
-        if let Some(body) = request.body {
-            format::push_request(&mut self.frame, body);
-        }
+        wire::push(&mut self.frame, &request);
     }
 
     /// The next message to send.
     pub fn take(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.full.pop_front() {
-            return Some(frame.freeze());
+            return Some(frame.into());
         }
         self.requests = 0;
-        (!self.frame.is_empty()).then(|| self.frame.split().freeze())
+        (!self.frame.is_empty()).then(|| std::mem::take(&mut self.frame).into())
     }
 
     pub fn has_output(&self) -> bool {

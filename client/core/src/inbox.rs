@@ -2,8 +2,8 @@
 
 use crate::client::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
-use driftless_schemas::format;
 use driftless_schemas::proto::{self, Pong, event, request};
+use driftless_schemas::wire;
 
 impl ClientCore {
     pub(crate) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
@@ -48,7 +48,7 @@ impl ClientCore {
                 self.with_named(now, &id, |chunk, turn| chunk.track_rejected(m, turn));
             }
             event::Body::Chunk(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.chunk(&m, turn)),
-            event::Body::Updates(bytes) => match format::decode::<proto::Updates>("Updates", bytes) {
+            event::Body::Updates(bytes) => match wire::decode::<proto::Updates>(&bytes) {
                 Ok(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.updates(&m, turn)),
                 Err(_) => self.reconnect(now, Socket::Gateway, ReconnectReason::Undecodable),
             },

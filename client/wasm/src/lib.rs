@@ -31,3 +31,7 @@ pub fn register(add: impl FnOnce(&mut Models)) {
 fn models() -> Models {
     MODELS.with(|models| models.borrow().clone())
 }
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

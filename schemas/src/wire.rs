@@ -1,0 +1,340 @@
+//! A small way to read and write the messages that browsers need.
+//!
+//! prost compiles each message's fields into a loop of its own, twice; here the loop is compiled once, and a message only says where
+//! each field goes: a tenth of the core's size (docs/decisions/0011). The server's models read commands with it as well, so that one
+//! code decides. Whatever the bytes, it gives what prost gives, and writes the bytes that prost writes (`wire_tests.rs`, and the fuzz
+//! target `decode`). Which messages have it: `schemas/codegen`.
+
+use bytes::Bytes;
+
+/// Groups in one another that are skipped; as in prost.
+const DEPTH_MAX: u32 = 100;
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(&'static str);
+
+const END: Malformed = Malformed("it ends within a field");
+const TYPE: Malformed = Malformed("a field is of another type");
+
+/// A message that can be read.
+pub trait Read {
+    /// Takes over what a field says. False where there is no field of that number.
+    ///
+    /// # Errors
+    /// Where the value is none for this field.
+    fn take(&mut self, number: u32, value: &Value<'_>) -> Result<bool, Malformed>;
+}
+
+/// A message that can be written.
+pub trait Write {
+    /// Writes all fields that have not their default, in the order of their numbers.
+    fn put(&self, out: &mut Writer);
+}
+
+/// Reads a message. Fields that it does not have are skipped.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong.
+pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
+    let mut message = M::default();
+    merge(&mut message, bytes)?;
+    Ok(message)
+}
+
+/// The encoding of a message.
+pub fn encode(message: &impl Write) -> Vec<u8> {
+    let mut out = Writer(Vec::new());
+    message.put(&mut out);
+    out.0
+}
+
+/// Appends an encoded message to a message of `repeated message … = 1`, as both frames are.
+pub fn push(frame: &mut Vec<u8>, message: &[u8]) {
+    let mut out = Writer(std::mem::take(frame));
+    out.bytes_always(1, message);
+    *frame = out.0;
+}
+
+fn merge(message: &mut dyn Read, bytes: &[u8]) -> Result<(), Malformed> {
+    let mut rest = Rest(bytes);
+    while !rest.0.is_empty() {
+        let (number, value) = rest.field()?;
+        if !message.take(number, &value)? && value.kind == Kind::Group {
+            rest.skip_group(number, DEPTH_MAX)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Varint,
+    Fixed64,
+    Bytes,
+    Group,
+    Fixed32,
+}
+
+/// A field's value as it is on the wire.
+pub struct Value<'a> {
+    kind: Kind,
+    number: u64,
+    bytes: &'a [u8],
+}
+
+/// Each takes the value over. They give true, as [`Read::take`] does for a field that there is.
+#[allow(clippy::missing_errors_doc, missing_docs)]
+impl Value<'_> {
+    fn number(&self, kind: Kind) -> Result<u64, Malformed> {
+        if self.kind == kind { Ok(self.number) } else { Err(TYPE) }
+    }
+
+    fn slice(&self) -> Result<&[u8], Malformed> {
+        if self.kind == Kind::Bytes { Ok(self.bytes) } else { Err(TYPE) }
+    }
+
+    pub fn uint64(&self, to: &mut u64) -> Result<bool, Malformed> {
+        *to = self.number(Kind::Varint)?;
+        Ok(true)
+    }
+
+    #[allow(clippy::cast_possible_wrap)]
+    pub fn int64(&self, to: &mut i64) -> Result<bool, Malformed> {
+        *to = self.number(Kind::Varint)? as i64;
+        Ok(true)
+    }
+
+    /// As protobuf has it, the upper half of a number that is too large is dropped.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn uint32(&self, to: &mut u32) -> Result<bool, Malformed> {
+        *to = self.number(Kind::Varint)? as u32;
+        Ok(true)
+    }
+
+    /// Also of an enum. As protobuf has it, the upper half of a number that is too large is dropped.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn int32(&self, to: &mut i32) -> Result<bool, Malformed> {
+        *to = self.number(Kind::Varint)? as i32;
+        Ok(true)
+    }
+
+    pub fn fixed64(&self, to: &mut u64) -> Result<bool, Malformed> {
+        *to = self.number(Kind::Fixed64)?;
+        Ok(true)
+    }
+
+    pub fn bytes(&self, to: &mut Bytes) -> Result<bool, Malformed> {
+        *to = Bytes::copy_from_slice(self.slice()?);
+        Ok(true)
+    }
+
+    pub fn string(&self, to: &mut String) -> Result<bool, Malformed> {
+        let text = std::str::from_utf8(self.slice()?).map_err(|_| Malformed("a text that is not UTF-8"))?;
+        text.clone_into(to);
+        Ok(true)
+    }
+
+    pub fn message(&self, to: &mut dyn Read) -> Result<bool, Malformed> {
+        merge(to, self.slice()?)?;
+        Ok(true)
+    }
+
+    /// Repeated numbers: one, or many in one value.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn push_uint32(&self, to: &mut Vec<u32>) -> Result<bool, Malformed> {
+        if self.kind == Kind::Varint {
+            to.push(self.number as u32);
+            return Ok(true);
+        }
+        let mut rest = Rest(self.slice()?);
+        while !rest.0.is_empty() {
+            to.push(rest.varint()? as u32);
+        }
+        Ok(true)
+    }
+}
+
+/// What was not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(length).map_err(|_| END)?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(END)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0;
+        for shift in (0..70).step_by(7) {
+            let (byte, rest) = self.0.split_first().ok_or(END)?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                // The tenth byte has one bit of the 64.
+                return if shift == 63 && *byte > 1 {
+                    Err(Malformed("a number of more than 64 bits"))
+                } else {
+                    Ok(number)
+                };
+            }
+        }
+        Err(Malformed("a number of more than 10 bytes"))
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(END)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
+    fn key(&mut self) -> Result<(u32, u8), Malformed> {
+        let key = u32::try_from(self.varint()?).map_err(|_| Malformed("a field's number is too large"))?;
+        if key >> 3 == 0 {
+            return Err(Malformed("a field's number is 0"));
+        }
+        Ok((key >> 3, (key & 7) as u8))
+    }
+
+    fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
+        let (number, kind) = self.key()?;
+        Ok((number, self.value(kind)?))
+    }
+
+    /// A value; of a group, nothing is read yet.
+    fn value(&mut self, kind: u8) -> Result<Value<'a>, Malformed> {
+        let (mut number, mut bytes): (u64, &[u8]) = (0, &[]);
+        let kind = match kind {
+            0 => {
+                number = self.varint()?;
+                Kind::Varint
+            }
+            1 => {
+                number = u64::from_le_bytes(self.fixed()?);
+                Kind::Fixed64
+            }
+            2 => {
+                let length = self.varint()?;
+                bytes = self.take(length)?;
+                Kind::Bytes
+            }
+            3 => Kind::Group,
+            4 => return Err(Malformed("a group ends that did not begin")),
+            5 => {
+                number = u32::from_le_bytes(self.fixed()?).into();
+                Kind::Fixed32
+            }
+            _ => return Err(Malformed("a field of a type that there is not")),
+        };
+        Ok(Value { kind, number, bytes })
+    }
+
+    /// Skips what is in the group of this number, and its end.
+    fn skip_group(&mut self, number: u32, depth: u32) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or(Malformed("too many groups in one another"))?;
+        loop {
+            match self.key()? {
+                (ended, 4) if ended == number => return Ok(()),
+                (inner, kind) => {
+                    // Whatever it is, it counts as one more.
+                    if depth == 0 {
+                        return Err(Malformed("too many groups in one another"));
+                    }
+                    if self.value(kind)?.kind == Kind::Group {
+                        self.skip_group(inner, depth)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A message that is being written.
+pub struct Writer(Vec<u8>);
+
+/// What is the default is not written, unless the name says so.
+#[allow(missing_docs)]
+impl Writer {
+    #[allow(clippy::cast_possible_truncation)]
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    fn key(&mut self, number: u32, kind: u32) {
+        self.varint(u64::from(number << 3 | kind));
+    }
+
+    pub fn uint64(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            self.key(number, 0);
+            self.varint(value);
+        }
+    }
+
+    #[allow(clippy::cast_sign_loss)]
+    pub fn int64(&mut self, number: u32, value: i64) {
+        self.uint64(number, value as u64);
+    }
+
+    pub fn uint32(&mut self, number: u32, value: u32) {
+        self.uint64(number, value.into());
+    }
+
+    pub fn int32(&mut self, number: u32, value: i32) {
+        self.int64(number, value.into());
+    }
+
+    pub fn fixed64(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            self.key(number, 1);
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    pub fn bytes(&mut self, number: u32, value: &[u8]) {
+        if !value.is_empty() {
+            self.bytes_always(number, value);
+        }
+    }
+
+    pub fn bytes_always(&mut self, number: u32, value: &[u8]) {
+        self.key(number, 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    pub fn string(&mut self, number: u32, value: &str) {
+        self.bytes(number, value.as_bytes());
+    }
+
+    pub fn message(&mut self, number: u32, value: &dyn Write) {
+        let mut inner = Self(Vec::new());
+        value.put(&mut inner);
+        self.bytes_always(number, &inner.0);
+    }
+
+    pub fn all_uint32(&mut self, number: u32, values: &[u32]) {
+        let mut packed = Self(Vec::new());
+        values.iter().for_each(|value| packed.varint(u64::from(*value)));
+        self.bytes(number, &packed.0);
+    }
+}
+
+#[allow(clippy::all, clippy::pedantic)]
+mod generated {
+    use super::{Malformed, Read, Value, Write, Writer};
+    use crate::proto;
+
+    include!("generated/driftless.v1.wire.rs");
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
