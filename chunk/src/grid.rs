@@ -49,13 +49,14 @@ impl Grid {
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, ParameterError> {
         let refuse = |key: &str, problem: String| ParameterError { key: key.to_owned(), problem };
         let mut members = Members::of_object("", parameters);
-        let size = json::array(|| "size".into(), members.required("size")?)?;
-        let size = size.iter().map(|n| json::number(|| "size".into(), n)).collect::<Result<Vec<_>, _>>()?;
-        let size = match size[..] {
-            [x, y] => [x, y, 1],
-            [x, y, z] => [x, y, z],
-            _ => return Err(refuse("size", "must be [X, Y] or [X, Y, Z]".into())),
-        };
+        let given = json::array("size", members.required("size")?)?;
+        if !matches!(given.len(), 2 | 3) {
+            return Err(refuse("size", "must be [X, Y] or [X, Y, Z]".into()));
+        }
+        let mut size = [1; 3];
+        for (n, given) in size.iter_mut().zip(given) {
+            *n = json::number("size", given)?;
+        }
         let cells = size.iter().try_fold(1u32, |product, n| product.checked_mul(*n));
         let in_range = size.iter().all(|n| (1..=u32::from(u16::MAX)).contains(n));
         if !in_range || cells.is_none_or(|n| n as usize > limits::GRID_CELLS_MAX) {
@@ -65,20 +66,18 @@ impl Grid {
         if !(2..=65_536).contains(&palette) {
             return Err(refuse("palette", "must be 2 to 65536 values".into()));
         }
-        let colors = match members.optional("colors") {
-            None => default_colors(palette),
-            Some(names) => {
-                let names = json::array(|| "colors".into(), names)?;
-                if names.len() != palette as usize {
-                    return Err(refuse("colors", format!("has {} colours, but the palette {palette}", names.len())));
-                }
-                let color = |name: &Value| {
-                    let name = json::text(|| "colors".into(), name)?;
-                    parse_color(name).ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))
-                };
-                names.iter().map(color).collect::<Result<_, _>>()?
+        let mut colors = default_colors(palette);
+        if let Some(names) = members.optional("colors") {
+            let names = json::array("colors", names)?;
+            if names.len() != colors.len() {
+                return Err(refuse("colors", format!("has {} colours, but the palette {palette}", names.len())));
             }
-        };
+            for (color, name) in colors.iter_mut().zip(names) {
+                let name = json::text("colors", name)?;
+                let parsed = parse_color(name);
+                *color = parsed.ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))?;
+            }
+        }
         members.end()?;
         Ok(Self { size, palette, colors })
     }
@@ -184,13 +183,28 @@ impl Grid {
                 set.cells.iter().zip(&set.guards).find_map(|(cell, guard)| differs(*cell as usize, *guard))
             }
             Checked::Fill { fill, .. } if fill.guard == 0 => None,
-            Checked::Fill { fill, end } => self.box_cells(fill, *end).find_map(|cell| differs(cell, fill.guard)),
+            Checked::Fill { fill, end } => {
+                let mut conflict = None;
+                self.any_cell(fill, *end, |cell| {
+                    conflict = differs(cell, fill.guard);
+                    conflict.is_some()
+                });
+                conflict
+            }
         }
     }
 
-    fn box_cells<'a>(&'a self, fill: &'a FillBox, end: [u32; 3]) -> impl Iterator<Item = usize> + 'a {
-        (fill.z..end[2])
-            .flat_map(move |z| (fill.y..end[1]).flat_map(move |y| (fill.x..end[0]).map(move |x| self.index(x, y, z))))
+    /// Whether this is so for a cell of a box; asked in order, up to the first one.
+    fn any_cell(&self, fill: &FillBox, end: [u32; 3], mut is_so: impl FnMut(usize) -> bool) -> bool {
+        for z in fill.z..end[2] {
+            for y in fill.y..end[1] {
+                let row = self.index(fill.x, y, z)..self.index(end[0], y, z);
+                if row.into_iter().any(&mut is_so) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 
@@ -264,9 +278,10 @@ impl Model for Grid {
                 }
             }
             Checked::Fill { fill, end } => {
-                for cell in self.box_cells(&fill, end) {
+                self.any_cell(&fill, end, |cell| {
                     cells.set(cell, fill.value);
-                }
+                    false
+                });
             }
         }
         Ok(())
@@ -279,9 +294,8 @@ impl Model for Grid {
     /// The old values, guarded by the new ones: one fill where a fill replaced one value, sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
         if let Ok(Checked::Fill { fill, end }) = self.read(effect) {
-            let mut cells = self.box_cells(&fill, end);
-            let old = cells.next().map(|cell| before.get(cell));
-            if let Some(old) = old.filter(|old| cells.all(|cell| before.get(cell) == *old)) {
+            let old = before.get(self.index(fill.x, fill.y, fill.z));
+            if !self.any_cell(&fill, end, |cell| before.get(cell) != old) {
                 let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
                 let is_change = u32::from(old) != fill.value;
                 return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();

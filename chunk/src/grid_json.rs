@@ -20,13 +20,20 @@ fn guard_from_wire(guard: u32) -> Value {
 }
 
 pub(crate) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Refusal> {
-    let not_one = |problem: Problem| Refusal(format!("not a grid command: {}", Refusal::from(problem).0));
-    let body = match choice(json).map_err(not_one)? {
+    let body = body_from_json(grid, json);
+    let body = body.map_err(|Refusal(problem)| Refusal(format!("not a grid command: {problem}")))?;
+    let command = wire::encode(&GridCommand { body: Some(body) });
+    grid.check(&command)?;
+    Ok(command)
+}
+
+fn body_from_json(grid: &Grid, json: &Value) -> Result<grid_command::Body, Refusal> {
+    match choice(json)? {
         ("set", cells) => {
             let mut set = SetCells::default();
             let mut is_guarded = false;
-            for (i, cell) in array(|| "set".into(), cells).map_err(not_one)?.iter().enumerate() {
-                let ([x, y, z], value, guard) = cell_from_json(i, cell).map_err(not_one)?;
+            for (i, cell) in array("set", cells)?.iter().enumerate() {
+                let ([x, y, z], value, guard) = cell_from_json(i, cell)?;
                 let [sx, sy, sz] = grid.size();
                 if x >= sx || y >= sy || z >= sz {
                     return Err(Refusal(format!("cell ({x}, {y}, {z}) is outside of the grid of {sx}×{sy}×{sz}")));
@@ -39,16 +46,11 @@ pub(crate) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Re
             if !is_guarded {
                 set.guards.clear();
             }
-            grid_command::Body::Set(set)
+            Ok(grid_command::Body::Set(set))
         }
-        ("fill", fill) => grid_command::Body::Fill(fill_from_json(fill).map_err(not_one)?),
-        (other, _) => {
-            return Err(Refusal(format!("not a grid command: {} is neither \"set\" nor \"fill\"", Quoted(other))));
-        }
-    };
-    let command = wire::encode(&GridCommand { body: Some(body) });
-    grid.check(&command)?;
-    Ok(command)
+        ("fill", fill) => Ok(grid_command::Body::Fill(fill_from_json(fill)?)),
+        (other, _) => Err(Refusal(format!("{} is neither \"set\" nor \"fill\"", Quoted(other)))),
+    }
 }
 
 /// Where, what, and what must be there.

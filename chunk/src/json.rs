@@ -71,8 +71,9 @@ impl<'a> Members<'a> {
         Self { place, object, taken: Vec::new() }
     }
 
-    fn place_of(&self, name: &str) -> String {
-        if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
+    /// A problem with a member.
+    fn within(&self, Problem { place, problem }: Problem) -> Problem {
+        Problem { place: if self.place.is_empty() { place } else { format!("{}.{place}", self.place) }, problem }
     }
 
     /// A member; `null` is none.
@@ -86,7 +87,8 @@ impl<'a> Members<'a> {
     /// # Errors
     /// Where it is something else.
     pub fn optional_text(&mut self, name: &'static str) -> Result<Option<&'a str>, Problem> {
-        self.optional(name).map(|value| text(|| self.place_of(name), value)).transpose()
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        text(name, value).map(Some).map_err(|problem| self.within(problem))
     }
 
     /// A member's number.
@@ -94,7 +96,8 @@ impl<'a> Members<'a> {
     /// # Errors
     /// Where it is something else.
     pub fn optional_number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
-        self.optional(name).map(|value| number(|| self.place_of(name), value)).transpose()
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        number(name, value).map(Some).map_err(|problem| self.within(problem))
     }
 
     /// A member that must be there.
@@ -106,7 +109,7 @@ impl<'a> Members<'a> {
     }
 
     fn missing(&self, name: &str) -> Problem {
-        Problem { place: self.place_of(name), problem: "it is missing".into() }
+        self.within(Problem { place: name.to_owned(), problem: "it is missing".into() })
     }
 
     /// A number that must be there.
@@ -132,10 +135,10 @@ impl<'a> Members<'a> {
     pub fn end(self) -> Result<(), Problem> {
         match self.object.keys().find(|key| !self.taken.contains(&key.as_str())) {
             None => Ok(()),
-            Some(key) => Err(Problem {
-                place: self.place_of(key),
-                problem: format!("there is no such member; there are {}", self.taken.join(", ")),
-            }),
+            Some(key) => {
+                let problem = format!("there is no such member; there are {}", self.taken.join(", "));
+                Err(self.within(Problem { place: key.clone(), problem }))
+            }
         }
     }
 }
@@ -152,31 +155,31 @@ pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
     }
 }
 
-/// A whole number; `place` says where, if it is none.
+/// A whole number at this place.
 ///
 /// # Errors
 /// Where it is something else.
-pub fn number(place: impl FnOnce() -> String, value: &Value) -> Result<u32, Problem> {
+pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
     let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-    number.ok_or_else(|| Problem::new(place(), value, "a whole number from 0 to 4294967295"))
+    number.ok_or_else(|| Problem::new(place.to_owned(), value, "a whole number from 0 to 4294967295"))
 }
 
-/// A text; `place` says where, if it is none.
+/// A text at this place.
 ///
 /// # Errors
 /// Where it is something else.
-pub fn text(place: impl FnOnce() -> String, value: &Value) -> Result<&str, Problem> {
-    value.as_str().ok_or_else(|| Problem::new(place(), value, "a text"))
+pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
+    value.as_str().ok_or_else(|| Problem::new(place.to_owned(), value, "a text"))
 }
 
-/// The elements of an array; `place` says where, if it is none.
+/// The elements of an array at this place.
 ///
 /// # Errors
 /// Where it is something else.
-pub fn array(place: impl FnOnce() -> String, value: &Value) -> Result<&[Value], Problem> {
+pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> {
     match value {
         Value::Array(elements) => Ok(elements),
-        other => Err(Problem::new(place(), other, "an array")),
+        other => Err(Problem::new(place.to_owned(), other, "an array")),
     }
 }
 
@@ -221,7 +224,7 @@ mod tests {
         members.end().unwrap();
         assert_eq!(problem(Members::of("", &json!("a\n")).err().unwrap()), "\"a\\n\" is not an object");
         assert_eq!(
-            problem(number(|| "a".into(), &json!(1u64 << 32)).unwrap_err()),
+            problem(number("a", &json!(1u64 << 32)).unwrap_err()),
             "a: 4294967296 is not a whole number from 0 to 4294967295"
         );
     }

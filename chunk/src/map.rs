@@ -7,7 +7,7 @@
 //! As JSON: `{"put": {"key": "a", "text": "…"}}`, `{"delete": {"key": "a"}}`; a value that is no text goes as base64 in `value`; a
 //! `guard` is `"absent"` or the hash of the present value in hex.
 
-use crate::json::{Members, Problem, choice, object};
+use crate::json::{Members, choice, object};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal};
 use crate::sorted::SortedMap;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -266,30 +266,7 @@ impl Model for Map {
     }
 
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
-        let not_one = |problem: Problem| Refusal(format!("not a map command: {}", Refusal::from(problem).0));
-        let (name, members) = choice(json).map_err(not_one)?;
-        let mut members = Members::of(name, members).map_err(not_one)?;
-        let key = members.text("key").map_err(not_one)?.to_owned();
-        let guard = members.optional_text("guard").map_err(not_one)?.map(guard_from_json).transpose()?;
-        let body = match name {
-            "put" => {
-                let value = members.optional_text("value").map_err(not_one)?;
-                let value = match (value, members.optional_text("text").map_err(not_one)?) {
-                    (Some(value), None) => {
-                        BASE64_STANDARD.decode(value).map_err(|e| Refusal(format!("value is not base64: {e}")))?.into()
-                    }
-                    (None, Some(text)) => Bytes::copy_from_slice(text.as_bytes()),
-                    _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
-                };
-                map_command::Body::Put(PutKey { key, value, guard })
-            }
-            "delete" => map_command::Body::Delete(DeleteKey { key, guard }),
-            other => {
-                let other = Quoted(other);
-                return Err(Refusal(format!("not a map command: {other} is neither \"put\" nor \"delete\"")));
-            }
-        };
-        members.end().map_err(not_one)?;
+        let body = body_from_json(json).map_err(|Refusal(problem)| Refusal(format!("not a map command: {problem}")))?;
         let command = wire::encode(&MapCommand { body: Some(body) });
         self.check(&command)?;
         Ok(command)
@@ -321,6 +298,29 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
     Some(*head)
+}
+
+fn body_from_json(json: &Value) -> Result<map_command::Body, Refusal> {
+    let (name, members) = choice(json)?;
+    let mut members = Members::of(name, members)?;
+    let key = members.text("key")?.to_owned();
+    let guard = members.optional_text("guard")?.map(guard_from_json).transpose()?;
+    let body = match name {
+        "put" => {
+            let value = match (members.optional_text("value")?, members.optional_text("text")?) {
+                (Some(value), None) => {
+                    BASE64_STANDARD.decode(value).map_err(|_| Refusal("value is not base64".into()))?
+                }
+                (None, Some(text)) => text.as_bytes().to_vec(),
+                _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
+            };
+            map_command::Body::Put(PutKey { key, value: value.into(), guard })
+        }
+        "delete" => map_command::Body::Delete(DeleteKey { key, guard }),
+        other => return Err(Refusal(format!("{} is neither \"put\" nor \"delete\"", Quoted(other)))),
+    };
+    members.end()?;
+    Ok(body)
 }
 
 /// `text` where it is one, else `value`: base64.

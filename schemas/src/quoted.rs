@@ -2,13 +2,57 @@
 
 use std::fmt;
 
-/// Shows a text in quotation marks, with everything that is not printable escaped. What `{:?}` shows, but for the browser's core
-/// too, which is built without `Debug`.
+/// Shows a text in quotation marks, with an escape for what ends lines or texts, hides, or turns the direction of writing: a log or
+/// a terminal shows what the text is, and nothing else. Much as `{:?}` does; but the browser's core is built without `Debug`, and its
+/// tables of what can be printed are 3 KB (docs/decisions/0011).
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
+/// Controls, and what is shown as nothing: soft hyphens and marks of direction, joiners, fillers, variation selectors, separators of
+/// lines and paragraphs, interlinear notes, tags, and all that Unicode leaves to private use or will not assign.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\0'..=' ' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}'
+        | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}'..='\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..)
+        && c != ' '
+}
+
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_debug())
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                c => fmt::Write::write_char(f, c)?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        let quoted =
+            Quoted("canvas/ä \"日本\" \\ 🎨\n\r\t\0\u{7f}\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}\u{2028}").to_string();
+        assert_eq!(
+            quoted,
+            r#""canvas/ä \"日本\" \\ 🎨\n\r\t\u{0}\u{7f}\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}\u{2028}""#
+        );
+    }
+
+    #[test]
+    fn ascii_is_as_debug_shows_it() {
+        let ascii: String = ('\0'..='\x7f').filter(|c| *c != '\'').collect();
+        assert_eq!(Quoted(&ascii).to_string(), format!("{ascii:?}").replace("\\0", "\\u{0}"));
     }
 }
