@@ -39,7 +39,17 @@ pub trait Write {
 /// [`Malformed`] says what is wrong.
 pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
     let mut message = M::default();
-    merge(&mut message, bytes)?;
+    merge(&mut message, bytes, None)?;
+    Ok(message)
+}
+
+/// As [`decode`]; the fields of the message that are bytes share these.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong.
+pub fn decode_shared<M: Read + Default>(bytes: &Bytes) -> Result<M, Malformed> {
+    let mut message = M::default();
+    merge(&mut message, bytes, Some(bytes))?;
     Ok(message)
 }
 
@@ -57,10 +67,11 @@ pub fn push(frame: &mut Vec<u8>, message: &[u8]) {
     *frame = out.0;
 }
 
-fn merge(message: &mut dyn Read, bytes: &[u8]) -> Result<(), Malformed> {
-    let mut rest = Rest(bytes);
-    while !rest.0.is_empty() {
-        let (number, value) = rest.field()?;
+fn merge(message: &mut dyn Read, bytes: &[u8], within: Option<&Bytes>) -> Result<(), Malformed> {
+    let mut rest = Rest { bytes, within };
+    while !rest.bytes.is_empty() {
+        let (number, kind) = rest.key()?;
+        let value = rest.value(kind)?;
         if !message.take(number, &value)? && value.kind == Kind::Group {
             rest.skip_group(number, DEPTH_MAX)?;
         }
@@ -82,6 +93,8 @@ pub struct Value<'a> {
     kind: Kind,
     number: u64,
     bytes: &'a [u8],
+    /// What holds these bytes, where it can be shared.
+    within: Option<&'a Bytes>,
 }
 
 /// Each takes the value over. They give true, as [`Read::take`] does for a field that there is.
@@ -126,7 +139,8 @@ impl Value<'_> {
     }
 
     pub fn bytes(&self, to: &mut Bytes) -> Result<bool, Malformed> {
-        *to = Bytes::copy_from_slice(self.slice()?);
+        let bytes = self.slice()?;
+        *to = self.within.map_or_else(|| Bytes::copy_from_slice(bytes), |within| within.slice_ref(bytes));
         Ok(true)
     }
 
@@ -137,7 +151,7 @@ impl Value<'_> {
     }
 
     pub fn message(&self, to: &mut dyn Read) -> Result<bool, Malformed> {
-        merge(to, self.slice()?)?;
+        merge(to, self.slice()?, self.within)?;
         Ok(true)
     }
 
@@ -148,8 +162,8 @@ impl Value<'_> {
             to.push(self.number as u32);
             return Ok(true);
         }
-        let mut rest = Rest(self.slice()?);
-        while !rest.0.is_empty() {
+        let mut rest = Rest { bytes: self.slice()?, within: None };
+        while !rest.bytes.is_empty() {
             to.push(rest.varint()? as u32);
         }
         Ok(true)
@@ -157,37 +171,39 @@ impl Value<'_> {
 }
 
 /// What was not read yet.
-struct Rest<'a>(&'a [u8]);
+struct Rest<'a> {
+    bytes: &'a [u8],
+    within: Option<&'a Bytes>,
+}
 
 impl<'a> Rest<'a> {
     fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(length).map_err(|_| END)?;
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(END)?;
-        self.0 = rest;
+        let (taken, rest) = self.bytes.split_at_checked(length).ok_or(END)?;
+        self.bytes = rest;
         Ok(taken)
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0;
-        for shift in (0..70).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(END)?;
-            self.0 = rest;
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.bytes.split_first().ok_or(END)?;
+            self.bytes = rest;
             number |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                // The tenth byte has one bit of the 64.
-                return if shift == 63 && *byte > 1 {
-                    Err(Malformed("a number of more than 64 bits"))
-                } else {
-                    Ok(number)
-                };
+            // Of the tenth byte, the 64th bit.
+            if shift == 63 && *byte > 1 {
+                return Err(Malformed("a number of more than 64 bits"));
             }
+            if *byte < 0x80 {
+                return Ok(number);
+            }
+            shift += 7;
         }
-        Err(Malformed("a number of more than 10 bytes"))
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (bytes, rest) = self.0.split_first_chunk().ok_or(END)?;
-        self.0 = rest;
+        let (bytes, rest) = self.bytes.split_first_chunk().ok_or(END)?;
+        self.bytes = rest;
         Ok(*bytes)
     }
 
@@ -197,11 +213,6 @@ impl<'a> Rest<'a> {
             return Err(Malformed("a field's number is 0"));
         }
         Ok((key >> 3, (key & 7) as u8))
-    }
-
-    fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
-        let (number, kind) = self.key()?;
-        Ok((number, self.value(kind)?))
     }
 
     /// A value; of a group, nothing is read yet.
@@ -229,7 +240,7 @@ impl<'a> Rest<'a> {
             }
             _ => return Err(Malformed("a field of a type that there is not")),
         };
-        Ok(Value { kind, number, bytes })
+        Ok(Value { kind, number, bytes, within: self.within })
     }
 
     /// Skips what is in the group of this number, and its end.
@@ -315,15 +326,36 @@ impl Writer {
     }
 
     pub fn message(&mut self, number: u32, value: &dyn Write) {
-        let mut inner = Self(Vec::new());
-        value.put(&mut inner);
-        self.bytes_always(number, &inner.0);
+        self.key(number, 2);
+        let start = self.begin();
+        value.put(self);
+        self.end(start);
     }
 
     pub fn all_uint32(&mut self, number: u32, values: &[u32]) {
-        let mut packed = Self(Vec::new());
-        values.iter().for_each(|value| packed.varint(u64::from(*value)));
-        self.bytes(number, &packed.0);
+        if !values.is_empty() {
+            self.key(number, 2);
+            let start = self.begin();
+            values.iter().for_each(|value| self.varint(u64::from(*value)));
+            self.end(start);
+        }
+    }
+
+    /// Leaves a byte for the length of what follows.
+    fn begin(&mut self) -> usize {
+        self.0.push(0);
+        self.0.len()
+    }
+
+    /// Writes the length of everything since `start`; one of 128 or more makes room for itself.
+    fn end(&mut self, start: usize) {
+        if let (length @ ..0x80, Some(place)) = (self.0.len() - start, self.0.get_mut(start - 1)) {
+            *place = length as u8;
+            return;
+        }
+        let mut length = Self(Vec::new());
+        length.varint((self.0.len() - start) as u64);
+        self.0.splice(start - 1..start, length.0);
     }
 }
 

@@ -8,8 +8,10 @@ use std::fmt::Debug;
 
 /// Reads and writes as prost does.
 fn compare<M: Read + Write + Message + Default + PartialEq + Debug>(bytes: &[u8]) -> bool {
+    let shared = decode_shared::<M>(&Bytes::copy_from_slice(bytes));
     match (decode::<M>(bytes), M::decode(bytes)) {
         (Ok(ours), Ok(theirs)) => {
+            assert_eq!(shared.as_ref(), Ok(&ours));
             assert_eq!(ours, theirs, "{bytes:02x?}");
             assert_eq!(encode(&ours), theirs.encode_to_vec(), "{ours:?}");
             true

@@ -201,7 +201,7 @@ impl ClientCore {
             return;
         }
         self.connection(socket).heard(now);
-        match wire::decode::<proto::ServerFrame>(&message) {
+        match wire::decode_shared::<proto::ServerFrame>(&message) {
             Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
             Ok(frame) => {
                 for body in frame.events.into_iter().filter_map(|event| event.body) {

@@ -48,7 +48,7 @@ impl ClientCore {
                 self.with_named(now, &id, |chunk, turn| chunk.track_rejected(m, turn));
             }
             event::Body::Chunk(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.chunk(&m, turn)),
-            event::Body::Updates(bytes) => match wire::decode::<proto::Updates>(&bytes) {
+            event::Body::Updates(bytes) => match wire::decode_shared::<proto::Updates>(&bytes) {
                 Ok(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.updates(&m, turn)),
                 Err(_) => self.reconnect(now, Socket::Gateway, ReconnectReason::Undecodable),
             },
