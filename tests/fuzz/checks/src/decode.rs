@@ -16,7 +16,7 @@ use driftless_schemas::access::Access;
 use driftless_schemas::proto::{self, command_record, updates_record};
 use driftless_schemas::storage::Unanswered;
 use driftless_schemas::world::{StoredWorld, WorldSpec};
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, SessionId, WriterId, format, limits, partitioner};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, SessionId, WriterId, format, limits, partitioner, wire};
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,11 +30,11 @@ pub type Kind = fn(Bytes);
 
 /// What bytes can be taken for, by the names of the golden files; a kind's place is its first byte.
 pub const KINDS: [(&str, Kind); 25] = [
-    ("client_frame", |bytes| message::<proto::ClientFrame>(&bytes)),
-    ("server_frame", |bytes| message::<proto::ServerFrame>(&bytes)),
+    ("client_frame", |bytes| frame::<proto::ClientFrame>(&bytes)),
+    ("server_frame", |bytes| frame::<proto::ServerFrame>(&bytes)),
     ("command_record", command_record),
     ("updates_record", updates_record),
-    ("updates", |bytes| known_message::<proto::Updates>(&bytes)),
+    ("updates", updates),
     ("mark", |bytes| message::<proto::Mark>(&bytes)),
     ("discarded", |bytes| message::<proto::Discarded>(&bytes)),
     ("ref", stored_ref),
@@ -121,6 +121,32 @@ where
     }
 }
 
+fn frame<M>(bytes: &Bytes)
+where
+    M: wire::Read + wire::Write + Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
+{
+    message::<M>(bytes);
+    small::<M>(bytes);
+}
+
+fn updates(bytes: Bytes) {
+    known_message::<proto::Updates>(&bytes);
+    small::<proto::Updates>(&bytes);
+}
+
+/// The small reader and writer do what prost does.
+fn small<M>(bytes: &Bytes)
+where
+    M: wire::Read + wire::Write + Message + Default + PartialEq + Debug,
+{
+    let read = wire::decode::<M>(bytes).ok();
+    assert_eq!(read, M::decode(bytes.clone()).ok());
+    assert_eq!(read, wire::decode_shared(bytes).ok());
+    if let Some(read) = read {
+        assert_eq!(wire::encode(&read), read.encode_to_vec());
+    }
+}
+
 fn sorted(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.sort_unstable();
@@ -193,8 +219,9 @@ fn stored_ref(bytes: Bytes) {
 
 fn command<M>(bytes: &Bytes)
 where
-    M: Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
+    M: wire::Read + wire::Write + Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
 {
+    small::<M>(bytes);
     // Not `decode_known`: nobody asks it of commands, and a list of one number may be spelt shorter than we do.
     if let Ok(read) = M::decode(bytes.clone()) {
         assert_eq!(M::decode(&read.encode_to_vec()[..]).as_ref(), Ok(&read));
