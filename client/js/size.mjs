@@ -12,15 +12,14 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "vite";
 
-/** Bytes. The figures of today and 3%: whoever makes something larger says so here. The goal is 34 KB in all.
- * (The core grew by 8 KB for floats in a family's parameters that come back exactly, and by 2 KB for messages that quote names.) */
+/** Bytes. The figures of today and 3%: whoever makes something larger says so here. The goal is 34 KB in all. */
 const LIMITS = {
-  sdk: 6_360,
+  sdk: 6_410,
   zstd: 3_280,
-  glue: 2_580,
-  core: 133_200,
-  core_simd: 136_000,
-  browser: 148_200,
+  glue: 2_640,
+  core: 73_900,
+  core_simd: 76_500,
+  browser: 88_900,
 };
 
 const WORDS = {
