@@ -350,7 +350,7 @@ impl Model for Grid {
 
     fn content_to_json(&self, cells: &Cells) -> Value {
         let cells = cells.values().map(Value::from).collect();
-        json::object([("size", self.size.map(Value::from).to_vec().into()), ("cells", Value::Array(cells))])
+        json::object([("size", Vec::from(self.size.map(Value::from)).into()), ("cells", Value::Array(cells))])
     }
 
     fn picture(&self, cells: &Cells) -> Option<Picture> {

@@ -148,10 +148,13 @@ impl<'a> Members<'a> {
 /// # Errors
 /// Where it is no object, or has not exactly one member.
 pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
-    let mut members = value.as_object().into_iter().flatten();
-    match (members.next(), members.next()) {
-        (Some((name, value)), None) => Ok((name, value)),
-        _ => Err(Problem::new(String::new(), value, "an object of one member")),
+    let Value::Object(object) = value else { return Err(Problem::new(String::new(), value, "an object")) };
+    match object.iter().next() {
+        Some((name, value)) if object.len() == 1 => Ok((name, value)),
+        _ => Err(Problem {
+            place: String::new(),
+            problem: format!("an object of {} members instead of one", object.len()),
+        }),
     }
 }
 

@@ -27,6 +27,14 @@ pub enum ApplyError {
         /// The first version in the updates.
         first: Version,
     },
+    /// The model cannot read a content.
+    #[error("content of version {version}: {fault}")]
+    Content {
+        /// The version that it would be.
+        version: Version,
+        /// What the model says.
+        fault: Fault,
+    },
     /// The model cannot use an effect.
     #[error("effect of version {version}: {fault}")]
     Fold {
@@ -61,7 +69,7 @@ impl Replica {
     /// From a canonical encoding, whose hash is checked (R7).
     ///
     /// # Errors
-    /// [`ApplyError::Hash`] where the bytes have another hash, [`ApplyError::Fold`] where the model cannot read them.
+    /// [`ApplyError::Hash`] where the bytes have another hash, [`ApplyError::Content`] where the model cannot read them.
     pub fn restore(
         model: Arc<dyn AnyModel>,
         encoding: &[u8],
@@ -72,7 +80,7 @@ impl Replica {
         if found != hash {
             return Err(ApplyError::Hash { version, expected: hash, found });
         }
-        let content = model.decode(encoding).map_err(|fault| ApplyError::Fold { version, fault })?;
+        let content = model.decode(encoding).map_err(|fault| ApplyError::Content { version, fault })?;
         Ok(Self { model, content, version, hash: Some((hash, encoding.len())) })
     }
 

@@ -128,7 +128,7 @@ fn r7_content_is_its_name() {
     assert!(matches!(Replica::restore(model(), &torn, Version(9), replica.hash()), Err(ApplyError::Hash { .. })));
     assert!(matches!(
         Replica::restore(model(), b"other", Version(9), Hash::of(b"other")),
-        Err(ApplyError::Fold { .. })
+        Err(ApplyError::Content { .. })
     ));
 }
 

@@ -11,9 +11,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 import { runnerImport } from "vite";
+import { FLAGS } from "../../tests/chromium.mjs";
 import { load } from "./dist/core.js";
 
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const RUNS = 20;
 const WARM_UP = 5;

@@ -2,6 +2,7 @@
 // DRIFTLESS_BIN (the program), DRIFTLESS_TEST_CHROMIUM (the browser), DRIFTLESS_TEST_OUTPUT (a folder for pictures and traces).
 
 import { defineConfig } from "@playwright/test";
+import { FLAGS } from "../chromium.mjs";
 
 const { DRIFTLESS_TEST_CHROMIUM: executablePath, DRIFTLESS_TEST_OUTPUT: output = "../../target/browser" } = process.env;
 
@@ -22,13 +23,7 @@ export default defineConfig({
     launchOptions: {
       ...(executablePath && { executablePath }),
       args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
+        ...FLAGS,
         // Windows side by side: none of them is in the background.
         "--disable-renderer-backgrounding",
         "--disable-backgrounding-occluded-windows",

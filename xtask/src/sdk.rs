@@ -20,7 +20,7 @@ pub struct Sdk<'a> {
     pub screen: Screen,
 }
 
-/// Everything.
+/// `cargo xtask sdk`.
 pub fn run(workspace: &Workspace) -> Result<String> {
     let screen = Screen { is_stderr: false };
     let mut build = workspace.cargo();
@@ -28,17 +28,27 @@ pub fn run(workspace: &Workspace) -> Result<String> {
     process::check("the build", build)?;
     let sdk = Sdk { workspace, screen };
     let chromium = prerequisites::chromium(screen)?.context(prerequisites::NO_CHROMIUM)?;
-    let variables = vec![("DRIFTLESS_TEST_CHROMIUM", chromium.display().to_string())];
-    sdk.build()?;
-    let fresh = sdk.fresh()?;
-    sdk.tests(&variables)?;
-    sdk.size()?;
-    sdk.quick_start(&variables)?;
-    let cores = sdk.cores(&variables)?;
-    Ok(format!("{fresh}; tests, size, quick start, a model of its own; {cores}"))
+    sdk.all(&vec![("DRIFTLESS_TEST_CHROMIUM", chromium.display().to_string())])
 }
 
 impl Sdk<'_> {
+    /// Everything.
+    pub fn all(&self, variables: &Variables) -> Result<String> {
+        let quick = self.without_browser(variables)?;
+        self.quick_start(variables)?;
+        let cores = self.cores(variables)?;
+        Ok(format!("{quick}, quick start, a model of its own; {cores}"))
+    }
+
+    /// What needs no browser.
+    pub fn without_browser(&self, variables: &Variables) -> Result<String> {
+        self.build()?;
+        let fresh = self.fresh()?;
+        self.tests(variables)?;
+        self.size()?;
+        Ok(format!("{fresh}; tests, size"))
+    }
+
     /// Types, and the SDK as it is published. What tests and the page stand on.
     pub fn build(&self) -> Result<()> {
         node_packages(&self.folder(SDK), self.screen)?;
@@ -47,7 +57,7 @@ impl Sdk<'_> {
     }
 
     /// That the committed core and the committed page are of these sources.
-    pub fn fresh(&self) -> Result<String> {
+    fn fresh(&self) -> Result<String> {
         let core = wasm::check(self.workspace)?;
         node_packages(&self.folder(PAGE), self.screen)?;
         self.npm(PAGE, &["run", "check"], &Variables::new())?;
@@ -70,17 +80,17 @@ impl Sdk<'_> {
     }
 
     /// Unit tests, golden bytes, and scenarios against the real services that `driftless dev` runs.
-    pub fn tests(&self, variables: &Variables) -> Result<()> {
+    fn tests(&self, variables: &Variables) -> Result<()> {
         self.npm(SDK, &["test"], &self.with_program(variables))
     }
 
     /// What an application loads, in bytes.
-    pub fn size(&self) -> Result<()> {
+    fn size(&self) -> Result<()> {
         self.npm(SDK, &["run", "size"], &Variables::new())
     }
 
     /// A fresh project with the packed SDK, in a real Chromium.
-    pub fn quick_start(&self, variables: &Variables) -> Result<()> {
+    fn quick_start(&self, variables: &Variables) -> Result<()> {
         let mut node = Command::new("node");
         node.arg("test/quick-start.mjs").current_dir(self.folder(SDK)).stdout(self.screen.stdio());
         node.envs(self.with_program(variables).iter().map(|(name, value)| (name, value)));
@@ -88,7 +98,7 @@ impl Sdk<'_> {
     }
 
     /// The committed core, made again; and a core with a model of its own, with its server.
-    pub fn cores(&self, variables: &Variables) -> Result<String> {
+    fn cores(&self, variables: &Variables) -> Result<String> {
         let same = wasm::reproduce(self.workspace, self.screen)?;
         let core = self.workspace.target_dir.join("wasm/stock");
         wasm::build(self.workspace, self.screen, "driftless-example-stock", &core)?;

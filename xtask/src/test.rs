@@ -180,16 +180,12 @@ impl Run {
     fn sdk(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
         let sdk = Sdk { workspace: &self.workspace, screen: self.screen };
-        sdk.build()?;
-        let fresh = sdk.fresh()?;
-        sdk.tests(&self.prerequisites.variables)?;
-        sdk.size()?;
+        let variables = &self.prerequisites.variables;
         if self.options.quick {
-            return Ok(Verdict::Passed(format!("{fresh}; tests; not the quick start, which needs a browser")));
+            let note = sdk.without_browser(variables)?;
+            return Ok(Verdict::Passed(format!("{note}; not the quick start, which needs a browser")));
         }
-        sdk.quick_start(&self.prerequisites.variables)?;
-        let cores = sdk.cores(&self.prerequisites.variables)?;
-        Ok(Verdict::Passed(format!("{fresh}; tests, size, quick start, a model of its own; {cores}")))
+        Ok(Verdict::Passed(sdk.all(variables)?))
     }
 
     fn browser(&mut self) -> Result<Verdict> {

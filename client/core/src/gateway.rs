@@ -122,7 +122,9 @@ impl Chunk {
                 self.invalidate();
                 return self.drifted(version, None, found, turn);
             }
-            Err(ApplyError::Format(problem)) => return self.reload(problem.to_string(), turn),
+            Err(problem @ (ApplyError::Format(_) | ApplyError::Content { .. })) => {
+                return self.reload(problem.to_string(), turn);
+            }
         }
         self.settle_status(turn);
     }

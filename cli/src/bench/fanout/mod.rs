@@ -121,10 +121,10 @@ enum Aim {
 }
 
 impl Aim {
-    fn is_reached(self, ours: f64, ratio: Option<f64>) -> bool {
+    fn is_reached(self, ours: f64, ratio: f64) -> bool {
         match self {
-            Self::AtLeast(aim) => ratio.is_none_or(|ratio| ratio >= aim),
-            Self::AtMost(aim) => ratio.is_none_or(|ratio| ratio <= aim),
+            Self::AtLeast(aim) => ratio >= aim,
+            Self::AtMost(aim) => ratio <= aim,
             Self::Below(aim) => ours <= aim,
         }
     }
@@ -189,8 +189,9 @@ pub(super) fn run(args: &FanoutArgs) -> Result<()> {
     let ratios: BTreeMap<String, f64> =
         peer.iter().flat_map(|theirs| lines.iter().map(move |line| ratio(line, theirs))).collect();
     let is_missed = |line: &&Line| {
-        let (ours, ratio) = ((line.value)(&driftless), ratios.get(&line.key).copied());
-        peer.is_some() && line.aim.is_some_and(|aim| !aim.is_reached(ours, ratio))
+        // There are ratios beside a peer only.
+        let Some((aim, ratio)) = line.aim.zip(ratios.get(&line.key)) else { return false };
+        !aim.is_reached((line.value)(&driftless), *ratio)
     };
     let missed: Vec<String> = lines.iter().filter(is_missed).map(|line| line.key.clone()).collect();
     let holds = missed.is_empty();

@@ -21,6 +21,8 @@ const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
 
 /// How long to wait before asking again who leads a partition.
 const LEADER_RETRY: Duration = Duration::from_millis(50);
+/// A broker that comes back, or was held up, may know no topic for a moment.
+const MISSING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long one client waits for the answer to a change. One whose first question was answered with no broker at all, as by
 /// a lone broker that was held up and does not count for a moment, never looks for the controller again, so the next try is
@@ -60,22 +62,30 @@ impl Admin {
     }
 
     pub(super) async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
-        let no_such_topic = || Error::NoSuchTopic { topic: topic.to_owned() };
-        if self.partitions(topic).await?.is_none_or(|count| !(0..count).contains(&partition.0)) {
-            return Err(no_such_topic());
-        }
-        let deadline = Instant::now() + self.timeout();
+        let started = Instant::now();
         loop {
-            let (name, timeout) = (topic.to_owned(), self.timeout());
-            match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await? {
-                Ok((low, high)) => return Ok((Offset(low), Offset(high))),
-                Err(error) if is_missing(&error) => return Err(no_such_topic()),
-                // A topic that was just made, or a partition that changes its leader: somebody else knows in a moment.
-                Err(error) if is_between_leaders(&error) && Instant::now() < deadline => {
-                    tokio::time::sleep(LEADER_RETRY).await;
-                }
-                Err(error) => return Err(self.unavailable(&error)),
+            match self.watermarks_now(topic, partition).await {
+                Ok(watermarks) => return Ok(watermarks),
+                Err((error, patience)) if started.elapsed() >= patience => return Err(error),
+                Err(_) => tokio::time::sleep(LEADER_RETRY).await,
             }
+        }
+    }
+
+    /// One try; an error with how long it may be one that passes.
+    async fn watermarks_now(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), (Error, Duration)> {
+        let at_once = |error| (error, Duration::ZERO);
+        let missing = || (Error::NoSuchTopic { topic: topic.to_owned() }, MISSING_PATIENCE);
+        if self.partitions(topic).await.map_err(at_once)?.is_none_or(|count| !(0..count).contains(&partition.0)) {
+            return Err(missing());
+        }
+        let (name, timeout) = (topic.to_owned(), self.timeout());
+        match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await.map_err(at_once)? {
+            Ok((low, high)) => Ok((Offset(low), Offset(high))),
+            Err(error) if is_missing(&error) => Err(missing()),
+            // A topic that was just made, or a partition that changes its leader: somebody else knows in a moment.
+            Err(error) if is_between_leaders(&error) => Err((self.unavailable(&error), self.timeout())),
+            Err(error) => Err(at_once(self.unavailable(&error))),
         }
     }
 

@@ -1,0 +1,2 @@
+/** What a Chromium for tests is started with. */
+export declare const FLAGS: string[];
