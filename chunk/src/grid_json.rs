@@ -33,7 +33,8 @@ fn body_from_json(grid: &Grid, json: &Value) -> Result<grid_command::Body, Refus
             let mut set = SetCells::default();
             let mut is_guarded = false;
             for (i, cell) in array("set", cells)?.iter().enumerate() {
-                let ([x, y, z], value, guard) = cell_from_json(i, cell)?;
+                let ([x, y, z], value, guard) =
+                    cell_from_json(cell).map_err(|problem| problem.within(&format!("set[{i}]")))?;
                 let [sx, sy, sz] = grid.size();
                 if x >= sx || y >= sy || z >= sz {
                     return Err(Refusal(format!("cell ({x}, {y}, {z}) is outside of the grid of {sx}×{sy}×{sz}")));
@@ -54,9 +55,8 @@ fn body_from_json(grid: &Grid, json: &Value) -> Result<grid_command::Body, Refus
 }
 
 /// Where, what, and what must be there.
-fn cell_from_json(i: usize, cell: &Value) -> Result<([u32; 3], u32, Option<u32>), Problem> {
-    let place = format!("set[{i}]");
-    let mut cell = Members::of(&place, cell)?;
+fn cell_from_json(cell: &Value) -> Result<([u32; 3], u32, Option<u32>), Problem> {
+    let mut cell = Members::of("", cell)?;
     let at = position(&mut cell)?;
     let (value, guard) = (cell.number("value")?, cell.optional_number("guard")?);
     cell.end()?;

@@ -254,7 +254,8 @@ fn bad_json_is_refused() {
         (json!({"set": [{"x": -1, "y": 0, "value": 1}]}), "not a grid command"),
         (json!({"set": [{"x": 0, "y": 0, "value": 5}]}), "off the palette"),
         (json!({"set": [{"x": 0, "y": 0, "value": 1, "guard": 4294967295u32}]}), "off the palette"),
-        (json!({"set": [{"x": 0, "y": 0, "value": 1, "colour": 2}]}), "colour"),
+        (json!({"set": [{"x": 0, "y": 0, "value": 1}, {"x": 0, "y": 0, "value": 1, "colour": 2}]}), "set[1].colour"),
+        (json!({"set": [{"x": 0, "y": 0, "value": 1}, 7]}), "set[1]: 7 is not an object"),
         (json!({"fill": {"x": 0, "y": 0, "width": 4, "value": 1}}), "outside"),
     ] {
         let Refusal(problem) = Model::command_from_json(&grid, &json).unwrap_err();

@@ -17,20 +17,31 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(place: String, found: &Value, wanted: &str) -> Self {
-        let problem = match found {
-            Value::Null => format!("null is not {wanted}"),
-            Value::Bool(flag) => format!("{flag} is not {wanted}"),
+    fn new(place: &str, found: &Value, wanted: &str) -> Self {
+        let found = match found {
+            Value::Null => "null".into(),
+            Value::Bool(flag) => flag.to_string(),
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(n), _) => format!("{n} is not {wanted}"),
-                (None, Some(n)) => format!("{n} is not {wanted}"),
-                (None, None) => format!("a fraction is not {wanted}"),
+                (Some(number), _) => number.to_string(),
+                (None, Some(number)) => number.to_string(),
+                (None, None) => "a fraction".into(),
             },
-            Value::String(text) => format!("{} is not {wanted}", Quoted(text)),
-            Value::Array(_) => format!("an array is not {wanted}"),
-            Value::Object(_) => format!("an object is not {wanted}"),
+            Value::String(text) => Quoted(text).to_string(),
+            Value::Array(_) => "an array".into(),
+            Value::Object(_) => "an object".into(),
         };
-        Self { place, problem }
+        Self { place: place.to_owned(), problem: format!("{found} is not {wanted}") }
+    }
+
+    /// The same, of a member of what is at this place.
+    #[must_use]
+    pub fn within(self, place: &str) -> Self {
+        let place = match (place, self.place.as_str()) {
+            ("", _) => return self,
+            (place, "") => place.to_owned(),
+            (place, member) => format!("{place}.{member}"),
+        };
+        Self { place, ..self }
     }
 }
 
@@ -61,7 +72,7 @@ impl<'a> Members<'a> {
     pub fn of(place: &'a str, value: &'a Value) -> Result<Self, Problem> {
         match value {
             Value::Object(object) => Ok(Self::of_object(place, object)),
-            other => Err(Problem::new(place.to_owned(), other, "an object")),
+            other => Err(Problem::new(place, other, "an object")),
         }
     }
 
@@ -69,11 +80,6 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn of_object(place: &'a str, object: &'a Map<String, Value>) -> Self {
         Self { place, object, taken: Vec::new() }
-    }
-
-    /// A problem with a member.
-    fn within(&self, Problem { place, problem }: Problem) -> Problem {
-        Problem { place: if self.place.is_empty() { place } else { format!("{}.{place}", self.place) }, problem }
     }
 
     /// A member; `null` is none.
@@ -88,7 +94,7 @@ impl<'a> Members<'a> {
     /// Where it is something else.
     pub fn optional_text(&mut self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
-        text(name, value).map(Some).map_err(|problem| self.within(problem))
+        text(name, value).map(Some).map_err(|problem| problem.within(self.place))
     }
 
     /// A member's number.
@@ -97,7 +103,7 @@ impl<'a> Members<'a> {
     /// Where it is something else.
     pub fn optional_number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
-        number(name, value).map(Some).map_err(|problem| self.within(problem))
+        number(name, value).map(Some).map_err(|problem| problem.within(self.place))
     }
 
     /// A member that must be there.
@@ -109,7 +115,7 @@ impl<'a> Members<'a> {
     }
 
     fn missing(&self, name: &str) -> Problem {
-        self.within(Problem { place: name.to_owned(), problem: "it is missing".into() })
+        Problem { place: name.to_owned(), problem: "it is missing".into() }.within(self.place)
     }
 
     /// A number that must be there.
@@ -137,7 +143,7 @@ impl<'a> Members<'a> {
             None => Ok(()),
             Some(key) => {
                 let problem = format!("there is no such member; there are {}", self.taken.join(", "));
-                Err(self.within(Problem { place: key.clone(), problem }))
+                Err(Problem { place: key.clone(), problem }.within(self.place))
             }
         }
     }
@@ -148,7 +154,7 @@ impl<'a> Members<'a> {
 /// # Errors
 /// Where it is no object, or has not exactly one member.
 pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
-    let Value::Object(object) = value else { return Err(Problem::new(String::new(), value, "an object")) };
+    let Value::Object(object) = value else { return Err(Problem::new("", value, "an object")) };
     match object.iter().next() {
         Some((name, value)) if object.len() == 1 => Ok((name, value)),
         _ => Err(Problem {
@@ -164,7 +170,7 @@ pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
 /// Where it is something else.
 pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
     let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-    number.ok_or_else(|| Problem::new(place.to_owned(), value, "a whole number from 0 to 4294967295"))
+    number.ok_or_else(|| Problem::new(place, value, "a whole number from 0 to 4294967295"))
 }
 
 /// A text at this place.
@@ -172,7 +178,7 @@ pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
 /// # Errors
 /// Where it is something else.
 pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
-    value.as_str().ok_or_else(|| Problem::new(place.to_owned(), value, "a text"))
+    value.as_str().ok_or_else(|| Problem::new(place, value, "a text"))
 }
 
 /// The elements of an array at this place.
@@ -182,7 +188,7 @@ pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
 pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> {
     match value {
         Value::Array(elements) => Ok(elements),
-        other => Err(Problem::new(place.to_owned(), other, "an array")),
+        other => Err(Problem::new(place, other, "an array")),
     }
 }
 

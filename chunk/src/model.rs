@@ -210,7 +210,8 @@ impl std::fmt::Debug for Content {
 }
 
 /// A [`Model`] behind a pointer; implemented for every model. A content must come from the same model: with another's,
-/// it answers with a fault, an empty encoding or a discard.
+/// it answers with a fault, an empty encoding or a discard. What only servers ask is left out of a browser's core, which would carry
+/// it for nothing (docs/decisions/0011).
 #[allow(missing_docs)]
 pub trait AnyModel: Send + Sync + 'static {
     fn initial(&self, chunk: &ChunkId) -> Content;
