@@ -54,7 +54,7 @@ pub struct Fault(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parameters.{key}: {problem}")]
 pub struct ParameterError {
-    /// The key among the parameters; `*` for all of them.
+    /// The key among the parameters.
     pub key: String,
     /// What is wrong, and what would be right.
     pub problem: String,
@@ -343,18 +343,4 @@ impl Default for Models {
     fn default() -> Self {
         Self::builtin()
     }
-}
-
-/// Reads parameters through serde, and names the key where that fails.
-///
-/// # Errors
-/// [`ParameterError`] with serde's message.
-pub fn read_parameters<P: serde::de::DeserializeOwned>(
-    parameters: &serde_json::Map<String, Value>,
-) -> Result<P, ParameterError> {
-    serde_json::from_value(Value::Object(parameters.clone())).map_err(|e| {
-        let problem = e.to_string();
-        let key = parameters.keys().find(|key| problem.contains(&format!("`{key}`")));
-        ParameterError { key: key.cloned().unwrap_or_else(|| "*".into()), problem }
-    })
 }
