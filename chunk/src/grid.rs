@@ -4,10 +4,10 @@
 //! The state *is* that encoding, so that hashing and storing copy nothing. The palette is not part of it: it may grow.
 //! Commands are `GridCommand`s (`model.proto`); the effect of a command is the command.
 
-use crate::json::{self, Members};
+use crate::json::{self, Members, Problem};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal};
 use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
-use driftless_schemas::{ChunkId, Quoted, limits, wire};
+use driftless_schemas::{ChunkId, limits, wire};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -54,8 +54,8 @@ impl Grid {
             return Err(refuse("size", "must be [X, Y] or [X, Y, Z]".into()));
         }
         let mut size = [1; 3];
-        for (n, given) in size.iter_mut().zip(given) {
-            *n = json::number("size", given)?;
+        for (i, (n, given)) in size.iter_mut().zip(given).enumerate() {
+            *n = json::number(&format!("size[{i}]"), given)?;
         }
         let cells = size.iter().try_fold(1u32, |product, n| product.checked_mul(*n));
         let in_range = size.iter().all(|n| (1..=u32::from(u16::MAX)).contains(n));
@@ -72,10 +72,9 @@ impl Grid {
             if names.len() != colors.len() {
                 return Err(refuse("colors", format!("has {} colours, but the palette {palette}", names.len())));
             }
-            for (color, name) in colors.iter_mut().zip(names) {
-                let name = json::text("colors", name)?;
-                let parsed = parse_color(name);
-                *color = parsed.ok_or_else(|| refuse("colors", format!("{} is not \"#rrggbb\"", Quoted(name))))?;
+            for (i, (color, name)) in colors.iter_mut().zip(names).enumerate() {
+                let parsed = name.as_str().and_then(parse_color);
+                *color = parsed.ok_or_else(|| Problem::new(&format!("colors[{i}]"), name, "\"#rrggbb\""))?;
             }
         }
         members.end()?;
@@ -293,23 +292,32 @@ impl Model for Grid {
 
     /// The old values, guarded by the new ones: one fill where a fill replaced one value, sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
-        if let Ok(Checked::Fill { fill, end }) = self.read(effect) {
-            let old = before.get(self.index(fill.x, fill.y, fill.z));
-            if !self.any_cell(&fill, end, |cell| before.get(cell) != old) {
-                let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
-                let is_change = u32::from(old) != fill.value;
-                return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();
+        let mut new: Vec<(usize, u32)> = Vec::new();
+        match self.read(effect) {
+            Ok(Checked::Set(set)) => {
+                // Of a cell that is named twice, the last value counts.
+                new.extend(set.cells.iter().map(|cell| *cell as usize).zip(set.values).rev());
+                new.sort_by_key(|(cell, _)| *cell);
+                new.dedup_by_key(|(cell, _)| *cell);
             }
+            Ok(Checked::Fill { fill, end }) => {
+                let old = before.get(self.index(fill.x, fill.y, fill.z));
+                if !self.any_cell(&fill, end, |cell| before.get(cell) != old) {
+                    let taken_back = FillBox { value: u32::from(old), guard: fill.value + 1, ..fill };
+                    let is_change = u32::from(old) != fill.value;
+                    return is_change.then(|| encode(grid_command::Body::Fill(taken_back))).into_iter().collect();
+                }
+                self.any_cell(&fill, end, |cell| {
+                    new.push((cell, fill.value));
+                    false
+                });
+            }
+            Err(_) => return Vec::new(),
         }
-        // Of a cell that is named twice, the last value counts: what is different at the end is taken back.
-        let mut after = before.clone();
-        if Model::fold(self, &mut after, effect).is_err() {
-            return Vec::new();
-        }
-        let cells = before.values().zip(after.values()).enumerate();
-        let changed: Vec<_> = cells
-            .filter(|(_, (old, new))| old != new)
-            .map(|(cell, (old, new))| (cell, u32::from(old), u32::from(new)))
+        let changed: Vec<_> = new
+            .into_iter()
+            .map(|(cell, value)| (cell, u32::from(before.get(cell)), value))
+            .filter(|(_, old, value)| old != value)
             .collect();
         if changed.len() > INVERSE_SETS_MAX * limits::GRID_SET_CELLS_MAX {
             return Vec::new();

@@ -217,8 +217,10 @@ fn wrong_parameters_are_named() {
         (json!({"size": [1, 1], "palette": 1}), "palette", "2 to 65536"),
         (json!({"size": [1, 1], "palette": 65537}), "palette", "2 to 65536"),
         (json!({"size": [1, 1], "palette": 2, "colors": ["#000000"]}), "colors", "has 1 colours"),
-        (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#00000"]}), "colors", "#00000"),
-        (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#+12345"]}), "colors", "#+12345"),
+        (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#00000"]}), "colors[1]", "#00000"),
+        (json!({"size": [1, 1], "palette": 2, "colors": [7, "#+12345"]}), "colors[0]", "7 is not \"#rrggbb\""),
+        (json!({"size": [1, 1], "palette": 2, "colors": ["#000000", "#+12345"]}), "colors[1]", "#+12345"),
+        (json!({"size": [1, "1"], "palette": 2}), "size[1]", "whole number"),
         (json!({"size": [1, 1], "palette": 2, "colour": []}), "colour", "there are size, palette, colors"),
     ] {
         let error = Grid::from_parameters(parameters.as_object().unwrap()).unwrap_err();
@@ -254,7 +256,10 @@ fn bad_json_is_refused() {
         (json!({"set": [{"x": -1, "y": 0, "value": 1}]}), "not a grid command"),
         (json!({"set": [{"x": 0, "y": 0, "value": 5}]}), "off the palette"),
         (json!({"set": [{"x": 0, "y": 0, "value": 1, "guard": 4294967295u32}]}), "off the palette"),
-        (json!({"set": [{"x": 0, "y": 0, "value": 1}, {"x": 0, "y": 0, "value": 1, "colour": 2}]}), "set[1].colour"),
+        (
+            json!({"set": [{"x": 0, "y": 0, "value": 1}, {"x": 0, "y": 0, "value": 1, "colour": 2}]}),
+            "set[1].colour: there is no such member",
+        ),
         (json!({"set": [{"x": 0, "y": 0, "value": 1}, 7]}), "set[1]: 7 is not an object"),
         (json!({"fill": {"x": 0, "y": 0, "width": 4, "value": 1}}), "outside"),
     ] {

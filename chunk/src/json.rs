@@ -17,14 +17,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(place: &str, found: &Value, wanted: &str) -> Self {
+    /// What is found there is not what is wanted.
+    #[must_use]
+    pub fn new(place: &str, found: &Value, wanted: &str) -> Self {
         let found = match found {
             Value::Null => "null".into(),
             Value::Bool(flag) => flag.to_string(),
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
                 (Some(number), _) => number.to_string(),
                 (None, Some(number)) => number.to_string(),
-                (None, None) => "a fraction".into(),
+                (None, None) => "a number of another kind".into(),
             },
             Value::String(text) => Quoted(text).to_string(),
             Value::Array(_) => "an array".into(),
@@ -142,8 +144,10 @@ impl<'a> Members<'a> {
         match self.object.keys().find(|key| !self.taken.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => {
+                let is_plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                let place = if is_plain { key.clone() } else { Quoted(key).to_string() };
                 let problem = format!("there is no such member; there are {}", self.taken.join(", "));
-                Err(Problem { place: key.clone(), problem }.within(self.place))
+                Err(Problem { place, problem }.within(self.place))
             }
         }
     }
@@ -221,7 +225,7 @@ mod tests {
             problem(members.number("x").unwrap_err()),
             "set[3].x: -1 is not a whole number from 0 to 4294967295"
         );
-        assert_eq!(problem(members.text("text").unwrap_err()), "set[3].text: a fraction is not a text");
+        assert_eq!(problem(members.text("text").unwrap_err()), "set[3].text: a number of another kind is not a text");
         assert_eq!(
             problem(members.number("flag").unwrap_err()),
             "set[3].flag: true is not a whole number from 0 to 4294967295"
@@ -245,6 +249,9 @@ mod tests {
         members.number("x").unwrap();
         members.optional("y");
         assert_eq!(problem(members.end().unwrap_err()), "colour: there is no such member; there are x, y");
+        let value = json!({ "a\n": 1 });
+        let strange = Members::of("put", &value).unwrap().end().unwrap_err();
+        assert_eq!(problem(strange), "put.\"a\\n\": there is no such member; there are ");
     }
 
     #[test]

@@ -302,22 +302,21 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 
 fn body_from_json(json: &Value) -> Result<map_command::Body, Refusal> {
     let (name, members) = choice(json)?;
+    if !matches!(name, "put" | "delete") {
+        return Err(Refusal(format!("{} is neither \"put\" nor \"delete\"", Quoted(name))));
+    }
     let mut members = Members::of(name, members)?;
     let key = members.text("key")?.to_owned();
     let guard = members.optional_text("guard")?.map(guard_from_json).transpose()?;
-    let body = match name {
-        "put" => {
-            let value = match (members.optional_text("value")?, members.optional_text("text")?) {
-                (Some(value), None) => {
-                    BASE64_STANDARD.decode(value).map_err(|_| Refusal("value is not base64".into()))?
-                }
-                (None, Some(text)) => text.as_bytes().to_vec(),
-                _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
-            };
-            map_command::Body::Put(PutKey { key, value: value.into(), guard })
-        }
-        "delete" => map_command::Body::Delete(DeleteKey { key, guard }),
-        other => return Err(Refusal(format!("{} is neither \"put\" nor \"delete\"", Quoted(other)))),
+    let body = if name == "delete" {
+        map_command::Body::Delete(DeleteKey { key, guard })
+    } else {
+        let value = match (members.optional_text("value")?, members.optional_text("text")?) {
+            (Some(value), None) => BASE64_STANDARD.decode(value).map_err(|_| Refusal("value is not base64".into()))?,
+            (None, Some(text)) => text.as_bytes().to_vec(),
+            _ => return Err(Refusal("a put has either `value` (base64) or `text`".into())),
+        };
+        map_command::Body::Put(PutKey { key, value: value.into(), guard })
     };
     members.end()?;
     Ok(body)

@@ -278,6 +278,8 @@ fn bad_json_is_refused() {
     let map = tiny();
     for (json, expected) in [
         (json!({}), "not a map command"),
+        (json!({"putt\n": {}}), "\"putt\\n\" is neither"),
+        (json!({"put": {}}), "put.key: it is missing"),
         (json!({"put": {"key": "a"}}), "either"),
         (json!({"put": {"key": "a", "text": "", "value": ""}}), "either"),
         (json!({"put": {"key": "a", "value": "?"}}), "base64"),

@@ -83,16 +83,19 @@ impl<K: Ord, V> SortedMap<K, V> {
             Err(at) => at,
         };
         self.len += 1;
-        if self.leaves.is_empty() {
-            self.leaves.push(Vec::new());
-        }
-        let leaf = &mut self.leaves[at_leaf];
-        leaf.insert(at, (key, value));
-        if leaf.len() > LEAF_MAX {
+        match self.leaves.get_mut(at_leaf) {
+            Some(leaf) if leaf.len() < LEAF_MAX => leaf.insert(at, (key, value)),
+            Some(leaf) if at < LEAF_MAX => {
+                let mut rest = leaf.split_off(LEAF_MAX / 2);
+                match at.checked_sub(LEAF_MAX / 2) {
+                    Some(at) => rest.insert(at, (key, value)),
+                    None => leaf.insert(at, (key, value)),
+                }
+                self.leaves.insert(at_leaf + 1, rest);
+            }
             // Who inserts in order leaves full leaves behind.
-            let keep = if at == LEAF_MAX { LEAF_MAX } else { LEAF_MAX / 2 };
-            let rest = leaf.split_off(keep);
-            self.leaves.insert(at_leaf + 1, rest);
+            Some(_) => self.leaves.insert(at_leaf + 1, vec![(key, value)]),
+            None => self.leaves.push(vec![(key, value)]),
         }
         None
     }
@@ -105,11 +108,23 @@ impl<K: Ord, V> SortedMap<K, V> {
         let (at_leaf, at) = self.find(key);
         let leaf = self.leaves.get_mut(at_leaf)?;
         let (_, value) = leaf.remove(at.ok()?);
+        self.len -= 1;
         if leaf.is_empty() {
             self.leaves.remove(at_leaf);
         }
-        self.len -= 1;
+        self.merge(at_leaf);
+        self.merge(at_leaf.saturating_sub(1));
         Some(value)
+    }
+
+    /// Makes one leaf of this one and the next where they have no more than half a leaf of entries together: what is taken out and put
+    /// in, in whatever order, takes no more than four times the room that it needs.
+    fn merge(&mut self, at: usize) {
+        let length = |at: usize| self.leaves.get(at).map_or(LEAF_MAX, Vec::len);
+        if length(at) + length(at + 1) <= LEAF_MAX / 2 {
+            let next = self.leaves.remove(at + 1);
+            self.leaves[at].extend(next);
+        }
     }
 
     /// Takes everything out.
@@ -120,11 +135,6 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// All entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.leaves.iter().flatten().map(|(key, value)| (key, value))
-    }
-
-    /// All values, in their keys' order, to be changed.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.leaves.iter_mut().flatten().map(|(_, value)| value)
     }
 }
 
@@ -143,11 +153,17 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    /// Entries that there is room for.
+    fn room<K, V>(map: &SortedMap<K, V>) -> usize {
+        map.leaves.iter().map(Vec::capacity).sum()
+    }
+
     fn check(map: &SortedMap<u16, u32>, like: &BTreeMap<u16, u32>) {
         assert_eq!(map.len(), like.len());
         assert_eq!(map.is_empty(), like.is_empty());
         assert!(map.iter().eq(like.iter()));
         assert!(map.leaves.iter().all(|leaf| (1..=LEAF_MAX).contains(&leaf.len())));
+        assert!(room(map) <= 4 * (map.len() + LEAF_MAX), "{} entries take {}", map.len(), room(map));
     }
 
     #[test]
@@ -159,6 +175,19 @@ mod tests {
         assert_eq!(map.leaves.len(), 10_000usize.div_ceil(LEAF_MAX));
         map.clear();
         assert!(map.is_empty() && map.get(&1).is_none() && map.remove(&1).is_none());
+    }
+
+    /// A leaf is filled, and all but one of its entries are taken out again, a thousand times.
+    #[test]
+    fn who_leaves_holes_gets_no_more_room() {
+        let mut map = SortedMap::new();
+        for leaf in 0..1_000 {
+            let entries = (0..=LEAF_MAX).map(|n| leaf * 1_000 + n);
+            entries.clone().for_each(|key| assert_eq!(map.insert(key, ()), None));
+            entries.skip(1).for_each(|key| assert_eq!(map.remove(&key), Some(())));
+        }
+        assert_eq!(map.len(), 1_000);
+        assert!(room(&map) <= 4 * (map.len() + LEAF_MAX), "{}", room(&map));
     }
 
     #[test]
@@ -189,9 +218,6 @@ mod tests {
                     _ => prop_assert_eq!(map.get_mut(&key), like.get_mut(&key)),
                 }
             }
-            check(&map, &like);
-            map.values_mut().for_each(|value| *value = value.wrapping_add(1));
-            like.values_mut().for_each(|value| *value = value.wrapping_add(1));
             check(&map, &like);
         }
     }

@@ -57,7 +57,7 @@ impl World {
             let model = make(&family.parameters).map_err(|e| SpecError {
                 file: file.into(),
                 key: format!("family.{}.parameters.{}", family.name, e.key),
-                value: family.parameters.get(&e.key).map_or_else(|| "(absent)".into(), serde_json::Value::to_string),
+                value: shown(&family.parameters, &e.key),
                 problem: e.problem,
             })?;
             families.push(Arc::new(Family { spec: family.clone(), revision, model }));
@@ -121,6 +121,12 @@ impl World {
             })
             .collect()
     }
+}
+
+/// What a parameter is, by its place: `size` and `size[1]` are shown as `size`.
+fn shown(parameters: &serde_json::Map<String, serde_json::Value>, place: &str) -> String {
+    let key = place.split(['.', '[']).next().unwrap_or_default();
+    parameters.get(key).map_or_else(|| "(absent)".into(), serde_json::Value::to_string)
 }
 
 impl std::fmt::Debug for World {

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-/// Groups in one another that are skipped; as in prost.
+/// Messages and groups in one another; as in prost.
 const DEPTH_MAX: u32 = 100;
 
 /// Why bytes are not a message.
@@ -16,6 +16,7 @@ const DEPTH_MAX: u32 = 100;
 pub struct Malformed(&'static str);
 
 const END: Malformed = Malformed("it ends within a field");
+const DEPTH: Malformed = Malformed("too many messages or groups in one another");
 const TYPE: Malformed = Malformed("a field is of another type");
 
 /// A message that can be read.
@@ -39,7 +40,7 @@ pub trait Write {
 /// [`Malformed`] says what is wrong.
 pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
     let mut message = M::default();
-    merge(&mut message, bytes, None)?;
+    merge(&mut message, Rest { bytes, within: None, depth: DEPTH_MAX })?;
     Ok(message)
 }
 
@@ -49,7 +50,7 @@ pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
 /// [`Malformed`] says what is wrong.
 pub fn decode_shared<M: Read + Default>(bytes: &Bytes) -> Result<M, Malformed> {
     let mut message = M::default();
-    merge(&mut message, bytes, Some(bytes))?;
+    merge(&mut message, Rest { bytes, within: Some(bytes), depth: DEPTH_MAX })?;
     Ok(message)
 }
 
@@ -67,13 +68,12 @@ pub fn push(frame: &mut Vec<u8>, message: &[u8]) {
     *frame = out.0;
 }
 
-fn merge(message: &mut dyn Read, bytes: &[u8], within: Option<&Bytes>) -> Result<(), Malformed> {
-    let mut rest = Rest { bytes, within };
+fn merge(message: &mut dyn Read, mut rest: Rest<'_>) -> Result<(), Malformed> {
     while !rest.bytes.is_empty() {
         let (number, kind) = rest.key()?;
         let value = rest.value(kind)?;
         if !message.take(number, &value)? && value.kind == Kind::Group {
-            rest.skip_group(number, DEPTH_MAX)?;
+            rest.skip_group(number, rest.depth)?;
         }
     }
     Ok(())
@@ -95,6 +95,8 @@ pub struct Value<'a> {
     bytes: &'a [u8],
     /// What holds these bytes, where it can be shared.
     within: Option<&'a Bytes>,
+    /// How many more may be in one another.
+    depth: u32,
 }
 
 /// Each takes the value over. They give true, as [`Read::take`] does for a field that there is.
@@ -151,7 +153,8 @@ impl Value<'_> {
     }
 
     pub fn message(&self, to: &mut dyn Read) -> Result<bool, Malformed> {
-        merge(to, self.slice()?, self.within)?;
+        let depth = self.depth.checked_sub(1).ok_or(DEPTH)?;
+        merge(to, Rest { bytes: self.slice()?, within: self.within, depth })?;
         Ok(true)
     }
 
@@ -162,7 +165,7 @@ impl Value<'_> {
             to.push(self.number as u32);
             return Ok(true);
         }
-        let mut rest = Rest { bytes: self.slice()?, within: None };
+        let mut rest = Rest { bytes: self.slice()?, within: None, depth: self.depth };
         while !rest.bytes.is_empty() {
             to.push(rest.varint()? as u32);
         }
@@ -174,6 +177,7 @@ impl Value<'_> {
 struct Rest<'a> {
     bytes: &'a [u8],
     within: Option<&'a Bytes>,
+    depth: u32,
 }
 
 impl<'a> Rest<'a> {
@@ -240,19 +244,19 @@ impl<'a> Rest<'a> {
             }
             _ => return Err(Malformed("a field of a type that there is not")),
         };
-        Ok(Value { kind, number, bytes, within: self.within })
+        Ok(Value { kind, number, bytes, within: self.within, depth: self.depth })
     }
 
     /// Skips what is in the group of this number, and its end.
     fn skip_group(&mut self, number: u32, depth: u32) -> Result<(), Malformed> {
-        let depth = depth.checked_sub(1).ok_or(Malformed("too many groups in one another"))?;
+        let depth = depth.checked_sub(1).ok_or(DEPTH)?;
         loop {
             match self.key()? {
                 (ended, 4) if ended == number => return Ok(()),
                 (inner, kind) => {
                     // Whatever it is, it counts as one more.
                     if depth == 0 {
-                        return Err(Malformed("too many groups in one another"));
+                        return Err(DEPTH);
                     }
                     if self.value(kind)?.kind == Kind::Group {
                         self.skip_group(inner, depth)?;

@@ -3,6 +3,8 @@
 use super::*;
 use crate::proto;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use prost::Message;
 use std::fmt::Debug;
 
@@ -92,11 +94,23 @@ fn edges_are_as_in_prost() {
     ] {
         compare_all(&bytes);
     }
+    let within = |depth: usize| [vec![0x0a], varint(2 * depth as u64), nested(0x7b, 0x7c, depth)].concat();
+    assert!(decode::<proto::GridCommand>(&within(99)).is_ok());
+    assert!(decode::<proto::GridCommand>(&within(100)).is_err());
     for depth in 97..104 {
         compare_all(&nested(0x7b, 0x7c, depth));
         compare_all(&[vec![0x7b; depth], vec![0x08, 1], vec![0x7c; depth]].concat());
-        compare_all(&[vec![0x0a, 2 * depth as u8], nested(0x7b, 0x7c, depth)].concat());
+        compare_all(&within(depth));
     }
+}
+
+/// What is compared below is not refused by both for the most part.
+#[test]
+fn most_messages_that_are_made_can_be_read() {
+    let mut runner = TestRunner::deterministic();
+    let made = (0..500).map(|_| message().new_tree(&mut runner).unwrap().current());
+    let read = made.filter(|bytes| !bytes.is_empty() && compare_all(bytes)).count();
+    assert!(read > 150, "{read}");
 }
 
 #[test]

@@ -439,7 +439,7 @@ impl ClientCore {
         }
     }
 
-    /// Ends an input: every chunk that it touched draws its conclusions and sends what is due.
+    /// Ends an input: every chunk that it touched, in that order, draws its conclusions and sends what is due.
     fn finish(&mut self, now: u64) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {
@@ -468,6 +468,7 @@ impl ClientCore {
 
     fn let_go(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.remove(id) else { return };
+        debug_assert!(!chunk.is_touched, "what is gone would be touched for ever");
         if let Some(untrack) = chunk.untrack_request().filter(|_| self.gateway.is_welcomed()) {
             self.gateway.push(untrack);
         }

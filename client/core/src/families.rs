@@ -22,18 +22,13 @@ impl Families {
     pub fn welcome(&mut self, settings: &Settings, announced: Vec<proto::Family>) -> Vec<String> {
         let mut changed = Vec::new();
         for family in announced {
-            let is_full = self.0.len() >= limits::FAMILIES_MAX;
-            let at = self.0.iter().take_while(|known| known.announced.name < family.name).count();
-            let known = self.0.get_mut(at).filter(|known| known.announced.name == family.name);
-            if known.as_ref().is_some_and(|known| known.announced == family) {
-                continue;
-            }
             let name = family.name.clone();
-            match known {
-                Some(known) => *known = Family::new(settings, family),
+            match self.0.binary_search_by(|known| known.announced.name.cmp(&name)) {
+                Ok(at) if self.0[at].announced == family => continue,
+                Ok(at) => self.0[at] = Family::new(settings, family),
                 // No world has more; a model takes far more memory than the words that announce it.
-                None if is_full => continue,
-                None => self.0.insert(at, Family::new(settings, family)),
+                Err(_) if self.0.len() >= limits::FAMILIES_MAX => continue,
+                Err(at) => self.0.insert(at, Family::new(settings, family)),
             }
             changed.push(name);
         }
@@ -53,7 +48,8 @@ impl Families {
     }
 
     fn named(&self, name: &str) -> Option<&Family> {
-        self.0.iter().find(|family| family.announced.name == name)
+        let at = self.0.binary_search_by(|family| family.announced.name.as_str().cmp(name)).ok()?;
+        self.0.get(at)
     }
 }
 

@@ -434,7 +434,7 @@ function __wbg_get_imports() {
             const ret = Number(getStringFromWasm0(arg0, arg1));
             return ret;
         },
-        __wbg_String_a3149eede3921f1d: function(arg0, arg1) {
+        __wbg_String_8602420c04fdebe7: function(arg0, arg1) {
             const ret = String(arg1);
             const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
             const len1 = WASM_VECTOR_LEN;

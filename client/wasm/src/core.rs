@@ -60,15 +60,15 @@ impl Core {
         let read = read(settings).map_err(|problem| thrown("settings", &problem))?;
         let mut read = Members::of("", &read).map_err(wrong)?;
         let mut settings = Settings::for_host(crate::models(), Host { decompress, read_json: crate::read_json::read });
-        for (name, time) in
-            [("resend_after_ms", &mut settings.resend_after_ms), ("renew_before_ms", &mut settings.renew_before_ms)]
-        {
-            *time = read.optional_number(name).map_err(wrong)?.map_or(*time, u64::from);
-        }
-        for (name, count) in [("pending_max", &mut settings.pending_max), ("undo_max", &mut settings.undo_max)] {
-            *count = read.optional_number(name).map_err(wrong)?.map_or(*count, |number| number as usize);
-        }
-        settings.resend_after_ms = settings.resend_after_ms.max(1);
+        let mut number = |name: &'static str, default: u64| match read.optional(name) {
+            None => Ok(default),
+            Some(value) => value.as_u64().ok_or_else(|| wrong(Problem::new(name, value, "a whole number"))),
+        };
+        settings.resend_after_ms = number("resend_after_ms", settings.resend_after_ms)?.max(1);
+        settings.renew_before_ms = number("renew_before_ms", settings.renew_before_ms)?;
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        settings.pending_max = count(number("pending_max", settings.pending_max as u64)?);
+        settings.undo_max = count(number("undo_max", settings.undo_max as u64)?);
         settings.can_renew = read.optional("can_renew").and_then(Value::as_bool).unwrap_or(false);
         settings.author = read.optional_text("author").map_err(wrong)?.unwrap_or_default().to_owned();
         let roles = read.optional("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

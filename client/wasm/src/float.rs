@@ -10,7 +10,12 @@ mod host {
         pub fn read(text: &str) -> f64;
 
         #[wasm_bindgen(js_name = String)]
-        pub fn write(number: f64) -> String;
+        fn string(number: f64) -> String;
+    }
+
+    /// JavaScript writes a negative zero without its sign.
+    pub fn write(number: f64) -> String {
+        if number == 0.0 && number.is_sign_negative() { "-0.0".into() } else { string(number) }
     }
 }
 

@@ -63,12 +63,18 @@ impl Admin {
 
     pub(super) async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
         let started = Instant::now();
+        let mut missing_since = None;
         loop {
-            match self.watermarks_now(topic, partition).await {
+            let (error, patience) = match self.watermarks_now(topic, partition).await {
                 Ok(watermarks) => return Ok(watermarks),
-                Err((error, patience)) if started.elapsed() >= patience => return Err(error),
-                Err(_) => tokio::time::sleep(LEADER_RETRY).await,
+                Err(failed) => failed,
+            };
+            let is_missing = matches!(error, Error::NoSuchTopic { .. });
+            let since = if is_missing { *missing_since.get_or_insert_with(Instant::now) } else { started };
+            if since.elapsed() >= patience {
+                return Err(error);
             }
+            tokio::time::sleep(LEADER_RETRY).await;
         }
     }
 
