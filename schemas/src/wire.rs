@@ -40,7 +40,7 @@ pub trait Write {
 /// [`Malformed`] says what is wrong.
 pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
     let mut message = M::default();
-    merge(&mut message, Rest { bytes, within: None, depth: DEPTH_MAX })?;
+    merge(&mut message, bytes, &Around { whole: None, depth: DEPTH_MAX })?;
     Ok(message)
 }
 
@@ -50,7 +50,7 @@ pub fn decode<M: Read + Default>(bytes: &[u8]) -> Result<M, Malformed> {
 /// [`Malformed`] says what is wrong.
 pub fn decode_shared<M: Read + Default>(bytes: &Bytes) -> Result<M, Malformed> {
     let mut message = M::default();
-    merge(&mut message, Rest { bytes, within: Some(bytes), depth: DEPTH_MAX })?;
+    merge(&mut message, bytes, &Around { whole: Some(bytes), depth: DEPTH_MAX })?;
     Ok(message)
 }
 
@@ -68,12 +68,22 @@ pub fn push(frame: &mut Vec<u8>, message: &[u8]) {
     *frame = out.0;
 }
 
-fn merge(message: &mut dyn Read, mut rest: Rest<'_>) -> Result<(), Malformed> {
-    while !rest.bytes.is_empty() {
+/// What a message is a part of.
+struct Around<'a> {
+    /// What holds all bytes, where they can be shared.
+    whole: Option<&'a Bytes>,
+    /// How many more messages or groups may be in one another.
+    depth: u32,
+}
+
+fn merge(message: &mut dyn Read, bytes: &[u8], around: &Around<'_>) -> Result<(), Malformed> {
+    let mut rest = Rest(bytes);
+    let mut value = Value { kind: Kind::Varint, number: 0, bytes: &[], around };
+    while !rest.0.is_empty() {
         let (number, kind) = rest.key()?;
-        let value = rest.value(kind)?;
+        rest.value(kind, &mut value)?;
         if !message.take(number, &value)? && value.kind == Kind::Group {
-            rest.skip_group(number, rest.depth)?;
+            rest.skip_group(number, around.depth, &mut value)?;
         }
     }
     Ok(())
@@ -93,10 +103,7 @@ pub struct Value<'a> {
     kind: Kind,
     number: u64,
     bytes: &'a [u8],
-    /// What holds these bytes, where it can be shared.
-    within: Option<&'a Bytes>,
-    /// How many more may be in one another.
-    depth: u32,
+    around: &'a Around<'a>,
 }
 
 /// Each takes the value over. They give true, as [`Read::take`] does for a field that there is.
@@ -142,7 +149,7 @@ impl Value<'_> {
 
     pub fn bytes(&self, to: &mut Bytes) -> Result<bool, Malformed> {
         let bytes = self.slice()?;
-        *to = self.within.map_or_else(|| Bytes::copy_from_slice(bytes), |within| within.slice_ref(bytes));
+        *to = self.around.whole.map_or_else(|| Bytes::copy_from_slice(bytes), |whole| whole.slice_ref(bytes));
         Ok(true)
     }
 
@@ -153,8 +160,8 @@ impl Value<'_> {
     }
 
     pub fn message(&self, to: &mut dyn Read) -> Result<bool, Malformed> {
-        let depth = self.depth.checked_sub(1).ok_or(DEPTH)?;
-        merge(to, Rest { bytes: self.slice()?, within: self.within, depth })?;
+        let depth = self.around.depth.checked_sub(1).ok_or(DEPTH)?;
+        merge(to, self.slice()?, &Around { depth, ..*self.around })?;
         Ok(true)
     }
 
@@ -165,8 +172,8 @@ impl Value<'_> {
             to.push(self.number as u32);
             return Ok(true);
         }
-        let mut rest = Rest { bytes: self.slice()?, within: None, depth: self.depth };
-        while !rest.bytes.is_empty() {
+        let mut rest = Rest(self.slice()?);
+        while !rest.0.is_empty() {
             to.push(rest.varint()? as u32);
         }
         Ok(true)
@@ -174,25 +181,21 @@ impl Value<'_> {
 }
 
 /// What was not read yet.
-struct Rest<'a> {
-    bytes: &'a [u8],
-    within: Option<&'a Bytes>,
-    depth: u32,
-}
+struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(length).map_err(|_| END)?;
-        let (taken, rest) = self.bytes.split_at_checked(length).ok_or(END)?;
-        self.bytes = rest;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(END)?;
+        self.0 = rest;
         Ok(taken)
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
         let (mut number, mut shift) = (0, 0);
         loop {
-            let (byte, rest) = self.bytes.split_first().ok_or(END)?;
-            self.bytes = rest;
+            let (byte, rest) = self.0.split_first().ok_or(END)?;
+            self.0 = rest;
             number |= u64::from(byte & 0x7f) << shift;
             // Of the tenth byte, the 64th bit.
             if shift == 63 && *byte > 1 {
@@ -206,8 +209,8 @@ impl<'a> Rest<'a> {
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (bytes, rest) = self.bytes.split_first_chunk().ok_or(END)?;
-        self.bytes = rest;
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(END)?;
+        self.0 = rest;
         Ok(*bytes)
     }
 
@@ -219,36 +222,36 @@ impl<'a> Rest<'a> {
         Ok((key >> 3, (key & 7) as u8))
     }
 
-    /// A value; of a group, nothing is read yet.
-    fn value(&mut self, kind: u8) -> Result<Value<'a>, Malformed> {
-        let (mut number, mut bytes): (u64, &[u8]) = (0, &[]);
-        let kind = match kind {
+    /// Reads a value; of a group, nothing is read yet. Into its place: what is written in parts and read as a whole at once is
+    /// waited for, which was half of the time.
+    fn value(&mut self, kind: u8, to: &mut Value<'a>) -> Result<(), Malformed> {
+        to.kind = match kind {
             0 => {
-                number = self.varint()?;
+                to.number = self.varint()?;
                 Kind::Varint
             }
             1 => {
-                number = u64::from_le_bytes(self.fixed()?);
+                to.number = u64::from_le_bytes(self.fixed()?);
                 Kind::Fixed64
             }
             2 => {
                 let length = self.varint()?;
-                bytes = self.take(length)?;
+                to.bytes = self.take(length)?;
                 Kind::Bytes
             }
             3 => Kind::Group,
             4 => return Err(Malformed("a group ends that did not begin")),
             5 => {
-                number = u32::from_le_bytes(self.fixed()?).into();
+                to.number = u32::from_le_bytes(self.fixed()?).into();
                 Kind::Fixed32
             }
             _ => return Err(Malformed("a field of a type that there is not")),
         };
-        Ok(Value { kind, number, bytes, within: self.within, depth: self.depth })
+        Ok(())
     }
 
     /// Skips what is in the group of this number, and its end.
-    fn skip_group(&mut self, number: u32, depth: u32) -> Result<(), Malformed> {
+    fn skip_group(&mut self, number: u32, depth: u32, value: &mut Value<'a>) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(DEPTH)?;
         loop {
             match self.key()? {
@@ -258,8 +261,9 @@ impl<'a> Rest<'a> {
                     if depth == 0 {
                         return Err(DEPTH);
                     }
-                    if self.value(kind)?.kind == Kind::Group {
-                        self.skip_group(inner, depth)?;
+                    self.value(kind, value)?;
+                    if value.kind == Kind::Group {
+                        self.skip_group(inner, depth, value)?;
                     }
                 }
             }
