@@ -8,7 +8,8 @@ use driftless_schemas::Quoted;
 use serde_json::{Map, Value};
 
 /// A member that is not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}{}{problem}", if place.is_empty() { "" } else { ": " })]
 pub struct Problem {
     /// Where it is, such as `set[3].x`; empty for the whole.
     pub place: String,
@@ -48,8 +49,8 @@ impl Problem {
 }
 
 impl From<Problem> for Refusal {
-    fn from(Problem { place, problem }: Problem) -> Self {
-        Self(if place.is_empty() { problem } else { format!("{place}: {problem}") })
+    fn from(problem: Problem) -> Self {
+        Self(problem.to_string())
     }
 }
 
@@ -213,31 +214,30 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn problem(problem: Problem) -> String {
-        Refusal::from(problem).0
-    }
-
     #[test]
     fn a_problem_says_where_and_what() {
         let value = json!({ "x": -1, "text": 2.5, "more": null, "flag": true, "list": [], "inner": {} });
         let mut members = Members::of("set[3]", &value).unwrap();
         assert_eq!(
-            problem(members.number("x").unwrap_err()),
+            members.number("x").unwrap_err().to_string(),
             "set[3].x: -1 is not a whole number from 0 to 4294967295"
         );
-        assert_eq!(problem(members.text("text").unwrap_err()), "set[3].text: a number of another kind is not a text");
         assert_eq!(
-            problem(members.number("flag").unwrap_err()),
+            members.text("text").unwrap_err().to_string(),
+            "set[3].text: a number of another kind is not a text"
+        );
+        assert_eq!(
+            members.number("flag").unwrap_err().to_string(),
             "set[3].flag: true is not a whole number from 0 to 4294967295"
         );
-        assert_eq!(problem(members.text("list").unwrap_err()), "set[3].list: an array is not a text");
-        assert_eq!(problem(members.text("inner").unwrap_err()), "set[3].inner: an object is not a text");
-        assert_eq!(problem(members.text("more").unwrap_err()), "set[3].more: it is missing");
+        assert_eq!(members.text("list").unwrap_err().to_string(), "set[3].list: an array is not a text");
+        assert_eq!(members.text("inner").unwrap_err().to_string(), "set[3].inner: an object is not a text");
+        assert_eq!(members.text("more").unwrap_err().to_string(), "set[3].more: it is missing");
         assert_eq!(members.optional_number("more"), Ok(None));
         members.end().unwrap();
-        assert_eq!(problem(Members::of("", &json!("a\n")).err().unwrap()), "\"a\\n\" is not an object");
+        assert_eq!(Members::of("", &json!("a\n")).err().unwrap().to_string(), "\"a\\n\" is not an object");
         assert_eq!(
-            problem(number("a", &json!(1u64 << 32)).unwrap_err()),
+            number("a", &json!(1u64 << 32)).unwrap_err().to_string(),
             "a: 4294967296 is not a whole number from 0 to 4294967295"
         );
     }
@@ -248,10 +248,10 @@ mod tests {
         let mut members = Members::of("", &value).unwrap();
         members.number("x").unwrap();
         members.optional("y");
-        assert_eq!(problem(members.end().unwrap_err()), "colour: there is no such member; there are x, y");
+        assert_eq!(members.end().unwrap_err().to_string(), "colour: there is no such member; there are x, y");
         let value = json!({ "a\n": 1 });
         let strange = Members::of("put", &value).unwrap().end().unwrap_err();
-        assert_eq!(problem(strange), "put.\"a\\n\": there is no such member; there are ");
+        assert_eq!(strange.to_string(), "put.\"a\\n\": there is no such member; there are ");
     }
 
     #[test]

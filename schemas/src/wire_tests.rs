@@ -42,13 +42,9 @@ fn compare_all(bytes: &[u8]) -> bool {
     read.contains(&true)
 }
 
-fn varint(mut number: u64) -> Vec<u8> {
+fn varint(number: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+    prost::encoding::encode_varint(number, &mut out);
     out
 }
 

@@ -10,7 +10,6 @@ use crate::read_json::read;
 use crate::tell;
 use bytes::Bytes;
 use driftless_chunk::json::{Members, Problem};
-use driftless_chunk::model::Refusal;
 use driftless_client_core::{ClientCore, CommandId, Event, Host, Settings, Socket, SubmitError};
 use driftless_schemas::{ChunkId, Quoted};
 use serde_json::Value;
@@ -56,7 +55,7 @@ impl Core {
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
         DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
-        let wrong = |problem: Problem| thrown("settings", &Refusal::from(problem).0);
+        let wrong = |problem: Problem| thrown("settings", &problem.to_string());
         let read = read(settings).map_err(|problem| thrown("settings", &problem))?;
         let mut read = Members::of("", &read).map_err(wrong)?;
         let mut settings = Settings::for_host(crate::models(), Host { decompress, read_json: crate::read_json::read });
