@@ -6,6 +6,7 @@ mod process;
 mod test;
 mod step;
 mod toolchain;
+mod room;
 mod purity;
 mod layers;
 mod prerequisites;

@@ -16,7 +16,7 @@ use crate::step::{Outcome, Report, Screen, Verdict, seconds};
 use crate::suite::Suite as BrowserSuite;
 use crate::suites::{Suite, Suites};
 use crate::workspace::Workspace;
-use crate::{layers, process, purity, toolchain};
+use crate::{layers, process, purity, room, toolchain};
 
 const EXAMPLES: &str = "\
 The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
@@ -158,6 +158,7 @@ impl Run {
 
     /// All targets, so that programs that tests start are made too, and examples; what `cargo test` wants is among them.
     fn build(&mut self) -> Result<Verdict> {
+        room::check(&self.workspace.target_dir)?;
         let mut build = self.workspace.cargo();
         build.args(["build", "--workspace", "--all-targets"]).stdout(self.screen.stdio());
         build.args(self.options.keep_going.then_some("--keep-going"));

@@ -1,0 +1,93 @@
+//! Room on the disk for a build: said before it begins, since a full disk shows itself as a failing linker.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// All targets of a fresh clone, the core for the browser, and what tests write: 5.2 GB, 0.5 GB and 0.3 GB.
+const FRESH_MB: u64 = 7_000;
+/// Where that build has been before, mostly the same files are written again.
+const AGAIN_MB: u64 = 2_000;
+
+/// Is there room for a build of the workspace below `target`?
+pub fn check(target: &Path) -> Result<()> {
+    let built_mb = if target.join("debug/deps").is_dir() { size_mb(target) } else { 0 };
+    enough(target, free_mb(target)?, built_mb)
+}
+
+/// Room on the disk where `folder` is, or will be.
+fn free_mb(folder: &Path) -> Result<u64> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder);
+    let disk = rustix::fs::statvfs(there).with_context(|| format!("cannot ask for the room at {}", there.display()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) / 1_000_000)
+}
+
+fn enough(target: &Path, free_mb: u64, built_mb: u64) -> Result<()> {
+    let needed_mb = if built_mb == 0 { FRESH_MB } else { FRESH_MB.saturating_sub(built_mb).max(AGAIN_MB) };
+    let remedy = match built_mb {
+        0 => "free some".to_owned(),
+        _ => format!("free some (`cargo clean` frees {})", gigabytes(built_mb)),
+    };
+    ensure!(
+        free_mb >= needed_mb,
+        "{} has {} of room, and the build needs {}: {remedy}, or name a folder on another disk in CARGO_TARGET_DIR",
+        target.display(),
+        gigabytes(free_mb),
+        gigabytes(needed_mb)
+    );
+    Ok(())
+}
+
+fn gigabytes(mb: u64) -> String {
+    format!("{}.{} GB", mb / 1_000, mb % 1_000 / 100)
+}
+
+/// What is below `folder`. What cannot be looked at counts nothing: this is for a message.
+fn size_mb(folder: &Path) -> u64 {
+    let mut folders = vec![folder.to_owned()];
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                // A program that was linked into place is there twice, and once on the disk.
+                Ok(metadata) => bytes += metadata.len() / metadata.nlink().max(1),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_too_full_is_named_with_the_way_out() {
+        let target = Path::new("/w/target");
+        let said = |free, built| enough(target, free, built).map_err(|error| error.to_string());
+        assert_eq!(said(7_000, 0), Ok(()));
+        assert_eq!(
+            said(2_690, 0).unwrap_err(),
+            "/w/target has 2.6 GB of room, and the build needs 7.0 GB: free some, or name a folder on another disk in \
+             CARGO_TARGET_DIR"
+        );
+        assert_eq!(said(2_000, 38_000), Ok(()));
+        let again = said(1_999, 38_000).unwrap_err();
+        assert!(again.contains("needs 2.0 GB") && again.contains("`cargo clean` frees 38.0 GB"), "{again}");
+        // Half of a build.
+        assert_eq!(said(4_000, 3_000), Ok(()));
+        said(3_999, 3_000).unwrap_err();
+    }
+
+    #[test]
+    fn the_room_is_asked_for_where_the_folder_will_be() {
+        let run = driftless_testbed::RunDir::new("room").unwrap();
+        fs::write(run.path().join("half"), vec![1; 1_500_000]).unwrap();
+        fs::hard_link(run.path().join("half"), run.path().join("twice")).unwrap();
+        assert_eq!(size_mb(run.path()), 1);
+        assert!(free_mb(&run.path().join("not/yet")).unwrap() > 0);
+    }
+}
