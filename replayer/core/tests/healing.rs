@@ -5,7 +5,7 @@ mod scene;
 
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
-use driftless_replayer_core::{Input, OlderError, Output, PartitionCore, Stored};
+use driftless_replayer_core::{Input, LoadError, OlderError, Output, PartitionCore, Stored};
 use driftless_schemas::proto::{
     Audit, Checkpoint, CommandRecord, Fence, IndexEntry, Ref, StoredObject, UpdatesRecord, command_record, r#ref,
     updates_record::Body,
@@ -112,4 +112,55 @@ fn a_check_waits_for_a_store_that_does_not_answer() {
     let told = outputs(&mut core);
     assert!(told.iter().any(|output| matches!(output, Output::Repair { hash: of, .. } if *of == hash)), "{told:?}");
     assert_eq!(core.commands_next(), Offset(6));
+}
+
+/// An owner's memory was damaged, it stored what it had, and then the object was lost too: the chunk's beginning and the whole
+/// log are what is left, and they are right.
+#[test]
+fn what_was_stored_wrong_and_lost_is_made_again_as_the_log_says() {
+    let (world, chunk) = (world(), chunk());
+    let put = (Offset(0), scene::record(&chunk, command(WriterId([1; 16]), 1, 0, Wish::Put(1))));
+    let mut first = owner(1);
+    first.handle(Input::Updates(vec![(Offset(0), fence(1))]), 0);
+    first.handle(Input::Commands(vec![put]), 0);
+    first.handle(Input::Loaded(chunk.clone(), Ok(None)), 0);
+    let decided = outputs(&mut first).into_iter().find_map(|output| match output {
+        Output::Append { n: 1, value, .. } => Some(value),
+        _ => None,
+    });
+    let log: Vec<(Offset, Bytes)> = (0..).map(Offset).zip([fence(1), decided.unwrap(), fence(2)]).collect();
+
+    // The ref says another hash than the log leads to, and nobody can load it.
+    let live = LiveChunk::initial(world.place(&chunk).unwrap().family.model.clone(), &chunk);
+    let newest = Ref {
+        version: 1,
+        hash: Hash([9; 32]).to_bytes(),
+        location: Some(r#ref::Location::Object(StoredObject {})),
+        ledger: Some(live.ledger.to_proto()),
+        ..Ref::default()
+    };
+    let entry = Box::new(IndexEntry { newest: Some(newest), older: vec![] });
+    let mut second = owner(2);
+    second.handle(Input::Updates(log.clone()), 0);
+    second.handle(Input::Loaded(chunk.clone(), Err(LoadError::Lost { entry, reason: "it is gone".into() })), 0);
+    second.handle(Input::Tick, 1);
+    outputs(&mut second);
+    second.handle(Input::History(log), 2);
+    let told = outputs(&mut second);
+    let repaired = told.iter().find_map(|output| match output {
+        Output::Repair { hash, encoding, .. } => Some((*hash, Hash::of(encoding))),
+        _ => None,
+    });
+    let (repaired, content) = repaired.unwrap_or_else(|| panic!("nothing is repaired: {told:?}"));
+    assert_eq!(repaired, content);
+    assert!(told.iter().any(|output| matches!(output, Output::Drift(of, _) if *of == chunk)), "{told:?}");
+    assert_eq!(second.stats().stuck_chunks, 0);
+    // It is stored, so that everybody hears of it.
+    second.handle(Input::Acked(0, Some(Offset(2))), 2);
+    second.handle(Input::Tick, 3);
+    let told = outputs(&mut second);
+    assert!(
+        told.iter().any(|output| matches!(output, Output::PutSnapshot { hash, .. } if *hash == content)),
+        "{told:?}"
+    );
 }

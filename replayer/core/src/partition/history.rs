@@ -339,17 +339,19 @@ impl PartitionCore {
         }
     }
 
-    /// A check that comes to another hash than the log says is not believed at once: the base may be what is wrong. Two
-    /// bases that agree are, or the chunk's beginning.
+    /// What comes to another hash than log or ref say is not believed at once: the base may be what is wrong. Two bases that
+    /// agree are, or the chunk's beginning.
     fn is_another_base_wanted(&mut self) -> bool {
         let Some(history) = &mut self.histories.current else { return false };
-        let History { chunk, purpose: Purpose::Check(..), replica, came_to, base, is_last: false, .. } = history else {
-            return false;
+        let History { chunk, purpose, replica, came_to, base, is_last: false, .. } = history else { return false };
+        let said = match (&*purpose, self.slots.get(chunk).map(|slot| &slot.state)) {
+            (Purpose::Check(..), Some(State::Checking(held, _))) => held.published,
+            (Purpose::Check(..), _) => return false,
+            (Purpose::Reconstruct(entry), _) => said_by(entry),
         };
-        let Some(State::Checking(held, _)) = self.slots.get(chunk).map(|slot| &slot.state) else { return false };
         let Some(mut rebuilt) = replica.take() else { return false };
         let (version, hash) = (rebuilt.version(), rebuilt.hash());
-        let is_said = held.published.is_none_or(|(at, said)| at != version || said == hash);
+        let is_said = said.is_none_or(|(at, said)| at != version || said == hash);
         if is_said || came_to.iter_mut().any(|(_, other)| other.hash() == hash) {
             *replica = Some(rebuilt);
             return false;
@@ -406,18 +408,36 @@ impl PartitionCore {
         }
     }
 
-    fn conclude_reconstruction(&mut self, chunk: ChunkId, entry: IndexEntry, mut replica: Replica, now_ms: u64) {
+    fn conclude_reconstruction(&mut self, chunk: ChunkId, mut entry: IndexEntry, mut replica: Replica, now_ms: u64) {
         self.working.call(&chunk, Call::Encode);
-        let wanted = entry.newest.as_ref().and_then(|newest| Hash::from_slice(&newest.hash));
+        let said = said_by(&entry);
         let encoding = Bytes::from(replica.encoding().into_owned());
         let found = replica.hash();
-        if wanted != Some(found) {
-            let reason = format!("the log leads to the hash {found}, not to that of the lost object");
-            return self.outputs.push_back(Output::Stuck(chunk, reason));
+        if let Some(newest) = &mut entry.newest {
+            newest.hash = found.to_bytes();
         }
         self.stats.reconstructed += 1;
         self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash: found, encoding: encoding.clone() });
-        self.take_loaded(chunk, Ok(Some(Stored { entry, encoding })), now_ms);
+        self.take_loaded(chunk.clone(), Ok(Some(Stored { entry, encoding })), now_ms);
+        match said {
+            Some((version, said)) if said != found => self.tell_mended(&chunk, version, said, found, now_ms),
+            _ => {}
+        }
+    }
+
+    /// The memory of an owner was damaged, it stored what it had, and that object is lost as well. What everybody was told of
+    /// the version was wrong: they are told again, as after a check.
+    fn tell_mended(&mut self, chunk: &ChunkId, version: Version, said: Hash, found: Hash, now_ms: u64) {
+        let bound = self.known;
+        let Some(Slot { state: State::Live(held) | State::Checking(held, _), .. }) = self.slots.get_mut(chunk) else {
+            return;
+        };
+        held.is_urgent = true;
+        held.dirty.get_or_insert(Dirty { bound, since_ms: now_ms, decisions: 0 });
+        self.unstored.insert(chunk.clone());
+        self.stats.drifts += 1;
+        let reason = format!("at version {version} the log leads to the hash {found}; the stored one, {said}, is lost");
+        self.outputs.push_back(Output::Drift(chunk.clone(), reason));
     }
 
     /// It cannot be done: a checked chunk stays as it is, one that cannot be loaded stays stuck, or goes on with an older
@@ -441,7 +461,9 @@ impl PartitionCore {
                 if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
                     loading.is_given_up = true;
                 }
-                match replica.filter(|_| self.settings.accept_loss) {
+                // The best of what other bases have led to, or what the last one led to so far.
+                let left = came_to.into_iter().next().map(|(_, came_to)| came_to).or(replica);
+                match left.filter(|_| self.settings.accept_loss) {
                     Some(older) => self.go_on_with_older(&chunk, *entry, older, now_ms),
                     None => {
                         let way_out = "start this replayer once with --accept-loss to go on with an older content";
@@ -496,6 +518,11 @@ impl PartitionCore {
             }
         }
     }
+}
+
+/// What the newest ref says of its version.
+fn said_by(entry: &IndexEntry) -> Option<(Version, Hash)> {
+    entry.newest.as_ref().and_then(|newest| Some((Version(newest.version), Hash::from_slice(&newest.hash)?)))
 }
 
 /// Folds what a record says of this chunk.
