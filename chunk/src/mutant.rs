@@ -16,6 +16,7 @@ pub enum Mutant {
     ReuseEpoch,
     ReopenIndex,
     StartWithoutEpoch,
+    TrustEveryOffset,
     CountZombies,
     AcceptGaps,
     ProduceAgain,
@@ -49,13 +50,14 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 35] = [
+    pub const ALL: [Mutant; 36] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
         Self::ReuseEpoch,
         Self::ReopenIndex,
         Self::StartWithoutEpoch,
+        Self::TrustEveryOffset,
         Self::CountZombies,
         Self::AcceptGaps,
         Self::ProduceAgain,
@@ -97,6 +99,7 @@ impl Mutant {
             Self::ReuseEpoch => "R4: a new owner takes the epoch of the one before (shell)",
             Self::ReopenIndex => "R4: a fenced owner opens its index again and goes on (shell)",
             Self::StartWithoutEpoch => "R4: reading begins at `updates_low` without the epoch and n at that place",
+            Self::TrustEveryOffset => "R4: what is acknowledged at an offset is taken for the newest below it",
             Self::CountZombies => "R4: records of a replaced owner count",
             Self::AcceptGaps => "R4: a record counts although one before it was lost",
             Self::ProduceAgain => "R6: a record that failed is appended again by hand (shell)",

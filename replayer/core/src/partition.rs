@@ -76,10 +76,14 @@ pub struct PartitionCore {
     /// Recovery begins where nobody knows epoch and n: the first record tells them.
     is_adopting: bool,
     commands_from: Offset,
-    /// The position after the newest own record whose offset is known.
+    /// The position after an own record below which no later one stands; see `take_ack`.
     known: Position,
     next_n: u64,
     acked_n: u64,
+    /// Where the newest acknowledged record stands, if the log has said so.
+    acked_at: Option<Offset>,
+    /// What stands from this record on is trusted.
+    trusted_n: u64,
     sent: VecDeque<Sent>,
     progress: Progress,
     slots: BTreeMap<ChunkId, Slot>,
@@ -134,6 +138,8 @@ impl PartitionCore {
             known: reading,
             next_n: 0,
             acked_n: 0,
+            acked_at: None,
+            trusted_n: 0,
             sent: VecDeque::new(),
             progress: Progress::new(Offset(checkpoint.commands_next)),
             slots: BTreeMap::new(),
@@ -287,6 +293,12 @@ impl PartitionCore {
         n
     }
 
+    /// A producer may write what is on its way once more (decision 0012), and is then told where the second copy stands. R4
+    /// counts the first one, and the first ones of later records may stand below that place too: whoever began to read there
+    /// would miss them. So a place counts where nothing of a later record can be below it. Two things are sure: no copy of
+    /// what is handed over after an acknowledgement stands below the acknowledged record; and nothing stands between two
+    /// neighbours. So where a record does not stand just behind the one before, none counts until all that is on its way by
+    /// then is acknowledged, neighbour by neighbour.
     fn take_ack(&mut self, n: u64, offset: Option<Offset>) {
         let Some(sent) = self.sent.pop_front() else { return };
         if sent.n != n {
@@ -295,10 +307,18 @@ impl PartitionCore {
             return self.end(End::AppendFailed { n: sent.n, reason });
         }
         self.acked_n = n;
-        if let Some(offset) = offset
-            && n > 0
-        {
-            self.known = Position { offset: offset.next(), epoch: self.epoch, n };
+        // The fence's place is known from reading it.
+        if n > 0 {
+            let is_neighbour = offset.is_some() && offset == self.acked_at.map(Offset::next);
+            if !is_neighbour && !Mutant::TrustEveryOffset.is_on() {
+                self.trusted_n = self.next_n - 1;
+            }
+            self.acked_at = offset;
+            if let Some(offset) = offset
+                && n >= self.trusted_n
+            {
+                self.known = Position { offset: offset.next(), epoch: self.epoch, n };
+            }
         }
         for share in sent.shares {
             self.progress.done(share);

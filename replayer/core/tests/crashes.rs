@@ -34,6 +34,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => Just(A::Serve),
         8 => (who(), 1..5u8).prop_map(|(o, k)| A::Land(o, k)),
         8 => (who(), 1..5u8, mostly()).prop_map(|(o, k, knows)| A::Ack(o, k, knows)),
+        1 => who().prop_map(A::WriteAgain),
         1 => (who(), any::<bool>()).prop_map(|(o, lost)| A::Fail(o, lost)),
         6 => (who(), mostly()).prop_map(|(o, ok)| A::Load(o, ok)),
         5 => (who(), mostly()).prop_map(|(o, ok)| A::Put(o, ok)),

@@ -195,6 +195,40 @@ fn r6_an_acknowledgement_without_an_offset_moves_no_bound() {
 }
 
 #[test]
+fn r4_what_stands_twice_moves_no_bound_past_what_came_behind_it() {
+    let mut scene = Scene::new();
+    put(&mut scene, 0, 1, 3);
+    put(&mut scene, 1, 1, 3);
+    let owner = running(&mut scene);
+    scene.read_commands(owner, 9);
+    while scene.load(owner, true) {}
+    while scene.land(owner) {}
+    while scene.ack(owner, true) {}
+    scene.tick(owner, 300);
+    while scene.put(owner, true) {}
+    scene.tick(owner, 300);
+    scene.write(owner, true);
+    scene.tell_written(owner);
+    let bound = |scene: &mut Scene| {
+        scene.tick(owner, 300);
+        scene.write(owner, true);
+        scene.tell_written(owner);
+        (scene.checkpoint.updates_low, scene.checkpoint.updates_low_n)
+    };
+    assert_eq!(bound(&mut scene), (3, 2), "fence and two decisions");
+    // Two notices stand at 3 and 4, and of the copy of the first one the owner hears: n = 4 counts below it already.
+    while scene.land(owner) {}
+    scene.write_again(owner);
+    scene.land(owner);
+    scene.ack(owner, true);
+    assert_eq!(bound(&mut scene), (3, 2));
+    scene.land(owner);
+    scene.ack(owner, true);
+    assert_eq!(bound(&mut scene), (7, 4), "nothing else was on its way: the copies are below it too");
+    scene.finish();
+}
+
+#[test]
 fn a_planned_end_leaves_a_checkpoint_and_waits_for_no_cold_chunk() {
     let mut scene = Scene::new();
     put(&mut scene, 0, 1, 2);

@@ -63,7 +63,9 @@ pub struct Append {
 pub struct Ack {
     /// The append's token.
     pub token: u64,
-    /// `Ok(None)`: acknowledged, but at an offset that the log does not know (librdkafka reports a duplicate so).
+    /// Where the record, or a copy of it, stands: a producer whose connection broke may write what it has written already once
+    /// more, in order (decision 0012). `Ok(None)`: acknowledged, but at an offset that the log does not know (librdkafka
+    /// reports a duplicate so).
     pub result: Result<Option<Offset>, AppendError>,
 }
 
@@ -87,7 +89,8 @@ pub enum Delivery {
     /// Give up on a record after this time (ingest: `message.timeout.ms`).
     Bounded(Duration),
     /// Never give up by time, never leave a gap: of each partition, what is acknowledged is an unbroken prefix (the
-    /// replayer's producer, section 6). The first failure ends the producer: everything after it fails too.
+    /// replayer's producer, section 6), of which some may stand in the log twice (R4 counts the first). The first failure
+    /// ends the producer: everything after it fails too.
     Gapless,
 }
 

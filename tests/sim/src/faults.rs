@@ -31,12 +31,13 @@ pub enum Fault {
     ReadOnly,
     LateRecord,
     UnknownOffset,
+    WrittenAgain,
     TornCheckpoint,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 25] = [
+    pub const ALL: [Fault; 26] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -61,6 +62,7 @@ impl Fault {
         Self::ReadOnly,
         Self::LateRecord,
         Self::UnknownOffset,
+        Self::WrittenAgain,
         Self::TornCheckpoint,
     ];
 
@@ -92,6 +94,7 @@ impl Fault {
             Self::ReadOnly => "connection_without_write_access",
             Self::LateRecord => "late_record_of_a_dead_producer",
             Self::UnknownOffset => "acknowledged_without_offset",
+            Self::WrittenAgain => "records_written_again_by_a_live_producer",
             Self::TornCheckpoint => "checkpoint_written_and_not_heard_of",
         }
     }
@@ -111,6 +114,8 @@ pub struct Weather {
     pub ingest: u32,
     /// In 1,000 deliveries of a replayer.
     pub delivery: u32,
+    /// Of a producer that writes again what is on its way, in 1,000 steps.
+    pub written_again: u32,
     /// In 1,000 operations of the store.
     pub store: u32,
     /// In 1,000 steps in which a replayer's records could reach the log and be acknowledged, they do not yet.
@@ -146,6 +151,7 @@ impl Weather {
             sockets: rng.pick(&[0, 4, 20]),
             ingest: rng.pick(&[5, 60, 300]),
             delivery: rng.pick(&[0, 10, 60]),
+            written_again: rng.pick(&[0, 0, 3, 30]),
             store: rng.pick(&[0, 30, 250]),
             slow_log: rng.pick(&[0, 0, 700, 950]),
             slow_gateways: [rng.pick(&[0, 0, 800]), rng.pick(&[0, 500, 970])],

@@ -251,6 +251,13 @@ impl Process {
         true
     }
 
+    /// librdkafka begins a new epoch of its own: of what has landed and is not acknowledged it does not know that, and writes
+    /// all of it once more, in order, before what comes next (decision 0012).
+    pub fn write_again(&mut self) -> bool {
+        let unknown = self.sent.iter_mut().filter(|sent| sent.landed.is_some());
+        unknown.map(|sent| sent.landed = None).count() > 0
+    }
+
     /// The oldest record of a partition, landed by now, is acknowledged. `knows` is false where the log reports a
     /// duplicate, and so no offset.
     pub fn ack(&mut self, partition: Partition, knows: bool, now: u64) -> bool {

@@ -753,6 +753,12 @@ impl Sim {
                 self.replayers[r].sweep();
             }
         }
+        if self.chance.permille(self.weather.written_again) {
+            let r = self.chance.below(self.replayers.len());
+            if !self.replayers[r].is_down && self.replayers[r].write_again() {
+                self.count(Fault::WrittenAgain);
+            }
+        }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
         } else if self.chance.permille(self.weather.store / 30) {

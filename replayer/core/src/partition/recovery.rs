@@ -123,6 +123,8 @@ impl PartitionCore {
             }
         }
         self.known = self.reading;
+        // The own fence was the last that was read.
+        self.acked_at = Some(Offset(self.reading.offset.0 - 1));
         self.phase = Phase::Running;
         self.outputs.push_back(Output::ReadCommands(self.commands_from));
     }

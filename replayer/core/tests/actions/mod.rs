@@ -19,6 +19,7 @@ pub enum Action {
     Serve,
     Land(u8, u8),
     Ack(u8, u8, bool),
+    WriteAgain(u8),
     Fail(u8, bool),
     Load(u8, bool),
     Put(u8, bool),
@@ -83,6 +84,9 @@ pub fn run(actions: &[Action]) {
             Action::Ack(o, k, knows) => (0..k).for_each(|_| {
                 scene.ack(who(o), knows);
             }),
+            Action::WriteAgain(o) => {
+                scene.write_again(who(o));
+            }
             Action::Fail(o, lost) => {
                 scene.fail(who(o), lost);
             }

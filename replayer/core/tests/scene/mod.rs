@@ -410,6 +410,16 @@ impl Scene {
         true
     }
 
+    /// The producer writes once more what has landed and is not acknowledged, before what comes next (decision 0012).
+    pub fn write_again(&mut self, owner: usize) -> bool {
+        let o = &mut self.owners[owner];
+        let is_any = !o.landed.is_empty();
+        while let Some((n, offset)) = o.landed.pop_back() {
+            o.to_append.push_front((n, self.updates[offset.0 as usize].clone()));
+        }
+        is_any
+    }
+
     /// An append fails. Where it `is_lost` it never lands, but what was handed over behind it may.
     pub fn fail(&mut self, owner: usize, is_lost: bool) -> bool {
         let o = &mut self.owners[owner];

@@ -50,7 +50,7 @@ fn lawful(script: &mut Reader<'_>) {
 fn action(script: &mut Reader<'_>) -> Action {
     let who = if script.rarely(6) { script.below(4) as u8 } else { 255 };
     let few = |script: &mut Reader<'_>| script.below(8) as u8 + 1;
-    match script.below(80) {
+    match script.below(81) {
         0..16 => Action::Submit {
             chunk: script.below(4) as u8,
             writer: script.below(3) as u8,
@@ -84,6 +84,7 @@ fn action(script: &mut Reader<'_>) -> Action {
         75..77 => Action::Tick(who, u16::from(script.u8()) + 20),
         77 => Action::Drain(who),
         78 => Action::Kill(who),
+        79 => Action::WriteAgain(who),
         _ => Action::Claim,
     }
 }
