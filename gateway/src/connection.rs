@@ -54,7 +54,7 @@ impl Outside for Context {
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {
-        self.verifier.check_denied(claims).err().map(|e| e.to_string())
+        self.verifier.check_again(claims).err().map(|e| e.to_string())
     }
 
     fn random(&self) -> [u8; 10] {
@@ -124,7 +124,7 @@ enum Ended {
 
 impl Connection {
     async fn run(&mut self) -> Result<(), Ended> {
-        let mut denials = self.context.verifier.denials();
+        let mut changes = self.context.verifier.changes();
         loop {
             // Time is looked at also where there is always something to read.
             let now = now_ms();
@@ -145,7 +145,7 @@ impl Connection {
                     false => Ok(()),
                 },
                 // The verifier lives as long as this.
-                _ = denials.changed() => self.tick(),
+                _ = changes.changed() => self.tick(),
                 () = tokio::time::sleep(Duration::from_millis(pause)) => self.tick(),
             };
             done?;

@@ -16,7 +16,7 @@ use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
-use driftless_runtime::auth::{DenyList, TokenError, Verifier};
+use driftless_runtime::auth::{TokenError, Trust, Verifier};
 use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
@@ -138,8 +138,8 @@ pub(crate) fn respond(
     let member = context.hub.listen(Joined { writer, access: Arc::new(claims.access), families: None });
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
     // What was denied between the check and here is looked for at once.
-    let mut denials = context.verifier.denials();
-    denials.mark_changed();
+    let mut changes = context.verifier.changes();
+    changes.mark_changed();
     let stream = EventStream {
         member,
         families,
@@ -148,7 +148,7 @@ pub(crate) fn respond(
         opened_bytes: 0,
         ready: VecDeque::from([Event::default().retry(RECONNECT).comment("driftless")]),
         shutdown: context.shutdown.clone(),
-        denials,
+        changes,
         verifier: context.verifier.clone(),
         token,
         check_at: next_check(claims.expires_at),
@@ -186,7 +186,7 @@ struct EventStream {
     opened_bytes: usize,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
-    denials: watch::Receiver<Arc<DenyList>>,
+    changes: watch::Receiver<Trust>,
     verifier: Verifier,
     token: String,
     check_at: Instant,
@@ -222,8 +222,8 @@ impl EventStream {
                     Out::Frames(frames) => self.frames.extend(frames),
                     Out::Close(code, reason) => self.end(code, &reason),
                 },
-                _ = self.denials.changed() => {
-                    self.denials.borrow_and_update();
+                _ = self.changes.changed() => {
+                    self.changes.borrow_and_update();
                     self.check_at = Instant::now();
                 }
                 () = self.shutdown.wait() => {

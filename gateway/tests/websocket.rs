@@ -71,6 +71,19 @@ async fn a_denied_user_is_closed_at_once_and_its_event_stream_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_came_in_by_a_key_that_is_taken_out_is_closed() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let mut ann = running.greeted(&town.token("ann")).await;
+    town.change_key();
+    // It says nothing, and is closed all the same: well before the next ping.
+    assert_eq!(ann.closed().await, close::TOKEN);
+    let mut again = running.socket().await;
+    again.send([hello(&town.token("ann"))]).await;
+    assert_eq!(again.closed().await, close::TOKEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_so_many_sockets_and_streams_and_others_have_theirs() {
     let town = Town::new().await;
     let running = town.gateway(Settings { connections_per_user: 2, ..settings() }).await;

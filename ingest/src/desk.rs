@@ -12,7 +12,7 @@ impl Outside for Desk {
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {
-        self.0.check_denied(claims).err().map(|e| e.to_string())
+        self.0.check_again(claims).err().map(|e| e.to_string())
     }
 
     fn random(&self) -> [u8; 10] {

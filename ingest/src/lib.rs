@@ -26,6 +26,7 @@ pub use start::{Error, Ingest, run, run_on};
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::Rates;
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime::telemetry::Seldom;
 use std::sync::Arc;
 
 /// What all sockets and requests of a process share.
@@ -36,5 +37,8 @@ pub(crate) struct Shared {
     handover: handover::Handover,
     settings: Settings,
     metrics: metrics::Metrics,
+    /// What is wrong with the log is met by all who wait for it.
+    refused: Seldom,
+    unacknowledged: Seldom,
     shutdown: Shutdown,
 }

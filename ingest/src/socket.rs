@@ -100,7 +100,7 @@ impl Task<'_> {
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.shared.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
-        let mut denials = self.shared.desk.0.denials();
+        let mut changes = self.shared.desk.0.changes();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at_ms = 0;
         loop {
@@ -119,7 +119,7 @@ impl Task<'_> {
                 () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
                 // The verifier lives as long as this.
-                _ = denials.changed() => Event::Time,
+                _ = changes.changed() => Event::Time,
             };
             match event {
                 Event::Shutdown => return self.drain().await,
@@ -190,12 +190,16 @@ impl Task<'_> {
             let input = match &result {
                 Ok(_) => Input::Acknowledged(token),
                 Err(AppendError::Refused(reason)) => {
-                    tracing::error!(reason, "the log refuses a command; its client was told");
+                    if let Some(others) = self.shared.refused.due(Instant::now().into_std()) {
+                        tracing::error!(reason, others, "the log refuses a command; its client was told");
+                    }
                     Input::Refused(token, reason)
                 }
                 Err(AppendError::Unknown(reason)) => {
                     self.shared.metrics.unacknowledged.increment(1);
-                    tracing::warn!(reason, "a command was not acknowledged; its client sends it again");
+                    if let Some(others) = self.shared.unacknowledged.due(Instant::now().into_std()) {
+                        tracing::warn!(reason, others, "a command was not acknowledged; its client sends it again");
+                    }
                     Input::Unknown(token)
                 }
             };

@@ -16,6 +16,7 @@ use driftless_runtime::settings::SettingError;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{INGEST, Upgrade, websocket};
 use driftless_runtime::telemetry;
+use driftless_runtime::telemetry::Seldom;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -100,6 +101,8 @@ impl Ingest {
             desk: Desk(verifier),
             handover,
             metrics: Metrics::new(),
+            refused: Seldom::default(),
+            unacknowledged: Seldom::default(),
             settings,
             shutdown,
         };

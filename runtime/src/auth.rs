@@ -15,7 +15,7 @@ pub use deny::{DenyError, DenyList};
 pub use driftless_schemas::access::{Access, Claims};
 pub use keys::{KeyError, KeyKind, generate_key};
 pub use signer::Signer;
-pub use verifier::Verifier;
+pub use verifier::{Trust, Verifier};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -133,6 +133,11 @@ pub enum TokenError {
         /// What it says there.
         value: String,
     },
+    /// It was good, but the key that signed it has been taken out of the key file since.
+    #[error(
+        "the key that signed the token was taken out of this service's key file; get a token that another one signed"
+    )]
+    KeyRemoved,
     /// A claim is missing, or is not what it should be.
     #[error("the token's claim {claim:?} is not usable: {problem}")]
     WrongClaim {
@@ -156,6 +161,7 @@ impl TokenError {
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
             Self::Denied { .. } => "token_denied",
+            Self::KeyRemoved => "token_key_removed",
             Self::WrongClaim { .. } => "token_wrong_claim",
         }
     }

@@ -4,7 +4,8 @@
 //! `metrics.rs`; here is only where they are gathered.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
 /// Upper bounds of every histogram in seconds: from a tenth of a millisecond to half a minute.
@@ -36,6 +37,25 @@ pub fn install_logging(format: LogFormat) {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Lets something that may happen to thousands at once be said once a second, with how often it was kept back.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<(Option<Instant>, u64)>);
+
+impl Seldom {
+    /// How often it was kept back since it was said, where it may be said now.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (said, kept_back) = &mut *state;
+        if said.is_some_and(|said| now.saturating_duration_since(said) < Duration::from_secs(1)) {
+            *kept_back += 1;
+            return None;
+        }
+        *said = Some(now);
+        Some(std::mem::take(kept_back))
+    }
 }
 
 /// What the process has counted.
@@ -84,4 +104,16 @@ fn install() -> Result<PrometheusHandle, String> {
         .map_err(|e| format!("metrics cannot be gathered: {e}"))?;
     crate::metrics::describe();
     Ok(installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_often_is_said_once_a_second_and_counted() {
+        let (seldom, begun) = (Seldom::default(), Instant::now());
+        let due = [0, 1, 999, 1_000, 1_500, 5_000].map(|ms| seldom.due(begun + Duration::from_millis(ms)));
+        assert_eq!(due, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
 }

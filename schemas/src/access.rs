@@ -17,7 +17,14 @@ pub struct Claims {
     pub expires_at: i64,
     /// The claim `driftless`.
     pub access: Access,
+    /// Which key it was checked with.
+    pub key: KeyNumber,
 }
+
+/// A key that tokens are checked with, as one process counts them: the same key has the same number, also when its file
+/// is read again, and no number is given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyNumber(pub u64);
 
 /// The claim `driftless`. An unknown key inside it denies the token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

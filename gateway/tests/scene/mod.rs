@@ -127,7 +127,16 @@ impl Town {
 
     /// The deny list is this from now on.
     pub fn deny(&self, text: &str) {
-        std::fs::write(self.folder.path().join("deny"), text).unwrap();
+        self.write("deny", text);
+    }
+
+    /// Tokens are checked with another key from now on.
+    pub fn change_key(&self) {
+        self.write("key", "another secret, of more than 32 bytes too");
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder.path().join(file), text).unwrap();
         self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
     }
 

@@ -119,7 +119,7 @@ mod tests {
         let max_of = |roles: &[&str]| {
             let roles = roles.iter().map(|&role| role.to_owned()).collect();
             let access = driftless_schemas::access::Access { roles, ..Default::default() };
-            users.max_of(&Claims { sub: "bot".into(), jti: None, expires_at: 0, access })
+            users.max_of(&Claims { sub: "bot".into(), jti: None, expires_at: 0, access, key: Default::default() })
         };
         assert_eq!((max_of(&[]), max_of(&["other", "poor"]), max_of(&["poor", "service"])), (2, 2, 5));
         assert_eq!(max_of(&["service", "free"]), 0, "any number");

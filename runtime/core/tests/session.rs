@@ -38,7 +38,7 @@ impl Outside for Desk {
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let expires_at = expires_at.parse().unwrap_or(EXPIRES_S);
         let (sub, jti) = sub.split_once('#').map_or((sub, None), |(sub, jti)| (sub, Some(jti.to_owned())));
-        Ok(Claims { sub: sub.into(), jti, expires_at, access: Access::default() })
+        Ok(Claims { sub: sub.into(), jti, expires_at, access: Access::default(), key: Default::default() })
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {

@@ -129,7 +129,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn claims(sub: &str, jti: Option<&str>) -> Claims {
-        Claims { sub: sub.into(), jti: jti.map(Into::into), expires_at: 0, access: Default::default() }
+        Claims {
+            sub: sub.into(),
+            jti: jti.map(Into::into),
+            expires_at: 0,
+            access: Default::default(),
+            key: Default::default(),
+        }
     }
 
     #[test]

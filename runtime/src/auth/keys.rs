@@ -3,9 +3,10 @@
 use crate::files::read_bounded;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use driftless_schemas::access::KeyNumber;
 use driftless_schemas::limits;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,51 @@ pub(super) struct Key {
     pub kid: Option<String>,
     pub algorithm: Algorithm,
     pub decoding: DecodingKey,
+}
+
+impl Key {
+    /// Whether it is that key, whatever it is called and whichever kind of file it stands in.
+    fn is(&self, other: &Self) -> bool {
+        use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
+        let is_same_material = match (self.decoding.kind(), other.decoding.kind()) {
+            (SecretOrDer(own), SecretOrDer(its)) => own == its,
+            (RsaModulusExponent { n, e }, RsaModulusExponent { n: its_n, e: its_e }) => n == its_n && e == its_e,
+            _ => false,
+        };
+        self.algorithm == other.algorithm && is_same_material
+    }
+}
+
+/// The keys that are in force, numbered.
+#[derive(Clone, Default)]
+pub(super) struct KeyRing {
+    keys: Vec<(KeyNumber, Key)>,
+    next: u64,
+}
+
+impl KeyRing {
+    /// The ring with these keys, and no others. What was in it keeps its number.
+    pub fn renewed(&self, keys: Vec<Key>) -> Self {
+        let mut ring = Self { keys: Vec::with_capacity(keys.len()), next: self.next };
+        for key in keys {
+            let known = self.keys.iter().chain(&ring.keys).find(|(_, known)| known.is(&key)).map(|(number, _)| *number);
+            let number = known.unwrap_or_else(|| {
+                ring.next += 1;
+                KeyNumber(ring.next)
+            });
+            ring.keys.push((number, key));
+        }
+        ring
+    }
+
+    /// Whether a token that was checked with it would be still.
+    pub fn has(&self, number: KeyNumber) -> bool {
+        self.keys.iter().any(|(own, _)| *own == number)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (KeyNumber, &Key)> {
+        self.keys.iter().map(|(number, key)| (*number, key))
+    }
 }
 
 /// Reads a secret, a PEM public key or a JWKS.
@@ -104,9 +150,13 @@ fn parse_pem(path: &Path, pem: &str) -> Result<Key, KeyError> {
         }
         return Ok(key(Algorithm::ES256, decoding));
     }
-    DecodingKey::from_rsa_pem(bytes)
-        .map(|decoding| key(Algorithm::RS256, decoding))
-        .map_err(|e| KeyError::new(path, format!("no RSA, P-256 or Ed25519 public key: {e}")))
+    let unusable = |problem: String| KeyError::new(path, format!("no RSA, P-256 or Ed25519 public key: {problem}"));
+    let der = DecodingKey::from_rsa_pem(bytes).map_err(|e| unusable(e.to_string()))?;
+    // By its numbers, as it stands in a JWKS.
+    let rsa = aws_lc_rs::rsa::PublicKey::from_der(der.as_bytes()).map_err(|e| unusable(e.to_string()))?;
+    let (n, e) = (rsa.modulus(), rsa.exponent());
+    let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
+    Ok(key(Algorithm::RS256, DecodingKey::from_rsa_raw_components(n, e)))
 }
 
 #[derive(Deserialize)]

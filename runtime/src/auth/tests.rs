@@ -34,7 +34,8 @@ fn a_token_of_either_kind_of_key_says_who_may_do_what() {
         let claims = verifier.verify(&token, NOW_MS).unwrap();
         assert!(claims.jti.as_ref().is_some_and(|jti| jti.len() >= 20), "a name of its own");
         let jti = claims.jti.clone();
-        assert_eq!(claims, Claims { sub: "ann".into(), jti, expires_at: NOW_S + 60, access });
+        let key = claims.key;
+        assert_eq!(claims, Claims { sub: "ann".into(), jti, expires_at: NOW_S + 60, access, key });
     }
 }
 
@@ -192,7 +193,7 @@ fn a_jwks_has_many_keys_of_several_kinds() {
     let error = verifier.verify(&sign(Algorithm::RS512, Some("r"), &rsa_key), NOW_MS).unwrap_err();
     assert!(error.to_string().contains("takes ES256, RS256"), "{error}");
 
-    // The same keys as PEM files.
+    // The same keys as PEM files, and each is the same key: who came in by one stays when it moves to another file.
     let public_pem = |der: &[u8]| super::keys::pem("PUBLIC KEY", der);
     let ec_public =
         aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(ec.public_key()).unwrap();
@@ -204,9 +205,17 @@ fn a_jwks_has_many_keys_of_several_kinds() {
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, pem).unwrap();
-        let result = Verifier::new(Settings::with_key_file(&path)).unwrap().verify(&token, NOW_MS);
-        assert!(result.is_ok(), "{name}: {result:?}");
+        let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
+        let claims = verifier.verify(&token, NOW_MS).unwrap_or_else(|e| panic!("{name}: {e}"));
+        std::fs::write(&path, jwks.to_string()).unwrap();
+        look(&verifier);
+        assert_eq!(verifier.check_again(&claims), Ok(()), "{name}");
     }
+}
+
+/// Reads all of its files again.
+fn look(verifier: &Verifier) {
+    verifier.files().iter_mut().for_each(|file| drop(file.look()));
 }
 
 #[test]
@@ -273,6 +282,33 @@ async fn keys_are_rotated_without_a_restart() {
 }
 
 #[test]
+fn a_key_that_is_taken_out_ends_its_tokens_and_no_others() {
+    let folder = folder();
+    let path = folder.path().join("jwks.json");
+    let ((one, by_one), (two, by_two)) = (rotated("one"), rotated("two"));
+    let keys = |jwks: &str| serde_json::from_str::<Value>(jwks).unwrap()["keys"].as_array().unwrap().clone();
+    let set = |keys: &[Value]| std::fs::write(&path, json!({ "keys": keys }).to_string()).unwrap();
+    set(&[keys(&one), keys(&two)].concat());
+    let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
+    let changes = verifier.changes();
+    let [by_one, by_two] = [by_one, by_two].map(|token| verifier.verify(&token, NOW_MS).unwrap());
+    // In another order, and under another name.
+    let mut renamed = keys(&one);
+    renamed[0]["kid"] = json!("three");
+    set(&[keys(&two), renamed.clone()].concat());
+    look(&verifier);
+    assert!(changes.has_changed().unwrap(), "who serves a token for long hears of it");
+    assert_eq!((verifier.check_again(&by_one), verifier.check_again(&by_two)), (Ok(()), Ok(())));
+    set(&renamed);
+    look(&verifier);
+    assert_eq!((verifier.check_again(&by_one), verifier.check_again(&by_two)), (Ok(()), Err(TokenError::KeyRemoved)));
+    // Another key in its place is not it.
+    set(&[renamed, keys(&rotated("four").0)].concat());
+    look(&verifier);
+    assert_eq!(verifier.check_again(&by_two), Err(TokenError::KeyRemoved));
+}
+
+#[test]
 fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
     use crate::files::Look;
     let folder = folder();
@@ -292,8 +328,9 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
         assert_eq!(file.look(), Look::Same, "said once");
     }
     assert!(verifier.verify(&by_one, NOW_MS).is_ok(), "the old key, and ann is not denied");
-    let mallory = Claims { sub: "mallory".into(), jti: None, expires_at: 0, access: Access::default() };
-    assert_eq!(verifier.check_denied(&mallory).unwrap_err().name(), "token_denied");
+    let key = Default::default();
+    let mallory = Claims { sub: "mallory".into(), jti: None, expires_at: 0, access: Access::default(), key };
+    assert_eq!(verifier.check_again(&mallory).unwrap_err().name(), "token_denied");
     // A deny list that cannot be read at the start lets nobody in.
     let settings = Settings { deny_file: Some(deny), ..Settings::with_key_file(folder.path().join("jwks.json")) };
     std::fs::write(&path, &one).unwrap();
@@ -308,13 +345,12 @@ fn a_denied_token_is_refused_by_its_user_or_by_its_own_name() {
     let (signer, _) = pair(&key, KeyKind::Secret);
     std::fs::write(&deny, "").unwrap();
     let verifier = Verifier::new(Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&key) }).unwrap();
-    let mut files = verifier.files();
-    let mut denied = |text: &str| {
+    let denied = |text: &str| {
         std::fs::write(&deny, text).unwrap();
-        files.iter_mut().for_each(|file| drop(file.look()));
+        look(&verifier);
     };
     let token = |jti: &str| signer.sign(&with(|c| drop(c.insert("jti".into(), json!(jti))))).unwrap();
-    let changes = verifier.denials();
+    let changes = verifier.changes();
     denied("jti one\n");
     assert!(changes.has_changed().unwrap(), "who serves it for long hears of it");
     let error = verifier.verify(&token("one"), NOW_MS).unwrap_err();

@@ -1,17 +1,17 @@
 //! Checking tokens.
 
 use super::deny::DenyList;
-use super::keys::{Key, parse_keys, read_keys};
+use super::keys::{Key, KeyRing, parse_keys, read_keys};
 use super::{Error, Settings, TokenError};
 use crate::files::Follower;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use driftless_schemas::access::{Access, Claims};
+use driftless_schemas::access::{Access, Claims, KeyNumber};
 use driftless_schemas::limits;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -20,10 +20,15 @@ use tokio::sync::watch;
 pub struct Verifier(Arc<Inner>);
 
 struct Inner {
-    /// Whole at every moment: a check that has begun ends with the keys that it began with.
-    keys: RwLock<Arc<Vec<Key>>>,
-    denied: watch::Sender<Arc<DenyList>>,
+    trust: watch::Sender<Trust>,
     settings: Settings,
+}
+
+/// What the files say. Each part is whole at every moment: a check that has begun ends with the keys that it began with.
+#[derive(Clone)]
+pub struct Trust {
+    keys: Arc<KeyRing>,
+    denied: Arc<DenyList>,
 }
 
 impl Verifier {
@@ -32,10 +37,10 @@ impl Verifier {
     /// # Errors
     /// [`Error`] says what the file should hold.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let keys = RwLock::new(Arc::new(read_keys(&settings.key_file)?));
+        let keys = KeyRing::default().renewed(read_keys(&settings.key_file)?);
         let denied = settings.deny_file.as_deref().map(DenyList::read).transpose()?.unwrap_or_default();
-        let denied = watch::Sender::new(Arc::new(denied));
-        Ok(Self(Arc::new(Inner { keys, denied, settings })))
+        let trust = watch::Sender::new(Trust { keys: Arc::new(keys), denied: Arc::new(denied) });
+        Ok(Self(Arc::new(Inner { trust, settings })))
     }
 
     /// What keeps it up to date with its files; for [`crate::files::follow`], which the process runs once.
@@ -47,7 +52,7 @@ impl Verifier {
             let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
             let keys = parse_keys(&path, bytes).map_err(|e| e.problem)?;
             let has = format!("{} keys", keys.len());
-            *inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            inner.trust.send_modify(|trust| trust.keys = Arc::new(trust.keys.renewed(keys)));
             Ok(has)
         });
         let inner = Arc::clone(&self.0);
@@ -56,7 +61,7 @@ impl Verifier {
                 let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
                 let list = DenyList::parse(bytes).map_err(|e| e.to_string())?;
                 let has = format!("{} users and {} tokens denied", list.users(), list.tokens());
-                inner.denied.send_replace(Arc::new(list));
+                inner.trust.send_modify(|trust| trust.denied = Arc::new(list));
                 Ok(has)
             })
         });
@@ -69,18 +74,20 @@ impl Verifier {
         Duration::from_millis(u64::from(self.0.settings.reload_ms.max(1)))
     }
 
-    /// The deny list that is in force, and each one that follows it: for whoever serves a token for long.
+    /// Says when there are other keys or another deny list: for whoever serves a token for long.
     #[must_use]
-    pub fn denials(&self) -> watch::Receiver<Arc<DenyList>> {
-        self.0.denied.subscribe()
+    pub fn changes(&self) -> watch::Receiver<Trust> {
+        self.0.trust.subscribe()
     }
 
-    /// Checks again whether a token that was good is denied by now.
+    /// Checks again whether a token that was good still is, but for its times: is it denied by now, or its key gone?
     ///
     /// # Errors
-    /// [`TokenError::Denied`].
-    pub fn check_denied(&self, claims: &Claims) -> Result<(), TokenError> {
-        self.0.denied.borrow().check(claims)
+    /// [`TokenError::Denied`], [`TokenError::KeyRemoved`].
+    pub fn check_again(&self, claims: &Claims) -> Result<(), TokenError> {
+        let trust = self.0.trust.borrow();
+        trust.denied.check(claims)?;
+        if trust.keys.has(claims.key) { Ok(()) } else { Err(TokenError::KeyRemoved) }
     }
 
     /// Checks a token and gives what it says.
@@ -93,34 +100,13 @@ impl Verifier {
             return Err(TokenError::TooLong { bytes: token.len(), max: limits::TOKEN_BYTES_MAX });
         }
         let header = TokenHeader::read(token)?;
-        let claims = self.signed_claims(token, &header)?;
+        let Trust { keys, denied } = self.0.trust.borrow().clone();
+        let (claims, key) = signed_claims(&keys, token, &header)?;
         self.check_times(&claims, now_ms)?;
         self.check_origin(&claims)?;
-        let claims = read_claims(&claims)?;
-        self.check_denied(&claims)?;
+        let claims = read_claims(&claims, key)?;
+        denied.check(&claims)?;
         Ok(claims)
-    }
-
-    fn signed_claims(&self, token: &str, header: &TokenHeader) -> Result<Map<String, Value>, TokenError> {
-        let mut tried = false;
-        let keys = self.keys();
-        for key in candidates(&keys, header)? {
-            tried = true;
-            match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
-                Ok(data) => return Ok(data.claims),
-                Err(e) => match e.kind() {
-                    // Another key of the set may fit.
-                    ErrorKind::InvalidSignature => {}
-                    _ => return Err(TokenError::Malformed(e.to_string())),
-                },
-            }
-        }
-        debug_assert!(tried, "candidates() gives at least one key");
-        Err(TokenError::Forged)
-    }
-
-    fn keys(&self) -> Arc<Vec<Key>> {
-        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn check_times(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<(), TokenError> {
@@ -155,18 +141,40 @@ impl Verifier {
     }
 }
 
+/// What it says, and the key that says so.
+fn signed_claims(
+    keys: &KeyRing,
+    token: &str,
+    header: &TokenHeader,
+) -> Result<(Map<String, Value>, KeyNumber), TokenError> {
+    let mut tried = false;
+    for (number, key) in candidates(keys, header)? {
+        tried = true;
+        match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
+            Ok(data) => return Ok((data.claims, number)),
+            Err(e) => match e.kind() {
+                // Another key of the set may fit.
+                ErrorKind::InvalidSignature => {}
+                _ => return Err(TokenError::Malformed(e.to_string())),
+            },
+        }
+    }
+    debug_assert!(tried, "candidates() gives at least one key");
+    Err(TokenError::Forged)
+}
+
 /// The keys that may have signed: the algorithm must be the key's own, the name too where both have one.
-fn candidates<'k>(keys: &'k [Key], header: &TokenHeader) -> Result<Vec<&'k Key>, TokenError> {
-    let by_algorithm: Vec<_> = keys.iter().filter(|key| name_of(key.algorithm) == header.alg).collect();
+fn candidates<'k>(keys: &'k KeyRing, header: &TokenHeader) -> Result<Vec<(KeyNumber, &'k Key)>, TokenError> {
+    let by_algorithm: Vec<_> = keys.iter().filter(|(_, key)| name_of(key.algorithm) == header.alg).collect();
     if by_algorithm.is_empty() {
-        let mut allowed: Vec<_> = keys.iter().map(|key| name_of(key.algorithm)).collect();
+        let mut allowed: Vec<_> = keys.iter().map(|(_, key)| name_of(key.algorithm)).collect();
         allowed.sort_unstable();
         allowed.dedup();
         return Err(TokenError::AlgorithmNotAllowed { alg: readable(&header.alg), allowed: allowed.join(", ") });
     }
     let Some(kid) = &header.kid else { return Ok(by_algorithm) };
     let by_name: Vec<_> =
-        by_algorithm.into_iter().filter(|key| key.kid.as_ref().is_none_or(|own| own == kid)).collect();
+        by_algorithm.into_iter().filter(|(_, key)| key.kid.as_ref().is_none_or(|own| own == kid)).collect();
     if by_name.is_empty() {
         return Err(TokenError::UnknownKey { kid: readable(kid) });
     }
@@ -175,7 +183,7 @@ fn candidates<'k>(keys: &'k [Key], header: &TokenHeader) -> Result<Vec<&'k Key>,
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let algorithms: Vec<_> = self.keys().iter().map(|key| key.algorithm).collect();
+        let algorithms: Vec<_> = self.0.trust.borrow().keys.iter().map(|(_, key)| key.algorithm).collect();
         write!(f, "Verifier({algorithms:?} from {})", self.0.settings.key_file.display())
     }
 }
@@ -214,7 +222,7 @@ impl TokenHeader {
     }
 }
 
-fn read_claims(claims: &Map<String, Value>) -> Result<Claims, TokenError> {
+fn read_claims(claims: &Map<String, Value>, key: KeyNumber) -> Result<Claims, TokenError> {
     let sub = match claims.get("sub") {
         Some(Value::String(sub)) if sub.is_empty() => Err(wrong("sub", "it is empty; it must be the user's name")),
         Some(Value::String(sub)) if sub.len() > limits::AUTHOR_BYTES_MAX => {
@@ -231,7 +239,7 @@ fn read_claims(claims: &Map<String, Value>) -> Result<Claims, TokenError> {
         None => return Err(wrong("driftless", format!("it is missing, so nothing is allowed; {example}"))),
     };
     let expires_at = seconds(claims, "exp")?.unwrap_or_default();
-    Ok(Claims { sub, jti: token_id(claims)?, expires_at, access })
+    Ok(Claims { sub, jti: token_id(claims)?, expires_at, access, key })
 }
 
 /// What cannot be compared with a deny list is not taken.

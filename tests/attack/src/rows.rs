@@ -100,6 +100,12 @@ pub const ROWS: &[Row] = &[
         ],
     ),
     row(
+        "token-key-leaked",
+        "tokens of a key that leaked, after it was taken out of the key file",
+        beside!(tokens::leaked),
+        &["who_came_in_by_a_key_that_is_taken_out_is_closed", "a_key_that_is_taken_out_ends_its_tokens_and_no_others"],
+    ),
+    row(
         "token-renewed",
         "Renew with another user's token, or a second Hello",
         now!(tokens::renewed),

@@ -38,6 +38,8 @@ pub struct Target {
     pub signer: Signer,
     /// The deny list.
     pub deny_file: PathBuf,
+    /// What tokens are checked with.
+    pub key_file: PathBuf,
     world: World,
     folder: RunDir,
     dev: Mutex<Process>,
@@ -69,14 +71,15 @@ impl Target {
         let mut encrypted = start(program, &folder, "tls", &tls)?;
         let address = ready(&mut dev).await?;
         let tls_address = ready(&mut encrypted).await?;
-        let key = path("dev").join("dev.key");
+        let key_file = path("dev").join("dev.key");
         Ok(Arc::new(Self {
             program: program.to_owned(),
             address,
             tls_address,
-            tokens: Tokens::of(&key),
-            signer: Signer::from_file(&key)?,
+            tokens: Tokens::of(&key_file),
+            signer: Signer::from_file(&key_file)?,
             deny_file,
+            key_file,
             world: World::new("dev", WorldSpec::dev(), &Models::builtin())?,
             dev: Mutex::new(dev),
             _tls: encrypted,

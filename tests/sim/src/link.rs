@@ -47,7 +47,7 @@ impl driftless_runtime_core::Outside for Outside {
         };
         // Far beyond the end of any run.
         let sub = token.trim_end_matches('!').to_owned();
-        Ok(Claims { sub, jti: None, expires_at: now_ms / 1000 + 1_000_000, access })
+        Ok(Claims { sub, jti: None, expires_at: now_ms / 1000 + 1_000_000, access, key: Default::default() })
     }
 
     fn denied(&self, _claims: &Claims) -> Option<String> {

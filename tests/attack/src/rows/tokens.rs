@@ -10,13 +10,14 @@ use driftless_e2e_tests::people::now_ms;
 use driftless_e2e_tests::raw::{Raw, hello};
 use driftless_runtime::auth::{Access, KeyKind, Signer, generate_key};
 use driftless_schemas::close;
-use driftless_schemas::proto::{RefusalCode, Renew, event, request};
+use driftless_schemas::proto::{Ping, RefusalCode, Renew, event, request};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Denials are in force after this at the latest: the file is looked at every two seconds.
-const DENIED_WITHIN: Duration = Duration::from_secs(10);
+/// Keys and denials are in force after this at the latest: their files are looked at every two seconds.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Neither service opens for it, over any way in.
 async fn opens_nothing(target: &Target, what: &str, token: &str) -> Result<()> {
@@ -113,12 +114,10 @@ pub async fn replayed(scene: Scene) -> Result<String> {
     let (mut owner, _) = Raw::welcomed(&url, "gateway", &stolen, &[]).await;
     let (mut thief, _) = Raw::welcomed(&url, "gateway", &stolen, &[]).await;
     let (mut ingest, _) = Raw::welcomed(&target.socket("ingest"), "ingest", &stolen, &[]).await;
-    let denied = target.deny_file.with_extension("new");
-    std::fs::write(&denied, "# a stolen laptop\njti stolen laptop\n")?;
-    std::fs::rename(&denied, &target.deny_file)?;
+    replace(&target.deny_file, b"# a stolen laptop\njti stolen laptop\n")?;
     let begun = Instant::now();
     for raw in [&mut owner, &mut thief, &mut ingest] {
-        let closed = timeout(DENIED_WITHIN, raw.closed()).await.context("a denied socket stays open")?;
+        let closed = timeout(TAKEN_WITHIN, raw.closed()).await.context("a denied socket stays open")?;
         ensure!(closed == Some(close::TOKEN), "a denied socket was closed with {closed:?}");
     }
     let took = begun.elapsed();
@@ -129,6 +128,53 @@ pub async fn replayed(scene: Scene) -> Result<String> {
         "another connection is let in, as documented; {:.1} s after its denial all were closed",
         took.as_secs_f64()
     ))
+}
+
+/// What reads it finds the one content or the other.
+fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    let new = file.with_extension("new");
+    std::fs::write(&new, content)?;
+    Ok(std::fs::rename(&new, file)?)
+}
+
+pub async fn leaked(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let secret = std::fs::read(&target.key_file)?;
+    let path = target.folder().join("leaked.key");
+    generate_key(&path, KeyKind::Secret)?;
+    let key =
+        |secret: &[u8]| json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret.trim_ascii_end())});
+    let both = json!({"keys": [key(&secret), key(&std::fs::read(&path)?)]});
+    replace(&target.key_file, both.to_string().as_bytes())?;
+    // Whoever has the key is anybody, for as long as they like.
+    let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
+    let forged = Signer::from_file(&path)?.issue("ann", &access, now_ms(), 100_000_000)?;
+    let is_taken = async {
+        while target.http().get("/v1/chunks/canvas/0/0", Some(&forged)).await? != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(TAKEN_WITHIN, is_taken).await.context("the second key is not taken")??;
+    let mut sockets = Vec::new();
+    for (url, service) in target.sockets() {
+        sockets.push(Raw::welcomed(&url, service, &forged, &[]).await.0);
+    }
+    let (mut other, _) =
+        Raw::welcomed(&target.socket("gateway"), "gateway", &target.token_with(&json!({}))?, &[]).await;
+
+    replace(&target.key_file, &secret)?;
+    let begun = Instant::now();
+    for raw in &mut sockets {
+        let closed = timeout(TAKEN_WITHIN, raw.closed()).await.context("a socket of a key that is gone stays open")?;
+        ensure!(closed == Some(close::TOKEN), "a socket of a key that is gone was closed with {closed:?}");
+    }
+    let took = begun.elapsed();
+    opens_nothing(target, "a token of a key that is gone", &forged).await?;
+    other.send(request::Body::Ping(Ping { nonce: 7 })).await;
+    let answer = timeout(ANSWER_WITHIN, other.next()).await.context("no answer")?;
+    ensure!(matches!(answer, Ok(event::Body::Pong(_))), "a socket of the key that stays got {answer:?}");
+    Ok(format!("{:.1} s after the key was taken out its sockets were closed, and no others", took.as_secs_f64()))
 }
 
 pub async fn renewed(scene: Scene) -> Result<String> {

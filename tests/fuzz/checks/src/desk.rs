@@ -35,7 +35,13 @@ impl Outside for Desk {
             write: vec!["canvas/0/".into(), "things/1/1".into()],
             roles: vec!["r".into()],
         };
-        Ok(Claims { sub: sub.into(), expires_at: expires_at.parse().unwrap_or(EXPIRES_S), access, jti: None })
+        Ok(Claims {
+            sub: sub.into(),
+            expires_at: expires_at.parse().unwrap_or(EXPIRES_S),
+            access,
+            jti: None,
+            key: Default::default(),
+        })
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {
