@@ -17,5 +17,6 @@ pub mod proxy;
 pub mod python;
 pub mod raw;
 pub mod scenarios;
+pub mod small_disk;
 pub mod stack;
 pub mod wait;

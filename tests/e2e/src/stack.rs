@@ -163,6 +163,7 @@ pub struct Dev {
     running: Option<Running>,
     starts: usize,
     page: String,
+    data: PathBuf,
     folder: RunDir,
 }
 
@@ -178,8 +179,21 @@ impl Dev {
     /// Where it does not start.
     pub async fn with(flags: &[&str]) -> Self {
         let folder = RunDir::new("dev").expect("a folder");
-        let mut dev =
-            Self { entrance: None, flags: arguments(flags), running: None, starts: 0, page: String::new(), folder };
+        let data = folder.path().join("data");
+        Self::new(folder, data, flags).await
+    }
+
+    /// Over the embedded log, in that data folder.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn in_folder(data: PathBuf) -> Self {
+        Self::new(RunDir::new("dev").expect("a folder"), data, &[]).await
+    }
+
+    async fn new(folder: RunDir, data: PathBuf, flags: &[&str]) -> Self {
+        let (flags, page) = (arguments(flags), String::new());
+        let mut dev = Self { entrance: None, flags, running: None, starts: 0, page, data, folder };
         dev.start().await;
         dev
     }
@@ -192,8 +206,17 @@ impl Dev {
 
     /// The data folder.
     #[must_use]
-    pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// All that it wrote since it was started last.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.running.as_ref().expect("it runs").text()
     }
 
     /// Starts it (again), and leads clients to it once it is ready.
@@ -201,7 +224,7 @@ impl Dev {
     /// # Panics
     /// Where it does not become ready.
     pub async fn start(&mut self) {
-        let data = self.data();
+        let data = self.data.clone();
         let mut all = arguments(&["dev", "--http", "127.0.0.1:0", "--json", "--data"]);
         all.push(data.display().to_string());
         all.extend(self.flags.iter().cloned());

@@ -3,8 +3,10 @@
 use driftless_client::{Chunk, Client, Outcome, Pending};
 use driftless_e2e_tests::edits::{chunk, set};
 use driftless_e2e_tests::history::History;
+use driftless_e2e_tests::process::{Env, arguments, run};
 use driftless_e2e_tests::proxy::{Passing, Verdict};
 use driftless_e2e_tests::scenarios::{keep_editing, receipts_in};
+use driftless_e2e_tests::small_disk::SmallDisk;
 use driftless_e2e_tests::stack::{Dev, Stack};
 use driftless_e2e_tests::wait::{counter, eventually, soon};
 use driftless_schemas::{Hash, Version};
@@ -102,6 +104,40 @@ async fn r2_a_killed_dev_loses_nothing_that_was_receipted_and_decides_it_once() 
     for (replica, end) in painters.chunks.iter().zip(&ends) {
         assert_eq!(history.end(replica.id()), Some(*end));
         assert_eq!(dev.entrance().get(replica.id()).await, Ok(*end));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r2_a_full_disk_loses_nothing_and_when_there_is_room_all_goes_on() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let mut dev = Dev::in_folder(disk.path().join("data")).await;
+    let receipts = note_receipts(&dev);
+    let seen = || receipts.lock().unwrap().len();
+    let mut painters = Painters::start(&dev).await;
+    receipts_grow_to(&receipts, 60).await;
+    let refusals = |dev: &Dev| dev.text().matches("database or disk is full").count();
+    disk.fill();
+    eventually("the log to have no room", async || (refusals(&dev) > 0).then_some(()).ok_or(seen())).await;
+    // Nothing is receipted that is not in the log: nobody has to do anything but make room.
+    disk.free();
+    receipts_grow_to(&receipts, seen() + 60).await;
+
+    let before = refusals(&dev);
+    disk.fill();
+    eventually("no room once more", async || (refusals(&dev) > before).then_some(()).ok_or(seen())).await;
+    dev.kill();
+    let data = dev.data().display().to_string();
+    let refused = run(&arguments(&["dev", "--http", "127.0.0.1:0", "--data", &data]), &Env::new()).await;
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.error.contains(&data) && refused.error.contains("No space left on device"), "{}", refused.error);
+    disk.free();
+    dev.start().await;
+    receipts_grow_to(&receipts, seen() + 60).await;
+    let ends = painters.end(&dev).await;
+    let history = dev.history().await;
+    check(&history, &receipts);
+    for (replica, end) in painters.chunks.iter().zip(&ends) {
+        assert_eq!(history.end(replica.id()), Some(*end));
     }
 }
 

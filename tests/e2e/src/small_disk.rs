@@ -1,0 +1,79 @@
+//! A disk that is soon full: a tmpfs, which takes the right to mount one.
+
+use driftless_testbed::RunDir;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Mounted as long as it lives.
+pub struct SmallDisk {
+    folder: RunDir,
+}
+
+impl SmallDisk {
+    /// One of so many MiB; `None`, with the reason on standard error, where nothing may be mounted here.
+    ///
+    /// # Panics
+    /// Where there is no folder for it.
+    #[must_use]
+    pub fn mount(mib: usize) -> Option<Self> {
+        let folder = RunDir::new("small-disk").expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "driftless-test"]).arg(folder.path());
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(Self { folder }),
+            Ok(output) => {
+                crate::wait::say(&format!(
+                    "no disk can be mounted: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                ));
+                None
+            }
+            Err(error) => {
+                crate::wait::say(&format!("no disk can be mounted: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Its root.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// Leaves no room at all.
+    ///
+    /// # Panics
+    /// Where something else than room is missing.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a file");
+        loop {
+            match ballast.write_all(&[1; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("the disk cannot be filled: {error}"),
+            }
+        }
+    }
+
+    /// Gives back what [`SmallDisk::fill`] took.
+    ///
+    /// # Panics
+    /// Where it was not filled.
+    pub fn free(&self) {
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that is being killed may still have files open.
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
