@@ -47,12 +47,12 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Leaves no room at all.
+    /// Leaves no room at all; again, where some has been given back since.
     ///
     /// # Panics
     /// Where something else than room is missing.
     pub fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).expect("a file");
+        let mut ballast = File::options().create(true).append(true).open(self.ballast()).expect("a file");
         loop {
             match ballast.write_all(&[1; 4096]) {
                 Ok(()) => {}

@@ -68,6 +68,7 @@ pub fn quick() -> Vec<Configuration> {
                 ..O::plain(&[0], 2)
             },
         ),
+        ownership("rewrites", O { losses: 0, rewrites: 2, has_blind_acks: true, ..O::plain(&[0, 1], 1) }),
         ownership("gateways", O { in_flight: 1, losses: 0, snapshots: 2, views: 1, ..O::plain(&[0, 0], 1) }),
         ownership("cut-logs", O { in_flight: 1, losses: 0, snapshots: 1, cuts: 1, ..O::plain(&[0], 2) }),
         writing("connections", W { reconnects: 1, cancels: 1, tracks: 1, ..W::plain(2, 1) }),
@@ -96,6 +97,7 @@ pub fn full() -> Vec<Configuration> {
             "flushes",
             O { is_frozen_early: true, is_flush_split: true, has_blind_acks: true, ..O::plain(&[0, 0], 2) },
         ),
+        ownership("rewrites", O { losses: 0, rewrites: 2, has_blind_acks: true, ..O::plain(&[0, 1], 2) }),
         ownership("gateways", O { is_flush_split: true, views: 1, ..calm(&[0, 0]) }),
         ownership("views", O { snapshots: 2, views: 2, ..calm(&[0, 0]) }),
         ownership("gateway-chunks", O { views: 1, ..calm(&[0, 1]) }),

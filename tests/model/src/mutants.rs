@@ -51,6 +51,7 @@ fn of_ownership() -> Vec<Mutant> {
     vec![
         mutant(LowWithoutEpoch, plain(), RESTORE),
         mutant(LowWithNewestEpoch, plain(), RESTORE),
+        mutant(TrustEveryOffset, Bounds { losses: 0, rewrites: 1, ..Bounds::plain(&[0, 1], 1) }, TRIPLE),
         mutant(NoNumbers, plain(), ORDER),
         mutant(ProduceAgain, plain(), REF),
         mutant(AcknowledgedOutOfOrder, plain(), IDLE),

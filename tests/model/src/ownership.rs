@@ -33,6 +33,8 @@ pub struct Bounds {
     pub in_flight: u8,
     /// Appends that get lost on their way, though later ones may land.
     pub losses: u8,
+    /// How often a producer writes once more what is not acknowledged.
+    pub rewrites: u8,
     /// Snapshots that one owner takes.
     pub snapshots: u8,
     /// A snapshot is frozen some time before the checkpoint that writes its ref, not with it.
@@ -57,6 +59,7 @@ impl Bounds {
             owners,
             in_flight: 2,
             losses: 1,
+            rewrites: 0,
             snapshots: 2,
             is_frozen_early: false,
             is_flush_split: false,
@@ -70,13 +73,13 @@ impl Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chunk_of, owners, in_flight, losses, snapshots, views, cuts, .. } = self;
+        let Self { chunk_of, owners, in_flight, losses, rewrites, snapshots, views, cuts, .. } = self;
         let chunks = chunk_of.iter().max().map_or(0, |chunk| chunk + 1);
         let word = |is_so: bool, word: &'static str| if is_so { word } else { "" };
         write!(
             f,
             "ownership: commands {}, chunks {chunks}, owners {owners}, in flight {in_flight}, losses {losses}, \
-             snapshots per owner {snapshots}, gateways {views}, cuts {cuts}{}{}{}{}",
+             rewrites {rewrites}, snapshots per owner {snapshots}, gateways {views}, cuts {cuts}{}{}{}{}",
             chunk_of.len(),
             word(self.is_frozen_early, ", frozen early"),
             word(self.is_flush_split, ", flush in steps"),
@@ -106,6 +109,7 @@ pub struct State {
     pub gateway: Option<Gateway>,
     views: u8,
     losses: u8,
+    rewrites: u8,
     cuts: u8,
     fault: Option<Fault>,
     seen: u8,
@@ -120,6 +124,7 @@ pub enum Action {
     Decide(u8, u8),
     Land(u8),
     Lose(u8),
+    WriteAgain(u8),
     Acknowledge(u8),
     AcknowledgeBlind(u8),
     Freeze(u8, u8),
@@ -179,6 +184,9 @@ impl Ownership {
             if state.losses < self.bounds.losses {
                 actions.push(Action::Lose(o));
             }
+        }
+        if state.rewrites < self.bounds.rewrites && owner.may_write_again() {
+            actions.push(Action::WriteAgain(o));
         }
         if owner.ackable(self.mutant).is_some() {
             actions.push(Action::Acknowledge(o));
@@ -280,10 +288,14 @@ impl Ownership {
                 owners[usize::from(o)].flown(Sent::Lost);
                 state.losses += 1;
             }
+            Action::WriteAgain(o) => {
+                owners[usize::from(o)].write_again(log);
+                state.rewrites += 1;
+            }
             Action::Acknowledge(o) | Action::AcknowledgeBlind(o) => {
                 let owner = &mut owners[usize::from(o)];
                 if let Some(at) = owner.ackable(self.mutant) {
-                    owner.acknowledged(at, matches!(action, Action::Acknowledge(_)));
+                    owner.acknowledged(at, matches!(action, Action::Acknowledge(_)), self.mutant);
                 }
             }
             Action::Freeze(o, chunk) => owners[usize::from(o)].freeze(usize::from(chunk)),
@@ -344,6 +356,7 @@ impl Model for Ownership {
             gateway: None,
             views: 0,
             losses: 0,
+            rewrites: 0,
             cuts: 0,
             fault: None,
             seen: 0,
@@ -410,6 +423,9 @@ impl Model for Ownership {
         }
         if self.bounds.losses > 0 && self.bounds.in_flight > 1 && self.bounds.chunk_of.len() > 1 {
             properties.push(occurs!(HOLE, "what comes after a hole is skipped"));
+        }
+        if self.bounds.rewrites > 0 {
+            properties.push(occurs!(TWICE, "a record stands twice and counts once"));
         }
         if self.bounds.is_flush_split && self.bounds.owners > 1 {
             properties.push(occurs!(FENCED_BY_INDEX, "the index refuses a replaced owner's batch"));

@@ -126,6 +126,7 @@ async fn r2_a_full_disk_loses_nothing_and_when_there_is_room_all_goes_on() {
     disk.fill();
     eventually("no room once more", async || (refusals(&dev) > before).then_some(()).ok_or(seen())).await;
     dev.kill();
+    disk.fill();
     let data = dev.data().display().to_string();
     let refused = run(&arguments(&["dev", "--http", "127.0.0.1:0", "--data", &data]), &Env::new()).await;
     assert!(!refused.status.success(), "{refused:?}");

@@ -7,6 +7,8 @@ pub enum Mutant {
     LowWithoutEpoch,
     /// Readers start at `updates_low` with the epoch that the checkpoint was written under.
     LowWithNewestEpoch,
+    /// What is acknowledged at an offset is taken for the newest below it, though its producer may have written it twice.
+    TrustEveryOffset,
     /// R4 without n.
     NoNumbers,
     /// A record that was not acknowledged is produced again, by hand.

@@ -63,8 +63,12 @@ pub struct Owner {
     pub sent: Vec<Sent>,
     /// On its way to the broker, in order.
     pub flight: Vec<Record>,
-    /// The place after the newest own record whose offset is known.
+    /// The place after an own record below which no later one stands.
     known: Place,
+    /// Where the newest acknowledged record stands, if its offset is known.
+    acked_at: Option<u8>,
+    /// What stands from this record on is trusted.
+    trusted_n: u8,
     commands_from: u8,
     /// What was read when the index was opened.
     refs: Refs,
@@ -229,6 +233,7 @@ impl Owner {
             Ok(((chunks, place), next)) => {
                 self.chunks = chunks;
                 self.known = place;
+                self.acked_at = place.offset.checked_sub(1);
                 self.commands_from = match facts.mutant {
                     Some(Mutant::SkipByPartition) => {
                         chunks.iter().map(|held| held.content.through()).fold(next, u8::max)
@@ -292,8 +297,26 @@ impl Owner {
         }
     }
 
-    /// An acknowledgement arrives; with the record's offset, or, after a retry inside the producer, without.
-    pub fn acknowledged(&mut self, at: usize, has_offset: bool) {
+    /// Its producer writes once more what has landed and is not acknowledged, before what comes next.
+    pub fn write_again(&mut self, log: &[Record]) {
+        let landed = self.sent.iter_mut().filter_map(|sent| match *sent {
+            Sent::Landed(offset) => {
+                *sent = Sent::Flying;
+                Some(log[usize::from(offset)])
+            }
+            Sent::Flying | Sent::Lost => None,
+        });
+        let again: Vec<Record> = landed.collect();
+        self.flight.splice(..0, again);
+    }
+
+    /// Whether there is something to write again. After a loss there is not: the producer is gone.
+    pub fn may_write_again(&self) -> bool {
+        self.sent.iter().any(|sent| matches!(sent, Sent::Landed(_))) && !self.sent.contains(&Sent::Lost)
+    }
+
+    /// An acknowledgement arrives; with the offset of the record's last copy, or, after a retry inside the producer, without.
+    pub fn acknowledged(&mut self, at: usize, has_offset: bool, mutant: Option<Mutant>) {
         let Sent::Landed(offset) = self.sent[at] else { return };
         self.sent.drain(..=at);
         self.acked += at as u8 + 1;
@@ -303,7 +326,18 @@ impl Owner {
         for snapshot in self.chunks.iter_mut().filter_map(|held| held.snapshot.as_mut()) {
             snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
         }
-        if n > 0 && has_offset {
+        if n == 0 {
+            return;
+        }
+        let is_neighbour = has_offset && self.acked_at.map(|before| before + 1) == Some(offset);
+        if !is_neighbour && mutant != Some(Mutant::TrustEveryOffset) {
+            self.trusted_n = self.next_n - 1;
+        }
+        self.acked_at = has_offset.then_some(offset);
+        let is_trusted = n >= self.trusted_n;
+        // What is passed says nothing more: states that differ in nothing else are one.
+        self.trusted_n = if is_trusted { 0 } else { self.trusted_n };
+        if has_offset && is_trusted {
             self.known = Place { offset: offset + 1, epoch: self.epoch, n };
             let known = self.known;
             for held in &mut self.chunks {
@@ -325,6 +359,7 @@ impl Owner {
         }
         self.sent.clear();
         (self.acked, self.frozen, self.known) = (0, 0, Place::default());
+        (self.acked_at, self.trusted_n) = (None, 0);
         self.decided_by = [0; COMMANDS];
         if self.phase == Phase::Running {
             self.checkpoint = Checkpoint::default();

@@ -40,6 +40,7 @@ pub mod seen {
     pub const ALL_DECIDED_BY_TWO: u8 = 16;
     pub const GATEWAY_LIVE: u8 = 32;
     pub const BOUND_BEHIND: u8 = 64;
+    pub const TWICE: u8 = 128;
 }
 
 /// The valid decisions of a log, and what follows from them.
@@ -78,6 +79,7 @@ impl Truth {
                 (Validity::Invalid, Body::Fence) => {}
                 (Validity::Invalid, _) if record.epoch < before.epoch => truth.seen |= seen::REPLACED,
                 (Validity::Invalid, _) if record.n > before.n + 1 => truth.seen |= seen::HOLE,
+                (Validity::Invalid, _) => truth.seen |= seen::TWICE,
                 (Validity::Valid, Body::Decided(decision)) => {
                     let chunk = facts.chunk_of[usize::from(decision.command)];
                     let content = &mut truth.contents[usize::from(chunk)];
