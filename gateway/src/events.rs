@@ -137,7 +137,7 @@ pub(crate) fn respond(
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
     let member = context.hub.listen(Joined { writer, access: Arc::new(claims.access), families: None });
     member.requests(tracks.into_iter().map(request::Body::Track).collect());
-    // What was denied between the check and here is looked for at once.
+    // What has changed between the check and here is looked for at once.
     let mut changes = context.verifier.changes();
     changes.mark_changed();
     let stream = EventStream {

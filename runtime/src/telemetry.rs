@@ -44,7 +44,7 @@ pub fn install_logging(format: LogFormat) {
 pub struct Seldom(Mutex<(Option<Instant>, u64)>);
 
 impl Seldom {
-    /// How often it was kept back since it was said, where it may be said now.
+    /// How often it was kept back since it was said, whatever the reasons were, where it may be said now.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 //!
 //! A chunk is dirty while a decision of it is in no stored ref. Its bound is a position in `updates` that is not above
 //! the first such decision; the smallest bound is the checkpoint's `updates_low` (R6). A bound is always the position
-//! after an *earlier* record whose offset is known, never a record's own acknowledged offset.
+//! after an *earlier* record that is trusted (decision 0012), never a record's own acknowledged offset.
 
 use crate::outbox::Open;
 use crate::progress::{BatchId, Share};

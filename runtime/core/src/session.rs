@@ -1,4 +1,4 @@
-//! A socket's session: Hello first, pings both ways, the token's end: by its time, or because it is denied.
+//! A socket's session: Hello first, pings both ways, the token's end: by its time, because it is denied, or with its key.
 
 use crate::hello::{Greeter, Outside};
 use crate::places::Place;
@@ -196,7 +196,7 @@ impl Session {
         dead.min(other)
     }
 
-    /// Time has passed, or the deny list has changed: pings, or the end of a silent socket, an expired or a denied token.
+    /// Time has passed, or keys or deny list have changed: pings, or the end of a silent socket, an expired or a denied token.
     pub fn tick(&mut self, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
         if let Some(why) = self.denial(outside) {
             return out.end(close::TOKEN, why);

@@ -220,7 +220,10 @@ async fn r4_what_is_sent_again_counts_once() {
             // A connection may still be found to be broken.
             match log.watermarks("t", Partition(0)).await {
                 Ok(bounds) => return bounds,
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                Err(error) => {
+                    eprintln!("the bounds are asked for again: {error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
             }
         }
     };

@@ -6,6 +6,28 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What such a disk of a process is called in the system's table.
+fn source(process: u32) -> String {
+    format!("driftless-test-{process}")
+}
+
+/// Unmounts those of processes that were killed: no folder that one is mounted on can be removed.
+fn remove_leftovers() {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for mut line in mounts.lines().map(str::split_whitespace) {
+        let (Some(source), Some(on)) = (line.next(), line.next()) else { continue };
+        let process = source.strip_prefix("driftless-test-");
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            unmount(Path::new(on));
+        }
+    }
+}
+
+fn unmount(folder: &Path) {
+    // Lazily: a process that is being killed may still have files open.
+    let _ = Command::new("umount").arg("--lazy").arg(folder).status();
+}
+
 /// Mounted as long as it lives.
 pub struct SmallDisk {
     folder: RunDir,
@@ -18,9 +40,10 @@ impl SmallDisk {
     /// Where there is no folder for it.
     #[must_use]
     pub fn mount(mib: usize) -> Option<Self> {
+        remove_leftovers();
         let folder = RunDir::new("small-disk").expect("a folder");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "driftless-test"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), &source(std::process::id())]).arg(folder.path());
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self { folder }),
             Ok(output) => {
@@ -73,7 +96,6 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a process that is being killed may still have files open.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+        unmount(self.path());
     }
 }

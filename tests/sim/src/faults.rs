@@ -143,15 +143,15 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// A day.
+    /// A day. `again` is the stream of producers that write again.
     #[must_use]
-    pub fn new(rng: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, again: &mut Rng) -> Self {
         Self {
             processes: rng.pick(&[2, 10, 10, 40]),
             sockets: rng.pick(&[0, 4, 20]),
             ingest: rng.pick(&[5, 60, 300]),
             delivery: rng.pick(&[0, 10, 60]),
-            written_again: rng.pick(&[0, 0, 3, 30]),
+            written_again: again.pick(&[0, 0, 3, 30]),
             store: rng.pick(&[0, 30, 250]),
             slow_log: rng.pick(&[0, 0, 700, 950]),
             slow_gateways: [rng.pick(&[0, 0, 800]), rng.pick(&[0, 500, 970])],

@@ -238,7 +238,10 @@ impl Process {
 
     /// The next record of a partition reaches the log.
     pub fn land(&mut self, log: &mut Log, rng: &mut Rng) -> bool {
-        let partition = Partition(rng.below(log.updates.len()) as i32);
+        self.land_next(Partition(rng.below(log.updates.len()) as i32), log)
+    }
+
+    fn land_next(&mut self, partition: Partition, log: &mut Log) -> bool {
         let mut open = self.sent.iter_mut().filter(|s| s.partition == partition && s.landed.is_none());
         let Some(mut sent) = open.next() else { return false };
         if self.lands_second
@@ -252,10 +255,18 @@ impl Process {
     }
 
     /// librdkafka begins a new epoch of its own: of what has landed and is not acknowledged it does not know that, and writes
-    /// all of it once more, in order, before what comes next (decision 0012).
-    pub fn write_again(&mut self) -> bool {
+    /// all of it once more, in order, before what comes next (decision 0012). The first of it lands at once, and is
+    /// acknowledged where `is_heard`.
+    pub fn write_again(&mut self, log: &mut Log, is_heard: bool, now: u64) -> bool {
         let unknown = self.sent.iter_mut().filter(|sent| sent.landed.is_some());
-        unknown.map(|sent| sent.landed = None).count() > 0
+        let again: BTreeSet<Partition> = unknown.map(|sent| (sent.landed = None, sent.partition).1).collect();
+        for partition in &again {
+            self.land_next(*partition, log);
+            if is_heard {
+                self.ack(*partition, true, now);
+            }
+        }
+        !again.is_empty()
     }
 
     /// The oldest record of a partition, landed by now, is acknowledged. `knows` is false where the log reports a

@@ -59,6 +59,7 @@ pub struct Sim {
     schedule: Rng,
     chance: Rng,
     work: Rng,
+    again: Rng,
     weather: Weather,
     now: u64,
     steps: u64,
@@ -108,7 +109,8 @@ pub fn run_with(seed: u64, trace: Trace) -> (Report, Trace) {
 impl Sim {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut chance = Rng::new(seed, 2);
-        let weather = Weather::new(&mut chance);
+        let mut again = Rng::new(seed, 4);
+        let weather = Weather::new(&mut chance, &mut again);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -133,6 +135,7 @@ impl Sim {
             oracle: Oracle::new(&world),
             log: Log::new(setting::PARTITIONS),
             work: Rng::new(seed, 3),
+            again,
             schedule,
             chance,
             weather,
@@ -753,9 +756,10 @@ impl Sim {
                 self.replayers[r].sweep();
             }
         }
-        if self.chance.permille(self.weather.written_again) {
-            let r = self.chance.below(self.replayers.len());
-            if !self.replayers[r].is_down && self.replayers[r].write_again() {
+        if self.again.permille(self.weather.written_again) {
+            let r = self.again.below(self.replayers.len());
+            let is_heard = self.again.permille(500);
+            if self.replayers[r].is_awake() && self.replayers[r].write_again(&mut self.log, is_heard, self.now) {
                 self.count(Fault::WrittenAgain);
             }
         }

@@ -9,7 +9,7 @@ use std::thread::available_parallelism;
 /// Seeds of one run of CI. `cargo xtask sim` runs any number.
 const SEEDS: u64 = 2_000;
 /// Within so many each mutant must be found here; `cargo xtask sim --mutants` has more patience.
-const MUTANT_SEEDS: u64 = 400;
+const MUTANT_SEEDS: u64 = 600;
 
 fn threads() -> usize {
     available_parallelism().map_or(2, usize::from)

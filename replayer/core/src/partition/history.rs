@@ -335,7 +335,7 @@ impl PartitionCore {
         debug_assert_eq!(replica.version(), target);
         match purpose {
             Purpose::Check(_, audits) => self.conclude_check(&chunk, base, replica, audits, now_ms),
-            Purpose::Reconstruct(entry) => self.conclude_reconstruction(chunk, *entry, replica, now_ms),
+            Purpose::Reconstruct(entry) => self.conclude_reconstruction(chunk, base, *entry, replica, now_ms),
         }
     }
 
@@ -344,14 +344,15 @@ impl PartitionCore {
     fn is_another_base_wanted(&mut self) -> bool {
         let Some(history) = &mut self.histories.current else { return false };
         let History { chunk, purpose, replica, came_to, base, is_last: false, .. } = history else { return false };
-        let said = match (&*purpose, self.slots.get(chunk).map(|slot| &slot.state)) {
-            (Purpose::Check(..), Some(State::Checking(held, _))) => held.published,
-            (Purpose::Check(..), _) => return false,
-            (Purpose::Reconstruct(entry), _) => said_by(entry),
-        };
         let Some(mut rebuilt) = replica.take() else { return false };
         let (version, hash) = (rebuilt.version(), rebuilt.hash());
-        let is_said = said.is_none_or(|(at, said)| at != version || said == hash);
+        let is_said = match (&*purpose, self.slots.get(chunk).map(|slot| &slot.state)) {
+            (Purpose::Check(..), Some(State::Checking(held, _))) => {
+                held.published.is_none_or(|(at, said)| at != version || said == hash)
+            }
+            (Purpose::Check(..), _) => true,
+            (Purpose::Reconstruct(entry), _) => said_by(entry) == Some((version, hash)),
+        };
         if is_said || came_to.iter_mut().any(|(_, other)| other.hash() == hash) {
             *replica = Some(rebuilt);
             return false;
@@ -377,9 +378,7 @@ impl PartitionCore {
         held.published = Some((version, hash));
         if found != hash || said != hash {
             held.live.replica = rebuilt;
-            // What was stored after the base may hold the same error: nothing begins with it any more.
-            held.entry.older.retain(|older| older.version <= base.0);
-            held.entry.newest = held.entry.newest.take().filter(|newest| newest.version <= base.0);
+            drop_above(&mut held.entry, base);
             held.is_urgent = true;
             held.dirty.get_or_insert(Dirty { bound: known, since_ms: now_ms, decisions: 0 });
             self.unstored.insert(chunk.clone());
@@ -408,35 +407,55 @@ impl PartitionCore {
         }
     }
 
-    fn conclude_reconstruction(&mut self, chunk: ChunkId, mut entry: IndexEntry, mut replica: Replica, now_ms: u64) {
+    fn conclude_reconstruction(
+        &mut self,
+        chunk: ChunkId,
+        base: Version,
+        mut entry: IndexEntry,
+        mut replica: Replica,
+        now_ms: u64,
+    ) {
         self.working.call(&chunk, Call::Encode);
-        let said = said_by(&entry);
+        let said = said_by(&entry).map(|(_, said)| said);
+        let (version, found) = (replica.version(), replica.hash());
+        let is_waiting = matches!(self.slots.get(&chunk), Some(Slot { state: State::Loading(_), .. }));
+        if said != Some(found) && !is_waiting {
+            // It was loaded after all: with what was stored, which is in doubt now.
+            return self.want_check(&chunk, version, None);
+        }
         let encoding = Bytes::from(replica.encoding().into_owned());
-        let found = replica.hash();
         if let Some(newest) = &mut entry.newest {
             newest.hash = found.to_bytes();
         }
         self.stats.reconstructed += 1;
         self.outputs.push_back(Output::Repair { chunk: chunk.clone(), hash: found, encoding: encoding.clone() });
         self.take_loaded(chunk.clone(), Ok(Some(Stored { entry, encoding })), now_ms);
-        match said {
-            Some((version, said)) if said != found => self.tell_mended(&chunk, version, said, found, now_ms),
-            _ => {}
+        if said != Some(found) {
+            self.tell_mended(&chunk, base, (version, found), now_ms);
         }
     }
 
     /// The memory of an owner was damaged, it stored what it had, and that object is lost as well. What everybody was told of
     /// the version was wrong: they are told again, as after a check.
-    fn tell_mended(&mut self, chunk: &ChunkId, version: Version, said: Hash, found: Hash, now_ms: u64) {
+    fn tell_mended(&mut self, chunk: &ChunkId, base: Version, (version, found): (Version, Hash), now_ms: u64) {
         let bound = self.known;
-        let Some(Slot { state: State::Live(held) | State::Checking(held, _), .. }) = self.slots.get_mut(chunk) else {
-            return;
+        let Some(Slot { state, .. }) = self.slots.get_mut(chunk) else { return };
+        let (held, is_checked) = match state {
+            State::Live(held) => (held, false),
+            State::Checking(held, _) => (held, true),
+            State::Loading(_) => return,
         };
+        drop_above(&mut held.entry, base);
+        if is_checked {
+            // The log tells of the wrong hash too, so it is in doubt already: its check tells everybody.
+            return;
+        }
         held.is_urgent = true;
         held.dirty.get_or_insert(Dirty { bound, since_ms: now_ms, decisions: 0 });
         self.unstored.insert(chunk.clone());
         self.stats.drifts += 1;
-        let reason = format!("at version {version} the log leads to the hash {found}; the stored one, {said}, is lost");
+        let reason =
+            format!("at version {version} the log leads to the hash {found}; what was stored is another, and lost");
         self.outputs.push_back(Output::Drift(chunk.clone(), reason));
     }
 
@@ -461,11 +480,15 @@ impl PartitionCore {
                 if let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(&chunk) {
                     loading.is_given_up = true;
                 }
-                // The best of what other bases have led to, or what the last one led to so far.
-                let left = came_to.into_iter().next().map(|(_, came_to)| came_to).or(replica);
-                match left.filter(|_| self.settings.accept_loss) {
-                    Some(older) => self.go_on_with_older(&chunk, *entry, older, now_ms),
-                    None => {
+                match (came_to.into_iter().next(), replica) {
+                    // There is no second opinion.
+                    (Some((base, rebuilt)), _) if self.settings.accept_loss => {
+                        self.conclude_reconstruction(chunk, base, *entry, rebuilt, now_ms);
+                    }
+                    (None, Some(older)) if self.settings.accept_loss => {
+                        self.go_on_with_older(&chunk, *entry, older, now_ms);
+                    }
+                    _ => {
                         let way_out = "start this replayer once with --accept-loss to go on with an older content";
                         self.outputs.push_back(Output::Stuck(chunk, format!("{reason}; {way_out}")));
                     }
@@ -518,6 +541,12 @@ impl PartitionCore {
             }
         }
     }
+}
+
+/// What was stored after the base may hold the same error: nothing begins with it any more.
+fn drop_above(entry: &mut IndexEntry, base: Version) {
+    entry.older.retain(|older| older.version <= base.0);
+    entry.newest = entry.newest.take().filter(|newest| newest.version <= base.0);
 }
 
 /// What the newest ref says of its version.
