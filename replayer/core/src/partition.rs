@@ -175,6 +175,11 @@ impl PartitionCore {
         self.take(input, now_ms);
         self.go_on_draining(now_ms);
         self.working.end();
+        // Whatever was being done when it ended went on for a moment: nobody is to carry that out.
+        let is_end = |output: &Output| matches!(output, Output::Ended(_));
+        if let Some(at) = self.outputs.iter().position(is_end) {
+            self.outputs.truncate(at + 1);
+        }
     }
 
     fn take(&mut self, input: Input, now_ms: u64) {

@@ -50,7 +50,7 @@ fn lawful(script: &mut Reader<'_>) {
 fn action(script: &mut Reader<'_>) -> Action {
     let who = if script.rarely(6) { script.below(4) as u8 } else { 255 };
     let few = |script: &mut Reader<'_>| script.below(8) as u8 + 1;
-    match script.below(81) {
+    match script.below(80) {
         0..16 => Action::Submit {
             chunk: script.below(4) as u8,
             writer: script.below(3) as u8,
@@ -72,7 +72,8 @@ fn action(script: &mut Reader<'_>) -> Action {
         16 => Action::Rubbish(script.u8()),
         17..21 => Action::Serve,
         21..29 => Action::Land(who, script.below(4) as u8 + 1),
-        29..37 => Action::Ack(who, script.below(4) as u8 + 1, !script.rarely(6)),
+        29..36 => Action::Ack(who, script.below(4) as u8 + 1, !script.rarely(6)),
+        36 => Action::WriteAgain(who),
         37 => Action::Fail(who, script.rarely(2)),
         38..44 => Action::Load(who, !script.rarely(6)),
         44..49 => Action::Put(who, !script.rarely(6)),
@@ -84,7 +85,6 @@ fn action(script: &mut Reader<'_>) -> Action {
         75..77 => Action::Tick(who, u16::from(script.u8()) + 20),
         77 => Action::Drain(who),
         78 => Action::Kill(who),
-        79 => Action::WriteAgain(who),
         _ => Action::Claim,
     }
 }
