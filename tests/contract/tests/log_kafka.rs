@@ -182,8 +182,8 @@ fn stop(pid: &str) {
 
 /// The broker stands still while a request is on its way: the request is in, its answer comes too late for the client, which
 /// sends the same again. librdkafka may begin a new epoch then, and write once more what is in the log already (decision 0012):
-/// seen once in some forty runs on a busy machine, also with the gapless guarantee. The copies come in order, and R4 and R8
-/// count each record once.
+/// seen once in some forty runs on a busy machine, with the gapless guarantee once in some hundreds. The copies come in order,
+/// and R4 and R8 count each record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_what_is_sent_again_counts_once() {
     let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
