@@ -5,6 +5,7 @@ pub mod log;
 
 pub mod auth;
 pub mod batch;
+pub mod clock;
 pub mod files;
 pub mod http;
 pub mod index;

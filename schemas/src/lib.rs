@@ -22,6 +22,7 @@ pub mod format;
 pub mod limits;
 pub mod partitioner;
 pub mod storage;
+pub mod time;
 pub mod topics;
 pub mod wire;
 pub mod world;

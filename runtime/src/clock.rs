@@ -1,0 +1,41 @@
+//! The clock of a service: the one place where a service reads wall time and monotonic time.
+
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads both clocks. Monotonic time counts from the moment at which the clock was made; copies share it.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Clock {
+    /// Both clocks, read at one moment.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { unix: unix_now(), monotonic: self.monotonic() }
+    }
+
+    /// Milliseconds since this clock was made.
+    #[must_use]
+    pub fn monotonic(&self) -> MonotonicMs {
+        MonotonicMs(milliseconds(self.started.elapsed()))
+    }
+}
+
+/// Wall time; a clock before 1970 reads as 1970.
+#[must_use]
+pub fn unix_now() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(milliseconds(since)).unwrap_or(i64::MAX))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
