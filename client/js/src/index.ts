@@ -36,11 +36,11 @@ export async function connect({ core, signal, ...settings }: ConnectSettings): P
   return world;
 }
 
-export { Chunk, type Change, type ChunkEvents, type ChunkStatus, type Rect } from "./chunk.js";
+export { Chunk, type Change, type ChunkEvents, type ChunkStatus, type Rect } from "./world/chunk.js";
 export type { CoreModule } from "./core.js";
 export { type Abortable, Emitter } from "./emitter.js";
 export { ChunkError, ClosedError, ConnectionError, DriftlessError, OverflowError, UsageError } from "./errors.js";
-export { type Box, type Cell, Grid } from "./grid.js";
-export { type Guarded, KeyMap } from "./map.js";
-export { type DiscardReason, type Outcome, Pending } from "./pending.js";
+export { type Box, type Cell, Grid } from "./world/chunk/grid.js";
+export { type Guarded, KeyMap } from "./world/chunk/map.js";
+export { type DiscardReason, type Outcome, Pending } from "./world/chunk/pending.js";
 export { type Family, type Token, type Traffic, World, type WorldEvents, type WorldSettings, type WorldStatus } from "./world.js";

@@ -1,8 +1,8 @@
-import { Chunk, type ChunkStatus } from "./chunk.js";
+import { Chunk, type ChunkStatus } from "./world/chunk.js";
 import type { Core, Loaded } from "./core.js";
 import { type Abortable, Emitter } from "./emitter.js";
 import { ClosedError, ConnectionError, type DriftlessError, UsageError, usageError } from "./errors.js";
-import { type Outcome, Pending } from "./pending.js";
+import { type Outcome, Pending } from "./world/chunk/pending.js";
 import { Socket, type SocketConstructor } from "./socket.js";
 import { unzstd } from "./zstd.js";
 

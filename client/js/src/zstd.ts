@@ -4,7 +4,7 @@
  * one takes time in proportion to the content, and gives it whole or throws. Checksums are not compared: the core knows the content's hash.
  */
 
-import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, single, unhuffman } from "./entropy.js";
+import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, single, unhuffman } from "./zstd/entropy.js";
 
 /** The largest block of any frame, and what may come out of one (section 3.1.1.2.4). */
 const BLOCK_BYTES_MAX = 128 * 1024;

@@ -1,6 +1,6 @@
-import type { Chunk } from "./chunk.js";
+import type { Chunk } from "../chunk.js";
 import type { Pending } from "./pending.js";
-import type { Abortable } from "./emitter.js";
+import type { Abortable } from "../../emitter.js";
 
 const utf8 = new TextDecoder();
 

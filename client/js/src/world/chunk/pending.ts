@@ -1,4 +1,4 @@
-import type { Chunk } from "./chunk.js";
+import type { Chunk } from "../chunk.js";
 
 /** Why the server's model said no. */
 export type DiscardReason = "unspecified" | "conflict" | "invalid" | "full" | "undecodable" | "model_fault" | (string & {});

@@ -1,6 +1,6 @@
-import type { Chunk } from "./chunk.js";
+import type { Chunk } from "../chunk.js";
 import type { Pending } from "./pending.js";
-import type { Abortable } from "./emitter.js";
+import type { Abortable } from "../../emitter.js";
 
 /** A cell to set. With `guard`, it must hold that value, or the whole command is discarded as a conflict. */
 export interface Cell {

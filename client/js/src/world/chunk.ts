@@ -1,9 +1,9 @@
-import { type Abortable, Emitter } from "./emitter.js";
-import { ChunkError } from "./errors.js";
-import { Grid } from "./grid.js";
-import { KeyMap } from "./map.js";
-import type { Outcome, Pending } from "./pending.js";
-import type { World } from "./world.js";
+import { type Abortable, Emitter } from "../emitter.js";
+import { ChunkError } from "../errors.js";
+import { Grid } from "./chunk/grid.js";
+import { KeyMap } from "./chunk/map.js";
+import type { Outcome, Pending } from "./chunk/pending.js";
+import type { World } from "../world.js";
 
 /**
  * How a tracked chunk is doing. `lagging`: there is a replica, but it is not fed at present. `reloading`: the replica differs from the
