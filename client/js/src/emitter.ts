@@ -106,8 +106,7 @@ export class Emitter<Events extends object> {
     return read();
   }
 
-  /** @internal */
-  emit<T extends keyof Events>(type: T, event: Events[T]): void {
+  protected emit<T extends keyof Events>(type: T, event: Events[T]): void {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {
       try {
         (listener as (event: Events[T]) => void)(event);
@@ -120,8 +119,8 @@ export class Emitter<Events extends object> {
     }
   }
 
-  /** There will be no more events: ends all iterators, and rejects what waits for one. @internal */
-  end(reason: DriftlessError): void {
+  /** Ends all iterators, and rejects every promise that waits for an event. */
+  protected end(reason: DriftlessError): void {
     this.#over ??= reason;
     for (const end of [...this.#ends]) end(reason);
   }

@@ -13,7 +13,8 @@
 
 import { type CoreModule, load, loadFrom } from "./core.js";
 import type { Abortable } from "./emitter.js";
-import { World, type WorldSettings } from "./world.js";
+import type { WorldSettings } from "./settings.js";
+import { World } from "./world.js";
 
 /** Everything that {@link connect} takes. */
 export interface ConnectSettings extends WorldSettings, Abortable {
@@ -36,11 +37,13 @@ export async function connect({ core, signal, ...settings }: ConnectSettings): P
   return world;
 }
 
-export { Chunk, type Change, type ChunkEvents, type ChunkStatus, type Rect } from "./world/chunk.js";
 export type { CoreModule } from "./core.js";
 export { type Abortable, Emitter } from "./emitter.js";
 export { ChunkError, ClosedError, ConnectionError, DriftlessError, OverflowError, UsageError } from "./errors.js";
+export type { ChunkStatus, WorldEvents, WorldStatus } from "./events.js";
+export type { Token, WorldSettings } from "./settings.js";
+export { type Family, type Traffic, World } from "./world.js";
+export { Chunk, type Change, type ChunkEvents, type Rect } from "./world/chunk.js";
 export { type Box, type Cell, Grid } from "./world/chunk/grid.js";
 export { type Guarded, KeyMap } from "./world/chunk/map.js";
 export { type DiscardReason, type Outcome, Pending } from "./world/chunk/pending.js";
-export { type Family, type Token, type Traffic, World, type WorldEvents, type WorldSettings, type WorldStatus } from "./world.js";

@@ -2,14 +2,23 @@
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Emitter } from "../src/emitter.js";
-import { ClosedError, OverflowError } from "../src/errors.js";
+import { ClosedError, type DriftlessError, OverflowError } from "../src/errors.js";
 
 interface Events {
   number: number;
   word: string;
 }
 
-class Source extends Emitter<Events> {}
+/** An emitter that the test can make emit and end. */
+class Source extends Emitter<Events> {
+  override emit<T extends keyof Events>(type: T, event: Events[T]): void {
+    super.emit(type, event);
+  }
+
+  override end(reason: DriftlessError): void {
+    super.end(reason);
+  }
+}
 
 const over = new ClosedError("closed", "the end");
 

@@ -262,7 +262,7 @@ describe("tokens", () => {
     expect(heard).toEqual([]);
     await wait(200);
     const codes = heard.filter(([type]) => type === "error").map(([, { code, message }]) => [code, message] as [string, string]);
-    expect(codes).toEqual([["token", "no token now: it gave none within 10 s"], ["token", "no token now: it gave none within 10 s"]]);
+    expect(codes).toEqual([["token", "no token now: the token function gave none within 10 s"], ["token", "no token now: the token function gave none within 10 s"]]);
     await wait(200);
     expect(world.status).toBe("online");
     expect(servers.take("hello").map(({ token }) => token as string)).toEqual(["at last", "at last"]);

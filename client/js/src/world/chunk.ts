@@ -1,16 +1,12 @@
 import { type Abortable, Emitter } from "../emitter.js";
-import { ChunkError } from "../errors.js";
+import type { ChunkListener, Engine } from "../engine.js";
+import type { ChunkEvent } from "../engine/event.js";
+import { ChunkError, UsageError } from "../errors.js";
+import type { ChunkStatus } from "../events.js";
+import type { World } from "../world.js";
 import { Grid } from "./chunk/grid.js";
 import { KeyMap } from "./chunk/map.js";
-import type { Outcome, Pending } from "./chunk/pending.js";
-import type { World } from "../world.js";
-
-/**
- * How a tracked chunk is doing. `lagging`: there is a replica, but it is not fed at present. `reloading`: the replica differs from the
- * log, or what came cannot be used, and a fresh one is on its way; what is shown meanwhile is not to be trusted. `rejected`: not served to this user. `failed`: given
- * up, reloaded too often or of an unknown model; `track` tries again in both cases.
- */
-export type ChunkStatus = "loading" | "live" | "lagging" | "reloading" | "rejected" | "failed";
+import { type Outcome, Pending } from "./chunk/pending.js";
 
 /** A box of cells. */
 export interface Rect {
@@ -22,127 +18,158 @@ export interface Rect {
   readonly depth: number;
 }
 
-/** What is shown otherwise than before, also by becoming committed: rectangles of a grid, keys of a map, or everything. */
+/**
+ * The part of a view that looks different now: rectangles of a grid, keys of a map, or everything. A
+ * cell or a key is listed also if only its pending mark changed, because it was committed.
+ */
 export interface Change {
-  /** Of the confirmed replica below the view. */
+  /** The version of the confirmed replica below the view. */
   readonly version: number;
   readonly rects?: readonly Rect[];
   readonly keys?: readonly string[];
-  /** The chunk was loaded or dropped, or its model is not known to say more. */
+  /** The chunk was loaded or dropped, or the client cannot tell more for its model. */
   readonly all?: true;
 }
 
-/** What a {@link Chunk} tells. */
+/** The events of a {@link Chunk}. */
 export interface ChunkEvents {
   change: Change;
   /** An own command left the view without being committed. */
   rollback: { readonly pending: Pending; readonly outcome: Outcome };
-  /** Any own command ended. */
+  /** An own command ended, in any way. */
   outcome: { readonly pending: Pending; readonly outcome: Outcome };
-  /** The replica had another hash than the log; it is loaded again. */
+  /** The replica had another hash than the log. The client loads the chunk again. */
   drift: { readonly version: number; readonly expected: string | undefined; readonly found: string };
-  /** The gateway named the hash of the version that is here, and it is ours: a beacon, or the answer to `track`. */
+  /**
+   * The gateway named the hash of the version that is here, in a beacon or in its answer to `track`, and
+   * the replica has the same hash.
+   */
   verified: { readonly version: number; readonly hash: string };
   status: { readonly status: ChunkStatus; readonly error: ChunkError | undefined };
 }
 
-export interface GridView {
-  readonly size: readonly [number, number, number];
-  readonly cells: Uint16Array;
-  readonly pending: Uint8Array;
+/** An own command without an outcome. */
+interface Open {
+  readonly pending: Pending;
+  conclude(outcome: Outcome, number?: Pending["number"]): void;
 }
 
-/** A tracked chunk: its confirmed replica with the own pending commands on top. */
+/** A tracked chunk: its confirmed replica, with the user's pending commands on top. */
 export class Chunk extends Emitter<ChunkEvents> {
   readonly world: World;
   readonly id: string;
-  /** Its cells, where its model is `grid`. */
+  /** The cells, if the chunk's model is `grid`. */
   readonly grid: Grid;
-  /** Its entries, where its model is `map`. */
+  /** The entries, if the chunk's model is `map`. */
   readonly map: KeyMap;
   /** When the gateway last confirmed the hash, by `performance.now()`. */
   verifiedAt: number | undefined;
+  readonly #engine: Engine<Chunk>;
+  readonly #number: number;
+  readonly #listener: ChunkListener<Chunk>;
+  /** By the core's numbers of the commands. */
+  readonly #open = new Map<number, Open>();
   #status: ChunkStatus = "loading";
   #error: ChunkError | undefined;
-  #view: GridView | undefined;
-  #viewedAt = -1;
-  /** @internal */
-  readonly number: number;
-  /** @internal */
-  readonly pendings = new Map<number, Pending>();
-  /** It is untracked, and stays for its last own commands. @internal */
-  isLeaving = false;
 
-  /** @internal */
-  constructor(world: World, id: string, number: number) {
+  /** @hideconstructor */
+  constructor(world: World, id: string, engine: Engine<Chunk>, number: number) {
     super();
     this.world = world;
     this.id = id;
-    this.number = number;
-    this.grid = new Grid(this);
-    this.map = new KeyMap(this);
+    this.grid = new Grid(this, engine, number);
+    this.map = new KeyMap(this, engine, number);
+    this.#engine = engine;
+    this.#number = number;
+    engine.chunks[number] = this.#listener = {
+      chunk: this,
+      isLeaving: false,
+      deliver: (event) => this.#deliver(event),
+      abandon: (detail) => {
+        for (const { conclude } of this.#open.values()) conclude({ kind: "unknown", detail });
+        this.#open.clear();
+      },
+      end: (reason) => this.end(reason),
+    };
   }
 
   get status(): ChunkStatus {
     return this.#status;
   }
 
-  /** Why it is `reloading`, `rejected` or `failed`. */
+  /** The reason, if the chunk is `reloading`, `rejected` or `failed`. */
   get error(): ChunkError | undefined {
     return this.#error;
   }
 
-  /** Of the confirmed replica: how many commands were committed to it. */
+  /** The version of the confirmed replica: the number of commands that were committed to it. */
   get version(): number {
-    return this.world.core((core) => core.version(this.number));
+    return this.#engine.read((core) => core.version(this.#number));
   }
 
-  /** Of the confirmed replica: BLAKE3-256 of its canonical encoding, in hex. Computed when asked for. */
+  /**
+   * The state hash of the confirmed replica: BLAKE3-256 of its canonical encoding, in hex. Computed on
+   * demand.
+   */
   get hash(): string | undefined {
-    const told = this.world.core((core) => core.describe(this.number));
-    return told ? ((JSON.parse(told) as { hash?: string }).hash) : undefined;
+    const json = this.#engine.read((core) => core.describe(this.#number));
+    return json ? (JSON.parse(json) as { hash?: string }).hash : undefined;
   }
 
-  /** The model: `undefined` before there is a state, `other` for a model of your own. */
+  /** The model. `undefined` before the chunk is loaded, `other` for a model of your own. */
   get model(): "grid" | "map" | "other" | undefined {
-    const kind = this.world.core((core) => core.kind(this.number));
+    const kind = this.#engine.read((core) => core.kind(this.#number));
     return kind === "none" ? undefined : (kind as "grid" | "map" | "other");
   }
 
-  /** What is shown, as the model's JSON: for models of your own. `undefined` before there is a state. */
+  /** The view as the model's JSON, for models of your own. `undefined` before the chunk is loaded. */
   get json(): unknown {
-    const json = this.world.core((core) => core.content_json(this.number));
+    const json = this.#engine.read((core) => core.content_json(this.#number));
     return json ? JSON.parse(json) : undefined;
   }
 
-  /** The canonical encoding of the confirmed replica: for models of your own, read in your own core. */
+  /**
+   * The canonical encoding of the confirmed replica, for models of your own, which read it in your own
+   * core.
+   */
   get encoding(): Uint8Array | undefined {
-    return this.world.core((core) => core.encoding(this.number));
+    return this.#engine.read((core) => core.encoding(this.#number));
   }
 
   /** Own commands without an outcome, oldest first. */
   get pending(): Pending[] {
-    return [...this.pendings.values()];
+    return Array.from(this.#open.values(), ({ pending }) => pending);
   }
 
-  /** Resolves when the chunk is live. Rejects with the {@link ChunkError} where it is not served, or with the signal's reason. */
+  /**
+   * Resolves when the chunk is live. Rejects with the {@link ChunkError} if the chunk is not served, or
+   * with the signal's reason.
+   */
   async live({ signal }: Abortable = {}): Promise<this> {
     while (this.#status !== "live") {
       if (this.#error && this.#status !== "reloading") throw this.#error;
-      this.world.throwIfClosed();
+      this.#engine.throwIfClosed();
       await this.once("status", { signal });
     }
     return this;
   }
 
   /**
-   * An edit: it is in the view at once, and sent as soon as there is a connection. A command is the model's JSON, or its encoding.
+   * Submits an edit, as the model's JSON or as an encoded command. The view shows it at once, and the
+   * client sends it as soon as there is a connection.
    *
-   * @throws {@link UsageError} where it is not taken: then nothing has happened.
+   * @throws {@link UsageError} if the command is not taken. Then nothing has happened.
    */
   submit(command: object | Uint8Array, { signal }: Abortable = {}): Pending {
     signal?.throwIfAborted();
-    const pending = this.world.submit(this, command);
+    this.#engine.throwIfClosed();
+    const pending = this.#engine.turn((core, now) => {
+      const number =
+        command instanceof Uint8Array
+          ? core.submit(now, this.#number, command)
+          : core.submit_json(now, this.#number, JSON.stringify(command));
+      return this.#register(number, command);
+    });
     if (signal) {
       const cancel = () => pending.cancel();
       signal.addEventListener("abort", cancel);
@@ -151,74 +178,95 @@ export class Chunk extends Emitter<ChunkEvents> {
     return pending;
   }
 
-  /** Follows the chunk no longer: at once, or when the last own command has its outcome. */
+  /** Stops following the chunk: at once, or when the last own command has its outcome. */
   untrack(): void {
-    this.world.untrack(this);
+    if (this.#engine.closed || this.#engine.chunks[this.#number] !== this.#listener) return;
+    this.#engine.turn((core, now) => core.untrack(now, this.#number));
+    this.#listener.isLeaving = true;
+    this.#leave();
   }
 
   /**
-   * Flips a bit of the confirmed replica, as bad memory would, to see drift being found and healed: by the next update, or the next
-   * beacon. For demonstrations and tests. False where there is nothing to flip.
+   * Flips a bit of the confirmed replica, as bad memory would. The client finds the drift with the next
+   * update or beacon, and loads the chunk again. For demonstrations and tests.
+   *
+   * Returns false if there is nothing to flip.
    */
   corrupt(): boolean {
-    return this.world.corrupt(this);
+    return this.#engine.turn((core, now) => core.damage(now, this.#number));
   }
 
-  // ---- for the other parts of the SDK ----
-
-  /** @internal */
-  cancel(pending: Pending): void {
-    this.world.cancel(pending);
+  #register(number: number, command: unknown): Pending {
+    let resolve: (outcome: Outcome) => void;
+    const promise = new Promise<Outcome>((done) => (resolve = done));
+    const pending = new Pending(this, command, promise, {
+      cancel: () => this.#cancel(number),
+      takeBack: () => this.#takeBack(number, command),
+    });
+    const conclude: Open["conclude"] = (outcome, number) => {
+      pending.ended = outcome;
+      pending.endedAt = performance.now();
+      pending.number = number;
+      resolve(outcome);
+    };
+    this.#open.set(number, { pending, conclude });
+    return pending;
   }
 
-  /** @internal */
-  takeBack(pending: Pending): Pending[] {
-    return this.world.takeBack(pending);
+  #cancel(number: number): void {
+    if (!this.#engine.closed) this.#engine.turn((core, now) => core.cancel(now, this.#number, number));
   }
 
-  /** @internal */
-  hashOf(bytes: Uint8Array): string {
-    return this.world.hashOf(bytes);
+  #takeBack(number: number, command: unknown): Pending[] {
+    this.#engine.throwIfClosed();
+    return this.#engine.turn((core, now) =>
+      Array.from(core.take_back(now, this.#number, number), (taken) => this.#register(taken, { undo: command })),
+    );
   }
 
-  /** @internal */
-  gridView(): GridView | undefined {
-    const { turns, memory } = this.world;
-    if (this.#viewedAt !== turns || this.#view?.cells.buffer !== memory.buffer) {
-      this.#viewedAt = turns;
-      const at = this.world.core((core) => core.grid(this.number));
-      const [width = 0, height = 0, depth = 0, cells = 0, pending = 0] = at ?? [];
-      const count = width * height * depth;
-      // Only now: reading may have made the memory larger, and with that the old buffer useless.
-      const { buffer } = memory;
-      this.#view = at && {
-        size: [width, height, depth],
-        cells: new Uint16Array(buffer, cells, count),
-        pending: new Uint8Array(buffer, pending, count),
-      };
+  #deliver(event: ChunkEvent): void {
+    switch (event.is) {
+      case "change": {
+        const { version, rects, keys, all } = event;
+        const boxes = rects?.map(([x, y, z, width, height, depth]) => ({ x, y, z, width, height, depth }));
+        return this.emit("change", { version, ...(boxes && { rects: boxes }), ...(keys && { keys }), ...(all && { all }) });
+      }
+      case "status": {
+        const { status, code, message } = event;
+        this.#status = status;
+        this.#error = message === undefined ? undefined : new ChunkError(code ?? status, `${this.id}: ${message}`);
+        return this.emit("status", { status, error: this.#error });
+      }
+      case "outcome":
+        return this.#conclude(event);
+      case "drift": {
+        const { version, expected, found } = event;
+        return this.emit("drift", { version, expected, found });
+      }
+      case "verified": {
+        const { version, hash } = event;
+        this.verifiedAt = performance.now();
+        return this.emit("verified", { version, hash });
+      }
     }
-    return this.#view;
   }
 
-  /** @internal */
-  mapKeys(): string[] {
-    return JSON.parse(this.world.core((core) => core.keys(this.number)) || "[]") as string[];
+  #conclude({ is, chunk, command, receipted, writer, seq, outcome: kind, ...rest }: ChunkEvent & { is: "outcome" }): void {
+    const open = this.#open.get(command);
+    if (!open) return;
+    this.#open.delete(command);
+    const { pending, conclude } = open;
+    const outcome = { kind, ...rest } as Outcome;
+    conclude(outcome, writer === undefined || seq === undefined ? undefined : { writer, seq });
+    this.emit("outcome", { pending, outcome });
+    if (kind !== "committed") this.emit("rollback", { pending, outcome });
+    this.#leave();
   }
 
-  /** @internal */
-  mapValue(key: string): Uint8Array | undefined {
-    return this.world.core((core) => core.value(this.number, key));
-  }
-
-  /** @internal */
-  isKeyPending(key: string): boolean {
-    return this.world.core((core) => core.is_pending(this.number, key));
-  }
-
-  /** @internal */
-  setStatus(status: ChunkStatus, code: string | undefined, message: string | undefined): void {
-    this.#status = status;
-    this.#error = message === undefined ? undefined : new ChunkError(code ?? status, `${this.id}: ${message}`);
-    this.emit("status", { status, error: this.#error });
+  /** Leaves the engine, if the chunk was untracked and none of its own commands is open. */
+  #leave(): void {
+    if (!this.#listener.isLeaving || this.#open.size > 0) return;
+    this.#engine.chunks[this.#number] = undefined;
+    this.end(new UsageError("not_tracked", `${this.id} is not tracked any more`));
   }
 }

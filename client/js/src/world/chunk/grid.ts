@@ -1,8 +1,12 @@
+import type { Abortable } from "../../emitter.js";
+import type { Engine } from "../../engine.js";
 import type { Chunk } from "../chunk.js";
 import type { Pending } from "./pending.js";
-import type { Abortable } from "../../emitter.js";
 
-/** A cell to set. With `guard`, it must hold that value, or the whole command is discarded as a conflict. */
+/**
+ * A cell to set. With `guard`, the cell must hold that value; otherwise the server discards the whole
+ * command as a conflict.
+ */
 export interface Cell {
   x: number;
   y: number;
@@ -11,7 +15,10 @@ export interface Cell {
   guard?: number;
 }
 
-/** A box to fill; 1 where an extent is absent. */
+/**
+ * A box to fill. An absent extent is 1. With `guard`, all cells must hold that value; otherwise the
+ * server discards the command as a conflict.
+ */
 export interface Box {
   x: number;
   y: number;
@@ -23,44 +30,55 @@ export interface Box {
   guard?: number;
 }
 
-/** A chunk of the model `grid`: what is shown, own uncommitted commands included. */
+/** Arrays in the core's memory. */
+interface View {
+  readonly size: readonly [number, number, number];
+  readonly cells: Uint16Array;
+  readonly pending: Uint8Array;
+}
+
+/** The view of a chunk of the model `grid`, with the user's uncommitted commands applied. */
 export class Grid {
   readonly #chunk: Chunk;
+  readonly #engine: Engine<Chunk>;
+  readonly #number: number;
+  #lastView: View | undefined;
+  /** The engine's turn that {@link #lastView} is of. */
+  #turn = -1;
 
-  /** @internal */
-  constructor(chunk: Chunk) {
+  /** @hideconstructor */
+  constructor(chunk: Chunk, engine: Engine<Chunk>, number: number) {
     this.#chunk = chunk;
+    this.#engine = engine;
+    this.#number = number;
   }
 
-  /** Cells in x, y and z; zeros before the chunk is loaded. */
+  /** The number of cells in x, y and z. All are 0 before the chunk is loaded. */
   get size(): readonly [number, number, number] {
-    const view = this.#chunk.gridView();
-    return view ? view.size : [0, 0, 0];
+    return this.#view()?.size ?? [0, 0, 0];
   }
 
   /**
-   * All cells, x fastest, then y, then z. This is the client's own memory, to read only, and only until the next `await`: take a copy
-   * of what you keep.
+   * All cells, x fastest, then y, then z. The array is the client's own memory: only read it, and only
+   * until the next `await`. Copy what you keep.
    */
   get cells(): Uint16Array {
-    return this.#chunk.gridView()?.cells ?? new Uint16Array();
+    return this.#view()?.cells ?? new Uint16Array();
   }
 
-  /** For each of {@link cells}: 1 where it is not committed as it is shown. The same caution. */
+  /** 1 for each of {@link cells} that is not committed as shown. Only read it, until the next `await`. */
   get pending(): Uint8Array {
-    return this.#chunk.gridView()?.pending ?? new Uint8Array();
+    return this.#view()?.pending ?? new Uint8Array();
   }
 
-  /** A cell's value; `undefined` outside of the grid, and before it is loaded. */
+  /** A cell's value. `undefined` outside of the grid, and before the chunk is loaded. */
   get(x: number, y: number, z = 0): number | undefined {
-    const at = this.#index(x, y, z);
-    return at === undefined ? undefined : this.#chunk.gridView()?.cells[at];
+    return this.cells[this.#index(x, y, z)];
   }
 
-  /** Whether a cell is not committed as it is shown. */
+  /** Whether a cell is not committed as shown. */
   isPending(x: number, y: number, z = 0): boolean {
-    const at = this.#index(x, y, z);
-    return at !== undefined && this.#chunk.gridView()?.pending[at] === 1;
+    return this.pending[this.#index(x, y, z)] === 1;
   }
 
   /** Sets up to 1,024 cells, all or none. */
@@ -73,9 +91,29 @@ export class Grid {
     return this.#chunk.submit({ fill: box }, options);
   }
 
-  #index(x: number, y: number, z: number): number | undefined {
+  /** The place of a cell in the arrays. -1 outside of the grid. */
+  #index(x: number, y: number, z: number): number {
     const [width, height, depth] = this.size;
     const isInside = x >= 0 && y >= 0 && z >= 0 && x < width && y < height && z < depth;
-    return isInside && Number.isInteger(x + y + z) ? x + width * (y + height * z) : undefined;
+    return isInside && Number.isInteger(x + y + z) ? x + width * (y + height * z) : -1;
+  }
+
+  #view(): View | undefined {
+    const { turns, loaded } = this.#engine;
+    const { memory } = loaded;
+    if (this.#turn !== turns || this.#lastView?.cells.buffer !== memory.buffer) {
+      this.#turn = turns;
+      const place = this.#engine.read((core) => core.grid(this.#number));
+      const [width = 0, height = 0, depth = 0, cells = 0, pending = 0] = place ?? [];
+      const count = width * height * depth;
+      // Read after the call above, which may have grown the memory: growing detaches the old buffer.
+      const { buffer } = memory;
+      this.#lastView = place && {
+        size: [width, height, depth],
+        cells: new Uint16Array(buffer, cells, count),
+        pending: new Uint8Array(buffer, pending, count),
+      };
+    }
+    return this.#lastView;
   }
 }

@@ -1,6 +1,7 @@
+import type { Abortable } from "../../emitter.js";
+import type { Engine } from "../../engine.js";
 import type { Chunk } from "../chunk.js";
 import type { Pending } from "./pending.js";
-import type { Abortable } from "../../emitter.js";
 
 const utf8 = new TextDecoder();
 
@@ -10,23 +11,30 @@ function base64(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
-/** With `absent`, the key must not be there; with `holds`, it must have that value. Otherwise the command is discarded as a conflict. */
+/**
+ * Options of an edit of a map. With `absent`, the key must not exist; with `holds`, it must have that
+ * value. Otherwise the server discards the command as a conflict.
+ */
 export interface Guarded extends Abortable {
   guard?: "absent" | { holds: Uint8Array | string } | undefined;
 }
 
-/** A chunk of the model `map`: what is shown, own uncommitted commands included. */
+/** The view of a chunk of the model `map`, with the user's uncommitted commands applied. */
 export class KeyMap {
   readonly #chunk: Chunk;
+  readonly #engine: Engine<Chunk>;
+  readonly #number: number;
 
-  /** @internal */
-  constructor(chunk: Chunk) {
+  /** @hideconstructor */
+  constructor(chunk: Chunk, engine: Engine<Chunk>, number: number) {
     this.#chunk = chunk;
+    this.#engine = engine;
+    this.#number = number;
   }
 
   /** A copy of a key's value. */
   get(key: string): Uint8Array | undefined {
-    return this.#chunk.mapValue(key);
+    return this.#engine.read((core) => core.value(this.#number, key));
   }
 
   /** A key's value as UTF-8. */
@@ -35,19 +43,19 @@ export class KeyMap {
     return value && utf8.decode(value);
   }
 
-  /** Whether there is such a key. */
+  /** Whether the key exists. */
   has(key: string): boolean {
     return this.get(key) !== undefined;
   }
 
-  /** Whether a key is not committed with the value that it is shown with. */
+  /** Whether a key is not committed with the value that is shown. */
   isPending(key: string): boolean {
-    return this.#chunk.isKeyPending(key);
+    return this.#engine.read((core) => core.is_pending(this.#number, key));
   }
 
-  /** All keys, in order. */
+  /** All keys, sorted by their bytes. */
   keys(): string[] {
-    return this.#chunk.mapKeys();
+    return JSON.parse(this.#engine.read((core) => core.keys(this.#number)) || "[]") as string[];
   }
 
   /** Puts a value: bytes, or a text as UTF-8. */
@@ -56,13 +64,15 @@ export class KeyMap {
     return this.#chunk.submit({ put: { key, ...content, guard: this.#guard(guard) } }, { signal });
   }
 
-  /** Deletes a key. One that is not there is no error. */
+  /** Deletes a key. Deleting a key that does not exist is not an error. */
   delete(key: string, { guard, signal }: Guarded = {}): Pending {
     return this.#chunk.submit({ delete: { key, guard: this.#guard(guard) } }, { signal });
   }
 
   #guard(guard: Guarded["guard"]): string | undefined {
     if (guard === undefined || guard === "absent") return guard;
-    return this.#chunk.hashOf(typeof guard.holds === "string" ? new TextEncoder().encode(guard.holds) : guard.holds);
+    const { holds } = guard;
+    const bytes = typeof holds === "string" ? new TextEncoder().encode(holds) : holds;
+    return this.#engine.loaded.Core.hash(bytes);
   }
 }

@@ -1,69 +1,75 @@
 import type { Chunk } from "../chunk.js";
 
-/** Why the server's model said no. */
+/** Why the server's model decided against a command. */
 export type DiscardReason = "unspecified" | "conflict" | "invalid" | "full" | "undecodable" | "model_fault" | (string & {});
 
-/** What became of a command. There is exactly one for each, and it is never taken back. */
+/** How a command ended. Every command has exactly one outcome, which never changes. */
 export type Outcome =
-  /** It is in the chunk, from this version on; `version` is absent where that is not known any more. */
+  /** The chunk has the effect, from this version on. `version` is absent if it is not known any more. */
   | { readonly kind: "committed"; readonly version?: number }
-  /** The server decided against it; `detail` is for people. */
+  /** The server's model decided against the command. `detail` is for people. */
   | { readonly kind: "discarded"; readonly reason: DiscardReason; readonly detail: string }
-  /** It was not taken, or never sent (then `code` is `unspecified`). */
+  /** Ingest refused the command, or it was never sent (then `code` is `unspecified`). */
   | { readonly kind: "rejected"; readonly code: string; readonly detail: string }
-  /** It was cancelled, and not committed. */
+  /** The command was cancelled, and was not committed. */
   | { readonly kind: "withdrawn" }
-  /** Nobody can say any more: access, or the server's memory of it, was lost before the client could ask. */
+  /**
+   * The outcome cannot be found out: the user lost access, or the server forgot the command, before the
+   * client could ask.
+   */
   | { readonly kind: "unknown"; readonly detail: string };
+
+/** What a pending command can ask of its chunk. */
+export interface PendingActions {
+  cancel(): void;
+  takeBack(): Pending[];
+}
 
 /** An own command, from `submit` until its outcome, and after. */
 export class Pending {
   readonly chunk: Chunk;
   /** The command as it was given to `submit`. */
   readonly command: unknown;
-  /** By `performance.now()`. */
+  /** The time of `submit`, by `performance.now()`. */
   readonly submittedAt = performance.now();
-  /** How it ends. Never rejects. */
+  /** Resolves with the outcome. Never rejects. */
   readonly outcome: Promise<Outcome>;
   /** The outcome, once there is one. */
   ended: Outcome | undefined;
-  /** By `performance.now()`. */
+  /** The time of the outcome, by `performance.now()`. */
   endedAt: number | undefined;
-  /** Together with the chunk its name in the log, and for `GET /v1/chunks/…/commands/…`; known with the outcome. */
+  /**
+   * Together with the chunk, names the command in the log and for `GET /v1/chunks/…/commands/…`. Known
+   * with the outcome.
+   */
   number: { readonly writer: string; readonly seq: number } | undefined;
-  /** @internal */
-  readonly id: number;
-  #end!: (outcome: Outcome) => void;
+  readonly #actions: PendingActions;
 
-  /** @internal */
-  constructor(chunk: Chunk, id: number, command: unknown) {
+  /** @hideconstructor */
+  constructor(chunk: Chunk, command: unknown, outcome: Promise<Outcome>, actions: PendingActions) {
     this.chunk = chunk;
-    this.id = id;
     this.command = command;
-    this.outcome = new Promise((resolve) => (this.#end = resolve));
+    this.outcome = outcome;
+    this.#actions = actions;
   }
 
   /**
-   * Withdraws it: it leaves the view at once, and ends as `withdrawn`, unless it turns out to have been decided already.
+   * Withdraws the command. It leaves the view at once, and ends as `withdrawn` unless the server had
+   * decided it already.
    */
   cancel(): void {
-    if (!this.ended) this.chunk.cancel(this);
+    if (!this.ended) this.#actions.cancel();
   }
 
   /**
-   * Takes it back after it was committed, by new commands that are pending like any other: one, or several for a large change.
-   * What somebody else did there since stays, and they are discarded. Empty where it cannot be taken back: it was not committed,
-   * its model has no inverse, it was taken back already, or its commit was never seen as an update.
+   * Takes a committed command back, by new commands that are pending like any other: one, or several
+   * for a large change. Cells and keys that another user changed since keep their value, and the
+   * commands for them are discarded.
+   *
+   * Returns nothing if the command cannot be taken back: it was not committed, its model has no
+   * inverse, it was taken back before, or the client did not see its commit as an update.
    */
   undo(): Pending[] {
-    return this.ended?.kind === "committed" ? this.chunk.takeBack(this) : [];
-  }
-
-  /** @internal */
-  conclude(outcome: Outcome, number: Pending["number"]): void {
-    this.ended = outcome;
-    this.endedAt = performance.now();
-    this.number = number;
-    this.#end(outcome);
+    return this.ended?.kind === "committed" ? this.#actions.takeBack() : [];
   }
 }
