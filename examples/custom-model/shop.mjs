@@ -1,6 +1,9 @@
-// A shop in JavaScript, on the core that knows the model `stock`. Node.js here; in a browser it is the same without `WebSocket`.
+// A shop in JavaScript, on a core that has the model `stock`. This program is for Node.js; in a
+// browser, leave `WebSocket` out.
 //
-//   node shop.mjs CORE INGEST GATEWAY TOKEN      CORE: what `cargo xtask wasm --package driftless-example-stock --out CORE` made
+//   node shop.mjs CORE INGEST GATEWAY TOKEN
+//
+// CORE is the folder that `cargo xtask wasm --package driftless-example-stock --out CORE` made.
 
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -12,7 +15,8 @@ if (!token) {
   console.error("usage: node shop.mjs CORE INGEST GATEWAY TOKEN");
   process.exit(2);
 }
-// In a project of your own: import { WebSocket } from "ws". Node.js 22 needs neither.
+// In a project of your own: import { WebSocket } from "ws". From version 22 on, Node.js has a
+// WebSocket.
 const { WebSocket } = createRequire(new URL("../../client/js/package.json", import.meta.url))("ws");
 const at = (name) => pathToFileURL(join(resolve(folder), name));
 const core = { module: await import(at("driftless_core.js").href), wasm: at("driftless_core.wasm") };
@@ -22,7 +26,7 @@ const shop = await world.track("shop/1").live();
 console.log(JSON.stringify(shop.json));
 for (const change of [-4, -7, 20, -26]) {
   const sale = shop.submit({ change });
-  // At once, by the rules in the browser: what would go below zero is not even shown.
+  // The model in the client predicts the outcome, so a sale below zero is not even shown.
   const shown = shop.json.stock;
   const { kind, detail } = await sale.outcome;
   console.log(JSON.stringify({ change, shown, kind, ...(detail && { detail }), stock: shop.json.stock }));

@@ -1,2 +1,3 @@
-// Vite before version 8 moves what it bundles for its dev mode away from the `.wasm` files beside it.
+// Before version 8, Vite's dev mode bundles packages into another folder, where they do not find
+// their `.wasm` files.
 export default { optimizeDeps: { exclude: ["@driftless/client"] } };

@@ -1,5 +1,7 @@
-//! A model of one's own, `stock`: goods that never go below zero. The same code decides on the server, predicts in the browser, and
-//! folds everywhere.
+//! The model `stock`: an amount of goods that never goes below zero.
+//!
+//! The same code decides commands on the server, predicts them in the browser, and applies their
+//! effects in every replica.
 
 use driftless_chunk::model::{Context, Decision, Fault, Model, Models, ParameterError, Refusal};
 use driftless_schemas::ChunkId;
@@ -7,24 +9,25 @@ use driftless_schemas::proto::DiscardReason;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// The rules: how much there is at first.
+/// The model with the parameters of one family.
 struct Stock {
+    /// The amount in a new chunk.
     start: i64,
 }
 
-/// Registers it, under the name and the revision that every process of a world must agree on.
+/// Registers the model. All processes of a world must use the same name and revision.
 pub fn register(models: &mut Models) {
     models.register("stock", 1, Stock::from_parameters);
 }
 
-/// In the browser: when the core is loaded, before any world is opened.
+/// Runs in the browser when the core is loaded, before any world is opened.
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen::prelude::wasm_bindgen(start)]
 fn start() {
     driftless_client_wasm::register(register);
 }
 
-/// Commands, effects and the encoding are one number: 8 bytes, little-endian.
+/// Reads a command, an effect or an encoded state. Each is one number: 8 bytes, little-endian.
 fn read(bytes: &[u8]) -> Option<i64> {
     bytes.try_into().ok().map(i64::from_le_bytes)
 }
@@ -46,20 +49,20 @@ impl Model for Stock {
     }
 
     fn check(&self, command: &[u8]) -> Result<(), Refusal> {
-        read(command).map(|_| ()).ok_or_else(|| Refusal(format!("{} bytes instead of 8", command.len())))
+        read(command).map(|_| ()).ok_or_else(|| Refusal(format!("a command has 8 bytes, not {}", command.len())))
     }
 
     fn decide<'c>(&self, stock: &i64, _context: &Context<'_>, command: &'c [u8]) -> Decision<'c> {
         match read(command).map(|change| stock.checked_add(change)) {
             Some(Some(0..)) => Decision::Committed(Cow::Borrowed(command)),
             Some(_) => Decision::Discarded { reason: DiscardReason::Conflict, detail: format!("there are {stock}") },
-            None => Decision::Discarded { reason: DiscardReason::Invalid, detail: "no number".into() },
+            None => Decision::Discarded { reason: DiscardReason::Invalid, detail: "a command has 8 bytes".into() },
         }
     }
 
     fn fold(&self, stock: &mut i64, effect: &[u8]) -> Result<(), Fault> {
         let sum = read(effect).and_then(|change| stock.checked_add(change));
-        *stock = sum.ok_or_else(|| Fault("an effect that `decide` did not make".into()))?;
+        *stock = sum.ok_or_else(|| Fault("`decide` did not make this effect".into()))?;
         Ok(())
     }
 
@@ -77,7 +80,9 @@ impl Model for Stock {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<i64, Fault> {
-        read(bytes).filter(|stock| *stock >= 0).ok_or_else(|| Fault(format!("{} bytes are no stock", bytes.len())))
+        read(bytes)
+            .filter(|stock| *stock >= 0)
+            .ok_or_else(|| Fault(format!("{} bytes are not a stock of 0 or more", bytes.len())))
     }
 
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
@@ -87,7 +92,7 @@ impl Model for Stock {
     }
 
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
-        read(command).map(|change| json!({ "change": change })).ok_or_else(|| Refusal("no number".into()))
+        read(command).map(|change| json!({ "change": change })).ok_or_else(|| Refusal("a command has 8 bytes".into()))
     }
 
     fn content_to_json(&self, stock: &i64) -> Value {
@@ -100,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_go_below_zero_is_discarded_and_an_inverse_leads_back() {
+    fn a_sale_below_zero_is_discarded_and_an_inverse_restores_the_stock() {
         let mut models = Models::builtin();
         register(&mut models);
         let model = models.get("stock").unwrap().1(&Map::from_iter([("start".to_owned(), json!(10))])).unwrap();
         let chunk: ChunkId = "shop/1".parse().unwrap();
         let mut content = model.initial(&chunk);
-        let mut told = Vec::new();
+        let mut stocks = Vec::new();
         for change in [-4, -7, 20, -26] {
             let command = model.command_from_json(&json!({ "change": change })).unwrap();
             let context = Context { chunk: &chunk, author: "ann", roles: &[], received_at_ms: 0, seed: 0 };
@@ -115,9 +120,9 @@ mod tests {
                 assert_eq!(model.command_to_json(&back[0]).unwrap(), json!({ "change": -change }));
                 model.fold(&mut content, &effect).unwrap();
             }
-            told.push(model.content_to_json(&content)["stock"].as_i64().unwrap());
+            stocks.push(model.content_to_json(&content)["stock"].as_i64().unwrap());
         }
-        assert_eq!(told, [6, 6, 26, 0]);
+        assert_eq!(stocks, [6, 6, 26, 0]);
         assert!(model.decode(&(-1i64).to_le_bytes()).is_err());
     }
 }

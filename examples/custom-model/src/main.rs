@@ -1,5 +1,5 @@
-//! The server of the example: `driftless` with the model `stock`. `cargo run -p driftless-example-stock -- dev --world
-//! examples/custom-model/world.toml`.
+//! The server of the example: `driftless` with the model `stock`. To start it:
+//! `cargo run -p driftless-example-stock -- dev --world examples/custom-model/world.toml`.
 
 use driftless_chunk::model::Models;
 use std::process::ExitCode;
