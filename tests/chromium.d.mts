@@ -1,2 +1,2 @@
-/** What a Chromium for tests is started with. */
+/** The flags that tests start Chromium with. */
 export declare const FLAGS: string[];

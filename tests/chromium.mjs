@@ -1,4 +1,5 @@
-// How the tests start a Chromium: as root, without a graphics card, and without a word to anybody but the page's servers.
+// The flags that tests start Chromium with: as root, without a graphics card, and without any
+// traffic of the browser's own.
 
 export const FLAGS = [
   "--headless",

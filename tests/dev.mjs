@@ -1,4 +1,5 @@
-// A `driftless dev` on a data folder and a port of its own, for tests in JavaScript and TypeScript.
+// Starts a `driftless dev` with its own data folder and port, for tests in JavaScript and
+// TypeScript.
 
 import { spawn } from "node:child_process";
 import { createHmac, randomUUID } from "node:crypto";
@@ -11,7 +12,10 @@ const READY_MS = 60_000;
 
 export class Dev {
   folder = mkdtempSync(join(tmpdir(), "driftless-dev-"));
-  /** What it said when it was ready: `http`, `ingest_ws`, `gateway_ws`, `token`, … */
+  /**
+   * The JSON that the program printed when it was ready: `http`, `ingest_ws`, `gateway_ws`,
+   * `token`, …
+   */
   ready;
   #program;
   #flags;
@@ -19,24 +23,25 @@ export class Dev {
   #process;
 
   constructor({ program = process.env.DRIFTLESS_BIN, flags = [] } = {}) {
-    if (!program) throw new Error("DRIFTLESS_BIN names no `driftless` program");
+    if (!program) throw new Error("set DRIFTLESS_BIN to a `driftless` binary");
     this.#program = program;
     this.#flags = flags;
   }
 
-  /** Starts it, or starts it again on the same data and port. */
+  /** Starts the program, or starts it again on the same data and port. */
   async start() {
     const flags = ["--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data"), "--json", ...this.#flags];
     const child = spawn(this.#program, ["dev", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
-    let said = "";
-    child.stderr.on("data", (data) => (said = (said + data).slice(-4_000)));
+    let log = "";
+    child.stderr.on("data", (data) => (log = (log + data).slice(-4_000)));
     let timer;
     this.ready = await new Promise((resolve, reject) => {
       createInterface(child.stdout).once("line", (line) => resolve(JSON.parse(line)));
       child.once("error", reject);
-      child.once("exit", (code) => reject(new Error(`driftless dev ended with ${code} before it was ready:\n${said}`)));
-      timer = setTimeout(() => reject(new Error(`driftless dev was not ready within ${READY_MS} ms:\n${said}`)), READY_MS);
+      child.once("exit", (code) => reject(new Error(`driftless dev ended with ${code} before it was ready:\n${log}`)));
+      const late = () => reject(new Error(`driftless dev was not ready within ${READY_MS} ms:\n${log}`));
+      timer = setTimeout(late, READY_MS);
     }).finally(() => clearTimeout(timer));
     this.#port = Number(new URL(this.ready.http).port);
   }
@@ -50,13 +55,13 @@ export class Dev {
     await ended;
   }
 
-  /** Also removes its folder. */
+  /** Kills the program and removes its data folder. */
   async end() {
     await this.stop("SIGKILL");
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** A token for a user; by default for everything that the page does. */
+  /** Makes a token for a user, by default with the rights that the page needs. */
   token(sub, { seconds = 3600, read = [], write = ["canvas/", "things/"] } = {}) {
     const key = readFileSync(join(this.folder, "data/dev.key"), "utf8").trim();
     const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
