@@ -1,8 +1,10 @@
-// How fast the SDK is in a real Chromium: the built package, its WebSocket replaced by one that says what this program has made before.
+// Measures the SDK in a real Chromium: the built package, with a WebSocket that delivers messages
+// which this program made before.
 //
 //   npm run build && npm run bench [-- --json]
 //
-// DRIFTLESS_TEST_CHROMIUM names the browser (/usr/bin/chromium). Medians of 20 runs after 5 to warm up. Ends with 1 above a target.
+// DRIFTLESS_TEST_CHROMIUM is the browser (default: /usr/bin/chromium). The figures are medians of
+// 20 runs, after 5 runs to warm up. The exit code is 1 if a figure is above its target.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -35,8 +37,8 @@ const { Core } = await load();
 
 const base64 = (bytes) => Buffer.from(bytes).toString("base64");
 
-/** What the gateway says: a chunk that begins empty, then a frame a run. */
-function story(isOneUpdate) {
+/** The gateway's messages: an empty chunk first, then one frame for each run. */
+function script(isOneUpdate) {
   const chunkId = isOneUpdate ? "canvas/0/1" : "canvas/0/0";
   const cells = new Uint16Array(SIZE[0] * SIZE[1]);
   const encoding = () => frames.gridEncoding(SIZE, (i) => cells[i]);
@@ -53,7 +55,7 @@ function story(isOneUpdate) {
       return { writer, seq: version, effect: frames.setCells([cell, value]) };
     });
     const [firstVersion, stateHash] = [version - UPDATES + 1, hashNow()];
-    // Of many updates in a frame, only the last one's hash is compared.
+    // The client compares only the last hash of the updates in a frame.
     if (isOneUpdate) return frames.serverFrame({ updates: { chunkId, firstVersion, entries, stateHash } });
     return frames.serverFrame(...entries.map((entry, i) => ({ updates: { chunkId, firstVersion: firstVersion + i, entries: [entry], stateHash } })));
   });
@@ -73,8 +75,8 @@ const welcome = frames.serverFrame({
   },
 });
 
-/** In the page. */
-async function measure({ welcome, stories, runs, warmUp }) {
+/** Runs in the page. */
+async function measure({ welcome, scripts, runs, warmUp }) {
   const { connect } = await import("/dist/index.js");
   const { load } = await import("/dist/core.js");
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -106,23 +108,23 @@ async function measure({ welcome, stories, runs, warmUp }) {
     run();
     return performance.now() - began;
   };
-  /** Between runs the page does what pages do. */
+  /** Lets the page run its other tasks between two runs. */
   const rest = () => new Promise((resolve) => setTimeout(resolve));
 
   const result = {};
-  for (const [name, story] of Object.entries(stories)) {
-    const chunk = world.track(story.chunkId);
+  for (const [name, script] of Object.entries(scripts)) {
+    const chunk = world.track(script.chunkId);
     let changes = 0;
     chunk.on("change", () => (changes += 1));
-    sockets["ws://gateway"].say(bytes(story.first));
+    sockets["ws://gateway"].say(bytes(script.first));
     const times = [];
-    for (const frame of story.rest.map(bytes)) {
+    for (const frame of script.rest.map(bytes)) {
       times.push(timed(() => sockets["ws://gateway"].say(frame)));
       await rest();
     }
     const seen = `${chunk.status} at ${chunk.version} with ${chunk.hash}, ${changes} changes`;
-    const wanted = `live at ${story.version} with ${story.hash}, ${story.rest.length + 1} changes`;
-    if (seen !== wanted) throw new Error(`it is ${seen} instead of ${wanted}`);
+    const wanted = `live at ${script.version} with ${script.hash}, ${script.rest.length + 1} changes`;
+    if (seen !== wanted) throw new Error(`the chunk is ${seen}; expected ${wanted}`);
     result[name] = median(times);
   }
 
@@ -135,14 +137,14 @@ async function measure({ welcome, stories, runs, warmUp }) {
   }
   result.hash_64_kib_ms = median(hashes);
 
-  const chunk = world.track(Object.values(stories)[0].chunkId);
+  const chunk = world.track(Object.values(scripts)[0].chunkId);
   const edits = [];
   for (let i = 0; i < runs + warmUp; i++) {
     const value = 251 + (i % 4);
     edits.push(
       timed(() => {
         chunk.grid.set({ x: i, y: 3, value });
-        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3)) throw new Error("the view does not show it");
+        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3)) throw new Error("the view does not show the edit");
       }),
     );
     await rest();
@@ -154,7 +156,7 @@ async function measure({ welcome, stories, runs, warmUp }) {
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".mjs": "text/javascript" };
 const PAGE = '<!doctype html><link rel="icon" href="data:,">';
 
-/** Isolated from other origins, the page's clock is fine enough. */
+/** The headers isolate the page from other origins. Otherwise its clock is too coarse. */
 const server = createServer((request, response) => {
   const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
   const path = normalize(new URL(request.url, "http://x").pathname);
@@ -173,9 +175,9 @@ try {
   browser = await chromium.launch({ executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  const stories = { updates_ms: story(false), entries_ms: story(true) };
-  const { is_isolated, ...figures } = await page.evaluate(measure, { welcome: base64(welcome), stories, runs: RUNS, warmUp: WARM_UP });
-  if (!is_isolated) throw new Error("the page is not isolated: its clock is too coarse");
+  const scripts = { updates_ms: script(false), entries_ms: script(true) };
+  const { is_isolated, ...figures } = await page.evaluate(measure, { welcome: base64(welcome), scripts, runs: RUNS, warmUp: WARM_UP });
+  if (!is_isolated) throw new Error("the page is not cross-origin isolated, so its clock is too coarse");
   for (const name of Object.keys(figures)) figures[name] = Number(figures[name].toFixed(3));
   const tooSlow = Object.keys(TARGETS).filter((name) => !(figures[name] <= TARGETS[name]));
   if (values.json) console.log(JSON.stringify({ ...figures, runs: RUNS, targets: TARGETS, too_slow: tooSlow, browser: browser.version() }));

@@ -1,20 +1,23 @@
 import { type DriftlessError, OverflowError } from "./errors.js";
 
-/** Takes an `AbortSignal`: when it fires, what was begun ends. */
+/** Options of a call that an `AbortSignal` can end. */
 export interface Abortable {
   signal?: AbortSignal | undefined;
 }
 
-/** Events that an iterator's reader may be behind. */
-const BEHIND_MAX = 1024;
+/** The number of events that an iterator queues for its reader. */
+const QUEUE_MAX = 1024;
 
 /** Typed events: listeners, one-shot promises and asynchronous iterators. */
 export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();
   readonly #ends = new Set<(reason: DriftlessError) => void>();
-  #over: DriftlessError | undefined;
+  #endReason: DriftlessError | undefined;
 
-  /** Calls `listener` for each event of this type. Gives the function that ends that; so does the signal. */
+  /**
+   * Calls `listener` for each event of this type. The returned function removes the listener, and
+   * so does the signal.
+   */
   on<T extends keyof Events>(type: T, listener: (event: Events[T]) => void, { signal }: Abortable = {}): () => void {
     if (signal?.aborted) return () => {};
     let listeners = this.#listeners.get(type);
@@ -29,13 +32,14 @@ export class Emitter<Events extends object> {
   }
 
   /**
-   * The next event of this type. Rejects with the signal's reason, or where there will be no more events: with {@link ClosedError}, or
-   * {@link UsageError} (`not_tracked`) of a chunk that is not tracked any more.
+   * Resolves with the next event of this type. Rejects with the signal's reason. If there will be
+   * no more events, rejects with {@link ClosedError}, or with {@link UsageError} (`not_tracked`)
+   * for a chunk that is not tracked any more.
    */
   once<T extends keyof Events>(type: T, { signal }: Abortable = {}): Promise<Events[T]> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      if (this.#over) return reject(this.#over);
+      if (this.#endReason) return reject(this.#endReason);
       const done = () => {
         off();
         this.#ends.delete(end);
@@ -59,14 +63,15 @@ export class Emitter<Events extends object> {
   }
 
   /**
-   * The events of this type from now on, until the loop is left, the signal fires, or there will be no more.
+   * Iterates over the events of this type from now on. The iteration ends when the loop is left,
+   * the signal fires, or there will be no more events.
    *
-   * @throws {@link OverflowError} where the reader is 1,024 events behind.
+   * @throws {@link OverflowError} if the reader is 1,024 events behind.
    */
   events<T extends keyof Events>(type: T, { signal }: Abortable = {}): AsyncGenerator<Events[T], void, void> {
     const waiting: Events[T][] = [];
-    let isOver = (signal?.aborted ?? false) || this.#over !== undefined;
-    let isLate = false;
+    let isOver = (signal?.aborted ?? false) || this.#endReason !== undefined;
+    let isFull = false;
     let wake = () => {};
     const done = () => {
       off();
@@ -78,12 +83,13 @@ export class Emitter<Events extends object> {
       done();
       wake();
     };
-    // Now, not when the first event is asked for: what comes in between is not lost.
+    // Listens from the call on, and not from the first read on, so that no event in between is
+    // lost.
     const off = this.on(type, (event) => {
-      // Behind a gap nothing is told.
-      if (isLate) return;
-      if (waiting.length < BEHIND_MAX) waiting.push(event);
-      else isLate = true;
+      // After a gap, the reader gets no further event.
+      if (isFull) return;
+      if (waiting.length < QUEUE_MAX) waiting.push(event);
+      else isFull = true;
       wake();
     });
     if (isOver) off();
@@ -95,7 +101,9 @@ export class Emitter<Events extends object> {
       try {
         for (;;) {
           while (waiting.length > 0) yield waiting.shift() as Events[T];
-          if (isLate) throw new OverflowError("overflow", `the reader of "${String(type)}" is ${BEHIND_MAX} events behind`);
+          if (isFull) {
+            throw new OverflowError("overflow", `the reader of "${String(type)}" is ${QUEUE_MAX} events behind`);
+          }
           if (isOver) return;
           await new Promise<void>((resolve) => (wake = resolve));
         }
@@ -111,7 +119,7 @@ export class Emitter<Events extends object> {
       try {
         (listener as (event: Events[T]) => void)(event);
       } catch (error) {
-        // A listener's failure is its own: the others hear the event, and the page's error handler hears of the failure.
+        // The other listeners still get the event, and the page's error handler gets the error.
         setTimeout(() => {
           throw error;
         });
@@ -121,7 +129,7 @@ export class Emitter<Events extends object> {
 
   /** Ends all iterators, and rejects every promise that waits for an event. */
   protected end(reason: DriftlessError): void {
-    this.#over ??= reason;
+    this.#endReason ??= reason;
     for (const end of [...this.#ends]) end(reason);
   }
 }

@@ -1,9 +1,10 @@
 /**
  * The engine below the public API. It owns the core (WebAssembly), the two sockets and the timer.
  *
- * Everything happens in turns. A turn is one input of the core and what follows from it: messages to
- * send, the next deadline, and events. The engine delivers the events after the turn, in order. A
- * listener may start the next turn: its events are queued behind the ones that are being delivered.
+ * Everything happens in turns. A turn is one input of the core and what follows from it: messages
+ * to send, the next deadline, and events. The engine delivers the events after the turn, in order.
+ * A listener may start the next turn: its events are queued behind the ones that are being
+ * delivered.
  *
  * The engine knows a chunk by the core's number of it. `Chunk` is the object that the public API
  * registers for it, and the engine never looks inside.
@@ -60,7 +61,9 @@ export class Engine<Chunk> {
   readonly traffic = { received: 0, sent: 0 };
   status: WorldStatus = "connecting";
   closed: ClosedError | undefined;
-  /** Counts turns. A turn may move data in the core's memory, so a view of it lasts for one turn. */
+  /**
+   * Counts turns. A turn may move data in the core's memory, so a view of it lasts for one turn.
+   */
   turns = 0;
   readonly #core: Core;
   readonly #settings: WorldSettings;
@@ -130,7 +133,9 @@ export class Engine<Chunk> {
     if (this.closed) throw this.closed;
   }
 
-  /** A turn out of a socket or a timer. If the core fails, the world closes, and nothing is thrown. */
+  /**
+   * A turn out of a socket or a timer. If the core fails, the world closes, and nothing is thrown.
+   */
   #turnUnasked(input: Input<void>): void {
     if (this.closed) return;
     try {
@@ -325,7 +330,10 @@ export class Engine<Chunk> {
 
   // ---- the end ----
 
-  /** Ends the world for good. `isCoreAlive` is false after a failure of the core: then it cannot be asked. */
+  /**
+   * Ends the world for good. `isCoreAlive` is false after a failure of the core: then it cannot be
+   * asked.
+   */
   close(error: ClosedError, isCoreAlive = true): void {
     if (this.closed) return;
     this.closed = error;

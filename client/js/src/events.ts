@@ -13,8 +13,8 @@ export type WorldStatus = "connecting" | "online" | "offline" | "closed";
 export interface WorldEvents {
   status: { readonly status: WorldStatus };
   /**
-   * A problem that the client handles itself, such as a token function that failed or a request that
-   * a server refused. Meant for logs.
+   * A problem that the client handles itself, such as a token function that failed or a request
+   * that a server refused. Meant for logs.
    */
   error: DriftlessError;
   /** The world ended for good. */
@@ -33,8 +33,8 @@ export interface WorldEvents {
  * - `loading`: there is nothing to show yet.
  * - `live`: the replica follows the log.
  * - `lagging`: there is a replica, but no updates arrive at present.
- * - `reloading`: the replica differs from the log, or a message for it cannot be used. A fresh state is
- *   on its way; do not trust what is shown meanwhile.
+ * - `reloading`: the replica differs from the log, or a message for it cannot be used. A fresh
+ *   state is on its way; do not trust what is shown meanwhile.
  * - `rejected`: the gateway does not serve the chunk to this user. `track` asks again.
  * - `failed`: the client gave up, because the chunk was reloaded too often or its model is unknown.
  *   `track` tries again.

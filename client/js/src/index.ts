@@ -1,8 +1,13 @@
 /**
- * Driftless in the browser: chunks that many edit at once, each edit shown at once and decided exactly once.
+ * The browser's client of Driftless. Many users edit the chunks of one world at the same time. The
+ * view shows an edit at once, and the server decides each edit exactly once.
  *
  * ```ts
- * const world = await connect({ ingest: "ws://localhost:7100", gateway: "ws://localhost:7200", token });
+ * const world = await connect({
+ *   ingest: "ws://localhost:7100",
+ *   gateway: "ws://localhost:7200",
+ *   token,
+ * });
  * const chunk = await world.track("canvas/0/0").live();
  * const pending = chunk.grid.set({ x: 1, y: 2, value: 7 });
  * console.log(await pending.outcome); // { kind: "committed", version: 1 }
@@ -16,15 +21,18 @@ import type { Abortable } from "./emitter.js";
 import type { WorldSettings } from "./settings.js";
 import { World } from "./world.js";
 
-/** Everything that {@link connect} takes. */
+/** The settings of {@link connect}. */
 export interface ConnectSettings extends WorldSettings, Abortable {
-  /** A core with models of your own: what wasm-bindgen made, and where its `.wasm` file is. */
+  /**
+   * A core with models of your own: the module that wasm-bindgen generated, and its `.wasm` file.
+   */
   core?: { module: CoreModule; wasm: URL | WebAssembly.Module | BufferSource } | undefined;
 }
 
 /**
- * Opens a world: loads the core, and begins to connect. What comes of connecting is told by the world's `status`; an own command can be
- * submitted, and is shown, before there is a connection.
+ * Opens a world: loads the core, and starts to connect. The promise does not wait for the
+ * connections: `status` of the world tells how they are. Commands can be submitted, and the view
+ * shows them, before there is a connection.
  *
  * @throws {@link UsageError} (`settings`), or the reason why the core cannot be loaded.
  */

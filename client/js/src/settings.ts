@@ -1,6 +1,6 @@
 /**
- * A token, or a function that gives one. The client calls the function for every new connection, and
- * shortly before the last token expires.
+ * A token, or a function that gives one. The client calls the function for every new connection,
+ * and shortly before the last token expires.
  */
 export type Token = string | (() => string | Promise<string>);
 
@@ -20,8 +20,8 @@ export interface WorldSettings {
   /** The number of own commits in a chunk that can be undone (64). */
   undoMax?: number | undefined;
   /**
-   * The `WebSocket` class to use where the platform has none: in Node.js before version 22, the one of
-   * the package `ws`.
+   * The `WebSocket` class to use where the platform has none: in Node.js before version 22, the one
+   * of the package `ws`.
    */
   WebSocket?: unknown;
 }

@@ -1,7 +1,10 @@
-/** Where a connection stands, for the world's status. */
+/** The state of a connection. */
 export type Link = "down" | "connecting" | "open";
 
-/** The least of a WebSocket that is needed; the browser's, Node.js 22's, or that of the package `ws`. */
+/**
+ * The part of a WebSocket that the client uses. The classes of browsers, of Node.js 22 and of the
+ * package `ws` have it.
+ */
 export interface SocketLike {
   binaryType: string;
   readonly readyState: number;
@@ -16,37 +19,42 @@ export interface SocketLike {
 /** Makes a WebSocket. */
 export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
 
+/** What a {@link Socket} needs, and what it reports. */
 export interface SocketHost {
   WebSocket: SocketConstructor;
   token(): Promise<string>;
   opened(token: string): void;
   received(bytes: Uint8Array): void;
-  /** `code` is 0 where there was no close frame; `reason` is the server's, for people. */
+  /** `code` is 0 if there was no close frame. `reason` is the server's text. */
   closed(code: number, reason: string): void;
-  /** There is no token; it is asked for again. */
+  /** There is no token. The socket asks again after a wait. */
   tokenFailed(error: unknown): void;
-  /** The platform makes no WebSocket of this URL; it is tried again. */
+  /** The platform cannot make a WebSocket of the URL. The socket tries again after a wait. */
   failed(error: unknown): void;
 }
 
 const WAIT_MIN_MS = 100;
 const WAIT_MAX_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** A connection that lived this long was a good one. */
+/** A connection that stays open for longer than this resets the wait before the next attempt. */
 const GOOD_AFTER_MS = 5_000;
 
-/** One of the world's two connections: opened, kept and opened again, with a growing, jittered wait in between. */
+/**
+ * One of the world's two connections. A socket that was started connects again whenever its
+ * connection is lost. The wait between attempts doubles from 0.1 s to 10 s, and is jittered.
+ */
 export class Socket {
   link: Link = "down";
   readonly #urls: readonly string[];
   readonly #protocol: string;
   readonly #host: SocketHost;
-  #turn = 0;
+  /** Counts connections, to take the next URL for each. */
+  #connections = 0;
   #socket: SocketLike | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #openedAt = 0;
-  /** Counts attempts: what an earlier one still brings is not heard. */
+  /** Counts attempts. Callbacks of earlier attempts are ignored. */
   #attempt = 0;
   #isWanted = false;
 
@@ -56,11 +64,8 @@ export class Socket {
     this.#host = host;
   }
 
-  get bufferedBytes(): number {
-    return (this.#socket as { bufferedAmount?: number } | undefined)?.bufferedAmount ?? 0;
-  }
 
-  /** Connects, now, and whenever the connection is lost. */
+  /** Connects at once, and again whenever the connection is lost. */
   start(): void {
     this.#isWanted = true;
     if (this.link === "down") {
@@ -69,13 +74,16 @@ export class Socket {
     }
   }
 
-  /** Drops the connection, and does not connect again. The host is not told. */
+  /** Drops the connection, and does not connect again. Does not call {@link SocketHost.closed}. */
   stop(): void {
     this.#isWanted = false;
     this.#drop();
   }
 
-  /** Drops the connection and connects again at once, or after a wait if that was tried just before. The host is not told. */
+  /**
+   * Drops the connection and connects again: at once, or after a wait if the last attempt failed or
+   * its connection was short. Does not call {@link SocketHost.closed}.
+   */
   restart(): void {
     this.#drop();
     if (this.#isWanted) this.#wait(this.#failures++ === 0 ? 0 : this.#backoff());
@@ -94,7 +102,7 @@ export class Socket {
     this.link = "down";
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    // `ws` throws an error nobody listens to.
+    // The package `ws` throws an `error` event that has no listener.
     socket.onerror = () => {};
     socket.close(1000);
   }
@@ -116,7 +124,7 @@ export class Socket {
     if (isStale()) return;
     let socket: SocketLike;
     try {
-      socket = new this.#host.WebSocket(this.#urls[this.#turn++ % this.#urls.length] ?? "", [this.#protocol]);
+      socket = new this.#host.WebSocket(this.#urls[this.#connections++ % this.#urls.length] ?? "", [this.#protocol]);
     } catch (error) {
       this.link = "down";
       this.#host.failed(error);
@@ -146,11 +154,11 @@ export class Socket {
   }
 
   #again(reason = ""): void {
-    // Whoever closes says, if it likes, when to come again.
-    const told = /\(retry after (\d+) ms\)$/.exec(reason)?.[1];
+    // A server may name the wait in the close reason.
+    const named = /\(retry after (\d+) ms\)$/.exec(reason)?.[1];
     const wait = this.#backoff();
     this.#failures += 1;
-    if (this.#isWanted) this.#wait(told === undefined ? wait : Math.min(Number(told), 60_000));
+    if (this.#isWanted) this.#wait(named === undefined ? wait : Math.min(Number(named), 60_000));
   }
 
   #backoff(): number {

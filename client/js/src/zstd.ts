@@ -1,35 +1,54 @@
 /**
- * A zstd decompressor (RFC 8878) for what Driftless's servers send: one frame, whose header says its size, without a dictionary. The
- * libraries for browsers are made for friendly bytes: in the smallest, a frame of 16 KB takes seconds, and a frame that is cut gives zeros. This
- * one takes time in proportion to the content, and gives it whole or throws. Checksums are not compared: the core knows the content's hash.
+ * A zstd decompressor (RFC 8878) for the frames of Driftless's servers: one frame without a
+ * dictionary, whose header has the size of the content.
+ *
+ * The existing libraries for browsers trust their input: with the smallest one, a malicious frame
+ * of 16 KB takes seconds, and a truncated frame gives zeros. This decompressor takes time in
+ * proportion to the content, and returns the whole content or throws. It does not compare
+ * checksums, because the core compares the content's hash.
  */
 
 import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, single, unhuffman } from "./zstd/entropy.js";
 
-/** The largest block of any frame, and what may come out of one (section 3.1.1.2.4). */
+/** The largest size of a block, compressed and decompressed (section 3.1.1.2.4). */
 const BLOCK_BYTES_MAX = 128 * 1024;
-/** Every decoder should have memory for such a window (about section 3.1.1.1.2). */
-const WINDOW_BYTES_LEAST = 1024 * 1024;
+/** A window of this size is accepted for any content, as section 3.1.1.1.2 advises for decoders. */
+const WINDOW_BYTES_ALWAYS = 1024 * 1024;
 
 const zeros = (count: number) => new Array<number>(count).fill(0);
 
-/** A length is its code's base and some more bits; a code's base is where the code before it ends. */
-function lengths(base: number, bits: readonly number[]): { bits: readonly number[]; bases: readonly number[] } {
+interface Lengths {
+  readonly bits: readonly number[];
+  readonly bases: readonly number[];
+}
+
+/**
+ * A length is the base of its code plus extra bits. The base of a code is the end of the code
+ * before.
+ */
+function lengths(base: number, bits: readonly number[]): Lengths {
   let next = base;
   return { bits, bases: bits.map((count) => (next += 2 ** count) - 2 ** count) };
 }
 
-/** Section 3.1.1.3.2.1.1. */
+/** The extra bits of both kinds of lengths are from section 3.1.1.3.2.1.1. */
 const LITERAL_LENGTHS = lengths(0, [...zeros(16), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 const MATCH_LENGTHS = lengths(3, [...zeros(32), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-/** Larger offsets would need a window that nobody is given. */
+/** Larger offsets need a larger window than this decompressor accepts. */
 const OFFSET_CODE_MAX = 24;
 
 const ones = (count: number, one = 1) => new Array<number>(count).fill(one);
 
-/** The kinds of codes in the order of their descriptions: literal lengths, offsets, match lengths (section 3.1.1.3.2.2). */
+/**
+ * The kinds of codes in the order in which a frame describes them: literal lengths, offsets, match
+ * lengths (section 3.1.1.3.2.2).
+ */
 const KINDS = [
-  { logMax: 9, symbolMax: 35, predefined: fse(6, [4, 3, ...ones(11, 2), 1, 1, 1, ...ones(9, 2), 3, 2, ...ones(5), ...ones(4, -1)]) },
+  {
+    logMax: 9,
+    symbolMax: 35,
+    predefined: fse(6, [4, 3, ...ones(11, 2), 1, 1, 1, ...ones(9, 2), 3, 2, ...ones(5), ...ones(4, -1)]),
+  },
   { logMax: 8, symbolMax: 31, predefined: fse(5, [...ones(6), 2, 2, 2, ...ones(15), ...ones(5, -1)]) },
   { logMax: 9, symbolMax: 52, predefined: fse(6, [1, 4, 3, ...ones(6, 2), ...ones(37), ...ones(7, -1)]) },
 ] as const;
@@ -38,16 +57,16 @@ interface Header {
   readonly window: number;
   readonly content: number | undefined;
   readonly hasChecksum: boolean;
-  /** Where the blocks begin. */
+  /** The position of the first block. */
   readonly end: number;
 }
 
-/** Section 3.1.1.1. */
+/** Reads a frame's header (section 3.1.1.1). */
 function header(data: Uint8Array): Header {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (data.length < 6 || view.getUint32(0, true) !== 0xfd2fb528) throw new Error("not a zstd frame");
   const flags = data[4] ?? 0;
-  if ((flags & 0b1011) !== 0) throw corrupt("a dictionary, or of a newer format");
+  if ((flags & 0b1011) !== 0) throw corrupt("it needs a dictionary or a newer decoder");
   const isSingle = (flags & 0x20) !== 0;
   let at = 5;
   let window = 0;
@@ -58,7 +77,7 @@ function header(data: Uint8Array): Header {
   }
   const width = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6] ?? 0;
   const end = at + width;
-  if (data.length < end) throw corrupt("no end");
+  if (data.length < end) throw corrupt("truncated");
   let content: number | undefined;
   if (width === 1) content = view.getUint8(at);
   else if (width === 2) content = view.getUint16(at, true) + 256;
@@ -67,7 +86,7 @@ function header(data: Uint8Array): Header {
   return { window: isSingle ? (content ?? 0) : window, content, hasChecksum: (flags & 4) !== 0, end };
 }
 
-/** What is read, and what blocks leave to the blocks after them. */
+/** The content so far, and the state that a block leaves to the next one: offsets and codes. */
 class Frame {
   readonly out: Uint8Array;
   at = 0;
@@ -81,10 +100,10 @@ class Frame {
     this.out = new Uint8Array(content);
   }
 
-  /** Room for so many more bytes. */
+  /** Reserves the next `count` bytes of the content. Returns their position. */
   #take(count: number): number {
     const at = this.at;
-    if (count > this.out.length - at) throw corrupt("more content than it says");
+    if (count > this.out.length - at) throw corrupt("more content than announced");
     this.at += count;
     return at;
   }
@@ -98,56 +117,65 @@ class Frame {
     this.out.fill(byte, at, at + count);
   }
 
-  /** Section 3.1.1.3. */
+  /** Decodes a compressed block (section 3.1.1.3). */
   compressed(from: number, to: number): void {
     const began = this.at;
     const { literals, end } = this.#literals(from, to);
     const used = this.#sequences(literals, end, to);
     this.out.set(literals.subarray(used), this.#take(literals.length - used));
-    if (this.at - began > BLOCK_BYTES_MAX) throw corrupt("too much content in a block");
+    if (this.at - began > BLOCK_BYTES_MAX) throw corrupt("too large a block");
   }
 
-  /** Section 3.1.1.3.1: the bytes that are not repeated from before. */
+  /** Reads the literals: bytes that do not repeat earlier content (section 3.1.1.3.1). */
   #literals(from: number, to: number): { literals: Uint8Array; end: number } {
     const data = this.#data;
     const byte = (at: number) => (from + at < to ? (data[from + at] ?? 0) : 0);
     const word = byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24);
     const [type, format] = [word & 3, (word >> 2) & 3];
     if (type < 2) {
-      const [head, size] = format === 1 ? [2, (word >> 4) & 0xfff] : format === 3 ? [3, (word >> 4) & 0xfffff] : [1, byte(0) >> 3];
+      const [head, size] =
+        format === 1 ? [2, (word >> 4) & 0xfff] : format === 3 ? [3, (word >> 4) & 0xfffff] : [1, byte(0) >> 3];
       const start = from + head;
       const end = start + (type === 1 ? 1 : size);
-      if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("literals that end too early");
-      return { literals: type === 0 ? data.subarray(start, end) : new Uint8Array(size).fill(data[start] ?? 0), end };
+      if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("truncated literals");
+      const literals = type === 0 ? data.subarray(start, end) : new Uint8Array(size).fill(data[start] ?? 0);
+      return { literals, end };
     }
     const [head, size, bytes] =
-      format < 2 ? [3, (word >> 4) & 0x3ff, (word >> 14) & 0x3ff] : format === 2 ? [4, (word >> 4) & 0x3fff, word >>> 18] : [5, (word >> 4) & 0x3ffff, (word >>> 22) | (byte(4) << 10)];
+      format < 2
+        ? [3, (word >> 4) & 0x3ff, (word >> 14) & 0x3ff]
+        : format === 2
+          ? [4, (word >> 4) & 0x3fff, word >>> 18]
+          : [5, (word >> 4) & 0x3ffff, (word >>> 22) | (byte(4) << 10)];
     let start = from + head;
     const end = start + bytes;
-    if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("literals that end too early");
+    if (end > to || size > BLOCK_BYTES_MAX) throw corrupt("truncated literals");
     if (type === 2) ({ table: this.#huffman, end: start } = readHuffman(data, start, end));
     const table = this.#huffman;
-    if (!table) throw corrupt("no Huffman code to repeat");
+    if (!table) throw corrupt("no earlier Huffman code to repeat");
     const literals = new Uint8Array(size);
     if (format === 0) unhuffman(table, data, start, end, literals);
     else this.#fourStreams(table, start, end, literals);
     return { literals, end };
   }
 
-  /** Section 4.2.2. */
+  /** Decodes literals in four Huffman streams (section 4.2.2). */
   #fourStreams(table: Huffman, from: number, to: number, literals: Uint8Array): void {
     const data = this.#data;
     const part = (literals.length + 3) >> 2;
     let start = from + 6;
     for (let i = 0; i < 4; i++) {
       const end = i === 3 ? to : start + ((data[from + 2 * i] ?? 0) | ((data[from + 2 * i + 1] ?? 0) << 8));
-      if (end > to || 3 * part > literals.length) throw corrupt("literals that end too early");
+      if (end > to || 3 * part > literals.length) throw corrupt("truncated literals");
       unhuffman(table, data, start, end, literals.subarray(i * part, i === 3 ? literals.length : (i + 1) * part));
       start = end;
     }
   }
 
-  /** Section 3.1.1.3.2: literals, and what is repeated after each. Gives how many literals were used. */
+  /**
+   * Executes the sequences: each copies some literals, then repeats some earlier content (section
+   * 3.1.1.3.2). Returns the number of literals that were used.
+   */
   #sequences(literals: Uint8Array, from: number, to: number): number {
     const data = this.#data;
     if (from >= to) throw corrupt("no sequences");
@@ -158,9 +186,49 @@ class Frame {
       at += 2;
     } else if (count >= 128) count = ((count - 128) << 8) + (data[at++] ?? 0);
     if (count === 0) {
-      if (at !== to) throw corrupt("something behind a block");
+      if (at !== to) throw corrupt("bytes after a block's end");
       return 0;
     }
+    at = this.#readCodes(at, to);
+    const [literalCode, offsetCode, matchCode] = this.#codes;
+    if (!literalCode || !offsetCode || !matchCode) throw corrupt("no earlier code to repeat");
+    const bits = new Bits(data, at, to);
+    const out = this.out;
+    let literalState = bits.read(literalCode.log);
+    let offsetState = bits.read(offsetCode.log);
+    let matchState = bits.read(matchCode.log);
+    let used = 0;
+    for (let i = 0; i < count; i++) {
+      const ofLiterals = literalCode.symbols[literalState] ?? 0;
+      const ofOffset = offsetCode.symbols[offsetState] ?? 0;
+      const ofMatch = matchCode.symbols[matchState] ?? 0;
+      if (ofOffset > OFFSET_CODE_MAX) throw corrupt("too large an offset");
+      const value = (1 << ofOffset) + bits.read(ofOffset);
+      const match = (MATCH_LENGTHS.bases[ofMatch] ?? 0) + bits.read(MATCH_LENGTHS.bits[ofMatch] ?? 0);
+      const before = (LITERAL_LENGTHS.bases[ofLiterals] ?? 0) + bits.read(LITERAL_LENGTHS.bits[ofLiterals] ?? 0);
+      if (i < count - 1) {
+        literalState = (literalCode.bases[literalState] ?? 0) + bits.read(literalCode.bits[literalState] ?? 0);
+        matchState = (matchCode.bases[matchState] ?? 0) + bits.read(matchCode.bits[matchState] ?? 0);
+        offsetState = (offsetCode.bases[offsetState] ?? 0) + bits.read(offsetCode.bits[offsetState] ?? 0);
+      }
+      if (bits.left < 0 || before > literals.length - used) throw corrupt("truncated sequences");
+      const offset = this.#offset(value, before === 0);
+      let to = this.#take(before + match);
+      for (const end = used + before; used < end; ) out[to++] = literals[used++] as number;
+      if (offset > to) throw corrupt("an offset before the content's start");
+      // Copies byte by byte, because the repeated bytes may include ones that this loop writes.
+      for (const end = to + match; to < end; to++) out[to] = out[to - offset] as number;
+    }
+    if (bits.left !== 0) throw corrupt("sequences of wrong length");
+    return used;
+  }
+
+  /**
+   * Reads which codes the sequences use, and the codes that the block describes. Returns the end.
+   */
+  #readCodes(from: number, to: number): number {
+    const data = this.#data;
+    let at = from;
     const modes = data[at++] ?? 0;
     if ((modes & 3) !== 0) throw corrupt("an unknown mode");
     KINDS.forEach(({ logMax, symbolMax, predefined }, kind) => {
@@ -172,36 +240,12 @@ class Frame {
         this.#codes[kind] = single(symbol);
       } else if (mode === 2) ({ table: this.#codes[kind], end: at } = readFse(data, at, to, logMax, symbolMax));
     });
-    const [literalCode, offsetCode, matchCode] = this.#codes;
-    if (!literalCode || !offsetCode || !matchCode) throw corrupt("no code to repeat");
-    const bits = new Bits(data, at, to);
-    const out = this.out;
-    let [literalState, offsetState, matchState] = [bits.read(literalCode.log), bits.read(offsetCode.log), bits.read(matchCode.log)];
-    let used = 0;
-    for (let i = 0; i < count; i++) {
-      const [ofLiterals, ofOffset, ofMatch] = [literalCode.symbols[literalState] ?? 0, offsetCode.symbols[offsetState] ?? 0, matchCode.symbols[matchState] ?? 0];
-      if (ofOffset > OFFSET_CODE_MAX) throw corrupt("too far an offset");
-      const value = (1 << ofOffset) + bits.read(ofOffset);
-      const match = (MATCH_LENGTHS.bases[ofMatch] ?? 0) + bits.read(MATCH_LENGTHS.bits[ofMatch] ?? 0);
-      const before = (LITERAL_LENGTHS.bases[ofLiterals] ?? 0) + bits.read(LITERAL_LENGTHS.bits[ofLiterals] ?? 0);
-      if (i < count - 1) {
-        literalState = (literalCode.bases[literalState] ?? 0) + bits.read(literalCode.bits[literalState] ?? 0);
-        matchState = (matchCode.bases[matchState] ?? 0) + bits.read(matchCode.bits[matchState] ?? 0);
-        offsetState = (offsetCode.bases[offsetState] ?? 0) + bits.read(offsetCode.bits[offsetState] ?? 0);
-      }
-      if (bits.left < 0 || before > literals.length - used) throw corrupt("sequences that end too early");
-      const offset = this.#offset(value, before === 0);
-      let to = this.#take(before + match);
-      for (const end = used + before; used < end; ) out[to++] = literals[used++] as number;
-      if (offset > to) throw corrupt("an offset from before its begin");
-      // Byte by byte: what is repeated may reach into itself.
-      for (const end = to + match; to < end; to++) out[to] = out[to - offset] as number;
-    }
-    if (bits.left !== 0) throw corrupt("sequences of another length");
-    return used;
+    return at;
   }
 
-  /** Section 3.1.1.5: small values name one of the last offsets. */
+  /**
+   * The offset of a sequence. Small values name one of the last three offsets (section 3.1.1.5).
+   */
   #offset(value: number, isWithoutLiterals: boolean): number {
     const last = this.#offsets;
     const which = value > 3 ? 3 : value - 1 + (isWithoutLiterals ? 1 : 0);
@@ -216,28 +260,32 @@ class Frame {
   }
 }
 
-/** Uncompresses one frame whose header says its size, of at most `bytesMax` bytes. */
+/**
+ * Decompresses one frame. Throws unless its header announces a content of at most `bytesMax` bytes.
+ */
 export function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
   const { window, content, hasChecksum, end } = header(data);
-  if (content === undefined) throw new Error("a zstd frame without its size");
-  // A frame's window is memory: nobody needs one larger than the content by much.
-  if (content > bytesMax || window > Math.max(2 * bytesMax, WINDOW_BYTES_LEAST)) throw new Error(`more than ${bytesMax} bytes`);
+  if (content === undefined) throw new Error("a zstd frame without the size of its content");
+  // A frame asks for its window as memory. A window much larger than the content is of no use.
+  if (content > bytesMax || window > Math.max(2 * bytesMax, WINDOW_BYTES_ALWAYS)) {
+    throw new Error(`a zstd frame that needs more than ${bytesMax} bytes`);
+  }
   const frame = new Frame(data, content);
   let at = end;
   for (let isLast = false; !isLast; ) {
-    if (at + 3 > data.length) throw corrupt("no end");
+    if (at + 3 > data.length) throw corrupt("truncated");
     const head = (data[at] ?? 0) | ((data[at + 1] ?? 0) << 8) | ((data[at + 2] ?? 0) << 16);
     isLast = (head & 1) !== 0;
     const [type, size] = [(head >> 1) & 3, head >> 3];
     const from = at + 3;
     at = from + (type === 1 ? 1 : size);
-    if (size > BLOCK_BYTES_MAX || at > data.length) throw corrupt(`a block of ${size} bytes`);
+    if (size > BLOCK_BYTES_MAX || at > data.length) throw corrupt(`truncated, or a block of ${size} bytes`);
     if (type === 0) frame.raw(from, at);
     else if (type === 1) frame.repeat(data[from] ?? 0, size);
     else if (type === 2) frame.compressed(from, at);
     else throw corrupt("an unknown block");
   }
-  if (at + (hasChecksum ? 4 : 0) !== data.length) throw corrupt("something behind it");
-  if (frame.at !== content) throw corrupt("less content than it says");
+  if (at + (hasChecksum ? 4 : 0) !== data.length) throw corrupt("a wrong length");
+  if (frame.at !== content) throw corrupt("less content than announced");
   return frame.out;
 }

@@ -1,5 +1,6 @@
-// Whatever a gateway sends: an own picture is right, or says that it is not. Wrong bytes are loaded again, at most three times a minute;
-// then the chunk stops, and says why.
+// A gateway that sends wrong messages: what the client shows is right, or its status says that it
+// is not. The client loads a wrong chunk again, at most three times a minute. Then the chunk fails,
+// with the reason.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Chunk, World } from "../src/index.js";
@@ -27,8 +28,8 @@ let heard: [string, Message][];
 
 const say = (...events: Message[]) => servers.say("gateway", ...events);
 
-/** Where it says that it is live, it is. */
-function isTrue(version: number): void {
+/** The chunk is live at this version, with the right hash and the right cells. */
+function expectLive(version: number): void {
   expect([chunk.status, chunk.version, chunk.hash]).toEqual(["live", version, hex(hashAt(version))]);
   expect([...chunk.grid.cells]).toEqual(Array.from({ length: 64 }, (_, i) => (i < version ? (i % 15) + 1 : 0)));
 }
@@ -56,18 +57,18 @@ describe("a Chunk that cannot be used is loaded again", () => {
   const wider = gridEncoding([16, 4, 1], (i) => (i < 3 ? i + 1 : 0));
   const offPalette = gridEncoding(SIZE, () => 99);
   const cases: [string, Message, string][] = [
-    ["of no zstd at all", { data: Uint8Array.of(1, 2, 3) }, "not a zstd frame"],
-    ["that is cut", { data: rawZstd(contentAt(3)).subarray(0, 100) }, "not a zstd frame"],
+    ["that is not zstd", { data: Uint8Array.of(1, 2, 3) }, "not a zstd frame"],
+    ["that is truncated", { data: rawZstd(contentAt(3)).subarray(0, 100) }, "not a zstd frame"],
     ["with a bit flipped", { data: rawZstd(flipped) }, `but should be ${hex(hashAt(3))}`],
     ["of another version's hash", { hash: hashAt(2) }, `but should be ${hex(hashAt(2))}`],
     ["without a hash", { hash: new Uint8Array() }, "a Chunk without a hash"],
     ["with a hash of 31 bytes", { hash: hashAt(3).subarray(1) }, "a Chunk without a hash"],
-    ["of another size, with the hash of just that", { data: rawZstd(wider), hash: hashOf(wider) }, "bytes are not a grid of (8, 8, 1)"],
+    ["of another size, with the hash of that content", { data: rawZstd(wider), hash: hashOf(wider) }, "bytes are not a grid of (8, 8, 1)"],
     ["with values off the palette, and their hash", { data: rawZstd(offPalette), hash: hashOf(offPalette) }, "value 99 is off the palette of 16"],
     ["of an unknown model", { model: "voxels" }, 'it is of model "voxels" revision 1'],
     ["of another model", { model: "map" }, 'it is of model "map" revision 1'],
     ["of a newer revision", { revision: 2 }, 'it is of model "grid" revision 2'],
-    ["that says that it is of 4 GiB", { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) }, "not a zstd frame of a size that is allowed"],
+    ["that announces 4 GiB", { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) }, "not a zstd frame of a size that is allowed"],
   ];
 
   test.each(cases)("%s", (_, changed, why) => {
@@ -76,15 +77,15 @@ describe("a Chunk that cannot be used is loaded again", () => {
     expect(chunk.error).toMatchObject({ name: "ChunkError", code: "reloading" });
     expect(chunk.error?.message).toContain(why);
     expect(chunk.grid.size).toEqual([0, 0, 0]);
-    // Asked anew, without a state of its own.
+    // The new Track names no replica.
     expect(servers.take("track")).toEqual([{ chunkId: ID }]);
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
     expect(statuses()).toEqual(["reloading", "live"]);
     expect(chunk.error).toBeUndefined();
   });
 
-  test("three times in a minute; the fourth is the end, which says why and what is to be done about it", async () => {
+  test("three times in a minute; after the fourth the chunk fails, and the error has the reason", async () => {
     const pending = chunk.grid.set({ x: 0, y: 0, value: 1 });
     for (let i = 0; i < 4; i++) say(tracked(3), chunkAt(3, { revision: 2 }));
     expect(statuses()).toEqual(["reloading", "failed"]);
@@ -95,16 +96,16 @@ describe("a Chunk that cannot be used is loaded again", () => {
     expect(chunk.model).toBeUndefined();
     expect((await pending.outcome).kind).toMatch(/unknown|rejected/);
     expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(expect.objectContaining({ code: "not_tracked" }) as Error);
-    // The user may ask again.
+    // The user can track the chunk again.
     servers.take("track");
     expect(world.track(ID)).toBe(chunk);
     expect(servers.take("track")).toHaveLength(1);
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
     expect(chunk.error).toBeUndefined();
   });
 
-  test("as often as it must, where it is less often than that", async () => {
+  test("any number of times, if it happens less often", async () => {
     for (let i = 0; i < 10; i++) {
       say(tracked(3), chunkAt(3, { revision: 2 }));
       expect(chunk.status).toBe("reloading");
@@ -116,39 +117,39 @@ describe("a Chunk that cannot be used is loaded again", () => {
       }
     }
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
   });
 });
 
 describe("updates", () => {
   beforeEach(() => {
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
     heard.length = 0;
   });
 
-  test("with a gap are asked for, and what came before and after is not shown as one", () => {
+  test("with a gap are requested again, and the view shows none of them before the gap is filled", () => {
     say(updateTo(5));
-    isTrue(3);
+    expectLive(3);
     expect(servers.take("refresh")).toEqual([{ chunkId: ID, version: 3 }]);
     say(updateTo(4), updateTo(5));
-    isTrue(5);
+    expectLive(5);
   });
 
-  test("with a gap that is too old for the gateway are replaced by a Chunk", () => {
+  test("that the gateway no longer has are replaced by a Chunk", () => {
     say(updateTo(7));
     say(chunkAt(7));
-    isTrue(7);
+    expectLive(7);
   });
 
-  test("that came already change nothing", () => {
+  test("that came before change nothing", () => {
     say(updateTo(4));
     say(updateTo(4), updateTo(3), updateTo(2));
-    isTrue(4);
+    expectLive(4);
     expect(heard).toEqual([]);
   });
 
-  test("with another hash than their content are drift: told, reported, and loaded again", () => {
+  test("with a hash that differs from the replica's are drift: an event, a DriftReport, and a reload", () => {
     const wrong = updates(ID, 4, hashAt(9), setCells([3, 4]));
     say(wrong);
     const [[type, drift] = [], status] = heard;
@@ -157,7 +158,7 @@ describe("updates", () => {
     expect(status?.[1].status).toBe("reloading");
     expect(servers.take("driftReport")).toEqual([{ chunkId: ID, version: 4, expectedHash: hashAt(9), foundHash: hashAt(4) }]);
     say(tracked(4), chunkAt(4));
-    isTrue(4);
+    expectLive(4);
   });
 
   test("whose effect the model cannot fold are drift", () => {
@@ -165,7 +166,7 @@ describe("updates", () => {
     expect(heard[0]).toEqual(["drift", { version: expect.any(Number) as number, expected: undefined, found: expect.any(String) as string }]);
     expect(chunk.status).toBe("reloading");
     say(tracked(4), chunkAt(4));
-    isTrue(4);
+    expectLive(4);
   });
 
   test("with cells outside of the grid are drift", () => {
@@ -183,12 +184,12 @@ describe("updates", () => {
     expect(chunk.status).toBe("reloading");
     expect(servers.take("track")).toHaveLength(1);
     say(tracked(4), chunkAt(4));
-    isTrue(4);
+    expectLive(4);
   });
 
-  test("of a chunk that nobody tracks are passed over", () => {
+  test("of a chunk that is not tracked are ignored", () => {
     say(updates("canvas/7/7", 1, hashAt(1), setCells([0, 1])), updates("no id", 1, hashAt(1), setCells([0, 1])));
-    isTrue(3);
+    expectLive(3);
     expect(world.chunks).toEqual([chunk]);
   });
 });
@@ -199,14 +200,14 @@ describe("beacons and Tracked", () => {
     heard.length = 0;
   });
 
-  test("of the same hash verify, and are told so", () => {
+  test("with the same hash verify the chunk, with an event", () => {
     const verified = listen(chunk, "verified");
     say({ beacons: { beacons: [{ chunkId: ID, version: 3, hash: hashAt(3) }] } });
     expect(verified).toEqual([["verified", { version: 3, hash: hex(hashAt(3)) }]]);
     expect(chunk.verifiedAt).toBeGreaterThanOrEqual(0);
   });
 
-  test("of another hash are drift, and heal", () => {
+  test("with another hash are drift, and the chunk heals", () => {
     expect(chunk.corrupt()).toBe(true);
     expect([...chunk.grid.cells]).not.toEqual(Array.from({ length: 64 }, (_, i) => (i < 3 ? i + 1 : 0)));
     say({ beacons: { beacons: [{ chunkId: ID, version: 3, hash: hashAt(3) }] } });
@@ -214,25 +215,25 @@ describe("beacons and Tracked", () => {
     expect(heard[0]?.[1]).toMatchObject({ version: 3, expected: hex(hashAt(3)) });
     expect(chunk.status).toBe("reloading");
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
   });
 
-  test("a replica that drifted unnoticed does not take an update as if nothing were", () => {
+  test("a replica that drifted unnoticed is found by the next update", () => {
     chunk.corrupt();
     say(updateTo(4));
     expect(chunk.status).toBe("reloading");
     say(tracked(4), chunkAt(4));
-    isTrue(4);
+    expectLive(4);
   });
 
-  test("of a version that has not come ask for what is missing", () => {
+  test("of a newer version make the client request the missing updates", () => {
     say({ beacons: { beacons: [{ chunkId: ID, version: 5, hash: hashAt(5) }] } });
     expect(servers.take("refresh")).toEqual([{ chunkId: ID, version: 3 }]);
     say(updateTo(4), updateTo(5));
-    isTrue(5);
+    expectLive(5);
   });
 
-  test("a Tracked without a hash loads again", () => {
+  test("a Tracked without a hash makes the client load the chunk again", () => {
     say({ lagging: { chunkId: ID } });
     expect(chunk.status).toBe("lagging");
     say({ tracked: { chunkId: ID, version: 3, hash: new Uint8Array(), ledger: {} } });
@@ -241,7 +242,7 @@ describe("beacons and Tracked", () => {
 
   test("R12: an older state does not replace a healthy one", () => {
     say(updateTo(4), chunkAt(2));
-    isTrue(4);
+    expectLive(4);
   });
 });
 
@@ -258,9 +259,9 @@ describe("a family that this client cannot show", () => {
   test.each<[string, Message, string]>([
     ["of an unknown model", { ...CANVAS, model: "voxels" }, "this client has no model"],
     ["of a newer revision", { ...CANVAS, modelRevision: 2 }, "upgrade the older one"],
-    ["of parameters that are no JSON", { ...CANVAS, parameters: "size=8" }, "no JSON object"],
-    ["of parameters that the model does not take", { ...CANVAS, parameters: '{"size":[0,0],"palette":16}' }, ""],
-  ])("%s: its chunks fail, with the way out; others do not", async (_, family, message) => {
+    ["of parameters that are not JSON", { ...CANVAS, parameters: "size=8" }, "no JSON object"],
+    ["of parameters that the model refuses", { ...CANVAS, parameters: '{"size":[0,0],"palette":16}' }, ""],
+  ])("%s: its chunks fail with an error that says what to do; other families work", async (_, family, message) => {
     await announce(family, THINGS);
     expect(chunk.status).toBe("failed");
     expect(chunk.error).toMatchObject({ name: "ChunkError", code: "failed" });
@@ -274,13 +275,13 @@ describe("a family that this client cannot show", () => {
   });
 });
 
-describe("frames that are none", () => {
+describe("malformed frames", () => {
   const bad: [string, Uint8Array][] = [
-    ["bytes that are no protobuf", Uint8Array.of(255, 255, 255, 255)],
-    ["a frame that is cut", serverFrame(tracked(3)).subarray(0, 20)],
-    ["Updates inside of a good frame that are no protobuf", serverFrame({ updates: Uint8Array.of(255, 255) })],
+    ["bytes that are not protobuf", Uint8Array.of(255, 255, 255, 255)],
+    ["a truncated frame", serverFrame(tracked(3)).subarray(0, 20)],
+    ["Updates that are not protobuf, in a good frame", serverFrame({ updates: Uint8Array.of(255, 255) })],
   ];
-  test.each(bad)("%s: told, and the connection is made anew, with what is here", async (_, bytes) => {
+  test.each(bad)("%s: an error event, and a new connection that keeps the replica", async (_, bytes) => {
     say(tracked(3), chunkAt(3));
     const errors = listen(world, "error", "status");
     servers.socket("gateway").say(bytes);
@@ -293,25 +294,25 @@ describe("frames that are none", () => {
     expect(world.status).toBe("online");
     expect(servers.take("track")).toEqual([{ chunkId: ID, have: { version: 3, hash: hashAt(3) } }]);
     say(tracked(3));
-    isTrue(3);
+    expectLive(3);
   });
 
-  test("what a newer protocol may add is passed over", () => {
-    // Event 100 of a ServerFrame, and an unknown member of Tracked.
+  test("events and members that a newer protocol may add are ignored", () => {
+    // Event 100 of a ServerFrame, which this protocol does not have.
     servers.socket("gateway").say(Uint8Array.of(0x0a, 4, 0xa2, 6, 1, 0));
     say(tracked(3), chunkAt(3));
-    isTrue(3);
+    expectLive(3);
     expect(world.status).toBe("online");
   });
 
-  test("of the other server are passed over", () => {
+  test("events that only the other server sends are ignored", () => {
     servers.say("ingest", tracked(3), chunkAt(3));
     expect(chunk.status).toBe("loading");
     say({ receipt: { chunkId: ID, seq: 1 } }, { rejected: { chunkId: ID, seq: 1, code: 5, retry: 1 } });
     expect(chunk.status).toBe("loading");
   });
 
-  test("a gateway that falls silent is left after 25 s, and that is told", async () => {
+  test("a server that is silent for 25 s is disconnected, with an error event", async () => {
     say(tracked(3), chunkAt(3));
     const errors = listen(world, "error");
     await vi.advanceTimersByTimeAsync(24_000);

@@ -1,4 +1,5 @@
-// What a client makes of each close code of schemas/src/close.rs: it comes again by itself, with what is needed, or it stops and says why.
+// The client's reaction to each close code of schemas/src/close.rs: it connects again by itself, or
+// it ends with the reason.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { ConnectSettings, World } from "../src/index.js";
@@ -10,7 +11,7 @@ type Behaviour =
   | "again"
   /** Connects again without a session. */
   | "new session"
-  /** Connects again if there is a function that gives tokens, with another one; else it ends. */
+  /** Connects again with a new token if there is a token function, and ends otherwise. */
   | "new token"
   /** Ends. */
   | "end";
@@ -30,15 +31,15 @@ const TABLE: [code: number, name: string, behaviour: Behaviour][] = [
   [4504, "SESSION", "new session"],
 ];
 
-/** Not ours, or not yet: judged by their range. */
+/** Codes of others, and codes that do not exist yet. The client goes by their range. */
 const OTHERS: [code: number, name: string, behaviour: Behaviour][] = [
   [1000, "a normal end", "again"],
   [1001, "going away", "again"],
   [1006, "no close frame", "again"],
   [1011, "an error of the server", "again"],
-  [3000, "somebody's", "again"],
-  [4499, "a new one that says again", "again"],
-  [4999, "a new one that says no", "end"],
+  [3000, "an application's", "again"],
+  [4499, "a future code that allows a reconnect", "again"],
+  [4999, "a future code that forbids it", "end"],
 ];
 
 let servers: Servers;
@@ -66,7 +67,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("the table has every code of close.rs", () => {
+test("the table has every code of close.rs, in order", () => {
   const source = fileOf("schemas/src/close.rs").toString();
   const codes = [...source.matchAll(/pub const ([A-Z_]+): u16 = (\d+);/g)].map(([, name, code]) => [Number(code), name]);
   expect(TABLE.map(([code, name]) => [code, name])).toEqual(codes);
@@ -75,7 +76,7 @@ test("the table has every code of close.rs", () => {
 describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
   const with_ = (behaviour: Behaviour) => [...TABLE, ...OTHERS].filter(([, , of]) => of === behaviour);
 
-  test.each(with_("again"))("%d, %s: it connects again, with its session", async (code) => {
+  test.each(with_("again"))("%d, %s: the client connects again, with its session", async (code) => {
     await open();
     servers.socket(server).lose(code);
     expect(world.status).toBe("connecting");
@@ -85,16 +86,16 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(heard.map(([type, { status }]) => [type, status as string])).toEqual([["status", "connecting"], ["status", "online"]]);
   });
 
-  test.each(with_("end"))("%d, %s: it ends, and says why", async (code, name) => {
+  test.each(with_("end"))("%d, %s: the client ends, with the reason", async (code, name) => {
     await open();
     const chunk = world.track("canvas/0/0");
     const pending = chunk.submit(Uint8Array.of(1));
-    servers.socket(server).lose(code, "in the server's words");
+    servers.socket(server).lose(code, "the reason of the server");
     expect(world.status).toBe("closed");
     const close = heard.find(([type]) => type === "close")?.[1];
     expect(close).toMatchObject({ name: "ClosedError", code: "refused" });
     expect(close?.message).toContain(String(code));
-    expect(close?.message).toContain("in the server's words");
+    expect(close?.message).toContain("the reason of the server");
     if (code !== 4999) expect(close?.message).toContain(name.toLowerCase());
     // The chunk was never served, so nothing was sent.
     expect(await pending.outcome).toMatchObject({ kind: "rejected", code: "unspecified" });
@@ -106,7 +107,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(servers.sockets.every(({ readyState }) => readyState === 3)).toBe(true);
   });
 
-  test("4502, TOKEN, with a fixed token: it ends", async () => {
+  test("4502, TOKEN, with a fixed token: the client ends", async () => {
     await open();
     servers.socket(server).lose(4502);
     expect(world.status).toBe("closed");
@@ -115,7 +116,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(servers.take("hello")).toEqual([]);
   });
 
-  test("4502, TOKEN, with a function: it comes again with the next token", async () => {
+  test("4502, TOKEN, with a function: the client connects again with the next token", async () => {
     let count = 0;
     await open({ token: () => `token ${++count}` });
     servers.socket(server).lose(4502);
@@ -124,7 +125,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(servers.take("hello")).toEqual([expect.objectContaining({ token: "token 3", session: servers.session })]);
   });
 
-  test("4502, TOKEN, again and again: at the fourth refusal in a row it ends", async () => {
+  test("4502, TOKEN, repeatedly: the client ends at the fourth refusal in a row", async () => {
     await open({ token: () => "always the same" });
     servers.isMute = true;
     for (let i = 1; i <= 4; i++) {
@@ -136,7 +137,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(servers.take("hello")).toHaveLength(3);
   });
 
-  test("4504, SESSION: both connections are made anew, without a session", async () => {
+  test("4504, SESSION: the client opens both connections again, without a session", async () => {
     await open();
     servers.newSession();
     servers.socket(server).lose(4504);
@@ -148,7 +149,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(second?.session).toEqual(servers.session);
   });
 
-  test("a reason that names a time: not before that", async () => {
+  test("a reason with a wait: the client connects after that wait", async () => {
     await open();
     servers.socket(server).lose(4005, "too many at once (retry after 2500 ms)");
     await wait(2_499);

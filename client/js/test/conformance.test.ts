@@ -1,4 +1,4 @@
-// The scenarios that every client passes (tests/conformance), by this one.
+// Runs the scenarios that every client must pass (tests/conformance).
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Chunk, Outcome, Pending, World } from "../src/index.js";
@@ -18,7 +18,8 @@ interface Scenario {
 interface Client {
   world: World;
   wire: Wire;
-  told: string[];
+  /** The kinds of the outcomes that the client reported, in order. */
+  outcomes: string[];
 }
 
 /** One run of a scenario. */
@@ -37,11 +38,11 @@ class Story {
 
   async run(step: Step): Promise<void> {
     const [[verb, about] = ["nothing", ""]] = Object.entries(step);
-    const known = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
-    if (!known) throw new Error(`nobody knows the step ${JSON.stringify(step)}`);
-    const strange = Object.keys(step).filter((member) => member !== verb && !known.members.includes(member));
-    if (strange.length > 0) throw new Error(`${verb} has no ${strange.join(", ")}`);
-    await known.run(this, about, step);
+    const found = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
+    if (!found) throw new Error(`unknown step ${JSON.stringify(step)}`);
+    const unknown = Object.keys(step).filter((member) => member !== verb && !found.members.includes(member));
+    if (unknown.length > 0) throw new Error(`${verb} has no ${unknown.join(", ")}`);
+    await found.run(this, about, step);
   }
 
   client(name: unknown): Client {
@@ -53,11 +54,11 @@ class Story {
   async join(name: string, rights: Rights): Promise<void> {
     const wire = new Wire();
     const world = await this.stack.open(this.stack.token(name, rights), { WebSocket: wire.WebSocket, author: name });
-    this.#clients.set(name, { world, wire, told: [] });
+    this.#clients.set(name, { world, wire, outcomes: [] });
     await soon(`${name} to be online`, world.online());
   }
 
-  /** The chunk that a step is about. */
+  /** The chunk that a step names, or the scenario's own. */
   of(name: unknown, step: Step): Chunk {
     const id = (step.chunk as string | undefined) ?? this.chunk;
     const found = this.client(name).world.chunks.find((chunk) => chunk.id === id);
@@ -66,9 +67,9 @@ class Story {
   }
 
   track(name: unknown, step: Step): Chunk {
-    const { world, wire, told } = this.client(name);
+    const { world, wire, outcomes } = this.client(name);
     const chunk = world.track((step.chunk as string | undefined) ?? this.chunk);
-    chunk.on("outcome", ({ outcome }) => told.push(outcome.kind));
+    chunk.on("outcome", ({ outcome }) => outcomes.push(outcome.kind));
     chunk.on("drift", () => wire.count("drift"));
     return chunk;
   }
@@ -180,7 +181,7 @@ const VERBS: Record<string, Verb> = {
       await eventually(`${String(step.key)} to be ${String(step.is)}, it is ${map.text(step.key as string)}`, () => (map.text(step.key as string) ?? null) === step.is);
     },
   },
-  told: { members: ["outcomes"], run: (story, name, { outcomes }) => expect(story.client(name).told).toEqual(outcomes) },
+  told: { members: ["outcomes"], run: (story, name, { outcomes }) => expect(story.client(name).outcomes).toEqual(outcomes) },
 
   cut: { members: ["server", "at", "until_admitted"], run: (story, name, step) => story.client(name).wire.cut(step.server as Server, step.at as string, step.until_admitted === true) },
   admit: { members: [], run: (story, name) => story.client(name).wire.admit() },
@@ -201,7 +202,7 @@ const VERBS: Record<string, Verb> = {
 
 const { format, scenarios } = JSON.parse(fileOf("tests/conformance/scenarios.json").toString()) as { format: number; scenarios: Scenario[] };
 
-test("the list is of the format that this driver knows, and its scenarios share neither names nor chunks", () => {
+test("the list has format 1, its scenarios share neither names nor chunks, and its verbs are known", () => {
   expect(format).toBe(1);
   const chunks = scenarios.flatMap(({ chunk, steps }) => [...new Set([chunk, ...steps.flatMap((step) => (typeof step.chunk === "string" && !("rejected" in step) ? [step.chunk] : []))])]);
   expect(new Set(chunks).size).toBe(chunks.length);

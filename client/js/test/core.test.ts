@@ -1,4 +1,4 @@
-// Loading the core, and what happens when it fails: the world ends and says so, and nothing else breaks.
+// Loading the core, and a core that fails: the world ends with the reason, and nothing else breaks.
 
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -19,11 +19,11 @@ afterEach(() => {
 });
 
 describe("loading", () => {
-  test("happens once", async () => {
+  test("happens once in a page", async () => {
     expect(await load()).toBe(await load());
   });
 
-  test("takes the SIMD build where the platform has SIMD, the plain one elsewhere", async () => {
+  test("takes the SIMD build if the platform has SIMD, and the plain build otherwise", async () => {
     const read: string[] = [];
     vi.resetModules();
     vi.doMock("node:fs/promises", () => ({ readFile: (url: URL) => (read.push(url.pathname.split("/").at(-1) ?? ""), Promise.resolve(readFileSync(url))) }));
@@ -32,7 +32,7 @@ describe("loading", () => {
       vi.resetModules();
       validate.mockReturnValueOnce(has);
       const { Core } = await ((await import("../src/core.js")) as typeof import("../src/core.js")).load();
-      // BLAKE3 of nothing, as its authors publish it: both builds hash.
+      // Both builds give the published BLAKE3 hash of no bytes.
       expect(Core.hash(new Uint8Array())).toBe("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
     }
     vi.doUnmock("node:fs/promises");
@@ -40,7 +40,7 @@ describe("loading", () => {
     expect(read).toEqual(["driftless_core_simd.wasm", "driftless_core.wasm"]);
   });
 
-  test("is told here to have SIMD", async () => {
+  test("detects SIMD on this platform", async () => {
     const validate = vi.spyOn(WebAssembly, "validate");
     vi.resetModules();
     await ((await import("../src/core.js")) as typeof import("../src/core.js")).load();
@@ -58,7 +58,7 @@ describe("loading", () => {
     expect(Core.hash(new Uint8Array())).toHaveLength(64);
   });
 
-  test("fails with the reason where there is no such file, and where it is no WebAssembly", async () => {
+  test("fails with the reason if the file is missing or is not WebAssembly", async () => {
     await expect(loadFrom(module, new URL("nothing.wasm", folder))).rejects.toThrow("ENOENT");
     vi.resetModules();
     const fresh = (await import(`${folder.href}driftless_core.js?fresh`)) as unknown as CoreModule;
@@ -66,13 +66,13 @@ describe("loading", () => {
   });
 });
 
-describe("settings that are not taken", () => {
+describe("wrong settings are refused", () => {
   test.each<[string, object, RegExp]>([
     ["no ingest", { ingest: [] }, /ingest: no URL/],
     ["no gateway", { gateway: [] }, /gateway: no URL/],
-    ["a number of commands that is none", { pendingMax: -1 }, /pending_max/],
+    ["a negative number of commands", { pendingMax: -1 }, /pending_max/],
     ["half a commit to undo", { undoMax: 0.5 }, /undo_max/],
-    ["no WebSocket where the platform has none", { WebSocket: undefined }, /package `ws`/],
+    ["no WebSocket on a platform without one", { WebSocket: undefined }, /package `ws`/],
   ])("%s", async (_, settings, message) => {
     vi.stubGlobal("WebSocket", undefined);
     const opening = new Servers().open(settings);
@@ -81,7 +81,7 @@ describe("settings that are not taken", () => {
     vi.unstubAllGlobals();
   });
 
-  test("a signal that has fired opens nothing", async () => {
+  test("a signal that has already fired opens no connection", async () => {
     const servers = new Servers();
     await expect(servers.open({ signal: AbortSignal.abort(new Error("not now")) })).rejects.toThrow("not now");
     expect(servers.sockets).toEqual([]);
@@ -89,7 +89,7 @@ describe("settings that are not taken", () => {
 });
 
 describe("a core that fails", () => {
-  /** The core, with a method that throws as WebAssembly does where it traps. */
+  /** A world whose core has a method that can be made to trap, as WebAssembly does. */
   async function openFailing(method: string): Promise<{ servers: Servers; fail: () => void }> {
     const { Core } = await load();
     let isBroken = false;
@@ -106,7 +106,7 @@ describe("a core that fails", () => {
     return { servers, fail: () => (isBroken = true) };
   }
 
-  test.each(["received", "disconnected"])("at a message or a loss (%s) ends the world, and nothing is thrown into the socket", async (method) => {
+  test.each(["received", "disconnected"])("at a message or a lost connection (%s) ends the world, and throws nothing into the socket", async (method) => {
     const { servers, fail } = await openFailing(method);
     const chunk = (world as World).track("canvas/0/0");
     const pending = chunk.submit(Uint8Array.of(1));
@@ -121,7 +121,7 @@ describe("a core that fails", () => {
     expect(servers.sockets.every(({ readyState }) => readyState === 3)).toBe(true);
   });
 
-  test("at a tick ends the world, and nothing is thrown out of the timer", async () => {
+  test("at a tick ends the world, and throws nothing out of the timer", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
     const { fail } = await openFailing("tick");
     fail();
@@ -129,7 +129,7 @@ describe("a core that fails", () => {
     expect((world as World).status).toBe("closed");
   });
 
-  test("at a call throws to the caller, too", async () => {
+  test("at a call ends the world, and throws to the caller", async () => {
     const { fail } = await openFailing("submit");
     const chunk = (world as World).track("canvas/0/0");
     fail();
@@ -137,7 +137,7 @@ describe("a core that fails", () => {
     expect((world as World).status).toBe("closed");
   });
 
-  test("at a reading throws to the caller, and ends the world", async () => {
+  test("at a read ends the world, and throws to the caller", async () => {
     const { servers, fail } = await openFailing("version");
     const chunk = (world as World).track("canvas/0/0");
     const content = gridEncoding([8, 8, 1], () => 0);

@@ -1,5 +1,5 @@
-// examples/custom-model as its README says: the example's server (DRIFTLESS_BIN), its core (the argument), and its shop, whose lines
-// are those of the README.
+// Runs examples/custom-model as its README describes it: the example's server (DRIFTLESS_BIN), its
+// core (the argument), and its shop. The shop must print what the README shows.
 
 import { execFile } from "node:child_process";
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ try {
   const run = promisify(execFile)("node", [shop, core, ready.ingest_ws, ready.gateway_ws, ready.token], { timeout: 60_000 });
   const { stdout } = await run;
   const readme = await readFile(new URL("README.md", example), "utf8");
-  const printed = /compares\):\n\n```\n(.*?)```/s.exec(readme)?.[1];
+  const printed = /prints[^\n]*:\n\n```\n(.*?)```/s.exec(readme)?.[1];
   assert.equal(stdout, printed, "the shop prints what the README says");
   console.log("the shop prints what its README says");
 } finally {

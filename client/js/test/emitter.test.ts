@@ -1,4 +1,5 @@
-// Events: every listener hears each one, once; nobody's failure is another one's; nothing waits for what will never come.
+// Events: each listener gets each event once, a listener that fails does not disturb the others,
+// and no wait outlives the source.
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Emitter } from "../src/emitter.js";
@@ -25,7 +26,7 @@ const over = new ClosedError("closed", "the end");
 afterEach(() => void vi.useRealTimers());
 
 describe("on", () => {
-  test("each listener hears the events of its type, in order, until it is taken off", () => {
+  test("each listener gets the events of its type, in order, until it is removed", () => {
     const source = new Source();
     const heard: unknown[] = [];
     const off = source.on("number", (n) => heard.push(["a", n]));
@@ -39,7 +40,7 @@ describe("on", () => {
     expect(heard).toEqual([["a", 1], ["b", 1], "hello", ["b", 2]]);
   });
 
-  test("a signal takes the listener off; one that has fired already never puts it on", () => {
+  test("a signal removes the listener, and a signal that has already fired adds none", () => {
     const source = new Source();
     const heard: number[] = [];
     const controller = new AbortController();
@@ -51,7 +52,7 @@ describe("on", () => {
     expect(heard).toEqual([1]);
   });
 
-  test("a listener that throws stops nobody, and its error is not swallowed", () => {
+  test("a listener that throws does not stop the others, and its error is reported", () => {
     vi.useFakeTimers();
     const source = new Source();
     const heard: number[] = [];
@@ -64,7 +65,7 @@ describe("on", () => {
     expect(() => vi.runAllTimers()).toThrow("mine");
   });
 
-  test("who is taken off or put on meanwhile does not disturb the others", () => {
+  test("listeners that are added or removed during an event do not disturb the others", () => {
     const source = new Source();
     const heard: string[] = [];
     const off = source.on("number", () => {
@@ -79,7 +80,7 @@ describe("on", () => {
 });
 
 describe("once", () => {
-  test("gives the next event, and only that", async () => {
+  test("resolves with the next event only", async () => {
     const source = new Source();
     const next = source.once("number");
     source.emit("number", 1);
@@ -87,7 +88,7 @@ describe("once", () => {
     expect(await next).toBe(1);
   });
 
-  test("rejects with the signal's reason, before and after it began", async () => {
+  test("rejects with the signal's reason, whether it fires before or after the call", async () => {
     const source = new Source();
     const controller = new AbortController();
     const next = source.once("number", { signal: controller.signal });
@@ -96,7 +97,7 @@ describe("once", () => {
     await expect(source.once("number", { signal: controller.signal })).rejects.toThrow("no more");
   });
 
-  test("rejects where no event can come any more", async () => {
+  test("rejects when the source has ended", async () => {
     const source = new Source();
     const next = source.once("number");
     source.end(over);
@@ -106,7 +107,7 @@ describe("once", () => {
 });
 
 describe("events", () => {
-  test("nothing is lost between the call and the first reading, nor while the reader is busy", async () => {
+  test("no event is lost between the call and the first read, nor while the reader is busy", async () => {
     const source = new Source();
     const events = source.events("number");
     source.emit("number", 1);
@@ -122,7 +123,7 @@ describe("events", () => {
     expect((await events.next()).done).toBe(true);
   });
 
-  test("the signal ends the loop, after what had come", async () => {
+  test("the signal ends the loop after the events that came before it", async () => {
     const source = new Source();
     const controller = new AbortController();
     const events = source.events("number", { signal: controller.signal });
@@ -136,7 +137,7 @@ describe("events", () => {
     expect(read).toEqual([1]);
   });
 
-  test("the end of the source ends the loop, also of one that waits, and of one that begins later", async () => {
+  test("the end of the source ends a waiting loop, and a loop that starts later", async () => {
     const source = new Source();
     const waiting = source.events("number").next();
     source.end(over);
@@ -144,7 +145,7 @@ describe("events", () => {
     expect((await source.events("number").next()).done).toBe(true);
   });
 
-  test("a reader that is 1,024 events behind is told so, after the ones before the gap", async () => {
+  test("a reader that is 1,024 events behind gets an error after the events before the gap", async () => {
     const source = new Source();
     const events = source.events("number");
     for (let n = 0; n < 1025; n++) source.emit("number", n);

@@ -1,4 +1,4 @@
-// A WebSocket without a network: the test is the server.
+// A WebSocket without a network. The test plays the server.
 
 import type { SocketLike } from "../src/socket.js";
 
@@ -10,7 +10,7 @@ export class FakeSocket implements SocketLike {
   onclose: ((event: never) => void) | null = null;
   onerror: ((event: never) => void) | null = null;
   readonly sent: Uint8Array[] = [];
-  /** What the client closed it with. */
+  /** The code that the client closed the socket with. */
   closedWith: number | undefined;
 
   constructor(
@@ -21,18 +21,18 @@ export class FakeSocket implements SocketLike {
   send(data: Uint8Array): void {
     if (this.readyState !== 1) throw new Error("not open");
     this.sent.push(data);
-    this.heard?.(data);
+    this.onsent?.(data);
   }
 
-  /** What a server does with a message. */
-  heard: ((data: Uint8Array) => void) | undefined;
+  /** Called with each message of the client. */
+  onsent: ((data: Uint8Array) => void) | undefined;
 
   close(code?: number): void {
     this.closedWith = code;
     this.readyState = 3;
   }
 
-  // ---- the server ----
+  // ---- for the test, as the server ----
 
   open(): void {
     this.readyState = 1;
@@ -50,7 +50,9 @@ export class FakeSocket implements SocketLike {
   }
 }
 
-/** A class to give to the SDK, and all that is made of it; `made` is called with each. */
+/**
+ * A class to pass to the SDK, and the list of its instances. `made` is called with each instance.
+ */
 export function fakeWebSocket(made: (socket: FakeSocket) => void = () => {}) {
   const sockets: FakeSocket[] = [];
   class Made extends FakeSocket {

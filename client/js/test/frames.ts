@@ -1,4 +1,5 @@
-// The wire's messages, written and read by protobufjs from the very .proto files: nothing of the SDK's or of the core's is used.
+// Messages of the wire protocol, encoded and decoded by protobufjs from the .proto files. An
+// independent implementation: no code of the SDK or of the core is used.
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -10,7 +11,7 @@ const root = new protobuf.Root();
 root.resolvePath = (_, target) => (target.startsWith("/") ? target : at(`schemas/proto/${target}`));
 root.loadSync(["driftless/v1/wire.proto", "driftless/v1/model.proto"]);
 
-/** Its members are as the .proto files name them, in camel case. */
+/** The members are named as in the .proto files, in camel case. */
 export type Message = Record<string, any>;
 
 export function encode(type: string, message: Message): Uint8Array {
@@ -18,13 +19,13 @@ export function encode(type: string, message: Message): Uint8Array {
   return Uint8Array.from(found.encode(found.fromObject(message)).finish());
 }
 
-/** Numbers for 64-bit integers, names for enums; absent members are absent. */
+/** Decodes 64-bit integers as numbers and enums as names. Absent members stay absent. */
 export function decode(type: string, bytes: Uint8Array): Message {
   const found = root.lookupType(`driftless.v1.${type}`);
   return found.toObject(found.decode(bytes), { longs: Number, enums: String, bytes: Uint8Array }) as Message;
 }
 
-/** One ServerFrame of some events: `{ tracked: {…} }`, `{ updates: {…} }`, … */
+/** A ServerFrame of events such as `{ tracked: {…} }` and `{ updates: {…} }`. */
 export function serverFrame(...events: Message[]): Uint8Array {
   const bodies = events.map(({ updates, ...event }) => (updates && !(updates instanceof Uint8Array) ? { updates: encode("Updates", updates) } : updates ? { updates } : event));
   return encode("ServerFrame", { events: bodies });
@@ -38,7 +39,7 @@ export function fileOf(path: string): Buffer {
   return readFileSync(at(path));
 }
 
-/** A zstd frame that holds some content as it is. */
+/** A zstd frame with uncompressed blocks. */
 export function rawZstd(content: Uint8Array): Uint8Array {
   const header = Buffer.alloc(9);
   header.writeUInt32LE(0xfd2fb528);
@@ -53,7 +54,7 @@ export function rawZstd(content: Uint8Array): Uint8Array {
   return Uint8Array.from(Buffer.concat([header, ...blocks]));
 }
 
-/** A grid's canonical encoding. */
+/** The canonical encoding of a grid. */
 export function gridEncoding([x, y, z]: readonly [number, number, number], cells: (index: number) => number): Uint8Array {
   const bytes = Buffer.alloc(12 + 2 * x * y * z);
   bytes.write("DLG1");
@@ -62,7 +63,7 @@ export function gridEncoding([x, y, z]: readonly [number, number, number], cells
   return Uint8Array.from(bytes);
 }
 
-/** The command (and the effect) that sets cells of a grid. */
+/** The command that sets cells of a grid. The effect has the same encoding. */
 export function setCells(...cells: [index: number, value: number][]): Uint8Array {
   return encode("GridCommand", { set: { cells: cells.map(([cell]) => cell), values: cells.map(([, value]) => value) } });
 }

@@ -1,4 +1,5 @@
-// The committed bytes of format 1, through the core that the browser gets: what every server writes for ever is read as it is meant.
+// The golden bytes of format 1, read by the core that browsers get. Servers will write this format
+// for ever.
 
 import { afterEach, describe, expect, test } from "vitest";
 import { Chunk, type World } from "../src/index.js";
@@ -13,7 +14,7 @@ let world: World;
 afterEach(() => world?.close());
 
 describe("frames", () => {
-  /** Servers that say nothing but golden bytes. */
+  /** A world whose servers sent golden bytes as Welcome, and nothing else. */
   async function openGolden(): Promise<[string, Message][]> {
     servers = new Servers();
     servers.isMute = true;
@@ -38,10 +39,10 @@ describe("frames", () => {
     ]);
     expect(world.colors("canvas")).toHaveLength(256);
     expect(world.colors("canvas")[0]).toMatch(/^#[0-9a-f]{6}$/);
-    expect(world.colors("nobody")).toEqual([]);
+    expect(world.colors("unknown")).toEqual([]);
   });
 
-  test("Track, Ping and Pong are sent as they are promised", async () => {
+  test("Track and Pong are sent with the golden bytes", async () => {
     await openGolden();
     const { sent } = servers.socket("gateway");
     world.track("canvas/0/-1");
@@ -66,7 +67,7 @@ describe("frames", () => {
     expect(heard.at(-1)?.[1]).toMatchObject({ name: "ConnectionError", code: "refused_request", message: expect.stringContaining("say Hello first") as string });
   });
 
-  test("a Chunk whose data is cut is not shown, and asked for again", async () => {
+  test("a Chunk with truncated data is not shown, and requested again", async () => {
     await openGolden();
     const chunk = world.track("canvas/0/-1");
     servers.socket("gateway").say(wire("server_frame.tracked"));
@@ -140,7 +141,7 @@ describe("the golden log", () => {
     records: { fences: number; valid: number; invalid: number };
   };
 
-  /** The committed updates of the valid records, by R4, oldest first. */
+  /** The committed updates of the records that are valid by R4, oldest first. */
   function read(): { updates: Uint8Array; decoded: Message }[] {
     const file = fileOf("chunk/golden/1/updates.log");
     const log: { updates: Uint8Array; decoded: Message }[] = [];
@@ -180,14 +181,14 @@ describe("the golden log", () => {
 
   const log = read();
 
-  test.each(Object.entries(expected.chunks))("%s folds to what everybody has", async (id, { version, hash }) => {
+  test.each(Object.entries(expected.chunks))("%s folds to the expected version and hash", async (id, { version, hash }) => {
     await openGoldenWorld();
     const chunk = world.track(id);
     const heard = listen(chunk, "drift", "status");
     servers.say("gateway", { tracked: { chunkId: id, version, hash: Buffer.from(hash, "hex"), ledger: {} } });
     for (const { updates, decoded } of log) {
       if (decoded.chunkId !== id) continue;
-      // The bytes of the log are the bytes of the wire.
+      // The wire carries the same bytes as the log.
       servers.say("gateway", { updates });
       expect(chunk.version).toBe(decoded.firstVersion + decoded.entries.length - 1);
       expect(chunk.hash).toBe(hex(decoded.stateHash));
@@ -199,7 +200,7 @@ describe("the golden log", () => {
     else expect(chunk.map.keys()).toHaveLength(content[4] ?? 0);
   });
 
-  test("a snapshot from the middle and the updates after it, given twice, come to the same", async () => {
+  test("a snapshot from the middle and all updates, sent twice, give the same state", async () => {
     const id = "canvas/0/-1";
     const { version, hash } = expected.chunks[id] as { version: number; hash: string };
     const mine = log.filter(({ decoded }) => decoded.chunkId === id);
@@ -225,7 +226,7 @@ describe("the golden log", () => {
   });
 });
 
-test("what the test's writer of frames writes is what is promised", () => {
+test("the test's own encoder writes the golden bytes", () => {
   const tracked = { chunkId: "canvas/0/-1", version: 300, hash: Uint8Array.from({ length: 32 }, (_, i) => i) };
   const committedBits = "9223372036854775813";
   expect(serverFrame({ tracked: { ...tracked, ledger: { seq: 130, committedBits } } })).toEqual(wire("server_frame.tracked"));

@@ -1,9 +1,11 @@
-// The quick start as a newcomer takes it: the packed SDK in a fresh Vite + TypeScript project, built and in Vite's dev mode, opened in a
-// real Chromium beside a real `driftless dev`: a click paints a cell, and it is committed.
+// The quick start as a newcomer takes it: the packed SDK in a fresh project with Vite and
+// TypeScript. A real Chromium opens the project, built and in Vite's dev mode, beside a real
+// `driftless dev`. A click paints a cell, and the server commits it.
 //
 //   DRIFTLESS_BIN=… node test/quick-start.mjs [--json] [--out FOLDER]
 //
-// DRIFTLESS_TEST_CHROMIUM names the browser (/usr/bin/chromium). Leaves a screenshot of each in FOLDER. Ends with 0 only if all held.
+// DRIFTLESS_TEST_CHROMIUM is the browser (default: /usr/bin/chromium). With --out, the program
+// saves a screenshot of each page in FOLDER. The exit code is 0 only if every check passed.
 
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -47,7 +49,9 @@ async function freePort() {
   return port;
 }
 
-/** Waits for a condition; on failure says what was seen instead. */
+/**
+ * Polls a condition. On a timeout, the error says what was awaited, and its cause what was seen.
+ */
 async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
   for (let seen; ; ) {
@@ -61,7 +65,7 @@ async function until(what, look) {
   }
 }
 
-/** Opens the page, clicks a cell, and compares with what the server has. */
+/** Opens the page, clicks a cell, and checks the canvas and the state on the server. */
 async function paints(browser, { page: url, ready, name, at: [x, y], version }) {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -74,7 +78,7 @@ async function paints(browser, { page: url, ready, name, at: [x, y], version }) 
   const canvas = page.locator("canvas");
   await until(() => `the canvas of ${name} to be 128 cells wide; ${problems.join("; ")}`, () => canvas.evaluate(({ width, onclick }) => width === 128 && onclick !== null));
   const began = Date.now();
-  // The canvas' border is 1 pixel wide, a cell 4.
+  // The border of the canvas is 1 pixel wide, and a cell is 4 pixels wide.
   await canvas.click({ position: { x: 1 + 4 * x + 2, y: 1 + 4 * y + 2 } });
   await until(() => `the commit; ${problems.join("; ")}`, async () => (await page.locator("output").textContent()) === "committed");
   const ms = Date.now() - began;
@@ -84,10 +88,10 @@ async function paints(browser, { page: url, ready, name, at: [x, y], version }) 
   if (value !== 9) throw new Error(`the server has ${value} at ${x}, ${y}, not 9: ${chunk.status}`);
   const pixel = ([x, y]) => canvas.evaluate((canvas, [x, y]) => [...canvas.getContext("2d").getImageData(x, y, 1, 1).data], [x, y]);
   const [painted, other] = [await pixel([x, y]), await pixel([x + 1, y])];
-  if (String(painted) === String(other)) throw new Error(`the pixel at ${x}, ${y} is ${painted}, as the one beside it`);
+  if (String(painted) === String(other)) throw new Error(`the pixel at ${x}, ${y} has the colour of its neighbour, ${painted}: the cell was not painted`);
   if (values.out) await page.screenshot({ path: join(values.out, `quick-start-${name}.png`) });
   await context.close();
-  if (problems.length > 0) throw new Error(`the page of ${name} complains: ${problems.join("; ")}`);
+  if (problems.length > 0) throw new Error(`errors in the page of ${name}: ${problems.join("; ")}`);
   say(`ok    ${name}: a cell is painted, and committed as version ${version}; ${ms} ms`);
   return { committed_ms: ms };
 }
@@ -96,7 +100,7 @@ let browser;
 try {
   if (values.out) mkdirSync(values.out, { recursive: true });
   result.lines = readFileSync(join(EXAMPLE, "src/main.ts"), "utf8").trimEnd().split("\n").length;
-  if (result.lines > LINES_MAX) throw new Error(`the quick start has ${result.lines} lines, more than ${LINES_MAX}`);
+  if (result.lines > LINES_MAX) throw new Error(`the quick start has ${result.lines} lines, but may have ${LINES_MAX}`);
 
   npm(["run", "--silent", "build"], SDK);
   const packed = npm(["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], SDK).trim().split("\n").at(-1);

@@ -1,4 +1,5 @@
-// Both servers as the test plays them: they welcome everybody, note what is asked, and say what the test says.
+// Both servers, played by the test. They welcome every client, record its requests, and send the
+// events that the test gives them.
 
 import { type Loaded, load } from "../src/core.js";
 import { type Chunk, type ConnectSettings, type Emitter, type World, connect } from "../src/index.js";
@@ -38,7 +39,7 @@ export class Servers {
   readonly WebSocket: unknown;
   families: Message[] = [CANVAS, THINGS];
   welcome: Message = {};
-  /** A server that does not answer to Hello. */
+  /** If true, the servers do not answer Hello. */
   isMute = false;
   session!: Uint8Array;
   writer!: Uint8Array;
@@ -46,7 +47,7 @@ export class Servers {
   constructor() {
     this.newSession();
     const { WebSocket, sockets } = fakeWebSocket((socket) => {
-      socket.heard = (bytes) => this.#heard(socket, bytes);
+      socket.onsent = (bytes) => this.#record(socket, bytes);
       queueMicrotask(() => socket.readyState === 0 && socket.open());
     });
     this.WebSocket = WebSocket;
@@ -71,7 +72,7 @@ export class Servers {
     this.socket(server).say(serverFrame(...events));
   }
 
-  #heard(socket: FakeSocket, bytes: Uint8Array): void {
+  #record(socket: FakeSocket, bytes: Uint8Array): void {
     const server = socket.url.slice(5) as "ingest" | "gateway";
     for (const request of decode("ClientFrame", bytes).requests ?? []) {
       this.requests.push({ server, request });
@@ -82,7 +83,7 @@ export class Servers {
     }
   }
 
-  /** What was asked of a kind since the last call; the others stay. */
+  /** Removes and returns the recorded requests of one kind. */
   take(kind: string): Message[] {
     const taken = this.requests.filter(({ request }) => request[kind]);
     for (const one of taken) this.requests.splice(this.requests.indexOf(one), 1);
@@ -94,7 +95,7 @@ export class Servers {
   }
 }
 
-/** Everything that a world's and a chunk's listeners hear, in order. */
+/** Records the events of a world or a chunk, in order. */
 export function listen(target: World | Chunk, ...types: string[]): [string, Message][] {
   const heard: [string, Message][] = [];
   const emitter = target as Emitter<Record<string, Message>>;
@@ -102,12 +103,12 @@ export function listen(target: World | Chunk, ...types: string[]): [string, Mess
   return heard;
 }
 
-/** Until what was queued is done: no time passes. */
+/** Runs the queued microtasks. No time passes. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 20; i++) await Promise.resolve();
 }
 
-/** An `Updates` of one writer. */
+/** An `Updates` event of one writer. */
 export function updates(chunkId: string, firstVersion: number, stateHash: Uint8Array, ...effects: Uint8Array[]): Message {
   const writer = new Uint8Array(16).fill(7);
   return { updates: { chunkId, firstVersion, stateHash, entries: effects.map((effect, i) => ({ writer, seq: firstVersion + i, effect })) } };

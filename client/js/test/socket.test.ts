@@ -1,4 +1,5 @@
-// One connection: opened, kept, and opened again, without a storm and without ever giving up.
+// One connection: opened, kept, and opened again. It never gives up, and never connects in a tight
+// loop.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Socket, type SocketHost } from "../src/socket.js";
@@ -7,7 +8,7 @@ import { type FakeSocket, fakeWebSocket } from "./fakes.js";
 const URLS = ["ws://one", "ws://two"];
 
 class Host implements SocketHost {
-  readonly told: unknown[] = [];
+  readonly calls: unknown[] = [];
   readonly sockets: FakeSocket[];
   readonly WebSocket: SocketHost["WebSocket"];
   token: () => Promise<string> = () => Promise.resolve("token");
@@ -18,11 +19,11 @@ class Host implements SocketHost {
     this.sockets = sockets;
   }
 
-  opened = (token: string) => void this.told.push(["opened", token]);
-  received = (bytes: Uint8Array) => void this.told.push(["received", ...bytes]);
-  closed = (code: number) => void this.told.push(["closed", code]);
-  tokenFailed = (error: unknown) => void this.told.push(["token", (error as Error).message]);
-  failed = (error: unknown) => void this.told.push(["failed", (error as Error).message]);
+  opened = (token: string) => void this.calls.push(["opened", token]);
+  received = (bytes: Uint8Array) => void this.calls.push(["received", ...bytes]);
+  closed = (code: number) => void this.calls.push(["closed", code]);
+  tokenFailed = (error: unknown) => void this.calls.push(["token", (error as Error).message]);
+  failed = (error: unknown) => void this.calls.push(["failed", (error as Error).message]);
 
   get last(): FakeSocket {
     return this.sockets.at(-1) as FakeSocket;
@@ -34,7 +35,7 @@ let socket: Socket;
 
 const wait = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-/** Milliseconds until the next attempt; the connection was lost just now. */
+/** Waits for the next attempt after a loss. Returns the milliseconds that it took. */
 async function untilNext(most: number): Promise<number> {
   const { length } = host.sockets;
   for (let ms = 0; ms <= most; ms += 5) {
@@ -63,14 +64,14 @@ afterEach(() => {
 });
 
 describe("a connection", () => {
-  test("is opened with the subprotocol and for bytes, and passes on what comes", async () => {
+  test("is opened with the subprotocol, as binary, and passes messages on", async () => {
     await open();
     expect(socket.link).toBe("open");
     expect(host.last).toMatchObject({ url: "ws://one", protocols: ["driftless.gateway.v1"], binaryType: "arraybuffer" });
     host.last.say(Uint8Array.of(1, 2));
     host.last.onmessage?.({ data: "a text" } as never);
     socket.send(Uint8Array.of(3));
-    expect(host.told).toEqual([["opened", "token"], ["received", 1, 2]]);
+    expect(host.calls).toEqual([["opened", "token"], ["received", 1, 2]]);
     expect(host.last.sent).toEqual([Uint8Array.of(3)]);
   });
 
@@ -82,7 +83,7 @@ describe("a connection", () => {
     expect(host.last.sent).toEqual([]);
   });
 
-  test("takes the next server at every attempt", async () => {
+  test("takes the next URL at every attempt", async () => {
     await open();
     for (const url of ["ws://two", "ws://one", "ws://two"]) {
       host.last.lose();
@@ -91,19 +92,19 @@ describe("a connection", () => {
     }
   });
 
-  test("that does not open within 10 s is given up, and another one is tried", async () => {
+  test("that does not open within 10 s is dropped, and the next URL is tried", async () => {
     socket.start();
     await wait(9_999);
     expect(host.sockets).toHaveLength(1);
     await wait(1);
-    expect(host.told).toEqual([["closed", 0]]);
+    expect(host.calls).toEqual([["closed", 0]]);
     await untilNext(100);
     expect(host.sockets[0]?.closedWith).toBe(1000);
   });
 });
 
 describe("back-off", () => {
-  test("grows to 10 s, and does not end", async () => {
+  test("grows to 10 s, and goes on without end", async () => {
     vi.spyOn(Math, "random").mockReturnValue(1);
     socket.start();
     await wait(0);
@@ -115,7 +116,7 @@ describe("back-off", () => {
     expect(waits).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
   });
 
-  test("is jittered: anything between half of it and all of it", async () => {
+  test("is jittered between half of the wait and all of it", async () => {
     socket.start();
     await wait(0);
     const waits: number[] = [];
@@ -129,7 +130,7 @@ describe("back-off", () => {
     }
   });
 
-  test("begins anew after a connection that lived for more than 5 s, not after a shorter one", async () => {
+  test("starts over after a connection of more than 5 s, and not after a shorter one", async () => {
     vi.spyOn(Math, "random").mockReturnValue(1);
     socket.start();
     await wait(0);
@@ -152,7 +153,7 @@ describe("back-off", () => {
     ["the server is shutting down (retry after 850 ms)", 850],
     ["(retry after 0 ms)", 0],
     ["later (retry after 99999999999999999999 ms)", 60_000],
-  ])("obeys a server that says when to come again: %s", async (reason, ms) => {
+  ])("obeys a server that names the wait: %s", async (reason, ms) => {
     await open();
     host.last.lose(4000, reason);
     await wait(Math.max(ms - 1, 0));
@@ -162,7 +163,7 @@ describe("back-off", () => {
   });
 
   test.each(["", "retry after 5000 ms", "(retry after -5000 ms)", "(retry after 5000 ms) or so", "(retry after  ms)"])(
-    "does not take for that what is none: %j",
+    "ignores a reason that does not end with a well-formed wait: %j",
     async (reason) => {
       await open();
       host.last.lose(4000, reason);
@@ -172,32 +173,32 @@ describe("back-off", () => {
 });
 
 describe("the token", () => {
-  test("is asked for at every connect", async () => {
+  test("is requested at every connect", async () => {
     let count = 0;
     host.token = () => Promise.resolve(`token ${++count}`);
     await open();
     host.last.lose();
     await untilNext(100);
     host.last.open();
-    expect(host.told).toEqual([["opened", "token 1"], ["closed", 1006], ["opened", "token 2"]]);
+    expect(host.calls).toEqual([["opened", "token 1"], ["closed", 1006], ["opened", "token 2"]]);
   });
 
-  test("whose function fails is asked for again, later and later, and every failure is told", async () => {
+  test("whose function fails is requested again with growing waits, and every failure is reported", async () => {
     let count = 0;
     host.token = () => (++count < 4 ? Promise.reject(new Error(`no ${count}`)) : Promise.resolve("at last"));
     socket.start();
     await wait(0);
-    expect(host.told).toEqual([["token", "no 1"]]);
+    expect(host.calls).toEqual([["token", "no 1"]]);
     await wait(10_000);
-    expect(host.told).toEqual([["token", "no 1"], ["token", "no 2"], ["token", "no 3"]]);
+    expect(host.calls).toEqual([["token", "no 1"], ["token", "no 2"], ["token", "no 3"]]);
     expect(host.sockets).toHaveLength(1);
   });
 
-  test("that is no text is a failure of the function", async () => {
+  test("that is not a string is a failure of the function", async () => {
     host.token = () => Promise.resolve(undefined as unknown as string);
     socket.start();
     await wait(0);
-    expect(host.told).toEqual([["token", "the token function gave undefined, not a string"]]);
+    expect(host.calls).toEqual([["token", "the token function gave undefined, not a string"]]);
     expect(host.sockets).toHaveLength(0);
   });
 
@@ -209,7 +210,7 @@ describe("the token", () => {
     give("late");
     await wait(20_000);
     expect(host.sockets).toHaveLength(0);
-    expect(host.told).toEqual([]);
+    expect(host.calls).toEqual([]);
   });
 });
 
@@ -236,19 +237,19 @@ describe("start, stop and restart", () => {
     expect(host.sockets.filter((made) => made.closedWith === undefined && made.readyState === 0)).toHaveLength(1);
   });
 
-  test("stop drops the connection, tells nobody, and nothing that still comes is heard", async () => {
+  test("stop drops the connection without a callback, and later messages are ignored", async () => {
     await open();
     socket.stop();
     host.last.say(Uint8Array.of(1));
     host.last.lose(4000);
     await wait(60_000);
     expect(host.last.closedWith).toBe(1000);
-    expect(host.told).toEqual([["opened", "token"]]);
+    expect(host.calls).toEqual([["opened", "token"]]);
     expect(host.sockets).toHaveLength(1);
     expect(socket.link).toBe("down");
   });
 
-  test("restart connects at once, but not again and again", async () => {
+  test("restart connects at once, but waits when it is repeated", async () => {
     vi.spyOn(Math, "random").mockReturnValue(1);
     await open();
     const waits: number[] = [];
@@ -261,7 +262,7 @@ describe("start, stop and restart", () => {
     await wait(5_001);
     socket.restart();
     expect(await untilNext(20_000)).toBe(5);
-    expect(host.told.filter((told) => (told as string[])[0] === "closed")).toEqual([]);
+    expect(host.calls.filter((call) => (call as string[])[0] === "closed")).toEqual([]);
   });
 
   test("restart of a stopped connection does not open it", async () => {
@@ -272,7 +273,7 @@ describe("start, stop and restart", () => {
     expect(host.sockets).toHaveLength(1);
   });
 
-  test("restart while the token is on its way makes one connection, with the newer token", async () => {
+  test("restart while a token is pending makes one connection, with the newer token", async () => {
     const gives: ((token: string) => void)[] = [];
     host.token = () => new Promise((resolve) => gives.push(resolve));
     socket.start();
@@ -284,10 +285,10 @@ describe("start, stop and restart", () => {
     await wait(0);
     expect(host.sockets).toHaveLength(1);
     host.last.open();
-    expect(host.told).toEqual([["opened", "new"]]);
+    expect(host.calls).toEqual([["opened", "new"]]);
   });
 
-  test("a platform that makes no WebSocket is told, and tried again", async () => {
+  test("a WebSocket class that throws is reported, and tried again", async () => {
     const failing = new Socket(URLS, "p", {
       ...host,
       token: host.token,
@@ -300,7 +301,7 @@ describe("start, stop and restart", () => {
     failing.start();
     await wait(1_000);
     failing.stop();
-    expect(host.told.length).toBeGreaterThan(2);
-    expect(host.told[0]).toEqual(["failed", "not a URL"]);
+    expect(host.calls.length).toBeGreaterThan(2);
+    expect(host.calls[0]).toEqual(["failed", "not a URL"]);
   });
 });

@@ -1,4 +1,4 @@
-// The SDK against a real ingest, replayer and gateway.
+// The SDK against a real ingest, replayer and gateway, in one `driftless dev`.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -13,12 +13,12 @@ describe.skipIf(!BINARY)("against a real stack", () => {
   beforeAll(() => stack.start());
   afterAll(() => stack.end());
 
-  /** A canvas of its own for each test. */
+  /** The id of a canvas chunk that no other test uses. */
   const canvas = () => `canvas/${++next}/-7`;
   const live = (world: World, id: string) => soon(`${id} to be live`, world.track(id).live());
   const outcome = (pending: { outcome: Promise<Outcome> }) => soon("an outcome", pending.outcome);
 
-  /** All have the same version with the same hash, and it is this one. */
+  /** Waits until all replicas have this version, with equal hashes. */
   async function converge(version: number, ...chunks: Chunk[]): Promise<void> {
     await eventually(`all to be at version ${version}, they are at ${chunks.map((chunk) => chunk.version).join(", ")}`, () =>
       chunks.every((chunk) => chunk.version === version && chunk.hash === chunks[0]?.hash),
@@ -56,7 +56,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect([...chunk.grid.cells].filter((cell) => cell === 6)).toHaveLength(20);
     });
 
-    test("discarded by a guard: the cells are as if it never was", async () => {
+    test("discarded by a guard: the view shows the old cells again", async () => {
       const chunk = await live(await stack.user("ann"), canvas());
       const rollback = chunk.once("rollback");
       const pending = chunk.grid.set([{ x: 0, y: 0, value: 7 }, { x: 1, y: 0, value: 8, guard: 9 }]);
@@ -66,7 +66,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(pending.undo()).toEqual([]);
     });
 
-    test("rejected without write access; what comes after it is not held up", async () => {
+    test("rejected without write access, without blocking later commands", async () => {
       const world = await stack.user("reader", { read: ["canvas/"], write: ["things/"] });
       const [chunk, things] = [await live(world, canvas()), await live(world, `things/${next}/0`)];
       const pending = chunk.grid.set({ x: 0, y: 0, value: 7 });
@@ -76,7 +76,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(await outcome(things.map.put("a", "b"))).toEqual({ kind: "committed", version: 1 });
     });
 
-    test("withdrawn: cancelled before it was sent, by hand and by a signal", async () => {
+    test("withdrawn: cancelled before it was sent, by cancel() and by a signal", async () => {
       const world = await stack.user("ann");
       const chunk = await live(world, canvas());
       world.goOffline();
@@ -89,7 +89,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(await outcome(chunk.grid.set({ x: 2, y: 0, value: 1 }))).toEqual({ kind: "committed", version: 1 });
     });
 
-    test("a chunk without read access is rejected, and says why", async () => {
+    test("a chunk without read access is rejected with the reason", async () => {
       const world = await stack.user("stranger", { write: ["things/"] });
       await expect(live(world, canvas())).rejects.toMatchObject({ name: "ChunkError", code: "no_read_access" });
       await expect(live(world, "nowhere/0/0")).rejects.toMatchObject({ code: "unknown_family" });
@@ -97,7 +97,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     });
   });
 
-  test("a map: values, guards, deletion, and what is no change", async () => {
+  test("a map: values, guards and deletion", async () => {
     const id = `things/${++next}/1`;
     const [a, b] = [await live(await stack.user("ann"), id), await live(await stack.user("bob"), id)];
     const keys = b.once("change");
@@ -115,7 +115,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect([a.map.keys(), b.map.keys()]).toEqual([[], []]);
   });
 
-  test("edits made offline are committed after the reconnect, in their order, on top of what others did", async () => {
+  test("edits made offline are committed after the reconnect, in order, after the edits of others", async () => {
     const id = canvas();
     const [ann, bob] = [await stack.user("ann"), await stack.user("bob")];
     const [a, b] = [await live(ann, id), await live(bob, id)];
@@ -132,7 +132,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect([b.grid.get(0, 0), b.grid.get(1, 0)]).toEqual([80, 5]);
   });
 
-  test("who comes after a thousand edits gets a whole state, as the server compressed it, and the updates after it", async () => {
+  test("a client that joins after 1,200 edits gets a compressed Chunk and the updates after it", async () => {
     const id = canvas();
     const ann = await stack.user("ann");
     const a = await live(ann, id);
@@ -170,7 +170,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect([...a.grid.cells]).toEqual([...b.grid.cells]);
     });
 
-    test("at the next beacon, where nobody edits", async () => {
+    test("at the next beacon, without any edit", async () => {
       const chunk = await live(await stack.user("ann"), canvas());
       await outcome(chunk.grid.set({ x: 0, y: 0, value: 3 }));
       const { hash } = chunk;
@@ -185,7 +185,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
   });
 
   describe("undo", () => {
-    test("takes a commit back, once, and keeps what others did since", async () => {
+    test("takes a commit back once, and keeps later edits of others", async () => {
       const id = canvas();
       const [a, b] = [await live(await stack.user("ann"), id), await live(await stack.user("bob"), id)];
       const painted = a.grid.fill({ x: 0, y: 0, width: 3, height: 1, value: 9 });
@@ -209,7 +209,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(a.grid.get(0, 0)).toBe(4);
     });
 
-    test("of what is not committed is nothing", async () => {
+    test("of an uncommitted command does nothing", async () => {
       const chunk = await live(await stack.user("ann"), canvas());
       const pending = chunk.grid.set({ x: 0, y: 0, value: 9 });
       expect(pending.undo()).toEqual([]);
@@ -218,7 +218,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
   });
 
   describe("tokens", () => {
-    /** Counts connections. */
+    /** A WebSocket class that counts its instances. */
     function counting(): { WebSocket: unknown; count: () => number } {
       let count = 0;
       class Counted extends WebSocket {
@@ -230,7 +230,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       return { WebSocket: Counted, count: () => count };
     }
 
-    test.concurrent("are renewed by the function, and the connections stay", async () => {
+    test.concurrent("are renewed by the function, on the same connections", async () => {
       const { WebSocket, count } = counting();
       let asked = 0;
       const world = await stack.open(
@@ -249,7 +249,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       world.close();
     });
 
-    test.concurrent("that are fixed end the world when they end, with what to do about it", async () => {
+    test.concurrent("that are fixed end the world when they expire, with an error that names the token", async () => {
       const world = await stack.open(stack.token("fixed", { seconds: 2 }));
       const chunk = await live(world, canvas());
       const closed = await soon("the end", world.once("close"), 30_000);
@@ -258,7 +258,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(closed.constructor as never);
     });
 
-    test("that are wrong end the world at once; of a function, after it was asked again", async () => {
+    test("that are wrong end the world: a fixed one at once, those of a function after more calls", async () => {
       const fixed = await stack.open("not a token");
       await expect(soon("the end", fixed.online())).rejects.toMatchObject({ code: "refused" });
       let asked = 0;
@@ -267,7 +267,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       expect(asked).toBeGreaterThan(2);
     });
 
-    test("whose function fails at first: told, and then all is well", async () => {
+    test("whose function fails at first are reported, and then the world goes online", async () => {
       const good = stack.token("ann");
       let asked = 0;
       const world = await stack.open(() => {
@@ -306,8 +306,8 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect(chunk.version).toBe(3);
   });
 
-  // The last one: nobody else's connection may be lost by it.
-  test("a server that is killed and started again on its data loses nothing, and nobody has to do anything", async () => {
+  // Must be the last test, because it breaks every connection of the stack.
+  test("a server that is killed and started again on its data loses nothing, and clients recover by themselves", async () => {
     const id = canvas();
     const [ann, bob] = [await stack.user("ann"), await stack.user("bob")];
     const [a, b] = [await live(ann, id), await live(bob, id)];
@@ -323,7 +323,7 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     await converge(32, a, b);
     expect(Array.from({ length: 31 }, (_, i) => b.grid.get(i, 0))).toEqual([1, ...Array.from({ length: 30 }, (_, i) => i + 1)]);
     expect([a.grid.get(0, 1), ann.status, bob.status]).toEqual([7, "online", "online"]);
-    // And for those who come later.
+    // A client that joins later sees the same.
     const late = await live(await stack.user("late"), id);
     await converge(32, a, b, late);
   });

@@ -4,13 +4,13 @@ import { WebSocket } from "ws";
 import { Dev, type Ready, type Rights } from "../../../tests/dev.mjs";
 import { type ConnectSettings, type World, connect } from "../src/index.js";
 
-/** Undefined: what needs a server is skipped. */
+/** If undefined, the tests that need a server are skipped. */
 export const BINARY = process.env.DRIFTLESS_BIN;
-if (!BINARY) console.warn("skipped: nothing here talks to a real server, because DRIFTLESS_BIN does not name a `driftless` binary");
+if (!BINARY) console.warn("skipped the tests against a real server: set DRIFTLESS_BIN to a `driftless` binary to run them");
 
 const DEADLINE_MS = 20_000;
 
-/** A claim about what will be so soon; on failure says what was seen instead. */
+/** Polls until `look` gives a value. On a timeout, the error says what was awaited. */
 export async function eventually<T>(what: string, look: () => T | undefined | false, ms = DEADLINE_MS): Promise<T> {
   const deadline = Date.now() + ms;
   for (;;) {
@@ -43,12 +43,12 @@ export class Stack {
     return this.#running.ready;
   }
 
-  /** Starts it, or starts it again on the same data and port. */
+  /** Starts the server, or starts it again on the same data and port. */
   async start(): Promise<void> {
     await this.#running.start();
   }
 
-  /** Ends the process, as a crash would. */
+  /** Kills the process, as a crash would. */
   async kill(): Promise<void> {
     await this.#dev?.stop("SIGKILL");
   }
@@ -72,7 +72,7 @@ export class Stack {
     return world;
   }
 
-  /** A user with all rights, online. */
+  /** A world of a user with all rights, once it is online. */
   async user(sub: string, rights?: Rights): Promise<World> {
     const world = await this.open(this.token(sub, rights), { author: sub });
     return soon(`${sub} to be online`, world.online());

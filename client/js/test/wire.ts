@@ -1,5 +1,5 @@
-// A WebSocket (of the package `ws`) with somebody in between, who looks at whole messages: breaks the connection there, keeps messages
-// back, doubles them, or answers in the server's place.
+// A man in the middle for tests: a WebSocket (of the package `ws`) that looks at each message. It
+// can break the connection there, hold messages back, double them, or answer in the server's place.
 
 import { WebSocket } from "ws";
 import type { SocketLike } from "../src/socket.js";
@@ -14,10 +14,10 @@ const KINDS: Record<Kind, (part: Message) => boolean> = {
   updates: ({ updates, outcomes }) => updates !== undefined || outcomes !== undefined,
 };
 
-/** What happens to the messages of one client. */
+/** The faults that one client's messages meet, and counters of them. */
 export class Wire {
   readonly WebSocket: unknown;
-  /** How often something has happened: `cut`, `put_off`, `receipt`. */
+  /** The number of events by kind: `cut`, `put_off`, `receipt`, `drift`. */
   readonly counts: Record<string, number> = {};
   readonly #barred = new Set<Server>();
   readonly #held: { kind: Kind; queue: (() => void)[] } = { kind: "updates", queue: [] };
@@ -38,7 +38,7 @@ export class Wire {
 
   cut(server: Server, at: string, bars: boolean): void {
     const [when, kind] = at.split(" ");
-    if (!/^(before|after) (submit|receipt|updates)$/.test(at)) throw new Error(`cut at ${at}: nobody knows where that is`);
+    if (!/^(before|after) (submit|receipt|updates)$/.test(at)) throw new Error(`cut at ${at}: expected "before KIND" or "after KIND"`);
     this.#cut = { server, isBefore: when === "before", kind: kind as Kind, bars };
     this.counts.cut = 0;
   }
@@ -77,7 +77,7 @@ export class Wire {
     this.counts[what] = (this.counts[what] ?? 0) + 1;
   }
 
-  /** A message passes, or not. */
+  /** Passes a message on, holds it back, or breaks the connection before or after it. */
   judge(server: Server, parts: Message[], socket: WiredSocket, pass: () => void): void {
     const is = (kind: Kind) => parts.some(KINDS[kind]);
     if (is("receipt")) this.count("receipt");
@@ -95,7 +95,7 @@ export class Wire {
     else pass();
   }
 
-  /** A message to ingest as it goes out, and what the client is told in ingest's place. */
+  /** The message that goes to ingest instead of this one, and the answers in ingest's place. */
   change(parts: Message[], bytes: Uint8Array): { up: Uint8Array; down: Message[] } {
     const down: Message[] = [];
     const kept = parts.filter(({ submit }) => {
@@ -124,7 +124,7 @@ class WiredSocket implements SocketLike {
   constructor(wire: Wire, url: string, protocols: string[]) {
     this.#wire = wire;
     this.#server = protocols[0] === "driftless.ingest.v1" ? "ingest" : "gateway";
-    // Port 1 of this machine: nobody is there.
+    // Nothing listens on port 1.
     this.#socket = new WebSocket(wire.isBarred(this.#server) ? "ws://127.0.0.1:1" : url, protocols);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onopen = (event) => this.onopen?.(event as never);
@@ -145,7 +145,7 @@ class WiredSocket implements SocketLike {
     this.#wire.judge(this.#server, requests, this, () => {
       const { up, down } = this.#server === "ingest" ? this.#wire.change(requests, data) : { up: data, down: [] };
       if (this.#socket.readyState === 1) this.#socket.send(up);
-      // Not from within the client's own call.
+      // The client does not expect a message during its own `send`.
       if (down.length > 0) queueMicrotask(() => this.onmessage?.({ data: serverFrame(...down).buffer } as never));
     });
   }
@@ -154,7 +154,7 @@ class WiredSocket implements SocketLike {
     this.#socket.close(code);
   }
 
-  /** Without a goodbye; what was sent goes out before, if it is to. */
+  /** Ends the connection without a close frame, after flushing the sent messages if asked to. */
   break(isFlushed: boolean): void {
     if (isFlushed) this.#socket.send(new Uint8Array(), () => this.#socket.terminate());
     else this.#socket.terminate();

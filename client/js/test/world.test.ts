@@ -1,4 +1,5 @@
-// A world's life: going offline and back, leaving and coming again, tokens, and the end. The servers are the test's.
+// The life of a world: offline and back, tracking and untracking, tokens, and the end. The test
+// plays the servers.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Chunk, Outcome, World } from "../src/index.js";
@@ -43,7 +44,7 @@ const commit = (seq: number, effect: Uint8Array, ...cells: number[]) => {
 };
 
 describe("an own edit", () => {
-  test("is shown at once, marked, and told as a change of just that place; then committed, and no change of cells", async () => {
+  test("is shown at once and marked as pending; the change event names just that cell; then it is committed", async () => {
     const chunk = live();
     const heard = listen(chunk, "change", "outcome", "rollback");
     const pending = chunk.grid.set({ x: 2, y: 1, value: 7 });
@@ -60,7 +61,7 @@ describe("an own edit", () => {
     expect([chunk.grid.isPending(2, 1), chunk.pending, world.pending]).toEqual([false, [], 0]);
   });
 
-  test("that is discarded leaves the view, and that is told as a rollback", async () => {
+  test("that is discarded leaves the view, with a rollback event", async () => {
     const chunk = live();
     const heard = listen(chunk, "rollback");
     const pending = chunk.grid.set({ x: 0, y: 0, value: 7, guard: 5 });
@@ -71,7 +72,7 @@ describe("an own edit", () => {
     expect(chunk.grid.get(0, 0)).toBe(5);
   });
 
-  test("that is cancelled before it is sent is withdrawn at once, also by a signal", async () => {
+  test("that is cancelled before it is sent is withdrawn at once, by cancel() and by a signal", async () => {
     const chunk = live();
     world.goOffline();
     const controller = new AbortController();
@@ -88,15 +89,15 @@ describe("an own edit", () => {
   test.each<[string, unknown, string]>([
     ["a value off the palette", { set: [{ x: 0, y: 0, value: 16 }] }, "invalid_command"],
     ["a cell outside", { set: [{ x: 8, y: 0, value: 1 }] }, "invalid_command"],
-    ["no command of the model", { put: { key: "a", text: "b" } }, "invalid_command"],
+    ["a command of another model", { put: { key: "a", text: "b" } }, "invalid_command"],
     ["17 KiB", new Uint8Array(17 * 1024), "too_large"],
-  ])("that cannot be (%s) is refused where it is made, and nothing has happened", (_, command, code) => {
+  ])("that is wrong (%s) is refused by submit, and nothing has happened", (_, command, code) => {
     const chunk = live();
     expect(() => chunk.submit(command as object)).toThrow(expect.objectContaining({ name: "UsageError", code }) as Error);
     expect([chunk.pending, world.pending, world.status]).toEqual([[], 0, "online"]);
   });
 
-  test("may come out of a listener, and is told in order", () => {
+  test("may be made by a listener, and its event comes in order", () => {
     const chunk = live();
     const versions: number[] = [];
     chunk.on("change", () => {
@@ -110,7 +111,7 @@ describe("an own edit", () => {
 });
 
 describe("offline", () => {
-  test("edits wait in the view, and go out when both servers are there again", async () => {
+  test("edits wait in the view, and are sent when both servers are back", async () => {
     const chunk = live();
     const heard = listen(world, "status");
     world.goOffline();
@@ -147,7 +148,7 @@ describe("offline", () => {
 });
 
 describe("tracking", () => {
-  test("the same chunk is the same object; another id is another one; what is no id is an error", () => {
+  test("an id has one object, another id has another one, and a malformed id is an error", () => {
     expect(world.track(ID)).toBe(world.track(ID));
     expect(world.track("canvas/0/1")).not.toBe(world.track(ID));
     for (const id of ["", "canvas", "canvas/x/0", "canvas/00/0", "/0/0", "canvas/0/0/"]) {
@@ -155,7 +156,7 @@ describe("tracking", () => {
     }
   });
 
-  test("an untracked chunk is left at once; what waits for it is told so", async () => {
+  test("an untracked chunk leaves at once, and every wait for it is rejected", async () => {
     const chunk = world.track(ID);
     const waiting = chunk.live();
     const reading = chunk.events("change").next();
@@ -194,7 +195,7 @@ describe("tracking", () => {
     expect(chunk.grid.set({ x: 0, y: 0, value: 2 }).ended).toBeUndefined();
   });
 
-  test("a signal untracks", () => {
+  test("a signal untracks the chunk", () => {
     const controller = new AbortController();
     world.track(ID, { signal: controller.signal });
     controller.abort();
@@ -202,7 +203,7 @@ describe("tracking", () => {
     expect(() => world.track(ID, { signal: controller.signal })).toThrow();
   });
 
-  test("live() rejects with the signal's reason, and resolves at once where it is live", async () => {
+  test("live() rejects with the signal's reason, and resolves at once for a live chunk", async () => {
     const controller = new AbortController();
     const waiting = world.track(ID).live({ signal: controller.signal });
     controller.abort(new Error("enough"));
@@ -222,7 +223,7 @@ describe("tokens", () => {
     return heard;
   }
 
-  /** Both servers are alive while time goes by. */
+  /** Lets time pass while both servers send a Pong every 5 s. */
   async function live(seconds: number): Promise<void> {
     for (let i = 0; i < seconds; i += 5) {
       await wait(5_000);
@@ -230,7 +231,7 @@ describe("tokens", () => {
     }
   }
 
-  test("are renewed a minute before they end, on both connections, without a new connection", async () => {
+  test("are renewed a minute before they expire, on both connections, without a new connection", async () => {
     let count = 0;
     await openWith(() => `token ${++count}`, 300);
     await live(235);
@@ -240,7 +241,7 @@ describe("tokens", () => {
     expect(servers.sockets).toHaveLength(2);
   });
 
-  test("whose function throws at the renewal are told, and asked for again", async () => {
+  test("a function that throws at the renewal is reported, and called again", async () => {
     let count = 0;
     const heard = await openWith(() => {
       count += 1;
@@ -254,7 +255,7 @@ describe("tokens", () => {
     expect(servers.take("renew")).toEqual([{ token: "token 4" }, { token: "token 4" }]);
   });
 
-  test("whose function is never done are given up after 10 s, told, and asked for again", async () => {
+  test("a function that never resolves is given up after 10 s, reported, and called again", async () => {
     let count = 0;
     const heard = await openWith(() => (++count <= 2 ? new Promise<string>(() => {}) : "at last"));
     expect(servers.sockets).toEqual([]);
@@ -268,7 +269,7 @@ describe("tokens", () => {
     expect(servers.take("hello").map(({ token }) => token as string)).toEqual(["at last", "at last"]);
   });
 
-  test("that a server refuses in a Renew: the old one stays, and it is told", async () => {
+  test("a server that refuses a Renew is reported, and the old token stays", async () => {
     const heard = await openWith(() => "token", 300);
     servers.say("gateway", { refused: { code: 5, message: "another user" } });
     expect(heard.at(-1)).toEqual(["error", expect.objectContaining({ code: "refused_request", message: "gateway refused a request: token: another user" })]);
@@ -277,7 +278,7 @@ describe("tokens", () => {
 });
 
 describe("close", () => {
-  test("ends every command, every wait and every loop, once", async () => {
+  test("ends every command, every wait and every loop exactly once", async () => {
     const chunk = live();
     const heard = listen(world, "status", "close");
     const sent = chunk.grid.set({ x: 0, y: 0, value: 1 });
@@ -315,7 +316,7 @@ describe("close", () => {
   });
 });
 
-test("the frames that are counted are those that came and went", () => {
+test("traffic counts the bytes of the frames received and sent", () => {
   const before = world.traffic;
   servers.say("gateway", { ping: { nonce: 1 } });
   const ping = encode("ServerFrame", { events: [{ ping: { nonce: 1 } }] }).length;

@@ -1,5 +1,6 @@
-// The decompressor in front of the core: any bytes are a content of the size that the header says, or an error; never more memory than
-// that, and never a hang. That the content is the right one is the state hash's business.
+// The zstd decompressor: any bytes give a content of the announced size, or an error. It never
+// takes more memory than announced, and never hangs. Whether the content is right is not tested
+// here, because the core compares the state hash.
 
 import { describe, expect, test } from "vitest";
 import { unzstd } from "../src/zstd.js";
@@ -10,7 +11,7 @@ const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, "hex"));
 
 const TEXT = "Many clients edit one chunked world at once; a log decides. ".repeat(30);
 
-/** Of the zstd command line tool, version 1.5.4. */
+/** {@link TEXT}, compressed by the zstd command line tool, version 1.5.4. */
 const FRAMES = {
   "at level 3":
     "28b52ffd6008061d020084034d616e7920636c69656e74732065646974206f6e65206368756e6b656420776f726c64206163653b2061206c6f6720646563696465732e20020093fdea43919d64",
@@ -20,11 +21,14 @@ const FRAMES = {
     "28b52ffd600806d50100c2030c10c0eb74bb10c25c6f9124ef6ecfa0eb9e06e959f0e9b1c7e770d4b53ae741cb9c37ba08faba5625efa4f4e5a09b9e0801009cecff1514",
 };
 
-/** 600 letters that look drawn, at level 19: Huffman codes and few repetitions. */
+/** 600 pseudo-random letters at level 19: Huffman codes and few repetitions. */
 const LETTERS =
   "28b52ffd6058014507008625390bc0a731db5cd2a6cdaa7a58380032003300e0230b72229eab0c2b41d6c6401b896d304e08c4edd30ff9a400e2cd28002885849500b1b910c147d486962032ae6bc9c802e6fac0121a0b2227257f907c86c078572f9566aac7e4def3209353324a18011e1bd6cf0c265c3b71e5fcd958c9d2ca458eaf1852bf402c210b21105e1c433f0bd0e3d2991cfbcc848e30a04c19c53181bcc154ebb2a4155aea64f7a09d0d4f8299a70cb8240ef30d524e3d3777849f51d14c8717255b3a0d4f0c310c040089bd8a198f151cc9199348874114256d0340822c41034028d728ea0e8b6bb6bcaca700";
 
-/** 64 × 64 cells of two bytes, x · y / 8 modulo 11: four Huffman streams, and codes that are described by FSE. */
+/**
+ * 64 × 64 cells of two bytes, x · y / 8 modulo 11: four Huffman streams, and Huffman weights in
+ * FSE.
+ */
 const GRIDS = {
   "at level 3":
     "28b52ffd60001f8d1e00d24b16891212221211ebab65e2c4452288ec8dab9197e5aca9d127090b5540bda39baf12476a190aad8f4fc0338507d0cdc527e02a4465" +
@@ -62,7 +66,7 @@ const GRIDS = {
 const WITHOUT_SIZE =
   "28b52ffd00582d0200c4034d616e7920636c69656e74732065646974206f6e65206368756e6b656420776f726c64206174206f6e63653b2061206c6f6720646563696465732e2001009cecff1514";
 
-/** A block of some content as it is, or of one byte many times. */
+/** A raw block, or a block that repeats one byte. */
 function block(content: Uint8Array | { byte: number; times: number }, isLast = true): Uint8Array {
   const isRaw = content instanceof Uint8Array;
   const size = isRaw ? content.length : content.times;
@@ -72,9 +76,9 @@ function block(content: Uint8Array | { byte: number; times: number }, isLast = t
 }
 
 interface Form {
-  /** Bytes of the size: 1 only where the frame is a single segment. */
+  /** Bytes of the size field. 1 is possible only in a single segment. */
   width: 0 | 1 | 2 | 4 | 8;
-  /** The window descriptor; absent in a single segment. */
+  /** The window descriptor. Absent in a single segment. */
   window?: number;
   checksum?: boolean;
   dictionary?: boolean;
@@ -150,26 +154,30 @@ describe("frames of every form are read", () => {
   });
 });
 
-describe("what cannot be trusted is an error", () => {
+describe("an untrustworthy frame is an error", () => {
   const small = block(Uint8Array.of(1, 2, 3));
   const bad: [string, Uint8Array, RegExp][] = [
     ["nothing", new Uint8Array(), /not a zstd frame/],
     ["another magic number", bytes("1f8b0800000000000000"), /not a zstd frame/],
     ["a skippable frame", bytes("502a4d180400000001020304"), /not a zstd frame/],
-    ["a frame without its size", bytes(WITHOUT_SIZE), /without its size/],
+    ["a frame without the size of its content", bytes(WITHOUT_SIZE), /without the size/],
     ["a frame that needs a dictionary", frame({ width: 1, dictionary: true }, 3, small), /dictionary/],
     ["a size above the limit", frame({ width: 4 }, LIMIT + 1, small), /more than/],
     ["a size of 4 GiB", frame({ width: 4 }, 0xffffffff, small), /more than/],
     ["a size of 2^64 - 1", frame({ width: 8 }, 2n ** 64n - 1n, small), /more than/],
     ["a small size with a window of 4 MiB", frame({ width: 2, window: window(12) }, 300, small), /more than/],
     ["the largest window there is", frame({ width: 8, window: 255 }, 3, small), /more than/],
-    ["a header that is cut", frame({ width: 8 }, 3).subarray(0, 9), /no end/],
-    ["no block", frame({ width: 1 }, 3), /no end|not a zstd/],
-    ["no last block", frame({ width: 1 }, 3, block(Uint8Array.of(1, 2, 3), false)), /no end/],
-    ["a checksum that is cut", frame({ width: 1, checksum: true }, 3, small).subarray(0, -1), /something behind/],
-    ["something behind the frame", Uint8Array.from([...frame({ width: 1 }, 3, small), 0]), /something behind/],
-    ["a frame behind the frame", Uint8Array.from([...frame({ width: 1 }, 3, small), ...frame({ width: 1 }, 3, small)]), /something behind/],
-    ["a block that is larger than blocks are", frame({ width: 4 }, LIMIT, block({ byte: 1, times: (1 << 21) - 1 })), /a block of 2097151/],
+    ["a truncated header", frame({ width: 8 }, 3).subarray(0, 9), /truncated/],
+    ["no block", frame({ width: 1 }, 3), /truncated|not a zstd/],
+    ["no last block", frame({ width: 1 }, 3, block(Uint8Array.of(1, 2, 3), false)), /truncated/],
+    ["a truncated checksum", frame({ width: 1, checksum: true }, 3, small).subarray(0, -1), /a wrong length/],
+    ["a byte after the frame", Uint8Array.from([...frame({ width: 1 }, 3, small), 0]), /a wrong length/],
+    [
+      "a frame after the frame",
+      Uint8Array.from([...frame({ width: 1 }, 3, small), ...frame({ width: 1 }, 3, small)]),
+      /a wrong length/,
+    ],
+    ["a block above the largest size", frame({ width: 4 }, LIMIT, block({ byte: 1, times: (1 << 21) - 1 })), /a block of 2097151/],
     ["more content than the size says", frame({ width: 1 }, 2, small), /more content/],
     ["less content than the size says", frame({ width: 1 }, 4, small), /less content/],
     ["a reserved block type", frame({ width: 1 }, 3, Uint8Array.of(7, 0, 0)), /unknown block/],
@@ -178,19 +186,20 @@ describe("what cannot be trusted is an error", () => {
     expect(() => unzstd(data, LIMIT)).toThrow(message);
   });
 
-  test.each(Object.entries(FRAMES))("a frame %s, cut anywhere", (_, hex) => {
+  test.each(Object.entries(FRAMES))("a frame %s, truncated anywhere", (_, hex) => {
     const whole = bytes(hex);
     for (let length = 0; length < whole.length; length++) expect(() => unzstd(whole.subarray(0, length), LIMIT)).toThrow();
   });
 
-  test("what says that it is of 4 GiB takes no memory", () => {
+  test("a frame that announces 4 GiB takes no memory", () => {
     const before = process.memoryUsage().arrayBuffers;
     for (let i = 0; i < 100; i++) expect(() => unzstd(frame({ width: 4 }, 0xfffffff0 + (i & 7), small), LIMIT)).toThrow();
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
   });
 
-  // Sequences that repeat 65 KiB each, two bytes a sequence: a decoder that does not look at its room copies for minutes.
-  test("a small frame that says to copy gigabytes is an error at once", () => {
+  // Each sequence takes two bytes and repeats 65 KiB. A decoder that does not check the announced
+  // size copies for minutes.
+  test("a small frame that copies gigabytes is an error at once", () => {
     const count = 60_000 - 0x7f00;
     const codes = [0, 255, count & 255, count >> 8, 0x54, 0, 0, 52];
     const sequences = new Uint8Array(2 * 60_000 + 1).fill(255);
@@ -199,12 +208,13 @@ describe("what cannot be trusted is an error", () => {
     const head = (size << 3) | 5;
     const compressed = Uint8Array.of(head & 255, (head >> 8) & 255, head >> 16, ...codes, ...sequences);
     for (const before of [new Uint8Array(), block({ byte: 1, times: 10 }, false)]) {
-      expect(() => unzstd(frame({ width: 4 }, LIMIT, before, compressed), LIMIT)).toThrow(/more content|before its begin/);
+      expect(() => unzstd(frame({ width: 4 }, LIMIT, before, compressed), LIMIT)).toThrow(/more content|before the content's start/);
     }
   }, 1_000);
 
-  // 6,000 frames with some bytes changed: seeded, so that a failure can be looked at.
-  test("any change of a frame ends, and gives the size that the header says or an error", () => {
+  // 6,000 frames with some bytes changed. The generator is seeded, so that a failure can be
+  // reproduced.
+  test("any changed frame gives a content of the announced size, or an error", () => {
     let state = 6;
     const random = (below: number) => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

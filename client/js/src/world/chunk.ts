@@ -19,8 +19,8 @@ export interface Rect {
 }
 
 /**
- * The part of a view that looks different now: rectangles of a grid, keys of a map, or everything. A
- * cell or a key is listed also if only its pending mark changed, because it was committed.
+ * The part of a view that looks different now: rectangles of a grid, keys of a map, or everything.
+ * A cell or a key is listed also if only its pending mark changed, because it was committed.
  */
 export interface Change {
   /** The version of the confirmed replica below the view. */
@@ -41,8 +41,8 @@ export interface ChunkEvents {
   /** The replica had another hash than the log. The client loads the chunk again. */
   drift: { readonly version: number; readonly expected: string | undefined; readonly found: string };
   /**
-   * The gateway named the hash of the version that is here, in a beacon or in its answer to `track`, and
-   * the replica has the same hash.
+   * The gateway named the hash of the version that is here, in a beacon or in its answer to
+   * `track`, and the replica has the same hash.
    */
   verified: { readonly version: number; readonly hash: string };
   status: { readonly status: ChunkStatus; readonly error: ChunkError | undefined };
@@ -108,8 +108,8 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /**
-   * The state hash of the confirmed replica: BLAKE3-256 of its canonical encoding, in hex. Computed on
-   * demand.
+   * The state hash of the confirmed replica: BLAKE3-256 of its canonical encoding, in hex. Computed
+   * on demand.
    */
   get hash(): string | undefined {
     const json = this.#engine.read((core) => core.describe(this.#number));
@@ -122,15 +122,17 @@ export class Chunk extends Emitter<ChunkEvents> {
     return kind === "none" ? undefined : (kind as "grid" | "map" | "other");
   }
 
-  /** The view as the model's JSON, for models of your own. `undefined` before the chunk is loaded. */
+  /**
+   * The view as the model's JSON, for models of your own. `undefined` before the chunk is loaded.
+   */
   get json(): unknown {
     const json = this.#engine.read((core) => core.content_json(this.#number));
     return json ? JSON.parse(json) : undefined;
   }
 
   /**
-   * The canonical encoding of the confirmed replica, for models of your own, which read it in your own
-   * core.
+   * The canonical encoding of the confirmed replica, for models of your own, which read it in your
+   * own core.
    */
   get encoding(): Uint8Array | undefined {
     return this.#engine.read((core) => core.encoding(this.#number));
@@ -142,8 +144,8 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /**
-   * Resolves when the chunk is live. Rejects with the {@link ChunkError} if the chunk is not served, or
-   * with the signal's reason.
+   * Resolves when the chunk is live. Rejects with the {@link ChunkError} if the chunk is not
+   * served, or with the signal's reason.
    */
   async live({ signal }: Abortable = {}): Promise<this> {
     while (this.#status !== "live") {
@@ -155,8 +157,8 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /**
-   * Submits an edit, as the model's JSON or as an encoded command. The view shows it at once, and the
-   * client sends it as soon as there is a connection.
+   * Submits an edit, as the model's JSON or as an encoded command. The view shows it at once, and
+   * the client sends it as soon as there is a connection.
    *
    * @throws {@link UsageError} if the command is not taken. Then nothing has happened.
    */
@@ -187,8 +189,8 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /**
-   * Flips a bit of the confirmed replica, as bad memory would. The client finds the drift with the next
-   * update or beacon, and loads the chunk again. For demonstrations and tests.
+   * Flips a bit of the confirmed replica, as bad memory would. The client finds the drift with the
+   * next update or beacon, and loads the chunk again. For demonstrations and tests.
    *
    * Returns false if there is nothing to flip.
    */

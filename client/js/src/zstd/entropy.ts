@@ -1,30 +1,34 @@
 /**
- * The two codes of zstd, FSE and Huffman (RFC 8878, section 4), and the bits that they read: strictly, so that whatever bytes come, the work
- * is bounded by their number and by the content that they claim to be.
+ * The two codes of zstd, FSE and Huffman (RFC 8878, section 4), and the bit streams that they read.
+ *
+ * The readers check every bound, so that the work for any bytes is limited by their number and by
+ * the size of the content that they announce.
  */
 
-export function corrupt(what: string): Error {
-  return new Error(`a zstd frame with ${what}`);
+export function corrupt(problem: string): Error {
+  return new Error(`corrupt zstd frame: ${problem}`);
 }
 
 const highestBit = (value: number) => 31 - Math.clz32(value);
 
-/** A stream of bits that is read from its end; the highest set bit of the last byte marks it. */
+/**
+ * A bit stream, read backwards. The highest set bit of the last byte marks where reading starts.
+ */
 export class Bits {
-  /** Bits that are still to be read; below zero where more was asked for, which reads zeros. */
+  /** The number of unread bits. Below zero after reading past the end, which gives zeros. */
   left: number;
   readonly #data: Uint8Array;
   readonly #from: number;
 
   constructor(data: Uint8Array, from: number, to: number) {
     const last = to > from ? (data[to - 1] ?? 0) : 0;
-    if (last === 0) throw corrupt("an empty stream of bits");
+    if (last === 0) throw corrupt("an empty bit stream");
     this.#data = data;
     this.#from = from;
     this.left = 8 * (to - from - 1) + highestBit(last);
   }
 
-  /** The next `count` ≤ 25 bits, which stay. */
+  /** The next `count` ≤ 25 bits, without reading past them. */
   peek(count: number): number {
     const at = this.left - count;
     if (at < 0) return this.left > 0 ? this.#bits(0, this.left) << -at : 0;
@@ -40,12 +44,15 @@ export class Bits {
   #bits(at: number, count: number): number {
     const data = this.#data;
     const byte = this.#from + (at >> 3);
-    const word = (data[byte] ?? 0) | ((data[byte + 1] ?? 0) << 8) | ((data[byte + 2] ?? 0) << 16) | ((data[byte + 3] ?? 0) << 24);
+    const low = (data[byte] ?? 0) | ((data[byte + 1] ?? 0) << 8);
+    const word = low | ((data[byte + 2] ?? 0) << 16) | ((data[byte + 3] ?? 0) << 24);
     return (word >>> (at & 7)) & ((1 << count) - 1);
   }
 }
 
-/** An FSE decoder: for each state its symbol, and how the next state is found. */
+/**
+ * An FSE decoder. A state has a symbol; the next state is its base plus the value of its next bits.
+ */
 export interface Fse {
   readonly log: number;
   readonly symbols: Uint8Array;
@@ -53,12 +60,14 @@ export interface Fse {
   readonly bases: Uint16Array;
 }
 
-/** Of one symbol only, which costs no bits. */
+/** A decoder for one repeated symbol, which reads no bits. */
 export function single(symbol: number): Fse {
   return { log: 0, symbols: Uint8Array.of(symbol), bits: new Uint8Array(1), bases: new Uint16Array(1) };
 }
 
-/** From how often each symbol occurs among 2^`log` states; −1 is "less than once". */
+/**
+ * A decoder of 2^`log` states. `counts` has the number of states of each symbol; −1 is "below one".
+ */
 export function fse(log: number, counts: readonly number[]): Fse {
   const size = 1 << log;
   const [symbols, bits, bases] = [new Uint8Array(size), new Uint8Array(size), new Uint16Array(size)];
@@ -86,8 +95,14 @@ export function fse(log: number, counts: readonly number[]): Fse {
   return { log, symbols, bits, bases };
 }
 
-/** The description of an FSE code, and where it ends. */
-export function readFse(data: Uint8Array, from: number, to: number, logMax: number, symbolMax: number): { table: Fse; end: number } {
+/** Reads the description of an FSE code. `end` is the position behind it. */
+export function readFse(
+  data: Uint8Array,
+  from: number,
+  to: number,
+  logMax: number,
+  symbolMax: number,
+): { table: Fse; end: number } {
   let at = 8 * from;
   const read = (count: number) => {
     const byte = at >> 3;
@@ -97,7 +112,7 @@ export function readFse(data: Uint8Array, from: number, to: number, logMax: numb
     return value;
   };
   const log = read(4) + 5;
-  if (log > logMax) throw corrupt("too large a table");
+  if (log > logMax) throw corrupt("a wrong FSE table");
   const counts: number[] = [];
   let remaining = 1 << log;
   while (remaining > 0) {
@@ -115,13 +130,13 @@ export function readFse(data: Uint8Array, from: number, to: number, logMax: numb
       zeros = read(2);
       for (let i = 0; i < zeros; i++) counts.push(0);
     }
-    if (counts.length > symbolMax + 1 || at > 8 * to) throw corrupt("a table that does not fit");
+    if (counts.length > symbolMax + 1 || at > 8 * to) throw corrupt("a wrong FSE table");
   }
-  if (remaining < 0) throw corrupt("a table that does not fit");
+  if (remaining < 0) throw corrupt("a wrong FSE table");
   return { table: fse(log, counts), end: (at + 7) >> 3 };
 }
 
-/** A Huffman decoder: for the next `log` bits their symbol, and how many of them it takes. */
+/** A Huffman decoder: for each value of the next `log` bits, the symbol and its number of bits. */
 export interface Huffman {
   readonly log: number;
   readonly symbols: Uint8Array;
@@ -130,20 +145,23 @@ export interface Huffman {
 
 const HUFFMAN_LOG_MAX = 11;
 
-/** The description of a Huffman code, and where it ends. */
+/** Reads the description of a Huffman code. `end` is the position behind it. */
 export function readHuffman(data: Uint8Array, from: number, to: number): { table: Huffman; end: number } {
   const head = data[from] ?? 0;
   const weights: number[] = [];
   const isDirect = head >= 128;
   const end = from + 1 + (isDirect ? (head - 126) >> 1 : head);
-  if (end > to) throw corrupt("a Huffman code that ends too early");
+  if (end > to) throw corrupt("a truncated Huffman code");
   if (isDirect) {
-    for (let i = 0; i < head - 127; i++) weights.push(((data[from + 1 + (i >> 1)] ?? 0) >> (i % 2 === 0 ? 4 : 0)) & 15);
+    for (let i = 0; i < head - 127; i++) {
+      weights.push(((data[from + 1 + (i >> 1)] ?? 0) >> (i % 2 === 0 ? 4 : 0)) & 15);
+    }
   } else {
     const { table, end: at } = readFse(data, from + 1, end, 6, HUFFMAN_LOG_MAX + 1);
     const bits = new Bits(data, at, end);
     const states = [bits.read(table.log), bits.read(table.log)];
-    // Two states take turns, until one asks for more than there is: the other one has a last symbol.
+    // Two states alternate until one of them reads past the end. Then the other gives the last
+    // symbol.
     for (let turn = 0; bits.left >= 0; turn ^= 1) {
       const state = states[turn] as number;
       weights.push(table.symbols[state] as number);
@@ -155,13 +173,15 @@ export function readHuffman(data: Uint8Array, from: number, to: number): { table
   return { table: huffman(weights), end };
 }
 
-/** From the weights of all symbols but the last, whose weight is what is left. */
+/**
+ * A decoder from the weights of all symbols but the last. The last weight fills up a power of two.
+ */
 function huffman(weights: number[]): Huffman {
   const sum = weights.reduce((sum, weight) => sum + (weight > 0 ? 2 ** (weight - 1) : 0), 0);
-  if (sum === 0) throw corrupt("a Huffman code without symbols");
+  if (sum === 0) throw corrupt("a wrong Huffman code");
   const log = highestBit(sum) + 1;
   const rest = (1 << log) - sum;
-  if (log > HUFFMAN_LOG_MAX || (rest & (rest - 1)) !== 0) throw corrupt("a Huffman code that is none");
+  if (log > HUFFMAN_LOG_MAX || (rest & (rest - 1)) !== 0) throw corrupt("a wrong Huffman code");
   weights.push(highestBit(rest) + 1);
   const [symbols, bits] = [new Uint8Array(1 << log), new Uint8Array(1 << log)];
   let at = 0;
@@ -177,8 +197,9 @@ function huffman(weights: number[]): Huffman {
   return { log, symbols, bits };
 }
 
-/** Reads as many symbols as `out` has room for; the stream must end with the last one. */
-export function unhuffman({ log, symbols, bits }: Huffman, data: Uint8Array, from: number, to: number, out: Uint8Array): void {
+/** Fills `out` with symbols. The stream must end with the last one. */
+export function unhuffman(table: Huffman, data: Uint8Array, from: number, to: number, out: Uint8Array): void {
+  const { log, symbols, bits } = table;
   const stream = new Bits(data, from, to);
   for (let i = 0; i < out.length; i++) {
     const code = stream.peek(log);
@@ -186,5 +207,5 @@ export function unhuffman({ log, symbols, bits }: Huffman, data: Uint8Array, fro
     stream.left -= bits[code] as number;
     if (stream.left < 0) break;
   }
-  if (stream.left !== 0) throw corrupt("a Huffman stream of another length");
+  if (stream.left !== 0) throw corrupt("a Huffman stream of wrong length");
 }

@@ -4,8 +4,8 @@ import type { Chunk } from "../chunk.js";
 import type { Pending } from "./pending.js";
 
 /**
- * A cell to set. With `guard`, the cell must hold that value; otherwise the server discards the whole
- * command as a conflict.
+ * A cell to set. With `guard`, the cell must hold that value; otherwise the server discards the
+ * whole command as a conflict.
  */
 export interface Cell {
   x: number;
@@ -59,14 +59,17 @@ export class Grid {
   }
 
   /**
-   * All cells, x fastest, then y, then z. The array is the client's own memory: only read it, and only
-   * until the next `await`. Copy what you keep.
+   * All cells, x fastest, then y, then z. The array is the client's own memory: only read it, and
+   * only until the next `await`. Copy what you keep.
    */
   get cells(): Uint16Array {
     return this.#view()?.cells ?? new Uint16Array();
   }
 
-  /** 1 for each of {@link cells} that is not committed as shown. Only read it, until the next `await`. */
+  /**
+   * 1 for each of {@link cells} that is not committed as shown. Only read it, until the next
+   * `await`.
+   */
   get pending(): Uint8Array {
     return this.#view()?.pending ?? new Uint8Array();
   }
@@ -106,7 +109,8 @@ export class Grid {
       const place = this.#engine.read((core) => core.grid(this.#number));
       const [width = 0, height = 0, depth = 0, cells = 0, pending = 0] = place ?? [];
       const count = width * height * depth;
-      // Read after the call above, which may have grown the memory: growing detaches the old buffer.
+      // Read after the call above, which may have grown the memory: growing detaches the old
+      // buffer.
       const { buffer } = memory;
       this.#lastView = place && {
         size: [width, height, depth],

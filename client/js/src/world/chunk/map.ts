@@ -12,8 +12,8 @@ function base64(bytes: Uint8Array): string {
 }
 
 /**
- * Options of an edit of a map. With `absent`, the key must not exist; with `holds`, it must have that
- * value. Otherwise the server discards the command as a conflict.
+ * Options of an edit of a map. With `absent`, the key must not exist; with `holds`, it must have
+ * that value. Otherwise the server discards the command as a conflict.
  */
 export interface Guarded extends Abortable {
   guard?: "absent" | { holds: Uint8Array | string } | undefined;

@@ -5,7 +5,10 @@ export type DiscardReason = "unspecified" | "conflict" | "invalid" | "full" | "u
 
 /** How a command ended. Every command has exactly one outcome, which never changes. */
 export type Outcome =
-  /** The chunk has the effect, from this version on. `version` is absent if it is not known any more. */
+  /**
+   * The chunk has the effect, from this version on. `version` is absent if it is not known any
+   * more.
+   */
   | { readonly kind: "committed"; readonly version?: number }
   /** The server's model decided against the command. `detail` is for people. */
   | { readonly kind: "discarded"; readonly reason: DiscardReason; readonly detail: string }
@@ -14,8 +17,8 @@ export type Outcome =
   /** The command was cancelled, and was not committed. */
   | { readonly kind: "withdrawn" }
   /**
-   * The outcome cannot be found out: the user lost access, or the server forgot the command, before the
-   * client could ask.
+   * The outcome cannot be found out: the user lost access, or the server forgot the command, before
+   * the client could ask.
    */
   | { readonly kind: "unknown"; readonly detail: string };
 
@@ -39,8 +42,8 @@ export class Pending {
   /** The time of the outcome, by `performance.now()`. */
   endedAt: number | undefined;
   /**
-   * Together with the chunk, names the command in the log and for `GET /v1/chunks/…/commands/…`. Known
-   * with the outcome.
+   * Together with the chunk, names the command in the log and for `GET /v1/chunks/…/commands/…`.
+   * Known with the outcome.
    */
   number: { readonly writer: string; readonly seq: number } | undefined;
   readonly #actions: PendingActions;
@@ -54,17 +57,17 @@ export class Pending {
   }
 
   /**
-   * Withdraws the command. It leaves the view at once, and ends as `withdrawn` unless the server had
-   * decided it already.
+   * Withdraws the command. It leaves the view at once, and ends as `withdrawn` unless the server
+   * had decided it already.
    */
   cancel(): void {
     if (!this.ended) this.#actions.cancel();
   }
 
   /**
-   * Takes a committed command back, by new commands that are pending like any other: one, or several
-   * for a large change. Cells and keys that another user changed since keep their value, and the
-   * commands for them are discarded.
+   * Takes a committed command back, by new commands that are pending like any other: one, or
+   * several for a large change. Cells and keys that another user changed since keep their value,
+   * and the commands for them are discarded.
    *
    * Returns nothing if the command cannot be taken back: it was not committed, its model has no
    * inverse, it was taken back before, or the client did not see its commit as an update.
