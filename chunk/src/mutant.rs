@@ -38,6 +38,7 @@ pub enum Mutant {
     RereadWithoutEpoch,
     ResolvedFromOlderPosition,
     AnswerWhileBehind,
+    ReadWithExpiredToken,
     SkipWhileLagging,
     IgnoreHash,
     ClientTakesOlder,
@@ -50,7 +51,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 36] = [
+    pub const ALL: [Mutant; 37] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
@@ -79,6 +80,7 @@ impl Mutant {
         Self::RereadWithoutEpoch,
         Self::ResolvedFromOlderPosition,
         Self::AnswerWhileBehind,
+        Self::ReadWithExpiredToken,
         Self::SkipWhileLagging,
         Self::IgnoreHash,
         Self::ClientTakesOlder,
@@ -121,6 +123,7 @@ impl Mutant {
             Self::RereadWithoutEpoch => "R4: what is read again is judged without the epoch and n at its place",
             Self::ResolvedFromOlderPosition => "R8: `resolved` and version come from two positions of the log",
             Self::AnswerWhileBehind => "R12: a gateway answers a Track although it is behind `have`",
+            Self::ReadWithExpiredToken => "access: a gateway answers Track and Refresh with an expired token",
             Self::SkipWhileLagging => "R9: after lagging a gateway goes on as if nothing was missed",
             Self::IgnoreHash => "R10: a client does not compare hashes",
             Self::ClientTakesOlder => "R12: a client replaces a healthy replica by an older Chunk",

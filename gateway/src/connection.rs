@@ -1,37 +1,38 @@
-//! The reading half of a websocket: its session, and its requests to the hub.
+//! The reading half of a websocket: moves bytes between the socket, its
+//! [`Connection`](driftless_gateway_core::connection::Connection), the hub and the socket's shard.
 //!
-//! What the hub and the session have for it is written by its shard. Nothing is read while the hub has not looked at the
-//! last requests, nor while much waits to be written: nobody can fill a queue of the server's. Nor is anything read for a while
-//! from a user who asks for more than its rate: TCP tells it, and no request is lost.
+//! The shard writes everything that the hub and the session have for the client. The socket is not
+//! read while the hub has not handled its last requests, nor while many bytes wait to be written, nor
+//! while its user is throttled. TCP backpressure then reaches the client, no queue of the gateway
+//! grows, and no request is lost.
 
 use crate::hub::{HubHandle, Seat};
 use crate::line::Line;
 use crate::metrics;
 use crate::shard::ToShard;
 use bytes::Bytes;
-use driftless_gateway_core::Joined;
+use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::clock::Clock;
 use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::socket::{FAREWELL, Inbound, InboundError, Reader};
+use driftless_runtime::socket::{FAREWELL, Inbound, Reader};
 use driftless_runtime::stream::Stream;
-use driftless_runtime_core::admission::Admission;
-use driftless_runtime_core::rate::{Bucket, Rates};
-use driftless_runtime_core::{Greeter, Outputs, Outside, Session};
+use driftless_runtime_core::{Close, Outside};
 use driftless_schemas::access::Claims;
-use driftless_schemas::close;
-use driftless_schemas::proto::{RefusalCode, request};
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Bytes that are read at a time.
+/// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
+/// The shortest pause between two looks at the clock.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Ready bytes go through it: a socket that says nothing has no buffer.
+    /// One read buffer for all sockets of a thread, so that a quiet socket holds no buffer.
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
 }
 
@@ -39,13 +40,12 @@ thread_local! {
 pub(crate) struct Context {
     pub hub: HubHandle,
     pub verifier: Verifier,
-    pub greeter: Greeter,
-    pub admission: Admission,
-    /// Requests of users.
-    pub requests: Rates<1>,
+    /// What websockets and HTTP requests share.
+    pub shared: Arc<Shared>,
     pub shutdown: Shutdown,
-    /// Places for streams of events.
+    /// Permits for event streams.
     pub streams: Arc<Semaphore>,
+    pub clock: Clock,
 }
 
 impl Outside for Context {
@@ -62,81 +62,57 @@ impl Outside for Context {
     }
 }
 
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Serves a socket until its end. `begun`: bytes that were read from it already.
+/// Serves a socket until its end. `begun`: bytes that were read from the socket already.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let line = Arc::new(Line::new(stream));
     let seat = context.hub.open(&line);
-    let session = Session::new(context.greeter.clone(), now_ms());
-    let mut connection = Connection {
-        line,
-        session,
-        reader: Reader::default(),
-        seat,
-        context,
-        permit,
-        bucket: None,
-        silent_until_ms: 0,
-    };
-    let admitted = connection.context.admission.admit(now_ms()).map_err(|after_ms| {
-        let reason = "too many sockets come at once";
-        Ended::With(close::OVERLOADED, close::come_again(reason, after_ms))
-    });
-    let taken = admitted.and_then(|()| connection.take(&begun));
-    // They stand in the buffer of the HTTP connection, which is larger than all else that a quiet socket has.
+    let mut out = Outputs::default();
+    let connection = Connection::open(seat.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
+    let mut socket = Socket { line, connection, reader: Reader::default(), seat, context, permit };
+    let opened = socket.carry_out(&mut out).and_then(|()| socket.take(&begun));
+    // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
     drop(begun);
-    if let Err(ended) = match taken {
-        Ok(()) => connection.run().await,
+    if let Err(ended) = match opened {
+        Ok(()) => socket.run().await,
         ended => ended,
     } {
-        connection.finish(ended).await;
+        socket.finish(ended).await;
     }
 }
 
-struct Connection {
+struct Socket {
     line: Arc<Line>,
-    session: Session,
+    connection: Connection,
     reader: Reader,
-    /// Its place among the hub's and its shard's sockets.
     seat: Seat,
     context: Arc<Context>,
-    /// Until it has said who it is.
+    /// Limits connections without an identity; released once the client has said Hello.
     permit: Option<ConnectionPermit>,
-    /// Its user's, once it has asked for something.
-    bucket: Option<Bucket<1>>,
-    /// It asked for more than its user may, and is not heard before this.
-    silent_until_ms: i64,
 }
 
 /// How a socket ends.
 enum Ended {
     /// With our code and reason.
-    With(u16, String),
+    With(Close),
     /// With the peer's close frame.
     Closed(Bytes),
-    /// The shard has ended it, or the peer is gone.
+    /// The shard has ended the socket, or the peer is gone.
     Gone,
 }
 
-impl Connection {
+impl Socket {
     async fn run(&mut self) -> Result<(), Ended> {
         let mut changes = self.context.verifier.changes();
         loop {
-            // Time is looked at also where there is always something to read.
-            let now = now_ms();
-            let wait = self.session.wake_at_ms() - now;
-            if wait <= 0 {
+            // The clock is read in each round, so that a socket that always has bytes to read ticks too.
+            let now = self.context.clock.now();
+            let wait = self.connection.wake_in(now);
+            if wait.is_zero() {
                 self.tick()?;
             }
-            let silence = self.silent_until_ms - now;
-            let wait = if silence > 0 { wait.min(silence) } else { wait };
-            let pause = u64::try_from(wait).unwrap_or(0).max(10);
+            let is_read = !self.connection.is_throttled(now.monotonic) && self.line.is_heard();
             let done = tokio::select! {
-                ready = self.line.stream.readable(), if silence <= 0 && self.line.is_heard() => match ready {
+                ready = self.line.stream.readable(), if is_read => match ready {
                     Ok(()) => self.read(),
                     Err(_) => Err(Ended::Gone),
                 },
@@ -144,24 +120,21 @@ impl Connection {
                     true => Err(Ended::Gone),
                     false => Ok(()),
                 },
-                // The verifier lives as long as this.
+                // The verifier lives as long as the context.
                 _ = changes.changed() => self.tick(),
-                () = tokio::time::sleep(Duration::from_millis(pause)) => self.tick(),
+                () = tokio::time::sleep(wait.max(PAUSE_MIN)) => self.tick(),
             };
             done?;
         }
     }
 
     fn tick(&mut self) -> Result<(), Ended> {
-        // Who takes what is sent lives, also if there is no room to hear it.
-        self.session.heard(self.line.taken_ms());
-        // The silence of a socket that we do not read is not the client's.
-        if self.silent_until_ms > 0 {
-            self.session.heard(now_ms().min(self.silent_until_ms));
-        }
-        let mut outputs = Outputs::default();
-        self.session.tick(now_ms(), &*self.context, &mut outputs);
-        self.carry_out(outputs)
+        let mut out = Outputs::default();
+        // A client that takes bytes is alive, even while there is no room to read from it.
+        let taken = self.line.taken();
+        self.handle(Input::Heard(taken), &mut out);
+        self.handle(Input::Tick, &mut out);
+        self.carry_out(&mut out)
     }
 
     fn read(&mut self) -> Result<(), Ended> {
@@ -173,96 +146,58 @@ impl Connection {
         })
     }
 
+    /// Handles all messages that end in these bytes. The hub gets their requests in one message.
     fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         let mut messages = Vec::new();
         let read = self.reader.feed(bytes, &mut |message| messages.push(message));
-        let mut requests = Vec::new();
-        let mut done = Ok(());
-        for message in messages {
-            done = self.take_message(message, &mut requests);
-            if done.is_err() {
-                break;
-            }
+        let mut out = Outputs::default();
+        let mut done = messages.into_iter().try_for_each(|message| self.take_message(message, &mut out));
+        if let (Ok(()), Err(error)) = (&done, read) {
+            self.handle(Input::Untrusted(&error.to_string()), &mut out);
+            done = self.carry_out(&mut out);
         }
-        if !requests.is_empty() {
-            self.seat.requests(requests, &self.line);
-        }
-        done?;
-        read.map_err(|e: InboundError| Ended::With(close::FRAME_UNTRUSTED, e.to_string()))
-    }
-
-    fn take_message(&mut self, message: Inbound, requests: &mut Vec<request::Body>) -> Result<(), Ended> {
-        let now = now_ms();
-        let bytes = match message {
-            Inbound::Binary(bytes) => bytes,
-            Inbound::Ping(payload) => {
-                self.session.heard(now);
-                self.seat.shard(ToShard::Pong(self.seat.id, payload));
-                return Ok(());
-            }
-            Inbound::Pong => {
-                self.session.heard(now);
-                return Ok(());
-            }
-            Inbound::Text => {
-                let reason = "messages are binary protobuf, not text";
-                return Err(Ended::With(close::FRAME_UNTRUSTED, reason.into()));
-            }
-            Inbound::Close(payload) => return Err(Ended::Closed(payload)),
-        };
-        let mut outputs = Outputs::default();
-        let context = Arc::clone(&self.context);
-        let before = requests.len();
-        self.session.frame(bytes, now, &*context, &mut outputs, &mut |who, request, out| {
-            let reads = matches!(request, request::Body::Track(_) | request::Body::Refresh(_));
-            if reads && now >= who.claims.expires_at.saturating_mul(1000) {
-                let expired = who.claims.expires_at;
-                out.refuse(
-                    RefusalCode::Token,
-                    format!("the token expired at {expired} (seconds since 1970): renew it"),
-                );
-            } else {
-                requests.push(request);
-            }
-        });
-        self.pay(requests.len() - before, now);
-        let (is_greeted, is_renewed) = (outputs.is_greeted, outputs.is_renewed);
-        // What the session says comes before what the hub says to the same requests.
-        let done = self.carry_out(outputs);
-        if let Some(identity) = self.session.identity() {
-            let access = || Arc::new(identity.claims.access.clone());
-            if is_greeted {
-                self.permit.take().iter().for_each(ConnectionPermit::is_known);
-                let families = identity.offered.clone();
-                self.seat.join(Joined { writer: identity.writer, access: access(), families });
-            } else if is_renewed {
-                // Requests before it were made with the old token.
-                if !requests.is_empty() {
-                    self.seat.requests(std::mem::take(requests), &self.line);
-                }
-                self.seat.renewed(access());
-            }
+        if !out.hub.is_empty() {
+            self.seat.tell_hub(out.hub, &self.line);
         }
         done
     }
 
-    /// Requests are taken in any case; who asked for too many is silent for as long as they are worth.
-    fn pay(&mut self, requests: usize, now_ms: i64) {
-        let Some(identity) = self.session.identity().filter(|_| requests > 0) else { return };
-        let bucket = self.bucket.get_or_insert_with(|| self.context.requests.of(&identity.claims.sub, now_ms));
-        let wait_ms = bucket.owe([requests], now_ms);
-        if wait_ms > 0 {
-            metrics::silenced();
-            self.silent_until_ms = now_ms + i64::from(wait_ms);
+    fn take_message(&mut self, message: Inbound, out: &mut Outputs) -> Result<(), Ended> {
+        match message {
+            Inbound::Binary(bytes) => self.handle(Input::Frame(bytes), out),
+            Inbound::Ping(payload) => {
+                self.heard(out);
+                self.seat.shard(ToShard::Pong(self.seat.id, payload));
+            }
+            Inbound::Pong => self.heard(out),
+            Inbound::Text => self.handle(Input::Untrusted("messages are binary protobuf, not text"), out),
+            Inbound::Close(payload) => return Err(Ended::Closed(payload)),
         }
+        self.carry_out(out)
     }
 
-    fn carry_out(&mut self, outputs: Outputs) -> Result<(), Ended> {
-        if !outputs.frame.is_empty() {
-            self.seat.shard(ToShard::Own(self.seat.id, outputs.frame.freeze()));
+    fn heard(&mut self, out: &mut Outputs) {
+        self.handle(Input::Heard(self.context.clock.monotonic()), out);
+    }
+
+    fn handle(&mut self, input: Input<'_>, out: &mut Outputs) {
+        self.connection.handle(input, self.context.clock.now(), &*self.context, out);
+    }
+
+    /// Sends what the session has for the client, which comes before the hub's answers to the same
+    /// requests; and ends the socket if the connection says so.
+    fn carry_out(&mut self, out: &mut Outputs) -> Result<(), Ended> {
+        if !out.session.frame.is_empty() {
+            self.seat.shard(ToShard::Own(self.seat.id, out.session.frame.split().freeze()));
         }
-        match outputs.close {
-            Some(end) => Err(Ended::With(end.code, end.reason)),
+        if std::mem::take(&mut out.was_throttled) {
+            metrics::silenced();
+        }
+        if self.permit.is_some() && self.connection.identity().is_some() {
+            self.permit.take().iter().for_each(ConnectionPermit::is_known);
+        }
+        match out.session.close.take() {
+            Some(end) => Err(Ended::With(end)),
             None => Ok(()),
         }
     }
@@ -272,7 +207,7 @@ impl Connection {
     async fn finish(self, ended: Ended) {
         let Self { line, mut seat, .. } = self;
         match ended {
-            Ended::With(code, reason) => seat.shard(ToShard::Close(seat.id, code, reason)),
+            Ended::With(end) => seat.shard(ToShard::Close(seat.id, end.code, end.reason)),
             Ended::Closed(payload) => seat.shard(ToShard::Echo(seat.id, payload)),
             Ended::Gone => {}
         }

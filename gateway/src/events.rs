@@ -11,12 +11,13 @@
 //! their number, on every event: its reader hands in `have` for each of them. A chunk that is not served is named by a
 //! `rejected` event; the others go on.
 
-use crate::connection::{Context, now_ms};
+use crate::connection::Context;
 use crate::hub::{Listener, Out};
 use bytes::Bytes;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
 use driftless_runtime::auth::{TokenError, Trust, Verifier};
+use driftless_runtime::clock::unix_now;
 use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
@@ -116,7 +117,7 @@ pub(crate) fn respond(
     session: Option<SessionId>,
     tracks: Vec<Track>,
 ) -> Result<Response, Problem> {
-    let own_place = context.greeter.users.take(&reader.claims).map_err(|e| {
+    let own_place = context.shared.greeter.users.take(&reader.claims).map_err(|e| {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", e.to_string())
             .with_retry_after_ms(PLACE_RETRY_MS)
     })?;
@@ -127,7 +128,7 @@ pub(crate) fn respond(
         problem.with_retry_after_ms(RECONNECT_JITTER_MS as u32)
     })?;
     reader.permit.iter().for_each(ConnectionPermit::is_known);
-    let world = &context.greeter.world;
+    let world = &context.shared.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.
     let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
@@ -167,7 +168,7 @@ pub(crate) fn respond(
 
 /// A token is looked at again at its end, and before.
 fn next_check(expires_at: i64) -> Instant {
-    let lifetime_ms = expires_at.saturating_mul(1000).saturating_sub(now_ms());
+    let lifetime_ms = expires_at.saturating_mul(1000).saturating_sub(unix_now().0);
     // Clocks differ: at the end it may be good for a moment still.
     let lifetime = Duration::from_millis(u64::try_from(lifetime_ms).unwrap_or(0).max(50));
     Instant::now() + lifetime.min(TOKEN_CHECK)
@@ -237,7 +238,7 @@ impl EventStream {
     }
 
     fn check_token(&mut self) {
-        match self.verifier.verify(&self.token, now_ms()) {
+        match self.verifier.verify(&self.token, unix_now().0) {
             Ok(claims) => self.check_at = next_check(claims.expires_at),
             Err(TokenError::Expired { .. }) => {
                 self.end(close::TOKEN, "the token expired: open the stream again with a fresh one");

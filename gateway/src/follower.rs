@@ -7,15 +7,17 @@
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{LoadError, Loaded, Reread, newer_ref};
+use driftless_runtime::clock::Clock;
 use driftless_runtime::index::{IndexView, Indexes};
 use driftless_runtime::log::{self, Log, Reader};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::store::{self, Store};
 use driftless_schemas::proto::Ref;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::metrics;
@@ -153,7 +155,7 @@ impl Loader {
     }
 
     /// Opens the views anew every ten minutes, one after the other, until the end. `renewed` hears since when all of them are.
-    pub async fn renew_views(self, shutdown: Shutdown, renewed: impl Fn(Instant)) {
+    pub async fn renew_views(self, clock: Clock, shutdown: Shutdown, renewed: impl Fn(MonotonicMs)) {
         let pause = VIEW_LIFETIME / u32::try_from(self.views.len().max(1)).unwrap_or(u32::MAX);
         let mut opened = vec![None; self.views.len()];
         for (view, i) in self.views.iter().zip(0..).cycle() {
@@ -161,7 +163,7 @@ impl Loader {
                 () = shutdown.wait() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            let now = Instant::now();
+            let now = clock.monotonic();
             match self.indexes.view(view.partition).await {
                 Ok(new) => {
                     *view.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);

@@ -1,10 +1,11 @@
 //! Questions over HTTP (DESIGN.md section 7): a chunk's content, its events, what became of a command, the world.
 
-use crate::connection::{Context, now_ms, serve};
+use crate::connection::{Context, serve};
 use crate::content::content;
 use crate::{events, openapi};
 use driftless_chunk::world::{Place, World};
 use driftless_gateway_core::{Answer, Ask, Status};
+use driftless_runtime::clock::unix_now;
 use driftless_runtime::http::{
     ChunkPath, ConnectionPermit, Origins, Problem, Response, Routes, json, query_value, token,
 };
@@ -20,7 +21,7 @@ use warp::{Filter, Rejection};
 
 /// All routes of the gateway, for mounting beside others.
 pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
-    let world = Arc::clone(&context.greeter.world);
+    let world = Arc::clone(&context.shared.greeter.world);
     let with = {
         let context = Arc::clone(&context);
         warp::any().map(move || Arc::clone(&context))
@@ -85,14 +86,14 @@ async fn answer(
 
 fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    context.verifier.verify(token, now_ms()).map_err(|e| Problem::token(&e))
+    context.verifier.verify(token, unix_now().0).map_err(|e| Problem::token(&e))
 }
 
 /// Requests of this user, taken off its rate.
 fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
-    let now_ms = now_ms();
-    context.requests.of(&claims.sub, now_ms).take([requests], now_ms).map_err(|wait_ms| {
-        let most = context.greeter.limits.requests_per_second;
+    let now_ms = unix_now().0;
+    context.shared.requests.of(&claims.sub, now_ms).take([requests], now_ms).map_err(|wait_ms| {
+        let most = context.shared.greeter.limits.requests_per_second;
         let detail = format!("{:?} asks for more than {most} things a second; wait {wait_ms} ms", claims.sub);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
     })
@@ -100,7 +101,7 @@ fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Proble
 
 fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Claims, Place), Problem> {
     let claims = verify(token, context)?;
-    let place = context.greeter.world.place(chunk).map_err(|e| {
+    let place = context.shared.greeter.world.place(chunk).map_err(|e| {
         let code = match e {
             Unplaced::UnknownFamily { .. } => "unknown_family",
             Unplaced::OutOfBounds { .. } => "out_of_bounds",
@@ -213,7 +214,7 @@ fn world_json(world: &World) -> Response {
 /// `GET /v1/partitions`: where each partition of `updates` stands, with the epoch and n that R4 needs to read on from there.
 async fn partitions_json(context: Arc<Context>) -> Response {
     let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
-    let topic = &context.greeter.world.topics().updates;
+    let topic = &context.shared.greeter.world.topics().updates;
     let positions: Vec<_> = positions
         .iter()
         .enumerate()

@@ -11,11 +11,12 @@ use crate::shard::{self, ToShard};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Reread, Settings, SocketId};
+use driftless_runtime::clock::Clock;
 use driftless_runtime::log::{ReadError, Reader};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::FAREWELL;
-use driftless_schemas::access::Access;
 use driftless_schemas::proto::request;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -41,16 +42,16 @@ pub(crate) enum Out {
 pub(crate) type Written = Vec<(SocketId, usize)>;
 
 enum Message {
-    Joined(SocketId, Joined),
-    /// An event stream, which takes what it gets by itself.
-    Listens(SocketId, Joined, UnboundedSender<Out>),
-    Renewed(SocketId, Arc<Access>),
-    Requests(SocketId, Vec<request::Body>, Option<Asking>),
+    /// What sockets and event streams tell the hub, in order.
+    Inputs(Vec<Input>, Option<Asking>),
+    /// An event stream, which reads its output from a channel.
+    Listens(SocketId, UnboundedSender<Out>),
     Written(Written),
-    Left(SocketId),
+    /// An event stream is gone.
+    ListenerLeft(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
     Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>, Option<Box<Reread>>),
-    ViewsRenewed(Instant),
+    ViewsRenewed(MonotonicMs),
     Positions(oneshot::Sender<Vec<Position>>),
     #[cfg(debug_assertions)]
     Damage(ChunkId),
@@ -116,7 +117,8 @@ impl HubHandle {
         let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
         let id = SocketId(number * (shards + 1) + shards);
         let (to, out) = unbounded_channel();
-        self.tell(Message::Listens(id, joined, to));
+        self.tell(Message::Listens(id, to));
+        self.tell(Message::Inputs(vec![Input::Joined(id, joined)], None));
         Listener { hub: self.clone(), id, out }
     }
 
@@ -135,7 +137,7 @@ impl HubHandle {
     }
 
     /// All views of the index were opened after this.
-    pub fn views_renewed(&self, opened: Instant) {
+    pub fn views_renewed(&self, opened: MonotonicMs) {
         self.tell(Message::ViewsRenewed(opened));
     }
 
@@ -152,19 +154,11 @@ impl HubHandle {
 }
 
 impl Seat {
-    /// It has said Hello.
-    pub fn join(&mut self, joined: Joined) {
+    /// Hands inputs to the hub, in order. The socket is not read before the hub has handled them.
+    pub fn tell_hub(&mut self, inputs: Vec<Input>, line: &Arc<Line>) {
         self.is_joined = true;
-        self.hub.tell(Message::Joined(self.id, joined));
-    }
-
-    pub fn renewed(&self, access: Arc<Access>) {
-        self.hub.tell(Message::Renewed(self.id, access));
-    }
-
-    pub fn requests(&self, requests: Vec<request::Body>, line: &Arc<Line>) {
         line.ask();
-        self.hub.tell(Message::Requests(self.id, requests, Some(Asking(Arc::clone(line)))));
+        self.hub.tell(Message::Inputs(inputs, Some(Asking(Arc::clone(line)))));
     }
 
     pub fn shard(&self, message: ToShard) {
@@ -178,7 +172,7 @@ impl Seat {
     /// The hub has nothing more to say to it. What waits for it is still written.
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.is_joined) {
-            self.hub.tell(Message::Left(self.id));
+            self.hub.tell(Message::Inputs(vec![Input::Left(self.id)], None));
         }
     }
 }
@@ -192,7 +186,8 @@ impl Drop for Seat {
 
 impl Listener {
     pub fn requests(&self, requests: Vec<request::Body>) {
-        self.hub.tell(Message::Requests(self.id, requests, None));
+        let inputs = requests.into_iter().map(|request| Input::Request(self.id, request)).collect();
+        self.hub.tell(Message::Inputs(inputs, None));
     }
 
     pub fn written(&self, bytes: usize) {
@@ -202,7 +197,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.hub.tell(Message::Left(self.id));
+        self.hub.tell(Message::ListenerLeft(self.id));
     }
 }
 
@@ -214,6 +209,7 @@ pub(crate) fn start(
     shards: usize,
     follower: Follower,
     auditor: Auditor,
+    clock: Clock,
     shutdown: Shutdown,
 ) -> (HubHandle, tokio::task::JoinHandle<Result<(), String>>) {
     let (messages, received) = unbounded_channel();
@@ -223,7 +219,7 @@ pub(crate) fn start(
         let written = move |written| {
             let _ = messages.send(Message::Written(written));
         };
-        shard::start(rules, written, shutdown.clone())
+        shard::start(rules, clock, written, shutdown.clone())
     };
     let shards: Arc<[_]> = (0..shards.max(1)).map(start_shard).collect();
     let task = Task {
@@ -238,7 +234,7 @@ pub(crate) fn start(
         listeners: HashMap::new(),
         asks: HashMap::new(),
         next_ask: 0,
-        started: Instant::now(),
+        clock,
         fatal: None,
         drain: rules.drain,
         leaves_by: None,
@@ -260,7 +256,7 @@ struct Task {
     listeners: HashMap<SocketId, UnboundedSender<Out>>,
     asks: HashMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
-    started: Instant,
+    clock: Clock,
     fatal: Option<String>,
     drain: Duration,
     /// The end was asked for.
@@ -326,29 +322,25 @@ impl Task {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.clock.monotonic().0
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Joined(id, joined) => self.handle(Input::Joined(id, joined)),
-            Message::Listens(id, joined, out) => {
-                self.listeners.insert(id, out);
-                self.handle(Input::Joined(id, joined));
-            }
-            Message::Renewed(id, access) => self.handle(Input::Renewed(id, access)),
-            Message::Requests(id, requests, _taken) => {
-                for request in requests {
-                    self.handle(Input::Request(id, request));
+            Message::Inputs(inputs, _handled) => {
+                let now_ms = self.now_ms();
+                for input in inputs {
+                    self.hub.handle(input, now_ms);
                 }
             }
+            Message::Listens(id, out) => drop(self.listeners.insert(id, out)),
             Message::Written(written) => {
                 let now_ms = self.now_ms();
                 for (id, bytes) in written {
                     self.hub.handle(Input::Written(id, bytes), now_ms);
                 }
             }
-            Message::Left(id) => {
+            Message::ListenerLeft(id) => {
                 self.listeners.remove(&id);
                 self.handle(Input::Left(id));
             }
@@ -361,10 +353,7 @@ impl Task {
             Message::Loaded(chunk, loaded, reread) => self.handle(Input::Loaded(chunk, loaded, reread)),
             #[cfg(debug_assertions)]
             Message::Damage(chunk) => self.handle(Input::Damage(chunk)),
-            Message::ViewsRenewed(opened) => {
-                let opened = opened.saturating_duration_since(self.started).as_millis();
-                self.handle(Input::ViewsRenewed(u64::try_from(opened).unwrap_or(0)));
-            }
+            Message::ViewsRenewed(opened) => self.handle(Input::ViewsRenewed(opened.0)),
             Message::Positions(to) => {
                 let partitions = (0..).map(Partition).map_while(|p| self.hub.position(p));
                 let _ = to.send(partitions.collect());

@@ -2,6 +2,7 @@
 
 use driftless_runtime::stream::Stream;
 use driftless_schemas::limits;
+use driftless_schemas::time::MonotonicMs;
 use socket2::SockRef;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
@@ -18,7 +19,7 @@ pub(crate) struct Line {
     pub stream: Stream,
     state: AtomicU8,
     changed: Notify,
-    /// When the peer last took something, milliseconds since the Unix epoch.
+    /// When the peer last took bytes, by the gateway's monotonic clock.
     taken_ms: AtomicU64,
 }
 
@@ -60,12 +61,12 @@ impl Line {
         self.set(ENDED, true);
     }
 
-    pub fn took(&self, now_ms: i64) {
-        self.taken_ms.store(u64::try_from(now_ms).unwrap_or(0), Ordering::Relaxed);
+    pub fn took(&self, now: MonotonicMs) {
+        self.taken_ms.store(now.0, Ordering::Relaxed);
     }
 
-    pub fn taken_ms(&self) -> i64 {
-        i64::try_from(self.taken_ms.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    pub fn taken(&self) -> MonotonicMs {
+        MonotonicMs(self.taken_ms.load(Ordering::Relaxed))
     }
 
     fn set(&self, flag: u8, is_on: bool) {

@@ -8,7 +8,9 @@ use crate::shard::Rules;
 use crate::{http, metrics};
 use driftless_chunk::world::World;
 use driftless_gateway_core::Settings as CoreSettings;
+use driftless_gateway_core::connection::Shared;
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::clock::Clock;
 use driftless_runtime::http::openapi::Document;
 use driftless_runtime::http::{Origins, Routes};
 use driftless_runtime::index;
@@ -120,6 +122,7 @@ impl Gateway {
         shutdown: Shutdown,
     ) -> Result<Self, Error> {
         metrics::describe();
+        let clock = Clock::default();
         let follower = Follower::start(&world, &log, &store).await?;
         let loader = follower.loader.clone();
         let auditor = Auditor::start(&world, &*log)?;
@@ -135,10 +138,10 @@ impl Gateway {
             admissions_per_second: settings.admissions_per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX)),
         };
         let (hub, task) =
-            hub::start(Arc::clone(&world), settings.core, rules, shards, follower, auditor, shutdown.clone());
+            hub::start(Arc::clone(&world), settings.core, rules, shards, follower, auditor, clock, shutdown.clone());
         let ready = hub.ready.clone();
         let renewed = hub.clone();
-        tokio::spawn(loader.renew_views(shutdown.clone(), move |opened| renewed.views_renewed(opened)));
+        tokio::spawn(loader.renew_views(clock, shutdown.clone(), move |opened| renewed.views_renewed(opened)));
         #[cfg(debug_assertions)]
         let hub_too = hub.clone();
         let admission = Admission::new(settings.admissions_per_second);
@@ -153,8 +156,8 @@ impl Gateway {
         };
         let per_user = Allowance { per_second: settings.requests_per_second, burst: settings.requests_burst };
         let streams = Arc::new(Semaphore::new(settings.event_streams_max.min(Semaphore::MAX_PERMITS)));
-        let context =
-            Context { hub, verifier, greeter, admission, requests: Rates::new([per_user]), shutdown, streams };
+        let shared = Arc::new(Shared { greeter, admission, requests: Rates::new([per_user]) });
+        let context = Context { hub, verifier, shared, shutdown, streams, clock };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             ready,

@@ -5,17 +5,18 @@
 //! queue, which the hub bounds (R9). One that takes nothing for `write_timeout` is closed with a code that says
 //! "reconnect".
 
-use crate::connection::now_ms;
 use crate::hub::{Out, Written};
 use crate::line::Line;
 use crate::metrics;
 use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
 use driftless_runtime::batch::{BATCH_MAX, Batches};
+use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, close_payload};
 use driftless_runtime::stream::Stream;
 use driftless_runtime_core::admission::spread_ms;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{close, limits};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -77,12 +78,14 @@ pub(crate) struct Rules {
 /// Starts a shard.
 pub(crate) fn start(
     rules: Rules,
+    clock: Clock,
     written: impl Fn(Written) + Send + 'static,
     shutdown: Shutdown,
 ) -> UnboundedSender<ToShard> {
     let (to, received) = unbounded_channel();
     let shard = Shard {
         rules,
+        clock,
         writers: FxHashMap::default(),
         stuck: FxHashSet::default(),
         awaited: FxHashSet::default(),
@@ -108,6 +111,7 @@ fn batches() -> Batches {
 
 struct Shard<F> {
     rules: Rules,
+    clock: Clock,
     writers: FxHashMap<SocketId, Writer>,
     /// Sockets that have not taken everything.
     stuck: FxHashSet<SocketId>,
@@ -126,7 +130,7 @@ struct Shard<F> {
 }
 
 struct Draining {
-    began_ms: i64,
+    began: MonotonicMs,
     count: usize,
     /// Those that are not closed yet.
     sockets: Vec<SocketId>,
@@ -149,14 +153,14 @@ struct Backlog {
     sent: usize,
     queued_bytes: usize,
     /// When it last took something.
-    took_ms: i64,
+    took: MonotonicMs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     No,
     /// The last message in the queue is the end; it is not waited for longer than this.
-    By(i64),
+    By(MonotonicMs),
 }
 
 /// A websocket message.
@@ -420,7 +424,7 @@ impl<F: Fn(Written)> Shard<F> {
     /// What a socket did not take waits.
     fn keep(&mut self, id: SocketId, message: Message, sent: usize) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
-        let mut backlog = Backlog { queue: VecDeque::new(), sent, queued_bytes: 0, took_ms: now_ms() };
+        let mut backlog = Backlog { queue: VecDeque::new(), sent, queued_bytes: 0, took: self.clock.monotonic() };
         backlog.push(message, &writer.line);
         backlog.queued_bytes -= sent;
         writer.backlog = Some(Box::new(backlog));
@@ -430,7 +434,7 @@ impl<F: Fn(Written)> Shard<F> {
     /// Writes what the socket takes now.
     fn flush(&mut self, id: SocketId) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
-        match writer.flush(&mut |bytes| self.written.push((id, bytes))) {
+        match writer.flush(self.clock, &mut |bytes| self.written.push((id, bytes))) {
             Done::All => drop(self.stuck.remove(&id)),
             Done::Broken => self.give_up(id),
             Done::Blocked => {
@@ -452,7 +456,7 @@ impl<F: Fn(Written)> Shard<F> {
     fn end(&mut self, id: SocketId, payload: Bytes) {
         self.write(id, Message::new(OpCode::Control(Control::Close), smallvec![payload], false));
         let Some(writer) = self.writers.get_mut(&id).filter(|writer| writer.end == End::No) else { return };
-        writer.end = End::By(now_ms() + FAREWELL.as_millis() as i64);
+        writer.end = End::By(self.clock.monotonic().plus_ms(FAREWELL.as_millis() as u64));
         if writer.backlog.is_none() {
             writer.finish();
         }
@@ -463,7 +467,7 @@ impl<F: Fn(Written)> Shard<F> {
         self.stuck.remove(&id);
         if let Some(writer) = self.writers.get_mut(&id) {
             writer.backlog = None;
-            writer.end = End::By(0);
+            writer.end = End::By(MonotonicMs::default());
             // Whoever waits until it is writable waits no more.
             writer.line.stream.shut(Half::Both);
             writer.line.end();
@@ -471,7 +475,7 @@ impl<F: Fn(Written)> Shard<F> {
     }
 
     fn tick(&mut self) {
-        let now = now_ms();
+        let now = self.clock.monotonic();
         for id in self.stuck.iter().copied().collect::<Vec<_>>() {
             self.look_at(id, now);
         }
@@ -480,13 +484,13 @@ impl<F: Fn(Written)> Shard<F> {
 
     /// The kernel calls a socket writable when a good part of its buffer is free: on a thin line that takes longer than
     /// anybody waits. So a write is tried now and then.
-    fn look_at(&mut self, id: SocketId, now: i64) {
+    fn look_at(&mut self, id: SocketId, now: MonotonicMs) {
         self.flush(id);
         let Some(writer) = self.writers.get_mut(&id) else { return };
         let Some(backlog) = &mut writer.backlog else { return };
         match writer.end {
             End::By(at) if now >= at => self.give_up(id),
-            End::No if now - backlog.took_ms > self.rules.write_timeout.as_millis() as i64 => {
+            End::No if now.ms_since(backlog.took) > self.rules.write_timeout.as_millis() as u64 => {
                 let reason = format!("the socket took nothing for {:?}", self.rules.write_timeout);
                 // What it has begun to take must be whole before the close frame.
                 if !backlog.drop_what_waits() {
@@ -502,14 +506,14 @@ impl<F: Fn(Written)> Shard<F> {
         let mut sockets: Vec<SocketId> = self.writers.keys().copied().collect();
         // The oldest first, from the end.
         sockets.sort_unstable_by(|a, b| b.cmp(a));
-        self.draining = Some(Draining { began_ms: now_ms(), count: sockets.len(), sockets });
-        self.drain_on(now_ms());
+        self.draining = Some(Draining { began: self.clock.monotonic(), count: sockets.len(), sockets });
+        self.drain_on(self.clock.monotonic());
     }
 
     /// Closes as many sockets as are due, so that not all of them connect again at once.
-    fn drain_on(&mut self, now: i64) {
+    fn drain_on(&mut self, now: MonotonicMs) {
         let Some(draining) = &mut self.draining else { return };
-        let passed = usize::try_from(now - draining.began_ms).unwrap_or(0);
+        let passed = usize::try_from(now.ms_since(draining.began)).unwrap_or(0);
         let all = draining.count;
         let share = (all * passed).checked_div(self.rules.drain.as_millis() as usize);
         let due = share.map_or(all, |share| all.min(share + 1));
@@ -533,14 +537,15 @@ enum Done {
 }
 
 impl Writer {
-    fn flush(&mut self, written: &mut dyn FnMut(usize)) -> Done {
+    fn flush(&mut self, clock: Clock, written: &mut dyn FnMut(usize)) -> Done {
         while let Some(backlog) = &mut self.backlog {
             let sent = send(&self.line.stream, &backlog.parts());
             match sent {
                 Ok(0) => return Done::Broken,
                 Ok(count) => {
                     let is_empty = backlog.advance(count, written);
-                    self.line.took(backlog.took_ms);
+                    backlog.took = clock.monotonic();
+                    self.line.took(backlog.took);
                     if backlog.queued_bytes < CLOGGED_BYTES / 2 {
                         self.line.clog(false);
                     }
@@ -590,7 +595,6 @@ impl Backlog {
 
     /// So many bytes were taken. True: nothing is left.
     fn advance(&mut self, mut count: usize, written: &mut dyn FnMut(usize)) -> bool {
-        self.took_ms = now_ms();
         self.queued_bytes = self.queued_bytes.saturating_sub(count);
         while let Some(first) = self.queue.front() {
             let left = first.len - self.sent;

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod connection;
 mod hub;
 pub use hub::Hub;
 mod messages;

@@ -157,14 +157,6 @@ impl Session {
             (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, outside, out),
             (Some(_), None) => out.refuse(RefusalCode::HelloExpected, "Hello must come first"),
             (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, outside, out),
-            // A Track is judged by the token of this moment, as ingest judges a Submit.
-            (Some(Request::Track(track)), Some(identity))
-                if now_ms >= identity.claims.expires_at.saturating_mul(1000) =>
-            {
-                let message =
-                    format!("{:?} is not tracked: the token has expired; Renew, then Track again", track.chunk_id);
-                out.refuse(RefusalCode::Token, message);
-            }
             (Some(request), Some(identity)) => own(identity, request, out),
         }
     }

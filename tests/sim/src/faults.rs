@@ -29,6 +29,7 @@ pub enum Fault {
     Rubbish,
     TimeJump,
     ReadOnly,
+    TokenExpired,
     LateRecord,
     UnknownOffset,
     WrittenAgain,
@@ -37,7 +38,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 26] = [
+    pub const ALL: [Fault; 27] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -60,6 +61,7 @@ impl Fault {
         Self::Rubbish,
         Self::TimeJump,
         Self::ReadOnly,
+        Self::TokenExpired,
         Self::LateRecord,
         Self::UnknownOffset,
         Self::WrittenAgain,
@@ -92,6 +94,7 @@ impl Fault {
             Self::Rubbish => "rubbish_in_commands",
             Self::TimeJump => "time_jump",
             Self::ReadOnly => "connection_without_write_access",
+            Self::TokenExpired => "read_refused_after_the_token_expired",
             Self::LateRecord => "late_record_of_a_dead_producer",
             Self::UnknownOffset => "acknowledged_without_offset",
             Self::WrittenAgain => "records_written_again_by_a_live_producer",
@@ -140,12 +143,16 @@ pub struct Weather {
     pub pace_ms: usize,
     /// Whether ingest refuses many commands for their rate.
     pub is_strict: bool,
+    /// How long a gateway socket's token is valid, seconds; `None`: longer than the run.
+    pub token_life_s: Option<u32>,
+    /// Renewals of gateway sockets' tokens, in 1,000 steps.
+    pub renewals: u32,
 }
 
 impl Weather {
-    /// A day. `again` is the stream of producers that write again.
+    /// A day. `again` is the stream of producers that write again, `tokens` that of expiring tokens.
     #[must_use]
-    pub fn new(rng: &mut Rng, again: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng) -> Self {
         Self {
             processes: rng.pick(&[2, 10, 10, 40]),
             sockets: rng.pick(&[0, 4, 20]),
@@ -164,6 +171,8 @@ impl Weather {
             losses: rng.pick(&[0, 0, 0, 5]),
             pace_ms: rng.pick(&[4, 20, 60]),
             is_strict: rng.permille(150),
+            token_life_s: tokens.pick(&[None, None, Some(1), Some(5), Some(20)]),
+            renewals: tokens.pick(&[0, 5, 50]),
         }
     }
 }

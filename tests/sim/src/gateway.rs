@@ -1,4 +1,5 @@
-//! A gateway process of the simulation: a real [`Hub`] and real sessions; it reads the log from a view that may be stale.
+//! A gateway process of the simulation: a real [`Hub`] and real [`Connection`]s. It reads the log
+//! from a view that may be stale.
 
 use crate::link::{Link, Outside};
 use crate::log::Log;
@@ -8,12 +9,17 @@ use crate::violation::{Violation, hold};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
+use driftless_gateway_core::connection::{self, Connection, Outputs};
 use driftless_gateway_core::{
-    Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId, newer_ref,
+    Answer, Ask, Hub, Input, LoadError, Loaded, Output, Reread, Settings, SocketId, newer_ref,
 };
-use driftless_runtime_core::{Greeter, Outputs, Session};
-use driftless_schemas::proto::Ref;
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, close};
+use driftless_runtime_core::Greeter;
+use driftless_runtime_core::admission::Admission;
+use driftless_runtime_core::rate::{Allowance, Rates};
+use driftless_schemas::proto::{self, Ref, RefusalCode, request};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, close, limits};
+use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,6 +61,7 @@ pub struct Process {
     pub skew_ms: i64,
     /// Sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
+    shared: Arc<connection::Shared>,
     loads: VecDeque<(ChunkId, Option<Ref>, Option<Box<Reread>>)>,
     outside: Outside,
     /// Answers to HTTP questions that have come.
@@ -66,14 +73,17 @@ pub struct Process {
     pub laggings: u64,
     /// On their way to `commands`.
     pub audits: Vec<(ChunkId, Version, Hash)>,
+    /// Requests refused because the token had expired, since the last look.
+    pub refused_expired: u64,
 }
 
 /// A socket.
 pub struct Socket {
     /// The wire.
     pub link: Link,
-    session: Session,
-    has_joined: bool,
+    connection: Connection,
+    /// The oracle's own account of when the token of this socket expires; `None` before Hello.
+    expires: Option<UnixMs>,
     /// The hub handed them out; they are not written yet.
     queued: VecDeque<Bytes>,
 }
@@ -85,7 +95,14 @@ impl Process {
         let views: Vec<Rc<IndexState>> =
             world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
         let positions = views.iter().map(|view| Position::of_checkpoint(&view.checkpoint)).collect();
+        let per_user = Allowance { per_second: limits::REQUESTS_PER_SECOND, burst: limits::REQUESTS_BURST };
+        let shared = connection::Shared {
+            greeter: Greeter::new(Arc::clone(world)),
+            admission: Admission::new(0),
+            requests: Rates::new([per_user]),
+        };
         Self {
+            shared: Arc::new(shared),
             hub: Hub::new(Arc::clone(world), settings(), positions),
             world: Arc::clone(world),
             opened: vec![0; views.len()],
@@ -99,11 +116,12 @@ impl Process {
             drifts: 0,
             laggings: 0,
             audits: Vec::new(),
+            refused_expired: 0,
         }
     }
 
-    fn wall(&self, now: u64) -> i64 {
-        now as i64 + self.skew_ms
+    fn clock(&self, now: u64) -> Now {
+        Now { unix: UnixMs(now as i64 + self.skew_ms), monotonic: MonotonicMs(now) }
     }
 
     /// Takes a newer view of a partition's index.
@@ -117,8 +135,15 @@ impl Process {
 
     /// A client connects.
     pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
-        let session = Session::new(Greeter::new(Arc::clone(&self.world)), self.wall(now));
-        self.sockets.insert(id, Socket { link: Link::new(peer), session, has_joined: false, queued: VecDeque::new() });
+        let mut out = Outputs::default();
+        let connection = Connection::open(SocketId(id), Arc::clone(&self.shared), self.clock(now), &mut out);
+        self.sockets.insert(id, Socket { link: Link::new(peer), connection, expires: None, queued: VecDeque::new() });
+    }
+
+    /// Whether the socket is there and its client has been welcomed.
+    #[must_use]
+    pub fn is_welcomed(&self, id: u64) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.connection.identity().is_some())
     }
 
     /// The next message of a client.
@@ -126,39 +151,19 @@ impl Process {
     /// # Errors
     /// A violation.
     pub fn carry_up(&mut self, id: u64, now: u64) -> Result<bool, Violation> {
-        let wall = self.wall(now);
+        let clock = self.clock(now);
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
         let Some(message) = socket.link.up.pop_front() else { return Ok(false) };
         let mut out = Outputs::default();
-        let mut requests = Vec::new();
-        socket.session.frame(message, wall, &self.outside, &mut out, &mut |_, request, _| requests.push(request));
-        if out.is_greeted
-            && let Some(identity) = socket.session.identity()
-        {
-            socket.has_joined = true;
-            let joined = Joined {
-                writer: identity.writer,
-                access: identity.claims.access.clone().into(),
-                families: identity.offered.clone(),
-            };
-            self.hub.handle(Input::Joined(SocketId(id), joined), now);
-        }
-        Self::session_said(&mut self.sockets, id, out);
-        for request in requests {
-            self.hub.handle(Input::Request(SocketId(id), request), now);
+        let input = connection::Input::Frame(message.clone());
+        socket.connection.handle(input, clock, &self.outside, &mut out);
+        self.refused_expired += socket.check_expiry(&message, clock.unix, &out)?;
+        socket.send(&mut out);
+        for input in out.hub {
+            self.hub.handle(input, now);
         }
         self.carry_out()?;
         Ok(true)
-    }
-
-    fn session_said(sockets: &mut BTreeMap<u64, Socket>, id: u64, out: Outputs) {
-        let Some(socket) = sockets.get_mut(&id) else { return };
-        if !out.frame.is_empty() {
-            socket.link.down.push_back(out.frame.freeze());
-        }
-        if let Some(end) = out.close {
-            socket.link.close = Some(end.code);
-        }
     }
 
     /// Some of what waits for a socket is written.
@@ -227,17 +232,11 @@ impl Process {
     /// # Errors
     /// A violation.
     pub fn tick(&mut self, now: u64) -> Result<(), Violation> {
-        let wall = self.wall(now);
-        for (id, socket) in &mut self.sockets {
+        let clock = self.clock(now);
+        for socket in self.sockets.values_mut() {
             let mut out = Outputs::default();
-            socket.session.tick(wall, &self.outside, &mut out);
-            if !out.frame.is_empty() {
-                socket.link.down.push_back(out.frame.freeze());
-            }
-            if let Some(end) = out.close {
-                socket.link.close.get_or_insert(end.code);
-            }
-            let _ = id;
+            socket.connection.handle(connection::Input::Tick, clock, &self.outside, &mut out);
+            socket.send(&mut out);
         }
         self.hub.handle(Input::Tick, now);
         self.carry_out()
@@ -269,7 +268,7 @@ impl Process {
     /// # Errors
     /// A violation.
     pub fn leave(&mut self, id: u64, now: u64) -> Result<(), Violation> {
-        if self.sockets.remove(&id).is_some_and(|socket| socket.has_joined) {
+        if self.sockets.remove(&id).is_some_and(|socket| socket.connection.identity().is_some()) {
             self.hub.handle(Input::Left(SocketId(id)), now);
             self.carry_out()?;
         }
@@ -308,5 +307,52 @@ impl Process {
     #[must_use]
     pub fn peers(&self) -> Vec<usize> {
         self.sockets.values().filter_map(|socket| socket.link.peer).collect()
+    }
+}
+
+impl Socket {
+    fn send(&mut self, out: &mut Outputs) {
+        if !out.session.frame.is_empty() {
+            self.link.down.push_back(out.session.frame.split().freeze());
+        }
+        if let Some(end) = &out.session.close {
+            self.link.close.get_or_insert(end.code);
+        }
+    }
+
+    /// Oracle: the gateway refuses each Track and Refresh that arrives after the token expired, and
+    /// passes every other one to the hub. Judged from the client's message and from what
+    /// [`Outside`] says of its tokens, not from the session. Returns the number of refusals.
+    fn check_expiry(&mut self, message: &Bytes, now: UnixMs, out: &Outputs) -> Result<u64, Violation> {
+        if out.session.close.is_some() {
+            return Ok(0);
+        }
+        let frame = proto::ClientFrame::decode(message.clone())
+            .map_err(|e| Violation::new("protocol", format!("a client's frame cannot be read: {e}")))?;
+        let is_read = |body: &request::Body| matches!(body, request::Body::Track(_) | request::Body::Refresh(_));
+        let (mut passed, mut refused) = (Vec::new(), 0);
+        for body in frame.requests.into_iter().filter_map(|request| request.body) {
+            match (&body, self.expires) {
+                (request::Body::Hello(proto::Hello { token, .. }), None)
+                | (request::Body::Renew(proto::Renew { token }), Some(_)) => {
+                    self.expires = Some(Outside::expiry(token, now));
+                }
+                (body, Some(expires)) if is_read(body) => match now < expires {
+                    true => passed.push(body.clone()),
+                    false => refused += 1,
+                },
+                _ => {}
+            }
+        }
+        let asked = out.hub.iter().filter_map(|input| match input {
+            Input::Request(_, body) if is_read(body) => Some(body),
+            _ => None,
+        });
+        let said = out.session.refused.iter().filter(|code| **code == RefusalCode::Token).count() as u64;
+        hold(asked.eq(&passed) && said == refused, "access", || {
+            let expires = self.expires;
+            format!("at {now} with a token until {expires:?}: {} reads are allowed, {refused} are not", passed.len())
+        })?;
+        Ok(refused)
     }
 }

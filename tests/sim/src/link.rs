@@ -3,6 +3,7 @@
 use crate::rng::Rng;
 use bytes::Bytes;
 use driftless_schemas::access::{Access, Claims};
+use driftless_schemas::time::UnixMs;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
@@ -27,7 +28,8 @@ impl Link {
     }
 }
 
-/// Tokens are names: `<sub>`, or `<sub>!` where the user may only read.
+/// Verifies tokens. A token is `<sub>`, or `<sub>!` if the user may only read. `@<seconds>` at its
+/// end says how long it is valid after it was verified; without that it outlives every run.
 pub struct Outside(RefCell<Rng>);
 
 impl Outside {
@@ -36,18 +38,26 @@ impl Outside {
     pub fn new(seed: u64) -> Self {
         Self(RefCell::new(Rng::new(seed, 77)))
     }
+
+    /// When a token expires that is verified at `now`.
+    #[must_use]
+    pub fn expiry(token: &str, now: UnixMs) -> UnixMs {
+        let life_s = token.split_once('@').and_then(|(_, life_s)| life_s.parse().ok());
+        UnixMs::from_seconds(now.0 / 1000 + life_s.unwrap_or(1_000_000))
+    }
 }
 
 impl driftless_runtime_core::Outside for Outside {
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
         let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
-        let access = match token.ends_with('!') {
+        let name = token.split('@').next().unwrap_or_default();
+        let access = match name.ends_with('!') {
             true => Access { read: all(), ..Access::default() },
             false => Access { write: all(), ..Access::default() },
         };
-        // Far beyond the end of any run.
-        let sub = token.trim_end_matches('!').to_owned();
-        Ok(Claims { sub, jti: None, expires_at: now_ms / 1000 + 1_000_000, access, key: Default::default() })
+        let sub = name.trim_end_matches('!').to_owned();
+        let expires_at = Self::expiry(token, UnixMs(now_ms)).0 / 1000;
+        Ok(Claims { sub, jti: None, expires_at, access, key: Default::default() })
     }
 
     fn denied(&self, _claims: &Claims) -> Option<String> {

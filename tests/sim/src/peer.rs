@@ -54,7 +54,8 @@ impl Peer {
     /// A client that follows some chunks.
     #[must_use]
     pub fn new(i: usize, now: u64, skew_ms: u64, rng: &mut Rng) -> Self {
-        let mut core = ClientCore::new(Settings::new(Models::builtin()));
+        // The simulation renews tokens by itself; a socket closed for its token is opened again.
+        let mut core = ClientCore::new(Settings { can_renew: true, ..Settings::new(Models::builtin()) });
         let mut chunks = setting::chunks();
         while chunks.len() > 2 && rng.permille(300) {
             chunks.remove(rng.below(chunks.len()));

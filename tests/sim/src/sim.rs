@@ -17,8 +17,8 @@ use bytes::Bytes;
 use driftless_chunk::world::World;
 use driftless_client_core::{ChunkStatus, Socket};
 use driftless_gateway_core::{Answer, Ask as Question};
-use driftless_schemas::proto::{self, Command, CommandRecord, Settle, command, command_record};
-use driftless_schemas::{ChunkId, Hash, Partition, SessionId};
+use driftless_schemas::proto::{self, Command, CommandRecord, Settle, command, command_record, request};
+use driftless_schemas::{ChunkId, Hash, Partition, SessionId, format};
 use prost::Message as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub struct Sim {
     chance: Rng,
     work: Rng,
     again: Rng,
+    tokens: Rng,
     weather: Weather,
     now: u64,
     steps: u64,
@@ -110,7 +111,8 @@ impl Sim {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut chance = Rng::new(seed, 2);
         let mut again = Rng::new(seed, 4);
-        let weather = Weather::new(&mut chance, &mut again);
+        let mut tokens = Rng::new(seed, 5);
+        let weather = Weather::new(&mut chance, &mut again, &mut tokens);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -136,6 +138,7 @@ impl Sim {
             log: Log::new(setting::PARTITIONS),
             work: Rng::new(seed, 3),
             again,
+            tokens,
             schedule,
             chance,
             weather,
@@ -417,6 +420,7 @@ impl Sim {
             let id = self.next_socket();
             self.gateways[at].accept(id, i, self.now);
             self.peers[i].gateway = Some((at, id));
+            let token = self.gateway_token(i);
             self.peers[i].core.connected(now, Socket::Gateway, token);
         } else if !self.is_faulty {
             // Whoever has only read access comes back with a better token.
@@ -425,6 +429,27 @@ impl Sim {
                 self.ingests[at].sockets.remove(&id);
                 self.disconnect(i, Socket::Ingest, None);
             }
+        }
+    }
+
+    /// A token for a gateway. At rest it outlives the run, so that each Track gets its answer.
+    fn gateway_token(&self, i: usize) -> String {
+        let name = &self.peers[i].name;
+        match self.weather.token_life_s.filter(|_| self.is_faulty) {
+            Some(life_s) => format!("{name}@{life_s}"),
+            None => name.clone(),
+        }
+    }
+
+    /// A client renews the token of its gateway socket.
+    fn renew_token(&mut self) {
+        let i = self.tokens.below(self.peers.len());
+        let Some((at, id)) = self.peers[i].gateway.filter(|(at, id)| self.gateways[*at].is_welcomed(*id)) else {
+            return;
+        };
+        let renew = proto::Renew { token: self.gateway_token(i) };
+        if let Some(socket) = self.gateways[at].sockets.get_mut(&id) {
+            socket.link.up.push_back(format::request(request::Body::Renew(renew)));
         }
     }
 
@@ -463,6 +488,9 @@ impl Sim {
         }
         let id = ids[self.schedule.below(ids.len())];
         self.gateways[at].carry_up(id, self.now)?;
+        for _ in 0..std::mem::take(&mut self.gateways[at].refused_expired) {
+            self.count(Fault::TokenExpired);
+        }
         Ok(())
     }
 
@@ -762,6 +790,9 @@ impl Sim {
             if self.replayers[r].is_awake() && self.replayers[r].write_again(&mut self.log, is_heard, self.now) {
                 self.count(Fault::WrittenAgain);
             }
+        }
+        if self.tokens.permille(self.weather.renewals) {
+            self.renew_token();
         }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);

@@ -1,0 +1,199 @@
+//! One websocket of a gateway: its session, the requests that it passes to the hub, and its user's
+//! request rate.
+//!
+//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events for the client, inputs
+//! for the hub, or the end of the socket. The hub's inputs stand in the order in which the client
+//! asked, so a request after `Renew` is judged by the renewed token and one before it is not.
+//!
+//! `Track` and `Refresh` read content. The connection refuses both once the token has expired, even
+//! while the session waits for a renewal (docs/design.md#access). Time, randomness and verified
+//! tokens are arguments (R11).
+
+use crate::messages::Input as HubInput;
+use crate::socket::{Joined, SocketId};
+use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
+use driftless_runtime_core::admission::Admission;
+use driftless_runtime_core::rate::{Bucket, Rates};
+use driftless_runtime_core::{Greeter, Identity, Outputs as SessionOutputs, Outside, Session};
+use driftless_schemas::close;
+use driftless_schemas::proto::{RefusalCode, request};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What all connections of a gateway share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Answers `Hello`.
+    pub greeter: Greeter,
+    /// Bounds how many sockets are accepted a second.
+    pub admission: Admission,
+    /// Bounds the requests of each user, over all of the user's sockets and HTTP requests.
+    pub requests: Rates<1>,
+}
+
+/// What happens to a connection.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// A binary websocket message arrived.
+    Frame(Bytes),
+    /// A websocket message arrived that breaks the protocol; the text says how.
+    Untrusted(&'a str),
+    /// The client was alive at this moment: a ping or pong arrived, or the client took bytes.
+    Heard(MonotonicMs),
+    /// Time has passed, or the keys or the deny list have changed.
+    Tick,
+}
+
+/// What a connection wants done.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Events for the client, and the end of the socket. Send the frame before giving `hub` to the
+    /// hub: the session's answers come first.
+    pub session: SessionOutputs,
+    /// Inputs for the hub, in order.
+    pub hub: Vec<HubInput>,
+    /// The user exceeded its rate: the socket is not to be read while
+    /// [`Connection::is_throttled`].
+    pub was_throttled: bool,
+}
+
+/// One websocket.
+#[derive(Debug)]
+pub struct Connection {
+    socket: SocketId,
+    shared: Arc<Shared>,
+    session: Session,
+    /// The user's share of [`Shared::requests`]; `None` before the first request.
+    bucket: Option<Bucket<1>>,
+    throttled_until: MonotonicMs,
+}
+
+impl Connection {
+    /// A socket that was just opened. If too many sockets were opened at once, the outputs close it
+    /// with the time after which the client may try again.
+    #[must_use]
+    pub fn open(socket: SocketId, shared: Arc<Shared>, now: Now, out: &mut Outputs) -> Self {
+        if let Err(after_ms) = shared.admission.admit(now.unix.0) {
+            out.session.end(close::OVERLOADED, close::come_again("too many sockets come at once", after_ms));
+        }
+        let session = Session::new(shared.greeter.clone(), now.unix.0);
+        Self { socket, shared, session, bucket: None, throttled_until: MonotonicMs::default() }
+    }
+
+    /// Handles one input.
+    pub fn handle(&mut self, input: Input<'_>, now: Now, outside: &dyn Outside, out: &mut Outputs) {
+        match input {
+            Input::Frame(bytes) => self.frame(bytes, now, outside, out),
+            Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
+            Input::Heard(at) => self.session.heard(unix_ms(at, now)),
+            Input::Tick => {
+                // A throttled socket is not read, so the client may well have sent something.
+                if self.throttled_until > MonotonicMs::default() {
+                    self.session.heard(unix_ms(now.monotonic.min(self.throttled_until), now));
+                }
+                self.session.tick(now.unix.0, outside, &mut out.session);
+            }
+        }
+    }
+
+    /// The client's verified identity, once it has said Hello.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.session.identity()
+    }
+
+    /// Whether the socket is not to be read now, because its user exceeded its rate.
+    #[must_use]
+    pub fn is_throttled(&self, now: MonotonicMs) -> bool {
+        now < self.throttled_until
+    }
+
+    /// How long to wait before the next [`Input::Tick`], or before reading again, whichever is
+    /// sooner. Zero: a tick is due.
+    #[must_use]
+    pub fn wake_in(&self, now: Now) -> Duration {
+        let session_ms = u64::try_from(UnixMs(self.session.wake_at_ms()).ms_since(now.unix)).unwrap_or(0);
+        Duration::from_millis(match self.throttled_until.ms_since(now.monotonic) {
+            0 => session_ms,
+            throttled_ms => session_ms.min(throttled_ms),
+        })
+    }
+
+    fn frame(&mut self, bytes: Bytes, now: Now, outside: &dyn Outside, out: &mut Outputs) {
+        let Self { socket, session, .. } = self;
+        let Outputs { session: said, hub, .. } = out;
+        let mut requests = 0;
+        session.frame(bytes, now.unix.0, outside, said, &mut |who, request, said| {
+            announce(*socket, who, said, hub);
+            match reads(&request).filter(|_| has_expired(who, now.unix)) {
+                Some(chunk) => {
+                    let expired = who.claims.expires_at;
+                    let message = format!(
+                        "{chunk:?} cannot be read: the token expired at {expired} (seconds since 1970); \
+                         renew it, then ask again"
+                    );
+                    said.refuse(RefusalCode::Token, message);
+                }
+                None => {
+                    requests += 1;
+                    hub.push(HubInput::Request(*socket, request));
+                }
+            }
+        });
+        if let Some(who) = session.identity() {
+            announce(*socket, who, said, hub);
+        }
+        self.charge(requests, now, out);
+    }
+
+    /// Takes requests off the user's rate. They are served in any case; a user who exceeds the rate
+    /// is not read until the excess has drained.
+    fn charge(&mut self, requests: usize, now: Now, out: &mut Outputs) {
+        let Some(who) = self.session.identity().filter(|_| requests > 0) else { return };
+        let now_ms = rate_ms(now);
+        let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now_ms));
+        let wait_ms = bucket.owe([requests], now_ms);
+        if wait_ms > 0 {
+            out.was_throttled = true;
+            self.throttled_until = now.monotonic.plus_ms(wait_ms.into());
+        }
+    }
+}
+
+/// Passes a new identity or a renewed token to the hub, before the requests that follow it.
+fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &mut Vec<HubInput>) {
+    let is_renewed = std::mem::take(&mut said.is_renewed);
+    let access = || Arc::new(who.claims.access.clone());
+    if std::mem::take(&mut said.is_greeted) {
+        let joined = Joined { writer: who.writer, access: access(), families: who.offered.clone() };
+        hub.push(HubInput::Joined(socket, joined));
+    } else if is_renewed {
+        hub.push(HubInput::Renewed(socket, access()));
+    }
+}
+
+/// The chunk that a request reads, if it reads one.
+fn reads(request: &request::Body) -> Option<&str> {
+    match request {
+        request::Body::Track(track) => Some(&track.chunk_id),
+        request::Body::Refresh(refresh) => Some(&refresh.chunk_id),
+        _ => None,
+    }
+}
+
+fn has_expired(who: &Identity, now: UnixMs) -> bool {
+    now >= UnixMs::from_seconds(who.claims.expires_at) && !Mutant::ReadWithExpiredToken.is_on()
+}
+
+/// The wall time of a monotonic moment, which the session counts in.
+fn unix_ms(at: MonotonicMs, now: Now) -> i64 {
+    let ago_ms = i64::try_from(now.monotonic.ms_since(at)).unwrap_or(i64::MAX);
+    now.unix.plus_ms(-ago_ms).0
+}
+
+/// The time of [`Rates`], which HTTP requests of the same user are counted in too.
+fn rate_ms(now: Now) -> i64 {
+    now.unix.0
+}
