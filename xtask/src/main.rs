@@ -9,6 +9,7 @@ mod toolchain;
 mod room;
 mod purity;
 mod layers;
+mod tidy;
 mod prerequisites;
 mod suites;
 mod browser;
@@ -73,6 +74,8 @@ enum Chore {
     },
     /// Make client/js/core out of client/wasm: the core for the browser
     Wasm(wasm::Options),
+    /// Check prose, references, circles between files and lengths
+    Tidy(tidy::Options),
     /// Format all Rust code
     Fmt,
     /// Start a real Kafka, a real S3 server, or both: `cargo xtask testbed --help`
@@ -138,6 +141,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             codegen.args(check.then_some("--check"));
             process::check("codegen", codegen)?;
         }
+        Chore::Tidy(options) => tidy::run(&workspace, &options)?,
         Chore::Fmt => {
             let mut fmt = workspace.cargo();
             fmt.args(["fmt", "--all"]);
