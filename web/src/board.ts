@@ -4,14 +4,14 @@
 import type { Change, Chunk } from "@driftless/client";
 import { Frames } from "./frames.js";
 import { Layer, union } from "./layer.js";
-import type { Box, Place, View } from "./view.js";
+import type { Box, ChunkPlace, View } from "./view.js";
 
 const FLASH_MS = 1000;
 /** Boxes of a chunk that are drawn one by one in a frame; more are joined. */
 const BOXES_MAX = 6;
 
 interface Flash {
-  readonly place: Place;
+  readonly place: ChunkPlace;
   /** World cells. */
   readonly boxes: readonly Box[];
   readonly until: number;
@@ -174,7 +174,7 @@ export class Board {
   }
 
   /** A chunk, and the neighbours that share an edge with the box: what bleeds over is theirs. */
-  #touching(place: Place, box: Box): Place[] {
+  #touching(place: ChunkPlace, box: Box): ChunkPlace[] {
     const own = this.#view.chunkBox(place);
     const steps = (from: number, extent: number, whole: number, wholeExtent: number) => [
       ...(from <= whole ? [-1] : []),
@@ -187,7 +187,7 @@ export class Board {
     return places.filter((near) => near !== undefined);
   }
 
-  #paintChunk(place: Place): void {
+  #paintChunk(place: ChunkPlace): void {
     const context = this.#context;
     const box = this.#view.device(this.#view.chunkBox(place));
     const layer = this.#layers.get(place.id);
@@ -219,7 +219,7 @@ export class Board {
   }
 
   /** The colour that it will have is in the image; here is a hatch that no committed cell has. */
-  #paintPending(layer: Layer, place: Place): void {
+  #paintPending(layer: Layer, place: ChunkPlace): void {
     const { x, y } = this.#view.chunkBox(place);
     const context = this.#context;
     context.fillStyle = this.#hatch ??= hatch(context, this.#view.ratio);
@@ -248,7 +248,7 @@ export class Board {
     context.globalAlpha = 1;
   }
 
-  #placeOf(id: string): Place | undefined {
+  #placeOf(id: string): ChunkPlace | undefined {
     const [family, cx, cy] = id.split("/");
     return family === this.#view.family ? this.#view.place(Number(cx), Number(cy)) : undefined;
   }

@@ -7,7 +7,7 @@
 import { type Chunk, connect, type World } from "@driftless/client";
 import { narrowPolicy, read, userOf } from "./address.js";
 import { Board } from "./board.js";
-import { Crowd } from "./crowd.js";
+import { BotWorker } from "./bot-worker.js";
 import { pixelsOf } from "./layer.js";
 import { byId, Notice } from "./notice.js";
 import { Overlay } from "./overlay.js";
@@ -16,10 +16,10 @@ import { Palette } from "./palette.js";
 import { Panel } from "./panel.js";
 import { Pointer } from "./pointer.js";
 import { Tally } from "./tally.js";
-import { Things } from "./things.js";
+import { Labels } from "./labels.js";
 import { Toolbar } from "./toolbar.js";
 import { type Spot, Tools } from "./tools.js";
-import { type Place, View } from "./view.js";
+import { type ChunkPlace, View } from "./view.js";
 
 /** Two presses on the same cell within this time put a label. */
 const TWICE_MS = 350;
@@ -70,21 +70,21 @@ function open(world: World): void {
   const board = new Board(canvas, view, pixelsOf(palette.colors), (id) => painting.chunk(id));
   const overlay = new Overlay(byId("overlay"), view);
   const tally = new Tally();
-  const crowd = new Crowd(address, view);
+  const bots = new BotWorker(address, view);
 
-  const ofThings = world.families.find(({ name, model }) => model === "map" && name === "things");
-  const things = ofThings && new Things(world, view, ofThings.name, byId("overlay"), {
+  const labelFamily = world.families.find(({ name, model }) => model === "map" && name === "things");
+  const labels = labelFamily && new Labels(world, view, labelFamily.name, byId("overlay"), {
     tracked: (chunk) => tally.follow(chunk),
     refused: (why) => notice.refused(why),
     submitted: (pendings) => painting.remember(pendings),
   });
 
   let spot: Spot | undefined;
-  let lastPlace: Place | undefined;
+  let lastPlace: ChunkPlace | undefined;
   const tools = new Tools(painting, {
     picked: (value) => toolbar.picked(value),
     addLabel: (at) => {
-      things?.add(at);
+      labels?.add(at);
       toolbar.tool("brush");
     },
   });
@@ -114,7 +114,7 @@ function open(world: World): void {
     board.changed(chunk, { version: chunk.version, all: true });
   }
 
-  function placeOf(id: string): Place | undefined {
+  function placeOf(id: string): ChunkPlace | undefined {
     const [, cx, cy] = id.split("/");
     return view.place(Number(cx), Number(cy));
   }
@@ -157,7 +157,7 @@ function open(world: World): void {
 
   // ---- the view ----
 
-  function under(): Place | undefined {
+  function under(): ChunkPlace | undefined {
     const { width, height } = view.screen;
     const [x, y] = view.cellAt(width / 2, height / 2);
     const place = spot ? view.placeOf(...spot) : undefined;
@@ -180,11 +180,11 @@ function open(world: World): void {
       looked = key;
       if (lastPlace && !visible.some(({ id }) => id === lastPlace?.id)) lastPlace = undefined;
       painting.look(visible);
-      things?.look(visible);
+      labels?.look(visible);
     }
     overlay.moved();
-    things?.moved();
-    crowd.look();
+    labels?.moved();
+    bots.look();
   };
 
   let lastPress = { at: 0, spot: undefined as Spot | undefined, made: 0 };
@@ -201,13 +201,13 @@ function open(world: World): void {
     const before = lastPress;
     lastPress = { at: performance.now(), spot, made: painting.made };
     const isTwice = spot && before.spot && lastPress.at - before.at < TWICE_MS && Math.hypot(spot[0] - before.spot[0], spot[1] - before.spot[1]) < 1.5;
-    if (!isTwice || !spot || !things) return;
+    if (!isTwice || !spot || !labels) return;
     // The first press painted: a label was meant.
     const at = spot;
     lastPress = { at: 0, spot: undefined, made: 0 };
     canvas.addEventListener("pointerup", () => {
       painting.undoSince(before.made);
-      things.add(at);
+      labels.add(at);
     }, { once: true });
   });
   toolbar.changed = () => {
@@ -221,7 +221,7 @@ function open(world: World): void {
   // ---- buttons and keys ----
 
   const toggleOffline = () => (world.status === "offline" ? world.goOnline() : world.goOffline());
-  const toggleBots = () => (crowd.isOn ? crowd.stop() : crowd.start());
+  const toggleBots = () => (bots.isOn ? bots.stop() : bots.start());
   const undo = () => void painting.undo();
   const fit = () => {
     view.fit();
@@ -243,7 +243,7 @@ function open(world: World): void {
   press("bots", toggleBots);
   press("help-open", () => help.showModal());
   byId("guarded").addEventListener("change", (event) => (painting.isGuarded = (event.target as HTMLInputElement).checked));
-  crowd.failed = (why) => notice.refused(`the bots ended: ${why}`);
+  bots.failed = (why) => notice.refused(`the bots ended: ${why}`);
 
   addEventListener("keydown", (event) => {
     const target = event.target as Element;
@@ -294,15 +294,15 @@ function open(world: World): void {
   press("hint-close", closeHint);
   press("hint-window", () => window.open(location.href, "_blank", "noopener,popup,width=1000,height=760"));
   press("hint-bots", () => {
-    crowd.start();
+    bots.start();
     closeHint();
   });
 
-  new Panel({ world, view, board, painting, things, tally, crowd, place: under }).show();
+  new Panel({ world, view, board, painting, labels, tally, bots, place: under }).show();
   // For tests and for the console: everything that the page knows.
   Object.assign(globalThis, {
     driftless: {
-      world, view, board, painting, things, overlay, tools, palette, crowd, address,
+      world, view, board, painting, things: labels, overlay, tools, palette, crowd: bots, address,
       pixels: (id: string) => board.pixels(id),
       counts: tally.counts,
       latencies: tally.latencies,

@@ -2,7 +2,7 @@
 
 import { type Cell, type Chunk, DriftlessError, type Pending, type World } from "@driftless/client";
 import { boxesOf } from "./layer.js";
-import type { Box, Place, View } from "./view.js";
+import type { Box, ChunkPlace, View } from "./view.js";
 
 /** Cells that one `set` may name. */
 const SET_CELLS_MAX = 1024;
@@ -41,7 +41,7 @@ export class Painting {
   }
 
   /** Follows what is seen. */
-  look(places: readonly Place[]): void {
+  look(places: readonly ChunkPlace[]): void {
     for (const { id } of places) this.#track(id);
     const seen = new Set(places.map(({ id }) => id));
     const unseen = [...this.#chunks.keys()].filter((id) => !seen.has(id));

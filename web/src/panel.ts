@@ -2,14 +2,14 @@
 
 import type { Chunk, World } from "@driftless/client";
 import type { Board } from "./board.js";
-import type { Crowd } from "./crowd.js";
+import type { BotWorker } from "./bot-worker.js";
 import { percentile } from "./frames.js";
 import { byId } from "./notice.js";
 import type { Painting } from "./painting.js";
 import { Plot } from "./plot.js";
 import type { Ended, Tally } from "./tally.js";
-import type { Things } from "./things.js";
-import type { Place, View } from "./view.js";
+import type { Labels } from "./labels.js";
+import type { ChunkPlace, View } from "./view.js";
 
 const EVERY_MS = 150;
 /** Latencies that median and percentile are taken of. */
@@ -20,11 +20,11 @@ export interface PanelParts {
   readonly view: View;
   readonly board: Board;
   readonly painting: Painting;
-  readonly things: Things | undefined;
+  readonly labels: Labels | undefined;
   readonly tally: Tally;
-  readonly crowd: Crowd;
+  readonly bots: BotWorker;
   /** The chunk that the panel is about. */
-  place(): Place | undefined;
+  place(): ChunkPlace | undefined;
 }
 
 export class Panel {
@@ -53,12 +53,12 @@ export class Panel {
     text("state-text", { online: "live", connecting: "connecting", offline: "offline", closed: "ended" }[status]);
     byId("offline").setAttribute("aria-pressed", String(status === "offline"));
     text("offline", status === "offline" ? "Go online" : "Go offline", "span");
-    const { isOn, state } = this.#parts.crowd;
+    const { isOn, state } = this.#parts.bots;
     byId("bots").setAttribute("aria-pressed", String(isOn));
     text("bots", isOn ? `Stop · ${Math.round(state?.perSecond ?? 0)}/s` : "Add 20 bots", "span");
   }
 
-  #showChunk(place: Place | undefined, chunk: Chunk | undefined): void {
+  #showChunk(place: ChunkPlace | undefined, chunk: Chunk | undefined): void {
     text("chunk-id", place?.id ?? "—");
     const status = chunk?.status ?? "loading";
     const offline = this.#parts.world.status !== "online" && status === "lagging";
@@ -74,10 +74,10 @@ export class Panel {
     const pending = chunk?.pending.length ?? 0;
     text("pending", pending === 0 ? "none" : `${pending} command${pending === 1 ? "" : "s"}`);
     byId("pending").className = pending > 0 ? "warn" : "";
-    const things = place && this.#parts.things?.at(place);
-    text("labels", things ? `${things.map.keys().length}, version ${things.version}, ${things.status}` : "—");
+    const labels = place && this.#parts.labels?.at(place);
+    text("labels", labels ? `${labels.map.keys().length}, version ${labels.version}, ${labels.status}` : "—");
     text("why", chunk?.error?.message ?? "");
-    const last = place ? [...this.#parts.tally.last(place.id), ...(things ? this.#parts.tally.last(things.id) : [])] : [];
+    const last = place ? [...this.#parts.tally.last(place.id), ...(labels ? this.#parts.tally.last(labels.id) : [])] : [];
     this.#showOutcomes(last.sort((one, other) => other.at - one.at).slice(0, 3));
   }
 
@@ -150,7 +150,7 @@ export class Panel {
     text("fps", work.length > 0 ? `${board.frames.drawn} frames/s, ${percentile(work, 0.5).toFixed(1)} ms` : "—");
   }
 
-  #showMap(under: Place | undefined): void {
+  #showMap(under: ChunkPlace | undefined): void {
     const places = this.#parts.view.visible();
     const map = byId("map");
     map.classList.toggle("is-many", places.length > 60);

@@ -7,7 +7,7 @@ const SCALE_MAX = 64;
 /** Chunks across, at most. */
 const ACROSS_MAX = 14;
 
-export interface Place {
+export interface ChunkPlace {
   readonly id: string;
   readonly cx: number;
   readonly cy: number;
@@ -112,25 +112,25 @@ export class View {
     return { x: left, y: top, width: Math.max(right - left, 1), height: Math.max(bottom - top, 1) };
   }
 
-  chunkBox({ cx, cy }: Place): Box {
+  chunkBox({ cx, cy }: ChunkPlace): Box {
     return { x: cx * this.width, y: cy * this.height, width: this.width, height: this.height };
   }
 
   /** The chunk of a world cell; nothing outside of the world. */
-  placeOf(x: number, y: number): Place | undefined {
+  placeOf(x: number, y: number): ChunkPlace | undefined {
     return this.place(Math.floor(x / this.width), Math.floor(y / this.height));
   }
 
-  place(cx: number, cy: number): Place | undefined {
+  place(cx: number, cy: number): ChunkPlace | undefined {
     const isInside = cx >= this.min && cx <= this.max && cy >= this.min && cy <= this.max;
     return isInside ? { id: `${this.family}/${cx}/${cy}`, cx, cy } : undefined;
   }
 
   /** The chunks that are seen, those in the middle first. */
-  visible(): Place[] {
+  visible(): ChunkPlace[] {
     const right = this.x + this.screen.width / this.scale;
     const bottom = this.y + this.screen.height / this.scale;
-    const seen: Place[] = [];
+    const seen: ChunkPlace[] = [];
     for (let cy = Math.floor(this.y / this.height); cy * this.height < bottom - 1e-9; cy += 1) {
       for (let cx = Math.floor(this.x / this.width); cx * this.width < right - 1e-9; cx += 1) {
         const place = this.place(cx, cy);
@@ -138,7 +138,7 @@ export class View {
       }
     }
     const [middleX, middleY] = [(this.x + right) / 2 / this.width - 0.5, (this.y + bottom) / 2 / this.height - 0.5];
-    const distance = ({ cx, cy }: Place) => Math.hypot(cx - middleX, cy - middleY);
+    const distance = ({ cx, cy }: ChunkPlace) => Math.hypot(cx - middleX, cy - middleY);
     return seen.sort((one, other) => distance(one) - distance(other));
   }
 

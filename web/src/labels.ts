@@ -4,10 +4,10 @@
 
 import { type Chunk, DriftlessError, type Pending, type World } from "@driftless/client";
 import type { Spot } from "./tools.js";
-import type { Place, View } from "./view.js";
-import { ThingElement } from "./thing.js";
+import type { ChunkPlace, View } from "./view.js";
+import { LabelElement } from "./label-element.js";
 
-export const THING_COLORS = ["coral", "amber", "teal", "blue", "plum", "ink"] as const;
+export const LABEL_COLORS = ["coral", "amber", "teal", "blue", "plum", "ink"] as const;
 const TEXT_MAX = 40;
 /** While it is dragged, others see it move this often. */
 const DRAG_MS = 70;
@@ -15,46 +15,46 @@ const UNSEEN_MAX = 48;
 /** CSS pixels a cell. */
 const FAR = 0.9;
 
-export interface Thing {
+export interface Label {
   /** Cells within the chunk. */
   readonly x: number;
   readonly y: number;
   readonly text: string;
-  readonly color: (typeof THING_COLORS)[number];
+  readonly color: (typeof LABEL_COLORS)[number];
 }
 
 /** A value as it stands in the chunk; nothing where it is not one of ours. */
-function parse(text: string | undefined, view: View): Thing | undefined {
+function parse(text: string | undefined, view: View): Label | undefined {
   try {
     const { x, y, text: words, color } = JSON.parse(text ?? "") as Record<string, unknown>;
     const isInside = Number.isInteger(x) && Number.isInteger(y) && (x as number) >= 0 && (x as number) < view.width && (y as number) >= 0 && (y as number) < view.height;
     if (!isInside || typeof words !== "string") return undefined;
-    const known = THING_COLORS.find((name) => name === color) ?? "ink";
+    const known = LABEL_COLORS.find((name) => name === color) ?? "ink";
     return { x: x as number, y: y as number, text: words.slice(0, TEXT_MAX), color: known };
   } catch {
     return undefined;
   }
 }
 
-export interface ThingsHost {
+export interface LabelsHost {
   tracked(chunk: Chunk): void;
   refused(why: string): void;
   /** Own commands that belong together, for undo. */
   submitted(pendings: readonly Pending[]): void;
 }
 
-export class Things {
+export class Labels {
   readonly #world: World;
   readonly #view: View;
   readonly #family: string;
   readonly #root: HTMLElement;
-  readonly #host: ThingsHost;
-  readonly #chunks = new Map<string, { chunk: Chunk; place: Place }>();
-  readonly #elements = new Map<string, ThingElement>();
+  readonly #host: LabelsHost;
+  readonly #chunks = new Map<string, { chunk: Chunk; place: ChunkPlace }>();
+  readonly #elements = new Map<string, LabelElement>();
   #color = 0;
   #dragged: { key: string; pendings: Pending[]; at: number } | undefined;
 
-  constructor(world: World, view: View, family: string, root: HTMLElement, host: ThingsHost) {
+  constructor(world: World, view: View, family: string, root: HTMLElement, host: LabelsHost) {
     this.#world = world;
     this.#view = view;
     this.#family = family;
@@ -63,11 +63,11 @@ export class Things {
   }
 
   /** The chunk of the things on a chunk of the canvas. */
-  at({ cx, cy }: Place): Chunk | undefined {
+  at({ cx, cy }: ChunkPlace): Chunk | undefined {
     return this.#chunks.get(this.#id(cx, cy))?.chunk;
   }
 
-  look(places: readonly Place[]): void {
+  look(places: readonly ChunkPlace[]): void {
     const seen = new Set(places.map(({ cx, cy }) => this.#id(cx, cy)));
     for (const place of places) this.#track(place);
     const unseen = [...this.#chunks.keys()].filter((id) => !seen.has(id));
@@ -93,17 +93,17 @@ export class Things {
     const chunk = place && this.#track(place);
     if (!chunk) return;
     const key = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    const color = THING_COLORS[this.#color++ % THING_COLORS.length] ?? "ink";
-    const thing: Thing = { ...this.#within(spot, place), text: "", color };
-    this.#submit(() => [chunk.map.put(key, JSON.stringify(thing), { guard: "absent" })]);
+    const color = LABEL_COLORS[this.#color++ % LABEL_COLORS.length] ?? "ink";
+    const label: Label = { ...this.#within(spot, place), text: "", color };
+    this.#submit(() => [chunk.map.put(key, JSON.stringify(label), { guard: "absent" })]);
     this.#elements.get(key)?.edit();
   }
 
-  #change(key: string, change: Partial<Thing>): void {
+  #change(key: string, change: Partial<Label>): void {
     const found = this.#find(key);
     if (!found) return;
-    const { chunk, thing, raw } = found;
-    const value = JSON.stringify({ ...thing, ...change });
+    const { chunk, label, raw } = found;
+    const value = JSON.stringify({ ...label, ...change });
     if (value !== raw) this.#submit(() => [chunk.map.put(key, value, { guard: { holds: raw } })]);
   }
 
@@ -118,8 +118,8 @@ export class Things {
     const place = this.#view.placeOf(...spot);
     const target = place && this.#track(place);
     if (!found || !target) return [];
-    const { chunk, thing, raw } = found;
-    const value = JSON.stringify({ ...thing, ...this.#within(spot, place) });
+    const { chunk, label, raw } = found;
+    const value = JSON.stringify({ ...label, ...this.#within(spot, place) });
     if (chunk === target) return value === raw ? [] : [chunk.map.put(key, value, { guard: { holds: raw } })];
     // The put first: its element is taken over, and keeps the focus.
     return [target.map.put(key, value, { guard: "absent" }), chunk.map.delete(key, { guard: { holds: raw } })];
@@ -127,7 +127,7 @@ export class Things {
 
   // ---- what is shown ----
 
-  #track(place: Place): Chunk | undefined {
+  #track(place: ChunkPlace): Chunk | undefined {
     const id = this.#id(place.cx, place.cy);
     const known = this.#chunks.get(id);
     if (known) return known.chunk;
@@ -146,12 +146,12 @@ export class Things {
     return chunk;
   }
 
-  #changed(chunk: Chunk, place: Place, keys: readonly string[] | undefined): void {
+  #changed(chunk: Chunk, place: ChunkPlace, keys: readonly string[] | undefined): void {
     const all = keys ?? [...new Set([...chunk.map.keys(), ...[...this.#elements].filter(([, { chunkId }]) => chunkId === chunk.id).map(([key]) => key)])];
     for (const key of all) {
-      const thing = parse(chunk.map.text(key), this.#view);
+      const label = parse(chunk.map.text(key), this.#view);
       const element = this.#elements.get(key);
-      if (!thing) {
+      if (!label) {
         // It may have gone to another chunk.
         if (element?.chunkId === chunk.id) this.#remove(key);
         continue;
@@ -163,14 +163,14 @@ export class Things {
       const shown = element ?? this.#element(key);
       shown.chunkId = chunk.id;
       // What the hand holds is where the hand is.
-      if (!shown.isDragged) shown.spot = [place.cx * this.#view.width + thing.x, place.cy * this.#view.height + thing.y];
-      shown.show(thing, chunk.map.isPending(key));
+      if (!shown.isDragged) shown.spot = [place.cx * this.#view.width + label.x, place.cy * this.#view.height + label.y];
+      shown.show(label, chunk.map.isPending(key));
       this.#placeElement(shown);
     }
   }
 
-  #element(key: string): ThingElement {
-    const element = new ThingElement({
+  #element(key: string): LabelElement {
+    const element = new LabelElement({
       spotAt: (x, y) => {
         const box = this.#root.getBoundingClientRect();
         const [cx, cy] = this.#view.cellAt((x - box.left) * this.#view.ratio, (y - box.top) * this.#view.ratio);
@@ -210,7 +210,7 @@ export class Things {
     this.#host.submitted(pendings);
   }
 
-  #placeElement(element: ThingElement): void {
+  #placeElement(element: LabelElement): void {
     const [x, y] = this.#view.css(element.spot[0] + 0.5, element.spot[1] + 0.5);
     element.place(x, y);
   }
@@ -220,14 +220,14 @@ export class Things {
     this.#elements.delete(key);
   }
 
-  #find(key: string): { chunk: Chunk; thing: Thing; raw: string } | undefined {
+  #find(key: string): { chunk: Chunk; label: Label; raw: string } | undefined {
     const chunk = this.#chunks.get(this.#elements.get(key)?.chunkId ?? "")?.chunk;
     const raw = chunk?.map.text(key);
-    const thing = parse(raw, this.#view);
-    return chunk && raw !== undefined && thing ? { chunk, thing, raw } : undefined;
+    const label = parse(raw, this.#view);
+    return chunk && raw !== undefined && label ? { chunk, label, raw } : undefined;
   }
 
-  #within([x, y]: Spot, { cx, cy }: Place): { x: number; y: number } {
+  #within([x, y]: Spot, { cx, cy }: ChunkPlace): { x: number; y: number } {
     return { x: x - cx * this.#view.width, y: y - cy * this.#view.height };
   }
 

@@ -8,7 +8,7 @@ const COUNT = 20;
 /** They paint within so many cells, around the middle of the view. */
 const REGION_MAX = 768;
 
-export class Crowd {
+export class BotWorker {
   /** The bots began, did something, or ended. */
   changed: () => void = () => {};
   /** They ended by themselves. */

@@ -1,33 +1,33 @@
 // A label as it is seen and handled: a button at a place that can be dragged, moved by the arrow keys, edited and deleted.
 
 import type { Spot } from "./tools.js";
-import { THING_COLORS, type Thing } from "./things.js";
+import { LABEL_COLORS, type Label } from "./labels.js";
 
-export interface ThingHandlers {
+export interface LabelHandlers {
   /** The world cell below a point of the window. */
   spotAt(clientX: number, clientY: number): Spot;
   drag(spot: Spot): void;
   drop(spot: Spot): void;
   step(dx: number, dy: number): void;
-  change(change: Partial<Thing>): void;
+  change(change: Partial<Label>): void;
   remove(): void;
 }
 
 /** CSS pixels that a press may move and still is one. */
 const SLOP = 4;
 
-export class ThingElement {
+export class LabelElement {
   readonly root = Object.assign(document.createElement("div"), { className: "thing" });
   /** Where it is: world cell, and chunk of the things. */
   spot: Spot = [0, 0];
   chunkId = "";
   readonly #button = Object.assign(document.createElement("button"), { type: "button" });
-  readonly #handlers: ThingHandlers;
-  #thing: Thing | undefined;
+  readonly #handlers: LabelHandlers;
+  #label: Label | undefined;
   #editor: HTMLFormElement | undefined;
   #press: { x: number; y: number; offset: Spot; isDrag: boolean } | undefined;
 
-  constructor(handlers: ThingHandlers) {
+  constructor(handlers: LabelHandlers) {
     this.#handlers = handlers;
     this.root.append(this.#button);
     this.#button.addEventListener("pointerdown", (event) => this.#down(event));
@@ -41,12 +41,12 @@ export class ThingElement {
     return this.#press?.isDrag === true;
   }
 
-  show(thing: Thing, isPending: boolean): void {
-    this.#thing = thing;
-    this.#button.textContent = thing.text || "…";
-    this.root.dataset.color = thing.color;
+  show(label: Label, isPending: boolean): void {
+    this.#label = label;
+    this.#button.textContent = label.text || "…";
+    this.root.dataset.color = label.color;
     this.root.classList.toggle("is-pending", isPending);
-    this.#button.setAttribute("aria-label", `Label “${thing.text || "empty"}”${isPending ? ", not committed yet" : ""}. Arrow keys move it, Enter edits it, Delete deletes it.`);
+    this.#button.setAttribute("aria-label", `Label “${label.text || "empty"}”${isPending ? ", not committed yet" : ""}. Arrow keys move it, Enter edits it, Delete deletes it.`);
   }
 
   /** CSS pixels. */
@@ -62,12 +62,12 @@ export class ThingElement {
   }
 
   edit(): void {
-    if (this.#editor || !this.#thing) return;
+    if (this.#editor || !this.#label) return;
     const form = Object.assign(document.createElement("form"), { className: "thing-editor" });
-    const input = Object.assign(document.createElement("input"), { type: "text", value: this.#thing.text, maxLength: 40, placeholder: "write something" });
+    const input = Object.assign(document.createElement("input"), { type: "text", value: this.#label.text, maxLength: 40, placeholder: "write something" });
     input.setAttribute("aria-label", "Text of the label");
     const row = Object.assign(document.createElement("div"), { className: "row" });
-    for (const color of THING_COLORS) {
+    for (const color of LABEL_COLORS) {
       const swatch = Object.assign(document.createElement("button"), { type: "button", className: "dot", title: color });
       swatch.dataset.color = color;
       swatch.setAttribute("aria-label", color);
@@ -100,7 +100,7 @@ export class ThingElement {
     });
     form.addEventListener("keydown", (event) => {
       event.stopPropagation();
-      if (event.key === "Escape") close(this.#thing?.text === "");
+      if (event.key === "Escape") close(this.#label?.text === "");
     });
     form.addEventListener("focusout", (event) => {
       if (!form.contains(event.relatedTarget as Node | null)) close(true);
