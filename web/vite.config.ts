@@ -1,12 +1,16 @@
 import { defineConfig, type Plugin } from "vite";
 
-/** The Rust binary embeds the build by name: no hashes, no chunks. */
+/**
+ * The Rust binary embeds the files by name, so names have no hashes and the script has no chunks.
+ */
 const names = {
   entryFileNames: "app.js",
   assetFileNames: ({ names }: { names: string[] }) => (names.some((name) => name.endsWith(".css")) ? "style.css" : "[name][extname]"),
 };
 
-/** The tag that Vite writes asks for CORS, and a page that is opened from another host's folder need not have it. */
+/**
+ * Removes the `crossorigin` that Vite writes into tags. A static host may not send CORS headers.
+ */
 const plain: Plugin = {
   name: "plain-tags",
   transformIndexHtml: { order: "post", handler: (html) => html.replaceAll(" crossorigin", "") },
@@ -17,7 +21,7 @@ const server = process.env.DRIFTLESS ?? "http://127.0.0.1:8080";
 export default defineConfig({
   base: "./",
   plugins: [plain],
-  // Its `.wasm` files are found from where the module is.
+  // The SDK finds its `.wasm` files relative to its module, which must not be moved.
   optimizeDeps: { exclude: ["@driftless/client"] },
   build: {
     target: "es2022",

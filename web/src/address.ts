@@ -1,5 +1,5 @@
-// What the page's URL asks for: `?token=…` (needed), `&server=HOST` (default: where the page is from), `&at=X,Y` (the chunk
-// in the middle), `&family=NAME` (canvas).
+// The parameters of the page's URL: `?token=…` (needed), `&server=HOST` (default: the page's own
+// host), `&at=X,Y` (the chunk in the middle), `&family=NAME` (default: canvas).
 
 export interface Address {
   readonly token: string | undefined;
@@ -9,7 +9,7 @@ export interface Address {
   readonly ws: string;
   readonly family: string;
   readonly at: readonly [number, number];
-  /** What is wrong with the URL, for people. */
+  /** The problem with the URL, as a text for the user. */
   readonly problem: string | undefined;
 }
 
@@ -28,15 +28,16 @@ export function read(location: URL): Address {
       if (!scheme) throw new TypeError(url.protocol);
       http = `${scheme}://${url.host}`;
     } catch {
-      problem = `?server=${named} is no server: write it as host:port, or as https://host.`;
+      problem = `?server=${named} is not a server. Write it as host:port, or as https://host.`;
     }
   }
   return { token, http, ws: http.replace(/^http/, "ws"), family, at: [x ?? 0, y ?? 0], problem };
 }
 
 /**
- * From here on, this page talks to its own host and to the named server alone. The policy in `index.html` cannot know which server
- * the URL will name; a second one can only narrow it.
+ * Restricts this page to connections with its own host and the server of the URL. The policy in
+ * `index.html` allows any websocket, because it cannot know the server. A second policy can only
+ * narrow the first one.
  */
 export function narrowPolicy({ http, ws }: Address): void {
   const policy = document.createElement("meta");
@@ -45,7 +46,7 @@ export function narrowPolicy({ http, ws }: Address): void {
   document.head.append(policy);
 }
 
-/** The user's name in a token: for people to read, not to trust. */
+/** The user's name in a token. The token is not verified, so only show the name. */
 export function userOf(token: string): string | undefined {
   try {
     const part = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");

@@ -1,25 +1,34 @@
-// Draws the cells: what is shown of each chunk, a hatch on what is not committed, and red flashes of what was discarded. Only what
-// changed is drawn again, and at most once a frame. What lies above the cells (cursor, marks, things) is HTML and not drawn here.
+// Draws the cells of each chunk, a hatch on uncommitted cells, and red flashes where an edit was
+// discarded. The board draws only what changed, at most once a frame. The cursor, the marks and the
+// labels above the cells are HTML elements, and not drawn here.
 
 import type { Change, Chunk } from "@driftless/client";
+import { create } from "./dom.js";
 import { Frames } from "./frames.js";
 import { Layer, union } from "./layer.js";
 import type { Box, ChunkPlace, View } from "./view.js";
 
 const FLASH_MS = 1000;
-/** Boxes of a chunk that are drawn one by one in a frame; more are joined. */
+/** The number of boxes of a chunk that are drawn one by one in a frame. More boxes are joined. */
 const BOXES_MAX = 6;
+
+/** Written on a chunk, by its status. */
+const STATUS_TEXTS: Partial<Record<Chunk["status"], string>> = {
+  loading: "loading…",
+  rejected: "not served to you",
+  failed: "given up",
+};
 
 interface Flash {
   readonly place: ChunkPlace;
-  /** World cells. */
+  /** In world cells. */
   readonly boxes: readonly Box[];
   readonly until: number;
 }
 
 export class Board {
   readonly frames = new Frames();
-  /** Called in a frame when the view moved, before drawing. */
+  /** Runs in a frame before drawing, if the view moved. */
   moved: () => void = () => {};
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
@@ -27,7 +36,7 @@ export class Board {
   readonly #palette: Uint32Array;
   readonly #chunkOf: (id: string) => Chunk | undefined;
   readonly #layers = new Map<string, Layer>();
-  /** World cells to draw again, by chunk. */
+  /** Boxes to draw again, in world cells, by chunk. */
   readonly #dirty = new Map<string, Box[]>();
   #isAllDirty = true;
   #hasMoved = true;
@@ -53,6 +62,7 @@ export class Board {
 
   // ---- what changed ----
 
+  /** The view of a chunk changed. */
   changed(chunk: Chunk, change: Change): void {
     const place = this.#placeOf(chunk.id);
     if (!place) return;
@@ -62,7 +72,7 @@ export class Board {
     for (const box of layer.take(chunk, change)) this.#touch(chunk.id, { ...box, x: box.x + x, y: box.y + y });
   }
 
-  /** The chunk is drawn otherwise, as a whole: its status changed. */
+  /** Draws a whole chunk again, because its status changed. */
   touched(id: string): void {
     const place = this.#placeOf(id);
     if (place) this.#touch(id, this.#view.chunkBox(place));
@@ -72,7 +82,7 @@ export class Board {
     this.#layers.delete(id);
   }
 
-  /** Cells of a chunk flash: an own edit was not committed. */
+  /** Lets cells of a chunk flash, because an own edit was not committed. */
   flash(id: string, boxes: readonly Box[]): void {
     const place = this.#placeOf(id);
     if (!place || boxes.length === 0) return;
@@ -93,12 +103,12 @@ export class Board {
     this.#request();
   }
 
-  /** RGBA of a chunk as it is drawn. */
+  /** The RGBA values of a chunk as drawn. */
   pixels(id: string): Uint8ClampedArray | undefined {
     return this.#layers.get(id)?.rgba();
   }
 
-  /** Where a world cell's middle is, in CSS pixels of the canvas. */
+  /** The middle of a world cell, in CSS pixels of the canvas. */
   whereIs(x: number, y: number): { x: number; y: number } {
     const [left, top] = this.#view.css(x + 0.5, y + 0.5);
     return { x: left, y: top };
@@ -124,7 +134,9 @@ export class Board {
     });
   }
 
-  /** A new size empties the canvas: to wait for the next frame would show it empty. */
+  /**
+   * Draws at once, because a new size empties the canvas and the next frame would show it empty.
+   */
   #resize(): void {
     const { clientWidth, clientHeight } = this.#canvas;
     const ratio = devicePixelRatio;
@@ -146,34 +158,37 @@ export class Board {
     }
     for (const flash of this.#flashes) this.#dirtyFlash(flash);
     this.#flashes = this.#flashes.filter(({ until }) => until > now);
-    const { width, height } = this.#view.screen;
     const visible = this.#view.visible();
-    if (this.#isAllDirty) {
-      this.#context.fillStyle = this.#color("--board");
-      this.#context.fillRect(0, 0, width, height);
-      for (const place of visible) this.#paintChunk(place);
-      this.#paintFlashes(now);
-    } else {
-      for (const place of visible) {
-        for (const box of this.#dirty.get(place.id) ?? []) {
-          const { x, y, width, height } = this.#view.device(box);
-          this.#context.save();
-          this.#context.beginPath();
-          // One more on each side: a scaled image bleeds over its edges.
-          this.#context.rect(x - 1, y - 1, width + 2, height + 2);
-          this.#context.clip();
-          for (const near of this.#touching(place, box)) this.#paintChunk(near);
-          this.#paintFlashes(now);
-          this.#context.restore();
-        }
-      }
-    }
+    if (this.#isAllDirty) this.#paintAll(visible, now);
+    else for (const place of visible) for (const box of this.#dirty.get(place.id) ?? []) this.#paintBox(place, box, now);
     this.#dirty.clear();
     this.#isAllDirty = false;
     if (this.#flashes.length > 0) this.#request();
   }
 
-  /** A chunk, and the neighbours that share an edge with the box: what bleeds over is theirs. */
+  #paintAll(visible: readonly ChunkPlace[], now: number): void {
+    const { width, height } = this.#view.screen;
+    this.#context.fillStyle = this.#color("--board");
+    this.#context.fillRect(0, 0, width, height);
+    for (const place of visible) this.#paintChunk(place);
+    this.#paintFlashes(now);
+  }
+
+  #paintBox(place: ChunkPlace, box: Box, now: number): void {
+    const { x, y, width, height } = this.#view.device(box);
+    this.#context.save();
+    this.#context.beginPath();
+    // Adds a pixel on each side, because a scaled image bleeds over its edges.
+    this.#context.rect(x - 1, y - 1, width + 2, height + 2);
+    this.#context.clip();
+    for (const near of this.#touching(place, box)) this.#paintChunk(near);
+    this.#paintFlashes(now);
+    this.#context.restore();
+  }
+
+  /**
+   * The chunk of a box, and the neighbours that share an edge with the box and may bleed into it.
+   */
   #touching(place: ChunkPlace, box: Box): ChunkPlace[] {
     const own = this.#view.chunkBox(place);
     const steps = (from: number, extent: number, whole: number, wholeExtent: number) => [
@@ -205,20 +220,20 @@ export class Board {
     context.fillStyle = this.#color("--board-line");
     context.fillRect(box.x, box.y, box.width, line);
     context.fillRect(box.x, box.y + line, line, box.height - line);
-    const words = { loading: layer?.isShown ? "" : "loading…", rejected: "not served to you", failed: "given up", lagging: "", reloading: "", live: "" }[status];
-    if (words && box.width > 90 * this.#view.ratio) this.#write(words, box);
+    const text = status === "loading" && layer?.isShown ? "" : STATUS_TEXTS[status];
+    if (text && box.width > 90 * this.#view.ratio) this.#write(text, box);
   }
 
-  #write(words: string, box: Box): void {
+  #write(text: string, box: Box): void {
     const context = this.#context;
     context.fillStyle = this.#color("--muted");
     context.font = `${Math.round(12 * this.#view.ratio)}px ui-monospace, monospace`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.fillText(words, box.x + box.width / 2, box.y + box.height / 2, box.width - 8);
+    context.fillText(text, box.x + box.width / 2, box.y + box.height / 2, box.width - 8);
   }
 
-  /** The colour that it will have is in the image; here is a hatch that no committed cell has. */
+  /** Hatches the uncommitted cells. The image below has their colours already. */
   #paintPending(layer: Layer, place: ChunkPlace): void {
     const { x, y } = this.#view.chunkBox(place);
     const context = this.#context;
@@ -238,7 +253,7 @@ export class Board {
     context.fillStyle = this.#color("--flash");
     for (const { boxes, until } of this.#flashes) {
       const left = Math.max(0, (until - now) / FLASH_MS);
-      // Two pulses, then gone.
+      // Two pulses, which fade out.
       context.globalAlpha = left * (0.6 + 0.4 * Math.cos(left * 4 * Math.PI));
       for (const box of boxes) {
         const { x, y, width, height } = this.#view.device(box);
@@ -264,10 +279,13 @@ export class Board {
   }
 }
 
-/** Diagonal stripes, dark and light, so that they show on any colour. In device pixels: the same at every zoom. */
+/**
+ * Diagonal stripes, dark and light, so that they show on any colour. They are as wide at every
+ * zoom.
+ */
 function hatch(context: CanvasRenderingContext2D, ratio: number): CanvasPattern {
   const size = 6 * Math.max(1, Math.round(ratio));
-  const tile = Object.assign(document.createElement("canvas"), { width: size, height: size });
+  const tile = create("canvas", { width: size, height: size });
   const draw = tile.getContext("2d") as CanvasRenderingContext2D;
   for (const [from, color] of [[0, "rgb(255 255 255 / 75%)"], [size / 2, "rgb(20 20 30 / 60%)"]] as const) {
     draw.fillStyle = color;

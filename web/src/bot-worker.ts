@@ -1,17 +1,17 @@
-// The page's side of the bots: starts and stops the worker, and tells it where to paint.
+// Starts and stops the worker of the bots (`bots.ts`), and tells it where to paint.
 
 import type { Address } from "./address.js";
 import type { FromBots, Start, ToBots } from "./bots.js";
 import type { Box, View } from "./view.js";
 
 const COUNT = 20;
-/** They paint within so many cells, around the middle of the view. */
+/** The largest region that the bots paint, in cells around the middle of the view. */
 const REGION_MAX = 768;
 
 export class BotWorker {
-  /** The bots began, did something, or ended. */
+  /** Runs when the bots start, report, or end. */
   changed: () => void = () => {};
-  /** They ended by themselves. */
+  /** Runs when the bots end without being stopped. */
   failed: (why: string) => void = () => {};
   state: FromBots | undefined;
   readonly #address: Address;
@@ -45,7 +45,7 @@ export class BotWorker {
     worker.addEventListener("error", (event) => {
       worker.terminate();
       if (this.#worker === worker) this.#worker = undefined;
-      this.failed(event.message || "their worker did not start");
+      this.failed(event.message || "the worker of the bots did not start");
       this.changed();
     });
     const start: Start = { address: this.#address, count: COUNT, region: this.#around() };
@@ -69,7 +69,7 @@ export class BotWorker {
     this.#worker.postMessage({ region } satisfies ToBots);
   }
 
-  /** In whole tiles, so that a small movement changes nothing. */
+  /** The region to paint, in whole tiles, so that a small movement does not change it. */
   #around(): Box {
     const { screen, scale } = this.#view;
     const width = Math.min(screen.width / scale, REGION_MAX);

@@ -1,5 +1,6 @@
-// A worker with twenty painters: a world of its own, on connections of its own, that paints around what the page looks at. To the server it is
-// one more client of the same user.
+// A web worker with twenty painters. It has its own world and its own connections, and paints
+// around the part of the world that the page shows. To the server, it is one more client of the
+// same user.
 
 import { connect, type World } from "@driftless/client";
 import type { Address } from "./address.js";
@@ -18,13 +19,16 @@ export interface FromBots {
   readonly committed: number;
   readonly perSecond: number;
   readonly pending: number;
-  /** It will do no more; why, if it was not asked to. */
+  /** The worker ended. The text has the reason, and is empty if the page stopped the worker. */
   readonly ended?: string;
 }
 
-/** A painter paints so often: 20 of them are about 220 commands a second, a ninth of what the server takes of one user. */
+/**
+ * The pause of a painter between two strokes. 20 painters make about 220 commands a second, a ninth
+ * of what the server takes from one user.
+ */
 const STEP_MS = 90;
-/** With so much not committed, they wait. */
+/** The painters wait while more commands than this are pending. */
 const PENDING_MAX = 500;
 const TILE = 32;
 
@@ -52,12 +56,16 @@ async function paint({ address, count }: Start): Promise<void> {
   const world = await connect({ ingest: `${address.ws}/v1/ingest`, gateway: `${address.ws}/v1/gateway`, token });
   await world.online();
   const family = world.families.find(({ name }) => name === address.family);
-  if (!family) throw new Error(`there is no family ${address.family}`);
+  if (!family) throw new Error(`this world has no family ${address.family}`);
   const view = new View(family, address.at);
   const painting = new Painting(world, view);
   const palette = new Palette(world.colors(family.name));
   let committed = 0;
-  painting.tracked = (chunk) => void chunk.on("outcome", ({ outcome }) => outcome.kind === "committed" && (committed += 1));
+  painting.tracked = (chunk) => {
+    chunk.on("outcome", ({ outcome }) => {
+      if (outcome.kind === "committed") committed += 1;
+    });
+  };
   moved = () => painting.look(placesOf(region, view));
   moved();
 
@@ -77,7 +85,7 @@ async function paint({ address, count }: Start): Promise<void> {
   }, 500);
 }
 
-/** What is on its way is waited for, for a moment. */
+/** Waits a moment for the pending commands, then closes the world and ends the worker. */
 function end(world: World, timer: ReturnType<typeof setInterval>, committed: () => number): void {
   clearInterval(timer);
   const deadline = performance.now() + 3000;
@@ -103,8 +111,13 @@ function placesOf({ x, y, width, height }: Box, view: View) {
 
 // ---- painters ----
 
-const PAPERS = ["#ffd499", "#ffaa99", "#99d4ff", "#cceecc", "#ffeeaa", "#ccaaff", "#66aacc", "#33552a", "#1f2a66", "#fafaf7", "#ffccdd", "#2a7f7f"];
+const PAPERS = [
+  ...["#ffd499", "#ffaa99", "#99d4ff", "#cceecc", "#ffeeaa", "#ccaaff"],
+  ...["#66aacc", "#33552a", "#1f2a66", "#fafaf7", "#ffccdd", "#2a7f7f"],
+];
 const INKS = ["#e03131", "#ff7f00", "#ffd433", "#33aa66", "#3366ff", "#9933cc", "#ff6699", "#33aaaa"];
+
+const RAINBOW = ["#e03131", "#ff7f00", "#ffd433", "#33aa66", "#3366ff", "#9933cc"];
 
 function random(below: number): number {
   return Math.floor(Math.random() * below);
@@ -114,7 +127,7 @@ function one<T>(list: readonly T[]): T {
   return list[random(list.length)] as T;
 }
 
-/** Four of five make tiles of a quilt, the others draw ribbons across it. */
+/** Four of five painters make the tiles of a quilt. The others draw ribbons across it. */
 function painter(number: number, palette: Palette): Generator<Cells, void> {
   return number % 5 === 4 ? ribbons(palette) : quilt(palette);
 }
@@ -126,7 +139,7 @@ function* quilt(palette: Palette): Generator<Cells, void> {
     const left = (Math.ceil(region.x / TILE) + random(across)) * TILE;
     const top = (Math.ceil(region.y / TILE) + random(down)) * TILE;
     const color = one([picture, picture, picture, four, rings, waves, sunset])();
-    // Row by row from above, or column by column, or from the middle.
+    // 0: row by row. 1: column by column. 2: from the middle.
     const order = random(3);
     for (let step = 0; step < TILE; step += 2) {
       const cells: Cells = [];
@@ -152,12 +165,16 @@ function stamped(sprite: Sprite, scale: number, left: number, top: number, below
 }
 
 function centered(sprite: Sprite, scale: number, side: number, below: Color, left = 0, top = 0): Color {
-  return stamped(sprite, scale, left + ((side - sprite.width * scale) >> 1), top + ((side - sprite.height * scale) >> 1), below);
+  const middle = (extent: number) => (side - extent * scale) >> 1;
+  return stamped(sprite, scale, left + middle(sprite.width), top + middle(sprite.height), below);
 }
 
 function picture(): Color {
   const [paper, dots] = [one(PAPERS), one(PAPERS)];
-  const pattern = one<Color>([() => paper, (x, y) => ((x >> 2) + (y >> 2)) % 4 === 0 && x % 4 < 2 && y % 4 < 2 ? dots : paper, (x, y) => ((x + y) % 12 < 2 ? dots : paper)]);
+  const plain: Color = () => paper;
+  const dotted: Color = (x, y) => (((x >> 2) + (y >> 2)) % 4 === 0 && x % 4 < 2 && y % 4 < 2 ? dots : paper);
+  const striped: Color = (x, y) => ((x + y) % 12 < 2 ? dots : paper);
+  const pattern = one([plain, dotted, striped]);
   return centered(one(SPRITES), 2, TILE, pattern);
 }
 
@@ -166,7 +183,8 @@ function four(): Color {
   const sprite = one(SPRITES);
   const half = TILE / 2;
   const paper: Color = (x, y) => papers[((x >= half ? 1 : 0) + (y >= half ? 1 : 0)) % 2] ?? "#ffffff";
-  return [0, 1, 2, 3].reduce((below, quarter) => centered(sprite, 1, half, below, (quarter % 2) * half, (quarter >> 1) * half), paper);
+  const stamp = (below: Color, at: number) => centered(sprite, 1, half, below, (at % 2) * half, (at >> 1) * half);
+  return [0, 1, 2, 3].reduce(stamp, paper);
 }
 
 function rings(): Color {
@@ -185,15 +203,16 @@ function waves(): Color {
 function sunset(): Color {
   const sky = ["#330066", "#660066", "#993366", "#cc5566", "#ff7f66", "#ffaa66", "#ffd466"];
   return (x, y) => {
-    if (y >= 23) return (x + 2 * y) % 7 < 3 && Math.abs(x - 15.5) < (y - 20) * 1.2 ? "#ffd466" : (y & 1 ? "#002a66" : "#003399");
+    const isGlitter = (x + 2 * y) % 7 < 3 && Math.abs(x - 15.5) < (y - 20) * 1.2;
+    if (y >= 23) return isGlitter ? "#ffd466" : y & 1 ? "#002a66" : "#003399";
     return Math.hypot(x - 15.5, y - 21) < 8 ? "#ffee66" : (sky[Math.floor(y / 3.4)] ?? "#ffd466");
   };
 }
 
-/** A rainbow that wanders about. */
+/** Draws a rainbow on a random path. */
 function* ribbons(palette: Palette): Generator<Cells, void> {
   for (;;) {
-    const values = ["#e03131", "#ff7f00", "#ffd433", "#33aa66", "#3366ff", "#9933cc"].map((color) => palette.nearest(color));
+    const values = RAINBOW.map((color) => palette.nearest(color));
     let x = region.x + Math.random() * region.width;
     let y = region.y + Math.random() * region.height;
     let angle = Math.random() * 7;

@@ -1,26 +1,27 @@
-// A small meter: how long it takes to draw a frame, and how many are drawn.
+// Measures how long drawing a frame takes, and how many frames are drawn.
 
+/** The number of frames that are kept. */
 const KEPT = 600;
 
 export class Frames {
-  /** Milliseconds that drawing took, newest last. */
+  /** Milliseconds that each frame took to draw, newest last. */
   readonly work: number[] = [];
-  /** When each of them was drawn, by `performance.now()`. */
+  /** The time of each frame, by `performance.now()`. */
   readonly times: number[] = [];
 
-  /** A frame was drawn. */
+  /** Counts a frame. */
   count(at: number, work: number): void {
     keep(this.work, work);
     keep(this.times, at);
   }
 
-  /** Frames that were drawn in the last second. */
+  /** The number of frames drawn in the last second. */
   get drawn(): number {
     const since = performance.now() - 1000;
     return this.times.length - 1 - this.times.findLastIndex((at) => at < since);
   }
 
-  /** Measures the page's frames for a while, drawn or not: what a user's eye would see. */
+  /** Measures all frames of the browser for a while, also those that the board does not draw. */
   async measure(ms: number): Promise<{ frames: number; fps: number; p99: number; longest: number; workP99: number }> {
     const gaps: number[] = [];
     this.work.length = 0;

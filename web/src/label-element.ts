@@ -1,10 +1,12 @@
-// A label as it is seen and handled: a button at a place that can be dragged, moved by the arrow keys, edited and deleted.
+// The HTML element of a label: a button that the user can drag, move by the arrow keys, edit and
+// delete.
 
 import type { Spot } from "./tools.js";
-import { LABEL_COLORS, type Label } from "./labels.js";
+import { create } from "./dom.js";
+import { LABEL_COLORS, type Label, TEXT_MAX } from "./label.js";
 
 export interface LabelHandlers {
-  /** The world cell below a point of the window. */
+  /** The world cell at a point of the window. */
   spotAt(clientX: number, clientY: number): Spot;
   drag(spot: Spot): void;
   drop(spot: Spot): void;
@@ -13,15 +15,15 @@ export interface LabelHandlers {
   remove(): void;
 }
 
-/** CSS pixels that a press may move and still is one. */
+/** A press that moves further than this is a drag. In CSS pixels. */
 const SLOP = 4;
 
 export class LabelElement {
-  readonly root = Object.assign(document.createElement("div"), { className: "thing" });
-  /** Where it is: world cell, and chunk of the things. */
+  readonly root = create("div", { className: "thing" });
+  /** The label's world cell, and the `things` chunk that has the label. */
   spot: Spot = [0, 0];
   chunkId = "";
-  readonly #button = Object.assign(document.createElement("button"), { type: "button" });
+  readonly #button = create("button", { type: "button" });
   readonly #handlers: LabelHandlers;
   #label: Label | undefined;
   #editor: HTMLFormElement | undefined;
@@ -46,49 +48,33 @@ export class LabelElement {
     this.#button.textContent = label.text || "…";
     this.root.dataset.color = label.color;
     this.root.classList.toggle("is-pending", isPending);
-    this.#button.setAttribute("aria-label", `Label “${label.text || "empty"}”${isPending ? ", not committed yet" : ""}. Arrow keys move it, Enter edits it, Delete deletes it.`);
+    const name = `Label “${label.text || "empty"}”${isPending ? ", not committed yet" : ""}`;
+    this.#button.setAttribute("aria-label", `${name}. Arrow keys move it, Enter edits it, Delete deletes it.`);
   }
 
-  /** CSS pixels. */
+  /** Moves the element to a point in CSS pixels. */
   place(x: number, y: number): void {
     this.root.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
   }
 
-  /** What was done to it was not committed. */
+  /** Flashes, because an edit of the label was not committed. */
   flash(): void {
     this.root.classList.remove("is-flashing");
     requestAnimationFrame(() => this.root.classList.add("is-flashing"));
     setTimeout(() => this.root.classList.remove("is-flashing"), 1000);
   }
 
+  /** Opens the editor of the label's text and colour. */
   edit(): void {
     if (this.#editor || !this.#label) return;
-    const form = Object.assign(document.createElement("form"), { className: "thing-editor" });
-    const input = Object.assign(document.createElement("input"), { type: "text", value: this.#label.text, maxLength: 40, placeholder: "write something" });
-    input.setAttribute("aria-label", "Text of the label");
-    const row = Object.assign(document.createElement("div"), { className: "row" });
-    for (const color of LABEL_COLORS) {
-      const swatch = Object.assign(document.createElement("button"), { type: "button", className: "dot", title: color });
-      swatch.dataset.color = color;
-      swatch.setAttribute("aria-label", color);
-      swatch.addEventListener("click", () => this.#handlers.change({ color, text: input.value.trim() }));
-      row.append(swatch);
-    }
-    const remove = Object.assign(document.createElement("button"), { type: "button", className: "delete", textContent: "Delete" });
-    const done = Object.assign(document.createElement("button"), { type: "submit", className: "primary", textContent: "Done" });
-    row.append(remove, done);
+    const input = this.#input(this.#label.text);
+    const form = create("form", { className: "thing-editor" });
+    const close = (isKept: boolean) => this.#close(form, isKept ? input.value.trim() : undefined);
+    const remove = create("button", { type: "button", className: "delete", textContent: "Delete" });
+    const done = create("button", { type: "submit", className: "primary", textContent: "Done" });
+    const row = create("div", { className: "row" });
+    row.append(...this.#swatches(input), remove, done);
     form.append(input, row);
-    const close = (keep: boolean) => {
-      if (this.#editor !== form) return;
-      this.#editor = undefined;
-      const text = input.value.trim();
-      form.remove();
-      this.root.classList.remove("is-edited");
-      if (!keep) return;
-      // A label that says nothing is none.
-      if (text === "") this.#handlers.remove();
-      else this.#handlers.change({ text });
-    };
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       close(true);
@@ -112,11 +98,40 @@ export class LabelElement {
     input.select();
   }
 
+  #input(value: string): HTMLInputElement {
+    const input = create("input", { type: "text", value, maxLength: TEXT_MAX, placeholder: "write something" });
+    input.setAttribute("aria-label", "Text of the label");
+    return input;
+  }
+
+  #swatches(input: HTMLInputElement): HTMLElement[] {
+    return LABEL_COLORS.map((color) => {
+      const swatch = create("button", { type: "button", className: "dot", title: color });
+      swatch.dataset.color = color;
+      swatch.setAttribute("aria-label", color);
+      swatch.addEventListener("click", () => this.#handlers.change({ color, text: input.value.trim() }));
+      return swatch;
+    });
+  }
+
+  /** Closes the editor. Takes its text over, if there is one. */
+  #close(form: HTMLFormElement, text: string | undefined): void {
+    if (this.#editor !== form) return;
+    this.#editor = undefined;
+    form.remove();
+    this.root.classList.remove("is-edited");
+    if (text === undefined) return;
+    // A label without a text is deleted.
+    if (text === "") this.#handlers.remove();
+    else this.#handlers.change({ text });
+  }
+
   #down(event: PointerEvent): void {
     if (event.button !== 0) return;
     this.#button.setPointerCapture(event.pointerId);
     const at = this.#handlers.spotAt(event.clientX, event.clientY);
-    this.#press = { x: event.clientX, y: event.clientY, offset: [this.spot[0] - at[0], this.spot[1] - at[1]], isDrag: false };
+    const offset: Spot = [this.spot[0] - at[0], this.spot[1] - at[1]];
+    this.#press = { x: event.clientX, y: event.clientY, offset, isDrag: false };
   }
 
   #move(event: PointerEvent): void {

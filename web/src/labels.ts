@@ -1,45 +1,24 @@
-// Labels on the canvas: entries of `map` chunks that have the same coordinates as the canvas's. A key is a random name, a value is
-// JSON with the place within the chunk, a text and a colour. To drag one across a chunk's border is a delete and a put: two commands to
-// two chunks, that are decided apart.
+// The labels on the canvas. A chunk of the canvas has its labels in the `things` chunk with the
+// same coordinates. Dragging a label across the border of a chunk is a put and a delete: two
+// commands to two chunks, which the server decides independently.
 
 import { type Chunk, DriftlessError, type Pending, type World } from "@driftless/client";
 import type { Spot } from "./tools.js";
 import type { ChunkPlace, View } from "./view.js";
+import { LABEL_COLORS, type Label, parseLabel } from "./label.js";
 import { LabelElement } from "./label-element.js";
 
-export const LABEL_COLORS = ["coral", "amber", "teal", "blue", "plum", "ink"] as const;
-const TEXT_MAX = 40;
-/** While it is dragged, others see it move this often. */
+/** While the user drags a label, other clients see it move this often. */
 const DRAG_MS = 70;
+/** Chunks that are tracked though they are not visible. */
 const UNSEEN_MAX = 48;
-/** CSS pixels a cell. */
-const FAR = 0.9;
-
-export interface Label {
-  /** Cells within the chunk. */
-  readonly x: number;
-  readonly y: number;
-  readonly text: string;
-  readonly color: (typeof LABEL_COLORS)[number];
-}
-
-/** A value as it stands in the chunk; nothing where it is not one of ours. */
-function parse(text: string | undefined, view: View): Label | undefined {
-  try {
-    const { x, y, text: words, color } = JSON.parse(text ?? "") as Record<string, unknown>;
-    const isInside = Number.isInteger(x) && Number.isInteger(y) && (x as number) >= 0 && (x as number) < view.width && (y as number) >= 0 && (y as number) < view.height;
-    if (!isInside || typeof words !== "string") return undefined;
-    const known = LABEL_COLORS.find((name) => name === color) ?? "ink";
-    return { x: x as number, y: y as number, text: words.slice(0, TEXT_MAX), color: known };
-  } catch {
-    return undefined;
-  }
-}
+/** Below this scale, in CSS pixels a cell, labels show no text. */
+const SCALE_MIN = 0.9;
 
 export interface LabelsHost {
   tracked(chunk: Chunk): void;
   refused(why: string): void;
-  /** Own commands that belong together, for undo. */
+  /** Own commands that are undone together. */
   submitted(pendings: readonly Pending[]): void;
 }
 
@@ -62,11 +41,12 @@ export class Labels {
     this.#host = host;
   }
 
-  /** The chunk of the things on a chunk of the canvas. */
+  /** The `things` chunk with the labels of a chunk of the canvas. */
   at({ cx, cy }: ChunkPlace): Chunk | undefined {
     return this.#chunks.get(this.#id(cx, cy))?.chunk;
   }
 
+  /** Follows the visible chunks. */
   look(places: readonly ChunkPlace[]): void {
     const seen = new Set(places.map(({ cx, cy }) => this.#id(cx, cy)));
     for (const place of places) this.#track(place);
@@ -80,19 +60,20 @@ export class Labels {
 
   /** The view moved. */
   moved(): void {
-    // From far, there is no room for words.
-    this.#root.classList.toggle("is-far", this.#view.scale / this.#view.ratio < FAR);
+    // When zoomed out, there is no room for texts.
+    this.#root.classList.toggle("is-far", this.#view.scale / this.#view.ratio < SCALE_MIN);
     for (const element of this.#elements.values()) this.#placeElement(element);
   }
 
   // ---- edits ----
 
-  /** Puts a new one there, and lets the user write. */
+  /** Puts a new label on a cell, and opens its editor. */
   add(spot: Spot): void {
     const place = this.#view.placeOf(...spot);
     const chunk = place && this.#track(place);
     if (!chunk) return;
-    const key = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const random = crypto.getRandomValues(new Uint8Array(6));
+    const key = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
     const color = LABEL_COLORS[this.#color++ % LABEL_COLORS.length] ?? "ink";
     const label: Label = { ...this.#within(spot, place), text: "", color };
     this.#submit(() => [chunk.map.put(key, JSON.stringify(label), { guard: "absent" })]);
@@ -112,7 +93,10 @@ export class Labels {
     if (found) this.#submit(() => [found.chunk.map.delete(key, { guard: { holds: found.raw } })]);
   }
 
-  /** To a world cell; within a chunk it is put anew, across a border it is deleted here and put there. */
+  /**
+   * Moves a label to a world cell: by one put within a chunk, by a put and a delete across a
+   * border.
+   */
   #move(key: string, spot: Spot): Pending[] {
     const found = this.#find(key);
     const place = this.#view.placeOf(...spot);
@@ -121,7 +105,7 @@ export class Labels {
     const { chunk, label, raw } = found;
     const value = JSON.stringify({ ...label, ...this.#within(spot, place) });
     if (chunk === target) return value === raw ? [] : [chunk.map.put(key, value, { guard: { holds: raw } })];
-    // The put first: its element is taken over, and keeps the focus.
+    // The put comes first, so that the label keeps its element, and the element keeps the focus.
     return [target.map.put(key, value, { guard: "absent" }), chunk.map.delete(key, { guard: { holds: raw } })];
   }
 
@@ -147,26 +131,31 @@ export class Labels {
   }
 
   #changed(chunk: Chunk, place: ChunkPlace, keys: readonly string[] | undefined): void {
-    const all = keys ?? [...new Set([...chunk.map.keys(), ...[...this.#elements].filter(([, { chunkId }]) => chunkId === chunk.id).map(([key]) => key)])];
-    for (const key of all) {
-      const label = parse(chunk.map.text(key), this.#view);
+    for (const key of keys ?? this.#keysOf(chunk)) {
+      const label = parseLabel(chunk.map.text(key), this.#view);
       const element = this.#elements.get(key);
       if (!label) {
-        // It may have gone to another chunk.
+        // If the label moved to another chunk, its element stays.
         if (element?.chunkId === chunk.id) this.#remove(key);
         continue;
       }
       if (element && element.chunkId !== chunk.id && this.#chunks.get(element.chunkId)?.chunk.map.has(key)) {
-        // On its way across a border, it is in both for a moment: the newer place counts.
+        // While a label crosses a border, both chunks have it for a moment. The newer place counts.
         if (!chunk.map.isPending(key) && this.#chunks.get(element.chunkId)?.chunk.map.isPending(key)) continue;
       }
       const shown = element ?? this.#element(key);
       shown.chunkId = chunk.id;
-      // What the hand holds is where the hand is.
+      // A dragged label stays at the pointer.
       if (!shown.isDragged) shown.spot = [place.cx * this.#view.width + label.x, place.cy * this.#view.height + label.y];
       shown.show(label, chunk.map.isPending(key));
       this.#placeElement(shown);
     }
+  }
+
+  /** The keys that a chunk has, and those that it had when it was last shown. */
+  #keysOf(chunk: Chunk): Set<string> {
+    const shown = [...this.#elements].filter(([, { chunkId }]) => chunkId === chunk.id).map(([key]) => key);
+    return new Set([...chunk.map.keys(), ...shown]);
   }
 
   #element(key: string): LabelElement {
@@ -223,7 +212,7 @@ export class Labels {
   #find(key: string): { chunk: Chunk; label: Label; raw: string } | undefined {
     const chunk = this.#chunks.get(this.#elements.get(key)?.chunkId ?? "")?.chunk;
     const raw = chunk?.map.text(key);
-    const label = parse(raw, this.#view);
+    const label = parseLabel(raw, this.#view);
     return chunk && raw !== undefined && label ? { chunk, label, raw } : undefined;
   }
 

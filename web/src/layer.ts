@@ -1,13 +1,14 @@
-// A chunk as a small canvas, one pixel a cell, and the boxes of its cells that are not committed. A change costs its cells; a frame
-// costs one image a chunk.
+// A chunk as a small canvas with one pixel for each cell, and boxes around its uncommitted cells. A
+// change costs time for its cells only, and a frame draws one image for each chunk.
 
 import type { Change, Chunk } from "@driftless/client";
+import { create } from "./dom.js";
 import type { Box } from "./view.js";
 
-/** What no palette has: a replica that shows it has drifted. */
+/** The colour of a value that the palette does not have. Only a drifted replica has such values. */
 const OUT_OF_PALETTE = 0xffb400ff;
 
-/** `#rrggbb` as a pixel in memory. */
+/** Colours (`#rrggbb`) as pixels in memory. */
 export function pixelsOf(colors: readonly string[]): Uint32Array {
   return Uint32Array.from(colors, (color) => {
     const [r = 0, g = 0, b = 0] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
@@ -17,9 +18,9 @@ export function pixelsOf(colors: readonly string[]): Uint32Array {
 
 export class Layer {
   readonly canvas: HTMLCanvasElement;
-  /** There is a state to show. */
+  /** Whether there is a state to show. */
   isShown = false;
-  /** Cells that are not committed as they are shown, in boxes. */
+  /** Boxes around the uncommitted cells. */
   pending: Box[] = [];
   readonly #context: CanvasRenderingContext2D;
   readonly #image: ImageData;
@@ -28,14 +29,14 @@ export class Layer {
   #stale: Box | undefined;
 
   constructor(width: number, height: number, palette: Uint32Array) {
-    this.canvas = Object.assign(document.createElement("canvas"), { width, height });
+    this.canvas = create("canvas", { width, height });
     this.#context = this.canvas.getContext("2d") as CanvasRenderingContext2D;
     this.#image = this.#context.createImageData(width, height);
     this.#pixels = new Uint32Array(this.#image.data.buffer);
     this.#palette = palette;
   }
 
-  /** Takes over what changed. Gives the boxes that look otherwise now. */
+  /** Copies the changed cells. Returns boxes around the cells that look different now. */
   take(chunk: Chunk, change: Change): Box[] {
     const { width, height } = this.canvas;
     const whole = { x: 0, y: 0, width, height };
@@ -70,7 +71,7 @@ export class Layer {
     return this.canvas;
   }
 
-  /** RGBA as it is drawn, x fastest. */
+  /** The RGBA values as drawn, x fastest. */
   rgba(): Uint8ClampedArray | undefined {
     if (!this.isShown) return undefined;
     this.image();
@@ -85,7 +86,9 @@ export function union(one: Box, other: Box): Box {
   return { x, y, width: right - x, height: bottom - y };
 }
 
-/** The marked cells as boxes: runs of a row, grown downwards while the next row has the same run. */
+/**
+ * Boxes around the marked cells: runs in a row, extended down while the next row has the same run.
+ */
 export function boxesOf(marks: Uint8Array, across: number): Box[] {
   const boxes: Box[] = [];
   let above = new Map<number, Box>();

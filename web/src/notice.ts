@@ -1,9 +1,12 @@
-// What the page has to say about its connection: in words, with a way out.
+// The notice at the top of the page: problems with the connection and what the user can do, and
+// short messages.
 
 import type { World } from "@driftless/client";
+import { byId } from "./dom.js";
 
-/** A connection that is back sooner is not worth words. */
+/** The notice says nothing about an interruption that is shorter than this. */
 const PATIENCE_MS = 1500;
+/** How long a short message is shown. */
 const SAID_MS = 5000;
 const WAY_OUT = "Open the URL that `driftless dev` prints, or make a token with `driftless token` and paste it here.";
 
@@ -38,10 +41,10 @@ export class Notice {
     world.on("close", ({ message }) => this.end(`${sentence(message)} ${WAY_OUT}`));
   }
 
-  /** There is no going on without another token. */
+  /** Shows why the page cannot go on, with a field for another token. */
   end(words: string): void {
     this.#end = words;
-    // Whoever follows a world says more.
+    // Once there is a world, the panel shows its status.
     if (!this.#world) {
       byId("state-text").textContent = "no access";
       byId("state").className = "state is-closed";
@@ -49,17 +52,17 @@ export class Notice {
     this.#show();
   }
 
-  /** There is no token. */
+  /** The URL has no token. */
   noToken(): void {
     this.end(`This page needs a token in its URL (?token=…). ${WAY_OUT}`);
   }
 
-  /** An edit was not taken. */
+  /** Shows why an edit was refused. */
   refused(why: string): void {
     this.say(sentence(why));
   }
 
-  /** Something to know, for a moment. */
+  /** Shows a short message for a moment. */
   say(words: string): void {
     this.#said = { words, at: performance.now() };
     this.#show();
@@ -80,8 +83,11 @@ export class Notice {
     if (this.#end !== undefined) return this.#end;
     const pending = this.#world?.pending ?? 0;
     const kept = pending > 0 ? ` Your ${pending} uncommitted edit${pending === 1 ? " is" : "s are"} kept here.` : "";
-    if (this.#world?.status === "offline") return `You are offline. Go on painting: it is shown at once, and sent when you are back.${kept}`;
-    if (this.#world?.status === "connecting" && this.#since !== undefined && performance.now() - this.#since > PATIENCE_MS) {
+    if (this.#world?.status === "offline") {
+      return `You are offline. You can go on painting: your edits show at once, and are sent when you are online again.${kept}`;
+    }
+    const isLong = this.#since !== undefined && performance.now() - this.#since > PATIENCE_MS;
+    if (this.#world?.status === "connecting" && isLong) {
       return `${sentence(this.#lastError ?? `${this.#server} does not answer`)}${kept} Trying again…`;
     }
     if (this.#said && performance.now() - this.#said.at < SAID_MS) return this.#said.words;
@@ -101,10 +107,4 @@ export class Notice {
 function sentence(text: string): string {
   const trimmed = text.trim().replace(/\.$/, "");
   return trimmed ? `${trimmed[0]?.toUpperCase()}${trimmed.slice(1)}.` : "";
-}
-
-export function byId(id: string): HTMLElement {
-  const element = document.getElementById(id);
-  if (!element) throw new Error(`there is no #${id} in the page`);
-  return element;
 }

@@ -1,11 +1,12 @@
-// What lies above the cells: the cursor with what it would paint, the outline of the chunk under it, and marks of drift and healing.
-// HTML elements, moved by transforms: to move them costs no drawing.
+// HTML elements above the cells: the cursor, the outline of the chunk below it, and marks of drift
+// and healing. Transforms move them, so that moving them needs no drawing.
 
+import { create } from "./dom.js";
 import type { Box, View } from "./view.js";
 
 const HEALED_MS = 3500;
 
-/** A mark on a chunk: it stays until it is healed, and a moment longer. */
+/** A mark on a drifted chunk. It stays until a moment after the chunk is healed. */
 interface Mark {
   readonly box: Box;
   readonly frame: HTMLElement;
@@ -20,7 +21,7 @@ export class Overlay {
   readonly #view: View;
   readonly #cursor = element("cursor");
   readonly #outline = element("outline");
-  readonly #ghost = Object.assign(document.createElement("canvas"), { className: "ghost" });
+  readonly #ghost = create("canvas", { className: "ghost" });
   readonly #marks = new Map<string, Mark>();
   #cursorBox: Box | undefined;
   #outlineBox: Box | undefined;
@@ -32,7 +33,7 @@ export class Overlay {
     root.append(this.#outline, this.#cursor);
   }
 
-  /** The canvas that shows what a stamp would stamp. */
+  /** The canvas that shows the stamp at the cursor. */
   get ghost(): HTMLCanvasElement {
     return this.#ghost;
   }
@@ -57,7 +58,7 @@ export class Overlay {
 
   // ---- drift ----
 
-  /** A chunk differs from the log: `cells` are known to be wrong. */
+  /** Marks a chunk that differs from the log. `cells` are the cells that are known to be wrong. */
   drifted(id: string, box: Box, cells: readonly Box[], words: string): void {
     if (!this.#marks.has(id)) {
       const frame = element("mark");
@@ -80,7 +81,7 @@ export class Overlay {
     return this.#marks.get(id)?.frame.classList.contains("is-healed") === false;
   }
 
-  /** It is in step again. Gives how long it was not, in milliseconds. */
+  /** The chunk is live again. Returns how long it was not, in milliseconds. */
   healed(id: string): number | undefined {
     const mark = this.#marks.get(id);
     if (!mark || mark.frame.classList.contains("is-healed")) return undefined;
@@ -97,7 +98,7 @@ export class Overlay {
 
   #placeMark({ box, frame, label, cells }: Mark): void {
     this.#place(frame, box);
-    // The label stays on the screen, wherever the chunk begins.
+    // The label stays on the screen, even if the chunk begins outside of it.
     const [left, top] = this.#view.css(box.x, box.y);
     label.style.transform = `translate(${Math.max(0, -left) + 8}px, ${Math.max(0, -top) + 8}px)`;
     for (const { box, element } of cells) this.#place(element, box);
@@ -115,5 +116,5 @@ export class Overlay {
 }
 
 function element(className: string): HTMLElement {
-  return Object.assign(document.createElement("div"), { className, hidden: true });
+  return create("div", { className, hidden: true });
 }

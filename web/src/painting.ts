@@ -1,24 +1,29 @@
-// The tracked canvas chunks and the own edits of them: cells by world coordinates in, commands out, and what can be undone.
+// The tracked chunks of the canvas, and the user's edits of them. Makes commands to chunks out of
+// cells in world coordinates, and remembers strokes for undo.
 
 import { type Cell, type Chunk, DriftlessError, type Pending, type World } from "@driftless/client";
 import { boxesOf } from "./layer.js";
 import type { Box, ChunkPlace, View } from "./view.js";
 
-/** Cells that one `set` may name. */
+/** The largest number of cells in one `set`. */
 const SET_CELLS_MAX = 1024;
-/** Boxes of at least so many cells are filled, not set. */
+/** A box with at least this number of cells is one `fill` instead of a part of a `set`. */
 const FILL_CELLS_MIN = 32;
-/** Tracked chunks that nobody sees are kept up to this many: to go back to one costs nothing then. */
+/** The number of invisible chunks that stay tracked, so that going back to one is instant. */
 const UNSEEN_MAX = 48;
+/** The number of strokes that can be undone. */
 const UNDO_MAX = 200;
 
 export class Painting {
-  /** A chunk is tracked for the first time, or again. */
+  /** Runs when a chunk is tracked. */
   tracked: (chunk: Chunk) => void = () => {};
+  /** Runs when a chunk is not tracked any more. */
   untracked: (id: string) => void = () => {};
-  /** An edit was not taken; why, for people. */
+  /** Runs when an edit is refused, with the reason as a text for the user. */
   refused: (why: string) => void = () => {};
-  /** Each cell is painted only if it still holds what is shown now. */
+  /**
+   * Whether commands have guards: a cell is painted only if it still has the value that is shown.
+   */
   isGuarded = false;
   readonly #world: World;
   readonly #view: View;
@@ -40,7 +45,7 @@ export class Painting {
     return this.#chunks;
   }
 
-  /** Follows what is seen. */
+  /** Follows the visible chunks. */
   look(places: readonly ChunkPlace[]): void {
     for (const { id } of places) this.#track(id);
     const seen = new Set(places.map(({ id }) => id));
@@ -52,30 +57,32 @@ export class Painting {
     }
   }
 
-  /** What is shown of a world cell. */
+  /** The value that a world cell shows. */
   at(x: number, y: number): number | undefined {
     const place = this.#view.placeOf(x, y);
-    return place && this.#chunks.get(place.id)?.grid.get(x - place.cx * this.#view.width, y - place.cy * this.#view.height);
+    const { width, height } = this.#view;
+    return place && this.#chunks.get(place.id)?.grid.get(x - place.cx * width, y - place.cy * height);
   }
 
   // ---- edits ----
 
-  /** What is painted until `end` is undone together. */
+  /** Starts a stroke. Everything painted until `end` is undone together. */
   begin(): void {
     this.#stroke = [];
   }
 
+  /** Ends the stroke. */
   end(): void {
     if (this.#stroke && this.#stroke.length > 0) this.#remember(this.#stroke);
     this.#stroke = undefined;
   }
 
-  /** Anything else that was submitted, to be undone as one. */
+  /** Makes a stroke of other commands, such as those of a label. */
   remember(pendings: readonly Pending[]): void {
     if (pendings.length > 0) this.#remember([...pendings]);
   }
 
-  /** Sets world cells: [x, y, value]. Cells that are so already are left out. */
+  /** Sets world cells: [x, y, value]. Leaves out cells that show the value already. */
   set(cells: Iterable<readonly [number, number, number]>): void {
     const byChunk = new Map<Chunk, Map<number, Cell>>();
     for (const [x, y, value] of cells) {
@@ -90,16 +97,10 @@ export class Painting {
       const guard = this.isGuarded && shown !== undefined ? { guard: shown } : {};
       ofChunk.set(cx + cy * this.#view.width, { x: cx, y: cy, value, ...guard });
     }
-    for (const [chunk, ofChunk] of byChunk) {
-      const all = [...ofChunk.values()];
-      for (let from = 0; from < all.length; from += SET_CELLS_MAX) {
-        const some = all.slice(from, from + SET_CELLS_MAX);
-        this.#submit(() => chunk.grid.set(some));
-      }
-    }
+    for (const [chunk, ofChunk] of byChunk) this.#setAll(chunk, [...ofChunk.values()]);
   }
 
-  /** Fills a box of world cells, across chunks: a command for each chunk. */
+  /** Fills a box of world cells, by one command for each chunk. */
   fillBox(box: Box, value: number): void {
     const { width, height } = this.#view;
     for (let cy = Math.floor(box.y / height); cy * height < box.y + box.height; cy += 1) {
@@ -116,7 +117,10 @@ export class Painting {
     }
   }
 
-  /** Fills the cells of one colour that hang together, within a chunk: an edit never goes across chunks as one. */
+  /**
+   * Fills the connected cells of one colour. Stays within a chunk, because a command edits one
+   * chunk.
+   */
   flood(x: number, y: number, value: number): void {
     const place = this.#view.placeOf(x, y);
     const chunk = place && this.#track(place.id);
@@ -133,16 +137,25 @@ export class Painting {
         continue;
       }
       for (let row = 0; row < box.height; row += 1) {
-        for (let column = 0; column < box.width; column += 1) few.push({ x: box.x + column, y: box.y + row, value, ...guard });
+        for (let column = 0; column < box.width; column += 1) {
+          few.push({ x: box.x + column, y: box.y + row, value, ...guard });
+        }
       }
     }
-    for (let at = 0; at < few.length; at += SET_CELLS_MAX) {
-      const some = few.slice(at, at + SET_CELLS_MAX);
+    this.#setAll(chunk, few);
+  }
+
+  #setAll(chunk: Chunk, cells: readonly Cell[]): void {
+    for (let from = 0; from < cells.length; from += SET_CELLS_MAX) {
+      const some = cells.slice(from, from + SET_CELLS_MAX);
       this.#submit(() => chunk.grid.set(some));
     }
   }
 
-  /** Takes the newest own stroke back: what is committed by new commands, what is not by cancelling. False where there is none. */
+  /**
+   * Undoes the newest own stroke: cancels its uncommitted commands, and takes the committed ones
+   * back by new commands. Returns false if there is no stroke.
+   */
   undo(): boolean {
     for (let stroke = this.#strokes.pop(); stroke; stroke = this.#strokes.pop()) {
       let isUndone = false;
@@ -153,7 +166,7 @@ export class Painting {
         }
         pending.cancel();
         isUndone = true;
-        // It may have been decided already.
+        // The server may have committed it before the cancel.
         void pending.outcome.then(({ kind }) => kind === "committed" && this.#try(() => pending.undo()));
       }
       if (isUndone) return true;
@@ -161,21 +174,22 @@ export class Painting {
     return false;
   }
 
-  /** Strokes that were made so far, for {@link undoSince}. */
+  /** The number of strokes so far, for {@link undoSince}. */
   get made(): number {
     return this.#made;
   }
 
+  /** Undoes the strokes that were made since {@link made} had this value. */
   undoSince(made: number): void {
     while ((this.#strokes.at(-1)?.number ?? 0) > made) this.undo();
   }
 
-  // ---- the rest ----
+  // ---- tracking and submitting ----
 
   #track(id: string): Chunk | undefined {
     const known = this.#chunks.get(id);
     if (known) {
-      // The newest last: the oldest are let go first.
+      // Moves the chunk to the end, because the chunks at the start are untracked first.
       this.#chunks.delete(id);
       this.#chunks.set(id, known);
       return known;
@@ -212,7 +226,7 @@ export class Painting {
   }
 }
 
-/** Marks the cells of one value that hang together with `from`, by their sides. */
+/** Marks the cells that have the value of cell `from` and are connected to it by their sides. */
 function connected(cells: Uint16Array, across: number, from: number): Uint8Array {
   const marks = new Uint8Array(cells.length);
   const old = cells[from];
@@ -220,7 +234,8 @@ function connected(cells: Uint16Array, across: number, from: number): Uint8Array
   marks[from] = 1;
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     const x = at % across;
-    for (const [next, isInside] of [[at - 1, x > 0], [at + 1, x < across - 1], [at - across, true], [at + across, true]] as const) {
+    const sides = [[at - 1, x > 0], [at + 1, x < across - 1], [at - across, true], [at + across, true]] as const;
+    for (const [next, isInside] of sides) {
       if (!isInside || marks[next] !== 0 || cells[next] !== old) continue;
       marks[next] = 1;
       open.push(next);
@@ -229,7 +244,10 @@ function connected(cells: Uint16Array, across: number, from: number): Uint8Array
   return marks;
 }
 
-/** The boxes that a grid's command is about, for showing what became of it. An undo is about what it takes back. */
+/**
+ * The boxes that a command to a grid changes. An undo has the boxes of the command that it takes
+ * back.
+ */
 export function boxesOfCommand(command: unknown): Box[] {
   const { set, fill, undo } = command as { set?: Cell[]; fill?: Partial<Box>; undo?: unknown };
   if (undo) return boxesOfCommand(undo);

@@ -1,4 +1,5 @@
-// Colours of the world's palette: which value is nearest to a colour, and a picture in these colours.
+// The colours of the world's palette. Finds the value nearest to a colour, and converts pictures to
+// the palette.
 
 /** Red, green, blue, 0 to 255. */
 export type Rgb = readonly [number, number, number];
@@ -33,7 +34,8 @@ export class Palette {
     if (known !== undefined) return known;
     let [best, least] = [0, Infinity];
     this.#rgb.forEach(([pr, pg, pb], value) => {
-      // "Redmean": weights that follow the eye, for little (https://www.compuphase.com/cmetric.htm).
+      // The "redmean" distance approximates what the eye sees
+      // (https://www.compuphase.com/cmetric.htm).
       const mean = (r + pr) / 2;
       const distance = (2 + mean / 256) * (r - pr) ** 2 + 4 * (g - pg) ** 2 + (2 + (255 - mean) / 256) * (b - pb) ** 2;
       if (distance < least) [best, least] = [value, distance];
@@ -42,7 +44,10 @@ export class Palette {
     return best;
   }
 
-  /** A picture in the palette's values, with the error of each pixel spread over its neighbours (Floyd and Steinberg); -1: nothing. */
+  /**
+   * Converts a picture to values of the palette, and spreads the error of each pixel over its
+   * neighbours (Floyd and Steinberg). Transparent pixels are -1.
+   */
   reduce({ data, width, height }: ImageData): Int16Array {
     const values = new Int16Array(width * height);
     const error = new Float32Array((width + 2) * (height + 1) * 3);
@@ -54,8 +59,9 @@ export class Palette {
           continue;
         }
         const spot = 3 * (x + 1 + y * (width + 2));
-        // A little less than all of it, or plain areas become noisy.
-        const wanted = [0, 1, 2].map((c) => clamp((data[4 * at + c] ?? 0) + 0.8 * (error[spot + c] ?? 0))) as unknown as Rgb;
+        // Spreads 80% of the error, because more makes plain areas noisy.
+        const channel = (c: number) => clamp((data[4 * at + c] ?? 0) + 0.8 * (error[spot + c] ?? 0));
+        const wanted: Rgb = [channel(0), channel(1), channel(2)];
         const value = this.nearest(wanted);
         values[at] = value;
         this.rgb(value).forEach((is, c) => {
@@ -70,7 +76,7 @@ export class Palette {
     return values;
   }
 
-  /** All values: greys first, then around the colour circle, dark to light. */
+  /** All values, sorted: greys first, then by hue, each from dark to light. */
   sorted(): number[] {
     const order = (value: number) => {
       const [h, s, l] = hsl(this.rgb(value));

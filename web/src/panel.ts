@@ -1,10 +1,11 @@
-// The side panel: the chunk under the cursor, the own edits, the traffic. Looked at anew a few times a second, whatever happens.
+// The side panel: the chunk at the cursor, the user's own edits, and the traffic. The panel is
+// updated at a fixed rate, independent of events.
 
 import type { Chunk, World } from "@driftless/client";
 import type { Board } from "./board.js";
 import type { BotWorker } from "./bot-worker.js";
+import { byId, create } from "./dom.js";
 import { percentile } from "./frames.js";
-import { byId } from "./notice.js";
 import type { Painting } from "./painting.js";
 import { Plot } from "./plot.js";
 import type { Ended, Tally } from "./tally.js";
@@ -12,8 +13,8 @@ import type { Labels } from "./labels.js";
 import type { ChunkPlace, View } from "./view.js";
 
 const EVERY_MS = 150;
-/** Latencies that median and percentile are taken of. */
-const OF = 200;
+/** The number of latencies that the median and the percentile are taken of. */
+const SAMPLES = 200;
 
 export interface PanelParts {
   readonly world: World;
@@ -23,7 +24,7 @@ export interface PanelParts {
   readonly labels: Labels | undefined;
   readonly tally: Tally;
   readonly bots: BotWorker;
-  /** The chunk that the panel is about. */
+  /** The chunk that the panel shows. */
   place(): ChunkPlace | undefined;
 }
 
@@ -62,7 +63,7 @@ export class Panel {
     text("chunk-id", place?.id ?? "—");
     const status = chunk?.status ?? "loading";
     const offline = this.#parts.world.status !== "online" && status === "lagging";
-    text("chunk-status", offline ? "not fed" : status);
+    text("chunk-status", offline ? "no updates" : status);
     byId("chunk-status").className = `badge is-${status}`;
     const hash = chunk?.hash;
     text("version", hash === undefined ? "—" : (chunk?.version.toLocaleString("en") ?? "—"));
@@ -89,15 +90,17 @@ export class Panel {
     list.dataset.key = key;
     list.replaceChildren(
       ...lines.map(([kind, words, ms]) => {
-        const item = Object.assign(document.createElement("li"), { className: `is-${kind}` });
-        item.append(`${words} `, Object.assign(document.createElement("span"), { textContent: ms }));
+        const item = create("li", { className: `is-${kind}` });
+        item.append(`${words} `, create("span", { textContent: ms }));
         item.title = words;
         return item;
       }),
     );
   }
 
-  /** Five by five, mirrored: what the eye compares at once in two windows. */
+  /**
+   * Draws the hash as a mirrored pattern of 5 × 5 cells, which the eye can compare between windows.
+   */
   #showPrint(hash: string | undefined): void {
     if (this.#print === (hash ?? "")) return;
     this.#print = hash ?? "";
@@ -119,13 +122,14 @@ export class Panel {
 
   #showEdits(): void {
     const { tally, world } = this.#parts;
-    const sorted = tally.latencies.slice(-OF).sort((one, other) => one - other);
+    const sorted = tally.latencies.slice(-SAMPLES).sort((one, other) => one - other);
     const isSome = sorted.length > 0;
     text("latency", isSome ? inMs(tally.latencies.at(-1) ?? 0) : "—");
     text("median", isSome ? inMs(percentile(sorted, 0.5)) : "—");
     text("p95", isSome ? inMs(percentile(sorted, 0.95)) : "—");
     const { counts } = tally;
-    const names = Object.entries(counts).filter(([name, count]) => count > 0 || name === "committed" || name === "discarded");
+    const isShown = (name: string) => name === "committed" || name === "discarded";
+    const names = Object.entries(counts).filter(([name, count]) => count > 0 || isShown(name));
     const key = JSON.stringify([names, world.pending]);
     const list = byId("counts");
     if (list.dataset.key !== key) {
@@ -160,7 +164,9 @@ export class Panel {
     places.forEach((place, at) => {
       const chunk = this.#parts.painting.chunk(place.id);
       const dot = map.children[at] as HTMLElement;
-      const name = `${chunk?.status ?? "loading"}${place.id === under?.id ? " is-under" : ""}${chunk && chunk.pending.length > 0 ? " has-pending" : ""}`;
+      const isUnder = place.id === under?.id;
+      const hasPending = chunk !== undefined && chunk.pending.length > 0;
+      const name = `${chunk?.status ?? "loading"}${isUnder ? " is-under" : ""}${hasPending ? " has-pending" : ""}`;
       if (dot.className !== name) dot.className = name;
       const title = `${place.id}: ${chunk?.status ?? "loading"}`;
       if (dot.title !== title) dot.title = title;
@@ -177,8 +183,8 @@ function text(id: string, value: string, inside?: string): void {
 }
 
 function count(name: string, number: number): HTMLElement {
-  const item = Object.assign(document.createElement("li"), { className: number === 0 ? "none" : `is-${name}` });
-  item.append(Object.assign(document.createElement("b"), { textContent: number.toLocaleString("en") }), ` ${name}`);
+  const item = create("li", { className: number === 0 ? "none" : `is-${name}` });
+  item.append(create("b", { textContent: number.toLocaleString("en") }), ` ${name}`);
   return item;
 }
 

@@ -1,10 +1,10 @@
-// Small pictures to stamp, for people and for bots: rows of letters, a colour each; a point is nothing.
+// Small pictures for stamps and for the bots. Each letter is a colour, and a point is transparent.
 
 export interface Sprite {
   readonly name: string;
   readonly width: number;
   readonly height: number;
-  /** `#rrggbb`, or nothing; x fastest. */
+  /** `#rrggbb`, or `undefined` for transparent. x fastest. */
   readonly colors: readonly (string | undefined)[];
 }
 

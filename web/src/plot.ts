@@ -1,4 +1,5 @@
-// The latencies of the last half minute as points over time: the height is a logarithm, so that a slow one does not hide the others.
+// Plots the latencies of the last half minute over time, on a logarithmic scale, so that a slow
+// edit does not flatten the others.
 
 import type { Ended } from "./tally.js";
 
@@ -20,7 +21,7 @@ export class Plot {
     const now = performance.now();
     const seen = commits.filter(({ at }) => now - at < SPAN_MS);
     const newest = seen.at(-1)?.at ?? -1;
-    // Nothing moves where there is nothing.
+    // An empty plot does not change.
     if (seen.length === 0 && this.#wasEmpty && newest === this.#newest && this.#canvas.width > 300) return;
     this.#newest = newest;
     this.#wasEmpty = seen.length === 0;
@@ -33,7 +34,8 @@ export class Plot {
     const color = (name: string) => style.getPropertyValue(name);
     context.clearRect(0, 0, width, height);
     const most = Math.max(100, ...seen.map(({ ms }) => ms)) * 1.4;
-    const y = (ms: number) => height - 3 * ratio - (Math.log10(Math.max(ms, 1)) / Math.log10(most)) * (height - 8 * ratio);
+    const scale = (height - 8 * ratio) / Math.log10(most);
+    const y = (ms: number) => height - 3 * ratio - Math.log10(Math.max(ms, 1)) * scale;
     context.font = `${Math.round(9.5 * ratio)}px ui-monospace, monospace`;
     context.textBaseline = "bottom";
     for (const line of LINES_MS.filter((ms) => y(ms) > 12 * ratio)) {

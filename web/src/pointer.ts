@@ -1,17 +1,18 @@
-// Hands on the canvas: mouse and pen, fingers (one paints, two pan and zoom), wheel, and the arrow keys.
+// Input on the canvas: mouse and pen, fingers (one paints, two pan and zoom), the wheel, and the
+// arrow keys.
 
 import type { Spot, Tool, Tools } from "./tools.js";
 import type { View } from "./view.js";
 
-/** A finger that moved less, in CSS pixels, may still be the first one of two. */
+/** A finger that moved less than this, in CSS pixels, may be the first of two. */
 const SLOP = 5;
-/** And one that rests so long is alone. */
+/** A finger that rests for this time is alone, and paints. */
 const ALONE_MS = 120;
 
 export interface PointerHost {
   /** The view was panned or zoomed. */
   moved(): void;
-  /** The pointer is above a world cell, or nowhere. */
+  /** The pointer is above this world cell, or outside of the canvas. */
   hover(spot: Spot | undefined): void;
 }
 
@@ -43,11 +44,14 @@ export class Pointer {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event, false));
     canvas.addEventListener("pointercancel", (event) => this.#up(event, true));
-    canvas.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.#gesture === undefined && this.#hover(undefined));
+    canvas.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch" && this.#gesture === undefined) this.#hover(undefined);
+    });
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     const space = (isDown: boolean) => (event: KeyboardEvent) => {
-      if (event.code !== "Space" || (event.target as Element).closest("input, button, summary, textarea, a, dialog")) return;
+      const usesSpace = "input, button, summary, textarea, a, dialog";
+      if (event.code !== "Space" || (event.target as Element).closest(usesSpace)) return;
       event.preventDefault();
       this.#isSpaceDown = isDown;
       this.cursor();
@@ -60,7 +64,7 @@ export class Pointer {
     });
   }
 
-  /** Shows by the mouse's cursor what a press will do. */
+  /** Sets the mouse cursor to what a press will do. */
   cursor(): void {
     const isHand = this.#isSpaceDown || this.#tools.tool === "hand";
     this.#canvas.dataset.cursor = this.#gesture === "pan" ? "grabbing" : isHand ? "grab" : this.#tools.tool;
@@ -68,7 +72,8 @@ export class Pointer {
 
   #down(event: PointerEvent): void {
     this.#canvas.setPointerCapture(event.pointerId);
-    this.#fingers.set(event.pointerId, { startX: event.clientX, startY: event.clientY, x: event.clientX, y: event.clientY });
+    const { clientX: x, clientY: y } = event;
+    this.#fingers.set(event.pointerId, { startX: x, startY: y, x, y });
     if (this.#fingers.size === 2) return this.#pinch();
     if (this.#fingers.size > 2) return;
     const isPan = event.button !== 0 || this.#isSpaceDown || this.#tools.tool === "hand";
@@ -119,7 +124,8 @@ export class Pointer {
   #pinchMove(finger: Finger, event: PointerEvent): void {
     const measure = () => {
       const [one, other] = [...this.#fingers.values()] as [Finger, Finger];
-      return { x: (one.x + other.x) / 2, y: (one.y + other.y) / 2, apart: Math.max(8, Math.hypot(one.x - other.x, one.y - other.y)) };
+      const apart = Math.max(8, Math.hypot(one.x - other.x, one.y - other.y));
+      return { x: (one.x + other.x) / 2, y: (one.y + other.y) / 2, apart };
     };
     if (this.#fingers.size < 2) return;
     const before = measure();
@@ -134,11 +140,11 @@ export class Pointer {
   #up(event: PointerEvent, isCancelled: boolean): void {
     const finger = this.#fingers.get(event.pointerId);
     this.#fingers.delete(event.pointerId);
-    // A tap.
+    // The finger was lifted before it counted as alone: a tap.
     if (this.#gesture === "wait" && finger && !isCancelled) this.#press(this.#spotOf(finger.startX, finger.startY));
     clearTimeout(this.#timer);
     if (this.#gesture === "paint") this.#tools.up(isCancelled);
-    // After two fingers, the one that is left does nothing.
+    // After a pinch, the remaining finger does nothing.
     if (this.#fingers.size === 0) this.#gesture = undefined;
     else this.#gesture = "pinch";
     this.#hover(event.pointerType === "touch" ? undefined : this.#at(event));
@@ -149,13 +155,21 @@ export class Pointer {
     event.preventDefault();
     const step = event.deltaMode === 1 ? 16 : 1;
     const isPan = !event.ctrlKey && (event.shiftKey || event.deltaX !== 0);
-    if (isPan) this.#view.pan(-step * (event.deltaX || event.deltaY) * this.#view.ratio, event.deltaX === 0 ? 0 : -step * event.deltaY * this.#view.ratio);
-    else this.#view.zoom(Math.exp((-event.deltaY * step) / (event.ctrlKey ? 120 : 400)), this.#device(event.clientX, event.clientY));
+    if (isPan) {
+      const factor = -step * this.#view.ratio;
+      this.#view.pan(factor * (event.deltaX || event.deltaY), event.deltaX === 0 ? 0 : factor * event.deltaY);
+    } else {
+      const factor = Math.exp((-event.deltaY * step) / (event.ctrlKey ? 120 : 400));
+      this.#view.zoom(factor, this.#device(event.clientX, event.clientY));
+    }
     this.#host.moved();
     this.#hover(this.#at(event));
   }
 
-  /** The arrow keys move a cell at a time, with shift eight; the view follows. Enter is a press. */
+  /**
+   * The arrow keys move the cursor by one cell, or by eight with shift, and the view follows. Enter
+   * is a press.
+   */
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const steps: Record<string, Spot> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

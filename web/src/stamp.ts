@@ -1,25 +1,26 @@
-// What the stamp tool stamps: a small built-in picture, or any image, in the world's colours.
+// Makes stamps: built-in pictures or other images, converted to the world's colours.
 
 import type { Palette } from "./palette.js";
 import type { Sprite } from "./pictures.js";
 
-/** Cells of the longer side of an image, by the tool's size. */
+/** The longer side of an image in cells, by the tool's size. */
 const SIDES = [32, 64, 120] as const;
-/** How many cells a pixel of a built-in picture is wide, by the tool's size. */
+/** The width of a built-in picture's pixel in cells, by the tool's size. */
 const SCALES = [1, 2, 4] as const;
 
 export interface Stamp {
   readonly width: number;
   readonly height: number;
-  /** Of the palette; -1: nothing. x fastest. */
+  /** Values of the palette, or -1 for transparent. x fastest. */
   readonly values: Int16Array;
 }
 
 export type Source = { readonly sprite: Sprite } | { readonly image: ImageBitmap; readonly name: string };
 
-/** `size` is 0, 1 or 2. */
+/** Makes a stamp. `size` is 0, 1 or 2. */
 export function make(source: Source, size: number, palette: Palette): Stamp {
-  return "sprite" in source ? ofSprite(source.sprite, SCALES[size] ?? 1, palette) : ofImage(source.image, SIDES[size] ?? 32, palette);
+  if ("sprite" in source) return ofSprite(source.sprite, SCALES[size] ?? 1, palette);
+  return ofImage(source.image, SIDES[size] ?? 32, palette);
 }
 
 function ofSprite(sprite: Sprite, scale: number, palette: Palette): Stamp {
@@ -44,7 +45,7 @@ function ofImage(image: ImageBitmap, side: number, palette: Palette): Stamp {
   return { width, height, values: palette.reduce(context.getImageData(0, 0, width, height)) };
 }
 
-/** The stamp as it will look. */
+/** Draws a stamp on a canvas, one pixel for each cell. */
 export function draw(stamp: Stamp, canvas: HTMLCanvasElement, palette: Palette): void {
   Object.assign(canvas, { width: stamp.width, height: stamp.height });
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;

@@ -1,8 +1,10 @@
-// What became of the own edits: how many, how fast, and the last ones of each chunk; and when a chunk's hash was last compared.
+// Counts the outcomes of the user's own edits, and their latencies. Remembers the last outcomes of
+// each chunk, and when its hash was last compared with the log.
 
 import type { Chunk, Outcome } from "@driftless/client";
 
 const LATENCIES_MAX = 2000;
+/** The number of outcomes that are remembered for each chunk. */
 const LAST = 4;
 
 export interface Ended {
@@ -13,10 +15,16 @@ export interface Ended {
 }
 
 export class Tally {
-  readonly counts: Record<Outcome["kind"], number> = { committed: 0, discarded: 0, rejected: 0, withdrawn: 0, unknown: 0 };
-  /** From the hand to the commit, milliseconds, newest last. */
+  readonly counts: Record<Outcome["kind"], number> = {
+    committed: 0,
+    discarded: 0,
+    rejected: 0,
+    withdrawn: 0,
+    unknown: 0,
+  };
+  /** From `submit` to the commit, in milliseconds, newest last. */
   readonly latencies: number[] = [];
-  /** The same, with when they were committed. */
+  /** The same commits with their outcomes and times. */
   readonly commits: Ended[] = [];
   readonly #last = new Map<string, Ended[]>();
   readonly #checked = new Map<string, { at: number; by: "loading" | "beacon" | "update"; version: number }>();
@@ -28,7 +36,7 @@ export class Tally {
     chunk.on("status", ({ status }) => {
       if (status === "live") this.#checked.set(id, { at: performance.now(), by: "loading", version: chunk.version });
     });
-    // Every update names the hash of what it leads to: the SDK has compared it before it tells.
+    // An update names the hash that it leads to, and the SDK compares it before the event.
     chunk.on("change", ({ version }) => {
       const known = this.#checked.get(id);
       if (known && version > known.version) this.#checked.set(id, { at: performance.now(), by: "update", version });
@@ -47,7 +55,7 @@ export class Tally {
     });
   }
 
-  /** When the log last named the hash of what is here, and by what. */
+  /** When the chunk's hash was last compared with the log, and with which message. */
   checked(id: string): { readonly at: number; readonly by: "loading" | "beacon" | "update" } | undefined {
     return this.#checked.get(id);
   }

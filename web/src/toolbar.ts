@@ -1,12 +1,15 @@
-// The buttons for tools, colours, sizes and stamps, and the keys that press them.
+// The buttons for tools, colours, sizes and stamps, and their keys.
 
-import { byId } from "./notice.js";
+import { byId, create } from "./dom.js";
 import type { Palette } from "./palette.js";
 import { SPRITES } from "./pictures.js";
 import { draw, make, type Source } from "./stamp.js";
 import { SIZES, TOOLS, type Tool, type Tools } from "./tools.js";
 
-/** For the digits 1 to 9, and some more; the palette's nearest are taken. */
+/**
+ * The colours with a button of their own, replaced by the nearest ones of the palette. The first
+ * nine have the keys 1 to 9.
+ */
 const QUICK = [
   ...["#1f2430", "#e03131", "#ff7f00", "#ffd433", "#33aa33", "#33aacc", "#3366ff", "#9933cc", "#fafaf7"],
   ...["#808080", "#ff99cc", "#995500", "#ffd499", "#99d466", "#99d4ff", "#003399"],
@@ -14,8 +17,9 @@ const QUICK = [
 const TOOL_KEYS: Readonly<Record<string, Tool>> = { b: "brush", g: "fill", i: "pick", s: "stamp", t: "label", h: "hand" };
 
 export class Toolbar {
-  /** Tool, colour, size or stamp are others now. */
+  /** Runs when the tool, the colour, the size or the stamp changed. */
   changed: () => void = () => {};
+  /** Runs when a picture cannot be used, with the reason. */
   failed: (why: string) => void = () => {};
   readonly #tools: Tools;
   readonly #palette: Palette;
@@ -45,7 +49,7 @@ export class Toolbar {
     this.changed();
   }
 
-  /** A colour from the canvas: then one paints with it. */
+  /** Takes a colour that was picked from the canvas, and goes back to the tool before. */
   picked(value: number): void {
     this.choose(value);
     if (this.#tools.tool === "pick") this.tool(this.#before);
@@ -60,7 +64,7 @@ export class Toolbar {
     this.changed();
   }
 
-  /** An index of the sizes. */
+  /** Chooses a size by its index. */
   size(size: number): void {
     this.#tools.size = Math.min(Math.max(size, 0), SIZES.length - 1);
     for (const button of byId("brushes").children) {
@@ -69,19 +73,19 @@ export class Toolbar {
     this.#makeStamp();
   }
 
-  /** A picture from a file: dropped, pasted or chosen. */
+  /** Makes a stamp of an image file that was dropped, pasted or chosen. */
   async image(file: Blob, name = "picture"): Promise<void> {
     try {
       this.#source = { image: await createImageBitmap(file), name };
     } catch {
-      return this.failed(`${name} is no picture that this browser can read`);
+      return this.failed(`this browser cannot read ${name} as a picture`);
     }
     this.#makeStamp();
     this.tool("stamp");
     this.#markStamps(undefined);
   }
 
-  /** Gives whether the key was one of ours. */
+  /** Handles a key. Returns false if the toolbar does not use it. */
   key(event: KeyboardEvent): boolean {
     const digit = "123456789".indexOf(event.key);
     const swatch = byId("quick").children[digit] as HTMLButtonElement | undefined;
@@ -100,7 +104,8 @@ export class Toolbar {
       if (tool) button.addEventListener("click", () => this.tool(tool));
     }
     SIZES.forEach((size, at) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", value: String(size), title: `${size} × ${size} cells; stamps ${["small", "middle", "large"][at]}` });
+      const title = `${size} × ${size} cells; stamps ${["small", "middle", "large"][at]}`;
+      const button = create("button", { type: "button", value: String(size), title });
       button.setAttribute("aria-label", `Size ${size}`);
       const dot = document.createElement("i");
       dot.style.width = dot.style.height = `${[4, 8, 14][at]}px`;
@@ -116,7 +121,9 @@ export class Toolbar {
     const more = byId("more");
     const all = byId("palette");
     const toggle = (isOpen: boolean) => {
-      if (isOpen && all.childElementCount === 0) all.replaceChildren(...this.#palette.sorted().map((value) => this.#swatch(value, "")));
+      if (isOpen && all.childElementCount === 0) {
+        all.replaceChildren(...this.#palette.sorted().map((value) => this.#swatch(value, "")));
+      }
       all.hidden = !isOpen;
       more.setAttribute("aria-expanded", String(isOpen));
       this.choose(this.#tools.value);
@@ -128,7 +135,8 @@ export class Toolbar {
 
   #swatch(value: number, key: string): HTMLButtonElement {
     const color = this.#palette.color(value);
-    const button = Object.assign(document.createElement("button"), { type: "button", value: String(value), title: `${value}: ${color}${key}` });
+    const title = `${value}: ${color}${key}`;
+    const button = create("button", { type: "button", value: String(value), title });
     button.setAttribute("aria-label", `Colour ${value}, ${color}`);
     button.style.background = color;
     button.addEventListener("click", () => {
@@ -141,7 +149,7 @@ export class Toolbar {
   #fillStamps(): void {
     const list = byId("stamps");
     SPRITES.forEach((sprite, at) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", title: sprite.name });
+      const button = create("button", { type: "button", title: sprite.name });
       button.setAttribute("aria-label", `Stamp: ${sprite.name}`);
       const canvas = document.createElement("canvas");
       draw(make({ sprite }, 0, this.#palette), canvas, this.#palette);
@@ -153,20 +161,21 @@ export class Toolbar {
       });
       list.append(button);
     });
-    const input = Object.assign(document.createElement("input"), { type: "file", accept: "image/*" });
+    const input = create("input", { type: "file", accept: "image/*" });
     input.addEventListener("change", () => {
       const file = input.files?.[0];
       if (file) void this.image(file, file.name);
       input.value = "";
     });
-    const label = Object.assign(document.createElement("label"), { className: "file", title: "Any picture: choose it, or drop it on the canvas" });
+    const label = create("label", { className: "file", title: "Choose a picture, or drop one on the canvas" });
     label.append(input, "Picture…");
     list.append(label);
     this.#markStamps(0);
   }
 
   #markStamps(chosen: number | undefined): void {
-    [...byId("stamps").querySelectorAll("button")].forEach((button, at) => button.setAttribute("aria-pressed", String(at === chosen)));
+    const buttons = [...byId("stamps").querySelectorAll("button")];
+    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === chosen)));
   }
 
   #makeStamp(): void {

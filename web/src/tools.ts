@@ -1,4 +1,4 @@
-// The tools: what a press, a drag and a release on the canvas do with each of them.
+// The tools: what a press, a drag and a release on the canvas do.
 
 import type { Painting } from "./painting.js";
 import type { Stamp } from "./stamp.js";
@@ -6,21 +6,23 @@ import type { Box } from "./view.js";
 
 export const TOOLS = ["brush", "fill", "pick", "stamp", "label", "hand"] as const;
 export type Tool = (typeof TOOLS)[number];
+/** A world cell: [x, y]. */
 export type Spot = readonly [number, number];
 
-/** Brushes, in cells; a stamp's size follows. */
+/** The widths of the brush in cells. The size of a stamp has the same index. */
 export const SIZES = [1, 3, 9] as const;
 
 export interface ToolHost {
+  /** The pick tool took a value from the canvas. */
   picked(value: number): void;
   addLabel(spot: Spot): void;
 }
 
 export class Tools {
   tool: Tool = "brush";
-  /** Of the palette. */
+  /** The palette's value to paint with. */
   value = 1;
-  /** An index of {@link SIZES}. */
+  /** The index of the size in {@link SIZES}. */
   size = 1;
   stamp: Stamp | undefined;
   readonly #painting: Painting;
@@ -38,7 +40,7 @@ export class Tools {
     return SIZES[this.size] ?? 1;
   }
 
-  /** A press; `tool` is another one for this gesture. */
+  /** A press. `tool` replaces the chosen tool until the release. */
   down(spot: Spot, tool: Tool = this.tool): void {
     this.#from = this.#last = spot;
     this.#using = tool;
@@ -56,7 +58,7 @@ export class Tools {
     else if (this.#using === "pick") this.#pick(spot);
   }
 
-  /** The release. With `isCancelled`, what only a release does is not done. */
+  /** The release. If the gesture was cancelled, the tools that act at the release do nothing. */
   up(isCancelled = false): void {
     const { box } = this;
     const from = this.#from;
@@ -69,7 +71,7 @@ export class Tools {
     this.#from = this.#last = this.#using = undefined;
   }
 
-  /** The box that is being dragged with the fill tool. */
+  /** The box that the user drags with the fill tool. */
   get box(): Box | undefined {
     const [from, to] = [this.#from, this.#last];
     if (this.#using !== "fill" || !from || !to || from === to) return undefined;
@@ -77,7 +79,7 @@ export class Tools {
     return { x, y, width: Math.abs(to[0] - from[0]) + 1, height: Math.abs(to[1] - from[1]) + 1 };
   }
 
-  /** The cells that a press there is about. */
+  /** The cells that a press on a cell would change. */
   reach([x, y]: Spot): Box {
     if (this.box) return this.box;
     const { width, height } = this.tool === "stamp" && this.stamp ? this.stamp : { width: 0, height: 0 };
@@ -92,7 +94,7 @@ export class Tools {
     if (value !== undefined) this.#host.picked(value);
   }
 
-  /** From one cell to another, without holes. */
+  /** Paints a line from one cell to another, without gaps. */
   #line(from: Spot, to: Spot): void {
     const size = this.brush;
     const half = (size - 1) >> 1;

@@ -1,18 +1,21 @@
-// Where the eye is: world cells to device pixels and back. Cell (0, 0) is the first one of chunk 0/0; x to the right, y down.
+// The part of the world on the screen. Converts world cells to pixels and back. Cell (0, 0) is the
+// first cell of chunk 0/0; x goes right and y goes down.
 
 import type { Family } from "@driftless/client";
 
-/** Device pixels a cell, at most. */
+/** The largest scale, in device pixels a cell. */
 const SCALE_MAX = 64;
-/** Chunks across, at most. */
+/** The largest number of chunks across the screen. */
 const ACROSS_MAX = 14;
 
+/** The position of a chunk in the world. */
 export interface ChunkPlace {
   readonly id: string;
   readonly cx: number;
   readonly cy: number;
 }
 
+/** A rectangle, in cells or in pixels. */
 export interface Box {
   x: number;
   y: number;
@@ -22,18 +25,20 @@ export interface Box {
 
 export class View {
   readonly family: string;
-  /** Cells of a chunk. */
+  /** The size of a chunk in cells. */
   readonly width: number;
   readonly height: number;
+  /** The range of a chunk's coordinates. */
   readonly min: number;
   readonly max: number;
-  /** The world cell at the top left, not whole. */
+  /** The world position at the top left of the screen, in cells with fractions. */
   x = 0;
   y = 0;
-  /** Device pixels a cell. */
+  /** In device pixels a cell. */
   scale = 1;
-  /** Device pixels of the screen. */
+  /** The size of the screen in device pixels. */
   screen = { width: 0, height: 0 };
+  /** Device pixels for each CSS pixel. */
   ratio = 1;
   readonly #home: readonly [number, number];
 
@@ -47,7 +52,7 @@ export class View {
     this.#home = home.map((c) => Math.min(Math.max(c, family.min), family.max)) as [number, number];
   }
 
-  /** The corner where four chunks meet, in the middle of about 3 × 2 chunks. */
+  /** Shows about 3 × 2 chunks around the corner where the URL's chunk meets its neighbours. */
   fit(): void {
     const { width, height } = this.screen;
     const least = Math.min(width, height) / (2.1 * Math.max(this.width, this.height));
@@ -68,7 +73,7 @@ export class View {
     this.#clamp();
   }
 
-  /** `at` in device pixels stays where it is. */
+  /** Zooms around the point `at`, in device pixels. */
   zoom(factor: number, at: readonly [number, number] = [this.screen.width / 2, this.screen.height / 2]): void {
     const before = this.scale;
     this.scale = this.#within(before * factor);
@@ -77,14 +82,14 @@ export class View {
     this.#clamp();
   }
 
-  /** By device pixels. */
+  /** Moves the content by device pixels. */
   pan(x: number, y: number): void {
     this.x -= x / this.scale;
     this.y -= y / this.scale;
     this.#clamp();
   }
 
-  /** Moves as little as is needed to show a cell, some cells away from the edge. */
+  /** Moves as little as needed to show a cell at some distance from the edge. */
   reveal(x: number, y: number): void {
     const [across, down] = [this.screen.width / this.scale, this.screen.height / this.scale];
     const margin = Math.min(across, down) / 8;
@@ -93,17 +98,17 @@ export class View {
     this.#clamp();
   }
 
-  /** The world cell, not whole, below a point in device pixels. */
+  /** The world position at a point in device pixels, in cells with fractions. */
   cellAt(x: number, y: number): [number, number] {
     return [this.x + x / this.scale, this.y + y / this.scale];
   }
 
-  /** A world place in CSS pixels. */
+  /** A world position in CSS pixels. */
   css(x: number, y: number): [number, number] {
     return [((x - this.x) * this.scale) / this.ratio, ((y - this.y) * this.scale) / this.ratio];
   }
 
-  /** A box of world cells in whole device pixels. */
+  /** A box of world cells, in whole device pixels. */
   device({ x, y, width, height }: Box): Box {
     const left = Math.round((x - this.x) * this.scale);
     const top = Math.round((y - this.y) * this.scale);
@@ -116,7 +121,7 @@ export class View {
     return { x: cx * this.width, y: cy * this.height, width: this.width, height: this.height };
   }
 
-  /** The chunk of a world cell; nothing outside of the world. */
+  /** The chunk of a world cell. `undefined` outside of the world. */
   placeOf(x: number, y: number): ChunkPlace | undefined {
     return this.place(Math.floor(x / this.width), Math.floor(y / this.height));
   }
@@ -126,7 +131,7 @@ export class View {
     return isInside ? { id: `${this.family}/${cx}/${cy}`, cx, cy } : undefined;
   }
 
-  /** The chunks that are seen, those in the middle first. */
+  /** The visible chunks, ordered by their distance from the middle. */
   visible(): ChunkPlace[] {
     const right = this.x + this.screen.width / this.scale;
     const bottom = this.y + this.screen.height / this.scale;
