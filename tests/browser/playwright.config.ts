@@ -1,5 +1,6 @@
-// The page of `driftless dev` in a real Chromium. `cargo xtask browser` runs this and says what it needs:
-// DRIFTLESS_BIN (the program), DRIFTLESS_TEST_CHROMIUM (the browser), DRIFTLESS_TEST_OUTPUT (a folder for pictures and traces).
+// The page of `driftless dev` in a real Chromium. `cargo xtask browser` runs these scenarios and
+// sets the variables: DRIFTLESS_BIN (the program), DRIFTLESS_TEST_CHROMIUM (the browser),
+// DRIFTLESS_TEST_OUTPUT (a folder for pictures and traces).
 
 import { defineConfig } from "@playwright/test";
 import { FLAGS } from "../chromium.mjs";
@@ -9,7 +10,7 @@ const { DRIFTLESS_TEST_CHROMIUM: executablePath, DRIFTLESS_TEST_OUTPUT: output =
 export default defineConfig({
   testDir: "specs",
   outputDir: `${output}/results`,
-  // They share two cores; a window that others starve says nothing about the page.
+  // A single worker, because scenarios that compete for two cores starve each other's windows.
   workers: 1,
   retries: 0,
   forbidOnly: true,
@@ -24,7 +25,7 @@ export default defineConfig({
       ...(executablePath && { executablePath }),
       args: [
         ...FLAGS,
-        // Windows side by side: none of them is in the background.
+        // Treats all windows as visible, so that none is slowed down as a background window.
         "--disable-renderer-backgrounding",
         "--disable-backgrounding-occluded-windows",
         "--disable-background-timer-throttling",

@@ -1,11 +1,11 @@
-// A `driftless dev` for each scenario, with tokens for it, and the pages that look at it.
+// A `driftless dev` for each scenario, tokens for it, and windows of its page.
 
 import { type Browser, type Page, test as base, expect } from "@playwright/test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Dev } from "../dev.mjs";
 
-/** The whole of Driftless in one process, in a folder of its own. */
+/** A `driftless dev`: all services in one process, with a data folder of their own. */
 export class Stack extends Dev {
   url(token: string, search: Record<string, string> = {}): string {
     return `${this.ready.http}/?${new URLSearchParams({ token, ...search })}`;
@@ -20,7 +20,7 @@ interface Chunk {
   pending: unknown[];
 }
 
-/** What the page leaves for tests and for the console. */
+/** The members of the page's `globalThis.driftless` that the scenarios use. */
 export interface Hooks {
   world: {
     status: string;
@@ -34,7 +34,7 @@ export interface Hooks {
   latencies: number[];
 }
 
-/** A window of the page, with everything that went wrong in it. */
+/** A window of the page, and the errors in it. */
 export class Window {
   readonly page: Page;
   readonly errors: string[] = [];
@@ -45,10 +45,10 @@ export class Window {
     page.on("console", (message) => message.type() === "error" && this.errors.push(message.text()));
   }
 
-  /** In a context of its own: nothing is shared but the world. */
+  /** Opens a window in a browser context of its own, so that windows share only the world. */
   static async open(browser: Browser, url: string): Promise<Window> {
     const context = await browser.newContext();
-    // The hint lies over the canvas.
+    // Without this, the hint would cover the canvas.
     await context.addInitScript(() => localStorage.setItem("driftless.hint", "closed"));
     const window = new Window(await context.newPage());
     await window.page.goto(url);
@@ -64,7 +64,7 @@ export class Window {
     await this.page.context().close();
   }
 
-  /** Presses the brush on a cell of the world, and drags to others. */
+  /** Presses the brush on a cell of the world, and drags it to the other cells. */
   async paint(cells: readonly (readonly [number, number])[]): Promise<void> {
     const box = (await this.page.locator("#board").boundingBox()) ?? { x: 0, y: 0 };
     const places = await this.page.evaluate(
@@ -79,7 +79,10 @@ export class Window {
     await this.page.mouse.up();
   }
 
-  /** A chunk as it is drawn: the picture's bytes as one word of its hash, and how many pixels are not of the first one's colour. */
+  /**
+   * A chunk as drawn: the hash of its pixels, and the number of pixels that differ from the first
+   * one.
+   */
   async picture(chunk: string): Promise<{ hash: string; painted: number } | undefined> {
     return this.page.evaluate(async (id) => {
       const pixels = (globalThis as unknown as { driftless: Hooks }).driftless.pixels(id);
@@ -91,7 +94,7 @@ export class Window {
     }, chunk);
   }
 
-  /** The picture of a chunk as soon as it is drawn. */
+  /** Waits until a chunk is drawn. Returns its picture. */
   async drawn(chunk: string): Promise<{ hash: string; painted: number }> {
     await expect.poll(() => this.picture(chunk), { message: `${chunk} is drawn` }).toBeDefined();
     return (await this.picture(chunk)) ?? { hash: "gone", painted: 0 };
@@ -100,30 +103,31 @@ export class Window {
   async chunk(id: string): Promise<{ status: string; version: number; hash: string | undefined; pending: number }> {
     return this.page.evaluate((chunk) => {
       const { world } = (globalThis as unknown as { driftless: Hooks }).driftless;
-      // To track one that was rejected is to ask for it again.
+      // Tracking a rejected chunk asks the gateway again.
       const found = world.chunks.find(({ id: known }) => known === chunk) ?? world.track(chunk);
       const { status, version, hash, pending } = found;
       return { status, version, hash, pending: pending.length };
     }, id);
   }
 
-  /** Own commands without an outcome. */
+  /** The number of own commands without an outcome. */
   async pending(): Promise<number> {
     return this.page.evaluate(() => (globalThis as unknown as { driftless: Hooks }).driftless.world.pending);
   }
 
-  /** Waits until nothing of the window's own is pending. */
+  /** Waits until all own commands of this window have outcomes. */
   async settled(): Promise<void> {
-    await expect.poll(() => this.pending(), { message: "everything has its outcome" }).toBe(0);
+    await expect.poll(() => this.pending(), { message: "all commands have outcomes" }).toBe(0);
   }
 }
 
-/** Waits until two windows show a chunk alike, pixel by pixel: either may be the later one. */
-export async function alike(one: Window, other: Window, chunk: string): Promise<void> {
-  await expect(async () => expect(await one.drawn(chunk)).toEqual(await other.drawn(chunk))).toPass({ timeout: 10_000 });
+/** Waits until two windows show the same pixels of a chunk. */
+export async function showAlike(one: Window, other: Window, chunk: string): Promise<void> {
+  const compare = async () => expect(await one.drawn(chunk)).toEqual(await other.drawn(chunk));
+  await expect(compare).toPass({ timeout: 10_000 });
 }
 
-/** A picture that CI keeps. */
+/** Saves a screenshot, which CI keeps. */
 export async function shot(window: Window, name: string): Promise<void> {
   const folder = join(process.env.DRIFTLESS_TEST_OUTPUT ?? "../../target/browser", "pictures");
   mkdirSync(folder, { recursive: true });
@@ -131,7 +135,7 @@ export async function shot(window: Window, name: string): Promise<void> {
 }
 
 export const test = base.extend<{ stack: Stack }>({
-  // One for each scenario: what another one painted would be in its pictures.
+  // Each scenario has its own, because the paint of another scenario would be in its pictures.
   stack: async ({}, use) => {
     const stack = new Stack();
     await stack.start();

@@ -1,6 +1,6 @@
 import { Window, expect, shot, test } from "../stack.ts";
 
-test("a token that expires is said so, and with a fresh one the page goes on where it was", async ({ browser, stack }) => {
+test("the page says that its token expired, and continues with a new token", async ({ browser, stack }) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann", { seconds: 6 })));
   await ann.online();
   await ann.paint([[12, 12], [20, 20]]);
@@ -19,7 +19,7 @@ test("a token that expires is said so, and with a fresh one the page goes on whe
   await ann.close();
 });
 
-test("who may not read a chunk is told so, and sees no picture of it", async ({ browser, stack }) => {
+test("a user without read access sees no picture of the chunk", async ({ browser, stack }) => {
   const eve = await Window.open(browser, stack.url(stack.token("eve", { write: ["things/"] })));
   await eve.online();
   await expect.poll(async () => (await eve.chunk("canvas/0/0")).status).toBe("rejected");

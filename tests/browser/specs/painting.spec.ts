@@ -1,8 +1,8 @@
-import { Window, alike, expect, shot, test } from "../stack.ts";
+import { Window, showAlike, expect, shot, test } from "../stack.ts";
 
 const CHUNK = "canvas/0/0";
 
-test("two windows paint at once and converge, pixel by pixel", async ({ browser, stack }) => {
+test("two windows that paint at the same time converge to the same pixels", async ({ browser, stack }) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await Promise.all([ann.online(), bob.online()]);
@@ -11,7 +11,7 @@ test("two windows paint at once and converge, pixel by pixel", async ({ browser,
     bob.paint([[90, 10], [50, 50], [8, 60]]),
   ]);
   await Promise.all([ann.settled(), bob.settled()]);
-  await alike(ann, bob, CHUNK);
+  await showAlike(ann, bob, CHUNK);
   expect((await ann.drawn(CHUNK)).painted).toBeGreaterThan(20);
   const one = await ann.chunk(CHUNK);
   expect(one).toMatchObject({ status: "live", pending: 0 });
@@ -22,7 +22,7 @@ test("two windows paint at once and converge, pixel by pixel", async ({ browser,
   await Promise.all([ann.close(), bob.close()]);
 });
 
-test("what is painted offline is shown hatched, and committed after the connection is back", async ({ browser, stack }) => {
+test("edits made offline are hatched, and committed when the connection is back", async ({ browser, stack }) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await Promise.all([ann.online(), bob.online()]);
@@ -32,18 +32,18 @@ test("what is painted offline is shown hatched, and committed after the connecti
   await ann.paint([[70, 70], [90, 90]]);
   expect(await ann.pending()).toBeGreaterThan(0);
   await shot(ann, "offline");
-  expect(await bob.picture(CHUNK), "nobody else has seen it").toEqual(before);
+  expect(await bob.picture(CHUNK), "the other window does not show it").toEqual(before);
   await ann.page.locator("#offline").click();
   await ann.online();
   await ann.settled();
   await expect.poll(async () => (await bob.drawn(CHUNK)).hash).not.toBe(before.hash);
-  await alike(bob, ann, CHUNK);
+  await showAlike(bob, ann, CHUNK);
   await shot(ann, "online-again");
   expect([...ann.errors, ...bob.errors]).toEqual([]);
   await Promise.all([ann.close(), bob.close()]);
 });
 
-test("a server that is killed and started again loses nothing, and the windows go on by themselves", async ({ browser, stack }) => {
+test("a server that is killed and restarted loses nothing, and windows reconnect by themselves", async ({ browser, stack }) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   await ann.online();
   await ann.paint([[10, 100], [30, 110]]);
@@ -57,7 +57,7 @@ test("a server that is killed and started again loses nothing, and the windows g
   await ann.settled();
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await bob.online();
-  await alike(bob, ann, CHUNK);
+  await showAlike(bob, ann, CHUNK);
   await expect.poll(async () => (await bob.drawn(CHUNK)).painted).toBeGreaterThan(before.painted);
   await shot(bob, "after-a-kill");
   await Promise.all([ann.close(), bob.close()]);
