@@ -5,7 +5,8 @@ import { defineConfig, type Plugin } from "vite";
  */
 const names = {
   entryFileNames: "app.js",
-  assetFileNames: ({ names }: { names: string[] }) => (names.some((name) => name.endsWith(".css")) ? "style.css" : "[name][extname]"),
+  assetFileNames: ({ names }: { names: string[] }) =>
+    names.some((name) => name.endsWith(".css")) ? "style.css" : "[name][extname]",
 };
 
 /**

@@ -45,7 +45,10 @@ function script(isOneUpdate) {
   const hashNow = () => Uint8Array.from(Buffer.from(Core.hash(encoding()), "hex"));
   const writer = new Uint8Array(16).fill(7);
   const state = { chunkId, version: 1, hash: hashNow() };
-  const first = frames.serverFrame({ tracked: { ...state, ledger: {} } }, { chunk: { ...state, model: "grid", revision: 1, data: frames.rawZstd(encoding()) } });
+  const first = frames.serverFrame(
+    { tracked: { ...state, ledger: {} } },
+    { chunk: { ...state, model: "grid", revision: 1, data: frames.rawZstd(encoding()) } },
+  );
   let version = 1;
   const rest = Array.from({ length: RUNS + WARM_UP }, () => {
     const entries = Array.from({ length: UPDATES }, () => {
@@ -57,9 +60,19 @@ function script(isOneUpdate) {
     const [firstVersion, stateHash] = [version - UPDATES + 1, hashNow()];
     // The client compares only the last hash of the updates in a frame.
     if (isOneUpdate) return frames.serverFrame({ updates: { chunkId, firstVersion, entries, stateHash } });
-    return frames.serverFrame(...entries.map((entry, i) => ({ updates: { chunkId, firstVersion: firstVersion + i, entries: [entry], stateHash } })));
+    return frames.serverFrame(
+      ...entries.map((entry, i) => ({
+        updates: { chunkId, firstVersion: firstVersion + i, entries: [entry], stateHash },
+      })),
+    );
   });
-  return { chunkId, version, hash: Buffer.from(hashNow()).toString("hex"), first: base64(first), rest: rest.map(base64) };
+  return {
+    chunkId,
+    version,
+    hash: Buffer.from(hashNow()).toString("hex"),
+    first: base64(first),
+    rest: rest.map(base64),
+  };
 }
 
 const now = Math.floor(Date.now() / 1000);
@@ -69,7 +82,17 @@ const welcome = frames.serverFrame({
   welcome: {
     session: Uint8Array.from([...time.subarray(2), 0x70, 1, 0x80, 3, 4, 5, 6, 7, 8, 9]),
     writer: Uint8Array.from([...time.subarray(2), 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
-    families: [{ name: "canvas", model: "grid", modelRevision: 1, parameters: JSON.stringify({ size: SIZE, palette: 256 }), coordinates: 2, coordinateMin: 0, coordinateMax: 9 }],
+    families: [
+      {
+        name: "canvas",
+        model: "grid",
+        modelRevision: 1,
+        parameters: JSON.stringify({ size: SIZE, palette: 256 }),
+        coordinates: 2,
+        coordinateMin: 0,
+        coordinateMax: 9,
+      },
+    ],
     tokenExpiresAt: now + 86_400,
     world: "bench",
   },
@@ -144,7 +167,8 @@ async function measure({ welcome, scripts, runs, warmUp }) {
     edits.push(
       timed(() => {
         chunk.grid.set({ x: i, y: 3, value });
-        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3)) throw new Error("the view does not show the edit");
+        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3))
+          throw new Error("the view does not show the edit");
       }),
     );
     await rest();
@@ -163,7 +187,9 @@ const server = createServer((request, response) => {
   if (path === "/") return response.writeHead(200, { ...headers, "content-type": "text/html" }).end(PAGE);
   try {
     const body = readFileSync(join(HERE, path));
-    response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "application/octet-stream" }).end(body);
+    response
+      .writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "application/octet-stream" })
+      .end(body);
   } catch {
     response.writeHead(404).end();
   }
@@ -172,18 +198,30 @@ await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 
 let browser;
 try {
-  browser = await chromium.launch({ executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  browser = await chromium.launch({
+    executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium",
+    args: FLAGS,
+  });
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
   const scripts = { updates_ms: script(false), entries_ms: script(true) };
-  const { is_isolated, ...figures } = await page.evaluate(measure, { welcome: base64(welcome), scripts, runs: RUNS, warmUp: WARM_UP });
+  const { is_isolated, ...figures } = await page.evaluate(measure, {
+    welcome: base64(welcome),
+    scripts,
+    runs: RUNS,
+    warmUp: WARM_UP,
+  });
   if (!is_isolated) throw new Error("the page is not cross-origin isolated, so its clock is too coarse");
   for (const name of Object.keys(figures)) figures[name] = Number(figures[name].toFixed(3));
   const tooSlow = Object.keys(TARGETS).filter((name) => !(figures[name] <= TARGETS[name]));
-  if (values.json) console.log(JSON.stringify({ ...figures, runs: RUNS, targets: TARGETS, too_slow: tooSlow, browser: browser.version() }));
+  if (values.json)
+    console.log(
+      JSON.stringify({ ...figures, runs: RUNS, targets: TARGETS, too_slow: tooSlow, browser: browser.version() }),
+    );
   else {
     for (const [name, ms] of Object.entries(figures)) {
-      const target = TARGETS[name] === undefined ? "" : `, at most ${TARGETS[name]}${tooSlow.includes(name) ? "  TOO SLOW" : ""}`;
+      const target =
+        TARGETS[name] === undefined ? "" : `, at most ${TARGETS[name]}${tooSlow.includes(name) ? "  TOO SLOW" : ""}`;
       console.log(`${WORDS[name].padEnd(68)} ${ms.toFixed(3).padStart(7)} ms${target}`);
     }
     console.log(`medians of ${RUNS} runs, Chromium ${browser.version()}`);

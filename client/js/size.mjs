@@ -69,7 +69,9 @@ const gzip = (bytes) => gzipSync(bytes, { level: 9 }).length;
 const sum = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 
 const page = await bundle('import { connect } from "@driftless/client"; globalThis.connect = connect;');
-const alone = await bundle(`import { unzstd } from ${JSON.stringify(here("dist/zstd.js"))}; globalThis.unzstd = unzstd;`);
+const alone = await bundle(
+  `import { unzstd } from ${JSON.stringify(here("dist/zstd.js"))}; globalThis.unzstd = unzstd;`,
+);
 
 const entry = find(page, /^assets\/index-.*\.js$/);
 const glue = find(page, /driftless_core-.*\.js$/);
@@ -88,11 +90,16 @@ const sizes = {
 const brotli = sum(loaded.map((bytes) => brotliCompressSync(bytes).length));
 
 const tooLarge = Object.keys(sizes).filter((part) => sizes[part] > LIMITS[part]);
-if (values.json) console.log(JSON.stringify({ gzip_bytes: sizes, brotli_bytes: { browser: brotli }, limits: LIMITS, too_large: tooLarge }));
+if (values.json)
+  console.log(
+    JSON.stringify({ gzip_bytes: sizes, brotli_bytes: { browser: brotli }, limits: LIMITS, too_large: tooLarge }),
+  );
 else {
   for (const [part, bytes] of Object.entries(sizes)) {
     const mark = tooLarge.includes(part) ? "  TOO LARGE" : "";
-    console.log(`${WORDS[part].padEnd(48)} ${String(bytes).padStart(7)} bytes gzip, at most ${String(LIMITS[part]).padStart(7)}${mark}`);
+    console.log(
+      `${WORDS[part].padEnd(48)} ${String(bytes).padStart(7)} bytes gzip, at most ${String(LIMITS[part]).padStart(7)}${mark}`,
+    );
   }
   console.log(`${WORDS.browser.padEnd(48)} ${String(brotli).padStart(7)} bytes Brotli`);
 }

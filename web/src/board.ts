@@ -160,7 +160,7 @@ export class Board {
     this.#flashes = this.#flashes.filter(({ until }) => until > now);
     const visible = this.#view.visible();
     if (this.#isAllDirty) this.#paintAll(visible, now);
-    else for (const place of visible) for (const box of this.#dirty.get(place.id) ?? []) this.#paintBox(place, box, now);
+    else for (const place of visible) this.#paintDirty(place, now);
     this.#dirty.clear();
     this.#isAllDirty = false;
     if (this.#flashes.length > 0) this.#request();
@@ -172,6 +172,10 @@ export class Board {
     this.#context.fillRect(0, 0, width, height);
     for (const place of visible) this.#paintChunk(place);
     this.#paintFlashes(now);
+  }
+
+  #paintDirty(place: ChunkPlace, now: number): void {
+    for (const box of this.#dirty.get(place.id) ?? []) this.#paintBox(place, box, now);
   }
 
   #paintBox(place: ChunkPlace, box: Box, now: number): void {
@@ -213,7 +217,8 @@ export class Board {
       context.drawImage(layer.image(), box.x, box.y, box.width, box.height);
       if (layer.pending.length > 0) this.#paintPending(layer, place);
     } else {
-      context.fillStyle = this.#color(status === "rejected" || status === "failed" ? "--board-refused" : "--board-empty");
+      const isRefused = status === "rejected" || status === "failed";
+      context.fillStyle = this.#color(isRefused ? "--board-refused" : "--board-empty");
       context.fillRect(box.x, box.y, box.width, box.height);
     }
     const line = Math.max(1, Math.round(this.#view.ratio));
@@ -287,7 +292,10 @@ function hatch(context: CanvasRenderingContext2D, ratio: number): CanvasPattern 
   const size = 6 * Math.max(1, Math.round(ratio));
   const tile = create("canvas", { width: size, height: size });
   const draw = tile.getContext("2d") as CanvasRenderingContext2D;
-  for (const [from, color] of [[0, "rgb(255 255 255 / 75%)"], [size / 2, "rgb(20 20 30 / 60%)"]] as const) {
+  for (const [from, color] of [
+    [0, "rgb(255 255 255 / 75%)"],
+    [size / 2, "rgb(20 20 30 / 60%)"],
+  ] as const) {
     draw.fillStyle = color;
     for (const shift of [-size, 0, size]) {
       draw.beginPath();

@@ -38,7 +38,10 @@ export class Frames {
       fps: (1000 * gaps.length) / (last - began),
       p99: percentile(sorted, 0.99),
       longest: sorted.at(-1) ?? 0,
-      workP99: percentile(this.work.toSorted((one, other) => one - other), 0.99),
+      workP99: percentile(
+        this.work.toSorted((one, other) => one - other),
+        0.99,
+      ),
     };
   }
 }

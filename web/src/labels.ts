@@ -146,7 +146,8 @@ export class Labels {
       const shown = element ?? this.#element(key);
       shown.chunkId = chunk.id;
       // A dragged label stays at the pointer.
-      if (!shown.isDragged) shown.spot = [place.cx * this.#view.width + label.x, place.cy * this.#view.height + label.y];
+      if (!shown.isDragged)
+        shown.spot = [place.cx * this.#view.width + label.x, place.cy * this.#view.height + label.y];
       shown.show(label, chunk.map.isPending(key));
       this.#placeElement(shown);
     }

@@ -234,7 +234,12 @@ function connected(cells: Uint16Array, across: number, from: number): Uint8Array
   marks[from] = 1;
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     const x = at % across;
-    const sides = [[at - 1, x > 0], [at + 1, x < across - 1], [at - across, true], [at + across, true]] as const;
+    const sides = [
+      [at - 1, x > 0],
+      [at + 1, x < across - 1],
+      [at - across, true],
+      [at + across, true],
+    ] as const;
     for (const [next, isInside] of sides) {
       if (!isInside || marks[next] !== 0 || cells[next] !== old) continue;
       marks[next] = 1;

@@ -66,7 +66,12 @@ export class Palette {
         values[at] = value;
         this.rgb(value).forEach((is, c) => {
           const off = (wanted[c] ?? 0) - is;
-          for (const [dx, dy, part] of [[1, 0, 7], [-1, 1, 3], [0, 1, 5], [1, 1, 1]] as const) {
+          for (const [dx, dy, part] of [
+            [1, 0, 7],
+            [-1, 1, 3],
+            [0, 1, 5],
+            [1, 1, 1],
+          ] as const) {
             const to = spot + 3 * (dx + dy * (width + 2)) + c;
             error[to] = (error[to] ?? 0) + (off * part) / 16;
           }

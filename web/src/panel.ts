@@ -78,7 +78,9 @@ export class Panel {
     const labels = place && this.#parts.labels?.at(place);
     text("labels", labels ? `${labels.map.keys().length}, version ${labels.version}, ${labels.status}` : "—");
     text("why", chunk?.error?.message ?? "");
-    const last = place ? [...this.#parts.tally.last(place.id), ...(labels ? this.#parts.tally.last(labels.id) : [])] : [];
+    const last = place
+      ? [...this.#parts.tally.last(place.id), ...(labels ? this.#parts.tally.last(labels.id) : [])]
+      : [];
     this.#showOutcomes(last.sort((one, other) => other.at - one.at).slice(0, 3));
   }
 

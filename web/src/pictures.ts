@@ -9,8 +9,9 @@ export interface Sprite {
 }
 
 const COLORS: Readonly<Record<string, string>> = {
-  k: "#1f2430", w: "#ffffff", a: "#999999", r: "#e03131", R: "#990000", o: "#ff7f00", y: "#ffd433", g: "#33aa33", G: "#007f33",
-  b: "#3366ff", c: "#66d4ff", p: "#ff99cc", n: "#995500", N: "#663300", s: "#ffd499",
+  ...{ k: "#1f2430", w: "#ffffff", a: "#999999", r: "#e03131", R: "#990000", o: "#ff7f00", y: "#ffd433" },
+  ...{ g: "#33aa33", G: "#007f33", b: "#3366ff", c: "#66d4ff", p: "#ff99cc", n: "#995500", N: "#663300" },
+  s: "#ffd499",
 };
 
 function sprite(name: string, art: string): Sprite {

@@ -26,7 +26,10 @@ export class Plot {
     this.#newest = newest;
     this.#wasEmpty = seen.length === 0;
     const ratio = devicePixelRatio;
-    const [width, height] = [Math.round(this.#canvas.clientWidth * ratio), Math.round(this.#canvas.clientHeight * ratio)];
+    const [width, height] = [
+      Math.round(this.#canvas.clientWidth * ratio),
+      Math.round(this.#canvas.clientHeight * ratio),
+    ];
     if (width === 0) return;
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
     const context = this.#context;

@@ -14,7 +14,14 @@ const QUICK = [
   ...["#1f2430", "#e03131", "#ff7f00", "#ffd433", "#33aa33", "#33aacc", "#3366ff", "#9933cc", "#fafaf7"],
   ...["#808080", "#ff99cc", "#995500", "#ffd499", "#99d466", "#99d4ff", "#003399"],
 ];
-const TOOL_KEYS: Readonly<Record<string, Tool>> = { b: "brush", g: "fill", i: "pick", s: "stamp", t: "label", h: "hand" };
+const TOOL_KEYS: Readonly<Record<string, Tool>> = {
+  b: "brush",
+  g: "fill",
+  i: "pick",
+  s: "stamp",
+  t: "label",
+  h: "hand",
+};
 
 export class Toolbar {
   /** Runs when the tool, the colour, the size or the stamp changed. */

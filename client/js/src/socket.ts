@@ -64,7 +64,6 @@ export class Socket {
     this.#host = host;
   }
 
-
   /** Connects at once, and again whenever the connection is lost. */
   start(): void {
     this.#isWanted = true;

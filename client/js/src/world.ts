@@ -58,7 +58,12 @@ export class World extends Emitter<WorldEvents> {
   get families(): Family[] {
     const families = JSON.parse(this.#engine.read((core) => core.families())) as Record<string, string>[];
     return families.map(({ parameters, min, max, ...family }) => {
-      return { ...family, parameters: JSON.parse(parameters || "{}"), min: Number(min), max: Number(max) } as unknown as Family;
+      return {
+        ...family,
+        parameters: JSON.parse(parameters || "{}"),
+        min: Number(min),
+        max: Number(max),
+      } as unknown as Family;
     });
   }
 

@@ -214,7 +214,7 @@ class Frame {
       if (bits.left < 0 || before > literals.length - used) throw corrupt("truncated sequences");
       const offset = this.#offset(value, before === 0);
       let to = this.#take(before + match);
-      for (const end = used + before; used < end; ) out[to++] = literals[used++] as number;
+      for (const end = used + before; used < end;) out[to++] = literals[used++] as number;
       if (offset > to) throw corrupt("an offset before the content's start");
       // Copies byte by byte, because the repeated bytes may include ones that this loop writes.
       for (const end = to + match; to < end; to++) out[to] = out[to - offset] as number;
@@ -272,7 +272,7 @@ export function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
   }
   const frame = new Frame(data, content);
   let at = end;
-  for (let isLast = false; !isLast; ) {
+  for (let isLast = false; !isLast;) {
     if (at + 3 > data.length) throw corrupt("truncated");
     const head = (data[at] ?? 0) | ((data[at + 1] ?? 0) << 8) | ((data[at + 2] ?? 0) << 16);
     isLast = (head & 1) !== 0;

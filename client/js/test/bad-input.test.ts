@@ -15,10 +15,19 @@ const contentAt = (version: number) => gridEncoding(SIZE, (i) => (i < version ? 
 const hashAt = (version: number) => hashOf(contentAt(version));
 
 /** The update that leads to a version. */
-const updateTo = (version: number) => updates(ID, version, hashAt(version), setCells([version - 1, ((version - 1) % 15) + 1]));
+const updateTo = (version: number) =>
+  updates(ID, version, hashAt(version), setCells([version - 1, ((version - 1) % 15) + 1]));
 const tracked = (version: number) => ({ tracked: { chunkId: ID, version, hash: hashAt(version), ledger: {} } });
 const chunkAt = (version: number, changed: Message = {}) => ({
-  chunk: { chunkId: ID, version, hash: hashAt(version), model: "grid", revision: 1, data: rawZstd(contentAt(version)), ...changed },
+  chunk: {
+    chunkId: ID,
+    version,
+    hash: hashAt(version),
+    model: "grid",
+    revision: 1,
+    data: rawZstd(contentAt(version)),
+    ...changed,
+  },
 });
 
 let servers: Servers;
@@ -63,12 +72,24 @@ describe("a Chunk that cannot be used is loaded again", () => {
     ["of another version's hash", { hash: hashAt(2) }, `but should be ${hex(hashAt(2))}`],
     ["without a hash", { hash: new Uint8Array() }, "a Chunk without a hash"],
     ["with a hash of 31 bytes", { hash: hashAt(3).subarray(1) }, "a Chunk without a hash"],
-    ["of another size, with the hash of that content", { data: rawZstd(wider), hash: hashOf(wider) }, "bytes are not a grid of (8, 8, 1)"],
-    ["with values off the palette, and their hash", { data: rawZstd(offPalette), hash: hashOf(offPalette) }, "value 99 is off the palette of 16"],
+    [
+      "of another size, with the hash of that content",
+      { data: rawZstd(wider), hash: hashOf(wider) },
+      "bytes are not a grid of (8, 8, 1)",
+    ],
+    [
+      "with values off the palette, and their hash",
+      { data: rawZstd(offPalette), hash: hashOf(offPalette) },
+      "value 99 is off the palette of 16",
+    ],
     ["of an unknown model", { model: "voxels" }, 'it is of model "voxels" revision 1'],
     ["of another model", { model: "map" }, 'it is of model "map" revision 1'],
     ["of a newer revision", { revision: 2 }, 'it is of model "grid" revision 2'],
-    ["that announces 4 GiB", { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) }, "not a zstd frame of a size that is allowed"],
+    [
+      "that announces 4 GiB",
+      { data: Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0) },
+      "not a zstd frame of a size that is allowed",
+    ],
   ];
 
   test.each(cases)("%s", (_, changed, why) => {
@@ -95,7 +116,9 @@ describe("a Chunk that cannot be used is loaded again", () => {
     await expect(chunk.live()).rejects.toBe(chunk.error);
     expect(chunk.model).toBeUndefined();
     expect((await pending.outcome).kind).toMatch(/unknown|rejected/);
-    expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(expect.objectContaining({ code: "not_tracked" }) as Error);
+    expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(
+      expect.objectContaining({ code: "not_tracked" }) as Error,
+    );
     // The user can track the chunk again.
     servers.take("track");
     expect(world.track(ID)).toBe(chunk);
@@ -156,14 +179,19 @@ describe("updates", () => {
     expect(type).toBe("drift");
     expect(drift).toEqual({ version: 4, expected: hex(hashAt(9)), found: hex(hashAt(4)) });
     expect(status?.[1].status).toBe("reloading");
-    expect(servers.take("driftReport")).toEqual([{ chunkId: ID, version: 4, expectedHash: hashAt(9), foundHash: hashAt(4) }]);
+    expect(servers.take("driftReport")).toEqual([
+      { chunkId: ID, version: 4, expectedHash: hashAt(9), foundHash: hashAt(4) },
+    ]);
     say(tracked(4), chunkAt(4));
     expectLive(4);
   });
 
   test("whose effect the model cannot fold are drift", () => {
     say(updates(ID, 4, hashAt(4), Uint8Array.of(255, 255)));
-    expect(heard[0]).toEqual(["drift", { version: expect.any(Number) as number, expected: undefined, found: expect.any(String) as string }]);
+    expect(heard[0]).toEqual([
+      "drift",
+      { version: expect.any(Number) as number, expected: undefined, found: expect.any(String) as string },
+    ]);
     expect(chunk.status).toBe("reloading");
     say(tracked(4), chunkAt(4));
     expectLive(4);
@@ -266,7 +294,9 @@ describe("a family that this client cannot show", () => {
     expect(chunk.status).toBe("failed");
     expect(chunk.error).toMatchObject({ name: "ChunkError", code: "failed" });
     expect(chunk.error?.message).toContain(message);
-    expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(expect.objectContaining({ name: "UsageError" }) as Error);
+    expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 })).toThrow(
+      expect.objectContaining({ name: "UsageError" }) as Error,
+    );
     const other = world.track("things/0/0");
     const empty = Uint8Array.from([..."DLM1"].map((c) => c.charCodeAt(0)).concat(0, 0, 0, 0));
     say({ tracked: { chunkId: "things/0/0", version: 0, hash: hashOf(empty), ledger: {} } });
@@ -285,7 +315,10 @@ describe("malformed frames", () => {
     say(tracked(3), chunkAt(3));
     const errors = listen(world, "error", "status");
     servers.socket("gateway").say(bytes);
-    expect(errors.map(([type, told]) => [type, told.code ?? told.status])).toEqual([["status", "connecting"], ["error", "undecodable"]]);
+    expect(errors.map(([type, told]) => [type, told.code ?? told.status])).toEqual([
+      ["status", "connecting"],
+      ["error", "undecodable"],
+    ]);
     expect(errors[1]?.[1]).toMatchObject({ name: "ConnectionError" });
     expect(chunk.status).toBe("lagging");
     servers.take("track");

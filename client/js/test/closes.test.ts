@@ -69,7 +69,10 @@ afterEach(() => {
 
 test("the table has every code of close.rs, in order", () => {
   const source = fileOf("schemas/src/close.rs").toString();
-  const codes = [...source.matchAll(/pub const ([A-Z_]+): u16 = (\d+);/g)].map(([, name, code]) => [Number(code), name]);
+  const codes = [...source.matchAll(/pub const ([A-Z_]+): u16 = (\d+);/g)].map(([, name, code]) => [
+    Number(code),
+    name,
+  ]);
   expect(TABLE.map(([code, name]) => [code, name])).toEqual(codes);
 });
 
@@ -83,7 +86,10 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     await wait(150);
     expect(world.status).toBe("online");
     expect(servers.take("hello")).toEqual([expect.objectContaining({ token: "token", session: servers.session })]);
-    expect(heard.map(([type, { status }]) => [type, status as string])).toEqual([["status", "connecting"], ["status", "online"]]);
+    expect(heard.map(([type, { status }]) => [type, status as string])).toEqual([
+      ["status", "connecting"],
+      ["status", "online"],
+    ]);
   });
 
   test.each(with_("end"))("%d, %s: the client ends, with the reason", async (code, name) => {

@@ -75,7 +75,8 @@ class Story {
   }
 
   label(step: Step, pendings: Pending[]): void {
-    if (typeof step.as !== "string" || this.#edits.has(step.as)) throw new Error(`an edit needs a name of its own, not ${String(step.as)}`);
+    if (typeof step.as !== "string" || this.#edits.has(step.as))
+      throw new Error(`an edit needs a name of its own, not ${String(step.as)}`);
     this.#edits.set(step.as, pendings);
   }
 
@@ -89,7 +90,10 @@ class Story {
     const { wire } = this.client(name);
     wire.counts.receipt = 0;
     const chunk = this.of(name, step);
-    this.label(step, commands.map((command) => chunk.submit(command)));
+    this.label(
+      step,
+      commands.map((command) => chunk.submit(command)),
+    );
   }
 }
 
@@ -99,7 +103,14 @@ interface Verb {
 }
 
 const VERBS: Record<string, Verb> = {
-  client: { members: ["read", "write"], run: (story, name, { read, write }) => story.join(name as string, { ...(read !== undefined && { read }), ...(write !== undefined && { write }) } as Rights) },
+  client: {
+    members: ["read", "write"],
+    run: (story, name, { read, write }) =>
+      story.join(
+        name as string,
+        { ...(read !== undefined && { read }), ...(write !== undefined && { write }) } as Rights,
+      ),
+  },
   track: {
     members: ["chunk", "rejected"],
     async run(story, name, step) {
@@ -111,7 +122,12 @@ const VERBS: Record<string, Verb> = {
   },
   submit: {
     members: ["chunk", "command", "bytes", "as"],
-    run: (story, name, step) => story.submit(name, step, step.bytes === undefined ? (step.command as object) : Uint8Array.from(Buffer.from(step.bytes as string, "hex"))),
+    run: (story, name, step) =>
+      story.submit(
+        name,
+        step,
+        step.bytes === undefined ? (step.command as object) : Uint8Array.from(Buffer.from(step.bytes as string, "hex")),
+      ),
   },
   fill: {
     members: ["chunk", "value", "as"],
@@ -124,7 +140,9 @@ const VERBS: Record<string, Verb> = {
     members: ["chunk", "cell", "count", "as"],
     run(story, name, step) {
       const [x, y] = step.cell as [number, number];
-      const commands = Array.from({ length: step.count as number }, (_, i) => ({ set: [{ x, y, value: i + 1, guard: i }] }));
+      const commands = Array.from({ length: step.count as number }, (_, i) => ({
+        set: [{ x, y, value: i + 1, guard: i }],
+      }));
       story.submit(name, step, ...commands);
     },
   },
@@ -150,8 +168,16 @@ const VERBS: Record<string, Verb> = {
   expect: {
     members: ["outcome", "version", "reason", "code"],
     async run(story, label, { outcome: kind, version, reason, code }) {
-      const outcomes = await soon(`the outcome of ${String(label)}`, Promise.all(story.edits(label).map(({ outcome }): Promise<Outcome> => outcome)));
-      const wanted = { kind, ...(version !== undefined && { version }), ...(reason !== undefined && { reason }), ...(code !== undefined && { code }) };
+      const outcomes = await soon(
+        `the outcome of ${String(label)}`,
+        Promise.all(story.edits(label).map(({ outcome }): Promise<Outcome> => outcome)),
+      );
+      const wanted = {
+        kind,
+        ...(version !== undefined && { version }),
+        ...(reason !== undefined && { reason }),
+        ...(code !== undefined && { code }),
+      };
       for (const outcome of outcomes) expect(outcome).toMatchObject(wanted);
     },
   },
@@ -160,7 +186,9 @@ const VERBS: Record<string, Verb> = {
     async run(story, names, step) {
       const chunks = (names as string[]).map((name) => story.of(name, step));
       const seen = () => chunks.map(({ status, version, hash }) => `${status} at ${version} with ${hash}`);
-      const is = () => new Set(seen()).size === 1 && chunks.every(({ status, version }) => status === "live" && version === step.version);
+      const is = () =>
+        new Set(seen()).size === 1 &&
+        chunks.every(({ status, version }) => status === "live" && version === step.version);
       await eventually(`all of ${String(names)} to be at ${String(step.version)}`, is).catch((error: Error) => {
         throw new Error(`${error.message}; seen: ${seen().join("; ")}`);
       });
@@ -171,43 +199,71 @@ const VERBS: Record<string, Verb> = {
     async run(story, name, step) {
       const [x, y] = step.at as [number, number];
       const { grid } = story.of(name, step);
-      await eventually(`cell ${x}, ${y} of ${String(name)} to be ${String(step.is)}, it is ${grid.get(x, y)}`, () => grid.get(x, y) === step.is);
+      await eventually(
+        `cell ${x}, ${y} of ${String(name)} to be ${String(step.is)}, it is ${grid.get(x, y)}`,
+        () => grid.get(x, y) === step.is,
+      );
     },
   },
   entry: {
     members: ["chunk", "key", "is"],
     async run(story, name, step) {
       const { map } = story.of(name, step);
-      await eventually(`${String(step.key)} to be ${String(step.is)}, it is ${map.text(step.key as string)}`, () => (map.text(step.key as string) ?? null) === step.is);
+      await eventually(
+        `${String(step.key)} to be ${String(step.is)}, it is ${map.text(step.key as string)}`,
+        () => (map.text(step.key as string) ?? null) === step.is,
+      );
     },
   },
-  told: { members: ["outcomes"], run: (story, name, { outcomes }) => expect(story.client(name).outcomes).toEqual(outcomes) },
+  told: {
+    members: ["outcomes"],
+    run: (story, name, { outcomes }) => expect(story.client(name).outcomes).toEqual(outcomes),
+  },
 
-  cut: { members: ["server", "at", "until_admitted"], run: (story, name, step) => story.client(name).wire.cut(step.server as Server, step.at as string, step.until_admitted === true) },
+  cut: {
+    members: ["server", "at", "until_admitted"],
+    run: (story, name, step) =>
+      story.client(name).wire.cut(step.server as Server, step.at as string, step.until_admitted === true),
+  },
   admit: { members: [], run: (story, name) => story.client(name).wire.admit() },
   hold: { members: ["event"], run: (story, name, { event }) => story.client(name).wire.hold(event as Kind) },
   release: { members: [], run: (story, name) => story.client(name).wire.release() },
   double: { members: [], run: (story, name) => story.client(name).wire.double() },
-  put_off: { members: ["seqs", "after_ms"], run: (story, name, step) => story.client(name).wire.putOff(step.seqs as number[], step.after_ms as number) },
+  put_off: {
+    members: ["seqs", "after_ms"],
+    run: (story, name, step) => story.client(name).wire.putOff(step.seqs as number[], step.after_ms as number),
+  },
   await: {
     members: ["event", "count"],
     async run(story, name, { event, count = 1 }) {
       const { counts } = story.client(name).wire;
-      await eventually(`${String(event)} at ${String(name)}, ${String(count)} times`, () => (counts[event as string] ?? 0) >= (count as number));
+      await eventually(
+        `${String(event)} at ${String(name)}, ${String(count)} times`,
+        () => (counts[event as string] ?? 0) >= (count as number),
+      );
     },
   },
   kill: { members: [], run: (story) => story.stack.kill() },
   start: { members: [], run: (story) => story.stack.start() },
 };
 
-const { format, scenarios } = JSON.parse(fileOf("tests/conformance/scenarios.json").toString()) as { format: number; scenarios: Scenario[] };
+const { format, scenarios } = JSON.parse(fileOf("tests/conformance/scenarios.json").toString()) as {
+  format: number;
+  scenarios: Scenario[];
+};
 
 test("the list has format 1, its scenarios share neither names nor chunks, and its verbs are known", () => {
   expect(format).toBe(1);
-  const chunks = scenarios.flatMap(({ chunk, steps }) => [...new Set([chunk, ...steps.flatMap((step) => (typeof step.chunk === "string" && !("rejected" in step) ? [step.chunk] : []))])]);
+  const chunks = scenarios.flatMap(({ chunk, steps }) => [
+    ...new Set([
+      chunk,
+      ...steps.flatMap((step) => (typeof step.chunk === "string" && !("rejected" in step) ? [step.chunk] : [])),
+    ]),
+  ]);
   expect(new Set(chunks).size).toBe(chunks.length);
   expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length);
-  for (const step of scenarios.flatMap(({ steps }) => steps)) expect(VERBS).toHaveProperty(Object.keys(step)[0] ?? "nothing");
+  for (const step of scenarios.flatMap(({ steps }) => steps))
+    expect(VERBS).toHaveProperty(Object.keys(step)[0] ?? "nothing");
 });
 
 describe.skipIf(!BINARY)("conformance", () => {

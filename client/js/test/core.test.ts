@@ -26,7 +26,9 @@ describe("loading", () => {
   test("takes the SIMD build if the platform has SIMD, and the plain build otherwise", async () => {
     const read: string[] = [];
     vi.resetModules();
-    vi.doMock("node:fs/promises", () => ({ readFile: (url: URL) => (read.push(url.pathname.split("/").at(-1) ?? ""), Promise.resolve(readFileSync(url))) }));
+    vi.doMock("node:fs/promises", () => ({
+      readFile: (url: URL) => (read.push(url.pathname.split("/").at(-1) ?? ""), Promise.resolve(readFileSync(url))),
+    }));
     const validate = vi.spyOn(WebAssembly, "validate");
     for (const has of [true, false]) {
       vi.resetModules();
@@ -101,25 +103,30 @@ describe("a core that fails", () => {
     };
     const memory = (await load()).memory;
     const servers = new Servers();
-    world = await servers.open({ core: { module: { default: () => Promise.resolve({ memory }), Core: Failing as never }, wasm: Uint8Array.of() } });
+    world = await servers.open({
+      core: { module: { default: () => Promise.resolve({ memory }), Core: Failing as never }, wasm: Uint8Array.of() },
+    });
     await settle();
     return { servers, fail: () => (isBroken = true) };
   }
 
-  test.each(["received", "disconnected"])("at a message or a lost connection (%s) ends the world, and throws nothing into the socket", async (method) => {
-    const { servers, fail } = await openFailing(method);
-    const chunk = (world as World).track("canvas/0/0");
-    const pending = chunk.submit(Uint8Array.of(1));
-    const heard = listen(world as World, "close");
-    fail();
-    if (method === "received") servers.say("gateway", { ping: {} });
-    else servers.socket("gateway").lose();
-    expect(heard).toEqual([["close", expect.objectContaining({ name: "ClosedError", code: "core" })]]);
-    expect((world as World).status).toBe("closed");
-    expect(await pending.outcome).toMatchObject({ kind: "unknown" });
-    await expect(chunk.live()).rejects.toMatchObject({ name: "ClosedError", code: "core" });
-    expect(servers.sockets.every(({ readyState }) => readyState === 3)).toBe(true);
-  });
+  test.each(["received", "disconnected"])(
+    "at a message or a lost connection (%s) ends the world, and throws nothing into the socket",
+    async (method) => {
+      const { servers, fail } = await openFailing(method);
+      const chunk = (world as World).track("canvas/0/0");
+      const pending = chunk.submit(Uint8Array.of(1));
+      const heard = listen(world as World, "close");
+      fail();
+      if (method === "received") servers.say("gateway", { ping: {} });
+      else servers.socket("gateway").lose();
+      expect(heard).toEqual([["close", expect.objectContaining({ name: "ClosedError", code: "core" })]]);
+      expect((world as World).status).toBe("closed");
+      expect(await pending.outcome).toMatchObject({ kind: "unknown" });
+      await expect(chunk.live()).rejects.toMatchObject({ name: "ClosedError", code: "core" });
+      expect(servers.sockets.every(({ readyState }) => readyState === 3)).toBe(true);
+    },
+  );
 
   test("at a tick ends the world, and throws nothing out of the timer", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
@@ -133,7 +140,9 @@ describe("a core that fails", () => {
     const { fail } = await openFailing("submit");
     const chunk = (world as World).track("canvas/0/0");
     fail();
-    expect(() => chunk.submit(Uint8Array.of(1))).toThrow(expect.objectContaining({ name: "ClosedError", code: "core" }) as Error);
+    expect(() => chunk.submit(Uint8Array.of(1))).toThrow(
+      expect.objectContaining({ name: "ClosedError", code: "core" }) as Error,
+    );
     expect((world as World).status).toBe("closed");
   });
 
@@ -142,7 +151,11 @@ describe("a core that fails", () => {
     const chunk = (world as World).track("canvas/0/0");
     const content = gridEncoding([8, 8, 1], () => 0);
     const state = { chunkId: "canvas/0/0", version: 1, hash: hashOf(content) };
-    servers.say("gateway", { tracked: { ...state, ledger: {} } }, { chunk: { ...state, model: "grid", revision: 1, data: rawZstd(content) } });
+    servers.say(
+      "gateway",
+      { tracked: { ...state, ledger: {} } },
+      { chunk: { ...state, model: "grid", revision: 1, data: rawZstd(content) } },
+    );
     expect(chunk.version).toBe(1);
     fail();
     expect(() => chunk.version).toThrow(expect.objectContaining({ code: "core" }) as Error);

@@ -17,7 +17,9 @@ try {
   await dev.start();
   const { ready } = dev;
   const shop = fileURLToPath(new URL("shop.mjs", example));
-  const run = promisify(execFile)("node", [shop, core, ready.ingest_ws, ready.gateway_ws, ready.token], { timeout: 60_000 });
+  const run = promisify(execFile)("node", [shop, core, ready.ingest_ws, ready.gateway_ws, ready.token], {
+    timeout: 60_000,
+  });
   const { stdout } = await run;
   const readme = await readFile(new URL("README.md", example), "utf8");
   const printed = /prints[^\n]*:\n\n```\n(.*?)```/s.exec(readme)?.[1];

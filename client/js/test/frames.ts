@@ -27,7 +27,13 @@ export function decode(type: string, bytes: Uint8Array): Message {
 
 /** A ServerFrame of events such as `{ tracked: {…} }` and `{ updates: {…} }`. */
 export function serverFrame(...events: Message[]): Uint8Array {
-  const bodies = events.map(({ updates, ...event }) => (updates && !(updates instanceof Uint8Array) ? { updates: encode("Updates", updates) } : updates ? { updates } : event));
+  const bodies = events.map(({ updates, ...event }) =>
+    updates && !(updates instanceof Uint8Array)
+      ? { updates: encode("Updates", updates) }
+      : updates
+        ? { updates }
+        : event,
+  );
   return encode("ServerFrame", { events: bodies });
 }
 
@@ -55,7 +61,10 @@ export function rawZstd(content: Uint8Array): Uint8Array {
 }
 
 /** The canonical encoding of a grid. */
-export function gridEncoding([x, y, z]: readonly [number, number, number], cells: (index: number) => number): Uint8Array {
+export function gridEncoding(
+  [x, y, z]: readonly [number, number, number],
+  cells: (index: number) => number,
+): Uint8Array {
   const bytes = Buffer.alloc(12 + 2 * x * y * z);
   bytes.write("DLG1");
   [x, y, z].forEach((extent, i) => bytes.writeUInt16LE(extent, 4 + 2 * i));
@@ -65,5 +74,7 @@ export function gridEncoding([x, y, z]: readonly [number, number, number], cells
 
 /** The command that sets cells of a grid. The effect has the same encoding. */
 export function setCells(...cells: [index: number, value: number][]): Uint8Array {
-  return encode("GridCommand", { set: { cells: cells.map(([cell]) => cell), values: cells.map(([, value]) => value) } });
+  return encode("GridCommand", {
+    set: { cells: cells.map(([cell]) => cell), values: cells.map(([, value]) => value) },
+  });
 }

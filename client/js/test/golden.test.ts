@@ -35,7 +35,15 @@ describe("frames", () => {
       ["status", { status: "online" }],
     ]);
     expect(world.families).toEqual([
-      { name: "canvas", model: "grid", revision: 1, parameters: { palette: 256, size: [128, 128, 1] }, coordinates: 2, min: -1024, max: 1024 },
+      {
+        name: "canvas",
+        model: "grid",
+        revision: 1,
+        parameters: { palette: 256, size: [128, 128, 1] },
+        coordinates: 2,
+        min: -1024,
+        max: 1024,
+      },
     ]);
     expect(world.colors("canvas")).toHaveLength(256);
     expect(world.colors("canvas")[0]).toMatch(/^#[0-9a-f]{6}$/);
@@ -64,7 +72,11 @@ describe("frames", () => {
     const heard = await openGolden();
     servers.socket("gateway").say(wire("server_frame.refused"));
     expect(heard.at(-1)?.[0]).toBe("error");
-    expect(heard.at(-1)?.[1]).toMatchObject({ name: "ConnectionError", code: "refused_request", message: expect.stringContaining("say Hello first") as string });
+    expect(heard.at(-1)?.[1]).toMatchObject({
+      name: "ConnectionError",
+      code: "refused_request",
+      message: expect.stringContaining("say Hello first") as string,
+    });
   });
 
   test("a Chunk with truncated data is not shown, and requested again", async () => {
@@ -91,12 +103,18 @@ describe("frames", () => {
 describe("contents", () => {
   async function show(id: string, family: Message, encoding: Uint8Array): Promise<Chunk> {
     servers = new Servers();
-    servers.families = [{ ...family, name: id.split("/")[0], modelRevision: 1, coordinates: 1, coordinateMin: 0, coordinateMax: 9 }];
+    servers.families = [
+      { ...family, name: id.split("/")[0], modelRevision: 1, coordinates: 1, coordinateMin: 0, coordinateMax: 9 },
+    ];
     world = await servers.open();
     await settle();
     const chunk = world.track(id);
     const state = { chunkId: id, version: 5, hash: hashOf(encoding) };
-    servers.say("gateway", { tracked: { ...state, ledger: {} } }, { chunk: { ...state, model: family.model, revision: 1, data: rawZstd(encoding) } });
+    servers.say(
+      "gateway",
+      { tracked: { ...state, ledger: {} } },
+      { chunk: { ...state, model: family.model, revision: 1, data: rawZstd(encoding) } },
+    );
     expect(chunk.status).toBe("live");
     expect(chunk.version).toBe(5);
     expect(chunk.hash).toBe(hex(hashOf(encoding)));
@@ -106,14 +124,30 @@ describe("contents", () => {
 
   test("of a grid: 4 × 3 × 2 cells, x fastest", async () => {
     const encoding = golden("chunk/golden/1/grid.cells.hex");
-    const { grid } = await show("blocks/1", { model: "grid", parameters: '{"size":[4,3,2],"palette":65536}' }, encoding);
+    const { grid } = await show(
+      "blocks/1",
+      { model: "grid", parameters: '{"size":[4,3,2],"palette":65536}' },
+      encoding,
+    );
     const cells = new DataView(encoding.buffer, 12);
     expect(grid.size).toEqual([4, 3, 2]);
     expect([...grid.cells]).toEqual(Array.from({ length: 24 }, (_, i) => cells.getUint16(2 * i, true)));
-    for (const [x, y, z] of [[0, 0, 0], [3, 0, 0], [0, 2, 0], [3, 2, 1]] as const) {
+    for (const [x, y, z] of [
+      [0, 0, 0],
+      [3, 0, 0],
+      [0, 2, 0],
+      [3, 2, 1],
+    ] as const) {
       expect(grid.get(x, y, z)).toBe(cells.getUint16(2 * (x + 4 * (y + 3 * z)), true));
     }
-    for (const [x, y, z] of [[4, 0, 0], [-1, 0, 0], [0, 3, 0], [0, 0, 2], [0.5, 0, 0], [Number.NaN, 0, 0]] as const) {
+    for (const [x, y, z] of [
+      [4, 0, 0],
+      [-1, 0, 0],
+      [0, 3, 0],
+      [0, 0, 2],
+      [0.5, 0, 0],
+      [Number.NaN, 0, 0],
+    ] as const) {
       expect(grid.get(x, y, z)).toBeUndefined();
     }
     expect([...grid.pending]).toEqual(new Array(24).fill(0));
@@ -147,7 +181,7 @@ describe("the golden log", () => {
     const log: { updates: Uint8Array; decoded: Message }[] = [];
     const count = { fences: 0, valid: 0, invalid: 0 };
     let [epoch, n] = [0, 0];
-    for (let at = file.indexOf("\n") + 1; at < file.length; ) {
+    for (let at = file.indexOf("\n") + 1; at < file.length;) {
       const end = at + 4 + file.readUInt32LE(at);
       const record = decode("UpdatesRecord", file.subarray(at + 4, end));
       at = end;
@@ -181,24 +215,27 @@ describe("the golden log", () => {
 
   const log = read();
 
-  test.each(Object.entries(expected.chunks))("%s folds to the expected version and hash", async (id, { version, hash }) => {
-    await openGoldenWorld();
-    const chunk = world.track(id);
-    const heard = listen(chunk, "drift", "status");
-    servers.say("gateway", { tracked: { chunkId: id, version, hash: Buffer.from(hash, "hex"), ledger: {} } });
-    for (const { updates, decoded } of log) {
-      if (decoded.chunkId !== id) continue;
-      // The wire carries the same bytes as the log.
-      servers.say("gateway", { updates });
-      expect(chunk.version).toBe(decoded.firstVersion + decoded.entries.length - 1);
-      expect(chunk.hash).toBe(hex(decoded.stateHash));
-    }
-    expect([chunk.version, chunk.hash, chunk.status]).toEqual([version, hash, "live"]);
-    expect(heard).toEqual([["status", { status: "live", error: undefined }]]);
-    const content = chunk.encoding as Uint8Array;
-    if (chunk.model === "grid") expect(chunk.grid.cells).toEqual(new Uint16Array(content.slice(12).buffer));
-    else expect(chunk.map.keys()).toHaveLength(content[4] ?? 0);
-  });
+  test.each(Object.entries(expected.chunks))(
+    "%s folds to the expected version and hash",
+    async (id, { version, hash }) => {
+      await openGoldenWorld();
+      const chunk = world.track(id);
+      const heard = listen(chunk, "drift", "status");
+      servers.say("gateway", { tracked: { chunkId: id, version, hash: Buffer.from(hash, "hex"), ledger: {} } });
+      for (const { updates, decoded } of log) {
+        if (decoded.chunkId !== id) continue;
+        // The wire carries the same bytes as the log.
+        servers.say("gateway", { updates });
+        expect(chunk.version).toBe(decoded.firstVersion + decoded.entries.length - 1);
+        expect(chunk.hash).toBe(hex(decoded.stateHash));
+      }
+      expect([chunk.version, chunk.hash, chunk.status]).toEqual([version, hash, "live"]);
+      expect(heard).toEqual([["status", { status: "live", error: undefined }]]);
+      const content = chunk.encoding as Uint8Array;
+      if (chunk.model === "grid") expect(chunk.grid.cells).toEqual(new Uint16Array(content.slice(12).buffer));
+      else expect(chunk.map.keys()).toHaveLength(content[4] ?? 0);
+    },
+  );
 
   test("a snapshot from the middle and all updates, sent twice, give the same state", async () => {
     const id = "canvas/0/-1";
@@ -217,7 +254,16 @@ describe("the golden log", () => {
     const chunk = world.track(id);
     const frame = [
       { tracked: { chunkId: id, version, hash: Buffer.from(hash, "hex"), ledger: {} } },
-      { chunk: { chunkId: id, version: at, hash: middle.stateHash, model: "grid", revision: 1, data: rawZstd(encoding) } },
+      {
+        chunk: {
+          chunkId: id,
+          version: at,
+          hash: middle.stateHash,
+          model: "grid",
+          revision: 1,
+          data: rawZstd(encoding),
+        },
+      },
       ...mine.map(({ updates }) => ({ updates })),
       ...mine.map(({ updates }) => ({ updates })),
     ];
@@ -229,6 +275,10 @@ describe("the golden log", () => {
 test("the test's own encoder writes the golden bytes", () => {
   const tracked = { chunkId: "canvas/0/-1", version: 300, hash: Uint8Array.from({ length: 32 }, (_, i) => i) };
   const committedBits = "9223372036854775813";
-  expect(serverFrame({ tracked: { ...tracked, ledger: { seq: 130, committedBits } } })).toEqual(wire("server_frame.tracked"));
-  expect(encode("ClientFrame", { requests: [{ track: { chunkId: "canvas/0/-1" } }] })).toEqual(wire("client_frame.track_anew"));
+  expect(serverFrame({ tracked: { ...tracked, ledger: { seq: 130, committedBits } } })).toEqual(
+    wire("server_frame.tracked"),
+  );
+  expect(encode("ClientFrame", { requests: [{ track: { chunkId: "canvas/0/-1" } }] })).toEqual(
+    wire("client_frame.track_anew"),
+  );
 });

@@ -36,7 +36,8 @@ const npm = (args, cwd) => execFileSync("npm", args, { cwd, encoding: "utf8", st
 function start(command, args, cwd) {
   const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   child.said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (child.said = (child.said + data).slice(-4000)));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (data) => (child.said = (child.said + data).slice(-4000)));
   children.push(child);
   return child;
 }
@@ -54,7 +55,7 @@ async function freePort() {
  */
 async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
-  for (let seen; ; ) {
+  for (let seen; ;) {
     try {
       if (await look()) return;
     } catch (error) {
@@ -76,19 +77,29 @@ async function paints(browser, { page: url, ready, name, at: [x, y], version }) 
   const server = ready.http.replace("http", "ws");
   await page.goto(`${url}?server=${server}&token=${ready.token}`);
   const canvas = page.locator("canvas");
-  await until(() => `the canvas of ${name} to be 128 cells wide; ${problems.join("; ")}`, () => canvas.evaluate(({ width, onclick }) => width === 128 && onclick !== null));
+  await until(
+    () => `the canvas of ${name} to be 128 cells wide; ${problems.join("; ")}`,
+    () => canvas.evaluate(({ width, onclick }) => width === 128 && onclick !== null),
+  );
   const began = Date.now();
   // The border of the canvas is 1 pixel wide, and a cell is 4 pixels wide.
   await canvas.click({ position: { x: 1 + 4 * x + 2, y: 1 + 4 * y + 2 } });
-  await until(() => `the commit; ${problems.join("; ")}`, async () => (await page.locator("output").textContent()) === "committed");
+  await until(
+    () => `the commit; ${problems.join("; ")}`,
+    async () => (await page.locator("output").textContent()) === "committed",
+  );
   const ms = Date.now() - began;
-  const chunk = await fetch(`${ready.http}/v1/chunks/canvas/0/0`, { headers: { authorization: `Bearer ${ready.token}`, accept: "application/octet-stream" } });
+  const chunk = await fetch(`${ready.http}/v1/chunks/canvas/0/0`, {
+    headers: { authorization: `Bearer ${ready.token}`, accept: "application/octet-stream" },
+  });
   const cells = new DataView(await chunk.arrayBuffer(), 12);
   const value = cells.getUint16(2 * (x + 128 * y), true);
   if (value !== 9) throw new Error(`the server has ${value} at ${x}, ${y}, not 9: ${chunk.status}`);
-  const pixel = ([x, y]) => canvas.evaluate((canvas, [x, y]) => [...canvas.getContext("2d").getImageData(x, y, 1, 1).data], [x, y]);
+  const pixel = ([x, y]) =>
+    canvas.evaluate((canvas, [x, y]) => [...canvas.getContext("2d").getImageData(x, y, 1, 1).data], [x, y]);
   const [painted, other] = [await pixel([x, y]), await pixel([x + 1, y])];
-  if (String(painted) === String(other)) throw new Error(`the pixel at ${x}, ${y} has the colour of its neighbour, ${painted}: the cell was not painted`);
+  if (String(painted) === String(other))
+    throw new Error(`the pixel at ${x}, ${y} has the colour of its neighbour, ${painted}: the cell was not painted`);
   if (values.out) await page.screenshot({ path: join(values.out, `quick-start-${name}.png`) });
   await context.close();
   if (problems.length > 0) throw new Error(`errors in the page of ${name}: ${problems.join("; ")}`);
@@ -103,7 +114,10 @@ try {
   if (result.lines > LINES_MAX) throw new Error(`the quick start has ${result.lines} lines, but may have ${LINES_MAX}`);
 
   npm(["run", "--silent", "build"], SDK);
-  const packed = npm(["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], SDK).trim().split("\n").at(-1);
+  const packed = npm(["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], SDK)
+    .trim()
+    .split("\n")
+    .at(-1);
   cpSync(EXAMPLE, app, { recursive: true, filter: (path) => !/node_modules|dist$/.test(path) });
   npm(["install", "--silent", "--ignore-scripts", "--prefer-offline", join(folder, packed)], app);
   npm(["run", "--silent", "build"], app);
@@ -111,13 +125,31 @@ try {
 
   await dev.start();
   const { ready } = dev;
-  browser = await chromium.launch({ executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  browser = await chromium.launch({
+    executablePath: process.env.DRIFTLESS_TEST_CHROMIUM ?? "/usr/bin/chromium",
+    args: FLAGS,
+  });
   let version = 0;
   for (const [name, ...args] of [["built", "preview"], ["dev"]]) {
     const port = await freePort();
-    const vite = start(process.execPath, [join(app, "node_modules/vite/bin/vite.js"), ...args, "--host", "127.0.0.1", "--port", String(port), "--strictPort"], app);
+    const vite = start(
+      process.execPath,
+      [
+        join(app, "node_modules/vite/bin/vite.js"),
+        ...args,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        String(port),
+        "--strictPort",
+      ],
+      app,
+    );
     const page = `http://127.0.0.1:${port}/`;
-    await until(() => `vite: ${vite.said}`, async () => (await fetch(page)).ok);
+    await until(
+      () => `vite: ${vite.said}`,
+      async () => (await fetch(page)).ok,
+    );
     version += 1;
     result[name] = await paints(browser, { page, ready, name, at: [10 * version, 5], version });
   }

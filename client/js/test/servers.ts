@@ -78,7 +78,14 @@ export class Servers {
       this.requests.push({ server, request });
       if (!request.hello || this.isMute) continue;
       const { session, writer, families } = this;
-      const message = { session, writer, families, tokenExpiresAt: Math.floor(Date.now() / 1000) + 86_400, world: "test", ...this.welcome };
+      const message = {
+        session,
+        writer,
+        families,
+        tokenExpiresAt: Math.floor(Date.now() / 1000) + 86_400,
+        world: "test",
+        ...this.welcome,
+      };
       queueMicrotask(() => socket.readyState === 1 && socket.say(serverFrame({ welcome: message })));
     }
   }
@@ -91,7 +98,13 @@ export class Servers {
   }
 
   open(settings: Partial<ConnectSettings> = {}): Promise<World> {
-    return connect({ ingest: "ws://ingest", gateway: "ws://gateway", token: "token", WebSocket: this.WebSocket, ...settings });
+    return connect({
+      ingest: "ws://ingest",
+      gateway: "ws://gateway",
+      token: "token",
+      WebSocket: this.WebSocket,
+      ...settings,
+    });
   }
 }
 
@@ -109,9 +122,19 @@ export async function settle(): Promise<void> {
 }
 
 /** An `Updates` event of one writer. */
-export function updates(chunkId: string, firstVersion: number, stateHash: Uint8Array, ...effects: Uint8Array[]): Message {
+export function updates(
+  chunkId: string,
+  firstVersion: number,
+  stateHash: Uint8Array,
+  ...effects: Uint8Array[]
+): Message {
   const writer = new Uint8Array(16).fill(7);
-  return { updates: { chunkId, firstVersion, stateHash, entries: effects.map((effect, i) => ({ writer, seq: firstVersion + i, effect })) } };
+  return {
+    updates: {
+      chunkId,
+      firstVersion,
+      stateHash,
+      entries: effects.map((effect, i) => ({ writer, seq: firstVersion + i, effect })),
+    },
+  };
 }
-
-

@@ -67,11 +67,18 @@ describe("a connection", () => {
   test("is opened with the subprotocol, as binary, and passes messages on", async () => {
     await open();
     expect(socket.link).toBe("open");
-    expect(host.last).toMatchObject({ url: "ws://one", protocols: ["driftless.gateway.v1"], binaryType: "arraybuffer" });
+    expect(host.last).toMatchObject({
+      url: "ws://one",
+      protocols: ["driftless.gateway.v1"],
+      binaryType: "arraybuffer",
+    });
     host.last.say(Uint8Array.of(1, 2));
     host.last.onmessage?.({ data: "a text" } as never);
     socket.send(Uint8Array.of(3));
-    expect(host.calls).toEqual([["opened", "token"], ["received", 1, 2]]);
+    expect(host.calls).toEqual([
+      ["opened", "token"],
+      ["received", 1, 2],
+    ]);
     expect(host.last.sent).toEqual([Uint8Array.of(3)]);
   });
 
@@ -180,7 +187,11 @@ describe("the token", () => {
     host.last.lose();
     await untilNext(100);
     host.last.open();
-    expect(host.calls).toEqual([["opened", "token 1"], ["closed", 1006], ["opened", "token 2"]]);
+    expect(host.calls).toEqual([
+      ["opened", "token 1"],
+      ["closed", 1006],
+      ["opened", "token 2"],
+    ]);
   });
 
   test("whose function fails is requested again with growing waits, and every failure is reported", async () => {
@@ -190,7 +201,11 @@ describe("the token", () => {
     await wait(0);
     expect(host.calls).toEqual([["token", "no 1"]]);
     await wait(10_000);
-    expect(host.calls).toEqual([["token", "no 1"], ["token", "no 2"], ["token", "no 3"]]);
+    expect(host.calls).toEqual([
+      ["token", "no 1"],
+      ["token", "no 2"],
+      ["token", "no 3"],
+    ]);
     expect(host.sockets).toHaveLength(1);
   });
 

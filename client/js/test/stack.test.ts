@@ -20,8 +20,9 @@ describe.skipIf(!BINARY)("against a real stack", () => {
 
   /** Waits until all replicas have this version, with equal hashes. */
   async function converge(version: number, ...chunks: Chunk[]): Promise<void> {
-    await eventually(`all to be at version ${version}, they are at ${chunks.map((chunk) => chunk.version).join(", ")}`, () =>
-      chunks.every((chunk) => chunk.version === version && chunk.hash === chunks[0]?.hash),
+    await eventually(
+      `all to be at version ${version}, they are at ${chunks.map((chunk) => chunk.version).join(", ")}`,
+      () => chunks.every((chunk) => chunk.version === version && chunk.hash === chunks[0]?.hash),
     );
   }
 
@@ -32,15 +33,17 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect(a.version).toBe(0);
     const pendings = Array.from({ length: 40 }, (_, i) => (i % 2 ? a : b).grid.set({ x: i, y: i, value: i + 1 }));
     const outcomes = await Promise.all(pendings.map(outcome));
-    expect(outcomes.map((one) => one.kind === "committed" && one.version).sort((x, y) => Number(x) - Number(y))).toEqual(
-      Array.from({ length: 40 }, (_, i) => i + 1),
-    );
+    expect(
+      outcomes.map((one) => one.kind === "committed" && one.version).sort((x, y) => Number(x) - Number(y)),
+    ).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
     await converge(40, a, b);
     expect([...a.grid.cells]).toEqual([...b.grid.cells]);
     for (let i = 0; i < 40; i++) expect([a.grid.get(i, i), b.grid.isPending(i, i)]).toEqual([i + 1, false]);
     expect(a.grid.size).toEqual([128, 128, 1]);
     expect([ann.pending, bob.pending]).toEqual([0, 0]);
-    const http = await fetch(`${stack.ready.http}/v1/chunks/${id}`, { headers: { authorization: `Bearer ${stack.token("http")}` } });
+    const http = await fetch(`${stack.ready.http}/v1/chunks/${id}`, {
+      headers: { authorization: `Bearer ${stack.token("http")}` },
+    });
     expect(http.headers.get("etag")).toContain(a.hash);
     ann.close();
     bob.close();
@@ -59,7 +62,10 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     test("discarded by a guard: the view shows the old cells again", async () => {
       const chunk = await live(await stack.user("ann"), canvas());
       const rollback = chunk.once("rollback");
-      const pending = chunk.grid.set([{ x: 0, y: 0, value: 7 }, { x: 1, y: 0, value: 8, guard: 9 }]);
+      const pending = chunk.grid.set([
+        { x: 0, y: 0, value: 7 },
+        { x: 1, y: 0, value: 8, guard: 9 },
+      ]);
       expect(await outcome(pending)).toMatchObject({ kind: "discarded", reason: "conflict" });
       expect((await soon("a rollback", rollback)).pending).toBe(pending);
       expect([chunk.grid.get(0, 0), chunk.version]).toEqual([0, 0]);
@@ -81,7 +87,10 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       const chunk = await live(world, canvas());
       world.goOffline();
       const controller = new AbortController();
-      const pendings = [chunk.grid.set({ x: 0, y: 0, value: 1 }), chunk.grid.set({ x: 1, y: 0, value: 1 }, { signal: controller.signal })];
+      const pendings = [
+        chunk.grid.set({ x: 0, y: 0, value: 1 }),
+        chunk.grid.set({ x: 1, y: 0, value: 1 }, { signal: controller.signal }),
+      ];
       pendings[0]?.cancel();
       controller.abort();
       expect(await Promise.all(pendings.map(outcome))).toEqual([{ kind: "withdrawn" }, { kind: "withdrawn" }]);
@@ -105,12 +114,21 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     expect([a.map.text("sign"), a.map.isPending("sign")]).toEqual(["hello", true]);
     expect(await outcome(put)).toEqual({ kind: "committed", version: 1 });
     expect(await soon("a change", keys)).toEqual({ version: 1, keys: ["sign"] });
-    expect(await outcome(b.map.put("sign", "mine", { guard: "absent" }))).toMatchObject({ kind: "discarded", reason: "conflict" });
-    expect(await outcome(b.map.put("sign", Uint8Array.of(1, 2, 255), { guard: { holds: "hello" } }))).toEqual({ kind: "committed", version: 2 });
+    expect(await outcome(b.map.put("sign", "mine", { guard: "absent" }))).toMatchObject({
+      kind: "discarded",
+      reason: "conflict",
+    });
+    expect(await outcome(b.map.put("sign", Uint8Array.of(1, 2, 255), { guard: { holds: "hello" } }))).toEqual({
+      kind: "committed",
+      version: 2,
+    });
     await converge(2, a, b);
     expect(a.map.get("sign")).toEqual(Uint8Array.of(1, 2, 255));
     expect(await outcome(a.map.delete("sign", { guard: { holds: "hello" } }))).toMatchObject({ kind: "discarded" });
-    expect(await outcome(a.map.delete("sign", { guard: { holds: Uint8Array.of(1, 2, 255) } }))).toEqual({ kind: "committed", version: 3 });
+    expect(await outcome(a.map.delete("sign", { guard: { holds: Uint8Array.of(1, 2, 255) } }))).toEqual({
+      kind: "committed",
+      version: 3,
+    });
     await converge(3, a, b);
     expect([a.map.keys(), b.map.keys()]).toEqual([[], []]);
   });
@@ -136,7 +154,15 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     const id = canvas();
     const ann = await stack.user("ann");
     const a = await live(ann, id);
-    const pendings = Array.from({ length: 1200 }, (_, i) => a.grid.fill({ x: (i * 37) % 120, y: (i * 11) % 120, width: 1 + (i % 8), height: 1 + (i % 5), value: 1 + (i % 200) }));
+    const pendings = Array.from({ length: 1200 }, (_, i) =>
+      a.grid.fill({
+        x: (i * 37) % 120,
+        y: (i * 11) % 120,
+        width: 1 + (i % 8),
+        height: 1 + (i % 5),
+        value: 1 + (i % 200),
+      }),
+    );
     await Promise.all(pendings.map(outcome));
     await converge(1200, a);
     let chunks = 0;
@@ -279,7 +305,9 @@ describe.skipIf(!BINARY)("against a real stack", () => {
       world.on("error", ({ code, message }) => errors.push(`${code}: ${message}`));
       await soon("the world to be online", world.online());
       expect(errors).toContain("token: no token now: no 3");
-      expect(await outcome((await live(world, canvas())).grid.set({ x: 0, y: 0, value: 1 }))).toMatchObject({ kind: "committed" });
+      expect(await outcome((await live(world, canvas())).grid.set({ x: 0, y: 0, value: 1 }))).toMatchObject({
+        kind: "committed",
+      });
     });
   });
 
@@ -321,7 +349,10 @@ describe.skipIf(!BINARY)("against a real stack", () => {
     const outcomes = await Promise.all([...burst, offline].map(outcome));
     expect(outcomes.map((one) => one.kind)).toEqual(new Array(31).fill("committed"));
     await converge(32, a, b);
-    expect(Array.from({ length: 31 }, (_, i) => b.grid.get(i, 0))).toEqual([1, ...Array.from({ length: 30 }, (_, i) => i + 1)]);
+    expect(Array.from({ length: 31 }, (_, i) => b.grid.get(i, 0))).toEqual([
+      1,
+      ...Array.from({ length: 30 }, (_, i) => i + 1),
+    ]);
     expect([a.grid.get(0, 1), ann.status, bob.status]).toEqual([7, "online", "online"]);
     // A client that joins later sees the same.
     const late = await live(await stack.user("late"), id);

@@ -6,7 +6,8 @@ import { type ConnectSettings, type World, connect } from "../src/index.js";
 
 /** If undefined, the tests that need a server are skipped. */
 export const BINARY = process.env.DRIFTLESS_BIN;
-if (!BINARY) console.warn("skipped the tests against a real server: set DRIFTLESS_BIN to a `driftless` binary to run them");
+if (!BINARY)
+  console.warn("skipped the tests against a real server: set DRIFTLESS_BIN to a `driftless` binary to run them");
 
 const DEADLINE_MS = 20_000;
 

@@ -38,7 +38,8 @@ export class Wire {
 
   cut(server: Server, at: string, bars: boolean): void {
     const [when, kind] = at.split(" ");
-    if (!/^(before|after) (submit|receipt|updates)$/.test(at)) throw new Error(`cut at ${at}: expected "before KIND" or "after KIND"`);
+    if (!/^(before|after) (submit|receipt|updates)$/.test(at))
+      throw new Error(`cut at ${at}: expected "before KIND" or "after KIND"`);
     this.#cut = { server, isBefore: when === "before", kind: kind as Kind, bars };
     this.counts.cut = 0;
   }
@@ -102,7 +103,16 @@ export class Wire {
       if (!submit || !this.#putOff.delete(submit.seq as number)) return true;
       this.count("put_off");
       const { chunkId, seq } = submit as Message;
-      down.push({ rejected: { chunkId, seq, code: "REJECT_CODE_RATE_LIMITED", retry: "RETRY_AFTER", retryAfterMs: this.#afterMs, message: "later" } });
+      down.push({
+        rejected: {
+          chunkId,
+          seq,
+          code: "REJECT_CODE_RATE_LIMITED",
+          retry: "RETRY_AFTER",
+          retryAfterMs: this.#afterMs,
+          message: "later",
+        },
+      });
       return false;
     });
     if (down.length === 0 && !this.#isDoubling) return { up: bytes, down };

@@ -32,7 +32,11 @@ const wait = async (ms: number) => {
 function live(id = ID): Chunk {
   const chunk = world.track(id);
   const state = { chunkId: id, version: 1, hash: hashOf(content(5)) };
-  servers.say("gateway", { tracked: { ...state, ledger: {} } }, { chunk: { ...state, model: "grid", revision: 1, data: rawZstd(content(5)) } });
+  servers.say(
+    "gateway",
+    { tracked: { ...state, ledger: {} } },
+    { chunk: { ...state, model: "grid", revision: 1, data: rawZstd(content(5)) } },
+  );
   expect(chunk.status).toBe("live");
   return chunk;
 }
@@ -48,7 +52,12 @@ describe("an own edit", () => {
     const chunk = live();
     const heard = listen(chunk, "change", "outcome", "rollback");
     const pending = chunk.grid.set({ x: 2, y: 1, value: 7 });
-    expect([chunk.grid.get(2, 1), chunk.grid.isPending(2, 1), chunk.grid.isPending(0, 0), world.pending]).toEqual([7, true, false, 1]);
+    expect([chunk.grid.get(2, 1), chunk.grid.isPending(2, 1), chunk.grid.isPending(0, 0), world.pending]).toEqual([
+      7,
+      true,
+      false,
+      1,
+    ]);
     const rect = { x: 2, y: 1, z: 0, width: 1, height: 1, depth: 1 };
     expect(heard).toEqual([["change", { version: 1, rects: [rect] }]]);
     const [submit] = servers.take("submit");
@@ -57,7 +66,10 @@ describe("an own edit", () => {
     const outcome: Outcome = { kind: "committed", version: 2 };
     expect(await pending.outcome).toEqual(outcome);
     expect(pending.number).toEqual({ writer: Buffer.from(servers.writer).toString("hex"), seq: 1 });
-    expect(heard.slice(1)).toEqual([["outcome", { pending, outcome }], ["change", { version: 2, rects: [rect] }]]);
+    expect(heard.slice(1)).toEqual([
+      ["outcome", { pending, outcome }],
+      ["change", { version: 2, rects: [rect] }],
+    ]);
     expect([chunk.grid.isPending(2, 1), chunk.pending, world.pending]).toEqual([false, [], 0]);
   });
 
@@ -65,7 +77,9 @@ describe("an own edit", () => {
     const chunk = live();
     const heard = listen(chunk, "rollback");
     const pending = chunk.grid.set({ x: 0, y: 0, value: 7, guard: 5 });
-    servers.say("gateway", { outcomes: { chunkId: ID, outcomes: [{ seq: 1, discarded: { reason: 1, detail: "cell 0 is 6" } }] } });
+    servers.say("gateway", {
+      outcomes: { chunkId: ID, outcomes: [{ seq: 1, discarded: { reason: 1, detail: "cell 0 is 6" } }] },
+    });
     const outcome = { kind: "discarded", reason: "conflict", detail: "cell 0 is 6" };
     expect(await pending.outcome).toEqual(outcome);
     expect(heard).toEqual([["rollback", { pending, outcome }]]);
@@ -76,12 +90,18 @@ describe("an own edit", () => {
     const chunk = live();
     world.goOffline();
     const controller = new AbortController();
-    const pendings = [chunk.grid.set({ x: 0, y: 0, value: 1 }), chunk.grid.set({ x: 1, y: 0, value: 2 }, { signal: controller.signal })];
+    const pendings = [
+      chunk.grid.set({ x: 0, y: 0, value: 1 }),
+      chunk.grid.set({ x: 1, y: 0, value: 2 }, { signal: controller.signal }),
+    ];
     expect([...chunk.grid.cells.subarray(0, 2)]).toEqual([1, 2]);
     pendings[0]?.cancel();
     controller.abort();
     expect([...chunk.grid.cells.subarray(0, 2)]).toEqual([5, 0]);
-    expect(await Promise.all(pendings.map(({ outcome }) => outcome))).toEqual([{ kind: "withdrawn" }, { kind: "withdrawn" }]);
+    expect(await Promise.all(pendings.map(({ outcome }) => outcome))).toEqual([
+      { kind: "withdrawn" },
+      { kind: "withdrawn" },
+    ]);
     expect(() => chunk.grid.set({ x: 0, y: 0, value: 1 }, { signal: controller.signal })).toThrow();
     expect(world.pending).toBe(0);
   });
@@ -93,7 +113,9 @@ describe("an own edit", () => {
     ["17 KiB", new Uint8Array(17 * 1024), "too_large"],
   ])("that is wrong (%s) is refused by submit, and nothing has happened", (_, command, code) => {
     const chunk = live();
-    expect(() => chunk.submit(command as object)).toThrow(expect.objectContaining({ name: "UsageError", code }) as Error);
+    expect(() => chunk.submit(command as object)).toThrow(
+      expect.objectContaining({ name: "UsageError", code }) as Error,
+    );
     expect([chunk.pending, world.pending, world.status]).toEqual([[], 0, "online"]);
   });
 
@@ -152,7 +174,9 @@ describe("tracking", () => {
     expect(world.track(ID)).toBe(world.track(ID));
     expect(world.track("canvas/0/1")).not.toBe(world.track(ID));
     for (const id of ["", "canvas", "canvas/x/0", "canvas/00/0", "/0/0", "canvas/0/0/"]) {
-      expect(() => world.track(id), id).toThrow(expect.objectContaining({ name: "UsageError", code: "chunk_id" }) as Error);
+      expect(() => world.track(id), id).toThrow(
+        expect.objectContaining({ name: "UsageError", code: "chunk_id" }) as Error,
+      );
     }
   });
 
@@ -250,7 +274,13 @@ describe("tokens", () => {
     }, 300);
     await live(260);
     const errors = heard.filter(([type]) => type === "error").map(([, error]) => error);
-    expect(errors).toEqual([expect.objectContaining({ name: "ConnectionError", code: "token", message: "no token now: the login service is away" })]);
+    expect(errors).toEqual([
+      expect.objectContaining({
+        name: "ConnectionError",
+        code: "token",
+        message: "no token now: the login service is away",
+      }),
+    ]);
     expect(errors[0]?.cause).toMatchObject({ message: "the login service is away" });
     expect(servers.take("renew")).toEqual([{ token: "token 4" }, { token: "token 4" }]);
   });
@@ -262,8 +292,13 @@ describe("tokens", () => {
     await wait(9_999);
     expect(heard).toEqual([]);
     await wait(200);
-    const codes = heard.filter(([type]) => type === "error").map(([, { code, message }]) => [code, message] as [string, string]);
-    expect(codes).toEqual([["token", "no token now: the token function gave none within 10 s"], ["token", "no token now: the token function gave none within 10 s"]]);
+    const codes = heard
+      .filter(([type]) => type === "error")
+      .map(([, { code, message }]) => [code, message] as [string, string]);
+    expect(codes).toEqual([
+      ["token", "no token now: the token function gave none within 10 s"],
+      ["token", "no token now: the token function gave none within 10 s"],
+    ]);
     await wait(200);
     expect(world.status).toBe("online");
     expect(servers.take("hello").map(({ token }) => token as string)).toEqual(["at last", "at last"]);
@@ -272,7 +307,10 @@ describe("tokens", () => {
   test("a server that refuses a Renew is reported, and the old token stays", async () => {
     const heard = await openWith(() => "token", 300);
     servers.say("gateway", { refused: { code: 5, message: "another user" } });
-    expect(heard.at(-1)).toEqual(["error", expect.objectContaining({ code: "refused_request", message: "gateway refused a request: token: another user" })]);
+    expect(heard.at(-1)).toEqual([
+      "error",
+      expect.objectContaining({ code: "refused_request", message: "gateway refused a request: token: another user" }),
+    ]);
     expect(world.status).toBe("online");
   });
 });

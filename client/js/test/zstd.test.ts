@@ -85,7 +85,11 @@ interface Form {
 }
 
 /** A frame with a header of this form. */
-function frame({ width, window, checksum, dictionary }: Form, size: number | bigint, ...blocks: Uint8Array[]): Uint8Array {
+function frame(
+  { width, window, checksum, dictionary }: Form,
+  size: number | bigint,
+  ...blocks: Uint8Array[]
+): Uint8Array {
   const isSingle = window === undefined;
   const code = { 0: 0, 1: 0, 2: 1, 4: 2, 8: 3 }[width];
   const flags = (code << 6) | (isSingle ? 0x20 : 0) | (checksum ? 4 : 0) | (dictionary ? 1 : 0);
@@ -143,7 +147,9 @@ describe("frames of every form are read", () => {
   });
 
   test("one byte, repeated", () => {
-    expect(unzstd(frame({ width: 2 }, 1000, block({ byte: 9, times: 1000 })), LIMIT)).toEqual(new Uint8Array(1000).fill(9));
+    expect(unzstd(frame({ width: 2 }, 1000, block({ byte: 9, times: 1000 })), LIMIT)).toEqual(
+      new Uint8Array(1000).fill(9),
+    );
   });
 
   test("within a larger buffer", () => {
@@ -177,7 +183,11 @@ describe("an untrustworthy frame is an error", () => {
       Uint8Array.from([...frame({ width: 1 }, 3, small), ...frame({ width: 1 }, 3, small)]),
       /a wrong length/,
     ],
-    ["a block above the largest size", frame({ width: 4 }, LIMIT, block({ byte: 1, times: (1 << 21) - 1 })), /a block of 2097151/],
+    [
+      "a block above the largest size",
+      frame({ width: 4 }, LIMIT, block({ byte: 1, times: (1 << 21) - 1 })),
+      /a block of 2097151/,
+    ],
     ["more content than the size says", frame({ width: 1 }, 2, small), /more content/],
     ["less content than the size says", frame({ width: 1 }, 4, small), /less content/],
     ["a reserved block type", frame({ width: 1 }, 3, Uint8Array.of(7, 0, 0)), /unknown block/],
@@ -188,12 +198,14 @@ describe("an untrustworthy frame is an error", () => {
 
   test.each(Object.entries(FRAMES))("a frame %s, truncated anywhere", (_, hex) => {
     const whole = bytes(hex);
-    for (let length = 0; length < whole.length; length++) expect(() => unzstd(whole.subarray(0, length), LIMIT)).toThrow();
+    for (let length = 0; length < whole.length; length++)
+      expect(() => unzstd(whole.subarray(0, length), LIMIT)).toThrow();
   });
 
   test("a frame that announces 4 GiB takes no memory", () => {
     const before = process.memoryUsage().arrayBuffers;
-    for (let i = 0; i < 100; i++) expect(() => unzstd(frame({ width: 4 }, 0xfffffff0 + (i & 7), small), LIMIT)).toThrow();
+    for (let i = 0; i < 100; i++)
+      expect(() => unzstd(frame({ width: 4 }, 0xfffffff0 + (i & 7), small), LIMIT)).toThrow();
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
   });
 
@@ -208,7 +220,9 @@ describe("an untrustworthy frame is an error", () => {
     const head = (size << 3) | 5;
     const compressed = Uint8Array.of(head & 255, (head >> 8) & 255, head >> 16, ...codes, ...sequences);
     for (const before of [new Uint8Array(), block({ byte: 1, times: 10 }, false)]) {
-      expect(() => unzstd(frame({ width: 4 }, LIMIT, before, compressed), LIMIT)).toThrow(/more content|before the content's start/);
+      expect(() => unzstd(frame({ width: 4 }, LIMIT, before, compressed), LIMIT)).toThrow(
+        /more content|before the content's start/,
+      );
     }
   }, 1_000);
 

@@ -3,7 +3,10 @@ import { Window, expect, shot, test } from "../stack.ts";
 test("the page says that its token expired, and continues with a new token", async ({ browser, stack }) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann", { seconds: 6 })));
   await ann.online();
-  await ann.paint([[12, 12], [20, 20]]);
+  await ann.paint([
+    [12, 12],
+    [20, 20],
+  ]);
   await ann.settled();
   const before = await ann.drawn("canvas/0/0");
   await expect(ann.page.locator("#token")).toBeVisible();
@@ -12,7 +15,10 @@ test("the page says that its token expired, and continues with a new token", asy
   await ann.page.locator("#notice-button").click();
   await ann.online();
   await expect.poll(() => ann.picture("canvas/0/0")).toEqual(before);
-  await ann.paint([[30, 12], [40, 20]]);
+  await ann.paint([
+    [30, 12],
+    [40, 20],
+  ]);
   await ann.settled();
   await expect.poll(async () => (await ann.drawn("canvas/0/0")).painted).toBeGreaterThan(before.painted);
   await shot(ann, "token-renewed");

@@ -6,7 +6,10 @@ test("a damaged chunk is found by the next update, and healed", async ({ browser
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await Promise.all([ann.online(), bob.online()]);
-  await bob.paint([[20, 20], [40, 40]]);
+  await bob.paint([
+    [20, 20],
+    [40, 40],
+  ]);
   await bob.settled();
   await showAlike(ann, bob, CHUNK);
   // The key damages the chunk at the pointer.
@@ -23,7 +26,10 @@ test("a damaged chunk is found by the next update, and healed", async ({ browser
   const healthy = await bob.picture(CHUNK);
   await expect.poll(() => ann.picture(CHUNK), { message: "the damaged cells are drawn" }).not.toEqual(healthy);
   await shot(ann, "drifted");
-  await bob.paint([[60, 20], [60, 40]]);
+  await bob.paint([
+    [60, 20],
+    [60, 40],
+  ]);
   await bob.settled();
   await expect.poll(() => ann.chunk(CHUNK), { message: "the chunk is healed" }).toEqual(await bob.chunk(CHUNK));
   await showAlike(ann, bob, CHUNK);

@@ -7,8 +7,16 @@ test("two windows that paint at the same time converge to the same pixels", asyn
   const bob = await Window.open(browser, stack.url(stack.token("bob")));
   await Promise.all([ann.online(), bob.online()]);
   await Promise.all([
-    ann.paint([[4, 4], [40, 8], [60, 40]]),
-    bob.paint([[90, 10], [50, 50], [8, 60]]),
+    ann.paint([
+      [4, 4],
+      [40, 8],
+      [60, 40],
+    ]),
+    bob.paint([
+      [90, 10],
+      [50, 50],
+      [8, 60],
+    ]),
   ]);
   await Promise.all([ann.settled(), bob.settled()]);
   await showAlike(ann, bob, CHUNK);
@@ -29,7 +37,10 @@ test("edits made offline are hatched, and committed when the connection is back"
   const before = await bob.drawn(CHUNK);
   await ann.page.locator("#offline").click();
   await expect(ann.page.locator("#state-text")).toHaveText("offline");
-  await ann.paint([[70, 70], [90, 90]]);
+  await ann.paint([
+    [70, 70],
+    [90, 90],
+  ]);
   expect(await ann.pending()).toBeGreaterThan(0);
   await shot(ann, "offline");
   expect(await bob.picture(CHUNK), "the other window does not show it").toEqual(before);
@@ -43,15 +54,24 @@ test("edits made offline are hatched, and committed when the connection is back"
   await Promise.all([ann.close(), bob.close()]);
 });
 
-test("a server that is killed and restarted loses nothing, and windows reconnect by themselves", async ({ browser, stack }) => {
+test("a server that is killed and restarted loses nothing, and windows reconnect by themselves", async ({
+  browser,
+  stack,
+}) => {
   const ann = await Window.open(browser, stack.url(stack.token("ann")));
   await ann.online();
-  await ann.paint([[10, 100], [30, 110]]);
+  await ann.paint([
+    [10, 100],
+    [30, 110],
+  ]);
   await ann.settled();
   const before = await ann.drawn(CHUNK);
   await stack.stop("SIGKILL");
   await expect(ann.page.locator("#state-text")).not.toHaveText("live");
-  await ann.paint([[100, 100], [110, 110]]);
+  await ann.paint([
+    [100, 100],
+    [110, 110],
+  ]);
   await stack.start();
   await ann.online();
   await ann.settled();

@@ -69,7 +69,10 @@ test("a click is painted in its own frame, and is committed in the other window"
     const first = shown.find(([version]) => version >= (committed[i] ?? Infinity));
     return (first?.[1] ?? NaN) - at;
   });
-  expect(waited.every((ms) => ms > 0), String(waited)).toBe(true);
+  expect(
+    waited.every((ms) => ms > 0),
+    String(waited),
+  ).toBe(true);
   waited.sort((a, b) => a - b);
   const at = (part: number) => Math.round((waited[Math.floor(part * (CLICKS - 1))] ?? 0) * 10) / 10;
   const latency = { p50: at(0.5), p95: at(0.95) };

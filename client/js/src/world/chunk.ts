@@ -231,7 +231,12 @@ export class Chunk extends Emitter<ChunkEvents> {
       case "change": {
         const { version, rects, keys, all } = event;
         const boxes = rects?.map(([x, y, z, width, height, depth]) => ({ x, y, z, width, height, depth }));
-        return this.emit("change", { version, ...(boxes && { rects: boxes }), ...(keys && { keys }), ...(all && { all }) });
+        return this.emit("change", {
+          version,
+          ...(boxes && { rects: boxes }),
+          ...(keys && { keys }),
+          ...(all && { all }),
+        });
       }
       case "status": {
         const { status, code, message } = event;
@@ -253,7 +258,8 @@ export class Chunk extends Emitter<ChunkEvents> {
     }
   }
 
-  #conclude({ is, chunk, command, receipted, writer, seq, outcome: kind, ...rest }: ChunkEvent & { is: "outcome" }): void {
+  #conclude(event: ChunkEvent & { is: "outcome" }): void {
+    const { is, chunk, command, receipted, writer, seq, outcome: kind, ...rest } = event;
     const open = this.#open.get(command);
     if (!open) return;
     this.#open.delete(command);

@@ -126,7 +126,7 @@ export function readFse(
     } else if (value > low) value -= threshold;
     counts.push(value - 1);
     remaining -= Math.abs(value - 1);
-    for (let zeros = value === 1 ? 3 : 0; zeros === 3; ) {
+    for (let zeros = value === 1 ? 3 : 0; zeros === 3;) {
       zeros = read(2);
       for (let i = 0; i < zeros; i++) counts.push(0);
     }

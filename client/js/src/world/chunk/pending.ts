@@ -1,7 +1,8 @@
 import type { Chunk } from "../chunk.js";
 
 /** Why the server's model decided against a command. */
-export type DiscardReason = "unspecified" | "conflict" | "invalid" | "full" | "undecodable" | "model_fault" | (string & {});
+export type DiscardReason =
+  "unspecified" | "conflict" | "invalid" | "full" | "undecodable" | "model_fault" | (string & {});
 
 /** How a command ended. Every command has exactly one outcome, which never changes. */
 export type Outcome =
