@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // For what talks to a real stack; each waits for its condition with a shorter deadline of its own.
+    // Long enough for the tests with a real server, whose waits have shorter deadlines.
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

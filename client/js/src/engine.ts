@@ -22,7 +22,7 @@ import { unzstd } from "./zstd.js";
 
 /** The largest delay that `setTimeout` takes. */
 const TIMEOUT_MAX_MS = 2 ** 31 - 1;
-/** By the core's numbers of its sockets. */
+/** The servers, indexed by the core's socket numbers. */
 const SERVERS: readonly Server[] = ["ingest", "gateway"];
 /** Why the core drops a connection, by the code of the {@link ConnectionError}. */
 const PROBLEMS: Readonly<Record<string, string>> = {
@@ -43,7 +43,7 @@ export interface ChunkListener<Chunk> {
   /** The chunk was untracked, and stays until its last own command has an outcome. */
   isLeaving: boolean;
   deliver(event: ChunkEvent): void;
-  /** The core can give no outcomes any more: commands without one are `unknown`. */
+  /** The core cannot give outcomes any more, so open commands end as `unknown`. */
   abandon(detail: string): void;
   /** There will be no more events. */
   end(reason: DriftlessError): void;
@@ -114,7 +114,7 @@ export class Engine<Chunk> {
     }
   }
 
-  /** Gives the core an input. Throws to the caller what the core refuses. */
+  /** Gives the core an input. If the core refuses the input, throws the refusal to the caller. */
   turn<R>(input: Input<R>): R {
     let result: R;
     try {

@@ -1,6 +1,6 @@
 import type { ClosedError, DriftlessError } from "./errors.js";
 
-/** One of the two services that a world is connected to. */
+/** The two services that a world is connected to. */
 export type Server = "ingest" | "gateway";
 
 /**

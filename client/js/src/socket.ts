@@ -19,7 +19,7 @@ export interface SocketLike {
 /** Makes a WebSocket. */
 export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
 
-/** What a {@link Socket} needs, and what it reports. */
+/** The environment of a {@link Socket}: the settings that it needs, and its callbacks. */
 export interface SocketHost {
   WebSocket: SocketConstructor;
   token(): Promise<string>;
@@ -40,8 +40,9 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const GOOD_AFTER_MS = 5_000;
 
 /**
- * One of the world's two connections. A socket that was started connects again whenever its
- * connection is lost. The wait between attempts doubles from 0.1 s to 10 s, and is jittered.
+ * A connection of the world to one of its servers. A socket that was started connects again
+ * whenever its connection is lost. The wait between attempts doubles from 0.1 s to 10 s, and is
+ * jittered.
  */
 export class Socket {
   link: Link = "down";

@@ -25,7 +25,7 @@ export interface Traffic {
 }
 
 /**
- * One user's view of a world: two connections, the tracked chunks, and the user's own commands.
+ * A world as one user sees it: two connections, the tracked chunks, and the user's own commands.
  * {@link connect} makes it.
  */
 export class World extends Emitter<WorldEvents> {

@@ -22,7 +22,7 @@ interface Client {
   outcomes: string[];
 }
 
-/** One run of a scenario. */
+/** A run of a scenario, with its clients and edits by name. */
 class Story {
   readonly #clients = new Map<string, Client>();
   readonly #edits = new Map<string, Pending[]>();

@@ -67,7 +67,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   readonly #engine: Engine<Chunk>;
   readonly #number: number;
   readonly #listener: ChunkListener<Chunk>;
-  /** By the core's numbers of the commands. */
+  /** The open commands, by the core's command numbers. */
   readonly #open = new Map<number, Open>();
   #status: ChunkStatus = "loading";
   #error: ChunkError | undefined;

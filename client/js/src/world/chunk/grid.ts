@@ -43,7 +43,7 @@ export class Grid {
   readonly #engine: Engine<Chunk>;
   readonly #number: number;
   #lastView: View | undefined;
-  /** The engine's turn that {@link #lastView} is of. */
+  /** The engine's turn in which {@link #lastView} was read. */
   #turn = -1;
 
   /** @hideconstructor */
@@ -67,8 +67,8 @@ export class Grid {
   }
 
   /**
-   * 1 for each of {@link cells} that is not committed as shown. Only read it, until the next
-   * `await`.
+   * A mark for each of {@link cells}: 1 if the cell is not committed as shown. Like the cells, this
+   * is the client's own memory.
    */
   get pending(): Uint8Array {
     return this.#view()?.pending ?? new Uint8Array();
@@ -94,7 +94,7 @@ export class Grid {
     return this.#chunk.submit({ fill: box }, options);
   }
 
-  /** The place of a cell in the arrays. -1 outside of the grid. */
+  /** The index of a cell in the arrays. -1 outside of the grid. */
   #index(x: number, y: number, z: number): number {
     const [width, height, depth] = this.size;
     const isInside = x >= 0 && y >= 0 && z >= 0 && x < width && y < height && z < depth;
@@ -106,13 +106,13 @@ export class Grid {
     const { memory } = loaded;
     if (this.#turn !== turns || this.#lastView?.cells.buffer !== memory.buffer) {
       this.#turn = turns;
-      const place = this.#engine.read((core) => core.grid(this.#number));
-      const [width = 0, height = 0, depth = 0, cells = 0, pending = 0] = place ?? [];
+      const found = this.#engine.read((core) => core.grid(this.#number));
+      const [width = 0, height = 0, depth = 0, cells = 0, pending = 0] = found ?? [];
       const count = width * height * depth;
       // Read after the call above, which may have grown the memory: growing detaches the old
       // buffer.
       const { buffer } = memory;
-      this.#lastView = place && {
+      this.#lastView = found && {
         size: [width, height, depth],
         cells: new Uint16Array(buffer, cells, count),
         pending: new Uint8Array(buffer, pending, count),

@@ -23,7 +23,7 @@ export type Outcome =
    */
   | { readonly kind: "unknown"; readonly detail: string };
 
-/** What a pending command can ask of its chunk. */
+/** Actions of a pending command, which its chunk carries out. */
 export interface PendingActions {
   cancel(): void;
   takeBack(): Pending[];
@@ -43,8 +43,8 @@ export class Pending {
   /** The time of the outcome, by `performance.now()`. */
   endedAt: number | undefined;
   /**
-   * Together with the chunk, names the command in the log and for `GET /v1/chunks/…/commands/…`.
-   * Known with the outcome.
+   * The writer and the sequence number, known with the outcome. Together with the chunk's id, they
+   * name the command in the log and for `GET /v1/chunks/…/commands/…`.
    */
   number: { readonly writer: string; readonly seq: number } | undefined;
   readonly #actions: PendingActions;
