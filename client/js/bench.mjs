@@ -99,82 +99,9 @@ const welcome = frames.serverFrame({
 });
 
 /** Runs in the page. */
-async function measure({ welcome, scripts, runs, warmUp }) {
-  const { connect } = await import("/dist/index.js");
-  const { load } = await import("/dist/core.js");
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const sockets = {};
-  class FakeSocket {
-    readyState = 0;
-    isGreeted = false;
-    constructor(url) {
-      sockets[url] = this;
-      queueMicrotask(() => {
-        this.readyState = 1;
-        this.onopen();
-      });
-    }
-    send() {
-      if (!this.isGreeted) queueMicrotask(() => this.say(bytes(welcome)));
-      this.isGreeted = true;
-    }
-    say(frame) {
-      this.onmessage({ data: frame.buffer });
-    }
-    close() {}
-  }
-  const world = await connect({ ingest: "ws://ingest", gateway: "ws://gateway", token: "t", WebSocket: FakeSocket });
-  await world.online();
-  const median = (times) => times.slice(warmUp).sort((a, b) => a - b)[Math.floor(runs / 2)];
-  const timed = (run) => {
-    const began = performance.now();
-    run();
-    return performance.now() - began;
-  };
-  /** Lets the page run its other tasks between two runs. */
-  const rest = () => new Promise((resolve) => setTimeout(resolve));
-
-  const result = {};
-  for (const [name, script] of Object.entries(scripts)) {
-    const chunk = world.track(script.chunkId);
-    let changes = 0;
-    chunk.on("change", () => (changes += 1));
-    sockets["ws://gateway"].say(bytes(script.first));
-    const times = [];
-    for (const frame of script.rest.map(bytes)) {
-      times.push(timed(() => sockets["ws://gateway"].say(frame)));
-      await rest();
-    }
-    const seen = `${chunk.status} at ${chunk.version} with ${chunk.hash}, ${changes} changes`;
-    const wanted = `live at ${script.version} with ${script.hash}, ${script.rest.length + 1} changes`;
-    if (seen !== wanted) throw new Error(`the chunk is ${seen}; expected ${wanted}`);
-    result[name] = median(times);
-  }
-
-  const { Core } = await load();
-  const content = crypto.getRandomValues(new Uint8Array(65_536));
-  const hashes = [];
-  for (let i = 0; i < runs + warmUp; i++) {
-    hashes.push(timed(() => Array.from({ length: 10 }, () => Core.hash(content))) / 10);
-    await rest();
-  }
-  result.hash_64_kib_ms = median(hashes);
-
-  const chunk = world.track(Object.values(scripts)[0].chunkId);
-  const edits = [];
-  for (let i = 0; i < runs + warmUp; i++) {
-    const value = 251 + (i % 4);
-    edits.push(
-      timed(() => {
-        chunk.grid.set({ x: i, y: 3, value });
-        if (chunk.grid.get(i, 3) !== value || !chunk.grid.isPending(i, 3))
-          throw new Error("the view does not show the edit");
-      }),
-    );
-    await rest();
-  }
-  result.own_edit_ms = median(edits);
-  return { ...result, is_isolated: crossOriginIsolated };
+async function measure(settings) {
+  const page = await import("/bench-page.mjs");
+  return page.measure(settings);
 }
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".mjs": "text/javascript" };

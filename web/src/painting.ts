@@ -154,7 +154,7 @@ export class Painting {
 
   /**
    * Undoes the newest own stroke: cancels its uncommitted commands, and takes the committed ones
-   * back by new commands. Returns false if there is no stroke.
+   * back by new commands. Returns false if there is nothing to undo.
    */
   undo(): boolean {
     for (let stroke = this.#strokes.pop(); stroke; stroke = this.#strokes.pop()) {

@@ -52,7 +52,7 @@ export class View {
     this.#home = home.map((c) => Math.min(Math.max(c, family.min), family.max)) as [number, number];
   }
 
-  /** Shows about 3 × 2 chunks around the corner where the URL's chunk meets its neighbours. */
+  /** Shows about 3 × 2 chunks around the top left corner of the URL's chunk. */
   fit(): void {
     const { width, height } = this.screen;
     const least = Math.min(width, height) / (2.1 * Math.max(this.width, this.height));
