@@ -7,7 +7,7 @@ import { byId } from "./dom.js";
 /** The notice says nothing about an interruption that is shorter than this. */
 const PATIENCE_MS = 1500;
 /** How long a short message is shown. */
-const SAID_MS = 5000;
+const MESSAGE_MS = 5000;
 const WAY_OUT = "Open the URL that `driftless dev` prints, or make a token with `driftless token` and paste it here.";
 
 export class Notice {
@@ -19,7 +19,7 @@ export class Notice {
   #server = "";
   #since: number | undefined;
   #end: string | undefined;
-  #said: { words: string; at: number } | undefined;
+  #message: { text: string; at: number } | undefined;
   #lastError: string | undefined;
 
   constructor() {
@@ -64,7 +64,7 @@ export class Notice {
 
   /** Shows a short message for a moment. */
   say(words: string): void {
-    this.#said = { words, at: performance.now() };
+    this.#message = { text: words, at: performance.now() };
     this.#show();
   }
 
@@ -90,7 +90,7 @@ export class Notice {
     if (this.#world?.status === "connecting" && isLong) {
       return `${sentence(this.#lastError ?? `${this.#server} does not answer`)}${kept} Trying again…`;
     }
-    if (this.#said && performance.now() - this.#said.at < SAID_MS) return this.#said.words;
+    if (this.#message && performance.now() - this.#message.at < MESSAGE_MS) return this.#message.text;
     return "";
   }
 

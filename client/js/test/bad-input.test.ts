@@ -315,7 +315,7 @@ describe("malformed frames", () => {
     say(tracked(3), chunkAt(3));
     const errors = listen(world, "error", "status");
     servers.socket("gateway").say(bytes);
-    expect(errors.map(([type, told]) => [type, told.code ?? told.status])).toEqual([
+    expect(errors.map(([type, event]) => [type, event.code ?? event.status])).toEqual([
       ["status", "connecting"],
       ["error", "undecodable"],
     ]);

@@ -35,9 +35,9 @@ const npm = (args, cwd) => execFileSync("npm", args, { cwd, encoding: "utf8", st
 
 function start(command, args, cwd) {
   const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-  child.said = "";
+  child.output = "";
   for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (data) => (child.said = (child.said + data).slice(-4000)));
+    stream.on("data", (data) => (child.output = (child.output + data).slice(-4000)));
   children.push(child);
   return child;
 }
@@ -147,7 +147,7 @@ try {
     );
     const page = `http://127.0.0.1:${port}/`;
     await until(
-      () => `vite: ${vite.said}`,
+      () => `vite: ${vite.output}`,
       async () => (await fetch(page)).ok,
     );
     version += 1;

@@ -39,7 +39,7 @@ export type ConnectionEvent =
   | { is: "fatal"; message: string };
 
 /**
- * An event as the core reports it, in JSON. `client/wasm/src/tell.rs` writes it. The SDK ignores
+ * An event as the core reports it, in JSON. The crate in `client/wasm` writes it. The SDK ignores
  * other kinds, such as `session`.
  */
 export type CoreEvent = ChunkEvent | ConnectionEvent;
