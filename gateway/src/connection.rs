@@ -18,7 +18,7 @@ use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::socket::{FAREWELL, Inbound, Reader};
 use driftless_runtime::stream::Stream;
-use driftless_runtime_core::{Close, Outside};
+use driftless_runtime_core::{Close, Environment};
 use driftless_schemas::access::Claims;
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -48,7 +48,7 @@ pub(crate) struct Context {
     pub clock: Clock,
 }
 
-impl Outside for Context {
+impl Environment for Context {
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
         self.verifier.verify(token, now_ms).map_err(|e| e.to_string())
     }

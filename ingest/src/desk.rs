@@ -1,12 +1,12 @@
 //! The clock, the dice and the token check that the core is given.
 
 use driftless_runtime::auth::{Claims, TokenError, Verifier};
-use driftless_runtime_core::Outside;
+use driftless_runtime_core::Environment;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) struct Desk(pub Verifier);
 
-impl Outside for Desk {
+impl Environment for Desk {
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
         self.check(token, now_ms).map_err(|e| e.to_string())
     }

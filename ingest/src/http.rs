@@ -14,7 +14,7 @@ use driftless_ingest_core::{Admitted, Produce, Rejection};
 use driftless_runtime::auth::Claims;
 use driftless_runtime::http::{ChunkPath, Problem, Response, Routes, body, chunk_path, json, query_value, token};
 use driftless_runtime::log::AppendError;
-use driftless_runtime_core::{Identity, Outside as _, ids};
+use driftless_runtime_core::{Environment as _, Identity, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

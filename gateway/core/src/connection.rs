@@ -15,7 +15,7 @@ use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Bucket, Rates};
-use driftless_runtime_core::{Greeter, Identity, Outputs as SessionOutputs, Outside, Session};
+use driftless_runtime_core::{Environment, Greeter, Identity, Outputs as SessionOutputs, Session};
 use driftless_schemas::close;
 use driftless_schemas::proto::{RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
@@ -83,9 +83,9 @@ impl Connection {
     }
 
     /// Handles one input.
-    pub fn handle(&mut self, input: Input<'_>, now: Now, outside: &dyn Outside, out: &mut Outputs) {
+    pub fn handle(&mut self, input: Input<'_>, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         match input {
-            Input::Frame(bytes) => self.frame(bytes, now, outside, out),
+            Input::Frame(bytes) => self.frame(bytes, now, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
             Input::Heard(at) => self.session.heard(unix_ms(at, now)),
             Input::Tick => {
@@ -93,7 +93,7 @@ impl Connection {
                 if self.throttled_until > MonotonicMs::default() {
                     self.session.heard(unix_ms(now.monotonic.min(self.throttled_until), now));
                 }
-                self.session.tick(now.unix.0, outside, &mut out.session);
+                self.session.tick(now.unix.0, environment, &mut out.session);
             }
         }
     }
@@ -121,11 +121,11 @@ impl Connection {
         })
     }
 
-    fn frame(&mut self, bytes: Bytes, now: Now, outside: &dyn Outside, out: &mut Outputs) {
+    fn frame(&mut self, bytes: Bytes, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         let Self { socket, session, .. } = self;
         let Outputs { session: said, hub, .. } = out;
         let mut requests = 0;
-        session.frame(bytes, now.unix.0, outside, said, &mut |who, request, said| {
+        session.frame(bytes, now.unix.0, environment, said, &mut |who, request, said| {
             announce(*socket, who, said, hub);
             match reads(&request).filter(|_| has_expired(who, now.unix)) {
                 Some(chunk) => {

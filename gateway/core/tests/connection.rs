@@ -7,7 +7,7 @@ use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
 use driftless_gateway_core::{Input as HubInput, SocketId};
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Allowance, Rates};
-use driftless_runtime_core::{Greeter, Outside};
+use driftless_runtime_core::{Environment, Greeter};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
@@ -22,7 +22,7 @@ const EXPIRES_S: i64 = 1_800_000_060;
 /// A token is `<expires_at> <chunk that it may read>`.
 struct Verifier;
 
-impl Outside for Verifier {
+impl Environment for Verifier {
     fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
         let (expires_at, chunk) = token.split_once(' ').ok_or("malformed")?;
         let access = Access { read: vec![chunk.into()], ..Access::default() };

@@ -12,7 +12,7 @@ use crate::numbers::{Numbers, fingerprint};
 use crate::rate::{Bucket, Rates};
 use crate::rejection::Rejection;
 use bytes::Bytes;
-use driftless_runtime_core::{Identity, Outputs as SessionOutputs, Outside, Session};
+use driftless_runtime_core::{Environment, Identity, Outputs as SessionOutputs, Session};
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, event, request};
 use driftless_schemas::{ChunkId, Partition, Seq, close};
 use std::collections::BTreeMap;
@@ -108,9 +108,9 @@ impl Connection {
     }
 
     /// Takes one input.
-    pub fn handle(&mut self, input: Input<'_>, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+    pub fn handle(&mut self, input: Input<'_>, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
         match input {
-            Input::Frame(bytes) => self.frame(bytes, now_ms, outside, out),
+            Input::Frame(bytes) => self.frame(bytes, now_ms, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
             Input::Heard => self.session.heard(now_ms),
             Input::Acknowledged(token) => {
@@ -134,7 +134,7 @@ impl Connection {
                 if self.is_full() {
                     self.session.heard(now_ms);
                 }
-                self.session.tick(now_ms, outside, &mut out.session);
+                self.session.tick(now_ms, environment, &mut out.session);
             }
         }
     }
@@ -163,10 +163,10 @@ impl Connection {
         self.session.identity()
     }
 
-    fn frame(&mut self, bytes: Bytes, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
+    fn frame(&mut self, bytes: Bytes, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
         let Self { session, intake } = self;
         let Outputs { session: said, produce, rejected, .. } = out;
-        session.frame(bytes, now_ms, outside, said, &mut |who, request, said| match request {
+        session.frame(bytes, now_ms, environment, said, &mut |who, request, said| match request {
             request::Body::Submit(submit) => match intake.submit(who, &submit, now_ms) {
                 Ok(command) => produce.push(command),
                 Err(rejection) => {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a session asks of the world around it.
-pub trait Outside {
+pub trait Environment {
     /// Checks a token.
     ///
     /// # Errors
@@ -73,10 +73,10 @@ impl Greeter {
         &self,
         hello: &proto::Hello,
         now_ms: i64,
-        outside: &dyn Outside,
+        environment: &dyn Environment,
     ) -> Result<(Identity, proto::Welcome, Place<String>), Close> {
-        let claims = outside.verify(&hello.token, now_ms).map_err(|message| Close::new(close::TOKEN, message))?;
-        let session = self.session_of(hello, now_ms, outside)?;
+        let claims = environment.verify(&hello.token, now_ms).map_err(|message| Close::new(close::TOKEN, message))?;
+        let session = self.session_of(hello, now_ms, environment)?;
         let (families, offered) = self.offer(&hello.models)?;
         let place = self.users.take(&claims).map_err(|e| Close::new(close::TOO_MANY, e.to_string()))?;
         let writer = session.writer(&claims.sub);
@@ -84,9 +84,9 @@ impl Greeter {
         Ok((Identity { claims, session, writer, offered }, welcome, place))
     }
 
-    fn session_of(&self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside) -> Result<SessionId, Close> {
+    fn session_of(&self, hello: &proto::Hello, now_ms: i64, environment: &dyn Environment) -> Result<SessionId, Close> {
         let given = if hello.session.is_empty() {
-            ids::give_out(hello.session_after_ms, now_ms, outside.random())
+            ids::give_out(hello.session_after_ms, now_ms, environment.random())
         } else {
             ids::take_back(&hello.session, now_ms, self.session_age_max_ms)
         };

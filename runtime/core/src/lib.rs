@@ -8,7 +8,7 @@
 mod session;
 pub use session::{Close, Identity, Outputs, Session};
 mod hello;
-pub use hello::{Greeter, Outside, announced};
+pub use hello::{Environment, Greeter, announced};
 pub mod admission;
 pub mod ids;
 pub mod places;

@@ -1,6 +1,6 @@
 //! A socket's session: Hello first, pings both ways, the token's end: by its time, because it is denied, or with its key.
 
-use crate::hello::{Greeter, Outside};
+use crate::hello::{Environment, Greeter};
 use crate::places::Place;
 use crate::requests::{FrameError, take_apart};
 use crate::text::bounded;
@@ -111,12 +111,12 @@ impl Session {
         &mut self,
         bytes: Bytes,
         now_ms: i64,
-        outside: &dyn Outside,
+        environment: &dyn Environment,
         out: &mut Outputs,
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
         self.heard(now_ms);
-        if let Some(why) = self.denial(outside) {
+        if let Some(why) = self.denial(environment) {
             return out.end(close::TOKEN, why);
         }
         let requests = match take_apart(bytes) {
@@ -129,7 +129,7 @@ impl Session {
                 return;
             }
             match request {
-                Ok(request) => self.request(request.body, now_ms, outside, out, own),
+                Ok(request) => self.request(request.body, now_ms, environment, out, own),
                 Err(e) => out.refuse(RefusalCode::Undecodable, format!("a request cannot be decoded: {e}")),
             }
         }
@@ -139,7 +139,7 @@ impl Session {
         &mut self,
         body: Option<request::Body>,
         now_ms: i64,
-        outside: &dyn Outside,
+        environment: &dyn Environment,
         out: &mut Outputs,
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
@@ -154,15 +154,15 @@ impl Session {
             (Some(Request::Hello(_)), Some(_)) => {
                 out.refuse(RefusalCode::HelloRepeated, "this socket had its Hello; use Renew for a fresh token");
             }
-            (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, outside, out),
+            (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, environment, out),
             (Some(_), None) => out.refuse(RefusalCode::HelloExpected, "Hello must come first"),
-            (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, outside, out),
+            (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, environment, out),
             (Some(request), Some(identity)) => own(identity, request, out),
         }
     }
 
-    fn hello(&mut self, hello: &proto::Hello, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
-        match self.greeter.greet(hello, now_ms, outside) {
+    fn hello(&mut self, hello: &proto::Hello, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+        match self.greeter.greet(hello, now_ms, environment) {
             Ok((identity, welcome, place)) => {
                 self.place = Some(place);
                 self.identity = Some(identity);
@@ -189,8 +189,8 @@ impl Session {
     }
 
     /// Time has passed, or keys or deny list have changed: pings, or the end of a silent socket, an expired or a denied token.
-    pub fn tick(&mut self, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
-        if let Some(why) = self.denial(outside) {
+    pub fn tick(&mut self, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+        if let Some(why) = self.denial(environment) {
             return out.end(close::TOKEN, why);
         }
         if now_ms.saturating_sub(self.heard_ms) >= limits::DEAD_AFTER_MS as i64 {
@@ -214,8 +214,8 @@ impl Session {
         }
     }
 
-    fn denial(&self, outside: &dyn Outside) -> Option<String> {
-        outside.denied(&self.identity.as_ref()?.claims)
+    fn denial(&self, environment: &dyn Environment) -> Option<String> {
+        environment.denied(&self.identity.as_ref()?.claims)
     }
 
     fn token_ends_ms(&self, claims: &Claims) -> i64 {
@@ -224,8 +224,8 @@ impl Session {
 }
 
 impl Identity {
-    fn renew(&mut self, token: &str, now_ms: i64, outside: &dyn Outside, out: &mut Outputs) {
-        match outside.verify(token, now_ms) {
+    fn renew(&mut self, token: &str, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+        match environment.verify(token, now_ms) {
             Ok(claims) if claims.sub == self.claims.sub => {
                 self.claims = claims;
                 out.is_renewed = true;

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_runtime_core::places::Users;
-use driftless_runtime_core::{Close, Greeter, Outputs, Outside, Session, announced};
+use driftless_runtime_core::{Close, Environment, Greeter, Outputs, Session, announced};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::world::WorldSpec;
@@ -30,7 +30,7 @@ fn deny(who: &str) {
     DENIED.set(Some(who.to_owned()));
 }
 
-impl Outside for Desk {
+impl Environment for Desk {
     fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
         if token.contains('!') || token.is_empty() {
             return Err(format!("the token {token:?} is forged"));

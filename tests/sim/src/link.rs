@@ -47,7 +47,7 @@ impl Outside {
     }
 }
 
-impl driftless_runtime_core::Outside for Outside {
+impl driftless_runtime_core::Environment for Outside {
     fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
         let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
         let name = token.split('@').next().unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_runtime_core::Outside;
+use driftless_runtime_core::Environment;
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, request, submit};
 use driftless_schemas::world::WorldSpec;
@@ -24,7 +24,7 @@ pub fn world() -> Arc<World> {
 /// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
 pub struct Desk;
 
-impl Outside for Desk {
+impl Environment for Desk {
     fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
         if token.contains('!') || token.is_empty() {
             return Err(format!("the token {token:?} is forged"));
