@@ -20,6 +20,7 @@ use driftless_runtime::socket::{FAREWELL, Inbound, Reader};
 use driftless_runtime::stream::Stream;
 use driftless_runtime_core::{Close, Environment};
 use driftless_schemas::access::Claims;
+use driftless_schemas::time::UnixMs;
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub(crate) struct Context {
 }
 
 impl Environment for Context {
-    fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
-        self.verifier.verify(token, now_ms).map_err(|e| e.to_string())
+    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
+        self.verifier.verify(token, now.0).map_err(|e| e.to_string())
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {

@@ -91,8 +91,8 @@ fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
 
 /// Requests of this user, taken off its rate.
 fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
-    let now_ms = unix_now().0;
-    context.shared.requests.of(&claims.sub, now_ms).take([requests], now_ms).map_err(|wait_ms| {
+    let now = context.clock.monotonic();
+    context.shared.requests.of(&claims.sub, now).take([requests], now).map_err(|wait_ms| {
         let most = context.shared.greeter.limits.requests_per_second;
         let detail = format!("{:?} asks for more than {most} things a second; wait {wait_ms} ms", claims.sub);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)

@@ -2,13 +2,13 @@
 
 use driftless_runtime::auth::{Claims, TokenError, Verifier};
 use driftless_runtime_core::Environment;
-use std::time::{SystemTime, UNIX_EPOCH};
+use driftless_schemas::time::UnixMs;
 
 pub(crate) struct Desk(pub Verifier);
 
 impl Environment for Desk {
-    fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
-        self.check(token, now_ms).map_err(|e| e.to_string())
+    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
+        self.check(token, now).map_err(|e| e.to_string())
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {
@@ -21,13 +21,7 @@ impl Environment for Desk {
 }
 
 impl Desk {
-    pub(crate) fn check(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
-        self.0.verify(token, now_ms)
+    pub(crate) fn check(&self, token: &str, now: UnixMs) -> Result<Claims, TokenError> {
+        self.0.verify(token, now.0)
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

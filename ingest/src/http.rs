@@ -4,7 +4,6 @@
 //! acknowledged them. The checks are the same as on a websocket.
 
 use crate::Shared;
-use crate::desk::now_ms;
 use crate::handover::Mailbox;
 use crate::results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use crate::submission::{Batch, Item};
@@ -57,7 +56,7 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
 
 fn check_token(shared: &Shared, token: Option<String>) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    shared.desk.check(&token, now_ms()).map_err(|e| Problem::token(&e))
+    shared.desk.check(&token, shared.clock.now().unix).map_err(|e| Problem::token(&e))
 }
 
 /// The body of `POST /v1/sessions`; it may be empty.
@@ -87,9 +86,10 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
             Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail)
         })?,
     };
-    let session = ids::give_out(wanted.session_after_ms, now_ms(), shared.desk.random()).map_err(|e| {
+    let now = shared.clock.now().unix;
+    let session = ids::give_out(wanted.session_after_ms, now, shared.desk.random()).map_err(|e| {
         // What no clock of a server says is no session's time, and waiting for it helps nobody.
-        let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now_ms()).unwrap_or(0));
+        let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {
             let detail =
                 format!("{e}; session_after_ms is the largest `floor_ms` that was seen, and no floor is so far ahead");
@@ -153,7 +153,7 @@ struct Submitting<'a> {
 
 impl<'a> Submitting<'a> {
     fn new(shared: &'a Shared, chunk: &'a ChunkId, claims: Claims) -> Self {
-        let bucket = shared.rates.of(&claims.sub, now_ms());
+        let bucket = shared.rates.of(&claims.sub, shared.clock.monotonic());
         Self { shared, chunk, claims, bucket, outcomes: Vec::new(), in_flight: BTreeMap::new() }
     }
 
@@ -181,7 +181,7 @@ impl<'a> Submitting<'a> {
             });
             let submission = item.submission(self.chunk);
             let admission = &self.shared.admission;
-            match admission.admit(&identity, submission, &self.bucket, now_ms(), |_| is_reused) {
+            match admission.admit(&identity, submission, &self.bucket, self.shared.clock.now(), |_| is_reused) {
                 Ok(Admitted { seq, partition, key, record, .. }) => {
                     // A request has at most HTTP_COMMANDS_MAX commands.
                     let token = i as u32;
@@ -200,7 +200,7 @@ impl<'a> Submitting<'a> {
 
     fn identity(&self, session: SessionId) -> Result<Identity, Problem> {
         let age_max_ms = self.shared.settings.policy.session_age_max_ms;
-        let session = ids::take_back(&session.0, now_ms(), age_max_ms).map_err(|e| {
+        let session = ids::take_back(&session.0, self.shared.clock.now().unix, age_max_ms).map_err(|e| {
             let detail = format!("{e} (POST /v1/sessions)");
             Problem::new(StatusCode::BAD_REQUEST, "bad_session", detail)
         })?;

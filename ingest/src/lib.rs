@@ -25,6 +25,7 @@ pub use start::{Error, Ingest, run, run_on};
 
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::Rates;
+use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::telemetry::Seldom;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 pub(crate) struct Shared {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
+    clock: Clock,
     desk: desk::Desk,
     handover: handover::Handover,
     settings: Settings,

@@ -5,7 +5,6 @@
 //! read: TCP tells the client (back-pressure, no loss).
 
 use crate::Shared;
-use crate::desk::now_ms;
 use crate::handover::{Answer, Mailbox};
 use bytes::Bytes;
 use driftless_ingest_core::{Connection, Input, Outputs, Produce};
@@ -13,6 +12,7 @@ use driftless_runtime::http::ConnectionPermit;
 use driftless_runtime::log::AppendError;
 use driftless_runtime::socket::{Socket, close, end};
 use driftless_runtime_core::Close;
+use driftless_schemas::time::MonotonicMs;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ const RECONNECT_SPREAD_MS: u32 = 1_000;
 /// Serves until the client goes, the core closes, or the end is asked for.
 pub(crate) async fn serve(socket: Socket, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
     let _open = Open::new(&shared);
-    let now = now_ms();
-    let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), now);
+    let opened = shared.clock.monotonic();
+    let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), opened);
     let mailbox = shared.handover.mailbox();
     let mut task = Task {
         socket,
@@ -102,13 +102,14 @@ impl Task<'_> {
         let mut asked = std::pin::pin!(shutdown.wait());
         let mut changes = self.shared.desk.0.changes();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-        let mut wakes_at_ms = 0;
+        let mut wakes_at = MonotonicMs(0);
         loop {
             // The timer is set anew only where it would ring too late: most turns move the deadline away.
-            let wake_at_ms = self.connection.wake_at_ms();
-            if timer.is_elapsed() || wake_at_ms < wakes_at_ms {
-                wakes_at_ms = wake_at_ms;
-                timer.as_mut().reset(Instant::now() + until(wake_at_ms));
+            let now = self.shared.clock.now();
+            let wake_at = self.connection.wake_at(now);
+            if timer.is_elapsed() || wake_at < wakes_at {
+                wakes_at = wake_at;
+                timer.as_mut().reset(Instant::now() + now.monotonic.until(wake_at));
             }
             let reads = self.unsent.is_empty() && !self.connection.is_full();
             let event = tokio::select! {
@@ -137,7 +138,7 @@ impl Task<'_> {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.connection.handle(input, now_ms(), &self.shared.desk, &mut self.out);
+        self.connection.handle(input, self.shared.clock.now(), &self.shared.desk, &mut self.out);
     }
 
     /// More answers and messages, without waiting.
@@ -182,7 +183,7 @@ impl Task<'_> {
     }
 
     fn answers(&mut self, answers: Vec<Answer>) {
-        let now = now_ms();
+        let now = self.shared.clock.now();
         for Answer { token, result } in answers {
             if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == token) {
                 self.shared.metrics.receipt_seconds.record(since.elapsed());
@@ -289,8 +290,4 @@ impl Task<'_> {
         let reason = close::come_again("this server is shutting down; connect again", after_ms);
         Some(Close { code: close::SHUTTING_DOWN, reason })
     }
-}
-
-fn until(at_ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0))
 }

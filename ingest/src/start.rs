@@ -9,6 +9,7 @@ use driftless_ingest_core::Admission;
 use driftless_ingest_core::policy::PolicyError;
 use driftless_ingest_core::rate::rates;
 use driftless_runtime::auth::Verifier;
+use driftless_runtime::clock::Clock;
 use driftless_runtime::http as web;
 use driftless_runtime::http::openapi::{Document, openapi};
 use driftless_runtime::log::{self, Log};
@@ -97,6 +98,7 @@ impl Ingest {
         let shared = Shared {
             admission: Arc::new(Admission::new(world, settings.policy.clone())),
             rates: Arc::new(rates(&settings.policy)),
+            clock: Clock::default(),
             desk: Desk(verifier),
             handover,
             metrics: Metrics::new(),

@@ -75,10 +75,10 @@ impl Connection {
     /// with the time after which the client may try again.
     #[must_use]
     pub fn open(socket: SocketId, shared: Arc<Shared>, now: Now, out: &mut Outputs) -> Self {
-        if let Err(after_ms) = shared.admission.admit(now.unix.0) {
+        if let Err(after_ms) = shared.admission.admit(now.monotonic) {
             out.session.end(close::OVERLOADED, close::come_again("too many sockets come at once", after_ms));
         }
-        let session = Session::new(shared.greeter.clone(), now.unix.0);
+        let session = Session::new(shared.greeter.clone(), now.monotonic);
         Self { socket, shared, session, bucket: None, throttled_until: MonotonicMs::default() }
     }
 
@@ -87,13 +87,13 @@ impl Connection {
         match input {
             Input::Frame(bytes) => self.frame(bytes, now, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
-            Input::Heard(at) => self.session.heard(unix_ms(at, now)),
+            Input::Heard(at) => self.session.heard(at),
             Input::Tick => {
                 // A throttled socket is not read, so the client may well have sent something.
                 if self.throttled_until > MonotonicMs::default() {
-                    self.session.heard(unix_ms(now.monotonic.min(self.throttled_until), now));
+                    self.session.heard(now.monotonic.min(self.throttled_until));
                 }
-                self.session.tick(now.unix.0, environment, &mut out.session);
+                self.session.tick(now, environment, &mut out.session);
             }
         }
     }
@@ -114,7 +114,7 @@ impl Connection {
     /// sooner. Zero: a tick is due.
     #[must_use]
     pub fn wake_in(&self, now: Now) -> Duration {
-        let session_ms = u64::try_from(UnixMs(self.session.wake_at_ms()).ms_since(now.unix)).unwrap_or(0);
+        let session_ms = self.session.wake_at(now).ms_since(now.monotonic);
         Duration::from_millis(match self.throttled_until.ms_since(now.monotonic) {
             0 => session_ms,
             throttled_ms => session_ms.min(throttled_ms),
@@ -125,7 +125,7 @@ impl Connection {
         let Self { socket, session, .. } = self;
         let Outputs { session: said, hub, .. } = out;
         let mut requests = 0;
-        session.frame(bytes, now.unix.0, environment, said, &mut |who, request, said| {
+        session.frame(bytes, now, environment, said, &mut |who, request, said| {
             announce(*socket, who, said, hub);
             match reads(&request).filter(|_| has_expired(who, now.unix)) {
                 Some(chunk) => {
@@ -145,19 +145,18 @@ impl Connection {
         if let Some(who) = session.identity() {
             announce(*socket, who, said, hub);
         }
-        self.charge(requests, now, out);
+        self.charge(requests, now.monotonic, out);
     }
 
     /// Takes requests off the user's rate. They are served in any case; a user who exceeds the rate
     /// is not read until the excess has drained.
-    fn charge(&mut self, requests: usize, now: Now, out: &mut Outputs) {
+    fn charge(&mut self, requests: usize, now: MonotonicMs, out: &mut Outputs) {
         let Some(who) = self.session.identity().filter(|_| requests > 0) else { return };
-        let now_ms = rate_ms(now);
-        let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now_ms));
-        let wait_ms = bucket.owe([requests], now_ms);
+        let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now));
+        let wait_ms = bucket.owe([requests], now);
         if wait_ms > 0 {
             out.was_throttled = true;
-            self.throttled_until = now.monotonic.plus_ms(wait_ms.into());
+            self.throttled_until = now.plus_ms(wait_ms.into());
         }
     }
 }
@@ -184,16 +183,5 @@ fn reads(request: &request::Body) -> Option<&str> {
 }
 
 fn has_expired(who: &Identity, now: UnixMs) -> bool {
-    now >= UnixMs::from_seconds(who.claims.expires_at) && !Mutant::ReadWithExpiredToken.is_on()
-}
-
-/// The wall time of a monotonic moment, which the session counts in.
-fn unix_ms(at: MonotonicMs, now: Now) -> i64 {
-    let ago_ms = i64::try_from(now.monotonic.ms_since(at)).unwrap_or(i64::MAX);
-    now.unix.plus_ms(-ago_ms).0
-}
-
-/// The time of [`Rates`], which HTTP requests of the same user are counted in too.
-fn rate_ms(now: Now) -> i64 {
-    now.unix.0
+    who.is_expired(now) && !Mutant::ReadWithExpiredToken.is_on()
 }

@@ -23,7 +23,7 @@ const EXPIRES_S: i64 = 1_800_000_060;
 struct Verifier;
 
 impl Environment for Verifier {
-    fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
         let (expires_at, chunk) = token.split_once(' ').ok_or("malformed")?;
         let access = Access { read: vec![chunk.into()], ..Access::default() };
         let expires_at = expires_at.parse().map_err(|_| "malformed")?;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use driftless_chunk::world::{Place, World};
 use driftless_runtime_core::places::Users;
 use driftless_runtime_core::{Greeter, Identity, announced};
-use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RejectCode};
+use driftless_schemas::time::{Now, UnixMs};
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Partition, Seq, limits};
 use prost::Message as _;
@@ -112,10 +112,10 @@ impl Admission {
         who: &Identity,
         submission: Submission<'_>,
         bucket: &Bucket,
-        now_ms: i64,
+        now: Now,
         is_reused: impl FnOnce(&ChunkId) -> bool,
     ) -> Result<Admitted, Rejection> {
-        if is_expired(&who.claims, now_ms) {
+        if who.is_expired(now.unix) {
             return Err(Rejection::token_expired(who.claims.expires_at));
         }
         let chunk: ChunkId = submission
@@ -141,8 +141,8 @@ impl Admission {
             return Err(Rejection::never(RejectCode::SeqReused, message));
         }
         let bytes = if let proto::command::Body::Command(bytes) = &body { bytes.len() } else { 0 };
-        bucket.take([1, bytes, cost], now_ms).map_err(|wait_ms| self.too_fast(who, cost, wait_ms))?;
-        let record = record(who, &chunk, submission.seq, submission.after, now_ms, body);
+        bucket.take([1, bytes, cost], now.monotonic).map_err(|wait_ms| self.too_fast(who, cost, wait_ms))?;
+        let record = record(who, &chunk, submission.seq, submission.after, now.unix, body);
         Ok(Admitted { chunk, seq: Seq(submission.seq), partition: place.partition, key: place.key.into(), record })
     }
 
@@ -189,12 +189,6 @@ impl Admission {
     }
 }
 
-/// Whether a token has ended.
-#[must_use]
-pub fn is_expired(claims: &Claims, now_ms: i64) -> bool {
-    now_ms >= claims.expires_at.saturating_mul(1000)
-}
-
 fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {
     let refuse = |message| Err(Rejection::never(RejectCode::BadSeq, message));
     if seq == 0 {
@@ -228,13 +222,13 @@ fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<(proto::command:
     Ok((proto::command::Body::Command(bytes), cost))
 }
 
-fn record(who: &Identity, chunk: &ChunkId, seq: u64, after: u64, now_ms: i64, body: proto::command::Body) -> Bytes {
+fn record(who: &Identity, chunk: &ChunkId, seq: u64, after: u64, now: UnixMs, body: proto::command::Body) -> Bytes {
     let command = proto::Command {
         writer: who.writer.to_bytes(),
         author: who.claims.sub.clone(),
         seq,
         after,
-        received_at_ms: now_ms,
+        received_at_ms: now.0,
         roles: who.claims.access.roles.clone(),
         body: Some(body),
     };

@@ -14,6 +14,7 @@ use crate::rejection::Rejection;
 use bytes::Bytes;
 use driftless_runtime_core::{Environment, Identity, Outputs as SessionOutputs, Session};
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, event, request};
+use driftless_schemas::time::{MonotonicMs, Now};
 use driftless_schemas::{ChunkId, Partition, Seq, close};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub enum Input<'a> {
     Unknown(u32),
     /// It could not be handed to the log.
     Unsent(u32),
-    /// Time has passed; see [`Connection::wake_at_ms`].
+    /// Time has passed; see [`Connection::wake_at`].
     Tick,
 }
 
@@ -94,8 +95,8 @@ struct Intake {
 impl Connection {
     /// A socket that was just opened.
     #[must_use]
-    pub fn new(admission: Arc<Admission>, rates: Arc<Rates>, now_ms: i64) -> Self {
-        let session = Session::new(admission.greeter(), now_ms);
+    pub fn new(admission: Arc<Admission>, rates: Arc<Rates>, now: MonotonicMs) -> Self {
+        let session = Session::new(admission.greeter(), now);
         let intake = Intake {
             admission,
             rates,
@@ -108,11 +109,11 @@ impl Connection {
     }
 
     /// Takes one input.
-    pub fn handle(&mut self, input: Input<'_>, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+    pub fn handle(&mut self, input: Input<'_>, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         match input {
-            Input::Frame(bytes) => self.frame(bytes, now_ms, environment, out),
+            Input::Frame(bytes) => self.frame(bytes, now, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
-            Input::Heard => self.session.heard(now_ms),
+            Input::Heard => self.session.heard(now.monotonic),
             Input::Acknowledged(token) => {
                 if let Some((chunk, seq)) = self.intake.in_flight.remove(&token) {
                     out.receipts += 1;
@@ -132,9 +133,9 @@ impl Connection {
             Input::Tick => {
                 // The silence of a socket that we do not read is not the client's.
                 if self.is_full() {
-                    self.session.heard(now_ms);
+                    self.session.heard(now.monotonic);
                 }
-                self.session.tick(now_ms, environment, &mut out.session);
+                self.session.tick(now, environment, &mut out.session);
             }
         }
     }
@@ -153,8 +154,8 @@ impl Connection {
 
     /// When [`Input::Tick`] is due at the latest.
     #[must_use]
-    pub fn wake_at_ms(&self) -> i64 {
-        self.session.wake_at_ms()
+    pub fn wake_at(&self, now: Now) -> MonotonicMs {
+        self.session.wake_at(now)
     }
 
     /// Who is at the other end, once it has said so.
@@ -163,11 +164,11 @@ impl Connection {
         self.session.identity()
     }
 
-    fn frame(&mut self, bytes: Bytes, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+    fn frame(&mut self, bytes: Bytes, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         let Self { session, intake } = self;
         let Outputs { session: said, produce, rejected, .. } = out;
-        session.frame(bytes, now_ms, environment, said, &mut |who, request, said| match request {
-            request::Body::Submit(submit) => match intake.submit(who, &submit, now_ms) {
+        session.frame(bytes, now, environment, said, &mut |who, request, said| match request {
+            request::Body::Submit(submit) => match intake.submit(who, &submit, now) {
                 Ok(command) => produce.push(command),
                 Err(rejection) => {
                     rejected.push(rejection.code);
@@ -180,18 +181,17 @@ impl Connection {
 }
 
 impl Intake {
-    fn submit(&mut self, who: &Identity, submit: &proto::Submit, now_ms: i64) -> Result<Produce, Rejection> {
+    fn submit(&mut self, who: &Identity, submit: &proto::Submit, now: Now) -> Result<Produce, Rejection> {
         let body = submit.body.as_ref().map(|body| match body {
             proto::submit::Body::Command(bytes) => Body::Command(bytes.clone()),
             proto::submit::Body::Settle(_) => Body::Settle,
         });
         let mark = fingerprint(submit.body.as_ref());
         let submission = Submission { chunk_id: &submit.chunk_id, seq: submit.seq, after: submit.after, body };
-        let bucket = self.bucket.get_or_insert_with(|| self.rates.of(&who.claims.sub, now_ms));
+        let bucket = self.bucket.get_or_insert_with(|| self.rates.of(&who.claims.sub, now.monotonic));
         let numbers = &self.numbers;
         let Admitted { chunk, seq, partition, key, record } =
-            self.admission
-                .admit(who, submission, bucket, now_ms, |chunk| numbers.is_reused(chunk, submit.seq, mark))?;
+            self.admission.admit(who, submission, bucket, now, |chunk| numbers.is_reused(chunk, submit.seq, mark))?;
         self.numbers.remember(&chunk, submit.seq, mark);
         let token = self.next_token;
         self.next_token = token.wrapping_add(1);

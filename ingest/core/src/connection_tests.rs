@@ -126,9 +126,25 @@ fn who_is_too_fast_hears_how_long_to_wait() {
             (RejectCode::RateLimited, Retry::After, 100)
         );
     }
-    scene.now += 100;
+    scene.pass(100);
     scene.send([submit("canvas/0/1", 3, 2, settle())]);
     assert_eq!(scene.produced().len(), 1);
+}
+
+/// A wall clock steps when it is corrected. An active user must not be refused for it.
+#[test]
+fn a_step_of_the_wall_clock_refuses_no_user_and_forgives_none() {
+    for step_ms in [-3_600_000, 3_600_000 / 2] {
+        let mut scene = Scene::greeted(Policy { commands_per_second: 10, commands_burst: 2, ..Policy::default() });
+        scene.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
+        assert_eq!(scene.produced().len(), 2);
+        scene.now.unix = scene.now.unix.plus_ms(step_ms);
+        scene.send([submit("canvas/0/1", 3, 2, settle())]);
+        assert_eq!(scene.rejection().retry_after_ms, 100, "{step_ms}");
+        scene.pass(100);
+        scene.send([submit("canvas/0/1", 3, 2, settle())]);
+        assert_eq!(scene.produced().len(), 1, "{step_ms}");
+    }
 }
 
 /// A fill is a few bytes and one command, and writes thousands of cells.
@@ -154,7 +170,7 @@ fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
     assert_eq!((rejected.code(), rejected.retry()), (RejectCode::RateLimited, Retry::After));
     assert_eq!(rejected.retry_after_ms, 4_096);
     assert!(rejected.message.contains("costs 4096"), "{}", rejected.message);
-    fills.now += 4_096;
+    fills.pass(4_096);
     fills.send([fill(2)]);
     assert_eq!(fills.produced().len(), 1);
 }
@@ -263,7 +279,7 @@ fn a_command_is_checked_against_the_token_of_its_moment() {
     scene.send([submit("canvas/0/1", 1, 0, settle())]);
     let (token, _) = scene.produced().remove(0);
 
-    scene.now = ends * 1000;
+    scene.pass(10_000);
     let renew = request::Body::Renew(proto::Renew { token: format!("ann@{}", ends + 60) });
     scene.send([submit("canvas/0/1", 2, 1, settle()), renew, submit("canvas/0/1", 3, 1, settle())]);
     let events = scene.events();

@@ -9,6 +9,7 @@ use driftless_chunk::world::World;
 use driftless_runtime_core::Environment;
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, event, request, submit};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{SessionId, WriterId, format};
 use prost::Message as _;
@@ -16,13 +17,14 @@ use std::sync::Arc;
 
 pub const NOW: i64 = 1_800_000_000_000;
 pub const EXPIRES_S: i64 = NOW / 1000 + 3600;
+const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 pub const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
 /// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
 pub struct Desk;
 
 impl Environment for Desk {
-    fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
         if token.contains('!') || token.is_empty() {
             return Err(format!("the token {token:?} is forged"));
         }
@@ -55,14 +57,18 @@ pub fn admission(policy: Policy) -> Arc<Admission> {
 /// A socket and everything that came out of it.
 pub struct Scene {
     pub connection: Connection,
-    pub now: i64,
+    pub now: Now,
     pub out: Outputs,
 }
 
 impl Scene {
     pub fn with(policy: Policy) -> Self {
         let rates = Arc::new(rates(&policy));
-        Self { connection: Connection::new(admission(policy), rates, NOW), now: NOW, out: Outputs::default() }
+        Self {
+            connection: Connection::new(admission(policy), rates, START.monotonic),
+            now: START,
+            out: Outputs::default(),
+        }
     }
 
     /// A socket on which Hello was said, with [`SESSION`].
@@ -83,8 +89,15 @@ impl Scene {
         self.input(Input::Frame(frame.freeze()));
     }
 
-    pub fn tick_at(&mut self, now: i64) {
-        self.now = now;
+    /// Both clocks go on by this many milliseconds.
+    pub fn pass(&mut self, ms: u64) {
+        self.now.unix = self.now.unix.plus_ms(ms as i64);
+        self.now.monotonic = self.now.monotonic.plus_ms(ms);
+    }
+
+    /// Both clocks go on until the wall clock reads `unix_ms`.
+    pub fn tick_at(&mut self, unix_ms: i64) {
+        self.pass(UnixMs(unix_ms).ms_since(self.now.unix) as u64);
         self.input(Input::Tick);
     }
 

@@ -5,6 +5,7 @@ use crate::places::{Place, Users};
 use crate::session::{Close, Identity};
 use driftless_chunk::world::World;
 use driftless_schemas::access::Claims;
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, close, limits, proto};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub trait Environment {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String>;
+    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String>;
     /// Why a token that was good may be used no more, for people; `None` where it may. Asked with every message.
     fn denied(&self, claims: &Claims) -> Option<String>;
     /// Randomness for a new session.
@@ -72,23 +73,23 @@ impl Greeter {
     pub fn greet(
         &self,
         hello: &proto::Hello,
-        now_ms: i64,
+        now: UnixMs,
         environment: &dyn Environment,
     ) -> Result<(Identity, proto::Welcome, Place<String>), Close> {
-        let claims = environment.verify(&hello.token, now_ms).map_err(|message| Close::new(close::TOKEN, message))?;
-        let session = self.session_of(hello, now_ms, environment)?;
+        let claims = environment.verify(&hello.token, now).map_err(|message| Close::new(close::TOKEN, message))?;
+        let session = self.session_of(hello, now, environment)?;
         let (families, offered) = self.offer(&hello.models)?;
         let place = self.users.take(&claims).map_err(|e| Close::new(close::TOO_MANY, e.to_string()))?;
         let writer = session.writer(&claims.sub);
-        let welcome = self.welcome(session, &claims, families, now_ms);
+        let welcome = self.welcome(session, &claims, families, now);
         Ok((Identity { claims, session, writer, offered }, welcome, place))
     }
 
-    fn session_of(&self, hello: &proto::Hello, now_ms: i64, environment: &dyn Environment) -> Result<SessionId, Close> {
+    fn session_of(&self, hello: &proto::Hello, now: UnixMs, environment: &dyn Environment) -> Result<SessionId, Close> {
         let given = if hello.session.is_empty() {
-            ids::give_out(hello.session_after_ms, now_ms, environment.random())
+            ids::give_out(hello.session_after_ms, now, environment.random())
         } else {
-            ids::take_back(&hello.session, now_ms, self.session_age_max_ms)
+            ids::take_back(&hello.session, now, self.session_age_max_ms)
         };
         given.map_err(|e| match e {
             // Time mends it: the client may come again by itself.
@@ -120,7 +121,7 @@ impl Greeter {
         session: SessionId,
         claims: &Claims,
         families: Vec<proto::Family>,
-        now_ms: i64,
+        now: UnixMs,
     ) -> proto::Welcome {
         let spec = self.world.spec();
         proto::Welcome {
@@ -134,7 +135,7 @@ impl Greeter {
             token_expires_at: claims.expires_at,
             world: spec.name.clone(),
             generation: spec.generation,
-            server_time_ms: now_ms,
+            server_time_ms: now.0,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A session's time is what the ledger's floor is compared with, so it must be neither from the future (it would push
 //! the floor ahead of everybody) nor older than what ledgers are kept for.
 
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, limits};
 
 /// Why there is no session.
@@ -41,8 +42,8 @@ pub enum SessionError {
 ///
 /// # Errors
 /// [`SessionError::NotYet`] where that would be further ahead than any server takes.
-pub fn give_out(after_ms: u64, now_ms: i64, random: [u8; 10]) -> Result<SessionId, SessionError> {
-    let now_ms = unsigned(now_ms);
+pub fn give_out(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionId, SessionError> {
+    let now_ms = since_1970(now);
     let time_ms = now_ms.max(after_ms.saturating_add(1));
     let ahead_ms = time_ms - now_ms;
     if ahead_ms > limits::SESSION_AHEAD_MAX_MS {
@@ -55,9 +56,9 @@ pub fn give_out(after_ms: u64, now_ms: i64, random: [u8; 10]) -> Result<SessionI
 ///
 /// # Errors
 /// [`SessionError`] says why it is not taken.
-pub fn take_back(bytes: &[u8], now_ms: i64, age_max_ms: u64) -> Result<SessionId, SessionError> {
+pub fn take_back(bytes: &[u8], now: UnixMs, age_max_ms: u64) -> Result<SessionId, SessionError> {
     let session = SessionId::from_slice(bytes).ok_or(SessionError::NotOne(bytes.len()))?;
-    let (time_ms, now_ms) = (session.time_ms(), unsigned(now_ms));
+    let (time_ms, now_ms) = (session.time_ms(), since_1970(now));
     let ahead_ms = time_ms.saturating_sub(now_ms);
     if ahead_ms > limits::SESSION_AHEAD_MAX_MS {
         return Err(SessionError::FromTheFuture { ahead_ms });
@@ -69,23 +70,24 @@ pub fn take_back(bytes: &[u8], now_ms: i64, age_max_ms: u64) -> Result<SessionId
     Ok(session)
 }
 
-fn unsigned(now_ms: i64) -> u64 {
-    u64::try_from(now_ms).unwrap_or(0)
+/// Milliseconds, as a session's 48-bit time counts them; a clock before 1970 reads as 1970.
+fn since_1970(now: UnixMs) -> u64 {
+    u64::try_from(now.0).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_800_000_000_000;
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
     const AGE: u64 = limits::SESSION_AGE_MAX_MS;
 
     #[test]
     fn a_session_is_given_out_above_the_floor_and_not_too_far_ahead() {
         let time = |after| give_out(after, NOW, [0; 10]).map(SessionId::time_ms);
-        assert_eq!(time(0), Ok(NOW as u64));
-        assert_eq!(time(NOW as u64 + 59_999), Ok(NOW as u64 + 60_000));
-        let after_ms = NOW as u64 + 60_000;
+        assert_eq!(time(0), Ok(NOW.0 as u64));
+        assert_eq!(time(NOW.0 as u64 + 59_999), Ok(NOW.0 as u64 + 60_000));
+        let after_ms = NOW.0 as u64 + 60_000;
         assert_eq!(time(after_ms), Err(SessionError::NotYet { after_ms, ahead_ms: 60_001 }));
         assert!(time(u64::MAX).is_err());
     }
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn a_session_is_taken_back_within_its_time() {
         let take = |time_ms| take_back(&SessionId::new(time_ms, [7; 10]).0, NOW, AGE);
-        let now = NOW as u64;
+        let now = NOW.0 as u64;
         assert!(take(now).is_ok() && take(now + 60_000).is_ok() && take(now - AGE).is_ok());
         assert_eq!(take(now + 60_001), Err(SessionError::FromTheFuture { ahead_ms: 60_001 }));
         assert_eq!(take(now - AGE - 1), Err(SessionError::TooOld { age_ms: AGE + 1, max_ms: AGE }));

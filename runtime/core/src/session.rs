@@ -7,6 +7,7 @@ use crate::text::bounded;
 use bytes::{Bytes, BytesMut};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RefusalCode, event, request};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{SessionId, WriterId, close, format, limits};
 use std::collections::BTreeSet;
 
@@ -51,9 +52,9 @@ pub struct Outputs {
 #[derive(Debug)]
 pub struct Session {
     greeter: Greeter,
-    opened_ms: i64,
-    heard_ms: i64,
-    pinged_ms: i64,
+    opened: MonotonicMs,
+    heard: MonotonicMs,
+    pinged: MonotonicMs,
     pings: u64,
     identity: Option<Identity>,
     /// Its user's; free when the session is dropped.
@@ -90,8 +91,8 @@ impl Outputs {
 impl Session {
     /// A socket that was just opened.
     #[must_use]
-    pub fn new(greeter: Greeter, now_ms: i64) -> Self {
-        Self { greeter, opened_ms: now_ms, heard_ms: now_ms, pinged_ms: now_ms, pings: 0, identity: None, place: None }
+    pub fn new(greeter: Greeter, now: MonotonicMs) -> Self {
+        Self { greeter, opened: now, heard: now, pinged: now, pings: 0, identity: None, place: None }
     }
 
     /// Who is at the other end, once it has said so.
@@ -101,8 +102,8 @@ impl Session {
     }
 
     /// A sign of life.
-    pub fn heard(&mut self, now_ms: i64) {
-        self.heard_ms = self.heard_ms.max(now_ms);
+    pub fn heard(&mut self, now: MonotonicMs) {
+        self.heard = self.heard.max(now);
     }
 
     /// Takes a binary message. The requests that are the service's own go to `own`, each in its place among the others,
@@ -110,12 +111,12 @@ impl Session {
     pub fn frame(
         &mut self,
         bytes: Bytes,
-        now_ms: i64,
+        now: Now,
         environment: &dyn Environment,
         out: &mut Outputs,
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
-        self.heard(now_ms);
+        self.heard(now.monotonic);
         if let Some(why) = self.denial(environment) {
             return out.end(close::TOKEN, why);
         }
@@ -129,7 +130,7 @@ impl Session {
                 return;
             }
             match request {
-                Ok(request) => self.request(request.body, now_ms, environment, out, own),
+                Ok(request) => self.request(request.body, now, environment, out, own),
                 Err(e) => out.refuse(RefusalCode::Undecodable, format!("a request cannot be decoded: {e}")),
             }
         }
@@ -138,7 +139,7 @@ impl Session {
     fn request(
         &mut self,
         body: Option<request::Body>,
-        now_ms: i64,
+        now: Now,
         environment: &dyn Environment,
         out: &mut Outputs,
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
@@ -154,19 +155,19 @@ impl Session {
             (Some(Request::Hello(_)), Some(_)) => {
                 out.refuse(RefusalCode::HelloRepeated, "this socket had its Hello; use Renew for a fresh token");
             }
-            (Some(Request::Hello(hello)), None) => self.hello(&hello, now_ms, environment, out),
+            (Some(Request::Hello(hello)), None) => self.hello(&hello, now, environment, out),
             (Some(_), None) => out.refuse(RefusalCode::HelloExpected, "Hello must come first"),
-            (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now_ms, environment, out),
+            (Some(Request::Renew(renew)), Some(identity)) => identity.renew(&renew.token, now.unix, environment, out),
             (Some(request), Some(identity)) => own(identity, request, out),
         }
     }
 
-    fn hello(&mut self, hello: &proto::Hello, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
-        match self.greeter.greet(hello, now_ms, environment) {
+    fn hello(&mut self, hello: &proto::Hello, now: Now, environment: &dyn Environment, out: &mut Outputs) {
+        match self.greeter.greet(hello, now.unix, environment) {
             Ok((identity, welcome, place)) => {
                 self.place = Some(place);
                 self.identity = Some(identity);
-                self.pinged_ms = now_ms;
+                self.pinged = now.monotonic;
                 out.is_greeted = true;
                 out.event(event::Body::Welcome(welcome));
             }
@@ -175,40 +176,45 @@ impl Session {
     }
 
     /// When [`Session::tick`] is due at the latest.
+    ///
+    /// The token's end is a wall time; this function converts it with the clocks of `now`. A wall
+    /// clock that steps afterwards is noticed at the next ping, which is never further away than
+    /// [`limits::PING_INTERVAL_MS`].
     #[must_use]
-    pub fn wake_at_ms(&self) -> i64 {
-        let dead = self.heard_ms.saturating_add(limits::DEAD_AFTER_MS as i64);
+    pub fn wake_at(&self, now: Now) -> MonotonicMs {
+        let dead = self.heard.plus_ms(limits::DEAD_AFTER_MS);
         let other = match &self.identity {
-            None => self.opened_ms.saturating_add(limits::HELLO_TIMEOUT_MS as i64),
+            None => self.opened.plus_ms(limits::HELLO_TIMEOUT_MS),
             Some(identity) => {
-                let ping = self.pinged_ms.saturating_add(limits::PING_INTERVAL_MS as i64);
-                ping.min(self.token_ends_ms(&identity.claims))
+                let ping = self.pinged.plus_ms(limits::PING_INTERVAL_MS);
+                let token_left_ms = self.token_ends(&identity.claims).ms_since(now.unix);
+                ping.min(now.monotonic.plus_ms(u64::try_from(token_left_ms).unwrap_or(0)))
             }
         };
         dead.min(other)
     }
 
     /// Time has passed, or keys or deny list have changed: pings, or the end of a silent socket, an expired or a denied token.
-    pub fn tick(&mut self, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
+    pub fn tick(&mut self, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         if let Some(why) = self.denial(environment) {
             return out.end(close::TOKEN, why);
         }
-        if now_ms.saturating_sub(self.heard_ms) >= limits::DEAD_AFTER_MS as i64 {
+        if now.monotonic.ms_since(self.heard) >= limits::DEAD_AFTER_MS {
             return out.end(close::DEAD_PEER, format!("nothing was heard for {} ms", limits::DEAD_AFTER_MS));
         }
         let Some(identity) = &self.identity else {
-            if now_ms.saturating_sub(self.opened_ms) >= limits::HELLO_TIMEOUT_MS as i64 {
+            if now.monotonic.ms_since(self.opened) >= limits::HELLO_TIMEOUT_MS {
                 out.end(close::NO_HELLO, format!("no Hello came within {} ms", limits::HELLO_TIMEOUT_MS));
             }
             return;
         };
-        if now_ms >= self.token_ends_ms(&identity.claims) {
+        if now.unix >= self.token_ends(&identity.claims) {
             let expired = identity.claims.expires_at;
             let reason = format!("the token expired at {expired} (seconds since 1970) and was not renewed");
             return out.end(close::TOKEN, reason);
         }
-        if now_ms.saturating_sub(self.pinged_ms) >= limits::PING_INTERVAL_MS as i64 {
-            self.pinged_ms = now_ms;
+        if now.monotonic.ms_since(self.pinged) >= limits::PING_INTERVAL_MS {
+            self.pinged = now.monotonic;
             self.pings += 1;
             out.event(event::Body::Ping(proto::Ping { nonce: self.pings }));
         }
@@ -218,14 +224,21 @@ impl Session {
         environment.denied(&self.identity.as_ref()?.claims)
     }
 
-    fn token_ends_ms(&self, claims: &Claims) -> i64 {
-        claims.expires_at.saturating_mul(1000).saturating_add(i64::from(self.greeter.renewal_grace_ms))
+    /// When the socket is closed for its token: at the token's end and the grace for a renewal.
+    fn token_ends(&self, claims: &Claims) -> UnixMs {
+        UnixMs::from_seconds(claims.expires_at).plus_ms(i64::from(self.greeter.renewal_grace_ms))
     }
 }
 
 impl Identity {
-    fn renew(&mut self, token: &str, now_ms: i64, environment: &dyn Environment, out: &mut Outputs) {
-        match environment.verify(token, now_ms) {
+    /// Whether the token has ended.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMs) -> bool {
+        now >= UnixMs::from_seconds(self.claims.expires_at)
+    }
+
+    fn renew(&mut self, token: &str, now: UnixMs, environment: &dyn Environment, out: &mut Outputs) {
+        match environment.verify(token, now) {
             Ok(claims) if claims.sub == self.claims.sub => {
                 self.claims = claims;
                 out.is_renewed = true;

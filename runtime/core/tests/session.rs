@@ -3,10 +3,13 @@
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
+use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::places::Users;
+use driftless_runtime_core::rate::{Allowance, Rates};
 use driftless_runtime_core::{Close, Environment, Greeter, Outputs, Session, announced};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{SessionId, close, format, limits};
 use proptest::collection::vec;
@@ -16,6 +19,8 @@ use std::sync::Arc;
 
 const NOW: i64 = 1_800_000_000_000;
 const EXPIRES_S: i64 = NOW / 1000 + 3600;
+/// Both clocks when a scene begins.
+const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
 /// A token is `<sub>` or `<sub>@<expires_at>`, where `<sub>#<jti>` has a name of its own; anything with a `!` is refused.
@@ -31,7 +36,7 @@ fn deny(who: &str) {
 }
 
 impl Environment for Desk {
-    fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
         if token.contains('!') || token.is_empty() {
             return Err(format!("the token {token:?} is forged"));
         }
@@ -58,7 +63,7 @@ fn greeter() -> Greeter {
 /// A socket and everything that came out of it.
 struct Scene {
     session: Session,
-    now: i64,
+    now: Now,
     out: Outputs,
     /// The service's own requests: by whom, with which end of the token.
     own: Vec<(String, i64)>,
@@ -66,7 +71,7 @@ struct Scene {
 
 impl Scene {
     fn with(greeter: Greeter) -> Self {
-        Self { session: Session::new(greeter, NOW), now: NOW, out: Outputs::default(), own: Vec::new() }
+        Self { session: Session::new(greeter, START.monotonic), now: START, out: Outputs::default(), own: Vec::new() }
     }
 
     fn new() -> Self {
@@ -95,9 +100,25 @@ impl Scene {
         self.bytes(frame.freeze());
     }
 
-    fn tick_at(&mut self, now: i64) {
-        self.now = now;
-        self.session.tick(now, &Desk, &mut self.out);
+    /// Both clocks go on by this many milliseconds.
+    fn pass(&mut self, ms: u64) {
+        self.now.unix = self.now.unix.plus_ms(ms as i64);
+        self.now.monotonic = self.now.monotonic.plus_ms(ms);
+    }
+
+    /// Both clocks go on until the wall clock reads `unix_ms`; then the session ticks.
+    fn tick_at(&mut self, unix_ms: i64) {
+        self.pass(u64::try_from(UnixMs(unix_ms).ms_since(self.now.unix)).expect("time does not run backwards"));
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        self.session.tick(self.now, &Desk, &mut self.out);
+    }
+
+    /// Milliseconds until the session wants to be woken.
+    fn wakes_in(&self) -> u64 {
+        self.session.wake_at(self.now).ms_since(self.now.monotonic)
     }
 
     fn events(&mut self) -> Vec<event::Body> {
@@ -162,11 +183,12 @@ fn hello_comes_first_and_once() {
 #[test]
 fn a_socket_without_hello_is_closed() {
     let mut scene = Scene::new();
-    assert_eq!(scene.session.wake_at_ms(), NOW + limits::HELLO_TIMEOUT_MS as i64);
-    scene.now += 5000;
+    assert_eq!(scene.wakes_in(), limits::HELLO_TIMEOUT_MS);
+    scene.pass(5000);
     scene.send([request::Body::Ping(proto::Ping { nonce: 4 })]);
     assert!(matches!(scene.events()[..], [event::Body::Pong(proto::Pong { nonce: 4 })]));
-    scene.tick_at(scene.session.wake_at_ms());
+    scene.pass(scene.wakes_in());
+    scene.tick();
     assert_eq!(scene.closed(), close::NO_HELLO);
 }
 
@@ -224,7 +246,7 @@ fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for(
     assert_eq!(scene.welcome().limits.unwrap().commands_per_second, 5);
     scene.tick_at(ends * 1000 + 2_999);
     assert!(scene.out.close.is_none());
-    assert_eq!(scene.session.wake_at_ms(), ends * 1000 + 3000);
+    assert_eq!(scene.wakes_in(), 1);
     scene.tick_at(ends * 1000 + 3000);
     assert_eq!(scene.closed(), close::TOKEN);
 }
@@ -253,7 +275,7 @@ fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
     assert!(scene.out.is_renewed);
     let by = |expires| ("ann".to_owned(), expires);
     assert_eq!(scene.own, [by(ends), by(ends + 60)], "each by the token of its moment");
-    scene.now = ends * 1000;
+    scene.pass(10_000);
     scene.send([request::Body::Pong(proto::Pong::default())]);
     scene.tick_at((ends + 20) * 1000);
     assert!(scene.out.close.is_none());
@@ -322,13 +344,82 @@ fn pings_go_out_and_silence_is_death() {
     scene.tick_at(NOW + 20_000 + 24_999);
     scene.events();
     assert!(scene.out.close.is_none());
-    assert_eq!(scene.session.wake_at_ms(), NOW + 45_000);
-    scene.session.heard(NOW + 30_000);
-    scene.session.heard(NOW + 29_000);
+    assert_eq!(scene.wakes_in(), 1);
+    scene.session.heard(START.monotonic.plus_ms(30_000));
+    scene.session.heard(START.monotonic.plus_ms(29_000));
     scene.tick_at(NOW + 54_999);
     assert!(scene.out.close.is_none(), "a sign of life counts, and time does not run backwards");
     scene.tick_at(NOW + 55_000);
     assert_eq!(scene.closed(), close::DEAD_PEER);
+}
+
+/// A wall clock steps when it is corrected. Pings, the time limit for Hello and the one for silence
+/// go by monotonic time; a token ends by wall time, because its issuer wrote it in wall time.
+#[test]
+fn a_step_of_the_wall_clock_changes_no_timer_but_a_token_ends_by_wall_time() {
+    const HOUR_MS: i64 = 3_600_000;
+    for step_ms in [HOUR_MS, -HOUR_MS] {
+        let mut scene = Scene::new();
+        scene.now.unix = scene.now.unix.plus_ms(step_ms);
+        scene.pass(limits::HELLO_TIMEOUT_MS - 1);
+        scene.tick();
+        assert!(scene.out.close.is_none(), "{step_ms}");
+        scene.pass(1);
+        scene.tick();
+        assert_eq!(scene.closed(), close::NO_HELLO, "{step_ms}");
+
+        let mut scene = Scene::new();
+        let ends = NOW / 1000 + 2 * 3600;
+        scene.send([hello(&format!("ann@{ends}"))]);
+        scene.events();
+        scene.now.unix = scene.now.unix.plus_ms(step_ms);
+        assert_eq!(scene.wakes_in(), limits::PING_INTERVAL_MS, "{step_ms}");
+        scene.pass(limits::PING_INTERVAL_MS - 1);
+        scene.tick();
+        assert!(scene.events().is_empty(), "a ping came early after a step of {step_ms} ms");
+        scene.pass(1);
+        scene.tick();
+        assert_eq!(scene.events(), [event::Body::Ping(proto::Ping { nonce: 1 })], "{step_ms}");
+        scene.pass(limits::DEAD_AFTER_MS - limits::PING_INTERVAL_MS - 1);
+        scene.tick();
+        assert!(scene.out.close.is_none(), "{step_ms}");
+        scene.pass(1);
+        scene.tick();
+        assert_eq!(scene.closed(), close::DEAD_PEER, "{step_ms}");
+
+        // The clients' own seconds until the token ends are an hour more or fewer than ours.
+        let mut scene = Scene::new();
+        scene.send([hello(&format!("ann@{ends}"))]);
+        scene.events();
+        scene.now.unix = UnixMs::from_seconds(ends).plus_ms(10_000 - 1);
+        scene.tick();
+        assert!(scene.out.close.is_none(), "the grace for a renewal has not passed");
+        assert_eq!(scene.wakes_in(), 1);
+        scene.now.unix = scene.now.unix.plus_ms(1);
+        scene.tick();
+        assert_eq!(scene.closed(), close::TOKEN);
+    }
+}
+
+#[test]
+fn a_step_of_the_wall_clock_changes_no_rate_and_admits_as_many_sockets() {
+    // Rates and admission take monotonic time only, which the types prove. Here is what follows for
+    // an active user: the same answers, however the wall clock steps between the requests.
+    let answers = |steps_ms: [i64; 3]| {
+        let rates = Rates::new([Allowance { per_second: 10, burst: 2 }]);
+        let admission = Admission::new(1);
+        let mut now = START;
+        let bucket = rates.of("ann", now.monotonic);
+        steps_ms.map(|step_ms| {
+            now.unix = now.unix.plus_ms(step_ms);
+            now.monotonic = now.monotonic.plus_ms(10);
+            (bucket.take([1], now.monotonic), admission.admit(now.monotonic))
+        })
+    };
+    let steady = answers([10, 10, 10]);
+    assert_eq!(steady, [(Ok(()), Ok(())), (Ok(()), Ok(())), (Err(80), Err(3_000))]);
+    assert_eq!(answers([10, -3_600_000, 10]), steady);
+    assert_eq!(answers([10, 3_600_000, 10]), steady);
 }
 
 #[test]
@@ -397,12 +488,13 @@ proptest! {
     }
 
     #[test]
-    fn the_next_wake_up_is_never_too_late(steps in vec(1..30_000i64, 1..12), greeted: bool) {
+    fn the_next_wake_up_is_never_too_late(steps in vec(1..30_000u64, 1..12), greeted: bool) {
         let mut scene = if greeted { Scene::greeted() } else { Scene::new() };
         for step in steps {
-            let wake = scene.session.wake_at_ms();
-            prop_assert!(wake <= scene.now + limits::PING_INTERVAL_MS as i64);
-            scene.tick_at(wake.min(scene.now + step).max(scene.now));
+            let wakes_in = scene.wakes_in();
+            prop_assert!(wakes_in <= limits::PING_INTERVAL_MS);
+            scene.pass(wakes_in.min(step));
+            scene.tick();
             if scene.out.close.is_some() {
                 break;
             }

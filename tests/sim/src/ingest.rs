@@ -9,6 +9,7 @@ use driftless_chunk::world::World;
 use driftless_ingest_core::rate::{Rates, rates};
 use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy, Produce};
 use driftless_schemas::Partition;
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,13 +59,13 @@ impl Process {
         }
     }
 
-    fn wall(&self, now: u64) -> i64 {
-        now as i64 + self.skew_ms
+    fn clocks(&self, now: u64) -> Now {
+        Now { unix: UnixMs(now as i64 + self.skew_ms), monotonic: MonotonicMs(now) }
     }
 
     /// A client connects.
     pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
-        let connection = Connection::new(Arc::clone(&self.admission), Arc::clone(&self.rates), self.wall(now));
+        let connection = Connection::new(Arc::clone(&self.admission), Arc::clone(&self.rates), MonotonicMs(now));
         self.sockets.insert(id, Socket { link: Link::new(peer), connection });
     }
 
@@ -148,10 +149,10 @@ impl Process {
     }
 
     fn give(&mut self, id: u64, input: Input<'_>, now: u64) {
-        let wall = self.wall(now);
+        let now = self.clocks(now);
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let mut out = Outputs::default();
-        socket.connection.handle(input, wall, &self.outside, &mut out);
+        socket.connection.handle(input, now, &self.outside, &mut out);
         if !out.session.frame.is_empty() {
             socket.link.down.push_back(out.session.frame.freeze());
         }

@@ -48,7 +48,7 @@ impl Outside {
 }
 
 impl driftless_runtime_core::Environment for Outside {
-    fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
         let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
         let name = token.split('@').next().unwrap_or_default();
         let access = match name.ends_with('!') {
@@ -56,7 +56,7 @@ impl driftless_runtime_core::Environment for Outside {
             false => Access { write: all(), ..Access::default() },
         };
         let sub = name.trim_end_matches('!').to_owned();
-        let expires_at = Self::expiry(token, UnixMs(now_ms)).0 / 1000;
+        let expires_at = Self::expiry(token, now).0 / 1000;
         Ok(Claims { sub, jti: None, expires_at, access, key: Default::default() })
     }
 

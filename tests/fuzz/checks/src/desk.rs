@@ -7,12 +7,16 @@ use driftless_chunk::world::World;
 use driftless_runtime_core::Environment;
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, request, submit};
+use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{SessionId, format};
 use std::sync::{Arc, LazyLock};
 
-pub const NOW: i64 = 1_800_000_000_000;
+const NOW: i64 = 1_800_000_000_000;
 const EXPIRES_S: i64 = NOW / 1000 + 60;
+
+/// Both clocks when a script begins.
+pub const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(0) };
 
 static WORLD: LazyLock<Arc<World>> =
     LazyLock::new(|| Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap()));
@@ -25,7 +29,7 @@ pub fn world() -> Arc<World> {
 pub struct Desk;
 
 impl Environment for Desk {
-    fn verify(&self, token: &str, _now_ms: i64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
         if token.contains('!') || token.is_empty() {
             return Err(format!("the token {token:?} is forged"));
         }
@@ -53,13 +57,18 @@ impl Environment for Desk {
     }
 }
 
-/// Time passes, mostly by as much as matters.
-pub fn later(script: &mut Reader<'_>, now_ms: i64) -> i64 {
+/// Time passes, mostly by an amount that one of the time limits waits for.
+pub fn later(script: &mut Reader<'_>, now: Now) -> Now {
     let ms = match script.below(8) {
-        7 => i64::try_from(script.number()).unwrap_or(i64::MAX),
+        7 => script.number(),
         by => [0, 1, 1_000, 10_000, 25_000, 59_000, 61_000][by],
     };
-    now_ms.saturating_add(ms)
+    after(now, ms)
+}
+
+/// Both clocks, `ms` later.
+pub fn after(now: Now, ms: u64) -> Now {
+    Now { unix: now.unix.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)), monotonic: now.monotonic.plus_ms(ms) }
 }
 
 /// A frame: of requests, of any bytes, or one with a part of it changed.

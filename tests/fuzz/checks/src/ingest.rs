@@ -1,13 +1,14 @@
 //! An ingest socket with whatever a stranger sends and a log that answers as it likes: every Submit is produced or rejected,
 //! what is produced is answered for once, it is in the sender's name and where the sender may write.
 
-use crate::desk::{self, Desk, NOW};
+use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
 use bytes::Bytes;
 use driftless_ingest_core::rate::rates;
 use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy};
 use driftless_runtime_core::requests::take_apart;
 use driftless_schemas::proto::{self, command_record, event, request};
+use driftless_schemas::time::Now;
 use driftless_schemas::{ChunkId, limits};
 use prost::Message;
 use std::collections::BTreeSet;
@@ -22,14 +23,14 @@ pub fn check(data: &[u8]) {
     };
     policy.check().unwrap();
     let rates = Arc::new(rates(&policy));
-    let connection = Connection::new(Arc::new(Admission::new(desk::world(), policy)), rates, NOW);
-    let mut socket = Socket { connection, now: NOW, outstanding: BTreeSet::new() };
+    let connection = Connection::new(Arc::new(Admission::new(desk::world(), policy)), rates, START.monotonic);
+    let mut socket = Socket { connection, now: START, outstanding: BTreeSet::new() };
     while !script.is_empty() && socket.step(&mut script) {}
 }
 
 struct Socket {
     connection: Connection,
-    now: i64,
+    now: Now,
     /// Produced, and not answered for.
     outstanding: BTreeSet<u32>,
 }
@@ -58,12 +59,12 @@ impl Socket {
             }
             6 => {
                 self.now = match script.rarely(2) {
-                    true => self.now.max(self.connection.wake_at_ms()),
+                    true => desk::after(self.now, self.connection.wake_at(self.now).ms_since(self.now.monotonic)),
                     false => desk::later(script, self.now),
                 };
                 let out = self.input(Input::Tick);
                 let is_closed = out.session.close.is_some();
-                assert!(is_closed || self.connection.wake_at_ms() > self.now, "woken again and again");
+                assert!(is_closed || self.connection.wake_at(self.now) > self.now.monotonic, "woken again and again");
                 !is_closed
             }
             _ => match script.below(8) {

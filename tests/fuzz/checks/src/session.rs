@@ -1,7 +1,7 @@
 //! A socket's session with whatever a stranger sends: every request has one answer, nothing is the service's before Hello, the
 //! answer is not far longer than the question, and time that is waited for brings something about.
 
-use crate::desk::{self, Desk, NOW};
+use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
 use driftless_runtime_core::requests::take_apart;
 use driftless_runtime_core::{Greeter, Outputs, Session};
@@ -14,20 +14,23 @@ const WELCOME_BYTES_MAX: usize = 4096;
 
 pub fn check(data: &[u8]) {
     let mut script = Reader::new(data);
-    let mut now = NOW;
-    let mut session = Session::new(Greeter::new(desk::world()), now);
+    let mut now = START;
+    let mut session = Session::new(Greeter::new(desk::world()), now.monotonic);
     while !script.is_empty() {
         let mut out = Outputs::default();
         match script.below(4) {
             0 => {
                 now = match script.rarely(2) {
-                    true => now.max(session.wake_at_ms()),
+                    true => desk::after(now, session.wake_at(now).ms_since(now.monotonic)),
                     false => desk::later(&mut script, now),
                 };
                 session.tick(now, &Desk, &mut out);
-                assert!(out.close.is_some() || session.wake_at_ms() > now, "a socket that is woken again and again");
+                assert!(
+                    out.close.is_some() || session.wake_at(now) > now.monotonic,
+                    "a socket that is woken again and again"
+                );
             }
-            1 => session.heard(now),
+            1 => session.heard(now.monotonic),
             _ => {
                 let frame = desk::frame(&mut script);
                 let was_greeted = session.identity().is_some();
