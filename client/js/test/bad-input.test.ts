@@ -287,7 +287,7 @@ describe("a family that this client cannot show", () => {
   test.each<[string, Message, string]>([
     ["of an unknown model", { ...CANVAS, model: "voxels" }, "this client has no model"],
     ["of a newer revision", { ...CANVAS, modelRevision: 2 }, "upgrade the older one"],
-    ["of parameters that are not JSON", { ...CANVAS, parameters: "size=8" }, "no JSON object"],
+    ["of parameters that are not JSON", { ...CANVAS, parameters: "size=8" }, "JSON object"],
     ["of parameters that the model refuses", { ...CANVAS, parameters: '{"size":[0,0],"palette":16}' }, ""],
   ])("%s: its chunks fail with an error that says what to do; other families work", async (_, family, message) => {
     await announce(family, THINGS);
