@@ -134,9 +134,10 @@ export class Engine<Chunk> {
   }
 
   /**
-   * A turn out of a socket or a timer. If the core fails, the world closes, and nothing is thrown.
+   * A turn out of a socket or a timer, without a caller. If the core fails, the world closes, and
+   * nothing is thrown.
    */
-  #turnUnasked(input: Input<void>): void {
+  #backgroundTurn(input: Input<void>): void {
     if (this.closed) return;
     try {
       this.turn(input);
@@ -177,7 +178,7 @@ export class Engine<Chunk> {
   #tick(): void {
     // A number that equals no deadline, so that the next one is scheduled in any case.
     this.#deadline = NaN;
-    this.#turnUnasked((core, now) => core.tick(now));
+    this.#backgroundTurn((core, now) => core.tick(now));
   }
 
   /** Milliseconds since 1970. Never goes backwards, even if the system's clock does. */
@@ -285,10 +286,10 @@ export class Engine<Chunk> {
     return new Socket(list, `driftless.${server}.v1`, {
       WebSocket: found as SocketConstructor,
       token: () => askForToken(this.#settings.token),
-      opened: (token) => this.#turnUnasked((core, now) => core.connected(now, number, token)),
+      opened: (token) => this.#backgroundTurn((core, now) => core.connected(now, number, token)),
       received: (bytes) => {
         this.traffic.received += bytes.length;
-        this.#turnUnasked((core, now) => core.received(now, number, bytes));
+        this.#backgroundTurn((core, now) => core.received(now, number, bytes));
       },
       closed: (code, reason) => {
         this.#closeReason = reason;
@@ -310,14 +311,14 @@ export class Engine<Chunk> {
 
   #disconnected(number: number, code: number): void {
     this.#forgetWelcome(number);
-    this.#turnUnasked((core, now) => core.disconnected(now, number, code));
+    this.#backgroundTurn((core, now) => core.disconnected(now, number, code));
   }
 
   async #renew(): Promise<void> {
     try {
       const token = await askForToken(this.#settings.token);
       if (typeof token !== "string") throw new TypeError(`the token function gave ${typeof token}, not a string`);
-      this.#turnUnasked((core, now) => core.renew(now, token));
+      this.#backgroundTurn((core, now) => core.renew(now, token));
     } catch (error) {
       // The core will ask for a token again.
       this.#tokenFailed(error);
