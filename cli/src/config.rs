@@ -2,10 +2,10 @@
 //! `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags win over the file.
 
 use anyhow::{Context, Result};
-use driftless_runtime::auth;
-use driftless_runtime::log::kafka::KafkaSettings;
-use driftless_runtime::settings::Http;
-use driftless_runtime::tls;
+use driftless_auth as auth;
+use driftless_log::kafka::KafkaSettings;
+use driftless_web::settings::Http;
+use driftless_web::tls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show that drift is found and
 //! healed. It is there in debug builds only.
 
-use driftless_runtime::http::{Routes, only};
 use driftless_schemas::ChunkId;
+use driftless_web::http::{Routes, only};
 use std::collections::HashMap;
 use warp::http::{Method, StatusCode};
 use warp::{Filter, Reply};

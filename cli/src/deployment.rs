@@ -3,11 +3,11 @@
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use driftless_chunk::world::World;
-use driftless_runtime::log::kafka::KafkaLog;
-use driftless_runtime::log::{self, Log, TopicSpec};
-use driftless_runtime::store::Store;
+use driftless_log::kafka::KafkaLog;
+use driftless_log::{self as log, Log, TopicSpec};
 use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_schemas::{Offset, Partition, limits};
+use driftless_store::Store;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -222,7 +222,7 @@ fn cannot_create(log: &dyn Log, topic: &TopicSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_runtime::log::memory::MemoryLog;
+    use driftless_log::memory::MemoryLog;
 
     const REFUSED: Unknown<'_> = Unknown::Refused { ways_out: "go elsewhere" };
 

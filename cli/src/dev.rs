@@ -9,23 +9,23 @@ use crate::deployment::{Unknown, compare, create_topics, found};
 use crate::signals::Signals;
 use crate::{page, token};
 use anyhow::{Context, Result, bail};
+use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_chunk::world::World;
 use driftless_gateway::Gateway;
 use driftless_ingest::Ingest;
+use driftless_log::Log;
+use driftless_log::kafka::{KafkaLog, KafkaSettings};
+use driftless_log::sqlite::SqliteLog;
 use driftless_replayer::{CoreSettings, Replayer};
-use driftless_runtime::auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_runtime::files;
-use driftless_runtime::http;
-use driftless_runtime::http::openapi::openapi;
-use driftless_runtime::log::Log;
-use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
-use driftless_runtime::log::sqlite::SqliteLog;
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::store::Store;
 use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::access::Access;
 use driftless_schemas::world::WorldSpec;
+use driftless_store::Store;
 use driftless_testbed::kafka::{Kafka, KafkaOptions};
+use driftless_web::http;
+use driftless_web::http::openapi::openapi;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ enum Ended {
 
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let mut http_settings = driftless_runtime::settings::Http { listen: args.http, ..Default::default() };
+    let mut http_settings = driftless_web::settings::Http { listen: args.http, ..Default::default() };
     args.tls.apply(&mut http_settings);
     let door = http_settings.door().context("http")?;
     let folder = DataFolder::new(&args.data);

@@ -4,9 +4,9 @@ use crate::config::ConfigArgs;
 use crate::deployment::{DeploymentArgs, Unknown, compare, create_topics, found};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::world::World;
-use driftless_runtime::log::Log;
-use driftless_runtime::store::Store;
+use driftless_log::Log;
 use driftless_schemas::world::{FamilySpec, StoredWorld, WorldSpec};
+use driftless_store::Store;
 
 /// Arguments of `driftless init`.
 #[derive(clap::Args)]
@@ -123,7 +123,7 @@ fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_runtime::log::memory::MemoryLog;
+    use driftless_log::memory::MemoryLog;
 
     #[tokio::test]
     async fn a_run_that_was_cut_off_is_finished_by_the_next() {

@@ -1,6 +1,6 @@
 //! The page of `driftless dev`: what `npm run build` made of `web/`, as a part of the binary.
 
-use driftless_runtime::http::{Routes, bytes_response, only};
+use driftless_web::http::{Routes, bytes_response, only};
 use warp::Filter;
 use warp::http::{HeaderValue, Method, StatusCode};
 

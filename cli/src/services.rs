@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
 use driftless_runtime::files;
-use driftless_runtime::http::openapi::openapi;
-use driftless_runtime::http::{self, Routes};
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
+use driftless_web::http::openapi::openapi;
+use driftless_web::http::{self, Routes};
 use std::net::SocketAddr;
 use warp::Filter;
 

@@ -1,7 +1,7 @@
 //! `driftless token`: keys and tokens.
 
 use anyhow::{Context, Result, bail};
-use driftless_runtime::auth::{KeyKind, Signer, generate_key};
+use driftless_auth::{KeyKind, Signer, generate_key};
 use driftless_schemas::access::Access;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use driftless_chunk::world::World;
-use driftless_runtime::log::{self, Ack, Append, AppendError, Delivery, Headers, Log, Producer};
+use driftless_log::{self as log, Ack, Append, AppendError, Delivery, Headers, Log, Producer};
 use driftless_schemas::proto::{Audit, CommandRecord, command_record};
 use driftless_schemas::{ChunkId, Hash, Version};
 use prost::Message as _;

@@ -14,11 +14,10 @@
 use crate::connection::Context;
 use crate::hub::{Listener, Out};
 use bytes::Bytes;
+use driftless_auth::{TokenError, Trust, Verifier};
 use driftless_chunk::world::Family;
 use driftless_gateway_core::Joined;
-use driftless_runtime::auth::{TokenError, Trust, Verifier};
 use driftless_runtime::clock::unix_now;
-use driftless_runtime::http::{ConnectionPermit, Problem, Response};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
 use driftless_schemas::access::Claims;
@@ -27,6 +26,7 @@ use driftless_schemas::proto::{
     self, DiscardReason, Have, ServerFrame, Track, TrackRejectCode, event, outcome, request, tracked,
 };
 use driftless_schemas::{ChunkId, Hash, SessionId, close, format, limits};
+use driftless_web::http::{ConnectionPermit, Problem, Response};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;

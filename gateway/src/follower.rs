@@ -7,14 +7,14 @@
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{LoadError, Loaded, Reread, newer_ref};
+use driftless_log::{self as log, Log, Reader};
 use driftless_runtime::clock::Clock;
-use driftless_runtime::index::{IndexView, Indexes};
-use driftless_runtime::log::{self, Log, Reader};
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::store::{self, Store};
 use driftless_schemas::proto::Ref;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_store::index::{IndexView, Indexes};
+use driftless_store::{self as store, Store};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -6,14 +6,12 @@ use crate::{events, openapi};
 use driftless_chunk::world::{Place, World};
 use driftless_gateway_core::{Answer, Ask, Status};
 use driftless_runtime::clock::unix_now;
-use driftless_runtime::http::{
-    ChunkPath, ConnectionPermit, Origins, Problem, Response, Routes, json, query_value, token,
-};
-use driftless_runtime::socket::{self, Upgrade};
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::Track;
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Seq, SessionId};
+use driftless_web::http::{ChunkPath, ConnectionPermit, Origins, Problem, Response, Routes, json, query_value, token};
+use driftless_web::socket::{self, Upgrade};
 use serde_json::json as value;
 use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -33,7 +31,7 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
             upgrade.on_stream(move |stream, begun, permit| serve(stream, begun, permit, context))
         });
     let chunks = warp::get()
-        .and(driftless_runtime::http::chunk_path())
+        .and(driftless_web::http::chunk_path())
         .and(token())
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())

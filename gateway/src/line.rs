@@ -1,8 +1,8 @@
 //! A websocket's connection as its two halves share it: the reading task and the shard that writes.
 
-use driftless_runtime::stream::Stream;
 use driftless_schemas::limits;
 use driftless_schemas::time::MonotonicMs;
+use driftless_web::stream::Stream;
 use socket2::SockRef;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;

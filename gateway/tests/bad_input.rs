@@ -5,13 +5,13 @@ mod scene;
 
 use bytes::Bytes;
 use driftless_gateway::{CoreSettings, Error, Settings};
-use driftless_runtime::index;
-use driftless_runtime::log::TopicSpec;
-use driftless_runtime::log::memory::MemoryLog;
+use driftless_log::TopicSpec;
+use driftless_log::memory::MemoryLog;
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::store::compress;
 use driftless_schemas::proto::{TrackRejectCode, UpdatesRecord, event};
 use driftless_schemas::{Partition, WriterId, limits, storage};
+use driftless_store::compress;
+use driftless_store::index;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use scene::*;

@@ -1,16 +1,16 @@
 //! Server-sent events of several chunks in one stream, through a real server over an empty log in memory.
 
+use driftless_auth::{self as auth, KeyKind, Signer, Verifier, generate_key};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Gateway, Settings};
-use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Door, Origins, serve};
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{Log, TopicSpec};
+use driftless_log::memory::MemoryLog;
+use driftless_log::{Log, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::store::Store;
 use driftless_schemas::access::Access;
 use driftless_schemas::world::WorldSpec;
+use driftless_store::Store;
+use driftless_web::http::{Door, Origins, serve};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The clock, the dice and the token check that the core is given.
 
-use driftless_runtime::auth::{Claims, TokenError, Verifier};
+use driftless_auth::{Claims, TokenError, Verifier};
 use driftless_runtime_core::Environment;
 use driftless_schemas::time::UnixMs;
 

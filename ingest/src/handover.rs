@@ -4,7 +4,7 @@
 //! and the owner's own token, so that an acknowledgement finds its way with one look-up per mailbox and batch.
 
 use driftless_ingest_core::Produce;
-use driftless_runtime::log::{self, Ack, Append, AppendError, Delivery, Log, Producer};
+use driftless_log::{self as log, Ack, Append, AppendError, Delivery, Log, Producer};
 use driftless_schemas::Offset;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};

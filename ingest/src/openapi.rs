@@ -1,7 +1,7 @@
 //! What ingest answers to over HTTP; [`crate::http`] has the routes. docs/protocol.md has the story.
 
-use driftless_runtime::http::openapi::{Document, Operation, example, parameter, reference};
 use driftless_schemas::limits;
+use driftless_web::http::openapi::{Document, Operation, example, parameter, reference};
 use serde_json::{Value, json};
 use warp::http::Method;
 

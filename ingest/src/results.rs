@@ -1,10 +1,10 @@
 //! Answers to `POST /v1/chunks/{id}/commands`.
 
 use driftless_ingest_core::Rejection;
-use driftless_runtime::http::{Problem, Response, json};
-use driftless_runtime::log::AppendError;
+use driftless_log::AppendError;
 use driftless_schemas::proto::{RejectCode, Retry};
 use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_web::http::{Problem, Response, json};
 use serde::Serialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;

@@ -1,7 +1,7 @@
 //! How an ingest process is set up.
 
 use driftless_ingest_core::Policy;
-use driftless_runtime::settings::Http;
+use driftless_web::settings::Http;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

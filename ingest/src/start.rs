@@ -4,19 +4,19 @@ use crate::desk::Desk;
 use crate::handover::Handover;
 use crate::metrics::Metrics;
 use crate::{Settings, Shared, http, socket};
+use driftless_auth::Verifier;
 use driftless_chunk::world::World;
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::policy::PolicyError;
 use driftless_ingest_core::rate::rates;
-use driftless_runtime::auth::Verifier;
+use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
-use driftless_runtime::http as web;
-use driftless_runtime::http::openapi::{Document, openapi};
-use driftless_runtime::log::{self, Log};
 use driftless_runtime::settings::SettingError;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::socket::{INGEST, Upgrade, websocket};
 use driftless_runtime::telemetry::{self, Seldom};
+use driftless_web::http as web;
+use driftless_web::http::openapi::{Document, openapi};
+use driftless_web::socket::{INGEST, Upgrade, websocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -111,7 +111,7 @@ impl Ingest {
     }
 
     /// `GET /v1/ingest` (websocket), `POST /v1/sessions`, `POST /v1/chunks/{id}/commands`. Serve them with
-    /// [`driftless_runtime::http::serve`]: websockets need its connections.
+    /// [`driftless_web::http::serve`]: websockets need its connections.
     #[must_use]
     pub fn routes(&self) -> web::Routes {
         let shared = Arc::clone(&self.shared);

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 use driftless_ingest_core::{Body, Submission};
-use driftless_runtime::http::Problem;
 use driftless_schemas::limits::HTTP_COMMANDS_MAX;
 use driftless_schemas::proto::{request, submit};
 use driftless_schemas::{ChunkId, SessionId, proto};
+use driftless_web::http::Problem;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;

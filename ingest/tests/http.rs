@@ -3,7 +3,7 @@
 mod scene;
 
 use driftless_ingest::{Policy, Settings, run_on};
-use driftless_runtime::log::memory::MemoryLog;
+use driftless_log::memory::MemoryLog;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::proto::request;

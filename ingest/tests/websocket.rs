@@ -3,11 +3,11 @@
 mod scene;
 
 use async_trait::async_trait;
+use driftless_auth::Verifier;
 use driftless_ingest::{Error as StartError, Ingest, Policy, Settings};
-use driftless_runtime::auth::Verifier;
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{
-    self, Ack, AckSink, Append, AppendError, Delivery, Log, Membership, Producer, Reader, TopicSpec,
+use driftless_log::memory::MemoryLog;
+use driftless_log::{
+    self as log, Ack, AckSink, Append, AppendError, Delivery, Log, Membership, Producer, Reader, TopicSpec,
 };
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, Retry, event, request};

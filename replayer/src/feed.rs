@@ -3,7 +3,7 @@
 //! One reader instead of one per partition: a fetch then carries all partitions, and the broker answers once.
 
 use bytes::Bytes;
-use driftless_runtime::log::{Log, ReadError};
+use driftless_log::{Log, ReadError};
 use driftless_schemas::{Offset, Partition};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Subscriber {
 
 impl Feed {
     /// Starts the feed; it ends when all handles are dropped.
-    pub fn start(log: &dyn Log) -> Result<Self, driftless_runtime::log::Error> {
+    pub fn start(log: &dyn Log) -> Result<Self, driftless_log::Error> {
         let reader = log.reader()?;
         let (asks, asked) = unbounded_channel();
         tokio::spawn(run(reader, asked));
@@ -68,7 +68,7 @@ impl Feed {
     }
 }
 
-async fn run(mut reader: Box<dyn driftless_runtime::log::Reader>, mut asked: UnboundedReceiver<Ask>) {
+async fn run(mut reader: Box<dyn driftless_log::Reader>, mut asked: UnboundedReceiver<Ask>) {
     let mut subscribers: HashMap<(Arc<str>, Partition), Subscriber> = HashMap::new();
     loop {
         tokio::select! {

@@ -4,7 +4,7 @@
 //! in flight ends (section 6). [`Publisher::renew`] then makes a new producer for the ownerships to come: nothing is
 //! ever produced again by the old ones.
 
-use driftless_runtime::log::{Ack, AckSink, Append, AppendError, Delivery, Error, Log, Producer};
+use driftless_log::{Ack, AckSink, Append, AppendError, Delivery, Error, Log, Producer};
 use driftless_schemas::Offset;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -6,12 +6,12 @@ use crate::ownership::{DeadLetters, Internal, Order, Outcome, STORE_CONCURRENCY,
 use crate::publisher::Publisher;
 use crate::watchdog::{Watchdog, WhenStuck};
 use driftless_chunk::world::World;
+use driftless_log::{self as log, Ack, Delivery, Log, MembershipEvent};
 use driftless_replayer_core::{End, Input, Settings as CoreSettings};
-use driftless_runtime::index::Indexes;
-use driftless_runtime::log::{self, Ack, Delivery, Log, MembershipEvent};
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::store::Store;
 use driftless_schemas::{Partition, limits};
+use driftless_store::Store;
+use driftless_store::index::Indexes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,9 +6,9 @@
 //! nothing: the next owner does, in the log, and an owner that has not seen it finds out anew.
 
 use driftless_replayer_core::{Call, Work, Working};
-use driftless_runtime::store::Store;
 use driftless_schemas::Partition;
 use driftless_schemas::storage::Unanswered;
+use driftless_store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -101,7 +101,7 @@ async fn r6_a_planned_end_writes_a_checkpoint_that_holds() {
     for partition in (0..PARTITIONS).map(Partition) {
         let view = scene.indexes().view(partition).await.unwrap();
         let checkpoint = view.checkpoint().await.unwrap();
-        let (_, high) = driftless_runtime::log::Log::watermarks(&scene.log, &topics.commands, partition).await.unwrap();
+        let (_, high) = driftless_log::Log::watermarks(&scene.log, &topics.commands, partition).await.unwrap();
         assert_eq!((checkpoint.epoch, checkpoint.commands_next), (1, high.0));
         let position = scene.position_at(partition, Offset(checkpoint.updates_low)).await;
         assert_eq!((checkpoint.updates_low_epoch, checkpoint.updates_low_n), (position.epoch.0, position.n));

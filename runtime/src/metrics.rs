@@ -4,15 +4,10 @@ use metrics::{counter, describe_counter};
 
 /// Describes them; once per process.
 pub fn describe() {
-    describe_counter!("driftless_http_refused_total", "Connections that were closed before a request, by reason");
     describe_counter!(
         "driftless_reloads_total",
         "Changes of files that a service keeps up with (keys, deny, tls): taken, or refused because something was wrong with them"
     );
-}
-
-pub(crate) fn refused(reason: &'static str) {
-    counter!("driftless_http_refused_total", "reason" => reason).increment(1);
 }
 
 pub(crate) fn reload(file: &'static str, outcome: &'static str) {

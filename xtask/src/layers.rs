@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 
 /// Each crate with everything that it may be built on, all without `driftless-`. Tests (`tests/…`) may use whatever they
 /// like, and dev-dependencies are free.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("schemas", &[]),
     ("codegen", &[]),
     ("chunk", &["schemas"]),
@@ -15,10 +15,14 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("replayer-core", &["schemas", "chunk", "runtime-core"]),
     ("gateway-core", &["schemas", "chunk", "runtime-core"]),
     ("client-core", &["schemas", "chunk"]),
-    ("runtime", &["schemas", "chunk", "runtime-core"]),
-    ("ingest", &["schemas", "chunk", "runtime-core", "runtime", "ingest-core"]),
-    ("replayer", &["schemas", "chunk", "runtime-core", "runtime", "replayer-core"]),
-    ("gateway", &["schemas", "chunk", "runtime-core", "runtime", "gateway-core"]),
+    ("runtime", &["schemas"]),
+    ("log", &["schemas", "runtime"]),
+    ("store", &["schemas", "runtime"]),
+    ("auth", &["schemas", "runtime"]),
+    ("web", &["schemas", "runtime-core", "runtime", "auth"]),
+    ("ingest", &["schemas", "chunk", "runtime-core", "runtime", "log", "auth", "web", "ingest-core"]),
+    ("replayer", &["schemas", "chunk", "runtime-core", "runtime", "log", "store", "replayer-core"]),
+    ("gateway", &["schemas", "chunk", "runtime-core", "runtime", "log", "store", "auth", "web", "gateway-core"]),
     ("client", &["schemas", "chunk", "client-core"]),
     ("client-wasm", &["schemas", "chunk", "client-core"]),
     ("testbed", &[]),
@@ -29,6 +33,10 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "chunk",
             "runtime-core",
             "runtime",
+            "log",
+            "store",
+            "auth",
+            "web",
             "ingest",
             "replayer",
             "gateway",

@@ -2,7 +2,7 @@
 
 use super::LogKind;
 use anyhow::{Context, Result, bail};
-use driftless_runtime::auth::Signer;
+use driftless_auth::Signer;
 use driftless_schemas::access::Access;
 use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
 use serde::Deserialize;

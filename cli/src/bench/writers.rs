@@ -2,8 +2,8 @@
 
 use super::generator::{self, Connected};
 use anyhow::{Context, Result};
-use driftless_runtime::socket;
 use driftless_schemas::{ChunkId, WriterId, proto::event};
+use driftless_web::socket;
 use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
 use std::thread::JoinHandle;

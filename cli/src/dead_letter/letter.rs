@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use driftless_chunk::live::Asked;
 use driftless_chunk::world::{self, World};
-use driftless_runtime::log::Record;
+use driftless_log::Record;
 use driftless_schemas::proto::{self, command, command_record::Body};
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 use serde_json::{Value, json};

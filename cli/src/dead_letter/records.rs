@@ -1,7 +1,7 @@
 //! Reading a part of a partition, one record after the other, without holding more than what one poll brings.
 
 use anyhow::{Context, Result};
-use driftless_runtime::log::{Log, Record};
+use driftless_log::{Log, Record};
 use driftless_schemas::{Offset, Partition};
 use std::ops::Range;
 use std::time::Duration;

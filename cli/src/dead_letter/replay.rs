@@ -16,7 +16,7 @@ use super::{Place, ReplayArgs, records};
 use crate::token::now_ms;
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use driftless_runtime::log::{Ack, Append, AppendError, Delivery, Producer};
+use driftless_log::{Ack, Append, AppendError, Delivery, Producer};
 use driftless_schemas::proto::{self, command, command_record};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, SessionId, WriterId, limits};
 use indicatif::{ProgressBar, ProgressStyle};

@@ -3,19 +3,15 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use bytes::{Bytes, BytesMut};
+use driftless_auth::{self as auth, KeyKind, Signer, Verifier, generate_key};
 use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
 use driftless_chunk::model::Models;
 use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
-use driftless_runtime::auth::{self, KeyKind, Signer, Verifier, generate_key};
-use driftless_runtime::http::{Door, Origins, serve};
-use driftless_runtime::index::{Index, Indexes};
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{Append, Delivery, Log, Producer, TopicSpec};
+use driftless_log::memory::MemoryLog;
+use driftless_log::{Append, Delivery, Log, Producer, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::socket::GATEWAY;
-use driftless_runtime::store::Store;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
     self, Checkpoint, Decisions, Fence, IndexEntry, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, event,
@@ -23,6 +19,10 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits};
+use driftless_store::Store;
+use driftless_store::index::{Index, Indexes};
+use driftless_web::http::{Door, Origins, serve};
+use driftless_web::socket::GATEWAY;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use std::collections::BTreeMap;

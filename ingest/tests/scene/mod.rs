@@ -3,18 +3,18 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use bytes::{Bytes, BytesMut};
+use driftless_auth::{self as auth, Access, KeyKind, Signer, Verifier};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_ingest::{Ingest, Settings};
-use driftless_runtime::auth::{self, Access, KeyKind, Signer, Verifier};
-use driftless_runtime::http::{Door, serve};
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{Log, Record, TopicSpec};
+use driftless_log::memory::MemoryLog;
+use driftless_log::{Log, Record, TopicSpec};
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::socket::INGEST;
 use driftless_schemas::proto::{self, event, request, submit};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{Offset, SessionId, close, format, limits};
+use driftless_web::http::{Door, serve};
+use driftless_web::socket::INGEST;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use std::net::SocketAddr;

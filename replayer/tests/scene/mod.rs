@@ -9,20 +9,20 @@ use driftless_chunk::live::read_updates;
 use driftless_chunk::model::Models;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::World;
-use driftless_replayer::{CoreSettings, Replayer, Settings};
-use driftless_runtime::index::Indexes;
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{
+use driftless_log::memory::MemoryLog;
+use driftless_log::{
     AckSink, Append, Batch, Delivery, Error, Headers, Log, Membership, Producer, ReadError, Reader, Record, TopicSpec,
 };
+use driftless_replayer::{CoreSettings, Replayer, Settings};
 use driftless_runtime::shutdown::ShutdownSource;
-use driftless_runtime::store::Store;
 use driftless_schemas::proto::{
     Command, CommandRecord, MapCommand, Mark, PutKey, UpdatesRecord, command, command_record, map_command,
     updates_record::Body,
 };
 use driftless_schemas::world::{FamilySpec, WorldSpec};
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, limits};
+use driftless_store::Store;
+use driftless_store::index::Indexes;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;

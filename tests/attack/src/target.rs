@@ -2,14 +2,14 @@
 
 use crate::wire::Http;
 use anyhow::{Context as _, Result, bail, ensure};
+use driftless_auth::Signer;
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_client::{Settings, Token};
 use driftless_e2e_tests::history::History;
 use driftless_e2e_tests::people::{Tokens, now_ms};
 use driftless_e2e_tests::process::{Env, command};
-use driftless_runtime::auth::Signer;
-use driftless_runtime::log::sqlite::SqliteLog;
+use driftless_log::sqlite::SqliteLog;
 use driftless_schemas::world::WorldSpec;
 use driftless_testbed::{Process, RunDir};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// All that the services say of those who talk to them.
 const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=debug,driftless_replayer=debug,\
-                   driftless_runtime=debug,hyper=debug";
+                   driftless_runtime=debug,driftless_auth=debug,driftless_web=debug,driftless_log=debug,driftless_store=debug,hyper=debug";
 const START_WITHIN: Duration = Duration::from_secs(90);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 

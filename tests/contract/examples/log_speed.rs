@@ -4,10 +4,10 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::sqlite::SqliteLog;
-use driftless_runtime::log::{Append, Delivery, Log, Reader, TopicSpec};
+use driftless_log::kafka::{KafkaLog, KafkaSettings};
+use driftless_log::memory::MemoryLog;
+use driftless_log::sqlite::SqliteLog;
+use driftless_log::{Append, Delivery, Log, Reader, TopicSpec};
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

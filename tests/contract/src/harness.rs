@@ -2,7 +2,7 @@
 
 use crate::Subject;
 use bytes::Bytes;
-use driftless_runtime::log::{
+use driftless_log::{
     Ack, AckSink, Append, AppendError, Batch, Delivery, Log, Producer, ReadError, Reader, Record, TopicSpec,
 };
 use driftless_schemas::{Offset, Partition};

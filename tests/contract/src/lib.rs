@@ -15,7 +15,7 @@ pub mod place;
 pub mod suite;
 
 use async_trait::async_trait;
-use driftless_runtime::log::{Log, QueueLimits};
+use driftless_log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Where an object store lies: in memory, in a folder, on an S3 server; each as the services open it.
 
 use crate::harness::unique;
-use driftless_runtime::store::Store;
+use driftless_store::Store;
 
 /// A store of its own, empty at first.
 pub struct Place {

@@ -3,9 +3,9 @@
 use driftless_contract_tests::harness::soon;
 use driftless_contract_tests::place::Place;
 use driftless_contract_tests::suite::index::{chunk, entry};
-use driftless_runtime::index::{Error, Indexes};
 use driftless_schemas::Partition;
 use driftless_schemas::proto::Checkpoint;
+use driftless_store::index::{Error, Indexes};
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::suite::index::{Indexes, View, Writer, chunk, entry};
-use driftless_runtime::index::Error;
 use driftless_schemas::proto::{Checkpoint, IndexEntry};
 use driftless_schemas::{ChunkId, Partition};
 use driftless_sim::store::{Fenced, IndexState, Store, WriterToken};
+use driftless_store::index::Error;
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
 use driftless_contract_tests::{Subject, Whole};
-use driftless_runtime::log::kafka::{KafkaLog, KafkaSettings};
-use driftless_runtime::log::{AppendError, Delivery, Error, Log, MembershipEvent, QueueLimits};
+use driftless_log::kafka::{KafkaLog, KafkaSettings};
+use driftless_log::{AppendError, Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
 use rdkafka::admin::{AdminClient, AdminOptions};

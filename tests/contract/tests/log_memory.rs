@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::{Subject, Whole};
-use driftless_runtime::log::memory::MemoryLog;
-use driftless_runtime::log::{Log, QueueLimits};
+use driftless_log::memory::MemoryLog;
+use driftless_log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 

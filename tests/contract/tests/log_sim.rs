@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::Subject;
-use driftless_runtime::log::{
+use driftless_log::{
     Ack, AckSink, Append, AppendError, Batch, Delivery, Error, Log, Membership, Producer, ReadError, Reader, Record,
     TopicSpec,
 };

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, bounded, number, numbered, read, record, soon, spec, topic, write};
 use driftless_contract_tests::{Subject, Whole};
-use driftless_runtime::log::sqlite::{SqliteLog, SqliteSettings};
-use driftless_runtime::log::{Delivery, Error, Log, QueueLimits, TopicSpec};
+use driftless_log::sqlite::{SqliteLog, SqliteSettings};
+use driftless_log::{Delivery, Error, Log, QueueLimits, TopicSpec};
 use driftless_schemas::{Offset, Partition};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

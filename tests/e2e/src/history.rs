@@ -7,7 +7,7 @@ use bytes::Bytes;
 use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::World;
-use driftless_runtime::log::{Log, Record};
+use driftless_log::{Log, Record};
 use driftless_schemas::proto::{Mark, UpdatesRecord, mark, updates_record};
 use driftless_schemas::{ChunkId, Hash, Partition, Version, format};
 use std::collections::BTreeMap;

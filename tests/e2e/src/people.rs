@@ -1,6 +1,6 @@
 //! Who connects: tokens.
 
-use driftless_runtime::auth::{Access, Signer};
+use driftless_auth::{Access, Signer};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -42,7 +42,7 @@ impl Dialect for Gateway {
     }
 
     fn subprotocol(&self) -> &'static str {
-        driftless_runtime::socket::GATEWAY
+        driftless_web::socket::GATEWAY
     }
 
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>> {

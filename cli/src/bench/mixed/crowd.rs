@@ -4,7 +4,7 @@ use super::super::writers::EditKey;
 use super::player::{Kind, Line, Lost, Player, SLOW_BYTES_PER_SECOND, connect};
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
-use driftless_runtime::auth::Signer;
+use driftless_auth::Signer;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{ServerFrame, Updates, event};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId, format};

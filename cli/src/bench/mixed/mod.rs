@@ -13,7 +13,7 @@ use super::writers::Writers;
 use crate::http_client::Gateway;
 use anyhow::{Context, Result, ensure};
 use crowd::{Crowd, Mix, Tally};
-use driftless_runtime::auth::{KeyKind, Signer, generate_key};
+use driftless_auth::{KeyKind, Signer, generate_key};
 use driftless_schemas::access::Access;
 use driftless_schemas::{ChunkId, Hash, Version};
 use serde::Serialize;

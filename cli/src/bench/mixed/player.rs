@@ -77,7 +77,7 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Line> {
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     let url = format!("ws://{address}/v1/gateway").parse().context("an address is a URL")?;
-    let request = ClientRequestBuilder::new(url).with_sub_protocol(driftless_runtime::socket::GATEWAY);
+    let request = ClientRequestBuilder::new(url).with_sub_protocol(driftless_web::socket::GATEWAY);
     let config = WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(0)

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use driftless_chunk::position::{Position, Validity};
-use driftless_runtime::log::{Log, Reader};
+use driftless_log::{Log, Reader};
 use driftless_schemas::proto::{UpdatesRecord, mark::Outcome, updates_record::Body};
 use driftless_schemas::{Offset, Partition, format};
 use std::collections::{BTreeMap, HashMap, HashSet};

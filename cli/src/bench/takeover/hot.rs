@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use driftless_runtime::log::{Append, Delivery, Headers, Log, Producer};
+use driftless_log::{Append, Delivery, Headers, Log, Producer};
 use driftless_schemas::proto::{Command, CommandRecord, GridCommand, SetCells, command, command_record, grid_command};
 use driftless_schemas::{ChunkId, Partition, WriterId};
 use prost::Message as _;

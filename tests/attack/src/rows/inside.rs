@@ -7,8 +7,8 @@ use driftless_chunk::ledger::{Ledger, Resolved};
 use driftless_chunk::model::Models;
 use driftless_client_core::Settings;
 use driftless_e2e_tests::process::{Env, command};
-use driftless_runtime::store::Store;
 use driftless_schemas::{Hash, Offset, Seq, SessionId, WriterId, limits};
+use driftless_store::Store;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{Acks, DEADLINE, bounded, number, numbered, read, record, soon, topic, unique};
 use crate::{Subject, Whole};
-use driftless_runtime::log::{AppendError, Delivery, Producer, QueueLimits};
+use driftless_log::{AppendError, Delivery, Producer, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};

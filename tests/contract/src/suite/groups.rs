@@ -2,7 +2,7 @@
 
 use crate::Subject;
 use crate::harness::{QUIET, soon, topic, unique};
-use driftless_runtime::log::{Log, Membership, MembershipEvent};
+use driftless_log::{Log, Membership, MembershipEvent};
 use driftless_schemas::Partition;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;

@@ -3,9 +3,9 @@
 use crate::harness::soon;
 use crate::place::Place;
 use async_trait::async_trait;
-use driftless_runtime::index::{self, Error, Index, IndexView};
 use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
 use driftless_schemas::{ChunkId, Hash, Partition};
+use driftless_store::index::{self, Error, Index, IndexView};
 use futures_util::future::{join, join_all};
 
 /// Indexes under test.

@@ -5,7 +5,7 @@ use crate::harness::{
     DEADLINE, QUIET, number, numbered, offsets, read, read_error, read_nothing, record, soon, topic, unique, write,
 };
 use bytes::Bytes;
-use driftless_runtime::log::{Log, ReadError, Reader};
+use driftless_log::{Log, ReadError, Reader};
 use driftless_schemas::{Offset, Partition};
 use std::collections::HashMap;
 use std::sync::Arc;

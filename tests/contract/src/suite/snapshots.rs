@@ -3,9 +3,9 @@
 use crate::place::Place;
 use async_trait::async_trait;
 use bytes::Bytes;
-use driftless_runtime::store::{Error, compress};
 use driftless_schemas::proto::{Ref, StoredObject, r#ref};
 use driftless_schemas::{Hash, limits, storage};
+use driftless_store::{Error, compress};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 

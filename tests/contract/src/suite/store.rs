@@ -3,11 +3,11 @@
 use super::snapshots::{Refused, Snapshots as _, content, refused};
 use crate::harness::soon;
 use crate::place::Place;
-use driftless_runtime::index::Indexes;
-use driftless_runtime::store::{Error, compress};
 use driftless_schemas::proto::{Checkpoint, IndexEntry, PackedObject, Ref, r#ref};
 use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_schemas::{ChunkId, Hash, Partition, storage};
+use driftless_store::index::Indexes;
+use driftless_store::{Error, compress};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};

@@ -2,7 +2,7 @@
 
 use crate::Subject;
 use crate::harness::{spec, topic, unique};
-use driftless_runtime::log::Error;
+use driftless_log::Error;
 use driftless_schemas::{Offset, Partition};
 
 pub async fn a_topic_can_be_created_twice(subject: &dyn Subject) {

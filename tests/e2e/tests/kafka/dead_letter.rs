@@ -7,7 +7,7 @@ use driftless_e2e_tests::history::read_all;
 use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Stack};
 use driftless_e2e_tests::wait::{eventually, soon};
-use driftless_runtime::log::{Append, Delivery, Log as _};
+use driftless_log::{Append, Delivery, Log as _};
 use driftless_schemas::Partition;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn r9_a_record_that_cannot_be_decoded_goes_to_dead_letter_and_the_chunk_li
     edit(1).await;
 
     let (acknowledged, mut acks) = tokio::sync::mpsc::unbounded_channel();
-    let sink = Arc::new(move |batch: Vec<driftless_runtime::log::Ack>| {
+    let sink = Arc::new(move |batch: Vec<driftless_log::Ack>| {
         for ack in batch {
             let _ = acknowledged.send(ack.result.unwrap().unwrap());
         }

@@ -2,7 +2,7 @@
 
 use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Deployment, Stack as _, kafka_log, small_world, world_file};
-use driftless_runtime::log::{Log as _, TopicSpec};
+use driftless_log::{Log as _, TopicSpec};
 use driftless_schemas::world::WorldSpec;
 
 async fn fails(deployment: &Deployment, first: &[&str], says: &[&str]) {

@@ -3,9 +3,9 @@
 use super::deny::DenyList;
 use super::keys::{Key, KeyRing, parse_keys, read_keys};
 use super::{Error, Settings, TokenError};
-use crate::files::Follower;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use driftless_runtime::files::Follower;
 use driftless_schemas::access::{Access, Claims, KeyNumber};
 use driftless_schemas::limits;
 use jsonwebtoken::errors::ErrorKind;
@@ -43,7 +43,7 @@ impl Verifier {
         Ok(Self(Arc::new(Inner { trust, settings })))
     }
 
-    /// What keeps it up to date with its files; for [`crate::files::follow`], which the process runs once.
+    /// What keeps it up to date with its files; for [`driftless_runtime::files::follow`], which the process runs once.
     #[must_use]
     pub fn files(&self) -> Vec<Follower> {
         let Settings { key_file, deny_file, .. } = &self.0.settings;

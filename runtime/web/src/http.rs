@@ -155,7 +155,7 @@ pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'st
 
 /// `GET /metrics` in Prometheus' text format.
 #[must_use]
-pub fn metrics(metrics: crate::telemetry::Metrics) -> Routes {
+pub fn metrics(metrics: driftless_runtime::telemetry::Metrics) -> Routes {
     warp::path!("metrics")
         .and(only(&[Method::GET]))
         .map(move || bytes_response(StatusCode::OK, "text/plain; version=0.0.4", metrics.render().into()))

@@ -1,6 +1,6 @@
 use super::*;
 use crate::settings;
-use crate::shutdown::ShutdownSource;
+use driftless_runtime::shutdown::ShutdownSource;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

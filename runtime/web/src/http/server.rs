@@ -5,11 +5,11 @@
 
 use super::deadline::Deadline;
 use super::{Origins, Problem, Response, Routes, cors, recover};
-use crate::files;
 use crate::metrics;
-use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::Tls;
+use driftless_runtime::files;
+use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::{Place, Places};
 use driftless_schemas::limits;
 use hyper::body::Incoming;
@@ -112,6 +112,7 @@ impl Door {
 /// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
 /// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
 pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door: Door, shutdown: Shutdown) {
+    metrics::describe();
     let service = warp::service(routes.recover(recover));
     if let Some(tls) = &door.tls {
         tokio::spawn(files::follow(vec![tls.files()], TLS_RELOAD, shutdown.clone()));

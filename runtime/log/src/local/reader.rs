@@ -12,13 +12,13 @@ use tokio::sync::{Notify, oneshot};
 const NEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Reads records that are too old for the tail, on a thread of its own.
-pub(in crate::log) trait History: Send + Sync {
+pub(crate) trait History: Send + Sync {
     /// Answers with the records from `request.from` on, in order; wakes the reader after answering.
     fn read(&self, request: HistoryRequest);
 }
 
 /// What a reader asks of a [`History`].
-pub(in crate::log) struct HistoryRequest {
+pub(crate) struct HistoryRequest {
     pub topic: Arc<str>,
     pub partition: Partition,
     pub from: i64,
@@ -28,7 +28,7 @@ pub(in crate::log) struct HistoryRequest {
     pub wake: Arc<Notify>,
 }
 
-pub(in crate::log) struct LocalReader {
+pub(crate) struct LocalReader {
     topics: Arc<Topics>,
     history: Option<Arc<dyn History>>,
     wake: Arc<Notify>,
@@ -48,7 +48,7 @@ struct Position {
 }
 
 impl LocalReader {
-    pub(in crate::log) fn new(topics: Arc<Topics>, history: Option<Arc<dyn History>>) -> Self {
+    pub(crate) fn new(topics: Arc<Topics>, history: Option<Arc<dyn History>>) -> Self {
         Self { topics, history, wake: Arc::new(Notify::new()), positions: Vec::new(), turn: 0 }
     }
 

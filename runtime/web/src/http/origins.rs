@@ -4,7 +4,7 @@
 //! visitor's cookies. This is still asked, so that a page cannot use a visitor's network position, and because
 //! browsers ask for it (CORS).
 
-use crate::settings::SettingError;
+use driftless_runtime::settings::SettingError;
 use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, Uri, header};

@@ -1,8 +1,8 @@
 //! Key files: reading what a service checks with, and making new ones.
 
-use crate::files::read_bounded;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use driftless_runtime::files::read_bounded;
 use driftless_schemas::access::KeyNumber;
 use driftless_schemas::limits;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};

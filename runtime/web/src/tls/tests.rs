@@ -1,9 +1,9 @@
 use super::*;
-use crate::files::Look;
 use crate::http::{self, Door, Origins};
 use crate::settings::Http;
-use crate::shutdown::ShutdownSource;
 use crate::socket::{INGEST, Upgrade, websocket};
+use driftless_runtime::files::Look;
+use driftless_runtime::shutdown::ShutdownSource;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};

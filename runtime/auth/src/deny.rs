@@ -5,7 +5,7 @@
 //! with the number of the line: who is denied must not depend on what could be guessed.
 
 use super::TokenError;
-use crate::files::read_bounded;
+use driftless_runtime::files::read_bounded;
 use driftless_schemas::access::Claims;
 use driftless_schemas::limits;
 use std::collections::HashSet;

@@ -261,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn r4_a_new_owner_gets_a_new_epoch_and_fences_the_old_one() {
-        let indexes = Indexes::new(crate::store::Store::memory().object_store(), 1);
+        let indexes = Indexes::new(crate::Store::memory().object_store(), 1);
         let chunk: ChunkId = "canvas/0/0".parse().unwrap();
         assert_eq!(indexes.view(Partition(0)).await.unwrap().entry(&chunk).await.unwrap(), None);
 

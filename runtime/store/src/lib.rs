@@ -3,6 +3,8 @@
 //! It keeps R7: an object's name is the hash of its content, and every read is verified. Where it lies is a URL:
 //! `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
 
+pub mod index;
+
 use bytes::Bytes;
 use driftless_schemas::proto::{Ref, r#ref};
 use driftless_schemas::storage::Unanswered;

@@ -269,8 +269,8 @@ async fn keys_are_rotated_without_a_restart() {
     let ((one, by_one), (two, by_two)) = (rotated("one"), rotated("two"));
     std::fs::write(&path, &one).unwrap();
     let verifier = Verifier::new(Settings { reload_ms: 2, ..Settings::with_key_file(&path) }).unwrap();
-    let shutdown = crate::shutdown::ShutdownSource::new();
-    let follow = crate::files::follow(verifier.files(), verifier.reload_interval(), shutdown.handle());
+    let shutdown = driftless_runtime::shutdown::ShutdownSource::new();
+    let follow = driftless_runtime::files::follow(verifier.files(), verifier.reload_interval(), shutdown.handle());
     let following = tokio::spawn(follow);
     let takes = |token: &str| verifier.verify(token, NOW_MS).is_ok();
     assert!(takes(&by_one) && !takes(&by_two));
@@ -310,7 +310,7 @@ fn a_key_that_is_taken_out_ends_its_tokens_and_no_others() {
 
 #[test]
 fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
-    use crate::files::Look;
+    use driftless_runtime::files::Look;
     let folder = folder();
     let (path, deny) = (folder.path().join("jwks.json"), folder.path().join("deny"));
     let (one, by_one) = rotated("one");
@@ -319,7 +319,10 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
     let settings = Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&path) };
     let verifier = Verifier::new(settings).unwrap();
     let mut files = verifier.files();
-    assert_eq!(files.iter_mut().map(crate::files::Follower::look).collect::<Vec<_>>(), [Look::Taken, Look::Taken]);
+    assert_eq!(
+        files.iter_mut().map(driftless_runtime::files::Follower::look).collect::<Vec<_>>(),
+        [Look::Taken, Look::Taken]
+    );
     std::fs::write(&path, "{\"keys\": []}").unwrap();
     std::fs::write(&deny, "sub mallory\nann\n").unwrap();
     for (file, hint) in files.iter_mut().zip(["no key in it", "line 2"]) {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// All groups of a log.
 #[derive(Clone, Default)]
-pub(in crate::log) struct Groups {
+pub(crate) struct Groups {
     by_name: Arc<Mutex<HashMap<(String, String), Group>>>,
 }
 
@@ -36,13 +36,7 @@ struct Member {
 
 impl Groups {
     /// Joins `group`, which shares `partitions` partitions of `topic`.
-    pub(in crate::log) fn join(
-        &self,
-        group: &str,
-        topic: &str,
-        partitions: i32,
-        member: &str,
-    ) -> Result<Membership, Error> {
+    pub(crate) fn join(&self, group: &str, topic: &str, partitions: i32, member: &str) -> Result<Membership, Error> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Settings("a group can only be joined from within a tokio runtime".into()))?;
         let key = (group.to_owned(), topic.to_owned());

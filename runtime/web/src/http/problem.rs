@@ -1,7 +1,7 @@
 //! Problem documents (RFC 9457): every error answer is one.
 
 use super::Response;
-use crate::auth::TokenError;
+use driftless_auth::TokenError;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 use std::convert::Infallible;

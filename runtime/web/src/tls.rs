@@ -6,8 +6,8 @@
 
 mod relay;
 
-use crate::files::{Follower, read_bounded};
 use crate::stream::{Relayed, Stream};
+use driftless_runtime::files::{Follower, read_bounded};
 use driftless_schemas::limits;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -85,7 +85,7 @@ impl Tls {
         Ok(Self { current, acceptor: TlsAcceptor::from(Arc::new(config)), settings })
     }
 
-    /// What keeps it up to date with its files; for [`crate::files::follow`].
+    /// What keeps it up to date with its files; for [`driftless_runtime::files::follow`].
     #[must_use]
     pub fn files(&self) -> Follower {
         let (current, Settings { cert, key }) = (Arc::clone(&self.current), self.settings.clone());

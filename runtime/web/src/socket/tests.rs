@@ -1,6 +1,6 @@
 use super::*;
 use crate::http::{Door, serve};
-use crate::shutdown::ShutdownSource;
+use driftless_runtime::shutdown::ShutdownSource;
 use futures_util::SinkExt as _;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};

@@ -15,12 +15,12 @@ const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// All topics of a log.
 #[derive(Default)]
-pub(in crate::log) struct Topics {
+pub(crate) struct Topics {
     by_name: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
 }
 
 /// One topic.
-pub(in crate::log) struct Topic {
+pub(crate) struct Topic {
     pub name: Arc<str>,
     pub record_bytes_max: usize,
     pub retention_ms: Option<i64>,
@@ -28,32 +28,27 @@ pub(in crate::log) struct Topic {
 }
 
 impl Topics {
-    pub(in crate::log) fn get(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    pub(in crate::log) fn all(&self) -> Vec<Arc<Topic>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(in crate::log) fn insert(&self, topic: Topic) {
+    pub(crate) fn insert(&self, topic: Topic) {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         by_name.insert(Arc::clone(&topic.name), Arc::new(topic));
     }
 
-    pub(in crate::log) fn tail(&self, topic: &str, partition: Partition) -> Option<Arc<Tail>> {
+    pub(crate) fn tail(&self, topic: &str, partition: Partition) -> Option<Arc<Tail>> {
         let topic = self.get(topic)?;
         let index = usize::try_from(partition.0).ok()?;
         topic.tails.get(index).cloned()
     }
 
     /// The tail that a record of `bytes` is to go to, or why it cannot.
-    pub(in crate::log) fn accepts(
-        &self,
-        topic: &str,
-        partition: Partition,
-        bytes: usize,
-    ) -> Result<Arc<Tail>, AppendError> {
+    pub(crate) fn accepts(&self, topic: &str, partition: Partition, bytes: usize) -> Result<Arc<Tail>, AppendError> {
         let Some(found) = self.get(topic) else {
             return Err(AppendError::Refused(format!("there is no topic {topic}")));
         };
@@ -72,14 +67,14 @@ impl Topics {
 }
 
 impl Topic {
-    pub(in crate::log) fn partitions(&self) -> i32 {
+    pub(crate) fn partitions(&self) -> i32 {
         // Made from an i32.
         i32::try_from(self.tails.len()).unwrap_or(i32::MAX)
     }
 }
 
 /// Is a topic as `spec` wants it? `Ok(false)`: there is none, and it can be created.
-pub(in crate::log) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Result<bool, Error> {
+pub(crate) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Result<bool, Error> {
     if spec.partitions < 1 {
         return Err(Error::Settings(format!(
             "topic {} is to have {} partitions; at least 1 is needed",
@@ -94,7 +89,7 @@ pub(in crate::log) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Res
 }
 
 /// The tail of one partition.
-pub(in crate::log) struct Tail {
+pub(crate) struct Tail {
     /// Beyond this many bytes the oldest records leave memory; `usize::MAX` keeps everything.
     bytes_max: usize,
     state: Mutex<State>,
@@ -112,7 +107,7 @@ struct State {
 }
 
 /// What a look at a tail brought.
-pub(in crate::log) enum Look {
+pub(crate) enum Look {
     /// These come next, in order, never empty.
     Records(Vec<Record>),
     /// Nothing is there yet.
@@ -124,7 +119,7 @@ pub(in crate::log) enum Look {
 }
 
 impl Tail {
-    pub(in crate::log) fn new(low: i64, high: i64, bytes_max: usize) -> Self {
+    pub(crate) fn new(low: i64, high: i64, bytes_max: usize) -> Self {
         let state = State { low, high, records: VecDeque::new(), bytes: 0, waiting: Vec::new() };
         Self { bytes_max, state: Mutex::new(state) }
     }
@@ -135,25 +130,25 @@ impl Tail {
     }
 
     /// (low, high).
-    pub(in crate::log) fn watermarks(&self) -> (i64, i64) {
+    pub(crate) fn watermarks(&self) -> (i64, i64) {
         let state = self.state();
         (state.low, state.high)
     }
 
     /// Calls `wake` whenever something changes here, until its last strong reference is gone.
-    pub(in crate::log) fn watch(&self, wake: &Arc<Notify>) {
+    pub(crate) fn watch(&self, wake: &Arc<Notify>) {
         let mut state = self.state();
         state.waiting.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(wake)));
         state.waiting.push(Arc::downgrade(wake));
     }
 
     /// No longer wakes `wake`.
-    pub(in crate::log) fn unwatch(&self, wake: &Arc<Notify>) {
+    pub(crate) fn unwatch(&self, wake: &Arc<Notify>) {
         self.state().waiting.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(wake)));
     }
 
     /// Adds records whose offsets follow on `high`, and wakes the readers.
-    pub(in crate::log) fn extend(&self, records: impl IntoIterator<Item = Record>) {
+    pub(crate) fn extend(&self, records: impl IntoIterator<Item = Record>) {
         let mut state = self.state();
         for record in records {
             debug_assert_eq!(record.offset.0, state.high, "offsets are dense");
@@ -171,7 +166,7 @@ impl Tail {
 
     /// Adds one record at the next offset, which is returned, and wakes nobody yet: for the log that has no store
     /// behind the tail.
-    pub(in crate::log) fn append(&self, record: impl FnOnce(i64) -> Record) -> i64 {
+    pub(crate) fn append(&self, record: impl FnOnce(i64) -> Record) -> i64 {
         let mut state = self.state();
         let offset = state.high;
         let record = record(offset);
@@ -182,12 +177,12 @@ impl Tail {
     }
 
     /// Wakes the readers.
-    pub(in crate::log) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.state().wake();
     }
 
     /// Forgets what is below `low` (retention). Never moves backwards and never beyond the end.
-    pub(in crate::log) fn truncate_before(&self, low: i64) {
+    pub(crate) fn truncate_before(&self, low: i64) {
         let mut state = self.state();
         state.low = low.clamp(state.low, state.high);
         while state.records.front().is_some_and(|record| record.offset.0 < state.low)
@@ -199,7 +194,7 @@ impl Tail {
     }
 
     /// What comes next from `from`, at most `bytes_max` (but one record at least).
-    pub(in crate::log) fn look(&self, from: i64, bytes_max: usize) -> Look {
+    pub(crate) fn look(&self, from: i64, bytes_max: usize) -> Look {
         let state = self.state();
         if from < state.low || from > state.high {
             return Look::OutOfRange { low: state.low, high: state.high };
@@ -235,7 +230,7 @@ impl State {
 }
 
 /// What a record takes in memory.
-pub(in crate::log) fn cost(record: &Record) -> usize {
+pub(crate) fn cost(record: &Record) -> usize {
     let headers = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     record.key.len() + record.value.len() + headers + RECORD_OVERHEAD_BYTES
 }
