@@ -123,7 +123,7 @@ impl Producer for MemoryProducer {
                 let (token, bytes) = (append.token, append_bytes(&append));
                 let result = self.append_one(append, bytes, timestamp_ms, &mut touched);
                 if let Err(error) = &result {
-                    self.outbox.failed(error);
+                    self.outbox.record_failure(error);
                 }
                 Settled::new(token, bytes, result.map(Some))
             })

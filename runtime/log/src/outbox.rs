@@ -101,7 +101,7 @@ impl Outbox {
     }
 
     /// A record failed before or at the log: this ends a gapless producer.
-    pub(super) fn failed(&self, error: &AppendError) {
+    pub(super) fn record_failure(&self, error: &AppendError) {
         if self.is_gapless {
             self.end(|| format!("this gapless producer ended with its first failure: {error}"));
         }
@@ -115,7 +115,7 @@ impl Outbox {
         let (records, bytes) = (settled.len(), settled.iter().map(|settled| settled.bytes).sum::<usize>());
         let acks: Vec<Ack> = settled.into_iter().map(|settled| settled.ack).collect();
         if let Some(error) = acks.iter().find_map(|ack| ack.result.as_ref().err()) {
-            self.failed(error);
+            self.record_failure(error);
         }
         (self.sink)(acks);
         let mut state = self.state();

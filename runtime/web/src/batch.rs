@@ -100,12 +100,12 @@ mod ring {
         ) -> io::Result<()> {
             let mut done: [Option<i32>; BATCH_MAX] = [None; BATCH_MAX];
             let mut queue = self.0.submission();
-            for (place, (socket, bytes)) in (0..).zip(batch) {
+            for (index, (socket, bytes)) in (0..).zip(batch) {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let send = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), length)
                     .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                     .build()
-                    .user_data(place);
+                    .user_data(index);
                 // SAFETY: socket and bytes are borrowed until this function returns, and by then the kernel has answered for every
                 // entry that it has taken, or the caller drops the ring: what does not wait is never carried out later.
                 if unsafe { queue.push(&send) }.is_err() {
@@ -122,19 +122,19 @@ mod ring {
                     _ => {}
                 }
                 for answer in self.0.completion() {
-                    let place = usize::try_from(answer.user_data()).ok().and_then(|place| done.get_mut(place));
-                    if let Some(place) = place {
-                        *place = Some(answer.result());
+                    let result = usize::try_from(answer.user_data()).ok().and_then(|index| done.get_mut(index));
+                    if let Some(result) = result {
+                        *result = Some(answer.result());
                     }
                     answered += 1;
                 }
             }
             let taken = pushed - self.0.submission().len();
-            results.extend(batch.iter().zip(done).enumerate().map(|(place, ((socket, bytes), answer))| match answer {
+            results.extend(batch.iter().zip(done).enumerate().map(|(index, ((socket, bytes), answer))| match answer {
                 Some(count) if count >= 0 => Ok(count as usize),
                 Some(error) => Err(io::Error::from_raw_os_error(-error)),
                 // The kernel never saw it.
-                None if place >= taken => one(*socket, bytes),
+                None if index >= taken => one(*socket, bytes),
                 None => Err(io::Error::other("the kernel took a send and did not answer for it")),
             }));
             failed.map_or(Ok(()), Err)

@@ -31,34 +31,36 @@ const CHANGE_TRY: Duration = Duration::from_secs(2);
 
 pub(super) struct Admin {
     settings: Arc<KafkaSettings>,
-    asker: Asker,
+    consumer: QueryClient,
 }
 
 /// A client that only asks. One question at a time.
-type Asker = Arc<Mutex<BaseConsumer<Context>>>;
+type QueryClient = Arc<Mutex<BaseConsumer<Context>>>;
 
 impl Admin {
     pub(super) fn new(settings: &Arc<KafkaSettings>) -> Result<Self, Error> {
         // Without a group it is a plain client, and a consumer never creates a topic by asking for it.
         let config = client::consumer_config(settings)?;
-        let asker = BaseConsumer::from_config_and_context(&config, Context::default())
+        let consumer = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| client::settings_error(&error))?;
-        Ok(Self { settings: Arc::clone(settings), asker: Arc::new(Mutex::new(asker)) })
+        Ok(Self { settings: Arc::clone(settings), consumer: Arc::new(Mutex::new(consumer)) })
     }
 
     pub(super) async fn cluster_id(&self) -> Result<String, Error> {
         let timeout = self.timeout();
-        self.ask(move |asker| asker.client().fetch_cluster_id(timeout)).await?.ok_or_else(|| Error::Unavailable {
-            at: self.settings.brokers.clone(),
-            reason: "nobody tells the cluster's id; check that the brokers run, and that the addresses that they \
+        self.query(move |consumer| consumer.client().fetch_cluster_id(timeout)).await?.ok_or_else(|| {
+            Error::Unavailable {
+                at: self.settings.brokers.clone(),
+                reason: "nobody tells the cluster's id; check that the brokers run, and that the addresses that they \
                      advertise can be reached from here"
-                .to_owned(),
+                    .to_owned(),
+            }
         })
     }
 
     pub(super) async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
         let (topic, timeout) = (topic.to_owned(), self.timeout());
-        self.ask(move |asker| count(asker, &topic, timeout)).await?.map_err(|error| self.unavailable(&error))
+        self.query(move |consumer| count(consumer, &topic, timeout)).await?.map_err(|error| self.unavailable(&error))
     }
 
     pub(super) async fn watermarks(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), Error> {
@@ -86,7 +88,11 @@ impl Admin {
             return Err(missing());
         }
         let (name, timeout) = (topic.to_owned(), self.timeout());
-        match self.ask(move |asker| asker.fetch_watermarks(&name, partition.0, timeout)).await.map_err(at_once)? {
+        match self
+            .query(move |consumer| consumer.fetch_watermarks(&name, partition.0, timeout))
+            .await
+            .map_err(at_once)?
+        {
             Ok((low, high)) => Ok((Offset(low), Offset(high))),
             Err(error) if is_missing(&error) => Err(missing()),
             // A topic that was just made, or a partition that changes its leader: somebody else knows in a moment.
@@ -143,7 +149,7 @@ impl Admin {
         let deadline = Instant::now() + self.timeout();
         loop {
             let (name, timeout) = (spec.name.clone(), self.timeout());
-            let has_leaders = self.ask(move |asker| has_leaders(asker, &name, timeout)).await?;
+            let has_leaders = self.query(move |consumer| has_leaders(consumer, &name, timeout)).await?;
             let has_leaders = has_leaders.map_err(|error| self.unavailable(&error))?;
             if check_spec(self.partitions(&spec.name).await?, spec)? && has_leaders {
                 return Ok(());
@@ -202,15 +208,15 @@ impl Admin {
             .map_err(|error| client::settings_error(&error))
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn query<T: Send + 'static>(
         &self,
         question: impl FnOnce(&BaseConsumer<Context>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let asker = Arc::clone(&self.asker);
+        let consumer = Arc::clone(&self.consumer);
         let answer = tokio::task::spawn_blocking(move || {
-            let asker = asker.lock().unwrap_or_else(PoisonError::into_inner);
-            let answer = question(&asker);
-            drain(&asker);
+            let consumer = consumer.lock().unwrap_or_else(PoisonError::into_inner);
+            let answer = question(&consumer);
+            drain(&consumer);
             answer
         });
         answer.await.map_err(|error| Error::Unavailable {
@@ -235,18 +241,22 @@ impl Admin {
 }
 
 /// Nobody polls this client, so its log lines are served when it was asked something.
-fn drain(asker: &BaseConsumer<Context>) {
+fn drain(consumer: &BaseConsumer<Context>) {
     loop {
-        let before = asker.context().served();
-        if asker.poll(Duration::ZERO).is_none() && asker.context().served() == before {
+        let before = consumer.context().served();
+        if consumer.poll(Duration::ZERO).is_none() && consumer.context().served() == before {
             return;
         }
     }
 }
 
 /// How many partitions a topic has.
-pub(super) fn count(asker: &BaseConsumer<Context>, topic: &str, timeout: Duration) -> Result<Option<i32>, KafkaError> {
-    let metadata = match asker.fetch_metadata(Some(topic), timeout) {
+pub(super) fn count(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<i32>, KafkaError> {
+    let metadata = match consumer.fetch_metadata(Some(topic), timeout) {
         Ok(metadata) => metadata,
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(error),
@@ -265,8 +275,8 @@ pub(super) fn count(asker: &BaseConsumer<Context>, topic: &str, timeout: Duratio
     }
 }
 
-fn has_leaders(asker: &BaseConsumer<Context>, topic: &str, timeout: Duration) -> Result<bool, KafkaError> {
-    let metadata = match asker.fetch_metadata(Some(topic), timeout) {
+fn has_leaders(consumer: &BaseConsumer<Context>, topic: &str, timeout: Duration) -> Result<bool, KafkaError> {
+    let metadata = match consumer.fetch_metadata(Some(topic), timeout) {
         Ok(metadata) => metadata,
         Err(error) if is_missing(&error) => return Ok(false),
         Err(error) => return Err(error),

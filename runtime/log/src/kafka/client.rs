@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Properties that a rule depends on (R6, section 6), so that nobody may set them otherwise.
-const OURS: [&str; 16] = [
+const RESERVED_PROPERTIES: [&str; 16] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "client.id",
@@ -45,7 +45,7 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
     // How long a topic that is not there is waited for. Whoever creates one here waits until it is known.
     config.set("topic.metadata.propagation.max.ms", "5000");
     for (name, value) in settings.properties.iter().chain(more) {
-        if OURS.contains(&name.as_str()) {
+        if RESERVED_PROPERTIES.contains(&name.as_str()) {
             return Err(Error::Settings(format!(
                 "the Kafka property {name} cannot be set: Driftless sets it itself, because its guarantees depend on it"
             )));
@@ -65,7 +65,7 @@ pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, 
     config.set("queued.max.messages.kbytes", "16384");
     let more = base(settings, &settings.consumer_properties)?;
     config.log_level = more.log_level;
-    config.extend(own(&more));
+    config.extend(entries(&more));
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "false");
@@ -94,7 +94,7 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
     config.set("queue.buffering.max.kbytes", i32::MAX.to_string());
     let more = base(settings, &settings.producer_properties)?;
     config.log_level = more.log_level;
-    config.extend(own(&more));
+    config.extend(entries(&more));
     config.set("acks", "all");
     config.set("enable.idempotence", "true");
     match delivery {
@@ -110,7 +110,7 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
 }
 
 /// What is set in a configuration. `config_map` hides secrets, `get` does not.
-fn own(config: &ClientConfig) -> Vec<(String, String)> {
+fn entries(config: &ClientConfig) -> Vec<(String, String)> {
     let names = config.config_map().into_keys();
     names.filter_map(|name| Some((name.to_owned(), config.get(name)?.to_owned()))).collect()
 }
@@ -140,14 +140,14 @@ impl Context {
         self.served.load(Ordering::Relaxed)
     }
 
-    pub(super) fn serve(&self) {
+    pub(super) fn count_served(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.serve();
+        self.count_served();
         match level {
             _ if is_expected(message) => tracing::debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
@@ -162,11 +162,11 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, _: &[u8]) {
-        self.serve();
+        self.count_served();
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.serve();
+        self.count_served();
         // Losing a broker is nothing that anybody has to act on; what does not heal comes back as an error of its own.
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }

@@ -4,7 +4,7 @@
 //! that is there. So a record wakes it at once, an assignment does not wait for a poll to time out, and idle costs
 //! nothing. When the async half does not keep up, it stops taking, and librdkafka stops fetching.
 
-use super::super::local::tails::cost;
+use super::super::local::tails::memory_bytes;
 use super::super::{Error, Headers, ReadError, Record};
 use super::KafkaSettings;
 use super::admin::{count, is_missing_code};
@@ -23,15 +23,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Taken from librdkafka in one go.
-const TURN_BYTES_MAX: usize = 2 << 20;
+const POLL_BYTES_MAX: usize = 2 << 20;
 /// Gathered and not yet taken by the async half: then the thread stops.
-const GATHERED_BYTES_MAX: usize = 4 << 20;
+const BUFFERED_BYTES_MAX: usize = 4 << 20;
 /// Even if librdkafka forgot to wake us. It never did.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long brokers may take to say who leads a topic, before it is read. Without an answer librdkafka finds out by itself.
-const MEET_TIMEOUT: Duration = Duration::from_millis(500);
+const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long brokers may take to say where a partition begins and ends.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConsumerContext for Context {}
 
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     /// For the thread.
     work: Condvar,
     /// For the async half.
-    pub gathered: Notify,
+    pub ready: Notify,
 }
 
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Shared {
 
     pub(super) fn take(&self) -> Vec<Outcome> {
         let mut state = self.state();
-        let was_full = state.bytes >= GATHERED_BYTES_MAX;
+        let was_full = state.bytes >= BUFFERED_BYTES_MAX;
         state.bytes = 0;
         let outcomes = std::mem::take(&mut state.outcomes);
         drop(state);
@@ -110,14 +110,16 @@ impl Shared {
     /// Waits for work. `None`: the reader is gone.
     fn wait(&self) -> Option<Work> {
         let is_idle = |state: &mut State| {
-            !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= GATHERED_BYTES_MAX)
+            !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= BUFFERED_BYTES_MAX)
         };
-        let (mut state, _) =
-            self.work.wait_timeout_while(self.state(), LOOK_AGAIN, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .work
+            .wait_timeout_while(self.state(), RECHECK_INTERVAL, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
         if state.is_closed {
             return None;
         }
-        let may_poll = state.bytes < GATHERED_BYTES_MAX;
+        let may_poll = state.bytes < BUFFERED_BYTES_MAX;
         if may_poll {
             state.is_filled = false;
         }
@@ -192,7 +194,7 @@ impl Fetcher {
             match command {
                 Command::Assign { topic, partition, from, generation } => {
                     let Ok(index) = usize::try_from(partition.0) else {
-                        self.refuse(topic, partition, generation, "there is no such partition".into());
+                        self.fail(topic, partition, generation, "there is no such partition".into());
                         continue;
                     };
                     let slots = self.positions.entry(Arc::clone(&topic)).or_default();
@@ -261,33 +263,33 @@ impl Fetcher {
         }
         for (topic, partition, generation) in wrong {
             let reason = "its offset is not one".to_owned();
-            self.refuse(topic, Partition(partition), generation, reason);
+            self.fail(topic, Partition(partition), generation, reason);
         }
         if list.count() == 0 {
             return;
         }
-        self.meet(&new);
+        self.request_leaders(&new);
         if let Err(error) = self.consumer.incremental_assign(&list) {
             for (topic, partition, _, generation) in new {
-                self.refuse(topic, Partition(partition), generation, error.to_string());
+                self.fail(topic, Partition(partition), generation, error.to_string());
             }
         }
     }
 
     /// Asks for the leaders of topics of which nothing was read up to now. librdkafka looks for unknown ones once a second:
     /// a partition that is taken over would wait as long, for `updates` and again for `commands`.
-    fn meet(&self, new: &[(Arc<str>, i32, i64, u64)]) {
-        let mut met: Vec<&str> = Vec::new();
+    fn request_leaders(&self, new: &[(Arc<str>, i32, i64, u64)]) {
+        let mut requested: Vec<&str> = Vec::new();
         for (topic, ..) in new {
             let is_new =
                 |index: usize| !new.iter().any(|(other, p, ..)| other == topic && usize::try_from(*p) == Ok(index));
             let slots = self.positions.get(topic).into_iter().flatten().enumerate();
             let is_read = slots.into_iter().any(|(index, slot)| slot.is_some() && is_new(index));
-            if is_read || met.contains(&&**topic) {
+            if is_read || requested.contains(&&**topic) {
                 continue;
             }
-            met.push(topic);
-            if let Err(error) = self.consumer.fetch_metadata(Some(topic), MEET_TIMEOUT) {
+            requested.push(topic);
+            if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADER_TIMEOUT) {
                 tracing::debug!(%topic, %error, "the brokers did not say who leads it");
             }
         }
@@ -316,7 +318,7 @@ impl Fetcher {
     /// Takes everything that is there, up to a turn's worth.
     fn poll(&mut self, failures: &mut Vec<Outcome>) {
         let mut bytes = 0;
-        while bytes < TURN_BYTES_MAX {
+        while bytes < POLL_BYTES_MAX {
             let served = self.consumer.context().served();
             match self.consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
@@ -329,7 +331,7 @@ impl Fetcher {
                         && message.offset() >= position.next
                     {
                         let record = record(&message);
-                        bytes += cost(&record);
+                        bytes += memory_bytes(&record);
                         position.next = record.offset.0 + 1;
                         position.records.push(record);
                     }
@@ -397,7 +399,7 @@ impl Fetcher {
             if wanted.is_empty() {
                 continue;
             }
-            let partitions = match count(&self.consumer, topic, ASK_TIMEOUT) {
+            let partitions = match count(&self.consumer, topic, QUERY_TIMEOUT) {
                 Ok(partitions) => partitions.unwrap_or(0),
                 Err(error) => {
                     tracing::warn!(%topic, %error, "cannot ask for partitions; it is tried again");
@@ -412,7 +414,7 @@ impl Fetcher {
                     bad.push((ReadError::Broken { topic, partition, reason }, position.generation));
                     continue;
                 }
-                match self.consumer.fetch_watermarks(&topic, partition.0, ASK_TIMEOUT) {
+                match self.consumer.fetch_watermarks(&topic, partition.0, QUERY_TIMEOUT) {
                     Ok((low, high)) if position.next < low || position.next > high => {
                         let (wanted, low, high) = (Offset(position.next), Offset(low), Offset(high));
                         let error = ReadError::OutOfRange { topic, partition, wanted, low, high };
@@ -427,7 +429,7 @@ impl Fetcher {
             }
         }
         if is_unsure {
-            self.check_at = Some(Instant::now() + LOOK_AGAIN);
+            self.check_at = Some(Instant::now() + RECHECK_INTERVAL);
         } else if bad.is_empty() {
             self.restart();
         }
@@ -466,7 +468,7 @@ impl Fetcher {
         self.pause(pauses);
     }
 
-    fn refuse(&mut self, topic: Arc<str>, partition: Partition, generation: u64, reason: String) {
+    fn fail(&mut self, topic: Arc<str>, partition: Partition, generation: u64, reason: String) {
         if let Some(slot) =
             usize::try_from(partition.0).ok().and_then(|index| self.positions.get_mut(&topic)?.get_mut(index))
         {
@@ -474,7 +476,7 @@ impl Fetcher {
         }
         let error = ReadError::Broken { topic, partition, reason };
         self.shared.state().outcomes.push(Outcome::Failed { error, generation });
-        self.shared.gathered.notify_one();
+        self.shared.ready.notify_one();
     }
 
     /// Gives what was gathered to the async half, and wakes it.
@@ -484,7 +486,7 @@ impl Fetcher {
         for position in self.positions.values_mut().flatten().flatten() {
             if !position.records.is_empty() {
                 let records = std::mem::take(&mut position.records);
-                bytes += records.iter().map(cost).sum::<usize>();
+                bytes += records.iter().map(memory_bytes).sum::<usize>();
                 outcomes.push(Outcome::Fetched(Fetched { generation: position.generation, records }));
             }
         }
@@ -494,7 +496,7 @@ impl Fetcher {
             state.outcomes.extend(outcomes);
             state.bytes += bytes;
             drop(state);
-            self.shared.gathered.notify_one();
+            self.shared.ready.notify_one();
         }
     }
 }

@@ -29,9 +29,9 @@ use tokio::sync::{mpsc, oneshot};
 const HEARTBEAT_MS_MAX: u32 = 100;
 /// librdkafka looks whether a heartbeat is due when something else wakes its main thread, and that is a timer of a second.
 /// So it is woken this often. (It also has to be polled now and then, or it leaves the group.)
-const NUDGE: Duration = Duration::from_millis(50);
+const WAKE_INTERVAL: Duration = Duration::from_millis(50);
 /// While partitions are let go of.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// librdkafka asks to leave when it has let go of the last partition, a little after it says that it has none; and a static
 /// member that is closed before never leaves.
 const LEAVE_GRACE: Duration = Duration::from_millis(200);
@@ -67,12 +67,12 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     let filled = Arc::clone(&signal);
     consumer.set_nonempty_callback(move || filled.set(|state| state.is_filled = true));
     consumer.subscribe(&[topic]).map_err(|error| client::settings_error(&error))?;
-    let seat = Seat(Arc::clone(&signal));
+    let guard = MembershipGuard(Arc::clone(&signal));
     std::thread::Builder::new()
         .name("kafka-member".into())
         .spawn(move || run(&consumer, &signal))
         .map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))?;
-    Ok(Membership { events: receiver, guard: Box::new(seat) })
+    Ok(Membership { events: receiver, guard: Box::new(guard) })
 }
 
 /// Wakes the member's thread.
@@ -99,7 +99,7 @@ impl Signal {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_idle = |state: &mut SignalState| !state.is_filled && !state.is_closed;
         let (mut state, _) =
-            self.changed.wait_timeout_while(state, NUDGE, is_idle).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_timeout_while(state, WAKE_INTERVAL, is_idle).unwrap_or_else(PoisonError::into_inner);
         let seen = *state;
         state.is_filled = false;
         seen
@@ -107,9 +107,9 @@ impl Signal {
 }
 
 /// A member's place in its group; dropping it leaves.
-struct Seat(Arc<Signal>);
+struct MembershipGuard(Arc<Signal>);
 
-impl Drop for Seat {
+impl Drop for MembershipGuard {
     fn drop(&mut self) {
         self.0.set(|state| state.is_closed = true);
     }
@@ -121,7 +121,7 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
         if let Err(code) = serve(consumer) {
             // Another one has taken our name, or the group is closed to us.
             tracing::warn!(member = consumer.context().name, %code, "the membership has ended");
-            consumer.context().lose(consumer);
+            consumer.context().end(consumer);
             return;
         }
         if seen.is_closed {
@@ -184,7 +184,7 @@ impl ClientContext for MemberContext {
 
 impl ConsumerContext for MemberContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        self.context.serve();
+        self.context.count_served();
         match kind {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             _ => self.revoke(consumer, list),
@@ -210,7 +210,7 @@ impl MemberContext {
         let partitions = numbers(list);
         if !partitions.is_empty() {
             self.owned().extend(&partitions);
-            self.tell(MembershipEvent::Assigned(partitions.into_iter().map(Partition).collect()));
+            self.send(MembershipEvent::Assigned(partitions.into_iter().map(Partition).collect()));
         }
     }
 
@@ -220,7 +220,7 @@ impl MemberContext {
         let partitions: Vec<i32> = numbers(list).into_iter().filter(|partition| owned.contains(partition)).collect();
         if !partitions.is_empty() {
             if consumer.assignment_lost() {
-                self.tell(MembershipEvent::Lost(partitions.iter().copied().map(Partition).collect()));
+                self.send(MembershipEvent::Lost(partitions.iter().copied().map(Partition).collect()));
             } else {
                 self.hand_over(consumer, &partitions);
             }
@@ -236,7 +236,7 @@ impl MemberContext {
     fn hand_over(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         let numbers = || partitions.iter().copied().map(Partition).collect::<Vec<_>>();
         let (done, wait) = oneshot::channel();
-        if !self.tell(MembershipEvent::Revoked { partitions: numbers(), done }) {
+        if !self.send(MembershipEvent::Revoked { partitions: numbers(), done }) {
             return;
         }
         let deadline = Instant::now() + self.hand_over_max;
@@ -247,24 +247,24 @@ impl MemberContext {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || consumer.assignment_lost() {
                 tracing::error!(member = self.name, ?partitions, "revoked partitions were not let go of in time");
-                self.tell(MembershipEvent::Lost(numbers()));
+                self.send(MembershipEvent::Lost(numbers()));
                 return;
             }
-            std::thread::park_timeout(left.min(LOOK_AGAIN));
+            std::thread::park_timeout(left.min(RECHECK_INTERVAL));
         }
     }
 
     /// The end of the membership.
-    fn lose(&self, consumer: &BaseConsumer<Self>) {
+    fn end(&self, consumer: &BaseConsumer<Self>) {
         let lost: Vec<Partition> = std::mem::take(&mut *self.owned()).into_iter().map(Partition).collect();
         if !lost.is_empty() {
-            self.tell(MembershipEvent::Lost(lost));
+            self.send(MembershipEvent::Lost(lost));
         }
         consumer.unsubscribe();
     }
 
     /// False if nobody listens any more.
-    fn tell(&self, event: MembershipEvent) -> bool {
+    fn send(&self, event: MembershipEvent) -> bool {
         self.events.send(event).is_ok()
     }
 }

@@ -1,6 +1,6 @@
 //! The producer: librdkafka's idempotent one, with its delivery reports gathered into batches.
 //!
-//! Two threads serve it. rdkafka's own polls librdkafka and calls [`Delivered::delivery`] for every record; it only puts
+//! Two threads serve it. rdkafka's own polls librdkafka and calls [`DeliveryContext::delivery`] for every record; it only puts
 //! the acknowledgement into a channel. The other takes what has gathered there to the sink in one call. Records of one
 //! partition are acknowledged in the order of their appends, also those that never left this process.
 
@@ -28,26 +28,26 @@ const ACKS_MAX: usize = 16_384;
 pub(super) struct KafkaProducer {
     outbox: Arc<Outbox>,
     /// `None` only while it is being dropped.
-    inner: Option<ThreadedProducer<Delivered>>,
+    inner: Option<ThreadedProducer<DeliveryContext>>,
     settled: mpsc::Sender<Settled>,
     /// Held during an append, so that what is numbered first is handed to librdkafka first.
-    lines: Mutex<HashMap<(Arc<str>, Partition), Line>>,
+    sequences: Mutex<HashMap<(Arc<str>, Partition), PartitionSequence>>,
 }
 
 /// The records of one partition, numbered in the order of their appends.
-struct Line {
+struct PartitionSequence {
     next: u64,
-    order: Arc<Order>,
+    order: Arc<AckOrder>,
 }
 
 /// Lets acknowledgements of one partition pass in order.
-struct Order {
+struct AckOrder {
     is_gapless: bool,
-    state: Mutex<Passing>,
+    state: Mutex<AckOrderState>,
 }
 
 #[derive(Default)]
-struct Passing {
+struct AckOrderState {
     next: u64,
     /// They came before their turn.
     early: BTreeMap<u64, Settled>,
@@ -56,15 +56,15 @@ struct Passing {
 }
 
 /// What comes back with a delivery report.
-pub(super) struct Sent {
+pub(super) struct InFlight {
     token: u64,
     bytes: usize,
     number: u64,
-    order: Arc<Order>,
+    order: Arc<AckOrder>,
 }
 
-impl Order {
-    fn pass(&self, number: u64, settled: Settled, to: &mpsc::Sender<Settled>) {
+impl AckOrder {
+    fn release(&self, number: u64, settled: Settled, to: &mpsc::Sender<Settled>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.early.insert(number, settled);
         while let Some(mut settled) = {
@@ -85,12 +85,12 @@ impl Order {
 }
 
 /// The context that delivery reports come to.
-pub(super) struct Delivered {
+pub(super) struct DeliveryContext {
     context: Context,
     settled: mpsc::Sender<Settled>,
 }
 
-impl ClientContext for Delivered {
+impl ClientContext for DeliveryContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.context.log(level, facility, message);
     }
@@ -102,16 +102,16 @@ impl ClientContext for Delivered {
     }
 }
 
-impl ProducerContext for Delivered {
-    type DeliveryOpaque = Box<Sent>;
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = Box<InFlight>;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<Sent>) {
+    fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<InFlight>) {
         let result = match report {
             // A duplicate of what is in the log already is reported without its offset.
             Ok(message) => Ok(Some(message.offset()).filter(|offset| *offset >= 0).map(Offset)),
             Err((error, message)) => Err(undelivered(error, is_certainly_not_in_log(message))),
         };
-        sent.order.pass(sent.number, Settled::new(sent.token, sent.bytes, result), &self.settled);
+        sent.order.release(sent.number, Settled::new(sent.token, sent.bytes, result), &self.settled);
     }
 }
 
@@ -144,18 +144,18 @@ impl KafkaProducer {
         let config = client::producer_config(settings, delivery)?;
         let outbox = Arc::new(Outbox::new(settings.queue, delivery, acks));
         let (settled, waiting) = mpsc::channel();
-        let context = Delivered { context: Context::default(), settled: settled.clone() };
+        let context = DeliveryContext { context: Context::default(), settled: settled.clone() };
         let inner = ThreadedProducer::from_config_and_context(&config, context)
             .map_err(|error| client::settings_error(&error))?;
         let out = Arc::clone(&outbox);
         std::thread::Builder::new()
             .name("kafka-acks".into())
-            .spawn(move || hand_over(&waiting, &out))
+            .spawn(move || forward_acks(&waiting, &out))
             .map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))?;
-        Ok(Self { outbox, inner: Some(inner), settled, lines: Mutex::default() })
+        Ok(Self { outbox, inner: Some(inner), settled, sequences: Mutex::default() })
     }
 
-    fn send(&self, append: &Append, sent: Sent) -> Result<(), (AppendError, Box<Sent>)> {
+    fn send(&self, append: &Append, sent: InFlight) -> Result<(), (AppendError, Box<InFlight>)> {
         let sent = Box::new(sent);
         if let Some(ended) = self.outbox.ended() {
             return Err((ended, sent));
@@ -186,7 +186,7 @@ impl KafkaProducer {
 }
 
 /// Takes what has gathered to the sink, in one call.
-fn hand_over(waiting: &mpsc::Receiver<Settled>, outbox: &Outbox) {
+fn forward_acks(waiting: &mpsc::Receiver<Settled>, outbox: &Outbox) {
     while let Ok(first) = waiting.recv() {
         let more = waiting.try_iter().take(ACKS_MAX - 1);
         outbox.settle(std::iter::once(first).chain(more).collect());
@@ -197,20 +197,21 @@ fn hand_over(waiting: &mpsc::Receiver<Settled>, outbox: &Outbox) {
 impl Producer for KafkaProducer {
     fn append(&self, mut batch: Vec<Append>) -> Vec<Append> {
         let rest = self.outbox.admit(&mut batch);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         for append in batch {
-            let line = lines.entry((Arc::clone(&append.topic), append.partition)).or_insert_with(|| Line {
-                next: 0,
-                order: Arc::new(Order { is_gapless: self.outbox.is_gapless(), state: Mutex::default() }),
-            });
-            let number = line.next;
-            line.next += 1;
-            let order = Arc::clone(&line.order);
-            let sent = Sent { token: append.token, bytes: append_bytes(&append), number, order };
+            let sequence =
+                sequences.entry((Arc::clone(&append.topic), append.partition)).or_insert_with(|| PartitionSequence {
+                    next: 0,
+                    order: Arc::new(AckOrder { is_gapless: self.outbox.is_gapless(), state: Mutex::default() }),
+                });
+            let number = sequence.next;
+            sequence.next += 1;
+            let order = Arc::clone(&sequence.order);
+            let sent = InFlight { token: append.token, bytes: append_bytes(&append), number, order };
             if let Err((error, sent)) = self.send(&append, sent) {
-                self.outbox.failed(&error);
-                let Sent { token, bytes, number, order } = *sent;
-                order.pass(number, Settled::new(token, bytes, Err(error)), &self.settled);
+                self.outbox.record_failure(&error);
+                let InFlight { token, bytes, number, order } = *sent;
+                order.release(number, Settled::new(token, bytes, Err(error)), &self.settled);
             }
         }
         rest
@@ -227,7 +228,7 @@ impl Producer for KafkaProducer {
     /// Also what is on its way to a broker counts as lost at once: who abandons does not wait for an answer.
     fn abandon(&self) {
         // No append may stand between the look at `ended` and librdkafka's queue.
-        let _lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let _sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         self.outbox.end(|| "the producer was abandoned".to_owned());
         if let Some(inner) = &self.inner {
             inner.purge(PurgeConfig::default().queue().inflight().non_blocking());

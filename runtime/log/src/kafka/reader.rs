@@ -1,6 +1,6 @@
 //! The reader's async half: it says what to read, and takes what the thread in [`super::fetch`] has gathered.
 //!
-//! Each assignment has a generation. What was gathered for an earlier one is dropped here, so that nothing stale comes
+//! Each assignment has a generation. What was gathered for an earlier one is dropped here, so that nothing position comes
 //! after `assign` or `unassign` has returned, however late the thread hears of it.
 
 use super::super::{Batch, Error, ReadError, Reader};
@@ -15,7 +15,7 @@ pub(super) struct KafkaReader {
     assigned: Vec<Assigned>,
     next_generation: u64,
     /// Came while their partition was paused.
-    held: Vec<Fetched>,
+    paused: Vec<Fetched>,
     /// Taken from the thread and not yet returned, because an error stood between.
     outcomes: std::collections::VecDeque<Outcome>,
 }
@@ -33,7 +33,7 @@ impl KafkaReader {
             shared: Fetcher::start(settings)?,
             assigned: Vec::new(),
             next_generation: 1,
-            held: Vec::new(),
+            paused: Vec::new(),
             outcomes: std::collections::VecDeque::new(),
         })
     }
@@ -56,29 +56,29 @@ impl KafkaReader {
     fn take(&mut self) -> Option<Result<Vec<Batch>, ReadError>> {
         self.outcomes.extend(self.shared.take());
         let mut batches: Vec<Batch> = Vec::new();
-        let mut ready = std::mem::take(&mut self.held);
+        let mut ready = std::mem::take(&mut self.paused);
         loop {
             for fetched in ready.drain(..) {
-                self.keep(fetched, &mut batches);
+                self.collect(fetched, &mut batches);
             }
             match self.outcomes.pop_front() {
                 Some(Outcome::Fetched(fetched)) => ready.push(fetched),
                 Some(Outcome::Failed { error, generation }) => {
                     let (ReadError::OutOfRange { topic, partition, .. } | ReadError::Broken { topic, partition, .. }) =
                         &error;
-                    let stale = self.assigned.iter().position(|assigned| {
+                    let position = self.assigned.iter().position(|assigned| {
                         assigned.generation == generation
                             && assigned.partition == *partition
                             && assigned.topic == *topic
                     });
-                    let Some(index) = stale else { continue };
+                    let Some(index) = position else { continue };
                     if !batches.is_empty() {
                         // What was read before goes first.
                         self.outcomes.push_front(Outcome::Failed { error, generation });
                         return Some(Ok(batches));
                     }
                     self.assigned.swap_remove(index);
-                    self.held.retain(|held| held.generation != generation);
+                    self.paused.retain(|paused| paused.generation != generation);
                     return Some(Err(error));
                 }
                 None if batches.is_empty() => return None,
@@ -87,11 +87,11 @@ impl KafkaReader {
         }
     }
 
-    fn keep(&mut self, fetched: Fetched, batches: &mut Vec<Batch>) {
+    fn collect(&mut self, fetched: Fetched, batches: &mut Vec<Batch>) {
         let assigned = self.assigned.iter().find(|assigned| assigned.generation == fetched.generation);
         match assigned {
             None => {}
-            Some(assigned) if assigned.is_paused => self.held.push(fetched),
+            Some(assigned) if assigned.is_paused => self.paused.push(fetched),
             Some(assigned) => {
                 let same = |batch: &&mut Batch| {
                     batch.partition == assigned.partition && Arc::ptr_eq(&batch.topic, &assigned.topic)
@@ -123,7 +123,7 @@ impl Reader for KafkaReader {
     fn unassign(&mut self, topic: &str, partition: Partition) {
         if let Some(index) = self.assigned.iter().position(|a| a.partition == partition && &*a.topic == topic) {
             let Assigned { topic, partition, generation, .. } = self.assigned.swap_remove(index);
-            self.held.retain(|held| held.generation != generation);
+            self.paused.retain(|paused| paused.generation != generation);
             self.shared.command(Command::Unassign { topic, partition, generation });
         }
     }
@@ -144,7 +144,7 @@ impl Reader for KafkaReader {
                 return taken;
             }
             // A wake-up between the look and here is kept as a permit, so nothing is missed.
-            self.shared.gathered.notified().await;
+            self.shared.ready.notified().await;
         }
     }
 }

@@ -62,9 +62,9 @@ impl Groups {
             group.members.push(Member { id, name: member.to_owned(), owned: BTreeSet::new(), events });
             id
         };
-        let seat = Seat { groups: self.clone(), key, id, runtime };
-        self.balance(&seat.key, &seat.runtime);
-        Ok(Membership { events: receiver, guard: Box::new(seat) })
+        let guard = MembershipGuard { groups: self.clone(), key, id, runtime };
+        self.balance(&guard.key, &guard.runtime);
+        Ok(Membership { events: receiver, guard: Box::new(guard) })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Group>> {
@@ -138,14 +138,14 @@ impl Group {
 }
 
 /// A member's place in its group; dropping it leaves.
-struct Seat {
+struct MembershipGuard {
     groups: Groups,
     key: (String, String),
     id: u64,
     runtime: tokio::runtime::Handle,
 }
 
-impl Drop for Seat {
+impl Drop for MembershipGuard {
     fn drop(&mut self) {
         if let Some(group) = self.groups.lock().get_mut(&self.key)
             && let Some(index) = group.members.iter().position(|member| member.id == self.id)

@@ -2,7 +2,7 @@
 //! until one of them wakes it.
 
 use super::super::{Batch, ReadError, Reader, Record};
-use super::tails::{Look, Tail, Topics};
+use super::tails::{Lookup, Tail, Topics};
 use async_trait::async_trait;
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl LocalReader {
             match position.take(bytes_left, self.history.as_deref(), &self.wake) {
                 Ok(None) => {}
                 Ok(Some(records)) => {
-                    bytes_left = bytes_left.saturating_sub(records.iter().map(super::tails::cost).sum());
+                    bytes_left = bytes_left.saturating_sub(records.iter().map(super::tails::memory_bytes).sum());
                     let (topic, partition) = (Arc::clone(&position.topic), position.partition);
                     batches.push(Batch { topic, partition, records });
                     if bytes_left == 0 {
@@ -117,17 +117,17 @@ impl Position {
                 Err(reason) => return Err(self.broken(reason)),
             }
         }
-        match tail.look(self.next, bytes_max) {
-            Look::Nothing => Ok(None),
-            Look::Records(records) => Ok(Some(self.advance(records))),
-            Look::OutOfRange { low, high } => Err(ReadError::OutOfRange {
+        match tail.lookup(self.next, bytes_max) {
+            Lookup::Nothing => Ok(None),
+            Lookup::Records(records) => Ok(Some(self.advance(records))),
+            Lookup::OutOfRange { low, high } => Err(ReadError::OutOfRange {
                 topic: Arc::clone(&self.topic),
                 partition: self.partition,
                 wanted: Offset(self.next),
                 low: Offset(low),
                 high: Offset(high),
             }),
-            Look::Older { until } => {
+            Lookup::Older { until } => {
                 let Some(history) = history else {
                     return Err(self.broken(format!("record {} is missing", self.next)));
                 };

@@ -107,7 +107,7 @@ struct State {
 }
 
 /// What a look at a tail brought.
-pub(crate) enum Look {
+pub(crate) enum Lookup {
     /// These come next, in order, never empty.
     Records(Vec<Record>),
     /// Nothing is there yet.
@@ -153,13 +153,13 @@ impl Tail {
         for record in records {
             debug_assert_eq!(record.offset.0, state.high, "offsets are dense");
             state.high = record.offset.0 + 1;
-            state.bytes += cost(&record);
+            state.bytes += memory_bytes(&record);
             state.records.push_back(record);
         }
         while state.bytes > self.bytes_max
             && let Some(oldest) = state.records.pop_front()
         {
-            state.bytes -= cost(&oldest);
+            state.bytes -= memory_bytes(&oldest);
         }
         state.wake();
     }
@@ -170,7 +170,7 @@ impl Tail {
         let mut state = self.state();
         let offset = state.high;
         let record = record(offset);
-        state.bytes += cost(&record);
+        state.bytes += memory_bytes(&record);
         state.records.push_back(record);
         state.high += 1;
         offset
@@ -188,32 +188,32 @@ impl Tail {
         while state.records.front().is_some_and(|record| record.offset.0 < state.low)
             && let Some(oldest) = state.records.pop_front()
         {
-            state.bytes -= cost(&oldest);
+            state.bytes -= memory_bytes(&oldest);
         }
         state.wake();
     }
 
     /// What comes next from `from`, at most `bytes_max` (but one record at least).
-    pub(crate) fn look(&self, from: i64, bytes_max: usize) -> Look {
+    pub(crate) fn lookup(&self, from: i64, bytes_max: usize) -> Lookup {
         let state = self.state();
         if from < state.low || from > state.high {
-            return Look::OutOfRange { low: state.low, high: state.high };
+            return Lookup::OutOfRange { low: state.low, high: state.high };
         }
         if from == state.high {
-            return Look::Nothing;
+            return Lookup::Nothing;
         }
         let until = state.records.front().map_or(state.high, |record| record.offset.0);
         let Ok(skip) = usize::try_from(from - until) else {
-            return Look::Older { until };
+            return Lookup::Older { until };
         };
         let mut bytes = 0;
         let fits = state.records.range(skip..).take_while(|record| {
             let is_first = bytes == 0;
-            bytes += cost(record);
+            bytes += memory_bytes(record);
             is_first || bytes <= bytes_max
         });
         let records: Vec<Record> = fits.cloned().collect();
-        if records.is_empty() { Look::Older { until } } else { Look::Records(records) }
+        if records.is_empty() { Lookup::Older { until } } else { Lookup::Records(records) }
     }
 }
 
@@ -230,7 +230,7 @@ impl State {
 }
 
 /// What a record takes in memory.
-pub(crate) fn cost(record: &Record) -> usize {
+pub(crate) fn memory_bytes(record: &Record) -> usize {
     let headers = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     record.key.len() + record.value.len() + headers + RECORD_OVERHEAD_BYTES
 }

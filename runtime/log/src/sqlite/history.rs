@@ -1,9 +1,9 @@
-//! The thread that reads what the tails no longer hold, with a connection of its own: readers that are behind cost the
+//! The thread that reads what the tails no longer hold, with a connection of its own: readers that are behind memory_bytes the
 //! writer nothing, and never block a tokio thread.
 
 use super::super::Record;
 use super::super::local::reader::HistoryRequest;
-use super::super::local::tails::cost;
+use super::super::local::tails::memory_bytes;
 use super::schema;
 use rusqlite::{Connection, params};
 use std::sync::mpsc;
@@ -25,7 +25,7 @@ fn read(connection: &Connection, request: &HistoryRequest) -> rusqlite::Result<V
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let record = schema::record(row)?;
-        bytes += cost(&record);
+        bytes += memory_bytes(&record);
         records.push(record);
         if bytes >= request.bytes_max {
             break;

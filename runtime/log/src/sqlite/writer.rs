@@ -33,12 +33,12 @@ pub(super) enum Job {
 /// What has gathered for the writer.
 #[derive(Default)]
 pub(super) struct Queue {
-    state: Mutex<Gathered>,
+    state: Mutex<QueuedJobs>,
     filled: Condvar,
 }
 
 #[derive(Default)]
-struct Gathered {
+struct QueuedJobs {
     jobs: Vec<Job>,
     is_closed: bool,
 }
@@ -85,7 +85,7 @@ pub(super) struct Writer {
 }
 
 /// What one transaction adds to one partition.
-struct Touched {
+struct PartitionAppends {
     topic: Arc<str>,
     partition: Partition,
     tail: Arc<Tail>,
@@ -137,7 +137,7 @@ impl Writer {
             }
             self.append(appends);
             if Instant::now() >= self.retention_due {
-                self.retain();
+                self.apply_retention();
             }
         }
     }
@@ -148,15 +148,15 @@ impl Writer {
             return;
         }
         let mut settled: Vec<(Arc<Outbox>, Vec<Settled>)> = Vec::with_capacity(appends.len());
-        let mut touched: Vec<Touched> = Vec::new();
-        let mut places: HashMap<(Arc<str>, Partition), usize> = HashMap::new();
+        let mut touched: Vec<PartitionAppends> = Vec::new();
+        let mut indexes: HashMap<(Arc<str>, Partition), usize> = HashMap::new();
         self.newest_timestamp_ms = self.newest_timestamp_ms.max(now_ms());
         for (outbox, batch) in appends {
             let acks = batch.into_iter().map(|append| {
                 let (token, bytes) = (append.token, append_bytes(&append));
-                let result = self.place(&outbox, append, bytes, &mut touched, &mut places);
+                let result = self.stage(&outbox, append, bytes, &mut touched, &mut indexes);
                 if let Err(error) = &result {
-                    outbox.failed(error);
+                    outbox.record_failure(error);
                 }
                 Settled::new(token, bytes, result.map(Some))
             });
@@ -180,13 +180,13 @@ impl Writer {
     }
 
     /// Gives a record its place in the transaction.
-    fn place(
+    fn stage(
         &self,
         outbox: &Outbox,
         append: Append,
         bytes: usize,
-        touched: &mut Vec<Touched>,
-        places: &mut HashMap<(Arc<str>, Partition), usize>,
+        touched: &mut Vec<PartitionAppends>,
+        indexes: &mut HashMap<(Arc<str>, Partition), usize>,
     ) -> Result<Offset, AppendError> {
         if let Some(ended) = outbox.ended() {
             return Err(ended);
@@ -195,8 +195,8 @@ impl Writer {
             return Err(AppendError::Unknown(reason.clone()));
         }
         let tail = self.topics.accepts(&append.topic, append.partition, bytes)?;
-        let index = *places.entry((Arc::clone(&append.topic), append.partition)).or_insert_with(|| {
-            touched.push(Touched {
+        let index = *indexes.entry((Arc::clone(&append.topic), append.partition)).or_insert_with(|| {
+            touched.push(PartitionAppends {
                 topic: append.topic,
                 partition: append.partition,
                 base: tail.watermarks().1,
@@ -218,7 +218,7 @@ impl Writer {
         Ok(offset)
     }
 
-    fn commit(&mut self, touched: &[Touched]) -> Result<(), String> {
+    fn commit(&mut self, touched: &[PartitionAppends]) -> Result<(), String> {
         if touched.is_empty() {
             return Ok(());
         }
@@ -308,7 +308,7 @@ impl Writer {
     }
 
     /// Deletes some of what is past its retention; comes again at once while there is more.
-    fn retain(&mut self) {
+    fn apply_retention(&mut self) {
         let mut is_more = false;
         for topic in self.topics.all() {
             let Some(retention_ms) = topic.retention_ms else { continue };
