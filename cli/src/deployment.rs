@@ -85,7 +85,7 @@ async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
     let mut pause = Duration::from_millis(250);
     loop {
         match store.world().await {
-            Err(e) if e.may_pass() && begin.elapsed() < STORE_PATIENCE => {
+            Err(e) if e.is_transient() && begin.elapsed() < STORE_PATIENCE => {
                 tracing::warn!("waiting for the object store: {e}");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));

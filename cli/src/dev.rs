@@ -110,7 +110,7 @@ enum Ended {
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut http_settings = driftless_web::settings::Http { listen: args.http, ..Default::default() };
     args.tls.apply(&mut http_settings);
-    let door = http_settings.door().context("http")?;
+    let options = http_settings.server_options().context("http")?;
     let folder = DataFolder::new(&args.data);
     // The port first: whoever runs it twice learns it before anything else happens.
     let listener = tokio::net::TcpListener::bind(args.http).await.with_context(|| {
@@ -144,7 +144,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
-    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), front.handle()));
+    tokio::spawn(files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), front.handle()));
     let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
     let log = || Arc::clone(&opened.log);
     let replayer = Replayer::start(settings, Arc::clone(&world), log(), store.clone(), back.handle()).await?;
@@ -195,7 +195,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     tokio::spawn(metrics.upkeep(front.handle()));
     // Whoever is told that it is ready may ask for the end at once.
     let mut signals = Signals::listen()?;
-    let server = tokio::spawn(http::serve(listener, routes, origins, door, front.handle()));
+    let server = tokio::spawn(http::serve(listener, routes, origins, options, front.handle()));
     let is_tls = http_settings.tls.is_some();
     announce(&args, address, is_tls, world.spec(), &Signer::from_file(&key)?, opened.brokers.as_deref())?;
 

@@ -77,13 +77,13 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     if args.config.print(&config)? {
         return Ok(());
     }
-    config.ingest.http.door().context("ingest.http")?;
+    config.ingest.http.server_options().context("ingest.http")?;
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let source = ShutdownSource::new();
     let shutdown = source.handle();
-    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), shutdown.clone()));
+    tokio::spawn(files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), shutdown.clone()));
     let mut signals = Signals::listen()?;
     let mut serving = tokio::spawn(driftless_ingest::run(
         config.ingest,
@@ -112,7 +112,7 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     if args.config.print(&config)? {
         return Ok(());
     }
-    config.http.door().context("http")?;
+    config.http.server_options().context("http")?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
     let settings = config.replayer.clone();
@@ -135,11 +135,11 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     if args.config.print(&config)? {
         return Ok(());
     }
-    config.http.door().context("http")?;
+    config.http.server_options().context("http")?;
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
-    tokio::spawn(files::follow(verifier.files(), verifier.reload_interval(), source.handle()));
+    tokio::spawn(files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), source.handle()));
     let gateway = Gateway::start(
         config.gateway.clone(),
         deployment.world,
@@ -165,7 +165,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
 
 /// Serves routes, health and metrics in a task of its own. Whoever reads in the log that it listens may ask for the end.
 async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
-    let door = config.http.door().context("http")?;
+    let options = config.http.server_options().context("http")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let listener = tokio::net::TcpListener::bind(config.http.listen)
         .await
@@ -175,7 +175,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
     let origins = config.http.origins()?;
-    tokio::spawn(http::serve(listener, routes, origins, door, shutdown));
+    tokio::spawn(http::serve(listener, routes, origins, options, shutdown));
     Ok(signals)
 }
 

@@ -19,7 +19,7 @@ use driftless_runtime_core::{Close, Environment};
 use driftless_schemas::access::Claims;
 use driftless_schemas::time::UnixMs;
 use driftless_web::http::ConnectionPermit;
-use driftless_web::socket::{FAREWELL, Inbound, Reader};
+use driftless_web::socket::{CLOSE_TIMEOUT, Inbound, Reader};
 use driftless_web::stream::Stream;
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -195,7 +195,7 @@ impl Socket {
             metrics::silenced();
         }
         if self.permit.is_some() && self.connection.identity().is_some() {
-            self.permit.take().iter().for_each(ConnectionPermit::is_known);
+            self.permit.take().iter().for_each(ConnectionPermit::release_address);
         }
         match out.session.close.take() {
             Some(end) => Err(Ended::With(end)),
@@ -228,7 +228,7 @@ impl Socket {
             }
         };
         // Nothing is lost if the peer does not play along.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
         drop(seat);
     }
 }

@@ -127,7 +127,7 @@ pub(crate) fn respond(
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail);
         problem.with_retry_after_ms(RECONNECT_JITTER_MS as u32)
     })?;
-    reader.permit.iter().for_each(ConnectionPermit::is_known);
+    reader.permit.iter().for_each(ConnectionPermit::release_address);
     let world = &context.shared.greeter.world;
     let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
     // What has no place gets no events but the hub's rejection.

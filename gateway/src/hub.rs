@@ -17,7 +17,7 @@ use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::proto::request;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
-use driftless_web::socket::FAREWELL;
+use driftless_web::socket::CLOSE_TIMEOUT;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -302,7 +302,7 @@ impl Task {
                     metrics::levels(&self.hub);
                 }
                 () = shutdown.wait(), if self.leaves_by.is_none() => {
-                    self.leaves_by = Some(Instant::now() + self.drain + FAREWELL);
+                    self.leaves_by = Some(Instant::now() + self.drain + CLOSE_TIMEOUT);
                 }
             }
             self.carry_out();

@@ -16,7 +16,7 @@ use driftless_runtime_core::admission::spread_ms;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{close, limits};
 use driftless_web::batch::{BATCH_MAX, Batches};
-use driftless_web::socket::{FAREWELL, close_payload};
+use driftless_web::socket::{CLOSE_TIMEOUT, close_payload};
 use driftless_web::stream::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -456,7 +456,7 @@ impl<F: Fn(Written)> Shard<F> {
     fn end(&mut self, id: SocketId, payload: Bytes) {
         self.write(id, Message::new(OpCode::Control(Control::Close), smallvec![payload], false));
         let Some(writer) = self.writers.get_mut(&id).filter(|writer| writer.end == End::No) else { return };
-        writer.end = End::By(self.clock.monotonic().plus_ms(FAREWELL.as_millis() as u64));
+        writer.end = End::By(self.clock.monotonic().plus_ms(CLOSE_TIMEOUT.as_millis() as u64));
         if writer.backlog.is_none() {
             writer.finish();
         }

@@ -10,7 +10,7 @@ use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::access::Access;
 use driftless_schemas::world::WorldSpec;
 use driftless_store::Store;
-use driftless_web::http::{Door, Origins, serve};
+use driftless_web::http::{Origins, ServerOptions, serve};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ async fn start() -> Running {
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, gateway.routes(), origins, Door::new(16), trigger.handle()));
+    tokio::spawn(serve(listener, gateway.routes(), origins, ServerOptions::new(16), trigger.handle()));
     Running { address, signer: Signer::from_file(&key).unwrap(), _trigger: trigger, _folder: folder }
 }
 

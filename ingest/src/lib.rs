@@ -27,7 +27,7 @@ use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::Rates;
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::telemetry::Seldom;
+use driftless_runtime::telemetry::LogThrottle;
 use std::sync::Arc;
 
 /// What all sockets and requests of a process share.
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     settings: Settings,
     metrics: metrics::Metrics,
     /// What is wrong with the log is met by all who wait for it.
-    refused: Seldom,
-    unacknowledged: Seldom,
+    refused: LogThrottle,
+    unacknowledged: LogThrottle,
     shutdown: Shutdown,
 }

@@ -247,7 +247,7 @@ impl Task<'_> {
         if std::mem::take(&mut self.out.session.is_greeted)
             && let Some(permit) = self.permit.take()
         {
-            permit.is_known();
+            permit.release_address();
         }
         if self.out.session.frame.is_empty() {
             return Some(());

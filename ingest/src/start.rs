@@ -13,7 +13,7 @@ use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::settings::SettingError;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::telemetry::{self, Seldom};
+use driftless_runtime::telemetry::{self, LogThrottle};
 use driftless_web::http as web;
 use driftless_web::http::openapi::{Document, openapi};
 use driftless_web::socket::{INGEST, Upgrade, websocket};
@@ -102,8 +102,8 @@ impl Ingest {
             desk: Desk(verifier),
             handover,
             metrics: Metrics::new(),
-            refused: Seldom::default(),
-            unacknowledged: Seldom::default(),
+            refused: LogThrottle::default(),
+            unacknowledged: LogThrottle::default(),
             settings,
             shutdown,
         };
@@ -134,7 +134,7 @@ impl Ingest {
     /// # Errors
     /// Why not.
     pub fn ready(&self) -> Result<(), String> {
-        match self.shared.shutdown.is_asked() {
+        match self.shared.shutdown.is_requested() {
             true => Err("ingest is shutting down".into()),
             false => Ok(()),
         }
@@ -157,7 +157,7 @@ async fn check_topic(
     let deadline = Instant::now() + wait;
     let found = loop {
         match log.partitions(topic).await {
-            Err(error @ log::Error::Unavailable { .. }) if Instant::now() < deadline && !shutdown.is_asked() => {
+            Err(error @ log::Error::Unavailable { .. }) if Instant::now() < deadline && !shutdown.is_requested() => {
                 tracing::warn!(%error, "waiting for the log");
                 tokio::select! {
                     () = shutdown.wait() => {}
@@ -189,7 +189,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     // Nothing is bound that must not be.
-    settings.http.door()?;
+    settings.http.server_options()?;
     let address = settings.http.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
@@ -209,7 +209,7 @@ pub async fn run_on(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let door = settings.http.door()?;
+    let options = settings.http.server_options()?;
     let origins = settings.http.origins()?;
     let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
     let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
@@ -222,6 +222,6 @@ pub async fn run_on(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "ingest listens");
     }
-    web::serve(listener, routes, origins, door, shutdown).await;
+    web::serve(listener, routes, origins, options, shutdown).await;
     Ok(())
 }

@@ -30,26 +30,26 @@ pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
 }
 
 /// Takes the bytes of files, and says what it has of them now, or what is wrong.
-type Take = Box<dyn FnMut(&[Vec<u8>]) -> Result<String, String> + Send>;
+type Apply = Box<dyn FnMut(&[Vec<u8>]) -> Result<String, String> + Send>;
 
 /// Keeps something up to date with one file, or with several that belong together.
-pub struct Follower {
+pub struct Reloader {
     /// For logs and the metric's label.
     name: &'static str,
     paths: Vec<PathBuf>,
     bytes_max: usize,
-    take: Take,
+    apply: Apply,
     seen: Option<Seen>,
     complaint: Option<String>,
 }
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Reload {
     /// Nothing new.
-    Same,
+    Unchanged,
     /// A new content is in force.
-    Taken,
+    Applied,
     /// A new content, or none, and it is not usable: the old one is in force.
     Refused(String),
 }
@@ -68,25 +68,25 @@ struct Stamp {
     inode: u64,
 }
 
-impl Follower {
+impl Reloader {
     /// Follows `paths`; each has at most so many bytes.
     pub fn new(
         name: &'static str,
         paths: impl IntoIterator<Item = PathBuf>,
         bytes_max: usize,
-        take: impl FnMut(&[Vec<u8>]) -> Result<String, String> + Send + 'static,
+        apply: impl FnMut(&[Vec<u8>]) -> Result<String, String> + Send + 'static,
     ) -> Self {
         let paths = paths.into_iter().collect();
-        Self { name, paths, bytes_max, take: Box::new(take), seen: None, complaint: None }
+        Self { name, paths, bytes_max, apply: Box::new(apply), seen: None, complaint: None }
     }
 
     /// Looks whether something has changed, and takes it. The first look takes what is there. Reads files: not for an
     /// async task.
-    pub fn look(&mut self) -> Look {
+    pub fn reload(&mut self) -> Reload {
         let is_first = self.seen.is_none();
         let taken = match self.changed() {
-            Ok(None) => return Look::Same,
-            Ok(Some(files)) => (self.take)(&files),
+            Ok(None) => return Reload::Unchanged,
+            Ok(Some(files)) => (self.apply)(&files),
             Err(problem) => Err(problem),
         };
         match taken {
@@ -96,14 +96,14 @@ impl Follower {
                     metrics::reload(self.name, "taken");
                     tracing::info!(files = %self.named(), "{} reloaded: {has} from now on", self.name);
                 }
-                Look::Taken
+                Reload::Applied
             }
-            Err(problem) if self.complaint.as_ref() == Some(&problem) => Look::Same,
+            Err(problem) if self.complaint.as_ref() == Some(&problem) => Reload::Unchanged,
             Err(problem) => {
                 metrics::reload(self.name, "refused");
                 tracing::error!(files = %self.named(), "{} not reloaded: {problem}; what was in force stays", self.name);
                 self.complaint = Some(problem.clone());
-                Look::Refused(problem)
+                Reload::Refused(problem)
             }
         }
     }
@@ -147,10 +147,10 @@ fn stamp(path: &Path) -> Result<Stamp, String> {
 }
 
 /// Looks at all of them every so often, until the end.
-pub async fn follow(mut files: Vec<Follower>, every: Duration, shutdown: Shutdown) {
+pub async fn keep_reloading(mut files: Vec<Reloader>, every: Duration, shutdown: Shutdown) {
     loop {
         let looked = tokio::task::spawn_blocking(move || {
-            files.iter_mut().for_each(|file| drop(file.look()));
+            files.iter_mut().for_each(|file| drop(file.reload()));
             files
         });
         files = match looked.await {
@@ -169,10 +169,10 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    fn follower(path: &Path) -> (Follower, Arc<Mutex<Vec<String>>>) {
+    fn reloader(path: &Path) -> (Reloader, Arc<Mutex<Vec<String>>>) {
         let taken = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&taken);
-        let follower = Follower::new("test", [path.to_owned()], 16, move |files| {
+        let reloader = Reloader::new("test", [path.to_owned()], 16, move |files| {
             let text = String::from_utf8_lossy(&files[0]).into_owned();
             if text.starts_with("bad") {
                 return Err(format!("it says {text:?}"));
@@ -180,7 +180,7 @@ mod tests {
             to.lock().unwrap().push(text.clone());
             Ok(text)
         });
-        (follower, taken)
+        (reloader, taken)
     }
 
     #[test]
@@ -188,23 +188,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "one").unwrap();
-        let (mut follower, taken) = follower(&path);
-        assert_eq!((follower.look(), follower.look()), (Look::Taken, Look::Same));
+        let (mut reloader, taken) = reloader(&path);
+        assert_eq!((reloader.reload(), reloader.reload()), (Reload::Applied, Reload::Unchanged));
         std::fs::write(&path, "bad").unwrap();
-        let Look::Refused(problem) = follower.look() else { panic!("taken") };
+        let Reload::Refused(problem) = reloader.reload() else { panic!("taken") };
         assert!(problem.contains("bad"), "{problem}");
-        assert_eq!(follower.look(), Look::Same, "said once");
+        assert_eq!(reloader.reload(), Reload::Unchanged, "said once");
         std::fs::write(&path, "much longer than sixteen").unwrap();
-        let Look::Refused(problem) = follower.look() else { panic!("taken") };
+        let Reload::Refused(problem) = reloader.reload() else { panic!("taken") };
         assert!(problem.contains("16 bytes") && problem.contains("file"), "{problem}");
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(follower.look(), Look::Refused(_)));
-        assert_eq!(follower.look(), Look::Same, "said once");
+        assert!(matches!(reloader.reload(), Reload::Refused(_)));
+        assert_eq!(reloader.reload(), Reload::Unchanged, "said once");
         // The same number of bytes, and within the granularity of the file's time.
         std::fs::write(&path, "two").unwrap();
-        assert_eq!(follower.look(), Look::Taken);
+        assert_eq!(reloader.reload(), Reload::Applied);
         std::fs::write(&path, "six").unwrap();
-        assert_eq!(follower.look(), Look::Taken);
+        assert_eq!(reloader.reload(), Reload::Applied);
         assert_eq!(*taken.lock().unwrap(), ["one", "two", "six"]);
     }
 
@@ -219,12 +219,12 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         };
         age("one");
-        let (mut follower, taken) = follower(&path);
-        assert_eq!(follower.look(), Look::Taken);
+        let (mut reloader, taken) = reloader(&path);
+        assert_eq!(reloader.reload(), Reload::Applied);
         age("two");
-        assert_eq!(follower.look(), Look::Same, "time, length and inode are what they were");
+        assert_eq!(reloader.reload(), Reload::Unchanged, "time, length and inode are what they were");
         age("seven");
-        assert_eq!(follower.look(), Look::Taken);
+        assert_eq!(reloader.reload(), Reload::Applied);
         assert_eq!(*taken.lock().unwrap(), ["one", "seven"]);
     }
 }

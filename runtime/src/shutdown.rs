@@ -2,10 +2,10 @@
 
 use tokio::sync::{mpsc, watch};
 
-/// Held by whoever may ask for the end.
+/// Held by whoever may request for the end.
 #[derive(Debug)]
 pub struct ShutdownSource {
-    ask: watch::Sender<bool>,
+    request: watch::Sender<bool>,
     done: mpsc::Receiver<()>,
     template: Shutdown,
 }
@@ -13,17 +13,17 @@ pub struct ShutdownSource {
 /// Held by everything that is to end in order. The end is complete when all copies are dropped.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    asked: watch::Receiver<bool>,
+    requested: watch::Receiver<bool>,
     _alive: mpsc::Sender<()>,
 }
 
 impl ShutdownSource {
-    /// A shutdown that nobody asked for yet.
+    /// A shutdown that nobody requested for yet.
     #[must_use]
     pub fn new() -> Self {
-        let (ask, asked) = watch::channel(false);
+        let (request, requested) = watch::channel(false);
         let (alive, done) = mpsc::channel(1);
-        Self { ask, done, template: Shutdown { asked, _alive: alive } }
+        Self { request, done, template: Shutdown { requested, _alive: alive } }
     }
 
     /// One more copy to give away.
@@ -34,8 +34,8 @@ impl ShutdownSource {
 
     /// Asks for the end and waits until every copy is dropped.
     pub async fn end(self) {
-        let Self { ask, mut done, template } = self;
-        ask.send_replace(true);
+        let Self { request, mut done, template } = self;
+        request.send_replace(true);
         drop(template);
         // Nothing is ever sent: this gives `None` when the last copy is gone.
         let _ = done.recv().await;
@@ -49,15 +49,15 @@ impl Default for ShutdownSource {
 }
 
 impl Shutdown {
-    /// Waits until the end is asked for. Also returns when the source is gone.
+    /// Waits until the end is requested for. Also returns when the source is gone.
     pub async fn wait(&self) {
-        let mut asked = self.asked.clone();
-        let _ = asked.wait_for(|asked| *asked).await;
+        let mut requested = self.requested.clone();
+        let _ = requested.wait_for(|requested| *requested).await;
     }
 
-    /// Whether the end was asked for.
+    /// Whether the end was requested for.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
-        *self.asked.borrow()
+    pub fn is_requested(&self) -> bool {
+        *self.requested.borrow()
     }
 }

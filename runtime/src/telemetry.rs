@@ -41,9 +41,9 @@ pub fn install_logging(format: LogFormat) {
 
 /// Lets something that may happen to thousands at once be said once a second, with how often it was kept back.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<(Option<Instant>, u64)>);
+pub struct LogThrottle(Mutex<(Option<Instant>, u64)>);
 
-impl Seldom {
+impl LogThrottle {
     /// How often it was kept back since it was said, whatever the reasons were, where it may be said now.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u64> {
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn what_happens_often_is_said_once_a_second_and_counted() {
-        let (seldom, begun) = (Seldom::default(), Instant::now());
-        let due = [0, 1, 999, 1_000, 1_500, 5_000].map(|ms| seldom.due(begun + Duration::from_millis(ms)));
+        let (throttle, begun) = (LogThrottle::default(), Instant::now());
+        let due = [0, 1, 999, 1_000, 1_500, 5_000].map(|ms| throttle.due(begun + Duration::from_millis(ms)));
         assert_eq!(due, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

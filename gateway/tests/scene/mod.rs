@@ -21,7 +21,7 @@ use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits};
 use driftless_store::Store;
 use driftless_store::index::{Index, Indexes};
-use driftless_web::http::{Door, Origins, serve};
+use driftless_web::http::{Origins, ServerOptions, serve};
 use driftless_web::socket::GATEWAY;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
@@ -118,8 +118,8 @@ impl Town {
         let gateway = self.start(settings, &shutdown).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door::new(100).with_write_timeout(write_timeout);
-        tokio::spawn(serve(listener, gateway.routes(), origins, door, shutdown.handle()));
+        let options = ServerOptions::new(100).with_write_timeout(write_timeout);
+        tokio::spawn(serve(listener, gateway.routes(), origins, options, shutdown.handle()));
         let mut ready = gateway.readiness();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }
@@ -137,7 +137,7 @@ impl Town {
 
     fn write(&self, file: &str, text: &str) {
         std::fs::write(self.folder.path().join(file), text).unwrap();
-        self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
+        self.verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
     }
 
     /// A token that reads and writes all canvases.

@@ -13,7 +13,7 @@ use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::proto::{self, event, request, submit};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{Offset, SessionId, close, format, limits};
-use driftless_web::http::{Door, serve};
+use driftless_web::http::{ServerOptions, serve};
 use driftless_web::socket::INGEST;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
@@ -90,14 +90,14 @@ impl Scene {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, ingest.routes(), origins, Door::new(1000), shutdown.handle()));
+        tokio::spawn(serve(listener, ingest.routes(), origins, ServerOptions::new(1000), shutdown.handle()));
         Self { address, log, world, signer, forger, verifier, shutdown, folder }
     }
 
     /// The deny list is this from now on.
     pub fn deny(&self, text: &str) {
         std::fs::write(self.folder.path().join("deny"), text).unwrap();
-        self.verifier.files().iter_mut().for_each(|file| drop(file.look()));
+        self.verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
     }
 
     pub fn token(&self, sub: &str) -> String {

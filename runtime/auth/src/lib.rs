@@ -4,7 +4,7 @@
 //! [`Signer`] issues, for `driftless token`, `driftless dev` and tests. The one idea: a key has exactly one algorithm,
 //! found when the key is read, so that no token can talk a public key into being an HMAC secret, or the service into
 //! `none`. Keys may change while a service runs, and tokens that are signed well may be denied ([`DenyList`]): both are files
-//! that [`Verifier::files`] keeps up with. The clock is an argument (R11). Signatures and their constant-time comparison are jsonwebtoken's business.
+//! that [`Verifier::reloaders`] keeps up with. The clock is an argument (R11). Signatures and their constant-time comparison are jsonwebtoken's business.
 
 mod deny;
 mod keys;

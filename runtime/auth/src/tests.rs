@@ -215,7 +215,7 @@ fn a_jwks_has_many_keys_of_several_kinds() {
 
 /// Reads all of its files again.
 fn look(verifier: &Verifier) {
-    verifier.files().iter_mut().for_each(|file| drop(file.look()));
+    verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
 }
 
 #[test]
@@ -270,7 +270,8 @@ async fn keys_are_rotated_without_a_restart() {
     std::fs::write(&path, &one).unwrap();
     let verifier = Verifier::new(Settings { reload_ms: 2, ..Settings::with_key_file(&path) }).unwrap();
     let shutdown = driftless_runtime::shutdown::ShutdownSource::new();
-    let follow = driftless_runtime::files::follow(verifier.files(), verifier.reload_interval(), shutdown.handle());
+    let follow =
+        driftless_runtime::files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), shutdown.handle());
     let following = tokio::spawn(follow);
     let takes = |token: &str| verifier.verify(token, NOW_MS).is_ok();
     assert!(takes(&by_one) && !takes(&by_two));
@@ -310,7 +311,7 @@ fn a_key_that_is_taken_out_ends_its_tokens_and_no_others() {
 
 #[test]
 fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
-    use driftless_runtime::files::Look;
+    use driftless_runtime::files::Reload;
     let folder = folder();
     let (path, deny) = (folder.path().join("jwks.json"), folder.path().join("deny"));
     let (one, by_one) = rotated("one");
@@ -318,17 +319,17 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
     std::fs::write(&deny, "sub mallory\n").unwrap();
     let settings = Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&path) };
     let verifier = Verifier::new(settings).unwrap();
-    let mut files = verifier.files();
+    let mut files = verifier.reloaders();
     assert_eq!(
-        files.iter_mut().map(driftless_runtime::files::Follower::look).collect::<Vec<_>>(),
-        [Look::Taken, Look::Taken]
+        files.iter_mut().map(driftless_runtime::files::Reloader::reload).collect::<Vec<_>>(),
+        [Reload::Applied, Reload::Applied]
     );
     std::fs::write(&path, "{\"keys\": []}").unwrap();
     std::fs::write(&deny, "sub mallory\nann\n").unwrap();
     for (file, hint) in files.iter_mut().zip(["no key in it", "line 2"]) {
-        let Look::Refused(problem) = file.look() else { panic!("taken") };
+        let Reload::Refused(problem) = file.reload() else { panic!("taken") };
         assert!(problem.contains(hint), "{problem}");
-        assert_eq!(file.look(), Look::Same, "said once");
+        assert_eq!(file.reload(), Reload::Unchanged, "said once");
     }
     assert!(verifier.verify(&by_one, NOW_MS).is_ok(), "the old key, and ann is not denied");
     let key = Default::default();

@@ -5,7 +5,7 @@ use super::keys::{Key, KeyRing, parse_keys, read_keys};
 use super::{Error, Settings, TokenError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use driftless_runtime::files::Follower;
+use driftless_runtime::files::Reloader;
 use driftless_schemas::access::{Access, Claims, KeyNumber};
 use driftless_schemas::limits;
 use jsonwebtoken::errors::ErrorKind;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Checks tokens against the keys of one key file. Cloning it is cheap; clones share what [`Verifier::files`] brings in.
+/// Checks tokens against the keys of one key file. Cloning it is cheap; clones share what [`Verifier::reloaders`] brings in.
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -43,12 +43,12 @@ impl Verifier {
         Ok(Self(Arc::new(Inner { trust, settings })))
     }
 
-    /// What keeps it up to date with its files; for [`driftless_runtime::files::follow`], which the process runs once.
+    /// What keeps it up to date with its files; for [`driftless_runtime::files::keep_reloading`], which the process runs once.
     #[must_use]
-    pub fn files(&self) -> Vec<Follower> {
+    pub fn reloaders(&self) -> Vec<Reloader> {
         let Settings { key_file, deny_file, .. } = &self.0.settings;
         let (inner, path) = (Arc::clone(&self.0), key_file.clone());
-        let keys = Follower::new("keys", [key_file.clone()], limits::KEY_FILE_BYTES_MAX, move |files| {
+        let keys = Reloader::new("keys", [key_file.clone()], limits::KEY_FILE_BYTES_MAX, move |files| {
             let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
             let keys = parse_keys(&path, bytes).map_err(|e| e.problem)?;
             let has = format!("{} keys", keys.len());
@@ -57,7 +57,7 @@ impl Verifier {
         });
         let inner = Arc::clone(&self.0);
         let denied = deny_file.clone().map(|path| {
-            Follower::new("deny", [path], limits::DENY_FILE_BYTES_MAX, move |files| {
+            Reloader::new("deny", [path], limits::DENY_FILE_BYTES_MAX, move |files| {
                 let bytes = files.first().map(Vec::as_slice).unwrap_or_default();
                 let list = DenyList::parse(bytes).map_err(|e| e.to_string())?;
                 let has = format!("{} users and {} tokens denied", list.users(), list.tokens());

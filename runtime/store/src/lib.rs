@@ -107,7 +107,7 @@ pub enum Error {
 impl Error {
     /// Whether waiting may help: the store does not answer. A store that refuses goes on refusing.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         use object_store::Error as Source;
         let Self::Unavailable { source, .. } = self else { return false };
         !matches!(source, Source::PermissionDenied { .. } | Source::Unauthenticated { .. } | Source::InvalidPath { .. })

@@ -17,7 +17,7 @@ pub(crate) use deadline::Deadline;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
-pub use server::{ConnectionPermit, Door, PeerAddr, serve};
+pub use server::{ConnectionPermit, PeerAddr, ServerOptions, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use driftless_schemas::limits;

@@ -1,7 +1,7 @@
 //! How a service is reached: settings that every service has. Each is data: serde, with its default beside its meaning,
 //! checked at start, printed by `--print-config`.
 
-use crate::http::{Door, Origins};
+use crate::http::{Origins, ServerOptions};
 use crate::tls::{self, Tls};
 use driftless_runtime::settings::SettingError;
 use driftless_schemas::limits;
@@ -56,8 +56,8 @@ impl Http {
     ///
     /// # Errors
     /// [`SettingError`] where those are not usable, or where this would be plain text that others than this machine can reach.
-    pub fn door(&self) -> Result<Door, SettingError> {
-        let door = Door::new(self.connections_max)
+    pub fn server_options(&self) -> Result<ServerOptions, SettingError> {
+        let options = ServerOptions::new(self.connections_max)
             .per_address(self.connections_per_address)
             .with_write_timeout(Duration::from_millis(self.write_timeout_ms));
         let error = |key: &str, value: String, problem: String| SettingError { key: key.into(), value, problem };
@@ -65,9 +65,9 @@ impl Http {
             Some(settings) => {
                 let tls = Tls::new(settings.clone());
                 let tls = tls.map_err(|e| error("tls", settings.cert.display().to_string(), e.to_string()))?;
-                Ok(door.with_tls(tls))
+                Ok(options.with_tls(tls))
             }
-            None if self.insecure || self.listen.ip().to_canonical().is_loopback() => Ok(door),
+            None if self.insecure || self.listen.ip().to_canonical().is_loopback() => Ok(options),
             None => {
                 let problem = "this address can be reached from elsewhere, and the service would speak plain text, tokens included. \
                                Give it a certificate (--tls-cert and --tls-key), or, where TLS ends in front of it or the \

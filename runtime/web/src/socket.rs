@@ -39,7 +39,7 @@ pub const GATEWAY: &str = "driftless.gateway.v1";
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 /// How long a peer may take for its own close, after ours.
-pub const FAREWELL: Duration = Duration::from_secs(2);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How sockets are configured: small buffers, and no message larger than a client may send.
 #[must_use]
@@ -167,7 +167,7 @@ pub async fn end(mut socket: Socket, code: u16, reason: &str) {
         }
     };
     // Nothing is lost if the peer does not play along.
-    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
 fn check(

@@ -7,7 +7,7 @@
 mod relay;
 
 use crate::stream::{Relayed, Stream};
-use driftless_runtime::files::{Follower, read_bounded};
+use driftless_runtime::files::{Reloader, read_bounded};
 use driftless_schemas::limits;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -85,11 +85,11 @@ impl Tls {
         Ok(Self { current, acceptor: TlsAcceptor::from(Arc::new(config)), settings })
     }
 
-    /// What keeps it up to date with its files; for [`driftless_runtime::files::follow`].
+    /// What keeps it up to date with its files; for [`driftless_runtime::files::keep_reloading`].
     #[must_use]
-    pub fn files(&self) -> Follower {
+    pub fn reloader(&self) -> Reloader {
         let (current, Settings { cert, key }) = (Arc::clone(&self.current), self.settings.clone());
-        Follower::new("tls", [cert, key], limits::KEY_FILE_BYTES_MAX, move |files| {
+        Reloader::new("tls", [cert, key], limits::KEY_FILE_BYTES_MAX, move |files| {
             let [cert, key] = files else { return Err("both are needed".into()) };
             let certified = certified(cert, key)?;
             let has = format!("{} certificates", certified.cert.len());

@@ -23,7 +23,7 @@ use driftless_schemas::proto::{
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{ChunkId, Offset, Partition, Seq, WriterId, limits};
 use driftless_store::Store;
-use driftless_web::http::{Door, Origins, serve};
+use driftless_web::http::{Origins, ServerOptions, serve};
 use prost::Message as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -83,7 +83,13 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let sockets = TcpListener::bind("127.0.0.1:0").await?;
     let control = TcpListener::bind("127.0.0.1:0").await?;
     let ready = Ready { address: sockets.local_addr()?, control: control.local_addr()?, token: Some(token) };
-    tokio::spawn(serve(sockets, gateway.routes(), Origins::default(), Door::new(usize::MAX), shutdown.handle()));
+    tokio::spawn(serve(
+        sockets,
+        gateway.routes(),
+        Origins::default(),
+        ServerOptions::new(usize::MAX),
+        shutdown.handle(),
+    ));
     let mut publisher = Publisher::new(&world, &*log, args.chunks)?;
     println!("{}", serde_json::to_string(&ready)?);
     let (control, _) = control.accept().await?;

@@ -15,7 +15,7 @@ use driftless_replayer::Replayer;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::world::WorldSpec;
 use driftless_store::Store;
-use driftless_web::http::{Door, Origins, serve};
+use driftless_web::http::{Origins, ServerOptions, serve};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -89,6 +89,6 @@ pub(in super::super) async fn run(args: ServeArgs) -> Result<()> {
     let sockets = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", serde_json::to_string(&Ready { address: sockets.local_addr()? })?);
     let routes = gateway.routes().or(ingest.routes()).unify().boxed();
-    serve(sockets, routes, origins, Door::new(usize::MAX), shutdown.handle()).await;
+    serve(sockets, routes, origins, ServerOptions::new(usize::MAX), shutdown.handle()).await;
     Ok(())
 }

@@ -54,14 +54,14 @@ pub struct ConnectionPermit {
 
 impl ConnectionPermit {
     /// Who is at the other end is known: it counts for its user from now on, and for its address no more.
-    pub fn is_known(&self) {
+    pub fn release_address(&self) {
         drop(self.address.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 /// Who is let in.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct ServerOptions {
     /// Connections at once; more wait in the system's queue.
     pub connections_max: usize,
     /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is; 0 is any number.
@@ -73,7 +73,7 @@ pub struct Door {
     addresses: Places<IpAddr>,
 }
 
-impl Door {
+impl ServerOptions {
     /// Lets in so many at once, from wherever they come.
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
@@ -99,7 +99,7 @@ impl Door {
         Self { tls: Some(tls), ..self }
     }
 
-    fn place(&self, peer: SocketAddr) -> Option<Place<IpAddr>> {
+    fn admit(&self, peer: SocketAddr) -> Option<Place<IpAddr>> {
         let address = match peer.ip().to_canonical() {
             // Whoever has one IPv6 address has all of its /64.
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
@@ -111,16 +111,22 @@ impl Door {
 
 /// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
 /// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
-pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door: Door, shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    origins: Origins,
+    options: ServerOptions,
+    shutdown: Shutdown,
+) {
     metrics::describe();
     let service = warp::service(routes.recover(recover));
-    if let Some(tls) = &door.tls {
-        tokio::spawn(files::follow(vec![tls.files()], TLS_RELOAD, shutdown.clone()));
+    if let Some(tls) = &options.tls {
+        tokio::spawn(files::keep_reloading(vec![tls.reloader()], TLS_RELOAD, shutdown.clone()));
     }
     let (phase, phases) = watch::channel(Phase::Serve);
     // Nothing is sent; it closes when the last connection has dropped its sender.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
-    let permits = Arc::new(Semaphore::new(door.connections_max.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -130,11 +136,11 @@ pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door
         let Some((stream, peer, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(service.clone());
         let origins = origins.clone();
-        let Some(place) = door.place(peer) else {
-            refuse(&stream, peer, door.tls.is_some());
+        let Some(place) = options.admit(peer) else {
+            refuse(&stream, peer, options.tls.is_some());
             continue;
         };
-        set_up(&stream, peer, door.write_timeout, door.tls.is_some());
+        set_up(&stream, peer, options.write_timeout, options.tls.is_some());
         let address = Arc::new(Mutex::new(Some(place)));
         let permit = ConnectionPermit { _permit: Arc::new(permit), address };
         let kept = permit.clone();
@@ -144,8 +150,8 @@ pub async fn serve(listener: TcpListener, routes: Routes, origins: Origins, door
             request.extensions_mut().insert(permit.clone());
             async move { Ok::<_, Infallible>(answer(request, service, &origins).await) }
         };
-        let write_timeout = door.write_timeout;
-        let (tls, mut phases, alive) = (door.tls.clone(), phases.clone(), alive.clone());
+        let write_timeout = options.write_timeout;
+        let (tls, mut phases, alive) = (options.tls.clone(), phases.clone(), alive.clone());
         tokio::spawn(async move {
             let stream = match tls {
                 None => Stream::Tcp(stream),

@@ -9,7 +9,7 @@ async fn start(routes: Routes) -> (SocketAddr, ShutdownSource, tokio::task::Join
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    let served = tokio::spawn(serve(listener, routes, Origins::default(), Door::new(100), shutdown.handle()));
+    let served = tokio::spawn(serve(listener, routes, Origins::default(), ServerOptions::new(100), shutdown.handle()));
     (address, shutdown, served)
 }
 
@@ -202,8 +202,8 @@ async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
     let shutdown = ShutdownSource::new();
     // One place: who comes next waits until the first has left.
     let write_timeout = Duration::from_millis(200);
-    let door = Door::new(1).with_write_timeout(write_timeout);
-    tokio::spawn(serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    let options = ServerOptions::new(1).with_write_timeout(write_timeout);
+    tokio::spawn(serve(listener, routes, Origins::default(), options, shutdown.handle()));
     let ways = if cfg!(target_os = "linux") { &["much", "little"][..] } else { &["much"] };
     for way in ways {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -268,14 +268,14 @@ async fn a_request_that_runs_is_answered_before_the_end() {
 #[tokio::test]
 async fn an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it_is() {
     let known = warp::path!("known").and(warp::ext::get::<ConnectionPermit>()).map(|permit: ConnectionPermit| {
-        permit.is_known();
+        permit.release_address();
         bytes_response(StatusCode::OK, "text/plain", "known".into())
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    let (routes, door) = (known.or(healthz()).unify().boxed(), Door::new(100).per_address(2));
-    tokio::spawn(serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    let (routes, options) = (known.or(healthz()).unify().boxed(), ServerOptions::new(100).per_address(2));
+    tokio::spawn(serve(listener, routes, Origins::default(), options, shutdown.handle()));
     /// Asks on a connection that stays open; gives what comes first.
     async fn open(address: SocketAddr, path: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();

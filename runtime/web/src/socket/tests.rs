@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::{Door, serve};
+use crate::http::{ServerOptions, serve};
 use driftless_runtime::shutdown::ShutdownSource;
 use futures_util::SinkExt as _;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ async fn start() -> (SocketAddr, ShutdownSource) {
             })
         })
         .boxed();
-    tokio::spawn(serve(listener, routes, Origins::default(), Door::new(100), shutdown.handle()));
+    tokio::spawn(serve(listener, routes, Origins::default(), ServerOptions::new(100), shutdown.handle()));
     (address, shutdown)
 }
 

@@ -4,7 +4,7 @@
 //! only what the other side does not take is kept, at most a buffer of it. While something is kept, nothing more is read from
 //! where it came: a slow client fills the pair's buffer, and then the service sees that it is slow.
 
-use crate::socket::FAREWELL;
+use crate::socket::CLOSE_TIMEOUT;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -39,7 +39,7 @@ pub(super) async fn run(tls: TlsStream<TcpStream>, local: UnixStream, gone: ones
     };
     let farewell = async {
         let _ = gone.await;
-        tokio::time::sleep(FAREWELL).await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
     };
     tokio::select! {
         () = carry => {}

@@ -1,8 +1,8 @@
 use super::*;
-use crate::http::{self, Door, Origins};
+use crate::http::{self, Origins, ServerOptions};
 use crate::settings::Http;
 use crate::socket::{INGEST, Upgrade, websocket};
-use driftless_runtime::files::Look;
+use driftless_runtime::files::Reload;
 use driftless_runtime::shutdown::ShutdownSource;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::ServerName;
@@ -56,9 +56,9 @@ async fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    let door = Door::new(100).with_tls(tls.clone());
+    let options = ServerOptions::new(100).with_tls(tls.clone());
     let routes = socket.or(http::healthz()).unify().boxed();
-    tokio::spawn(http::serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    tokio::spawn(http::serve(listener, routes, Origins::default(), options, shutdown.handle()));
     Running { address, shutdown, tls, folder, trusted }
 }
 
@@ -132,18 +132,18 @@ async fn a_websocket_carries_large_messages_both_ways_at_once_over_tls() {
 #[tokio::test]
 async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let running = start().await;
-    let mut files = running.tls.files();
-    assert_eq!(files.look(), Look::Taken);
+    let mut files = running.tls.reloader();
+    assert_eq!(files.reload(), Reload::Applied);
     let old = running.trusted.clone();
     // The key of another certificate: half of a change.
     let other = tempfile::tempdir().unwrap();
     let new = certificate(other.path());
     std::fs::copy(other.path().join("key.pem"), running.folder.path().join("key.pem")).unwrap();
-    let Look::Refused(problem) = files.look() else { panic!("taken") };
+    let Reload::Refused(problem) = files.reload() else { panic!("taken") };
     assert!(problem.contains("not of this key"), "{problem}");
     assert!(connect(running.address, &old).await.is_ok());
     std::fs::copy(other.path().join("cert.pem"), running.folder.path().join("cert.pem")).unwrap();
-    assert_eq!(files.look(), Look::Taken);
+    assert_eq!(files.reload(), Reload::Applied);
     assert!(connect(running.address, &new).await.is_ok());
     assert!(connect(running.address, &old).await.is_err());
     running.shutdown.end().await;
@@ -185,19 +185,19 @@ fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
     certificate(folder.path());
     let http = |listen: &str| Http { listen: listen.parse().unwrap(), ..Http::default() };
     for loopback in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
-        assert!(http(loopback).door().is_ok(), "{loopback}");
+        assert!(http(loopback).server_options().is_ok(), "{loopback}");
     }
     for open in ["0.0.0.0:80", "[::]:80", "10.1.2.3:80", "[2001:db8::1]:80"] {
-        let error = http(open).door().unwrap_err().to_string();
+        let error = http(open).server_options().unwrap_err().to_string();
         for part in [open, "--tls-cert", "--tls-key", "--insecure"] {
             assert!(error.contains(part), "{part} is not in {error}");
         }
-        assert!(Http { insecure: true, ..http(open) }.door().is_ok());
-        let door = Http { tls: Some(settings(folder.path())), ..http(open) }.door().unwrap();
-        assert!(door.tls.is_some());
+        assert!(Http { insecure: true, ..http(open) }.server_options().is_ok());
+        let options = Http { tls: Some(settings(folder.path())), ..http(open) }.server_options().unwrap();
+        assert!(options.tls.is_some());
     }
     let broken = Settings { cert: folder.path().join("none"), key: folder.path().join("key.pem") };
-    assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.door().is_err(), "never plain text instead");
+    assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.server_options().is_err(), "never plain text instead");
 }
 
 /// A peer that takes nothing fills all buffers; the service gives up on it, and so does the relay.
@@ -221,9 +221,9 @@ async fn a_peer_that_takes_nothing_does_not_keep_its_place() {
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
     // One connection at a time.
-    let door = Door::new(1).with_tls(Tls::new(settings(folder.path())).unwrap());
+    let options = ServerOptions::new(1).with_tls(Tls::new(settings(folder.path())).unwrap());
     let routes = flood.or(http::healthz()).unify().boxed();
-    tokio::spawn(http::serve(listener, routes, Origins::default(), door, shutdown.handle()));
+    tokio::spawn(http::serve(listener, routes, Origins::default(), options, shutdown.handle()));
     let mut stalled = connect(address, &trusted).await.unwrap();
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
