@@ -1,9 +1,10 @@
-//! The clock of a service: the one place where a service reads wall time and monotonic time.
+//! The clock of a service: the only place where a service reads wall time and monotonic time.
 
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Reads both clocks. Monotonic time counts from the moment at which the clock was made; copies share it.
+/// Reads wall time and monotonic time. Monotonic time counts from the creation of the clock; copies
+/// of a clock share that start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -16,20 +17,20 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Both clocks, read at one moment.
+    /// Reads both clocks at one moment.
     #[must_use]
     pub fn now(&self) -> Now {
         Now { unix: unix_now(), monotonic: self.monotonic() }
     }
 
-    /// Milliseconds since this clock was made.
+    /// Returns the milliseconds since this clock was created.
     #[must_use]
     pub fn monotonic(&self) -> MonotonicMs {
         MonotonicMs(milliseconds(self.started.elapsed()))
     }
 }
 
-/// Wall time; a clock before 1970 reads as 1970.
+/// Reads wall time. A system clock before 1970 reads as 1970.
 #[must_use]
 pub fn unix_now() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

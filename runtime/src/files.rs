@@ -1,8 +1,9 @@
-//! Files that may change while a service runs: keys, deny lists, certificates.
+//! Reloads files that may change while a service runs: keys, deny lists, certificates.
 //!
-//! The one idea: what was good stays in force until something good takes its place. A file that is gone, too large or
-//! broken is said once, with its path and what is wrong, and counted; then the old content goes on. Files are looked at every
-//! few seconds and not watched: that works on every file system, and through the links that Kubernetes swaps.
+//! The last usable content stays in force until new usable content replaces it. A missing,
+//! oversized or broken file is logged once, with its path and the problem, and counted; the old
+//! content stays in force. Files are polled every few seconds instead of watched: polling works on
+//! every file system, and through the symbolic links that Kubernetes swaps.
 
 use crate::metrics;
 use crate::shutdown::Shutdown;
@@ -12,13 +13,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Two changes within the granularity of a file's time look like one: a file that is younger is read anew.
+/// Two changes within the granularity of a file's modification time look like one. A file that was
+/// modified more recently than this is therefore read again at each poll.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
-/// Reads a file of at most so many bytes.
+/// Reads a file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// What is wrong, for people; without the path.
+/// A description of the problem for an operator, without the path.
 pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes));
@@ -29,12 +31,13 @@ pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Takes the bytes of files, and says what it has of them now, or what is wrong.
+/// Applies the bytes of the files. Returns a summary of the new content for the log, or what is
+/// wrong with the bytes.
 type Apply = Box<dyn FnMut(&[Vec<u8>]) -> Result<String, String> + Send>;
 
-/// Keeps something up to date with one file, or with several that belong together.
+/// Keeps a value up to date with one file, or with several files that belong together.
 pub struct Reloader {
-    /// For logs and the metric's label.
+    /// The name in logs and in the metric's label.
     name: &'static str,
     paths: Vec<PathBuf>,
     bytes_max: usize,
@@ -43,20 +46,20 @@ pub struct Reloader {
     complaint: Option<String>,
 }
 
-/// What a look found.
+/// The result of one poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// Nothing new.
+    /// The files have not changed.
     Unchanged,
-    /// A new content is in force.
+    /// New content was read and is in force.
     Applied,
-    /// A new content, or none, and it is not usable: the old one is in force.
+    /// The files changed or disappeared and are not usable; the old content stays in force.
     Refused(String),
 }
 
 struct Seen {
     stamps: Vec<Stamp>,
-    /// Whether a change after this must show in the stamps.
+    /// True if the modification times are old enough that any later change must alter the stamps.
     is_settled: bool,
     digest: Hash,
 }
@@ -69,7 +72,7 @@ struct Stamp {
 }
 
 impl Reloader {
-    /// Follows `paths`; each has at most so many bytes.
+    /// Creates a reloader for `paths`, each of at most `bytes_max` bytes.
     pub fn new(
         name: &'static str,
         paths: impl IntoIterator<Item = PathBuf>,
@@ -80,8 +83,8 @@ impl Reloader {
         Self { name, paths, bytes_max, apply: Box::new(apply), seen: None, complaint: None }
     }
 
-    /// Looks whether something has changed, and takes it. The first look takes what is there. Reads files: not for an
-    /// async task.
+    /// Polls the files and applies them if they changed. The first poll applies the present
+    /// content. Blocks on file reads, so async tasks must not call this directly.
     pub fn reload(&mut self) -> Reload {
         let is_first = self.seen.is_none();
         let taken = match self.changed() {
@@ -101,7 +104,7 @@ impl Reloader {
             Err(problem) if self.complaint.as_ref() == Some(&problem) => Reload::Unchanged,
             Err(problem) => {
                 metrics::reload(self.name, "refused");
-                tracing::error!(files = %self.named(), "{} not reloaded: {problem}; what was in force stays", self.name);
+                tracing::error!(files = %self.named(), "{} not reloaded: {problem}; the previous content stays in force", self.name);
                 self.complaint = Some(problem.clone());
                 Reload::Refused(problem)
             }
@@ -113,11 +116,11 @@ impl Reloader {
         names.join(", ")
     }
 
-    /// The content of all files, where it is another one than at the last look.
+    /// Returns the content of all files if any of them changed since the last poll.
     fn changed(&mut self) -> Result<Option<Vec<Vec<u8>>>, String> {
         let stamps = self.paths.iter().map(|path| stamp(path)).collect::<Result<Vec<_>, _>>()?;
         if self.seen.as_ref().is_some_and(|seen| seen.is_settled && seen.stamps == stamps) {
-            // What was away and is back as it was is in force already.
+            // The file was missing and has come back unchanged: its content is in force already.
             self.complaint.take_if(|complaint| complaint.starts_with(AWAY));
             return Ok(None);
         }
@@ -146,7 +149,7 @@ fn stamp(path: &Path) -> Result<Stamp, String> {
     Ok(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode })
 }
 
-/// Looks at all of them every so often, until the end.
+/// Polls all files every `every`, until shutdown.
 pub async fn keep_reloading(mut files: Vec<Reloader>, every: Duration, shutdown: Shutdown) {
     loop {
         let looked = tokio::task::spawn_blocking(move || {
@@ -155,7 +158,9 @@ pub async fn keep_reloading(mut files: Vec<Reloader>, every: Duration, shutdown:
         });
         files = match looked.await {
             Ok(files) => files,
-            Err(error) => return tracing::error!(%error, "files are not looked at any more"),
+            Err(error) => {
+                return tracing::error!(%error, "reloading stopped because its task failed: restart the service to apply changed files");
+            }
         };
         tokio::select! {
             () = shutdown.wait() => return,
@@ -200,7 +205,8 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(reloader.reload(), Reload::Refused(_)));
         assert_eq!(reloader.reload(), Reload::Unchanged, "said once");
-        // The same number of bytes, and within the granularity of the file's time.
+        // The new content has the same length and is written within the granularity of the
+        // modification time.
         std::fs::write(&path, "two").unwrap();
         assert_eq!(reloader.reload(), Reload::Applied);
         std::fs::write(&path, "six").unwrap();

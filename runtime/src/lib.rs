@@ -1,7 +1,9 @@
-//! What every service stands on: the clock, files that change while it runs, logs and metrics, an orderly shutdown.
+//! Foundations of every service: the clock, files that change while it runs, logs and metrics,
+//! graceful shutdown.
 //!
-//! The log, the object store, tokens and the sockets are crates of their own beside this one: `driftless-log`,
-//! `driftless-store`, `driftless-auth`, `driftless-web`. None of them knows a service.
+//! The log, the object store, tokens, and sockets are separate crates beside this one:
+//! `driftless-log`, `driftless-store`, `driftless-auth`, `driftless-web`. None of these crates
+//! knows a service.
 
 pub mod clock;
 pub mod files;

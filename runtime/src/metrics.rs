@@ -1,12 +1,12 @@
-//! What all services count in the same way, and its descriptions.
+//! Metrics that all services count in the same way, with their descriptions.
 
 use metrics::{counter, describe_counter};
 
-/// Describes them; once per process.
+/// Describes the metrics to the recorder, once per process.
 pub fn describe() {
     describe_counter!(
         "driftless_reloads_total",
-        "Changes of files that a service keeps up with (keys, deny, tls): taken, or refused because something was wrong with them"
+        "Changes of reloaded files (keys, deny, tls): taken, or refused because the new content is not usable"
     );
 }
 

@@ -1,13 +1,13 @@
-//! What a setting that cannot be used says of itself.
+//! The error of an unusable setting.
 
-/// A setting that cannot be used.
+/// A setting with an unusable value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: {problem}")]
 pub struct SettingError {
-    /// Its name, such as `http.listen`.
+    /// The setting's name, such as `http.listen`.
     pub key: String,
-    /// Its value.
+    /// The value as the user gave it.
     pub value: String,
-    /// What is wrong, and what would be right.
+    /// The problem, and a value that would work.
     pub problem: String,
 }

@@ -1,8 +1,9 @@
-//! One word for "end now, in order": a shutdown that many tasks wait for, and that says when all of them are done.
+//! Graceful shutdown: many tasks wait for one signal, and the source waits until all of them have
+//! finished.
 
 use tokio::sync::{mpsc, watch};
 
-/// Held by whoever may request for the end.
+/// Requests the shutdown. `main` or a test holds the source.
 #[derive(Debug)]
 pub struct ShutdownSource {
     request: watch::Sender<bool>,
@@ -10,7 +11,8 @@ pub struct ShutdownSource {
     template: Shutdown,
 }
 
-/// Held by everything that is to end in order. The end is complete when all copies are dropped.
+/// A handle for a task that must finish before the process exits. The shutdown completes when all
+/// handles are dropped.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     requested: watch::Receiver<bool>,
@@ -18,7 +20,7 @@ pub struct Shutdown {
 }
 
 impl ShutdownSource {
-    /// A shutdown that nobody requested for yet.
+    /// Creates a shutdown that is not requested yet.
     #[must_use]
     pub fn new() -> Self {
         let (request, requested) = watch::channel(false);
@@ -26,18 +28,19 @@ impl ShutdownSource {
         Self { request, done, template: Shutdown { requested, _alive: alive } }
     }
 
-    /// One more copy to give away.
+    /// Returns another handle.
     #[must_use]
     pub fn handle(&self) -> Shutdown {
         self.template.clone()
     }
 
-    /// Asks for the end and waits until every copy is dropped.
+    /// Requests the shutdown and waits until every handle is dropped.
     pub async fn end(self) {
         let Self { request, mut done, template } = self;
         request.send_replace(true);
         drop(template);
-        // Nothing is ever sent: this gives `None` when the last copy is gone.
+        // No task ever sends on this channel: `recv` returns `None` once the last handle is
+        // dropped.
         let _ = done.recv().await;
     }
 }
@@ -49,13 +52,13 @@ impl Default for ShutdownSource {
 }
 
 impl Shutdown {
-    /// Waits until the end is requested for. Also returns when the source is gone.
+    /// Waits until the shutdown is requested. Also returns if the source was dropped.
     pub async fn wait(&self) {
         let mut requested = self.requested.clone();
         let _ = requested.wait_for(|requested| *requested).await;
     }
 
-    /// Whether the end was requested for.
+    /// Returns true once the shutdown is requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         *self.requested.borrow()

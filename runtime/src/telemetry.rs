@@ -1,50 +1,52 @@
-//! Logs and metrics of a process: installed once, by `main` or by a test.
+//! Logs and metrics of a process, installed once by `main` or by a test.
 //!
-//! Logs go to stderr, so that stdout is free for what a command prints. Each crate describes its own metrics in its
-//! `metrics.rs`; here is only where they are gathered.
+//! Logs go to stderr so that stdout stays free for a command's output. Each crate describes its own
+//! metrics in its `metrics.rs`; this module only installs the recorder.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
-/// Upper bounds of every histogram in seconds: from a tenth of a millisecond to half a minute.
+/// Histogram buckets for metrics in seconds: from a tenth of a millisecond to half a minute.
 const SECONDS: [f64; 17] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Upper bounds of every histogram of sizes and counts: powers of four.
+/// Histogram buckets for sizes and counts: powers of four.
 const SIZES: [f64; 11] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0];
 
-/// How logs look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people, with colours on a terminal.
+    /// Readable lines, with colours on a terminal.
     #[default]
     Text,
-    /// A JSON object per line (`--log-json`).
+    /// One JSON object per line (`--log-json`).
     Json,
 }
 
-/// Installs logging. What is shown is said by `DRIFTLESS_LOG`, else by `RUST_LOG`, else it is `info`, in the syntax of
-/// `tracing_subscriber::EnvFilter`. A second call changes nothing.
+/// Installs logging. The filter comes from `DRIFTLESS_LOG`, otherwise from `RUST_LOG`, otherwise it
+/// is `info`, in the syntax of `tracing_subscriber::EnvFilter`. A second call has no effect.
 pub fn install_logging(format: LogFormat) {
     let wanted = ["DRIFTLESS_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
-    // slatedb and rdkafka tell at info what only matters to who works on them.
+    // At `info`, slatedb and rdkafka log details that only their own developers need.
     let default = "info,slatedb=warn,rdkafka=warn,librdkafka=warn";
     let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error says that something is installed already, which is as good.
+    // An error means that a subscriber is installed already, which is as good.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
 }
 
-/// Lets something that may happen to thousands at once be said once a second, with how often it was kept back.
+/// Limits a log line that thousands of clients may trigger at once to one line per second, and
+/// counts the suppressed ones.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<(Option<Instant>, u64)>);
 
 impl LogThrottle {
-    /// How often it was kept back since it was said, whatever the reasons were, where it may be said now.
+    /// Returns how many lines were suppressed since the last logged one if a line may be logged
+    /// now, otherwise `None`.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,28 +60,28 @@ impl LogThrottle {
     }
 }
 
-/// What the process has counted.
+/// The metrics recorder of the process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Installs the recorder for the whole process, or finds the one that is installed.
+    /// Installs the recorder for the whole process, or returns the one that is installed already.
     ///
     /// # Errors
-    /// Where something else than this function installed a recorder.
+    /// Fails if other code has installed a recorder.
     pub fn install() -> Result<Self, String> {
         static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
         INSTALLED.get_or_init(install).clone().map(Self)
     }
 
-    /// All metrics in Prometheus' text format.
+    /// Renders all metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
         self.0.render()
     }
 
-    /// Folds what histograms have gathered, every few seconds, until the end: without it they would grow until somebody
-    /// scrapes.
+    /// Drains histogram samples every five seconds until shutdown. Without this upkeep the samples
+    /// would accumulate until the next scrape.
     pub async fn upkeep(self, shutdown: crate::shutdown::Shutdown) {
         loop {
             tokio::select! {
@@ -101,7 +103,7 @@ fn install() -> Result<PrometheusHandle, String> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets(&SIZES))
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|e| format!("metrics cannot be gathered: {e}"))?;
+        .map_err(|e| format!("cannot install the metrics recorder: {e}"))?;
     crate::metrics::describe();
     Ok(installed)
 }
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_often_is_said_once_a_second_and_counted() {
+    fn a_frequent_line_is_logged_once_a_second_and_the_rest_is_counted() {
         let (throttle, begun) = (LogThrottle::default(), Instant::now());
         let due = [0, 1, 999, 1_000, 1_500, 5_000].map(|ms| throttle.due(begun + Duration::from_millis(ms)));
         assert_eq!(due, [Some(0), None, None, Some(2), None, Some(1)]);

@@ -1,8 +1,9 @@
-//! The deny list: users and single tokens that are refused before their tokens end.
+//! The deny list: users and single tokens that are refused before their tokens expire.
 //!
-//! A line is `sub <name>` or `jti <id>`; empty lines, and lines that begin with `#`, say nothing. A name that begins or ends
-//! with white space, or begins with a quote, stands as a JSON string: `sub " ann"`. Anything else makes the whole list unusable,
-//! with the number of the line: who is denied must not depend on what could be guessed.
+//! A line is `sub <name>` or `jti <id>`. Empty lines and lines that begin with `#` are ignored. A
+//! name that begins or ends with white space, or begins with a quote, is written as a JSON string:
+//! `sub " ann"`. Any other line makes the whole list unusable, and the error gives its number: a
+//! guess must never decide which user is denied.
 
 use super::TokenError;
 use driftless_runtime::files::read_bounded;
@@ -11,30 +12,31 @@ use driftless_schemas::limits;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// What is wrong with a deny file.
+/// A problem with a deny file.
 #[derive(Debug, thiserror::Error)]
 #[error("deny file {path}: {problem}")]
 pub struct DenyError {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What is wrong, and what would be right.
+    /// The problem, and what would work.
     pub problem: String,
 }
 
-/// What is wrong with a deny list's text.
+/// A problem with the text of a deny list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct Unreadable {
-    /// Counted from 1.
+    /// The line number, starting at 1.
     pub line: usize,
-    /// What is wrong, and what would be right.
+    /// The problem, and what would work.
     pub problem: String,
 }
 
-/// Who is denied.
+/// The denied users and tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DenyList {
-    // Random keys: nobody who chooses names can make them collide.
+    // The standard hasher has random keys, so an attacker who chooses names cannot make them
+    // collide.
     subs: HashSet<String>,
     jtis: HashSet<String>,
 }
@@ -50,15 +52,15 @@ impl DenyList {
         Self::parse(&bytes).map_err(|e| error(e.to_string()))
     }
 
-    /// Reads its text. Total: any bytes give a list or the line that is wrong.
+    /// Parses the text of a deny list. Total: any bytes give a list or the number of a wrong line.
     ///
     /// # Errors
-    /// [`Unreadable`] for the first line that says nothing.
+    /// [`Unreadable`] for the first line that is not understood.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut list = Self::default();
         for (i, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let unreadable = |problem: String| Unreadable { line: i + 1, problem };
-            let line = std::str::from_utf8(line).map_err(|_| unreadable("it is not UTF-8".into()))?.trim();
+            let line = std::str::from_utf8(line).map_err(|_| unreadable("the line is not UTF-8".into()))?.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -68,13 +70,15 @@ impl DenyList {
                 "jti" => (&mut list.jtis, limits::TOKEN_ID_BYTES_MAX),
                 _ => {
                     let kind: String = kind.chars().take(20).collect();
-                    return Err(unreadable(format!("it begins with {kind:?}; a line is `sub <name>` or `jti <id>`")));
+                    return Err(unreadable(format!(
+                        "the line begins with {kind:?}; a line is `sub <name>` or `jti <id>`"
+                    )));
                 }
             };
             set.insert(name_of(name.trim(), bytes_max).map_err(unreadable)?);
             if list.subs.len() + list.jtis.len() > limits::DENY_ENTRIES_MAX {
                 let problem = format!(
-                    "it is one more than the {} that are taken; leave out tokens that have ended",
+                    "the list has more than {} entries, which is the limit; remove tokens that have expired",
                     limits::DENY_ENTRIES_MAX
                 );
                 return Err(unreadable(problem));
@@ -96,13 +100,13 @@ impl DenyList {
         }
     }
 
-    /// How many users are denied.
+    /// The number of denied users.
     #[must_use]
     pub fn users(&self) -> usize {
         self.subs.len()
     }
 
-    /// How many single tokens are denied.
+    /// The number of denied tokens.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.jtis.len()
@@ -111,14 +115,13 @@ impl DenyList {
 
 fn name_of(text: &str, bytes_max: usize) -> Result<String, String> {
     let name = match text.starts_with('"') {
-        true => serde_json::from_str(text).map_err(|e| format!("what begins with a quote is a JSON string: {e}"))?,
+        true => serde_json::from_str(text)
+            .map_err(|e| format!("a name that begins with a quote must be a JSON string: {e}"))?,
         false => text.to_owned(),
     };
     match name.len() {
-        0 => Err("it names nobody; a line is `sub <name>` or `jti <id>`".into()),
-        bytes if bytes > bytes_max => {
-            Err(format!("a name of {bytes} bytes; no token has one of more than {bytes_max}"))
-        }
+        0 => Err("the name is missing; a line is `sub <name>` or `jti <id>`".into()),
+        bytes if bytes > bytes_max => Err(format!("the name has {bytes} bytes; tokens have at most {bytes_max}")),
         _ => Ok(name),
     }
 }
@@ -158,18 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_says_nothing_is_named_and_nothing_is_guessed() {
+    fn an_unreadable_line_is_named_and_nothing_is_guessed() {
         let long = format!("sub {}", "x".repeat(limits::AUTHOR_BYTES_MAX + 1));
         let many: String = (0..=limits::DENY_ENTRIES_MAX).map(|i| format!("jti {i}\n")).collect();
         for (text, line, hint) in [
             (&b"sub a\nmallory\n"[..], 2, "sub <name>"),
-            (b"\n\nsub\n", 3, "nobody"),
-            (b"sub \"\"", 1, "nobody"),
+            (b"\n\nsub\n", 3, "missing"),
+            (b"sub \"\"", 1, "missing"),
             (b"sub \"open", 1, "JSON"),
             (b"sub a\njti \xff\n", 2, "UTF-8"),
             (b"users = []", 1, "users"),
             (long.as_bytes(), 1, "257 bytes"),
-            (many.as_bytes(), limits::DENY_ENTRIES_MAX + 1, "ended"),
+            (many.as_bytes(), limits::DENY_ENTRIES_MAX + 1, "expired"),
         ] {
             let e = DenyList::parse(text).unwrap_err();
             assert!(e.line == line && e.to_string().contains(hint), "{e}");

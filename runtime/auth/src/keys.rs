@@ -1,4 +1,4 @@
-//! Key files: reading what a service checks with, and making new ones.
+//! Key files: reading the keys that a service verifies with, and generating new ones.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// An HS256 secret must not be shorter than its hash (RFC 7518, section 3.2).
+/// RFC 7518, section 3.2: an HS256 secret must not be shorter than its hash.
 const SECRET_BYTES_MIN: usize = 32;
-/// Keys of a JWKS; a token without `kid` is tried with each.
+/// The largest number of keys in a JWKS. The verifier tries each of them on a token without `kid`.
 const KEYS_MAX: usize = 64;
 
-/// What is wrong with a key file.
+/// A problem with a key file.
 #[derive(Debug, thiserror::Error)]
 #[error("key file {path}: {problem}")]
 pub struct KeyError {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What is wrong, and what would be right.
+    /// The problem, and what would work.
     pub problem: String,
 }
 
@@ -32,13 +32,13 @@ impl KeyError {
     }
 }
 
-/// What kind of key to make.
+/// The kind of key to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
-    /// One secret that both signs and checks (HS256): for one machine.
+    /// One secret that both signs and verifies (HS256): for a single machine.
     Secret,
-    /// A private key that signs and a public one that checks (EdDSA): for everything else.
+    /// A private key that signs and a public key that verifies (EdDSA): for all other deployments.
     Pair,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Whether it is that key, whatever it is called and whichever kind of file it stands in.
+    /// Compares key material and algorithm. The `kid` and the kind of file do not matter.
     fn is(&self, other: &Self) -> bool {
         use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
         let is_same_material = match (self.decoding.kind(), other.decoding.kind()) {
@@ -63,7 +63,7 @@ impl Key {
     }
 }
 
-/// The keys that are in force, numbered.
+/// The keys in force, each with a number that identifies its material.
 #[derive(Clone, Default)]
 pub(super) struct KeyRing {
     keys: Vec<(KeyNumber, Key)>,
@@ -71,7 +71,7 @@ pub(super) struct KeyRing {
 }
 
 impl KeyRing {
-    /// The ring with these keys, and no others. What was in it keeps its number.
+    /// Returns a ring with exactly these keys. A key that was in the ring keeps its number.
     pub fn renewed(&self, keys: Vec<Key>) -> Self {
         let mut ring = Self { keys: Vec::with_capacity(keys.len()), next: self.next };
         for key in keys {
@@ -85,7 +85,7 @@ impl KeyRing {
         ring
     }
 
-    /// Whether a token that was checked with it would be still.
+    /// True if the key with this number is in force.
     pub fn has(&self, number: KeyNumber) -> bool {
         self.keys.iter().any(|(own, _)| *own == number)
     }
@@ -98,7 +98,7 @@ impl KeyRing {
 /// Reads a secret, a PEM public key or a JWKS.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<Key>, KeyError> {
     let bytes = read_bounded(path, limits::KEY_FILE_BYTES_MAX)
-        .map_err(|e| KeyError::new(path, format!("{e}; `driftless token --new-key FILE` makes one")))?;
+        .map_err(|e| KeyError::new(path, format!("{e}; generate one with `driftless token --new-key FILE`")))?;
     parse_keys(path, &bytes)
 }
 
@@ -115,7 +115,7 @@ pub(super) fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, KeyError
     }
 }
 
-/// The secret is the file's bytes as they stand, but for white space at the end, which editors add.
+/// The secret is the bytes of the file without trailing white space, which editors add.
 pub(super) fn secret<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], KeyError> {
     let secret = bytes.trim_ascii_end();
     if secret.len() < SECRET_BYTES_MIN {
@@ -127,15 +127,12 @@ pub(super) fn secret<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], KeyEr
 
 fn parse_pem(path: &Path, pem: &str) -> Result<Key, KeyError> {
     if pem.contains("PRIVATE KEY") {
-        return Err(KeyError::new(
-            path,
-            "this is a private key; a service checks with the public one (the file in .pub)",
-        ));
+        return Err(KeyError::new(path, "this is a private key; a service needs the public one (the .pub file)"));
     }
     if !pem.contains("PUBLIC KEY") {
         return Err(KeyError::new(
             path,
-            "this PEM is no PUBLIC KEY; take the public key out of a certificate with `openssl x509 -pubkey -noout`",
+            "this PEM is not a PUBLIC KEY; extract the public key of a certificate with `openssl x509 -pubkey -noout`",
         ));
     }
     let key = |algorithm, decoding| Key { kid: None, algorithm, decoding };
@@ -144,15 +141,16 @@ fn parse_pem(path: &Path, pem: &str) -> Result<Key, KeyError> {
         return Ok(key(Algorithm::EdDSA, decoding));
     }
     if let Ok(decoding) = DecodingKey::from_ec_pem(bytes) {
-        // An uncompressed point of P-256: 0x04, x, y.
+        // An uncompressed point of P-256 has 65 bytes: 0x04, x, y.
         if decoding.as_bytes().len() != 65 {
-            return Err(KeyError::new(path, "this is an elliptic curve key, but not of P-256 (ES256)"));
+            return Err(KeyError::new(path, "this elliptic curve key is not on P-256 (ES256)"));
         }
         return Ok(key(Algorithm::ES256, decoding));
     }
-    let unusable = |problem: String| KeyError::new(path, format!("no RSA, P-256 or Ed25519 public key: {problem}"));
+    let unusable = |problem: String| KeyError::new(path, format!("not an RSA, P-256 or Ed25519 public key: {problem}"));
     let der = DecodingKey::from_rsa_pem(bytes).map_err(|e| unusable(e.to_string()))?;
-    // By its numbers, as it stands in a JWKS.
+    // Stored by modulus and exponent, as in a JWKS, so that the same key compares equal in both
+    // kinds of file.
     let rsa = aws_lc_rs::rsa::PublicKey::from_der(der.as_bytes()).map_err(|e| unusable(e.to_string()))?;
     let (n, e) = (rsa.modulus(), rsa.exponent());
     let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
@@ -164,14 +162,14 @@ struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
-/// Keys for other uses and of other kinds may stand in the same set (RFC 7517, section 5): they are left out.
+/// A JWKS may hold keys for other uses and of other kinds (RFC 7517, section 5); those are skipped.
 fn parse_jwks(path: &Path, json: &str) -> Result<Vec<Key>, KeyError> {
     let set: KeySet = match serde_json::from_str(json) {
         Ok(set) => set,
-        Err(e) => return Err(KeyError::new(path, format!("no JWKS ({{\"keys\": [...]}}): {e}"))),
+        Err(e) => return Err(KeyError::new(path, format!("not a JWKS ({{\"keys\": [...]}}): {e}"))),
     };
     if set.keys.len() > KEYS_MAX {
-        return Err(KeyError::new(path, format!("{} keys; {KEYS_MAX} are the most", set.keys.len())));
+        return Err(KeyError::new(path, format!("the JWKS has {} keys; the limit is {KEYS_MAX}", set.keys.len())));
     }
     let mut keys = Vec::new();
     for value in set.keys {
@@ -185,12 +183,12 @@ fn parse_jwks(path: &Path, json: &str) -> Result<Vec<Key>, KeyError> {
         keys.push(Key { kid: jwk.common.key_id, algorithm, decoding });
     }
     if keys.is_empty() {
-        return Err(KeyError::new(path, "no key in it can check HS256, RS256, ES256 or EdDSA signatures"));
+        return Err(KeyError::new(path, "no key in it can verify HS256, RS256, ES256 or EdDSA signatures"));
     }
     Ok(keys)
 }
 
-/// The one algorithm of a key; `None` where it is not for us.
+/// The only algorithm of a key; `None` for a key that this service cannot use.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     if matches!(&jwk.common.public_key_use, Some(other) if *other != PublicKeyUse::Signature) {
         return None;
@@ -209,23 +207,24 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     jwk.common.key_algorithm.is_none_or(|said| said == name).then_some(algorithm)
 }
 
-/// Makes a new key at `path`, readable by its owner only; for a [`KeyKind::Pair`] the public key is in `<path>.pub`.
-/// Gives the path of what services check with.
+/// Generates a key at `path`, readable by its owner only. For a [`KeyKind::Pair`] the public key
+/// goes to `<path>.pub`. Returns the path of the file that services verify with.
 ///
 /// # Errors
-/// Where a file is there already (a key is never overwritten), or cannot be written.
+/// Fails if the file exists (a key is never overwritten) or cannot be written.
 pub fn generate_key(path: &Path, kind: KeyKind) -> Result<PathBuf, KeyError> {
     match kind {
         KeyKind::Secret => {
             let mut bytes = [0; SECRET_BYTES_MIN];
-            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| KeyError::new(path, "the system gives no random numbers"))?;
+            aws_lc_rs::rand::fill(&mut bytes)
+                .map_err(|_| KeyError::new(path, "the system's random number generator failed"))?;
             write_new(path, &format!("{}\n", URL_SAFE_NO_PAD.encode(bytes)), 0o600)?;
             Ok(path.to_owned())
         }
         KeyKind::Pair => {
             use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
             use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-            let failed = |_| KeyError::new(path, "an Ed25519 key cannot be made");
+            let failed = |_| KeyError::new(path, "cannot generate an Ed25519 key");
             let pair = Ed25519KeyPair::generate().map_err(failed)?;
             let private = pair.to_pkcs8v1().map_err(failed)?;
             let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
@@ -240,7 +239,7 @@ pub fn generate_key(path: &Path, kind: KeyKind) -> Result<PathBuf, KeyError> {
 }
 
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    // Ed25519 keys fit into one line of 64 characters, or two.
+    // The base64 of an Ed25519 key fits into two lines of 64 characters.
     let base64 = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for (i, c) in base64.chars().enumerate() {
@@ -265,7 +264,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
         file.sync_all()
     });
     written.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => KeyError::new(path, "is there already; a key is never overwritten"),
-        _ => KeyError::new(path, format!("cannot be written: {e}")),
+        std::io::ErrorKind::AlreadyExists => KeyError::new(path, "the file exists; a key is never overwritten"),
+        _ => KeyError::new(path, format!("cannot write the file: {e}")),
     })
 }

@@ -1,10 +1,13 @@
-//! Tokens: who somebody is and what they may do (DESIGN.md section 10).
+//! Tokens: the identity of a user and what the user may access (docs/design.md#access).
 //!
-//! A token is a JWT with `sub`, `exp` and the claim `driftless` ([`Access`]). Services check with a [`Verifier`]; a
-//! [`Signer`] issues, for `driftless token`, `driftless dev` and tests. The one idea: a key has exactly one algorithm,
-//! found when the key is read, so that no token can talk a public key into being an HMAC secret, or the service into
-//! `none`. Keys may change while a service runs, and tokens that are signed well may be denied ([`DenyList`]): both are files
-//! that [`Verifier::reloaders`] keeps up with. The clock is an argument (R11). Signatures and their constant-time comparison are jsonwebtoken's business.
+//! A token is a JWT with `sub`, `exp` and the claim `driftless` ([`Access`]). Services verify
+//! tokens with a [`Verifier`]; a [`Signer`] issues them for `driftless token`, `driftless dev` and
+//! tests. Each key has exactly one algorithm, which is determined when the key is read. No token
+//! can therefore pass a public key off as an HMAC secret, or select the algorithm `none`.
+//!
+//! Keys may change while a service runs, and a validly signed token may be denied ([`DenyList`]):
+//! [`Verifier::reloaders`] keeps both files up to date. The clock is an argument (R11).
+//! jsonwebtoken verifies signatures, in constant time.
 
 mod deny;
 mod keys;
@@ -20,26 +23,29 @@ pub use verifier::{Trust, Verifier};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// How tokens are checked.
+/// How a service verifies tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// A secret of at least 32 bytes as it stands in the file (HS256), a PEM public key (RSA, P-256, Ed25519), or a JWKS.
+    /// The key file: a secret of at least 32 bytes, used as is (HS256), a PEM public key (RSA,
+    /// P-256, Ed25519), or a JWKS.
     pub key_file: PathBuf,
-    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`. Default: none.
+    /// A file of users and tokens that are refused although their signature is valid: lines `sub
+    /// <name>` and `jti <id>`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_file: Option<PathBuf>,
-    /// Key file and deny file are looked at for changes this often, milliseconds. Default 2,000.
+    /// The interval at which the key file and the deny file are polled for changes, milliseconds.
+    /// Default 2,000.
     #[serde(default = "reload")]
     pub reload_ms: u32,
-    /// If set, a token must name it in `aud`. Default: not looked at.
+    /// If set, a token must name this audience in `aud`. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// If set, a token's `iss` must be it. Default: not looked at.
+    /// If set, a token's `iss` must equal this. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// How much later than now a token's `nbf` may be, seconds: for an issuer whose clock is ahead of this one's. `exp` is taken
-    /// at its word, and `iat` is not looked at. Default 30.
+    /// How far in the future a token's `nbf` may be, seconds: for an issuer whose clock is ahead of
+    /// this service's. `exp` has no such leeway, and `iat` is not checked. Default 30.
     #[serde(default = "leeway")]
     pub not_before_leeway_s: u32,
 }
@@ -53,7 +59,7 @@ fn reload() -> u32 {
 }
 
 impl Settings {
-    /// Tokens signed with this key file, nothing else asked of them.
+    /// Settings for tokens signed with this key file, without further requirements.
     #[must_use]
     pub fn with_key_file(key_file: impl Into<PathBuf>) -> Self {
         Self {
@@ -67,89 +73,89 @@ impl Settings {
     }
 }
 
-/// Why tokens cannot be checked.
+/// An error in the files that tokens are verified with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The key file.
+    /// The key file is not usable.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The deny file.
+    /// The deny file is not usable.
     #[error(transparent)]
     Deny(#[from] DenyError),
 }
 
-/// Why a token is not usable. No message repeats the token.
+/// The reason why a token is refused. No message repeats the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than `limits::TOKEN_BYTES_MAX`.
-    #[error("the token has {bytes} bytes; {max} are the most")]
+    /// The token is longer than `limits::TOKEN_BYTES_MAX`.
+    #[error("the token has {bytes} bytes; the limit is {max}")]
     TooLong {
-        /// Its length.
+        /// The token's length.
         bytes: usize,
         /// The limit.
         max: usize,
     },
-    /// Not a JWT.
-    #[error("the token is no JWT: {0}")]
+    /// The token is not a JWT.
+    #[error("the token is not a JWT: {0}")]
     Malformed(String),
-    /// The header names an algorithm that none of the keys has.
-    #[error("the token is signed with {alg:?}; this service takes {allowed}")]
+    /// The header names an algorithm that no key in force has.
+    #[error("the token is signed with {alg:?}; this service accepts {allowed}")]
     AlgorithmNotAllowed {
-        /// What the header says, cut to a readable length.
+        /// The header's `alg`, cut to a readable length.
         alg: String,
-        /// What would be taken.
+        /// The accepted algorithms.
         allowed: String,
     },
-    /// The header names a key that the key file does not have.
+    /// The header names a key that is not in the key file.
     #[error("the token is signed with the key {kid:?}, which this service does not have; was the key file rotated?")]
     UnknownKey {
         /// The header's `kid`, cut to a readable length.
         kid: String,
     },
-    /// The signature does not fit.
-    #[error("the token's signature is wrong: it was signed with another key, or changed afterwards")]
+    /// The signature does not match.
+    #[error("the token's signature does not match: it was signed with another key, or changed afterwards")]
     Forged,
     /// `exp` has passed.
     #[error("the token expired at {expired_at} (seconds since 1970), {ago_s} s ago; get a fresh one")]
     Expired {
         /// `exp`.
         expired_at: i64,
-        /// How long ago that was.
+        /// The seconds since then.
         ago_s: i64,
     },
-    /// `nbf` has not come.
+    /// `nbf` is in the future.
     #[error("the token is not valid before {valid_from} (seconds since 1970), in {in_s} s; check the clocks")]
     NotYetValid {
         /// `nbf`.
         valid_from: i64,
-        /// How long until then.
+        /// The seconds until then.
         in_s: i64,
     },
-    /// It is signed well and has not ended, but the deny list names it.
+    /// The token is validly signed and has not expired, but is on the deny list.
     #[error("the token is denied: this service's deny list names its {claim} {value:?}")]
     Denied {
         /// `sub` or `jti`.
         claim: &'static str,
-        /// What it says there.
+        /// The value of that claim.
         value: String,
     },
-    /// It was good, but the key that signed it has been taken out of the key file since.
+    /// The token was valid, but the key that signed it has been removed from the key file since.
     #[error(
-        "the key that signed the token was taken out of this service's key file; get a token that another one signed"
+        "the key that signed the token was removed from this service's key file; get a token signed with a current key"
     )]
     KeyRemoved,
-    /// A claim is missing, or is not what it should be.
+    /// A claim is missing or unusable.
     #[error("the token's claim {claim:?} is not usable: {problem}")]
     WrongClaim {
-        /// Its name.
+        /// The claim's name.
         claim: &'static str,
-        /// What is wrong, and what would be right.
+        /// The problem, and what would work.
         problem: String,
     },
 }
 
 impl TokenError {
-    /// A short name, for metric labels and problem types.
+    /// A short name for metric labels and problem types.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

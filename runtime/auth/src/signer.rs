@@ -1,4 +1,5 @@
-//! Issuing tokens: for `driftless token`, `driftless dev` and tests. In production an identity provider does it.
+//! Issues tokens, for `driftless token`, `driftless dev` and tests. In production an identity
+//! provider issues them.
 
 use super::keys::{KeyError, secret};
 use base64::Engine as _;
@@ -18,10 +19,11 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// From a secret (HS256) or a PEM private key: Ed25519, P-256 (PKCS #8) or RSA.
+    /// Reads the signing key from a secret (HS256) or a PEM private key: Ed25519, P-256 (PKCS #8)
+    /// or RSA.
     ///
     /// # Errors
-    /// [`KeyError`] where the file is none of these.
+    /// [`KeyError`] if the file is none of these.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let bytes = std::fs::read(path).map_err(|e| KeyError::new(path, format!("cannot be read: {e}")))?;
         let (algorithm, key) = if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
@@ -32,10 +34,10 @@ impl Signer {
         Ok(Self { path: path.to_owned(), algorithm, key })
     }
 
-    /// A token for `sub`, valid from now for `lifetime_s` seconds.
+    /// Issues a token for `sub`, valid from `now` for `lifetime_s` seconds.
     ///
     /// # Errors
-    /// Where the name is not one that a verifier takes, or the key does not sign.
+    /// Fails if verifiers would refuse the name, or if signing fails.
     pub fn issue(&self, sub: &str, access: &Access, now_ms: i64, lifetime_s: u32) -> Result<String, KeyError> {
         if sub.is_empty() || sub.len() > limits::AUTHOR_BYTES_MAX {
             let problem =
@@ -44,11 +46,12 @@ impl Signer {
         }
         let now_s = now_ms.div_euclid(1000);
         let mut id = [0; 16];
-        aws_lc_rs::rand::fill(&mut id)
-            .map_err(|_| KeyError::new(&self.path, "the system gives no random numbers for a jti"))?;
+        aws_lc_rs::rand::fill(&mut id).map_err(|_| {
+            KeyError::new(&self.path, "the system's random number generator failed, so the token cannot get a jti")
+        })?;
         let claims = json!({
             "sub": sub,
-            // So that this one token can be denied.
+            // Identifies this token in a deny list.
             "jti": URL_SAFE_NO_PAD.encode(id),
             "iat": now_s,
             "exp": now_s.saturating_add(i64::from(lifetime_s)),
@@ -57,10 +60,11 @@ impl Signer {
         self.sign(&claims)
     }
 
-    /// Signs any claims: for tests of what a verifier refuses, and for tokens with more claims.
+    /// Signs any claims: for tests of what a verifier refuses, and for tokens with additional
+    /// claims.
     ///
     /// # Errors
-    /// Where the key does not sign.
+    /// Fails if signing fails.
     pub fn sign(&self, claims: &serde_json::Value) -> Result<String, KeyError> {
         jsonwebtoken::encode(&Header::new(self.algorithm), claims, &self.key)
             .map_err(|e| KeyError::new(&self.path, format!("cannot sign: {e}")))
@@ -82,5 +86,5 @@ fn private_pem(path: &Path, pem: &[u8]) -> Result<(Algorithm, EncodingKey), KeyE
     }
     EncodingKey::from_rsa_pem(pem)
         .map(|key| (Algorithm::RS256, key))
-        .map_err(|e| KeyError::new(path, format!("no Ed25519, P-256 (PKCS #8) or RSA private key: {e}")))
+        .map_err(|e| KeyError::new(path, format!("not an Ed25519, P-256 (PKCS #8) or RSA private key: {e}")))
 }

@@ -25,14 +25,14 @@ fn with(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Value {
 }
 
 #[test]
-fn a_token_of_either_kind_of_key_says_who_may_do_what() {
+fn a_token_of_either_kind_of_key_carries_user_and_access() {
     let folder = folder();
     for (name, kind) in [("secret", KeyKind::Secret), ("private.pem", KeyKind::Pair)] {
         let (signer, verifier) = pair(&folder.path().join(name), kind);
         let access = Access { read: vec!["canvas/".into()], write: vec![], roles: vec!["builder".into()] };
         let token = signer.issue("ann", &access, NOW_MS, 60).unwrap();
         let claims = verifier.verify(&token, NOW_MS).unwrap();
-        assert!(claims.jti.as_ref().is_some_and(|jti| jti.len() >= 20), "a name of its own");
+        assert!(claims.jti.as_ref().is_some_and(|jti| jti.len() >= 20), "each token has its own jti");
         let jti = claims.jti.clone();
         let key = claims.key;
         assert_eq!(claims, Claims { sub: "ann".into(), jti, expires_at: NOW_S + 60, access, key });
@@ -113,7 +113,7 @@ fn every_unusable_token_has_a_name() {
     assert!(verifier.verify(&set("exp", json!(NOW_S as f64 + 1.5)), NOW_MS).is_ok());
 }
 
-/// The classic: sign with HMAC, taking the public key's file as the secret.
+/// The classic attack: the forger signs with HMAC, using the public key file as the secret.
 #[test]
 fn a_public_key_is_never_an_hmac_secret() {
     let folder = folder();
@@ -126,7 +126,7 @@ fn a_public_key_is_never_an_hmac_secret() {
 }
 
 #[test]
-fn audience_and_issuer_are_asked_for_where_they_are_set() {
+fn audience_and_issuer_are_required_if_they_are_set() {
     let folder = folder();
     let path = folder.path().join("secret");
     let (signer, _) = pair(&path, KeyKind::Secret);
@@ -191,9 +191,10 @@ fn a_jwks_has_many_keys_of_several_kinds() {
     let error = verifier.verify(&sign(Algorithm::RS256, Some("x"), &rsa_key), NOW_MS).unwrap_err();
     assert_eq!(error, TokenError::UnknownKey { kid: "x".into() });
     let error = verifier.verify(&sign(Algorithm::RS512, Some("r"), &rsa_key), NOW_MS).unwrap_err();
-    assert!(error.to_string().contains("takes ES256, RS256"), "{error}");
+    assert!(error.to_string().contains("accepts ES256, RS256"), "{error}");
 
-    // The same keys as PEM files, and each is the same key: who came in by one stays when it moves to another file.
+    // The same keys as PEM files. Each counts as the same key: sessions stay open when their key
+    // moves to another file.
     let public_pem = |der: &[u8]| super::keys::pem("PUBLIC KEY", der);
     let ec_public =
         aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(ec.public_key()).unwrap();
@@ -208,18 +209,18 @@ fn a_jwks_has_many_keys_of_several_kinds() {
         let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
         let claims = verifier.verify(&token, NOW_MS).unwrap_or_else(|e| panic!("{name}: {e}"));
         std::fs::write(&path, jwks.to_string()).unwrap();
-        look(&verifier);
+        reload(&verifier);
         assert_eq!(verifier.check_again(&claims), Ok(()), "{name}");
     }
 }
 
-/// Reads all of its files again.
-fn look(verifier: &Verifier) {
+/// Polls all files once.
+fn reload(verifier: &Verifier) {
     verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
 }
 
 #[test]
-fn a_key_file_that_is_none_says_what_it_should_be() {
+fn the_error_for_an_unusable_key_file_names_the_expected_content() {
     let folder = folder();
     let path = folder.path().join("private.pem");
     generate_key(&path, KeyKind::Pair).unwrap();
@@ -233,16 +234,19 @@ fn a_key_file_that_is_none_says_what_it_should_be() {
         (path, "private key"),
         (write("short", "too short a secret\n"), "18 bytes"),
         (write("certificate", "-----BEGIN CERTIFICATE-----\n"), "openssl"),
-        (write("garbage", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "no RSA, P-256 or Ed25519"),
+        (
+            write("garbage", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+            "not an RSA, P-256 or Ed25519",
+        ),
         (write("empty.json", r#"{"keys": []}"#), "no key in it"),
-        (write("jwk.json", r#"{"kty": "RSA"}"#), "no JWKS"),
+        (write("jwk.json", r#"{"kty": "RSA"}"#), "not a JWKS"),
     ] {
         let error = Verifier::new(Settings::with_key_file(path)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
 
-/// A JWKS of one secret, and a token signed with it.
+/// Returns a JWKS with one secret, and a token signed with that secret.
 fn rotated(kid: &str) -> (String, String) {
     use base64::Engine as _;
     let secret = format!("{kid}: a secret that is long enough for HS256");
@@ -253,7 +257,7 @@ fn rotated(kid: &str) -> (String, String) {
     (jwks, jsonwebtoken::encode(&header, &claims(), &key).unwrap())
 }
 
-/// Waits for a condition that a task brings about.
+/// Waits for a condition that another task brings about.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     while !holds() {
@@ -293,19 +297,19 @@ fn a_key_that_is_taken_out_ends_its_tokens_and_no_others() {
     let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
     let changes = verifier.changes();
     let [by_one, by_two] = [by_one, by_two].map(|token| verifier.verify(&token, NOW_MS).unwrap());
-    // In another order, and under another name.
+    // The same key in another order and under another `kid`.
     let mut renamed = keys(&one);
     renamed[0]["kid"] = json!("three");
     set(&[keys(&two), renamed.clone()].concat());
-    look(&verifier);
-    assert!(changes.has_changed().unwrap(), "who serves a token for long hears of it");
+    reload(&verifier);
+    assert!(changes.has_changed().unwrap(), "long-lived connections are notified");
     assert_eq!((verifier.check_again(&by_one), verifier.check_again(&by_two)), (Ok(()), Ok(())));
     set(&renamed);
-    look(&verifier);
+    reload(&verifier);
     assert_eq!((verifier.check_again(&by_one), verifier.check_again(&by_two)), (Ok(()), Err(TokenError::KeyRemoved)));
-    // Another key in its place is not it.
+    // Another key in the place of the removed one does not count as the removed one.
     set(&[renamed, keys(&rotated("four").0)].concat());
-    look(&verifier);
+    reload(&verifier);
     assert_eq!(verifier.check_again(&by_two), Err(TokenError::KeyRemoved));
 }
 
@@ -335,7 +339,7 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
     let key = Default::default();
     let mallory = Claims { sub: "mallory".into(), jti: None, expires_at: 0, access: Access::default(), key };
     assert_eq!(verifier.check_again(&mallory).unwrap_err().name(), "token_denied");
-    // A deny list that cannot be read at the start lets nobody in.
+    // If the deny list cannot be read at startup, the verifier does not start.
     let settings = Settings { deny_file: Some(deny), ..Settings::with_key_file(folder.path().join("jwks.json")) };
     std::fs::write(&path, &one).unwrap();
     let error = Verifier::new(settings).unwrap_err().to_string();
@@ -351,12 +355,12 @@ fn a_denied_token_is_refused_by_its_user_or_by_its_own_name() {
     let verifier = Verifier::new(Settings { deny_file: Some(deny.clone()), ..Settings::with_key_file(&key) }).unwrap();
     let denied = |text: &str| {
         std::fs::write(&deny, text).unwrap();
-        look(&verifier);
+        reload(&verifier);
     };
     let token = |jti: &str| signer.sign(&with(|c| drop(c.insert("jti".into(), json!(jti))))).unwrap();
     let changes = verifier.changes();
     denied("jti one\n");
-    assert!(changes.has_changed().unwrap(), "who serves it for long hears of it");
+    assert!(changes.has_changed().unwrap(), "long-lived connections are notified");
     let error = verifier.verify(&token("one"), NOW_MS).unwrap_err();
     assert!(error.name() == "token_denied" && error.to_string().contains("jti"), "{error}");
     assert!(verifier.verify(&token("two"), NOW_MS).is_ok());

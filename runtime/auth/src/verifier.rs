@@ -1,4 +1,4 @@
-//! Checking tokens.
+//! Verifies tokens.
 
 use super::deny::DenyList;
 use super::keys::{Key, KeyRing, parse_keys, read_keys};
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Checks tokens against the keys of one key file. Cloning it is cheap; clones share what [`Verifier::reloaders`] brings in.
+/// Verifies tokens against the keys of one key file. Clones are cheap and share the reloaded keys
+/// ([`Verifier::reloaders`]).
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -24,7 +25,8 @@ struct Inner {
     settings: Settings,
 }
 
-/// What the files say. Each part is whole at every moment: a check that has begun ends with the keys that it began with.
+/// The keys and denials in force. Each part is replaced as a whole: a check uses the keys that were
+/// in force when it began.
 #[derive(Clone)]
 pub struct Trust {
     keys: Arc<KeyRing>,
@@ -32,10 +34,10 @@ pub struct Trust {
 }
 
 impl Verifier {
-    /// Reads the key file, and the deny file where there is one.
+    /// Reads the key file, and the deny file if one is set.
     ///
     /// # Errors
-    /// [`Error`] says what the file should hold.
+    /// [`Error`] names the file and what it should hold.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let keys = KeyRing::default().renewed(read_keys(&settings.key_file)?);
         let denied = settings.deny_file.as_deref().map(DenyList::read).transpose()?.unwrap_or_default();
@@ -43,7 +45,8 @@ impl Verifier {
         Ok(Self(Arc::new(Inner { trust, settings })))
     }
 
-    /// What keeps it up to date with its files; for [`driftless_runtime::files::keep_reloading`], which the process runs once.
+    /// Returns the reloaders of the key file and the deny file. The process passes them once to
+    /// [`driftless_runtime::files::keep_reloading`].
     #[must_use]
     pub fn reloaders(&self) -> Vec<Reloader> {
         let Settings { key_file, deny_file, .. } = &self.0.settings;
@@ -68,19 +71,21 @@ impl Verifier {
         std::iter::once(keys).chain(denied).collect()
     }
 
-    /// How often the files are to be looked at.
+    /// The interval at which the files are polled.
     #[must_use]
     pub fn reload_interval(&self) -> Duration {
         Duration::from_millis(u64::from(self.0.settings.reload_ms.max(1)))
     }
 
-    /// Says when there are other keys or another deny list: for whoever serves a token for long.
+    /// Subscribes to changes of keys and denials, for connections that outlive the check of their
+    /// token.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Trust> {
         self.0.trust.subscribe()
     }
 
-    /// Checks again whether a token that was good still is, but for its times: is it denied by now, or its key gone?
+    /// Checks whether a token that was valid is still accepted: not denied since, and its key not
+    /// removed. Expiry is not checked here.
     ///
     /// # Errors
     /// [`TokenError::Denied`], [`TokenError::KeyRemoved`].
@@ -90,10 +95,10 @@ impl Verifier {
         if trust.keys.has(claims.key) { Ok(()) } else { Err(TokenError::KeyRemoved) }
     }
 
-    /// Checks a token and gives what it says.
+    /// Verifies a token and returns its claims.
     ///
     /// # Errors
-    /// [`TokenError`] names what is wrong; the first problem counts, in this order: length, form, algorithm, key,
+    /// [`TokenError`] names the first problem, in this order: length, form, algorithm, key,
     /// signature, times, claims, deny list.
     pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
         if token.len() > limits::TOKEN_BYTES_MAX {
@@ -111,7 +116,8 @@ impl Verifier {
 
     fn check_times(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<(), TokenError> {
         let now_s = now_ms.div_euclid(1000);
-        let expired_at = seconds(claims, "exp")?.ok_or_else(|| wrong("exp", "it is missing: every token must end"))?;
+        let expired_at =
+            seconds(claims, "exp")?.ok_or_else(|| wrong("exp", "it is missing; every token must expire"))?;
         if expired_at <= now_s {
             return Err(TokenError::Expired { expired_at, ago_s: now_s.saturating_sub(expired_at) });
         }
@@ -141,7 +147,7 @@ impl Verifier {
     }
 }
 
-/// What it says, and the key that says so.
+/// Returns the claims, and the number of the key that signed them.
 fn signed_claims(
     keys: &KeyRing,
     token: &str,
@@ -153,7 +159,7 @@ fn signed_claims(
         match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
             Ok(data) => return Ok((data.claims, number)),
             Err(e) => match e.kind() {
-                // Another key of the set may fit.
+                // Another key of the set may match.
                 ErrorKind::InvalidSignature => {}
                 _ => return Err(TokenError::Malformed(e.to_string())),
             },
@@ -163,7 +169,8 @@ fn signed_claims(
     Err(TokenError::Forged)
 }
 
-/// The keys that may have signed: the algorithm must be the key's own, the name too where both have one.
+/// Returns the keys that may have signed the token. The algorithm must be the key's own, and so
+/// must the `kid` if token and key both have one.
 fn candidates<'k>(keys: &'k KeyRing, header: &TokenHeader) -> Result<Vec<(KeyNumber, &'k Key)>, TokenError> {
     let by_algorithm: Vec<_> = keys.iter().filter(|(_, key)| name_of(key.algorithm) == header.alg).collect();
     if by_algorithm.is_empty() {
@@ -188,7 +195,8 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// jsonwebtoken checks form, algorithm and signature; times and claims are ours, because it reads the clock itself.
+/// jsonwebtoken checks form, algorithm and signature only. This module checks times and claims,
+/// because jsonwebtoken would read the clock itself (R11).
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
@@ -204,18 +212,19 @@ struct TokenHeader {
 }
 
 impl TokenHeader {
-    /// Our own reading, because jsonwebtoken calls an unknown algorithm bad JSON, and does not look at `crit`.
+    /// Parses the header here: jsonwebtoken reports an unknown algorithm as bad JSON, and ignores
+    /// `crit`.
     fn read(token: &str) -> Result<Self, TokenError> {
         let malformed = |problem: &str| TokenError::Malformed(problem.to_owned());
         let mut parts = token.split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-            return Err(malformed("it must have three parts with dots between them"));
+            return Err(malformed("it must have three parts separated by dots"));
         };
         let json = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed("its header is not base64url"))?;
         let header: Map<String, Value> =
-            serde_json::from_slice(&json).map_err(|_| malformed("its header is no JSON object"))?;
+            serde_json::from_slice(&json).map_err(|_| malformed("its header is not a JSON object"))?;
         if header.contains_key("crit") {
-            return Err(malformed("its header has critical extensions (crit), and this service knows none"));
+            return Err(malformed("its header has critical extensions (crit), and this service supports none"));
         }
         let text = |key: &str| header.get(key).and_then(Value::as_str).map(str::to_owned);
         Ok(Self { alg: text("alg").ok_or_else(|| malformed("its header names no alg"))?, kid: text("kid") })
@@ -226,35 +235,35 @@ fn read_claims(claims: &Map<String, Value>, key: KeyNumber) -> Result<Claims, To
     let sub = match claims.get("sub") {
         Some(Value::String(sub)) if sub.is_empty() => Err(wrong("sub", "it is empty; it must be the user's name")),
         Some(Value::String(sub)) if sub.len() > limits::AUTHOR_BYTES_MAX => {
-            Err(wrong("sub", format!("it has {} bytes; {} are the most", sub.len(), limits::AUTHOR_BYTES_MAX)))
+            Err(wrong("sub", format!("it has {} bytes; the limit is {}", sub.len(), limits::AUTHOR_BYTES_MAX)))
         }
         Some(Value::String(sub)) => Ok(sub.clone()),
-        Some(_) => Err(wrong("sub", "it is no text; it must be the user's name")),
+        Some(_) => Err(wrong("sub", "it is not a string; it must be the user's name")),
         None => Err(wrong("sub", "it is missing; it must be the user's name")),
     }?;
-    let example = r#"one looks like {"read": ["canvas/"], "write": ["canvas/0/"]}"#;
+    let example = r#"an example is {"read": ["canvas/"], "write": ["canvas/0/"]}"#;
     let access = match claims.get("driftless") {
         Some(access) => serde_json::from_value::<Access>(access.clone())
             .map_err(|e| wrong("driftless", format!("{}; {example}", readable(&e.to_string()))))?,
-        None => return Err(wrong("driftless", format!("it is missing, so nothing is allowed; {example}"))),
+        None => return Err(wrong("driftless", format!("it is missing, so the token grants no access; {example}"))),
     };
     let expires_at = seconds(claims, "exp")?.unwrap_or_default();
     Ok(Claims { sub, jti: token_id(claims)?, expires_at, access, key })
 }
 
-/// What cannot be compared with a deny list is not taken.
+/// A `jti` that cannot be compared with a deny list is refused.
 fn token_id(claims: &Map<String, Value>) -> Result<Option<String>, TokenError> {
     match claims.get("jti") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(id)) if id.len() > limits::TOKEN_ID_BYTES_MAX => {
-            Err(wrong("jti", format!("it has {} bytes; {} are the most", id.len(), limits::TOKEN_ID_BYTES_MAX)))
+            Err(wrong("jti", format!("it has {} bytes; the limit is {}", id.len(), limits::TOKEN_ID_BYTES_MAX)))
         }
         Some(Value::String(id)) => Ok(Some(id.clone())),
-        Some(_) => Err(wrong("jti", "it is no text")),
+        Some(_) => Err(wrong("jti", "it is not a string")),
     }
 }
 
-/// A NumericDate (RFC 7519): seconds, possibly with a fraction, which is cut off.
+/// Reads a NumericDate (RFC 7519): seconds since 1970. A fraction is cut off.
 fn seconds(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TokenError> {
     match claims.get(claim) {
         None | Some(Value::Null) => Ok(None),
@@ -277,7 +286,7 @@ fn name_of(algorithm: Algorithm) -> &'static str {
         Algorithm::RS256 => "RS256",
         Algorithm::ES256 => "ES256",
         Algorithm::EdDSA => "EdDSA",
-        // keys.rs makes no others.
+        // keys.rs produces no other algorithm.
         _ => "unsupported",
     }
 }
