@@ -1,9 +1,10 @@
-//! The log on Kafka, or on anything that speaks its protocol, through librdkafka.
+//! The log on Kafka, or on any broker that speaks its protocol, through librdkafka.
 //!
-//! Every client has an operating-system thread of its own that talks with librdkafka and hands over in batches; nothing
-//! here blocks a tokio thread. Outages of brokers are not errors: librdkafka reconnects, and its log lines go to
-//! `tracing` under the target `librdkafka`. Neither `StreamConsumer` nor `split_partition_queue` is used: together they
-//! can stall a partition (rust-rdkafka issue 665).
+//! Each client has an operating-system thread of its own that talks to librdkafka and passes
+//! records on in batches, so no tokio thread blocks. Broker outages are not errors: librdkafka
+//! reconnects, and its log lines go to `tracing` under the target `librdkafka`. `StreamConsumer`
+//! and `split_partition_queue` are not used, because together they can stall a partition
+//! (rust-rdkafka issue 665).
 
 mod admin;
 mod client;
@@ -20,16 +21,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What our topics take, see `limits`.
+/// The largest record of our topics, see `limits`.
 const RECORD_BYTES_MAX: u32 = driftless_schemas::limits::RECORD_BYTES_MAX as u32;
 
 /// How to reach Kafka and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSettings {
-    /// `host:port`, several joined by commas. They only have to lead to the others.
+    /// The bootstrap brokers: `host:port`, separated by commas. librdkafka discovers the others
+    /// through them.
     pub brokers: String,
-    /// What brokers see in their logs and quotas.
+    /// The client id in the brokers' logs and quotas.
     pub client_id: String,
     /// More librdkafka properties for all clients: `security.protocol`, `client.rack`, …
     pub properties: BTreeMap<String, String>,
@@ -37,22 +39,25 @@ pub struct KafkaSettings {
     pub consumer_properties: BTreeMap<String, String>,
     /// More librdkafka properties for producers: `compression.type`, `batch.size`, …
     pub producer_properties: BTreeMap<String, String>,
-    /// Produce requests on their way to one broker, 1 to 5. With 1, batches form while one is on its way: less work for
-    /// the broker under load, the same latency without.
+    /// Produce requests in flight to one broker, 1 to 5. With 1, a batch forms while the previous
+    /// one is in flight, which costs the broker less work under load and has the same latency
+    /// without load.
     pub producer_in_flight: u32,
-    /// How long a producer waits for company before it sends, milliseconds. 0 sends at once.
+    /// How long a producer waits for more records before it sends a batch, milliseconds. 0 sends at
+    /// once.
     pub producer_linger_ms: u32,
-    /// What a producer holds at most.
+    /// Limits of the records that a producer holds.
     #[serde(skip)]
     pub queue: QueueLimits,
-    /// The largest record, and the largest batch of records, that a producer sends, in bytes. Topics are created so that
-    /// they take it.
+    /// The largest record, and the largest batch of records, that a producer sends, in bytes. New
+    /// topics are created to accept that size.
     pub message_bytes_max: u32,
     /// How long to wait for an answer about topics and offsets, milliseconds.
     pub request_timeout_ms: u64,
-    /// A member of a group that is not heard of for this long loses its partitions, milliseconds.
+    /// A group member without a heartbeat for this long loses its partitions, milliseconds.
     pub session_timeout_ms: u32,
-    /// How long a member may take to let go of a revoked partition before it counts as lost, milliseconds.
+    /// How long a member may take to release a revoked partition before it counts as lost,
+    /// milliseconds.
     pub hand_over_max_ms: u32,
 }
 
@@ -75,7 +80,7 @@ impl Default for KafkaSettings {
     }
 }
 
-/// A log on Kafka. Clones are handles to the same.
+/// A log on Kafka. Clones are handles to the same log.
 #[derive(Clone)]
 pub struct KafkaLog {
     settings: Arc<KafkaSettings>,
@@ -83,21 +88,24 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Checks the settings. It does not wait for brokers: use [`Log::partitions`] to see whether they answer.
+    /// Checks the settings without contacting brokers; [`Log::partitions`] shows whether they
+    /// answer.
     ///
     /// # Errors
-    /// [`Error::Settings`]: a property that librdkafka does not know, or that Driftless depends on.
+    /// [`Error::Settings`]: a property that librdkafka does not know, or that Driftless sets
+    /// itself.
     pub fn new(settings: KafkaSettings) -> Result<Self, Error> {
         let settings = Arc::new(settings);
         let admin = Arc::new(admin::Admin::new(&settings)?);
-        // Made once here, so that a property that is wrong is said now and not by the first producer.
+        // Building a configuration here reports a wrong property at startup instead of at the first
+        // producer.
         client::producer_config(&settings, Delivery::Gapless)?
             .create_native_config()
             .map_err(|error| client::settings_error(&error))?;
         Ok(Self { settings, admin })
     }
 
-    /// What tells this cluster from every other one, whatever addresses lead to it.
+    /// Returns the cluster's id, which is the same through any bootstrap address.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -105,14 +113,14 @@ impl KafkaLog {
         self.admin.cluster_id().await
     }
 
-    /// The same log; producers made through this handle hold at most `queue`.
+    /// Returns a handle whose producers hold at most `queue`.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         Arc::make_mut(&mut self.settings).queue = queue;
         self
     }
 
-    /// Deletes what is below `offset` (Kafka's `DeleteRecords`).
+    /// Deletes all records below `offset` (Kafka's `DeleteRecords`).
     ///
     /// # Errors
     /// [`Error::NoSuchTopic`], [`Error::Unavailable`].

@@ -1,6 +1,6 @@
-//! What the two logs of one process, `memory` and `sqlite`, share: the newest records of every partition in memory
-//! with the readers that wait for more ([`tails`]), the reader itself ([`reader`]), and groups whose members live
-//! in one process ([`groups`]).
+//! Code that the two in-process logs, `memory` and `sqlite`, share: the newest records of each
+//! partition in memory ([`tails`]), the reader ([`reader`]), and groups whose members live in one
+//! process ([`groups`]).
 
 pub(super) mod groups;
 pub(super) mod reader;

@@ -1,5 +1,5 @@
-//! A log in memory, for tests: nothing is kept when the last handle is gone, and retention happens only when it is
-//! asked for.
+//! A log in memory, for tests. Dropping the last handle deletes all records. Retention runs only
+//! when a test calls `truncate_before`.
 
 use super::local::groups::Groups;
 use super::local::reader::LocalReader;
@@ -22,20 +22,20 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log.
+    /// Creates an empty log.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same log; producers made through this handle hold at most `queue`.
+    /// Returns a handle whose producers hold at most `queue`.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Forgets what is below `offset`, as retention would.
+    /// Deletes all records below `offset`, as retention would.
     ///
     /// # Errors
     /// [`Error::NoSuchTopic`].
@@ -106,7 +106,8 @@ impl Log for MemoryLog {
 struct MemoryProducer {
     topics: Arc<Topics>,
     outbox: Arc<Outbox>,
-    /// To the thread that calls the sink; its lock also keeps the order of appends and acknowledgements the same.
+    /// Sends acknowledgements to the thread that calls the sink. An append holds this lock, so that
+    /// acknowledgements keep the order of the appends.
     settled: Mutex<mpsc::Sender<Vec<Settled>>>,
 }
 
@@ -131,7 +132,7 @@ impl Producer for MemoryProducer {
         for tail in touched {
             tail.wake();
         }
-        // The thread lives as long as this sender.
+        // The receiving thread lives as long as this sender, so the send cannot fail.
         let _ = settled.send(acks);
         rest
     }

@@ -1,18 +1,18 @@
-//! What every producer keeps about the records that it was handed and that are not yet acknowledged: how many there
-//! may be (back-pressure), whether it has ended (a gapless producer ends with its first failure), and the way of the
-//! acknowledgements to the sink.
+//! The bookkeeping of a producer for records without an acknowledgement. The outbox limits their
+//! number (backpressure), ends a gapless producer at its first failure, and passes acknowledgements
+//! to the sink.
 
 use super::{Ack, AckSink, Append, AppendError, Delivery};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How much a producer holds at most.
+/// Limits of the records that a producer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Records that are not yet acknowledged.
+    /// The largest number of records without an acknowledgement.
     pub records_max: usize,
-    /// Their bytes: keys, values and headers.
+    /// The largest number of bytes in them: keys, values and headers.
     pub bytes_max: usize,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct Outbox {
 struct State {
     records: usize,
     bytes: usize,
-    /// Why every later append fails.
+    /// The reason why all later appends fail, once the producer has ended.
     ended: Option<String>,
 }
 
-/// An acknowledgement on its way to the sink, with the bytes that it frees.
+/// An acknowledgement on its way to the sink, with the number of bytes that it frees.
 pub(super) struct Settled {
     pub ack: Ack,
     pub bytes: usize,
@@ -68,12 +68,13 @@ impl Outbox {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics while it holds this lock, so the state behind a poisoned lock is
+        // consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps in `batch` what fits, and returns the rest. What is kept counts as in flight. One record always fits into
-    /// an empty queue, however large it is.
+    /// Keeps in `batch` the records that fit, counts them as in flight, and returns the rest. An
+    /// empty queue accepts one record of any size.
     pub(super) fn admit(&self, batch: &mut Vec<Append>) -> Vec<Append> {
         let mut state = self.state();
         let mut fits = 0;
@@ -90,24 +91,24 @@ impl Outbox {
         batch.split_off(fits)
     }
 
-    /// Why the producer has ended, if it has.
+    /// Returns the reason why the producer has ended, if it has.
     pub(super) fn ended(&self) -> Option<AppendError> {
         self.state().ended.clone().map(AppendError::Unknown)
     }
 
-    /// Lets every append fail from now on. The first reason stays.
+    /// Makes all later appends fail. The first reason stays.
     pub(super) fn end(&self, reason: impl FnOnce() -> String) {
         self.state().ended.get_or_insert_with(reason);
     }
 
-    /// A record failed before or at the log: this ends a gapless producer.
+    /// Records a failed append, before or at the log. The failure ends a gapless producer.
     pub(super) fn record_failure(&self, error: &AppendError) {
         if self.is_gapless {
-            self.end(|| format!("this gapless producer ended with its first failure: {error}"));
+            self.end(|| format!("this gapless producer ended at its first failure: {error}"));
         }
     }
 
-    /// Hands acknowledgements to the sink, in their order, and frees their room.
+    /// Passes acknowledgements to the sink in order and releases their room in the queue.
     pub(super) fn settle(&self, settled: Vec<Settled>) {
         if settled.is_empty() {
             return;
@@ -135,12 +136,13 @@ impl Outbox {
         self.state().records
     }
 
-    /// Waits until nothing is in flight.
+    /// Waits until no record is in flight.
     pub(super) async fn flush(&self, timeout: Duration) -> bool {
         let idle = async {
             loop {
                 let mut notified = std::pin::pin!(self.idle.notified());
-                // Registered before the look, so that no wake-up falls in between.
+                // Registered before the check below, so that no wake-up between check and wait is
+                // lost.
                 notified.as_mut().enable();
                 if self.in_flight() == 0 {
                     return;

@@ -1,10 +1,12 @@
-//! The embedded log of `driftless dev`: one SQLite file, for one process on one machine (DESIGN.md section 14).
+//! The embedded log of `driftless dev`: one SQLite file, for one process on one machine
+//! (docs/design.md#the-log-seam).
 //!
-//! One thread writes. It takes whatever has gathered, commits it in one transaction, puts it into the tails, wakes the
-//! readers and acknowledges: an acknowledged record survives a kill and a power cut, and the cost of a commit is shared
-//! by all who wait for it. Readers live on the tails; another thread reads older records for those who are behind.
-//! A lock beside the file, which dies with the process, keeps a second process out. It is no broker and will not become
-//! one.
+//! One thread writes. It commits all queued appends in one transaction, adds them to the tails,
+//! wakes the readers, and acknowledges. An acknowledged record survives a killed process and a
+//! power cut, and all queued appends share the cost of one commit. Readers read from the tails; a
+//! second thread reads older records for readers that lag. A lock file beside the database,
+//! released when the process dies, keeps a second process out. This log is not a broker and will
+//! not become one.
 
 mod history;
 mod schema;
@@ -26,14 +28,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use writer::{Job, Queue};
 
-/// How the embedded log works.
+/// Settings of the embedded log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteSettings {
-    /// What a producer holds at most.
+    /// Limits of the records that a producer holds.
     pub queue: QueueLimits,
-    /// Of every partition, the newest this many bytes stay in memory for the readers.
+    /// How many bytes of the newest records of each partition stay in memory for readers.
     pub tail_bytes_max: usize,
-    /// How often the writer looks for records that are past their retention.
+    /// How often the writer deletes records that are past their retention.
     pub retention_every: Duration,
 }
 
@@ -43,8 +45,8 @@ impl Default for SqliteSettings {
     }
 }
 
-/// The embedded log. Clones are handles to the same file, which is closed when the last handle, producer and reader of
-/// it is gone.
+/// The embedded log. Clones are handles to the same file. The file closes when the last handle,
+/// producer and reader is dropped.
 #[derive(Clone)]
 pub struct SqliteLog {
     file: Arc<LogFile>,
@@ -57,23 +59,24 @@ struct LogFile {
     topics: Arc<Topics>,
     groups: Groups,
     queue: Arc<Queue>,
-    /// To the history thread; `None` once it has to end.
+    /// The channel to the history thread; `None` once that thread must end.
     requests: Mutex<Option<mpsc::Sender<HistoryRequest>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held until the threads have ended.
+    /// The file lock, held until the threads have ended.
     _lock: File,
 }
 
 impl SqliteLog {
-    /// Opens or creates the log in the file at `path`, as [`SqliteSettings::default`] says.
+    /// Opens or creates the log at `path` with [`SqliteSettings::default`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: another process has it open, or it is not a log, or it is damaged.
+    /// [`Error::Unavailable`]: another process has the file open, or the file is not a log, or it
+    /// is damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::open_with(path, SqliteSettings::default())
     }
 
-    /// Opens or creates the log in the file at `path`. Blocks for some milliseconds.
+    /// Opens or creates the log at `path`. Blocks for some milliseconds.
     ///
     /// # Errors
     /// As [`SqliteLog::open`].
@@ -82,7 +85,7 @@ impl SqliteLog {
         let connection = schema::open_writer(path)?;
         let unusable = |reason: String| Error::Unavailable { at: path.display().to_string(), reason };
         let topics = schema::load_topics(&connection, settings.tail_bytes_max).map_err(|error| {
-            unusable(format!("its topics cannot be read: {error}; if it is damaged, move it away and start anew"))
+            unusable(format!("cannot read the list of topics: {error}; if the file is damaged, move it away and start with an empty log"))
         })?;
         let topics = Arc::new(topics);
         let old = schema::open_history(path)?;
@@ -113,14 +116,14 @@ impl SqliteLog {
         })
     }
 
-    /// The same log; producers made through this handle hold at most `queue`.
+    /// Returns a handle whose producers hold at most `queue`.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Deletes what is below `offset`, as retention would.
+    /// Deletes all records below `offset`, as retention would.
     ///
     /// # Errors
     /// [`Error::NoSuchTopic`], [`Error::Unavailable`].
@@ -133,7 +136,7 @@ impl SqliteLog {
 
     async fn answer(&self, done: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
         done.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable { at: self.file.path.display().to_string(), reason: "it was closed".into() })
+            Err(Error::Unavailable { at: self.file.path.display().to_string(), reason: "the log was closed".into() })
         })
     }
 
@@ -146,7 +149,7 @@ impl SqliteLog {
     }
 }
 
-/// Takes the lock beside the file.
+/// Locks the file `<path>.lock`.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
@@ -158,10 +161,10 @@ fn lock(path: &Path) -> Result<File, Error> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Only for the message: an unreadable name is no reason for another error.
+            // The process id is only for the message, so a failed read is ignored.
             let _ = file.read_to_string(&mut holder);
             return Err(unusable(format!(
-                "process {} has it open, and only one can; stop that one, or choose another path",
+                "process {} has it open, and only one process can; stop that process, or choose another path",
                 holder.trim()
             )));
         }
@@ -179,7 +182,8 @@ impl Drop for LogFile {
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // The last handle may go away inside of a sink, which runs on the writer's thread: it cannot wait for itself.
+            // A sink may drop the last handle, and sinks run on the writer's thread. A thread
+            // cannot join itself.
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
                 tracing::error!(path = %self.path.display(), "a thread of the embedded log panicked");
             }
@@ -190,7 +194,7 @@ impl Drop for LogFile {
 impl History for LogFile {
     fn read(&self, request: HistoryRequest) {
         if let Some(requests) = &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
-            // If the thread has ended, the reader sees that its request was dropped.
+            // If the thread has ended, the reader sees its dropped request.
             let _ = requests.send(request);
         }
     }

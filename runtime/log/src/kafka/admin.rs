@@ -1,6 +1,6 @@
 //! Topics and watermarks.
 //!
-//! librdkafka's questions block, so they are asked on tokio's threads for blocking work.
+//! librdkafka's metadata calls block, so they run on tokio's blocking threads.
 
 use super::super::local::tails::check_spec;
 use super::super::{Error, TopicSpec};
@@ -16,17 +16,17 @@ use rdkafka::types::RDKafkaRespErr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Room for what Kafka adds to a batch.
+/// Room for the overhead that Kafka adds to a batch.
 const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// How long to wait before asking again who leads a partition.
+/// The pause before the next query for a partition's leader.
 const LEADER_RETRY: Duration = Duration::from_millis(50);
-/// A broker that comes back, or was held up, may know no topic for a moment.
+/// A broker that has just restarted, or was stalled, may not know its topics for a moment.
 const MISSING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long one client waits for the answer to a change. One whose first question was answered with no broker at all, as by
-/// a lone broker that was held up and does not count for a moment, never looks for the controller again, so the next try is
-/// another client's.
+/// How long one client waits for the result of a change. A client whose first metadata response
+/// lists no broker never looks for the controller again. (A single broker that was stalled for a
+/// moment answers like that.) Each retry therefore uses a new client.
 const CHANGE_TRY: Duration = Duration::from_secs(2);
 
 pub(super) struct Admin {
@@ -34,12 +34,13 @@ pub(super) struct Admin {
     consumer: QueryClient,
 }
 
-/// A client that only asks. One question at a time.
+/// A client for metadata queries, one at a time.
 type QueryClient = Arc<Mutex<BaseConsumer<Context>>>;
 
 impl Admin {
     pub(super) fn new(settings: &Arc<KafkaSettings>) -> Result<Self, Error> {
-        // Without a group it is a plain client, and a consumer never creates a topic by asking for it.
+        // A consumer without a subscription is a plain client, and consumers never create a topic
+        // by asking for it.
         let config = client::consumer_config(settings)?;
         let consumer = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| client::settings_error(&error))?;
@@ -51,8 +52,8 @@ impl Admin {
         self.query(move |consumer| consumer.client().fetch_cluster_id(timeout)).await?.ok_or_else(|| {
             Error::Unavailable {
                 at: self.settings.brokers.clone(),
-                reason: "nobody tells the cluster's id; check that the brokers run, and that the addresses that they \
-                     advertise can be reached from here"
+                reason: "no broker returned the cluster id; check that the brokers run, and that their advertised addresses \
+                     can be reached from here"
                     .to_owned(),
             }
         })
@@ -80,7 +81,7 @@ impl Admin {
         }
     }
 
-    /// One try; an error with how long it may be one that passes.
+    /// Makes one attempt. An error comes with the time for which it may be transient.
     async fn watermarks_now(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), (Error, Duration)> {
         let at_once = |error| (error, Duration::ZERO);
         let missing = || (Error::NoSuchTopic { topic: topic.to_owned() }, MISSING_PATIENCE);
@@ -95,7 +96,8 @@ impl Admin {
         {
             Ok((low, high)) => Ok((Offset(low), Offset(high))),
             Err(error) if is_missing(&error) => Err(missing()),
-            // A topic that was just made, or a partition that changes its leader: somebody else knows in a moment.
+            // The topic is new, or the partition is changing its leader; the brokers will know
+            // soon.
             Err(error) if is_between_leaders(&error) => Err((self.unavailable(&error), self.timeout())),
             Err(error) => Err(at_once(self.unavailable(&error))),
         }
@@ -105,7 +107,7 @@ impl Admin {
         let largest = usize::try_from(self.settings.message_bytes_max).unwrap_or(usize::MAX);
         if spec.record_bytes_max > largest {
             return Err(Error::Settings(format!(
-                "topic {} is to take records of {} bytes, but message_bytes_max is {largest}; raise it",
+                "topic {} must accept records of {} bytes, but message_bytes_max is {largest}; raise message_bytes_max",
                 spec.name, spec.record_bytes_max
             )));
         }
@@ -124,17 +126,19 @@ impl Admin {
             let create = |admin: &AdminClient<_>, options: &_| admin.create_topics([&topic], options);
             let results = self.change(deadline, create).await?;
             match results.into_iter().find_map(Result::err) {
-                // Another instance was quicker: the same check as for one that was there before.
+                // Another instance created the topic first; the check below treats it like an
+                // existing one.
                 None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => break,
-                // A broker that starts, or whose heartbeat is late, does not count for a moment.
+                // A broker that is starting, or whose heartbeat is late, does not count for a
+                // moment.
                 Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Some((_, code)) => {
                     let at = self.settings.brokers.clone();
                     let reason = format!(
-                        "topic {} cannot be created: {code}; create it by hand with {} partitions and \
-                         max.message.bytes={batch_bytes_max}, or allow it to this user",
+                        "cannot create topic {}: {code}; create it by hand with {} partitions and \
+                         max.message.bytes={batch_bytes_max}, or allow this user to create topics",
                         spec.name, spec.partitions
                     );
                     return Err(Error::Unavailable { at, reason });
@@ -144,7 +148,8 @@ impl Admin {
         self.until_known(spec).await
     }
 
-    /// Brokers learn of a new topic one after the other, and of its leaders a bit later.
+    /// Waits until the topic and its leaders are known: the brokers learn of them one after the
+    /// other.
     async fn until_known(&self, spec: &TopicSpec) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout();
         loop {
@@ -158,8 +163,8 @@ impl Admin {
                 return Err(Error::Unavailable {
                     at: self.settings.brokers.clone(),
                     reason: format!(
-                        "topic {} was created, but is still not known or without leaders after {} ms; see the \
-                         controller's log, and whether there are as many brokers as replicas",
+                        "topic {} was created, but is unknown or without leaders after {} ms; check the \
+                         controller's log, and that there are at least as many brokers as replicas",
                         spec.name, self.settings.request_timeout_ms
                     ),
                 });
@@ -184,7 +189,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Asks for a change until it is answered. One that was made and whose answer was lost is asked for again.
+    /// Repeats a change until it is answered. A change whose response was lost is requested again.
     async fn change<T, F: Future<Output = Result<T, KafkaError>>>(
         &self,
         deadline: Instant,
@@ -221,7 +226,7 @@ impl Admin {
         });
         answer.await.map_err(|error| Error::Unavailable {
             at: self.settings.brokers.clone(),
-            reason: format!("the question was not asked to its end: {error}"),
+            reason: format!("the query task failed: {error}"),
         })
     }
 
@@ -233,14 +238,14 @@ impl Admin {
         Error::Unavailable {
             at: self.settings.brokers.clone(),
             reason: format!(
-                "{error}; check that the brokers run, that the addresses that they advertise can be reached from here, \
+                "{error}; check that the brokers run, that their advertised addresses can be reached from here, \
                  and that security settings agree"
             ),
         }
     }
 }
 
-/// Nobody polls this client, so its log lines are served when it was asked something.
+/// No thread polls this client, so each query serves the log lines that librdkafka has queued.
 fn drain(consumer: &BaseConsumer<Context>) {
     loop {
         let before = consumer.context().served();
@@ -250,7 +255,7 @@ fn drain(consumer: &BaseConsumer<Context>) {
     }
 }
 
-/// How many partitions a topic has.
+/// Returns the number of partitions of a topic.
 pub(super) fn count(
     consumer: &BaseConsumer<Context>,
     topic: &str,
@@ -267,7 +272,7 @@ pub(super) fn count(
     match topic.error() {
         None => Ok(i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)),
         Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(None),
-        // Its leaders are being elected; the partitions are there.
+        // The partitions exist; their leaders are being elected.
         Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) => {
             Ok(i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0))
         }
@@ -285,13 +290,13 @@ fn has_leaders(consumer: &BaseConsumer<Context>, topic: &str, timeout: Duration)
     Ok(found.is_some_and(|topic| topic.partitions().iter().all(|partition| partition.leader() >= 0)))
 }
 
-/// Does the error say that a partition has no leader at the moment, or another one?
+/// True if the partition has no leader at the moment, or its leader has changed.
 fn is_between_leaders(error: &KafkaError) -> bool {
     let codes = [RDKafkaErrorCode::NotLeaderForPartition, RDKafkaErrorCode::LeaderNotAvailable];
     error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
 }
 
-/// Does the error say that there is no such topic or partition?
+/// True if the topic or partition does not exist.
 pub(super) fn is_missing(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(is_missing_code)
 }

@@ -1,5 +1,5 @@
-//! What all librdkafka clients here have in common: their configuration, with the properties that Driftless depends on,
-//! and where their log lines go.
+//! The common part of all librdkafka clients: their configuration, with the properties that
+//! Driftless depends on, and the forwarding of their log lines.
 
 use super::super::{Delivery, Error};
 use super::KafkaSettings;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Properties that a rule depends on (R6, section 6), so that nobody may set them otherwise.
+/// Properties that the guarantees depend on (R6, docs/design.md#ownership). Users cannot set them.
 const RESERVED_PROPERTIES: [&str; 16] = [
     "bootstrap.servers",
     "metadata.broker.list",
@@ -38,16 +38,17 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
     config.set("client.id", &settings.client_id);
     config.set("socket.nagle.disable", "true");
     config.set("socket.keepalive.enable", "true");
-    // The default of 10 s makes a broker that came back wait for us.
+    // With the default of 10 s, clients would reconnect to a restarted broker too late.
     config.set("reconnect.backoff.max.ms", "1000");
-    // Brokers close idle connections all the time.
+    // Brokers close idle connections routinely.
     config.set("log.connection.close", "false");
-    // How long a topic that is not there is waited for. Whoever creates one here waits until it is known.
+    // How long librdkafka waits for a topic that does not exist. `create_topic` waits until a new
+    // topic is known.
     config.set("topic.metadata.propagation.max.ms", "5000");
     for (name, value) in settings.properties.iter().chain(more) {
         if RESERVED_PROPERTIES.contains(&name.as_str()) {
             return Err(Error::Settings(format!(
-                "the Kafka property {name} cannot be set: Driftless sets it itself, because its guarantees depend on it"
+                "the Kafka property {name} cannot be set: Driftless sets it, because its guarantees depend on it"
             )));
         }
         config.set(name, value);
@@ -55,12 +56,12 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
     Ok(config)
 }
 
-/// For a consumer of any kind.
+/// The configuration of a consumer of any kind.
 pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::new();
     config.set("fetch.queue.backoff.ms", "1");
-    // A fetch is answered as soon as there is something. This is how long a newly assigned partition may have to wait
-    // for the fetch that is on its way.
+    // The broker answers a fetch as soon as it has a record. This bounds how long a newly assigned
+    // partition may wait for the fetch in flight.
     config.set("fetch.wait.max.ms", "50");
     config.set("queued.max.messages.kbytes", "16384");
     let more = base(settings, &settings.consumer_properties)?;
@@ -69,16 +70,16 @@ pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, 
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "false");
-    // A silent reset would lose decisions (section 6).
+    // A silent reset would lose decisions (docs/design.md#ownership).
     config.set("auto.offset.reset", "error");
     Ok(config)
 }
 
-/// For a producer.
+/// The configuration of a producer.
 pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> Result<ClientConfig, Error> {
     if !(1..=5).contains(&settings.producer_in_flight) {
         return Err(Error::Settings(format!(
-            "producer_in_flight is {}; an idempotent producer takes 1 to 5",
+            "producer_in_flight is {}; it must be 1 to 5 for an idempotent producer",
             settings.producer_in_flight
         )));
     }
@@ -87,9 +88,9 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
     config.set("linger.ms", settings.producer_linger_ms.to_string());
     config.set("max.in.flight.requests.per.connection", settings.producer_in_flight.to_string());
     config.set("message.max.bytes", settings.message_bytes_max.to_string());
-    // A batch that is larger than what the topic takes would be refused with all that is in it.
+    // The broker would refuse a batch above the topic's limit as a whole.
     config.set("batch.size", settings.message_bytes_max.min(1_000_000).to_string());
-    // The outbox limits what a producer holds.
+    // The outbox limits the records that a producer holds.
     config.set("queue.buffering.max.messages", "0");
     config.set("queue.buffering.max.kbytes", i32::MAX.to_string());
     let more = base(settings, &settings.producer_properties)?;
@@ -109,33 +110,35 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
     Ok(config)
 }
 
-/// What is set in a configuration. `config_map` hides secrets, `get` does not.
+/// The entries of a configuration. `config_map` hides secrets, `get` does not.
 fn entries(config: &ClientConfig) -> Vec<(String, String)> {
     let names = config.config_map().into_keys();
     names.filter_map(|name| Some((name.to_owned(), config.get(name)?.to_owned()))).collect()
 }
 
-/// A client could not be made: what was asked for is not possible.
+/// Turns the failure to create a client into an error about its settings.
 pub(super) fn settings_error(error: &KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, reason, name, value) => {
             Error::Settings(format!("the Kafka property {name} = {value:?} is not usable: {reason}"))
         }
-        other => Error::Settings(format!("a Kafka client cannot be made: {other}")),
+        other => Error::Settings(format!("cannot create a Kafka client: {other}")),
     }
 }
 
-/// Every client's context: it turns librdkafka's log lines into events of `tracing`, and counts them.
+/// The context of every client: forwards librdkafka's log lines to `tracing` and counts the
+/// callbacks.
 ///
-/// A zero-timeout poll of `rdkafka` answers "nothing" both when its queue is empty and when it has served a log line or
-/// an error; the count tells the two apart, so that a drain does not end early.
+/// A poll of `rdkafka` with a zero time-out returns `None` both if its queue is empty and if it has
+/// served a log line or an error. The count tells the two apart, so that a drain does not end
+/// early.
 #[derive(Clone, Default)]
 pub(super) struct Context {
     served: Arc<AtomicU64>,
 }
 
 impl Context {
-    /// How many events were served by callbacks so far.
+    /// The number of events that callbacks have served so far.
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
@@ -167,16 +170,20 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.count_served();
-        // Losing a broker is nothing that anybody has to act on; what does not heal comes back as an error of its own.
+        // Losing a broker needs no action here; a lasting outage is reported by the operation that
+        // fails.
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }
 }
 
-/// What librdkafka warns of at a healthy start: nobody can act on it, and it heals by itself.
+/// Recognises warnings that librdkafka logs at a healthy start, and that disappear without any
+/// action.
 fn is_expected(message: &str) -> bool {
-    // Section 6 wants it, and librdkafka has called it experimental since 2019.
+    // Driftless needs this property (docs/design.md#ownership); librdkafka has called it
+    // experimental since 2019.
     message.contains("enable.gapless.guarantee is experimental")
-        // A broker that has just started is asked again until it has loaded its coordinators.
+        // librdkafka asks a broker that has just started again until the broker has loaded its
+        // coordinators.
         || message.ends_with("Coordinator load in progress: retrying")
 }
 
@@ -185,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_healthy_start_warns_of_nothing() {
+    fn a_healthy_start_logs_no_warning() {
         assert!(is_expected(
             "[thrd:app]: Configuration property enable.gapless.guarantee is experimental: When set to `true`, any error"
         ));

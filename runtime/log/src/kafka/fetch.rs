@@ -1,8 +1,9 @@
-//! The thread of a reader: the only one that talks with its librdkafka consumer.
+//! The thread of a reader: the only one that talks to its librdkafka consumer.
 //!
-//! It sleeps until there is a command, or librdkafka says that its queue is no longer empty, and then takes everything
-//! that is there. So a record wakes it at once, an assignment does not wait for a poll to time out, and idle costs
-//! nothing. When the async half does not keep up, it stops taking, and librdkafka stops fetching.
+//! The thread sleeps until a command arrives or librdkafka reports a non-empty queue, and then
+//! drains the queue. A record therefore wakes it at once, an assignment does not wait for a poll to
+//! time out, and an idle reader costs nothing. If the async half does not keep up, the thread stops
+//! polling, and librdkafka stops fetching.
 
 use super::super::local::tails::memory_bytes;
 use super::super::{Error, Headers, ReadError, Record};
@@ -22,15 +23,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Taken from librdkafka in one go.
+/// The largest amount taken from librdkafka in one turn.
 const POLL_BYTES_MAX: usize = 2 << 20;
-/// Gathered and not yet taken by the async half: then the thread stops.
+/// The largest amount that the async half has not taken yet; above it the thread stops polling.
 const BUFFERED_BYTES_MAX: usize = 4 << 20;
-/// Even if librdkafka forgot to wake us. It never did.
+/// A fallback in case librdkafka misses a wake-up, which has never been seen.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long brokers may take to say who leads a topic, before it is read. Without an answer librdkafka finds out by itself.
+/// How long to wait for the brokers to name a topic's leaders before it is read. Without an answer
+/// librdkafka finds the leaders itself.
 const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long brokers may take to say where a partition begins and ends.
+/// How long to wait for the brokers to report a partition's watermarks.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConsumerContext for Context {}
@@ -41,7 +43,7 @@ pub(super) enum Command {
     Pause { topic: Arc<str>, partition: Partition, generation: u64, is_paused: bool },
 }
 
-/// What the thread tells the async half, in order.
+/// A message of the thread to the async half.
 pub(super) enum Outcome {
     Fetched(Fetched),
     Failed { error: ReadError, generation: u64 },
@@ -53,20 +55,20 @@ pub(super) struct Fetched {
     pub records: Vec<Record>,
 }
 
-/// Between the two halves.
+/// The state shared between the thread and the async half.
 #[derive(Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// For the thread.
+    /// Wakes the thread.
     work: Condvar,
-    /// For the async half.
+    /// Wakes the async half.
     pub ready: Notify,
 }
 
 #[derive(Default)]
 struct State {
     commands: Vec<Command>,
-    /// librdkafka's queue may hold something.
+    /// True if librdkafka's queue may hold an event.
     is_filled: bool,
     outcomes: Vec<Outcome>,
     bytes: usize,
@@ -75,7 +77,8 @@ struct State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics while it holds this lock, so the state behind a poisoned lock is
+        // consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,13 +104,13 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// librdkafka calls this while it holds its queue, so it must not call back.
+    /// librdkafka calls this while it holds a lock on its queue, so this must not call librdkafka.
     fn filled(&self) {
         self.state().is_filled = true;
         self.work.notify_one();
     }
 
-    /// Waits for work. `None`: the reader is gone.
+    /// Waits for work. `None`: the reader was dropped.
     fn wait(&self) -> Option<Work> {
         let is_idle = |state: &mut State| {
             !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= BUFFERED_BYTES_MAX)
@@ -136,7 +139,7 @@ pub(super) struct Fetcher {
     consumer: BaseConsumer<Context>,
     shared: Arc<Shared>,
     positions: HashMap<Arc<str>, Vec<Option<Position>>>,
-    /// Something went wrong with some partition: find out which.
+    /// When to find out which partition an error belongs to, if one is pending.
     check_at: Option<Instant>,
 }
 
@@ -151,7 +154,7 @@ impl Fetcher {
     /// Starts the thread of a reader.
     pub(super) fn start(settings: &KafkaSettings) -> Result<Arc<Shared>, Error> {
         let mut config = client::consumer_config(settings)?;
-        // librdkafka wants a name for a group that is never joined.
+        // librdkafka requires a group name, although the reader never joins a group.
         config.set("group.id", format!("{}-reader", settings.client_id));
         let mut consumer: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| client::settings_error(&error))?;
@@ -169,7 +172,7 @@ impl Fetcher {
     fn run(mut self) {
         while let Some(work) = self.shared.wait() {
             if !work.commands.is_empty() {
-                self.obey(work.commands);
+                self.execute(work.commands);
             }
             let mut failures = Vec::new();
             if work.may_poll {
@@ -186,15 +189,15 @@ impl Fetcher {
         self.positions.get_mut(topic)?.get_mut(usize::try_from(partition).ok()?)?.as_mut()
     }
 
-    /// Carries out all commands that came together with one call each to librdkafka.
-    fn obey(&mut self, commands: Vec<Command>) {
+    /// Executes a batch of commands with one librdkafka call per kind.
+    fn execute(&mut self, commands: Vec<Command>) {
         let mut before: HashMap<(Arc<str>, i32), bool> = HashMap::new();
         let mut pauses = Vec::new();
         for command in commands {
             match command {
                 Command::Assign { topic, partition, from, generation } => {
                     let Ok(index) = usize::try_from(partition.0) else {
-                        self.fail(topic, partition, generation, "there is no such partition".into());
+                        self.fail(topic, partition, generation, "the partition does not exist".into());
                         continue;
                     };
                     let slots = self.positions.entry(Arc::clone(&topic)).or_default();
@@ -245,8 +248,8 @@ impl Fetcher {
         if gone.count() > 0
             && let Err(error) = self.consumer.incremental_unassign(gone)
         {
-            // It was not assigned, which is what was wanted.
-            tracing::debug!(%error, "librdkafka did not unassign");
+            // The partition was not assigned, so it is unassigned now as requested.
+            tracing::debug!(%error, "librdkafka failed to unassign partitions");
         }
     }
 
@@ -254,7 +257,7 @@ impl Fetcher {
         let mut list = TopicPartitionList::new();
         let mut wrong = Vec::new();
         for (topic, partition, next, generation) in &new {
-            // Negative offsets mean other things to librdkafka.
+            // Negative offsets have special meanings in librdkafka.
             let offset = if *next < 0 { Err(()) } else { Ok(rdkafka::Offset::Offset(*next)) };
             let added = offset.and_then(|offset| list.add_partition_offset(topic, *partition, offset).map_err(|_| ()));
             if added.is_err() {
@@ -262,7 +265,7 @@ impl Fetcher {
             }
         }
         for (topic, partition, generation) in wrong {
-            let reason = "its offset is not one".to_owned();
+            let reason = "the offset is negative".to_owned();
             self.fail(topic, Partition(partition), generation, reason);
         }
         if list.count() == 0 {
@@ -276,8 +279,9 @@ impl Fetcher {
         }
     }
 
-    /// Asks for the leaders of topics of which nothing was read up to now. librdkafka looks for unknown ones once a second:
-    /// a partition that is taken over would wait as long, for `updates` and again for `commands`.
+    /// Requests the leaders of topics that were not read before. librdkafka looks up unknown
+    /// leaders once a second only, so a takeover would wait that long for `updates` and again for
+    /// `commands`.
     fn request_leaders(&self, new: &[(Arc<str>, i32, i64, u64)]) {
         let mut requested: Vec<&str> = Vec::new();
         for (topic, ..) in new {
@@ -290,12 +294,12 @@ impl Fetcher {
             }
             requested.push(topic);
             if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADER_TIMEOUT) {
-                tracing::debug!(%topic, %error, "the brokers did not say who leads it");
+                tracing::debug!(%topic, %error, "the brokers did not name the topic's leaders");
             }
         }
     }
 
-    /// Pauses or resumes each as its position says.
+    /// Pauses or resumes partitions according to their positions.
     fn pause(&mut self, partitions: Vec<(Arc<str>, i32)>) {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (topic, partition) in partitions {
@@ -310,12 +314,12 @@ impl Fetcher {
             if count > 0
                 && let Err(error) = result
             {
-                tracing::warn!(%error, "librdkafka did not pause or resume");
+                tracing::warn!(%error, "librdkafka failed to pause or resume partitions");
             }
         }
     }
 
-    /// Takes everything that is there, up to a turn's worth.
+    /// Drains librdkafka's queue, up to the limit of one turn.
     fn poll(&mut self, failures: &mut Vec<Outcome>) {
         let mut bytes = 0;
         while bytes < POLL_BYTES_MAX {
@@ -326,7 +330,8 @@ impl Fetcher {
                         .positions
                         .get_mut(message.topic())
                         .and_then(|slots| slots.get_mut(usize::try_from(message.partition()).ok()?)?.as_mut());
-                    // What is not assigned, or comes again, is of an earlier assignment.
+                    // A record of an unassigned partition, or one below the position, belongs to an
+                    // earlier assignment.
                     if let Some(position) = slot
                         && message.offset() >= position.next
                     {
@@ -339,19 +344,19 @@ impl Fetcher {
                 Some(Err(error)) => {
                     self.failed(&error, failures);
                 }
-                // A log line or an error was served: the queue need not be empty.
+                // The poll served a log line or an error, so the queue may hold more.
                 None if self.consumer.context().served() != served => {}
                 None => return,
             }
         }
-        // There may be more, and nobody will say so again.
+        // The queue may hold more, and librdkafka will not report that again.
         self.shared.state().is_filled = true;
     }
 
     fn failed(&mut self, error: &KafkaError, failures: &mut Vec<Outcome>) {
         match error {
             KafkaError::MessageConsumptionFatal(code) => {
-                let reason = format!("librdkafka gave up: {code}");
+                let reason = format!("librdkafka stopped consuming: {code}");
                 failures.extend(self.fail_all(&reason));
             }
             KafkaError::MessageConsumption(code)
@@ -364,11 +369,11 @@ impl Fetcher {
                             | RDKafkaErrorCode::TopicAuthorizationFailed
                     ) =>
             {
-                // rdkafka does not say which partition it is.
+                // rdkafka does not say which partition the error belongs to.
                 self.check_at = Some(Instant::now());
             }
-            // An outage. librdkafka goes on by itself.
-            other => tracing::debug!(error = %other, "reading was interrupted"),
+            // A broker outage; librdkafka continues by itself.
+            other => tracing::debug!(error = %other, "reading was interrupted; librdkafka continues by itself"),
         }
     }
 
@@ -386,7 +391,8 @@ impl Fetcher {
         failures
     }
 
-    /// Some partition stopped. Finds those that cannot be read, and starts the others again.
+    /// Handles an error of an unknown partition: fails the partitions that cannot be read, and
+    /// restarts the others.
     fn check(&mut self, failures: &mut Vec<Outcome>) {
         self.check_at = None;
         let mut bad = Vec::new();
@@ -402,7 +408,7 @@ impl Fetcher {
             let partitions = match count(&self.consumer, topic, QUERY_TIMEOUT) {
                 Ok(partitions) => partitions.unwrap_or(0),
                 Err(error) => {
-                    tracing::warn!(%topic, %error, "cannot ask for partitions; it is tried again");
+                    tracing::warn!(%topic, %error, "cannot query the number of partitions; the query is retried");
                     is_unsure = true;
                     continue;
                 }
@@ -410,7 +416,7 @@ impl Fetcher {
             for (partition, position) in wanted {
                 let topic = Arc::clone(topic);
                 if partition.0 >= partitions {
-                    let reason = "there is no such topic or partition".to_owned();
+                    let reason = "the topic or partition does not exist".to_owned();
                     bad.push((ReadError::Broken { topic, partition, reason }, position.generation));
                     continue;
                 }
@@ -422,7 +428,7 @@ impl Fetcher {
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(%topic, %partition, %error, "cannot ask for offsets; it is tried again");
+                        tracing::warn!(%topic, %partition, %error, "cannot query the watermarks; the query is retried");
                         is_unsure = true;
                     }
                 }
@@ -442,7 +448,7 @@ impl Fetcher {
                 && let Some(position) = slot.take()
                 && !position.records.is_empty()
             {
-                // What came before it stopped goes first.
+                // The records that were read before the failure are delivered first.
                 failures.push(Outcome::Fetched(Fetched { generation, records: position.records }));
             }
             failures.push(Outcome::Failed { error, generation });
@@ -450,7 +456,7 @@ impl Fetcher {
         self.unassign(&gone);
     }
 
-    /// librdkafka stopped a partition for a reason that is no longer there.
+    /// Restarts all partitions: librdkafka stopped one for a reason that no longer holds.
     fn restart(&mut self) {
         let mut all = TopicPartitionList::new();
         let (mut again, mut pauses) = (Vec::new(), Vec::new());
@@ -479,7 +485,7 @@ impl Fetcher {
         self.shared.ready.notify_one();
     }
 
-    /// Gives what was gathered to the async half, and wakes it.
+    /// Passes the fetched records and the failures to the async half, and wakes it.
     fn hand_over(&mut self, failures: Vec<Outcome>) {
         let mut outcomes = Vec::new();
         let mut bytes = 0;
@@ -514,8 +520,8 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 
 fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let Some(headers) = message.headers() else { return Headers::new() };
-    // rdkafka 0.39 panics on a header name that is not UTF-8, which anybody who may produce can write. Such a record has
-    // no headers for us.
+    // rdkafka 0.39 panics on a header name that is not UTF-8, and any producer with access can
+    // write one. Such a record is read without headers.
     let read = || {
         let header = |header: rdkafka::message::Header<'_, &[u8]>| {
             let value = header.value.map_or_else(Bytes::new, Bytes::copy_from_slice);

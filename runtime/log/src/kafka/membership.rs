@@ -1,10 +1,12 @@
-//! Membership in a consumer group: a consumer that never reads, only to be told which partitions are ours.
+//! Membership in a consumer group: a consumer that reads no records and only learns its assigned
+//! partitions.
 //!
-//! Kafka's group protocol decides who works on which partition; the records themselves are read by a reader with
-//! offsets of its own, so nothing is ever committed here, and what is assigned is paused. Assignment is
-//! cooperative: a partition that moves is first revoked and given to the other only after `done`. The member is static
-//! (its name is `group.instance.id`): a process that comes back within the session time-out finds its partitions as they
-//! were; one that leaves on purpose (the membership is dropped) gives them up at once.
+//! Kafka's group protocol decides which member owns which partition. A separate reader with its own
+//! offsets reads the records, so this consumer commits nothing and pauses its assignment.
+//! Assignment is cooperative: a partition that moves is revoked first, and the next member gets it
+//! only after `done`. The member is static (`group.instance.id`): a process that returns within the
+//! session time-out keeps its partitions, and one that leaves on purpose (by dropping the
+//! membership) releases them at once.
 
 use super::super::{Error, Membership, MembershipEvent};
 use super::KafkaSettings;
@@ -25,17 +27,19 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// A rebalance reaches a member with the answer to its next heartbeat: as long does a planned hand-over wait.
+/// A member learns of a rebalance from the response to its next heartbeat, so a planned hand-over
+/// waits up to this long.
 const HEARTBEAT_MS_MAX: u32 = 100;
-/// librdkafka looks whether a heartbeat is due when something else wakes its main thread, and that is a timer of a second.
-/// So it is woken this often. (It also has to be polled now and then, or it leaves the group.)
+/// librdkafka checks whether a heartbeat is due only when its main thread wakes, and by itself that
+/// happens once a second. The member's thread therefore wakes it at this interval. A consumer must
+/// also poll now and then, or it leaves the group.
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
-/// While partitions are let go of.
+/// How often a revocation checks whether the group has dropped this member.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// librdkafka asks to leave when it has let go of the last partition, a little after it says that it has none; and a static
-/// member that is closed before never leaves.
+/// librdkafka sends its leave request a little after it reports an empty assignment. A static
+/// member that is closed before that never leaves the group.
 const LEAVE_GRACE: Duration = Duration::from_millis(200);
-/// How long leaving may take: then the session time-out does it.
+/// The longest time for leaving. After it the session time-out removes the member.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
@@ -48,7 +52,8 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     config.set("session.timeout.ms", settings.session_timeout_ms.to_string());
     config.set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).clamp(1, HEARTBEAT_MS_MAX).to_string());
     config.set("max.poll.interval.ms", poll_interval_ms.to_string());
-    // It never reads: should a fetch slip out between assigning and pausing, it is a small one.
+    // The consumer never reads. If a fetch starts between assigning and pausing, these limits keep
+    // it small.
     config.set("queued.min.messages", "1");
     config.set("fetch.message.max.bytes", "1");
     config.set("auto.offset.reset", "latest");
@@ -89,7 +94,7 @@ struct SignalState {
 }
 
 impl Signal {
-    /// librdkafka calls this while it holds its queue, so it must not call back.
+    /// librdkafka calls this while it holds a lock on its queue, so this must not call librdkafka.
     fn set(&self, change: impl FnOnce(&mut SignalState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
@@ -106,7 +111,7 @@ impl Signal {
     }
 }
 
-/// A member's place in its group; dropping it leaves.
+/// Leaves the group when dropped.
 struct MembershipGuard(Arc<Signal>);
 
 impl Drop for MembershipGuard {
@@ -119,18 +124,19 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
     loop {
         let seen = signal.wait();
         if let Err(code) = serve(consumer) {
-            // Another one has taken our name, or the group is closed to us.
-            tracing::warn!(member = consumer.context().name, %code, "the membership has ended");
+            // Another process has joined under this member's name, or the group refuses this
+            // member.
+            tracing::warn!(member = consumer.context().name, %code, "the group membership has ended; the service must join again");
             consumer.context().end(consumer);
             return;
         }
         if seen.is_closed {
             break;
         }
-        // To ask for anything wakes librdkafka's main thread; the answer does not matter.
+        // Any call wakes librdkafka's main thread; the result does not matter.
         let _ = consumer.assignment();
     }
-    // Unsubscribing leaves the group; closing alone would not, for a static member.
+    // Unsubscribing leaves the group. Closing alone would not, for a static member.
     consumer.unsubscribe();
     let mut deadline = Instant::now() + LEAVE_WITHIN;
     let mut is_empty = false;
@@ -143,16 +149,16 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
     }
 }
 
-/// Serves everything that is there; rebalances happen in here. An error is the end of the membership.
+/// Serves all queued events, including rebalances. An error ends the membership.
 fn serve(consumer: &BaseConsumer<MemberContext>) -> Result<(), KafkaError> {
     loop {
         let served = consumer.context().context.served();
         match consumer.poll(Duration::ZERO) {
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
             Some(Err(error)) => {
-                tracing::debug!(member = consumer.context().name, %error, "the membership was disturbed");
+                tracing::debug!(member = consumer.context().name, %error, "the group membership reported an error");
             }
-            // Fetched between assigning and pausing.
+            // A record fetched between assigning and pausing.
             Some(Ok(_)) => {}
             None if consumer.context().context.served() != served => {}
             None => return Ok(()),
@@ -198,14 +204,15 @@ impl MemberContext {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        tracing::info!(member = self.name, partitions = ?numbers(list), "assigned");
-        // An end instead of nothing: librdkafka then does not ask for committed offsets, of which there are none.
+        tracing::info!(member = self.name, partitions = ?numbers(list), "partitions were assigned");
+        // With an explicit end offset, librdkafka does not ask for committed offsets, of which
+        // there are none.
         let assigned = list
             .set_all_offsets(rdkafka::Offset::End)
             .and_then(|()| consumer.incremental_assign(list))
             .and_then(|()| consumer.pause(list));
         if let Err(error) = assigned {
-            tracing::error!(member = self.name, %error, "librdkafka did not take an assignment");
+            tracing::error!(member = self.name, %error, "librdkafka failed to apply an assignment");
         }
         let partitions = numbers(list);
         if !partitions.is_empty() {
@@ -215,7 +222,7 @@ impl MemberContext {
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        // What was lost before is not handed over as well.
+        // Partitions that were lost before are not handed over again.
         let owned = self.owned().clone();
         let partitions: Vec<i32> = numbers(list).into_iter().filter(|partition| owned.contains(partition)).collect();
         if !partitions.is_empty() {
@@ -227,12 +234,13 @@ impl MemberContext {
             self.owned().retain(|partition| !partitions.contains(partition));
         }
         if let Err(error) = consumer.incremental_unassign(list) {
-            tracing::error!(member = self.name, %error, "librdkafka did not let go of partitions");
+            tracing::error!(member = self.name, %error, "librdkafka failed to release partitions");
         }
     }
 
-    /// Waits until the work on them has ended. If that takes too long, or the group has given up on us meanwhile, they
-    /// are lost: nobody may rely on having them.
+    /// Waits until work on the partitions has ended. If that takes too long, or the group has
+    /// dropped this member meanwhile, the partitions count as lost: another member may own them
+    /// already.
     fn hand_over(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         let numbers = || partitions.iter().copied().map(Partition).collect::<Vec<_>>();
         let (done, wait) = oneshot::channel();
@@ -242,11 +250,15 @@ impl MemberContext {
         let deadline = Instant::now() + self.hand_over_max;
         let mut wait = pin!(wait);
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        // Done, or dropped, which counts as done.
+        // A dropped `done` counts as sent.
         while wait.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || consumer.assignment_lost() {
-                tracing::error!(member = self.name, ?partitions, "revoked partitions were not let go of in time");
+                tracing::error!(
+                    member = self.name,
+                    ?partitions,
+                    "work on revoked partitions did not end in time; they count as lost"
+                );
                 self.send(MembershipEvent::Lost(numbers()));
                 return;
             }
@@ -254,7 +266,7 @@ impl MemberContext {
         }
     }
 
-    /// The end of the membership.
+    /// Ends the membership: reports all owned partitions as lost.
     fn end(&self, consumer: &BaseConsumer<Self>) {
         let lost: Vec<Partition> = std::mem::take(&mut *self.owned()).into_iter().map(Partition).collect();
         if !lost.is_empty() {
@@ -263,7 +275,7 @@ impl MemberContext {
         consumer.unsubscribe();
     }
 
-    /// False if nobody listens any more.
+    /// Sends an event. Returns false if the receiver was dropped.
     fn send(&self, event: MembershipEvent) -> bool {
         self.events.send(event).is_ok()
     }
@@ -275,7 +287,7 @@ fn numbers(list: &TopicPartitionList) -> Vec<i32> {
     numbers
 }
 
-/// Wakes a thread that waits for a future.
+/// Wakes a thread that polls a future.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

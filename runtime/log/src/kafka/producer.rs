@@ -1,8 +1,9 @@
-//! The producer: librdkafka's idempotent one, with its delivery reports gathered into batches.
+//! The idempotent producer of librdkafka, with its delivery reports collected into batches.
 //!
-//! Two threads serve it. rdkafka's own polls librdkafka and calls [`DeliveryContext::delivery`] for every record; it only puts
-//! the acknowledgement into a channel. The other takes what has gathered there to the sink in one call. Records of one
-//! partition are acknowledged in the order of their appends, also those that never left this process.
+//! Two threads serve a producer. rdkafka's thread polls librdkafka and calls
+//! [`DeliveryContext::delivery`] for each record, which puts the acknowledgement into a channel.
+//! The second thread drains that channel and calls the sink once per batch. Acknowledgements of one
+//! partition keep the order of the appends, including records that never left this process.
 
 use super::super::outbox::{Outbox, Settled, append_bytes};
 use super::super::{AckSink, Append, AppendError, Delivery, Error, Producer};
@@ -22,25 +23,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// What the sink gets at most in one call.
+/// The largest batch for one call of the sink.
 const ACKS_MAX: usize = 16_384;
 
 pub(super) struct KafkaProducer {
     outbox: Arc<Outbox>,
-    /// `None` only while it is being dropped.
+    /// `None` only while the producer is dropped.
     inner: Option<ThreadedProducer<DeliveryContext>>,
     settled: mpsc::Sender<Settled>,
-    /// Held during an append, so that what is numbered first is handed to librdkafka first.
+    /// An append holds this lock, so that records reach librdkafka in the order of their numbers.
     sequences: Mutex<HashMap<(Arc<str>, Partition), PartitionSequence>>,
 }
 
-/// The records of one partition, numbered in the order of their appends.
+/// Numbers the records of one partition in the order of their appends.
 struct PartitionSequence {
     next: u64,
     order: Arc<AckOrder>,
 }
 
-/// Lets acknowledgements of one partition pass in order.
+/// Releases the acknowledgements of one partition in order.
 struct AckOrder {
     is_gapless: bool,
     state: Mutex<AckOrderState>,
@@ -49,13 +50,13 @@ struct AckOrder {
 #[derive(Default)]
 struct AckOrderState {
     next: u64,
-    /// They came before their turn.
+    /// Acknowledgements that arrived before their turn.
     early: BTreeMap<u64, Settled>,
-    /// One has failed.
+    /// True once an append of this partition has failed.
     is_broken: bool,
 }
 
-/// What comes back with a delivery report.
+/// The bookkeeping that comes back with a delivery report.
 pub(super) struct InFlight {
     token: u64,
     bytes: usize,
@@ -73,18 +74,19 @@ impl AckOrder {
         } {
             state.next += 1;
             if self.is_gapless && state.is_broken && settled.ack.result.is_ok() {
-                // What is acknowledged is an unbroken prefix. librdkafka promises as much; this makes sure.
-                let reason = "acknowledged, but behind a record that was not".to_owned();
+                // Acknowledged records must be an unbroken prefix. librdkafka promises that; this
+                // check enforces it.
+                let reason = "acknowledged, but an earlier record was not".to_owned();
                 settled.ack.result = Err(AppendError::Unknown(reason));
             }
             state.is_broken |= settled.ack.result.is_err();
-            // The other end lives as long as there is a sender.
+            // The receiver lives as long as a sender does, so the send cannot fail.
             let _ = to.send(settled);
         }
     }
 }
 
-/// The context that delivery reports come to.
+/// The client context that receives delivery reports.
 pub(super) struct DeliveryContext {
     context: Context,
     settled: mpsc::Sender<Settled>,
@@ -107,7 +109,7 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, report: &DeliveryResult<'_>, sent: Box<InFlight>) {
         let result = match report {
-            // A duplicate of what is in the log already is reported without its offset.
+            // librdkafka reports a duplicate of an existing record without its offset.
             Ok(message) => Ok(Some(message.offset()).filter(|offset| *offset >= 0).map(Offset)),
             Err((error, message)) => Err(undelivered(error, is_certainly_not_in_log(message))),
         };
@@ -115,21 +117,23 @@ impl ProducerContext for DeliveryContext {
     }
 }
 
-/// What a delivery report of a failure means. librdkafka may also say that there is no such partition of a record that went
-/// out before and whose acknowledgement was lost with its connection, where the partition has left the broker since: such
-/// a record may be in the log.
+/// Classifies a failed delivery. librdkafka may also report a missing partition for a record that
+/// it sent earlier: the acknowledgement was lost with the connection, and the broker has lost the
+/// partition since. Such a record may be in the log.
 fn undelivered(error: &KafkaError, is_certainly_not_in_log: bool) -> AppendError {
     if is_certainly_not_in_log { append_error(error) } else { AppendError::Unknown(error.to_string()) }
 }
 
-/// It never went out, or every broker that it went to has refused it. rdkafka has no safe way to ask.
+/// True if librdkafka never sent the record, or if each broker that received it has refused it.
+/// rdkafka offers no safe accessor for this status.
 fn is_certainly_not_in_log(message: &BorrowedMessage<'_>) -> bool {
-    // SAFETY: the message of a delivery report is alive for as long as it is borrowed, and librdkafka only reads its status.
+    // SAFETY: the message of a delivery report is valid while it is borrowed, and librdkafka only
+    // reads its status.
     let status = unsafe { rd_kafka_message_status(message.ptr()) };
     status == rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
-/// What an error means for a record that is not in the log: will the same fail again?
+/// Classifies an error for a record that is not in the log: would the same append fail again?
 fn append_error(error: &KafkaError) -> AppendError {
     match error.rdkafka_error_code() {
         Some(code) if code == RDKafkaErrorCode::MessageSizeTooLarge || is_missing_code(code) => {
@@ -161,11 +165,11 @@ impl KafkaProducer {
             return Err((ended, sent));
         }
         let Some(inner) = &self.inner else {
-            return Err((AppendError::Unknown("the producer is being closed".into()), sent));
+            return Err((AppendError::Unknown("the producer is closing".into()), sent));
         };
         if append.partition.0 < 0 {
-            // To librdkafka, that asks for any partition.
-            return Err((AppendError::Refused(format!("there is no partition {}", append.partition)), sent));
+            // librdkafka would choose any partition for a negative number.
+            return Err((AppendError::Refused(format!("partition {} does not exist", append.partition)), sent));
         }
         let mut record =
             BaseRecord::with_opaque_to(&append.topic, sent).partition(append.partition.0).payload(&*append.value);
@@ -185,7 +189,7 @@ impl KafkaProducer {
     }
 }
 
-/// Takes what has gathered to the sink, in one call.
+/// Drains the channel and calls the sink once per batch.
 fn forward_acks(waiting: &mpsc::Receiver<Settled>, outbox: &Outbox) {
     while let Ok(first) = waiting.recv() {
         let more = waiting.try_iter().take(ACKS_MAX - 1);
@@ -225,9 +229,10 @@ impl Producer for KafkaProducer {
         self.outbox.flush(timeout).await
     }
 
-    /// Also what is on its way to a broker counts as lost at once: who abandons does not wait for an answer.
+    /// Records in flight to a broker count as lost at once: an abandoned producer does not wait for
+    /// answers.
     fn abandon(&self) {
-        // No append may stand between the look at `ended` and librdkafka's queue.
+        // Locked, so that no append runs between its check of `ended` and librdkafka's queue.
         let _sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         self.outbox.end(|| "the producer was abandoned".to_owned());
         if let Some(inner) = &self.inner {
@@ -238,11 +243,12 @@ impl Producer for KafkaProducer {
 
 impl Drop for KafkaProducer {
     fn drop(&mut self) {
-        // It purges, waits for its thread, and closes its connections: not on the thread of whoever drops us.
+        // Dropping the inner producer purges its queue, joins its thread and closes its
+        // connections, so this happens on a separate thread.
         let inner = self.inner.take();
         let closing = std::thread::Builder::new().name("kafka-producer-close".into()).spawn(move || drop(inner));
         if let Err(error) = closing {
-            tracing::warn!(%error, "a producer was closed without a thread of its own");
+            tracing::warn!(%error, "cannot start a thread to close a producer; it was closed on the caller's thread");
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The reader's async half: it says what to read, and takes what the thread in [`super::fetch`] has gathered.
+//! The async half of a reader. It sends commands to the thread in [`super::fetch`] and returns the
+//! records that the thread has fetched.
 //!
-//! Each assignment has a generation. What was gathered for an earlier one is dropped here, so that nothing position comes
-//! after `assign` or `unassign` has returned, however late the thread hears of it.
+//! Each assignment has a generation. Records of an earlier generation are dropped here, so that no
+//! stale record arrives after `assign` or `unassign` has returned, even if the thread sees the
+//! command later.
 
 use super::super::{Batch, Error, ReadError, Reader};
 use super::KafkaSettings;
@@ -14,9 +16,9 @@ pub(super) struct KafkaReader {
     shared: Arc<Shared>,
     assigned: Vec<Assigned>,
     next_generation: u64,
-    /// Came while their partition was paused.
+    /// Records that arrived while their partition was paused.
     paused: Vec<Fetched>,
-    /// Taken from the thread and not yet returned, because an error stood between.
+    /// Outcomes taken from the thread that follow an error, which is returned first.
     outcomes: std::collections::VecDeque<Outcome>,
 }
 
@@ -52,7 +54,7 @@ impl KafkaReader {
         }
     }
 
-    /// What there is to return, without waiting.
+    /// Returns what is ready, without waiting.
     fn take(&mut self) -> Option<Result<Vec<Batch>, ReadError>> {
         self.outcomes.extend(self.shared.take());
         let mut batches: Vec<Batch> = Vec::new();
@@ -73,7 +75,7 @@ impl KafkaReader {
                     });
                     let Some(index) = position else { continue };
                     if !batches.is_empty() {
-                        // What was read before goes first.
+                        // The records that were read before the failure are returned first.
                         self.outcomes.push_front(Outcome::Failed { error, generation });
                         return Some(Ok(batches));
                     }
@@ -137,13 +139,13 @@ impl Reader for KafkaReader {
     }
 
     async fn next(&mut self) -> Result<Vec<Batch>, ReadError> {
-        // A reader that always finds something must not starve its neighbours on this thread.
+        // A reader that always finds records must not starve other tasks on this thread.
         tokio::task::coop::consume_budget().await;
         loop {
             if let Some(taken) = self.take() {
                 return taken;
             }
-            // A wake-up between the look and here is kept as a permit, so nothing is missed.
+            // A wake-up between the check and this wait is stored as a permit, so it is not lost.
             self.shared.ready.notified().await;
         }
     }

@@ -1,9 +1,11 @@
-//! Group membership among members in one process: even, sticky, and never two members for one partition.
+//! Group membership among members in one process: even, sticky, and never two owners of one
+//! partition.
 //!
-//! A partition that has to move is first revoked, and is nobody's until the member says that it is done; only then
-//! somebody else gets it. Dropping the membership gives everything back at once, what is being revoked included as soon
-//! as its `done` is called or dropped. As with Kafka's static members, who joins under a taken name takes its place:
-//! the older one loses everything and its events end.
+//! A partition that moves is first revoked; the next member gets it once the old owner has sent or
+//! dropped `done`. Dropping the membership releases all its partitions at once, and revoked ones as
+//! soon as their `done` is sent or dropped. As with Kafka's static members, a member that joins
+//! under a taken name replaces the older one: the older member loses all partitions and its event
+//! channel closes.
 
 use super::super::{Error, Membership, MembershipEvent};
 use driftless_schemas::Partition;
@@ -19,10 +21,10 @@ pub(crate) struct Groups {
 
 #[derive(Default)]
 struct Group {
-    /// How many partitions are shared, those included that are on their way between two members.
+    /// The number of shared partitions, including those that are moving between two members.
     total: usize,
     members: Vec<Member>,
-    /// Nobody's, and free to be given out.
+    /// Partitions without an owner, ready to be assigned.
     free: BTreeSet<i32>,
     next_id: u64,
 }
@@ -53,7 +55,8 @@ impl Groups {
                 let lost = older.owned.iter().copied().map(Partition).collect::<Vec<_>>();
                 group.free.extend(older.owned);
                 if !lost.is_empty() {
-                    // Whoever does not listen any more has nothing to lose.
+                    // The send fails if the older member has dropped its receiver; that member then
+                    // has stopped working.
                     let _ = older.events.send(MembershipEvent::Lost(lost));
                 }
             }
@@ -71,7 +74,7 @@ impl Groups {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Revokes what a member has too much of, and gives out what is free.
+    /// Revokes the partitions above each member's share, and assigns the free ones.
     fn balance(&self, key: &(String, String), runtime: &tokio::runtime::Handle) {
         let revoked = match self.lock().get_mut(key) {
             Some(group) => group.balance(),
@@ -80,7 +83,7 @@ impl Groups {
         for (partitions, done) in revoked {
             let (groups, key, again) = (self.clone(), key.clone(), runtime.clone());
             runtime.spawn(async move {
-                // Dropping `done` counts as calling it.
+                // Dropping `done` counts as sending it.
                 let _ = done.await;
                 if let Some(group) = groups.lock().get_mut(&key) {
                     group.free.extend(partitions);
@@ -97,7 +100,8 @@ impl Group {
             return Vec::new();
         }
         let (share, extra) = (self.total / self.members.len(), self.total % self.members.len());
-        // Who has most keeps the odd ones: that moves least.
+        // The members with the most partitions keep the remainder, which moves the fewest
+        // partitions.
         let mut order: Vec<usize> = (0..self.members.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(self.members[index].owned.len()));
 
@@ -137,7 +141,7 @@ impl Group {
     }
 }
 
-/// A member's place in its group; dropping it leaves.
+/// Removes the member from its group when dropped.
 struct MembershipGuard {
     groups: Groups,
     key: (String, String),

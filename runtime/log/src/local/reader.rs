@@ -1,5 +1,5 @@
-//! The reader of the logs in this process: it looks at tails, asks a history for what they no longer hold, and sleeps
-//! until one of them wakes it.
+//! The reader of the in-process logs. It reads from the tails in memory, requests older records
+//! from a [`History`], and sleeps until one of them wakes it.
 
 use super::super::{Batch, ReadError, Reader, Record};
 use super::tails::{Lookup, Tail, Topics};
@@ -8,16 +8,16 @@ use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
-/// What one call of `next` returns at most; the rest comes with the next call.
+/// The largest result of one call of `next`; the rest follows with the next call.
 const NEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Reads records that are too old for the tail, on a thread of its own.
+/// Reads records that the tail no longer holds, on a thread of its own.
 pub(crate) trait History: Send + Sync {
-    /// Answers with the records from `request.from` on, in order; wakes the reader after answering.
+    /// Replies with the records from `request.from` on, in order, and then wakes the reader.
     fn read(&self, request: HistoryRequest);
 }
 
-/// What a reader asks of a [`History`].
+/// A reader's request to a [`History`].
 pub(crate) struct HistoryRequest {
     pub topic: Arc<str>,
     pub partition: Partition,
@@ -33,7 +33,8 @@ pub(crate) struct LocalReader {
     history: Option<Arc<dyn History>>,
     wake: Arc<Notify>,
     positions: Vec<Position>,
-    /// Where the next call starts to look, so that a busy partition does not starve the others.
+    /// The position where the next call starts, so that a busy partition does not starve the
+    /// others.
     turn: usize,
 }
 
@@ -43,7 +44,8 @@ struct Position {
     next: i64,
     is_paused: bool,
     tail: Option<Arc<Tail>>,
-    /// An answer that a history owes us. It is kept here and not in a future, so that `next` is cancel-safe.
+    /// The outstanding reply of a [`History`]. Stored here instead of in a future, so that `next`
+    /// is cancel-safe.
     pending: Option<oneshot::Receiver<Result<Vec<Record>, String>>>,
 }
 
@@ -56,7 +58,7 @@ impl LocalReader {
         self.positions.iter_mut().find(|p| p.partition == partition && &*p.topic == topic)
     }
 
-    /// Looks at every partition once.
+    /// Polls each partition once.
     fn gather(&mut self) -> Result<Vec<Batch>, ReadError> {
         let mut batches = Vec::new();
         let mut bytes_left = NEXT_BYTES_MAX;
@@ -75,7 +77,7 @@ impl LocalReader {
                         break;
                     }
                 }
-                // What was read so far goes first; the error is found again by the next call.
+                // The records read so far are returned first; the next call finds the error again.
                 Err(_) if !batches.is_empty() => {}
                 Err(error) => {
                     self.positions.swap_remove(index);
@@ -98,7 +100,7 @@ impl Position {
             return Ok(None);
         }
         let Some(tail) = self.tail.clone() else {
-            return Err(self.broken("there is no such topic or partition".into()));
+            return Err(self.broken("the topic or partition does not exist".into()));
         };
         if let Some(pending) = &mut self.pending {
             let answer = match pending.try_recv() {
@@ -111,7 +113,8 @@ impl Position {
                     self.pending = None;
                     return Ok(Some(self.advance(records)));
                 }
-                // Retention may have overtaken the request: the look below tells.
+                // Retention may have deleted the requested records meanwhile; the lookup below then
+                // reports it.
                 Ok(_) if tail.watermarks().0 > self.next => self.pending = None,
                 Ok(_) => return Err(self.broken(format!("record {} is missing", self.next))),
                 Err(reason) => return Err(self.broken(reason)),
@@ -202,14 +205,14 @@ impl Reader for LocalReader {
     }
 
     async fn next(&mut self) -> Result<Vec<Batch>, ReadError> {
-        // A reader that always finds something must not starve its neighbours on this thread.
+        // A reader that always finds records must not starve other tasks on this thread.
         tokio::task::coop::consume_budget().await;
         loop {
             let batches = self.gather()?;
             if !batches.is_empty() {
                 return Ok(batches);
             }
-            // A wake-up between the look and here is kept as a permit, so nothing is missed.
+            // A wake-up between the check and this wait is stored as a permit, so it is not lost.
             self.wake.notified().await;
         }
     }

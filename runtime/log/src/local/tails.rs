@@ -1,8 +1,9 @@
-//! The newest records of every partition, in memory, and who waits for the next one.
+//! The newest records of every partition, in memory, and the readers that wait for the next one.
 //!
-//! A [`Tail`] is the only place that readers look at; what it no longer holds comes from a [`super::reader::History`].
-//! Records enter after they are safe (memory: at once; sqlite: after the commit), so no reader ever sees a record that
-//! could vanish again. Nobody polls: [`Tail::extend`] wakes the readers that registered.
+//! Readers read from the [`Tail`] only; records that it no longer holds come from a
+//! [`super::reader::History`]. A record enters the tail once it is durable (memory: at once;
+//! sqlite: after the commit), so that no reader sees a record that could still vanish. Readers do
+//! not poll: [`Tail::extend`] wakes those that registered.
 
 use super::super::{AppendError, Error, Record, TopicSpec};
 use driftless_schemas::Partition;
@@ -10,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use tokio::sync::Notify;
 
-/// What memory overhead a record has beside its bytes.
+/// Memory overhead of a record beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// All topics of a log.
@@ -47,10 +48,10 @@ impl Topics {
         topic.tails.get(index).cloned()
     }
 
-    /// The tail that a record of `bytes` is to go to, or why it cannot.
+    /// Returns the tail for a record of `bytes` bytes, or the reason why the topic refuses it.
     pub(crate) fn accepts(&self, topic: &str, partition: Partition, bytes: usize) -> Result<Arc<Tail>, AppendError> {
         let Some(found) = self.get(topic) else {
-            return Err(AppendError::Refused(format!("there is no topic {topic}")));
+            return Err(AppendError::Refused(format!("topic {topic} does not exist")));
         };
         let tail = usize::try_from(partition.0).ok().and_then(|index| found.tails.get(index));
         let Some(tail) = tail else {
@@ -58,7 +59,7 @@ impl Topics {
         };
         if bytes > found.record_bytes_max {
             return Err(AppendError::Refused(format!(
-                "a record of {bytes} bytes is larger than the {} that topic {topic} takes",
+                "a record of {bytes} bytes exceeds the limit of {} bytes of topic {topic}",
                 found.record_bytes_max
             )));
         }
@@ -68,12 +69,13 @@ impl Topics {
 
 impl Topic {
     pub(crate) fn partitions(&self) -> i32 {
-        // Made from an i32.
+        // The number of tails was made from an i32.
         i32::try_from(self.tails.len()).unwrap_or(i32::MAX)
     }
 }
 
-/// Is a topic as `spec` wants it? `Ok(false)`: there is none, and it can be created.
+/// Compares an existing topic with `spec`. `Ok(false)`: the topic does not exist and can be
+/// created.
 pub(crate) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Result<bool, Error> {
     if spec.partitions < 1 {
         return Err(Error::Settings(format!(
@@ -90,7 +92,7 @@ pub(crate) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Result<bool
 
 /// The tail of one partition.
 pub(crate) struct Tail {
-    /// Beyond this many bytes the oldest records leave memory; `usize::MAX` keeps everything.
+    /// Above this many bytes the oldest records leave memory; `usize::MAX` keeps all.
     bytes_max: usize,
     state: Mutex<State>,
 }
@@ -100,19 +102,19 @@ struct State {
     low: i64,
     /// The next record's offset.
     high: i64,
-    /// In offset order, dense, up to `high - 1`.
+    /// The records in offset order without gaps, up to `high - 1`.
     records: VecDeque<Record>,
     bytes: usize,
     waiting: Vec<Weak<Notify>>,
 }
 
-/// What a look at a tail brought.
+/// The result of a lookup in a tail.
 pub(crate) enum Lookup {
-    /// These come next, in order, never empty.
+    /// The next records, in order; never empty.
     Records(Vec<Record>),
-    /// Nothing is there yet.
+    /// No record is there yet.
     Nothing,
-    /// What comes next is older than the tail, which begins at `until`.
+    /// The next records are older than the tail, which begins at `until`.
     Older { until: i64 },
     /// The log does not hold that offset.
     OutOfRange { low: i64, high: i64 },
@@ -125,29 +127,30 @@ impl Tail {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics while it holds this lock, so the state behind a poisoned lock is
+        // consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// (low, high).
+    /// Returns (low, high).
     pub(crate) fn watermarks(&self) -> (i64, i64) {
         let state = self.state();
         (state.low, state.high)
     }
 
-    /// Calls `wake` whenever something changes here, until its last strong reference is gone.
+    /// Notifies `wake` at each change of this tail, until its last strong reference is dropped.
     pub(crate) fn watch(&self, wake: &Arc<Notify>) {
         let mut state = self.state();
         state.waiting.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(wake)));
         state.waiting.push(Arc::downgrade(wake));
     }
 
-    /// No longer wakes `wake`.
+    /// Stops notifying `wake`.
     pub(crate) fn unwatch(&self, wake: &Arc<Notify>) {
         self.state().waiting.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(wake)));
     }
 
-    /// Adds records whose offsets follow on `high`, and wakes the readers.
+    /// Adds records whose offsets continue at `high`, and wakes the readers.
     pub(crate) fn extend(&self, records: impl IntoIterator<Item = Record>) {
         let mut state = self.state();
         for record in records {
@@ -164,8 +167,8 @@ impl Tail {
         state.wake();
     }
 
-    /// Adds one record at the next offset, which is returned, and wakes nobody yet: for the log that has no store
-    /// behind the tail.
+    /// Adds one record at the next offset and returns that offset. Does not wake readers: the
+    /// memory log wakes them once per batch.
     pub(crate) fn append(&self, record: impl FnOnce(i64) -> Record) -> i64 {
         let mut state = self.state();
         let offset = state.high;
@@ -181,7 +184,8 @@ impl Tail {
         self.state().wake();
     }
 
-    /// Forgets what is below `low` (retention). Never moves backwards and never beyond the end.
+    /// Drops the records below `low` (retention). `low` never moves backwards, and never beyond the
+    /// end.
     pub(crate) fn truncate_before(&self, low: i64) {
         let mut state = self.state();
         state.low = low.clamp(state.low, state.high);
@@ -193,7 +197,7 @@ impl Tail {
         state.wake();
     }
 
-    /// What comes next from `from`, at most `bytes_max` (but one record at least).
+    /// Returns the records from `from` on, at most `bytes_max` bytes but at least one record.
     pub(crate) fn lookup(&self, from: i64, bytes_max: usize) -> Lookup {
         let state = self.state();
         if from < state.low || from > state.high {
@@ -229,7 +233,7 @@ impl State {
     }
 }
 
-/// What a record takes in memory.
+/// The memory that a record takes.
 pub(crate) fn memory_bytes(record: &Record) -> usize {
     let headers = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     record.key.len() + record.value.len() + headers + RECORD_OVERHEAD_BYTES

@@ -1,5 +1,5 @@
-//! The thread that reads what the tails no longer hold, with a connection of its own: readers that are behind memory_bytes the
-//! writer nothing, and never block a tokio thread.
+//! The thread that reads records older than the tails, on a database connection of its own. Lagging
+//! readers therefore cost the writer nothing and never block a tokio thread.
 
 use super::super::Record;
 use super::super::local::reader::HistoryRequest;
@@ -8,11 +8,11 @@ use super::schema;
 use rusqlite::{Connection, params};
 use std::sync::mpsc;
 
-/// Serves requests until the log is closed.
+/// Serves requests until the log closes.
 pub(super) fn run(connection: &Connection, requests: mpsc::Receiver<HistoryRequest>) {
     for request in requests {
         let answer = read(connection, &request).map_err(|error| error.to_string());
-        // A reader that was dropped or went elsewhere does not wait any more.
+        // The send fails if the reader was dropped or was assigned another offset.
         let _ = request.reply.send(answer);
         request.wake.notify_one();
     }

@@ -1,5 +1,6 @@
-//! The tables of the embedded log, and how a record stands in them. They are made to be looked at with `sqlite3`:
-//! `SELECT topic, partition, offset, datetime(timestamp_ms / 1000, 'unixepoch'), key, length(value) FROM records;`
+//! The tables of the embedded log and the encoding of a record in them. The tables are readable
+//! with `sqlite3`: `SELECT topic, partition, offset, datetime(timestamp_ms / 1000, 'unixepoch'),
+//! key, length(value) FROM records;`
 
 use super::super::local::tails::{Tail, Topic, Topics};
 use super::super::{Error, Headers, Record};
@@ -10,9 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// "DrfL": so that another program's database is never mistaken for a log.
+/// "DrfL", so that another program's database is never mistaken for a log.
 const APPLICATION_ID: i32 = 0x4472_664c;
-/// Raised when the tables change.
+/// The version of the tables; increased with each change.
 const FORMAT: i32 = 1;
 
 const TABLES: &str = "
@@ -40,12 +41,14 @@ CREATE TABLE records (
 ) WITHOUT ROWID;
 ";
 
-/// Opens the file for the writer, creates the tables in a new one.
+/// Opens the file for the writer and creates the tables in a new file.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let at = || path.display().to_string();
     let unusable = |error: rusqlite::Error| Error::Unavailable {
         at: at(),
-        reason: format!("it cannot be used as a log: {error}; if it is damaged, move it away and start anew"),
+        reason: format!(
+            "the file is not usable as a log: {error}; if it is damaged, move it away and start with an empty log"
+        ),
     };
     let connection = Connection::open(path).map_err(unusable)?;
     prepare(&connection).map_err(unusable)?;
@@ -64,11 +67,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
                 .map_err(unusable)?;
         }
         (APPLICATION_ID, other) => {
-            let reason = format!("its format is {other}, this version reads {FORMAT}; use the Driftless that wrote it");
+            let reason = format!(
+                "the log has format {other}, this version reads {FORMAT}; use the version of Driftless that wrote it"
+            );
             return Err(Error::Unavailable { at: at(), reason });
         }
         _ => {
-            let reason = "it is another program's database; choose another path".to_owned();
+            let reason = "the file is another program's database; choose another path".to_owned();
             return Err(Error::Unavailable { at: at(), reason });
         }
     }
@@ -86,16 +91,17 @@ pub(super) fn open_history(path: &Path) -> Result<Connection, Error> {
     };
     open().map_err(|error: rusqlite::Error| Error::Unavailable {
         at: path.display().to_string(),
-        reason: format!("it cannot be read: {error}"),
+        reason: format!("cannot open the file for reading: {error}"),
     })
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
-    // Takes effect only before the first table is there.
+    // SQLite applies the page size only before the first table exists.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL: a commit is on the disk when it returns. fullfsync: also where fsync alone does not mean that (macOS).
+    // FULL: a commit is durable when it returns. fullfsync: also on macOS, where fsync alone does
+    // not guarantee that.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
@@ -107,7 +113,7 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// The topics that are there, each partition's tail empty and at its end.
+/// Loads the topics. Each partition's tail starts empty at the end of the partition.
 pub(super) fn load_topics(connection: &Connection, tail_bytes_max: usize) -> rusqlite::Result<Topics> {
     let topics = Topics::default();
     let mut all = connection.prepare("SELECT topic, partitions, retention_ms, record_bytes_max FROM topics")?;
@@ -132,7 +138,7 @@ pub(super) fn load_topics(connection: &Connection, tail_bytes_max: usize) -> rus
     Ok(topics)
 }
 
-/// (low, high) of a partition as the tables say.
+/// Returns (low, high) of a partition according to the tables.
 pub(super) fn bounds(connection: &Connection, topic: &str, partition: i32) -> rusqlite::Result<(i64, i64)> {
     let low = connection
         .query_row("SELECT offset FROM starts WHERE topic = ?1 AND partition = ?2", params![topic, partition], |row| {
@@ -153,7 +159,7 @@ pub(super) const INSERT: &str = "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5,
 pub(super) const SELECT: &str = "SELECT offset, timestamp_ms, key, value, headers FROM records \
      WHERE topic = ?1 AND partition = ?2 AND offset >= ?3 AND offset < ?4 ORDER BY offset";
 
-/// A row of [`SELECT`].
+/// Decodes a row of [`SELECT`].
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let bytes = |index: usize| -> rusqlite::Result<Bytes> {
         Ok(row.get_ref(index)?.as_bytes_or_null()?.map_or_else(Bytes::new, Bytes::copy_from_slice))
@@ -168,7 +174,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record { offset: Offset(row.get(0)?), timestamp_ms: row.get(1)?, key: bytes(2)?, value: bytes(3)?, headers })
 }
 
-/// Headers as JSON text; none is NULL.
+/// Encodes headers as JSON text, or NULL if there are none.
 pub(super) fn headers_to_text(headers: &Headers) -> Option<String> {
     if headers.is_empty() {
         return None;

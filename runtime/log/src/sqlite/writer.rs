@@ -1,8 +1,8 @@
-//! The one thread that writes: group commit, topics, retention.
+//! The thread that writes: group commit, topics, retention.
 //!
-//! What has gathered while a commit was on its way to the disk goes into the next one, so the batch is as large as the
-//! disk is slow and nobody waits for a timer. Offsets are given inside of the transaction and become visible with its
-//! commit; when it fails, nothing of it was there.
+//! All appends that were queued during one commit go into the next one. A slow disk therefore makes
+//! larger batches, and no append waits for a timer. Offsets are assigned inside the transaction and
+//! become visible with its commit; a failed transaction leaves no record.
 
 use super::super::local::tails::{Tail, Topic, Topics, check_spec};
 use super::super::memory::now_ms;
@@ -17,20 +17,21 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// A transaction takes no more than this many records or bytes, so that an acknowledgement never waits for a mountain.
+/// The largest transaction, in records or bytes: a limit on the time until its acknowledgements.
 const COMMIT_RECORDS_MAX: usize = 8_192;
 const COMMIT_BYTES_MAX: usize = 16 << 20;
-/// Retention deletes this many records in one transaction, so that appends do not wait for it.
+/// The number of records that retention deletes in one transaction, so that appends do not wait for
+/// it.
 const RETENTION_RECORDS_MAX: i64 = 4_096;
 
-/// What the writer is asked to do.
+/// A job for the writer.
 pub(super) enum Job {
     Append { outbox: Arc<Outbox>, batch: Vec<Append> },
     CreateTopic { spec: TopicSpec, reply: oneshot::Sender<Result<(), Error>> },
     Truncate { topic: Arc<str>, partition: Partition, before: i64, reply: oneshot::Sender<Result<(), Error>> },
 }
 
-/// What has gathered for the writer.
+/// The jobs that wait for the writer.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<QueuedJobs>,
@@ -52,13 +53,14 @@ impl Queue {
         }
     }
 
-    /// The writer finishes what is queued and ends.
+    /// Closes the queue. The writer finishes the queued jobs and ends.
     pub(super) fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
         self.filled.notify_one();
     }
 
-    /// All that has gathered. Empty: the time is up. `None`: closed, and nothing is left.
+    /// Takes all queued jobs. An empty list means that `timeout` has passed; `None` means that the
+    /// queue is closed and empty.
     fn take(&self, timeout: Duration) -> Option<Vec<Job>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut state, _) = self
@@ -80,16 +82,17 @@ pub(super) struct Writer {
     retention_every: Duration,
     retention_due: Instant,
     newest_timestamp_ms: i64,
-    /// A commit failed and it is not known what of it is on the disk: nothing is written any more.
+    /// Set when a failed commit may have left records on the disk: the log then accepts no more
+    /// appends.
     broken: Option<String>,
 }
 
-/// What one transaction adds to one partition.
+/// The records that one transaction adds to one partition.
 struct PartitionAppends {
     topic: Arc<str>,
     partition: Partition,
     tail: Arc<Tail>,
-    /// The first offset that it gives.
+    /// The offset of the first record.
     base: i64,
     records: Vec<Record>,
 }
@@ -126,7 +129,7 @@ impl Writer {
                     }
                     Job::CreateTopic { spec, reply } => {
                         self.append(std::mem::take(&mut appends));
-                        // Nobody may be waiting any more; the topic is there all the same.
+                        // The caller may have stopped waiting; the topic exists all the same.
                         let _ = reply.send(self.create_topic(&spec));
                     }
                     Job::Truncate { topic, partition, before, reply } => {
@@ -142,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// One transaction: everything in it, then tails, then acknowledgements.
+    /// Runs one transaction: commits the appends, extends the tails, acknowledges.
     fn append(&mut self, appends: Vec<(Arc<Outbox>, Vec<Append>)>) {
         if appends.is_empty() {
             return;
@@ -166,7 +169,7 @@ impl Writer {
         match self.commit(&touched) {
             Ok(()) => touched.into_iter().for_each(|touched| touched.tail.extend(touched.records)),
             Err(reason) => {
-                tracing::error!(path = %self.at, reason, "the embedded log could not commit");
+                tracing::error!(path = %self.at, reason, "the embedded log cannot commit; the producers get the error");
                 for settled in settled.iter_mut().flat_map(|(_, settled)| settled) {
                     if settled.ack.result.is_ok() {
                         settled.ack.result = Err(AppendError::Unknown(reason.clone()));
@@ -179,7 +182,7 @@ impl Writer {
         }
     }
 
-    /// Gives a record its place in the transaction.
+    /// Assigns a record its offset in the transaction.
     fn stage(
         &self,
         outbox: &Outbox,
@@ -206,7 +209,7 @@ impl Writer {
             touched.len() - 1
         });
         let touched = &mut touched[index];
-        // A transaction holds a few thousand records.
+        // A transaction holds a few thousand records, so the conversion cannot fail.
         let offset = Offset(touched.base + i64::try_from(touched.records.len()).unwrap_or(i64::MAX));
         touched.records.push(Record {
             offset,
@@ -226,7 +229,8 @@ impl Writer {
         let insert = || -> rusqlite::Result<()> {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             let mut insert = connection.prepare_cached(schema::INSERT)?;
-            // One partition after the other: neighbours in the table are written together.
+            // Written partition by partition, because rows that are neighbours in the table share
+            // pages.
             for touched in touched {
                 for record in &touched.records {
                     insert.execute(params![
@@ -244,7 +248,7 @@ impl Writer {
         };
         insert().map_err(|error| {
             let reason = format!("{}: {error}", self.at);
-            // A failed statement may have rolled back already.
+            // The failed statement may have rolled back already.
             let _ = self.connection.execute_batch("ROLLBACK");
             let is_gone = self.connection.is_autocommit()
                 && touched.iter().all(|touched| {
@@ -252,7 +256,7 @@ impl Writer {
                         .is_ok_and(|(_, high)| high == touched.base)
                 });
             if !is_gone {
-                self.broken = Some(format!("{reason}; the log takes nothing more until it is opened again"));
+                self.broken = Some(format!("{reason}; the log refuses further appends until it is reopened"));
             }
             reason
         })
@@ -290,7 +294,8 @@ impl Writer {
         };
         let (low, high) = tail.watermarks();
         let before = before.clamp(low, high);
-        // The tail goes first: a reader may find the start further up than it is, but never a hole.
+        // The tail is truncated before the table. A reader may then see the start too late by some
+        // records, but never a hole.
         tail.truncate_before(before);
         let delete = || -> rusqlite::Result<()> {
             let transaction = self.connection.unchecked_transaction()?;
@@ -307,7 +312,8 @@ impl Writer {
         delete().map_err(|error| self.unavailable(&error))
     }
 
-    /// Deletes some of what is past its retention; comes again at once while there is more.
+    /// Deletes a batch of records past their retention. Runs again immediately while more records
+    /// are due.
     fn apply_retention(&mut self) {
         let mut is_more = false;
         for topic in self.topics.all() {
@@ -323,12 +329,12 @@ impl Writer {
                     Ok(keep_from) if keep_from > low => {
                         is_more |= keep_from == until && until < high;
                         if let Err(error) = self.truncate(&topic.name, Partition(partition), keep_from) {
-                            tracing::warn!(topic = %topic.name, partition, %error, "retention failed; it is tried again");
+                            tracing::warn!(topic = %topic.name, partition, %error, "retention failed and is retried");
                         }
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(topic = %topic.name, partition, %error, "retention failed; it is tried again");
+                        tracing::warn!(topic = %topic.name, partition, %error, "retention failed and is retried");
                     }
                 }
             }
@@ -336,7 +342,7 @@ impl Writer {
         self.retention_due = Instant::now() + if is_more { Duration::ZERO } else { self.retention_every };
     }
 
-    /// The first offset in `low..until` that is not older than `keep_from_ms`, else `until`.
+    /// Returns the first offset in `low..until` that is not older than `keep_from_ms`, or `until`.
     fn first_since(
         &self,
         topic: &str,
