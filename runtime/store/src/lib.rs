@@ -1,7 +1,7 @@
-//! The object store (DESIGN.md section 5): snapshots under their hash, and the world spec.
+//! The object store: snapshots under their hash, and the world spec (docs/design.md#object-store).
 //!
-//! It keeps R7: an object's name is the hash of its content, and every read is verified. Where it lies is a URL:
-//! `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
+//! The store keeps R7: an object's name is the hash of its content, and every read is verified. A
+//! URL selects the store: `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
 
 pub mod index;
 
@@ -18,7 +18,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Level of zstd for snapshots: fast, since they are written far more often than read.
+/// The zstd level of snapshots: a fast one, because snapshots are written far more often than read.
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// The object store of a deployment.
@@ -28,84 +28,87 @@ pub struct Store {
     url: Arc<str>,
 }
 
-/// A snapshot as it was loaded.
+/// A snapshot as loaded from the store.
 #[derive(Clone, Debug)]
 pub struct StoredSnapshot {
-    /// As it is stored: zstd.
+    /// The stored bytes: zstd.
     pub data: Bytes,
     /// The canonical encoding, verified.
     pub encoding: Bytes,
 }
 
-/// What can go wrong with it.
+/// An error of the object store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is not one that we can open.
+    /// The URL is not supported or not complete.
     #[error(
         "object store {url}: {problem}; use file:///absolute/path, or s3://bucket/prefix with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION set as needed"
     )]
     Url {
-        /// As it was given.
+        /// The URL as given.
         url: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The object is not there.
+    /// The object does not exist.
     #[error("{key} is not in {url}")]
     Missing {
         /// The object's key.
         key: String,
-        /// Which store.
+        /// The store's URL.
         url: Arc<str>,
     },
-    /// The object is there, but is not what its name says (R7).
+    /// The object exists, but its content does not match its name (R7).
     #[error("{key} in {url} is damaged: {problem}")]
     Damaged {
         /// The object's key.
         key: String,
-        /// Which store.
+        /// The store's URL.
         url: Arc<str>,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Nobody could load it again.
-    #[error("{key}: a content of {bytes} bytes; {max} are the most: the model must bound what it holds", max = limits::CONTENT_BYTES_MAX)]
+    /// The content exceeds the limit: no process could load it again.
+    #[error("{key}: a content of {bytes} bytes exceeds the limit of {max}: the model must bound its content", max = limits::CONTENT_BYTES_MAX)]
     TooLarge {
         /// The object's key.
         key: String,
         /// The length of the canonical encoding.
         bytes: usize,
     },
-    /// Nothing was stored: there is no memory to compress it in.
-    #[error("{key} cannot be compressed: {source}; give this process more memory, or let it hold fewer chunks")]
+    /// Nothing was stored, because zstd could not allocate memory.
+    #[error(
+        "{key} cannot be compressed: {source}; give this process more memory, or reduce the number of chunks that it holds"
+    )]
     Compression {
         /// The object's key.
         key: String,
-        /// What zstd said.
+        /// The error of zstd.
         source: std::io::Error,
     },
-    /// Somebody else changed the object in between.
-    #[error("{key} in {url} was changed by somebody else: look at it, and try again")]
+    /// Another process changed the object meanwhile.
+    #[error("{key} in {url} was changed by another process meanwhile: review the change, and try again")]
     Raced {
         /// The object's key.
         key: String,
-        /// Which store.
+        /// The store's URL.
         url: Arc<str>,
     },
-    /// The store does not answer, or refuses.
+    /// The store does not answer, or refuses the request.
     #[error("{key} in {url}: {source}")]
     Unavailable {
         /// The object's key.
         key: String,
-        /// Which store.
+        /// The store's URL.
         url: Arc<str>,
-        /// What it said.
+        /// The store's error.
         source: object_store::Error,
     },
 }
 
 impl Error {
-    /// Whether waiting may help: the store does not answer. A store that refuses goes on refusing.
+    /// True if a retry may succeed because the store does not answer. A store that refuses will
+    /// refuse again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         use object_store::Error as Source;
@@ -115,7 +118,7 @@ impl Error {
 }
 
 impl Store {
-    /// Opens a store by its URL, with the process's environment. Nothing is read yet.
+    /// Opens a store by its URL, with the process's environment. Does not read from the store.
     ///
     /// # Errors
     /// [`Error::Url`].
@@ -124,14 +127,14 @@ impl Store {
         Self::open_with(url, std::env::vars_os().filter_map(text))
     }
 
-    /// As [`Store::open`], with these variables for the environment: `AWS_…` says how to reach S3.
+    /// Like [`Store::open`], with the given environment variables: `AWS_…` configures S3.
     ///
     /// # Errors
     /// [`Error::Url`].
     pub fn open_with(url: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
         let refuse = |problem: String| Error::Url { url: url.to_owned(), problem };
         let inner: Arc<dyn ObjectStore> = if let Some(path) = url.strip_prefix("file://") {
-            std::fs::create_dir_all(path).map_err(|e| refuse(format!("cannot make the folder {path}: {e}")))?;
+            std::fs::create_dir_all(path).map_err(|e| refuse(format!("cannot create the folder {path}: {e}")))?;
             let local = object_store::local::LocalFileSystem::new_with_prefix(path)
                 .map_err(|e| refuse(e.to_string()))?
                 .with_fsync(true);
@@ -139,7 +142,7 @@ impl Store {
         } else if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() {
-                return Err(refuse("there is no bucket in it".into()));
+                return Err(refuse("the bucket is missing".into()));
             }
             let s3 = s3_of(variables).with_bucket_name(bucket).build().map_err(|e| refuse(e.to_string()))?;
             match prefix.trim_end_matches('/') {
@@ -147,30 +150,31 @@ impl Store {
                 prefix => Arc::new(PrefixStore::new(s3, Path::from(prefix))),
             }
         } else {
-            return Err(refuse("it starts with neither file:// nor s3://".into()));
+            return Err(refuse("the scheme is neither file:// nor s3://".into()));
         };
         Ok(Self { inner, url: url.into() })
     }
 
-    /// A store in memory, for tests.
+    /// Creates a store in memory, for tests.
     #[must_use]
     pub fn memory() -> Self {
         Self { inner: Arc::new(object_store::memory::InMemory::new()), url: "memory:".into() }
     }
 
-    /// Where it lies.
+    /// The store's URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The store itself, for the index.
+    /// The underlying object store, for the index.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.inner)
     }
 
-    /// Stores an encoding under its hash; durable when it returns. Storing it again changes nothing.
+    /// Stores an encoding under its hash. The object is durable when this returns. Storing the same
+    /// encoding again has no effect.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Compression`], [`Error::Unavailable`].
@@ -181,7 +185,7 @@ impl Store {
         }
         let data = match try_compress(encoding) {
             Ok(data) => data,
-            // An empty object in its place would be acknowledged, and never be loaded again.
+            // An empty object under this key would be acknowledged, and could never be loaded.
             Err(source) => return Err(Error::Compression { key, source }),
         };
         self.inner
@@ -191,7 +195,8 @@ impl Store {
             .map_err(|source| self.failed(key, source))
     }
 
-    /// The object as it is stored: zstd(canonical encoding). Not verified: [`Store::snapshot`] is.
+    /// Returns the object as stored: zstd(canonical encoding), not verified. [`Store::snapshot`]
+    /// verifies.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Unavailable`].
@@ -199,38 +204,44 @@ impl Store {
         self.get(storage::snapshot(hash)).await
     }
 
-    /// A part of an object that holds many snapshots, as [`Store::compressed_snapshot`] gives a whole one.
+    /// Returns a part of an object that holds many snapshots, in the form of
+    /// [`Store::compressed_snapshot`].
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Damaged`] where the object does not reach so far, [`Error::Unavailable`].
+    /// [`Error::Missing`], [`Error::Damaged`] if the object is too short, [`Error::Unavailable`].
     pub async fn packed_snapshot(&self, key: &str, offset: u64, len: u64) -> Result<Bytes, Error> {
         let (path, end) = (Path::from(key), offset.saturating_add(len));
         let damaged = |problem| Error::Damaged { key: key.to_owned(), url: Arc::clone(&self.url), problem };
-        // Nothing that we pack is larger, so nobody needs to load what a wrong length asks for.
+        // No packed snapshot is larger than this, so a wrong length never makes a process load
+        // more.
         if len == 0 || len > limits::CONTENT_BYTES_MAX as u64 * 2 {
-            return Err(damaged(format!("a snapshot of {len} bytes is wanted from it")));
+            return Err(damaged(format!("the ref names a packed snapshot of {len} bytes, which is not possible")));
         }
         match self.inner.get_range(&path, offset..end).await {
             Ok(data) if data.len() as u64 == len => Ok(data),
-            Ok(data) => Err(damaged(format!("bytes {offset}..{end} are wanted, and {} came", data.len()))),
-            // Stores have no common word for it: ask how long the object is.
+            Ok(data) => {
+                Err(damaged(format!("bytes {offset}..{end} were requested, but {} bytes were returned", data.len())))
+            }
+            // Stores report a range beyond the end in different ways, so the object's length
+            // decides.
             Err(source) => match self.inner.head(&path).await {
-                Ok(head) if head.size < end => {
-                    Err(damaged(format!("bytes {offset}..{end} are wanted, and it has {}", head.size)))
-                }
+                Ok(head) if head.size < end => Err(damaged(format!(
+                    "bytes {offset}..{end} were requested, but the object has {} bytes",
+                    head.size
+                ))),
                 _ => Err(self.failed(key.to_owned(), source)),
             },
         }
     }
 
-    /// The encoding that a ref names, wherever it lies; verified (R7).
+    /// Returns the encoding that a ref names, from its own object or from a pack; verified (R7).
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
     pub async fn stored(&self, stored: &Ref) -> Result<StoredSnapshot, Error> {
         let unknown =
             |problem: &str| Error::Damaged { key: "a ref".into(), url: Arc::clone(&self.url), problem: problem.into() };
-        let hash = Hash::from_slice(&stored.hash).ok_or_else(|| unknown("its hash has not 32 bytes"))?;
+        let hash = Hash::from_slice(&stored.hash).ok_or_else(|| unknown("its hash does not have 32 bytes"))?;
         let data = match &stored.location {
             Some(r#ref::Location::Object(_)) => self.compressed_snapshot(hash).await?,
             Some(r#ref::Location::Pack(pack)) => self.packed_snapshot(&pack.key, pack.offset, pack.len).await?,
@@ -240,7 +251,7 @@ impl Store {
         Ok(StoredSnapshot { data, encoding })
     }
 
-    /// The canonical encoding of that hash, verified (R7).
+    /// Returns the canonical encoding with this hash, verified (R7).
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
@@ -249,7 +260,7 @@ impl Store {
         self.verify(hash, &data)
     }
 
-    /// Decompresses what [`Store::compressed_snapshot`] gave, and compares its hash.
+    /// Decompresses the result of [`Store::compressed_snapshot`] and compares its hash.
     ///
     /// # Errors
     /// [`Error::Damaged`].
@@ -264,7 +275,7 @@ impl Store {
         Ok(encoding.into())
     }
 
-    /// The stored world spec, if there is one.
+    /// Returns the stored world spec, if there is one.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Unavailable`].
@@ -280,10 +291,11 @@ impl Store {
         }
     }
 
-    /// Writes the world spec: over nothing if `revision` is 1, else over the revision before.
+    /// Writes the world spec. Revision 1 requires that none is stored; a later revision requires
+    /// that the one before it is stored.
     ///
     /// # Errors
-    /// [`Error::Raced`] where something else is stored by now, [`Error::Unavailable`].
+    /// [`Error::Raced`] if another revision is stored meanwhile, [`Error::Unavailable`].
     pub async fn put_world(&self, world: &StoredWorld) -> Result<(), Error> {
         let key = || storage::WORLD.to_owned();
         let raced = || Error::Raced { key: key(), url: Arc::clone(&self.url) };
@@ -307,7 +319,8 @@ impl Store {
         match put(mode).await {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Err(raced()),
-            // The local file system knows no conditional update; it is for one machine, where nobody races.
+            // The local file system has no conditional update. It serves a single machine, where no
+            // second writer exists.
             Err(object_store::Error::NotImplemented { .. }) => {
                 put(PutMode::Overwrite).await.map(|_| ()).map_err(|source| self.failed(key(), source))
             }
@@ -315,7 +328,7 @@ impl Store {
         }
     }
 
-    /// Notes a call of a model that did not come back, for the partition's next owner.
+    /// Records a model call that did not return, for the partition's next owner.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -325,7 +338,7 @@ impl Store {
         put.map(|_| ()).map_err(|source| self.failed(key, source))
     }
 
-    /// The calls that were noted. Names that say nothing to this version are passed over.
+    /// Returns the recorded calls. Names that this version does not understand are skipped.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -338,7 +351,7 @@ impl Store {
         Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
     }
 
-    /// Forgets a call that was noted.
+    /// Deletes a recorded call.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -368,22 +381,23 @@ impl Store {
     }
 }
 
-/// What `AmazonS3Builder::from_env` makes of an environment.
+/// Configures S3 from variables, as `AmazonS3Builder::from_env` does from the environment.
 fn s3_of(variables: impl IntoIterator<Item = (String, String)>) -> AmazonS3Builder {
     let keys = variables.into_iter().filter(|(name, _)| name.starts_with("AWS_"));
     let known = keys.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)));
     known.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
-/// As snapshots are stored and sent: zstd.
+/// Compresses an encoding as it is stored and sent: zstd.
 ///
 /// # Errors
-/// zstd cannot allocate.
+/// zstd cannot allocate memory.
 pub fn try_compress(encoding: &[u8]) -> std::io::Result<Vec<u8>> {
     zstd::bulk::compress(encoding, COMPRESSION_LEVEL)
 }
 
-/// As [`try_compress`], for what is not kept: where zstd cannot allocate it is empty, which is damaged to whoever reads it.
+/// Like [`try_compress`], for data that is not stored. Returns an empty vector if zstd cannot
+/// allocate memory; readers treat that as damaged.
 #[must_use]
 pub fn compress(encoding: &[u8]) -> Vec<u8> {
     try_compress(encoding).unwrap_or_default()
@@ -428,30 +442,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_model_did_not_answer_is_noted_and_forgotten() {
+    async fn an_unanswered_model_call_is_recorded_and_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let calls = ["7", "12", "canvas/0/-1"].map(|name| name.parse().unwrap());
         for store in [Store::memory(), Store::open(&format!("file://{}", folder.path().display())).unwrap()] {
-            let noted = async || {
-                let mut noted = store.unanswered(1, Partition(1)).await.unwrap();
-                noted.sort();
-                noted
+            let recorded = async || {
+                let mut recorded = store.unanswered(1, Partition(1)).await.unwrap();
+                recorded.sort();
+                recorded
             };
-            assert_eq!(noted().await, []);
+            assert_eq!(recorded().await, []);
             for call in &calls {
                 store.put_unanswered(1, Partition(1), call).await.unwrap();
                 store.put_unanswered(1, Partition(1), call).await.unwrap();
             }
             store.put_unanswered(1, Partition(11), &calls[0]).await.unwrap();
-            assert_eq!(noted().await, calls);
+            assert_eq!(recorded().await, calls);
             store.remove_unanswered(1, Partition(1), &calls[0]).await.unwrap();
             store.remove_unanswered(1, Partition(1), &calls[0]).await.unwrap();
-            assert_eq!(noted().await, calls[1..]);
+            assert_eq!(recorded().await, calls[1..]);
         }
     }
 
     #[test]
-    fn a_url_that_cannot_be_opened_says_what_can() {
+    fn the_error_for_an_unusable_url_names_usable_ones() {
         for url in ["http://x/", "s3://", "nothing"] {
             let error = Store::open(url).unwrap_err().to_string();
             assert!(error.contains(url) && error.contains("file:///"), "{error}");

@@ -1,17 +1,19 @@
-//! Sends to many sockets with one call of the kernel, where it has io_uring.
+//! Sends to many sockets with one system call, on kernels with io_uring.
 //!
-//! Measured (two shared cores, the server on one): 11–32% more deliveries a second than a `send` for each socket. Containers often
-//! forbid io_uring, and other systems do not have it: then every socket gets a `send` of its own, with the same results.
+//! Measured on two shared cores, with the server on one of them: 11–32% more deliveries per second
+//! than one `send` per socket. Containers often forbid io_uring, and other systems do not have it.
+//! Each socket then gets a `send` of its own, with the same results
+//! (docs/decisions/0013-what-we-write-by-hand-on-sockets.md).
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Sends that go to the kernel together.
+/// The largest number of sends in one system call.
 pub const BATCH_MAX: usize = 256;
-/// For fewer, a call for each is as fast.
+/// Below this number, one call per socket is as fast.
 const BATCH_MIN: usize = 4;
 
-/// A way to send to many sockets.
+/// Sends to many sockets, with io_uring or one by one.
 #[derive(Debug, Default)]
 pub struct Batches {
     #[cfg(target_os = "linux")]
@@ -19,10 +21,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// With io_uring.
+    /// Creates a sender with io_uring.
     ///
     /// # Errors
-    /// Why there is none. [`Batches::default`] does without.
+    /// The reason why io_uring is not available. [`Batches::default`] works without it.
     pub fn with_io_uring() -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         return Ok(Self { ring: Some(ring::Ring::new()?) });
@@ -30,7 +32,7 @@ impl Batches {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux has it"))
     }
 
-    /// Whether many sends cost less than one by one.
+    /// True if sending this many messages together costs less than one by one.
     #[must_use]
     pub fn is_worth_it(&self, sends: usize) -> bool {
         #[cfg(target_os = "linux")]
@@ -42,8 +44,9 @@ impl Batches {
         }
     }
 
-    /// Sends each socket its bytes, without waiting for any, and puts into `results`, in their order, how many bytes each took, or why
-    /// none. A socket must be named once only: what it does not take now would be missed by the next send.
+    /// Sends each socket its bytes without waiting. `results` gets, in the same order, the number
+    /// of bytes that each socket accepted, or its error. A socket may occur only once: bytes that
+    /// it does not accept now would be missing before its next message.
     pub fn send(&mut self, sends: &[(BorrowedFd<'_>, &[u8])], results: &mut Vec<io::Result<usize>>) {
         results.clear();
         for batch in sends.chunks(BATCH_MAX) {
@@ -52,7 +55,7 @@ impl Batches {
                 && let Some(ring) = &mut self.ring
             {
                 if let Err(e) = ring.send(batch, results) {
-                    tracing::warn!("io_uring fails from now on ({e}): sockets are written to one by one");
+                    tracing::warn!("io_uring failed ({e}): from now on each socket gets a send of its own");
                     self.ring = None;
                 }
                 continue;
@@ -92,7 +95,8 @@ mod ring {
             }
         }
 
-        /// At most [`BATCH_MAX`] sends. An error says that the ring must not be used again; there are results all the same.
+        /// Performs at most [`BATCH_MAX`] sends. After an error the ring must not be used again;
+        /// `results` is complete all the same.
         pub fn send(
             &mut self,
             batch: &[(BorrowedFd<'_>, &[u8])],
@@ -106,8 +110,9 @@ mod ring {
                     .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                     .build()
                     .user_data(index);
-                // SAFETY: socket and bytes are borrowed until this function returns, and by then the kernel has answered for every
-                // entry that it has taken, or the caller drops the ring: what does not wait is never carried out later.
+                // SAFETY: sockets and bytes are borrowed until this function returns. By then the
+                // kernel has completed each entry that it took, or the caller drops the ring: a
+                // send with MSG_DONTWAIT is never executed later.
                 if unsafe { queue.push(&send) }.is_err() {
                     break;
                 }
@@ -133,9 +138,9 @@ mod ring {
             results.extend(batch.iter().zip(done).enumerate().map(|(index, ((socket, bytes), answer))| match answer {
                 Some(count) if count >= 0 => Ok(count as usize),
                 Some(error) => Err(io::Error::from_raw_os_error(-error)),
-                // The kernel never saw it.
+                // The kernel never saw this entry.
                 None if index >= taken => one(*socket, bytes),
-                None => Err(io::Error::other("the kernel took a send and did not answer for it")),
+                None => Err(io::Error::other("the kernel accepted a send and did not report its result")),
             }));
             failed.map_or(Ok(()), Err)
         }
@@ -149,7 +154,7 @@ mod tests {
     use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixStream;
 
-    /// With and without io_uring, where there is one.
+    /// Both ways of sending, or only the second where the kernel has no io_uring.
     fn ways() -> Vec<(&'static str, Batches)> {
         let with = Batches::with_io_uring().inspect_err(|e| println!("only one by one: no io_uring ({e})"));
         with.into_iter().map(|with| ("together", with)).chain([("one by one", Batches::default())]).collect()
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn every_socket_gets_its_own_bytes() {
         for (way, mut batches) in ways() {
-            // More than a batch, and then fewer than are worth one.
+            // More than one batch, then too few for a batch.
             for count in [2 * BATCH_MAX + 3, 2, 0] {
                 let mut pairs = pairs(count);
                 let texts: Vec<String> = (0..count).map(|i| format!("for {i}")).collect();
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_full_takes_a_part_or_nothing_and_one_that_is_gone_is_an_error() {
+    fn a_full_socket_accepts_a_part_or_nothing_and_a_closed_one_is_an_error() {
         for (way, mut batches) in ways() {
             let mut pairs = pairs(8);
             let large = vec![7; 1 << 20];
@@ -206,7 +211,7 @@ mod tests {
             assert!(matches!(&first[7], Err(e) if e.kind() == ErrorKind::BrokenPipe), "{way}: {:?}", first[7]);
             let again = send(&mut batches, &large);
             assert!(again[..7].iter().all(is_full), "{way}: {again:?}");
-            // Whoever reads is sent to again; the others do not matter to it.
+            // A socket whose peer reads gets the next message, although the other sockets are full.
             let (_, theirs) = &mut pairs[0];
             let mut taken = vec![0; 64 * 1024];
             theirs.read_exact(&mut taken).unwrap();

@@ -1,9 +1,9 @@
-//! What all HTTP of Driftless shares: problem documents (RFC 9457), tokens in requests, chunk ids in paths, which web
-//! pages may ask, and the server loop.
+//! The common parts of HTTP in Driftless: problem documents (RFC 9457), tokens in requests, chunk
+//! ids in paths, allowed origins, and the server loop.
 //!
-//! The one idea: routes are boxed warp filters that answer with a [`Response`], so that `driftless dev` can mount ingest,
-//! gateway and its page on one port; everything that concerns every request (CORS, unknown paths, draining) is done
-//! once, in [`serve`].
+//! Routes are boxed warp filters that return a [`Response`], so that `driftless dev` can mount
+//! ingest, gateway and its page on one port. [`serve`] handles the concerns of all requests in one
+//! place: CORS, unknown paths, draining.
 
 mod cors;
 mod deadline;
@@ -29,24 +29,24 @@ use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::{Filter, Rejection};
 
-/// What warp answers with.
+/// The response type of warp.
 pub type Response = warp::reply::Response;
-/// Mountable routes.
+/// Routes that can be mounted together.
 pub type Routes = BoxedFilter<(Response,)>;
 
-/// A JSON answer.
+/// A JSON response.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => bytes_response(status, "application/json", bytes.into()),
         Err(error) => {
-            tracing::error!(%error, "an answer cannot be written as JSON");
+            tracing::error!(%error, "cannot encode a response as JSON");
             Problem::internal().response()
         }
     }
 }
 
-/// An answer of bytes.
+/// A response with these bytes.
 #[must_use]
 pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
@@ -55,7 +55,8 @@ pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Byte
     response
 }
 
-/// Matches these methods; another one gets 405 with what is taken. Put the path before it.
+/// Accepts these methods and answers others with 405 and the accepted ones. The path filter must
+/// come before this.
 pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rejection> + Clone {
     let check = move |method: Method| {
         let is_taken = methods.contains(&method);
@@ -67,15 +68,17 @@ pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rej
     warp::method().and_then(check).untuple_one()
 }
 
-/// Extracts the request's token, from `Authorization: Bearer …` or, for browsers and links, from `?token=…`.
+/// Extracts the request's token from `Authorization: Bearer …`, or from `?token=…` for browsers and
+/// links.
 pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::header::headers_cloned()
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .map(|headers: HeaderMap, query: String| bearer(&headers).or_else(|| query_value(&query, "token")))
 }
 
-/// Extracts the whole body, if it has at most so many bytes and comes within [`limits::BODY_TIMEOUT_MS`]; else a
-/// [`Problem`]. Unlike warp's own, it does not insist on a Content-Length, which `curl -X POST` does not send.
+/// Extracts the whole body if it has at most `bytes_max` bytes and arrives within
+/// [`limits::BODY_TIMEOUT_MS`], otherwise rejects with a [`Problem`]. Unlike warp's own filter,
+/// this one does not require a Content-Length, which `curl -X POST` does not send.
 pub fn body(bytes_max: usize) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
     body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS))
 }
@@ -88,10 +91,9 @@ fn body_within(bytes_max: usize, within: Duration) -> impl Filter<Extract = (Byt
 }
 
 fn body_timeout(within: Duration) -> Problem {
-    let detail = format!(
-        "the body was not here as a whole within {within:?}: send all that the head announces, without a pause"
-    );
-    // What still comes of it cannot be told from another request.
+    let detail =
+        format!("the body did not arrive completely within {within:?}: send all announced bytes without a pause");
+    // The rest of the body could not be told from another request, so the connection closes.
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
@@ -110,11 +112,11 @@ async fn read_body<B: Buf>(
         } else if bytes > bytes_max.saturating_mul(limits::BODY_EXCESS_MAX) {
             break;
         }
-        // What is too large is read on for a while, and dropped: a connection that is closed while bytes are still coming in
-        // is reset, and the reset overtakes the answer.
+        // The rest of an oversized body is read for a while and dropped. A connection that closes
+        // while bytes are still arriving is reset, and the reset would overtake the response.
     }
     if bytes > bytes_max {
-        let detail = format!("the body is larger than {bytes_max} bytes, which is the most that this path takes");
+        let detail = format!("the body is larger than {bytes_max} bytes, the limit of this path");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
     Ok(body.freeze())
@@ -126,13 +128,15 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// A value out of a query string. Not percent-decoded: tokens, numbers and hex digits need none.
+/// Returns a value of a query string, not percent-decoded: tokens, numbers and hex digits do not
+/// need it.
 #[must_use]
 pub fn query_value(query: &str, key: &str) -> Option<String> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(k, _)| *k == key).map(|(_, value)| value.to_owned())
 }
 
-/// `GET /healthz`: the process answers. Says nothing about its dependencies, so that nobody restarts it for theirs.
+/// `GET /healthz`: the process answers. This does not check dependencies, so an orchestrator does
+/// not restart the process for an outage elsewhere.
 #[must_use]
 pub fn healthz() -> Routes {
     warp::path!("healthz")
@@ -141,7 +145,8 @@ pub fn healthz() -> Routes {
         .boxed()
 }
 
-/// `GET /readyz`: 200, or 503 with what it waits for. `ready` gives `Err(reason)` while requests should go elsewhere.
+/// `GET /readyz`: 200, or 503 with the reason. `ready` returns `Err(reason)` while requests should
+/// go elsewhere.
 #[must_use]
 pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Routes {
     warp::path!("readyz")
@@ -153,7 +158,7 @@ pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'st
         .boxed()
 }
 
-/// `GET /metrics` in Prometheus' text format.
+/// `GET /metrics` in the Prometheus text format.
 #[must_use]
 pub fn metrics(metrics: driftless_runtime::telemetry::Metrics) -> Routes {
     warp::path!("metrics")

@@ -1,6 +1,7 @@
 //! HTTP, TLS and websockets of the services, and their OpenAPI document.
 //!
-//! This crate moves bytes and knows no service. Sessions on a websocket are the business of `driftless-runtime-core`.
+//! This crate moves bytes and knows no service. `driftless-runtime-core` implements the sessions on
+//! a websocket.
 
 pub mod http;
 

@@ -1,4 +1,4 @@
-//! What a server counts, and its description.
+//! The metrics of a server, with their descriptions.
 
 use metrics::{counter, describe_counter};
 

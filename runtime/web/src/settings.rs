@@ -1,5 +1,5 @@
-//! How a service is reached: settings that every service has. Each is data: serde, with its default beside its meaning,
-//! checked at start, printed by `--print-config`.
+//! The HTTP settings of every service: deserialized by serde, checked at startup, printed by
+//! `--print-config`.
 
 use crate::http::{Origins, ServerOptions};
 use crate::tls::{self, Tls};
@@ -9,31 +9,34 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How a service is reached.
+/// How clients reach a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address and port. Default: 127.0.0.1 and a port that the system chooses.
     pub listen: SocketAddr,
-    /// Which web pages may connect, such as `https://play.example.com`; `*` is all of them. Default, when empty: pages
-    /// of the same origin and of this machine (any loopback origin). Programs that are no browsers send no origin and
-    /// are not asked for one.
+    /// The origins of web pages that may connect, such as `https://play.example.com`; `*` allows
+    /// all. Default (empty): pages of the same origin and of this machine (any loopback origin).
+    /// Programs other than browsers send no origin and are not restricted.
     pub allowed_origins: Vec<String>,
-    /// Connections at once, websockets included; more wait in the system's queue. Default 20,000.
+    /// The largest number of connections, websockets included; more wait in the system's accept
+    /// queue. Default 20,000.
     pub connections_max: usize,
-    /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is: a websocket that has said
-    /// its Hello, and an event stream, count for their user instead. 0 is any number. Behind a proxy all connections come from its
-    /// address: then it must be 0, and the proxy limits its own. Default 1,024.
+    /// The largest number of unauthenticated connections per address (per /64 with IPv6). A
+    /// websocket after its Hello, and an event stream, count for their user instead. 0 is
+    /// unlimited. Behind a proxy, all connections come from the proxy's address: then this must be
+    /// 0, and the proxy limits its clients. Default 1,024.
     pub connections_per_address: usize,
-    /// Certificate and private key, as PEM files: `tls = { cert = "…", key = "…" }`. They may change while the service runs.
-    /// Default: plain text.
+    /// Certificate and private key, as PEM files: `tls = { cert = "…", key = "…" }`. The files may
+    /// change while the service runs. Default: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<tls::Settings>,
-    /// Plain text also on an address that is not loopback: tokens and edits can be read, and changed, by whoever is on the way.
-    /// For a proxy on another machine that ends TLS in front of this service, in a network that is trusted. Default: no.
+    /// Allows plain text on an address that is not loopback. Anyone on the network path can then
+    /// read and change tokens and edits. For a proxy on another machine that ends TLS in front of
+    /// this service, in a trusted network. Default: no.
     pub insecure: bool,
-    /// A connection that takes nothing of an answer over HTTP for this long is ended, milliseconds. Default 15,000.
-    /// Websockets have a limit of their own (`gateway.write_timeout_ms`).
+    /// A connection that accepts no bytes of an HTTP response for this long is closed,
+    /// milliseconds. Default 15,000. Websockets have their own limit (`gateway.write_timeout_ms`).
     pub write_timeout_ms: u64,
 }
 
@@ -52,10 +55,11 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Who is let in. Reads certificate and key.
+    /// Returns the server's options. Reads certificate and key.
     ///
     /// # Errors
-    /// [`SettingError`] where those are not usable, or where this would be plain text that others than this machine can reach.
+    /// [`SettingError`] if certificate or key are not usable, or if the service would speak plain
+    /// text on an address that other machines can reach.
     pub fn server_options(&self) -> Result<ServerOptions, SettingError> {
         let options = ServerOptions::new(self.connections_max)
             .per_address(self.connections_per_address)
@@ -77,10 +81,10 @@ impl Http {
         }
     }
 
-    /// The origins, checked.
+    /// Returns the allowed origins, checked.
     ///
     /// # Errors
-    /// [`SettingError`] where an entry is no origin.
+    /// [`SettingError`] if an entry is not an origin.
     pub fn origins(&self) -> Result<Origins, SettingError> {
         Origins::new(&self.allowed_origins)
     }

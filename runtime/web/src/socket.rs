@@ -1,11 +1,13 @@
 //! Websockets, from the request to the socket.
 //!
-//! warp's own `ws()` is not used: it keeps a read buffer of 128 KiB per connection (FACTS.md: 136 KB resident for an idle
-//! one) and looks at neither subprotocol nor origin. This takes hyper's upgrade and gives the bare stream, so that a
-//! service may also write frames that it shares among many sockets.
+//! warp's own `ws()` is not used. Its read buffer of 128 KiB per connection costs 136 KB of memory
+//! for an idle socket, as measured, and it checks neither subprotocol nor origin. This module takes
+//! hyper's upgrade and returns the bare stream, so that a service may also write frames that many
+//! sockets share.
 //!
-//! Requests must come in through [`crate::http::serve`], whose connections are [`Stream`]s. No compression is negotiated:
-//! snapshots are compressed already, and it costs hundreds of kilobytes a socket.
+//! Requests must arrive through [`crate::http::serve`], whose connections are [`Stream`]s. No
+//! compression is negotiated: snapshots are compressed already, and a compressor costs hundreds of
+//! kilobytes per socket.
 
 use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
 use crate::stream::Stream;
@@ -28,20 +30,20 @@ pub use driftless_schemas::close;
 mod inbound;
 pub use inbound::{Inbound, InboundError, Reader};
 
-/// A server's websocket.
+/// The server's side of a websocket.
 pub type Socket = WebSocketStream<Stream>;
 
-/// Subprotocol of ingest.
+/// The subprotocol of ingest.
 pub const INGEST: &str = "driftless.ingest.v1";
-/// Subprotocol of the gateway.
+/// The subprotocol of the gateway.
 pub const GATEWAY: &str = "driftless.gateway.v1";
 
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-/// How long a peer may take for its own close, after ours.
+/// How long a peer may take to close after our close frame.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How sockets are configured: small buffers, and no message larger than a client may send.
+/// The configuration of sockets: small buffers, and no message above the limit for clients.
 #[must_use]
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -51,8 +53,8 @@ pub fn config() -> WebSocketConfig {
         .max_frame_size(Some(limits::CLIENT_FRAME_BYTES_MAX))
 }
 
-/// Matches a request for a websocket; put the path before it. Whatever is wrong with the request is rejected with a
-/// [`Problem`] that says so.
+/// Matches a request for a websocket. The path filter must come before this. Any fault of the
+/// request is rejected with a [`Problem`] that names it.
 pub fn websocket(
     subprotocol: &'static str,
     origins: Origins,
@@ -67,7 +69,7 @@ pub fn websocket(
         })
 }
 
-/// A request that may become a websocket.
+/// A checked request for a websocket.
 #[derive(Debug)]
 pub struct Upgrade {
     on_upgrade: OnUpgrade,
@@ -77,7 +79,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Answers with 101, and runs `serve` with the socket once it is one, in a task of its own.
+    /// Answers with 101 and runs `serve` with the socket in a task of its own.
     pub fn on_upgrade<F, U>(self, serve: F) -> Response
     where
         F: FnOnce(Socket, Option<ConnectionPermit>) -> U + Send + 'static,
@@ -90,8 +92,8 @@ impl Upgrade {
         })
     }
 
-    /// Answers with 101, and runs `serve` with the stream and what was already read from it: for a service that
-    /// reads and writes frames itself. The permit is kept until `serve` has ended.
+    /// Answers with 101 and runs `serve` with the stream and the bytes already read from it, for a
+    /// service that reads and writes frames itself. The permit is held until `serve` ends.
     pub fn on_stream<F, U>(self, serve: F) -> Response
     where
         F: FnOnce(Stream, Bytes, Option<ConnectionPermit>) -> U + Send + 'static,
@@ -102,21 +104,22 @@ impl Upgrade {
             let permit = self.permit;
             let upgraded = match self.on_upgrade.await {
                 Ok(upgraded) => upgraded,
-                Err(error) => return tracing::debug!(%error, "the peer left before it had its websocket"),
+                Err(error) => return tracing::debug!(%error, "the peer disconnected before the upgrade"),
             };
             match upgraded.downcast::<TokioIo<Deadline>>() {
                 Ok(Parts { io, read_buf, .. }) => {
                     let stream = io.into_inner().into_inner();
-                    // Websockets have pings, and a time limit that ends with a close frame.
+                    // Websockets detect dead peers with pings and a time limit that ends with a
+                    // close frame, so the limit of HTTP is removed.
                     #[cfg(target_os = "linux")]
                     if matches!(stream, Stream::Tcp(_))
                         && let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(None)
                     {
-                        tracing::debug!(%error, "a websocket keeps the time limit of HTTP");
+                        tracing::debug!(%error, "cannot remove the HTTP time limit from a websocket");
                     }
                     serve(stream, read_buf, permit.clone()).await;
                 }
-                Err(_) => tracing::error!("a websocket came in over something else than http::serve"),
+                Err(_) => tracing::error!("a websocket request did not arrive through http::serve"),
             }
             drop(permit);
         });
@@ -137,7 +140,8 @@ impl Upgrade {
     }
 }
 
-/// A close frame with one of our codes ([`close`]); the reason is cut to what a close frame carries.
+/// A close frame with one of our codes ([`close`]). The reason is cut to the length that a close
+/// frame can carry.
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
     CloseFrame { code: code.into(), reason: close::reason(reason).into() }
@@ -149,9 +153,9 @@ pub fn close_payload(code: u16, reason: &str) -> Bytes {
     [&code.to_be_bytes(), close::reason(reason).as_bytes()].concat().into()
 }
 
-/// Ends a socket with one of our codes, so that the code arrives: a TCP connection that is closed while bytes are still
-/// coming in is reset, and the reset overtakes the close frame. So what comes is read and dropped until the peer has
-/// closed too, or two seconds have passed.
+/// Closes a socket so that the peer receives the close code. A TCP connection that closes while
+/// bytes are still arriving is reset, and the reset would overtake the close frame. Incoming bytes
+/// are therefore read and dropped until the peer closes too, or two seconds have passed.
 pub async fn end(mut socket: Socket, code: u16, reason: &str) {
     let frame = close_frame(code, reason);
     let farewell = async {
@@ -159,14 +163,14 @@ pub async fn end(mut socket: Socket, code: u16, reason: &str) {
             return;
         }
         while let Some(Ok(_)) = socket.next().await {}
-        // After a message that was too large, only the bare stream can be read on.
+        // After an oversized message, only the bare stream can be read.
         let mut dropped = [0; READ_BUFFER_BYTES];
         let stream = socket.get_mut();
         if stream.shutdown().await.is_ok() {
             while stream.read(&mut dropped).await.is_ok_and(|n| n > 0) {}
         }
     };
-    // Nothing is lost if the peer does not play along.
+    // If the peer does not close in time, nothing is lost.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
@@ -183,7 +187,7 @@ fn check(
     }
     if !lists(headers, header::CONNECTION, "upgrade") || !lists(headers, header::UPGRADE, "websocket") {
         let detail = format!(
-            "this path is a websocket (subprotocol {subprotocol}); ask with `Connection: upgrade` and `Upgrade: websocket`"
+            "this path is a websocket (subprotocol {subprotocol}); request it with `Connection: upgrade` and `Upgrade: websocket`"
         );
         return Err(upgrade_required("websocket_expected", detail));
     }
@@ -197,7 +201,7 @@ fn check(
     if !lists(headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol) {
         let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok()).unwrap_or("none");
         let detail = format!(
-            "this server speaks the subprotocol {subprotocol}; offered was {offered:?}. Is the client of this version, and this the service that it wants?"
+            "this server speaks the subprotocol {subprotocol}; the client offered {offered:?}. Check the client's version, and that this is the intended service"
         );
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "websocket_subprotocol", detail).with("subprotocol", subprotocol)
@@ -225,8 +229,8 @@ fn upgrade_required(code: &str, detail: String) -> Problem {
         .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
-/// Whether a comma-separated header names a value. Subprotocols are case-sensitive, the others are not, and ours have no
-/// capitals: nothing is lost by ignoring case.
+/// True if a comma-separated header contains a value, ignoring case. Subprotocols are
+/// case-sensitive, but ours have no capitals.
 fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
     headers
         .get_all(name)

@@ -1,8 +1,9 @@
-//! A connection as a service has it: bytes both ways, with the kernel's buffers and readiness behind it.
+//! A connection as a service sees it: bytes both ways, with the kernel's buffers and readiness.
 //!
-//! The one idea: also over TLS a service has a plain socket. It is one end of a pair of local ones, and a task at the other end
-//! encrypts and decrypts ([`crate::tls`]). So plain connections lose nothing, and all that counts on sockets (vectored writes,
-//! half-closed connections, slow clients that fill a buffer of known size) is the same over TLS.
+//! A service has a plain socket even over TLS: one end of a local socket pair, whose other end
+//! belongs to a task that encrypts and decrypts ([`crate::tls`]). Plain connections therefore pay
+//! nothing for TLS. Properties of sockets that services rely on (vectored writes, half-closed
+//! connections, slow clients that fill a buffer of known size) are the same over TLS.
 
 use socket2::SockRef;
 use std::convert::Infallible;
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 pub enum Stream {
     /// Plain text.
     Tcp(TcpStream),
-    /// TLS: the service's end of the pair.
+    /// TLS: the service's end of the socket pair.
     Tls(Relayed),
 }
 
@@ -28,12 +29,14 @@ pub enum Stream {
 #[derive(Debug)]
 pub struct Relayed {
     socket: UnixStream,
-    /// The relay sees that it is gone with this, however little the peer takes.
+    /// Dropping this tells the relay that the service has closed, even if the peer accepts no
+    /// bytes.
     _alive: oneshot::Sender<Infallible>,
 }
 
 impl Relayed {
-    /// Both ends, and what tells the relay that the service's is gone.
+    /// Creates both ends of the pair, and the receiver that tells the relay when the service has
+    /// closed.
     pub(crate) fn pair() -> io::Result<(Self, UnixStream, oneshot::Receiver<Infallible>)> {
         let (socket, relay) = UnixStream::pair()?;
         let (alive, gone) = oneshot::channel();
@@ -42,10 +45,10 @@ impl Relayed {
 }
 
 impl Stream {
-    /// Waits until something can be read, or the peer has ended.
+    /// Waits until bytes can be read, or the peer has closed.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's error.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
@@ -53,10 +56,10 @@ impl Stream {
         }
     }
 
-    /// Waits until something can be written, or never can.
+    /// Waits until bytes can be written, or never can be again.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's error.
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.writable().await,
@@ -64,10 +67,10 @@ impl Stream {
         }
     }
 
-    /// Reads what is there; 0 is the end.
+    /// Reads available bytes; 0 means the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there, and the socket's.
+    /// `WouldBlock` if no bytes are available, or the socket's error.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
@@ -75,10 +78,10 @@ impl Stream {
         }
     }
 
-    /// Writes what fits.
+    /// Writes as many bytes as fit into the send buffer.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing does, and the socket's.
+    /// `WouldBlock` if none fit, or the socket's error.
     pub fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(parts),
@@ -86,7 +89,8 @@ impl Stream {
         }
     }
 
-    /// Ends one direction, or both. An error says that it has ended already.
+    /// Shuts down one direction, or both. An error means that the direction is closed already, and
+    /// is ignored.
     pub fn shut(&self, half: Half) {
         let _ = SockRef::from(self).shutdown(half);
     }

@@ -1,8 +1,9 @@
-//! TLS built in: a certificate that may change while the service runs, and who gets past the handshake.
+//! Built-in TLS: the handshake, and a certificate that may change while the service runs.
 //!
-//! rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/1.1 only (ALPN). A handshake has so much time and counts among the connections, so
-//! that nobody can fill the server with halves of them. What comes after it is the relay's ([`relay`]): a service has a plain
-//! socket in any case ([`Stream`]).
+//! rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/1.1 only (ALPN). A handshake has a time limit and
+//! counts as a connection, so that unfinished handshakes cannot fill the server. After the
+//! handshake a relay task ([`relay`]) moves the bytes: a service has a plain socket in any case
+//! ([`Stream`]).
 
 mod relay;
 
@@ -23,30 +24,30 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// A client that has not finished its handshake by then is not waited for.
+/// A client that has not completed the handshake by then is disconnected.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where certificate and key lie.
+/// The files of certificate and key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The certificate and those that lead to its root, PEM, the server's own first.
+    /// The certificate chain in PEM, the server's own certificate first.
     pub cert: PathBuf,
-    /// Its private key, PEM (PKCS #8, PKCS #1 or SEC1).
+    /// The private key in PEM (PKCS #8, PKCS #1 or SEC1).
     pub key: PathBuf,
 }
 
-/// What is wrong with a certificate or its key.
+/// A problem with a certificate or its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("certificate {cert}, key {key}: {problem}", cert = .settings.cert.display(), key = .settings.key.display())]
 pub struct Error {
-    /// Where they lie.
+    /// The files.
     pub settings: Settings,
-    /// What is wrong, and what would be right.
+    /// The problem, and what would work.
     pub problem: String,
 }
 
-/// A server's side of TLS. Clones share the certificate.
+/// The server's side of TLS. Clones share the certificate.
 #[derive(Clone)]
 pub struct Tls {
     settings: Settings,
@@ -54,7 +55,7 @@ pub struct Tls {
     acceptor: TlsAcceptor,
 }
 
-/// The certificate that is in force. A handshake that has begun ends with the one that it began with.
+/// The certificate in force. A handshake uses the certificate that was in force when it began.
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
@@ -68,7 +69,7 @@ impl Tls {
     /// Reads certificate and key.
     ///
     /// # Errors
-    /// [`Error`] where they are none, or do not belong together.
+    /// [`Error`] if either is unusable, or if they do not belong together.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let error = |problem| Error { settings: settings.clone(), problem };
         let read = |path: &Path| {
@@ -85,12 +86,13 @@ impl Tls {
         Ok(Self { current, acceptor: TlsAcceptor::from(Arc::new(config)), settings })
     }
 
-    /// What keeps it up to date with its files; for [`driftless_runtime::files::keep_reloading`].
+    /// Returns the reloader of certificate and key, for
+    /// [`driftless_runtime::files::keep_reloading`].
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         let (current, Settings { cert, key }) = (Arc::clone(&self.current), self.settings.clone());
         Reloader::new("tls", [cert, key], limits::KEY_FILE_BYTES_MAX, move |files| {
-            let [cert, key] = files else { return Err("both are needed".into()) };
+            let [cert, key] = files else { return Err("both certificate and key are needed".into()) };
             let certified = certified(cert, key)?;
             let has = format!("{} certificates", certified.cert.len());
             *current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
@@ -98,23 +100,25 @@ impl Tls {
         })
     }
 
-    /// The handshake. Gives the service's stream, and the relay that must run for as long as that is used.
+    /// Performs the handshake. Returns the service's stream, and the relay that must run as long as
+    /// the stream is in use.
     ///
     /// # Errors
-    /// Why there is no connection; the peer's affair.
+    /// The reason why the handshake failed, which is the peer's fault.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
     ) -> std::io::Result<(Stream, impl Future<Output = ()> + Send + use<>)> {
-        // As for plain websockets: what the kernel holds for a slow client makes what it sees old.
+        // As for plain websockets: a large send buffer would hold old data for a slow client.
         SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES)?;
         let handshake = self.acceptor.accept_with(stream, |connection| {
-            // What waits here waits beside the kernel's buffers: it makes what a slow client sees old.
+            // rustls buffers in addition to the kernel, so its buffer would also hold old data for
+            // a slow client.
             connection.set_buffer_limit(Some(relay::BUFFER_BYTES));
         });
         let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(done) => done?,
-            Err(_) => return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no handshake in time")),
+            Err(_) => return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the handshake took too long")),
         };
         let (service, local, gone) = Relayed::pair()?;
         Ok((Stream::Tls(service), relay::run(tls, local, gone)))
@@ -129,18 +133,18 @@ impl std::fmt::Debug for Tls {
 
 fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
     let chain = CertificateDer::pem_slice_iter(cert).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|e| format!("the certificate is no PEM: {e}"))?;
+    let chain = chain.map_err(|e| format!("the certificate is not PEM: {e}"))?;
     if chain.is_empty() {
-        return Err("there is no certificate (-----BEGIN CERTIFICATE-----) in the file of the certificate".into());
+        return Err("the certificate file contains no certificate (-----BEGIN CERTIFICATE-----)".into());
     }
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|e| format!("there is no private key (-----BEGIN PRIVATE KEY-----) in the file of the key: {e}"))?;
+        .map_err(|e| format!("the key file contains no private key (-----BEGIN PRIVATE KEY-----): {e}"))?;
     let key = aws_lc_rs::default_provider().key_provider.load_private_key(key);
-    let key = key.map_err(|e| format!("the private key is of no kind that is taken: {e}"))?;
+    let key = key.map_err(|e| format!("this kind of private key is not supported: {e}"))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(e) => Err(format!("the first certificate is not of this key: {e}")),
+        Err(e) => Err(format!("the first certificate does not belong to this key: {e}")),
     }
 }
 

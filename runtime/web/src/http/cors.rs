@@ -1,13 +1,14 @@
-//! What browsers are told about answers to other origins' pages (CORS). Which pages may ask at all is [`super::Origins`]'
-//! business.
+//! CORS headers: what browsers let pages of other origins do with responses. [`super::Origins`]
+//! decides which origins may send requests at all.
 //!
-//! Credentials are never allowed: tokens are sent by the page's own code, so nothing that a browser sends by itself counts.
+//! Credentials are never allowed: the page's own code sends the token, so credentials that a
+//! browser adds by itself do not count.
 
 use super::Response;
 use driftless_schemas::limits;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// The answer to a browser that asks whether it may ask.
+/// The response to a preflight request.
 pub(super) fn preflight() -> Response {
     let mut response = Response::new(bytes::Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -23,9 +24,9 @@ pub(super) fn preflight() -> Response {
     response
 }
 
-/// Lets the page of an origin that may ask read the answer.
+/// Allows a page of a permitted origin to read the response.
 pub(super) fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // Also where nobody asked from a page: a cache must not hand that answer to one.
+    // Also set on requests without an origin: a cache must not serve their response to a page.
     let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
     let vary = vary.map_or_else(|| "origin".to_owned(), |vary| format!("{vary}, origin"));
     headers.extend(HeaderValue::try_from(vary).map(|vary| (header::VARY, vary)));

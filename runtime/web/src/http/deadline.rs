@@ -1,8 +1,9 @@
-//! A connection that does not wait for ever for its peer: a write that gets nowhere for too long is an error, which ends
-//! the connection, and with it the answer and all that stands behind it.
+//! A connection with a write deadline: a write without any progress for too long is an error, which
+//! ends the connection together with the response and its queue.
 //!
-//! hyper has no such limit. Without it, whoever asks for a stream of events and reads nothing would hold its place, and
-//! what waits for it, for as long as its machine answers the kernel's probes.
+//! hyper has no such limit. Without it, a client that requests an event stream and reads nothing
+//! would hold its connection slot and its queue for as long as its machine answers the kernel's
+//! probes.
 
 use crate::stream::Stream;
 use std::io;
@@ -12,11 +13,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream with a limit of how long a write may get nowhere.
+/// A stream that limits how long a write may make no progress.
 pub(crate) struct Deadline {
     stream: Stream,
     within: Duration,
-    /// While the peer takes nothing.
+    /// The timer that runs while the peer accepts no bytes.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
@@ -25,7 +26,7 @@ impl Deadline {
         Self { stream, within, stuck: None }
     }
 
-    /// The stream alone.
+    /// Returns the stream without the deadline.
     pub(crate) fn into_inner(self) -> Stream {
         self.stream
     }
@@ -42,7 +43,7 @@ impl Deadline {
         let within = self.within;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(within)));
         stuck.as_mut().poll(context).map(|()| {
-            let reason = format!("the peer took nothing of an answer for {within:?}");
+            let reason = format!("the peer accepted no bytes of a response for {within:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, reason))
         })
     }

@@ -1,9 +1,10 @@
-//! What a service answers to over HTTP, as an OpenAPI 3.1 document: written beside the routes, served at
-//! `GET /v1/openapi.json`, and in force.
+//! The HTTP interface of a service as an OpenAPI 3.1 document, written beside the routes and served
+//! at `GET /v1/openapi.json`. The document is enforced.
 //!
-//! The one idea: a service's routes are mounted behind its own document ([`Document::guard`]). A path that the document does
-//! not name is not reached, and a method that it does not name there is answered with 405 and `Allow`. So the document has
-//! every route by construction; that each answers as it says is for a test of the whole (`tests/e2e`).
+//! A service mounts its routes behind its own document ([`Document::guard`]). A path that the
+//! document does not name is not reachable, and a method that it does not name is answered with 405
+//! and `Allow`. The document therefore has every route by construction. A test of the whole system
+//! (`tests/e2e`) checks that each operation answers as documented.
 
 mod operation;
 mod schemas;
@@ -20,16 +21,16 @@ use warp::http::{HeaderValue, Method, StatusCode, header};
 use warp::path::FullPath;
 use warp::{Filter, Rejection};
 
-/// The part of a service.
+/// The operations and schemas of one service.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
-    /// By path, then by method in lower case.
+    /// Operations by path, then by method in lower case.
     paths: Map<String, Value>,
     schemas: Map<String, Value>,
 }
 
 impl Document {
-    /// A document of these operations; each path may come with several methods.
+    /// Creates a document of these operations; a path may occur with several methods.
     #[must_use]
     pub fn new(operations: impl IntoIterator<Item = (Method, &'static str, Operation)>) -> Self {
         let mut document = Self::default();
@@ -47,7 +48,7 @@ impl Document {
         self
     }
 
-    /// Adds what another part has.
+    /// Adds the operations and schemas of another document.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.paths.extend(other.paths);
@@ -55,7 +56,7 @@ impl Document {
         self
     }
 
-    /// The document as it is served, together with what every service has.
+    /// Returns the document as served, including the common part of every service.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let whole = schemas::common().and(self.clone());
@@ -64,9 +65,9 @@ impl Document {
             "info": {
                 "title": "Driftless",
                 "version": "1",
-                "description": "Questions and commands over HTTP; docs/protocol.md tells the rest. HEAD is answered wherever GET \
-                                is, and every error is a problem document (RFC 9457), also those that are not listed with an \
-                                operation: 403 for a page of a foreign origin, 405 with Allow, 414 and 431.",
+                "description": "Queries and commands over HTTP; docs/protocol.md describes the rest. HEAD is answered wherever GET \
+                                is, and every error is a problem document (RFC 9457), including those that are not listed with an \
+                                operation: 403 for a page of another origin, 405 with Allow, 414 and 431.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
@@ -82,7 +83,7 @@ impl Document {
         })
     }
 
-    /// Lets only those requests through that the document names.
+    /// Passes only requests that the document names.
     #[must_use]
     pub fn guard(&self, routes: Routes) -> Routes {
         let resources: Arc<[(String, Vec<Method>)]> =
@@ -118,13 +119,14 @@ fn check(resources: &[(String, Vec<Method>)], method: &Method, path: &str) -> Re
     }
 }
 
-/// Whether a path is one of a template. A chunk id has slashes, escaped or not.
+/// True if the template matches the path. A chunk id contains slashes, escaped or not.
 fn matches(template: &str, path: &str) -> bool {
     const CHUNK: &str = "/v1/chunks/{chunk}";
     let Some(below) = template.strip_prefix(CHUNK) else { return same_segments(template, path) };
     let Some(tail) = path.strip_prefix("/v1/chunks/").filter(|tail| !tail.is_empty()) else { return false };
     let (_, extension, rest) = split(tail);
-    // What there is no template of its own for is an id with something behind it: the route says what is wrong.
+    // An extension without a template of its own reaches the plain template: the route reports what
+    // is wrong.
     if below.is_empty() {
         return rest.is_empty();
     }
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_of_the_template_that_names_it() {
+    fn a_template_matches_only_its_own_paths() {
         for (template, path, is_one) in [
             ("/v1/world", "/v1/world", true),
             ("/v1/world", "/v1/world/", false),

@@ -1,21 +1,21 @@
-//! Which web pages may talk to a service.
+//! The web pages that may talk to a service.
 //!
-//! Tokens are sent by the page's own code, not by the browser on its own, so a foreign page gains nothing from a
-//! visitor's cookies. This is still asked, so that a page cannot use a visitor's network position, and because
-//! browsers ask for it (CORS).
+//! The page's own code sends the token, not the browser by itself, so a foreign page gains nothing
+//! from a visitor's cookies. The origin is checked all the same: a page must not exploit a
+//! visitor's network position, and browsers require an answer (CORS).
 
 use driftless_runtime::settings::SettingError;
 use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, Uri, header};
 
-/// A policy. Cloning it is cheap.
+/// A policy. Clones are cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Origins(Arc<Allowed>);
 
 #[derive(Debug, PartialEq, Eq, Default)]
 enum Allowed {
-    /// The page's origin is ours, or on a loopback address.
+    /// The page's origin is the service's own, or a loopback address.
     #[default]
     SameOrLoopback,
     Listed(Vec<String>),
@@ -23,10 +23,10 @@ enum Allowed {
 }
 
 impl Origins {
-    /// From the setting `http.allowed_origins`.
+    /// Reads the setting `http.allowed_origins`.
     ///
     /// # Errors
-    /// [`SettingError`] where an entry is no origin.
+    /// [`SettingError`] if an entry is not an origin.
     pub fn new(allowed: &[String]) -> Result<Self, SettingError> {
         if allowed.is_empty() {
             return Ok(Self::default());
@@ -50,10 +50,11 @@ impl Origins {
         Ok(Self(Arc::new(Allowed::Listed(allowed.iter().map(|origin| origin.to_ascii_lowercase()).collect()))))
     }
 
-    /// The request's `Origin`, if it has one: `Ok` if it may ask. A request without one comes from no web page.
+    /// Checks the request's `Origin` and returns it if it is allowed. A request without one does
+    /// not come from a web page and is allowed.
     ///
     /// # Errors
-    /// The origin that may not ask.
+    /// The origin that is not allowed.
     pub fn check(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, String> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
         let text = origin.to_str().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Chunk ids in paths: `/v1/chunks/canvas/0/-1/commands`. An id has slashes, so it is taken from the path's front for as
-//! long as segments look like coordinates; a suffix begins with a letter.
+//! Chunk ids in paths: `/v1/chunks/canvas/0/-1/commands`. An id contains slashes, so the parser
+//! takes segments from the front while they look like coordinates. A suffix begins with a letter.
 
 use super::Problem;
 use driftless_schemas::ChunkId;
@@ -11,17 +11,17 @@ use warp::{Filter, Rejection};
 pub struct ChunkPath {
     /// The chunk.
     pub chunk: ChunkId,
-    /// What follows the id's last coordinate after a dot, such as `png`; empty if nothing.
+    /// The text after a dot behind the last coordinate, such as `png`; empty if there is none.
     pub extension: String,
     /// The segments after the id: `["commands"]`, `["events"]`, …
     pub rest: Vec<String>,
 }
 
 impl ChunkPath {
-    /// Reads what stands after `/v1/chunks/`. A slash may be written `%2F`.
+    /// Parses the path after `/v1/chunks/`. A slash may be written `%2F`.
     ///
     /// # Errors
-    /// A problem with status 400 that says what is wrong with the id.
+    /// A problem with status 400 that names the fault of the id.
     pub fn parse(tail: &str) -> Result<Self, Problem> {
         let (id, extension, rest) = split(tail);
         let chunk = id.parse().map_err(|e: driftless_schemas::ChunkIdError| {
@@ -30,14 +30,14 @@ impl ChunkPath {
         Ok(Self { chunk, extension, rest })
     }
 
-    /// The segments after the id, to match on.
+    /// The segments after the id, for matching.
     #[must_use]
     pub fn suffix(&self) -> Vec<&str> {
         self.rest.iter().map(String::as_str).collect()
     }
 }
 
-/// Id, extension and rest by their looks alone: whether the id is one is another question.
+/// Splits into id, extension and rest by syntax alone; the id may still be invalid.
 pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
     let tail = tail.replace("%2F", "/").replace("%2f", "/");
     let mut segments = tail.split('/');
@@ -51,7 +51,7 @@ pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
             rest.push(segment.to_owned());
         }
     }
-    // Behind the last coordinate only: elsewhere a dot makes it no id.
+    // Only a dot behind the last coordinate starts an extension; elsewhere it makes the id invalid.
     let last = id.rfind('/').map_or(0, |slash| slash + 1);
     let extension = match id[last..].find('.') {
         None => String::new(),
@@ -64,8 +64,8 @@ pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
     (id, extension, rest)
 }
 
-/// Matches `/v1/chunks/<id><rest>`. What the rest must be is the route's business: reject with
-/// `warp::reject::not_found()` where it is not yours. A bad id is rejected with a [`Problem`].
+/// Matches `/v1/chunks/<id><rest>`. The route checks the rest, and rejects others with
+/// `warp::reject::not_found()`. An invalid id is rejected with a [`Problem`].
 pub fn chunk_path() -> impl Filter<Extract = (ChunkPath,), Error = Rejection> + Clone {
     warp::path("v1").and(warp::path("chunks")).and(warp::path::tail()).and_then(|tail: warp::path::Tail| {
         let parsed = match tail.as_str() {

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): every error answer is one.
+//! Problem documents (RFC 9457): the form of every error response.
 
 use super::Response;
 use driftless_auth::TokenError;
@@ -8,15 +8,15 @@ use std::convert::Infallible;
 use warp::http::{HeaderValue, Method, StatusCode, header};
 use warp::{Rejection, Reply};
 
-/// An error answer: `application/problem+json` with the members `type` (`urn:driftless:problem:<code>`), `title`, `status`,
-/// `detail` and what was added.
+/// An error response: `application/problem+json` with the members `type`
+/// (`urn:driftless:problem:<code>`), `title`, `status`, `detail` and further members.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// What programs look at: lower-case with underscores.
+    /// The code for programs: lower-case with underscores.
     pub code: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened here: the value, and the way out.
+    /// The text for people: what happened, the value, and what to do.
     pub detail: String,
     /// Further members.
     pub members: Map<String, Value>,
@@ -40,20 +40,24 @@ impl Serialize for Problem {
 }
 
 impl Problem {
-    /// A problem. `code` is lower-case with underscores; the title is made of it.
+    /// Creates a problem. `code` is lower-case with underscores; the title is derived from it.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         let (code, detail) = (code.to_owned(), detail.into());
         Self { code, status: status.as_u16(), detail, members: Map::new(), headers: Vec::new() }
     }
 
-    /// The server failed; the log says how.
+    /// The server failed; the log has the details.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed on this request; its log says how")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed on this request; its log has the details",
+        )
     }
 
-    /// No token came with the request.
+    /// The request has no token.
     #[must_use]
     pub fn no_token() -> Self {
         let detail = "this needs a token: send the header `Authorization: Bearer <token>`";
@@ -68,18 +72,18 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))
     }
 
-    /// The path is there, but not for this method; the header `Allow` says for which.
+    /// The path does not accept this method; the header `Allow` lists the accepted ones.
     #[must_use]
     pub fn method_not_allowed(method: &Method, allowed: &[Method]) -> Self {
         let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-        // The server answers it wherever it answers GET.
+        // The server answers HEAD wherever it answers GET.
         if allowed.contains(&Method::GET) && !allowed.contains(&Method::HEAD) {
             names.push("HEAD");
         }
         let names = names.join(", ");
-        let detail = format!("this path does not take {method}; it takes {names}");
+        let detail = format!("this path does not accept {method}; it accepts {names}");
         let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        // Methods are tokens, which a header can hold.
+        // Methods are tokens, so a header value can hold them.
         problem.headers.extend(HeaderValue::try_from(names).map(|names| (header::ALLOW, names)));
         problem
     }
@@ -98,17 +102,18 @@ impl Problem {
         self
     }
 
-    /// Says when to try again: the header `Retry-After` (whole seconds, rounded up) and the member `retry_after_ms`.
+    /// Tells the client when to retry: the header `Retry-After` (whole seconds, rounded up) and the
+    /// member `retry_after_ms`.
     #[must_use]
     pub fn with_retry_after_ms(mut self, ms: u32) -> Self {
         self.headers.push((header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000))));
         self.with("retry_after_ms", ms)
     }
 
-    /// As a response.
+    /// Converts to a response.
     #[must_use]
     pub fn response(self) -> Response {
-        // Strings and JSON values always serialize; an empty body would still carry the status.
+        // Strings and JSON values always serialize; even an empty body would carry the status.
         let mut response = Response::new(serde_json::to_vec(&self).unwrap_or_default().into());
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -140,12 +145,12 @@ pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     } else if rejection.is_not_found() {
         Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
     } else if rejection.find::<PayloadTooLarge>().is_some() {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than this path takes")
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than the limit of this path")
     } else if rejection.find::<UnsupportedMediaType>().is_some() {
         Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "this Content-Type is not taken here",
+            "this path does not accept this Content-Type",
         )
     } else {
         Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{rejection:?}"))

@@ -1,7 +1,8 @@
 //! The server loop.
 //!
-//! warp's own is not used, because it sets neither TCP_NODELAY (an acknowledgement would wait for Nagle) nor a time limit
-//! for headers, takes connections without bound, and its graceful end waits for ever for a stream that does not end.
+//! warp's own server is not used. It sets neither TCP_NODELAY (an acknowledgement would wait for
+//! Nagle's algorithm) nor a time limit for headers, accepts connections without bound, and its
+//! graceful shutdown waits for ever for a stream that does not end.
 
 use super::deadline::Deadline;
 use super::{Origins, Problem, Response, Routes, cors, recover};
@@ -28,24 +29,26 @@ use warp::Filter;
 use warp::http::{HeaderValue, Method, Request, StatusCode, header};
 
 const HEADER_TIMEOUT: Duration = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
-/// What hyper holds of a request's head, and of an answer that the peer does not take. Above our own limits, which get a
-/// problem document: hyper's refusal is bare.
+/// The sizes of hyper's buffers for a request's head and for a response that the peer does not
+/// accept. Above our own limits, so that an oversized head gets a problem document: hyper's refusal
+/// is bare.
 const BUFFER_BYTES: usize = 2 * limits::HEAD_BYTES_MAX;
 const HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
-/// Requests that run when the end is asked for get this long. Websockets have their own drain.
+/// How long running requests may take after a shutdown is requested. Websockets have their own
+/// drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
-/// After an accept that failed for want of something (file descriptors).
+/// The pause after an accept failed for lack of a resource, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Certificate and key are looked at for changes this often.
+/// How often certificate and key are polled for changes.
 const TLS_RELOAD: Duration = Duration::from_secs(2);
 
-/// The address at the other end; an extension of every request (`warp::ext::get`).
+/// The peer's address; an extension of every request (`warp::ext::get`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// A connection's place among all, and among those of its address; an extension of every request, kept by a websocket as long as
-/// it lives.
+/// A connection's slot among all connections, and among those of its address. An extension of every
+/// request; a websocket holds it for its lifetime.
 #[derive(Clone, Debug)]
 pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
@@ -53,47 +56,49 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Who is at the other end is known: it counts for its user from now on, and for its address no more.
+    /// Releases the slot of the address once the user is known: the connection then counts for its
+    /// user instead.
     pub fn release_address(&self) {
         drop(self.address.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// Who is let in.
+/// The limits and the encryption of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Connections at once; more wait in the system's queue.
+    /// The largest number of connections; more wait in the system's accept queue.
     pub connections_max: usize,
-    /// Connections at once of one address (of one /64 with IPv6) on which nobody has said yet who it is; 0 is any number.
+    /// The largest number of unauthenticated connections per address (per /64 with IPv6); 0 is
+    /// unlimited.
     pub connections_per_address: usize,
-    /// A connection that takes nothing of an answer for this long is ended.
+    /// A connection that accepts no bytes of a response for this long is closed.
     pub write_timeout: Duration,
-    /// Without it, connections are plain text.
+    /// Without TLS, connections are plain text.
     pub tls: Option<Tls>,
     addresses: Places<IpAddr>,
 }
 
 impl ServerOptions {
-    /// Lets in so many at once, from wherever they come.
+    /// Limits the number of connections, whatever their addresses.
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
         let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
         Self { connections_max, connections_per_address: 0, write_timeout, tls: None, addresses: Places::default() }
     }
 
-    /// The same, but only so many of one address.
+    /// Returns the same options with a limit per address.
     #[must_use]
     pub fn per_address(self, connections_per_address: usize) -> Self {
         Self { connections_per_address, ..self }
     }
 
-    /// The same with another time limit for answers that are not taken.
+    /// Returns the same options with another write time-out.
     #[must_use]
     pub fn with_write_timeout(self, write_timeout: Duration) -> Self {
         Self { write_timeout, ..self }
     }
 
-    /// The same over TLS.
+    /// Returns the same options with TLS.
     #[must_use]
     pub fn with_tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
@@ -101,7 +106,7 @@ impl ServerOptions {
 
     fn admit(&self, peer: SocketAddr) -> Option<Place<IpAddr>> {
         let address = match peer.ip().to_canonical() {
-            // Whoever has one IPv6 address has all of its /64.
+            // A client with one IPv6 address usually has its whole /64.
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
             ip => ip,
         };
@@ -109,8 +114,9 @@ impl ServerOptions {
     }
 }
 
-/// Serves until the end is asked for, then stops accepting, and returns when requests have been answered or their time is up.
-/// Websockets are no requests any more: their tasks hold a [`Shutdown`] of their own.
+/// Serves until shutdown is requested, then stops accepting. Returns when all requests are answered
+/// or the drain time-out has passed. Websockets no longer count as requests: their tasks hold a
+/// [`Shutdown`] of their own.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -124,7 +130,7 @@ pub async fn serve(
         tokio::spawn(files::keep_reloading(vec![tls.reloader()], TLS_RELOAD, shutdown.clone()));
     }
     let (phase, phases) = watch::channel(Phase::Serve);
-    // Nothing is sent; it closes when the last connection has dropped its sender.
+    // No task sends on this channel; it closes when the last connection drops its sender.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
     let permits = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
@@ -180,12 +186,15 @@ pub async fn serve(
     drop((listener, alive));
     phase.send_replace(Phase::Drain);
     if tokio::time::timeout(DRAIN_TIMEOUT, ended.recv()).await.is_err() {
-        tracing::warn!("requests did not end within {DRAIN_TIMEOUT:?} of the shutdown; they are cut off");
+        tracing::warn!(
+            "requests did not finish within {DRAIN_TIMEOUT:?} of the shutdown; their connections are closed"
+        );
         phase.send_replace(Phase::Cut);
     }
 }
 
-/// The service's end of a TLS connection, once the handshake is done. The permit is kept for as long as the connection lives.
+/// Performs the TLS handshake and returns the service's end of the connection. The permit is held
+/// as long as the connection lives.
 async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) -> Option<Stream> {
     match tls.accept(stream).await {
         Ok((stream, relay)) => {
@@ -197,7 +206,7 @@ async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: Conne
         }
         Err(error) => {
             metrics::refused("handshake");
-            tracing::debug!(%peer, %error, "no TLS handshake");
+            tracing::debug!(%peer, %error, "the TLS handshake failed");
             None
         }
     }
@@ -206,7 +215,7 @@ async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: Conne
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serve,
-    /// Answer what has been asked, then close.
+    /// Answer the running requests, then close.
     Drain,
     Cut,
 }
@@ -231,7 +240,8 @@ async fn drive<S>(
         }
     };
     if let Err(error) = result {
-        // Peers vanish, and speak what they like: that is their affair.
+        // Peers disconnect and send invalid requests at any time, so this is not an error of the
+        // server.
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
@@ -247,7 +257,7 @@ async fn accept(
         Err(error) => {
             use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
             if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-                tracing::error!(%error, "no connection can be accepted");
+                tracing::error!(%error, "cannot accept connections; check the limit of open files");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             None
@@ -255,35 +265,38 @@ async fn accept(
     }
 }
 
-/// Costs nothing but the accept: what the peer sends is not read. The answer may be lost; then it sees a connection that was reset.
+/// Refuses a connection at the cost of the accept alone: the peer's bytes are not read. The
+/// response may be lost; the peer then sees a reset.
 fn refuse(stream: &TcpStream, peer: SocketAddr, is_tls: bool) {
     metrics::refused("address");
-    tracing::debug!(%peer, "its address has as many connections as it may");
+    tracing::debug!(%peer, "refused a connection: its address has reached the limit");
     if is_tls {
         return;
     }
     let _ = stream.try_write(
         b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 10\r\nConnection: close\r\n\r\n\
           {\"type\":\"urn:driftless:problem:too_many_connections\",\"title\":\"Too many connections\",\"status\":429,\
-          \"detail\":\"your address has as many connections as it may before they say who they are (http.connections_per_address)\"}",
+          \"detail\":\"your address has reached the limit of unauthenticated connections (http.connections_per_address)\"}",
     );
 }
 
-/// An acknowledgement must not wait for Nagle; what a slow peer has not taken must not grow old in the kernel; and a peer
-/// that does not even acknowledge, or whose machine takes nothing more, is gone.
+/// Sets the socket's options. An acknowledgement must not wait for Nagle's algorithm. Data for a
+/// slow peer must not grow old in the kernel. A peer that does not acknowledge packets, or whose
+/// machine accepts no more data, counts as gone.
 fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration, is_tls: bool) {
     let socket = SockRef::from(stream);
     let done = socket.set_tcp_nodelay(true).and_then(|()| socket.set_send_buffer_size(limits::SOCKET_SEND_BYTES));
     #[cfg(target_os = "linux")]
     let done = match is_tls {
         false => done.and_then(|()| socket.set_tcp_user_timeout(Some(write_timeout))),
-        // Its relay does not know whether it carries a websocket, which has another limit.
+        // A relay does not know whether its connection carries a websocket, which has another
+        // limit.
         true => done,
     };
     #[cfg(not(target_os = "linux"))]
     let _ = (write_timeout, is_tls);
     if let Err(error) = done {
-        tracing::debug!(%peer, %error, "a socket keeps the system's options");
+        tracing::debug!(%peer, %error, "cannot set the options of a socket");
     }
 }
 
@@ -303,7 +316,7 @@ where
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if request.method() == Method::HEAD {
-        // hyper remembers that it was HEAD, and sends no body. No websocket begins with it.
+        // hyper remembers the HEAD request and sends no body. A websocket never begins with HEAD.
         *request.method_mut() = Method::GET;
         request.headers_mut().remove(header::UPGRADE);
     }
@@ -318,17 +331,17 @@ where
         }
     };
     let headers = response.headers_mut();
-    // What users wrote is never a page of ours.
+    // Content that users wrote must never run as a page of this origin.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     cors::allow(headers, origin);
     response
 }
 
-/// A head above the limits of ours.
+/// Refuses a head above our limits.
 fn too_large<B>(request: &Request<B>) -> Option<Problem> {
     let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
     if uri_bytes > limits::URI_BYTES_MAX {
-        let detail = format!("the path with its query has {uri_bytes} bytes; {} are taken", limits::URI_BYTES_MAX);
+        let detail = format!("the path with its query has {uri_bytes} bytes; the limit is {}", limits::URI_BYTES_MAX);
         return Some(refused(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
     }
     let headers = request.headers();
@@ -336,7 +349,7 @@ fn too_large<B>(request: &Request<B>) -> Option<Problem> {
     if bytes > limits::HEAD_BYTES_MAX || headers.len() > limits::HEADERS_MAX {
         let (count, bytes_max, max) = (headers.len(), limits::HEAD_BYTES_MAX, limits::HEADERS_MAX);
         let detail = format!(
-            "the request's head has {count} headers with {bytes} bytes; {max} with {bytes_max} bytes are taken"
+            "the request's head has {count} headers with {bytes} bytes; the limits are {max} headers and {bytes_max} bytes"
         );
         return Some(refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail));
     }
@@ -344,6 +357,6 @@ fn too_large<B>(request: &Request<B>) -> Option<Problem> {
 }
 
 fn refused(status: StatusCode, code: &str, detail: String) -> Problem {
-    // The body that may follow is not read.
+    // The body that may follow is not read, so the connection closes.
     Problem::new(status, code, detail).with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }

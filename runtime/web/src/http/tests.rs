@@ -13,7 +13,7 @@ async fn start(routes: Routes) -> (SocketAddr, ShutdownSource, tokio::task::Join
     (address, shutdown, served)
 }
 
-/// One request on a connection of its own; gives all of the answer.
+/// Sends one request on a connection of its own and returns the whole response.
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -192,7 +192,7 @@ async fn what_the_document_does_not_name_is_not_reached() {
 
 #[tokio::test]
 async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
-    // Much, which waits in the server; and little, which waits in the kernel.
+    // A large response, which waits in the server, and a small one, which waits in the kernel.
     let give = |bytes: usize| move || bytes_response(StatusCode::OK, "text/plain", vec![b'x'; bytes].into());
     let much = warp::path!("much").map(give(4 * 1024 * 1024));
     let little = warp::path!("little").map(give(48 * 1024));
@@ -200,7 +200,7 @@ async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    // One place: who comes next waits until the first has left.
+    // With a single slot, the next client waits until the first has disconnected.
     let write_timeout = Duration::from_millis(200);
     let options = ServerOptions::new(1).with_write_timeout(write_timeout);
     tokio::spawn(serve(listener, routes, Origins::default(), options, shutdown.handle()));
@@ -224,7 +224,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let echo = |body: Bytes| bytes_response(StatusCode::OK, "text/plain", body);
     let routes = warp::path!("echo").and(warp::post()).and(body_within(64, within)).map(echo);
     let (address, shutdown, _) = start(routes.boxed()).await;
-    // The connections stay open on the client's side: the server ends them.
+    // The client keeps the connections open; the server closes them.
     for sent in ["", "half"] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n{sent}");
@@ -256,7 +256,7 @@ async fn a_request_that_runs_is_answered_before_the_end() {
     let (address, shutdown, served) = start(slow).await;
     let asked = tokio::spawn(async move { ask(address, "GET /slow HTTP/1.1\r\nHost: x\r\n").await });
     has_started.recv().await.unwrap();
-    // A connection on which nothing is asked does not hold the end up.
+    // A connection without a request does not delay the shutdown.
     let _idle = TcpStream::connect(address).await.unwrap();
     let ended = tokio::spawn(shutdown.end());
     go.send_replace(true);
@@ -276,10 +276,10 @@ async fn an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it
     let shutdown = ShutdownSource::new();
     let (routes, options) = (known.or(healthz()).unify().boxed(), ServerOptions::new(100).per_address(2));
     tokio::spawn(serve(listener, routes, Origins::default(), options, shutdown.handle()));
-    /// Asks on a connection that stays open; gives what comes first.
+    /// Sends a request on a connection that stays open and returns the first bytes of the response.
     async fn open(address: SocketAddr, path: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // Who is refused may see a reset here.
+        // A refused client may see a reset here.
         let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
         let mut answer = vec![0; 4096];
         let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.expect("an answer");
@@ -291,7 +291,7 @@ async fn an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it
     let (_, third) = open(address, "/healthz").await;
     assert!(third.is_empty() || third.contains("429") && third.contains("too_many_connections"), "{third}");
     drop(first);
-    // Its place is free once the server has seen the end of it.
+    // The slot is free once the server has seen the end of the connection.
     let mut known = Vec::new();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while known.len() < 5 {

@@ -1,7 +1,8 @@
-//! What a client sends, taken apart: the reading half of a websocket, without I/O and without a buffer where nothing waits.
+//! The reading half of a websocket: parses a client's frames into messages, without I/O, and
+//! without a buffer while no frame is incomplete.
 //!
-//! A socket that a message is being sent on holds that message's bytes, any other one holds none: among ten thousand sockets
-//! a read buffer each is most of the memory.
+//! A socket holds only the bytes of its incomplete message. A permanent read buffer per socket
+//! would be most of the memory of ten thousand sockets.
 
 use bytes::Bytes;
 use driftless_schemas::limits;
@@ -9,41 +10,41 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// A control frame's payload.
+/// The largest payload of a control frame.
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// A message.
+/// A message of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// A binary message.
     Binary(Bytes),
-    /// Text, which is not taken here.
+    /// A text message, which the services do not accept.
     Text,
-    /// To be answered by a pong with the same bytes.
+    /// A ping, to be answered by a pong with the same bytes.
     Ping(Bytes),
-    /// An answer, or a sign of life.
+    /// A pong; any pong is a sign of life.
     Pong,
-    /// To be answered by a close frame with the same bytes. Nothing comes after it.
+    /// A close frame, to be answered by one with the same bytes. No message follows.
     Close(Bytes),
 }
 
-/// Why the bytes are no websocket of a client.
+/// A fault in the client's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundError {
-    /// Longer than a client may send.
-    #[error("a message of {0} bytes: at most {max} are taken", max = limits::CLIENT_FRAME_BYTES_MAX)]
+    /// The message is longer than a client may send.
+    #[error("a message of {0} bytes: the limit is {max}", max = limits::CLIENT_FRAME_BYTES_MAX)]
     TooLarge(u64),
-    /// Against RFC 6455.
+    /// The bytes violate RFC 6455.
     #[error("{0} (RFC 6455)")]
     Protocol(&'static str),
 }
 
-/// Takes bytes as they come, and gives messages.
+/// Parses bytes as they arrive and returns messages.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// The beginning of a frame.
+    /// The beginning of an incomplete frame.
     partial: Vec<u8>,
-    /// The fragments of a message that has not ended.
+    /// The fragments of an incomplete message.
     message: Option<Fragments>,
     is_over: bool,
 }
@@ -55,7 +56,8 @@ struct Fragments {
 }
 
 impl Reader {
-    /// Takes bytes; messages that are complete are given to `take`, in order. After an error or a close nothing is read.
+    /// Parses bytes and passes complete messages to `take`, in order. After an error or a close
+    /// frame all bytes are ignored.
     ///
     /// # Errors
     /// [`InboundError`].
@@ -67,7 +69,7 @@ impl Reader {
         } else {
             held.extend_from_slice(bytes);
             let taken = self.frames(&held, take)?;
-            // What only grows is not moved: a frame may come byte by byte.
+            // A growing incomplete frame is not copied, because a frame may arrive byte by byte.
             held.drain(..taken);
             if !held.is_empty() {
                 self.partial = held;
@@ -76,7 +78,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes the frames that are complete, and tells how many bytes they are.
+    /// Parses the complete frames and returns their total length.
     fn frames(&mut self, bytes: &[u8], take: &mut dyn FnMut(Inbound)) -> Result<usize, InboundError> {
         let mut taken = 0;
         while !self.is_over {
@@ -99,7 +101,8 @@ impl Reader {
         Ok(bytes.len())
     }
 
-    /// The first frame, if all of it is here: its length, and the message that it completes.
+    /// Parses the first frame if it is complete, and returns its length and the message that it
+    /// completes.
     fn frame(&mut self, bytes: &[u8]) -> Result<Option<(usize, Option<Inbound>)>, InboundError> {
         use InboundError::Protocol;
         let mut cursor = Cursor::new(bytes);
@@ -117,10 +120,10 @@ impl Reader {
             OpCode::Control(_) => 0,
             OpCode::Data(Data::Continue) => match &self.message {
                 Some(fragments) => fragments.bytes.len() as u64,
-                None => return Err(Protocol("a continuation of nothing")),
+                None => return Err(Protocol("a continuation frame without a message to continue")),
             },
             OpCode::Data(_) if self.message.is_some() => {
-                return Err(Protocol("a message begins before the one before has ended"));
+                return Err(Protocol("a message begins before the previous one has ended"));
             }
             OpCode::Data(_) => 0,
         };
@@ -128,7 +131,7 @@ impl Reader {
         if whole > limits::CLIENT_FRAME_BYTES_MAX as u64 {
             return Err(InboundError::TooLarge(whole));
         }
-        // Both are small by now.
+        // Both are below `CLIENT_FRAME_BYTES_MAX` here.
         let (begin, length) = (cursor.position() as usize, length as usize);
         let Some(masked) = bytes.get(begin..begin + length) else { return Ok(None) };
         let plain = || masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
@@ -204,7 +207,7 @@ mod tests {
             frame(OpCode::Data(Data::Text), true, b"text"),
             frame(OpCode::Control(Control::Pong), true, b""),
             frame(OpCode::Control(Control::Close), true, &[3, 232]),
-            binary(true, b"nobody reads it"),
+            binary(true, b"never read"),
         ]
         .concat();
         let expected = [
@@ -232,7 +235,7 @@ mod tests {
         for bytes in [&unmasked[..], &reserved, &no_opcode, &split_ping, &twice, &control, &go_on(true, b"a")] {
             assert!(matches!(read(bytes, 1).1, Err(InboundError::Protocol(_))), "{bytes:?}");
         }
-        // Judged by its header: nobody waits for the bytes.
+        // Refused by its header, before any byte of the payload arrives.
         let huge = [0x82, 0xff, 0, 0, 0, 255, 255, 255, 255, 255, 0, 0, 0, 0];
         assert_eq!(read(&huge, 14), (vec![], Err(InboundError::TooLarge(0xff_ffff_ffff))));
         let half = vec![0; limits::CLIENT_FRAME_BYTES_MAX / 2 + 1];
@@ -244,7 +247,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_and_nothing_is_held_that_is_too_large(bytes: Vec<u8>, step in 1usize..20) {
+        fn no_bytes_panic_and_no_more_bytes_are_held_than_arrived(bytes: Vec<u8>, step in 1usize..20) {
             let mut reader = Reader::default();
             for part in bytes.chunks(step) {
                 if reader.feed(part, &mut |_| {}).is_err() {

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// A server that sends every binary message back, and closes on a text.
+/// Starts a server that echoes binary messages and closes on text.
 async fn start() -> (SocketAddr, ShutdownSource) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,7 +60,7 @@ async fn a_wrong_subprotocol_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_none_for_a_websocket_hears_why() {
+async fn a_request_without_a_valid_upgrade_gets_the_reason() {
     let (address, _shutdown) = start().await;
     let upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -1,8 +1,9 @@
 //! The task between a TLS connection and the service's plain socket.
 //!
-//! It moves bytes and nothing else. It holds none while neither side has any: what is read goes through one buffer per thread, and
-//! only what the other side does not take is kept, at most a buffer of it. While something is kept, nothing more is read from
-//! where it came: a slow client fills the pair's buffer, and then the service sees that it is slow.
+//! The relay only moves bytes. All relays of a thread share one read buffer, and a relay stores
+//! only the bytes that the other side does not accept, at most one buffer. Meanwhile it reads
+//! nothing more from the source. A slow client therefore fills the socket pair's buffer, and the
+//! service sees that the client is slow.
 
 use crate::socket::CLOSE_TIMEOUT;
 use std::cell::RefCell;
@@ -17,24 +18,25 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 
-/// A TLS record.
+/// The size of a TLS record.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8; BUFFER_BYTES]>> = RefCell::new(Box::new([0; BUFFER_BYTES]));
 }
 
-/// What one side had: the part that the other side did not take.
+/// The result of one read: the bytes that the other side did not accept, or the end of the stream.
 enum Step {
     Left(Vec<u8>),
     End,
 }
 
-/// Runs until both sides have ended, one of them breaks, or the service is gone and what it said is written or given up.
+/// Runs until both sides have closed or one of them breaks. Once the service has closed, the relay
+/// has [`CLOSE_TIMEOUT`] to write the remaining bytes.
 pub(super) async fn run(tls: TlsStream<TcpStream>, local: UnixStream, gone: oneshot::Receiver<Infallible>) {
     let (mut from_peer, mut to_peer) = tokio::io::split(tls);
     let carry = async {
-        // One that breaks ends both.
+        // An error of one direction ends both.
         let _ = tokio::try_join!(down(&local, &mut to_peer), up(&mut from_peer, &local));
     };
     let farewell = async {
@@ -47,7 +49,7 @@ pub(super) async fn run(tls: TlsStream<TcpStream>, local: UnixStream, gone: ones
     }
 }
 
-/// From the service to the peer.
+/// Moves bytes from the service to the peer.
 async fn down(local: &UnixStream, peer: &mut WriteHalf<TlsStream<TcpStream>>) -> io::Result<()> {
     loop {
         match poll_fn(|cx| take_local(cx, local, peer)).await? {
@@ -82,7 +84,7 @@ fn take_local(
     }
 }
 
-/// From the peer to the service.
+/// Moves bytes from the peer to the service.
 async fn up(peer: &mut ReadHalf<TlsStream<TcpStream>>, local: &UnixStream) -> io::Result<()> {
     loop {
         match poll_fn(|cx| take_peer(cx, peer, local)).await? {
@@ -102,7 +104,8 @@ fn take_peer(
         match ready!(Pin::new(peer).poll_read(cx, &mut read)) {
             Ok(()) if read.filled().is_empty() => return Poll::Ready(Ok(Step::End)),
             Ok(()) => {}
-            // Without a farewell of TLS: our protocols say by themselves where they end.
+            // The peer closed without a TLS close_notify. Our protocols mark their own end, so that
+            // counts as the end.
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Poll::Ready(Ok(Step::End)),
             Err(e) => return Poll::Ready(Err(e)),
         }

@@ -16,10 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use warp::Filter;
 
-/// Nothing in these tests takes this long unless it is broken.
+/// No step of these tests takes this long unless the code is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A new certificate for `localhost` and its key in a folder; gives what a client must trust.
+/// Creates a certificate for `localhost` and its key in a folder; returns the certificate to trust.
 fn certificate(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
@@ -39,7 +39,8 @@ struct Running {
     trusted: CertificateDer<'static>,
 }
 
-/// A server with a websocket that sends back what comes, after as many bytes of its own as the first message says.
+/// Starts a server with a websocket that first sends as many bytes as the first message says, and
+/// then echoes.
 async fn start() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
@@ -92,7 +93,8 @@ async fn http_is_answered_over_tls_and_plain_text_is_not() {
         let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
     }
-    // The end is TLS's own, not only TCP's: nobody on the way can cut an answer off unseen.
+    // The connection ends with a TLS close_notify, not only with TCP's FIN, so an attacker on the
+    // path cannot truncate a response unseen.
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end").unwrap();
     assert!(rest.is_empty());
@@ -113,7 +115,7 @@ async fn a_websocket_carries_large_messages_both_ways_at_once_over_tls() {
     request.headers_mut().insert("sec-websocket-protocol", INGEST.parse().unwrap());
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     let (mut sink, mut stream) = socket.split();
-    // Much more than all buffers on the way hold, while nothing of it is read at first.
+    // More than all buffers on the path hold; the client reads none of it at first.
     let message = |i: u8| vec![i; 200_000];
     let sending = tokio::spawn(async move {
         for i in 0..40 {
@@ -135,12 +137,12 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let mut files = running.tls.reloader();
     assert_eq!(files.reload(), Reload::Applied);
     let old = running.trusted.clone();
-    // The key of another certificate: half of a change.
+    // The key of another certificate: a change of which only half has arrived.
     let other = tempfile::tempdir().unwrap();
     let new = certificate(other.path());
     std::fs::copy(other.path().join("key.pem"), running.folder.path().join("key.pem")).unwrap();
     let Reload::Refused(problem) = files.reload() else { panic!("taken") };
-    assert!(problem.contains("not of this key"), "{problem}");
+    assert!(problem.contains("does not belong to this key"), "{problem}");
     assert!(connect(running.address, &old).await.is_ok());
     std::fs::copy(other.path().join("cert.pem"), running.folder.path().join("cert.pem")).unwrap();
     assert_eq!(files.reload(), Reload::Applied);
@@ -200,7 +202,7 @@ fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
     assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.server_options().is_err(), "never plain text instead");
 }
 
-/// A peer that takes nothing fills all buffers; the service gives up on it, and so does the relay.
+/// A peer that reads nothing fills all buffers. The service gives up on it, and so does the relay.
 #[tokio::test]
 async fn a_peer_that_takes_nothing_does_not_keep_its_place() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,7 +234,7 @@ async fn a_peer_that_takes_nothing_does_not_keep_its_place() {
     stalled.write_all(request.as_bytes()).await.unwrap();
     let sent = tokio::time::timeout(PATIENCE, is_filled.recv()).await.expect("all buffers are full").unwrap();
     assert!(sent < 16 * 1024 * 1024, "{sent} bytes wait for a peer that takes nothing");
-    // The peer is still there and takes nothing; its place is another's all the same.
+    // The peer is still connected and reads nothing, but its slot is free for another.
     let mut next = connect(address, &trusted).await.unwrap();
     next.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();

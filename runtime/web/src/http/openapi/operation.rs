@@ -1,8 +1,8 @@
-//! One operation of an OpenAPI document, part by part.
+//! One operation of an OpenAPI document, built part by part.
 
 use serde_json::{Map, Value, json};
 
-/// What a method does at a path.
+/// A method of a path.
 #[derive(Clone, Debug)]
 pub struct Operation {
     fields: Map<String, Value>,
@@ -11,39 +11,39 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// An operation that needs no token. `id` is what generated clients call it.
+    /// An operation without a token. `id` is its name in generated clients.
     #[must_use]
     pub fn new(id: &str, summary: &str) -> Self {
         let mut fields = Map::new();
         fields.insert("operationId".into(), id.into());
         fields.insert("summary".into(), summary.into());
-        // Explicit: nothing is needed.
+        // An explicit empty list: no security scheme is required.
         fields.insert("security".into(), json!([]));
         Self { fields, parameters: Vec::new(), responses: Map::new() }
     }
 
-    /// It needs a token, by header or by query.
+    /// Requires a token, in a header or in the query.
     #[must_use]
     pub fn with_token(mut self) -> Self {
         self.fields.insert("security".into(), json!([{"header": []}, {"query": []}]));
         self.problem(401, "`token_missing`, `token_expired`, `token_forged`, …: get a fresh token")
     }
 
-    /// More about it.
+    /// Adds a description.
     #[must_use]
     pub fn description(mut self, text: &str) -> Self {
         self.fields.insert("description".into(), text.into());
         self
     }
 
-    /// Takes a parameter ([`parameter`], or a [`header`]).
+    /// Adds a parameter ([`parameter`], or a [`header`]).
     #[must_use]
     pub fn takes(mut self, parameter: Value) -> Self {
         self.parameters.push(parameter);
         self
     }
 
-    /// Takes a body: media type, schema and an example for each.
+    /// Adds a request body: media type, schema and an example for each.
     #[must_use]
     pub fn body<'a>(mut self, required: bool, forms: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let content: Map<String, Value> = forms.into_iter().map(|(kind, form)| (kind.to_owned(), form)).collect();
@@ -51,7 +51,7 @@ impl Operation {
         self
     }
 
-    /// Answers so. Several media types of one status are given one after the other.
+    /// Adds a response. For several media types of one status, call this once per media type.
     #[must_use]
     pub fn answers(mut self, status: u16, description: &str, media_type: &str, schema: Value) -> Self {
         let response = self.response(status, description);
@@ -59,21 +59,21 @@ impl Operation {
         self
     }
 
-    /// Answers so, without a body.
+    /// Adds a response without a body.
     #[must_use]
     pub fn answers_empty(mut self, status: u16, description: &str) -> Self {
         self.response(status, description);
         self
     }
 
-    /// The answer of this status has a header.
+    /// Adds a header to the response with this status.
     #[must_use]
     pub fn with_header(mut self, status: u16, name: &str, header: Value) -> Self {
         self.response(status, "")["headers"][name] = header;
         self
     }
 
-    /// Answers with a problem document of one of these codes.
+    /// Adds a problem document with one of these codes as a response.
     #[must_use]
     pub fn problem(mut self, status: u16, codes: &str) -> Self {
         let response = self.response(status, codes);
@@ -86,7 +86,7 @@ impl Operation {
         }
     }
 
-    /// What to ask next with what the answer of this status says.
+    /// Adds a link: the next operation that uses a value of the response with this status.
     #[must_use]
     pub fn link(mut self, status: u16, name: &str, link: Value) -> Self {
         self.response(status, "")["links"][name] = link;
@@ -112,20 +112,20 @@ pub fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> 
     json!({"in": place, "name": name, "required": place == "path", "description": description, "schema": schema})
 }
 
-/// The same with an example.
+/// Adds an example to a parameter.
 #[must_use]
 pub fn example(mut parameter: Value, example: &Value) -> Value {
     parameter["example"] = example.clone();
     parameter
 }
 
-/// A header of an answer.
+/// A response header.
 #[must_use]
 pub fn header(description: &str, schema: &Value) -> Value {
     json!({"description": description, "schema": schema, "required": true})
 }
 
-/// A schema of the document by its name.
+/// A reference to a schema of the document.
 #[must_use]
 pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})

@@ -1,4 +1,4 @@
-//! What every service's document has: health, and the things that all speak of.
+//! The common part of every service's document: health, and the schemas that all services use.
 
 use super::{Document, Operation};
 use driftless_schemas::limits;
@@ -52,13 +52,15 @@ pub(super) fn common() -> Document {
     )
 }
 
-/// A regular expression for a chunk id. A coordinate has 32 bits: ten digits are compared with 2147483647 place by place.
+/// A regular expression for a chunk id. A coordinate has 32 bits, so numbers of ten digits are
+/// compared with 2147483647 digit by digit.
 #[must_use]
 pub fn chunk_id_pattern() -> String {
     const MAX: &str = "2147483647";
     let mut ten_digits = Vec::new();
     for (place, digit) in MAX.char_indices() {
-        // At this place the first smaller digit, and anything behind it; the first digit is no 0.
+        // Matches numbers that are smaller at this digit, with any digits after it. The first digit
+        // is never 0.
         let lowest = if place == 0 { '1' } else { '0' };
         if digit > lowest {
             let below = char::from(digit as u8 - 1);
@@ -76,13 +78,13 @@ fn hex(bytes: usize, description: &str) -> Value {
 fn problem() -> Value {
     json!({
         "type": "object",
-        "description": "RFC 9457. Programs look at `status` and at the end of `type`.",
+        "description": "RFC 9457. Programs use `status` and the last part of `type`.",
         "required": ["type", "title", "status", "detail"],
         "properties": {
             "type": {"type": "string", "pattern": "^urn:driftless:problem:[a-z0-9_]+$"},
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": {"type": "string", "description": "For people: the value, and the way out."},
+            "detail": {"type": "string", "description": "For people: the value, and what to do."},
             "chunk_id": {"type": "string"},
             "seq": {"type": "integer", "minimum": 0},
             "retry": {"enum": ["final", "after", "reauthenticate"]},
