@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_good_stays_until_something_good_comes() {
+    fn the_last_usable_content_stays_in_force() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "one").unwrap();

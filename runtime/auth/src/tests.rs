@@ -287,7 +287,7 @@ async fn keys_are_rotated_without_a_restart() {
 }
 
 #[test]
-fn a_key_that_is_taken_out_ends_its_tokens_and_no_others() {
+fn removing_a_key_ends_its_tokens_and_no_others() {
     let folder = folder();
     let path = folder.path().join("jwks.json");
     let ((one, by_one), (two, by_two)) = (rotated("one"), rotated("two"));
@@ -347,7 +347,7 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
 }
 
 #[test]
-fn a_denied_token_is_refused_by_its_user_or_by_its_own_name() {
+fn a_denied_token_is_refused_by_its_user_or_by_its_jti() {
     let folder = folder();
     let (key, deny) = (folder.path().join("key"), folder.path().join("deny"));
     let (signer, _) = pair(&key, KeyKind::Secret);

@@ -95,7 +95,7 @@ pub const ROWS: &[Row] = &[
         "a stolen token on another connection, and after its denial",
         beside!(tokens::replayed),
         &[
-            "a_denied_token_is_refused_by_its_user_or_by_its_own_name",
+            "a_denied_token_is_refused_by_its_user_or_by_its_jti",
             "a_denied_user_is_closed_at_once_and_its_event_stream_too",
         ],
     ),
@@ -103,7 +103,7 @@ pub const ROWS: &[Row] = &[
         "token-key-leaked",
         "tokens of a key that leaked, after it was taken out of the key file",
         beside!(tokens::leaked),
-        &["who_came_in_by_a_key_that_is_taken_out_is_closed", "a_key_that_is_taken_out_ends_its_tokens_and_no_others"],
+        &["who_came_in_by_a_key_that_is_taken_out_is_closed", "removing_a_key_ends_its_tokens_and_no_others"],
     ),
     row(
         "token-renewed",
@@ -140,16 +140,21 @@ pub const ROWS: &[Row] = &[
         "slow-body",
         "the body of a request byte by byte",
         beside!(slow::body),
-        &["a_body_that_does_not_come_is_not_waited_for"],
+        &["a_body_that_does_not_arrive_times_out"],
     ),
     row(
         "slow-tls",
         "a TLS handshake that does not come",
         beside!(slow::tls),
-        &["a_handshake_that_does_not_come_is_not_waited_for"],
+        &["a_handshake_that_does_not_arrive_times_out"],
     ),
     row("slow-hello", "a websocket without a Hello", beside!(slow::no_hello), &["a_socket_without_hello_is_closed"]),
-    row("slow-frame", "a Hello byte by byte", beside!(slow::frame), &["messages_are_the_same_however_they_are_cut"]),
+    row(
+        "slow-frame",
+        "a Hello byte by byte",
+        beside!(slow::frame),
+        &["messages_are_the_same_however_the_bytes_are_split"],
+    ),
     row(
         "slow-reader",
         "answers, updates and events that are not taken",
@@ -157,8 +162,8 @@ pub const ROWS: &[Row] = &[
         &[
             "a_client_that_takes_nothing_is_let_go",
             "a_reader_that_takes_nothing_is_cut_off_and_holds_no_place",
-            "who_takes_nothing_of_an_answer_does_not_hold_its_connection",
-            "a_peer_that_takes_nothing_does_not_keep_its_place",
+            "a_client_that_reads_nothing_does_not_hold_its_connection",
+            "a_peer_that_reads_nothing_does_not_keep_its_slot",
             "r9_a_slow_client_lags_and_gets_everything_in_the_end",
         ],
     ),
@@ -166,7 +171,7 @@ pub const ROWS: &[Row] = &[
         "frame-giant",
         "frames of 2^63 bytes, unmasked, with reserved bits, control frames in parts",
         now!(frames::giant),
-        &["what_is_no_websocket_is_named"],
+        &["bytes_that_violate_the_protocol_are_named"],
     ),
     row(
         "frame-fragments",
@@ -222,7 +227,7 @@ pub const ROWS: &[Row] = &[
         "flood-address",
         "more connections than an address may have",
         now!(floods::address),
-        &["an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it_is"],
+        &["an_address_has_a_limit_of_unauthenticated_connections"],
     ),
     row("flood-refused", "requests that are refused, and pings, as fast as they go", now!(floods::refused), &[]),
     row(
@@ -262,7 +267,7 @@ pub const ROWS: &[Row] = &[
         "header-smuggling",
         "two lengths, length and chunks, folded headers, bare line ends",
         now!(http::smuggling),
-        &["a_head_that_is_too_large_is_a_problem_document_too"],
+        &["an_oversized_head_gets_a_problem_document"],
     ),
     row(
         "cross-site",
@@ -274,7 +279,7 @@ pub const ROWS: &[Row] = &[
         "plain-text",
         "plain text on an address that strangers reach",
         now!(inside::plain_text),
-        &["plain_text_is_for_this_machine_alone_unless_it_is_asked_for"],
+        &["plain_text_is_for_loopback_only_unless_insecure_is_set"],
     ),
     row(
         "poison-records",

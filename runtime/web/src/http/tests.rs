@@ -145,7 +145,7 @@ async fn every_error_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_a_problem_document_too() {
+async fn an_oversized_head_gets_a_problem_document() {
     let (address, shutdown, _) = start(healthz()).await;
     let long = "x".repeat(limits::URI_BYTES_MAX);
     let large = format!("X-A: {}\r\nX-B: {}\r\n", &long[..30_000], &long[..30_000]);
@@ -163,7 +163,7 @@ async fn a_head_that_is_too_large_is_a_problem_document_too() {
 }
 
 #[tokio::test]
-async fn what_the_document_does_not_name_is_not_reached() {
+async fn a_route_outside_the_document_is_not_reachable() {
     let any = warp::any().map(|| bytes_response(StatusCode::OK, "text/plain", "reached".into())).boxed();
     let operation = |id: &str| openapi::Operation::new(id, "one");
     let document = openapi::Document::new([
@@ -191,7 +191,7 @@ async fn what_the_document_does_not_name_is_not_reached() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
+async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
     // A large response, which waits in the server, and a small one, which waits in the kernel.
     let give = |bytes: usize| move || bytes_response(StatusCode::OK, "text/plain", vec![b'x'; bytes].into());
     let much = warp::path!("much").map(give(4 * 1024 * 1024));
@@ -219,7 +219,7 @@ async fn who_takes_nothing_of_an_answer_does_not_hold_its_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_times_out() {
     let within = Duration::from_millis(50);
     let echo = |body: Bytes| bytes_response(StatusCode::OK, "text/plain", body);
     let routes = warp::path!("echo").and(warp::post()).and(body_within(64, within)).map(echo);
@@ -240,7 +240,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_request_that_runs_is_answered_before_the_end() {
+async fn a_running_request_is_answered_before_the_shutdown() {
     let (started, mut has_started) = tokio::sync::mpsc::channel(1);
     let (go, gone) = tokio::sync::watch::channel(false);
     let slow = warp::path!("slow")
@@ -266,7 +266,7 @@ async fn a_request_that_runs_is_answered_before_the_end() {
 }
 
 #[tokio::test]
-async fn an_address_has_only_so_many_connections_on_which_nobody_has_said_who_it_is() {
+async fn an_address_has_a_limit_of_unauthenticated_connections() {
     let known = warp::path!("known").and(warp::ext::get::<ConnectionPermit>()).map(|permit: ConnectionPermit| {
         permit.release_address();
         bytes_response(StatusCode::OK, "text/plain", "known".into())

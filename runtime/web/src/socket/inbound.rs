@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_the_same_however_they_are_cut() {
+    fn messages_are_the_same_however_the_bytes_are_split() {
         let long = vec![7; 70_000];
         let sent = [
             binary(true, b"one"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_websocket_is_named() {
+    fn bytes_that_violate_the_protocol_are_named() {
         let unmasked = [0x82, 0x01, 0x00];
         let reserved = [0xc2, 0x81, 0, 0, 0, 0, 0];
         let no_opcode = [0x83, 0x81, 0, 0, 0, 0, 0];

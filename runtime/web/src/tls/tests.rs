@@ -132,7 +132,7 @@ async fn a_websocket_carries_large_messages_both_ways_at_once_over_tls() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+async fn a_new_certificate_is_applied_and_a_broken_one_is_refused() {
     let running = start().await;
     let mut files = running.tls.reloader();
     assert_eq!(files.reload(), Reload::Applied);
@@ -152,7 +152,7 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_does_not_come_is_not_waited_for() {
+async fn a_handshake_that_does_not_arrive_times_out() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path());
     let tls = Tls::new(settings(folder.path())).unwrap();
@@ -166,7 +166,7 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_no_certificate_or_key_is_named() {
+fn the_error_names_an_unusable_certificate_or_key() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let problem = || Tls::new(settings(folder.path())).unwrap_err().to_string();
@@ -182,7 +182,7 @@ fn what_is_no_certificate_or_key_is_named() {
 }
 
 #[test]
-fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
+fn plain_text_is_for_loopback_only_unless_insecure_is_set() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path());
     let http = |listen: &str| Http { listen: listen.parse().unwrap(), ..Http::default() };
@@ -204,7 +204,7 @@ fn plain_text_is_for_this_machine_alone_unless_it_is_asked_for() {
 
 /// A peer that reads nothing fills all buffers. The service gives up on it, and so does the relay.
 #[tokio::test]
-async fn a_peer_that_takes_nothing_does_not_keep_its_place() {
+async fn a_peer_that_reads_nothing_does_not_keep_its_slot() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let (filled, mut is_filled) = tokio::sync::mpsc::channel(1);
