@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use driftless_auth::{KeyKind, Signer, generate_key};
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::access::Access;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `driftless token`.
 #[derive(clap::Args)]
@@ -54,11 +54,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("a token without --read or --write may do nothing: give it at least one, such as --write canvas/");
     }
     let access = Access { read: args.read.clone(), write: args.write.clone(), roles: args.role.clone() };
-    println!("{}", Signer::from_file(&key)?.issue(sub, &access, now_ms(), args.hours * 3600)?);
+    println!("{}", Signer::from_file(&key)?.issue(sub, &access, unix_now(), args.hours * 3600)?);
     Ok(())
-}
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

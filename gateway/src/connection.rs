@@ -51,7 +51,7 @@ pub(crate) struct Context {
 
 impl Environment for Context {
     fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
-        self.verifier.verify(token, now.0).map_err(|e| e.to_string())
+        self.verifier.verify(token, now).map_err(|e| e.to_string())
     }
 
     fn denied(&self, claims: &Claims) -> Option<String> {

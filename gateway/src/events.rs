@@ -238,7 +238,7 @@ impl EventStream {
     }
 
     fn check_token(&mut self) {
-        match self.verifier.verify(&self.token, unix_now().0) {
+        match self.verifier.verify(&self.token, unix_now()) {
             Ok(claims) => self.check_at = next_check(claims.expires_at),
             Err(TokenError::Expired { .. }) => {
                 self.end(close::TOKEN, "the token expired: open the stream again with a fresh one");

@@ -84,7 +84,7 @@ async fn answer(
 
 fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    context.verifier.verify(token, unix_now().0).map_err(|e| Problem::token(&e))
+    context.verifier.verify(token, unix_now()).map_err(|e| Problem::token(&e))
 }
 
 /// Requests of this user, taken off its rate.

@@ -57,7 +57,7 @@ impl Running {
     fn token(&self, lifetime_s: u32) -> String {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
         let access = Access { read: vec!["canvas/".into()], ..Access::default() };
-        self.signer.issue("ann", &access, now_ms, lifetime_s).unwrap()
+        self.signer.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms), lifetime_s).unwrap()
     }
 
     async fn ask(&self, path: &str) -> TcpStream {
@@ -159,7 +159,7 @@ async fn a_stream_ends_with_its_token() {
 async fn a_stream_of_several_chunks_is_refused_as_a_whole_where_its_list_is_wrong() {
     let running = start().await;
     let token = running.token(60);
-    let expired = running.signer.issue("ann", &Access::default(), 0, 1).unwrap();
+    let expired = running.signer.issue("ann", &Access::default(), driftless_schemas::time::UnixMs(0), 1).unwrap();
     for (path, status, code) in [
         ("/v1/events?chunks=canvas/0/0".into(), 401, "token_missing"),
         (format!("/v1/events?chunks=canvas/0/0&token={expired}"), 401, "token_expired"),

@@ -22,6 +22,6 @@ impl Environment for Desk {
 
 impl Desk {
     pub(crate) fn check(&self, token: &str, now: UnixMs) -> Result<Claims, TokenError> {
-        self.0.verify(token, now.0)
+        self.0.verify(token, now)
     }
 }

@@ -140,8 +140,9 @@ async fn every_wrong_request_is_a_problem_with_a_name() {
         assert_eq!(problem["status"], status);
     }
     let too_large = vec![b' '; limits::CLIENT_FRAME_BYTES_MAX + 1];
-    let expired = browser.scene.signer.issue("ann", &access(), now_ms() - 120_000, 60).unwrap();
-    let forged = browser.scene.forger.issue("ann", &access(), now_ms(), 60).unwrap();
+    let expired =
+        browser.scene.signer.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms() - 120_000), 60).unwrap();
+    let forged = browser.scene.forger.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms()), 60).unwrap();
     let body = good().to_string().into_bytes();
     let token = browser.token.as_str();
     for (token, kind, body, status, name) in [
@@ -255,7 +256,7 @@ async fn ingest_alone_tells_its_health_and_what_it_has_counted() {
     };
     assert_eq!(get("/healthz").await, (200, "ok\n".into()));
     assert_eq!(get("/readyz").await, (200, "ready\n".into()));
-    let token = signer.issue("ann", &access(), now_ms(), 60).unwrap();
+    let token = signer.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms()), 60).unwrap();
     let session = SessionId::new(now_ms() as u64, [1; 10]);
     for body in
         [json!({"session": session, "seq": 1, "settle": true}), json!({"session": session, "seq": 0, "settle": true})]

@@ -70,7 +70,7 @@ async fn a_user_has_so_many_sockets_and_hears_its_limits() {
     };
     let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
     let access = driftless_schemas::access::Access { roles: vec!["service".into()], ..access() };
-    let service = scene.signer.issue("bot", &access, now_ms(), 3600).unwrap();
+    let service = scene.signer.issue("bot", &access, driftless_schemas::time::UnixMs(now_ms()), 3600).unwrap();
     let mut sockets = Vec::new();
     for (token, connections_max, fits) in [
         (scene.token("ann"), 1, true),
@@ -158,8 +158,9 @@ async fn bytes_that_cannot_be_trusted_end_their_socket_only() {
 #[tokio::test]
 async fn an_unusable_token_or_session_closes_with_a_code_of_its_own() {
     let scene = Scene::new().await;
-    let expired = scene.signer.issue("ann", &access(), now_ms() - 120_000, 60).unwrap();
-    let forged = scene.forger.issue("ann", &access(), now_ms(), 60).unwrap();
+    let expired =
+        scene.signer.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms() - 120_000), 60).unwrap();
+    let forged = scene.forger.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms()), 60).unwrap();
     let old = SessionId::new(now_ms() as u64 - limits::SESSION_AGE_MAX_MS - 10_000, [1; 10]).to_bytes();
     let ahead = SessionId::new(now_ms() as u64 + 120_000, [1; 10]).to_bytes();
     let base = || proto::Hello { token: scene.token("ann"), ..Default::default() };

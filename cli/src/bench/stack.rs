@@ -77,7 +77,7 @@ impl Stack {
     /// A token for a user of its own: limits are per user.
     pub fn token(&self, sub: &str) -> Result<String> {
         let access = Access { write: vec!["canvas/".into()], ..Access::default() };
-        Ok(self.signer.issue(sub, &access, crate::token::now_ms(), 24 * 3600)?)
+        Ok(self.signer.issue(sub, &access, driftless_runtime::clock::unix_now(), 24 * 3600)?)
     }
 }
 

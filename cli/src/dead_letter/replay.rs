@@ -13,7 +13,6 @@
 use super::fate::{self, Fate};
 use super::letter::{Letter, Placed};
 use super::{Place, ReplayArgs, records};
-use crate::token::now_ms;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use driftless_log::{Ack, Append, AppendError, Delivery, Producer};
@@ -133,7 +132,7 @@ fn record(letter: &Letter, placed: &Placed, way: &Way, again_at_ms: Option<i64>)
                 writer: writer.to_bytes(),
                 seq: 1,
                 after: 0,
-                received_at_ms: now_ms(),
+                received_at_ms: driftless_runtime::clock::unix_now().0,
                 author: old.author.clone(),
                 roles: old.roles.clone(),
                 body: old.body.clone(),
@@ -187,7 +186,7 @@ pub(super) async fn run(args: ReplayArgs) -> Result<()> {
     let place = args.place.open().await?;
     let letters = chosen(&place, &args).await?;
     let fates = fate::of(&place, letters.iter().filter(|letter| letter.place(&place.world).is_ok())).await?;
-    let again_at_ms = args.again.then(now_ms);
+    let again_at_ms = args.again.then(|| driftless_runtime::clock::unix_now().0);
     let bar = ProgressBar::new(letters.len() as u64);
     bar.set_style(
         ProgressStyle::with_template("replaying {bar:40} {pos}/{len}, {eta} left")

@@ -147,7 +147,9 @@ impl Town {
 
     pub fn token_of(&self, sub: &str, read: &[&str], lifetime_s: u32) -> String {
         let read = read.iter().map(|&entry| entry.to_owned()).collect();
-        self.signer.issue(sub, &Access { read, ..Access::default() }, now_ms(), lifetime_s).unwrap()
+        self.signer
+            .issue(sub, &Access { read, ..Access::default() }, driftless_schemas::time::UnixMs(now_ms()), lifetime_s)
+            .unwrap()
     }
 
     pub fn live(&mut self, chunk: &str) -> &mut LiveChunk {

@@ -101,7 +101,7 @@ impl Scene {
     }
 
     pub fn token(&self, sub: &str) -> String {
-        self.signer.issue(sub, &access(), now_ms(), 3600).unwrap()
+        self.signer.issue(sub, &access(), driftless_schemas::time::UnixMs(now_ms()), 3600).unwrap()
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use driftless_schemas::access::Access;
 use driftless_schemas::limits;
+use driftless_schemas::time::UnixMs;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -38,13 +39,13 @@ impl Signer {
     ///
     /// # Errors
     /// Fails if verifiers would refuse the name, or if signing fails.
-    pub fn issue(&self, sub: &str, access: &Access, now_ms: i64, lifetime_s: u32) -> Result<String, KeyError> {
+    pub fn issue(&self, sub: &str, access: &Access, now: UnixMs, lifetime_s: u32) -> Result<String, KeyError> {
         if sub.is_empty() || sub.len() > limits::AUTHOR_BYTES_MAX {
             let problem =
                 format!("the user's name must have 1 to {} bytes, not {}", limits::AUTHOR_BYTES_MAX, sub.len());
             return Err(KeyError::new(&self.path, problem));
         }
-        let now_s = now_ms.div_euclid(1000);
+        let now_s = now.0.div_euclid(1000);
         let mut id = [0; 16];
         aws_lc_rs::rand::fill(&mut id).map_err(|_| {
             KeyError::new(&self.path, "the system's random number generator failed, so the token cannot get a jti")

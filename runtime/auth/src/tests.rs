@@ -1,9 +1,10 @@
 use super::*;
+use driftless_schemas::time::UnixMs;
 use serde_json::{Value, json};
 use std::path::Path;
 
-const NOW_MS: i64 = 1_800_000_000_000;
-const NOW_S: i64 = NOW_MS / 1000;
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const NOW_S: i64 = NOW.0 / 1000;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -30,8 +31,8 @@ fn a_token_of_either_kind_of_key_carries_user_and_access() {
     for (name, kind) in [("secret", KeyKind::Secret), ("private.pem", KeyKind::Pair)] {
         let (signer, verifier) = pair(&folder.path().join(name), kind);
         let access = Access { read: vec!["canvas/".into()], write: vec![], roles: vec!["builder".into()] };
-        let token = signer.issue("ann", &access, NOW_MS, 60).unwrap();
-        let claims = verifier.verify(&token, NOW_MS).unwrap();
+        let token = signer.issue("ann", &access, NOW, 60).unwrap();
+        let claims = verifier.verify(&token, NOW).unwrap();
         assert!(claims.jti.as_ref().is_some_and(|jti| jti.len() >= 20), "each token has its own jti");
         let jti = claims.jti.clone();
         let key = claims.key;
@@ -60,7 +61,7 @@ fn every_unusable_token_has_a_name() {
     let (forger, _) = pair(&folder.path().join("other"), KeyKind::Secret);
     let (stranger, _) = pair(&folder.path().join("private.pem"), KeyKind::Pair);
     let good = signer.sign(&claims()).unwrap();
-    assert!(verifier.verify(&good, NOW_MS).is_ok());
+    assert!(verifier.verify(&good, NOW).is_ok());
 
     let mut changed: Vec<&str> = good.split('.').collect();
     let other = signer.sign(&with(|c| drop(c.insert("sub".into(), json!("bob"))))).unwrap();
@@ -105,12 +106,12 @@ fn every_unusable_token_has_a_name() {
         (set("driftless", json!({"read": [], "admin": true})), "token_wrong_claim"),
         (set("driftless", json!({"read": "canvas/"})), "token_wrong_claim"),
     ] {
-        let error = verifier.verify(&token, NOW_MS).unwrap_err();
+        let error = verifier.verify(&token, NOW).unwrap_err();
         assert_eq!(error.name(), name, "{error}");
         assert!(token.len() < 10 || !error.to_string().contains(&token), "{error}");
     }
-    assert!(verifier.verify(&set("nbf", json!(NOW_S + 30)), NOW_MS).is_ok());
-    assert!(verifier.verify(&set("exp", json!(NOW_S as f64 + 1.5)), NOW_MS).is_ok());
+    assert!(verifier.verify(&set("nbf", json!(NOW_S + 30)), NOW).is_ok());
+    assert!(verifier.verify(&set("exp", json!(NOW_S as f64 + 1.5)), NOW).is_ok());
 }
 
 /// The classic attack: the forger signs with HMAC, using the public key file as the secret.
@@ -122,7 +123,7 @@ fn a_public_key_is_never_an_hmac_secret() {
     let public = std::fs::read(folder.path().join("private.pem.pub")).unwrap();
     let key = jsonwebtoken::EncodingKey::from_secret(&public);
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims(), &key).unwrap();
-    assert_eq!(verifier.verify(&token, NOW_MS).unwrap_err().name(), "token_algorithm");
+    assert_eq!(verifier.verify(&token, NOW).unwrap_err().name(), "token_algorithm");
 }
 
 #[test]
@@ -140,10 +141,10 @@ fn audience_and_issuer_are_required_if_they_are_set() {
         signer.sign(&with(|c| drop((c.insert("aud".into(), aud), c.insert("iss".into(), iss))))).unwrap()
     };
     let issuer = json!("https://id.example");
-    assert!(verifier.verify(&token(json!("town"), issuer.clone()), NOW_MS).is_ok());
-    assert!(verifier.verify(&token(json!(["x", "town"]), issuer.clone()), NOW_MS).is_ok());
+    assert!(verifier.verify(&token(json!("town"), issuer.clone()), NOW).is_ok());
+    assert!(verifier.verify(&token(json!(["x", "town"]), issuer.clone()), NOW).is_ok());
     for (aud, iss) in [(json!("x"), issuer.clone()), (Value::Null, issuer), (json!("town"), json!("https://evil"))] {
-        let error = verifier.verify(&token(aud, iss), NOW_MS).unwrap_err();
+        let error = verifier.verify(&token(aud, iss), NOW).unwrap_err();
         assert_eq!(error.name(), "token_wrong_claim", "{error}");
     }
 }
@@ -185,12 +186,12 @@ fn a_jwks_has_many_keys_of_several_kinds() {
         (Algorithm::ES256, None, &ec_key),
         (Algorithm::RS256, Some("r"), &rsa_key),
     ] {
-        let result = verifier.verify(&sign(algorithm, kid, key), NOW_MS);
+        let result = verifier.verify(&sign(algorithm, kid, key), NOW);
         assert!(result.is_ok(), "{algorithm:?} {kid:?}: {result:?}");
     }
-    let error = verifier.verify(&sign(Algorithm::RS256, Some("x"), &rsa_key), NOW_MS).unwrap_err();
+    let error = verifier.verify(&sign(Algorithm::RS256, Some("x"), &rsa_key), NOW).unwrap_err();
     assert_eq!(error, TokenError::UnknownKey { kid: "x".into() });
-    let error = verifier.verify(&sign(Algorithm::RS512, Some("r"), &rsa_key), NOW_MS).unwrap_err();
+    let error = verifier.verify(&sign(Algorithm::RS512, Some("r"), &rsa_key), NOW).unwrap_err();
     assert!(error.to_string().contains("accepts ES256, RS256"), "{error}");
 
     // The same keys as PEM files. Each counts as the same key: sessions stay open when their key
@@ -207,7 +208,7 @@ fn a_jwks_has_many_keys_of_several_kinds() {
         let path = folder.path().join(name);
         std::fs::write(&path, pem).unwrap();
         let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
-        let claims = verifier.verify(&token, NOW_MS).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let claims = verifier.verify(&token, NOW).unwrap_or_else(|e| panic!("{name}: {e}"));
         std::fs::write(&path, jwks.to_string()).unwrap();
         reload(&verifier);
         assert_eq!(verifier.check_again(&claims), Ok(()), "{name}");
@@ -277,11 +278,11 @@ async fn keys_are_rotated_without_a_restart() {
     let follow =
         driftless_runtime::files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), shutdown.handle());
     let following = tokio::spawn(follow);
-    let takes = |token: &str| verifier.verify(token, NOW_MS).is_ok();
+    let takes = |token: &str| verifier.verify(token, NOW).is_ok();
     assert!(takes(&by_one) && !takes(&by_two));
     std::fs::write(&path, &two).unwrap();
     until("the new key is taken", || takes(&by_two)).await;
-    assert_eq!(verifier.verify(&by_one, NOW_MS), Err(TokenError::UnknownKey { kid: "one".into() }));
+    assert_eq!(verifier.verify(&by_one, NOW), Err(TokenError::UnknownKey { kid: "one".into() }));
     shutdown.end().await;
     following.await.unwrap();
 }
@@ -296,7 +297,7 @@ fn removing_a_key_ends_its_tokens_and_no_others() {
     set(&[keys(&one), keys(&two)].concat());
     let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
     let changes = verifier.changes();
-    let [by_one, by_two] = [by_one, by_two].map(|token| verifier.verify(&token, NOW_MS).unwrap());
+    let [by_one, by_two] = [by_one, by_two].map(|token| verifier.verify(&token, NOW).unwrap());
     // The same key in another order and under another `kid`.
     let mut renamed = keys(&one);
     renamed[0]["kid"] = json!("three");
@@ -335,7 +336,7 @@ fn a_broken_file_is_named_and_keeps_the_old_keys_and_denials() {
         assert!(problem.contains(hint), "{problem}");
         assert_eq!(file.reload(), Reload::Unchanged, "said once");
     }
-    assert!(verifier.verify(&by_one, NOW_MS).is_ok(), "the old key, and ann is not denied");
+    assert!(verifier.verify(&by_one, NOW).is_ok(), "the old key, and ann is not denied");
     let key = Default::default();
     let mallory = Claims { sub: "mallory".into(), jti: None, expires_at: 0, access: Access::default(), key };
     assert_eq!(verifier.check_again(&mallory).unwrap_err().name(), "token_denied");
@@ -361,11 +362,11 @@ fn a_denied_token_is_refused_by_its_user_or_by_its_jti() {
     let changes = verifier.changes();
     denied("jti one\n");
     assert!(changes.has_changed().unwrap(), "long-lived connections are notified");
-    let error = verifier.verify(&token("one"), NOW_MS).unwrap_err();
+    let error = verifier.verify(&token("one"), NOW).unwrap_err();
     assert!(error.name() == "token_denied" && error.to_string().contains("jti"), "{error}");
-    assert!(verifier.verify(&token("two"), NOW_MS).is_ok());
+    assert!(verifier.verify(&token("two"), NOW).is_ok());
     denied("sub ann\n");
-    assert_eq!(verifier.verify(&token("two"), NOW_MS).unwrap_err().name(), "token_denied");
+    assert_eq!(verifier.verify(&token("two"), NOW).unwrap_err().name(), "token_denied");
     denied("# nobody\n");
-    assert!(verifier.verify(&token("one"), NOW_MS).is_ok());
+    assert!(verifier.verify(&token("one"), NOW).is_ok());
 }

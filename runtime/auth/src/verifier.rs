@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use driftless_runtime::files::Reloader;
 use driftless_schemas::access::{Access, Claims, KeyNumber};
 use driftless_schemas::limits;
+use driftless_schemas::time::UnixMs;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
@@ -100,22 +101,22 @@ impl Verifier {
     /// # Errors
     /// [`TokenError`] names the first problem, in this order: length, form, algorithm, key,
     /// signature, times, claims, deny list.
-    pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, TokenError> {
         if token.len() > limits::TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong { bytes: token.len(), max: limits::TOKEN_BYTES_MAX });
         }
         let header = TokenHeader::read(token)?;
         let Trust { keys, denied } = self.0.trust.borrow().clone();
         let (claims, key) = signed_claims(&keys, token, &header)?;
-        self.check_times(&claims, now_ms)?;
+        self.check_times(&claims, now)?;
         self.check_origin(&claims)?;
         let claims = read_claims(&claims, key)?;
         denied.check(&claims)?;
         Ok(claims)
     }
 
-    fn check_times(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<(), TokenError> {
-        let now_s = now_ms.div_euclid(1000);
+    fn check_times(&self, claims: &Map<String, Value>, now: UnixMs) -> Result<(), TokenError> {
+        let now_s = now.0.div_euclid(1000);
         let expired_at =
             seconds(claims, "exp")?.ok_or_else(|| wrong("exp", "it is missing; every token must expire"))?;
         if expired_at <= now_s {

@@ -7,10 +7,11 @@ use super::local::tails::{Tail, Topic, Topics, check_spec};
 use super::outbox::{Outbox, QueueLimits, Settled, append_bytes};
 use super::{AckSink, Append, AppendError, Delivery, Error, Log, Membership, Producer, Reader, Record, TopicSpec};
 use async_trait::async_trait;
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::{Offset, Partition};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A log in memory. Clones are handles to the same log.
 #[derive(Clone, Default)]
@@ -116,7 +117,7 @@ impl Producer for MemoryProducer {
     fn append(&self, mut batch: Vec<Append>) -> Vec<Append> {
         let rest = self.outbox.admit(&mut batch);
         let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let timestamp_ms = now_ms();
+        let timestamp_ms = unix_now().0;
         let mut touched: Vec<Arc<Tail>> = Vec::new();
         let acks = batch
             .into_iter()
@@ -174,10 +175,4 @@ impl MemoryProducer {
         }
         Ok(Offset(offset))
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -47,7 +47,7 @@ impl Tokens {
     fn sign(&self, user: &str, read: &[&str], write: &[&str], from_ms: i64, life_s: u32) -> String {
         let owned = |list: &[&str]| list.iter().map(|&entry| entry.to_owned()).collect();
         let access = Access { read: owned(read), write: owned(write), roles: Vec::new() };
-        self.0.issue(user, &access, from_ms, life_s).expect("a token")
+        self.0.issue(user, &access, driftless_schemas::time::UnixMs(from_ms), life_s).expect("a token")
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let key = folder.join("key");
     let verifier = Verifier::new(auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret)?))?;
     let access = Access { read: vec!["things/".into()], ..Access::default() };
-    let token = Signer::from_file(&key)?.issue("crowd", &access, crate::token::now_ms(), 24 * 3600)?;
+    let token = Signer::from_file(&key)?.issue("crowd", &access, driftless_runtime::clock::unix_now(), 24 * 3600)?;
     std::fs::remove_dir_all(&folder)?;
 
     let shutdown = ShutdownSource::new();

@@ -103,7 +103,8 @@ impl Crowd {
         };
         let access = Access { read: vec!["canvas/".into()], ..Access::default() };
         for (i, kind) in kinds(mix).enumerate() {
-            let token = signer.issue(&format!("player-{i}"), &access, crate::token::now_ms(), 24 * 3600)?;
+            let token =
+                signer.issue(&format!("player-{i}"), &access, driftless_runtime::clock::unix_now(), 24 * 3600)?;
             // Slow and stalled ones look at more: else they would not be slow.
             let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();

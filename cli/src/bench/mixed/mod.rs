@@ -162,7 +162,7 @@ async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
     let server = Server::start().await?;
     let signer = Arc::new(Signer::from_file(&server.folder.join("key"))?);
     let access = Access { write: vec!["canvas/".into()], ..Access::default() };
-    let token = |sub: &str| signer.issue(sub, &access, crate::token::now_ms(), 24 * 3600);
+    let token = |sub: &str| signer.issue(sub, &access, driftless_runtime::clock::unix_now(), 24 * 3600);
     let tokens: Vec<String> = (0..WRITERS).map(|i| token(&format!("writer-{i}"))).collect::<Result<_, _>>()?;
     let mut writers = Writers::connect(&format!("ws://{}/v1/ingest", server.address), tokens, &chunks).await?;
 

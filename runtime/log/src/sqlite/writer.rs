@@ -5,10 +5,10 @@
 //! become visible with its commit; a failed transaction leaves no record.
 
 use super::super::local::tails::{Tail, Topic, Topics, check_spec};
-use super::super::memory::now_ms;
 use super::super::outbox::{Outbox, Settled, append_bytes};
 use super::super::{Append, AppendError, Error, Record, TopicSpec};
 use super::{SqliteSettings, schema};
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::{Offset, Partition};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -153,7 +153,7 @@ impl Writer {
         let mut settled: Vec<(Arc<Outbox>, Vec<Settled>)> = Vec::with_capacity(appends.len());
         let mut touched: Vec<PartitionAppends> = Vec::new();
         let mut indexes: HashMap<(Arc<str>, Partition), usize> = HashMap::new();
-        self.newest_timestamp_ms = self.newest_timestamp_ms.max(now_ms());
+        self.newest_timestamp_ms = self.newest_timestamp_ms.max(unix_now().0);
         for (outbox, batch) in appends {
             let acks = batch.into_iter().map(|append| {
                 let (token, bytes) = (append.token, append_bytes(&append));
@@ -318,7 +318,7 @@ impl Writer {
         let mut is_more = false;
         for topic in self.topics.all() {
             let Some(retention_ms) = topic.retention_ms else { continue };
-            let keep_from_ms = now_ms().saturating_sub(retention_ms);
+            let keep_from_ms = unix_now().0.saturating_sub(retention_ms);
             for (partition, tail) in (0..).zip(&topic.tails) {
                 let (low, high) = tail.watermarks();
                 if low == high {

@@ -59,7 +59,8 @@ pub async fn forged(scene: Scene) -> Result<String> {
     let path = target.folder().join("forger.key");
     generate_key(&path, KeyKind::Secret)?;
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
-    let other_key = Signer::from_file(&path)?.issue("mallory", &access, now_ms(), 600)?;
+    let other_key =
+        Signer::from_file(&path)?.issue("mallory", &access, driftless_schemas::time::UnixMs(now_ms()), 600)?;
     let root = target.token_with(&json!({"sub": "root"}))?;
     let payload = root.split('.').nth(1).context("a payload")?.to_owned();
     for (what, token) in [
@@ -148,7 +149,8 @@ pub async fn leaked(scene: Scene) -> Result<String> {
     replace(&target.key_file, both.to_string().as_bytes())?;
     // Whoever has the key is anybody, for as long as they like.
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
-    let forged = Signer::from_file(&path)?.issue("ann", &access, now_ms(), 100_000_000)?;
+    let forged =
+        Signer::from_file(&path)?.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms()), 100_000_000)?;
     let is_taken = async {
         while target.http().get("/v1/chunks/canvas/0/0", Some(&forged)).await? != 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
