@@ -54,7 +54,7 @@ impl Letter {
         });
         Self {
             offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
+            timestamp_ms: record.timestamp.0,
             reason: header("reason").unwrap_or_else(|| "unknown: it has no such header".into()),
             origin,
             value: record.value,
@@ -191,8 +191,8 @@ pub(super) mod tests {
             header("partition", "3"),
             header("offset", "455"),
         ];
-        let (offset, timestamp_ms) = (Offset(12), 1_795_632_631_500);
-        Letter::read(Record { offset, timestamp_ms, key: Bytes::new(), value: value.into(), headers })
+        let (offset, timestamp) = (Offset(12), driftless_schemas::time::UnixMs(1_795_632_631_500));
+        Letter::read(Record { offset, timestamp, key: Bytes::new(), value: value.into(), headers })
     }
 
     pub fn record(chunk: &str, command: proto::Command) -> Vec<u8> {
@@ -222,7 +222,13 @@ pub(super) mod tests {
         assert_eq!(line, "    12  2026-11-25T18:50:31Z        8 bytes  dev.1.commands[3] at 455  it is garbage");
         assert_eq!(letter.to_json()["source_offset"], 455);
         // Whoever wrote it by hand: nothing is made up.
-        let bare = Record { offset: Offset(1), timestamp_ms: 0, key: "".into(), value: "".into(), headers: Vec::new() };
+        let bare = Record {
+            offset: Offset(1),
+            timestamp: driftless_schemas::time::UnixMs(0),
+            key: "".into(),
+            value: "".into(),
+            headers: Vec::new(),
+        };
         assert_eq!(Letter::read(bare).origin, None);
     }
 

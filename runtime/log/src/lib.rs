@@ -20,6 +20,7 @@ pub use outbox::QueueLimits;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,8 @@ pub type Headers = Vec<(String, Bytes)>;
 pub struct Record {
     /// The record's offset in its partition.
     pub offset: Offset,
-    /// The time of the append, milliseconds since the Unix epoch.
-    pub timestamp_ms: i64,
+    /// The time of the append.
+    pub timestamp: UnixMs,
     /// The partition key; empty if the record has none.
     pub key: Bytes,
     /// The payload.

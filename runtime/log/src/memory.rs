@@ -8,6 +8,7 @@ use super::outbox::{Outbox, QueueLimits, Settled, append_bytes};
 use super::{AckSink, Append, AppendError, Delivery, Error, Log, Membership, Producer, Reader, Record, TopicSpec};
 use async_trait::async_trait;
 use driftless_runtime::clock::unix_now;
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{Offset, Partition};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,13 +118,13 @@ impl Producer for MemoryProducer {
     fn append(&self, mut batch: Vec<Append>) -> Vec<Append> {
         let rest = self.outbox.admit(&mut batch);
         let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let timestamp_ms = unix_now().0;
+        let timestamp = unix_now();
         let mut touched: Vec<Arc<Tail>> = Vec::new();
         let acks = batch
             .into_iter()
             .map(|append| {
                 let (token, bytes) = (append.token, append_bytes(&append));
-                let result = self.append_one(append, bytes, timestamp_ms, &mut touched);
+                let result = self.append_one(append, bytes, timestamp, &mut touched);
                 if let Err(error) = &result {
                     self.outbox.record_failure(error);
                 }
@@ -156,7 +157,7 @@ impl MemoryProducer {
         &self,
         append: Append,
         bytes: usize,
-        timestamp_ms: i64,
+        timestamp: UnixMs,
         touched: &mut Vec<Arc<Tail>>,
     ) -> Result<Offset, AppendError> {
         if let Some(ended) = self.outbox.ended() {
@@ -165,7 +166,7 @@ impl MemoryProducer {
         let tail = self.topics.accepts(&append.topic, append.partition, bytes)?;
         let offset = tail.append(|offset| Record {
             offset: Offset(offset),
-            timestamp_ms,
+            timestamp,
             key: append.key,
             value: append.value,
             headers: append.headers,

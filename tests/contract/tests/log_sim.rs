@@ -181,7 +181,7 @@ impl SimReader {
             *next = Offset(last.0 + 1);
             let whole = |(offset, value)| {
                 let key = log.get(offset).expect("what was read is there").key.clone();
-                Record { offset, timestamp_ms: 0, key, value, headers: Vec::new() }
+                Record { offset, timestamp: driftless_schemas::time::UnixMs(0), key, value, headers: Vec::new() }
             };
             let records = records.into_iter().map(whole).collect();
             batches.push(Batch { topic, partition, records });

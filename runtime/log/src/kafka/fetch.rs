@@ -11,6 +11,7 @@ use super::KafkaSettings;
 use super::admin::{count, is_missing_code};
 use super::client::{self, Context};
 use bytes::Bytes;
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{Offset, Partition};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -511,7 +512,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     let bytes = |bytes: Option<&[u8]>| bytes.map_or_else(Bytes::new, Bytes::copy_from_slice);
     Record {
         offset: Offset(message.offset()),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+        timestamp: UnixMs(message.timestamp().to_millis().unwrap_or_default()),
         key: bytes(message.key()),
         value: bytes(message.payload()),
         headers: headers(message),

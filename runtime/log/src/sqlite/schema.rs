@@ -6,6 +6,7 @@ use super::super::local::tails::{Tail, Topic, Topics};
 use super::super::{Error, Headers, Record};
 use bytes::Bytes;
 use driftless_schemas::Offset;
+use driftless_schemas::time::UnixMs;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::Path;
 use std::sync::Arc;
@@ -171,7 +172,13 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
             rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, reason)
         })?,
     };
-    Ok(Record { offset: Offset(row.get(0)?), timestamp_ms: row.get(1)?, key: bytes(2)?, value: bytes(3)?, headers })
+    Ok(Record {
+        offset: Offset(row.get(0)?),
+        timestamp: UnixMs(row.get(1)?),
+        key: bytes(2)?,
+        value: bytes(3)?,
+        headers,
+    })
 }
 
 /// Encodes headers as JSON text, or NULL if there are none.

@@ -9,6 +9,7 @@ use super::super::outbox::{Outbox, Settled, append_bytes};
 use super::super::{Append, AppendError, Error, Record, TopicSpec};
 use super::{SqliteSettings, schema};
 use driftless_runtime::clock::unix_now;
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{Offset, Partition};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -81,7 +82,7 @@ pub(super) struct Writer {
     tail_bytes_max: usize,
     retention_every: Duration,
     retention_due: Instant,
-    newest_timestamp_ms: i64,
+    newest_timestamp: UnixMs,
     /// Set when a failed commit may have left records on the disk: the log then accepts no more
     /// appends.
     broken: Option<String>,
@@ -107,7 +108,7 @@ impl Writer {
             tail_bytes_max: settings.tail_bytes_max,
             retention_every: settings.retention_every,
             retention_due: Instant::now() + settings.retention_every,
-            newest_timestamp_ms: 0,
+            newest_timestamp: UnixMs::default(),
             broken: None,
         }
     }
@@ -153,7 +154,7 @@ impl Writer {
         let mut settled: Vec<(Arc<Outbox>, Vec<Settled>)> = Vec::with_capacity(appends.len());
         let mut touched: Vec<PartitionAppends> = Vec::new();
         let mut indexes: HashMap<(Arc<str>, Partition), usize> = HashMap::new();
-        self.newest_timestamp_ms = self.newest_timestamp_ms.max(unix_now().0);
+        self.newest_timestamp = self.newest_timestamp.max(unix_now());
         for (outbox, batch) in appends {
             let acks = batch.into_iter().map(|append| {
                 let (token, bytes) = (append.token, append_bytes(&append));
@@ -213,7 +214,7 @@ impl Writer {
         let offset = Offset(touched.base + i64::try_from(touched.records.len()).unwrap_or(i64::MAX));
         touched.records.push(Record {
             offset,
-            timestamp_ms: self.newest_timestamp_ms,
+            timestamp: self.newest_timestamp,
             key: append.key,
             value: append.value,
             headers: append.headers,
@@ -237,7 +238,7 @@ impl Writer {
                         &*touched.topic,
                         touched.partition.0,
                         record.offset.0,
-                        record.timestamp_ms,
+                        record.timestamp.0,
                         (!record.key.is_empty()).then_some(&*record.key),
                         &*record.value,
                         schema::headers_to_text(&record.headers),
@@ -318,14 +319,14 @@ impl Writer {
         let mut is_more = false;
         for topic in self.topics.all() {
             let Some(retention_ms) = topic.retention_ms else { continue };
-            let keep_from_ms = unix_now().0.saturating_sub(retention_ms);
+            let oldest = unix_now().plus_ms(retention_ms.saturating_neg());
             for (partition, tail) in (0..).zip(&topic.tails) {
                 let (low, high) = tail.watermarks();
                 if low == high {
                     continue;
                 }
                 let until = high.min(low + RETENTION_RECORDS_MAX);
-                match self.first_since(&topic.name, partition, low, until, keep_from_ms) {
+                match self.first_since(&topic.name, partition, low, until, oldest) {
                     Ok(keep_from) if keep_from > low => {
                         is_more |= keep_from == until && until < high;
                         if let Err(error) = self.truncate(&topic.name, Partition(partition), keep_from) {
@@ -342,21 +343,13 @@ impl Writer {
         self.retention_due = Instant::now() + if is_more { Duration::ZERO } else { self.retention_every };
     }
 
-    /// Returns the first offset in `low..until` that is not older than `keep_from_ms`, or `until`.
-    fn first_since(
-        &self,
-        topic: &str,
-        partition: i32,
-        low: i64,
-        until: i64,
-        keep_from_ms: i64,
-    ) -> rusqlite::Result<i64> {
+    /// Returns the first offset in `low..until` that is not older than `oldest`, or `until`.
+    fn first_since(&self, topic: &str, partition: i32, low: i64, until: i64, oldest: UnixMs) -> rusqlite::Result<i64> {
         let mut select = self.connection.prepare_cached(
             "SELECT min(offset) FROM records WHERE topic = ?1 AND partition = ?2 AND offset >= ?3 AND offset < ?4 \
              AND timestamp_ms >= ?5",
         )?;
-        let found: Option<i64> =
-            select.query_row(params![topic, partition, low, until, keep_from_ms], |row| row.get(0))?;
+        let found: Option<i64> = select.query_row(params![topic, partition, low, until, oldest.0], |row| row.get(0))?;
         Ok(found.unwrap_or(until))
     }
 

@@ -81,7 +81,7 @@ pub async fn keys_values_headers_and_timestamps_come_back(subject: &dyn Subject)
     assert_eq!(records[1].1.value, Bytes::new());
     assert!(records[1].1.headers.is_empty());
     for (_, record) in records {
-        let when = record.timestamp_ms;
+        let when = record.timestamp.0;
         assert!((before_ms..=after_ms).contains(&when), "{before_ms} <= {when} <= {after_ms}");
     }
 }
