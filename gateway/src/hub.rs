@@ -17,7 +17,7 @@ use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::proto::request;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
-use driftless_web::socket::CLOSE_TIMEOUT;
+use driftless_web::stream::CLOSE_TIMEOUT;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

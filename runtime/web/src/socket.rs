@@ -10,14 +10,13 @@
 //! kilobytes per socket.
 
 use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
-use crate::stream::Stream;
+use crate::stream::{CLOSE_TIMEOUT, Stream};
 use bytes::Bytes;
 use driftless_schemas::limits;
 use futures_util::StreamExt as _;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -40,9 +39,6 @@ pub const GATEWAY: &str = "driftless.gateway.v1";
 
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-/// How long a peer may take to close after our close frame.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The configuration of sockets: small buffers, and no message above the limit for clients.
 #[must_use]
 pub fn config() -> WebSocketConfig {

@@ -12,9 +12,13 @@ use std::net::Shutdown as Half;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
+
+/// How long a peer may take to close its side after the service has closed.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! nothing more from the source. A slow client therefore fills the socket pair's buffer, and the
 //! service sees that the client is slow.
 
-use crate::socket::CLOSE_TIMEOUT;
+use crate::stream::CLOSE_TIMEOUT;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
