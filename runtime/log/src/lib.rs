@@ -25,6 +25,9 @@ use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Memory overhead of a record beside its bytes.
+const RECORD_OVERHEAD_BYTES: usize = 128;
+
 /// Record headers, in order: (name, value).
 pub type Headers = Vec<(String, Bytes)>;
 
@@ -41,6 +44,14 @@ pub struct Record {
     pub value: Bytes,
     /// The headers.
     pub headers: Headers,
+}
+
+impl Record {
+    /// The memory that the record takes, with an estimate of the overhead beside its bytes.
+    fn memory_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.key.len() + self.value.len() + headers + RECORD_OVERHEAD_BYTES
+    }
 }
 
 /// A record to append. The caller computes the partition (R1).
@@ -227,6 +238,22 @@ pub struct TopicSpec {
     pub retention_ms: Option<i64>,
     /// The largest record in bytes (`max.message.bytes`).
     pub record_bytes_max: usize,
+}
+
+impl TopicSpec {
+    /// Compares an existing topic with this spec. `Ok(false)`: the topic does not exist and can be
+    /// created.
+    fn is_satisfied_by(&self, existing: Option<i32>) -> Result<bool, Error> {
+        if self.partitions < 1 {
+            let problem = format!("topic {} must have at least 1 partition, not {}", self.name, self.partitions);
+            return Err(Error::Settings(problem));
+        }
+        match existing {
+            None => Ok(false),
+            Some(found) if found == self.partitions => Ok(true),
+            Some(found) => Err(Error::PartitionCount { topic: self.name.clone(), found, wanted: self.partitions }),
+        }
+    }
 }
 
 /// An error about topics, settings or connections.

@@ -3,7 +3,7 @@
 
 use super::local::groups::Groups;
 use super::local::reader::LocalReader;
-use super::local::tails::{Tail, Topic, Topics, check_spec};
+use super::local::tails::{Tail, Topic, Topics};
 use super::outbox::{Outbox, QueueLimits, Settled, append_bytes};
 use super::{AckSink, Append, AppendError, Delivery, Error, Log, Membership, Producer, Reader, Record, TopicSpec};
 use async_trait::async_trait;
@@ -67,7 +67,7 @@ impl Log for MemoryLog {
 
     async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
         let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
-        if check_spec(self.count(&spec.name), spec)? {
+        if spec.is_satisfied_by(self.count(&spec.name))? {
             return Ok(());
         }
         self.topics.insert(Topic {

@@ -14,7 +14,7 @@ mod writer;
 
 use super::local::groups::Groups;
 use super::local::reader::{History, HistoryRequest, LocalReader};
-use super::local::tails::{Tail, Topics, check_spec};
+use super::local::tails::{Tail, Topics};
 use super::outbox::{Outbox, QueueLimits};
 use super::{AckSink, Append, Delivery, Error, Log, Membership, Producer, Reader, TopicSpec};
 use async_trait::async_trait;
@@ -211,7 +211,7 @@ impl Log for SqliteLog {
     }
 
     async fn create_topic(&self, spec: &TopicSpec) -> Result<(), Error> {
-        if check_spec(self.count(&spec.name), spec)? {
+        if spec.is_satisfied_by(self.count(&spec.name))? {
             return Ok(());
         }
         let (reply, done) = oneshot::channel();

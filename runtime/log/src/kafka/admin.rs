@@ -2,7 +2,6 @@
 //!
 //! librdkafka's metadata calls block, so they run on tokio's blocking threads.
 
-use super::super::local::tails::check_spec;
 use super::super::{Error, TopicSpec};
 use super::KafkaSettings;
 use super::client::{self, Context};
@@ -111,7 +110,7 @@ impl Admin {
                 spec.name, spec.record_bytes_max
             )));
         }
-        if check_spec(self.partitions(&spec.name).await?, spec)? {
+        if spec.is_satisfied_by(self.partitions(&spec.name).await?)? {
             return Ok(());
         }
         let retention_ms = spec.retention_ms.unwrap_or(-1).to_string();
@@ -156,7 +155,7 @@ impl Admin {
             let (name, timeout) = (spec.name.clone(), self.timeout());
             let has_leaders = self.query(move |consumer| has_leaders(consumer, &name, timeout)).await?;
             let has_leaders = has_leaders.map_err(|error| self.unavailable(&error))?;
-            if check_spec(self.partitions(&spec.name).await?, spec)? && has_leaders {
+            if spec.is_satisfied_by(self.partitions(&spec.name).await?)? && has_leaders {
                 return Ok(());
             }
             if Instant::now() >= deadline {

@@ -5,7 +5,6 @@
 //! time out, and an idle reader costs nothing. If the async half does not keep up, the thread stops
 //! polling, and librdkafka stops fetching.
 
-use super::super::local::tails::memory_bytes;
 use super::super::{Error, Headers, ReadError, Record};
 use super::KafkaSettings;
 use super::admin::{count, is_missing_code};
@@ -337,7 +336,7 @@ impl Fetcher {
                         && message.offset() >= position.next
                     {
                         let record = record(&message);
-                        bytes += memory_bytes(&record);
+                        bytes += record.memory_bytes();
                         position.next = record.offset.0 + 1;
                         position.records.push(record);
                     }
@@ -493,7 +492,7 @@ impl Fetcher {
         for position in self.positions.values_mut().flatten().flatten() {
             if !position.records.is_empty() {
                 let records = std::mem::take(&mut position.records);
-                bytes += records.iter().map(memory_bytes).sum::<usize>();
+                bytes += records.iter().map(Record::memory_bytes).sum::<usize>();
                 outcomes.push(Outcome::Fetched(Fetched { generation: position.generation, records }));
             }
         }

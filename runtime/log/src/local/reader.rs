@@ -70,7 +70,7 @@ impl LocalReader {
             match position.take(bytes_left, self.history.as_deref(), &self.wake) {
                 Ok(None) => {}
                 Ok(Some(records)) => {
-                    bytes_left = bytes_left.saturating_sub(records.iter().map(super::tails::memory_bytes).sum());
+                    bytes_left = bytes_left.saturating_sub(records.iter().map(Record::memory_bytes).sum());
                     let (topic, partition) = (Arc::clone(&position.topic), position.partition);
                     batches.push(Batch { topic, partition, records });
                     if bytes_left == 0 {

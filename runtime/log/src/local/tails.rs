@@ -5,14 +5,11 @@
 //! sqlite: after the commit), so that no reader sees a record that could still vanish. Readers do
 //! not poll: [`Tail::extend`] wakes those that registered.
 
-use super::super::{AppendError, Error, Record, TopicSpec};
+use super::super::{AppendError, Record};
 use driftless_schemas::Partition;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use tokio::sync::Notify;
-
-/// Memory overhead of a record beside its bytes.
-const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// All topics of a log.
 #[derive(Default)]
@@ -71,22 +68,6 @@ impl Topic {
     pub(crate) fn partitions(&self) -> i32 {
         // The number of tails was made from an i32.
         i32::try_from(self.tails.len()).unwrap_or(i32::MAX)
-    }
-}
-
-/// Compares an existing topic with `spec`. `Ok(false)`: the topic does not exist and can be
-/// created.
-pub(crate) fn check_spec(existing: Option<i32>, spec: &TopicSpec) -> Result<bool, Error> {
-    if spec.partitions < 1 {
-        return Err(Error::Settings(format!(
-            "topic {} is to have {} partitions; at least 1 is needed",
-            spec.name, spec.partitions
-        )));
-    }
-    match existing {
-        None => Ok(false),
-        Some(found) if found == spec.partitions => Ok(true),
-        Some(found) => Err(Error::PartitionCount { topic: spec.name.clone(), found, wanted: spec.partitions }),
     }
 }
 
@@ -156,13 +137,13 @@ impl Tail {
         for record in records {
             debug_assert_eq!(record.offset.0, state.high, "offsets are dense");
             state.high = record.offset.0 + 1;
-            state.bytes += memory_bytes(&record);
+            state.bytes += record.memory_bytes();
             state.records.push_back(record);
         }
         while state.bytes > self.bytes_max
             && let Some(oldest) = state.records.pop_front()
         {
-            state.bytes -= memory_bytes(&oldest);
+            state.bytes -= oldest.memory_bytes();
         }
         state.wake();
     }
@@ -173,7 +154,7 @@ impl Tail {
         let mut state = self.state();
         let offset = state.high;
         let record = record(offset);
-        state.bytes += memory_bytes(&record);
+        state.bytes += record.memory_bytes();
         state.records.push_back(record);
         state.high += 1;
         offset
@@ -192,7 +173,7 @@ impl Tail {
         while state.records.front().is_some_and(|record| record.offset.0 < state.low)
             && let Some(oldest) = state.records.pop_front()
         {
-            state.bytes -= memory_bytes(&oldest);
+            state.bytes -= oldest.memory_bytes();
         }
         state.wake();
     }
@@ -213,7 +194,7 @@ impl Tail {
         let mut bytes = 0;
         let fits = state.records.range(skip..).take_while(|record| {
             let is_first = bytes == 0;
-            bytes += memory_bytes(record);
+            bytes += record.memory_bytes();
             is_first || bytes <= bytes_max
         });
         let records: Vec<Record> = fits.cloned().collect();
@@ -231,10 +212,4 @@ impl State {
             None => false,
         });
     }
-}
-
-/// The memory that a record takes.
-pub(crate) fn memory_bytes(record: &Record) -> usize {
-    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    record.key.len() + record.value.len() + headers + RECORD_OVERHEAD_BYTES
 }

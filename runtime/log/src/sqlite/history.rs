@@ -3,7 +3,6 @@
 
 use super::super::Record;
 use super::super::local::reader::HistoryRequest;
-use super::super::local::tails::memory_bytes;
 use super::schema;
 use rusqlite::{Connection, params};
 use std::sync::mpsc;
@@ -25,7 +24,7 @@ fn read(connection: &Connection, request: &HistoryRequest) -> rusqlite::Result<V
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let record = schema::record(row)?;
-        bytes += memory_bytes(&record);
+        bytes += record.memory_bytes();
         records.push(record);
         if bytes >= request.bytes_max {
             break;

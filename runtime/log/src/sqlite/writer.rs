@@ -4,7 +4,7 @@
 //! larger batches, and no append waits for a timer. Offsets are assigned inside the transaction and
 //! become visible with its commit; a failed transaction leaves no record.
 
-use super::super::local::tails::{Tail, Topic, Topics, check_spec};
+use super::super::local::tails::{Tail, Topic, Topics};
 use super::super::outbox::{Outbox, Settled, append_bytes};
 use super::super::{Append, AppendError, Error, Record, TopicSpec};
 use super::{SqliteSettings, schema};
@@ -265,7 +265,7 @@ impl Writer {
 
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<(), Error> {
         let existing = self.topics.get(&spec.name).map(|topic| topic.partitions());
-        if check_spec(existing, spec)? {
+        if spec.is_satisfied_by(existing)? {
             return Ok(());
         }
         self.connection
