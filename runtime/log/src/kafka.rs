@@ -7,11 +7,13 @@
 //! (rust-rdkafka issue 665).
 
 mod admin;
+mod channel;
 mod client;
 mod fetch;
 mod membership;
 mod producer;
 mod reader;
+mod record;
 
 use super::outbox::QueueLimits;
 use super::{AckSink, Delivery, Error, Log, Membership, Producer, Reader, TopicSpec};

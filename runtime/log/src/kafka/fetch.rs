@@ -5,135 +5,29 @@
 //! time out, and an idle reader costs nothing. If the async half does not keep up, the thread stops
 //! polling, and librdkafka stops fetching.
 
-use super::super::{Error, Headers, ReadError, Record};
+mod recovery;
+
+use super::super::{Error, ReadError, Record};
 use super::KafkaSettings;
-use super::admin::{count, is_missing_code};
+use super::channel::{Command, Fetched, Outcome, Shared};
 use super::client::{self, Context};
-use bytes::Bytes;
-use driftless_schemas::time::UnixMs;
-use driftless_schemas::{Offset, Partition};
+use super::record::record;
+use driftless_schemas::Partition;
+use rdkafka::Message as _;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
 /// The largest amount taken from librdkafka in one turn.
 const POLL_BYTES_MAX: usize = 2 << 20;
-/// The largest amount that the async half has not taken yet; above it the thread stops polling.
-const BUFFERED_BYTES_MAX: usize = 4 << 20;
-/// A fallback in case librdkafka misses a wake-up, which has never been seen.
-const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long to wait for the brokers to name a topic's leaders before it is read. Without an answer
 /// librdkafka finds the leaders itself.
 const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long to wait for the brokers to report a partition's watermarks.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ConsumerContext for Context {}
-
-pub(super) enum Command {
-    Assign { topic: Arc<str>, partition: Partition, from: Offset, generation: u64 },
-    Unassign { topic: Arc<str>, partition: Partition, generation: u64 },
-    Pause { topic: Arc<str>, partition: Partition, generation: u64, is_paused: bool },
-}
-
-/// A message of the thread to the async half.
-pub(super) enum Outcome {
-    Fetched(Fetched),
-    Failed { error: ReadError, generation: u64 },
-}
-
-/// Records of one assignment.
-pub(super) struct Fetched {
-    pub generation: u64,
-    pub records: Vec<Record>,
-}
-
-/// The state shared between the thread and the async half.
-#[derive(Default)]
-pub(super) struct Shared {
-    state: Mutex<State>,
-    /// Wakes the thread.
-    work: Condvar,
-    /// Wakes the async half.
-    pub ready: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    commands: Vec<Command>,
-    /// True if librdkafka's queue may hold an event.
-    is_filled: bool,
-    outcomes: Vec<Outcome>,
-    bytes: usize,
-    is_closed: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds this lock, so the state behind a poisoned lock is
-        // consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn command(&self, command: Command) {
-        self.state().commands.push(command);
-        self.work.notify_one();
-    }
-
-    pub(super) fn take(&self) -> Vec<Outcome> {
-        let mut state = self.state();
-        let was_full = state.bytes >= BUFFERED_BYTES_MAX;
-        state.bytes = 0;
-        let outcomes = std::mem::take(&mut state.outcomes);
-        drop(state);
-        if was_full {
-            self.work.notify_one();
-        }
-        outcomes
-    }
-
-    pub(super) fn close(&self) {
-        self.state().is_closed = true;
-        self.work.notify_one();
-    }
-
-    /// librdkafka calls this while it holds a lock on its queue, so this must not call librdkafka.
-    fn filled(&self) {
-        self.state().is_filled = true;
-        self.work.notify_one();
-    }
-
-    /// Waits for work. `None`: the reader was dropped.
-    fn wait(&self) -> Option<Work> {
-        let is_idle = |state: &mut State| {
-            !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= BUFFERED_BYTES_MAX)
-        };
-        let (mut state, _) = self
-            .work
-            .wait_timeout_while(self.state(), RECHECK_INTERVAL, is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.is_closed {
-            return None;
-        }
-        let may_poll = state.bytes < BUFFERED_BYTES_MAX;
-        if may_poll {
-            state.is_filled = false;
-        }
-        Some(Work { commands: std::mem::take(&mut state.commands), may_poll })
-    }
-}
-
-struct Work {
-    commands: Vec<Command>,
-    may_poll: bool,
-}
 
 pub(super) struct Fetcher {
     consumer: BaseConsumer<Context>,
@@ -350,128 +244,7 @@ impl Fetcher {
             }
         }
         // The queue may hold more, and librdkafka will not report that again.
-        self.shared.state().is_filled = true;
-    }
-
-    fn failed(&mut self, error: &KafkaError, failures: &mut Vec<Outcome>) {
-        match error {
-            KafkaError::MessageConsumptionFatal(code) => {
-                let reason = format!("librdkafka stopped consuming: {code}");
-                failures.extend(self.fail_all(&reason));
-            }
-            KafkaError::MessageConsumption(code)
-                if is_missing_code(*code)
-                    || matches!(
-                        code,
-                        RDKafkaErrorCode::AutoOffsetReset
-                            | RDKafkaErrorCode::OffsetOutOfRange
-                            | RDKafkaErrorCode::NoOffset
-                            | RDKafkaErrorCode::TopicAuthorizationFailed
-                    ) =>
-            {
-                // rdkafka does not say which partition the error belongs to.
-                self.check_at = Some(Instant::now());
-            }
-            // A broker outage; librdkafka continues by itself.
-            other => tracing::debug!(error = %other, "reading was interrupted; librdkafka continues by itself"),
-        }
-    }
-
-    fn fail_all(&mut self, reason: &str) -> Vec<Outcome> {
-        let positions = std::mem::take(&mut self.positions);
-        let mut failures = Vec::new();
-        for (topic, slots) in positions {
-            for (partition, position) in (0..).map(Partition).zip(slots) {
-                if let Some(position) = position {
-                    let error = ReadError::Broken { topic: Arc::clone(&topic), partition, reason: reason.to_owned() };
-                    failures.push(Outcome::Failed { error, generation: position.generation });
-                }
-            }
-        }
-        failures
-    }
-
-    /// Handles an error of an unknown partition: fails the partitions that cannot be read, and
-    /// restarts the others.
-    fn check(&mut self, failures: &mut Vec<Outcome>) {
-        self.check_at = None;
-        let mut bad = Vec::new();
-        let mut is_unsure = false;
-        for (topic, slots) in &self.positions {
-            let wanted = slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?)));
-            let wanted: Vec<(Partition, &Position)> = wanted
-                .filter_map(|(index, position)| Some((Partition(i32::try_from(index).ok()?), position)))
-                .collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let partitions = match count(&self.consumer, topic, QUERY_TIMEOUT) {
-                Ok(partitions) => partitions.unwrap_or(0),
-                Err(error) => {
-                    tracing::warn!(%topic, %error, "cannot query the number of partitions; the query is retried");
-                    is_unsure = true;
-                    continue;
-                }
-            };
-            for (partition, position) in wanted {
-                let topic = Arc::clone(topic);
-                if partition.0 >= partitions {
-                    let reason = "the topic or partition does not exist".to_owned();
-                    bad.push((ReadError::Broken { topic, partition, reason }, position.generation));
-                    continue;
-                }
-                match self.consumer.fetch_watermarks(&topic, partition.0, QUERY_TIMEOUT) {
-                    Ok((low, high)) if position.next < low || position.next > high => {
-                        let (wanted, low, high) = (Offset(position.next), Offset(low), Offset(high));
-                        let error = ReadError::OutOfRange { topic, partition, wanted, low, high };
-                        bad.push((error, position.generation));
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(%topic, %partition, %error, "cannot query the watermarks; the query is retried");
-                        is_unsure = true;
-                    }
-                }
-            }
-        }
-        if is_unsure {
-            self.check_at = Some(Instant::now() + RECHECK_INTERVAL);
-        } else if bad.is_empty() {
-            self.restart();
-        }
-        let mut gone = TopicPartitionList::new();
-        for (error, generation) in bad {
-            let (ReadError::OutOfRange { topic, partition, .. } | ReadError::Broken { topic, partition, .. }) = &error;
-            gone.add_partition(topic, partition.0);
-            let index = usize::try_from(partition.0).ok();
-            if let Some(slot) = index.and_then(|index| self.positions.get_mut(topic)?.get_mut(index))
-                && let Some(position) = slot.take()
-                && !position.records.is_empty()
-            {
-                // The records that were read before the failure are delivered first.
-                failures.push(Outcome::Fetched(Fetched { generation, records: position.records }));
-            }
-            failures.push(Outcome::Failed { error, generation });
-        }
-        self.unassign(&gone);
-    }
-
-    /// Restarts all partitions: librdkafka stopped one for a reason that no longer holds.
-    fn restart(&mut self) {
-        let mut all = TopicPartitionList::new();
-        let (mut again, mut pauses) = (Vec::new(), Vec::new());
-        for (topic, slots) in &self.positions {
-            for (partition, position) in (0..).zip(slots) {
-                if let Some(position) = position {
-                    all.add_partition(topic, partition);
-                    again.push((Arc::clone(topic), partition, position.next, position.generation));
-                    pauses.push((Arc::clone(topic), partition));
-                }
-            }
-        }
-        self.unassign(&all);
-        self.assign(again);
-        self.pause(pauses);
+        self.shared.filled();
     }
 
     fn fail(&mut self, topic: Arc<str>, partition: Partition, generation: u64, reason: String) {
@@ -481,8 +254,7 @@ impl Fetcher {
             *slot = None;
         }
         let error = ReadError::Broken { topic, partition, reason };
-        self.shared.state().outcomes.push(Outcome::Failed { error, generation });
-        self.shared.ready.notify_one();
+        self.shared.publish(vec![Outcome::Failed { error, generation }], 0);
     }
 
     /// Passes the fetched records and the failures to the async half, and wakes it.
@@ -498,36 +270,7 @@ impl Fetcher {
         }
         outcomes.extend(failures);
         if !outcomes.is_empty() {
-            let mut state = self.shared.state();
-            state.outcomes.extend(outcomes);
-            state.bytes += bytes;
-            drop(state);
-            self.shared.ready.notify_one();
+            self.shared.publish(outcomes, bytes);
         }
     }
-}
-
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let bytes = |bytes: Option<&[u8]>| bytes.map_or_else(Bytes::new, Bytes::copy_from_slice);
-    Record {
-        offset: Offset(message.offset()),
-        timestamp: UnixMs(message.timestamp().to_millis().unwrap_or_default()),
-        key: bytes(message.key()),
-        value: bytes(message.payload()),
-        headers: headers(message),
-    }
-}
-
-fn headers(message: &BorrowedMessage<'_>) -> Headers {
-    let Some(headers) = message.headers() else { return Headers::new() };
-    // rdkafka 0.39 panics on a header name that is not UTF-8, and any producer with access can
-    // write one. Such a record is read without headers.
-    let read = || {
-        let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-            let value = header.value.map_or_else(Bytes::new, Bytes::copy_from_slice);
-            (header.key.to_owned(), value)
-        };
-        headers.iter().map(header).collect()
-    };
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
 }

@@ -7,7 +7,8 @@
 
 use super::super::{Batch, Error, ReadError, Reader};
 use super::KafkaSettings;
-use super::fetch::{Command, Fetched, Fetcher, Outcome, Shared};
+use super::channel::{Command, Fetched, Outcome, Shared};
+use super::fetch::Fetcher;
 use async_trait::async_trait;
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;

@@ -1,0 +1,126 @@
+//! The channel between the two halves of a reader: commands to the thread, outcomes to the async
+//! half, and the limit above which the thread stops polling.
+
+use super::super::{ReadError, Record};
+use driftless_schemas::{Offset, Partition};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The largest amount that the async half has not taken yet; above it the thread stops polling.
+const BUFFERED_BYTES_MAX: usize = 4 << 20;
+/// A fallback in case librdkafka misses a wake-up, which has never been seen.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A command of the async half to the thread.
+pub(super) enum Command {
+    Assign { topic: Arc<str>, partition: Partition, from: Offset, generation: u64 },
+    Unassign { topic: Arc<str>, partition: Partition, generation: u64 },
+    Pause { topic: Arc<str>, partition: Partition, generation: u64, is_paused: bool },
+}
+
+/// A message of the thread to the async half.
+pub(super) enum Outcome {
+    Fetched(Fetched),
+    Failed { error: ReadError, generation: u64 },
+}
+
+/// Records of one assignment.
+pub(super) struct Fetched {
+    pub generation: u64,
+    pub records: Vec<Record>,
+}
+
+/// The state shared between the thread and the async half.
+#[derive(Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the thread.
+    work: Condvar,
+    /// Wakes the async half.
+    pub ready: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    commands: Vec<Command>,
+    /// True if librdkafka's queue may hold an event.
+    is_filled: bool,
+    outcomes: Vec<Outcome>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds this lock, so the state behind a poisoned lock is
+        // consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enqueues a command and wakes the thread.
+    pub(super) fn command(&self, command: Command) {
+        self.state().commands.push(command);
+        self.work.notify_one();
+    }
+
+    /// Takes all outcomes. The thread polls again if it had stopped.
+    pub(super) fn take(&self) -> Vec<Outcome> {
+        let mut state = self.state();
+        let was_full = state.bytes >= BUFFERED_BYTES_MAX;
+        state.bytes = 0;
+        let outcomes = std::mem::take(&mut state.outcomes);
+        drop(state);
+        if was_full {
+            self.work.notify_one();
+        }
+        outcomes
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.work.notify_one();
+    }
+
+    /// Notes that librdkafka's queue is not empty, and wakes the thread. librdkafka calls this while it holds a
+    /// lock on its queue, so this must not call librdkafka.
+    pub(super) fn filled(&self) {
+        self.state().is_filled = true;
+        self.work.notify_one();
+    }
+
+    /// Passes outcomes with `bytes` bytes of records to the async half, and wakes it.
+    pub(super) fn publish(&self, outcomes: Vec<Outcome>, bytes: usize) {
+        let mut state = self.state();
+        state.outcomes.extend(outcomes);
+        state.bytes += bytes;
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Waits for work. `None`: the reader was dropped.
+    pub(super) fn wait(&self) -> Option<Work> {
+        let is_idle = |state: &mut State| {
+            !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= BUFFERED_BYTES_MAX)
+        };
+        let (mut state, _) = self
+            .work
+            .wait_timeout_while(self.state(), RECHECK_INTERVAL, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.is_closed {
+            return None;
+        }
+        let may_poll = state.bytes < BUFFERED_BYTES_MAX;
+        if may_poll {
+            state.is_filled = false;
+        }
+        Some(Work { commands: std::mem::take(&mut state.commands), may_poll })
+    }
+}
+
+/// What the thread has to do when it wakes.
+pub(super) struct Work {
+    pub commands: Vec<Command>,
+    pub may_poll: bool,
+}
