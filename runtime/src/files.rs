@@ -43,7 +43,8 @@ pub struct Reloader {
     bytes_max: usize,
     apply: Apply,
     seen: Option<Seen>,
-    complaint: Option<String>,
+    /// The fault that was logged last, until the files are usable again.
+    fault: Option<Fault>,
 }
 
 /// The result of one poll.
@@ -55,6 +56,14 @@ pub enum Reload {
     Applied,
     /// The files changed or disappeared and are not usable; the old content stays in force.
     Refused(String),
+}
+
+/// The reason why the files are not usable.
+#[derive(PartialEq, Eq)]
+struct Fault {
+    /// True if a file does not exist: its return without a change repairs the fault.
+    is_missing: bool,
+    problem: String,
 }
 
 struct Seen {
@@ -80,7 +89,7 @@ impl Reloader {
         apply: impl FnMut(&[Vec<u8>]) -> Result<String, String> + Send + 'static,
     ) -> Self {
         let paths = paths.into_iter().collect();
-        Self { name, paths, bytes_max, apply: Box::new(apply), seen: None, complaint: None }
+        Self { name, paths, bytes_max, apply: Box::new(apply), seen: None, fault: None }
     }
 
     /// Polls the files and applies them if they changed. The first poll applies the present
@@ -89,23 +98,24 @@ impl Reloader {
         let is_first = self.seen.is_none();
         let taken = match self.changed() {
             Ok(None) => return Reload::Unchanged,
-            Ok(Some(files)) => (self.apply)(&files),
-            Err(problem) => Err(problem),
+            Ok(Some(files)) => (self.apply)(&files).map_err(Fault::unusable),
+            Err(fault) => Err(fault),
         };
         match taken {
             Ok(has) => {
-                self.complaint = None;
+                self.fault = None;
                 if !is_first {
                     metrics::reload(self.name, "taken");
                     tracing::info!(files = %self.named(), "{} reloaded: {has} from now on", self.name);
                 }
                 Reload::Applied
             }
-            Err(problem) if self.complaint.as_ref() == Some(&problem) => Reload::Unchanged,
-            Err(problem) => {
+            Err(fault) if self.fault.as_ref() == Some(&fault) => Reload::Unchanged,
+            Err(fault) => {
+                let problem = fault.problem.clone();
                 metrics::reload(self.name, "refused");
                 tracing::error!(files = %self.named(), "{} not reloaded: {problem}; the previous content stays in force", self.name);
-                self.complaint = Some(problem.clone());
+                self.fault = Some(fault);
                 Reload::Refused(problem)
             }
         }
@@ -117,15 +127,16 @@ impl Reloader {
     }
 
     /// Returns the content of all files if any of them changed since the last poll.
-    fn changed(&mut self) -> Result<Option<Vec<Vec<u8>>>, String> {
+    fn changed(&mut self) -> Result<Option<Vec<Vec<u8>>>, Fault> {
         let stamps = self.paths.iter().map(|path| stamp(path)).collect::<Result<Vec<_>, _>>()?;
         if self.seen.as_ref().is_some_and(|seen| seen.is_settled && seen.stamps == stamps) {
             // The file was missing and has come back unchanged: its content is in force already.
-            self.complaint.take_if(|complaint| complaint.starts_with(AWAY));
+            self.fault.take_if(|fault| fault.is_missing);
             return Ok(None);
         }
         let read = |path: &PathBuf| {
-            read_bounded(path, self.bytes_max).map_err(|problem| format!("{} {problem}", path.display()))
+            read_bounded(path, self.bytes_max)
+                .map_err(|problem| Fault::unusable(format!("{} {problem}", path.display())))
         };
         let files = self.paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let lengths = files.iter().flat_map(|file| file.len().to_le_bytes());
@@ -138,10 +149,16 @@ impl Reloader {
     }
 }
 
-const AWAY: &str = "there is no ";
+impl Fault {
+    fn unusable(problem: String) -> Self {
+        Self { is_missing: false, problem }
+    }
+}
 
-fn stamp(path: &Path) -> Result<Stamp, String> {
-    let metadata = std::fs::metadata(path).map_err(|e| format!("{AWAY}{}: {e}", path.display()))?;
+fn stamp(path: &Path) -> Result<Stamp, Fault> {
+    let missing =
+        |e: std::io::Error| Fault { is_missing: true, problem: format!("there is no {}: {e}", path.display()) };
+    let metadata = std::fs::metadata(path).map_err(missing)?;
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]
