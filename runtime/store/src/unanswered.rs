@@ -1,5 +1,5 @@
-//! Model calls that did not return, recorded for the partition's next owner: one empty object per call,
-//! with the call in its name.
+//! Model calls that did not return, recorded for the partition's next owner: one empty object per
+//! call, with the call in its name.
 
 use super::{Error, Store};
 use driftless_schemas::Partition;

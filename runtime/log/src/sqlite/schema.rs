@@ -188,7 +188,7 @@ pub(super) fn headers_to_text(headers: &Headers) -> Option<String> {
     }
     let headers = headers.iter().map(|(name, value)| match std::str::from_utf8(value) {
         Ok(text) => serde_json::json!([name, text]),
-        Err(_) => serde_json::json!([name, { "hex": to_hex(value) }]),
+        Err(_) => serde_json::json!([name, { "hex": hex::encode(value) }]),
     });
     Some(serde_json::Value::Array(headers.collect()).to_string())
 }
@@ -197,19 +197,9 @@ fn headers_from_text(text: &str) -> Option<Headers> {
     let headers: Vec<(String, serde_json::Value)> = serde_json::from_str(text).ok()?;
     let value = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => Some(Bytes::from(text)),
-        other => from_hex(other.get("hex")?.as_str()?),
+        other => Some(Bytes::from(hex::decode(other.get("hex")?.as_str()?).ok()?)),
     };
     headers.into_iter().map(|(name, of)| Some((name, value(of)?))).collect()
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Bytes> {
-    let digits = text.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.map(byte).collect::<Option<Vec<u8>>>().map(Bytes::from)
 }
 
 #[cfg(test)]

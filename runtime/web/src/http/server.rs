@@ -159,28 +159,10 @@ pub async fn serve(
         let write_timeout = options.write_timeout;
         let (tls, mut phases, alive) = (options.tls.clone(), phases.clone(), alive.clone());
         tokio::spawn(async move {
-            let stream = match tls {
-                None => Stream::Tcp(stream),
-                Some(tls) => {
-                    let stream = tokio::select! {
-                        stream = encrypted(&tls, stream, peer, kept) => stream,
-                        _ = phases.changed() => None,
-                    };
-                    let Some(stream) = stream else { return };
-                    stream
-                }
-            };
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(BUFFER_BYTES)
-                .max_headers(HEADERS_MAX)
-                .serve_connection(
-                    TokioIo::new(Deadline::new(stream, write_timeout)),
-                    hyper::service::service_fn(answer),
-                )
-                .with_upgrades();
-            drive(connection, peer, phases, alive).await;
+            let Some(stream) = opened(tls, stream, peer, kept, &mut phases).await else { return };
+            let stream = TokioIo::new(Deadline::new(stream, write_timeout));
+            let connection = http().serve_connection(stream, hyper::service::service_fn(answer));
+            drive(connection.with_upgrades(), peer, phases, alive).await;
         });
     }
     drop((listener, alive));
@@ -190,6 +172,32 @@ pub async fn serve(
             "requests did not finish within {DRAIN_TIMEOUT:?} of the shutdown; their connections are closed"
         );
         phase.send_replace(Phase::Cut);
+    }
+}
+
+/// hyper's HTTP/1.1 with our limits.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(HEADERS_MAX);
+    http
+}
+
+/// Returns the service's end of a connection, after the handshake if the server has TLS. `None`:
+/// the handshake failed, or the server shuts down.
+async fn opened(
+    tls: Option<Tls>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: ConnectionPermit,
+    phases: &mut watch::Receiver<Phase>,
+) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::Tcp(stream)) };
+    tokio::select! {
+        stream = encrypted(&tls, stream, peer, permit) => stream,
+        _ = phases.changed() => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a reader's thread does after an error.
+//! The recovery of a reader's thread after an error.
 //!
 //! rdkafka does not say which partition an error belongs to, so the thread asks the brokers: a
 //! partition that cannot be read fails, and all others are assigned again.
