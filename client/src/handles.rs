@@ -1,11 +1,12 @@
 //! What the user holds: a client, its chunks, and commands on their way.
 
+use crate::conclusion::Conclusion;
 use crate::settings::Settings;
 use crate::shared::{Shared, State, Status};
 use crate::sockets;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
-use driftless_client_core::{ChunkStatus, CommandId, Event, Number, Outcome, Socket, SubmitError};
+use driftless_client_core::{ChunkStatus, CommandId, Event, Outcome, Socket, SubmitError};
 use driftless_schemas::{ChunkId, Hash, Version};
 use std::collections::HashMap;
 use std::future::Future;
@@ -297,17 +298,6 @@ impl Chunk {
             }
         }
     }
-}
-
-/// How a command ended, and its name in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conclusion {
-    /// How.
-    pub outcome: Outcome,
-    /// What it was last sent under; `None` where it never was.
-    pub number: Option<Number>,
-    /// Whether ingest said that it is in the log under that number.
-    pub is_receipted: bool,
 }
 
 /// A command on its way: a future of its outcome. Dropping it changes nothing.

@@ -23,14 +23,16 @@
 
 #![forbid(unsafe_code)]
 
+mod conclusion;
 mod handles;
 mod settings;
 mod shared;
 mod sockets;
 
+pub use conclusion::Conclusion;
 pub use driftless_chunk::model::{AnyModel, Content, Models};
 pub use driftless_client_core::{ChunkStatus, CommandId, Event, Number, Outcome, Socket, SubmitError};
 pub use driftless_schemas::{ChunkId, Hash, Seq, Version, WriterId};
-pub use handles::{Chunk, Client, Conclusion, Error, Pending, Snapshot, View};
+pub use handles::{Chunk, Client, Error, Pending, Snapshot, View};
 pub use settings::{Settings, Token, TokenFuture};
 pub use shared::Status;

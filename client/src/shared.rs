@@ -3,7 +3,7 @@
 //! Every use of the core is one [`Shared::turn`]: call it, take its events, wake whom they concern. The lock is held for
 //! that long only, never across an await.
 
-use crate::handles::Conclusion;
+use crate::conclusion::Conclusion;
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_client_core::{ClientCore, CommandId, Event, Socket};

@@ -4,8 +4,8 @@
 
 use crate::event::{ChunkStatus, CommandId, Event, Number, SubmitError};
 use crate::families::Families;
-use crate::outbox::{Gate, Outbox, Shown, never_sent};
-use crate::own::Concluded;
+use crate::outbox::{Gate, Outbox, never_sent};
+use crate::own::{Concluded, Shown};
 use crate::settings::Settings;
 use crate::undo::Undo;
 use crate::view::View;

@@ -8,13 +8,13 @@
 //! when the confirmed replica shows what the fact says; it is never taken back.
 
 use crate::event::{CommandId, Outcome};
-use crate::own::{Concluded, Fact, Own};
+use crate::own::{Concluded, Fact, Own, Shown};
 use crate::pace::Pace;
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
-use driftless_schemas::proto::{self, RejectCode, Submit, submit};
+use driftless_schemas::proto::{self, RejectCode, Submit};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
 
@@ -382,29 +382,8 @@ impl Outbox {
     }
 }
 
-/// What the user sees of a chunk's confirmed state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// A healthy replica at this version.
-    At(Version),
-    /// Nothing yet, or nothing to be trusted.
-    Nothing,
-    /// Nothing more is to come: do not wait for it.
-    All,
-}
-
 fn numbered(entries: &mut VecDeque<Own>, seq: u64) -> Option<&mut Own> {
     entries.iter_mut().take_while(|own| own.seq.is_some()).find(|own| own.seq == Some(Seq(seq)))
-}
-
-impl Own {
-    fn message(&self, chunk: &ChunkId, seq: Seq, after: u64) -> Submit {
-        let body = match self.id {
-            Some(_) => submit::Body::Command(self.command.clone()),
-            None => submit::Body::Settle(proto::Settle {}),
-        };
-        Submit { chunk_id: chunk.to_string(), seq: seq.0, after, body: Some(body) }
-    }
 }
 
 /// What became of a command that was never sent and never will be.

@@ -1,11 +1,10 @@
 //! One own command on its way: what was sent, what is known about it, and the outcome that follows from it.
 
 use crate::event::{CommandId, Outcome};
-use crate::outbox::Shown;
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
-use driftless_schemas::proto::{DiscardReason, RejectCode};
-use driftless_schemas::{Seq, Version};
+use driftless_schemas::proto::{self, DiscardReason, RejectCode, Submit, submit};
+use driftless_schemas::{ChunkId, Seq, Version};
 
 /// What the log says about a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +15,17 @@ pub(crate) enum Fact {
     Not(Option<(DiscardReason, String)>),
     /// Nobody can say any more.
     Unknown(String),
+}
+
+/// What the user sees of a chunk's confirmed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A healthy replica at this version.
+    At(Version),
+    /// Nothing yet, or nothing to be trusted.
+    Nothing,
+    /// Nothing more is to come: do not wait for it.
+    All,
 }
 
 /// A command of the user that leaves the outbox.
@@ -137,5 +147,14 @@ impl Own {
             Some((code, message)) => Some(Outcome::Rejected { code: *code, message: message.clone() }),
             None => self.is_cancelled.then_some(Outcome::Withdrawn),
         }
+    }
+
+    /// The message that sends it under `seq`, behind `after`.
+    pub fn message(&self, chunk: &ChunkId, seq: Seq, after: u64) -> Submit {
+        let body = match self.id {
+            Some(_) => submit::Body::Command(self.command.clone()),
+            None => submit::Body::Settle(proto::Settle {}),
+        };
+        Submit { chunk_id: chunk.to_string(), seq: seq.0, after, body: Some(body) }
     }
 }

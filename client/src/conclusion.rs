@@ -1,0 +1,14 @@
+//! How a command ended.
+
+use driftless_client_core::{Number, Outcome};
+
+/// A command's outcome, and the command's name in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The number under which the client last sent the command; `None` if the client never sent it.
+    pub number: Option<Number>,
+    /// Whether ingest reported that the log has the command under that number.
+    pub is_receipted: bool,
+}
