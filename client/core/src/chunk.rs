@@ -2,6 +2,8 @@
 //!
 //! What the gateway says is in `gateway.rs`; here is the chunk's life between user, connections and time.
 
+mod gateway;
+
 use crate::event::{ChunkStatus, CommandId, Event, Number, SubmitError};
 use crate::families::Families;
 use crate::outbox::{Gate, Outbox, never_sent};
@@ -40,33 +42,33 @@ pub(crate) struct Chunk {
     /// The user wants it. If not, it stays until nothing of the user's is pending.
     pub is_wanted: bool,
     status: ChunkStatus,
-    pub(crate) replica: Option<Replica>,
+    replica: Option<Replica>,
     /// As far as is known, the replica is what the log says.
-    pub(crate) is_healthy: bool,
+    is_healthy: bool,
     /// What the newest updates gave as the hash of a version, where that was not compared yet.
-    pub(crate) unverified: Option<(Version, Hash)>,
+    unverified: Option<(Version, Hash)>,
     view: View,
-    pub(crate) outbox: Outbox,
-    pub(crate) undo: Undo,
+    pub outbox: Outbox,
+    pub undo: Undo,
     /// A Track is out on this connection, or answered.
-    pub(crate) is_asked: bool,
+    is_asked: bool,
     /// Tracked came, and no Lagging since.
-    pub(crate) is_followed: bool,
+    is_followed: bool,
     /// The gateway has served it in this client's life: commands may go out.
-    pub(crate) was_served: bool,
+    was_served: bool,
     /// Where the gateway stood at the last Tracked.
-    pub(crate) tracked_version: Version,
+    tracked_version: Version,
     /// Every commit up to here is in the last Tracked or came in Updates after it.
-    pub(crate) seen_to: Version,
+    seen_to: Version,
     /// Updates up to here came, but some before them did not.
-    pub(crate) gap_to: Option<Version>,
+    gap_to: Option<Version>,
     /// An answer that moves the replica on is expected until then.
-    pub(crate) answer_by: Option<u64>,
-    pub(crate) is_refreshing: bool,
+    answer_by: Option<u64>,
+    is_refreshing: bool,
     retry_at: Option<u64>,
     retries: u32,
     reloads: VecDeque<u64>,
-    pub(crate) is_changed: bool,
+    is_changed: bool,
     /// In the client's list of chunks that the current input touched.
     pub is_touched: bool,
     /// When [`Chunk::tick`] has something to do, as of the end of the last input.
@@ -124,7 +126,7 @@ impl Chunk {
         Some((replica.model(), content, replica.version()))
     }
 
-    pub(crate) fn model(&self, turn: &Turn<'_>) -> Option<Arc<dyn AnyModel>> {
+    fn model(&self, turn: &Turn<'_>) -> Option<Arc<dyn AnyModel>> {
         turn.families.of(&self.id).and_then(|family| family.model.as_ref().ok()).cloned()
     }
 
@@ -203,7 +205,7 @@ impl Chunk {
     }
 
     /// What comes is not complete any more, until the next Tracked.
-    pub(crate) fn unfollow(&mut self) {
+    fn unfollow(&mut self) {
         self.is_followed = false;
         self.is_refreshing = false;
         self.gap_to = None;
@@ -287,7 +289,7 @@ impl Chunk {
         }
     }
 
-    pub(crate) fn tell(&self, concluded: impl IntoIterator<Item = Concluded>, turn: &mut Turn<'_>) {
+    pub fn tell(&self, concluded: impl IntoIterator<Item = Concluded>, turn: &mut Turn<'_>) {
         for Concluded { id, outcome, seq, is_receipted } in concluded {
             let number = turn.writer.zip(seq).map(|(writer, seq)| Number { writer, seq });
             turn.events.push_back(Event::Outcome {
@@ -300,14 +302,14 @@ impl Chunk {
         }
     }
 
-    pub(crate) fn set_status(&mut self, status: ChunkStatus, turn: &mut Turn<'_>) {
+    fn set_status(&mut self, status: ChunkStatus, turn: &mut Turn<'_>) {
         if self.status != status {
             self.status = status.clone();
             turn.events.push_back(Event::Status { chunk: self.id.clone(), status });
         }
     }
 
-    pub(crate) fn invalidate(&mut self) {
+    pub fn invalidate(&mut self) {
         self.view.invalidate();
         self.is_changed = true;
     }
@@ -315,7 +317,7 @@ impl Chunk {
     // ---- the end of following ----
 
     /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
-    pub(crate) fn reload(&mut self, message: String, turn: &mut Turn<'_>) {
+    fn reload(&mut self, message: String, turn: &mut Turn<'_>) {
         self.is_healthy = false;
         self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
         if self.reloads.len() >= RELOADS_MAX {
@@ -326,14 +328,14 @@ impl Chunk {
         self.ask(turn);
     }
 
-    pub(crate) fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
+    pub fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
         turn.requests.extend(self.untrack_request());
         self.end(&message, turn);
         self.set_status(ChunkStatus::Failed { message }, turn);
     }
 
     /// Drops replica and view; what is pending has its outcome now.
-    pub(crate) fn end(&mut self, reason: &str, turn: &mut Turn<'_>) {
+    fn end(&mut self, reason: &str, turn: &mut Turn<'_>) {
         self.is_asked = false;
         self.was_served = false;
         self.unfollow();
@@ -344,19 +346,19 @@ impl Chunk {
         self.tell(concluded, turn);
     }
 
-    pub(crate) fn retry_later(&mut self, turn: &Turn<'_>) {
+    fn retry_later(&mut self, turn: &Turn<'_>) {
         self.is_asked = false;
         self.unfollow();
         self.retry_at = Some(turn.now + (UNAVAILABLE_RETRY_MS << self.retries.min(5)));
         self.retries += 1;
     }
 
-    pub(crate) fn served(&mut self) {
+    fn served(&mut self) {
         self.was_served = true;
         self.retries = 0;
     }
 
-    pub(crate) fn drifted(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
+    fn drifted(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
         turn.requests.push(request::Body::DriftReport(driftless_schemas::proto::DriftReport {
             chunk_id: self.id.to_string(),
             version: version.0,

@@ -5,6 +5,9 @@
 //! must not go backwards. Both sockets share one session; the first that opens gets it, the other one greets with it.
 //! A session whose numbers a chunk's ledger has forgotten is replaced by a new one when nothing of it is open any more.
 
+mod inbox;
+mod session;
+
 use crate::chunk::{Chunk, Turn};
 use crate::connection::{Connection, Phase};
 use crate::event::{ChunkStatus, CommandId, Event, Outcome, ReconnectReason, Socket, SubmitError};
@@ -24,30 +27,30 @@ const TOKENS_REFUSED_MAX: u32 = 3;
 
 /// The client's core. See the module.
 pub struct ClientCore {
-    pub(crate) settings: Settings,
-    pub(crate) families: Families,
-    pub(crate) ingest: Connection,
-    pub(crate) gateway: Connection,
-    pub(crate) session: Option<SessionId>,
-    pub(crate) writer: Option<WriterId>,
+    settings: Settings,
+    families: Families,
+    ingest: Connection,
+    gateway: Connection,
+    session: Option<SessionId>,
+    writer: Option<WriterId>,
     /// A new session's time must be above this.
-    pub(crate) session_after_ms: u64,
+    session_after_ms: u64,
     /// A new session begins as soon as no number of this one is open.
-    pub(crate) is_ending_session: bool,
-    pub(crate) chunks: SortedMap<ChunkId, Box<Chunk>>,
+    is_ending_session: bool,
+    chunks: SortedMap<ChunkId, Box<Chunk>>,
     /// The numbers of chunks that are not tracked now: they are not used again in this session.
-    pub(crate) dormant: SortedMap<ChunkId, Outbox>,
+    dormant: SortedMap<ChunkId, Outbox>,
     /// Chunks that the current input touched ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
     /// No chunk is due before that. One that was may be done since: then a tick finds the next.
     due: Option<u64>,
-    pub(crate) events: VecDeque<Event>,
+    events: VecDeque<Event>,
     next_command: u64,
     pending: usize,
-    pub(crate) command_bytes_max: usize,
-    pub(crate) renew_at: Option<u64>,
-    pub(crate) token_life_ms: u64,
-    pub(crate) tokens_refused: u32,
+    command_bytes_max: usize,
+    renew_at: Option<u64>,
+    token_life_ms: u64,
+    tokens_refused: u32,
     stopped: Option<String>,
 }
 
@@ -340,7 +343,7 @@ impl ClientCore {
 
     // ---- ends ----
 
-    pub(crate) fn reconnect(&mut self, now: u64, socket: Socket, reason: ReconnectReason) {
+    fn reconnect(&mut self, now: u64, socket: Socket, reason: ReconnectReason) {
         self.lost(now, socket);
         self.events.push_back(Event::Reconnect { socket, reason });
     }
@@ -379,25 +382,25 @@ impl ClientCore {
 
     // ---- turns ----
 
-    pub(crate) fn connection(&mut self, socket: Socket) -> &mut Connection {
+    fn connection(&mut self, socket: Socket) -> &mut Connection {
         match socket {
             Socket::Ingest => &mut self.ingest,
             Socket::Gateway => &mut self.gateway,
         }
     }
 
-    pub(crate) fn with_named(&mut self, now: u64, chunk: &str, f: impl FnOnce(&mut Chunk, &mut Turn<'_>)) {
+    fn with_named(&mut self, now: u64, chunk: &str, f: impl FnOnce(&mut Chunk, &mut Turn<'_>)) {
         if let Ok(chunk) = chunk.parse() {
             self.with(now, &chunk, f);
         }
     }
 
     /// All chunks, in order of their ids.
-    pub(crate) fn tracked(&self) -> impl Iterator<Item = &Chunk> {
+    fn tracked(&self) -> impl Iterator<Item = &Chunk> {
         self.chunks.iter().map(|(_, chunk)| chunk.as_ref())
     }
 
-    pub(crate) fn with_all(&mut self, now: u64, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
+    fn with_all(&mut self, now: u64, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
         let ids: Vec<ChunkId> = self.tracked().map(|chunk| chunk.id.clone()).collect();
         for id in ids {
             self.with(now, &id, &mut f);
@@ -405,7 +408,7 @@ impl ClientCore {
     }
 
     /// Lets a chunk handle something; its conclusions are drawn at the end of the input.
-    pub(crate) fn with<R>(
+    fn with<R>(
         &mut self,
         now: u64,
         id: &ChunkId,

@@ -4,8 +4,8 @@
 //! session, numbers are given out no more, and a new session begins when no number of the old one is open: a writer id
 //! belongs to its session, and the gateway tells outcomes to the session's writer only.
 
+use super::ClientCore;
 use crate::chunk::{Chunk, Turn};
-use crate::client::ClientCore;
 use crate::connection::Phase;
 use crate::event::{Event, ReconnectReason, Socket};
 use driftless_schemas::proto::{self, Hello, ModelRevision, request};
@@ -17,7 +17,7 @@ const SESSION_AGE_MS: u64 = limits::SESSION_AGE_MAX_MS / 7 * 6;
 const TOKEN_RETRY_MS: u64 = 15_000;
 
 impl ClientCore {
-    pub(crate) fn welcome(&mut self, now: u64, socket: Socket, welcome: proto::Welcome) {
+    pub(super) fn welcome(&mut self, now: u64, socket: Socket, welcome: proto::Welcome) {
         let (Some(session), Some(writer)) =
             (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
         else {
@@ -60,7 +60,7 @@ impl ClientCore {
     }
 
     /// Notes when the token ends, and when to ask for the next one.
-    pub(crate) fn renewed(&mut self, now: u64, token_expires_at: i64) {
+    pub(super) fn renewed(&mut self, now: u64, token_expires_at: i64) {
         let expires_ms = u64::try_from(token_expires_at).unwrap_or_default().saturating_mul(1_000);
         self.token_life_ms = expires_ms.saturating_sub(now);
         self.renew_at = (self.settings.can_renew && expires_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
@@ -80,7 +80,7 @@ impl ClientCore {
     }
 
     /// Says Hello where that is possible: the second socket waits for the first one's session.
-    pub(crate) fn greet(&mut self, now: u64) {
+    pub(super) fn greet(&mut self, now: u64) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
         let is_old = self.session.is_some_and(|session| now > session.time_ms() + SESSION_AGE_MS);
         if is_idle && is_old && !self.has_open_numbers() {
@@ -108,12 +108,12 @@ impl ClientCore {
         }
     }
 
-    pub(crate) fn has_open_numbers(&self) -> bool {
+    pub(super) fn has_open_numbers(&self) -> bool {
         self.tracked().any(|chunk| chunk.outbox.has_open_numbers())
     }
 
     /// Numbers count from 1 again. Open ones, where there are any, end as unknown.
-    pub(crate) fn forget_session(&mut self, now: u64) {
+    pub(super) fn forget_session(&mut self, now: u64) {
         self.session = None;
         self.is_ending_session = false;
         self.dormant.clear();
@@ -129,7 +129,7 @@ impl ClientCore {
     }
 
     /// A new session on new sockets.
-    pub(crate) fn begin_session(&mut self, now: u64) {
+    pub(super) fn begin_session(&mut self, now: u64) {
         self.forget_session(now);
         for socket in [Socket::Ingest, Socket::Gateway] {
             if self.connection(socket).phase != Phase::Down {
@@ -138,11 +138,11 @@ impl ClientCore {
         }
     }
 
-    pub(crate) fn renewal_time(&self, now: u64, life_ms: u64) -> u64 {
+    pub(super) fn renewal_time(&self, now: u64, life_ms: u64) -> u64 {
         now.saturating_add(life_ms.saturating_sub(self.settings.renew_before_ms.min(life_ms / 2)))
     }
 
-    pub(crate) fn ask_token(&mut self, now: u64) {
+    pub(super) fn ask_token(&mut self, now: u64) {
         if self.settings.can_renew {
             self.events.push_back(Event::TokenNeeded);
             self.renew_at = Some(now + TOKEN_RETRY_MS);

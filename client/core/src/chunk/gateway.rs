@@ -3,7 +3,7 @@
 //! Facts about own commands are taken from every message, also from those that the replica cannot use: they are true in
 //! any case. The replica takes only what fits (R3, R10) and never an older state than its own while it is healthy (R12).
 
-use crate::chunk::{Chunk, Turn};
+use super::{Chunk, Turn};
 use crate::event::{ChunkStatus, Event};
 use crate::own::Fact;
 use driftless_chunk::ledger::Resolved;
@@ -218,7 +218,7 @@ impl Chunk {
 
     /// Compares what the updates since the last comparison made with the hash that the newest of them gave (R10): of many in one
     /// frame, the last tells all.
-    pub(crate) fn verify(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn verify(&mut self, turn: &mut Turn<'_>) {
         let Some((version, expected)) = self.unverified.take() else { return };
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
         else {

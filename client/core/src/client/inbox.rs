@@ -1,12 +1,12 @@
 //! What servers say, handed to whom it concerns.
 
-use crate::client::ClientCore;
+use super::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
 use driftless_schemas::proto::{self, Pong, event, request};
 use driftless_schemas::wire;
 
 impl ClientCore {
-    pub(crate) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
+    pub(super) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
         match (socket, body) {
             (_, event::Body::Welcome(welcome)) => self.welcome(now, socket, welcome),
             (_, event::Body::Renewed(renewed)) => self.renewed(now, renewed.token_expires_at),
