@@ -408,12 +408,7 @@ impl ClientCore {
     }
 
     /// Lets a chunk handle something; its conclusions are drawn at the end of the input.
-    fn with<R>(
-        &mut self,
-        now: u64,
-        id: &ChunkId,
-        f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R,
-    ) -> Option<R> {
+    fn with<R>(&mut self, now: u64, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
         self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
         result

@@ -38,11 +38,12 @@ pub(crate) struct Gate {
 pub(crate) struct Outbox {
     /// In the user's order: first those with a number, by number, then those that wait for one.
     entries: VecDeque<Own>,
-    next_seq: u64,
+    /// The newest number given out; 0 if none is.
+    newest: Seq,
     /// The newest own number that is known to be resolved.
-    resolved: u64,
+    resolved: Seq,
     /// The newest own number that the stream showed as decided since the last Tracked.
-    stream_seq: u64,
+    stream_seq: Seq,
     /// Whether the stream since the last Tracked has shown everything: then a number below `stream_seq` that it did not
     /// show as committed was not committed.
     is_continuous: bool,
@@ -57,9 +58,9 @@ impl Outbox {
     pub fn new(settings: &Settings) -> Self {
         Self {
             entries: VecDeque::new(),
-            next_seq: 1,
-            resolved: 0,
-            stream_seq: 0,
+            newest: Seq(0),
+            resolved: Seq(0),
+            stream_seq: Seq(0),
             is_continuous: false,
             missed_at: None,
             expired_floor: None,
@@ -72,8 +73,8 @@ impl Outbox {
     }
 
     /// The user's command with this number, as long as it has no outcome.
-    pub fn command(&self, seq: u64) -> Option<CommandId> {
-        self.entries.iter().find(|own| own.seq == Some(Seq(seq)))?.id
+    pub fn command(&self, seq: Seq) -> Option<CommandId> {
+        self.entries.iter().find(|own| own.seq == Some(seq))?.id
     }
 
     /// Commands of the user that have no outcome yet.
@@ -102,8 +103,8 @@ impl Outbox {
         let own = self.entries.get_mut(at)?;
         own.is_cancelled = true;
         if let Some(seq) = own.seq {
-            if Mutant::ReuseWithdrawnNumber.is_on() && seq.0 + 1 == self.next_seq {
-                self.next_seq = seq.0;
+            if Mutant::ReuseWithdrawnNumber.is_on() && seq == self.newest {
+                self.newest = Seq(seq.0 - 1);
             }
             return None;
         }
@@ -113,7 +114,7 @@ impl Outbox {
     // ---- ingest ----
 
     /// A transmission is in the log.
-    pub fn receipted(&mut self, seq: u64) {
+    pub fn receipted(&mut self, seq: Seq) {
         if let Some(own) = numbered(&mut self.entries, seq) {
             own.is_receipted = true;
         }
@@ -121,7 +122,8 @@ impl Outbox {
 
     /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
     pub fn rejected(&mut self, now: u64, rejected: proto::Rejected) {
-        let Some(own) = numbered(&mut self.entries, rejected.seq) else { return };
+        let seq = Seq(rejected.seq);
+        let Some(own) = numbered(&mut self.entries, seq) else { return };
         if own.fact.is_some() {
             return;
         }
@@ -137,14 +139,14 @@ impl Outbox {
         own.refused = Some((code, rejected.message));
         if own.id.is_none() {
             let reason = "ingest refuses to settle it, and nothing else tells what became of it";
-            self.give_up_skipped_below(rejected.seq, reason);
+            self.give_up_skipped_up_to(seq, reason);
         }
         // Later ones that are out point at it.
         self.pace.want(now);
     }
 
-    fn give_up_skipped_below(&mut self, seq: u64, reason: &str) {
-        let below = |own: &&mut Own| own.seq.is_some_and(|s| s.0 <= seq) && own.is_skipped() && own.fact.is_none();
+    fn give_up_skipped_up_to(&mut self, seq: Seq, reason: &str) {
+        let below = |own: &&mut Own| own.seq.is_some_and(|s| s <= seq) && own.is_skipped() && own.fact.is_none();
         self.entries.iter_mut().filter(below).for_each(|own| own.fact = Some(Fact::Unknown(reason.into())));
     }
 
@@ -156,7 +158,7 @@ impl Outbox {
     // ---- the gateway ----
 
     /// The stream shows that an own number was decided. `fact` says how.
-    pub fn decided(&mut self, now: u64, seq: u64, fact: Fact, settings: &Settings) {
+    pub fn decided(&mut self, now: u64, seq: Seq, fact: Fact, settings: &Settings) {
         self.stream_seq = self.stream_seq.max(seq);
         self.resolve_up_to(now, seq, settings);
         if let Some(own) = numbered(&mut self.entries, seq) {
@@ -164,7 +166,7 @@ impl Outbox {
         }
     }
 
-    pub fn out_of_order(&mut self, now: u64, seq: u64) {
+    pub fn out_of_order(&mut self, now: u64, seq: Seq) {
         if seq > self.resolved {
             self.pace.want(now);
         }
@@ -177,7 +179,7 @@ impl Outbox {
     /// Everything decided up to the gateway's position, which is at `version`; from here on the stream shows the rest.
     pub fn tracked(&mut self, now: u64, resolved: Resolved, version: Version, settings: &Settings) {
         self.is_continuous = true;
-        self.stream_seq = 0;
+        self.stream_seq = Seq(0);
         self.missed_at = None;
         self.expired_floor = None;
         let Resolved::Known { seq: newest, .. } = resolved else {
@@ -188,7 +190,7 @@ impl Outbox {
             // It proves nothing (FACTS.md): the writer may have been evicted after it committed.
             return self.give_up("the chunk's ledger has forgotten this session");
         };
-        self.resolve_up_to(now, newest.0, settings);
+        self.resolve_up_to(now, newest, settings);
         for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
             let Some(seq) = own.seq.filter(|seq| *seq <= newest) else { continue };
             own.learn(match resolved.is_committed(seq) {
@@ -209,9 +211,9 @@ impl Outbox {
         self.is_continuous = true;
     }
 
-    fn resolve_up_to(&mut self, now: u64, seq: u64, settings: &Settings) {
+    fn resolve_up_to(&mut self, now: u64, seq: Seq, settings: &Settings) {
         // A number that was never given is nobody's: `after` must stay below the numbers that are given next.
-        let seq = seq.min(self.next_seq - 1);
+        let seq = seq.min(self.newest);
         if seq > self.resolved {
             self.resolved = seq;
             self.pace.progressed(now, settings);
@@ -229,7 +231,7 @@ impl Outbox {
         let is_overdue = self.missed_at.is_some_and(|at| now >= at + REASON_GRACE_MS) || floor.is_some();
         let mut is_missed = false;
         for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
-            if own.seq.is_none_or(|seq| seq.0 > self.stream_seq) {
+            if own.seq.is_none_or(|seq| seq > self.stream_seq) {
                 continue;
             }
             // One that was not skipped has an outcome of its own, which tells the reason.
@@ -339,18 +341,18 @@ impl Outbox {
 
     /// Whether something is out that a resend may help.
     fn has_sendable(&self) -> bool {
-        self.open().any(|(seq, own)| !own.is_skipped() && seq.0 > self.resolved)
+        self.open().any(|(seq, own)| !own.is_skipped() && seq > self.resolved)
     }
 
     /// `newest sent − oldest unresolved < window`, also with the next number.
     fn has_room(&self, window: u64) -> bool {
-        self.open().next().is_none_or(|(oldest, _)| self.next_seq - oldest.0 < window)
+        self.open().next().is_none_or(|(oldest, _)| self.newest.next().0 - oldest.0 < window)
     }
 
     /// Whether a skipped number is open, and no number above it will resolve it.
     fn needs_settle(&self) -> bool {
         let skipped =
-            self.open().filter(|(seq, own)| own.is_skipped() && seq.0 > self.resolved).map(|(seq, _)| seq).max();
+            self.open().filter(|(seq, own)| own.is_skipped() && *seq > self.resolved).map(|(seq, _)| seq).max();
         let sent = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
         skipped.is_some() && sent < skipped
     }
@@ -358,12 +360,12 @@ impl Outbox {
     fn resend(&mut self, chunk: &ChunkId, out: &mut Vec<Submit>) {
         let mut after = self.resolved;
         for own in self.entries.iter_mut().filter(|own| own.fact.is_none() && !own.is_skipped()) {
-            let Some(seq) = own.seq.filter(|seq| seq.0 > self.resolved) else { continue };
+            let Some(seq) = own.seq.filter(|seq| *seq > self.resolved) else { continue };
             if !(own.is_receipted && Mutant::ReceiptedNotResent.is_on()) {
                 own.sent += 1;
                 out.push(own.message(chunk, seq, after));
             }
-            after = seq.0;
+            after = seq;
         }
     }
 
@@ -371,19 +373,19 @@ impl Outbox {
         if !self.has_sendable() {
             self.pace.started(now);
         }
-        let previous = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq.0).max();
+        let previous = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
         let after = previous.unwrap_or_default().max(self.resolved);
         let Some(own) = self.entries.get_mut(at) else { return };
-        let seq = Seq(self.next_seq);
-        self.next_seq += 1;
+        let seq = self.newest.next();
+        self.newest = seq;
         own.seq = Some(seq);
         own.sent = 1;
         out.push(own.message(chunk, seq, after));
     }
 }
 
-fn numbered(entries: &mut VecDeque<Own>, seq: u64) -> Option<&mut Own> {
-    entries.iter_mut().take_while(|own| own.seq.is_some()).find(|own| own.seq == Some(Seq(seq)))
+fn numbered(entries: &mut VecDeque<Own>, seq: Seq) -> Option<&mut Own> {
+    entries.iter_mut().take_while(|own| own.seq.is_some()).find(|own| own.seq == Some(seq))
 }
 
 /// What became of a command that was never sent and never will be.

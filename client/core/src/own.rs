@@ -150,11 +150,11 @@ impl Own {
     }
 
     /// The message that sends it under `seq`, behind `after`.
-    pub fn message(&self, chunk: &ChunkId, seq: Seq, after: u64) -> Submit {
+    pub fn message(&self, chunk: &ChunkId, seq: Seq, after: Seq) -> Submit {
         let body = match self.id {
             Some(_) => submit::Body::Command(self.command.clone()),
             None => submit::Body::Settle(proto::Settle {}),
         };
-        Submit { chunk_id: chunk.to_string(), seq: seq.0, after, body: Some(body) }
+        Submit { chunk_id: chunk.to_string(), seq: seq.0, after: after.0, body: Some(body) }
     }
 }

@@ -96,7 +96,8 @@ impl Chunk {
         let (undo, outbox) = (&mut self.undo, &self.outbox);
         let own = turn.writer.filter(|_| turn.settings.undo_max > 0);
         let applied = replica.apply_each(updates, |model, before, entry| {
-            if let Some(id) = own.filter(|own| entry.writer == own.0.as_slice()).and_then(|_| outbox.command(entry.seq))
+            if let Some(id) =
+                own.filter(|own| entry.writer == own.0.as_slice()).and_then(|_| outbox.command(Seq(entry.seq)))
             {
                 undo.remember(id, model.inverse(before, &entry.effect), turn.settings.undo_max);
             }
@@ -136,19 +137,20 @@ impl Chunk {
             if entry.writer == writer.0.as_slice() {
                 let version = Version(updates.first_version.saturating_add(i));
                 let fact = Fact::Committed { version: Some(version), visible_at: version };
-                self.outbox.decided(turn.now, entry.seq, fact, turn.settings);
+                self.outbox.decided(turn.now, Seq(entry.seq), fact, turn.settings);
             }
         }
     }
 
     pub fn outcomes(&mut self, outcomes: proto::Outcomes, turn: &mut Turn<'_>) {
         for outcome in outcomes.outcomes {
+            let seq = Seq(outcome.seq);
             match outcome.outcome {
                 Some(outcome::Outcome::Discarded(discarded)) => {
                     let fact = Fact::Not(Some((discarded.reason(), discarded.detail)));
-                    self.outbox.decided(turn.now, outcome.seq, fact, turn.settings);
+                    self.outbox.decided(turn.now, seq, fact, turn.settings);
                 }
-                Some(outcome::Outcome::OutOfOrder(_)) => self.outbox.out_of_order(turn.now, outcome.seq),
+                Some(outcome::Outcome::OutOfOrder(_)) => self.outbox.out_of_order(turn.now, seq),
                 Some(outcome::Outcome::SessionExpired(expired)) => self.outbox.session_expired(expired.floor_ms),
                 None => {}
             }

@@ -3,7 +3,7 @@
 use super::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
 use driftless_schemas::proto::{self, Pong, event, request};
-use driftless_schemas::wire;
+use driftless_schemas::{Seq, wire};
 
 impl ClientCore {
     pub(super) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
@@ -36,7 +36,7 @@ impl ClientCore {
     fn receipted(&mut self, receipt: &proto::Receipt) {
         let chunk = receipt.chunk_id.parse().ok().and_then(|id| self.chunks.get_mut(&id));
         if let Some(chunk) = chunk {
-            chunk.outbox.receipted(receipt.seq);
+            chunk.outbox.receipted(Seq(receipt.seq));
         }
     }
 
