@@ -1,6 +1,7 @@
 //! What the user chooses: where to connect, as whom, and how patient to be.
 
 use driftless_chunk::model::Models;
+use driftless_schemas::time::UnixMs;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -101,8 +102,10 @@ impl Settings {
         }
     }
 
-    pub(crate) fn core(&self) -> driftless_client_core::Settings {
+    /// The core's settings; its monotonic clock starts at this wall time.
+    pub(crate) fn core(&self, clock_start: UnixMs) -> driftless_client_core::Settings {
         let mut core = driftless_client_core::Settings::new(self.models.clone());
+        core.clock_start = clock_start;
         core.author.clone_from(&self.author);
         core.roles.clone_from(&self.roles);
         core.resend_after_ms = u64::try_from(self.resend_after.as_millis()).unwrap_or(u64::MAX / 4).max(1);

@@ -8,9 +8,10 @@ use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_client_core::{ClientCore, CommandId, Event, Socket};
 use driftless_schemas::ChunkId;
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 /// Events that a slow listener may be behind; then it misses some.
@@ -51,7 +52,6 @@ pub(crate) struct Shared {
     pub settings: Settings,
     state: Mutex<State>,
     started: Instant,
-    started_ms: u64,
     pub ingest: Bell,
     pub gateway: Bell,
     /// The next deadline of the core has changed.
@@ -63,13 +63,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn new(settings: Settings) -> Self {
-        let core = ClientCore::new(settings.core());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let clock_start = UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or_default());
+        let core = ClientCore::new(settings.core(clock_start));
         Self {
             settings,
             state: Mutex::new(State { core, waiting: HashMap::new(), chunks: HashMap::new() }),
             started: Instant::now(),
-            started_ms: u64::try_from(since_epoch.as_millis()).unwrap_or_default(),
             ingest: Bell::default(),
             gateway: Bell::default(),
             timer: Notify::new(),
@@ -79,9 +79,9 @@ impl Shared {
         }
     }
 
-    /// Milliseconds since the Unix epoch, that never go backwards.
-    fn now(&self) -> u64 {
-        self.started_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or_default()
+    /// Monotonic time since the client started.
+    fn now(&self) -> MonotonicMs {
+        MonotonicMs(u64::try_from(self.started.elapsed().as_millis()).unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     /// One input of the core, and everything that follows from it.
-    pub fn turn<R>(&self, input: impl FnOnce(&mut State, u64) -> R) -> R {
+    pub fn turn<R>(&self, input: impl FnOnce(&mut State, MonotonicMs) -> R) -> R {
         let mut state = self.lock();
         let before = state.core.next_deadline();
         let result = input(&mut state, self.now());
@@ -169,9 +169,10 @@ impl Shared {
         f(&mut self.lock().core)
     }
 
-    pub fn next_deadline_in_ms(&self) -> Option<u64> {
+    /// The time until the core's next deadline; `None` if the core waits for nothing.
+    pub fn next_deadline_in(&self) -> Option<Duration> {
         let deadline = self.lock().core.next_deadline()?;
-        Some(deadline.saturating_sub(self.now()))
+        Some(self.now().until(deadline))
     }
 
     /// Everything that has gathered for a socket.

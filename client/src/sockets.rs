@@ -44,8 +44,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn timer(shared: &Shared) {
     loop {
         let due = async {
-            match shared.next_deadline_in_ms() {
-                Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            match shared.next_deadline_in() {
+                Some(wait) => tokio::time::sleep(wait).await,
                 None => std::future::pending().await,
             }
         };

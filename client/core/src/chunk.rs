@@ -15,6 +15,7 @@ use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
 use driftless_chunk::replica::Replica;
 use driftless_schemas::proto::{Have, Rejected, Submit, Track, Untrack, request};
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const UNAVAILABLE_RETRY_MS: u64 = 1_000;
 
 /// What a chunk needs to handle an input, and where it puts what follows from it.
 pub(crate) struct Turn<'a> {
-    pub now: u64,
+    pub now: MonotonicMs,
     pub settings: &'a Settings,
     pub families: &'a Families,
     pub writer: Option<WriterId>,
@@ -63,16 +64,16 @@ pub(crate) struct Chunk {
     /// Updates up to here came, but some before them did not.
     gap_to: Option<Version>,
     /// An answer that moves the replica on is expected until then.
-    answer_by: Option<u64>,
+    answer_by: MonotonicMs,
     is_refreshing: bool,
-    retry_at: Option<u64>,
+    retry_at: MonotonicMs,
     retries: u32,
-    reloads: VecDeque<u64>,
+    reloads: VecDeque<MonotonicMs>,
     is_changed: bool,
     /// In the client's list of chunks that the current input touched.
     pub is_touched: bool,
     /// When [`Chunk::tick`] has something to do, as of the end of the last input.
-    pub due: Option<u64>,
+    pub due: MonotonicMs,
 }
 
 impl Chunk {
@@ -93,14 +94,14 @@ impl Chunk {
             tracked_version: Version(0),
             seen_to: Version(0),
             gap_to: None,
-            answer_by: None,
+            answer_by: MonotonicMs::NEVER,
             is_refreshing: false,
-            retry_at: None,
+            retry_at: MonotonicMs::NEVER,
             retries: 0,
             reloads: VecDeque::new(),
             is_changed: false,
             is_touched: false,
-            due: None,
+            due: MonotonicMs::NEVER,
         }
     }
 
@@ -149,7 +150,7 @@ impl Chunk {
         if pending >= turn.settings.pending_max {
             return Err(SubmitError::TooMany { chunk: self.id.clone(), pending });
         }
-        self.outbox.submit(id, command, turn.now);
+        self.outbox.submit(id, command, turn.settings.wall_time(turn.now));
         self.is_changed = true;
         Ok(())
     }
@@ -201,7 +202,7 @@ impl Chunk {
         turn.requests.push(request::Body::Track(Track { chunk_id: self.id.to_string(), have }));
         self.unfollow();
         self.is_asked = true;
-        self.answer_by = Some(turn.now + turn.settings.answer_timeout_ms);
+        self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);
     }
 
     /// What comes is not complete any more, until the next Tracked.
@@ -209,8 +210,8 @@ impl Chunk {
         self.is_followed = false;
         self.is_refreshing = false;
         self.gap_to = None;
-        self.answer_by = None;
-        self.retry_at = None;
+        self.answer_by = MonotonicMs::NEVER;
+        self.retry_at = MonotonicMs::NEVER;
         self.outbox.interrupted();
     }
 
@@ -242,14 +243,13 @@ impl Chunk {
     // ---- time ----
 
     pub fn tick(&mut self, turn: &mut Turn<'_>) {
-        let is_due = |at: Option<u64>| at.is_some_and(|at| turn.now >= at);
-        if is_due(self.answer_by) || is_due(self.retry_at) {
+        if turn.now >= self.answer_by.min(self.retry_at) {
             self.ask(turn);
         }
     }
 
-    pub fn deadline(&self, now: u64, gate: Gate) -> Option<u64> {
-        [self.answer_by, self.retry_at, self.outbox.deadline(now, self.gate(gate))].into_iter().flatten().min()
+    pub fn deadline(&self, now: MonotonicMs, gate: Gate) -> MonotonicMs {
+        self.answer_by.min(self.retry_at).min(self.outbox.deadline(now, self.gate(gate)))
     }
 
     fn gate(&self, gate: Gate) -> Gate {
@@ -260,7 +260,7 @@ impl Chunk {
 
     /// Draws conclusions, tells about them and sends what is due. Gives the floor of the next session where this chunk
     /// needs one.
-    pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<u64> {
+    pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<UnixMs> {
         // Before conclusions: they stand on what the replica shows.
         self.verify(turn);
         let floor = self.outbox.close_frame(turn.now);
@@ -319,7 +319,7 @@ impl Chunk {
     /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
     fn reload(&mut self, message: String, turn: &mut Turn<'_>) {
         self.is_healthy = false;
-        self.reloads.retain(|at| turn.now < at + RELOAD_WINDOW_MS);
+        self.reloads.retain(|at| turn.now < at.plus_ms(RELOAD_WINDOW_MS));
         if self.reloads.len() >= RELOADS_MAX {
             return self.fail(format!("reloaded {RELOADS_MAX} times within a minute, and again: {message}"), turn);
         }
@@ -349,7 +349,7 @@ impl Chunk {
     fn retry_later(&mut self, turn: &Turn<'_>) {
         self.is_asked = false;
         self.unfollow();
-        self.retry_at = Some(turn.now + (UNAVAILABLE_RETRY_MS << self.retries.min(5)));
+        self.retry_at = turn.now.plus_ms(UNAVAILABLE_RETRY_MS << self.retries.min(5));
         self.retries += 1;
     }
 

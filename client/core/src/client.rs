@@ -18,6 +18,7 @@ use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::proto::{self, Renew, request};
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, limits, wire};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct ClientCore {
     session: Option<SessionId>,
     writer: Option<WriterId>,
     /// A new session's time must be above this.
-    session_after_ms: u64,
+    session_after: UnixMs,
     /// A new session begins as soon as no number of this one is open.
     is_ending_session: bool,
     chunks: SortedMap<ChunkId, Box<Chunk>>,
@@ -43,12 +44,12 @@ pub struct ClientCore {
     /// Chunks that the current input touched ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
     /// No chunk is due before that. One that was may be done since: then a tick finds the next.
-    due: Option<u64>,
+    due: MonotonicMs,
     events: VecDeque<Event>,
     next_command: u64,
     pending: usize,
     command_bytes_max: usize,
-    renew_at: Option<u64>,
+    renew_at: MonotonicMs,
     token_life_ms: u64,
     tokens_refused: u32,
     stopped: Option<String>,
@@ -65,17 +66,17 @@ impl ClientCore {
             gateway: Connection::new(),
             session: None,
             writer: None,
-            session_after_ms: 0,
+            session_after: UnixMs(0),
             is_ending_session: false,
             chunks: SortedMap::new(),
             dormant: SortedMap::new(),
             touched: VecDeque::new(),
-            due: None,
+            due: MonotonicMs::NEVER,
             events: VecDeque::new(),
             next_command: 1,
             pending: 0,
             command_bytes_max: limits::COMMAND_BYTES_MAX,
-            renew_at: None,
+            renew_at: MonotonicMs::NEVER,
             token_life_ms: 0,
             tokens_refused: 0,
             stopped: None,
@@ -85,7 +86,7 @@ impl ClientCore {
     // ---- the user ----
 
     /// Follow a chunk. Also asks again for one that was rejected or given up.
-    pub fn track(&mut self, now: u64, chunk: &ChunkId) {
+    pub fn track(&mut self, now: MonotonicMs, chunk: &ChunkId) {
         if self.stopped.is_some() {
             return;
         }
@@ -99,7 +100,7 @@ impl ClientCore {
     }
 
     /// Follow it no longer: at once, or when the last own command there has its outcome.
-    pub fn untrack(&mut self, now: u64, chunk: &ChunkId) {
+    pub fn untrack(&mut self, now: MonotonicMs, chunk: &ChunkId) {
         self.with(now, chunk, |chunk, _| chunk.is_wanted = false);
         self.finish(now);
     }
@@ -108,7 +109,7 @@ impl ClientCore {
     ///
     /// # Errors
     /// [`SubmitError`]: it was not taken, and has no outcome.
-    pub fn submit(&mut self, now: u64, chunk: &ChunkId, command: Bytes) -> Result<CommandId, SubmitError> {
+    pub fn submit(&mut self, now: MonotonicMs, chunk: &ChunkId, command: Bytes) -> Result<CommandId, SubmitError> {
         if let Some(reason) = &self.stopped {
             return Err(SubmitError::Closed { reason: reason.clone() });
         }
@@ -126,7 +127,7 @@ impl ClientCore {
 
     /// The user does not want a command any more. It leaves the view at once; it ends as withdrawn, unless it turns out
     /// to have been decided already.
-    pub fn cancel(&mut self, now: u64, chunk: &ChunkId, command: CommandId) {
+    pub fn cancel(&mut self, now: MonotonicMs, chunk: &ChunkId, command: CommandId) {
         self.with(now, chunk, |chunk, turn| chunk.cancel(command, turn));
         self.finish(now);
     }
@@ -137,13 +138,18 @@ impl ClientCore {
     ///
     /// # Errors
     /// [`SubmitError`] of the first one that is not taken; the ones before it are.
-    pub fn take_back(&mut self, now: u64, chunk: &ChunkId, command: CommandId) -> Result<Vec<CommandId>, SubmitError> {
+    pub fn take_back(
+        &mut self,
+        now: MonotonicMs,
+        chunk: &ChunkId,
+        command: CommandId,
+    ) -> Result<Vec<CommandId>, SubmitError> {
         let inverse = self.chunks.get_mut(chunk).and_then(|chunk| chunk.undo.take(command)).unwrap_or_default();
         inverse.into_iter().map(|command| self.submit(now, chunk, command)).collect()
     }
 
     /// A fresh token of the same user.
-    pub fn renew(&mut self, now: u64, token: String) {
+    pub fn renew(&mut self, now: MonotonicMs, token: String) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let connection = self.connection(socket);
             connection.token.clone_from(&token);
@@ -152,18 +158,18 @@ impl ClientCore {
             }
         }
         // Until `Renewed` says when it expires: it may live as long as the last one.
-        self.renew_at = (self.token_life_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
+        self.renew_at = if self.token_life_ms > 0 { self.renewal_time(now) } else { MonotonicMs::NEVER };
     }
 
     /// Ends everything: what was never sent is withdrawn, what is open ends as unknown.
-    pub fn close(&mut self, now: u64) {
+    pub fn close(&mut self, now: MonotonicMs) {
         self.stop(now, "the client was closed", &Outcome::Withdrawn);
     }
 
     // ---- the connections ----
 
     /// A socket is open. Its Hello will carry this token.
-    pub fn connected(&mut self, now: u64, socket: Socket, token: String) {
+    pub fn connected(&mut self, now: MonotonicMs, socket: Socket, token: String) {
         if self.stopped.is_some() {
             return;
         }
@@ -176,7 +182,7 @@ impl ClientCore {
     }
 
     /// A socket is gone; `code` is the server's close code, if there was one.
-    pub fn disconnected(&mut self, now: u64, socket: Socket, code: Option<u16>) {
+    pub fn disconnected(&mut self, now: MonotonicMs, socket: Socket, code: Option<u16>) {
         self.lost(now, socket);
         match code {
             Some(close::SESSION) => self.begin_session(now),
@@ -199,7 +205,7 @@ impl ClientCore {
     }
 
     /// A binary message came. It is handled as a whole: conclusions are drawn at its end.
-    pub fn received(&mut self, now: u64, socket: Socket, message: Bytes) {
+    pub fn received(&mut self, now: MonotonicMs, socket: Socket, message: Bytes) {
         if self.connection(socket).phase == Phase::Down {
             return;
         }
@@ -220,7 +226,7 @@ impl ClientCore {
     }
 
     /// Time has passed; to be called at [`Self::next_deadline`], and harmless at any other time.
-    pub fn tick(&mut self, now: u64) {
+    pub fn tick(&mut self, now: MonotonicMs) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
             if self.connection(socket).is_dead(now, dead_after_ms) {
@@ -229,14 +235,13 @@ impl ClientCore {
             }
             self.connection(socket).ping(now, ping_interval_ms);
         }
-        if self.renew_at.is_some_and(|at| now >= at) {
+        if now >= self.renew_at {
             self.ask_token(now);
         }
-        if self.due.is_none_or(|at| at > now) {
+        if self.due > now {
             return self.finish(now);
         }
-        let is_due = |chunk: &Chunk| chunk.due.is_some_and(|at| at <= now);
-        let due: Vec<ChunkId> = self.tracked().filter(|chunk| is_due(chunk)).map(|chunk| chunk.id.clone()).collect();
+        let due: Vec<ChunkId> = self.tracked().filter(|chunk| chunk.due <= now).map(|chunk| chunk.id.clone()).collect();
         for chunk in due {
             self.with(now, &chunk, |chunk, turn| chunk.tick(turn));
         }
@@ -248,11 +253,12 @@ impl ClientCore {
 
     /// When [`Self::tick`] is to be called: nothing is due before that.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self) -> Option<MonotonicMs> {
         let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
         let ingest = self.ingest.deadline(ping_interval_ms, dead_after_ms);
         let gateway = self.gateway.deadline(ping_interval_ms, dead_after_ms);
-        [self.due, ingest, gateway, self.renew_at].into_iter().flatten().min()
+        let next = self.due.min(ingest).min(gateway).min(self.renew_at);
+        (next != MonotonicMs::NEVER).then_some(next)
     }
 
     /// The next message for a socket: everything that has gathered for it.
@@ -292,7 +298,7 @@ impl ClientCore {
 
     /// Flips a bit of the confirmed replica: to show that drift is found and healed. The view shows it, as any reader of bad
     /// memory would.
-    pub fn damage(&mut self, now: u64, chunk: &ChunkId) -> bool {
+    pub fn damage(&mut self, now: MonotonicMs, chunk: &ChunkId) -> bool {
         let is_damaged = self.with(now, chunk, |chunk, _| chunk.damage()).unwrap_or(false);
         self.finish(now);
         is_damaged
@@ -343,26 +349,26 @@ impl ClientCore {
 
     // ---- ends ----
 
-    fn reconnect(&mut self, now: u64, socket: Socket, reason: ReconnectReason) {
+    fn reconnect(&mut self, now: MonotonicMs, socket: Socket, reason: ReconnectReason) {
         self.lost(now, socket);
         self.events.push_back(Event::Reconnect { socket, reason });
     }
 
-    fn lost(&mut self, now: u64, socket: Socket) {
+    fn lost(&mut self, now: MonotonicMs, socket: Socket) {
         self.connection(socket).close();
         if socket == Socket::Gateway {
             self.with_all(now, |chunk, turn| chunk.gateway_lost(turn));
         }
     }
 
-    fn fatal(&mut self, now: u64, message: String) {
+    fn fatal(&mut self, now: MonotonicMs, message: String) {
         if self.stopped.is_none() {
             self.stop(now, &message, &never_sent(&message));
             self.events.push_back(Event::Fatal { message });
         }
     }
 
-    fn stop(&mut self, now: u64, reason: &str, unsent: &Outcome) {
+    fn stop(&mut self, now: MonotonicMs, reason: &str, unsent: &Outcome) {
         self.stopped = Some(reason.to_owned());
         self.ingest.close();
         self.gateway.close();
@@ -371,13 +377,13 @@ impl ClientCore {
             chunk.tell(concluded, turn);
             chunk.fail(reason.to_owned(), turn);
         });
-        self.renew_at = None;
+        self.renew_at = MonotonicMs::NEVER;
         self.finish(now);
         self.due = self.first_due();
     }
 
-    fn first_due(&self) -> Option<u64> {
-        self.tracked().filter_map(|chunk| chunk.due).min()
+    fn first_due(&self) -> MonotonicMs {
+        self.tracked().fold(MonotonicMs::NEVER, |first, chunk| first.min(chunk.due))
     }
 
     // ---- turns ----
@@ -389,7 +395,7 @@ impl ClientCore {
         }
     }
 
-    fn with_named(&mut self, now: u64, chunk: &str, f: impl FnOnce(&mut Chunk, &mut Turn<'_>)) {
+    fn with_named(&mut self, now: MonotonicMs, chunk: &str, f: impl FnOnce(&mut Chunk, &mut Turn<'_>)) {
         if let Ok(chunk) = chunk.parse() {
             self.with(now, &chunk, f);
         }
@@ -400,7 +406,7 @@ impl ClientCore {
         self.chunks.iter().map(|(_, chunk)| chunk.as_ref())
     }
 
-    fn with_all(&mut self, now: u64, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
+    fn with_all(&mut self, now: MonotonicMs, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
         let ids: Vec<ChunkId> = self.tracked().map(|chunk| chunk.id.clone()).collect();
         for id in ids {
             self.with(now, &id, &mut f);
@@ -408,14 +414,14 @@ impl ClientCore {
     }
 
     /// Lets a chunk handle something; its conclusions are drawn at the end of the input.
-    fn with<R>(&mut self, now: u64, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
+    fn with<R>(&mut self, now: MonotonicMs, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
         self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
         result
     }
 
     /// Not generic: it is compiled once, and not for each thing that a chunk may do.
-    fn turn(&mut self, now: u64, id: &ChunkId, f: &mut dyn FnMut(&mut Chunk, &mut Turn<'_>)) {
+    fn turn(&mut self, now: MonotonicMs, id: &ChunkId, f: &mut dyn FnMut(&mut Chunk, &mut Turn<'_>)) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_connected = self.gateway.is_welcomed();
         let mut requests = Vec::new();
@@ -438,7 +444,7 @@ impl ClientCore {
     }
 
     /// Ends an input: every chunk that it touched, in that order, draws its conclusions and sends what is due.
-    fn finish(&mut self, now: u64) {
+    fn finish(&mut self, now: MonotonicMs) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {
             let gate = Gate { can_send, can_number: !self.is_ending_session };
@@ -447,13 +453,13 @@ impl ClientCore {
             self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, gate, &mut submits));
             submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
             if let Some(floor) = floor {
-                self.session_after_ms = self.session_after_ms.max(floor);
+                self.session_after = self.session_after.max(floor);
                 self.is_ending_session = true;
             }
             let Some(chunk) = self.chunks.get_mut(&id) else { continue };
             chunk.is_touched = false;
             chunk.due = chunk.deadline(now, gate);
-            self.due = self.due.into_iter().chain(chunk.due).min();
+            self.due = self.due.min(chunk.due);
             if chunk.is_done() {
                 self.let_go(&id);
             }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use driftless_schemas::proto::{self, Ping, Request, request};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{limits, wire};
 use std::collections::VecDeque;
 
@@ -22,8 +23,8 @@ pub(crate) enum Phase {
 pub(crate) struct Connection {
     pub phase: Phase,
     pub token: String,
-    heard_at: u64,
-    pinged_at: u64,
+    heard_at: MonotonicMs,
+    pinged_at: MonotonicMs,
     nonce: u64,
     frame_bytes_max: usize,
     full: VecDeque<Vec<u8>>,
@@ -36,8 +37,8 @@ impl Connection {
         Self {
             phase: Phase::Down,
             token: String::new(),
-            heard_at: 0,
-            pinged_at: 0,
+            heard_at: MonotonicMs(0),
+            pinged_at: MonotonicMs(0),
             nonce: 0,
             frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX,
             full: VecDeque::new(),
@@ -46,7 +47,7 @@ impl Connection {
         }
     }
 
-    pub fn open(&mut self, now: u64, token: String) {
+    pub fn open(&mut self, now: MonotonicMs, token: String) {
         *self = Self { phase: Phase::Open, token, heard_at: now, pinged_at: now, ..Self::new() };
     }
 
@@ -93,24 +94,28 @@ impl Connection {
         !self.full.is_empty() || !self.frame.is_empty()
     }
 
-    pub fn heard(&mut self, now: u64) {
+    pub fn heard(&mut self, now: MonotonicMs) {
         self.heard_at = now;
     }
 
-    pub fn is_dead(&self, now: u64, dead_after_ms: u64) -> bool {
-        self.phase != Phase::Down && now >= self.heard_at + dead_after_ms
+    pub fn is_dead(&self, now: MonotonicMs, dead_after_ms: u64) -> bool {
+        self.phase != Phase::Down && now >= self.heard_at.plus_ms(dead_after_ms)
     }
 
-    pub fn ping(&mut self, now: u64, interval_ms: u64) {
-        if self.is_welcomed() && now >= self.pinged_at + interval_ms {
+    pub fn ping(&mut self, now: MonotonicMs, interval_ms: u64) {
+        if self.is_welcomed() && now >= self.pinged_at.plus_ms(interval_ms) {
             self.pinged_at = now;
             self.nonce += 1;
             self.push(request::Body::Ping(Ping { nonce: self.nonce }));
         }
     }
 
-    pub fn deadline(&self, interval_ms: u64, dead_after_ms: u64) -> Option<u64> {
-        let ping = if self.is_welcomed() { self.pinged_at + interval_ms } else { u64::MAX };
-        (self.phase != Phase::Down).then(|| ping.min(self.heard_at + dead_after_ms))
+    pub fn deadline(&self, interval_ms: u64, dead_after_ms: u64) -> MonotonicMs {
+        let dead = self.heard_at.plus_ms(dead_after_ms);
+        match self.phase {
+            Phase::Down => MonotonicMs::NEVER,
+            Phase::Welcomed => dead.min(self.pinged_at.plus_ms(interval_ms)),
+            Phase::Open | Phase::Greeted => dead,
+        }
     }
 }

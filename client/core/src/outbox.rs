@@ -15,6 +15,7 @@ use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{self, RejectCode, Submit};
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
 
@@ -48,9 +49,9 @@ pub(crate) struct Outbox {
     /// show as committed was not committed.
     is_continuous: bool,
     /// When a number below `stream_seq` was first missed.
-    missed_at: Option<u64>,
+    missed_at: Option<MonotonicMs>,
     /// The stream said that the ledger has forgotten this writer.
-    expired_floor: Option<u64>,
+    expired_floor: Option<UnixMs>,
     pace: Pace,
 }
 
@@ -93,8 +94,8 @@ impl Outbox {
 
     // ---- the user ----
 
-    pub fn submit(&mut self, id: CommandId, command: Bytes, now: u64) {
-        self.entries.push_back(Own::command(id, command, now));
+    pub fn submit(&mut self, id: CommandId, command: Bytes, submitted_at: UnixMs) {
+        self.entries.push_back(Own::command(id, command, submitted_at));
     }
 
     /// Gives an outcome where it is one at once. Anything else ends through [`Self::conclude`].
@@ -121,7 +122,7 @@ impl Outbox {
     }
 
     /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
-    pub fn rejected(&mut self, now: u64, rejected: proto::Rejected) {
+    pub fn rejected(&mut self, now: MonotonicMs, rejected: proto::Rejected) {
         let seq = Seq(rejected.seq);
         let Some(own) = numbered(&mut self.entries, seq) else { return };
         if own.fact.is_some() {
@@ -151,14 +152,14 @@ impl Outbox {
     }
 
     /// A new connection to ingest.
-    pub fn reconnected(&mut self, now: u64, settings: &Settings) {
+    pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
         self.pace.reconnected(now, settings);
     }
 
     // ---- the gateway ----
 
     /// The stream shows that an own number was decided. `fact` says how.
-    pub fn decided(&mut self, now: u64, seq: Seq, fact: Fact, settings: &Settings) {
+    pub fn decided(&mut self, now: MonotonicMs, seq: Seq, fact: Fact, settings: &Settings) {
         self.stream_seq = self.stream_seq.max(seq);
         self.resolve_up_to(now, seq, settings);
         if let Some(own) = numbered(&mut self.entries, seq) {
@@ -166,25 +167,25 @@ impl Outbox {
         }
     }
 
-    pub fn out_of_order(&mut self, now: u64, seq: Seq) {
+    pub fn out_of_order(&mut self, now: MonotonicMs, seq: Seq) {
         if seq > self.resolved {
             self.pace.want(now);
         }
     }
 
-    pub fn session_expired(&mut self, floor_ms: u64) {
-        self.expired_floor = Some(self.expired_floor.unwrap_or_default().max(floor_ms));
+    pub fn session_expired(&mut self, floor: UnixMs) {
+        self.expired_floor = self.expired_floor.max(Some(floor));
     }
 
     /// Everything decided up to the gateway's position, which is at `version`; from here on the stream shows the rest.
-    pub fn tracked(&mut self, now: u64, resolved: Resolved, version: Version, settings: &Settings) {
+    pub fn tracked(&mut self, now: MonotonicMs, resolved: Resolved, version: Version, settings: &Settings) {
         self.is_continuous = true;
         self.stream_seq = Seq(0);
         self.missed_at = None;
         self.expired_floor = None;
         let Resolved::Known { seq: newest, .. } = resolved else {
             if Mutant::ResubmitOnExpiredTracked.is_on() {
-                self.expired_floor = Some(0);
+                self.expired_floor = Some(UnixMs(0));
                 return;
             }
             // It proves nothing (FACTS.md): the writer may have been evicted after it committed.
@@ -211,7 +212,7 @@ impl Outbox {
         self.is_continuous = true;
     }
 
-    fn resolve_up_to(&mut self, now: u64, seq: Seq, settings: &Settings) {
+    fn resolve_up_to(&mut self, now: MonotonicMs, seq: Seq, settings: &Settings) {
         // A number that was never given is nobody's: `after` must stay below the numbers that are given next.
         let seq = seq.min(self.newest);
         if seq > self.resolved {
@@ -223,12 +224,12 @@ impl Outbox {
     // ---- the end of a frame ----
 
     /// Draws the conclusions that a complete frame allows. Gives the floor for the next session where this one expired.
-    pub fn close_frame(&mut self, now: u64) -> Option<u64> {
+    pub fn close_frame(&mut self, now: MonotonicMs) -> Option<UnixMs> {
         if !self.is_continuous {
             return None;
         }
         let floor = self.expired_floor.take();
-        let is_overdue = self.missed_at.is_some_and(|at| now >= at + REASON_GRACE_MS) || floor.is_some();
+        let is_overdue = self.missed_at.is_some_and(|at| now >= at.plus_ms(REASON_GRACE_MS)) || floor.is_some();
         let mut is_missed = false;
         for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
             if own.seq.is_none_or(|seq| seq > self.stream_seq) {
@@ -303,7 +304,14 @@ impl Outbox {
 
     /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number. Gives
     /// true where sending again does not help any more: another Tracked may.
-    pub fn pump(&mut self, now: u64, gate: Gate, chunk: &ChunkId, settings: &Settings, out: &mut Vec<Submit>) -> bool {
+    pub fn pump(
+        &mut self,
+        now: MonotonicMs,
+        gate: Gate,
+        chunk: &ChunkId,
+        settings: &Settings,
+        out: &mut Vec<Submit>,
+    ) -> bool {
         if !gate.can_send || now < self.pace.hold_until() {
             return false;
         }
@@ -320,19 +328,25 @@ impl Outbox {
         }
         if self.needs_settle() && self.has_room(limits::LEDGER_WINDOW) {
             let at = self.entries.iter().position(|own| own.seq.is_none()).unwrap_or(self.entries.len());
-            self.entries.insert(at, Own::settle(now));
+            self.entries.insert(at, Own::settle());
             self.send_new(now, at, chunk, out);
         }
         is_stuck
     }
 
     /// When [`Self::pump`] or [`Self::close_frame`] has something to do without any input.
-    pub fn deadline(&self, now: u64, gate: Gate) -> Option<u64> {
-        let resend = (gate.can_send && self.has_sendable()).then(|| self.pace.resend_at());
-        let held =
-            (gate.can_send && !self.entries.is_empty()).then(|| self.pace.hold_until()).filter(|until| *until > now);
-        let missed = self.missed_at.filter(|_| self.is_continuous).map(|at| at + REASON_GRACE_MS);
-        [resend, held, missed].into_iter().flatten().min()
+    pub fn deadline(&self, now: MonotonicMs, gate: Gate) -> MonotonicMs {
+        let mut deadline = MonotonicMs::NEVER;
+        if gate.can_send && self.has_sendable() {
+            deadline = self.pace.resend_at();
+        }
+        if gate.can_send && !self.entries.is_empty() && self.pace.hold_until() > now {
+            deadline = deadline.min(self.pace.hold_until());
+        }
+        match self.missed_at {
+            Some(at) if self.is_continuous => deadline.min(at.plus_ms(REASON_GRACE_MS)),
+            _ => deadline,
+        }
     }
 
     fn open(&self) -> impl Iterator<Item = (Seq, &Own)> {
@@ -369,7 +383,7 @@ impl Outbox {
         }
     }
 
-    fn send_new(&mut self, now: u64, at: usize, chunk: &ChunkId, out: &mut Vec<Submit>) {
+    fn send_new(&mut self, now: MonotonicMs, at: usize, chunk: &ChunkId, out: &mut Vec<Submit>) {
         if !self.has_sendable() {
             self.pace.started(now);
         }

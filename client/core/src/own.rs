@@ -4,6 +4,7 @@ use crate::event::{CommandId, Outcome};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{self, DiscardReason, RejectCode, Submit, submit};
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{ChunkId, Seq, Version};
 
 /// What the log says about a number.
@@ -41,7 +42,8 @@ pub(crate) struct Own {
     /// None for a `Settle`, which the user does not know of.
     pub id: Option<CommandId>,
     pub command: Bytes,
-    pub submitted_at_ms: u64,
+    /// The time that predictions see; a `Settle` has none.
+    pub submitted_at: UnixMs,
     /// Since it was first sent.
     pub seq: Option<Seq>,
     /// Transmissions.
@@ -60,15 +62,15 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub fn command(id: CommandId, command: Bytes, now: u64) -> Self {
-        Self { id: Some(id), command, ..Self::settle(now) }
+    pub fn command(id: CommandId, command: Bytes, submitted_at: UnixMs) -> Self {
+        Self { id: Some(id), command, submitted_at, ..Self::settle() }
     }
 
-    pub fn settle(now: u64) -> Self {
+    pub fn settle() -> Self {
         Self {
             id: None,
             command: Bytes::new(),
-            submitted_at_ms: now,
+            submitted_at: UnixMs(0),
             seq: None,
             sent: 0,
             rejected: 0,

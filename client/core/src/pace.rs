@@ -5,6 +5,7 @@
 //! resend in vain, and start anew with progress: a decision about an own command. Receipts are no progress.
 
 use crate::settings::Settings;
+use driftless_schemas::time::MonotonicMs;
 
 /// The longest gap between two resends that something asked for.
 const GAP_MAX_MS: u64 = 5_000;
@@ -19,10 +20,10 @@ pub(crate) struct Pace {
     gap_ms: u64,
     stall_ms: u64,
     /// The last decision, resend, or first sending.
-    moved_at: u64,
-    resent_at: Option<u64>,
-    due: Option<u64>,
-    hold_until: u64,
+    moved_at: MonotonicMs,
+    resent_at: Option<MonotonicMs>,
+    due: MonotonicMs,
+    hold_until: MonotonicMs,
     /// Resends since the last progress.
     in_vain: u32,
 }
@@ -32,54 +33,56 @@ impl Pace {
         Self {
             gap_ms: settings.resend_gap_ms,
             stall_ms: settings.resend_after_ms,
-            moved_at: 0,
+            moved_at: MonotonicMs(0),
             resent_at: None,
-            due: None,
-            hold_until: 0,
+            due: MonotonicMs::NEVER,
+            hold_until: MonotonicMs(0),
             in_vain: 0,
         }
     }
 
     /// A command goes out while nothing else is.
-    pub fn started(&mut self, now: u64) {
+    pub fn started(&mut self, now: MonotonicMs) {
         self.moved_at = now;
     }
 
     /// An own command was decided.
-    pub fn progressed(&mut self, now: u64, settings: &Settings) {
+    pub fn progressed(&mut self, now: MonotonicMs, settings: &Settings) {
         self.moved_at = now;
         self.in_vain = 0;
         self.gap_ms = settings.resend_gap_ms;
         self.stall_ms = settings.resend_after_ms;
         // What asked for the resend may be older than what made the progress; a real loss stops the progress.
-        self.due = self.due.map(|due| due.max(now + self.gap_ms));
+        if self.due != MonotonicMs::NEVER {
+            self.due = self.due.max(now.plus_ms(self.gap_ms));
+        }
     }
 
     /// Something says that the decider waits for an earlier command.
-    pub fn want(&mut self, now: u64) {
-        let earliest = self.resent_at.map_or(now, |at| now.max(at + self.gap_ms));
-        self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
+    pub fn want(&mut self, now: MonotonicMs) {
+        let earliest = self.resent_at.map_or(now, |at| now.max(at.plus_ms(self.gap_ms)));
+        self.due = self.due.min(earliest);
     }
 
     /// Ingest asks to wait, then to send again. Zero leaves the time to us.
-    pub fn hold(&mut self, now: u64, retry_after_ms: u64) {
+    pub fn hold(&mut self, now: MonotonicMs, retry_after_ms: u64) {
         let wait = if retry_after_ms == 0 { self.gap_ms } else { retry_after_ms.min(HOLD_MAX_MS) };
-        self.hold_until = self.hold_until.max(now + wait);
-        self.due = Some(self.hold_until);
+        self.hold_until = self.hold_until.max(now.plus_ms(wait));
+        self.due = self.hold_until;
     }
 
     /// A new connection: what it may have lost is sent at once.
-    pub fn reconnected(&mut self, now: u64, settings: &Settings) {
+    pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
         self.gap_ms = settings.resend_gap_ms;
-        self.hold_until = 0;
-        self.due = Some(now);
+        self.hold_until = MonotonicMs(0);
+        self.due = now;
     }
 
     /// All unresolved commands went out again. Gives true every third time in vain.
-    pub fn resent(&mut self, now: u64, settings: &Settings) -> bool {
+    pub fn resent(&mut self, now: MonotonicMs, settings: &Settings) -> bool {
         self.resent_at = Some(now);
         self.moved_at = now;
-        self.due = None;
+        self.due = MonotonicMs::NEVER;
         self.gap_ms = (self.gap_ms * 2).min(GAP_MAX_MS);
         self.stall_ms = (self.stall_ms * 2).min(settings.resend_after_max_ms);
         self.in_vain = self.in_vain.wrapping_add(1);
@@ -88,17 +91,16 @@ impl Pace {
 
     /// Nothing is out any more.
     pub fn rested(&mut self) {
-        self.due = None;
+        self.due = MonotonicMs::NEVER;
     }
 
     /// When the unresolved commands are to be sent again.
-    pub fn resend_at(&self) -> u64 {
-        let stalled = self.moved_at + self.stall_ms;
-        self.due.map_or(stalled, |due| due.min(stalled)).max(self.hold_until)
+    pub fn resend_at(&self) -> MonotonicMs {
+        self.due.min(self.moved_at.plus_ms(self.stall_ms)).max(self.hold_until)
     }
 
     /// Before this, nothing is sent.
-    pub fn hold_until(&self) -> u64 {
+    pub fn hold_until(&self) -> MonotonicMs {
         self.hold_until
     }
 }

@@ -2,6 +2,7 @@
 
 use driftless_chunk::model::Models;
 use driftless_schemas::limits;
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use serde_json::Value;
 
 /// A window of 8 MiB: more than a content and its framing need.
@@ -24,6 +25,9 @@ pub struct Settings {
     pub models: Models,
     /// The program around it.
     pub host: Host,
+    /// Wall time at the zero of the shell's monotonic clock: 0 if that clock counts from 1970. The core's wall time follows
+    /// from it and the monotonic clock, so that it never goes back either.
+    pub clock_start: UnixMs,
     /// The user's name, as predictions see it; empty where a model does not ask.
     pub author: String,
     /// The user's roles, as predictions see them.
@@ -59,12 +63,18 @@ impl Settings {
         Self::for_host(models, Host { decompress, read_json })
     }
 
+    /// The wall time at a moment of the monotonic clock.
+    pub(crate) fn wall_time(&self, now: MonotonicMs) -> UnixMs {
+        self.clock_start.plus_ms(i64::try_from(now.0).unwrap_or(i64::MAX))
+    }
+
     /// Defaults for these models and what the caller brings.
     #[must_use]
     pub fn for_host(models: Models, host: Host) -> Self {
         Self {
             models,
             host,
+            clock_start: UnixMs(0),
             author: String::new(),
             roles: Vec::new(),
             resend_after_ms: 3_000,

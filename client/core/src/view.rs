@@ -43,7 +43,7 @@ impl View {
                 chunk,
                 author: &settings.author,
                 roles: &settings.roles,
-                received_at_ms: i64::try_from(own.submitted_at_ms).unwrap_or(i64::MAX),
+                received_at_ms: own.submitted_at.0,
                 seed: 0,
             };
             predict(replica.model().as_ref(), content, &context, &own.command);

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Number, Outcome, Settings, Socket};
 use driftless_schemas::proto::{self, Receipt, RejectCode, Rejected, Retry, TrackRejectCode, event, request, tracked};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Hash, Seq, Version, WriterId, close};
 use server::{CHUNK, Server, chunk, frame, put, requests};
 
 struct Desk {
     core: ClientCore,
     server: Server,
-    now: u64,
+    now: MonotonicMs,
     writer: WriterId,
     /// The next record for the gateway's stream.
     sent: usize,
@@ -27,8 +28,9 @@ impl Desk {
 
     fn with(settings: Settings) -> Self {
         let mut core = ClientCore::new(settings);
-        core.track(1_000, &chunk());
-        let mut desk = Self { core, server: Server::new(), now: 1_000, writer: WriterId([0; 16]), sent: 0, count: 0 };
+        core.track(MonotonicMs(1_000), &chunk());
+        let mut desk =
+            Self { core, server: Server::new(), now: MonotonicMs(1_000), writer: WriterId([0; 16]), sent: 0, count: 0 };
         desk.connect(Socket::Ingest);
         desk.connect(Socket::Gateway);
         assert_eq!(desk.tracks().len(), 1);
@@ -40,7 +42,7 @@ impl Desk {
     fn connect(&mut self, socket: Socket) {
         self.core.connected(self.now, socket, "token".into());
         let [request::Body::Hello(hello)] = &self.requests(socket)[..] else { panic!("no Hello") };
-        let (welcome, writer) = self.server.hello(self.now, hello, "ann");
+        let (welcome, writer) = self.server.hello(self.now.0, hello, "ann");
         self.writer = writer;
         self.say(socket, [event::Body::Welcome(welcome)]);
     }
@@ -117,7 +119,7 @@ impl Desk {
     }
 
     fn wait(&mut self, ms: u64) {
-        self.now += ms;
+        self.now = self.now.plus_ms(ms);
         self.core.tick(self.now);
     }
 
@@ -381,17 +383,17 @@ fn r8_expired_in_tracked_is_unknown_but_in_the_stream_it_is_submitted_again_unde
     desk.submit("a");
     let first = desk.take_submits();
     let session = desk.core.session();
-    desk.server.crowd(desk.now);
-    desk.server.crowd(desk.now);
+    desk.server.crowd(desk.now.0);
+    desk.server.crowd(desk.now.0);
     desk.decide(&first);
     let is_reconnect = |event: &Event| matches!(event, Event::Reconnect { .. });
     assert_eq!(desk.events().iter().filter(|event| is_reconnect(event)).count(), 2);
     assert_eq!(desk.core.pending(), 1);
     // The server's clock is slow; the client names the floor.
-    desk.now -= 500;
+    desk.now.0 -= 500;
     desk.connect(Socket::Gateway);
     desk.connect(Socket::Ingest);
-    desk.now += 500;
+    desk.now.0 += 500;
     assert_ne!(desk.core.session(), session);
     desk.tracked();
     let again = desk.take_submits();
@@ -610,7 +612,7 @@ fn beacon_of(hash: &[u8; 32]) -> event::Body {
 fn a_token_that_never_ends_may_be_renewed() {
     let mut desk = Desk::with(Settings { can_renew: true, ..Settings::new(Models::builtin()) });
     desk.say(Socket::Gateway, [event::Body::Renewed(proto::Renewed { token_expires_at: i64::MAX })]);
-    desk.now += 1_000;
+    desk.now.0 += 1_000;
     desk.core.renew(desk.now, "another".into());
     assert!(desk.core.next_deadline().is_some_and(|at| at > desk.now));
 }

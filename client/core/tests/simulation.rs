@@ -12,6 +12,7 @@ use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, 
 use driftless_schemas::proto::{
     self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request,
 };
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Version, WriterId};
 use proptest::prelude::*;
 use server::{CHUNK, Server, chunk, frame, put, requests};
@@ -78,7 +79,7 @@ struct Peer {
 
 struct Sim {
     rng: Rng,
-    now: u64,
+    now: MonotonicMs,
     server: Server,
     peers: Vec<Peer>,
     weather: Weather,
@@ -93,7 +94,7 @@ impl Sim {
             name: format!("p{i}"),
             core: {
                 let mut core = ClientCore::new(Settings::new(Models::builtin()));
-                core.track(1_000_000, &chunk());
+                core.track(MonotonicMs(1_000_000), &chunk());
                 core
             },
             ingest: Link::default(),
@@ -114,7 +115,7 @@ impl Sim {
         Self {
             rng,
             weather,
-            now: 1_000_000,
+            now: MonotonicMs(1_000_000),
             server: Server::new(),
             peers: (0..peers).map(peer).collect(),
             is_faulty: true,
@@ -124,7 +125,7 @@ impl Sim {
     }
 
     fn step(&mut self) {
-        self.now += self.rng.below(40) as u64;
+        self.now = self.now.plus_ms(self.rng.below(40) as u64);
         let i = self.rng.below(self.peers.len());
         match self.rng.below(20) {
             0..5 => self.carry_up(i, Socket::Ingest),
@@ -187,9 +188,9 @@ impl Sim {
             }
             6 if self.rng.chance(15) => {
                 self.evictions += 1;
-                self.server.crowd(self.now);
+                self.server.crowd(self.now.0);
             }
-            7 => self.now += 4_000,
+            7 => self.now = self.now.plus_ms(4_000),
             _ => {}
         }
     }
@@ -214,7 +215,7 @@ impl Sim {
             match body {
                 request::Body::Hello(hello) => {
                     let (welcome, writer) =
-                        self.server.hello(self.now - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
+                        self.server.hello(self.now.0 - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
                     let link = self.peers[i].link(socket);
                     link.writer = Some(writer);
                     link.down.push_back(frame([event::Body::Welcome(welcome)]));
@@ -386,11 +387,11 @@ impl Sim {
         if peer.core.next_deadline().is_some_and(|at| at <= self.now) {
             peer.core.tick(self.now);
             if let Some(at) = peer.core.next_deadline() {
-                assert!(at > self.now, "a deadline that is never met: {at} at {}", self.now);
+                assert!(at > self.now, "a deadline that is never met: {at:?} at {:?}", self.now);
             }
         }
         while let Some(event) = peer.core.poll_event() {
-            writeln!(self.trace, "{} {} {event:?}", self.now, peer.name).unwrap();
+            writeln!(self.trace, "{} {} {event:?}", self.now.0, peer.name).unwrap();
             match event {
                 Event::Outcome { command, outcome, .. } => {
                     let before = peer.outcomes.insert(command, outcome);
@@ -420,7 +421,7 @@ impl Sim {
     }
 
     fn state(&mut self) -> String {
-        let mut text = format!("now {}, undecided {}\n", self.now, self.server.undecided());
+        let mut text = format!("now {}, undecided {}\n", self.now.0, self.server.undecided());
         for peer in &mut self.peers {
             let status = peer.core.status(&chunk()).cloned();
             writeln!(

@@ -11,6 +11,7 @@ use crate::tell;
 use bytes::Bytes;
 use driftless_chunk::json::{Members, Problem};
 use driftless_client_core::{ClientCore, CommandId, Event, Host, Settings, Socket, SubmitError};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Quoted};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -82,13 +83,13 @@ impl Core {
     pub fn track(&mut self, now: f64, chunk: &str) -> Result<u32, JsValue> {
         let id: ChunkId = chunk.parse().map_err(|error| thrown("chunk_id", &format!("{error}")))?;
         let number = self.chunks.number(&id);
-        self.client.track(ms(now), &id);
+        self.client.track(time(now), &id);
         Ok(number)
     }
 
     pub fn untrack(&mut self, now: f64, chunk: u32) {
         if let Some(id) = self.chunks.id(chunk) {
-            self.client.untrack(ms(now), id);
+            self.client.untrack(time(now), id);
         }
     }
 
@@ -98,7 +99,7 @@ impl Core {
     /// `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
     pub fn submit(&mut self, now: f64, chunk: u32, command: Vec<u8>) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
-        self.client.submit(ms(now), &id, command.into()).map(number).map_err(|error| refused(&error))
+        self.client.submit(time(now), &id, command.into()).map(number).map_err(|error| refused(&error))
     }
 
     /// A command as the model's JSON.
@@ -108,12 +109,12 @@ impl Core {
     pub fn submit_json(&mut self, now: f64, chunk: u32, command: &str) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
         let command = self.encode(&id, command)?;
-        self.client.submit(ms(now), &id, command).map(number).map_err(|error| refused(&error))
+        self.client.submit(time(now), &id, command).map(number).map_err(|error| refused(&error))
     }
 
     pub fn cancel(&mut self, now: f64, chunk: u32, command: f64) {
         if let Some(id) = self.chunks.id(chunk) {
-            self.client.cancel(ms(now), id, CommandId(ms(command)));
+            self.client.cancel(time(now), id, CommandId(whole(command)));
         }
     }
 
@@ -123,41 +124,41 @@ impl Core {
     /// As [`Self::submit`].
     pub fn take_back(&mut self, now: f64, chunk: u32, command: f64) -> Result<Vec<f64>, JsValue> {
         let id = self.id(chunk)?;
-        let taken = self.client.take_back(ms(now), &id, CommandId(ms(command)));
+        let taken = self.client.take_back(time(now), &id, CommandId(whole(command)));
         taken.map(|ids| ids.into_iter().map(number).collect()).map_err(|error| refused(&error))
     }
 
     pub fn renew(&mut self, now: f64, token: String) {
-        self.client.renew(ms(now), token);
+        self.client.renew(time(now), token);
     }
 
     pub fn close(&mut self, now: f64) {
-        self.client.close(ms(now));
+        self.client.close(time(now));
     }
 
     // ---- sockets and time ----
 
     pub fn connected(&mut self, now: f64, socket: u8, token: String) {
-        self.client.connected(ms(now), socket_of(socket), token);
+        self.client.connected(time(now), socket_of(socket), token);
     }
 
     /// `code` is 0 where there was none.
     pub fn disconnected(&mut self, now: f64, socket: u8, code: u16) {
-        self.client.disconnected(ms(now), socket_of(socket), Some(code).filter(|code| *code > 0));
+        self.client.disconnected(time(now), socket_of(socket), Some(code).filter(|code| *code > 0));
     }
 
     pub fn received(&mut self, now: f64, socket: u8, message: Vec<u8>) {
-        self.client.received(ms(now), socket_of(socket), message.into());
+        self.client.received(time(now), socket_of(socket), message.into());
     }
 
     pub fn tick(&mut self, now: f64) {
-        self.client.tick(ms(now));
+        self.client.tick(time(now));
     }
 
     /// When [`Self::tick`] is to be called; infinity where nothing is due.
     pub fn next_deadline(&self) -> f64 {
         #[allow(clippy::cast_precision_loss)]
-        self.client.next_deadline().map_or(f64::INFINITY, |at| at as f64)
+        self.client.next_deadline().map_or(f64::INFINITY, |at| at.0 as f64)
     }
 
     /// The next message for a socket.
@@ -303,7 +304,7 @@ impl Core {
     /// nothing to flip.
     pub fn damage(&mut self, now: f64, chunk: u32) -> bool {
         let Ok(id) = self.id(chunk) else { return false };
-        self.client.damage(ms(now), &id)
+        self.client.damage(time(now), &id)
     }
 }
 
@@ -354,9 +355,14 @@ fn socket_of(number: u8) -> Socket {
     if number == 0 { Socket::Ingest } else { Socket::Gateway }
 }
 
+/// JavaScript's clock counts from 1970 and never goes back, so that it is monotonic and wall time in one.
+fn time(now: f64) -> MonotonicMs {
+    MonotonicMs(whole(now))
+}
+
 /// JavaScript's numbers are exact up to 2^53: times and counts stay below.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn ms(number: f64) -> u64 {
+fn whole(number: f64) -> u64 {
     number.max(0.0) as u64
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
 use driftless_schemas::proto::{self, RejectCode};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +62,7 @@ impl Peer {
             chunks.remove(rng.below(chunks.len()));
         }
         for chunk in &chunks {
-            core.track(now + skew_ms, chunk);
+            core.track(MonotonicMs(now + skew_ms), chunk);
         }
         Self {
             name: format!("p{i}"),
@@ -80,12 +81,18 @@ impl Peer {
         }
     }
 
+    /// This client's clock, which counts from 1970 and is skewed, at the simulation's time.
+    #[must_use]
+    pub fn clock(&self, now: u64) -> MonotonicMs {
+        MonotonicMs(now + self.skew_ms)
+    }
+
     /// The user edits.
     pub fn edit(&mut self, unique: &mut u32, now: u64, rng: &mut Rng) {
         let chunk = self.chunks[rng.below(self.chunks.len())].clone();
         *unique += 1;
         let command = setting::command(&chunk, *unique, rng);
-        if let Ok(id) = self.core.submit(now + self.skew_ms, &chunk, command.clone()) {
+        if let Ok(id) = self.core.submit(self.clock(now), &chunk, command.clone()) {
             self.submitted.push((id, chunk, command));
         }
     }
@@ -94,7 +101,7 @@ impl Peer {
     pub fn cancel(&mut self, back: usize, now: u64) {
         let Some((id, chunk, _)) = self.submitted.iter().rev().nth(back) else { return };
         let (id, chunk) = (*id, chunk.clone());
-        self.core.cancel(now + self.skew_ms, &chunk, id);
+        self.core.cancel(self.clock(now), &chunk, id);
     }
 
     /// A fault: bits of a replica flip.
@@ -113,7 +120,7 @@ impl Peer {
     /// # Errors
     /// What does not hold.
     pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Ask>, Violation> {
-        let now = now + self.skew_ms;
+        let now = self.clock(now);
         if self.core.next_deadline().is_some_and(|at| at <= now) {
             self.core.tick(now);
         }

@@ -301,7 +301,7 @@ impl Sim {
                     )
                 })
                 .collect();
-            let next = peer.core.next_deadline().map(|at| at as i64 - (self.now + peer.skew_ms) as i64);
+            let next = peer.core.next_deadline().map(|at| at.0 as i64 - peer.clock(self.now).0 as i64);
             let damaged = self.oracle.chunks.iter().filter(|(_, truth)| truth.is_damaged);
             parts.extend(damaged.map(|(chunk, truth)| format!("{chunk} was damaged, {} audits", truth.audits)));
             parts.push(format!(
@@ -403,7 +403,7 @@ impl Sim {
 
     fn connect(&mut self) {
         let i = self.schedule.below(self.peers.len());
-        let now = self.now + self.peers[i].skew_ms;
+        let now = self.peers[i].clock(self.now);
         let mut token = self.peers[i].name.clone();
         if self.peers[i].ingest.is_none() {
             let at = self.schedule.below(self.ingests.len());
@@ -463,7 +463,7 @@ impl Sim {
         let peer = &mut self.peers[i];
         let connected = if socket == Socket::Ingest { &mut peer.ingest } else { &mut peer.gateway };
         if connected.take().is_some() {
-            peer.core.disconnected(self.now + peer.skew_ms, socket, code);
+            peer.core.disconnected(peer.clock(self.now), socket, code);
         }
     }
 
@@ -525,7 +525,7 @@ impl Sim {
         }
         self.trace.note("deliver", i as u64, message.len() as u64);
         let peer = &mut self.peers[i];
-        peer.core.received(self.now + peer.skew_ms, socket, message);
+        peer.core.received(peer.clock(self.now), socket, message);
         Ok(())
     }
 
@@ -552,7 +552,7 @@ impl Sim {
             for chunk in &peer.chunks {
                 // A user who sees an error tries again.
                 if matches!(peer.core.status(chunk), Some(ChunkStatus::Failed { .. } | ChunkStatus::Rejected { .. })) {
-                    peer.core.track(now + peer.skew_ms, chunk);
+                    peer.core.track(peer.clock(now), chunk);
                 }
             }
         }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, Event, Settings, Socket};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Version, limits};
 use socket2::{Domain, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -117,7 +118,7 @@ impl Player {
     pub fn new(kind: Kind, token: String, chunks: Vec<ChunkId>, now_ms: u64) -> Self {
         let mut core = ClientCore::new(Settings::new(Models::builtin()));
         for chunk in &chunks {
-            core.track(now_ms, chunk);
+            core.track(MonotonicMs(now_ms), chunk);
         }
         Self { kind, chunks, core, token, line: None, since_ms: now_ms, drifts: 0 }
     }
@@ -127,7 +128,7 @@ impl Player {
         let fd = line.get_ref().stream.as_raw_fd();
         self.line = Some(line);
         self.since_ms = now_ms;
-        self.core.connected(now_ms, Socket::Gateway, self.token.clone());
+        self.core.connected(MonotonicMs(now_ms), Socket::Gateway, self.token.clone());
         self.send();
         fd
     }
@@ -135,7 +136,7 @@ impl Player {
     /// Leaves without a word, as one does whose line breaks.
     pub fn vanish(&mut self, now_ms: u64) {
         self.line = None;
-        self.core.disconnected(now_ms, Socket::Gateway, None);
+        self.core.disconnected(MonotonicMs(now_ms), Socket::Gateway, None);
     }
 
     pub fn is_open(&self) -> bool {
@@ -160,7 +161,7 @@ impl Player {
             match line.read() {
                 Ok(Message::Binary(message)) => {
                     show(&message);
-                    self.core.received(now_ms, Socket::Gateway, message);
+                    self.core.received(MonotonicMs(now_ms), Socket::Gateway, message);
                 }
                 Ok(Message::Close(frame)) => break Lost::Closed(frame.map(|frame| frame.code.into())),
                 Ok(_) => {}
@@ -173,13 +174,13 @@ impl Player {
         };
         self.line = None;
         let code = if let Lost::Closed(code) = lost { code } else { None };
-        self.core.disconnected(now_ms, Socket::Gateway, code);
+        self.core.disconnected(MonotonicMs(now_ms), Socket::Gateway, code);
         Err(lost)
     }
 
     /// Lets time pass.
     pub fn tick(&mut self, now_ms: u64) -> Result<(), Lost> {
-        self.core.tick(now_ms);
+        self.core.tick(MonotonicMs(now_ms));
         if self.settle() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::{ApplyError, Replica};
 use driftless_schemas::proto::{self, Refresh, TrackRejectCode, outcome, request, tracked};
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{Hash, Quoted, Seq, Version, limits};
 
 impl Chunk {
@@ -109,7 +110,7 @@ impl Chunk {
                 }
                 if fresh > 0 {
                     self.is_refreshing = false;
-                    self.answer_by = None;
+                    self.answer_by = MonotonicMs::NEVER;
                     self.invalidate();
                 }
             }
@@ -151,7 +152,9 @@ impl Chunk {
                     self.outbox.decided(turn.now, seq, fact, turn.settings);
                 }
                 Some(outcome::Outcome::OutOfOrder(_)) => self.outbox.out_of_order(turn.now, seq),
-                Some(outcome::Outcome::SessionExpired(expired)) => self.outbox.session_expired(expired.floor_ms),
+                Some(outcome::Outcome::SessionExpired(expired)) => {
+                    self.outbox.session_expired(UnixMs(i64::try_from(expired.floor_ms).unwrap_or(i64::MAX)));
+                }
                 None => {}
             }
         }
@@ -269,7 +272,7 @@ impl Chunk {
             turn.requests.push(request::Body::Refresh(Refresh { chunk_id, version: version.0 }));
         }
         if version >= self.tracked_version && self.gap_to.is_none() {
-            self.answer_by = None;
+            self.answer_by = MonotonicMs::NEVER;
             self.set_status(ChunkStatus::Live, turn);
         } else {
             self.expect_answer(turn);
@@ -277,6 +280,8 @@ impl Chunk {
     }
 
     fn expect_answer(&mut self, turn: &Turn<'_>) {
-        self.answer_by = self.answer_by.or(Some(turn.now + turn.settings.answer_timeout_ms));
+        if self.answer_by == MonotonicMs::NEVER {
+            self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);
+        }
     }
 }

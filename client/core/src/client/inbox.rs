@@ -3,10 +3,11 @@
 use super::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
 use driftless_schemas::proto::{self, Pong, event, request};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Seq, wire};
 
 impl ClientCore {
-    pub(super) fn handle(&mut self, now: u64, socket: Socket, body: event::Body) {
+    pub(super) fn handle(&mut self, now: MonotonicMs, socket: Socket, body: event::Body) {
         match (socket, body) {
             (_, event::Body::Welcome(welcome)) => self.welcome(now, socket, welcome),
             (_, event::Body::Renewed(renewed)) => self.renewed(now, renewed.token_expires_at),
@@ -40,7 +41,7 @@ impl ClientCore {
         }
     }
 
-    fn handle_gateway(&mut self, now: u64, body: event::Body) {
+    fn handle_gateway(&mut self, now: MonotonicMs, body: event::Body) {
         match body {
             event::Body::Tracked(m) => self.with_named(now, &m.chunk_id, |chunk, turn| chunk.tracked(&m, turn)),
             event::Body::TrackRejected(m) => {

@@ -9,15 +9,16 @@ use crate::chunk::{Chunk, Turn};
 use crate::connection::Phase;
 use crate::event::{Event, ReconnectReason, Socket};
 use driftless_schemas::proto::{self, Hello, ModelRevision, request};
+use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{SessionId, WriterId, limits};
 
 /// A session this old is given up when it can be: servers refuse it at `limits::SESSION_AGE_MAX_MS`.
-const SESSION_AGE_MS: u64 = limits::SESSION_AGE_MAX_MS / 7 * 6;
+const SESSION_AGE_MS: i64 = limits::SESSION_AGE_MAX_MS as i64 / 7 * 6;
 /// A token that was asked for and did not come is asked for again.
 const TOKEN_RETRY_MS: u64 = 15_000;
 
 impl ClientCore {
-    pub(super) fn welcome(&mut self, now: u64, socket: Socket, welcome: proto::Welcome) {
+    pub(super) fn welcome(&mut self, now: MonotonicMs, socket: Socket, welcome: proto::Welcome) {
         let (Some(session), Some(writer)) =
             (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
         else {
@@ -60,13 +61,14 @@ impl ClientCore {
     }
 
     /// Notes when the token ends, and when to ask for the next one.
-    pub(super) fn renewed(&mut self, now: u64, token_expires_at: i64) {
-        let expires_ms = u64::try_from(token_expires_at).unwrap_or_default().saturating_mul(1_000);
-        self.token_life_ms = expires_ms.saturating_sub(now);
-        self.renew_at = (self.settings.can_renew && expires_ms > 0).then(|| self.renewal_time(now, self.token_life_ms));
+    pub(super) fn renewed(&mut self, now: MonotonicMs, token_expires_at: i64) {
+        let life_ms = UnixMs::from_seconds(token_expires_at).ms_since(self.settings.wall_time(now));
+        self.token_life_ms = u64::try_from(life_ms).unwrap_or_default();
+        let is_renewed = self.settings.can_renew && token_expires_at > 0;
+        self.renew_at = if is_renewed { self.renewal_time(now) } else { MonotonicMs::NEVER };
     }
 
-    fn gateway_welcomed(&mut self, now: u64, families: Vec<proto::Family>, was_welcomed: bool) {
+    fn gateway_welcomed(&mut self, now: MonotonicMs, families: Vec<proto::Family>, was_welcomed: bool) {
         let changed = self.families.welcome(&self.settings, families);
         self.with_all(now, |chunk, turn| {
             let is_changed = changed.iter().any(|family| family == chunk.id.family());
@@ -80,9 +82,9 @@ impl ClientCore {
     }
 
     /// Says Hello where that is possible: the second socket waits for the first one's session.
-    pub(super) fn greet(&mut self, now: u64) {
+    pub(super) fn greet(&mut self, now: MonotonicMs) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
-        let is_old = self.session.is_some_and(|session| now > session.time_ms() + SESSION_AGE_MS);
+        let is_old = self.session.is_some_and(|session| self.age_ms(now, session) > SESSION_AGE_MS);
         if is_idle && is_old && !self.has_open_numbers() {
             self.forget_session(now);
         }
@@ -100,7 +102,7 @@ impl ClientCore {
                     .list()
                     .map(|(id, revision)| ModelRevision { id: id.into(), revision })
                     .collect(),
-                session_after_ms: self.session_after_ms,
+                session_after_ms: u64::try_from(self.session_after.0).unwrap_or_default(),
             };
             let connection = self.connection(socket);
             connection.phase = Phase::Greeted;
@@ -113,7 +115,7 @@ impl ClientCore {
     }
 
     /// Numbers count from 1 again. Open ones, where there are any, end as unknown.
-    pub(super) fn forget_session(&mut self, now: u64) {
+    pub(super) fn forget_session(&mut self, now: MonotonicMs) {
         self.session = None;
         self.is_ending_session = false;
         self.dormant.clear();
@@ -129,7 +131,7 @@ impl ClientCore {
     }
 
     /// A new session on new sockets.
-    pub(super) fn begin_session(&mut self, now: u64) {
+    pub(super) fn begin_session(&mut self, now: MonotonicMs) {
         self.forget_session(now);
         for socket in [Socket::Ingest, Socket::Gateway] {
             if self.connection(socket).phase != Phase::Down {
@@ -138,16 +140,25 @@ impl ClientCore {
         }
     }
 
-    pub(super) fn renewal_time(&self, now: u64, life_ms: u64) -> u64 {
-        now.saturating_add(life_ms.saturating_sub(self.settings.renew_before_ms.min(life_ms / 2)))
+    /// Milliseconds since a session began.
+    fn age_ms(&self, now: MonotonicMs, session: SessionId) -> i64 {
+        // A session's time has 48 bits.
+        let began = UnixMs(i64::try_from(session.time_ms()).unwrap_or(i64::MAX));
+        self.settings.wall_time(now).ms_since(began)
     }
 
-    pub(super) fn ask_token(&mut self, now: u64) {
+    /// When to ask for another token: `renew_before_ms` before this one ends, or halfway if it is short.
+    pub(super) fn renewal_time(&self, now: MonotonicMs) -> MonotonicMs {
+        let life_ms = self.token_life_ms;
+        now.plus_ms(life_ms - self.settings.renew_before_ms.min(life_ms / 2))
+    }
+
+    pub(super) fn ask_token(&mut self, now: MonotonicMs) {
         if self.settings.can_renew {
             self.events.push_back(Event::TokenNeeded);
-            self.renew_at = Some(now + TOKEN_RETRY_MS);
+            self.renew_at = now.plus_ms(TOKEN_RETRY_MS);
         } else {
-            self.renew_at = None;
+            self.renew_at = MonotonicMs::NEVER;
         }
     }
 }

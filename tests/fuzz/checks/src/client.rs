@@ -8,6 +8,7 @@ use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ClientCore, CommandId, Event, Settings, Socket};
 use driftless_schemas::proto::{self, Entry, Updates, Welcome, event, outcome, request, submit, tracked};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, SessionId, format, limits};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ pub fn check(data: &[u8]) {
     let settings = Settings { can_renew: script.rarely(2), pending_max: 100, ..Settings::new(Models::builtin()) };
     let mut world = World {
         core: ClientCore::new(settings),
-        now: NOW,
+        now: MonotonicMs(NOW),
         open: BTreeMap::new(),
         sent: BTreeMap::new(),
         session: None,
@@ -43,7 +44,7 @@ pub fn check(data: &[u8]) {
 
 struct World {
     core: ClientCore,
-    now: u64,
+    now: MonotonicMs,
     open: BTreeMap<CommandId, ChunkId>,
     /// What each number was used for in this session.
     sent: BTreeMap<(String, u64), Option<submit::Body>>,
@@ -113,14 +114,18 @@ impl World {
 
     fn tick(&mut self, script: &mut Reader<'_>) {
         self.now = match (script.below(4), self.core.next_deadline()) {
-            (0 | 1, Some(at)) if at < NOW * 2 => self.now.max(at),
-            (2, _) => self.now + script.number().min(1 << 32),
-            _ => self.now + script.pick(&[0, 1, 250, 3_000, 15_000, 30_000]),
+            (0 | 1, Some(at)) if at.0 < NOW * 2 => self.now.max(at),
+            (2, _) => self.now.plus_ms(script.number().min(1 << 32)),
+            _ => self.now.plus_ms(script.pick(&[0, 1, 250, 3_000, 15_000, 30_000])),
         };
         self.core.tick(self.now);
         self.take();
         let next = self.core.next_deadline();
-        assert!(next.is_none_or(|at| at > self.now), "a client that is woken again and again: {next:?}, {}", self.now);
+        assert!(
+            next.is_none_or(|at| at > self.now),
+            "a client that is woken again and again: {next:?}, {:?}",
+            self.now
+        );
     }
 
     fn receive(&mut self, socket: Socket, events: Vec<event::Body>) {
