@@ -40,7 +40,7 @@ struct Options {
 }
 
 /// An answer takes milliseconds; who waits longer than this wants to know for whom.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects, or says who does not answer.
 async fn connect(options: &Options) -> anyhow::Result<Client> {
@@ -48,7 +48,7 @@ async fn connect(options: &Options) -> anyhow::Result<Client> {
     println!("connecting to {ingest} and {gateway} …");
     // Unlike `Client::connect` it does not wait, so that there is a client whose status can be asked.
     let client = Client::start(Settings::new(ingest, gateway, token.as_str()));
-    if let Ok(connected) = tokio::time::timeout(PATIENCE, client.connected()).await {
+    if let Ok(connected) = tokio::time::timeout(ANSWER_TIMEOUT, client.connected()).await {
         connected?;
         return Ok(client);
     }
@@ -60,7 +60,7 @@ async fn connect(options: &Options) -> anyhow::Result<Client> {
     if !status.is_gateway_up {
         silent.push(format!("no gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
     }
-    bail!("within {PATIENCE:?} there was {}; `cargo dev` starts both", silent.join(" and "));
+    bail!("within {ANSWER_TIMEOUT:?} there was {}; `cargo dev` starts both", silent.join(" and "));
 }
 
 #[tokio::main]

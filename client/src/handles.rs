@@ -53,7 +53,7 @@ impl Drop for Tracked {
         // Somebody may have tracked it again meanwhile.
         if tracked.get(&self.id).is_some_and(|handle| handle.strong_count() == 0) {
             tracked.remove(&self.id);
-            self.client.shared.turn(|state, now| {
+            self.client.shared.update(|state, now| {
                 state.chunks.remove(&self.id);
                 state.core.untrack(now, &self.id);
             });
@@ -103,7 +103,7 @@ impl Client {
             handle
         });
         drop(tracked);
-        let changes = self.0.shared.turn(|state, now| {
+        let changes = self.0.shared.update(|state, now| {
             let changes = state.chunks.entry(chunk.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe();
             state.core.track(now, chunk);
             changes
@@ -138,7 +138,7 @@ impl Client {
     /// For tests: drops the TCP connection without a word.
     #[doc(hidden)]
     pub fn debug_drop_socket(&self, socket: Socket) {
-        self.0.shared.bell(socket).drop.notify_one();
+        self.0.shared.signals(socket).drop.notify_one();
     }
 
     /// For tests: both.
@@ -193,7 +193,7 @@ impl Chunk {
     /// # Errors
     /// [`SubmitError`]: it was not taken at all.
     pub fn submit(&self, command: impl Into<Bytes>) -> Result<Pending, SubmitError> {
-        self.shared().turn(|state, now| {
+        self.shared().update(|state, now| {
             let command = state.core.submit(now, self.id(), command.into())?;
             Ok(self.pending(state, command))
         })
@@ -206,7 +206,7 @@ impl Chunk {
     /// # Errors
     /// [`SubmitError`] of the first one that is not taken; the ones before it are.
     pub fn take_back(&self, command: CommandId) -> Result<Vec<Pending>, SubmitError> {
-        self.shared().turn(|state, now| {
+        self.shared().update(|state, now| {
             let commands = state.core.take_back(now, self.id(), command)?;
             Ok(commands.into_iter().map(|command| self.pending(state, command)).collect())
         })
@@ -214,7 +214,7 @@ impl Chunk {
 
     fn pending(&self, state: &mut State, command: CommandId) -> Pending {
         let (sender, conclusion) = oneshot::channel();
-        state.waiting.insert(command, sender);
+        state.outcome_senders.insert(command, sender);
         Pending { command, chunk: self.clone(), conclusion }
     }
 
@@ -259,7 +259,7 @@ impl Chunk {
     /// Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> bool {
-        self.shared().turn(|state, now| state.core.damage(now, self.id()))
+        self.shared().update(|state, now| state.core.damage(now, self.id()))
     }
 
     /// How it is doing.
@@ -316,7 +316,7 @@ impl Pending {
 
     /// Gives up on it. It leaves the view at once and ends as withdrawn, unless it turns out to be decided already.
     pub fn cancel(&self) {
-        self.chunk.shared().turn(|state, now| state.core.cancel(now, self.chunk.id(), self.command));
+        self.chunk.shared().update(|state, now| state.core.cancel(now, self.chunk.id(), self.command));
     }
 
     /// The outcome, and what it was sent under.

@@ -34,14 +34,14 @@ pub struct Status {
 pub(crate) struct State {
     pub core: ClientCore,
     /// Who waits for an outcome.
-    pub waiting: HashMap<CommandId, oneshot::Sender<Conclusion>>,
+    pub outcome_senders: HashMap<CommandId, oneshot::Sender<Conclusion>>,
     /// Counts the changes of a chunk, for those who wait for one.
     pub chunks: HashMap<ChunkId, watch::Sender<u64>>,
 }
 
 /// Wakes the parts of the background task that drive a socket.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub(crate) struct SocketSignals {
     /// There is something to send.
     pub output: Notify,
     /// Drop the connection.
@@ -52,8 +52,8 @@ pub(crate) struct Shared {
     pub settings: Settings,
     state: Mutex<State>,
     started: Instant,
-    pub ingest: Bell,
-    pub gateway: Bell,
+    pub ingest: SocketSignals,
+    pub gateway: SocketSignals,
     /// The next deadline of the core has changed.
     pub timer: Notify,
     pub token_needed: Notify,
@@ -68,10 +68,10 @@ impl Shared {
         let core = ClientCore::new(settings.core(clock_start));
         Self {
             settings,
-            state: Mutex::new(State { core, waiting: HashMap::new(), chunks: HashMap::new() }),
+            state: Mutex::new(State { core, outcome_senders: HashMap::new(), chunks: HashMap::new() }),
             started: Instant::now(),
-            ingest: Bell::default(),
-            gateway: Bell::default(),
+            ingest: SocketSignals::default(),
+            gateway: SocketSignals::default(),
             timer: Notify::new(),
             token_needed: Notify::new(),
             events: broadcast::Sender::new(EVENTS_MAX),
@@ -89,7 +89,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn bell(&self, socket: Socket) -> &Bell {
+    pub fn signals(&self, socket: Socket) -> &SocketSignals {
         match socket {
             Socket::Ingest => &self.ingest,
             Socket::Gateway => &self.gateway,
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     /// One input of the core, and everything that follows from it.
-    pub fn turn<R>(&self, input: impl FnOnce(&mut State, MonotonicMs) -> R) -> R {
+    pub fn update<R>(&self, input: impl FnOnce(&mut State, MonotonicMs) -> R) -> R {
         let mut state = self.lock();
         let before = state.core.next_deadline();
         let result = input(&mut state, self.now());
@@ -106,7 +106,7 @@ impl Shared {
             if let Event::Fatal { message } = &event {
                 ended = Some(message.clone());
             }
-            self.tell(&mut state, event);
+            self.dispatch(&mut state, event);
         }
         let is_sooner = state.core.next_deadline() < before || before.is_none();
         let status = |socket| state.core.is_welcomed(socket);
@@ -123,7 +123,7 @@ impl Shared {
         });
         drop(state);
         for (socket, _) in outputs.into_iter().filter(|(_, has_output)| *has_output) {
-            self.bell(socket).output.notify_one();
+            self.signals(socket).output.notify_one();
         }
         if is_sooner {
             self.timer.notify_one();
@@ -131,10 +131,10 @@ impl Shared {
         result
     }
 
-    fn tell(&self, state: &mut State, event: Event) {
+    fn dispatch(&self, state: &mut State, event: Event) {
         match &event {
             Event::Outcome { command, outcome, number, is_receipted, .. } => {
-                if let Some(waiting) = state.waiting.remove(command) {
+                if let Some(waiting) = state.outcome_senders.remove(command) {
                     let conclusion =
                         Conclusion { outcome: outcome.clone(), number: *number, is_receipted: *is_receipted };
                     // Nobody has to wait for an outcome.
@@ -148,7 +148,7 @@ impl Shared {
             }
             Event::Reconnect { socket, reason } => {
                 tracing::debug!(?socket, ?reason, "connecting again");
-                self.bell(*socket).drop.notify_one();
+                self.signals(*socket).drop.notify_one();
             }
             Event::TokenNeeded => self.token_needed.notify_one(),
             Event::Drift { chunk, version, .. } => {
@@ -186,7 +186,7 @@ impl Shared {
 
     /// Ends the client by the user's wish.
     pub fn close(&self) {
-        self.turn(|state, now| state.core.close(now));
+        self.update(|state, now| state.core.close(now));
         self.status.send_modify(|status| {
             status.ended.get_or_insert_with(|| "the client was closed".into());
         });

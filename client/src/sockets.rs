@@ -50,7 +50,7 @@ async fn timer(shared: &Shared) {
             }
         };
         tokio::select! {
-            () = due => shared.turn(|state, now| state.core.tick(now)),
+            () = due => shared.update(|state, now| state.core.tick(now)),
             () = shared.timer.notified() => {}
         }
     }
@@ -61,7 +61,7 @@ async fn tokens(shared: &Shared) {
     loop {
         shared.token_needed.notified().await;
         match token(shared).await {
-            Ok(token) => shared.turn(|state, now| state.core.renew(now, token)),
+            Ok(token) => shared.update(|state, now| state.core.renew(now, token)),
             // The core asks again.
             Err(problem) => tracing::warn!(problem, "no fresh token"),
         }
@@ -84,7 +84,7 @@ async fn socket(shared: &Shared, socket: Socket) {
     for url in urls.iter().cycle() {
         let session = shared.read(|core| core.session());
         let started = Instant::now();
-        let mut told = None;
+        let mut retry_after_ms = None;
         let attempt = tokio::select! {
             attempt = open(shared, socket, url) => attempt,
             _ = ended.wait_for(|status| status.ended.is_some()) => return,
@@ -93,13 +93,13 @@ async fn socket(shared: &Shared, socket: Socket) {
             Err(problem) => tracing::debug!(?socket, url, problem, "no connection"),
             Ok((websocket, token)) => {
                 // What rang before concerns an older connection.
-                let _ = shared.bell(socket).drop.notified().now_or_never();
-                shared.turn(|state, now| state.core.connected(now, socket, token));
+                let _ = shared.signals(socket).drop.notified().now_or_never();
+                shared.update(|state, now| state.core.connected(now, socket, token));
                 let end = serve(shared, socket, websocket).await;
                 tracing::debug!(?socket, url, ?end, "the connection ended");
-                told = end.as_ref().and_then(|end| close::retry_after_ms(&end.reason));
+                retry_after_ms = end.as_ref().and_then(|end| close::retry_after_ms(&end.reason));
                 let code = end.map(|end| u16::from(end.code));
-                shared.turn(|state, now| state.core.disconnected(now, socket, code));
+                shared.update(|state, now| state.core.disconnected(now, socket, code));
             }
         }
         if shared.is_ended() {
@@ -114,7 +114,7 @@ async fn socket(shared: &Shared, socket: Socket) {
         }
         let wait = backoff(settings.reconnect_min, settings.reconnect_max, failures);
         // A server that closes many sockets tells each another time.
-        let wait = told.map_or(wait, |after_ms| wait.max(Duration::from_millis(after_ms.into())));
+        let wait = retry_after_ms.map_or(wait, |after_ms| wait.max(Duration::from_millis(after_ms.into())));
         failures = failures.saturating_add(1);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -171,14 +171,14 @@ fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
 
 /// Carries messages both ways until the connection ends. Gives the server's close frame.
 async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<CloseFrame> {
-    let bell = shared.bell(socket);
+    let signals = shared.signals(socket);
     let mut status = shared.status.subscribe();
     let (mut sink, mut stream) = websocket.split();
     let read = async {
         while let Some(message) = stream.next().await {
             match message {
                 Ok(Message::Binary(message)) => {
-                    shared.turn(|state, now| state.core.received(now, socket, message));
+                    shared.update(|state, now| state.core.received(now, socket, message));
                 }
                 Ok(Message::Close(frame)) => return frame,
                 Ok(_) => {}
@@ -200,7 +200,7 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
                 }
             }
             tokio::select! {
-                () = bell.output.notified() => {}
+                () = signals.output.notified() => {}
                 _ = status.wait_for(|status| status.ended.is_some()) => break,
             }
         }
@@ -209,7 +209,7 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
     tokio::select! {
         end = read => end,
         () = write => None,
-        () = bell.drop.notified() => None,
+        () = signals.drop.notified() => None,
     }
 }
 

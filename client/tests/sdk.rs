@@ -111,26 +111,26 @@ async fn serve(backend: Arc<Backend>, stream: TcpStream) {
     }
 }
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.unwrap_or_else(|_| panic!("not within 20 s: {what}"))
 }
 
 #[tokio::test]
 async fn two_clients_edit_and_end_with_the_same_bytes() {
     let (backend, url) = backend(None).await;
-    let ann = soon("connect", Client::connect(Settings::new(&url, &url, "token"))).await.unwrap();
+    let ann = within_deadline("connect", Client::connect(Settings::new(&url, &url, "token"))).await.unwrap();
     let token = Token::provider(|| async { Ok("token".to_owned()) });
-    let bob = soon("connect", Client::connect(Settings::new(&url, &url, token))).await.unwrap();
+    let bob = within_deadline("connect", Client::connect(Settings::new(&url, &url, token))).await.unwrap();
     let (a, b) = (ann.track(&chunk()), bob.track(&chunk()));
-    soon("ready", a.ready()).await.unwrap();
-    soon("ready", b.ready()).await.unwrap();
+    within_deadline("ready", a.ready()).await.unwrap();
+    within_deadline("ready", b.ready()).await.unwrap();
 
     let pending = a.submit(put("k", "1", false)).unwrap();
     assert_ne!(a.with_view(|view| view.model.content_to_json(view.content).to_string()).unwrap(), "{}");
-    let conclusion = soon("outcome", pending.conclusion()).await;
+    let conclusion = within_deadline("outcome", pending.conclusion()).await;
     assert!(matches!(conclusion.outcome, Outcome::Committed { version: Some(_) }), "{conclusion:?}");
     assert_eq!(conclusion.number.map(|number| number.seq.0), Some(1), "{conclusion:?}");
-    let discarded = soon("outcome", b.submit(put("k", "2", true)).unwrap()).await;
+    let discarded = within_deadline("outcome", b.submit(put("k", "2", true)).unwrap()).await;
     assert!(matches!(discarded, Outcome::Discarded { .. }), "{discarded:?}");
 
     // A burst goes out in few messages, through reconnects, and nothing is lost.
@@ -139,14 +139,14 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
     tokio::task::yield_now().await;
     ann.debug_drop_sockets();
     bob.debug_drop_socket(Socket::Gateway);
-    soon("drain", ann.drain()).await;
+    within_deadline("drain", ann.drain()).await;
     for pending in burst {
         let outcome = pending.await;
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
     }
     assert!(backend.messages.load(Ordering::SeqCst) - before < 100, "commands travel together");
     let mut b = b;
-    soon("equal hashes", async {
+    within_deadline("equal hashes", async {
         while a.confirmed() != b.confirmed() {
             b.changed().await;
         }
@@ -164,9 +164,9 @@ async fn a_close_for_good_ends_the_client() {
     let client = Client::start(Settings::new(&url, &url, "token"));
     let chunk = client.track(&chunk());
     let pending = chunk.submit(put("k", "1", false)).unwrap();
-    assert!(matches!(soon("outcome", pending).await, Outcome::Rejected { .. }));
-    assert!(matches!(soon("error", chunk.ready()).await, Err(Error::Chunk(_))));
-    let again = soon("connect", Client::connect(Settings::new(&url, &url, "token"))).await;
+    assert!(matches!(within_deadline("outcome", pending).await, Outcome::Rejected { .. }));
+    assert!(matches!(within_deadline("error", chunk.ready()).await, Err(Error::Chunk(_))));
+    let again = within_deadline("connect", Client::connect(Settings::new(&url, &url, "token"))).await;
     assert!(matches!(again.map(|_| ()), Err(Error::Ended(message)) if message.contains("4501")));
     assert!(backend.connections.load(Ordering::SeqCst) <= 4);
 }
@@ -178,11 +178,11 @@ async fn the_next_url_is_tried_when_one_does_not_answer() {
     let mut settings = Settings::new("", "", "token");
     settings.ingest_urls = vec![dead.clone(), url.clone()];
     settings.gateway_urls = vec![dead, url];
-    let client = soon("connect", Client::connect(settings)).await.unwrap();
+    let client = within_deadline("connect", Client::connect(settings)).await.unwrap();
     let chunk = client.track(&chunk());
-    soon("ready", chunk.ready()).await.unwrap();
+    within_deadline("ready", chunk.ready()).await.unwrap();
     drop(client);
-    let outcome = soon("outcome", chunk.submit(put("k", "1", false)).unwrap()).await;
+    let outcome = within_deadline("outcome", chunk.submit(put("k", "1", false)).unwrap()).await;
     assert!(matches!(outcome, Outcome::Committed { .. }), "the chunk keeps the client");
 }
 
@@ -202,8 +202,8 @@ async fn a_provider_that_never_answers_is_asked_again() {
     });
     let mut settings = Settings::new(&url, &url, token);
     settings.connect_timeout = Duration::from_secs(1);
-    let client = soon("connect", Client::connect(settings)).await.unwrap();
+    let client = within_deadline("connect", Client::connect(settings)).await.unwrap();
     let chunk = client.track(&chunk());
-    soon("ready", chunk.ready()).await.unwrap();
+    within_deadline("ready", chunk.ready()).await.unwrap();
     assert!(asked.load(Ordering::SeqCst) >= 4);
 }

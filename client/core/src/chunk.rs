@@ -6,8 +6,8 @@ mod gateway;
 
 use crate::event::{ChunkStatus, CommandId, Event, Number, SubmitError};
 use crate::families::Families;
-use crate::outbox::{Gate, Outbox, never_sent};
-use crate::own::{Concluded, Shown};
+use crate::outbox::{Outbox, SendPermit, never_sent};
+use crate::pending::{ConcludedCommand, Visible};
 use crate::settings::Settings;
 use crate::undo::Undo;
 use crate::view::View;
@@ -52,7 +52,7 @@ pub(crate) struct Chunk {
     pub outbox: Outbox,
     pub undo: Undo,
     /// A Track is out on this connection, or answered.
-    is_asked: bool,
+    is_track_sent: bool,
     /// Tracked came, and no Lagging since.
     is_followed: bool,
     /// The gateway has served it in this client's life: commands may go out.
@@ -88,7 +88,7 @@ impl Chunk {
             view: View::default(),
             outbox,
             undo: Undo::default(),
-            is_asked: false,
+            is_track_sent: false,
             is_followed: false,
             was_served: false,
             tracked_version: Version(0),
@@ -136,7 +136,7 @@ impl Chunk {
     }
 
     /// Whether it can be let go.
-    pub fn is_done(&self) -> bool {
+    pub fn is_removable(&self) -> bool {
         !self.is_wanted && self.outbox.is_empty()
     }
 
@@ -158,7 +158,7 @@ impl Chunk {
     pub fn cancel(&mut self, id: CommandId, turn: &mut Turn<'_>) {
         let concluded = self.outbox.cancel(id);
         self.invalidate();
-        self.tell(concluded, turn);
+        self.push_outcomes(concluded, turn);
     }
 
     /// The user asks for it, perhaps again.
@@ -167,7 +167,7 @@ impl Chunk {
         if self.is_refused() {
             self.reloads.clear();
             self.set_status(ChunkStatus::Loading, turn);
-            self.ask(turn);
+            self.send_track(turn);
         }
     }
 
@@ -182,7 +182,7 @@ impl Chunk {
     // ---- the gateway's connection ----
 
     /// Asks for the chunk, from what is here where that is healthy. Without a gateway, its next Welcome asks.
-    pub fn ask(&mut self, turn: &mut Turn<'_>) {
+    pub fn send_track(&mut self, turn: &mut Turn<'_>) {
         if self.is_refused() || !turn.is_connected {
             return;
         }
@@ -196,28 +196,28 @@ impl Chunk {
             }
             _ => None,
         };
-        if self.is_asked {
+        if self.is_track_sent {
             turn.requests.push(request::Body::Untrack(Untrack { chunk_id: self.id.to_string() }));
         }
         turn.requests.push(request::Body::Track(Track { chunk_id: self.id.to_string(), have }));
-        self.unfollow();
-        self.is_asked = true;
+        self.stop_following();
+        self.is_track_sent = true;
         self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);
     }
 
     /// What comes is not complete any more, until the next Tracked.
-    fn unfollow(&mut self) {
+    fn stop_following(&mut self) {
         self.is_followed = false;
         self.is_refreshing = false;
         self.gap_to = None;
         self.answer_by = MonotonicMs::NEVER;
         self.retry_at = MonotonicMs::NEVER;
-        self.outbox.interrupted();
+        self.outbox.stream_interrupted();
     }
 
     pub fn gateway_lost(&mut self, turn: &mut Turn<'_>) {
-        self.is_asked = false;
-        self.unfollow();
+        self.is_track_sent = false;
+        self.stop_following();
         if self.status == ChunkStatus::Live {
             self.set_status(ChunkStatus::Lagging, turn);
         }
@@ -237,42 +237,42 @@ impl Chunk {
     }
 
     pub fn untrack_request(&self) -> Option<request::Body> {
-        self.is_asked.then(|| request::Body::Untrack(Untrack { chunk_id: self.id.to_string() }))
+        self.is_track_sent.then(|| request::Body::Untrack(Untrack { chunk_id: self.id.to_string() }))
     }
 
     // ---- time ----
 
     pub fn tick(&mut self, turn: &mut Turn<'_>) {
         if turn.now >= self.answer_by.min(self.retry_at) {
-            self.ask(turn);
+            self.send_track(turn);
         }
     }
 
-    pub fn deadline(&self, now: MonotonicMs, gate: Gate) -> MonotonicMs {
-        self.answer_by.min(self.retry_at).min(self.outbox.deadline(now, self.gate(gate)))
+    pub fn deadline(&self, now: MonotonicMs, permit: SendPermit) -> MonotonicMs {
+        self.answer_by.min(self.retry_at).min(self.outbox.deadline(now, self.permit(permit)))
     }
 
-    fn gate(&self, gate: Gate) -> Gate {
-        Gate { can_send: gate.can_send && self.was_served && !self.is_refused(), ..gate }
+    fn permit(&self, permit: SendPermit) -> SendPermit {
+        SendPermit { can_send: permit.can_send && self.was_served && !self.is_refused(), ..permit }
     }
 
     // ---- the end of an input ----
 
     /// Draws conclusions, tells about them and sends what is due. Gives the floor of the next session where this chunk
     /// needs one.
-    pub fn finish(&mut self, turn: &mut Turn<'_>, gate: Gate, submits: &mut Vec<Submit>) -> Option<UnixMs> {
+    pub fn finish(&mut self, turn: &mut Turn<'_>, permit: SendPermit, submits: &mut Vec<Submit>) -> Option<UnixMs> {
         // Before conclusions: they stand on what the replica shows.
-        self.verify(turn);
-        let floor = self.outbox.close_frame(turn.now);
-        let gate = Gate { can_number: gate.can_number && floor.is_none(), ..gate };
-        let concluded = self.outbox.conclude(self.shown());
+        self.verify_updates(turn);
+        let floor = self.outbox.finish_frame(turn.now);
+        let permit = SendPermit { can_number: permit.can_number && floor.is_none(), ..permit };
+        let concluded = self.outbox.conclude(self.visible());
         if !concluded.is_empty() {
             self.invalidate();
         }
-        self.tell(concluded, turn);
-        let is_stuck = self.outbox.pump(turn.now, self.gate(gate), &self.id, turn.settings, submits);
+        self.push_outcomes(concluded, turn);
+        let is_stuck = self.outbox.send_due(turn.now, self.permit(permit), &self.id, turn.settings, submits);
         if is_stuck && self.is_followed {
-            self.ask(turn);
+            self.send_track(turn);
         }
         if std::mem::take(&mut self.is_changed) {
             let version = self.replica.as_ref().map_or(Version(0), Replica::version);
@@ -281,16 +281,16 @@ impl Chunk {
         floor
     }
 
-    fn shown(&self) -> Shown {
+    fn visible(&self) -> Visible {
         match &self.replica {
-            Some(replica) if self.is_healthy => Shown::At(replica.version()),
-            _ if self.is_refused() => Shown::All,
-            _ => Shown::Nothing,
+            Some(replica) if self.is_healthy => Visible::UpTo(replica.version()),
+            _ if self.is_refused() => Visible::Everything,
+            _ => Visible::Nothing,
         }
     }
 
-    pub fn tell(&self, concluded: impl IntoIterator<Item = Concluded>, turn: &mut Turn<'_>) {
-        for Concluded { id, outcome, seq, is_receipted } in concluded {
+    pub fn push_outcomes(&self, concluded: impl IntoIterator<Item = ConcludedCommand>, turn: &mut Turn<'_>) {
+        for ConcludedCommand { id, outcome, seq, is_receipted } in concluded {
             let number = turn.writer.zip(seq).map(|(writer, seq)| Number { writer, seq });
             turn.events.push_back(Event::Outcome {
                 chunk: self.id.clone(),
@@ -325,40 +325,40 @@ impl Chunk {
         }
         self.reloads.push_back(turn.now);
         self.set_status(ChunkStatus::Reloading { message }, turn);
-        self.ask(turn);
+        self.send_track(turn);
     }
 
     pub fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
         turn.requests.extend(self.untrack_request());
-        self.end(&message, turn);
+        self.drop_state(&message, turn);
         self.set_status(ChunkStatus::Failed { message }, turn);
     }
 
     /// Drops replica and view; what is pending has its outcome now.
-    fn end(&mut self, reason: &str, turn: &mut Turn<'_>) {
-        self.is_asked = false;
+    fn drop_state(&mut self, reason: &str, turn: &mut Turn<'_>) {
+        self.is_track_sent = false;
         self.was_served = false;
-        self.unfollow();
+        self.stop_following();
         self.replica = None;
         self.is_healthy = false;
         self.invalidate();
         let concluded = self.outbox.abandon(reason, &never_sent(reason));
-        self.tell(concluded, turn);
+        self.push_outcomes(concluded, turn);
     }
 
     fn retry_later(&mut self, turn: &Turn<'_>) {
-        self.is_asked = false;
-        self.unfollow();
+        self.is_track_sent = false;
+        self.stop_following();
         self.retry_at = turn.now.plus_ms(UNAVAILABLE_RETRY_MS << self.retries.min(5));
         self.retries += 1;
     }
 
-    fn served(&mut self) {
+    fn mark_served(&mut self) {
         self.was_served = true;
         self.retries = 0;
     }
 
-    fn drifted(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
+    fn report_drift(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
         turn.requests.push(request::Body::DriftReport(driftless_schemas::proto::DriftReport {
             chunk_id: self.id.to_string(),
             version: version.0,

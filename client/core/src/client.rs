@@ -12,7 +12,7 @@ use crate::chunk::{Chunk, Turn};
 use crate::connection::{Connection, Phase};
 use crate::event::{ChunkStatus, CommandId, Event, Outcome, ReconnectReason, Socket, SubmitError};
 use crate::families::Families;
-use crate::outbox::{Gate, Outbox, never_sent};
+use crate::outbox::{Outbox, SendPermit, never_sent};
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
@@ -40,7 +40,7 @@ pub struct ClientCore {
     is_ending_session: bool,
     chunks: SortedMap<ChunkId, Box<Chunk>>,
     /// The numbers of chunks that are not tracked now: they are not used again in this session.
-    dormant: SortedMap<ChunkId, Outbox>,
+    untracked_outboxes: SortedMap<ChunkId, Outbox>,
     /// Chunks that the current input touched ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
     /// No chunk is due before that. One that was may be done since: then a tick finds the next.
@@ -69,7 +69,7 @@ impl ClientCore {
             session_after: UnixMs(0),
             is_ending_session: false,
             chunks: SortedMap::new(),
-            dormant: SortedMap::new(),
+            untracked_outboxes: SortedMap::new(),
             touched: VecDeque::new(),
             due: MonotonicMs::NEVER,
             events: VecDeque::new(),
@@ -91,9 +91,9 @@ impl ClientCore {
             return;
         }
         if self.chunks.get(chunk).is_none() {
-            let outbox = self.dormant.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
+            let outbox = self.untracked_outboxes.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
             self.chunks.insert(chunk.clone(), Box::new(Chunk::new(chunk.clone(), outbox)));
-            self.with(now, chunk, |chunk, turn| chunk.ask(turn));
+            self.with(now, chunk, |chunk, turn| chunk.send_track(turn));
         }
         self.with(now, chunk, |chunk, turn| chunk.want(turn));
         self.finish(now);
@@ -174,16 +174,16 @@ impl ClientCore {
             return;
         }
         if self.connection(socket).phase != Phase::Down {
-            self.lost(now, socket);
+            self.connection_lost(now, socket);
         }
         self.connection(socket).open(now, token);
-        self.greet(now);
+        self.send_hello(now);
         self.finish(now);
     }
 
     /// A socket is gone; `code` is the server's close code, if there was one.
     pub fn disconnected(&mut self, now: MonotonicMs, socket: Socket, code: Option<u16>) {
-        self.lost(now, socket);
+        self.connection_lost(now, socket);
         match code {
             Some(close::SESSION) => self.begin_session(now),
             // The other socket was slow to bring the session that this one waited for.
@@ -200,7 +200,7 @@ impl ClientCore {
             }
             _ => {}
         }
-        self.greet(now);
+        self.send_hello(now);
         self.finish(now);
     }
 
@@ -209,7 +209,7 @@ impl ClientCore {
         if self.connection(socket).phase == Phase::Down {
             return;
         }
-        self.connection(socket).heard(now);
+        self.connection(socket).received(now);
         match wire::decode_shared::<proto::ServerFrame>(&message) {
             Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
             Ok(frame) => {
@@ -231,12 +231,12 @@ impl ClientCore {
             let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
             if self.connection(socket).is_dead(now, dead_after_ms) {
                 self.reconnect(now, socket, ReconnectReason::Dead);
-                self.greet(now);
+                self.send_hello(now);
             }
             self.connection(socket).ping(now, ping_interval_ms);
         }
         if now >= self.renew_at {
-            self.ask_token(now);
+            self.request_token(now);
         }
         if self.due > now {
             return self.finish(now);
@@ -246,7 +246,7 @@ impl ClientCore {
             self.with(now, &chunk, |chunk, turn| chunk.tick(turn));
         }
         self.finish(now);
-        self.due = self.first_due();
+        self.due = self.earliest_due();
     }
 
     // ---- output ----
@@ -263,7 +263,7 @@ impl ClientCore {
 
     /// The next message for a socket: everything that has gathered for it.
     pub fn poll_send(&mut self, socket: Socket) -> Option<Bytes> {
-        self.connection(socket).take()
+        self.connection(socket).take_frame()
     }
 
     /// Whether [`Self::poll_send`] has something.
@@ -350,11 +350,11 @@ impl ClientCore {
     // ---- ends ----
 
     fn reconnect(&mut self, now: MonotonicMs, socket: Socket, reason: ReconnectReason) {
-        self.lost(now, socket);
+        self.connection_lost(now, socket);
         self.events.push_back(Event::Reconnect { socket, reason });
     }
 
-    fn lost(&mut self, now: MonotonicMs, socket: Socket) {
+    fn connection_lost(&mut self, now: MonotonicMs, socket: Socket) {
         self.connection(socket).close();
         if socket == Socket::Gateway {
             self.with_all(now, |chunk, turn| chunk.gateway_lost(turn));
@@ -374,15 +374,15 @@ impl ClientCore {
         self.gateway.close();
         self.with_all(now, |chunk, turn| {
             let concluded = chunk.outbox.abandon(reason, unsent);
-            chunk.tell(concluded, turn);
+            chunk.push_outcomes(concluded, turn);
             chunk.fail(reason.to_owned(), turn);
         });
         self.renew_at = MonotonicMs::NEVER;
         self.finish(now);
-        self.due = self.first_due();
+        self.due = self.earliest_due();
     }
 
-    fn first_due(&self) -> MonotonicMs {
+    fn earliest_due(&self) -> MonotonicMs {
         self.tracked().fold(MonotonicMs::NEVER, |first, chunk| first.min(chunk.due))
     }
 
@@ -447,10 +447,10 @@ impl ClientCore {
     fn finish(&mut self, now: MonotonicMs) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {
-            let gate = Gate { can_send, can_number: !self.is_ending_session };
+            let permit = SendPermit { can_send, can_number: !self.is_ending_session };
             let (mut submits, mut floor) = (Vec::new(), None);
             // It is still marked as touched.
-            self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, gate, &mut submits));
+            self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, permit, &mut submits));
             submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
             if let Some(floor) = floor {
                 self.session_after = self.session_after.max(floor);
@@ -458,10 +458,10 @@ impl ClientCore {
             }
             let Some(chunk) = self.chunks.get_mut(&id) else { continue };
             chunk.is_touched = false;
-            chunk.due = chunk.deadline(now, gate);
+            chunk.due = chunk.deadline(now, permit);
             self.due = self.due.min(chunk.due);
-            if chunk.is_done() {
-                self.let_go(&id);
+            if chunk.is_removable() {
+                self.remove_chunk(&id);
             }
         }
         if self.is_ending_session && !self.has_open_numbers() {
@@ -470,12 +470,12 @@ impl ClientCore {
         }
     }
 
-    fn let_go(&mut self, id: &ChunkId) {
+    fn remove_chunk(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.remove(id) else { return };
         debug_assert!(!chunk.is_touched, "what is gone would be touched for ever");
         if let Some(untrack) = chunk.untrack_request().filter(|_| self.gateway.is_welcomed()) {
             self.gateway.push(untrack);
         }
-        self.dormant.insert(id.clone(), chunk.outbox);
+        self.untracked_outboxes.insert(id.clone(), chunk.outbox);
     }
 }

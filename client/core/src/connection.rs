@@ -16,18 +16,18 @@ pub(crate) enum Phase {
     /// There is a socket; Hello waits for the other socket to get a session.
     Open,
     /// Hello is sent.
-    Greeted,
+    HelloSent,
     Welcomed,
 }
 
 pub(crate) struct Connection {
     pub phase: Phase,
     pub token: String,
-    heard_at: MonotonicMs,
+    received_at: MonotonicMs,
     pinged_at: MonotonicMs,
     nonce: u64,
     frame_bytes_max: usize,
-    full: VecDeque<Vec<u8>>,
+    full_frames: VecDeque<Vec<u8>>,
     frame: Vec<u8>,
     requests: usize,
 }
@@ -37,18 +37,18 @@ impl Connection {
         Self {
             phase: Phase::Down,
             token: String::new(),
-            heard_at: MonotonicMs(0),
+            received_at: MonotonicMs(0),
             pinged_at: MonotonicMs(0),
             nonce: 0,
             frame_bytes_max: limits::CLIENT_FRAME_BYTES_MAX,
-            full: VecDeque::new(),
+            full_frames: VecDeque::new(),
             frame: Vec::new(),
             requests: 0,
         }
     }
 
     pub fn open(&mut self, now: MonotonicMs, token: String) {
-        *self = Self { phase: Phase::Open, token, heard_at: now, pinged_at: now, ..Self::new() };
+        *self = Self { phase: Phase::Open, token, received_at: now, pinged_at: now, ..Self::new() };
     }
 
     pub fn close(&mut self) {
@@ -74,7 +74,7 @@ impl Connection {
         // Tag and length take 6 bytes at most.
         let is_full = self.frame.len() + request.len() + 6 > self.frame_bytes_max;
         if self.requests > 0 && (is_full || self.requests >= limits::CLIENT_FRAME_REQUESTS_MAX) {
-            self.full.push_back(std::mem::take(&mut self.frame));
+            self.full_frames.push_back(std::mem::take(&mut self.frame));
             self.requests = 0;
         }
         self.requests += 1;
@@ -82,8 +82,8 @@ impl Connection {
     }
 
     /// The next message to send.
-    pub fn take(&mut self) -> Option<Bytes> {
-        if let Some(frame) = self.full.pop_front() {
+    pub fn take_frame(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.full_frames.pop_front() {
             return Some(frame.into());
         }
         self.requests = 0;
@@ -91,15 +91,15 @@ impl Connection {
     }
 
     pub fn has_output(&self) -> bool {
-        !self.full.is_empty() || !self.frame.is_empty()
+        !self.full_frames.is_empty() || !self.frame.is_empty()
     }
 
-    pub fn heard(&mut self, now: MonotonicMs) {
-        self.heard_at = now;
+    pub fn received(&mut self, now: MonotonicMs) {
+        self.received_at = now;
     }
 
     pub fn is_dead(&self, now: MonotonicMs, dead_after_ms: u64) -> bool {
-        self.phase != Phase::Down && now >= self.heard_at.plus_ms(dead_after_ms)
+        self.phase != Phase::Down && now >= self.received_at.plus_ms(dead_after_ms)
     }
 
     pub fn ping(&mut self, now: MonotonicMs, interval_ms: u64) {
@@ -111,11 +111,11 @@ impl Connection {
     }
 
     pub fn deadline(&self, interval_ms: u64, dead_after_ms: u64) -> MonotonicMs {
-        let dead = self.heard_at.plus_ms(dead_after_ms);
+        let dead = self.received_at.plus_ms(dead_after_ms);
         match self.phase {
             Phase::Down => MonotonicMs::NEVER,
             Phase::Welcomed => dead.min(self.pinged_at.plus_ms(interval_ms)),
-            Phase::Open | Phase::Greeted => dead,
+            Phase::Open | Phase::HelloSent => dead,
         }
     }
 }

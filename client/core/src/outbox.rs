@@ -1,6 +1,6 @@
 //! One chunk's own commands: rule R8 from the writer's side.
 //!
-//! Every command is an [`Own`] from submitting until its outcome. It gets its number when it is first sent; a number is
+//! Every command is an [`PendingCommand`] from submitting until its outcome. It gets its number when it is first sent; a number is
 //! never used twice. `after` is computed anew at every sending: the previous number that is not skipped, or the newest
 //! number that is known to be resolved. A command that was cancelled, or that ingest will never take, is skipped: it is
 //! not sent again, later ones point before it, and its fate is read off the ledger's bit once a later number (or a
@@ -8,8 +8,8 @@
 //! when the confirmed replica shows what the fact says; it is never taken back.
 
 use crate::event::{CommandId, Outcome};
-use crate::own::{Concluded, Fact, Own, Shown};
-use crate::pace::Pace;
+use crate::pending::{ConcludedCommand, PendingCommand, Resolution, Visible};
+use crate::resend_timer::ResendTimer;
 use crate::settings::Settings;
 use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
@@ -29,7 +29,7 @@ const REASON_GRACE_MS: u64 = 1_000;
 
 /// What may be sent now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gate {
+pub(crate) struct SendPermit {
     /// Ingest is there, and the chunk is served to us.
     pub can_send: bool,
     /// The session goes on: commands may get numbers.
@@ -38,7 +38,7 @@ pub(crate) struct Gate {
 
 pub(crate) struct Outbox {
     /// In the user's order: first those with a number, by number, then those that wait for one.
-    entries: VecDeque<Own>,
+    entries: VecDeque<PendingCommand>,
     /// The newest number given out; 0 if none is.
     newest: Seq,
     /// The newest own number that is known to be resolved.
@@ -49,10 +49,10 @@ pub(crate) struct Outbox {
     /// show as committed was not committed.
     is_continuous: bool,
     /// When a number below `stream_seq` was first missed.
-    missed_at: Option<MonotonicMs>,
+    missing_since: Option<MonotonicMs>,
     /// The stream said that the ledger has forgotten this writer.
     expired_floor: Option<UnixMs>,
-    pace: Pace,
+    resend_timer: ResendTimer,
 }
 
 impl Outbox {
@@ -63,24 +63,24 @@ impl Outbox {
             resolved: Seq(0),
             stream_seq: Seq(0),
             is_continuous: false,
-            missed_at: None,
+            missing_since: None,
             expired_floor: None,
-            pace: Pace::new(settings),
+            resend_timer: ResendTimer::new(settings),
         }
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &Own> {
+    pub fn entries(&self) -> impl Iterator<Item = &PendingCommand> {
         self.entries.iter()
     }
 
     /// The user's command with this number, as long as it has no outcome.
     pub fn command(&self, seq: Seq) -> Option<CommandId> {
-        self.entries.iter().find(|own| own.seq == Some(seq))?.id
+        self.entries.iter().find(|entry| entry.seq == Some(seq))?.id
     }
 
     /// Commands of the user that have no outcome yet.
     pub fn pending(&self) -> usize {
-        self.entries.iter().filter(|own| own.id.is_some()).count()
+        self.entries.iter().filter(|entry| entry.id.is_some()).count()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,21 +89,21 @@ impl Outbox {
 
     /// Whether a number of this session is still open here.
     pub fn has_open_numbers(&self) -> bool {
-        self.entries.iter().any(|own| own.seq.is_some() && own.fact.is_none())
+        self.entries.iter().any(|entry| entry.seq.is_some() && entry.resolution.is_none())
     }
 
     // ---- the user ----
 
     pub fn submit(&mut self, id: CommandId, command: Bytes, submitted_at: UnixMs) {
-        self.entries.push_back(Own::command(id, command, submitted_at));
+        self.entries.push_back(PendingCommand::command(id, command, submitted_at));
     }
 
     /// Gives an outcome where it is one at once. Anything else ends through [`Self::conclude`].
-    pub fn cancel(&mut self, id: CommandId) -> Option<Concluded> {
-        let at = self.entries.iter().position(|own| own.id == Some(id))?;
-        let own = self.entries.get_mut(at)?;
-        own.is_cancelled = true;
-        if let Some(seq) = own.seq {
+    pub fn cancel(&mut self, id: CommandId) -> Option<ConcludedCommand> {
+        let at = self.entries.iter().position(|entry| entry.id == Some(id))?;
+        let entry = self.entries.get_mut(at)?;
+        entry.is_cancelled = true;
+        if let Some(seq) = entry.seq {
             if Mutant::ReuseWithdrawnNumber.is_on() && seq == self.newest {
                 self.newest = Seq(seq.0 - 1);
             }
@@ -116,60 +116,65 @@ impl Outbox {
 
     /// A transmission is in the log.
     pub fn receipted(&mut self, seq: Seq) {
-        if let Some(own) = numbered(&mut self.entries, seq) {
-            own.is_receipted = true;
+        if let Some(entry) = numbered(&mut self.entries, seq) {
+            entry.is_receipted = true;
         }
     }
 
     /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
     pub fn rejected(&mut self, now: MonotonicMs, rejected: proto::Rejected) {
         let seq = Seq(rejected.seq);
-        let Some(own) = numbered(&mut self.entries, seq) else { return };
-        if own.fact.is_some() {
+        let Some(entry) = numbered(&mut self.entries, seq) else { return };
+        if entry.resolution.is_some() {
             return;
         }
-        own.rejected += 1;
+        entry.rejected += 1;
         let code = rejected.code();
         if rejected.retry() != proto::Retry::Final {
-            return self.pace.hold(now, u64::from(rejected.retry_after_ms));
+            return self.resend_timer.hold(now, u64::from(rejected.retry_after_ms));
         }
-        own.finals += 1;
-        if own.id.is_none() && own.finals < SETTLE_TRIES {
-            return self.pace.hold(now, SETTLE_HOLD_MS);
+        entry.finals += 1;
+        if entry.id.is_none() && entry.finals < SETTLE_TRIES {
+            return self.resend_timer.hold(now, SETTLE_HOLD_MS);
         }
-        own.refused = Some((code, rejected.message));
-        if own.id.is_none() {
+        entry.refused = Some((code, rejected.message));
+        if entry.id.is_none() {
             let reason = "ingest refuses to settle it, and nothing else tells what became of it";
             self.give_up_skipped_up_to(seq, reason);
         }
         // Later ones that are out point at it.
-        self.pace.want(now);
+        self.resend_timer.request(now);
     }
 
     fn give_up_skipped_up_to(&mut self, seq: Seq, reason: &str) {
-        let below = |own: &&mut Own| own.seq.is_some_and(|s| s <= seq) && own.is_skipped() && own.fact.is_none();
-        self.entries.iter_mut().filter(below).for_each(|own| own.fact = Some(Fact::Unknown(reason.into())));
+        let below = |entry: &&mut PendingCommand| {
+            entry.seq.is_some_and(|s| s <= seq) && entry.is_skipped() && entry.resolution.is_none()
+        };
+        self.entries
+            .iter_mut()
+            .filter(below)
+            .for_each(|entry| entry.resolution = Some(Resolution::Unknown(reason.into())));
     }
 
     /// A new connection to ingest.
     pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
-        self.pace.reconnected(now, settings);
+        self.resend_timer.reconnected(now, settings);
     }
 
     // ---- the gateway ----
 
     /// The stream shows that an own number was decided. `fact` says how.
-    pub fn decided(&mut self, now: MonotonicMs, seq: Seq, fact: Fact, settings: &Settings) {
+    pub fn decided(&mut self, now: MonotonicMs, seq: Seq, resolution: Resolution, settings: &Settings) {
         self.stream_seq = self.stream_seq.max(seq);
         self.resolve_up_to(now, seq, settings);
-        if let Some(own) = numbered(&mut self.entries, seq) {
-            own.learn(fact);
+        if let Some(entry) = numbered(&mut self.entries, seq) {
+            entry.resolve(resolution);
         }
     }
 
     pub fn out_of_order(&mut self, now: MonotonicMs, seq: Seq) {
         if seq > self.resolved {
-            self.pace.want(now);
+            self.resend_timer.request(now);
         }
     }
 
@@ -181,7 +186,7 @@ impl Outbox {
     pub fn tracked(&mut self, now: MonotonicMs, resolved: Resolved, version: Version, settings: &Settings) {
         self.is_continuous = true;
         self.stream_seq = Seq(0);
-        self.missed_at = None;
+        self.missing_since = None;
         self.expired_floor = None;
         let Resolved::Known { seq: newest, .. } = resolved else {
             if Mutant::ResubmitOnExpiredTracked.is_on() {
@@ -192,23 +197,23 @@ impl Outbox {
             return self.give_up("the chunk's ledger has forgotten this session");
         };
         self.resolve_up_to(now, newest, settings);
-        for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
-            let Some(seq) = own.seq.filter(|seq| *seq <= newest) else { continue };
-            own.learn(match resolved.is_committed(seq) {
-                Some(true) => Fact::Committed { version: None, visible_at: version },
-                Some(false) => Fact::Not(None),
-                None => Fact::Unknown("it is beyond what the chunk's ledger remembers".into()),
+        for entry in self.entries.iter_mut().filter(|entry| entry.resolution.is_none()) {
+            let Some(seq) = entry.seq.filter(|seq| *seq <= newest) else { continue };
+            entry.resolve(match resolved.is_committed(seq) {
+                Some(true) => Resolution::Committed { version: None, visible_at: version },
+                Some(false) => Resolution::NotCommitted(None),
+                None => Resolution::Unknown("it is beyond what the chunk's ledger remembers".into()),
             });
         }
     }
 
     /// The stream leaves something out from here on, until the next Tracked.
-    pub fn interrupted(&mut self) {
+    pub fn stream_interrupted(&mut self) {
         self.is_continuous = false;
     }
 
     /// What the stream had left out has been seen after all.
-    pub fn caught_up(&mut self) {
+    pub fn stream_complete(&mut self) {
         self.is_continuous = true;
     }
 
@@ -217,32 +222,32 @@ impl Outbox {
         let seq = seq.min(self.newest);
         if seq > self.resolved {
             self.resolved = seq;
-            self.pace.progressed(now, settings);
+            self.resend_timer.progressed(now, settings);
         }
     }
 
     // ---- the end of a frame ----
 
     /// Draws the conclusions that a complete frame allows. Gives the floor for the next session where this one expired.
-    pub fn close_frame(&mut self, now: MonotonicMs) -> Option<UnixMs> {
+    pub fn finish_frame(&mut self, now: MonotonicMs) -> Option<UnixMs> {
         if !self.is_continuous {
             return None;
         }
         let floor = self.expired_floor.take();
-        let is_overdue = self.missed_at.is_some_and(|at| now >= at.plus_ms(REASON_GRACE_MS)) || floor.is_some();
+        let is_overdue = self.missing_since.is_some_and(|at| now >= at.plus_ms(REASON_GRACE_MS)) || floor.is_some();
         let mut is_missed = false;
-        for own in self.entries.iter_mut().filter(|own| own.fact.is_none()) {
-            if own.seq.is_none_or(|seq| seq > self.stream_seq) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.resolution.is_none()) {
+            if entry.seq.is_none_or(|seq| seq > self.stream_seq) {
                 continue;
             }
             // One that was not skipped has an outcome of its own, which tells the reason.
-            if own.is_skipped() || is_overdue {
-                own.fact = Some(Fact::Not(None));
+            if entry.is_skipped() || is_overdue {
+                entry.resolution = Some(Resolution::NotCommitted(None));
             } else {
                 is_missed = true;
             }
         }
-        self.missed_at = is_missed.then(|| self.missed_at.unwrap_or(now));
+        self.missing_since = is_missed.then(|| self.missing_since.unwrap_or(now));
         if floor.is_some() {
             self.expire();
         }
@@ -252,24 +257,24 @@ impl Outbox {
     /// The stream said that the ledger does not know the writer and never will: no open number is committed. They wait
     /// for the numbers of a new session.
     fn expire(&mut self) {
-        for own in self.entries.iter_mut().filter(|own| own.seq.is_some() && own.fact.is_none()) {
-            if own.is_skipped() || own.id.is_none() {
-                own.fact = Some(Fact::Not(None));
+        for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some() && entry.resolution.is_none()) {
+            if entry.is_skipped() || entry.id.is_none() {
+                entry.resolution = Some(Resolution::NotCommitted(None));
             } else {
-                own.forget_number();
+                entry.forget_number();
             }
         }
-        self.pace.rested();
+        self.resend_timer.cancel();
     }
 
     /// Takes out what has an outcome. `shown` is the version of a healthy confirmed replica: what is committed stays in
     /// the view until the replica has it. `None` where no replica will show it: then nothing waits.
-    pub fn conclude(&mut self, shown: Shown) -> Vec<Concluded> {
+    pub fn conclude(&mut self, visible: Visible) -> Vec<ConcludedCommand> {
         let mut concluded = Vec::new();
-        self.entries.retain_mut(|own| match own.outcome(shown) {
+        self.entries.retain_mut(|entry| match entry.outcome(visible) {
             None => true,
             Some(outcome) => {
-                concluded.extend(own.concluded(outcome));
+                concluded.extend(entry.concluded(outcome));
                 false
             }
         });
@@ -278,23 +283,23 @@ impl Outbox {
 
     /// What becomes of open numbers is not to be known any more.
     pub fn give_up(&mut self, reason: &str) {
-        for own in self.entries.iter_mut().filter(|own| own.seq.is_some() && own.fact.is_none()) {
-            own.fact = Some(Fact::Unknown(reason.to_owned()));
+        for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some() && entry.resolution.is_none()) {
+            entry.resolution = Some(Resolution::Unknown(reason.to_owned()));
         }
     }
 
     /// Ends everything; what was never sent, with `unsent`.
-    pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<Concluded> {
+    pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<ConcludedCommand> {
         self.give_up(reason);
-        let mut concluded = self.conclude(Shown::All);
-        concluded.extend(self.entries.drain(..).filter_map(|own| own.concluded(unsent.clone())));
+        let mut concluded = self.conclude(Visible::Everything);
+        concluded.extend(self.entries.drain(..).filter_map(|entry| entry.concluded(unsent.clone())));
         concluded
     }
 
     /// A new session: numbers count from 1 again.
-    pub fn renumber(&mut self, settings: &Settings) -> Vec<Concluded> {
+    pub fn renumber(&mut self, settings: &Settings) -> Vec<ConcludedCommand> {
         self.give_up("the session was lost");
-        let concluded = self.conclude(Shown::All);
+        let concluded = self.conclude(Visible::Everything);
         let entries = std::mem::take(&mut self.entries);
         *self = Self { entries, ..Self::new(settings) };
         concluded
@@ -304,58 +309,58 @@ impl Outbox {
 
     /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number. Gives
     /// true where sending again does not help any more: another Tracked may.
-    pub fn pump(
+    pub fn send_due(
         &mut self,
         now: MonotonicMs,
-        gate: Gate,
+        permit: SendPermit,
         chunk: &ChunkId,
         settings: &Settings,
         out: &mut Vec<Submit>,
     ) -> bool {
-        if !gate.can_send || now < self.pace.hold_until() {
+        if !permit.can_send || now < self.resend_timer.hold_until() {
             return false;
         }
         let mut is_stuck = false;
         if !self.has_sendable() {
-            self.pace.rested();
-        } else if now >= self.pace.resend_at() {
+            self.resend_timer.cancel();
+        } else if now >= self.resend_timer.resend_at() {
             self.resend(chunk, out);
-            is_stuck = self.pace.resent(now, settings);
+            is_stuck = self.resend_timer.resent(now, settings);
         }
-        while gate.can_number && self.has_room(limits::CLIENT_WINDOW) {
-            let Some(at) = self.entries.iter().position(|own| own.seq.is_none()) else { break };
+        while permit.can_number && self.has_room(limits::CLIENT_WINDOW) {
+            let Some(at) = self.entries.iter().position(|entry| entry.seq.is_none()) else { break };
             self.send_new(now, at, chunk, out);
         }
         if self.needs_settle() && self.has_room(limits::LEDGER_WINDOW) {
-            let at = self.entries.iter().position(|own| own.seq.is_none()).unwrap_or(self.entries.len());
-            self.entries.insert(at, Own::settle());
+            let at = self.entries.iter().position(|entry| entry.seq.is_none()).unwrap_or(self.entries.len());
+            self.entries.insert(at, PendingCommand::settle());
             self.send_new(now, at, chunk, out);
         }
         is_stuck
     }
 
-    /// When [`Self::pump`] or [`Self::close_frame`] has something to do without any input.
-    pub fn deadline(&self, now: MonotonicMs, gate: Gate) -> MonotonicMs {
+    /// When [`Self::send_due`] or [`Self::finish_frame`] has something to do without any input.
+    pub fn deadline(&self, now: MonotonicMs, permit: SendPermit) -> MonotonicMs {
         let mut deadline = MonotonicMs::NEVER;
-        if gate.can_send && self.has_sendable() {
-            deadline = self.pace.resend_at();
+        if permit.can_send && self.has_sendable() {
+            deadline = self.resend_timer.resend_at();
         }
-        if gate.can_send && !self.entries.is_empty() && self.pace.hold_until() > now {
-            deadline = deadline.min(self.pace.hold_until());
+        if permit.can_send && !self.entries.is_empty() && self.resend_timer.hold_until() > now {
+            deadline = deadline.min(self.resend_timer.hold_until());
         }
-        match self.missed_at {
+        match self.missing_since {
             Some(at) if self.is_continuous => deadline.min(at.plus_ms(REASON_GRACE_MS)),
             _ => deadline,
         }
     }
 
-    fn open(&self) -> impl Iterator<Item = (Seq, &Own)> {
-        self.entries.iter().filter(|own| own.fact.is_none()).filter_map(|own| Some((own.seq?, own)))
+    fn open(&self) -> impl Iterator<Item = (Seq, &PendingCommand)> {
+        self.entries.iter().filter(|entry| entry.resolution.is_none()).filter_map(|entry| Some((entry.seq?, entry)))
     }
 
     /// Whether something is out that a resend may help.
     fn has_sendable(&self) -> bool {
-        self.open().any(|(seq, own)| !own.is_skipped() && seq > self.resolved)
+        self.open().any(|(seq, entry)| !entry.is_skipped() && seq > self.resolved)
     }
 
     /// `newest sent − oldest unresolved < window`, also with the next number.
@@ -366,18 +371,18 @@ impl Outbox {
     /// Whether a skipped number is open, and no number above it will resolve it.
     fn needs_settle(&self) -> bool {
         let skipped =
-            self.open().filter(|(seq, own)| own.is_skipped() && *seq > self.resolved).map(|(seq, _)| seq).max();
-        let sent = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
+            self.open().filter(|(seq, entry)| entry.is_skipped() && *seq > self.resolved).map(|(seq, _)| seq).max();
+        let sent = self.open().filter(|(_, entry)| !entry.is_skipped()).map(|(seq, _)| seq).max();
         skipped.is_some() && sent < skipped
     }
 
     fn resend(&mut self, chunk: &ChunkId, out: &mut Vec<Submit>) {
         let mut after = self.resolved;
-        for own in self.entries.iter_mut().filter(|own| own.fact.is_none() && !own.is_skipped()) {
-            let Some(seq) = own.seq.filter(|seq| *seq > self.resolved) else { continue };
-            if !(own.is_receipted && Mutant::ReceiptedNotResent.is_on()) {
-                own.sent += 1;
-                out.push(own.message(chunk, seq, after));
+        for entry in self.entries.iter_mut().filter(|entry| entry.resolution.is_none() && !entry.is_skipped()) {
+            let Some(seq) = entry.seq.filter(|seq| *seq > self.resolved) else { continue };
+            if !(entry.is_receipted && Mutant::ReceiptedNotResent.is_on()) {
+                entry.sent += 1;
+                out.push(entry.message(chunk, seq, after));
             }
             after = seq;
         }
@@ -385,21 +390,21 @@ impl Outbox {
 
     fn send_new(&mut self, now: MonotonicMs, at: usize, chunk: &ChunkId, out: &mut Vec<Submit>) {
         if !self.has_sendable() {
-            self.pace.started(now);
+            self.resend_timer.start(now);
         }
-        let previous = self.open().filter(|(_, own)| !own.is_skipped()).map(|(seq, _)| seq).max();
+        let previous = self.open().filter(|(_, entry)| !entry.is_skipped()).map(|(seq, _)| seq).max();
         let after = previous.unwrap_or_default().max(self.resolved);
-        let Some(own) = self.entries.get_mut(at) else { return };
+        let Some(entry) = self.entries.get_mut(at) else { return };
         let seq = self.newest.next();
         self.newest = seq;
-        own.seq = Some(seq);
-        own.sent = 1;
-        out.push(own.message(chunk, seq, after));
+        entry.seq = Some(seq);
+        entry.sent = 1;
+        out.push(entry.message(chunk, seq, after));
     }
 }
 
-fn numbered(entries: &mut VecDeque<Own>, seq: Seq) -> Option<&mut Own> {
-    entries.iter_mut().take_while(|own| own.seq.is_some()).find(|own| own.seq == Some(seq))
+fn numbered(entries: &mut VecDeque<PendingCommand>, seq: Seq) -> Option<&mut PendingCommand> {
+    entries.iter_mut().take_while(|entry| entry.seq.is_some()).find(|entry| entry.seq == Some(seq))
 }
 
 /// What became of a command that was never sent and never will be.

@@ -40,7 +40,7 @@ pub struct Settings {
     pub resend_gap_ms: u64,
     /// Commands that may be pending in one chunk, those that wait for a number included.
     pub pending_max: usize,
-    /// Own commits of a chunk that can be taken back ([`crate::ClientCore::take_back`]); each keeps its inverse. 0: none.
+    /// PendingCommand commits of a chunk that can be taken back ([`crate::ClientCore::take_back`]); each keeps its inverse. 0: none.
     pub undo_max: usize,
     /// Whether the shell can get another token: without that, a refused token is the end.
     pub can_renew: bool,

@@ -3,7 +3,7 @@
 //! Nothing is copied where nothing is pending. A command that comes behind the others is decided alone; any other change
 //! starts over from the confirmed content. What a model would discard, or fails on, leaves no trace.
 
-use crate::own::Own;
+use crate::pending::PendingCommand;
 use crate::settings::Settings;
 use driftless_chunk::model::{AnyModel, Content, Context, Decision};
 use driftless_chunk::replica::Replica;
@@ -28,11 +28,11 @@ impl View {
         &'a mut self,
         chunk: &ChunkId,
         replica: &'a Replica,
-        entries: impl Iterator<Item = &'a Own>,
+        entries: impl Iterator<Item = &'a PendingCommand>,
         settings: &Settings,
     ) -> &'a Content {
         let mut predicted = 0;
-        for own in entries.filter(|own| own.is_predicted()) {
+        for entry in entries.filter(|entry| entry.is_predicted()) {
             predicted += 1;
             if predicted <= self.predicted {
                 continue;
@@ -43,10 +43,10 @@ impl View {
                 chunk,
                 author: &settings.author,
                 roles: &settings.roles,
-                received_at_ms: own.submitted_at.0,
+                received_at_ms: entry.submitted_at.0,
                 seed: 0,
             };
-            predict(replica.model().as_ref(), content, &context, &own.command);
+            predict(replica.model().as_ref(), content, &context, &entry.command);
         }
         self.content.as_ref().unwrap_or(replica.content())
     }

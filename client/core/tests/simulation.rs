@@ -39,7 +39,7 @@ impl Rng {
 }
 
 /// What kind of day it is: drawn once a run, so that some runs are all loss, or all cancelling.
-struct Weather {
+struct FaultRates {
     /// Of 100 transmissions: lost between client and log, with or without a trace.
     lost: usize,
     rejected: usize,
@@ -82,7 +82,7 @@ struct Sim {
     now: MonotonicMs,
     server: Server,
     peers: Vec<Peer>,
-    weather: Weather,
+    rates: FaultRates,
     is_faulty: bool,
     evictions: usize,
     trace: String,
@@ -104,7 +104,7 @@ impl Sim {
             late: Vec::new(),
         };
         let mut rng = Rng(seed);
-        let weather = Weather {
+        let rates = FaultRates {
             lost: [2, 10, 50][rng.below(3)],
             rejected: [0, 5, 40][rng.below(3)],
             cancels: [5, 25, 80][rng.below(3)],
@@ -114,7 +114,7 @@ impl Sim {
         };
         Self {
             rng,
-            weather,
+            rates,
             now: MonotonicMs(1_000_000),
             server: Server::new(),
             peers: (0..peers).map(peer).collect(),
@@ -137,7 +137,7 @@ impl Sim {
                 self.server.decide(count);
             }
             14..16 => self.gateway(i),
-            16 if !self.is_faulty || self.rng.chance(self.weather.connects) => self.connect(i),
+            16 if !self.is_faulty || self.rng.chance(self.rates.connects) => self.connect(i),
             17 => self.late(i),
             18 if self.is_faulty => self.fault(i),
             _ => {}
@@ -151,8 +151,8 @@ impl Sim {
     }
 
     fn user(&mut self, i: usize) {
-        let count = if self.rng.chance(self.weather.bursts) { 50 + self.rng.below(50) } else { 1 + self.rng.below(3) };
-        if self.rng.chance(self.weather.cancels) && !self.peers[i].submitted.is_empty() {
+        let count = if self.rng.chance(self.rates.bursts) { 50 + self.rng.below(50) } else { 1 + self.rng.below(3) };
+        if self.rng.chance(self.rates.cancels) && !self.peers[i].submitted.is_empty() {
             let peer = &mut self.peers[i];
             let many = if self.rng.chance(10) { 80 } else { 3 };
             for _ in 0..many {
@@ -188,7 +188,7 @@ impl Sim {
             }
             6 if self.rng.chance(15) => {
                 self.evictions += 1;
-                self.server.crowd(self.now.0);
+                self.server.fill_ledger(self.now.0);
             }
             7 => self.now = self.now.plus_ms(4_000),
             _ => {}
@@ -215,7 +215,7 @@ impl Sim {
             match body {
                 request::Body::Hello(hello) => {
                     let (welcome, writer) =
-                        self.server.hello(self.now.0 - self.weather.clock_slow_ms, &hello, &self.peers[i].name);
+                        self.server.hello(self.now.0 - self.rates.clock_slow_ms, &hello, &self.peers[i].name);
                     let link = self.peers[i].link(socket);
                     link.writer = Some(writer);
                     link.down.push_back(frame([event::Body::Welcome(welcome)]));
@@ -259,7 +259,7 @@ impl Sim {
             };
             Some(event::Body::Rejected(rejected))
         };
-        let Weather { lost, rejected: refused, .. } = self.weather;
+        let FaultRates { lost, rejected: refused, .. } = self.rates;
         let answer = match self.rng.below(100) {
             _ if !self.is_faulty => {
                 self.server.append(writer, &submit);

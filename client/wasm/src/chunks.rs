@@ -1,6 +1,6 @@
 //! The tracked chunks by the small numbers that JavaScript knows them by, each with what was last shown of it.
 
-use crate::picture::Picture;
+use crate::view_cache::ViewCache;
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::ChunkId;
 
@@ -8,7 +8,7 @@ use driftless_schemas::ChunkId;
 #[derive(Default)]
 pub struct Chunks {
     numbers: SortedMap<ChunkId, u32>,
-    chunks: Vec<(ChunkId, Picture)>,
+    chunks: Vec<(ChunkId, ViewCache)>,
 }
 
 impl Chunks {
@@ -19,7 +19,7 @@ impl Chunks {
         // Every one was named by the page: memory ends long before u32 does.
         let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.numbers.insert(id.clone(), number);
-        self.chunks.push((id.clone(), Picture::default()));
+        self.chunks.push((id.clone(), ViewCache::default()));
         number
     }
 
@@ -27,11 +27,11 @@ impl Chunks {
         self.chunks.get(number as usize).map(|(id, _)| id)
     }
 
-    pub fn picture(&self, number: u32) -> Option<&Picture> {
-        self.chunks.get(number as usize).map(|(_, picture)| picture)
+    pub fn view_cache(&self, number: u32) -> Option<&ViewCache> {
+        self.chunks.get(number as usize).map(|(_, view_cache)| view_cache)
     }
 
-    pub fn picture_mut(&mut self, number: u32) -> Option<&mut Picture> {
-        self.chunks.get_mut(number as usize).map(|(_, picture)| picture)
+    pub fn view_mut(&mut self, number: u32) -> Option<&mut ViewCache> {
+        self.chunks.get_mut(number as usize).map(|(_, view_cache)| view_cache)
     }
 }

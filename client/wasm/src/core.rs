@@ -4,10 +4,10 @@
 //! What cannot be done is thrown as a string of JSON, `{"code": …, "message": …}`.
 
 use crate::chunks::Chunks;
+use crate::event_json;
 use crate::json::{self, Json};
-use crate::picture::{Next, Picture, find};
 use crate::read_json::read;
-use crate::tell;
+use crate::view_cache::{ViewCache, ViewCopy, find};
 use bytes::Bytes;
 use driftless_chunk::json::{Members, Problem};
 use driftless_client_core::{ClientCore, CommandId, Event, Host, Settings, Socket, SubmitError};
@@ -56,8 +56,8 @@ impl Core {
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
         DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
-        let wrong = |problem: Problem| thrown("settings", &problem.to_string());
-        let read = read(settings).map_err(|problem| thrown("settings", &problem))?;
+        let wrong = |problem: Problem| js_error("settings", &problem.to_string());
+        let read = read(settings).map_err(|problem| js_error("settings", &problem))?;
         let mut read = Members::of("", &read).map_err(wrong)?;
         let mut settings = Settings::for_host(crate::models(), Host { decompress, read_json: crate::read_json::read });
         let mut number = |name: &'static str, default: u64| match read.optional(name) {
@@ -81,7 +81,7 @@ impl Core {
     /// # Errors
     /// `chunk_id`: not a chunk's id.
     pub fn track(&mut self, now: f64, chunk: &str) -> Result<u32, JsValue> {
-        let id: ChunkId = chunk.parse().map_err(|error| thrown("chunk_id", &format!("{error}")))?;
+        let id: ChunkId = chunk.parse().map_err(|error| js_error("chunk_id", &format!("{error}")))?;
         let number = self.chunks.number(&id);
         self.client.track(time(now), &id);
         Ok(number)
@@ -99,7 +99,7 @@ impl Core {
     /// `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
     pub fn submit(&mut self, now: f64, chunk: u32, command: Vec<u8>) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
-        self.client.submit(time(now), &id, command.into()).map(number).map_err(|error| refused(&error))
+        self.client.submit(time(now), &id, command.into()).map(number).map_err(|error| submit_error(&error))
     }
 
     /// A command as the model's JSON.
@@ -109,7 +109,7 @@ impl Core {
     pub fn submit_json(&mut self, now: f64, chunk: u32, command: &str) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
         let command = self.encode(&id, command)?;
-        self.client.submit(time(now), &id, command).map(number).map_err(|error| refused(&error))
+        self.client.submit(time(now), &id, command).map(number).map_err(|error| submit_error(&error))
     }
 
     pub fn cancel(&mut self, now: f64, chunk: u32, command: f64) {
@@ -125,7 +125,7 @@ impl Core {
     pub fn take_back(&mut self, now: f64, chunk: u32, command: f64) -> Result<Vec<f64>, JsValue> {
         let id = self.id(chunk)?;
         let taken = self.client.take_back(time(now), &id, CommandId(whole(command)));
-        taken.map(|ids| ids.into_iter().map(number).collect()).map_err(|error| refused(&error))
+        taken.map(|ids| ids.into_iter().map(number).collect()).map_err(|error| submit_error(&error))
     }
 
     pub fn renew(&mut self, now: f64, token: String) {
@@ -169,7 +169,7 @@ impl Core {
     /// Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
     /// times, the changes are told once, at the end.
     pub fn events(&mut self) -> String {
-        let mut told = Json::array();
+        let mut out = Json::array();
         let mut changed: Vec<(u32, u64)> = Vec::new();
         while let Some(event) = self.client.poll_event() {
             let chunk = chunk_of(&event).cloned().map_or(0, |id| self.chunks.number(&id));
@@ -177,15 +177,15 @@ impl Core {
                 changed.retain(|(of, _)| *of != chunk);
                 changed.push((chunk, version.0));
             } else {
-                told.raw("", &tell::event(&event, chunk));
+                out.raw("", &event_json::event(&event, chunk));
             }
         }
         for (chunk, version) in changed {
-            if let Some(change) = self.show(chunk) {
-                told.raw("", &tell::change(chunk, version, &change));
+            if let Some(change) = self.update(chunk) {
+                out.raw("", &event_json::change(chunk, version, &change));
             }
         }
-        if told.is_empty() { String::new() } else { told.end() }
+        if out.is_empty() { String::new() } else { out.end() }
     }
 
     // ---- reading ----
@@ -194,22 +194,22 @@ impl Core {
     pub fn describe(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
         let Some(status) = self.client.status(&id).cloned() else { return String::new() };
-        let mut told = Json::object();
-        tell::status_members(&mut told, &status);
+        let mut out = Json::object();
+        event_json::status_members(&mut out, &status);
         if let Some(replica) = self.client.confirmed(&id) {
-            told.number("version", replica.version().0);
-            told.text("hash", &replica.hash().to_string());
+            out.number("version", replica.version().0);
+            out.text("hash", &replica.hash().to_string());
         }
-        told.end()
+        out.end()
     }
 
     /// What is shown of a chunk: `none`, `grid`, `map` or `other`.
     pub fn kind(&self, chunk: u32) -> String {
-        match self.chunks.picture(chunk) {
-            None | Some(Picture::None) => "none",
-            Some(Picture::Grid(_)) => "grid",
-            Some(Picture::Map(_)) => "map",
-            Some(Picture::Other) => "other",
+        match self.chunks.view_cache(chunk) {
+            None | Some(ViewCache::None) => "none",
+            Some(ViewCache::Grid(_)) => "grid",
+            Some(ViewCache::Map(_)) => "map",
+            Some(ViewCache::Other) => "other",
         }
         .into()
     }
@@ -217,7 +217,7 @@ impl Core {
     /// A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
     /// there until the next call that is not a reading one.
     pub fn grid(&self, chunk: u32) -> Option<Vec<u32>> {
-        let Some(Picture::Grid(grid)) = self.chunks.picture(chunk) else { return None };
+        let Some(ViewCache::Grid(grid)) = self.chunks.view_cache(chunk) else { return None };
         let at = |pointer: usize| u32::try_from(pointer).unwrap_or(u32::MAX);
         let size = grid.size.map(at);
         Some(vec![size[0], size[1], size[2], at(grid.cells.as_ptr() as usize), at(grid.pending.as_ptr() as usize)])
@@ -225,24 +225,24 @@ impl Core {
 
     /// A map's keys, as a JSON array, in order.
     pub fn keys(&self, chunk: u32) -> String {
-        match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => tell::texts(entries.iter().map(|entry| &entry.key)),
+        match self.chunks.view_cache(chunk) {
+            Some(ViewCache::Map(entries)) => event_json::texts(entries.iter().map(|entry| &entry.key)),
             _ => "[]".into(),
         }
     }
 
     /// A map's value.
     pub fn value(&self, chunk: u32, key: &str) -> Option<Vec<u8>> {
-        match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => find(entries, key).map(|entry| entry.value.to_vec()),
+        match self.chunks.view_cache(chunk) {
+            Some(ViewCache::Map(entries)) => find(entries, key).map(|entry| entry.value.to_vec()),
             _ => None,
         }
     }
 
     /// Whether a map's entry is shown otherwise than it is confirmed.
     pub fn is_pending(&self, chunk: u32, key: &str) -> bool {
-        match self.chunks.picture(chunk) {
-            Some(Picture::Map(entries)) => find(entries, key).is_some_and(|entry| entry.is_pending),
+        match self.chunks.view_cache(chunk) {
+            Some(ViewCache::Map(entries)) => find(entries, key).is_some_and(|entry| entry.is_pending),
             _ => false,
         }
     }
@@ -275,16 +275,16 @@ impl Core {
     pub fn families(&self) -> String {
         let mut families = Json::array();
         for family in self.client.families() {
-            let mut told = Json::object();
-            told.text("name", &family.name);
-            told.text("model", &family.model);
-            told.number("revision", family.model_revision.into());
+            let mut out = Json::object();
+            out.text("name", &family.name);
+            out.text("model", &family.model);
+            out.number("revision", family.model_revision.into());
             // As a text: whether it is JSON is the model's business.
-            told.text("parameters", &family.parameters);
-            told.number("coordinates", family.coordinates.into());
-            told.text("min", &family.coordinate_min.to_string());
-            told.text("max", &family.coordinate_max.to_string());
-            families.raw("", &told.end());
+            out.text("parameters", &family.parameters);
+            out.number("coordinates", family.coordinates.into());
+            out.text("min", &family.coordinate_min.to_string());
+            out.text("max", &family.coordinate_max.to_string());
+            families.raw("", &out.end());
         }
         families.end()
     }
@@ -310,32 +310,32 @@ impl Core {
 
 impl Core {
     fn id(&self, chunk: u32) -> Result<ChunkId, JsValue> {
-        self.chunks.id(chunk).cloned().ok_or_else(|| thrown("not_tracked", "there is no such chunk"))
+        self.chunks.id(chunk).cloned().ok_or_else(|| js_error("not_tracked", "there is no such chunk"))
     }
 
     fn encode(&self, id: &ChunkId, command: &str) -> Result<Bytes, JsValue> {
         let model = match self.client.model(id.family()) {
             Some(Ok(model)) => model,
-            Some(Err(problem)) => return Err(thrown("no_model", problem)),
+            Some(Err(problem)) => return Err(js_error("no_model", problem)),
             None => {
                 let message = format!(
                     "no server has announced the family {} yet: wait until the chunk is live",
                     Quoted(id.family())
                 );
-                return Err(thrown("no_model", &message));
+                return Err(js_error("no_model", &message));
             }
         };
-        let json = read(command).map_err(|problem| thrown("invalid_command", &problem))?;
-        model.command_from_json(&json).map(Bytes::from).map_err(|refusal| thrown("invalid_command", &refusal.0))
+        let json = read(command).map_err(|problem| js_error("invalid_command", &problem))?;
+        model.command_from_json(&json).map(Bytes::from).map_err(|refusal| js_error("invalid_command", &refusal.0))
     }
 
-    fn show(&mut self, chunk: u32) -> Option<crate::picture::Change> {
+    fn update(&mut self, chunk: u32) -> Option<crate::view_cache::Change> {
         let id = self.chunks.id(chunk)?.clone();
-        let next = self.client.view(&id).map(|(_, view, _)| Next::of(view));
-        let picture = self.chunks.picture_mut(chunk)?;
+        let next = self.client.view(&id).map(|(_, view, _)| ViewCopy::of(view));
+        let view_cache = self.chunks.view_mut(chunk)?;
         match (next, self.client.confirmed(&id)) {
-            (Some(next), Some(replica)) => picture.show(next, replica.content()),
-            _ => picture.clear(),
+            (Some(next), Some(replica)) => view_cache.update(next, replica.content()),
+            _ => view_cache.clear(),
         }
     }
 }
@@ -371,19 +371,19 @@ fn number(id: CommandId) -> f64 {
     id.0 as f64
 }
 
-fn thrown(code: &str, message: &str) -> JsValue {
-    let mut told = Json::object();
-    told.text("code", code);
-    told.text("message", message);
-    told.end().into()
+fn js_error(code: &str, message: &str) -> JsValue {
+    let mut out = Json::object();
+    out.text("code", code);
+    out.text("message", message);
+    out.end().into()
 }
 
-fn refused(error: &SubmitError) -> JsValue {
+fn submit_error(error: &SubmitError) -> JsValue {
     let code = match error {
         SubmitError::NotTracked { .. } => "not_tracked",
         SubmitError::TooLarge { .. } => "too_large",
         SubmitError::TooMany { .. } => "too_many",
         SubmitError::Closed { .. } => "closed",
     };
-    thrown(code, &error.to_string())
+    js_error(code, &error.to_string())
 }

@@ -11,9 +11,9 @@ mod chunks;
 mod core;
 mod float;
 mod json;
-mod picture;
+mod view_cache;
 mod read_json;
-mod tell;
+mod event_json;
 
 pub use crate::core::Core;
 use driftless_chunk::model::Models;

@@ -5,7 +5,7 @@
 
 use super::{Chunk, Turn};
 use crate::event::{ChunkStatus, Event};
-use crate::own::Fact;
+use crate::pending::Resolution;
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::{ApplyError, Replica};
@@ -15,11 +15,11 @@ use driftless_schemas::{Hash, Quoted, Seq, Version, limits};
 
 impl Chunk {
     pub fn tracked(&mut self, message: &proto::Tracked, turn: &mut Turn<'_>) {
-        if !self.is_asked {
+        if !self.is_track_sent {
             return;
         }
-        self.served();
-        self.unfollow();
+        self.mark_served();
+        self.stop_following();
         self.is_followed = true;
         self.tracked_version = Version(message.version);
         self.seen_to = self.tracked_version;
@@ -37,8 +37,8 @@ impl Chunk {
         if !self.is_healthy && self.tracked_version == Version(0) {
             self.start_empty(turn);
         }
-        self.compare(self.tracked_version, hash, turn);
-        self.settle_status(turn);
+        self.compare_hash(self.tracked_version, hash, turn);
+        self.update_status(turn);
     }
 
     pub fn chunk(&mut self, message: &proto::Chunk, turn: &mut Turn<'_>) {
@@ -52,8 +52,8 @@ impl Chunk {
         };
         let is_newer = |replica: &Replica| version > replica.version() || Mutant::ClientTakesOlder.is_on();
         if self.is_healthy && self.replica.as_ref().is_some_and(|replica| !is_newer(replica)) {
-            self.compare(version, hash, turn);
-            return self.settle_status(turn);
+            self.compare_hash(version, hash, turn);
+            return self.update_status(turn);
         }
         match self.restore(message, version, hash, turn) {
             Err(why) => return self.reload(format!("a Chunk of version {version} cannot be used: {why}"), turn),
@@ -65,17 +65,17 @@ impl Chunk {
             // Commits in between were never shown: only another Tracked tells about own ones among them.
             self.seen_to = version;
             if self.outbox.has_open_numbers() {
-                return self.ask(turn);
+                return self.send_track(turn);
             }
         }
-        self.settle_status(turn);
+        self.update_status(turn);
     }
 
     pub fn updates(&mut self, updates: &proto::Updates, turn: &mut Turn<'_>) {
         if updates.entries.is_empty() || updates.first_version == 0 {
             return self.reload("the gateway sent Updates without entries".into(), turn);
         }
-        self.learn_commits(updates, turn);
+        self.record_commits(updates, turn);
         if !self.is_followed {
             return;
         }
@@ -84,7 +84,7 @@ impl Chunk {
             self.seen_to = self.seen_to.max(last);
         } else {
             self.gap_to = self.gap_to.max(Some(last));
-            self.outbox.interrupted();
+            self.outbox.stream_interrupted();
         }
         if !self.is_healthy && updates.first_version == 1 {
             self.start_empty(turn);
@@ -95,10 +95,11 @@ impl Chunk {
             return;
         };
         let (undo, outbox) = (&mut self.undo, &self.outbox);
-        let own = turn.writer.filter(|_| turn.settings.undo_max > 0);
+        let own_writer = turn.writer.filter(|_| turn.settings.undo_max > 0);
         let applied = replica.apply_each(updates, |model, before, entry| {
-            if let Some(id) =
-                own.filter(|own| entry.writer == own.0.as_slice()).and_then(|_| outbox.command(Seq(entry.seq)))
+            if let Some(id) = own_writer
+                .filter(|own_writer| entry.writer == own_writer.0.as_slice())
+                .and_then(|_| outbox.command(Seq(entry.seq)))
             {
                 undo.remember(id, model.inverse(before, &entry.effect), turn.settings.undo_max);
             }
@@ -117,28 +118,28 @@ impl Chunk {
             Err(ApplyError::Gap { .. }) => self.gap_to = self.gap_to.max(Some(last)),
             Err(ApplyError::Hash { version, expected, found }) => {
                 self.invalidate();
-                return self.drifted(version, Some(expected), found, turn);
+                return self.report_drift(version, Some(expected), found, turn);
             }
             Err(ApplyError::Fold { version, .. }) => {
                 let found = replica.hash();
                 self.invalidate();
-                return self.drifted(version, None, found, turn);
+                return self.report_drift(version, None, found, turn);
             }
             Err(problem @ (ApplyError::Format(_) | ApplyError::Content { .. })) => {
                 return self.reload(problem.to_string(), turn);
             }
         }
-        self.settle_status(turn);
+        self.update_status(turn);
     }
 
-    /// Own commits, with their versions, whatever the replica makes of the message.
-    fn learn_commits(&mut self, updates: &proto::Updates, turn: &Turn<'_>) {
+    /// PendingCommand commits, with their versions, whatever the replica makes of the message.
+    fn record_commits(&mut self, updates: &proto::Updates, turn: &Turn<'_>) {
         let Some(writer) = turn.writer else { return };
         for (entry, i) in updates.entries.iter().zip(0u64..) {
             if entry.writer == writer.0.as_slice() {
                 let version = Version(updates.first_version.saturating_add(i));
-                let fact = Fact::Committed { version: Some(version), visible_at: version };
-                self.outbox.decided(turn.now, Seq(entry.seq), fact, turn.settings);
+                let resolution = Resolution::Committed { version: Some(version), visible_at: version };
+                self.outbox.decided(turn.now, Seq(entry.seq), resolution, turn.settings);
             }
         }
     }
@@ -148,8 +149,8 @@ impl Chunk {
             let seq = Seq(outcome.seq);
             match outcome.outcome {
                 Some(outcome::Outcome::Discarded(discarded)) => {
-                    let fact = Fact::Not(Some((discarded.reason(), discarded.detail)));
-                    self.outbox.decided(turn.now, seq, fact, turn.settings);
+                    let resolution = Resolution::NotCommitted(Some((discarded.reason(), discarded.detail)));
+                    self.outbox.decided(turn.now, seq, resolution, turn.settings);
                 }
                 Some(outcome::Outcome::OutOfOrder(_)) => self.outbox.out_of_order(turn.now, seq),
                 Some(outcome::Outcome::SessionExpired(expired)) => {
@@ -167,17 +168,17 @@ impl Chunk {
             return;
         }
         let version = Version(beacon.version);
-        self.compare(version, hash, turn);
+        self.compare_hash(version, hash, turn);
         if version > self.seen_to {
             self.gap_to = self.gap_to.max(Some(version));
-            self.outbox.interrupted();
+            self.outbox.stream_interrupted();
         }
-        self.settle_status(turn);
+        self.update_status(turn);
     }
 
     pub fn lagging(&mut self, turn: &mut Turn<'_>) {
-        if self.is_asked {
-            self.unfollow();
+        if self.is_track_sent {
+            self.stop_following();
             if self.status() == &ChunkStatus::Live {
                 self.set_status(ChunkStatus::Lagging, turn);
             }
@@ -185,14 +186,14 @@ impl Chunk {
     }
 
     pub fn track_rejected(&mut self, rejected: proto::TrackRejected, turn: &mut Turn<'_>) {
-        if !self.is_asked {
+        if !self.is_track_sent {
             return;
         }
         if rejected.code() == TrackRejectCode::Unavailable {
             return self.retry_later(turn);
         }
         let code = rejected.code();
-        self.end(&format!("the gateway does not serve this chunk: {}", rejected.message), turn);
+        self.drop_state(&format!("the gateway does not serve this chunk: {}", rejected.message), turn);
         self.set_status(ChunkStatus::Rejected { code, message: rejected.message }, turn);
     }
 
@@ -223,7 +224,7 @@ impl Chunk {
 
     /// Compares what the updates since the last comparison made with the hash that the newest of them gave (R10): of many in one
     /// frame, the last tells all.
-    pub(super) fn verify(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn verify_updates(&mut self, turn: &mut Turn<'_>) {
         let Some((version, expected)) = self.unverified.take() else { return };
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
         else {
@@ -232,12 +233,12 @@ impl Chunk {
         let found = replica.hash();
         if found != expected && !Mutant::IgnoreHash.is_on() {
             self.invalidate();
-            self.drifted(version, Some(expected), found, turn);
+            self.report_drift(version, Some(expected), found, turn);
         }
     }
 
     /// R10: at the same version, the same hash.
-    fn compare(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
+    fn compare_hash(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
         else {
             return;
@@ -248,19 +249,19 @@ impl Chunk {
         if found == expected {
             turn.events.push_back(Event::Verified { chunk: self.id.clone(), version, hash: found });
         } else if !Mutant::IgnoreHash.is_on() {
-            self.drifted(version, Some(expected), found, turn);
+            self.report_drift(version, Some(expected), found, turn);
         }
     }
 
     /// Where the replica stands now, and what is asked for if something is missing.
-    fn settle_status(&mut self, turn: &mut Turn<'_>) {
+    fn update_status(&mut self, turn: &mut Turn<'_>) {
         if !self.is_followed {
             return;
         }
         let version = self.replica.as_ref().filter(|_| self.is_healthy).map(Replica::version);
         if self.gap_to.is_some_and(|to| self.seen_to >= to && version.is_some_and(|version| version >= to)) {
             self.gap_to = None;
-            self.outbox.caught_up();
+            self.outbox.stream_complete();
         }
         let Some(version) = version else {
             // A Chunk is to come.

@@ -21,7 +21,7 @@ impl ClientCore {
             }
             (Socket::Ingest, event::Body::Rejected(rejected)) => {
                 if rejected.retry() == proto::Retry::Reauthenticate {
-                    self.ask_token(now);
+                    self.request_token(now);
                 }
                 let id = rejected.chunk_id.clone();
                 self.with_named(now, &id, |chunk, turn| chunk.rejected(rejected, turn));

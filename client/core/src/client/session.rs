@@ -57,7 +57,7 @@ impl ClientCore {
             }
             Socket::Ingest => {}
         }
-        self.greet(now);
+        self.send_hello(now);
     }
 
     /// Notes when the token ends, and when to ask for the next one.
@@ -76,20 +76,20 @@ impl ClientCore {
                 chunk.remodel(turn);
             }
             if is_changed || !was_welcomed {
-                chunk.ask(turn);
+                chunk.send_track(turn);
             }
         });
     }
 
     /// Says Hello where that is possible: the second socket waits for the first one's session.
-    pub(super) fn greet(&mut self, now: MonotonicMs) {
+    pub(super) fn send_hello(&mut self, now: MonotonicMs) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
         let is_old = self.session.is_some_and(|session| self.age_ms(now, session) > SESSION_AGE_MS);
         if is_idle && is_old && !self.has_open_numbers() {
             self.forget_session(now);
         }
         for (socket, other) in [(Socket::Ingest, Socket::Gateway), (Socket::Gateway, Socket::Ingest)] {
-            let is_first = self.connection(other).phase != Phase::Greeted;
+            let is_first = self.connection(other).phase != Phase::HelloSent;
             if self.connection(socket).phase != Phase::Open || (self.session.is_none() && !is_first) {
                 continue;
             }
@@ -105,7 +105,7 @@ impl ClientCore {
                 session_after_ms: u64::try_from(self.session_after.0).unwrap_or_default(),
             };
             let connection = self.connection(socket);
-            connection.phase = Phase::Greeted;
+            connection.phase = Phase::HelloSent;
             connection.push(request::Body::Hello(hello));
         }
     }
@@ -118,13 +118,13 @@ impl ClientCore {
     pub(super) fn forget_session(&mut self, now: MonotonicMs) {
         self.session = None;
         self.is_ending_session = false;
-        self.dormant.clear();
+        self.untracked_outboxes.clear();
         self.with_all(now, |chunk, turn| {
             let concluded = chunk.outbox.renumber(turn.settings);
             if !concluded.is_empty() {
                 chunk.invalidate();
             }
-            chunk.tell(concluded, turn);
+            chunk.push_outcomes(concluded, turn);
         });
         // Only now: what ended just now ended under its number.
         self.writer = None;
@@ -153,7 +153,7 @@ impl ClientCore {
         now.plus_ms(life_ms - self.settings.renew_before_ms.min(life_ms / 2))
     }
 
-    pub(super) fn ask_token(&mut self, now: MonotonicMs) {
+    pub(super) fn request_token(&mut self, now: MonotonicMs) {
         if self.settings.can_renew {
             self.events.push_back(Event::TokenNeeded);
             self.renew_at = now.plus_ms(TOKEN_RETRY_MS);

@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// 1,024 strangers write, so that the ledger forgets everybody else.
-    pub fn crowd(&mut self, now: u64) {
+    pub fn fill_ledger(&mut self, now: u64) {
         self.sessions += 1;
         for i in 0..1024u64 {
             let mut id = [0xee; 16];

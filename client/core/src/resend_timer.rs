@@ -13,90 +13,90 @@ const GAP_MAX_MS: u64 = 5_000;
 const HOLD_MAX_MS: u64 = 60_000;
 
 /// After so many resends in vain the gateway is asked for what is resolved: an outcome may have got lost.
-const ASK_AFTER: u32 = 3;
+const RESENDS_BEFORE_TRACK: u32 = 3;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct ResendTimer {
     gap_ms: u64,
     stall_ms: u64,
     /// The last decision, resend, or first sending.
-    moved_at: MonotonicMs,
+    idle_since: MonotonicMs,
     resent_at: Option<MonotonicMs>,
-    due: MonotonicMs,
+    requested_at: MonotonicMs,
     hold_until: MonotonicMs,
     /// Resends since the last progress.
-    in_vain: u32,
+    resends_without_progress: u32,
 }
 
-impl Pace {
+impl ResendTimer {
     pub fn new(settings: &Settings) -> Self {
         Self {
             gap_ms: settings.resend_gap_ms,
             stall_ms: settings.resend_after_ms,
-            moved_at: MonotonicMs(0),
+            idle_since: MonotonicMs(0),
             resent_at: None,
-            due: MonotonicMs::NEVER,
+            requested_at: MonotonicMs::NEVER,
             hold_until: MonotonicMs(0),
-            in_vain: 0,
+            resends_without_progress: 0,
         }
     }
 
     /// A command goes out while nothing else is.
-    pub fn started(&mut self, now: MonotonicMs) {
-        self.moved_at = now;
+    pub fn start(&mut self, now: MonotonicMs) {
+        self.idle_since = now;
     }
 
     /// An own command was decided.
     pub fn progressed(&mut self, now: MonotonicMs, settings: &Settings) {
-        self.moved_at = now;
-        self.in_vain = 0;
+        self.idle_since = now;
+        self.resends_without_progress = 0;
         self.gap_ms = settings.resend_gap_ms;
         self.stall_ms = settings.resend_after_ms;
         // What asked for the resend may be older than what made the progress; a real loss stops the progress.
-        if self.due != MonotonicMs::NEVER {
-            self.due = self.due.max(now.plus_ms(self.gap_ms));
+        if self.requested_at != MonotonicMs::NEVER {
+            self.requested_at = self.requested_at.max(now.plus_ms(self.gap_ms));
         }
     }
 
     /// Something says that the decider waits for an earlier command.
-    pub fn want(&mut self, now: MonotonicMs) {
+    pub fn request(&mut self, now: MonotonicMs) {
         let earliest = self.resent_at.map_or(now, |at| now.max(at.plus_ms(self.gap_ms)));
-        self.due = self.due.min(earliest);
+        self.requested_at = self.requested_at.min(earliest);
     }
 
     /// Ingest asks to wait, then to send again. Zero leaves the time to us.
     pub fn hold(&mut self, now: MonotonicMs, retry_after_ms: u64) {
         let wait = if retry_after_ms == 0 { self.gap_ms } else { retry_after_ms.min(HOLD_MAX_MS) };
         self.hold_until = self.hold_until.max(now.plus_ms(wait));
-        self.due = self.hold_until;
+        self.requested_at = self.hold_until;
     }
 
     /// A new connection: what it may have lost is sent at once.
     pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
         self.gap_ms = settings.resend_gap_ms;
         self.hold_until = MonotonicMs(0);
-        self.due = now;
+        self.requested_at = now;
     }
 
     /// All unresolved commands went out again. Gives true every third time in vain.
     pub fn resent(&mut self, now: MonotonicMs, settings: &Settings) -> bool {
         self.resent_at = Some(now);
-        self.moved_at = now;
-        self.due = MonotonicMs::NEVER;
+        self.idle_since = now;
+        self.requested_at = MonotonicMs::NEVER;
         self.gap_ms = (self.gap_ms * 2).min(GAP_MAX_MS);
         self.stall_ms = (self.stall_ms * 2).min(settings.resend_after_max_ms);
-        self.in_vain = self.in_vain.wrapping_add(1);
-        self.in_vain.is_multiple_of(ASK_AFTER)
+        self.resends_without_progress = self.resends_without_progress.wrapping_add(1);
+        self.resends_without_progress.is_multiple_of(RESENDS_BEFORE_TRACK)
     }
 
     /// Nothing is out any more.
-    pub fn rested(&mut self) {
-        self.due = MonotonicMs::NEVER;
+    pub fn cancel(&mut self) {
+        self.requested_at = MonotonicMs::NEVER;
     }
 
     /// When the unresolved commands are to be sent again.
     pub fn resend_at(&self) -> MonotonicMs {
-        self.due.min(self.moved_at.plus_ms(self.stall_ms)).max(self.hold_until)
+        self.requested_at.min(self.idle_since.plus_ms(self.stall_ms)).max(self.hold_until)
     }
 
     /// Before this, nothing is sent.

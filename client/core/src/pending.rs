@@ -9,28 +9,28 @@ use driftless_schemas::{ChunkId, Seq, Version};
 
 /// What the log says about a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fact {
+pub(crate) enum Resolution {
     /// It is committed; the replica shows it from `visible_at` on.
     Committed { version: Option<Version>, visible_at: Version },
     /// It is not and never will be; with the decider's reason where that is known.
-    Not(Option<(DiscardReason, String)>),
+    NotCommitted(Option<(DiscardReason, String)>),
     /// Nobody can say any more.
     Unknown(String),
 }
 
 /// What the user sees of a chunk's confirmed state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum Visible {
     /// A healthy replica at this version.
-    At(Version),
+    UpTo(Version),
     /// Nothing yet, or nothing to be trusted.
     Nothing,
     /// Nothing more is to come: do not wait for it.
-    All,
+    Everything,
 }
 
 /// A command of the user that leaves the outbox.
-pub(crate) struct Concluded {
+pub(crate) struct ConcludedCommand {
     pub id: CommandId,
     pub outcome: Outcome,
     pub seq: Option<Seq>,
@@ -38,7 +38,7 @@ pub(crate) struct Concluded {
 }
 
 /// An own command, or a `Settle`.
-pub(crate) struct Own {
+pub(crate) struct PendingCommand {
     /// None for a `Settle`, which the user does not know of.
     pub id: Option<CommandId>,
     pub command: Bytes,
@@ -58,10 +58,10 @@ pub(crate) struct Own {
     pub is_cancelled: bool,
     /// Ingest will never take it.
     pub refused: Option<(RejectCode, String)>,
-    pub fact: Option<Fact>,
+    pub resolution: Option<Resolution>,
 }
 
-impl Own {
+impl PendingCommand {
     pub fn command(id: CommandId, command: Bytes, submitted_at: UnixMs) -> Self {
         Self { id: Some(id), command, submitted_at, ..Self::settle() }
     }
@@ -78,7 +78,7 @@ impl Own {
             is_receipted: false,
             is_cancelled: false,
             refused: None,
-            fact: None,
+            resolution: None,
         }
     }
 
@@ -89,16 +89,18 @@ impl Own {
 
     /// Whether it belongs into the view.
     pub fn is_predicted(&self) -> bool {
-        let is_lost = matches!(self.fact, Some(Fact::Not(_) | Fact::Unknown(_)));
+        let is_lost = matches!(self.resolution, Some(Resolution::NotCommitted(_) | Resolution::Unknown(_)));
         self.id.is_some() && !self.is_skipped() && !is_lost
     }
 
     /// The first fact stands; a later one may only add what was not known.
-    pub fn learn(&mut self, fact: Fact) {
-        match (&mut self.fact, fact) {
-            (known @ None, fact) => *known = Some(fact),
-            (Some(Fact::Committed { version: known @ None, .. }), Fact::Committed { version, .. }) => *known = version,
-            (Some(Fact::Not(known @ None)), Fact::Not(reason)) => *known = reason,
+    pub fn resolve(&mut self, resolution: Resolution) {
+        match (&mut self.resolution, resolution) {
+            (known @ None, resolution) => *known = Some(resolution),
+            (Some(Resolution::Committed { version: known @ None, .. }), Resolution::Committed { version, .. }) => {
+                *known = version
+            }
+            (Some(Resolution::NotCommitted(known @ None)), Resolution::NotCommitted(reason)) => *known = reason,
             (Some(_), _) => {}
         }
     }
@@ -113,29 +115,29 @@ impl Own {
     }
 
     /// With this outcome. `None` for a `Settle`.
-    pub fn concluded(&self, outcome: Outcome) -> Option<Concluded> {
-        Some(Concluded { id: self.id?, outcome, seq: self.seq, is_receipted: self.is_receipted })
+    pub fn concluded(&self, outcome: Outcome) -> Option<ConcludedCommand> {
+        Some(ConcludedCommand { id: self.id?, outcome, seq: self.seq, is_receipted: self.is_receipted })
     }
 
     /// The outcome, where it is certain.
-    pub fn outcome(&self, shown: Shown) -> Option<Outcome> {
-        match &self.fact {
-            Some(Fact::Committed { version, visible_at }) => {
-                let is_shown = match shown {
-                    Shown::All => true,
-                    Shown::Nothing => false,
-                    Shown::At(version) => version >= *visible_at,
+    pub fn outcome(&self, visible: Visible) -> Option<Outcome> {
+        match &self.resolution {
+            Some(Resolution::Committed { version, visible_at }) => {
+                let is_shown = match visible {
+                    Visible::Everything => true,
+                    Visible::Nothing => false,
+                    Visible::UpTo(version) => version >= *visible_at,
                 };
                 is_shown.then_some(Outcome::Committed { version: *version })
             }
-            Some(Fact::Not(Some((reason, detail)))) => {
+            Some(Resolution::NotCommitted(Some((reason, detail)))) => {
                 Some(Outcome::Discarded { reason: *reason, detail: detail.clone() })
             }
-            Some(Fact::Not(None)) => Some(self.skipped_outcome().unwrap_or(Outcome::Discarded {
+            Some(Resolution::NotCommitted(None)) => Some(self.skipped_outcome().unwrap_or(Outcome::Discarded {
                 reason: DiscardReason::Unspecified,
                 detail: "it was not committed; the reason is not known any more".into(),
             })),
-            Some(Fact::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
+            Some(Resolution::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
             // No transmission is in the log, and none will follow.
             None if self.seq.is_some() && self.sent == self.rejected => self.skipped_outcome(),
             None if self.refused.is_some() && Mutant::FinalResend.is_on() => self.skipped_outcome(),

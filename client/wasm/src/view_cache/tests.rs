@@ -24,8 +24,8 @@ fn after(model: &dyn AnyModel, content: &Content, command: Value) -> Content {
     next
 }
 
-fn show(picture: &mut Picture, view: &Content, confirmed: &Content) -> Option<Change> {
-    picture.show(Next::of(view), confirmed)
+fn update(view_cache: &mut ViewCache, view: &Content, confirmed: &Content) -> Option<Change> {
+    view_cache.update(ViewCopy::of(view), confirmed)
 }
 
 fn rects(change: Option<Change>) -> Vec<[usize; 6]> {
@@ -40,49 +40,49 @@ fn rects(change: Option<Change>) -> Vec<[usize; 6]> {
 fn a_predicted_cell_is_told_when_it_appears_and_when_it_is_committed() {
     let model = model("grid", &json!({ "size": [16, 16], "palette": 4 }));
     let confirmed = model.initial(&chunk());
-    let mut picture = Picture::default();
-    assert!(matches!(show(&mut picture, &confirmed, &confirmed), Some(Change::All)));
-    assert!(show(&mut picture, &confirmed, &confirmed).is_none(), "nothing has changed");
+    let mut view_cache = ViewCache::default();
+    assert!(matches!(update(&mut view_cache, &confirmed, &confirmed), Some(Change::All)));
+    assert!(update(&mut view_cache, &confirmed, &confirmed).is_none(), "nothing has changed");
     let painted = after(model.as_ref(), &confirmed, json!({ "set": [{ "x": 3, "y": 5, "value": 2 }] }));
     let cell = vec![[3, 5, 0, 1, 1, 1]];
-    assert_eq!(rects(show(&mut picture, &painted, &confirmed)), cell);
-    let Picture::Grid(grid) = &picture else { panic!() };
+    assert_eq!(rects(update(&mut view_cache, &painted, &confirmed)), cell);
+    let ViewCache::Grid(grid) = &view_cache else { panic!() };
     assert_eq!((grid.cells[5 * 16 + 3], grid.pending[5 * 16 + 3]), (2, 1));
-    assert_eq!(rects(show(&mut picture, &painted, &painted)), cell, "it is not pending any more");
-    assert!(show(&mut picture, &painted, &painted).is_none());
+    assert_eq!(rects(update(&mut view_cache, &painted, &painted)), cell, "it is not pending any more");
+    assert!(update(&mut view_cache, &painted, &painted).is_none());
 }
 
 #[test]
 fn what_is_far_apart_is_in_rectangles_of_its_own() {
     let model = model("grid", &json!({ "size": [16, 16, 2], "palette": 4 }));
     let before = model.initial(&chunk());
-    let mut picture = Picture::default();
-    show(&mut picture, &before, &before);
+    let mut view_cache = ViewCache::default();
+    update(&mut view_cache, &before, &before);
     let set = json!({ "set": [
         { "x": 1, "y": 0, "value": 1 }, { "x": 4, "y": 2, "value": 1 }, { "x": 9, "y": 12, "value": 1 },
         { "x": 0, "y": 15, "z": 1, "value": 1 },
     ] });
     let next = after(model.as_ref(), &before, set);
-    let told = rects(show(&mut picture, &next, &next));
-    assert_eq!(told, [[1, 0, 0, 4, 3, 1], [9, 12, 0, 1, 1, 1], [0, 15, 1, 1, 1, 1]]);
+    let out = rects(update(&mut view_cache, &next, &next));
+    assert_eq!(out, [[1, 0, 0, 4, 3, 1], [9, 12, 0, 1, 1, 1], [0, 15, 1, 1, 1, 1]]);
 }
 
 #[test]
 fn of_a_map_the_keys_are_told() {
     let model = model("map", &json!({}));
     let empty = model.initial(&chunk());
-    let mut picture = Picture::default();
-    show(&mut picture, &empty, &empty);
+    let mut view_cache = ViewCache::default();
+    update(&mut view_cache, &empty, &empty);
     let one = after(model.as_ref(), &empty, json!({ "put": { "key": "a", "text": "1" } }));
     let keys = |change| match change {
         Some(Change::Keys(keys)) => keys,
         _ => panic!("no keys"),
     };
-    assert_eq!(keys(show(&mut picture, &one, &empty)), ["a"]);
+    assert_eq!(keys(update(&mut view_cache, &one, &empty)), ["a"]);
     let two = after(model.as_ref(), &one, json!({ "put": { "key": "b", "text": "2" } }));
-    assert_eq!(keys(show(&mut picture, &two, &one)), ["a", "b"], "a is committed, b is new");
+    assert_eq!(keys(update(&mut view_cache, &two, &one)), ["a", "b"], "a is committed, b is new");
     let gone = after(model.as_ref(), &two, json!({ "delete": { "key": "a" } }));
-    assert_eq!(keys(show(&mut picture, &gone, &two)), ["b", "a"], "b is committed, a is gone");
-    assert!(matches!(picture.clear(), Some(Change::All)));
-    assert!(picture.clear().is_none());
+    assert_eq!(keys(update(&mut view_cache, &gone, &two)), ["b", "a"], "b is committed, a is gone");
+    assert!(matches!(view_cache.clear(), Some(Change::All)));
+    assert!(view_cache.clear().is_none());
 }

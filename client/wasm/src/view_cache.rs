@@ -13,7 +13,7 @@ use driftless_chunk::model::Content;
 const GAP_ROWS: usize = 4;
 
 #[derive(Default)]
-pub enum Picture {
+pub enum ViewCache {
     /// Nothing: there is no state yet, or not any more.
     #[default]
     None,
@@ -51,13 +51,13 @@ pub enum Change {
 }
 
 /// What is to be shown, out of the client's core: copied, because view and confirmed replica cannot be borrowed at once.
-pub enum Next {
+pub enum ViewCopy {
     Grid { size: [usize; 3], cells: Vec<u16> },
     Map(Entries),
     Other,
 }
 
-impl Next {
+impl ViewCopy {
     pub fn of(view: &Content) -> Self {
         if let Some(cells) = view.get::<Cells>() {
             return Self::Grid { size: cells.size().map(usize::from), cells: cells.values().collect() };
@@ -66,21 +66,21 @@ impl Next {
     }
 }
 
-impl Picture {
+impl ViewCache {
     /// Shows the next one. `None` where nothing differs.
-    pub fn show(&mut self, next: Next, confirmed: &Content) -> Option<Change> {
+    pub fn update(&mut self, next: ViewCopy, confirmed: &Content) -> Option<Change> {
         match (self, next) {
-            (Self::Grid(grid), Next::Grid { size, cells: next }) if grid.size == size => {
+            (Self::Grid(grid), ViewCopy::Grid { size, cells: next }) if grid.size == size => {
                 let pending = pending(&next, confirmed);
-                let rects = grid.show(next, pending);
+                let rects = grid.update(next, pending);
                 (!rects.is_empty()).then_some(Change::Rects(rects))
             }
-            (this, Next::Grid { size, cells: next }) => {
+            (this, ViewCopy::Grid { size, cells: next }) => {
                 let pending = pending(&next, confirmed);
                 *this = Self::Grid(Grid { size, cells: next, pending });
                 Some(Change::All)
             }
-            (this, Next::Map(next)) => {
+            (this, ViewCopy::Map(next)) => {
                 let confirmed = confirmed.get::<Entries>();
                 let entry = |(key, value): (&str, &Bytes)| {
                     let is_pending = confirmed.and_then(|entries| entries.get(key)) != Some(value);
@@ -99,7 +99,7 @@ impl Picture {
                 *this = Self::Map(fresh);
                 change
             }
-            (this, Next::Other) => {
+            (this, ViewCopy::Other) => {
                 *this = Self::Other;
                 Some(Change::All)
             }
@@ -125,7 +125,7 @@ fn pending(view: &[u16], confirmed: &Content) -> Vec<u8> {
 }
 
 impl Grid {
-    fn show(&mut self, next: Vec<u16>, marks: Vec<u8>) -> Vec<[usize; 6]> {
+    fn update(&mut self, next: Vec<u16>, marks: Vec<u8>) -> Vec<[usize; 6]> {
         let [width, height, depth] = self.size;
         let mut rects = Vec::new();
         for z in 0..depth {
@@ -164,5 +164,4 @@ fn with_depth([left, top, right, bottom]: [usize; 4], z: usize) -> [usize; 6] {
 }
 
 #[cfg(test)]
-#[path = "picture_tests.rs"]
 mod tests;
