@@ -1,6 +1,7 @@
-//! A random walker on a canvas: connects, paints a cell per step, and prints what became of each edit.
+//! A random walker on a canvas: connects, paints one cell per step, and prints the outcome of each
+//! edit.
 //!
-//! Against `cargo dev`, with the token that it prints:
+//! Run it against `cargo dev`, with the token that `cargo dev` prints:
 //! `DRIFTLESS_TOKEN=… cargo run -p driftless-client --example bot -- --steps 100`
 
 use anyhow::{Context as _, bail};
@@ -13,40 +14,42 @@ use std::time::Duration;
 
 #[derive(Parser)]
 struct Options {
-    /// Where ingest listens.
+    /// Address of ingest.
     #[arg(long, env = "DRIFTLESS_INGEST", default_value = "ws://127.0.0.1:8080/v1/ingest")]
     ingest: String,
-    /// Where a gateway listens.
+    /// Address of a gateway.
     #[arg(long, env = "DRIFTLESS_GATEWAY", default_value = "ws://127.0.0.1:8080/v1/gateway")]
     gateway: String,
-    /// As `driftless dev` prints it, or `driftless token` makes it.
+    /// The token that `driftless dev` prints, or that `driftless token` makes.
     #[arg(long, env = "DRIFTLESS_TOKEN", hide_env_values = true)]
     token: String,
-    /// A chunk of a family with the model `grid`.
+    /// The chunk to paint on; its family must have the model `grid`.
     #[arg(long, default_value = "canvas/0/0")]
     chunk: String,
     /// The canvas's width and height in cells.
     #[arg(long, default_value_t = 128)]
     size: u32,
-    /// Steps to walk.
+    /// Number of steps.
     #[arg(long, default_value_t = 100)]
     steps: u32,
     /// Milliseconds between two steps.
     #[arg(long, default_value_t = 50)]
     pause_ms: u64,
-    /// What to paint with.
+    /// The value to paint.
     #[arg(long, default_value_t = 7)]
     color: u32,
 }
 
-/// An answer takes milliseconds; who waits longer than this wants to know for whom.
+/// Servers answer within milliseconds. After this time the bot gives up and names the server that
+/// did not answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects, or says who does not answer.
+/// Connects, or says which server does not answer.
 async fn connect(options: &Options) -> anyhow::Result<Client> {
     let Options { ingest, gateway, token, .. } = options;
     println!("connecting to {ingest} and {gateway} …");
-    // Unlike `Client::connect` it does not wait, so that there is a client whose status can be asked.
+    // `Client::connect` would wait; `Client::start` returns a client whose status can be read after
+    // the timeout.
     let client = Client::start(Settings::new(ingest, gateway, token.as_str()));
     if let Ok(connected) = tokio::time::timeout(ANSWER_TIMEOUT, client.connected()).await {
         connected?;
@@ -55,12 +58,12 @@ async fn connect(options: &Options) -> anyhow::Result<Client> {
     let status = client.status();
     let mut silent = Vec::new();
     if !status.is_ingest_up {
-        silent.push(format!("no ingest at {ingest} (choose another with --ingest or DRIFTLESS_INGEST)"));
+        silent.push(format!("ingest at {ingest} (choose another with --ingest or DRIFTLESS_INGEST)"));
     }
     if !status.is_gateway_up {
-        silent.push(format!("no gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
+        silent.push(format!("the gateway at {gateway} (choose another with --gateway or DRIFTLESS_GATEWAY)"));
     }
-    bail!("within {ANSWER_TIMEOUT:?} there was {}; `cargo dev` starts both", silent.join(" and "));
+    bail!("no answer within {ANSWER_TIMEOUT:?} from {}; `cargo dev` starts both", silent.join(" and "));
 }
 
 #[tokio::main]
@@ -69,7 +72,11 @@ async fn main() -> anyhow::Result<()> {
     let client = connect(&options).await?;
     let canvas = client.track(&options.chunk.parse()?);
     canvas.ready().await?;
-    println!("{} is at version {}", canvas.id(), canvas.version().context("a chunk that is ready has a version")?);
+    println!(
+        "{} is at version {}",
+        canvas.id(),
+        canvas.version().context("a chunk that is ready must have a version")?
+    );
 
     let mut counts = BTreeMap::new();
     let mut pending = Vec::new();

@@ -1,4 +1,4 @@
-//! What the user holds: a client, its chunks, and commands on their way.
+//! The handles that the user holds: a client, its chunks, and pending commands.
 
 use crate::conclusion::Conclusion;
 use crate::settings::Settings;
@@ -15,24 +15,25 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use tokio::sync::{broadcast, oneshot, watch};
 
-/// Why something cannot go on.
+/// Why a client or a chunk cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The client ended for good: connect anew, with what the message asks for.
+    /// The client ended for good. Make a new one; the message says what it needs.
     #[error("the client ended: {0}")]
     Ended(String),
-    /// The chunk is not served; track it again once the reason is gone.
+    /// The chunk is not served. Track it again once the reason is gone.
     #[error("the chunk is not served: {0:?}")]
     Chunk(ChunkStatus),
 }
 
-/// One user's connection to one world. Clones share it; it ends with the last clone, chunk and [`Client::close`].
+/// The connection of one user to one world. Clones share it. It ends when the last clone and the
+/// last chunk are dropped, or by [`Client::close`].
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    /// One per tracked chunk, so that the last handle untracks.
+    /// An entry per tracked chunk, so that dropping the last handle untracks the chunk.
     tracked: Mutex<HashMap<ChunkId, Weak<Tracked>>>,
 }
 
@@ -50,7 +51,7 @@ struct Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         let mut tracked = self.client.tracked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody may have tracked it again meanwhile.
+        // Another thread may have tracked the chunk again in the meantime.
         if tracked.get(&self.id).is_some_and(|handle| handle.strong_count() == 0) {
             tracked.remove(&self.id);
             self.client.shared.update(|state, now| {
@@ -62,17 +63,18 @@ impl Drop for Tracked {
 }
 
 impl Client {
-    /// Connects, and waits until both servers have welcomed the client. Put a time limit around it.
+    /// Connects, and waits until both servers have welcomed the client. It waits without a limit:
+    /// put a timeout around it.
     ///
     /// # Errors
-    /// [`Error::Ended`] where a server says that this cannot work.
+    /// [`Error::Ended`] if a server refuses the client for good.
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
         let client = Self::start(settings);
         client.connected().await?;
         Ok(client)
     }
 
-    /// Starts to connect, and does not wait. Must be called within a tokio runtime.
+    /// Starts to connect and returns at once. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(settings: Settings) -> Self {
         let shared = Arc::new(Shared::new(settings));
@@ -80,11 +82,11 @@ impl Client {
         Self(Arc::new(Inner { shared, tracked: Mutex::new(HashMap::new()) }))
     }
 
-    /// Waits until both servers have welcomed the client. Put a time limit around it: [`Client::status`] then says which of
-    /// them did not.
+    /// Waits until both servers have welcomed the client. It waits without a limit: put a timeout
+    /// around it, after which [`Client::status`] says which server did not answer.
     ///
     /// # Errors
-    /// [`Error::Ended`] where a server says that this cannot work.
+    /// [`Error::Ended`] if a server refuses the client for good.
     pub async fn connected(&self) -> Result<(), Error> {
         let mut status = self.0.shared.status.subscribe();
         let is_ready = |s: &Status| (s.is_ingest_up && s.is_gateway_up) || s.ended.is_some();
@@ -92,8 +94,8 @@ impl Client {
         ended.map_or(Ok(()), |reason| Err(Error::Ended(reason)))
     }
 
-    /// Follows a chunk, until the last clone of the handle is gone and its commands have their outcomes. Asks again for
-    /// one that was rejected.
+    /// Tracks a chunk, until the last clone of the handle is dropped and its commands have their
+    /// outcomes. Tracks a rejected chunk again.
     #[must_use]
     pub fn track(&self, chunk: &ChunkId) -> Chunk {
         let mut tracked = self.0.tracked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,13 +113,14 @@ impl Client {
         Chunk { handle, changes }
     }
 
-    /// How it is doing now.
+    /// The client's present status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.shared.status.borrow().clone()
     }
 
-    /// Everything that happens, from now on. A listener that is more than 1,024 events behind misses some.
+    /// All events from now on. A listener that is more than 1,024 events behind misses the oldest
+    /// ones.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.shared.events.subscribe()
@@ -130,18 +133,19 @@ impl Client {
         let _ = status.wait_for(|status| status.pending == 0).await;
     }
 
-    /// Ends it now: what was not sent yet is withdrawn, what is open ends as unknown. [`Self::drain`] first.
+    /// Ends the client now: commands that were never sent are withdrawn, unresolved ones end as
+    /// unknown. Call [`Self::drain`] first to lose nothing.
     pub fn close(&self) {
         self.0.shared.close();
     }
 
-    /// For tests: drops the TCP connection without a word.
+    /// For tests: drops the TCP connection without a close frame.
     #[doc(hidden)]
     pub fn debug_drop_socket(&self, socket: Socket) {
         self.0.shared.signals(socket).drop.notify_one();
     }
 
-    /// For tests: both.
+    /// For tests: drops both TCP connections.
     #[doc(hidden)]
     pub fn debug_drop_sockets(&self) {
         self.debug_drop_socket(Socket::Ingest);
@@ -149,36 +153,36 @@ impl Client {
     }
 }
 
-/// A chunk that is followed.
+/// A handle of a tracked chunk.
 #[derive(Clone)]
 pub struct Chunk {
     handle: Arc<Tracked>,
     changes: watch::Receiver<u64>,
 }
 
-/// What a chunk shows: the confirmed replica with the own pending commands on top.
+/// The view of a chunk: the confirmed replica with this client's pending commands on top.
 pub struct View<'a> {
     /// The content; `content.get::<State>()` for a model's state.
     pub content: &'a Content,
     /// The chunk's model.
     pub model: &'a Arc<dyn AnyModel>,
-    /// Of the confirmed replica below.
+    /// The version of the confirmed replica.
     pub version: Version,
 }
 
-/// A copy of what a chunk shows.
+/// A copy of a chunk's view.
 #[derive(Clone)]
 pub struct Snapshot {
     /// The content.
     pub content: Content,
     /// The chunk's model.
     pub model: Arc<dyn AnyModel>,
-    /// Of the confirmed replica below.
+    /// The version of the confirmed replica.
     pub version: Version,
 }
 
 impl Chunk {
-    /// Its id.
+    /// The chunk's id.
     #[must_use]
     pub fn id(&self) -> &ChunkId {
         &self.handle.id
@@ -188,10 +192,11 @@ impl Chunk {
         &self.handle.client.shared
     }
 
-    /// An edit. It is in the view at once; the result is a future of its outcome, which may also be dropped.
+    /// Submits a command. The view shows it at once. The result is a future of the outcome; it may
+    /// be dropped.
     ///
     /// # Errors
-    /// [`SubmitError`]: it was not taken at all.
+    /// [`SubmitError`]: the command was not accepted.
     pub fn submit(&self, command: impl Into<Bytes>) -> Result<Pending, SubmitError> {
         self.shared().update(|state, now| {
             let command = state.core.submit(now, self.id(), command.into())?;
@@ -199,12 +204,16 @@ impl Chunk {
         })
     }
 
-    /// Takes an own commit back by its inverse, which is one or more new edits with outcomes of their own: what somebody else did
-    /// there since is kept, and they are discarded. Once for each commit, and only where the model has inverses,
-    /// [`Settings::undo_max`] allows it, and the commit was seen as an update; no edits otherwise.
+    /// Takes one of this client's commits back: submits its inverse, which is one or more new
+    /// commands with outcomes of their own. If another client has changed the same content since,
+    /// the decider keeps that change and discards the inverse.
+    ///
+    /// Each commit can be taken back once. Returns no commands if the model has no inverses, if
+    /// more than [`Settings::undo_max`] newer commits exist, or if the client did not receive the
+    /// commit as an update.
     ///
     /// # Errors
-    /// [`SubmitError`] of the first one that is not taken; the ones before it are.
+    /// [`SubmitError`] of the first new command that was not accepted; the ones before it were.
     pub fn take_back(&self, command: CommandId) -> Result<Vec<Pending>, SubmitError> {
         self.shared().update(|state, now| {
             let commands = state.core.take_back(now, self.id(), command)?;
@@ -218,8 +227,8 @@ impl Chunk {
         Pending { command, chunk: self.clone(), conclusion }
     }
 
-    /// Looks at the view without copying it. `None` until there is one. The client waits while `f` runs: be quick, and
-    /// do not use the client within.
+    /// Reads the view without copying it. `None` until the chunk is loaded. The client is locked
+    /// while `f` runs: `f` must be quick and must not use the client.
     pub fn with_view<R>(&self, f: impl FnOnce(View<'_>) -> R) -> Option<R> {
         self.shared().read(|core| {
             let (model, content, version) = core.view(self.id())?;
@@ -227,7 +236,7 @@ impl Chunk {
         })
     }
 
-    /// A copy of the view.
+    /// A copy of the view; `None` until the chunk is loaded.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.with_view(|view| Snapshot {
@@ -249,28 +258,29 @@ impl Chunk {
         self.shared().read(|core| core.hash(self.id()))
     }
 
-    /// Version and hash, taken at once.
+    /// The confirmed replica's version and hash, read together.
     #[must_use]
     pub fn confirmed(&self) -> Option<(Version, Hash)> {
         self.shared().read(|core| core.confirmed(self.id()).map(|replica| (replica.version(), replica.hash())))
     }
 
-    /// Flips a bit of the confirmed replica, to show that drift is found and healed. False where that is not possible.
-    /// Debug builds only.
+    /// Flips a bit of the confirmed replica, to show that drift is found and healed. Returns false
+    /// if there is nothing to flip. Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> bool {
         self.shared().update(|state, now| state.core.damage(now, self.id()))
     }
 
-    /// How it is doing.
+    /// The chunk's status.
     #[must_use]
     pub fn status(&self) -> ChunkStatus {
-        // A handle keeps its chunk tracked, but for an ended client.
+        // A handle keeps its chunk tracked, so only an ended client has no status for it.
         let gone = || ChunkStatus::Failed { message: "the client ended".into() };
         self.shared().read(|core| core.status(self.id()).cloned()).unwrap_or_else(gone)
     }
 
-    /// Waits for the next change of view or status since the last call on this handle (or since it was made).
+    /// Waits for a change of view or status after the last call on this handle, or after the handle
+    /// was made.
     pub async fn changed(&mut self) {
         // The sender lives as long as the handle.
         if self.changes.changed().await.is_err() {
@@ -278,10 +288,10 @@ impl Chunk {
         }
     }
 
-    /// Waits until it follows the log.
+    /// Waits until the chunk is live: its replica follows the log.
     ///
     /// # Errors
-    /// [`Error::Chunk`] where it is not served or was given up.
+    /// [`Error::Chunk`] if the chunk is not served, or if the client gave it up.
     pub async fn ready(&self) -> Result<(), Error> {
         let mut changes = self.changes.clone();
         loop {
@@ -294,13 +304,13 @@ impl Chunk {
                 ChunkStatus::Loading | ChunkStatus::Lagging | ChunkStatus::Reloading { .. } => {}
             }
             if changes.changed().await.is_err() {
-                return Err(Error::Ended("the chunk is not tracked any more".into()));
+                return Err(Error::Ended("the chunk is no longer tracked".into()));
             }
         }
     }
 }
 
-/// A command on its way: a future of its outcome. Dropping it changes nothing.
+/// A pending command: a future of its outcome. Dropping it does not cancel the command.
 pub struct Pending {
     command: CommandId,
     chunk: Chunk,
@@ -314,12 +324,13 @@ impl Pending {
         self.command
     }
 
-    /// Gives up on it. It leaves the view at once and ends as withdrawn, unless it turns out to be decided already.
+    /// Cancels the command. It leaves the view at once and ends as withdrawn, unless the log has
+    /// decided it already.
     pub fn cancel(&self) {
         self.chunk.shared().update(|state, now| state.core.cancel(now, self.chunk.id(), self.command));
     }
 
-    /// The outcome, and what it was sent under.
+    /// Waits for the outcome, together with the number under which the command was sent.
     pub async fn conclusion(mut self) -> Conclusion {
         (&mut self.conclusion).await.unwrap_or_else(|_| Conclusion {
             outcome: ended(),
@@ -329,7 +340,7 @@ impl Pending {
     }
 }
 
-/// Of a command whose client is gone.
+/// The outcome of a command whose client is gone.
 fn ended() -> Outcome {
     Outcome::Unknown { reason: "the client ended".into() }
 }

@@ -1,4 +1,4 @@
-//! The Rust SDK: edit Driftless chunks together with everybody else.
+//! The Rust SDK: edit Driftless chunks together with other clients.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -9,17 +9,17 @@
 //! let client = Client::connect(settings).await?;
 //! let canvas = client.track(&"canvas/0/0".parse()?);
 //! canvas.ready().await?;
-//! let command: Vec<u8> = Vec::new(); // what the chunk's model understands
+//! let command: Vec<u8> = Vec::new(); // in the encoding of the chunk's model
 //! let outcome = canvas.submit(command)?.await;
 //! println!("{outcome:?}");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! An edit is in the view at once; its outcome comes when the log has decided it. All rules are in
-//! [`driftless_client_core`]; this crate is the shell around it: one background task moves bytes between the core and
-//! two websockets, reconnects them, and fetches tokens. Handles reach the core through a lock that is never held across
-//! an await. No TLS: `wss://` needs a proxy on this side, too.
+//! The view shows an edit at once; its outcome follows when the log has decided it. All rules are
+//! in [`driftless_client_core`]. This crate is the shell around it: a background task moves bytes
+//! between the core and two websockets, reconnects them, and fetches tokens. Handles reach the core
+//! through a lock that is never held across an await.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What the user chooses: where to connect, as whom, and how patient to be.
+//! Settings of the SDK: addresses, token, models, and times.
 
 use driftless_chunk::model::Models;
 use driftless_schemas::time::UnixMs;
@@ -7,21 +7,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A token that is being fetched.
+/// The future of a token that is being fetched.
 pub type TokenFuture = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
-/// Where tokens come from.
+/// The source of tokens.
 #[derive(Clone)]
 pub enum Token {
-    /// One token; when it expires, the client ends.
+    /// A single token. When it expires, the client ends.
     Fixed(String),
-    /// Asked for one at every connect, and shortly before the last one expires.
+    /// A function that fetches a token. The client calls it at every connect, and shortly before
+    /// the last token expires.
     Provider(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
 }
 
 impl Token {
-    /// A provider of fresh tokens for one and the same user. An error is logged, and it is asked again later; so it is where
-    /// it takes longer than [`Settings::connect_timeout`], and what it was doing is dropped.
+    /// A provider of fresh tokens for the same user. If it fails, the client logs the error and
+    /// calls it again later. If it takes longer than [`Settings::connect_timeout`], the client
+    /// drops its future and calls it again later.
     pub fn provider<F, Fut>(fetch: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -53,37 +55,41 @@ impl From<String> for Token {
 /// Settings of a client.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where ingest listens (`ws://…`, or `wss://…` over TLS). With several, every new connection takes the next one.
+    /// Addresses of ingest (`ws://…`, or `wss://…` for TLS). With several, each new connection
+    /// takes the next one.
     pub ingest_urls: Vec<String>,
-    /// Where gateways listen.
+    /// Addresses of gateways, used in the same way.
     pub gateway_urls: Vec<String>,
-    /// As whom.
+    /// The source of the user's tokens.
     pub token: Token,
-    /// The models that the chunks are made of.
+    /// The models that the client knows.
     pub models: Models,
-    /// The user's name as predictions see it; only for models that ask for the author.
+    /// The user's name as predictions see it. May be empty if no model reads the author.
     pub author: String,
     /// The user's roles as predictions see them.
     pub roles: Vec<String>,
-    /// Unresolved commands are sent again after this long without progress; it doubles while nothing moves.
+    /// Unresolved commands are sent again after this long without progress. The time doubles with
+    /// each resend.
     pub resend_after: Duration,
-    /// Commands that may be pending in one chunk.
+    /// The most commands that may be pending in one chunk.
     pub pending_max: usize,
-    /// Own commits of a chunk that [`crate::Chunk::take_back`] can take back; each keeps its inverse. 0: none.
+    /// The number of this client's newest commits in a chunk that [`crate::Chunk::take_back`] can
+    /// take back. The inverse of each is kept in memory. 0 switches undo off.
     pub undo_max: usize,
-    /// The first wait before a new connection; it doubles with each failure, and is drawn between half of it and all.
+    /// The first back-off before a new connection. It doubles with each failure; the actual wait is
+    /// drawn between half of it and all of it.
     pub reconnect_min: Duration,
-    /// The longest wait before a new connection.
+    /// The longest back-off before a new connection.
     pub reconnect_max: Duration,
-    /// Opening a connection may take this long, and so may fetching a token.
+    /// The timeout for opening a connection, and the one for fetching a token.
     pub connect_timeout: Duration,
-    /// With `wss://`: the certificates, as PEM, that servers' certificates must lead to. Those that the system trusts where it is
-    /// empty (`SSL_CERT_FILE` names others).
+    /// The root certificates, as PEM, that the client trusts with `wss://`. If empty, it trusts the
+    /// system's roots (`SSL_CERT_FILE` names others).
     pub root_certificates: Vec<u8>,
 }
 
 impl Settings {
-    /// One server of each kind, the models that come with Driftless, and defaults.
+    /// Defaults, with one server of each kind and the models that come with Driftless.
     pub fn new(ingest_url: impl Into<String>, gateway_url: impl Into<String>, token: impl Into<Token>) -> Self {
         Self {
             ingest_urls: vec![ingest_url.into()],

@@ -1,7 +1,8 @@
-//! The core behind its lock, and who is told when it changes.
+//! The core behind its lock, and the signals and channels that its events trigger.
 //!
-//! Every use of the core is one [`Shared::turn`]: call it, take its events, wake whom they concern. The lock is held for
-//! that long only, never across an await.
+//! Every input to the core goes through [`Shared::update`]: it calls the core, takes the events,
+//! and wakes the tasks that wait for them. The lock is held only that long, and never across an
+//! await.
 
 use crate::conclusion::Conclusion;
 use crate::settings::Settings;
@@ -14,10 +15,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
-/// Events that a slow listener may be behind; then it misses some.
+/// The most events that a slow listener may be behind before it misses some.
 const EVENTS_MAX: usize = 1_024;
 
-/// How the client is doing.
+/// The client's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Ingest has welcomed the client.
@@ -26,28 +27,29 @@ pub struct Status {
     pub is_gateway_up: bool,
     /// Commands without an outcome.
     pub pending: usize,
-    /// The client ended for good, and why.
+    /// Why the client ended for good; `None` while it runs.
     pub ended: Option<String>,
 }
 
-/// What is behind the lock.
+/// The state behind the lock.
 pub(crate) struct State {
     pub core: ClientCore,
-    /// Who waits for an outcome.
+    /// The channels of commands without an outcome.
     pub outcome_senders: HashMap<CommandId, oneshot::Sender<Conclusion>>,
-    /// Counts the changes of a chunk, for those who wait for one.
+    /// A counter of each tracked chunk's changes, for tasks that wait for a change.
     pub chunks: HashMap<ChunkId, watch::Sender<u64>>,
 }
 
-/// Wakes the parts of the background task that drive a socket.
+/// Signals for the task that drives a socket.
 #[derive(Default)]
 pub(crate) struct SocketSignals {
-    /// There is something to send.
+    /// The core has messages to send.
     pub output: Notify,
-    /// Drop the connection.
+    /// The connection must be dropped.
     pub drop: Notify,
 }
 
+/// The parts of a client that its handles and its background task share.
 pub(crate) struct Shared {
     pub settings: Settings,
     state: Mutex<State>,
@@ -96,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// One input of the core, and everything that follows from it.
+    /// Hands one input to the core, and dispatches all events that follow.
     pub fn update<R>(&self, input: impl FnOnce(&mut State, MonotonicMs) -> R) -> R {
         let mut state = self.lock();
         let before = state.core.next_deadline();
@@ -137,7 +139,7 @@ impl Shared {
                 if let Some(waiting) = state.outcome_senders.remove(command) {
                     let conclusion =
                         Conclusion { outcome: outcome.clone(), number: *number, is_receipted: *is_receipted };
-                    // Nobody has to wait for an outcome.
+                    // The user may have dropped the future of the outcome.
                     let _ = waiting.send(conclusion);
                 }
             }
@@ -152,19 +154,19 @@ impl Shared {
             }
             Event::TokenNeeded => self.token_needed.notify_one(),
             Event::Drift { chunk, version, .. } => {
-                tracing::warn!(%chunk, %version, "the replica drifted; loading it again");
+                tracing::warn!(%chunk, %version, "the replica differs from the log; loading the chunk again");
             }
             Event::Refused { socket, code, message } => {
-                tracing::warn!(?socket, ?code, message, "a request was refused")
+                tracing::warn!(?socket, ?code, message, "the server refused a request")
             }
-            Event::Fatal { message } => tracing::error!(message, "the client ends"),
+            Event::Fatal { message } => tracing::error!(message, "the client ended for good"),
             Event::Welcomed { .. } | Event::Session { .. } | Event::Verified { .. } => {}
         }
-        // Without listeners this is an error, and nothing is lost.
+        // `send` fails if there are no listeners, and then nothing is lost.
         let _ = self.events.send(event);
     }
 
-    /// Reads, without anything that follows from it.
+    /// Reads from the core. `f` must not hand it an input, because no events are dispatched here.
     pub fn read<R>(&self, f: impl FnOnce(&mut ClientCore) -> R) -> R {
         f(&mut self.lock().core)
     }
@@ -175,7 +177,7 @@ impl Shared {
         Some(self.now().until(deadline))
     }
 
-    /// Everything that has gathered for a socket.
+    /// Takes the next message for a socket.
     pub fn poll_send(&self, socket: Socket) -> Option<Bytes> {
         self.lock().core.poll_send(socket)
     }
@@ -184,7 +186,7 @@ impl Shared {
         self.status.borrow().ended.is_some()
     }
 
-    /// Ends the client by the user's wish.
+    /// Ends the client at the user's request.
     pub fn close(&self) {
         self.update(|state, now| state.core.close(now));
         self.status.send_modify(|status| {

@@ -1,6 +1,7 @@
 //! The background task: two sockets, a timer, and tokens.
 //!
-//! It moves bytes and reports what happens; what it means is the core's business.
+//! The task moves bytes between the core and the sockets, reconnects, and fetches tokens. All
+//! protocol rules are in the core.
 
 use crate::shared::Shared;
 use driftless_client_core::Socket;
@@ -19,9 +20,9 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 type Websocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection that lived this long was a good one: the next wait is short again.
+/// A connection that lasted this long resets the back-off.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// How long a closing handshake may take.
+/// The timeout for a closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs until the client ends.
@@ -31,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let work = async {
         tokio::join!(timer(&shared), tokens(&shared));
     };
-    // The sockets see the end by themselves, so that they can say goodbye.
+    // The sockets wait for the end themselves, because they must still send their close frames.
     let sockets = async { tokio::join!(socket(&shared, Socket::Ingest), socket(&shared, Socket::Gateway)) };
     tokio::join!(sockets, async {
         tokio::select! {
@@ -56,23 +57,24 @@ async fn timer(shared: &Shared) {
     }
 }
 
-/// Fetches a token whenever the core wants one.
+/// Fetches a token whenever the core asks for one.
 async fn tokens(shared: &Shared) {
     loop {
         shared.token_needed.notified().await;
         match token(shared).await {
             Ok(token) => shared.update(|state, now| state.core.renew(now, token)),
-            // The core asks again.
-            Err(problem) => tracing::warn!(problem, "no fresh token"),
+            // The core will ask again.
+            Err(problem) => tracing::warn!(problem, "could not fetch a fresh token"),
         }
     }
 }
 
-/// A token. A provider that does not come back is one that failed: nothing else may wait for it.
+/// Fetches a token. A provider that does not answer in time counts as failed, so that it cannot
+/// block reconnecting.
 async fn token(shared: &Shared) -> Result<String, String> {
     let within = shared.settings.connect_timeout;
     let fetched = tokio::time::timeout(within, shared.settings.token.fetch()).await;
-    fetched.unwrap_or_else(|_| Err(format!("no token within {within:?}")))
+    fetched.unwrap_or_else(|_| Err(format!("the token provider did not answer within {within:?}")))
 }
 
 /// Keeps one socket connected until the client ends.
@@ -90,9 +92,9 @@ async fn socket(shared: &Shared, socket: Socket) {
             _ = ended.wait_for(|status| status.ended.is_some()) => return,
         };
         match attempt {
-            Err(problem) => tracing::debug!(?socket, url, problem, "no connection"),
+            Err(problem) => tracing::debug!(?socket, url, problem, "could not connect"),
             Ok((websocket, token)) => {
-                // What rang before concerns an older connection.
+                // A signal from before concerns an older connection.
                 let _ = shared.signals(socket).drop.notified().now_or_never();
                 shared.update(|state, now| state.core.connected(now, socket, token));
                 let end = serve(shared, socket, websocket).await;
@@ -108,12 +110,13 @@ async fn socket(shared: &Shared, socket: Socket) {
         if started.elapsed() >= GOOD_AFTER {
             failures = 0;
         }
-        // A new session begins: there was nothing wrong with the old connection.
+        // The core dropped the connection to begin a new session: reconnect without back-off.
         if session.is_some() && shared.read(|core| core.session()).is_none() {
             continue;
         }
         let wait = backoff(settings.reconnect_min, settings.reconnect_max, failures);
-        // A server that closes many sockets tells each another time.
+        // A server that closes many sockets gives each its own delay, so that they do not all come
+        // back at once.
         let wait = retry_after_ms.map_or(wait, |after_ms| wait.max(Duration::from_millis(after_ms.into())));
         failures = failures.saturating_add(1);
         tokio::select! {
@@ -123,7 +126,8 @@ async fn socket(shared: &Shared, socket: Socket) {
     }
 }
 
-/// Doubles from `min` to `max`; drawn between half of it and all, so that clients do not come back as one.
+/// The back-off after `failures` failures: doubles from `min` to `max`, and is drawn between half
+/// of it and all of it, so that clients do not reconnect at the same moment.
 fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
     let wait = min.saturating_mul(1 << failures.min(16)).min(max);
     wait.mul_f64(rand::random_range(0.5..=1.0))
@@ -135,7 +139,7 @@ async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, 
         Socket::Ingest => "driftless.ingest.v1",
         Socket::Gateway => "driftless.gateway.v1",
     };
-    let url = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
+    let url = url.parse().map_err(|e| format!("{url:?} is not a URL: {e}"))?;
     let request = ClientRequestBuilder::new(url).with_sub_protocol(protocol);
     let request = request.into_client_request().map_err(|e| e.to_string())?;
     let config = WebSocketConfig::default()
@@ -145,18 +149,19 @@ async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, 
     let connector = connector(&shared.settings.root_certificates)?;
     let connect = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector);
     match tokio::time::timeout(shared.settings.connect_timeout, connect).await {
-        Err(_) => Err(format!("no answer within {:?}", shared.settings.connect_timeout)),
+        Err(_) => Err(format!("the server did not answer within {:?}", shared.settings.connect_timeout)),
         Ok(Err(problem)) => Err(problem.to_string()),
         Ok(Ok((websocket, _))) => Ok((websocket, token)),
     }
 }
 
-/// Trusts these roots alone; `None` trusts those of the system.
+/// A TLS connector that trusts only these roots. `None`, for no roots, lets the system's roots be
+/// used.
 fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
     if roots.is_empty() {
         return Ok(None);
     }
-    let unusable = |e: &dyn std::fmt::Display| format!("root_certificates: {e}");
+    let unusable = |e: &dyn std::fmt::Display| format!("cannot use root_certificates: {e}");
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(roots) {
         store.add(certificate.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
@@ -169,7 +174,8 @@ fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
     Ok(Some(Connector::Rustls(Arc::new(config))))
 }
 
-/// Carries messages both ways until the connection ends. Gives the server's close frame.
+/// Carries messages both ways until the connection ends. Returns the server's close frame, if there
+/// was one.
 async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<CloseFrame> {
     let signals = shared.signals(socket);
     let mut status = shared.status.subscribe();
@@ -194,7 +200,8 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
     let write = async {
         loop {
             while let Some(message) = shared.poll_send(socket) {
-                // Where writing fails, reading does too, and may still find a close frame.
+                // If writing fails, reading fails too, and may still yield a close frame: leave the
+                // end to the reader.
                 if sink.send(Message::Binary(message)).await.is_err() {
                     return std::future::pending().await;
                 }
@@ -220,7 +227,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
-    async fn a_renewal_that_never_comes_does_not_stop_the_next() {
+    async fn a_provider_that_hangs_is_called_again() {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let hanging = Token::provider(move || {
@@ -237,8 +244,8 @@ mod tests {
             }
         };
         tokio::select! {
-            () = tokens(&shared) => unreachable!("it goes on for as long as the client"),
-            asked = tokio::time::timeout(Duration::from_secs(60), asked_again) => asked.expect("it is asked again"),
+            () = tokens(&shared) => unreachable!("the task runs as long as the client"),
+            asked = tokio::time::timeout(Duration::from_secs(60), asked_again) => asked.expect("the provider is not called again"),
         }
     }
 }

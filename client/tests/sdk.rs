@@ -1,4 +1,4 @@
-//! The SDK over real websockets, against the core tests' server in memory.
+//! The SDK over real websockets, against the in-memory server of the core's tests.
 
 #[path = "../core/tests/server/mod.rs"]
 mod server;
@@ -21,7 +21,7 @@ struct Backend {
     changed: watch::Sender<u64>,
     messages: AtomicUsize,
     connections: AtomicUsize,
-    /// Say this instead of a Welcome.
+    /// The close code with which the server answers instead of Welcome.
     refuse: Option<u16>,
 }
 
@@ -112,7 +112,7 @@ async fn serve(backend: Arc<Backend>, stream: TcpStream) {
 }
 
 async fn within_deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap_or_else(|_| panic!("not within 20 s: {what}"))
+    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap_or_else(|_| panic!("no {what} within 20 s"))
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
     let discarded = within_deadline("outcome", b.submit(put("k", "2", true)).unwrap()).await;
     assert!(matches!(discarded, Outcome::Discarded { .. }), "{discarded:?}");
 
-    // A burst goes out in few messages, through reconnects, and nothing is lost.
+    // A burst of commands is sent in few messages, through reconnects, and no command is lost.
     let before = backend.messages.load(Ordering::SeqCst);
     let burst: Vec<_> = (0..200).map(|i| a.submit(put(&format!("k{i}"), &format!("v{i}"), false)).unwrap()).collect();
     tokio::task::yield_now().await;
@@ -144,7 +144,7 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
         let outcome = pending.await;
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
     }
-    assert!(backend.messages.load(Ordering::SeqCst) - before < 100, "commands travel together");
+    assert!(backend.messages.load(Ordering::SeqCst) - before < 100, "commands are not batched");
     let mut b = b;
     within_deadline("equal hashes", async {
         while a.confirmed() != b.confirmed() {
@@ -183,11 +183,11 @@ async fn the_next_url_is_tried_when_one_does_not_answer() {
     within_deadline("ready", chunk.ready()).await.unwrap();
     drop(client);
     let outcome = within_deadline("outcome", chunk.submit(put("k", "1", false)).unwrap()).await;
-    assert!(matches!(outcome, Outcome::Committed { .. }), "the chunk keeps the client");
+    assert!(matches!(outcome, Outcome::Committed { .. }), "a chunk's handle must keep the client alive");
 }
 
 #[tokio::test]
-async fn a_provider_that_never_answers_is_asked_again() {
+async fn a_provider_that_hangs_at_the_first_connect_is_called_again() {
     let (_backend, url) = backend(None).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);

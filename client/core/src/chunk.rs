@@ -1,6 +1,8 @@
-//! One tracked chunk: its confirmed replica, the own commands on top, and where it stands with the gateway.
+//! A tracked chunk: its confirmed replica, this client's commands on top, and the state of its
+//! Track.
 //!
-//! What the gateway says is in `gateway.rs`; here is the chunk's life between user, connections and time.
+//! This file has what users, connections and time do to a chunk; `chunk/gateway.rs` handles the
+//! gateway's messages.
 
 mod gateway;
 
@@ -20,59 +22,62 @@ use driftless_schemas::{ChunkId, Hash, Version, WriterId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Reloads within [`RELOAD_WINDOW_MS`]; the next one is an error.
+/// The most reloads within [`RELOAD_WINDOW_MS`]; the chunk fails at the next one.
 const RELOADS_MAX: usize = 3;
 const RELOAD_WINDOW_MS: u64 = 60_000;
-/// Between two Tracks of a chunk that the gateway cannot load now; doubles up to 32 times that.
+/// Milliseconds between two Tracks of a chunk that the gateway cannot load at present. Doubles, up
+/// to 32 times as long.
 const UNAVAILABLE_RETRY_MS: u64 = 1_000;
 
-/// What a chunk needs to handle an input, and where it puts what follows from it.
+/// The context in which a chunk handles one input, and the queues for its requests and events.
 pub(crate) struct Turn<'a> {
     pub now: MonotonicMs,
     pub settings: &'a Settings,
     pub families: &'a Families,
     pub writer: Option<WriterId>,
-    /// Whether there is a gateway to ask.
+    /// Whether a gateway has welcomed the client.
     pub is_connected: bool,
     pub requests: &'a mut Vec<request::Body>,
     pub events: &'a mut VecDeque<Event>,
 }
 
+/// A tracked chunk.
 pub(crate) struct Chunk {
     pub id: ChunkId,
-    /// The user wants it. If not, it stays until nothing of the user's is pending.
+    /// Whether the user tracks the chunk. If not, the chunk stays until no command is pending.
     pub is_wanted: bool,
     status: ChunkStatus,
     replica: Option<Replica>,
-    /// As far as is known, the replica is what the log says.
+    /// Whether the replica agrees with the log, as far as the client knows.
     is_healthy: bool,
-    /// What the newest updates gave as the hash of a version, where that was not compared yet.
+    /// The version and the hash that the newest updates gave, if the replica was not yet compared
+    /// with them.
     unverified: Option<(Version, Hash)>,
     view: View,
     pub outbox: Outbox,
     pub undo: Undo,
-    /// A Track is out on this connection, or answered.
+    /// A Track was sent on this connection.
     is_track_sent: bool,
-    /// Tracked came, and no Lagging since.
+    /// Tracked was received, and no Lagging since.
     is_followed: bool,
-    /// The gateway has served it in this client's life: commands may go out.
+    /// The gateway has served the chunk since it was tracked: commands may be sent.
     was_served: bool,
-    /// Where the gateway stood at the last Tracked.
+    /// The gateway's version at the last Tracked.
     tracked_version: Version,
-    /// Every commit up to here is in the last Tracked or came in Updates after it.
+    /// All commits up to this version are covered by the last Tracked or by Updates since.
     seen_to: Version,
-    /// Updates up to here came, but some before them did not.
+    /// The version of the newest updates, if some before them are missing.
     gap_to: Option<Version>,
-    /// An answer that moves the replica on is expected until then.
+    /// When the client sends Track again, unless an answer advances the replica first.
     answer_by: MonotonicMs,
     is_refreshing: bool,
     retry_at: MonotonicMs,
     retries: u32,
     reloads: VecDeque<MonotonicMs>,
     is_changed: bool,
-    /// In the client's list of chunks that the current input touched.
+    /// Whether the client's list of touched chunks contains it.
     pub is_touched: bool,
-    /// When [`Chunk::tick`] has something to do, as of the end of the last input.
+    /// When [`Chunk::tick`] has work, as of the end of the last input.
     pub due: MonotonicMs,
 }
 
@@ -135,7 +140,7 @@ impl Chunk {
         matches!(self.status, ChunkStatus::Rejected { .. } | ChunkStatus::Failed { .. })
     }
 
-    /// Whether it can be let go.
+    /// Whether the client can forget the chunk.
     pub fn is_removable(&self) -> bool {
         !self.is_wanted && self.outbox.is_empty()
     }
@@ -161,7 +166,7 @@ impl Chunk {
         self.push_outcomes(concluded, turn);
     }
 
-    /// The user asks for it, perhaps again.
+    /// The user tracks the chunk, perhaps again.
     pub fn want(&mut self, turn: &mut Turn<'_>) {
         self.is_wanted = true;
         if self.is_refused() {
@@ -175,13 +180,14 @@ impl Chunk {
 
     pub fn rejected(&mut self, rejected: Rejected, turn: &Turn<'_>) {
         self.outbox.rejected(turn.now, rejected);
-        // A command that is refused for good has left the view.
+        // A finally rejected command leaves the view.
         self.invalidate();
     }
 
     // ---- the gateway's connection ----
 
-    /// Asks for the chunk, from what is here where that is healthy. Without a gateway, its next Welcome asks.
+    /// Sends Track; a healthy replica is named as `have`. Without a connection the next Welcome
+    /// sends it.
     pub fn send_track(&mut self, turn: &mut Turn<'_>) {
         if self.is_refused() || !turn.is_connected {
             return;
@@ -205,7 +211,7 @@ impl Chunk {
         self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);
     }
 
-    /// What comes is not complete any more, until the next Tracked.
+    /// From here on the stream may be incomplete, until the next Tracked.
     fn stop_following(&mut self) {
         self.is_followed = false;
         self.is_refreshing = false;
@@ -223,7 +229,7 @@ impl Chunk {
         }
     }
 
-    /// The family has other parameters now: the same bytes, read by the new model.
+    /// The family's parameters changed: restores the replica from its own bytes with the new model.
     pub fn remodel(&mut self, turn: &mut Turn<'_>) {
         self.invalidate();
         let (Some(replica), Some(model)) = (&mut self.replica, turn.families.of(&self.id)) else { return };
@@ -258,10 +264,10 @@ impl Chunk {
 
     // ---- the end of an input ----
 
-    /// Draws conclusions, tells about them and sends what is due. Gives the floor of the next session where this chunk
-    /// needs one.
+    /// Concludes commands, reports their outcomes, and sends what is due. Returns the floor of the
+    /// next session if this chunk needs a new one.
     pub fn finish(&mut self, turn: &mut Turn<'_>, permit: SendPermit, submits: &mut Vec<Submit>) -> Option<UnixMs> {
-        // Before conclusions: they stand on what the replica shows.
+        // Verify first: a command is concluded by what the replica shows.
         self.verify_updates(turn);
         let floor = self.outbox.finish_frame(turn.now);
         let permit = SendPermit { can_number: permit.can_number && floor.is_none(), ..permit };
@@ -289,6 +295,7 @@ impl Chunk {
         }
     }
 
+    /// Reports outcomes to the user.
     pub fn push_outcomes(&self, concluded: impl IntoIterator<Item = ConcludedCommand>, turn: &mut Turn<'_>) {
         for ConcludedCommand { id, outcome, seq, is_receipted } in concluded {
             let number = turn.writer.zip(seq).map(|(writer, seq)| Number { writer, seq });
@@ -309,6 +316,7 @@ impl Chunk {
         }
     }
 
+    /// The view must be predicted anew.
     pub fn invalidate(&mut self) {
         self.view.invalidate();
         self.is_changed = true;
@@ -316,7 +324,8 @@ impl Chunk {
 
     // ---- the end of following ----
 
-    /// The replica is not what the log says, or what came cannot be used: load a fresh one, but not for ever.
+    /// Loads a fresh replica, because this one differs from the log or a message cannot be used.
+    /// Gives up after [`RELOADS_MAX`] reloads in a short time.
     fn reload(&mut self, message: String, turn: &mut Turn<'_>) {
         self.is_healthy = false;
         self.reloads.retain(|at| turn.now < at.plus_ms(RELOAD_WINDOW_MS));
@@ -328,13 +337,14 @@ impl Chunk {
         self.send_track(turn);
     }
 
+    /// Gives the chunk up until the user tracks it again.
     pub fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
         turn.requests.extend(self.untrack_request());
         self.drop_state(&message, turn);
         self.set_status(ChunkStatus::Failed { message }, turn);
     }
 
-    /// Drops replica and view; what is pending has its outcome now.
+    /// Drops replica and view, and ends all pending commands.
     fn drop_state(&mut self, reason: &str, turn: &mut Turn<'_>) {
         self.is_track_sent = false;
         self.was_served = false;
@@ -346,6 +356,7 @@ impl Chunk {
         self.push_outcomes(concluded, turn);
     }
 
+    /// Sends Track again later: the gateway cannot load the chunk at present.
     fn retry_later(&mut self, turn: &Turn<'_>) {
         self.is_track_sent = false;
         self.stop_following();
@@ -358,6 +369,7 @@ impl Chunk {
         self.retries = 0;
     }
 
+    /// Reports that the replica differs from the log (R10), and reloads it.
     fn report_drift(&mut self, version: Version, expected: Option<Hash>, found: Hash, turn: &mut Turn<'_>) {
         turn.requests.push(request::Body::DriftReport(driftless_schemas::proto::DriftReport {
             chunk_id: self.id.to_string(),

@@ -1,9 +1,13 @@
-//! The whole client: users, two connections and time in; requests and events out.
+//! The whole client. Inputs are the user's calls, two connections and time; outputs are requests
+//! and events.
 //!
-//! A shell calls one input method at a time, then takes all events ([`ClientCore::poll_event`]), and, whenever a socket
-//! takes something, the next message for it ([`ClientCore::poll_send`]). `now` is milliseconds since the Unix epoch and
-//! must not go backwards. Both sockets share one session; the first that opens gets it, the other one greets with it.
-//! A session whose numbers a chunk's ledger has forgotten is replaced by a new one when nothing of it is open any more.
+//! A shell calls one input method at a time and then takes all events ([`ClientCore::poll_event`]).
+//! Whenever a socket is writable, the shell takes the next message for it
+//! ([`ClientCore::poll_send`]). `now` comes from a monotonic clock.
+//!
+//! Both sockets share one session: the first that opens gets it, and the other one names it in its
+//! Hello. If a chunk's ledger has forgotten the session, a new session replaces it as soon as no
+//! number of the old one is unresolved.
 
 mod inbox;
 mod session;
@@ -23,10 +27,10 @@ use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, limi
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Fresh tokens that may be refused in a row.
+/// The most fresh tokens in a row that servers may refuse before the client ends.
 const TOKENS_REFUSED_MAX: u32 = 3;
 
-/// The client's core. See the module.
+/// The client's core; see the module's documentation.
 pub struct ClientCore {
     settings: Settings,
     families: Families,
@@ -34,16 +38,19 @@ pub struct ClientCore {
     gateway: Connection,
     session: Option<SessionId>,
     writer: Option<WriterId>,
-    /// A new session's time must be above this.
+    /// The time of a new session must be later than this: the newest floor of a ledger that forgot
+    /// a session.
     session_after: UnixMs,
-    /// A new session begins as soon as no number of this one is open.
+    /// Whether a new session begins as soon as no number of this one is unresolved.
     is_ending_session: bool,
     chunks: SortedMap<ChunkId, Box<Chunk>>,
-    /// The numbers of chunks that are not tracked now: they are not used again in this session.
+    /// The outboxes of chunks that are no longer tracked: their numbers must not be used again in
+    /// this session.
     untracked_outboxes: SortedMap<ChunkId, Outbox>,
-    /// Chunks that the current input touched ([`Chunk::is_touched`]).
+    /// Chunks that the current input touched, in that order ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
-    /// No chunk is due before that. One that was may be done since: then a tick finds the next.
+    /// A lower bound of all chunks' deadlines. The chunk that set it may have no deadline any more;
+    /// the next tick then computes the bound anew.
     due: MonotonicMs,
     events: VecDeque<Event>,
     next_command: u64,
@@ -56,7 +63,7 @@ pub struct ClientCore {
 }
 
 impl ClientCore {
-    /// A client without connections and chunks.
+    /// A client without connections and without chunks.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -85,7 +92,7 @@ impl ClientCore {
 
     // ---- the user ----
 
-    /// Follow a chunk. Also asks again for one that was rejected or given up.
+    /// Tracks a chunk. Tracks it again if it was rejected or has failed.
     pub fn track(&mut self, now: MonotonicMs, chunk: &ChunkId) {
         if self.stopped.is_some() {
             return;
@@ -99,16 +106,17 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// Follow it no longer: at once, or when the last own command there has its outcome.
+    /// Stops tracking a chunk: at once, or when the last of this client's commands there has its
+    /// outcome.
     pub fn untrack(&mut self, now: MonotonicMs, chunk: &ChunkId) {
         self.with(now, chunk, |chunk, _| chunk.is_wanted = false);
         self.finish(now);
     }
 
-    /// An edit: it is in the view at once. Its outcome comes as an event.
+    /// Submits a command. The view shows it at once; its outcome follows as an event.
     ///
     /// # Errors
-    /// [`SubmitError`]: it was not taken, and has no outcome.
+    /// [`SubmitError`]: the command was not accepted, and has no outcome.
     pub fn submit(&mut self, now: MonotonicMs, chunk: &ChunkId, command: Bytes) -> Result<CommandId, SubmitError> {
         if let Some(reason) = &self.stopped {
             return Err(SubmitError::Closed { reason: reason.clone() });
@@ -125,19 +133,23 @@ impl ClientCore {
         Ok(id)
     }
 
-    /// The user does not want a command any more. It leaves the view at once; it ends as withdrawn, unless it turns out
-    /// to have been decided already.
+    /// Cancels a command. The command leaves the view at once. It ends as withdrawn, unless the log
+    /// has decided it already.
     pub fn cancel(&mut self, now: MonotonicMs, chunk: &ChunkId, command: CommandId) {
         self.with(now, chunk, |chunk, turn| chunk.cancel(command, turn));
         self.finish(now);
     }
 
-    /// Takes an own commit back by its inverse, which is one or more new commands with outcomes of their own: whatever somebody
-    /// else did there since is kept, and they are discarded. Once for each commit, and only where the model has inverses,
-    /// [`Settings::undo_max`] allows it, and the commit was seen as an update; no commands otherwise.
+    /// Takes one of this client's commits back: submits its inverse, which is one or more new
+    /// commands with outcomes of their own. If another client has changed the same content since,
+    /// the decider keeps that change and discards the inverse.
+    ///
+    /// Each commit can be taken back once. Returns no commands if the model has no inverses, if
+    /// more than [`Settings::undo_max`] newer commits exist, or if the client did not receive the
+    /// commit as an update.
     ///
     /// # Errors
-    /// [`SubmitError`] of the first one that is not taken; the ones before it are.
+    /// [`SubmitError`] of the first new command that was not accepted; the ones before it were.
     pub fn take_back(
         &mut self,
         now: MonotonicMs,
@@ -148,7 +160,7 @@ impl ClientCore {
         inverse.into_iter().map(|command| self.submit(now, chunk, command)).collect()
     }
 
-    /// A fresh token of the same user.
+    /// Hands over a fresh token of the same user.
     pub fn renew(&mut self, now: MonotonicMs, token: String) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let connection = self.connection(socket);
@@ -157,18 +169,20 @@ impl ClientCore {
                 connection.push(request::Body::Renew(Renew { token: token.clone() }));
             }
         }
-        // Until `Renewed` says when it expires: it may live as long as the last one.
+        // `Renewed` will say when the token expires. Until then, assume the lifetime of the last
+        // one.
         self.renew_at = if self.token_life_ms > 0 { self.renewal_time(now) } else { MonotonicMs::NEVER };
     }
 
-    /// Ends everything: what was never sent is withdrawn, what is open ends as unknown.
+    /// Ends the client. Commands that were never sent are withdrawn; unresolved ones end as
+    /// unknown.
     pub fn close(&mut self, now: MonotonicMs) {
         self.stop(now, "the client was closed", &Outcome::Withdrawn);
     }
 
     // ---- the connections ----
 
-    /// A socket is open. Its Hello will carry this token.
+    /// A socket has opened. Its Hello will carry this token.
     pub fn connected(&mut self, now: MonotonicMs, socket: Socket, token: String) {
         if self.stopped.is_some() {
             return;
@@ -181,17 +195,17 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// A socket is gone; `code` is the server's close code, if there was one.
+    /// A socket has closed; `code` is the server's close code, if there was one.
     pub fn disconnected(&mut self, now: MonotonicMs, socket: Socket, code: Option<u16>) {
         self.connection_lost(now, socket);
         match code {
             Some(close::SESSION) => self.begin_session(now),
-            // The other socket was slow to bring the session that this one waited for.
+            // The server timed out: this socket waited for the other one to get a session.
             Some(close::NO_HELLO) => {}
             Some(close::TOKEN) => {
                 self.tokens_refused += 1;
                 if !self.settings.can_renew || self.tokens_refused > TOKENS_REFUSED_MAX {
-                    self.fatal(now, "the token was refused: connect with another one".into());
+                    self.fatal(now, "the server refused the token: connect with another one".into());
                 }
             }
             Some(code) if !close::may_reconnect(code) => {
@@ -204,7 +218,7 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// A binary message came. It is handled as a whole: conclusions are drawn at its end.
+    /// A binary message has arrived. The core handles all its events, and then concludes commands.
     pub fn received(&mut self, now: MonotonicMs, socket: Socket, message: Bytes) {
         if self.connection(socket).phase == Phase::Down {
             return;
@@ -214,7 +228,8 @@ impl ClientCore {
             Err(_) => self.reconnect(now, socket, ReconnectReason::Undecodable),
             Ok(frame) => {
                 for body in frame.events.into_iter().filter_map(|event| event.body) {
-                    // One that ended the connection ends the frame: what is behind it would be taken for the next one's.
+                    // An event may end the connection. Later events of the frame must not count for
+                    // the next connection.
                     if self.connection(socket).phase == Phase::Down {
                         break;
                     }
@@ -225,7 +240,8 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// Time has passed; to be called at [`Self::next_deadline`], and harmless at any other time.
+    /// Handles timers. The shell calls it at [`Self::next_deadline`]; a call at any other time is
+    /// harmless.
     pub fn tick(&mut self, now: MonotonicMs) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
@@ -251,7 +267,8 @@ impl ClientCore {
 
     // ---- output ----
 
-    /// When [`Self::tick`] is to be called: nothing is due before that.
+    /// When the shell should call [`Self::tick`] next: no timer is due before. `None`: no timer is
+    /// set.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonotonicMs> {
         let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
@@ -261,12 +278,12 @@ impl ClientCore {
         (next != MonotonicMs::NEVER).then_some(next)
     }
 
-    /// The next message for a socket: everything that has gathered for it.
+    /// Takes the next message for a socket: all requests that wait, up to the largest frame.
     pub fn poll_send(&mut self, socket: Socket) -> Option<Bytes> {
         self.connection(socket).take_frame()
     }
 
-    /// Whether [`Self::poll_send`] has something.
+    /// Whether [`Self::poll_send`] has a message.
     #[must_use]
     pub fn has_output(&self, socket: Socket) -> bool {
         match socket {
@@ -275,7 +292,7 @@ impl ClientCore {
         }
     }
 
-    /// What happened.
+    /// Takes the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
         if let Some(Event::Outcome { .. }) = event {
@@ -286,18 +303,19 @@ impl ClientCore {
 
     // ---- reading ----
 
-    /// What to show: the model, the content and the version of the confirmed replica below it. `None` until there is one.
+    /// The view: the model, the predicted content, and the version of the confirmed replica
+    /// below it. `None` until a replica is loaded.
     pub fn view(&mut self, chunk: &ChunkId) -> Option<(&Arc<dyn AnyModel>, &Content, Version)> {
         self.chunks.get_mut(chunk)?.view(&self.settings)
     }
 
-    /// The confirmed replica alone.
+    /// The confirmed replica, without pending commands.
     pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<&mut driftless_chunk::replica::Replica> {
         self.chunks.get_mut(chunk)?.replica()
     }
 
-    /// Flips a bit of the confirmed replica: to show that drift is found and healed. The view shows it, as any reader of bad
-    /// memory would.
+    /// Flips a bit of the confirmed replica, to show that drift is found and healed. The view shows
+    /// the wrong content. Returns false if there is nothing to flip.
     pub fn damage(&mut self, now: MonotonicMs, chunk: &ChunkId) -> bool {
         let is_damaged = self.with(now, chunk, |chunk, _| chunk.damage()).unwrap_or(false);
         self.finish(now);
@@ -309,7 +327,7 @@ impl ClientCore {
         self.confirmed(chunk).map(|replica| replica.hash())
     }
 
-    /// How a chunk is doing; `None` where it is not tracked.
+    /// A chunk's status; `None` if it is not tracked.
     #[must_use]
     pub fn status(&self, chunk: &ChunkId) -> Option<&ChunkStatus> {
         self.chunks.get(chunk).map(|chunk| chunk.status())
@@ -320,19 +338,20 @@ impl ClientCore {
         self.families.announced()
     }
 
-    /// A family's model, or why this client cannot make it; `None` where it was not announced.
+    /// A family's model, or why this client cannot make it; `None` if no server has announced the
+    /// family.
     #[must_use]
     pub fn model(&self, family: &str) -> Option<Result<&Arc<dyn AnyModel>, &str>> {
         self.families.model(family)
     }
 
-    /// Commands whose outcome was not taken yet.
+    /// The number of commands whose outcome was not yet taken ([`Self::poll_event`]).
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// The session, once a server gave one.
+    /// The session; `None` until a server has given one out.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.session
@@ -382,6 +401,7 @@ impl ClientCore {
         self.due = self.earliest_due();
     }
 
+    /// The earliest deadline of a chunk.
     fn earliest_due(&self) -> MonotonicMs {
         self.tracked().fold(MonotonicMs::NEVER, |first, chunk| first.min(chunk.due))
     }
@@ -401,7 +421,7 @@ impl ClientCore {
         }
     }
 
-    /// All chunks, in order of their ids.
+    /// All tracked chunks, in the order of their ids.
     fn tracked(&self) -> impl Iterator<Item = &Chunk> {
         self.chunks.iter().map(|(_, chunk)| chunk.as_ref())
     }
@@ -413,14 +433,16 @@ impl ClientCore {
         }
     }
 
-    /// Lets a chunk handle something; its conclusions are drawn at the end of the input.
+    /// Lets a tracked chunk handle an input; [`Self::finish`] then concludes its commands. `None`
+    /// if the chunk is not tracked.
     fn with<R>(&mut self, now: MonotonicMs, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
         self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
         result
     }
 
-    /// Not generic: it is compiled once, and not for each thing that a chunk may do.
+    /// Runs `f` on a chunk. Not generic, so that the browser's core contains it once and not once
+    /// per kind of input.
     fn turn(&mut self, now: MonotonicMs, id: &ChunkId, f: &mut dyn FnMut(&mut Chunk, &mut Turn<'_>)) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_connected = self.gateway.is_welcomed();
@@ -443,13 +465,13 @@ impl ClientCore {
         }
     }
 
-    /// Ends an input: every chunk that it touched, in that order, draws its conclusions and sends what is due.
+    /// Ends an input: every chunk that the input touched concludes commands and sends what is due.
     fn finish(&mut self, now: MonotonicMs) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {
             let permit = SendPermit { can_send, can_number: !self.is_ending_session };
             let (mut submits, mut floor) = (Vec::new(), None);
-            // It is still marked as touched.
+            // The chunk is still marked as touched, so that this call does not enqueue it again.
             self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, permit, &mut submits));
             submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
             if let Some(floor) = floor {
@@ -470,9 +492,10 @@ impl ClientCore {
         }
     }
 
+    /// Stops tracking a chunk, and keeps its numbers.
     fn remove_chunk(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.remove(id) else { return };
-        debug_assert!(!chunk.is_touched, "what is gone would be touched for ever");
+        debug_assert!(!chunk.is_touched, "a removed chunk must not be in the list of touched chunks");
         if let Some(untrack) = chunk.untrack_request().filter(|_| self.gateway.is_welcomed()) {
             self.gateway.push(untrack);
         }

@@ -1,7 +1,7 @@
-//! One websocket as the core sees it: greeting, pings, and the frames that wait to be sent.
+//! A websocket as the core sees it: Hello, pings, and the frames that wait to be sent.
 //!
-//! Everything gathered goes out in one message: requests are appended to an encoded frame until somebody takes it, or it
-//! has the size that the server allows.
+//! Requests are batched: each is appended to an encoded frame until the shell takes the frame, or
+//! until the frame has the largest size that the server allows.
 
 use bytes::Bytes;
 use driftless_schemas::proto::{self, Ping, Request, request};
@@ -9,17 +9,18 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{limits, wire};
 use std::collections::VecDeque;
 
-/// How far a connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Down,
-    /// There is a socket; Hello waits for the other socket to get a session.
+    /// The socket is open. Hello is not sent yet: it may wait until the other socket has a session.
     Open,
-    /// Hello is sent.
+    /// Hello is sent; Welcome is not received yet.
     HelloSent,
     Welcomed,
 }
 
+/// The state of one websocket.
 pub(crate) struct Connection {
     pub phase: Phase,
     pub token: String,
@@ -71,7 +72,7 @@ impl Connection {
             return;
         }
         let request = wire::encode(&Request { body: Some(body) });
-        // Tag and length take 6 bytes at most.
+        // The tag and the length take at most 6 bytes.
         let is_full = self.frame.len() + request.len() + 6 > self.frame_bytes_max;
         if self.requests > 0 && (is_full || self.requests >= limits::CLIENT_FRAME_REQUESTS_MAX) {
             self.full_frames.push_back(std::mem::take(&mut self.frame));
@@ -81,7 +82,7 @@ impl Connection {
         wire::push(&mut self.frame, &request);
     }
 
-    /// The next message to send.
+    /// Takes the next message to send.
     pub fn take_frame(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.full_frames.pop_front() {
             return Some(frame.into());

@@ -1,15 +1,15 @@
-//! What the core tells its shell and the user, and the few names that both use.
+//! The core's events for its shell and the user, and the names that they share.
 
 use driftless_schemas::proto::{DiscardReason, RefusalCode, RejectCode, TrackRejectCode};
 use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version, WriterId};
 use std::fmt;
 
-/// One of the two connections.
+/// A connection of the client: it has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Socket {
-    /// Takes commands.
+    /// Receives commands.
     Ingest,
-    /// Gives states and decisions.
+    /// Sends contents and decisions.
     Gateway,
 }
 
@@ -22,143 +22,151 @@ impl fmt::Display for Socket {
     }
 }
 
-/// A command as the user knows it: local, never used twice in one [`crate::ClientCore`], and not its number on the wire.
+/// A command's local id: never used twice in one [`crate::ClientCore`], and not the command's
+/// number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// What a command was last sent under: together with its chunk, its name in the log.
+/// The writer and the number under which a command was last sent. With its chunk, they name the
+/// command in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number {
-    /// Of the session.
+    /// The writer id of the session.
     pub writer: WriterId,
     /// The writer's number for that chunk.
     pub seq: Seq,
 }
 
-/// What became of a command. There is exactly one for each, and it is never taken back.
+/// How a command ended. Each command has exactly one outcome, and it is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the chunk, from this version on, where that is still known.
+    /// The command is in the chunk.
     Committed {
-        /// The version that it made.
+        /// The version that the command made; `None` if it is no longer known.
         version: Option<Version>,
     },
-    /// The decider said no.
+    /// The decider refused the command.
     Discarded {
-        /// Why; `Unspecified` where that is not known any more.
+        /// The reason; `Unspecified` if it is no longer known.
         reason: DiscardReason,
-        /// Which cell, which key; for people.
+        /// Details for people, such as the cell or the key.
         detail: String,
     },
-    /// Ingest said a final no to every transmission; or there was none and will be none, then the code is `Unspecified`.
+    /// Ingest finally rejected every transmission. Or the command was never sent and never will be;
+    /// the code is then `Unspecified`.
     Rejected {
-        /// Why.
+        /// The reason.
         code: RejectCode,
-        /// For people.
+        /// A text for people.
         message: String,
     },
-    /// The user cancelled it, and it was not committed.
+    /// The user cancelled the command, and it was not committed.
     Withdrawn,
-    /// Nobody can say any more: access or the ledger's entry was lost before the client could ask.
+    /// The outcome can no longer be found out: the client lost its access, or the ledger its entry,
+    /// before the client could ask.
     Unknown {
-        /// What happened; for people.
+        /// A text for people.
         reason: String,
     },
 }
 
-/// How a tracked chunk is doing.
+/// The status of a tracked chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChunkStatus {
-    /// There is no state yet.
+    /// No content is loaded yet.
     Loading,
     /// The replica follows the log.
     Live,
-    /// There is a replica, but it is not fed at present: the gateway skips it, or there is no connection.
+    /// The replica receives no updates at present: the gateway skips the chunk, or there is no
+    /// connection.
     Lagging,
-    /// The replica differs from the log (R10), or what came cannot be used; a fresh one is on its way. What is shown meanwhile is
-    /// not to be trusted.
+    /// The replica differs from the log (R10), or a message cannot be used. A fresh replica is
+    /// being loaded; do not trust the view until then.
     Reloading {
-        /// For people.
+        /// A text for people.
         message: String,
     },
-    /// The gateway does not serve it to this user. `track` asks again.
+    /// The gateway does not serve the chunk to this user. `track` asks again.
     Rejected {
-        /// Why.
+        /// The reason.
         code: TrackRejectCode,
-        /// For people.
+        /// A text for people.
         message: String,
     },
-    /// It was given up: reloaded too often, or its model cannot be made. `track` tries again.
+    /// The client gave the chunk up: it was reloaded too often, or this client cannot make its
+    /// model. `track` tries again.
     Failed {
-        /// For people.
+        /// A text for people.
         message: String,
     },
 }
 
-/// Why the shell is asked to drop a socket and connect again.
+/// Why the shell must drop a socket and connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconnectReason {
-    /// Nothing was heard for too long.
+    /// The server sent nothing for too long.
     Dead,
     /// A new session begins.
     NewSession,
-    /// What came cannot be read.
+    /// A message of the server cannot be decoded.
     Undecodable,
 }
 
-/// What happened.
+/// An event of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A chunk's status changed.
     Status {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
-        /// The new one.
+        /// The new status.
         status: ChunkStatus,
     },
     /// A chunk's view may have changed.
     Changed {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
-        /// The version of its confirmed replica.
+        /// The version of the chunk's confirmed replica.
         version: Version,
     },
     /// A command ended.
     Outcome {
-        /// Its chunk.
+        /// The command's chunk.
         chunk: ChunkId,
-        /// Which command.
+        /// The command.
         command: CommandId,
-        /// How.
+        /// The outcome.
         outcome: Outcome,
-        /// What it was last sent under; `None` where it never was.
+        /// The number under which the command was last sent; `None` if it was never sent.
         number: Option<Number>,
-        /// Whether ingest said that it is in the log under that number.
+        /// Whether ingest confirmed that the log has the command under that number.
         is_receipted: bool,
     },
-    /// The gateway named the hash of the confirmed replica's version, and it is the replica's (R10).
+    /// The gateway named a hash for the confirmed replica's version, and the replica has that hash
+    /// (R10).
     Verified {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
-        /// Where.
+        /// The version.
         version: Version,
-        /// The hash that both have.
+        /// The hash of both.
         hash: Hash,
     },
-    /// The confirmed replica had another hash than the log (R10). It was reported, and is loaded again.
+    /// The confirmed replica had another hash than the log (R10). The client reported it and loads
+    /// the chunk again.
     Drift {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
-        /// Where.
+        /// The version.
         version: Version,
-        /// What the log says; absent where an effect could not be folded at all.
+        /// The hash in the log; `None` if an effect could not be folded at all.
         expected: Option<Hash>,
-        /// What the replica had.
+        /// The replica's hash.
         found: Hash,
     },
     /// A server welcomed the client.
     Welcomed {
-        /// Which one.
+        /// The server's socket.
         socket: Socket,
         /// The world's name.
         world: String,
@@ -167,65 +175,67 @@ pub enum Event {
     },
     /// A session began: numbers count from 1 again.
     Session {
-        /// Its id.
+        /// The session's id.
         session: SessionId,
         /// The writer id that the server derived.
         writer: WriterId,
     },
-    /// A fresh token is wanted: hand it to [`crate::ClientCore::renew`].
+    /// The client needs a fresh token: hand it to [`crate::ClientCore::renew`].
     TokenNeeded,
-    /// A server could not make sense of a request; for logs.
+    /// A server could not understand a request; for logs.
     Refused {
-        /// Which one.
+        /// The server's socket.
         socket: Socket,
-        /// Why.
+        /// The reason.
         code: RefusalCode,
-        /// For people.
+        /// A text for people.
         message: String,
     },
-    /// Drop this socket at once and connect again; the core has forgotten it already.
+    /// The shell must drop this socket at once and connect again; the core has already forgotten
+    /// it.
     Reconnect {
-        /// Which one.
+        /// The server's socket.
         socket: Socket,
-        /// Why.
+        /// The reason.
         reason: ReconnectReason,
     },
-    /// The client stopped for good; every command has its outcome. Drop both sockets.
+    /// The client ended for good, and every command has its outcome. The shell must drop both
+    /// sockets.
     Fatal {
-        /// For people.
+        /// A text for people.
         message: String,
     },
 }
 
-/// Why a command was not taken; it has no effect and no outcome.
+/// Why a command was not accepted. Such a command has no effect and no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// Track the chunk first.
-    #[error("{chunk} is not tracked (or was rejected, or given up): track it first")]
+    /// The chunk is not tracked: track it first.
+    #[error("chunk {chunk} is not tracked (or was rejected, or failed): track it first")]
     NotTracked {
-        /// Which one.
+        /// The chunk.
         chunk: ChunkId,
     },
-    /// No server takes it.
-    #[error("a command of {bytes} bytes: the server takes {bytes_max} at most")]
+    /// The command is larger than servers accept.
+    #[error("a command of {bytes} bytes is too large: the server accepts at most {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// The command's size.
         bytes: usize,
         /// The limit.
         bytes_max: usize,
     },
-    /// Wait until some of them are decided.
-    #[error("{pending} commands of {chunk} are pending already: wait until some are decided")]
+    /// Too many commands are pending: wait until some are decided.
+    #[error("{pending} commands to chunk {chunk} are already pending: wait until some are decided")]
     TooMany {
         /// The chunk.
         chunk: ChunkId,
-        /// How many wait.
+        /// The number of pending commands.
         pending: usize,
     },
-    /// The client was stopped, or a server closed it for good.
+    /// The client was closed, or a server ended it for good.
     #[error("the client is closed: {reason}")]
     Closed {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The families that a gateway announces, with their models at work.
+//! The families that a gateway announces in Welcome, each with its model.
 
 use crate::settings::Settings;
 use driftless_chunk::model::AnyModel;
@@ -8,17 +8,17 @@ use std::sync::Arc;
 /// A family of chunks.
 pub(crate) struct Family {
     announced: proto::Family,
-    /// The model, or why it cannot be made.
+    /// The model, or why this client cannot make it (for people).
     pub model: Result<Arc<dyn AnyModel>, String>,
 }
 
-/// All of them, in order of their names.
+/// All announced families, in the order of their names.
 #[derive(Default)]
 pub(crate) struct Families(Vec<Family>);
 
 impl Families {
-    /// Takes over what a Welcome says. Gives the names of the families that are not what they were: their replicas must
-    /// be read again with the new model.
+    /// Adopts the families of a Welcome. Returns the names of those that changed: their replicas
+    /// must be restored with the new model.
     pub fn welcome(&mut self, settings: &Settings, announced: Vec<proto::Family>) -> Vec<String> {
         let mut changed = Vec::new();
         for family in announced {
@@ -26,7 +26,8 @@ impl Families {
             match self.0.binary_search_by(|known| known.announced.name.cmp(&name)) {
                 Ok(at) if self.0[at].announced == family => continue,
                 Ok(at) => self.0[at] = Family::new(settings, family),
-                // No world has more; a model takes far more memory than the words that announce it.
+                // No world has more families. A model takes far more memory than the message that
+                // announces it.
                 Err(_) if self.0.len() >= limits::FAMILIES_MAX => continue,
                 Err(at) => self.0.insert(at, Family::new(settings, family)),
             }
@@ -58,7 +59,7 @@ impl Family {
         Self { model: make(settings, &announced), announced }
     }
 
-    /// Whether a Chunk message is of this family's model.
+    /// Whether a Chunk message was made by this family's model and revision.
     pub fn is_of(&self, model: &str, revision: u32) -> bool {
         self.announced.model == model && self.announced.model_revision == revision
     }
@@ -79,7 +80,7 @@ fn make(settings: &Settings, family: &proto::Family) -> Result<Arc<dyn AnyModel>
     let parameters = match (settings.host.read_json)(&family.parameters) {
         Ok(serde_json::Value::Object(parameters)) => parameters,
         _ if family.parameters.is_empty() => serde_json::Map::new(),
-        _ => return Err(format!("the parameters of family {} are no JSON object", Quoted(&family.name))),
+        _ => return Err(format!("the parameters of family {} are not a JSON object", Quoted(&family.name))),
     };
     constructor(&parameters).map_err(|e| e.to_string())
 }

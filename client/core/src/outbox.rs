@@ -1,11 +1,17 @@
-//! One chunk's own commands: rule R8 from the writer's side.
+//! The pending commands of a chunk: rule R8 from the writer's side.
 //!
-//! Every command is an [`PendingCommand`] from submitting until its outcome. It gets its number when it is first sent; a number is
-//! never used twice. `after` is computed anew at every sending: the previous number that is not skipped, or the newest
-//! number that is known to be resolved. A command that was cancelled, or that ingest will never take, is skipped: it is
-//! not sent again, later ones point before it, and its fate is read off the ledger's bit once a later number (or a
-//! `Settle`) is resolved. Facts come first and conclusions after: a conclusion is drawn once, at the end of a frame,
-//! when the confirmed replica shows what the fact says; it is never taken back.
+//! Every command is a [`PendingCommand`] from submission until its outcome. The outbox numbers a
+//! command when it first sends it, and never uses a number twice. It computes `after` anew at every
+//! transmission: the previous number that is not skipped, or the newest number that is known to be
+//! resolved.
+//!
+//! A command that the user cancelled, or that ingest will never accept, is *skipped*: the outbox
+//! does not send it again, and the `after` of later commands points before it. The ledger's bit
+//! tells its outcome once a later number (or a `Settle`) is resolved.
+//!
+//! The outbox first records how numbers were resolved. It concludes commands at the end of a frame,
+//! when the confirmed replica shows the effect. Each command is concluded once, and a conclusion is
+//! final.
 
 use crate::event::{CommandId, Outcome};
 use crate::pending::{ConcludedCommand, PendingCommand, Resolution, Visible};
@@ -19,38 +25,43 @@ use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
 
-/// How often ingest may refuse a `Settle` for good before what it would settle is given up as unknown: access may come
-/// back, and what is in the log may still be decided.
+/// Final rejections of a `Settle` before the commands that it would resolve end as unknown.
+/// Several, because access may come back, and transmissions that are in the log may still be
+/// decided.
 const SETTLE_TRIES: u32 = 6;
-/// Between two of them.
+/// Milliseconds between two transmissions of a refused `Settle`.
 const SETTLE_HOLD_MS: u64 = 10_000;
-/// How long an explicit outcome may come behind the commit of a later command. After that the reason is unknown.
+/// Milliseconds that a command's discard may arrive after the commit of a later command. Then the
+/// outbox stops waiting, and the reason is unknown.
 const REASON_GRACE_MS: u64 = 1_000;
 
-/// What may be sent now.
+/// Permission to send and to number commands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendPermit {
-    /// Ingest is there, and the chunk is served to us.
+    /// Whether it may send: ingest has welcomed the client, and the gateway has served the chunk.
     pub can_send: bool,
-    /// The session goes on: commands may get numbers.
+    /// Whether it may number commands: no, while the session is ending.
     pub can_number: bool,
 }
 
+/// The commands of one chunk that have no outcome yet, and the numbers of its writer.
 pub(crate) struct Outbox {
-    /// In the user's order: first those with a number, by number, then those that wait for one.
+    /// In the order of submission: first the numbered commands, by number, then those that wait for
+    /// a number.
     entries: VecDeque<PendingCommand>,
-    /// The newest number given out; 0 if none is.
+    /// The newest number given out; 0 if there is none.
     newest: Seq,
-    /// The newest own number that is known to be resolved.
+    /// The newest of this writer's numbers that is known to be resolved.
     resolved: Seq,
-    /// The newest own number that the stream showed as decided since the last Tracked.
+    /// The newest of this writer's numbers that the stream showed as decided since the last
+    /// Tracked.
     stream_seq: Seq,
-    /// Whether the stream since the last Tracked has shown everything: then a number below `stream_seq` that it did not
-    /// show as committed was not committed.
+    /// Whether the stream since the last Tracked is complete. If so, a number up to `stream_seq`
+    /// that the stream did not show as committed was not committed.
     is_continuous: bool,
-    /// When a number below `stream_seq` was first missed.
+    /// Since when the outcome of a number below `stream_seq` is missing.
     missing_since: Option<MonotonicMs>,
-    /// The stream said that the ledger has forgotten this writer.
+    /// The ledger's floor, if the stream said that the ledger has forgotten this writer.
     expired_floor: Option<UnixMs>,
     resend_timer: ResendTimer,
 }
@@ -73,12 +84,12 @@ impl Outbox {
         self.entries.iter()
     }
 
-    /// The user's command with this number, as long as it has no outcome.
+    /// The user's command with this number, if it has no outcome yet.
     pub fn command(&self, seq: Seq) -> Option<CommandId> {
         self.entries.iter().find(|entry| entry.seq == Some(seq))?.id
     }
 
-    /// Commands of the user that have no outcome yet.
+    /// The number of the user's commands that have no outcome yet.
     pub fn pending(&self) -> usize {
         self.entries.iter().filter(|entry| entry.id.is_some()).count()
     }
@@ -87,7 +98,7 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Whether a number of this session is still open here.
+    /// Whether a number of this session is unresolved.
     pub fn has_open_numbers(&self) -> bool {
         self.entries.iter().any(|entry| entry.seq.is_some() && entry.resolution.is_none())
     }
@@ -98,7 +109,8 @@ impl Outbox {
         self.entries.push_back(PendingCommand::command(id, command, submitted_at));
     }
 
-    /// Gives an outcome where it is one at once. Anything else ends through [`Self::conclude`].
+    /// Withdraws a command. A command that was never sent is concluded at once; any other ends
+    /// through [`Self::conclude`].
     pub fn cancel(&mut self, id: CommandId) -> Option<ConcludedCommand> {
         let at = self.entries.iter().position(|entry| entry.id == Some(id))?;
         let entry = self.entries.get_mut(at)?;
@@ -114,14 +126,15 @@ impl Outbox {
 
     // ---- ingest ----
 
-    /// A transmission is in the log.
+    /// Handles a receipt: a transmission is in the log.
     pub fn receipted(&mut self, seq: Seq) {
         if let Some(entry) = numbered(&mut self.entries, seq) {
             entry.is_receipted = true;
         }
     }
 
-    /// This transmission is not in the log. A decision beats it, and other transmissions may be in the log.
+    /// Handles a rejection: one transmission is not in the log. A decision overrides it, and other
+    /// transmissions of the command may be in the log.
     pub fn rejected(&mut self, now: MonotonicMs, rejected: proto::Rejected) {
         let seq = Seq(rejected.seq);
         let Some(entry) = numbered(&mut self.entries, seq) else { return };
@@ -139,10 +152,11 @@ impl Outbox {
         }
         entry.refused = Some((code, rejected.message));
         if entry.id.is_none() {
-            let reason = "ingest refuses to settle it, and nothing else tells what became of it";
+            let reason = "ingest refuses to settle the command, and no other message tells its outcome";
             self.give_up_skipped_up_to(seq, reason);
         }
-        // Later ones that are out point at it.
+        // The `after` of later commands in flight names the refused number: send them again with
+        // another one.
         self.resend_timer.request(now);
     }
 
@@ -156,14 +170,14 @@ impl Outbox {
             .for_each(|entry| entry.resolution = Some(Resolution::Unknown(reason.into())));
     }
 
-    /// A new connection to ingest.
+    /// Handles a new connection to ingest.
     pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
         self.resend_timer.reconnected(now, settings);
     }
 
     // ---- the gateway ----
 
-    /// The stream shows that an own number was decided. `fact` says how.
+    /// Handles a decision about one of this writer's numbers, as the stream shows it.
     pub fn decided(&mut self, now: MonotonicMs, seq: Seq, resolution: Resolution, settings: &Settings) {
         self.stream_seq = self.stream_seq.max(seq);
         self.resolve_up_to(now, seq, settings);
@@ -172,17 +186,20 @@ impl Outbox {
         }
     }
 
+    /// Handles an out-of-order outcome: the decider misses an earlier command.
     pub fn out_of_order(&mut self, now: MonotonicMs, seq: Seq) {
         if seq > self.resolved {
             self.resend_timer.request(now);
         }
     }
 
+    /// Handles an expired session: new sessions must begin after `floor`.
     pub fn session_expired(&mut self, floor: UnixMs) {
         self.expired_floor = self.expired_floor.max(Some(floor));
     }
 
-    /// Everything decided up to the gateway's position, which is at `version`; from here on the stream shows the rest.
+    /// Handles a Tracked: `resolved` covers all decisions up to the gateway's position, at
+    /// `version`. The stream shows all later ones.
     pub fn tracked(&mut self, now: MonotonicMs, resolved: Resolved, version: Version, settings: &Settings) {
         self.is_continuous = true;
         self.stream_seq = Seq(0);
@@ -193,7 +210,8 @@ impl Outbox {
                 self.expired_floor = Some(UnixMs(0));
                 return;
             }
-            // It proves nothing (FACTS.md): the writer may have been evicted after it committed.
+            // The ledger may have evicted this writer after it committed the command: the outcome
+            // cannot be known.
             return self.give_up("the chunk's ledger has forgotten this session");
         };
         self.resolve_up_to(now, newest, settings);
@@ -202,23 +220,24 @@ impl Outbox {
             entry.resolve(match resolved.is_committed(seq) {
                 Some(true) => Resolution::Committed { version: None, visible_at: version },
                 Some(false) => Resolution::NotCommitted(None),
-                None => Resolution::Unknown("it is beyond what the chunk's ledger remembers".into()),
+                None => Resolution::Unknown("the chunk's ledger no longer remembers this command".into()),
             });
         }
     }
 
-    /// The stream leaves something out from here on, until the next Tracked.
+    /// Handles a gap: the stream is incomplete until the gap is filled, or the next Tracked.
     pub fn stream_interrupted(&mut self) {
         self.is_continuous = false;
     }
 
-    /// What the stream had left out has been seen after all.
+    /// Handles the end of a gap: the missing updates have arrived.
     pub fn stream_complete(&mut self) {
         self.is_continuous = true;
     }
 
     fn resolve_up_to(&mut self, now: MonotonicMs, seq: Seq, settings: &Settings) {
-        // A number that was never given is nobody's: `after` must stay below the numbers that are given next.
+        // A faulty server may name numbers that this client never gave out. `after` must stay below
+        // the next number.
         let seq = seq.min(self.newest);
         if seq > self.resolved {
             self.resolved = seq;
@@ -228,7 +247,8 @@ impl Outbox {
 
     // ---- the end of a frame ----
 
-    /// Draws the conclusions that a complete frame allows. Gives the floor for the next session where this one expired.
+    /// Resolves the numbers that a complete frame shows as not committed. Returns the floor for the
+    /// next session if this session expired.
     pub fn finish_frame(&mut self, now: MonotonicMs) -> Option<UnixMs> {
         if !self.is_continuous {
             return None;
@@ -240,7 +260,8 @@ impl Outbox {
             if entry.seq.is_none_or(|seq| seq > self.stream_seq) {
                 continue;
             }
-            // One that was not skipped has an outcome of its own, which tells the reason.
+            // The gateway sends an outcome with the reason for a command that was not skipped: wait
+            // for it.
             if entry.is_skipped() || is_overdue {
                 entry.resolution = Some(Resolution::NotCommitted(None));
             } else {
@@ -254,8 +275,9 @@ impl Outbox {
         floor
     }
 
-    /// The stream said that the ledger does not know the writer and never will: no open number is committed. They wait
-    /// for the numbers of a new session.
+    /// Takes the numbers from all unresolved commands: the stream said that the ledger has
+    /// forgotten the writer, so none of these numbers will be committed. The commands wait for
+    /// numbers of a new session.
     fn expire(&mut self) {
         for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some() && entry.resolution.is_none()) {
             if entry.is_skipped() || entry.id.is_none() {
@@ -267,8 +289,8 @@ impl Outbox {
         self.resend_timer.cancel();
     }
 
-    /// Takes out what has an outcome. `shown` is the version of a healthy confirmed replica: what is committed stays in
-    /// the view until the replica has it. `None` where no replica will show it: then nothing waits.
+    /// Removes and returns the commands whose outcome is certain. A committed command stays in the
+    /// outbox, and in the view, until the confirmed replica shows its effect.
     pub fn conclude(&mut self, visible: Visible) -> Vec<ConcludedCommand> {
         let mut concluded = Vec::new();
         self.entries.retain_mut(|entry| match entry.outcome(visible) {
@@ -281,14 +303,15 @@ impl Outbox {
         concluded
     }
 
-    /// What becomes of open numbers is not to be known any more.
+    /// Resolves all unresolved numbers as unknown.
     pub fn give_up(&mut self, reason: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some() && entry.resolution.is_none()) {
             entry.resolution = Some(Resolution::Unknown(reason.to_owned()));
         }
     }
 
-    /// Ends everything; what was never sent, with `unsent`.
+    /// Ends all commands: sent ones as far as their outcome is known, and never sent ones with the
+    /// outcome `unsent`.
     pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<ConcludedCommand> {
         self.give_up(reason);
         let mut concluded = self.conclude(Visible::Everything);
@@ -296,7 +319,8 @@ impl Outbox {
         concluded
     }
 
-    /// A new session: numbers count from 1 again.
+    /// Starts a new session: numbers count from 1 again, and unresolved ones of the old session end
+    /// as unknown.
     pub fn renumber(&mut self, settings: &Settings) -> Vec<ConcludedCommand> {
         self.give_up("the session was lost");
         let concluded = self.conclude(Visible::Everything);
@@ -307,8 +331,9 @@ impl Outbox {
 
     // ---- sending ----
 
-    /// Sends again what is due, then what is new, then a `Settle` where nothing else resolves a skipped number. Gives
-    /// true where sending again does not help any more: another Tracked may.
+    /// Sends unresolved commands again if that is due, then new commands, then a `Settle` if no
+    /// other command resolves a skipped number. Returns true if resending has not helped for a
+    /// while: another Tracked may.
     pub fn send_due(
         &mut self,
         now: MonotonicMs,
@@ -339,7 +364,7 @@ impl Outbox {
         is_stuck
     }
 
-    /// When [`Self::send_due`] or [`Self::finish_frame`] has something to do without any input.
+    /// When [`Self::send_due`] or [`Self::finish_frame`] has work without any input.
     pub fn deadline(&self, now: MonotonicMs, permit: SendPermit) -> MonotonicMs {
         let mut deadline = MonotonicMs::NEVER;
         if permit.can_send && self.has_sendable() {
@@ -354,21 +379,22 @@ impl Outbox {
         }
     }
 
+    /// Numbered commands without a known resolution.
     fn open(&self) -> impl Iterator<Item = (Seq, &PendingCommand)> {
         self.entries.iter().filter(|entry| entry.resolution.is_none()).filter_map(|entry| Some((entry.seq?, entry)))
     }
 
-    /// Whether something is out that a resend may help.
+    /// Whether a command is in flight for which a resend may help.
     fn has_sendable(&self) -> bool {
         self.open().any(|(seq, entry)| !entry.is_skipped() && seq > self.resolved)
     }
 
-    /// `newest sent − oldest unresolved < window`, also with the next number.
+    /// Whether `newest sent − oldest unresolved < window` also holds with one more number.
     fn has_room(&self, window: u64) -> bool {
         self.open().next().is_none_or(|(oldest, _)| self.newest.next().0 - oldest.0 < window)
     }
 
-    /// Whether a skipped number is open, and no number above it will resolve it.
+    /// Whether a skipped number is unresolved, and no higher number in flight will resolve it.
     fn needs_settle(&self) -> bool {
         let skipped =
             self.open().filter(|(seq, entry)| entry.is_skipped() && *seq > self.resolved).map(|(seq, _)| seq).max();
@@ -407,7 +433,7 @@ fn numbered(entries: &mut VecDeque<PendingCommand>, seq: Seq) -> Option<&mut Pen
     entries.iter_mut().take_while(|entry| entry.seq.is_some()).find(|entry| entry.seq == Some(seq))
 }
 
-/// What became of a command that was never sent and never will be.
+/// The outcome of a command that was never sent and never will be.
 pub(crate) fn never_sent(reason: &str) -> Outcome {
-    Outcome::Rejected { code: RejectCode::Unspecified, message: format!("it was never sent: {reason}") }
+    Outcome::Rejected { code: RejectCode::Unspecified, message: format!("the command was never sent: {reason}") }
 }

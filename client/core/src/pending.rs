@@ -1,4 +1,7 @@
-//! One own command on its way: what was sent, what is known about it, and the outcome that follows from it.
+//! A command of this client without an outcome: its transmissions, what is known about them, and
+//! its outcome.
+//!
+//! R8 from the writer's side: the outcome is given once it is certain, and never changes.
 
 use crate::event::{CommandId, Outcome};
 use bytes::Bytes;
@@ -7,29 +10,29 @@ use driftless_schemas::proto::{self, DiscardReason, RejectCode, Submit, submit};
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{ChunkId, Seq, Version};
 
-/// What the log says about a number.
+/// How a number was resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    /// It is committed; the replica shows it from `visible_at` on.
+    /// The command is committed. A replica shows its effect from the version `visible_at` on.
     Committed { version: Option<Version>, visible_at: Version },
-    /// It is not and never will be; with the decider's reason where that is known.
+    /// The command is not committed and never will be. The decider's reason, if it is known.
     NotCommitted(Option<(DiscardReason, String)>),
-    /// Nobody can say any more.
+    /// The outcome can no longer be found out. Says why, for people.
     Unknown(String),
 }
 
-/// What the user sees of a chunk's confirmed state.
+/// How much of the log the user can see in the confirmed replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visible {
-    /// A healthy replica at this version.
+    /// The replica is healthy and at this version.
     UpTo(Version),
-    /// Nothing yet, or nothing to be trusted.
+    /// There is no replica, or it cannot be trusted.
     Nothing,
-    /// Nothing more is to come: do not wait for it.
+    /// No replica will ever show more: commands are concluded without waiting for it.
     Everything,
 }
 
-/// A command of the user that leaves the outbox.
+/// A command of the user that has its outcome.
 pub(crate) struct ConcludedCommand {
     pub id: CommandId,
     pub outcome: Outcome,
@@ -37,26 +40,28 @@ pub(crate) struct ConcludedCommand {
     pub is_receipted: bool,
 }
 
-/// An own command, or a `Settle`.
+/// A command of the user, or a `Settle` of the outbox, that has no outcome yet.
 pub(crate) struct PendingCommand {
-    /// None for a `Settle`, which the user does not know of.
+    /// `None` for a `Settle`, which the user does not see.
     pub id: Option<CommandId>,
     pub command: Bytes,
-    /// The time that predictions see; a `Settle` has none.
+    /// When the user submitted it, as predictions see it. Not used for a `Settle`.
     pub submitted_at: UnixMs,
-    /// Since it was first sent.
+    /// Set when the command is first sent.
     pub seq: Option<Seq>,
-    /// Transmissions.
+    /// The number of transmissions.
     pub sent: u32,
-    /// Transmissions that ingest said are not in the log. What is not answered may be in it.
+    /// Transmissions that ingest rejected: they are not in the log. A transmission without an
+    /// answer may be in it.
     pub rejected: u32,
-    /// How many of them for good.
+    /// The number of final rejections among them.
     pub finals: u32,
-    /// Ingest said of one that it is in the log. No decision, and nothing follows from it; for the user.
+    /// Ingest confirmed that a transmission is in the log. The outbox does not act on it: it only
+    /// tells the user.
     pub is_receipted: bool,
-    /// The user does not want it any more.
+    /// The user cancelled the command.
     pub is_cancelled: bool,
-    /// Ingest will never take it.
+    /// Ingest finally rejected the command: the code, and a text for people.
     pub refused: Option<(RejectCode, String)>,
     pub resolution: Option<Resolution>,
 }
@@ -82,18 +87,19 @@ impl PendingCommand {
         }
     }
 
-    /// It is not sent again, later ones point before it, and it has left the view.
+    /// Whether the outbox skips the command: no resend, no place in the view, and `after` of later
+    /// commands points before it.
     pub fn is_skipped(&self) -> bool {
         self.is_cancelled || self.refused.is_some()
     }
 
-    /// Whether it belongs into the view.
+    /// Whether the view shows the command.
     pub fn is_predicted(&self) -> bool {
         let is_lost = matches!(self.resolution, Some(Resolution::NotCommitted(_) | Resolution::Unknown(_)));
         self.id.is_some() && !self.is_skipped() && !is_lost
     }
 
-    /// The first fact stands; a later one may only add what was not known.
+    /// Records a resolution. The first one stands; a later one may only add a version or a reason.
     pub fn resolve(&mut self, resolution: Resolution) {
         match (&mut self.resolution, resolution) {
             (known @ None, resolution) => *known = Some(resolution),
@@ -105,7 +111,8 @@ impl PendingCommand {
         }
     }
 
-    /// It gets another number, in another session. Nothing of the old one is in the log.
+    /// Forgets the number and its transmissions, because they are not in the log: a new session
+    /// numbers the command anew.
     pub fn forget_number(&mut self) {
         self.seq = None;
         self.sent = 0;
@@ -114,12 +121,12 @@ impl PendingCommand {
         self.is_receipted = false;
     }
 
-    /// With this outcome. `None` for a `Settle`.
+    /// The command with its outcome; `None` for a `Settle`.
     pub fn concluded(&self, outcome: Outcome) -> Option<ConcludedCommand> {
         Some(ConcludedCommand { id: self.id?, outcome, seq: self.seq, is_receipted: self.is_receipted })
     }
 
-    /// The outcome, where it is certain.
+    /// The outcome, if it is certain.
     pub fn outcome(&self, visible: Visible) -> Option<Outcome> {
         match &self.resolution {
             Some(Resolution::Committed { version, visible_at }) => {
@@ -135,17 +142,17 @@ impl PendingCommand {
             }
             Some(Resolution::NotCommitted(None)) => Some(self.skipped_outcome().unwrap_or(Outcome::Discarded {
                 reason: DiscardReason::Unspecified,
-                detail: "it was not committed; the reason is not known any more".into(),
+                detail: "the command was not committed; the reason is no longer known".into(),
             })),
             Some(Resolution::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
-            // No transmission is in the log, and none will follow.
+            // Every transmission was rejected, and no other will follow.
             None if self.seq.is_some() && self.sent == self.rejected => self.skipped_outcome(),
             None if self.refused.is_some() && Mutant::FinalResend.is_on() => self.skipped_outcome(),
             None => None,
         }
     }
 
-    /// What a skipped command ends with, once it is certain that it is not committed.
+    /// The outcome of a skipped command that is certainly not committed.
     fn skipped_outcome(&self) -> Option<Outcome> {
         match &self.refused {
             Some((code, message)) => Some(Outcome::Rejected { code: *code, message: message.clone() }),
@@ -153,7 +160,7 @@ impl PendingCommand {
         }
     }
 
-    /// The message that sends it under `seq`, behind `after`.
+    /// The message that sends the command under the number `seq`.
     pub fn message(&self, chunk: &ChunkId, seq: Seq, after: Seq) -> Submit {
         let body = match self.id {
             Some(_) => submit::Body::Command(self.command.clone()),

@@ -1,30 +1,31 @@
-//! When a chunk's unresolved commands are sent again, so that neither a loss hangs nor a fault makes a storm.
+//! When the outbox sends a chunk's unresolved commands again: a lost message must not block them,
+//! and a fault must not cause a storm of resends.
 //!
-//! A resend is due at once when something says that one is needed, but not sooner than `gap` after the last one, nor
-//! before the time that ingest asked to wait for; and in any case after `stall` without progress. Both double with each
-//! resend in vain, and start anew with progress: a decision about an own command. Receipts are no progress.
+//! A requested resend is due at once, but at least `gap` after the last one, and not before the
+//! delay that ingest asked for. Without any request, a resend is due after `stall` without
+//! progress. Progress is a decision about one of this client's commands; a receipt is none. Both
+//! times double with each resend and are reset by progress.
 
 use crate::settings::Settings;
 use driftless_schemas::time::MonotonicMs;
 
-/// The longest gap between two resends that something asked for.
+/// The longest gap, in milliseconds, between two requested resends.
 const GAP_MAX_MS: u64 = 5_000;
-/// No server makes a client wait longer than this.
+/// The longest delay, in milliseconds, that a client accepts from ingest.
 const HOLD_MAX_MS: u64 = 60_000;
-
-/// After so many resends in vain the gateway is asked for what is resolved: an outcome may have got lost.
+/// Resends without progress before the client tracks the chunk again: an outcome may be lost.
 const RESENDS_BEFORE_TRACK: u32 = 3;
 
+/// The timer of one chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct ResendTimer {
     gap_ms: u64,
     stall_ms: u64,
-    /// The last decision, resend, or first sending.
+    /// The last decision, resend, or first transmission.
     idle_since: MonotonicMs,
     resent_at: Option<MonotonicMs>,
     requested_at: MonotonicMs,
     hold_until: MonotonicMs,
-    /// Resends since the last progress.
     resends_without_progress: u32,
 }
 
@@ -41,44 +42,46 @@ impl ResendTimer {
         }
     }
 
-    /// A command goes out while nothing else is.
+    /// A command is sent while no other is in flight.
     pub fn start(&mut self, now: MonotonicMs) {
         self.idle_since = now;
     }
 
-    /// An own command was decided.
+    /// The log decided one of this client's commands.
     pub fn progressed(&mut self, now: MonotonicMs, settings: &Settings) {
         self.idle_since = now;
         self.resends_without_progress = 0;
         self.gap_ms = settings.resend_gap_ms;
         self.stall_ms = settings.resend_after_ms;
-        // What asked for the resend may be older than what made the progress; a real loss stops the progress.
+        // The request may be older than this progress: delay the resend. If a message is lost,
+        // progress stops.
         if self.requested_at != MonotonicMs::NEVER {
             self.requested_at = self.requested_at.max(now.plus_ms(self.gap_ms));
         }
     }
 
-    /// Something says that the decider waits for an earlier command.
+    /// Requests a resend: a message shows that the decider waits for an earlier command.
     pub fn request(&mut self, now: MonotonicMs) {
         let earliest = self.resent_at.map_or(now, |at| now.max(at.plus_ms(self.gap_ms)));
         self.requested_at = self.requested_at.min(earliest);
     }
 
-    /// Ingest asks to wait, then to send again. Zero leaves the time to us.
+    /// Delays all sending, as ingest asked. A delay of 0 means the current gap.
     pub fn hold(&mut self, now: MonotonicMs, retry_after_ms: u64) {
         let wait = if retry_after_ms == 0 { self.gap_ms } else { retry_after_ms.min(HOLD_MAX_MS) };
         self.hold_until = self.hold_until.max(now.plus_ms(wait));
         self.requested_at = self.hold_until;
     }
 
-    /// A new connection: what it may have lost is sent at once.
+    /// Requests a resend at once: the old connection may have lost messages.
     pub fn reconnected(&mut self, now: MonotonicMs, settings: &Settings) {
         self.gap_ms = settings.resend_gap_ms;
         self.hold_until = MonotonicMs(0);
         self.requested_at = now;
     }
 
-    /// All unresolved commands went out again. Gives true every third time in vain.
+    /// All unresolved commands were sent again. Returns true after every third resend without
+    /// progress.
     pub fn resent(&mut self, now: MonotonicMs, settings: &Settings) -> bool {
         self.resent_at = Some(now);
         self.idle_since = now;
@@ -89,17 +92,17 @@ impl ResendTimer {
         self.resends_without_progress.is_multiple_of(RESENDS_BEFORE_TRACK)
     }
 
-    /// Nothing is out any more.
+    /// No command is in flight: drops a requested resend.
     pub fn cancel(&mut self) {
         self.requested_at = MonotonicMs::NEVER;
     }
 
-    /// When the unresolved commands are to be sent again.
+    /// When the unresolved commands are due to be sent again.
     pub fn resend_at(&self) -> MonotonicMs {
         self.requested_at.min(self.idle_since.plus_ms(self.stall_ms)).max(self.hold_until)
     }
 
-    /// Before this, nothing is sent.
+    /// The outbox sends nothing before this moment.
     pub fn hold_until(&self) -> MonotonicMs {
         self.hold_until
     }

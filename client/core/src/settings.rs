@@ -1,20 +1,21 @@
-//! What the core's user may choose. Times are milliseconds.
+//! Settings of the core, and the functions that its host program brings.
 
 use driftless_chunk::model::Models;
 use driftless_schemas::limits;
 use driftless_schemas::time::{MonotonicMs, UnixMs};
 use serde_json::Value;
 
-/// A window of 8 MiB: more than a content and its framing need.
+/// A zstd window of 8 MiB (2^23 bytes): more than a content and its framing need.
 #[cfg(feature = "zstd")]
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// What the core leaves to the program that it runs in, because a browser's build has smaller ways.
+/// Functions that the core's host program brings. The build for browsers uses smaller
+/// implementations than others do.
 #[derive(Clone, Copy)]
 pub struct Host {
-    /// Uncompresses zstd data of at most that many bytes (uncompressed), or says what is wrong with it.
+    /// Decompresses zstd data to at most that many bytes, or says what is wrong with the data.
     pub decompress: fn(&[u8], usize) -> Result<Vec<u8>, String>,
-    /// Reads a JSON text, every number exactly, or says what is wrong with it.
+    /// Parses a JSON text, with every number exact, or says what is wrong with the text.
     pub read_json: fn(&str) -> Result<Value, String>,
 }
 
@@ -23,30 +24,35 @@ pub struct Host {
 pub struct Settings {
     /// The models that this client has.
     pub models: Models,
-    /// The program around it.
+    /// The functions of the host program.
     pub host: Host,
-    /// Wall time at the zero of the shell's monotonic clock: 0 if that clock counts from 1970. The core's wall time follows
-    /// from it and the monotonic clock, so that it never goes back either.
+    /// Wall time at the zero of the shell's monotonic clock; 0 if that clock counts from 1970. The
+    /// core derives wall time from this and the monotonic clock, so that its wall time never goes
+    /// backwards either.
     pub clock_start: UnixMs,
-    /// The user's name, as predictions see it; empty where a model does not ask.
+    /// The user's name, as predictions see it. May be empty if no model reads the author.
     pub author: String,
     /// The user's roles, as predictions see them.
     pub roles: Vec<String>,
-    /// Without progress for this long, unresolved commands are sent again. It doubles up to [`Self::resend_after_max_ms`].
+    /// Unresolved commands are sent again after this long without progress. The time doubles with
+    /// each resend, up to [`Self::resend_after_max_ms`].
     pub resend_after_ms: u64,
     /// See [`Self::resend_after_ms`].
     pub resend_after_max_ms: u64,
-    /// The shortest time between two resends of a chunk on one connection; it doubles as long as nothing moves.
+    /// The shortest time between two resends of a chunk on one connection. The time doubles with
+    /// each resend without progress.
     pub resend_gap_ms: u64,
-    /// Commands that may be pending in one chunk, those that wait for a number included.
+    /// The most commands that may be pending in one chunk, including those without a number.
     pub pending_max: usize,
-    /// PendingCommand commits of a chunk that can be taken back ([`crate::ClientCore::take_back`]); each keeps its inverse. 0: none.
+    /// The number of this client's newest commits in a chunk that can be taken back
+    /// ([`crate::ClientCore::take_back`]). The inverse of each is kept in memory. 0 switches undo
+    /// off.
     pub undo_max: usize,
-    /// Whether the shell can get another token: without that, a refused token is the end.
+    /// Whether the shell can get another token. If not, a refused token ends the client.
     pub can_renew: bool,
-    /// How long before the token's expiry a new one is asked for.
+    /// How long before the token's expiry the core asks for a new one.
     pub renew_before_ms: u64,
-    /// How long to wait for the answer to a Track or a Refresh before it is asked again.
+    /// How long the core waits for the answer to a Track or a Refresh before it asks again.
     pub answer_timeout_ms: u64,
     /// See `limits::PING_INTERVAL_MS`.
     pub ping_interval_ms: u64,
@@ -55,7 +61,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Defaults for these models, with the C implementation of zstd, and serde_json.
+    /// Defaults for these models, with the C implementation of zstd and with serde_json.
     #[cfg(feature = "zstd")]
     #[must_use]
     pub fn new(models: Models) -> Self {
@@ -68,7 +74,7 @@ impl Settings {
         self.clock_start.plus_ms(i64::try_from(now.0).unwrap_or(i64::MAX))
     }
 
-    /// Defaults for these models and what the caller brings.
+    /// Defaults for these models and the host's functions.
     #[must_use]
     pub fn for_host(models: Models, host: Host) -> Self {
         Self {
@@ -96,9 +102,10 @@ fn decompress(data: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
     let mut out = Vec::new();
     let mut decoder = zstd::stream::read::Decoder::new(data).map_err(|e| e.to_string())?;
-    // A frame may ask for a window of 128 MiB; ours hold a content at most.
+    // A hostile frame may ask for a window of 128 MiB. Driftless frames hold one content at most.
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(|e| e.to_string())?;
-    // One byte more than allowed, so that "too long" is seen and a bomb is not.
+    // Reading one byte more than allowed shows that the data is too long, and a zip bomb stops
+    // there.
     decoder.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|e| e.to_string())?;
     if out.len() > bytes_max {
         return Err(format!("more than {bytes_max} bytes"));

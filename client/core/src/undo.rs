@@ -1,17 +1,20 @@
-//! How own commits are taken back: each one's inverse, made of the very content that it was folded into.
+//! Undo: the inverses of this client's newest commits in a chunk.
 //!
-//! An inverse is a new command like any other; its guards see to it that what others did since is not overwritten.
+//! The model makes an inverse from the content just before the commit. An inverse is a new command
+//! like any other. Its guards make the decider discard it if another client has changed the same
+//! content since.
 
 use crate::event::CommandId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// The inverses of one chunk's newest own commits.
+/// The inverses of this client's newest commits in one chunk.
 #[derive(Default)]
 pub(crate) struct Undo(VecDeque<(CommandId, Vec<Bytes>)>);
 
 impl Undo {
-    /// Keeps the newest `max`; what cannot be taken back takes no place.
+    /// Remembers the inverse of a commit, and keeps the newest `max` of them. A commit without an
+    /// inverse is not kept.
     pub fn remember(&mut self, id: CommandId, inverse: Vec<Vec<u8>>, max: usize) {
         if inverse.is_empty() {
             return;
@@ -22,6 +25,7 @@ impl Undo {
         }
     }
 
+    /// Removes and returns the inverse of a commit.
     pub fn take(&mut self, id: CommandId) -> Option<Vec<Bytes>> {
         let at = self.0.iter().position(|(of, _)| *of == id)?;
         self.0.remove(at).map(|(_, inverse)| inverse)

@@ -1,7 +1,10 @@
-//! The view: the confirmed content with the own pending commands on top, decided again in order.
+//! The view: the confirmed content with this client's pending commands on top, decided again in
+//! order.
 //!
-//! Nothing is copied where nothing is pending. A command that comes behind the others is decided alone; any other change
-//! starts over from the confirmed content. What a model would discard, or fails on, leaves no trace.
+//! Without pending commands the view is the confirmed content itself, and nothing is copied. If a
+//! command is added at the end, only that command is decided. Any other change starts over from the
+//! confirmed content. A command that the model discards, or on which it fails, leaves no trace in
+//! the view.
 
 use crate::pending::PendingCommand;
 use crate::settings::Settings;
@@ -10,20 +13,22 @@ use driftless_chunk::replica::Replica;
 use driftless_schemas::ChunkId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// The predicted content of one chunk, kept between reads.
 #[derive(Default)]
 pub(crate) struct View {
-    /// Confirmed content with the first `predicted` commands.
+    /// The confirmed content with the first `predicted` commands applied; `None` if no command was
+    /// predicted.
     content: Option<Content>,
     predicted: usize,
 }
 
 impl View {
-    /// Something other than one more command at the end has changed.
+    /// Drops the prediction: something changed other than a command added at the end.
     pub fn invalidate(&mut self) {
         *self = Self::default();
     }
 
-    /// The content to show.
+    /// The content to show, brought up to date.
     pub fn content<'a>(
         &'a mut self,
         chunk: &ChunkId,
@@ -52,6 +57,7 @@ impl View {
     }
 }
 
+/// Decides one command on `content` and folds its effect.
 fn predict(model: &dyn AnyModel, content: &mut Content, context: &Context<'_>, command: &[u8]) {
     let before = (!model.fold_is_atomic()).then(|| content.clone());
     let is_shown = catch_unwind(AssertUnwindSafe(|| match model.decide(content, context, command) {

@@ -1,4 +1,4 @@
-//! The rules one by one: a list of inputs, and what must come out.
+//! The rules one by one: each test is a list of inputs and the expected outputs.
 
 mod server;
 
@@ -10,18 +10,19 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Hash, Seq, Version, WriterId, close};
 use server::{CHUNK, Server, chunk, frame, put, requests};
 
+/// A client core, and the server that the test plays for it.
 struct TestClient {
     core: ClientCore,
     server: Server,
     now: MonotonicMs,
     writer: WriterId,
-    /// The next record for the gateway's stream.
+    /// The index of the next record to send on the gateway's stream.
     sent: usize,
     count: usize,
 }
 
 impl TestClient {
-    /// A client that follows the chunk.
+    /// A connected client whose chunk is live.
     fn new() -> Self {
         Self::with(Settings::new(Models::builtin()))
     }
@@ -59,7 +60,7 @@ impl TestClient {
             .collect()
     }
 
-    /// (seq, after, whether it is a Settle) of what goes to ingest.
+    /// Takes the submissions to ingest, as (seq, after, is it a Settle).
     fn submits(&mut self) -> Vec<(u64, u64, bool)> {
         self.take_submits()
             .iter()
@@ -85,7 +86,7 @@ impl TestClient {
         self.sent = at + 1;
     }
 
-    /// Appends, decides and sends the outcomes.
+    /// Appends the submissions to the log, decides them, and sends the outcomes.
     fn decide(&mut self, submits: &[proto::Submit]) {
         submits.iter().for_each(|submit| self.server.append(self.writer, submit));
         self.server.decide(usize::MAX);
@@ -135,7 +136,7 @@ impl TestClient {
         self.events().into_iter().filter_map(outcome).collect()
     }
 
-    /// (command, seq, receipted) of what ended.
+    /// Takes the outcomes, as (command, seq, receipted).
     fn numbers(&mut self) -> Vec<(u64, Option<u64>, bool)> {
         let writer = self.writer;
         let number = |event| match event {
@@ -189,7 +190,7 @@ fn r8_a_receipt_is_no_decision_and_receipted_commands_are_sent_again() {
     client.wait(1);
     assert_eq!(client.submits(), [(1, 0, false)]);
     client.wait(3_000);
-    assert_eq!(client.submits(), [], "the wait grows");
+    assert_eq!(client.submits(), [], "the delay did not grow");
     client.wait(3_000);
     assert_eq!(client.submits(), [(1, 0, false)]);
     assert_eq!(client.outcomes(), []);
@@ -203,12 +204,12 @@ fn an_outcome_names_the_number_and_says_whether_it_was_receipted() {
     client.say(Socket::Ingest, [receipt(2), receipt(77)]);
     client.decide(&submits);
     assert_eq!(client.numbers(), [(1, Some(1), false), (2, Some(2), true)]);
-    // Never sent, so without a number.
+    // A command that was never sent has no number.
     client.core.disconnected(client.now, Socket::Ingest, None);
     let id = client.submit("a");
     client.core.cancel(client.now, &chunk(), id);
     assert_eq!(client.numbers(), [(3, None, false)]);
-    // What ends with its session ends under its number.
+    // A command that ends with its session ends under its number.
     client.connect(Socket::Ingest);
     client.submit("a");
     client.submits();
@@ -232,7 +233,7 @@ fn r8_63_numbers_are_out_and_the_64th_is_for_settle() {
     let mut client = TestClient::new();
     let ids: Vec<_> = (0..70).map(|_| client.submit("a")).collect();
     assert_eq!(client.submits().len(), 63);
-    // All of them were lost. The waiting ones never had a number.
+    // All 63 were lost. The other 7 never had a number.
     for id in ids {
         client.core.cancel(client.now, &chunk(), id);
     }
@@ -246,14 +247,14 @@ fn r8_63_numbers_are_out_and_the_64th_is_for_settle() {
 }
 
 #[test]
-fn r8_a_command_that_was_refused_for_good_is_skipped_and_not_sent_again() {
+fn r8_a_finally_rejected_command_is_skipped_and_not_sent_again() {
     let mut client = TestClient::new();
     client.submit_many(3);
     client.submits();
     client.refuse(2);
     let refused = Outcome::Rejected { code: RejectCode::NoWriteAccess, message: "no".into() };
     assert_eq!(client.outcomes(), [(2, refused)]);
-    assert_eq!(client.submits(), [(1, 0, false), (3, 1, false)], "3 pointed at 2");
+    assert_eq!(client.submits(), [(1, 0, false), (3, 1, false)], "`after` of 3 named 2, so 3 is sent again");
 }
 
 #[test]
@@ -265,8 +266,8 @@ fn r8_a_refused_resend_is_not_final_and_a_decision_beats_it() {
     assert_eq!(client.submits().len(), 1);
     client.refuse(1);
     assert_eq!(client.outcomes(), [], "the first transmission may be in the log");
-    assert!(!client.shows("\"a\""), "it left the view");
-    assert_eq!(client.submits(), [(2, 0, true)], "nothing else would tell what became of it");
+    assert!(!client.shows("\"a\""), "the refused command must leave the view");
+    assert_eq!(client.submits(), [(2, 0, true)], "without a Settle its outcome would never be known");
     client.decide(&first);
     assert_eq!(client.outcomes(), [(1, committed(1))]);
     assert!(client.shows("\"a\""));
@@ -316,13 +317,13 @@ fn r8_a_cancelled_command_that_was_decided_is_committed() {
 }
 
 #[test]
-fn r8_a_retryable_rejection_within_a_burst_is_waited_for_and_all_is_sent_again_once() {
+fn r8_after_a_retryable_rejection_within_a_burst_the_rest_is_sent_again_once() {
     let mut client = TestClient::new();
     client.submit_many(50);
     let burst = client.take_submits();
     assert_eq!(burst.len(), 50);
     client.rejected(20, RejectCode::RateLimited, Retry::After, 400);
-    // The others are in the log: 1 to 19 are decided, 21 to 50 are out of order.
+    // All others are in the log: 1 to 19 are decided, 21 to 50 are out of order.
     let others: Vec<_> = burst.into_iter().filter(|s| s.seq != 20).collect();
     client.decide(&others);
     assert_eq!(client.outcomes().len(), 19);
@@ -340,7 +341,7 @@ fn r8_a_retryable_rejection_within_a_burst_is_waited_for_and_all_is_sent_again_o
 }
 
 #[test]
-fn r8_out_of_order_outcomes_make_no_storm() {
+fn r8_out_of_order_outcomes_do_not_cause_a_storm_of_resends() {
     let mut client = TestClient::new();
     client.submit_many(40);
     let lost = client.take_submits();
@@ -355,7 +356,7 @@ fn r8_out_of_order_outcomes_make_no_storm() {
 }
 
 #[test]
-fn r8_tracked_tells_what_became_of_commands_while_nobody_listened() {
+fn r8_tracked_tells_the_outcomes_of_commands_decided_while_disconnected() {
     let mut client = TestClient::new();
     client.submit_many(3);
     let submits = client.take_submits();
@@ -366,7 +367,7 @@ fn r8_tracked_tells_what_became_of_commands_while_nobody_listened() {
     let tracks = client.tracks();
     assert_eq!(tracks[0].have.as_ref().map(|have| have.version), Some(0));
     let at = client.server.records.len() - 1;
-    // First the bits: the view keeps both until the replica has them.
+    // Tracked has the ledger's bits. The view keeps both commands until the replica contains them.
     let tracked = client.server.tracked(at, client.writer);
     client.say(Socket::Gateway, [tracked]);
     assert_eq!(client.outcomes(), []);
@@ -378,7 +379,7 @@ fn r8_tracked_tells_what_became_of_commands_while_nobody_listened() {
 }
 
 #[test]
-fn r8_expired_in_tracked_is_unknown_but_in_the_stream_it_is_submitted_again_under_a_new_session() {
+fn r8_expired_in_tracked_means_unknown_but_in_the_stream_it_means_a_resend_under_a_new_session() {
     let mut client = TestClient::new();
     client.submit("a");
     let first = client.take_submits();
@@ -389,7 +390,7 @@ fn r8_expired_in_tracked_is_unknown_but_in_the_stream_it_is_submitted_again_unde
     let is_reconnect = |event: &Event| matches!(event, Event::Reconnect { .. });
     assert_eq!(client.events().iter().filter(|event| is_reconnect(event)).count(), 2);
     assert_eq!(client.core.pending(), 1);
-    // The server's clock is slow; the client names the floor.
+    // The server's clock is slow: the client's Hello names the floor that the session must exceed.
     client.now.0 -= 500;
     client.connect(Socket::Gateway);
     client.connect(Socket::Ingest);
@@ -416,7 +417,7 @@ fn r8_expired_in_tracked_is_unknown_but_in_the_stream_it_is_submitted_again_unde
 }
 
 #[test]
-fn r9_a_gap_is_asked_for_once_and_lost_outcomes_are_asked_for_too() {
+fn r9_missing_updates_are_requested_once_and_lost_outcomes_are_requested_too() {
     let mut client = TestClient::new();
     client.submit("a");
     let submits = client.take_submits();
@@ -430,13 +431,13 @@ fn r9_a_gap_is_asked_for_once_and_lost_outcomes_are_asked_for_too() {
     }
     let refreshes = client.requests(Socket::Gateway);
     assert!(matches!(&refreshes[..], [request::Body::Refresh(refresh)] if refresh.version == 0), "{refreshes:?}");
-    assert_eq!(client.outcomes(), [], "nobody shows them yet");
+    assert_eq!(client.outcomes(), [], "the replica does not show them yet");
     let missing = client.server.updates_above(0, 0, client.server.records.len() - 1);
     client.say(Socket::Gateway, missing);
     assert_eq!(client.outcomes(), [(1, committed(1)), (2, committed(2)), (3, committed(3))]);
     assert_eq!(client.status(), &ChunkStatus::Live);
 
-    // A discard that never comes: after some resends the gateway is asked.
+    // If a discard never arrives, the client tracks the chunk again after some resends.
     let absent = put("a", "x", true);
     client.core.submit(client.now, &chunk(), absent).unwrap();
     let submits = client.take_submits();
@@ -449,7 +450,7 @@ fn r9_a_gap_is_asked_for_once_and_lost_outcomes_are_asked_for_too() {
 }
 
 #[test]
-fn r10_drift_is_reported_and_reloaded_but_not_for_ever() {
+fn r10_drift_is_reported_and_reloaded_a_limited_number_of_times() {
     let mut client = TestClient::new();
     client.submit("a");
     let submits = client.take_submits();
@@ -459,7 +460,7 @@ fn r10_drift_is_reported_and_reloaded_but_not_for_ever() {
         event::Body::Beacons(proto::Beacons { beacons: vec![beacon] })
     };
     client.say(Socket::Gateway, [wrong(0)]);
-    assert!(client.requests(Socket::Gateway).is_empty(), "a beacon of another version says nothing");
+    assert!(client.requests(Socket::Gateway).is_empty(), "a beacon of another version proves no drift");
     for _ in 0..3 {
         client.say(Socket::Gateway, [wrong(1)]);
         let requests = client.requests(Socket::Gateway);
@@ -495,7 +496,7 @@ fn r12_a_healthy_replica_is_never_replaced_by_an_older_one() {
 }
 
 #[test]
-fn r7_a_chunk_that_is_too_large_or_has_another_hash_is_not_used() {
+fn r7_a_chunk_that_is_too_large_or_has_another_hash_is_rejected() {
     let mut client = TestClient::new();
     client.submit("a");
     let submits = client.take_submits();
@@ -516,7 +517,7 @@ fn r7_a_chunk_that_is_too_large_or_has_another_hash_is_not_used() {
 }
 
 #[test]
-fn a_rejected_track_drops_everything_and_says_so() {
+fn a_rejected_track_drops_replica_and_commands_and_reports_it() {
     let mut client = TestClient::new();
     client.submit("a");
     client.submits();
@@ -527,7 +528,7 @@ fn a_rejected_track_drops_everything_and_says_so() {
     assert_eq!(client.status(), &ChunkStatus::Rejected { code, message: "no".into() });
     assert!(client.core.view(&chunk()).is_none());
     assert!(client.core.submit(client.now, &chunk(), Bytes::new()).is_err());
-    // Asked again, numbers go on where they were.
+    // If the user tracks the chunk again, numbers continue where they stopped.
     client.core.track(client.now, &chunk());
     assert_eq!(client.tracks().len(), 1);
     client.tracked();
@@ -536,7 +537,7 @@ fn a_rejected_track_drops_everything_and_says_so() {
 }
 
 #[test]
-fn untrack_waits_for_the_own_commands_and_numbers_are_never_used_again() {
+fn untrack_waits_for_pending_commands_and_numbers_are_never_used_again() {
     let mut client = TestClient::new();
     client.submit("a");
     let submits = client.take_submits();
@@ -565,7 +566,7 @@ fn a_final_close_ends_every_command() {
 }
 
 #[test]
-fn a_silent_socket_is_given_up_and_pings_go_out() {
+fn the_client_sends_pings_and_drops_a_silent_socket() {
     let mut client = TestClient::new();
     client.wait(10_000);
     for socket in [Socket::Ingest, Socket::Gateway] {
@@ -575,9 +576,10 @@ fn a_silent_socket_is_given_up_and_pings_go_out() {
     assert_eq!(client.events().iter().filter(|event| matches!(event, Event::Reconnect { .. })).count(), 2);
 }
 
-/// A server that lies about numbers must not make commands that ingest refuses for good.
+/// A faulty server names numbers that the client never gave out. The client must not send commands
+/// that ingest would then refuse for good.
 #[test]
-fn r8_numbers_that_were_never_given_do_not_move_after() {
+fn r8_numbers_that_were_never_given_out_do_not_change_after() {
     let mut client = TestClient::new();
     let resolved = Some(tracked::Resolved::Ledger(proto::Resolved { seq: 87, committed_bits: 0 }));
     let hash = client.core.hash(&chunk()).unwrap().to_bytes();
@@ -588,16 +590,16 @@ fn r8_numbers_that_were_never_given_do_not_move_after() {
 }
 
 #[test]
-fn what_stands_behind_the_end_of_a_connection_or_before_its_welcome_is_not_heard() {
+fn events_after_the_end_of_a_connection_or_before_its_welcome_are_ignored() {
     let mut client = TestClient::new();
     let drifted = || beacon_of(&[9; 32]);
     client.say(Socket::Gateway, [event::Body::Updates(Bytes::from_static(b"\xff")), drifted()]);
     let is_drift = |event: &Event| matches!(event, Event::Drift { .. });
-    assert!(!client.events().iter().any(is_drift), "the first ended the connection");
+    assert!(!client.events().iter().any(is_drift), "the first event ended the connection");
     client.core.connected(client.now, Socket::Gateway, "token".into());
     client.say(Socket::Gateway, [drifted()]);
     assert!(!client.events().iter().any(is_drift));
-    // So nothing is due that only a connection could bring about.
+    // No timer may be due for work that needs a connection.
     let at = client.core.next_deadline().unwrap();
     client.core.tick(at);
     assert!(client.core.next_deadline().is_none_or(|next| next > at));
@@ -609,7 +611,7 @@ fn beacon_of(hash: &[u8; 32]) -> event::Body {
 }
 
 #[test]
-fn a_token_that_never_ends_may_be_renewed() {
+fn a_token_that_never_expires_can_be_renewed() {
     let mut client = TestClient::with(Settings { can_renew: true, ..Settings::new(Models::builtin()) });
     client.say(Socket::Gateway, [event::Body::Renewed(proto::Renewed { token_expires_at: i64::MAX })]);
     client.now.0 += 1_000;
@@ -617,35 +619,36 @@ fn a_token_that_never_ends_may_be_renewed() {
     assert!(client.core.next_deadline().is_some_and(|at| at > client.now));
 }
 
+/// A client that can take its two newest commits back.
 fn undoing() -> TestClient {
     TestClient::with(Settings { undo_max: 2, ..Settings::new(Models::builtin()) })
 }
 
 #[test]
-fn an_own_commit_is_taken_back_once() {
+fn a_commit_is_taken_back_once() {
     let mut client = undoing();
     let id = client.submit("a");
     let submits = client.take_submits();
-    assert!(client.core.take_back(client.now, &chunk(), id).unwrap().is_empty(), "it is not committed yet");
+    assert!(client.core.take_back(client.now, &chunk(), id).unwrap().is_empty(), "the command is not committed yet");
     client.decide(&submits);
     assert_eq!(client.outcomes(), [(1, committed(1))]);
     assert_eq!(client.core.take_back(client.now, &chunk(), id).unwrap(), [CommandId(2)]);
-    assert!(!client.shows("\"a\""), "it has left the view");
-    assert!(client.core.take_back(client.now, &chunk(), id).unwrap().is_empty(), "it was taken back already");
+    assert!(!client.shows("\"a\""), "the view must not show the key any more");
+    assert!(client.core.take_back(client.now, &chunk(), id).unwrap().is_empty(), "the commit was taken back already");
     let submits = client.take_submits();
     client.decide(&submits);
     assert_eq!(client.outcomes(), [(2, committed(2))]);
-    // What takes back is a commit like any other.
+    // The inverse is a commit like any other, and can be taken back too.
     assert_eq!(client.core.take_back(client.now, &chunk(), CommandId(2)).unwrap(), [CommandId(3)]);
     assert!(client.shows("\"a\""));
 }
 
 #[test]
-fn what_takes_back_is_made_of_what_was_there_at_the_commit_and_not_at_the_prediction() {
+fn an_inverse_restores_the_content_at_the_commit_and_not_at_the_prediction() {
     let mut client = undoing();
     let id = client.submit("a");
     let mine = client.take_submits();
-    // Somebody else puts the same key, in the log before it.
+    // Another client puts the same key; its command comes first in the log.
     let other = WriterId([9; 16]);
     let theirs =
         proto::Submit { body: Some(proto::submit::Body::Command(put("a", "theirs", false))), ..mine[0].clone() };
@@ -667,7 +670,7 @@ fn only_the_newest_commits_can_be_taken_back() {
 }
 
 #[test]
-fn r10_of_many_updates_in_a_frame_the_last_hash_counts_and_a_wrong_one_is_told_before_any_conclusion() {
+fn r10_the_last_hash_of_a_frame_counts_and_drift_is_reported_before_any_outcome() {
     let mut client = TestClient::new();
     for key in ["a", "b", "c"] {
         client.submit(key);
@@ -695,13 +698,13 @@ fn r10_of_many_updates_in_a_frame_the_last_hash_counts_and_a_wrong_one_is_told_b
     assert!(drift.is_some(), "{events:?}");
     assert!(
         first_outcome.is_none_or(|at| Some(at) > drift),
-        "nothing is concluded from a replica that has drifted: {events:?}"
+        "a drifted replica must not conclude commands: {events:?}"
     );
     assert!(matches!(client.status(), ChunkStatus::Reloading { .. }));
 }
 
 #[test]
-fn r10_a_beacon_that_agrees_is_told_and_damage_is_found_by_the_next_one() {
+fn r10_a_matching_beacon_is_reported_and_the_next_one_finds_damage() {
     let mut client = TestClient::new();
     client.submit("a");
     let submits = client.take_submits();
@@ -711,7 +714,7 @@ fn r10_a_beacon_that_agrees_is_told_and_damage_is_found_by_the_next_one() {
     client.say(Socket::Gateway, [beacon.clone()]);
     assert!(matches!(client.events()[..], [Event::Verified { version: Version(1), .. }]));
     assert!(client.core.damage(client.now, &chunk()));
-    assert!(matches!(client.events()[..], [Event::Changed { .. }]), "what is shown is what is in memory");
+    assert!(matches!(client.events()[..], [Event::Changed { .. }]), "the view shows the damaged content");
     client.say(Socket::Gateway, [beacon]);
     assert!(client.events().iter().any(|event| matches!(event, Event::Drift { .. })));
     assert!(matches!(client.status(), ChunkStatus::Reloading { .. }));

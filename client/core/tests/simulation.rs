@@ -1,8 +1,10 @@
-//! The whole client against a whole server in memory, with losses, delays, doubles, overtaking, reconnects, rejections,
-//! lagging, gateways that are behind, and evictions. One seed is one run.
+//! A simulation of clients and an in-memory server, with lost, delayed, duplicated and reordered
+//! messages, reconnects, rejections, lagging, gateways that are behind, and evictions. One seed
+//! determines one run.
 //!
-//! The oracle: every command ends with exactly one outcome that agrees with the decider (R8); the user's order is kept;
-//! once the faults stop everything ends within bounded steps; at rest view, confirmed replica and log are equal (R10).
+//! The oracle checks: every command ends with exactly one outcome that agrees with the decider
+//! (R8); the user's order is kept; once the faults stop, every command ends within a bounded number
+//! of steps; at rest the view, the confirmed replica and the log are equal (R10).
 
 mod server;
 
@@ -38,34 +40,37 @@ impl Rng {
     }
 }
 
-/// What kind of day it is: drawn once a run, so that some runs are all loss, or all cancelling.
+/// How frequent each fault is. Drawn once per run, so that some runs have, for example, mostly
+/// losses or cancellations.
 struct FaultRates {
-    /// Of 100 transmissions: lost between client and log, with or without a trace.
+    /// Percentage of transmissions that are lost or delayed between ingest and the log.
     lost: usize,
     rejected: usize,
     cancels: usize,
     bursts: usize,
-    /// Of 100 tries to connect.
+    /// Percentage of attempts to connect that succeed.
     connects: usize,
-    /// How far the server's clock is behind.
+    /// Milliseconds by which the server's clock is behind.
     clock_slow_ms: u64,
 }
 
+/// A connection between a client and ingest or a gateway.
 #[derive(Default)]
 struct Link {
     is_up: bool,
     up: VecDeque<Bytes>,
     down: VecDeque<Bytes>,
     writer: Option<WriterId>,
-    /// The gateway has read this many records.
+    /// The number of records that the gateway has read.
     read: usize,
-    /// The next record to send; None while not tracked.
+    /// The index of the next record to send; `None` while the chunk is not tracked.
     sent: Option<usize>,
     is_lagging: bool,
     /// A Track that waits until the gateway has caught up (R12).
     held: Option<proto::Track>,
 }
 
+/// A client and its user.
 struct Peer {
     name: String,
     core: ClientCore,
@@ -73,7 +78,7 @@ struct Peer {
     gateway: Link,
     submitted: Vec<(CommandId, String)>,
     outcomes: BTreeMap<CommandId, Outcome>,
-    /// In the ingest's producer: may still be appended, in any order.
+    /// Submissions in ingest's producer, which may still be appended, in any order.
     late: Vec<(WriterId, proto::Submit)>,
 }
 
@@ -208,7 +213,7 @@ impl Sim {
         }
     }
 
-    /// One frame from a client to ingest or gateway.
+    /// Delivers one frame from a client to ingest or to its gateway.
     fn carry_up(&mut self, i: usize, socket: Socket) {
         let Some(message) = self.peers[i].link(socket).up.pop_front() else { return };
         for body in requests(message) {
@@ -293,7 +298,7 @@ impl Sim {
         self.peers[i].ingest.down.extend(answer.map(|body| frame([body])));
     }
 
-    /// A command that was delayed on its way into the log: overtaken by later ones, perhaps doubled.
+    /// Appends a delayed submission: later ones may have overtaken it, and it may be a duplicate.
     fn late(&mut self, i: usize) {
         if self.peers[i].late.is_empty() {
             return;
@@ -304,7 +309,7 @@ impl Sim {
     }
 
     fn carry_down(&mut self, i: usize, socket: Socket) {
-        // Concatenated frames are a frame.
+        // Concatenated frames are again one frame.
         let joined = 1 + self.rng.below(4);
         let link = self.peers[i].link(socket);
         let frames: Vec<Bytes> = (0..joined).filter_map(|_| link.down.pop_front()).collect();
@@ -313,7 +318,7 @@ impl Sim {
         }
     }
 
-    /// A gateway reads on and sends what is new.
+    /// The gateway reads new records and sends them.
     fn gateway(&mut self, i: usize) {
         let records = self.server.records.len();
         let link = &mut self.peers[i].gateway;
@@ -339,7 +344,8 @@ impl Sim {
             return;
         }
         if self.is_faulty && sent < link.read && self.rng.chance(5) {
-            // It found that it had drifted itself: a fresh Chunk instead of what was due, outcomes and all.
+            // The gateway found that it had drifted: it sends a fresh Chunk instead of the updates
+            // and outcomes.
             link.down.push_back(frame([self.server.chunk(link.read - 1)]));
             link.sent = Some(link.read);
             return;
@@ -381,13 +387,13 @@ impl Sim {
         link.sent = Some(link.read);
     }
 
-    /// Takes what a client wants to send and say.
+    /// Runs a client's timers, and takes its events and messages.
     fn turn(&mut self, i: usize) {
         let peer = &mut self.peers[i];
         if peer.core.next_deadline().is_some_and(|at| at <= self.now) {
             peer.core.tick(self.now);
             if let Some(at) = peer.core.next_deadline() {
-                assert!(at > self.now, "a deadline that is never met: {at:?} at {:?}", self.now);
+                assert!(at > self.now, "a tick at {:?} left a deadline in the past: {at:?}", self.now);
             }
         }
         while let Some(event) = peer.core.poll_event() {
@@ -454,12 +460,15 @@ impl Sim {
                     wrong => panic!("{value}: {wrong:?}"),
                 }
                 if let Outcome::Unknown { reason } = outcome {
-                    // Or its Settle was refused for good, again and again.
+                    // The other excuse: ingest finally rejected its Settle again and again.
                     let is_excused = self.evictions > 0 || reason.contains("settle");
-                    assert!(is_excused, "{value} is unknown, but nothing was evicted: {reason}");
+                    assert!(is_excused, "{value} is unknown, but no writer was evicted: {reason}");
                 }
                 if let Some(version) = version {
-                    assert!(version > last, "R8: {value} at {version} comes before an earlier one at {last}");
+                    assert!(
+                        version > last,
+                        "R8: {value} was committed at {version}, before an earlier command at {last}"
+                    );
                     last = version;
                 }
             }
@@ -490,7 +499,7 @@ fn run(seed: u64) -> Sim {
     while !sim.is_at_rest() {
         sim.step();
         steps += 1;
-        assert!(steps < 30_000, "seed {seed}: no rest in sight\n{}", sim.state());
+        assert!(steps < 30_000, "seed {seed}: the run did not come to rest\n{}", sim.state());
     }
     sim.check();
     sim
@@ -510,9 +519,9 @@ proptest! {
     }
 }
 
-// A soak names its own number of seeds; the core itself reads nothing.
+/// The simulation must reach every kind of outcome; otherwise it tests too little.
+// A long run sets its number of seeds in the environment.
 #[allow(clippy::disallowed_methods)]
-/// The attack must reach every kind of outcome, or it attacks nothing.
 #[test]
 fn r8_many_seeds_reach_every_outcome() {
     let count = std::env::var("DRIFTLESS_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);

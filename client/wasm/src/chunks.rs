@@ -1,10 +1,11 @@
-//! The tracked chunks by the small numbers that JavaScript knows them by, each with what was last shown of it.
+//! The numbers by which JavaScript names chunks, and the content of each chunk that it last saw.
 
 use crate::view_cache::ViewCache;
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::ChunkId;
 
-/// A chunk's number: an index, given out at the first `track` and kept for good.
+/// The numbers of chunks. A number is an index into a list; the first `track` of a chunk gives it
+/// out, for good.
 #[derive(Default)]
 pub struct Chunks {
     numbers: SortedMap<ChunkId, u32>,
@@ -16,7 +17,7 @@ impl Chunks {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
-        // Every one was named by the page: memory ends long before u32 does.
+        // The page names every chunk: it runs out of memory long before it reaches u32::MAX.
         let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.numbers.insert(id.clone(), number);
         self.chunks.push((id.clone(), ViewCache::default()));

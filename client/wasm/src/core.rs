@@ -1,7 +1,8 @@
 //! The client's core as JavaScript calls it.
 //!
-//! Sockets are 0 (ingest) and 1 (gateway), chunks are numbers (`chunks.rs`), times are milliseconds since the Unix epoch.
-//! What cannot be done is thrown as a string of JSON, `{"code": …, "message": …}`.
+//! Sockets are 0 (ingest) and 1 (gateway), chunks are numbers (`chunks.rs`), and times are
+//! milliseconds since 1970 by a clock that never goes backwards. Errors are thrown as strings of
+//! JSON, `{"code": …, "message": …}`.
 
 use crate::chunks::Chunks;
 use crate::event_json;
@@ -19,7 +20,8 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 #[wasm_bindgen]
 extern "C" {
-    /// A small decompressor of JavaScript's: `unzstd(compressed, bytes_max)` throws where that cannot be.
+    /// A small zstd decompressor in JavaScript: `unzstd(compressed, bytes_max)` throws if it cannot
+    /// decompress the data.
     pub type Decompressor;
 
     #[wasm_bindgen(method, catch)]
@@ -33,13 +35,13 @@ thread_local! {
 fn decompress(data: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
     DECOMPRESSOR.with(|decompressor| {
         let decompressor = decompressor.borrow();
-        let decompressor = decompressor.as_ref().ok_or("there is no decompressor")?;
+        let decompressor = decompressor.as_ref().ok_or("no decompressor was passed to the core")?;
         let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
         decompressor.unzstd(data, bytes_max).map_err(|_| "not a zstd frame of a size that is allowed".to_owned())
     })
 }
 
-/// One client.
+/// A client.
 #[wasm_bindgen]
 pub struct Core {
     client: ClientCore,
@@ -48,11 +50,11 @@ pub struct Core {
 
 #[wasm_bindgen]
 impl Core {
-    /// `settings` is a JSON object; what is absent has its default: `author`, `roles`, `can_renew`, `pending_max`, `undo_max`,
-    /// `resend_after_ms`, `renew_before_ms`.
+    /// `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
+    /// `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
     ///
     /// # Errors
-    /// A setting of the wrong type.
+    /// `settings`: a member has the wrong type.
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
         DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
@@ -78,8 +80,10 @@ impl Core {
 
     // ---- the user ----
 
+    /// Tracks a chunk, and returns its number.
+    ///
     /// # Errors
-    /// `chunk_id`: not a chunk's id.
+    /// `chunk_id`: the text is not a chunk id.
     pub fn track(&mut self, now: f64, chunk: &str) -> Result<u32, JsValue> {
         let id: ChunkId = chunk.parse().map_err(|error| js_error("chunk_id", &format!("{error}")))?;
         let number = self.chunks.number(&id);
@@ -93,19 +97,21 @@ impl Core {
         }
     }
 
-    /// An encoded command.
+    /// Submits an encoded command, and returns its id.
     ///
     /// # Errors
-    /// `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
+    /// `not_tracked`, `too_large`, `too_many`, `closed`: the command was not accepted.
     pub fn submit(&mut self, now: f64, chunk: u32, command: Vec<u8>) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
         self.client.submit(time(now), &id, command.into()).map(number).map_err(|error| submit_error(&error))
     }
 
-    /// A command as the model's JSON.
+    /// Submits a command in the model's JSON, and returns its id.
     ///
     /// # Errors
-    /// As [`Self::submit`]; `invalid_command` where the model does not take it; `no_model` before a server announced the family.
+    /// The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
+    /// `no_model` if no server has announced the family yet, or if this client cannot make its
+    /// model.
     pub fn submit_json(&mut self, now: f64, chunk: u32, command: &str) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
         let command = self.encode(&id, command)?;
@@ -118,10 +124,11 @@ impl Core {
         }
     }
 
-    /// The commands that take it back; none where it cannot be.
+    /// Submits the inverse of a commit, and returns the ids of its commands; none if the commit
+    /// cannot be taken back.
     ///
     /// # Errors
-    /// As [`Self::submit`].
+    /// The errors of [`Self::submit`].
     pub fn take_back(&mut self, now: f64, chunk: u32, command: f64) -> Result<Vec<f64>, JsValue> {
         let id = self.id(chunk)?;
         let taken = self.client.take_back(time(now), &id, CommandId(whole(command)));
@@ -142,7 +149,7 @@ impl Core {
         self.client.connected(time(now), socket_of(socket), token);
     }
 
-    /// `code` is 0 where there was none.
+    /// A socket has closed. `code` is the server's close code; 0 if there was none.
     pub fn disconnected(&mut self, now: f64, socket: u8, code: u16) {
         self.client.disconnected(time(now), socket_of(socket), Some(code).filter(|code| *code > 0));
     }
@@ -155,7 +162,7 @@ impl Core {
         self.client.tick(time(now));
     }
 
-    /// When [`Self::tick`] is to be called; infinity where nothing is due.
+    /// When [`Self::tick`] must be called next; infinity if no timer is set.
     pub fn next_deadline(&self) -> f64 {
         #[allow(clippy::cast_precision_loss)]
         self.client.next_deadline().map_or(f64::INFINITY, |at| at.0 as f64)
@@ -166,8 +173,8 @@ impl Core {
         self.client.poll_send(socket_of(socket)).map(Vec::from)
     }
 
-    /// Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
-    /// times, the changes are told once, at the end.
+    /// All events since the last call, as a JSON array; an empty string if there are none. The
+    /// changes of a chunk are merged into one event, at the end.
     pub fn events(&mut self) -> String {
         let mut out = Json::array();
         let mut changed: Vec<(u32, u64)> = Vec::new();
@@ -190,7 +197,8 @@ impl Core {
 
     // ---- reading ----
 
-    /// A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed replica.
+    /// A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
+    /// replica.
     pub fn describe(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
         let Some(status) = self.client.status(&id).cloned() else { return String::new() };
@@ -203,7 +211,7 @@ impl Core {
         out.end()
     }
 
-    /// What is shown of a chunk: `none`, `grid`, `map` or `other`.
+    /// The kind of a chunk's view: `none`, `grid`, `map` or `other`.
     pub fn kind(&self, chunk: u32) -> String {
         match self.chunks.view_cache(chunk) {
             None | Some(ViewCache::None) => "none",
@@ -214,8 +222,9 @@ impl Core {
         .into()
     }
 
-    /// A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
-    /// there until the next call that is not a reading one.
+    /// A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
+    /// pending marks (u8) in this module's memory. The addresses are valid until the next call that
+    /// changes something.
     pub fn grid(&self, chunk: u32) -> Option<Vec<u32>> {
         let Some(ViewCache::Grid(grid)) = self.chunks.view_cache(chunk) else { return None };
         let at = |pointer: usize| u32::try_from(pointer).unwrap_or(u32::MAX);
@@ -223,7 +232,7 @@ impl Core {
         Some(vec![size[0], size[1], size[2], at(grid.cells.as_ptr() as usize), at(grid.pending.as_ptr() as usize)])
     }
 
-    /// A map's keys, as a JSON array, in order.
+    /// A map's keys in order, as a JSON array.
     pub fn keys(&self, chunk: u32) -> String {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => event_json::texts(entries.iter().map(|entry| &entry.key)),
@@ -231,7 +240,7 @@ impl Core {
         }
     }
 
-    /// A map's value.
+    /// The value of a key of a map.
     pub fn value(&self, chunk: u32, key: &str) -> Option<Vec<u8>> {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => find(entries, key).map(|entry| entry.value.to_vec()),
@@ -239,7 +248,7 @@ impl Core {
         }
     }
 
-    /// Whether a map's entry is shown otherwise than it is confirmed.
+    /// Whether a key's value in the view differs from the confirmed one.
     pub fn is_pending(&self, chunk: u32, key: &str) -> bool {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => find(entries, key).is_some_and(|entry| entry.is_pending),
@@ -247,7 +256,7 @@ impl Core {
         }
     }
 
-    /// The view as the model's JSON; empty where there is none.
+    /// The view in the model's JSON; empty if the chunk is not loaded.
     pub fn content_json(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
         self.client.view(&id).map_or(String::new(), |(model, view, _)| json::text(&model.content_to_json(view)))
@@ -259,7 +268,7 @@ impl Core {
         self.client.confirmed(&id).map(|replica| replica.encoding().into_owned())
     }
 
-    /// BLAKE3-256 in hex, as guards name values by it.
+    /// The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
     pub fn hash(data: &[u8]) -> String {
         driftless_schemas::Hash::of(data).to_string()
     }
@@ -279,7 +288,7 @@ impl Core {
             out.text("name", &family.name);
             out.text("model", &family.model);
             out.number("revision", family.model_revision.into());
-            // As a text: whether it is JSON is the model's business.
+            // Passed on as text: the model parses it.
             out.text("parameters", &family.parameters);
             out.number("coordinates", family.coordinates.into());
             out.text("min", &family.coordinate_min.to_string());
@@ -289,19 +298,19 @@ impl Core {
         families.end()
     }
 
-    /// The colours of a family's values, red, green and blue; empty where they have none.
+    /// The colours of a family's values, as red, green and blue bytes; empty if its model has none.
     pub fn colors(&self, family: &str) -> Vec<u8> {
         let model = self.client.model(family).and_then(Result::ok);
         model.and_then(|model| model.colors()).map(|colors| colors.as_flattened().to_vec()).unwrap_or_default()
     }
 
-    /// Commands without an outcome.
+    /// The number of commands without an outcome.
     pub fn pending(&self) -> u32 {
         u32::try_from(self.client.pending()).unwrap_or(u32::MAX)
     }
 
-    /// Flips a bit of the confirmed replica, as bad memory would: to show that drift is found and healed. False where there is
-    /// nothing to flip.
+    /// Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
+    /// healed. Returns false if there is nothing to flip.
     pub fn damage(&mut self, now: f64, chunk: u32) -> bool {
         let Ok(id) = self.id(chunk) else { return false };
         self.client.damage(time(now), &id)
@@ -310,7 +319,10 @@ impl Core {
 
 impl Core {
     fn id(&self, chunk: u32) -> Result<ChunkId, JsValue> {
-        self.chunks.id(chunk).cloned().ok_or_else(|| js_error("not_tracked", "there is no such chunk"))
+        self.chunks
+            .id(chunk)
+            .cloned()
+            .ok_or_else(|| js_error("not_tracked", "no chunk has this number: track it first"))
     }
 
     fn encode(&self, id: &ChunkId, command: &str) -> Result<Bytes, JsValue> {
@@ -355,12 +367,13 @@ fn socket_of(number: u8) -> Socket {
     if number == 0 { Socket::Ingest } else { Socket::Gateway }
 }
 
-/// JavaScript's clock counts from 1970 and never goes back, so that it is monotonic and wall time in one.
+/// The SDK's clock counts from 1970 and never goes backwards: it is wall time and monotonic time at
+/// once.
 fn time(now: f64) -> MonotonicMs {
     MonotonicMs(whole(now))
 }
 
-/// JavaScript's numbers are exact up to 2^53: times and counts stay below.
+/// Converts a number of JavaScript. Its numbers are exact up to 2^53; times and ids stay below.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(number: f64) -> u64 {
     number.max(0.0) as u64

@@ -1,11 +1,13 @@
-//! Events as JSON: one array for all of a turn, so that the boundary is crossed once.
+//! Events as JSON. All events of a turn form one array, so that JavaScript fetches them with one
+//! call.
 
 use crate::json::Json;
 use crate::view_cache::Change;
 use driftless_client_core::{ChunkStatus, Event, Outcome, ReconnectReason};
 use driftless_schemas::format::plain_name;
 
-/// An event with its chunk's number where it has a chunk; a change comes by [`change`].
+/// An event as an object. `chunk` is its chunk's number; 0 if it has none. [`change`] writes the
+/// changes of a chunk.
 pub fn event(event: &Event, chunk: u32) -> String {
     let mut out = Json::object();
     let is = match event {
@@ -54,7 +56,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
             out.text("session", &session.to_string());
             out.text("writer", &hex::encode(writer.0));
         }
-        // A change is told with what is different: see `change`.
+        // `change` writes the event of a changed chunk, with the differences.
         Event::TokenNeeded | Event::Changed { .. } => {}
         Event::Refused { socket: of, code, message } => {
             out.text("socket", &of.to_string());
@@ -75,7 +77,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
     out.end()
 }
 
-/// A chunk that changed, with what is different.
+/// The event of a changed chunk, with the differences to what JavaScript last saw.
 pub fn change(chunk: u32, version: u64, change: &Change) -> String {
     let mut out = Json::object();
     out.text("is", "change");
@@ -97,14 +99,14 @@ pub fn change(chunk: u32, version: u64, change: &Change) -> String {
     out.end()
 }
 
-/// An array of texts.
+/// An array of strings.
 pub fn texts<'a>(all: impl Iterator<Item = &'a String>) -> String {
     let mut array = Json::array();
     all.for_each(|text| array.text("", text));
     array.end()
 }
 
-/// A status, and a code and words for it where there are any.
+/// Adds a status, and its code and message if it has them.
 pub fn status_members(out: &mut Json, status: &ChunkStatus) {
     let (name_of, message) = match status {
         ChunkStatus::Loading => ("loading", None),

@@ -1,4 +1,5 @@
-//! Floating-point numbers as text: JavaScript has that, and Rust's tables for it are 10 KB that nothing compresses.
+//! Floating-point numbers as text. In browsers JavaScript converts them, because Rust's tables for
+//! it take 10 KB that do not compress.
 
 #[cfg(target_family = "wasm")]
 mod host {
@@ -13,7 +14,7 @@ mod host {
         fn string(number: f64) -> String;
     }
 
-    /// JavaScript writes a negative zero without its sign.
+    /// Adds the sign of a negative zero, which JavaScript omits.
     pub fn write(number: f64) -> String {
         if number == 0.0 && number.is_sign_negative() { "-0.0".into() } else { string(number) }
     }

@@ -1,10 +1,11 @@
-//! JSON, written as it comes: the events of a turn would otherwise be trees first, and building trees is a tenth of the core's size.
+//! A writer of JSON text. The events of a turn are written directly, because code that builds trees
+//! of values first would be a tenth of the core's size.
 
 use crate::float;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// An object or an array that is being written.
+/// An object or an array under construction.
 pub struct Json(String);
 
 impl Json {
@@ -16,7 +17,7 @@ impl Json {
         Self("[".into())
     }
 
-    /// A member's name in an object; nothing in an array.
+    /// Writes a member's name in an object; an array has no names.
     fn name(&mut self, name: &str) {
         if !self.0.is_empty() && !self.0.ends_with(['{', '[']) {
             self.0.push(',');
@@ -34,7 +35,7 @@ impl Json {
 
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        // Into a string: this cannot fail.
+        // Writing into a string cannot fail.
         let _ = write!(self.0, "{value}");
     }
 
@@ -42,7 +43,7 @@ impl Json {
         self.raw(name, if value { "true" } else { "false" });
     }
 
-    /// What is JSON already.
+    /// Adds text that is JSON already.
     pub fn raw(&mut self, name: &str, json: &str) {
         self.name(name);
         self.0.push_str(json);
@@ -111,7 +112,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn serde_json_reads_the_written_text_back() {
         let text = "a \"b\" \\ \n\u{1}\u{7f} é 🎨";
         let mut inner = Json::array();
         inner.number("", u64::MAX);

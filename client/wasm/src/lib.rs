@@ -1,11 +1,14 @@
-//! `client/core` for the browser: the very code that decides on the server predicts, folds, verifies and decodes here.
+//! `client/core` as WebAssembly: browsers predict, fold, verify and decode with the same code as
+//! the servers.
 //!
-//! The boundary is crossed in whole frames and turns, never per cell: a message in, then [`Core::events`] once for all that
-//! followed from it, as JSON; [`Core::poll_send`] for what is to be sent. A grid's cells are read in place, through a view of
-//! this module's memory. The TypeScript SDK (`client/js`) is the only caller; nothing here is for games.
+//! Calls between JavaScript and this module are few and large, never one per cell. JavaScript hands
+//! in a message, then calls [`Core::events`] once for all events that follow, as JSON, and
+//! [`Core::poll_send`] for the messages to send. It reads a grid's cells in place, through a view
+//! of this module's memory. The TypeScript SDK (`client/js`) is the only caller; games use that
+//! SDK.
 //!
-//! A studio with a model of its own builds its own core: a crate that depends on this one and calls [`register`] from its
-//! `#[wasm_bindgen(start)]` function (`examples/custom-model`).
+//! A studio with its own model builds its own core: a crate that depends on this one and calls
+//! [`register`] in its `#[wasm_bindgen(start)]` function (`examples/custom-model`).
 
 mod chunks;
 mod core;
@@ -23,7 +26,7 @@ thread_local! {
     static MODELS: RefCell<Models> = RefCell::new(Models::builtin());
 }
 
-/// Adds models to those that every [`Core`] made afterwards knows.
+/// Adds models that every [`Core`] made afterwards knows.
 pub fn register(add: impl FnOnce(&mut Models)) {
     MODELS.with(|models| add(&mut models.borrow_mut()));
 }

@@ -1,17 +1,19 @@
-//! JSON text to [`Value`] without serde_json's parser, which is an eighth of the core's size. What is a fraction is JavaScript's to
-//! read, and is read exactly; whole numbers of 64 bits are read here, because JavaScript would round them.
+//! A parser from JSON text to [`Value`]. serde_json's parser would be an eighth of the core's size.
+//!
+//! JavaScript parses fractions, and does so exactly. Whole numbers of 64 bits are parsed here,
+//! because JavaScript would round them.
 
 use crate::float;
 use serde_json::{Map, Number, Value};
 use std::str::Chars;
 
-/// Arrays and objects in one another.
+/// The deepest nesting of arrays and objects, as in serde_json.
 const DEPTH_MAX: usize = 127;
 
-/// Reads one value, as `serde_json::from_str` does.
+/// Parses one value, with the same result as `serde_json::from_str`.
 ///
 /// # Errors
-/// Says at which byte it is none.
+/// A text for people: the byte from which on the text is not JSON.
 pub fn read(text: &str) -> Result<Value, String> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(DEPTH_MAX).filter(|_| reader.peek().is_none());
@@ -20,7 +22,7 @@ pub fn read(text: &str) -> Result<Value, String> {
 
 struct Reader<'a> {
     text: &'a str,
-    /// Always between two characters.
+    /// The next byte to read; always at the start of a character.
     at: usize,
 }
 
@@ -29,14 +31,14 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
-    /// The next byte that is not white space.
+    /// Skips white space, and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         self.at += self.rest().bytes().take_while(is_space).count();
         self.rest().bytes().next()
     }
 
-    /// Takes this, where it is next.
+    /// Skips white space, and consumes `token` if it is next.
     fn take(&mut self, token: &str) -> Option<()> {
         self.peek();
         self.rest().strip_prefix(token)?;
@@ -119,7 +121,7 @@ impl<'a> Reader<'a> {
         let digits = |from: usize| rest.bytes().skip(from).take_while(u8::is_ascii_digit).count();
         let start = usize::from(byte(0) == b'-');
         let mut end = start + digits(start);
-        // No digits, or a zero before others.
+        // JSON allows neither a number without digits nor leading zeros.
         if end == start || (end > start + 1 && byte(start) == b'0') {
             return None;
         }
@@ -137,7 +139,8 @@ impl<'a> Reader<'a> {
         }
         self.at += end;
         let text = &rest[..end];
-        // What is too large for 64 bits is a fraction, too; and there is no whole number -0.
+        // A whole number too large for 64 bits is read as a float, as is -0, which no integer type
+        // has.
         let number = if whole < end || text == "-0" {
             None
         } else {
@@ -147,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Behind `\u`: a character, or two halves of one.
+/// Reads the rest of a `\u` escape: a character, or a pair of surrogates.
 fn escaped(chars: &mut Chars<'_>) -> Option<char> {
     let first = unit(chars)?;
     if !(0xd800..0xdc00).contains(&first) {
@@ -158,7 +161,7 @@ fn escaped(chars: &mut Chars<'_>) -> Option<char> {
     char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + second)
 }
 
-/// Four hexadecimal digits.
+/// Reads four hexadecimal digits.
 fn unit(chars: &mut Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |unit, _| Some(unit << 4 | chars.next()?.to_digit(16)?))
 }
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reads as serde_json does.
+    /// Both parsers must agree about `text`.
     fn compare(text: &str) {
         match (read(text), serde_json::from_str::<Value>(text)) {
             (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{text}"),
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_special_is_read_as_serde_json_reads_it() {
+    fn special_cases_are_read_as_serde_json_reads_them() {
         for text in [
             "",
             " ",
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_names_the_position() {
         assert_eq!(read("[1, x]").unwrap_err(), "not JSON, from byte 4 on");
     }
 

@@ -1,26 +1,29 @@
-//! What was last shown of a chunk, and what is different now: rectangles of a grid, keys of a map.
+//! The view of a chunk as JavaScript last saw it, and the differences to the present view:
+//! rectangles of a grid, keys of a map.
 //!
-//! A cell or an entry differs when its value does, or when it begins or ceases to be *pending*: shown otherwise than the
-//! confirmed replica has it. Comparing costs a few passes over the content (8 KiB: about 2 µs), whatever made the change:
-//! own commands, updates, a rollback, a fresh Chunk.
+//! A cell or an entry differs if its value differs, or if its *pending* mark does. A cell is
+//! pending if the view shows another value than the confirmed replica. A comparison takes a few
+//! passes over the content (8 KiB: about 2 µs). It is the same for every cause of a change:
+//! commands, updates, a rollback, a fresh Chunk.
 
 use bytes::Bytes;
 use driftless_chunk::grid::Cells;
 use driftless_chunk::map::Entries;
 use driftless_chunk::model::Content;
 
-/// Rows without a difference that end a rectangle.
+/// More rows than this without a difference end a rectangle.
 const GAP_ROWS: usize = 4;
 
+/// The view of one chunk as JavaScript last saw it.
 #[derive(Default)]
 pub enum ViewCache {
-    /// Nothing: there is no state yet, or not any more.
+    /// There is no view: the chunk is not loaded.
     #[default]
     None,
     Grid(Grid),
-    /// In order of the keys.
+    /// The entries of a map, in the order of their keys.
     Map(Vec<Entry>),
-    /// A model that is known by its JSON and its bytes alone.
+    /// The content of any other model: JavaScript sees only its JSON and its encoding.
     Other,
 }
 
@@ -29,28 +32,31 @@ pub enum ViewCache {
 pub struct Entry {
     pub key: String,
     pub value: Bytes,
-    /// It is not what is confirmed.
+    /// Whether the confirmed replica has another value.
     pub is_pending: bool,
 }
 
+/// The cells of a grid.
 pub struct Grid {
     pub size: [usize; 3],
-    /// Of the view, x fastest.
+    /// The view's cells, x fastest.
     pub cells: Vec<u16>,
-    /// 1 where the view is not what is confirmed.
+    /// Per cell: 1 if the confirmed replica has another value, else 0.
     pub pending: Vec<u8>,
 }
 
-/// What is different from what was shown.
+/// The differences between two views.
 pub enum Change {
-    /// x, y, z, width, height, depth.
+    /// Rectangles of a grid, each as x, y, z, width, height, depth.
     Rects(Vec<[usize; 6]>),
+    /// Keys of a map.
     Keys(Vec<String>),
-    /// Everything.
+    /// Everything may differ.
     All,
 }
 
-/// What is to be shown, out of the client's core: copied, because view and confirmed replica cannot be borrowed at once.
+/// A copy of the present view. Copied, because the core cannot lend the view and the confirmed
+/// replica at the same time.
 pub enum ViewCopy {
     Grid { size: [usize; 3], cells: Vec<u16> },
     Map(Entries),
@@ -67,7 +73,7 @@ impl ViewCopy {
 }
 
 impl ViewCache {
-    /// Shows the next one. `None` where nothing differs.
+    /// Replaces the cached view, and returns the differences; `None` if there are none.
     pub fn update(&mut self, next: ViewCopy, confirmed: &Content) -> Option<Change> {
         match (self, next) {
             (Self::Grid(grid), ViewCopy::Grid { size, cells: next }) if grid.size == size => {
@@ -106,14 +112,14 @@ impl ViewCache {
         }
     }
 
-    /// There is nothing to show any more.
+    /// The chunk has no view any more.
     pub fn clear(&mut self) -> Option<Change> {
         let was = std::mem::take(self);
         (!matches!(was, Self::None)).then_some(Change::All)
     }
 }
 
-/// The entry of a key, among entries in order of their keys.
+/// The entry of a key, in entries that are sorted by key.
 pub fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     let at = entries.binary_search_by(|entry| entry.key.as_str().cmp(key)).ok()?;
     entries.get(at)
@@ -144,7 +150,7 @@ impl Grid {
                     }
                     continue;
                 }
-                // A row that is not the same has a first and a last difference.
+                // The row differs, so both searches succeed.
                 let left = (0..width).find(|x| differs(*x)).unwrap_or(0);
                 let right = (0..width).rev().find(|x| differs(*x)).unwrap_or(0) + 1;
                 let ([l, top, r, _], _) = open.unwrap_or(([left, y, right, y + 1], y));
@@ -158,7 +164,7 @@ impl Grid {
     }
 }
 
-/// From left, top, right, bottom.
+/// Makes a rectangle of depth 1 from left, top, right and bottom.
 fn with_depth([left, top, right, bottom]: [usize; 4], z: usize) -> [usize; 6] {
     [left, top, z, right - left, bottom - top, 1]
 }

@@ -1,7 +1,9 @@
-//! What the gateway says about a chunk: Tracked, Chunk, Updates, Outcomes, Beacons, Lagging, TrackRejected.
+//! The gateway's messages about a chunk: Tracked, Chunk, Updates, Outcomes, Beacons, Lagging,
+//! TrackRejected.
 //!
-//! Facts about own commands are taken from every message, also from those that the replica cannot use: they are true in
-//! any case. The replica takes only what fits (R3, R10) and never an older state than its own while it is healthy (R12).
+//! The outbox learns the outcome of commands from every message, even if the replica cannot use the
+//! message: a decision is true in any case. The replica accepts only updates that fit (R3, R10),
+//! and a healthy replica is never replaced by an older state (R12).
 
 use super::{Chunk, Turn};
 use crate::event::{ChunkStatus, Event};
@@ -62,7 +64,8 @@ impl Chunk {
         self.is_healthy = true;
         self.invalidate();
         if version > self.seen_to {
-            // Commits in between were never shown: only another Tracked tells about own ones among them.
+            // The client never received the commits in between. Only another Tracked tells which of
+            // its commands are among them.
             self.seen_to = version;
             if self.outbox.has_open_numbers() {
                 return self.send_track(turn);
@@ -90,7 +93,7 @@ impl Chunk {
             self.start_empty(turn);
         }
         let Some(replica) = self.replica.as_mut().filter(|_| self.is_healthy) else {
-            // The Chunk is still to come.
+            // The Chunk has not arrived yet.
             self.gap_to = self.gap_to.max(Some(last));
             return;
         };
@@ -132,7 +135,8 @@ impl Chunk {
         self.update_status(turn);
     }
 
-    /// PendingCommand commits, with their versions, whatever the replica makes of the message.
+    /// Records this client's commits and their versions, whether or not the replica can use the
+    /// message.
     fn record_commits(&mut self, updates: &proto::Updates, turn: &Turn<'_>) {
         let Some(writer) = turn.writer else { return };
         for (entry, i) in updates.entries.iter().zip(0u64..) {
@@ -161,7 +165,8 @@ impl Chunk {
         }
     }
 
-    /// The beacon names the version last sent on this socket: a higher one than the replica's is a loss.
+    /// A beacon names the version last sent on this socket. If the replica's version is lower,
+    /// updates were lost.
     pub fn beacon(&mut self, beacon: &proto::Beacon, turn: &mut Turn<'_>) {
         let Some(hash) = Hash::from_slice(&beacon.hash) else { return };
         if !self.is_followed || !self.is_healthy {
@@ -197,7 +202,8 @@ impl Chunk {
         self.set_status(ChunkStatus::Rejected { code, message: rejected.message }, turn);
     }
 
-    /// A chunk that never existed, made here. Its hash is compared like any other.
+    /// Makes the initial content of a chunk that was never edited. Its hash is compared like any
+    /// other.
     fn start_empty(&mut self, turn: &Turn<'_>) {
         if let Some(model) = self.model(turn) {
             self.replica = Some(Replica::initial(model, &self.id));
@@ -222,8 +228,8 @@ impl Chunk {
         Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())
     }
 
-    /// Compares what the updates since the last comparison made with the hash that the newest of them gave (R10): of many in one
-    /// frame, the last tells all.
+    /// Compares the replica with the hash of the newest updates (R10). One comparison per frame is
+    /// enough: the last hash covers all updates before it.
     pub(super) fn verify_updates(&mut self, turn: &mut Turn<'_>) {
         let Some((version, expected)) = self.unverified.take() else { return };
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
@@ -237,14 +243,14 @@ impl Chunk {
         }
     }
 
-    /// R10: at the same version, the same hash.
+    /// R10: at the same version the replica must have the hash that the gateway names.
     fn compare_hash(&mut self, version: Version, expected: Hash, turn: &mut Turn<'_>) {
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
         else {
             return;
         };
         self.unverified = None;
-        // Of the content as it is now: a remembered hash would not know what has happened to it since.
+        // Hash the content again: a cached hash would hide damage that happened since.
         let found = replica.hash_again();
         if found == expected {
             turn.events.push_back(Event::Verified { chunk: self.id.clone(), version, hash: found });
@@ -253,7 +259,7 @@ impl Chunk {
         }
     }
 
-    /// Where the replica stands now, and what is asked for if something is missing.
+    /// Updates the status after a message, and asks for missing updates.
     fn update_status(&mut self, turn: &mut Turn<'_>) {
         if !self.is_followed {
             return;
@@ -264,7 +270,7 @@ impl Chunk {
             self.outbox.stream_complete();
         }
         let Some(version) = version else {
-            // A Chunk is to come.
+            // A Chunk must follow.
             return self.expect_answer(turn);
         };
         if self.gap_to.is_some() && !self.is_refreshing {

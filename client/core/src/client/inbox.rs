@@ -1,4 +1,4 @@
-//! What servers say, handed to whom it concerns.
+//! Dispatch of the servers' events to the session and to the chunks.
 
 use super::ClientCore;
 use crate::event::{Event, ReconnectReason, Socket};
@@ -26,9 +26,10 @@ impl ClientCore {
                 let id = rejected.chunk_id.clone();
                 self.with_named(now, &id, |chunk, turn| chunk.rejected(rejected, turn));
             }
-            // A receipt is no decision: the command is sent again until there is one.
+            // A receipt is not a decision: the outbox resends the command until a decision arrives.
             (Socket::Ingest, event::Body::Receipt(receipt)) => self.receipted(&receipt),
-            // Before Welcome nothing was asked, and no question that follows from it could be sent.
+            // Before Welcome the client has asked for nothing, and could not send a request in
+            // response.
             (Socket::Gateway, body) if self.gateway.is_welcomed() => self.handle_gateway(now, body),
             (Socket::Ingest | Socket::Gateway, _) => {}
         }

@@ -1,8 +1,9 @@
-//! The session that both sockets share: Hello and Welcome, tokens, and the change to a new one.
+//! The session that both sockets share: Hello and Welcome, tokens, and the change to a new session.
 //!
-//! The first socket that opens gets a session, the other one greets with it. When a chunk's ledger has forgotten the
-//! session, numbers are given out no more, and a new session begins when no number of the old one is open: a writer id
-//! belongs to its session, and the gateway tells outcomes to the session's writer only.
+//! The first socket that opens gets a session, and the other one names it in its Hello. If a
+//! chunk's ledger has forgotten the session, the client gives out no more numbers, and begins a new
+//! session once no number of the old one is unresolved. The client must wait, because a writer id
+//! belongs to its session and the gateway tells outcomes only to the writer of the current session.
 
 use super::ClientCore;
 use crate::chunk::{Chunk, Turn};
@@ -12,12 +13,14 @@ use driftless_schemas::proto::{self, Hello, ModelRevision, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{SessionId, WriterId, limits};
 
-/// A session this old is given up when it can be: servers refuse it at `limits::SESSION_AGE_MAX_MS`.
+/// The age in milliseconds at which the client replaces its session, if no number is unresolved.
+/// Servers refuse a session at `limits::SESSION_AGE_MAX_MS`.
 const SESSION_AGE_MS: i64 = limits::SESSION_AGE_MAX_MS as i64 / 7 * 6;
-/// A token that was asked for and did not come is asked for again.
+/// Milliseconds after which the core asks again for a token that did not come.
 const TOKEN_RETRY_MS: u64 = 15_000;
 
 impl ClientCore {
+    /// Handles a Welcome: adopts session, limits, token expiry and families.
     pub(super) fn welcome(&mut self, now: MonotonicMs, socket: Socket, welcome: proto::Welcome) {
         let (Some(session), Some(writer)) =
             (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
@@ -60,7 +63,8 @@ impl ClientCore {
         self.send_hello(now);
     }
 
-    /// Notes when the token ends, and when to ask for the next one.
+    /// Sets the timer for the next token. `token_expires_at` is in seconds since 1970; 0 means
+    /// never.
     pub(super) fn renewed(&mut self, now: MonotonicMs, token_expires_at: i64) {
         let life_ms = UnixMs::from_seconds(token_expires_at).ms_since(self.settings.wall_time(now));
         self.token_life_ms = u64::try_from(life_ms).unwrap_or_default();
@@ -81,7 +85,8 @@ impl ClientCore {
         });
     }
 
-    /// Says Hello where that is possible: the second socket waits for the first one's session.
+    /// Sends Hello on each open socket. Without a session only the first socket may: the second
+    /// waits for its session.
     pub(super) fn send_hello(&mut self, now: MonotonicMs) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
         let is_old = self.session.is_some_and(|session| self.age_ms(now, session) > SESSION_AGE_MS);
@@ -110,11 +115,12 @@ impl ClientCore {
         }
     }
 
+    /// Whether a tracked chunk has unresolved numbers of this session.
     pub(super) fn has_open_numbers(&self) -> bool {
         self.tracked().any(|chunk| chunk.outbox.has_open_numbers())
     }
 
-    /// Numbers count from 1 again. Open ones, where there are any, end as unknown.
+    /// Forgets the session: numbers count from 1 again, and unresolved ones end as unknown.
     pub(super) fn forget_session(&mut self, now: MonotonicMs) {
         self.session = None;
         self.is_ending_session = false;
@@ -126,11 +132,11 @@ impl ClientCore {
             }
             chunk.push_outcomes(concluded, turn);
         });
-        // Only now: what ended just now ended under its number.
+        // Only now: the outcomes above name the writer of the old session.
         self.writer = None;
     }
 
-    /// A new session on new sockets.
+    /// Begins a new session on new sockets.
     pub(super) fn begin_session(&mut self, now: MonotonicMs) {
         self.forget_session(now);
         for socket in [Socket::Ingest, Socket::Gateway] {
@@ -140,19 +146,21 @@ impl ClientCore {
         }
     }
 
-    /// Milliseconds since a session began.
+    /// The age of a session in milliseconds.
     fn age_ms(&self, now: MonotonicMs, session: SessionId) -> i64 {
-        // A session's time has 48 bits.
+        // A session's time has 48 bits, so the conversion always succeeds.
         let began = UnixMs(i64::try_from(session.time_ms()).unwrap_or(i64::MAX));
         self.settings.wall_time(now).ms_since(began)
     }
 
-    /// When to ask for another token: `renew_before_ms` before this one ends, or halfway if it is short.
+    /// When to ask for another token: `renew_before_ms` before this one expires, or halfway through
+    /// a short lifetime.
     pub(super) fn renewal_time(&self, now: MonotonicMs) -> MonotonicMs {
         let life_ms = self.token_life_ms;
         now.plus_ms(life_ms - self.settings.renew_before_ms.min(life_ms / 2))
     }
 
+    /// Asks the shell for a token, if it can get one.
     pub(super) fn request_token(&mut self, now: MonotonicMs) {
         if self.settings.can_renew {
             self.events.push_back(Event::TokenNeeded);

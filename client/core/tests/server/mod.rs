@@ -1,5 +1,6 @@
-//! A whole Driftless in memory, one chunk large: a commands log, a decider (`LiveChunk`), an updates log, and gateways
-//! that stand anywhere in it. It decides by the real rules, so that it is the oracle too.
+//! An in-memory server with one chunk: a log of commands, a decider (`LiveChunk`), a log of
+//! updates, and gateways at any position of it. The server decides by the real rules, so that it is
+//! also the oracle.
 #![allow(dead_code)]
 
 use bytes::{Bytes, BytesMut};
@@ -20,14 +21,16 @@ pub fn chunk() -> ChunkId {
     CHUNK.parse().unwrap()
 }
 
-/// Sets a key of a small map; the value names the command, so that the oracle can tell them apart.
+/// A command that puts a key of a small map. Its value is unique, so that the oracle can identify
+/// the command.
 pub fn put(key: &str, value: &str, must_be_absent: bool) -> Bytes {
     let guard = must_be_absent.then(|| proto::MapGuard { is: Some(proto::map_guard::Is::Absent(proto::Absent {})) });
     let put = PutKey { key: key.into(), value: value.to_owned().into(), guard };
     MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into()
 }
 
-/// What names a command: the value of a put; of a delete, which takes a put back, the guard.
+/// The text that identifies a command: the value of a put, or a whole delete, whose guard names the
+/// put that it takes back.
 pub fn value_of(command: &[u8]) -> String {
     match MapCommand::decode(command).unwrap().body {
         Some(map_command::Body::Put(put)) => String::from_utf8(put.value.to_vec()).unwrap(),
@@ -35,7 +38,7 @@ pub fn value_of(command: &[u8]) -> String {
     }
 }
 
-/// One record of `updates`, and the state behind it.
+/// A record of `updates`, and the chunk's state after it.
 pub struct Record {
     pub updates: Option<Updates>,
     pub marks: Vec<proto::Mark>,
@@ -46,14 +49,15 @@ pub struct Record {
     resolved: BTreeMap<WriterId, Resolved>,
 }
 
+/// The server's state.
 pub struct Server {
     live: LiveChunk,
     commands: Vec<Asked>,
     decided: usize,
     pub records: Vec<Record>,
-    /// Who ever said Hello.
+    /// All writers that ever sent Hello.
     pub writers: Vec<WriterId>,
-    /// The oracle: value → version. A value that is committed twice is a panic.
+    /// The oracle: the version at which each value was committed. Committing a value twice panics.
     pub committed: BTreeMap<String, u64>,
     sessions: u64,
 }
@@ -111,7 +115,7 @@ impl Server {
         (welcome, writer)
     }
 
-    /// What ingest appends.
+    /// Appends a command, as ingest does.
     pub fn append(&mut self, writer: WriterId, submit: &proto::Submit) {
         let body = match &submit.body {
             Some(proto::submit::Body::Command(command)) => AskedBody::Command(command.clone()),
@@ -129,7 +133,7 @@ impl Server {
         });
     }
 
-    /// 1,024 strangers write, so that the ledger forgets everybody else.
+    /// 1,024 other writers write, so that the ledger evicts all present ones.
     pub fn fill_ledger(&mut self, now: u64) {
         self.sessions += 1;
         for i in 0..1024u64 {
@@ -198,7 +202,7 @@ impl Server {
         self.records.last().unwrap()
     }
 
-    /// What a gateway that has read `records[..=at]` says to a Track.
+    /// The Tracked of a gateway that has read `records[..=at]`.
     pub fn tracked(&self, at: usize, writer: WriterId) -> event::Body {
         let record = &self.records[at];
         let young = || {
@@ -219,7 +223,7 @@ impl Server {
         })
     }
 
-    /// A whole state, as it is stored.
+    /// The stored snapshot after a record.
     pub fn chunk(&self, at: usize) -> event::Body {
         let record = &self.records[at];
         event::Body::Chunk(Chunk {
@@ -232,18 +236,19 @@ impl Server {
         })
     }
 
-    /// The updates of `records[from..=at]` that lead above `version`.
+    /// The updates in `records[from..=at]` whose versions are above `version`.
     pub fn updates_above(&self, version: u64, from: usize, at: usize) -> Vec<event::Body> {
         let new = self.records[from..=at].iter().filter(|record| record.version > version);
         new.filter_map(|record| record.updates.as_ref()).map(updates).collect()
     }
 
-    /// Whether a `have` is a state that the log knows at or before `at`.
+    /// Whether `have` names a state of the log at or before the record `at`.
     pub fn knows(&self, have: &Have, at: usize) -> bool {
         self.records[..=at].iter().any(|r| r.version == have.version && r.hash.0[..] == have.hash[..])
     }
 
-    /// What a record says to one tracker: everybody's updates and the tracker's own outcomes, in one frame.
+    /// The frame that one tracker receives for a record: the updates, and the outcomes of the
+    /// tracker's own commands.
     pub fn live(&self, at: usize, writer: WriterId, outcomes_first: bool) -> Option<Bytes> {
         let record = &self.records[at];
         let own = record.marks.iter().filter(|mark| mark.writer[..] == writer.0[..]);

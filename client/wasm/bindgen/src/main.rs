@@ -1,5 +1,8 @@
-//! Makes the glue between a core's WebAssembly and JavaScript: `driftless-wasm-bindgen INPUT.wasm FOLDER NAME`. The same as the
-//! program `wasm-bindgen --target web --omit-default-module-path`, which takes four times as long to build.
+//! Makes the JavaScript glue of a core's WebAssembly: `driftless-wasm-bindgen INPUT.wasm FOLDER
+//! NAME`.
+//!
+//! The result is that of `wasm-bindgen --target web --omit-default-module-path`, a program that
+//! takes four times as long to build.
 
 use anyhow::{Context, Result};
 use wasm_bindgen_cli_support::Bindgen;

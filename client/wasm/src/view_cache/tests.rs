@@ -1,4 +1,4 @@
-//! What is told as changed is what has changed: nothing less, and not much more.
+//! The reported differences cover all changes, and not much more.
 
 use super::*;
 use driftless_chunk::model::{AnyModel, Context, Decision, Models};
@@ -37,7 +37,7 @@ fn rects(change: Option<Change>) -> Vec<[usize; 6]> {
 }
 
 #[test]
-fn a_predicted_cell_is_told_when_it_appears_and_when_it_is_committed() {
+fn a_predicted_cell_is_reported_when_it_appears_and_when_it_is_committed() {
     let model = model("grid", &json!({ "size": [16, 16], "palette": 4 }));
     let confirmed = model.initial(&chunk());
     let mut view_cache = ViewCache::default();
@@ -48,12 +48,12 @@ fn a_predicted_cell_is_told_when_it_appears_and_when_it_is_committed() {
     assert_eq!(rects(update(&mut view_cache, &painted, &confirmed)), cell);
     let ViewCache::Grid(grid) = &view_cache else { panic!() };
     assert_eq!((grid.cells[5 * 16 + 3], grid.pending[5 * 16 + 3]), (2, 1));
-    assert_eq!(rects(update(&mut view_cache, &painted, &painted)), cell, "it is not pending any more");
+    assert_eq!(rects(update(&mut view_cache, &painted, &painted)), cell, "the cell is no longer pending");
     assert!(update(&mut view_cache, &painted, &painted).is_none());
 }
 
 #[test]
-fn what_is_far_apart_is_in_rectangles_of_its_own() {
+fn distant_changes_get_separate_rectangles() {
     let model = model("grid", &json!({ "size": [16, 16, 2], "palette": 4 }));
     let before = model.initial(&chunk());
     let mut view_cache = ViewCache::default();
@@ -68,7 +68,7 @@ fn what_is_far_apart_is_in_rectangles_of_its_own() {
 }
 
 #[test]
-fn of_a_map_the_keys_are_told() {
+fn changes_of_a_map_are_reported_by_key() {
     let model = model("map", &json!({}));
     let empty = model.initial(&chunk());
     let mut view_cache = ViewCache::default();
