@@ -10,9 +10,11 @@
 
 import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, single, unhuffman } from "./zstd/entropy.js";
 
-/** The largest size of a block, compressed and decompressed (section 3.1.1.2.4). */
+/** The largest size of a block, compressed and decompressed (RFC 8878, 3.1.1.2.4). */
 const BLOCK_BYTES_MAX = 128 * 1024;
-/** A window of this size is accepted for any content, as section 3.1.1.1.2 advises for decoders. */
+/**
+ * A window of this size is accepted for any content, as RFC 8878, 3.1.1.1.2 advises for decoders.
+ */
 const WINDOW_BYTES_ALWAYS = 1024 * 1024;
 
 const zeros = (count: number) => new Array<number>(count).fill(0);
@@ -31,7 +33,7 @@ function lengths(base: number, bits: readonly number[]): Lengths {
   return { bits, bases: bits.map((count) => (next += 2 ** count) - 2 ** count) };
 }
 
-/** The extra bits of both kinds of lengths are from section 3.1.1.3.2.1.1. */
+/** The extra bits of both kinds of lengths are from RFC 8878, 3.1.1.3.2.1.1. */
 const LITERAL_LENGTHS = lengths(0, [...zeros(16), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 const MATCH_LENGTHS = lengths(3, [...zeros(32), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 /** Larger offsets need a larger window than this decompressor accepts. */
@@ -41,7 +43,7 @@ const ones = (count: number, one = 1) => new Array<number>(count).fill(one);
 
 /**
  * The kinds of codes in the order in which a frame describes them: literal lengths, offsets, match
- * lengths (section 3.1.1.3.2.2).
+ * lengths (RFC 8878, 3.1.1.3.2.2).
  */
 const KINDS = [
   {
@@ -61,7 +63,7 @@ interface Header {
   readonly end: number;
 }
 
-/** Reads a frame's header (section 3.1.1.1). */
+/** Reads a frame's header (RFC 8878, 3.1.1.1). */
 function header(data: Uint8Array): Header {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (data.length < 6 || view.getUint32(0, true) !== 0xfd2fb528) throw new Error("not a zstd frame");
@@ -117,7 +119,7 @@ class Frame {
     this.out.fill(byte, at, at + count);
   }
 
-  /** Decodes a compressed block (section 3.1.1.3). */
+  /** Decodes a compressed block (RFC 8878, 3.1.1.3). */
   compressed(from: number, to: number): void {
     const began = this.at;
     const { literals, end } = this.#literals(from, to);
@@ -126,7 +128,7 @@ class Frame {
     if (this.at - began > BLOCK_BYTES_MAX) throw corrupt("too large a block");
   }
 
-  /** Reads the literals: bytes that do not repeat earlier content (section 3.1.1.3.1). */
+  /** Reads the literals: bytes that do not repeat earlier content (RFC 8878, 3.1.1.3.1). */
   #literals(from: number, to: number): { literals: Uint8Array; end: number } {
     const data = this.#data;
     const byte = (at: number) => (from + at < to ? (data[from + at] ?? 0) : 0);
@@ -159,7 +161,7 @@ class Frame {
     return { literals, end };
   }
 
-  /** Decodes literals in four Huffman streams (section 4.2.2). */
+  /** Decodes literals in four Huffman streams (RFC 8878, 4.2.2). */
   #fourStreams(table: Huffman, from: number, to: number, literals: Uint8Array): void {
     const data = this.#data;
     const part = (literals.length + 3) >> 2;
@@ -173,7 +175,7 @@ class Frame {
   }
 
   /**
-   * Executes the sequences: each copies some literals, then repeats some earlier content (section
+   * Executes the sequences: each copies some literals, then repeats some earlier content (RFC 8878,
    * 3.1.1.3.2). Returns the number of literals that were used.
    */
   #sequences(literals: Uint8Array, from: number, to: number): number {
@@ -244,7 +246,7 @@ class Frame {
   }
 
   /**
-   * The offset of a sequence. Small values name one of the last three offsets (section 3.1.1.5).
+   * The offset of a sequence. Small values name one of the last three offsets (RFC 8878, 3.1.1.5).
    */
   #offset(value: number, isWithoutLiterals: boolean): number {
     const last = this.#offsets;
