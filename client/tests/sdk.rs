@@ -1,12 +1,9 @@
 //! The SDK over real websockets, against the in-memory server of the core's tests.
 
-#[path = "../core/tests/server/mod.rs"]
-mod server;
-
 use driftless_client::{Client, Error, Outcome, Settings, Socket, Token};
+use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
 use driftless_schemas::proto::{Receipt, event, request};
 use futures_util::{SinkExt as _, StreamExt as _};
-use server::{CHUNK, Server, chunk, frame, put, requests};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

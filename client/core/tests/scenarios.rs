@@ -1,14 +1,12 @@
 //! The rules one by one: each test is a list of inputs and the expected outputs.
 
-mod server;
-
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Number, Outcome, Settings, Socket};
+use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
 use driftless_schemas::proto::{self, Receipt, RejectCode, Rejected, Retry, TrackRejectCode, event, request, tracked};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Hash, Seq, Version, WriterId, close};
-use server::{CHUNK, Server, chunk, frame, put, requests};
 
 /// A client core, and the server that the test plays for it.
 struct TestClient {
@@ -684,7 +682,7 @@ fn r10_the_last_hash_of_a_frame_counts_and_drift_is_reported_before_any_outcome(
         let event::Body::Updates(bytes) = body else { panic!("no updates") };
         let mut updates: proto::Updates = prost::Message::decode(bytes.clone()).unwrap();
         updates.state_hash = Hash(hash).to_bytes();
-        server::updates(&updates)
+        driftless_scenes::client::updates(&updates)
     };
     let (last, before) = bodies.split_last().unwrap();
     let mut frame: Vec<_> = before.iter().map(|body| with_hash(body, [7; 32])).collect();

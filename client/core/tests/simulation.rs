@@ -6,18 +6,16 @@
 //! (R8); the user's order is kept; once the faults stop, every command ends within a bounded number
 //! of steps; at rest the view, the confirmed replica and the log are equal (R10).
 
-mod server;
-
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
+use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
 use driftless_schemas::proto::{
     self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request,
 };
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Version, WriterId};
 use proptest::prelude::*;
-use server::{CHUNK, Server, chunk, frame, put, requests};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 

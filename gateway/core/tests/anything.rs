@@ -1,15 +1,12 @@
 //! Anything that may happen, in any order: owners that are replaced without noticing, records that are lost, snapshots
 //! whose notice comes late or never, loads that fail or bring a ref that is older or newer than what was read, clients
 //! that come, go, lag, refresh and come back from a gateway that was ahead. The clients check every message
-//! (`scene::Client`); at rest, all of them hold what the valid log says, and know what became of their own commands.
-
-mod run;
-mod scene;
+//! (`driftless_scenes::gateway::Client`); at rest, all of them hold what the valid log says, and know what became of their own commands.
 
 use driftless_gateway_core::Settings;
+use driftless_scenes::gateway::run::{CHUNKS, Run, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use run::{CHUNKS, Run, Step};
 
 fn step() -> impl Strategy<Value = Step> {
     let chunk = 0..CHUNKS.len();

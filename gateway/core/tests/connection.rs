@@ -1,18 +1,16 @@
 //! A websocket's connection: what it passes to the hub, in which order, and what it refuses.
 
-mod scene;
-
 use bytes::BytesMut;
 use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
 use driftless_gateway_core::{Input as HubInput, SocketId};
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Allowance, Rates};
 use driftless_runtime_core::{Environment, Greeter};
+use driftless_scenes::gateway::{refresh, track, untrack, world};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{close, format};
-use scene::{refresh, track, untrack, world};
 use std::sync::Arc;
 use std::time::Duration;
 

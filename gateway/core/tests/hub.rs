@@ -1,12 +1,10 @@
 //! The hub, input by input.
 
-mod scene;
-
 use driftless_gateway_core::{Answer, Ask, Settings, Status};
+use driftless_scenes::gateway::*;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{self, Decisions, Have, UpdatesRecord, request, updates_record::Body};
 use driftless_schemas::{Hash, Seq, Version, close};
-use scene::*;
 
 const C: &str = "tape/1";
 

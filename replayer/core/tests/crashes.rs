@@ -2,12 +2,9 @@
 //! records land late, acknowledgements get lost, loads and puts fail, checkpoints are written and not heard of; owners
 //! crash, are replaced without noticing, and go on writing. The oracles are the scene's.
 
-mod actions;
-mod scene;
-
-use actions::{Action, Numbering, run};
+use driftless_scenes::replayer::Wish;
+use driftless_scenes::replayer::actions::{Action, Numbering, run};
 use proptest::prelude::*;
-use scene::Wish;
 
 fn action() -> impl Strategy<Value = Action> {
     use Action as A;

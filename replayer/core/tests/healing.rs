@@ -1,18 +1,16 @@
 //! What an owner owes beyond its decisions, through crashes and outages of the store: checks that were asked for, and copies
 //! of what a model failed on.
 
-mod scene;
-
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
 use driftless_replayer_core::{Input, LoadError, OlderError, Output, PartitionCore, Settings, Stored};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, settings, world};
 use driftless_schemas::proto::{
     Audit, Checkpoint, CommandRecord, Fence, IndexEntry, Ref, StoredObject, UpdatesRecord, command_record, r#ref,
     updates_record::Body,
 };
 use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
 use prost::Message;
-use scene::{PARTITION, Wish, command, settings, world};
 use std::collections::BTreeSet;
 
 fn chunk() -> ChunkId {

@@ -1,18 +1,16 @@
 //! Retention took what recovery needs: without an operator's word an owner does not go on; with it, versions go on, content
 //! falls back to what is stored, and everybody is told.
 
-mod scene;
-
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
 use driftless_replayer_core::{Input, Output, PartitionCore, Settings, Stored};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, world};
 use driftless_schemas::proto::{
     Checkpoint, Command, Committed, Decisions, Entry, Fence, IndexEntry, Mark, Ref, StoredObject, Updates,
     UpdatesRecord, mark::Outcome, r#ref, updates_record::Body,
 };
 use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
 use prost::Message;
-use scene::{PARTITION, Wish, command, world};
 
 fn chunk() -> ChunkId {
     let world = world();

@@ -1,14 +1,12 @@
 //! Scenarios of one partition, step by step: what an owner does in which order, and what it makes of the traces that
 //! former owners left.
 
-mod scene;
-
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input};
+use driftless_scenes::replayer::{self as scene, Scene, Wish, command, settings};
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::{Epoch, Offset, WriterId, limits};
 use prost::Message;
-use scene::{Scene, Wish, command, settings};
 
 const ANN: WriterId = WriterId([1; 16]);
 

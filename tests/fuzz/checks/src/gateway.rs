@@ -1,13 +1,8 @@
 //! The hub of the gateway. An even first byte: a lawful log, store and clients with all the oracles of its own property test
-//! (`gateway/core/tests/run`). An odd one: a log, a store and sockets that keep no rule.
+//! (`driftless_scenes::gateway::run`). An odd one: a log, a store and sockets that keep no rule.
 //!
 //! Claims in both: no panic; a socket's queue is bounded; in the second: nobody is sent a gap or anything after a close, every
 //! question gets one answer.
-
-#[path = "../../../../gateway/core/tests/run/mod.rs"]
-mod run;
-#[path = "../../../../gateway/core/tests/scene/mod.rs"]
-mod scene;
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -15,6 +10,8 @@ use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::World;
 use driftless_gateway_core::{Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
+use driftless_scenes::gateway as scene;
+use driftless_scenes::gateway::run::{CHUNKS, Run, Step};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
     self, Decisions, Entry, Fence, Have, Mark, Ref, SnapshotStored, Updates, UpdatesRecord, event, mark::Outcome,
@@ -22,7 +19,6 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
 use prost::Message;
-use run::{CHUNKS, Run, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 

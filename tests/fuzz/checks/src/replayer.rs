@@ -1,20 +1,16 @@
 //! The core of the replayer. An even first byte: lawful logs and stores, any order of events, with all the oracles of its own
-//! tests (`replayer/core/tests/scene`). An odd one: records and stored states that keep no rule.
+//! tests (`driftless_scenes::replayer`). An odd one: records and stored states that keep no rule.
 //!
 //! Claims of the second: no panic; whatever it appends is numbered without a hole under its own epoch, can be read, and is not
 //! larger than a record may be; nothing comes after the end.
 
-#[path = "../../../../replayer/core/tests/actions/mod.rs"]
-mod actions;
-#[path = "../../../../replayer/core/tests/scene/mod.rs"]
-mod scene;
-
 use crate::reader::Reader;
-use actions::{Action, Numbering};
 use bytes::Bytes;
 use driftless_chunk::live::read_updates;
 use driftless_chunk::world::World;
 use driftless_replayer_core::{Input, LoadError, OlderError, Output, PartitionCore, Settings, Stored};
+use driftless_scenes::replayer::actions::{self, Action, Numbering};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish};
 use driftless_schemas::proto::{
     self, Audit, Checkpoint, Command, CommandRecord, Decisions, Entry, Fence, IndexEntry, Ledger, LedgerEntry, Mark,
     Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, command_record, mark::Outcome, r#ref,
@@ -22,7 +18,6 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Hash, Offset, WriterId, format, limits};
 use prost::Message;
-use scene::{PARTITION, Wish};
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 

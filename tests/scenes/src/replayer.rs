@@ -5,7 +5,7 @@
 //! lands in `updates` and counts (R4, judged by code of its own) must be exactly what the reference decided, next in
 //! line. Whatever is written into the index is compared with the log of that moment (R6), and restored from (R5).
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+pub mod actions;
 
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk, read_updates};
@@ -189,6 +189,12 @@ pub struct Scene {
     /// Valid decisions: (offset, chunk, newest source offset).
     valid: Vec<(Offset, ChunkId, i64)>,
     refs: Vec<(ChunkId, Ref)>,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Scene {

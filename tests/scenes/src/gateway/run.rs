@@ -1,7 +1,7 @@
 //! A run of whatever may happen, step by step, and the rest at its end: for whoever draws the steps (`anything.rs`, and the
 //! fuzzer in `tests/fuzz`). Everybody who is served checks what comes; at rest all have what the valid log says.
 
-use super::scene::*;
+use super::*;
 use driftless_gateway_core::{Settings, SocketId};
 use driftless_schemas::proto::Have;
 use driftless_schemas::{ChunkId, Version};

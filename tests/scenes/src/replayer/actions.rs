@@ -1,7 +1,7 @@
 //! What may happen in one partition's life, one action at a time: for whoever draws the actions (`crashes.rs`, and the
 //! fuzzer in `tests/fuzz`). The oracles are the scene's.
 
-use super::scene::{Scene, Wish, command};
+use super::{Scene, Wish, command};
 use driftless_replayer_core::Input;
 use driftless_schemas::WriterId;
 use std::collections::BTreeMap;

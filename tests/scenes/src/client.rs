@@ -1,7 +1,6 @@
 //! An in-memory server with one chunk: a log of commands, a decider (`LiveChunk`), a log of
 //! updates, and gateways at any position of it. The server decides by the real rules, so that it is
 //! also the oracle.
-#![allow(dead_code)]
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::ledger::Resolved;
@@ -60,6 +59,12 @@ pub struct Server {
     /// The oracle: the version at which each value was committed. Committing a value twice panics.
     pub committed: BTreeMap<String, u64>,
     sessions: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Server {

@@ -1,7 +1,7 @@
 //! A log that is written by real deciders (owners, replaced owners, losses), a store, a hub at any place of the log, and
 //! clients that check what they get. The valid part of the log, folded, is the oracle.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+pub mod run;
 
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
@@ -179,6 +179,12 @@ pub struct Owner {
     pub epoch: u64,
     pub n: u64,
     live: BTreeMap<ChunkId, LiveChunk>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Log {
