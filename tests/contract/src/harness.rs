@@ -14,8 +14,6 @@ use tokio::sync::Notify;
 
 /// Nothing that is expected to happen takes this long, not even on a machine that is busy with a build.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-/// How long we look for something that must not happen.
-pub const QUIET: Duration = Duration::from_millis(300);
 
 /// Waits for something that has to happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -154,11 +152,17 @@ pub async fn read_error(reader: &mut dyn Reader) -> ReadError {
     }
 }
 
-/// What comes although nothing should.
-pub async fn read_nothing(reader: &mut dyn Reader) {
-    if let Ok(came) = tokio::time::timeout(QUIET, reader.next()).await {
-        panic!("nothing was expected, but this came: {came:?}");
-    }
+/// Proves that nothing is pending: appends one record to a partition that the reader has read to its
+/// end, and sees that the next call of `next` returns this record and nothing else.
+pub async fn read_only_a_marker(log: &dyn Log, reader: &mut dyn Reader, topic: &Arc<str>, partition: i32) {
+    const MARKER: u64 = 999_999_999;
+    write(log, vec![record(topic, partition, 0, MARKER.to_string())]).await;
+    let batches = soon("the marker", reader.next()).await.expect("reading the marker succeeds");
+    let came: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| batch.records.iter().map(|record| (batch.topic.clone(), batch.partition, number(record))))
+        .collect();
+    assert_eq!(came, [(Arc::clone(topic), Partition(partition), MARKER)], "only the marker was pending");
 }
 
 /// All offsets of a batch.
