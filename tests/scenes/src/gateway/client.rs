@@ -1,0 +1,203 @@
+//! A client of the gateway that checks every event against the log.
+
+use super::log::{Fate, Log};
+use super::world::id;
+use bytes::Bytes;
+use driftless_chunk::replica::Replica;
+use driftless_schemas::proto::{self, Have, Updates, event, outcome, request, tracked};
+use driftless_schemas::{ChunkId, Hash, Version, WriterId, format, limits};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+pub fn track(chunk: &str, have: Option<Have>) -> request::Body {
+    request::Body::Track(proto::Track { chunk_id: chunk.into(), have })
+}
+
+pub fn untrack(chunk: &str) -> request::Body {
+    request::Body::Untrack(proto::Untrack { chunk_id: chunk.into() })
+}
+
+pub fn refresh(chunk: &str, version: u64) -> request::Body {
+    request::Body::Refresh(proto::Refresh { chunk_id: chunk.into(), version })
+}
+
+/// A client checks all that it gets.
+pub struct Client {
+    pub writer: WriterId,
+    pub pipe: VecDeque<Vec<Bytes>>,
+    pub chunks: BTreeMap<ChunkId, Held>,
+    pub closed: Option<u16>,
+    pub got: Vec<String>,
+    /// Chunks in the order of their Tracked.
+    pub tracked: Vec<String>,
+}
+
+#[derive(Default)]
+pub struct Held {
+    pub replica: Option<Replica>,
+    pub is_asked: bool,
+    /// Tracked came, and no Lagging since.
+    pub is_followed: bool,
+    /// The newest Tracked, until the replica is there.
+    target: Option<(u64, Hash)>,
+    /// Own numbers: committed or not.
+    pub known: BTreeMap<u64, bool>,
+    pub rejected: Option<i32>,
+}
+
+impl Held {
+    pub fn version(&self) -> Option<u64> {
+        self.replica.as_ref().map(|replica| replica.version().0)
+    }
+
+    pub fn have(&mut self) -> Option<Have> {
+        let replica = self.replica.as_mut()?;
+        Some(Have { version: replica.version().0, hash: replica.hash().to_bytes() })
+    }
+
+    fn learn(&mut self, seq: u64, is_committed: bool) {
+        let before = self.known.insert(seq, is_committed);
+        assert!(before.is_none_or(|before| before == is_committed), "a conclusion on {seq} was taken back");
+    }
+}
+
+impl Client {
+    pub(super) fn new(writer: WriterId) -> Self {
+        Self {
+            writer,
+            pipe: VecDeque::new(),
+            chunks: BTreeMap::new(),
+            closed: None,
+            got: Vec::new(),
+            tracked: Vec::new(),
+        }
+    }
+
+    pub fn held(&mut self, chunk: &str) -> &mut Held {
+        self.chunks.entry(id(chunk)).or_default()
+    }
+
+    pub(super) fn turn(&mut self, log: &Log, frames: Vec<Bytes>) {
+        for bytes in frames {
+            let frame: proto::ServerFrame = format::decode("ServerFrame", bytes).unwrap();
+            for event in frame.events {
+                self.event(log, event.body.unwrap());
+            }
+        }
+        // A turn that has Tracked has all that it announces.
+        for (chunk, held) in &mut self.chunks {
+            if let Some((version, hash)) = held.target.take() {
+                let replica = held.replica.as_mut().unwrap_or_else(|| panic!("{chunk}: Tracked without content"));
+                assert!(replica.version().0 >= version, "{chunk}: Tracked {version}, content {}", replica.version());
+                assert!(replica.version().0 != version || replica.hash() == hash, "{chunk}: R10");
+            }
+        }
+    }
+
+    fn event(&mut self, log: &Log, body: event::Body) {
+        let writer = self.writer;
+        match body {
+            event::Body::Tracked(t) => {
+                self.got.push(format!("tracked {}", t.version));
+                self.tracked.push(t.chunk_id.clone());
+                let chunk = id(&t.chunk_id);
+                let held = self.held(&t.chunk_id);
+                assert!(held.is_asked, "Tracked for what was not asked for");
+                assert!(held.version().is_none_or(|version| version <= t.version), "R12: back in time");
+                held.is_followed = true;
+                held.target = Some((t.version, Hash::from_slice(&t.hash).unwrap()));
+                check_resolved(log, held, &chunk, writer, &t);
+            }
+            event::Body::Chunk(c) => {
+                self.got.push(format!("chunk {}", c.version));
+                let model = Arc::clone(&log.world.place(&id(&c.chunk_id)).unwrap().family.model);
+                let held = self.held(&c.chunk_id);
+                assert!(held.is_followed, "a Chunk before its Tracked");
+                assert_eq!((c.model.as_str(), c.revision), ("tape", 3));
+                let encoding = zstd::bulk::decompress(&c.data, limits::CONTENT_BYTES_MAX).unwrap();
+                let hash = Hash::from_slice(&c.hash).unwrap();
+                let replica = Replica::restore(model, &encoding, Version(c.version), hash).unwrap();
+                // What the content is, says the log.
+                let told = log.hashes.get(&(id(&c.chunk_id), c.version));
+                assert!(told.is_none_or(|told| *told == hash), "a Chunk of another content");
+                if held.version().is_none_or(|version| version < c.version) {
+                    held.replica = Some(replica);
+                }
+            }
+            event::Body::Updates(bytes) => {
+                let updates: Updates = format::decode("Updates", bytes).unwrap();
+                let last = updates.first_version + updates.entries.len() as u64 - 1;
+                self.got.push(format!("updates {}-{last}", updates.first_version));
+                let held = self.held(&updates.chunk_id);
+                assert!(held.is_followed, "Updates outside of following");
+                // No gap, no wrong hash, ever.
+                held.replica.as_mut().expect("Updates before content").apply(&updates).unwrap();
+                for (entry, version) in updates.entries.iter().zip(updates.first_version..) {
+                    if entry.writer[..] == writer.0 {
+                        let fate = log.fates[&(id(&updates.chunk_id), writer, entry.seq)];
+                        assert_eq!(fate, Fate::Committed(version));
+                        held.learn(entry.seq, true);
+                    }
+                }
+            }
+            event::Body::Outcomes(outcomes) => {
+                for o in outcomes.outcomes {
+                    let held = self.chunks.entry(id(&outcomes.chunk_id)).or_default();
+                    assert!(held.is_followed, "Outcomes outside of following");
+                    match o.outcome.unwrap() {
+                        outcome::Outcome::Discarded(_) => {
+                            let fate = log.fates[&(id(&outcomes.chunk_id), writer, o.seq)];
+                            assert_eq!(fate, Fate::Discarded, "somebody else's outcome");
+                            held.learn(o.seq, false);
+                            self.got.push(format!("discarded {}", o.seq));
+                        }
+                        outcome::Outcome::OutOfOrder(_) => self.got.push(format!("out of order {}", o.seq)),
+                        outcome::Outcome::SessionExpired(_) => self.got.push(format!("expired {}", o.seq)),
+                    }
+                }
+            }
+            event::Body::Beacons(beacons) => {
+                for beacon in beacons.beacons {
+                    self.got.push(format!("beacon {}", beacon.version));
+                    let held = self.held(&beacon.chunk_id);
+                    assert!(held.is_followed, "a beacon outside of following");
+                    let replica = held.replica.as_mut().expect("a beacon before content");
+                    assert_eq!(replica.version().0, beacon.version, "a beacon is the version last sent");
+                    assert_eq!(replica.hash().to_bytes(), beacon.hash, "R10");
+                }
+            }
+            event::Body::Lagging(lagging) => {
+                self.got.push("lagging".into());
+                self.held(&lagging.chunk_id).is_followed = false;
+            }
+            event::Body::TrackRejected(r) => {
+                self.got.push(format!("rejected {}", r.code().as_str_name().replace("TRACK_REJECT_CODE_", "")));
+                if let Ok(chunk) = r.chunk_id.parse() {
+                    self.chunks.insert(chunk, Held { rejected: Some(r.code), ..Held::default() });
+                }
+            }
+            event::Body::Refused(r) => {
+                self.got.push(format!("refused {}", r.code().as_str_name().replace("REFUSAL_CODE_", "")));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// All of Tracked is taken at one position: every own commit up to its version is resolved in it, and none above.
+fn check_resolved(log: &Log, held: &mut Held, chunk: &ChunkId, writer: WriterId, t: &proto::Tracked) {
+    let Some(tracked::Resolved::Ledger(ledger)) = &t.resolved else { panic!("{:?}", t.resolved) };
+    for ((_, _, seq), fate) in log.fates.range((chunk.clone(), writer, 0)..=(chunk.clone(), writer, u64::MAX)) {
+        let bit = ledger.seq.checked_sub(*seq).filter(|d| *d < 64).map(|d| ledger.committed_bits >> d & 1 == 1);
+        match fate {
+            Fate::Committed(version) if *version <= t.version => {
+                assert_eq!(bit, Some(true), "{seq} is contained in version {} but not resolved", t.version);
+            }
+            Fate::Committed(_) => assert_eq!(bit, None, "{seq} is resolved but not contained in {}", t.version),
+            Fate::Discarded => assert_ne!(bit, Some(true)),
+        }
+        if let Some(bit) = bit {
+            held.learn(*seq, bit);
+        }
+    }
+}

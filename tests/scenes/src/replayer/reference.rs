@@ -1,0 +1,55 @@
+//! What should be in the log: a reference that decides once, and R4 written down again.
+
+use driftless_chunk::live::LiveChunk;
+use driftless_schemas::proto::{self, Mark, UpdatesRecord, updates_record::Body};
+use driftless_schemas::{Hash, Version};
+
+/// A chunk's state after a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stand {
+    pub(super) version: Version,
+    pub(super) hash: Hash,
+    pub(super) ledger: proto::Ledger,
+}
+
+/// What should be decided for a chunk, and how far the log has come with it.
+pub(super) struct Reference {
+    pub(super) live: LiveChunk,
+    pub(super) marks: Vec<Mark>,
+    /// `stands[i]`: after `i` marks.
+    pub(super) stands: Vec<Stand>,
+    pub(super) decided: usize,
+}
+
+impl Reference {
+    pub(super) fn stand(live: &mut LiveChunk) -> Stand {
+        let (version, hash) = (live.replica.version(), live.replica.hash());
+        Stand { version, hash, ledger: live.ledger.to_proto() }
+    }
+
+    /// How many marks stand at or below that offset of `commands`.
+    pub(super) fn marks_through(&self, offset: i64) -> usize {
+        self.marks.partition_point(|mark| mark.source_offset <= offset)
+    }
+}
+
+/// R4, written down once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Judge {
+    pub(super) epoch: u64,
+    pub(super) n: u64,
+}
+
+impl Judge {
+    pub(super) fn counts(&mut self, record: &UpdatesRecord) -> bool {
+        let is_fence = matches!(record.body, Some(Body::Fence(_)));
+        let counts = match is_fence {
+            true => record.epoch > self.epoch,
+            false => record.epoch == self.epoch && record.n == self.n + 1,
+        };
+        if counts {
+            (self.epoch, self.n) = (record.epoch, record.n);
+        }
+        counts
+    }
+}

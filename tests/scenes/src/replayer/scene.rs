@@ -1,0 +1,223 @@
+//! The log, the index and the object store of one partition, and its owners.
+
+mod oracles;
+mod services;
+
+use super::owner::Owner;
+use super::reference::{Judge, Reference};
+use super::world::{PARTITION, Wish, command, record, settings, world};
+use bytes::Bytes;
+use driftless_chunk::live::{Asked, LiveChunk};
+use driftless_chunk::world::World;
+use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings};
+use driftless_schemas::proto::{
+    Checkpoint, Command, CommandRecord, IndexEntry, Ref, UpdatesRecord, updates_record::Body,
+};
+use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+pub struct Scene {
+    pub world: Arc<World>,
+    settings: Settings,
+    pub now_ms: u64,
+    pub commands: Vec<Bytes>,
+    pub updates: Vec<Bytes>,
+    pub checkpoint: Checkpoint,
+    pub index: BTreeMap<ChunkId, IndexEntry>,
+    objects: BTreeMap<[u8; 32], Bytes>,
+    pub dead_letters: BTreeSet<Offset>,
+    pub owners: Vec<Owner>,
+    /// Chunks of [`PARTITION`].
+    pub chunks: Vec<ChunkId>,
+    pub stranger: ChunkId,
+    references: BTreeMap<ChunkId, Reference>,
+    /// Offsets that belong into `dead-letter`.
+    buried: BTreeSet<Offset>,
+    judge: Judge,
+    /// The judge below each offset of `updates`; one more than there are records.
+    judged: Vec<Judge>,
+    /// Valid decisions: (offset, chunk, newest source offset).
+    valid: Vec<(Offset, ChunkId, i64)>,
+    refs: Vec<(ChunkId, Ref)>,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        let world = world();
+        let all: Vec<ChunkId> = (0..40).map(|i| ChunkId::new("things", &[i]).unwrap()).collect();
+        let (mut chunks, strangers): (Vec<ChunkId>, Vec<ChunkId>) =
+            all.into_iter().partition(|chunk| world.place(chunk).unwrap().partition == PARTITION);
+        chunks.truncate(4);
+        let stranger = strangers[0].clone();
+        let mut references = BTreeMap::new();
+        for chunk in &chunks {
+            let mut live = LiveChunk::initial(Arc::clone(&world.place(chunk).unwrap().family.model), chunk);
+            let stands = vec![Reference::stand(&mut live)];
+            references.insert(chunk.clone(), Reference { live, marks: vec![], stands, decided: 0 });
+        }
+        Self {
+            world,
+            settings,
+            now_ms: 1_000,
+            commands: vec![],
+            updates: vec![],
+            checkpoint: Checkpoint::default(),
+            index: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            dead_letters: BTreeSet::new(),
+            owners: vec![],
+            chunks,
+            stranger,
+            references,
+            buried: BTreeSet::new(),
+            judge: Judge { epoch: 0, n: 0 },
+            judged: vec![Judge { epoch: 0, n: 0 }],
+            valid: vec![],
+            refs: vec![],
+        }
+    }
+
+    // ---- `commands` -----------------------------------------------------------------------------------------------
+
+    pub fn submit(&mut self, chunk: usize, command: Command) -> Offset {
+        let chunk = self.chunks[chunk % self.chunks.len()].clone();
+        let offset = Offset(self.commands.len() as i64);
+        self.commands.push(record(&chunk, command.clone()));
+        if command.body.is_none() {
+            self.buried.insert(offset);
+        }
+        let asked = Asked::from_proto(offset, command).unwrap();
+        let reference = self.references.get_mut(&chunk).unwrap();
+        if let Some(decided) = reference.live.decide(&chunk, PARTITION, &asked) {
+            reference.marks.push(decided.mark);
+            reference.stands.push(Reference::stand(&mut reference.live));
+        }
+        offset
+    }
+
+    /// Something that nobody can place.
+    pub fn submit_rubbish(&mut self, kind: u8) -> Offset {
+        let offset = Offset(self.commands.len() as i64);
+        self.commands.push(match kind % 3 {
+            0 => Bytes::from_static(b"\xff\xff\xff"),
+            1 => record(&self.stranger, command(WriterId([9; 16]), 1, 0, Wish::Put(0))),
+            _ => CommandRecord { chunk_id: self.chunks[0].to_string(), body: None }.encode_to_vec().into(),
+        });
+        self.buried.insert(offset);
+        offset
+    }
+
+    // ---- Owners ---------------------------------------------------------------------------------------------------
+
+    /// A new owner claims the index; whoever was there before goes on without knowing.
+    pub fn claim(&mut self) -> usize {
+        self.checkpoint.epoch += 1;
+        let world = Arc::clone(&self.world);
+        let core = PartitionCore::new(world, PARTITION, "lab", self.checkpoint, self.settings.clone(), self.now_ms);
+        self.owners.push(Owner {
+            core: Some(core),
+            epoch: self.checkpoint.epoch,
+            to_append: VecDeque::new(),
+            landed: VecDeque::new(),
+            acked: Offset(0),
+            loads: VecDeque::new(),
+            puts: VecDeque::new(),
+            dead_letters: VecDeque::new(),
+            checkpoint: None,
+            written: None,
+            reads_updates: None,
+            reads_commands: None,
+            end: None,
+            was_failed: false,
+            was_away: false,
+        });
+        let owner = self.owners.len() - 1;
+        self.pump(owner);
+        owner
+    }
+
+    pub fn kill(&mut self, owner: usize) {
+        let owner = &mut self.owners[owner];
+        owner.core = None;
+        owner.checkpoint = None;
+    }
+
+    pub fn core(&self, owner: usize) -> &PartitionCore {
+        self.owners[owner].core.as_ref().unwrap()
+    }
+
+    /// Hands an input to an owner, and takes what it wants then.
+    pub fn give(&mut self, owner: usize, input: Input) {
+        let now = self.now_ms;
+        if let Some(core) = &mut self.owners[owner].core {
+            core.handle(input, now);
+        }
+        self.pump(owner);
+    }
+
+    fn pump(&mut self, index: usize) {
+        let newest = self.checkpoint.epoch;
+        let owner = &mut self.owners[index];
+        let Some(core) = &mut owner.core else { return };
+        while let Some(output) = core.poll_output() {
+            assert_eq!(owner.end, None, "nothing comes after the end: {output:?}");
+            match output {
+                Output::Append { n, value, .. } => {
+                    let record = UpdatesRecord::decode(value.clone()).unwrap();
+                    assert_eq!((record.epoch, record.n), (owner.epoch, n));
+                    if let Some(Body::SnapshotStored(stored)) = &record.body {
+                        // R6: first the object, then the ref, then the notice.
+                        let r = stored.r#ref.as_ref().unwrap();
+                        assert!(self.objects.contains_key(&r.hash[..]), "r6: a notice without its object");
+                        let is_stored = self.refs.iter().any(|(c, s)| c.as_str() == stored.chunk_id && s == r);
+                        assert!(is_stored, "r6: a notice without its ref");
+                    }
+                    owner.to_append.push_back((n, value));
+                }
+                Output::ReadUpdates(from) => owner.reads_updates = Some(from),
+                Output::ReadCommands(from) => {
+                    owner.reads_updates = None;
+                    owner.reads_commands = Some(from);
+                }
+                Output::Load(chunk) => owner.loads.push_back(chunk),
+                Output::PutSnapshot { chunk, hash, encoding } => {
+                    assert_eq!(Hash::of(&encoding), hash, "r7: content is its name");
+                    owner.puts.push_back((chunk, hash, encoding));
+                }
+                Output::WriteCheckpoint { checkpoint, entries } => {
+                    assert!(owner.checkpoint.is_none() && owner.written.is_none(), "one checkpoint at a time");
+                    owner.checkpoint = Some((checkpoint, entries));
+                }
+                Output::DeadLetter { id, offset, value, .. } => {
+                    assert_eq!(Some(&value), self.commands.get(offset.0 as usize), "r9: the raw bytes");
+                    owner.dead_letters.push_back((id, offset));
+                }
+                Output::LoadOlder(..) | Output::ReadHistory(_) | Output::EndHistory | Output::Repair { .. } => {}
+                Output::Drift(..) | Output::Stuck(..) | Output::Lost(..) => {}
+                Output::Ended(end) => {
+                    match &end {
+                        End::Drained => {}
+                        End::Replaced { epoch } => assert!(epoch.0 > owner.epoch),
+                        End::AppendFailed { .. } => assert!(owner.was_failed, "{end}"),
+                        End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
+                        End::Reread { .. } => assert!(owner.was_away, "{end}"),
+                        End::Unreadable { .. } | End::ModelFault { .. } => panic!("{end}"),
+                    }
+                    owner.end = Some(end);
+                }
+            }
+        }
+    }
+}

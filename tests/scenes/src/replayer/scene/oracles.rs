@@ -1,0 +1,111 @@
+//! What must hold: each check compares the log, the index and the store with the reference.
+
+use super::super::reference::{Judge, Reference};
+use super::Scene;
+use driftless_chunk::live::{LiveChunk, read_updates};
+use driftless_schemas::proto::{Decisions, IndexEntry, UpdatesRecord, updates_record::Body};
+use driftless_schemas::{ChunkId, Offset};
+use prost::Message;
+use std::sync::Arc;
+
+impl Scene {
+    /// R2, R3, R8: what counts is what the reference decided, next in line.
+    pub(super) fn check_decisions(&mut self, at: Offset, decisions: &Decisions) {
+        let chunk: ChunkId = decisions.chunk_id.parse().unwrap();
+        let reference = self.references.get_mut(&chunk).unwrap();
+        let before = reference.decided;
+        for mark in &decisions.marks {
+            let expected = reference.marks.get(reference.decided);
+            assert_eq!(Some(mark), expected, "r2, r8: updates {at}, decision {} of {chunk}", reference.decided);
+            reference.decided += 1;
+        }
+        if let Some(updates) = read_updates(decisions).unwrap() {
+            let (from, to) = (&reference.stands[before], &reference.stands[reference.decided]);
+            assert_eq!(updates.first_version, from.version.0 + 1, "r3: {chunk} at updates {at}");
+            assert_eq!(updates.first_version + updates.entries.len() as u64 - 1, to.version.0, "r3: {chunk}");
+            assert_eq!(updates.state_hash[..], to.hash.0, "r10: {chunk} at updates {at}");
+        }
+        let newest = decisions.marks.last().unwrap().source_offset;
+        self.valid.push((at, chunk, newest));
+    }
+
+    /// R6: a ref contains nothing that is not in the log, valid and acknowledged.
+    pub(super) fn check_refs(&self, owner: usize, entries: &[(ChunkId, IndexEntry)]) {
+        for (chunk, entry) in entries {
+            let newest = entry.newest.as_ref().unwrap();
+            assert!(self.objects.contains_key(&newest.hash[..]), "r6: a ref without its object");
+            assert!(entry.older.iter().all(|older| older.ledger.is_none() && older.version != newest.version));
+            let reference = &self.references[chunk];
+            let contained = reference.marks_through(newest.through_offset);
+            assert!(contained <= reference.decided, "r6: a ref of {chunk} contains what is not in the log");
+            let stand = &reference.stands[contained];
+            assert_eq!((newest.version, &newest.hash[..]), (stand.version.0, &stand.hash.0[..]), "r6: {chunk}");
+            assert_eq!(newest.ledger.as_ref(), Some(&stand.ledger), "r6: the ledger of {chunk}");
+            let owner = &self.owners[owner];
+            for (at, _, newest_mark) in self.valid.iter().filter(|v| v.1 == *chunk) {
+                let is_known = *at < owner.acked || self.judged[at.0 as usize + 1].epoch < owner.epoch;
+                assert!(
+                    is_known || *newest_mark > newest.through_offset,
+                    "r6: a ref of {chunk} contains updates {at}, which is not acknowledged"
+                );
+            }
+        }
+    }
+
+    /// R6: the checkpoint points past nothing.
+    pub(super) fn check_checkpoint(&self, owner: usize) {
+        let low = self.checkpoint.updates_low;
+        let here = self.judged.get(low as usize).expect("updates_low is in the log");
+        let triple = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
+        assert_eq!(triple, (here.epoch, here.n), "r4: the triple of updates_low {low}");
+        for (at, chunk, newest) in self.valid.iter().filter(|v| v.0.0 < low) {
+            let through = self.index.get(chunk).and_then(|e| e.newest.as_ref()).map_or(-1, |r| r.through_offset);
+            assert!(*newest <= through, "r6: updates {at} is below updates_low {low} and in no ref of {chunk}");
+        }
+        for (chunk, reference) in &self.references {
+            let due = reference.marks.partition_point(|mark| mark.source_offset < self.checkpoint.commands_next);
+            assert!(due <= reference.decided, "r6: commands_next passes an undecided command of {chunk}");
+            let owner = &self.owners[owner];
+            for (at, _, newest) in self.valid.iter().filter(|v| v.1 == *chunk) {
+                let is_known = *at < owner.acked || self.judged[at.0 as usize + 1].epoch < owner.epoch;
+                assert!(is_known || *newest >= self.checkpoint.commands_next, "r6: updates {at} is not acknowledged");
+            }
+        }
+        let next = Offset(self.checkpoint.commands_next);
+        assert!(
+            self.buried.range(..next).all(|o| self.dead_letters.contains(o)),
+            "r9: commands_next passes a dead letter that is not copied"
+        );
+    }
+
+    /// R5: checkpoint, refs, objects and log give every chunk back as the log's decisions made it.
+    pub fn check_restore(&self) {
+        for (chunk, reference) in &self.references {
+            let model = Arc::clone(&self.world.place(chunk).unwrap().family.model);
+            let mut live = match self.index.get(chunk) {
+                None => LiveChunk::initial(model, chunk),
+                Some(entry) => {
+                    LiveChunk::restore(model, entry.newest.as_ref().unwrap(), &self.encoding(entry)).unwrap()
+                }
+            };
+            let (epoch, n) = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
+            let mut judge = Judge { epoch, n };
+            for value in &self.updates[self.checkpoint.updates_low as usize..] {
+                let record = UpdatesRecord::decode(value.clone()).unwrap();
+                if judge.counts(&record)
+                    && let Some(Body::Decisions(decisions)) = &record.body
+                    && decisions.chunk_id == chunk.as_str()
+                {
+                    live.fold(decisions, read_updates(decisions).unwrap().as_ref()).unwrap();
+                }
+            }
+            let expected = &reference.stands[reference.decided];
+            assert_eq!(&Reference::stand(&mut live), expected, "r5: {chunk} restored");
+        }
+    }
+
+    /// The decisions that count, of one chunk: (source offset, version after it).
+    pub fn decided(&self, chunk: usize) -> usize {
+        self.references[&self.chunks[chunk]].decided
+    }
+}

@@ -1,0 +1,196 @@
+//! What happens around the owners: records land, are acknowledged or lost; loads, puts and checkpoints end.
+
+use super::Scene;
+use bytes::Bytes;
+use driftless_replayer_core::{End, Input, LoadError, Stored};
+use driftless_schemas::Offset;
+use driftless_schemas::proto::{IndexEntry, UpdatesRecord, updates_record::Body};
+use prost::Message;
+
+impl Scene {
+    /// The next record of an owner reaches the log.
+    pub fn land(&mut self, owner: usize) -> bool {
+        let Some((n, value)) = self.owners[owner].to_append.pop_front() else { return false };
+        let offset = Offset(self.updates.len() as i64);
+        self.owners[owner].landed.push_back((n, offset));
+        let record = UpdatesRecord::decode(value.clone()).unwrap();
+        self.updates.push(value);
+        let counts = self.judge.counts(&record);
+        self.judged.push(self.judge);
+        if counts && let Some(Body::Decisions(decisions)) = record.body {
+            self.check_decisions(offset, &decisions);
+        }
+        true
+    }
+
+    pub fn ack(&mut self, owner: usize, knows_offset: bool) -> bool {
+        let Some((n, offset)) = self.owners[owner].landed.pop_front() else { return false };
+        if self.owners[owner].was_failed {
+            return true;
+        }
+        self.owners[owner].acked = offset.next();
+        self.give(owner, Input::Acked(n, knows_offset.then_some(offset)));
+        true
+    }
+
+    /// The producer writes once more what has landed and is not acknowledged, before what comes next (decision 0012).
+    pub fn write_again(&mut self, owner: usize) -> bool {
+        let o = &mut self.owners[owner];
+        let is_any = !o.landed.is_empty();
+        while let Some((n, offset)) = o.landed.pop_back() {
+            o.to_append.push_front((n, self.updates[offset.0 as usize].clone()));
+        }
+        is_any
+    }
+
+    /// An append fails. Where it `is_lost` it never lands, but what was handed over behind it may.
+    pub fn fail(&mut self, owner: usize, is_lost: bool) -> bool {
+        let o = &mut self.owners[owner];
+        let Some(n) = o.landed.front().map(|l| l.0).or_else(|| o.to_append.front().map(|a| a.0)) else { return false };
+        if o.was_failed {
+            return false;
+        }
+        o.was_failed = true;
+        o.landed.clear();
+        if is_lost && o.to_append.front().is_some_and(|a| a.0 == n) {
+            o.to_append.pop_front();
+        }
+        self.give(owner, Input::AppendFailed(n, "lost".into()));
+        assert!(self.owners[owner].core.is_none() || self.owners[owner].end.is_some());
+        true
+    }
+
+    pub fn load(&mut self, owner: usize, is_ok: bool) -> bool {
+        let Some(chunk) = self.owners[owner].loads.pop_front() else { return false };
+        let stored =
+            self.index.get(&chunk).map(|entry| Stored { entry: entry.clone(), encoding: self.encoding(entry) });
+        self.owners[owner].was_away |= !is_ok;
+        let loaded = if is_ok { Ok(stored) } else { Err(LoadError::Unavailable("the store is away".into())) };
+        self.give(owner, Input::Loaded(chunk, loaded));
+        true
+    }
+
+    pub(super) fn encoding(&self, entry: &IndexEntry) -> Bytes {
+        let newest = entry.newest.as_ref().unwrap();
+        self.objects.get(&newest.hash[..]).expect("r6: a ref without its object").clone()
+    }
+
+    pub fn put(&mut self, owner: usize, is_ok: bool) -> bool {
+        let Some((chunk, hash, encoding)) = self.owners[owner].puts.pop_front() else { return false };
+        if is_ok {
+            self.objects.insert(hash.0, encoding);
+        }
+        let result = if is_ok { Ok(()) } else { Err("the store is away".into()) };
+        self.give(owner, Input::SnapshotPut(chunk, hash, result));
+        true
+    }
+
+    pub fn bury(&mut self, owner: usize) -> bool {
+        let Some((id, offset)) = self.owners[owner].dead_letters.pop_front() else { return false };
+        self.dead_letters.insert(offset);
+        self.give(owner, Input::DeadLettered(id));
+        true
+    }
+
+    /// The index takes the batch (or not); the owner does not know yet.
+    pub fn write(&mut self, owner: usize, is_ok: bool) -> bool {
+        let o = &mut self.owners[owner];
+        let Some((checkpoint, entries)) = o.checkpoint.take() else { return false };
+        if o.epoch != self.checkpoint.epoch {
+            o.written = Some(Err("fenced".into()));
+            return true;
+        }
+        o.was_failed |= !is_ok;
+        o.written = Some(if is_ok { Ok(()) } else { Err("no answer".into()) });
+        self.check_refs(owner, &entries);
+        for (chunk, entry) in entries {
+            self.refs.push((chunk.clone(), entry.newest.clone().unwrap()));
+            self.index.insert(chunk, entry);
+        }
+        self.checkpoint = checkpoint;
+        self.check_checkpoint(owner);
+        self.check_restore();
+        true
+    }
+
+    pub fn tell_written(&mut self, owner: usize) -> bool {
+        let Some(result) = self.owners[owner].written.take() else { return false };
+        self.give(owner, Input::CheckpointWritten(result));
+        true
+    }
+
+    pub fn read_updates(&mut self, owner: usize, count: usize) -> bool {
+        let Some(from) = self.owners[owner].reads_updates else { return false };
+        let records = slice(&self.updates, from, count);
+        let Some(last) = records.last().map(|r| r.0) else { return false };
+        self.owners[owner].reads_updates = Some(last.next());
+        self.give(owner, Input::Updates(records));
+        true
+    }
+
+    pub fn read_commands(&mut self, owner: usize, count: usize) -> bool {
+        let o = &mut self.owners[owner];
+        let (Some(from), Some(core)) = (o.reads_commands, &o.core) else { return false };
+        let records = slice(&self.commands, from, count);
+        let Some(last) = records.last().map(|r| r.0) else { return false };
+        if !core.wants_commands() {
+            return false;
+        }
+        o.reads_commands = Some(last.next());
+        self.give(owner, Input::Commands(records));
+        true
+    }
+
+    pub fn tick(&mut self, owner: usize, ms: u64) {
+        self.now_ms += ms;
+        self.give(owner, Input::Tick);
+    }
+
+    /// Everything that an owner waits for, once.
+    pub fn serve(&mut self, owner: usize) {
+        while self.land(owner) {}
+        while self.ack(owner, true) {}
+        while self.read_updates(owner, 7) {}
+        while self.load(owner, true) {}
+        while self.put(owner, true) {}
+        while self.bury(owner) {}
+        self.write(owner, true);
+        self.tell_written(owner);
+        while self.read_commands(owner, 7) {}
+        self.tick(owner, 50);
+    }
+
+    /// A last owner in good weather: everything is decided, stored, and handed over in order.
+    pub fn finish(&mut self) {
+        let owner = self.claim();
+        for round in 0.. {
+            for zombie in 0..owner {
+                self.land(zombie);
+            }
+            self.serve(owner);
+            assert_eq!(self.owners[owner].end, None);
+            let stats = self.core(owner).stats();
+            let is_done = self.core(owner).commands_next().0 == self.commands.len() as i64;
+            if is_done && stats.dirty_chunks == 0 && stats.commands_open == 0 {
+                break;
+            }
+            assert!(round < 400, "it hangs: {stats:?}, commands_next {}", self.core(owner).commands_next());
+        }
+        for (chunk, reference) in &self.references {
+            assert_eq!(reference.decided, reference.marks.len(), "r2: a command of {chunk} is lost");
+        }
+        assert_eq!(self.dead_letters, self.buried, "r9: dead letters");
+        self.give(owner, Input::Drain);
+        for _ in 0..10 {
+            self.serve(owner);
+        }
+        assert_eq!(self.owners[owner].end, Some(End::Drained));
+        assert_eq!(self.checkpoint.commands_next, self.commands.len() as i64);
+        self.check_restore();
+    }
+}
+
+fn slice(log: &[Bytes], from: Offset, count: usize) -> Vec<(Offset, Bytes)> {
+    let all = log.iter().enumerate().skip(from.0 as usize).take(count.max(1));
+    all.map(|(i, value)| (Offset(i as i64), value.clone())).collect()
+}
