@@ -1,6 +1,10 @@
-//! How fast a log is, through the seam: `cargo run --release -p driftless-contract-tests --example log_speed -- sqlite`
-//! (or `memory`, or `kafka`, which takes `DRIFTLESS_TEST_BROKERS` or starts one). Two figures: how many records a second
-//! go in and come out again as fast as they can, and how long one record takes from `append` to the reader.
+//! Measures how fast a log is:
+//! `cargo run --release -p driftless-contract-tests --example log_speed -- sqlite`. Instead of
+//! `sqlite`, `memory` or `kafka` can be measured; `kafka` uses `DRIFTLESS_TEST_BROKERS` or starts a
+//! server.
+//!
+//! Two figures: the records a second that are appended and read again at full speed, and the time
+//! that one record takes from `append` to the reader.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -107,7 +111,7 @@ async fn latency(log: &dyn Log, topic: &str, rate: usize, group: usize) -> Resul
     let producer = log.producer(Delivery::Bounded(Duration::from_secs(60)), Arc::new(|_| ()))?;
     let topic: Arc<str> = topic.into();
     let count = rate * 3;
-    // The first record waits for connections; it is not counted.
+    // The first record waits for connections and is not counted.
     let first = Instant::now();
     assert!(producer.append(vec![record(&topic, 0, first)]).is_empty());
     reader.next().await?;

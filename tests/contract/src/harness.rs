@@ -1,4 +1,5 @@
-//! What the claims share: topics of their own, records, a sink that can be waited for, and waiting with a deadline.
+//! Tools that the claims share: unique topics, records, a sink that collects acknowledgements, and
+//! waiting with a deadline.
 
 use crate::Subject;
 use bytes::Bytes;
@@ -12,30 +13,32 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
-/// Nothing that is expected to happen takes this long, not even on a machine that is busy with a build.
+/// The deadline for everything that has to happen: long enough for a machine that is busy with a
+/// build.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for something that has to happen.
+/// Waits for `future`, and panics with `what` when [`DEADLINE`] passes first.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+        Err(_) => panic!("{what}: did not happen within {DEADLINE:?}"),
     }
 }
 
-/// A name that nothing else uses, also not on a broker that keeps the topics of earlier runs.
+/// Returns a name that no other test uses, not even on a broker that keeps the topics of earlier
+/// runs.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_micros();
     format!("{name}.{now}.{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A topic as the claims use it.
+/// The settings of the topics that the claims create.
 pub fn spec(name: &str, partitions: i32) -> TopicSpec {
     TopicSpec { name: name.to_owned(), partitions, retention_ms: None, record_bytes_max: 256 << 10 }
 }
 
-/// A new topic.
+/// Creates a topic with a unique name.
 pub async fn topic(subject: &dyn Subject, partitions: i32) -> Arc<str> {
     let name = unique("contract");
     let log = subject.log();
@@ -43,7 +46,7 @@ pub async fn topic(subject: &dyn Subject, partitions: i32) -> Arc<str> {
     name.into()
 }
 
-/// A record whose value is `value` and whose token is `token`.
+/// Makes a record with that token and value.
 pub fn record(topic: &Arc<str>, partition: i32, token: u64, value: impl Into<Bytes>) -> Append {
     Append {
         topic: Arc::clone(topic),
@@ -55,18 +58,18 @@ pub fn record(topic: &Arc<str>, partition: i32, token: u64, value: impl Into<Byt
     }
 }
 
-/// `count` records to one partition; token and value are the number.
+/// Makes records for one partition; the token and the value of each are its number.
 pub fn numbered(topic: &Arc<str>, partition: i32, numbers: std::ops::Range<u64>) -> Vec<Append> {
     numbers.map(|number| record(topic, partition, number, number.to_string())).collect()
 }
 
-/// The number that [`numbered`] wrote.
+/// Reads the number back that [`numbered`] wrote into a record's value.
 pub fn number(record: &Record) -> u64 {
     let text = std::str::from_utf8(&record.value).expect("a number is text");
-    text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
+    text.parse().unwrap_or_else(|_| panic!("the record's value is no number: {text}"))
 }
 
-/// Collects acknowledgements.
+/// Collects a producer's acknowledgements.
 #[derive(Default)]
 pub struct Acks {
     seen: Mutex<Vec<Ack>>,
@@ -74,7 +77,7 @@ pub struct Acks {
 }
 
 impl Acks {
-    /// A producer of `log` whose acknowledgements come here.
+    /// Makes a producer of `log` whose acknowledgements the returned `Acks` collects.
     pub fn producer(log: &dyn Log, delivery: Delivery) -> (Arc<dyn Producer>, Arc<Self>) {
         let acks = Arc::new(Self::default());
         let producer = log.producer(delivery, acks.sink()).expect("a producer can be made");
@@ -84,13 +87,13 @@ impl Acks {
     pub fn sink(self: &Arc<Self>) -> AckSink {
         let acks = Arc::clone(self);
         Arc::new(move |batch| {
-            assert!(!batch.is_empty(), "a sink is not called for nothing");
+            assert!(!batch.is_empty(), "the sink was called with an empty batch");
             acks.seen.lock().unwrap().extend(batch);
             acks.more.notify_one();
         })
     }
 
-    /// The first `count` acknowledgements, which are taken out.
+    /// Waits for `count` acknowledgements and takes them out, oldest first.
     pub async fn take(&self, count: usize) -> Vec<(u64, Result<Option<Offset>, AppendError>)> {
         let wait = async {
             loop {
@@ -105,17 +108,18 @@ impl Acks {
         };
         match tokio::time::timeout(DEADLINE, wait).await {
             Ok(acks) => acks,
-            Err(_) => panic!("{count} acknowledgements expected, these came: {:?}", self.seen.lock().unwrap()),
+            Err(_) => panic!("{count} acknowledgements were expected, these came: {:?}", self.seen.lock().unwrap()),
         }
     }
 }
 
-/// Ingest's way to deliver, with time enough for a busy machine.
+/// The delivery guarantee that ingest uses, with a time-out for a busy machine.
 pub fn bounded() -> Delivery {
     Delivery::Bounded(DEADLINE)
 }
 
-/// Appends everything, however small the queue, and waits until it is acknowledged.
+/// Appends all records, even when they exceed the producer's queue, and waits until each is
+/// acknowledged.
 pub async fn write(log: &dyn Log, records: Vec<Append>) {
     let (producer, acks) = Acks::producer(log, bounded());
     let count = records.len();
@@ -129,21 +133,21 @@ pub async fn write(log: &dyn Log, records: Vec<Append>) {
     }
 }
 
-/// Reads until `count` records have come, which must be exactly what comes.
+/// Reads until `count` records have come, and asserts that no more came.
 pub async fn read(reader: &mut dyn Reader, count: usize) -> Vec<(Partition, Record)> {
     let mut records = Vec::new();
     while records.len() < count {
         let what = format!("{count} records, of which {} came", records.len());
         for batch in soon(&what, reader.next()).await.expect("reading goes well") {
-            assert!(!batch.records.is_empty(), "a batch is never empty");
+            assert!(!batch.records.is_empty(), "the reader returned an empty batch");
             records.extend(batch.records.into_iter().map(|record| (batch.partition, record)));
         }
     }
-    assert_eq!(records.len(), count, "more came than was written");
+    assert_eq!(records.len(), count, "more records came than were expected");
     records
 }
 
-/// The error that comes next; records before it are dropped.
+/// Waits for the reader's next error; records that come before it are dropped.
 pub async fn read_error(reader: &mut dyn Reader) -> ReadError {
     loop {
         if let Err(error) = soon("an error", reader.next()).await {
@@ -152,8 +156,8 @@ pub async fn read_error(reader: &mut dyn Reader) -> ReadError {
     }
 }
 
-/// Proves that nothing is pending: appends one record to a partition that the reader has read to its
-/// end, and sees that the next call of `next` returns this record and nothing else.
+/// Proves that nothing is pending: appends one record to a partition that the reader has read to
+/// its end, and sees that the next call of `next` returns this record and nothing else.
 pub async fn read_only_a_marker(log: &dyn Log, reader: &mut dyn Reader, topic: &Arc<str>, partition: i32) {
     const MARKER: u64 = 999_999_999;
     write(log, vec![record(topic, partition, 0, MARKER.to_string())]).await;
@@ -165,7 +169,7 @@ pub async fn read_only_a_marker(log: &dyn Log, reader: &mut dyn Reader, topic: &
     assert_eq!(came, [(Arc::clone(topic), Partition(partition), MARKER)], "only the marker was pending");
 }
 
-/// All offsets of a batch.
+/// The offsets of a batch's records.
 pub fn offsets(batch: &Batch) -> Vec<i64> {
     batch.records.iter().map(|record| record.offset.0).collect()
 }

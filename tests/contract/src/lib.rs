@@ -1,5 +1,6 @@
-//! What every log, store and index has to do, said once and run against each of them (DESIGN.md sections 5 and 14): a fake
-//! is only worth what it has in common with the real thing.
+//! The contract of logs, object stores and indexes: each claim is written once, and runs against
+//! every implementation (docs/design.md#the-log-seam, docs/design.md#object-store). A fake is only
+//! useful as far as it behaves like the real thing, so both run the same claims.
 //!
 //! | seam | fake | real |
 //! | --- | --- | --- |
@@ -7,8 +8,8 @@
 //! | store | the simulator's ([`snapshot_contract!`]) | memory, a folder, an S3 server ([`store_contract!`]) |
 //! | index | the simulator's ([`index_contract!`]) | SlateDB on the same three ([`index_contract_on!`]) |
 //!
-//! [`suite`] holds the claims, one function each; `tests/*.rs` run all of them against one implementation each. A claim that
-//! only one implementation makes stands in its test file.
+//! [`suite`] holds the claims, one function each. Each file in `tests/` runs all of them against
+//! one implementation, and holds the claims that only this implementation makes.
 
 pub mod harness;
 pub mod place;
@@ -19,24 +20,25 @@ use driftless_log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 
-/// A log under test, with what the seam does not offer.
+/// A log under test, with the operations that the product's log trait does not have.
 #[async_trait]
 pub trait Subject: Send + Sync {
-    /// The log. Several tests may share it: topics have names of their own.
+    /// The log. Several tests may share one log, because each test creates topics with unique
+    /// names.
     fn log(&self) -> Arc<dyn Log>;
-    /// Moves a partition's start up to `before`, as retention does.
+    /// Deletes the records of a partition below `before`, as retention does.
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset);
 }
 
-/// A log that services can run on: it also has limits.
+/// A log that services can run on. Unlike the simulator's log, it has limits.
 pub trait Whole: Subject {
-    /// A handle whose producers hold at most this much.
+    /// A handle of the log whose producers' queues have these limits.
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log>;
-    /// A record of this many bytes is too large for every topic of [`harness::topic`].
+    /// A record size in bytes that every topic of [`harness::topic`] refuses as too large.
     fn too_large_bytes(&self) -> usize;
 }
 
-/// Makes a test of every claim about logs; `$subject` is an expression that makes a [`Whole`].
+/// Makes a test of every claim about logs. `$subject` is an expression that makes a [`Whole`].
 #[macro_export]
 macro_rules! log_contract {
     ($subject:expr) => {
@@ -73,8 +75,8 @@ macro_rules! log_contract {
     };
 }
 
-/// Makes a test of every claim about offsets, order and watermarks: what also the simulator's log has to keep.
-/// `$subject` makes a [`Subject`].
+/// Makes a test of every claim about offsets, order and watermarks, which the simulator's log has
+/// to keep too. `$subject` makes a [`Subject`].
 #[macro_export]
 macro_rules! partition_contract {
     ($subject:expr) => {
@@ -97,8 +99,8 @@ macro_rules! partition_contract {
     };
 }
 
-/// Makes a test of every claim about snapshots: also what the simulator's store has to keep. `$subject` makes a
-/// [`suite::snapshots::Snapshots`].
+/// Makes a test of every claim about snapshots, which the simulator's store has to keep too.
+/// `$subject` makes a [`suite::snapshots::Snapshots`].
 #[macro_export]
 macro_rules! snapshot_contract {
     ($subject:expr) => {
@@ -114,7 +116,7 @@ macro_rules! snapshot_contract {
     };
 }
 
-/// Makes a test of every claim about the object store; `$place` makes a [`place::Place`].
+/// Makes a test of every claim about the object store. `$place` makes a [`place::Place`].
 #[macro_export]
 macro_rules! store_contract {
     ($place:expr) => {
@@ -133,8 +135,8 @@ macro_rules! store_contract {
     };
 }
 
-/// Makes a test of every claim about the index that also the simulator's has to keep; `$subject` makes a
-/// [`suite::index::Indexes`].
+/// Makes a test of every claim about the index that the simulator's index has to keep too.
+/// `$subject` makes a [`suite::index::Indexes`].
 #[macro_export]
 macro_rules! index_contract {
     ($subject:expr) => {
@@ -154,7 +156,7 @@ macro_rules! index_contract {
     };
 }
 
-/// Makes a test of every claim about the index on a real store; `$place` makes a [`place::Place`].
+/// Makes a test of every claim about the index on a real store. `$place` makes a [`place::Place`].
 #[macro_export]
 macro_rules! index_contract_on {
     ($place:expr) => {
@@ -171,7 +173,7 @@ macro_rules! index_contract_on {
     };
 }
 
-/// Makes a test of each claim.
+/// Makes one test for each claim.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! claims {

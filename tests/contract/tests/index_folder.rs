@@ -1,4 +1,4 @@
-//! The index contract: SlateDB in a folder of the local file system, with fsync.
+//! The index contract against SlateDB in a folder of the local file system, with fsync.
 
 use driftless_contract_tests::place::Place;
 

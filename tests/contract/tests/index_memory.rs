@@ -1,4 +1,4 @@
-//! The index contract: SlateDB in memory; and what becomes of an index whose files are spoilt.
+//! The index contract against SlateDB in memory, and the effect of damaged files on an index.
 
 use driftless_contract_tests::harness::soon;
 use driftless_contract_tests::place::Place;
@@ -27,7 +27,8 @@ async fn files(store: &dyn ObjectStore) -> BTreeMap<Path, Vec<u8>> {
     files
 }
 
-/// The batch that can be read as the newest one, as a whole and with all before it; or why nothing can.
+/// Reads the index as a view and as a new owner, and asserts that both see the same batches, each
+/// as a whole and without a gap. Returns the newest batch.
 async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
     let view = indexes.view(P).await?;
     let checkpoint = view.checkpoint().await?;
@@ -45,14 +46,16 @@ async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
     Ok(newest)
 }
 
-/// One more than a memtable flush takes, and another.
+/// The number of batches: two more than the 64 after which the index flushes SlateDB's memtable, so
+/// that the newest ones stand in the WAL alone.
 const BATCHES: i64 = 66;
 
-/// What an index is in, file by file, gone, cut or with a flipped bit.
+/// Deletes, cuts or flips a bit of each kind of file of an index, one file at a time.
 ///
-/// Where SlateDB 0.18 is blind, and so are we: bits that flip in a manifest, which has no checksum; a manifest that is
-/// gone, for the one before counts then; a file of the WAL that is gone or empty, which means a new owner there. Against
-/// those stands the object store's own care alone.
+/// SlateDB 0.18 does not notice three kinds of damage, so neither do we, and only the object
+/// store's own durability protects against them. Flipped bits in a manifest: manifests have no
+/// checksum. A manifest that is gone: the one before it counts then. A WAL file that is gone or
+/// empty: an empty file there means a new owner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spoilt_file_is_an_error_and_never_another_entry() {
     let place = Place::memory();
@@ -63,7 +66,7 @@ async fn a_spoilt_file_is_an_error_and_never_another_entry() {
             .await
             .unwrap();
     }
-    // Not closed, so that the newest batches stand in the WAL alone.
+    // The index is not closed, so that the newest batches stand in the WAL alone.
     let whole = Arc::new(files(&*place.store.object_store()).await);
     let mut kinds: BTreeMap<String, Vec<Path>> = BTreeMap::new();
     for path in whole.keys() {
@@ -72,7 +75,7 @@ async fn a_spoilt_file_is_an_error_and_never_another_entry() {
     assert_eq!(kinds.keys().collect::<Vec<_>>(), ["compacted", "compactions", "manifest", "wal"]);
     let mut cases = Vec::new();
     for (kind, paths) in kinds {
-        // The newest and the oldest ones stand for all.
+        // The two oldest and the two newest files of each kind stand for all.
         let chosen: BTreeSet<Path> = paths.iter().take(2).chain(paths.iter().rev().take(2)).cloned().collect();
         for path in chosen {
             for (how, data) in spoilt(&whole[&path]).into_iter().enumerate() {
@@ -101,38 +104,39 @@ async fn a_spoilt_file_is_an_error_and_never_another_entry() {
     }
     let (mut noticed, mut harmless) = (BTreeMap::new(), 0);
     for case in cases {
-        match case.await.expect("nothing else is read") {
-            // It is one that nobody reads any more, or a bit without a meaning.
+        match case.await.expect("the case does not panic") {
+            // The file is no longer read, or the flipped bit has no meaning.
             (_, Ok(newest), _) if newest == BATCHES - 1 => harmless += 1,
             (_, Ok(newest), what) => panic!("{what}: the newest batch was lost, {newest} is the newest"),
             (kind, Err(error), what) => {
                 *noticed.entry(kind.clone()).or_insert(0) += 1;
                 match error {
                     Error::Damaged { problem, .. } | Error::Unavailable(problem) => assert!(!problem.is_empty()),
-                    // The epochs of the compactor stand in there.
+                    // The compactor's epochs stand in these files, so damage can look like a fence.
                     Error::Fenced => assert_eq!(kind, "compactions", "{what}"),
                 }
             }
         }
     }
-    // What entries are read from was spoilt, and it was noticed.
+    // Damage was noticed in each kind of file that entries are read from.
     for (kind, least) in [("compacted", WAYS - 2), ("wal", WAYS - 2), ("manifest", 1)] {
         assert!(noticed.get(kind).is_some_and(|count| *count >= least), "{kind}: {noticed:?}, {harmless} harmless");
     }
 }
 
 const WAYS: usize = 8;
-/// Of the ways to spoil a file, those that take it away, and those that cut it.
+/// The ways that leave no content (deleted or empty), and the ways that cut the file (empty or
+/// half).
 const GONE: std::ops::Range<usize> = 0..2;
 const CUT: std::ops::Range<usize> = 1..3;
 
-/// Gone, empty, cut, and five flipped bits.
+/// The file deleted, empty, cut in half, and with one flipped bit at five places.
 fn spoilt(bytes: &[u8]) -> [Option<Vec<u8>>; WAYS] {
     let flipped = |at: usize| {
         let mut flipped = bytes.to_vec();
         match flipped.get_mut(bytes.len() * at / 6) {
             Some(byte) => *byte ^= 1 << at,
-            // The mark of a new owner is an empty file.
+            // SlateDB marks a new owner by an empty file, which has no bit to flip.
             None => flipped.push(at as u8),
         }
         Some(flipped)

@@ -1,4 +1,4 @@
-//! The simulator's index against what SlateDB promises.
+//! The index contract against the simulator's index.
 
 use async_trait::async_trait;
 use driftless_contract_tests::suite::index::{Indexes, View, Writer, chunk, entry};
@@ -25,7 +25,7 @@ struct SimWriter {
 
 #[async_trait(?Send)]
 impl Indexes for Sim {
-    /// As the simulation's replayer does it.
+    /// Claims as the simulation's replayer does.
     async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error> {
         let (token, state) = self.0.borrow_mut().open(partition);
         let checkpoint = Checkpoint { epoch: state.checkpoint.epoch + 1, ..state.checkpoint };
@@ -55,7 +55,7 @@ impl Writer for SimWriter {
     }
 }
 
-/// Stays as it is until another is opened.
+/// A view that shows the state at the time when it was opened.
 struct SimView(Rc<IndexState>);
 
 #[async_trait(?Send)]
@@ -71,7 +71,7 @@ impl View for SimView {
 
 driftless_contract_tests::index_contract!(Sim::new());
 
-/// The simulation opens views that are behind: each is what was durable at some moment, as a whole.
+/// The simulation opens stale views: each shows, as a whole, a state that was durable at some time.
 #[tokio::test]
 async fn a_stale_view_is_an_older_state_as_a_whole() {
     let sim = Sim::new();

@@ -1,4 +1,5 @@
-//! The log contract against a real Apache Kafka (or whatever `DRIFTLESS_TEST_BROKERS` names), and what only it can show.
+//! The log contract against a real Apache Kafka, or the brokers that `DRIFTLESS_TEST_BROKERS`
+//! names, and the claims that only real brokers can show.
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
@@ -14,16 +15,16 @@ use std::sync::{Arc, Once};
 
 struct Kafka(KafkaLog);
 
-/// One server for all tests here.
+/// The address of the brokers that all tests of this file share.
 fn brokers() -> &'static str {
     static SAID: Once = Once::new();
-    let brokers = driftless_testbed::shared_kafka().expect("a Kafka can be had");
+    let brokers = driftless_testbed::shared_kafka().expect("a Kafka server can be started");
     SAID.call_once(|| {
         let what = match std::env::var("DRIFTLESS_TEST_BROKERS") {
             Ok(brokers) => format!("running on the brokers at {brokers}"),
             Err(_) => format!("running on Apache Kafka {}", KafkaDist::VERSION),
         };
-        // Not `eprintln!`, which a passing test keeps to itself.
+        // The test harness captures `eprintln!` in a passing test, but not a direct write.
         let _ = writeln!(std::io::stderr(), "{what}");
     });
     brokers
@@ -36,7 +37,7 @@ impl Kafka {
 
     async fn with(settings: KafkaSettings) -> Self {
         let brokers = tokio::task::spawn_blocking(brokers).await.unwrap();
-        Self(KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..settings }).expect("the settings are fine"))
+        Self(KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..settings }).expect("the settings are valid"))
     }
 }
 
@@ -65,9 +66,9 @@ driftless_contract_tests::log_contract!(Kafka::new().await);
 
 #[tokio::test]
 async fn brokers_that_do_not_answer_are_named() {
-    let nobody =
+    let silent =
         KafkaSettings { brokers: "127.0.0.1:1".to_owned(), request_timeout_ms: 300, ..KafkaSettings::default() };
-    let log = KafkaLog::new(nobody).unwrap();
+    let log = KafkaLog::new(silent).unwrap();
     match log.partitions("t").await {
         Err(Error::Unavailable { at, reason }) => {
             assert_eq!(at, "127.0.0.1:1");
@@ -97,7 +98,7 @@ fn properties_that_guarantees_depend_on_cannot_be_set() {
     assert!(with("linger.ms", "1").is_ok());
 }
 
-/// A broker is killed under everything that is open, and comes back.
+/// A broker is killed while a producer, a reader and a membership are open, and comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_is_only_a_delay() {
     let folder = driftless_testbed::RunDir::new("kafka-outage").unwrap();
@@ -123,11 +124,11 @@ async fn an_outage_is_only_a_delay() {
     })
     .await
     .unwrap();
-    // Appended, and even assigned, while nobody is there.
+    // Appends and assigns while no broker runs.
     assert!(producer.append(numbered(&topic, 0, 100..300)).is_empty());
     assert!(producer.append(numbered(&topic, 1, 300..310)).is_empty());
     reader.assign("t", Partition(1), Offset(0));
-    assert!(!producer.flush(std::time::Duration::from_secs(1)).await, "nobody acknowledges");
+    assert!(!producer.flush(std::time::Duration::from_secs(1)).await, "no broker runs that could acknowledge");
     let server = tokio::task::spawn_blocking(move || {
         server.restart(1).unwrap();
         server
@@ -142,9 +143,10 @@ async fn an_outage_is_only_a_delay() {
     let mut records = read(&mut *reader, 210).await;
     records.sort_by_key(|(partition, record)| (*partition, record.offset));
     let numbers: Vec<u64> = records.iter().map(|(_, record)| number(record)).collect();
-    assert_eq!(numbers, (100..310).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(numbers, (100..310).collect::<Vec<_>>(), "each record comes once and in order");
     assert_eq!(records[0].1.offset, Offset(100));
-    // The group forgot nobody that is still there, or gave everything back to the only member.
+    // The group still has its member, or has given all partitions back to it. A second member gets
+    // its share either way.
     let mut other = log.join("group", "t", "two").unwrap();
     soon("the group works again", async {
         loop {
@@ -172,18 +174,21 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A broker stands still until it gets SIGCONT.
+/// Stops a broker's process until it gets SIGCONT.
 fn stop(pid: &str) {
     run("kill", &["-STOP", pid]);
-    // Its threads do not stop at once.
-    let stands = || run("ps", &["-o", "stat=", "-p", pid]).starts_with('T').then_some(());
-    driftless_testbed::until(DEADLINE, "the broker to stand still", stands).unwrap();
+    // The threads of the process do not stop at once.
+    let is_stopped = || run("ps", &["-o", "stat=", "-p", pid]).starts_with('T').then_some(());
+    driftless_testbed::until(DEADLINE, "the broker to stop", is_stopped).unwrap();
 }
 
-/// The broker stands still while a request is on its way: the request is in, its answer comes too late for the client, which
-/// sends the same again. librdkafka may begin a new epoch then, and write once more what is in the log already (decision 0012):
-/// seen once in some forty runs on a busy machine, with the gapless guarantee once in some hundreds. The copies come in order,
-/// and R4 and R8 count each record once.
+/// The broker is stopped while a request is in flight. The request reaches the log, but its answer
+/// comes too late for the client, which sends the request again.
+///
+/// librdkafka may then begin a new producer epoch and append records again that are in the log
+/// already (docs/decisions/0012). This was seen once in about forty runs on a busy machine, and
+/// with the gapless guarantee once in some hundreds. The copies come in order, and R4 and R8 count
+/// each record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_what_is_sent_again_counts_once() {
     let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
@@ -201,14 +206,15 @@ async fn r4_what_is_sent_again_counts_once() {
     let producers = [Acks::producer(&log, Delivery::Gapless), Acks::producer(&log, bounded())];
     let mut next = 0;
     for (producer, acks) in &producers {
-        // The connection stands, and the producer has its id.
+        // The first acknowledgements show that the connection is open and that the producer has its
+        // id.
         assert!(producer.append(numbered(&topic, 0, next..next + 10)).is_empty());
         assert_eq!(acks.take(10).await.len(), 10);
         stop(&pid);
         for batch in (next + 10..next + 40).step_by(10) {
             assert!(producer.append(numbered(&topic, 0, batch..batch + 10)).is_empty());
         }
-        assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "nobody acknowledges");
+        assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "a stopped broker acknowledged");
         run("kill", &["-CONT", &pid]);
         for (token, result) in acks.take(30).await {
             assert!(result.is_ok(), "record {token}: {result:?}");
@@ -217,39 +223,39 @@ async fn r4_what_is_sent_again_counts_once() {
     }
     let bounds = async {
         loop {
-            // A connection may still be found to be broken.
+            // The client may first notice that a connection is broken.
             match log.watermarks("t", Partition(0)).await {
                 Ok(bounds) => return bounds,
                 Err(error) => {
-                    eprintln!("the bounds are asked for again: {error}");
+                    eprintln!("reading the watermarks failed, and is retried: {error}");
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
         }
     };
-    let (low, high) = soon("the log tells its bounds", bounds).await;
+    let (low, high) = soon("the partition's watermarks", bounds).await;
     let mut reader = log.reader().unwrap();
     reader.assign("t", Partition(0), low);
     let count = usize::try_from(high.0 - low.0).unwrap();
     let numbers: Vec<u64> = read(&mut *reader, count).await.iter().map(|(_, record)| number(record)).collect();
     let counted = numbers.iter().fold(0, |next, number| {
-        assert!(*number <= next, "{number} stands before {next}: {numbers:?}");
+        assert!(*number <= next, "record {number} stands before record {next}: {numbers:?}");
         if *number == next { next + 1 } else { next }
     });
-    assert_eq!(counted, 80, "{numbers:?}");
+    assert_eq!(counted, 80, "records are missing: {numbers:?}");
     drop((producers, reader, log));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
-/// The same, but the topic is gone when it is sent again: that there is no such topic now does not say that the record never
-/// was in the log.
+/// A record is sent again after its topic was deleted. The broker then answers that there is no
+/// such topic, but this does not say that the first copy never was in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_be_in_the_log_is_never_called_refused() {
     let folder = driftless_testbed::RunDir::new("kafka-gone").unwrap();
     let options = KafkaOptions::new(folder.path());
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
     let pid = server.pid(1).expect("it runs").to_string();
-    // Long enough for the topic to go before it is sent again.
+    // The back-off is long enough for the topic to be deleted before the record is sent again.
     let properties = [("socket.timeout.ms", "500"), ("retry.backoff.ms", "15000"), ("retry.backoff.max.ms", "15000")];
     let settings = KafkaSettings {
         brokers: server.brokers().to_owned(),
@@ -264,17 +270,18 @@ async fn what_may_be_in_the_log_is_never_called_refused() {
     assert!(acks.take(1).await[0].1.is_ok());
     stop(&pid);
     assert!(producer.append(numbered(&topic, 0, 1..2)).is_empty());
-    assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "nobody acknowledges");
+    assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "a stopped broker acknowledged");
     run("kill", &["-CONT", &pid]);
     let is_in = async {
-        // A broker that comes back may know no topic for a moment.
+        // A broker that continues may not know the topic for a moment.
         while !matches!(log.watermarks("t", Partition(0)).await, Ok((Offset(0), Offset(2)))) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     soon("the record is in the log", is_in).await;
     let is_gone = async {
-        // A client that first hears of no broker at all, as a moment after a halt, never finds the controller.
+        // A client that is told of no broker at all, as happens shortly after the broker continues,
+        // never finds the controller. So each attempt makes a new client.
         let is_deleted = async || {
             let admin: AdminClient<_> =
                 rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
@@ -289,7 +296,7 @@ async fn what_may_be_in_the_log_is_never_called_refused() {
     soon("the topic is deleted", is_gone).await;
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Unknown(_))), "{result:?}");
-    // What never goes out is known not to be in it.
+    // A record that is never sent is known not to be in the log.
     assert!(producer.append(numbered(&topic, 0, 2..3)).is_empty());
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Refused(_))), "{result:?}");

@@ -1,4 +1,4 @@
-//! The log contract against memory.
+//! The log contract against the log in memory.
 
 use async_trait::async_trait;
 use driftless_contract_tests::{Subject, Whole};
@@ -16,7 +16,7 @@ impl Subject for Memory {
     }
 
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
-        self.0.truncate_before(topic, partition, before).expect("the topic is there");
+        self.0.truncate_before(topic, partition, before).expect("the topic exists");
     }
 }
 

@@ -1,7 +1,9 @@
-//! The simulator's log against what the real ones promise: offsets, order, watermarks, and what is out of range.
+//! The claims about offsets, order, watermarks and out-of-range errors, against the simulator's
+//! log.
 //!
-//! The adapter below only carries. Limits, groups, headers and the wake-up of readers are not in the simulator's log, whose
-//! deliveries and losses are the simulation's own: there is nothing to hold it to.
+//! The adapter below adds no behaviour. The simulator's log has no limits, groups or headers, and
+//! does not wake readers: the simulation itself decides what is delivered and what is lost. So the
+//! other claims do not run here.
 
 use async_trait::async_trait;
 use driftless_contract_tests::Subject;
@@ -9,6 +11,7 @@ use driftless_log::{
     Ack, AckSink, Append, AppendError, Batch, Delivery, Error, Log, Membership, Producer, ReadError, Reader, Record,
     TopicSpec,
 };
+use driftless_schemas::time::UnixMs;
 use driftless_schemas::{Offset, Partition};
 use driftless_sim::log::PartitionLog;
 use std::collections::BTreeMap;
@@ -16,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Records of a partition in one turn: few, so that there are many turns.
+/// Records of a partition in one call of `next`: few, so that a test needs many calls.
 const RECORDS_PER_READ: usize = 7;
 
 type Topics = BTreeMap<String, Vec<PartitionLog>>;
@@ -24,7 +27,7 @@ type Topics = BTreeMap<String, Vec<PartitionLog>>;
 #[derive(Clone)]
 struct Sim {
     topics: Arc<Mutex<Topics>>,
-    /// Counts appends, for readers that wait.
+    /// Counts appends; waiting readers subscribe to it.
     appended: watch::Sender<u64>,
 }
 
@@ -49,7 +52,7 @@ impl Subject for Sim {
     }
 
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
-        partition_of(&mut self.topics(), topic, partition).expect("the topic is there").cut(before);
+        partition_of(&mut self.topics(), topic, partition).expect("the topic exists").cut(before);
     }
 }
 
@@ -106,7 +109,8 @@ impl Producer for SimProducer {
             };
             Ack { token: append.token, result }
         };
-        // Told under the lock: acknowledgements come in the order of the appends.
+        // The sink is called under the lock, so that acknowledgements come in the order of the
+        // appends.
         (self.acks)(batch.into_iter().map(land).collect());
         drop(topics);
         self.log.appended.send_modify(|count| *count += 1);
@@ -153,7 +157,7 @@ impl Reader for SimReader {
             if !batches.is_empty() {
                 return Ok(batches);
             }
-            // The reader has a handle of the log itself: it is never gone.
+            // The reader holds a handle of the log, so the sender is never dropped.
             let _ = self.appended.changed().await;
         }
     }
@@ -170,7 +174,7 @@ impl SimReader {
             };
             let Some(records) = log.read(wanted, RECORDS_PER_READ) else {
                 if !batches.is_empty() {
-                    // What came before the error is not lost.
+                    // Batches that were read before the error are returned first.
                     return Ok(batches);
                 }
                 let (low, high) = (log.low(), log.end());
@@ -180,8 +184,8 @@ impl SimReader {
             let Some((last, _)) = records.last() else { continue };
             *next = Offset(last.0 + 1);
             let whole = |(offset, value)| {
-                let key = log.get(offset).expect("what was read is there").key.clone();
-                Record { offset, timestamp: driftless_schemas::time::UnixMs(0), key, value, headers: Vec::new() }
+                let key = log.get(offset).expect("the record was just read").key.clone();
+                Record { offset, timestamp: UnixMs(0), key, value, headers: Vec::new() }
             };
             let records = records.into_iter().map(whole).collect();
             batches.push(Batch { topic, partition, records });

@@ -1,4 +1,4 @@
-//! The log contract against SQLite, and what only the embedded log claims.
+//! The log contract against SQLite, and the claims that only the embedded log makes.
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, bounded, number, numbered, read, record, soon, spec, topic, write};
@@ -40,7 +40,7 @@ impl Subject for Sqlite {
     }
 
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset) {
-        self.log.truncate_before(topic, partition, before).await.expect("the topic is there");
+        self.log.truncate_before(topic, partition, before).await.expect("the topic exists");
     }
 }
 
@@ -109,11 +109,11 @@ async fn the_tables_can_be_read_while_the_log_is_open() {
 fn refused(path: &Path, because: &str) {
     match SqliteLog::open(path) {
         Err(Error::Unavailable { at, reason }) => {
-            assert_eq!(at, path.display().to_string(), "the path is named");
-            assert!(reason.contains(because), "{because:?} in {reason:?}");
+            assert_eq!(at, path.display().to_string(), "the error names the path");
+            assert!(reason.contains(because), "{because:?} is not in {reason:?}");
         }
-        Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("it was opened"),
+        Err(other) => panic!("{} is unavailable for another reason: {other:?}", path.display()),
+        Ok(_) => panic!("{} was opened", path.display()),
     }
 }
 
@@ -122,12 +122,12 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
     let Sqlite { folder, log } = Sqlite::new();
     let path = folder.path().join("log.db");
     refused(&path, &format!("process {} has it open", std::process::id()));
-    // As long as anything of it is there, it is open.
+    // The log is open as long as any handle, producer or reader of it exists.
     let reader = log.reader().unwrap();
     drop(log);
     refused(&path, "has it open");
     drop(reader);
-    SqliteLog::open(&path).expect("nobody has it open any more");
+    SqliteLog::open(&path).expect("no process has the log open any more");
 }
 
 #[tokio::test]
@@ -164,7 +164,8 @@ async fn retention_deletes_what_is_old_and_keeps_what_is_not() {
     log.create_topic(&spec("long", 1)).await.unwrap();
     write(&log, numbered(&"short".into(), 0, 0..10_000)).await;
     write(&log, numbered(&"long".into(), 0, 0..10)).await;
-    // The start moves first, then the rows go: a reader may find it further up, but never a hole.
+    // Retention moves the start first and then deletes the rows: a reader may find the start
+    // further up, but never a hole.
     let other = rusqlite::Connection::open(subject.path()).unwrap();
     let left = |topic: &str| -> i64 {
         other.query_row("SELECT count(*) FROM records WHERE topic = ?1", [topic], |row| row.get(0)).unwrap()
@@ -183,7 +184,8 @@ async fn retention_deletes_what_is_old_and_keeps_what_is_not() {
 
 const CHILD: &str = "DRIFTLESS_CONTRACT_CHILD_LOG";
 
-/// Not a test of its own: the process that is killed by the test below. It appends and says what was acknowledged.
+/// The process that the test below starts and kills: it appends records, and prints each
+/// acknowledgement. Without the variable `CHILD` this test does nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_appends_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD) else { return };
@@ -224,11 +226,11 @@ async fn a_killed_process_loses_nothing_acknowledged() {
             }
             acked.len()
         };
-        while note(lines.next().expect("the child goes on")) < 300 * (round + 1) {}
+        while note(lines.next().expect("the child keeps printing")) < 300 * (round + 1) {}
         refused(&path, &format!("process {}", child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said before it died counts too.
+        // Acknowledgements that the child printed just before it died count too.
         lines.for_each(|line| {
             note(line);
         });
@@ -240,11 +242,11 @@ async fn a_killed_process_loses_nothing_acknowledged() {
         reader.assign("t", Partition(1), Offset(0));
         let records = read(&mut *reader, usize::try_from(high.0).unwrap()).await;
         for (n, (_, record)) in (0..).zip(&records) {
-            assert_eq!((record.offset, number(record)), (Offset(n), n as u64), "dense, and each what was written");
+            assert_eq!((record.offset, number(record)), (Offset(n), n as u64), "offsets are dense, values intact");
         }
         for (token, offset) in acked {
-            assert_eq!(token, offset, "the child started at 0");
-            assert!((offset as usize) < records.len(), "record {token} was acknowledged and is gone");
+            assert_eq!(token, offset, "the child numbers its records from 0, as their offsets");
+            assert!((offset as usize) < records.len(), "record {token} was acknowledged and is lost");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! R1: our partitioner against the Java client's own, which lies on the class path of the test broker.
+//! R1: our partitioner against the Java client's. Its classes are among the test broker's jars.
 
 use driftless_schemas::partitioner::{murmur2, partition_for};
 use driftless_testbed::kafka;

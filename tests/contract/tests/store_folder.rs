@@ -1,4 +1,5 @@
-//! The store contract in a folder of the local file system, with fsync, as [`driftless_store::Store::open`] has it.
+//! The store contract in a folder of the local file system, with fsync, as
+//! [`driftless_store::Store::open`] opens it.
 
 use driftless_contract_tests::place::Place;
 

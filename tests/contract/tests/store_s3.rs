@@ -1,4 +1,4 @@
-//! The store contract on a real S3 server (or whatever `DRIFTLESS_TEST_S3` names).
+//! The store contract on a real S3 server, or on the one that `DRIFTLESS_TEST_S3` names.
 
 use driftless_contract_tests::place::Place;
 

@@ -1,4 +1,4 @@
-//! The simulator's store of snapshots against what the real one promises.
+//! The claims about snapshots, against the simulator's store.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -12,18 +12,18 @@ pub async fn offsets_are_dense_from_zero_and_acks_come_in_order(subject: &dyn Su
     for delivery in [bounded(), Delivery::Gapless] {
         let (producer, acks) = Acks::producer(&*subject.log(), delivery);
         let base = if delivery == Delivery::Gapless { 100 } else { 0 };
-        // Single records and batches, three partitions mixed.
+        // Each batch mixes records for three partitions.
         for round in 0..10 {
             let batch = (0..30).map(|n| record(&topic, n % 3, (round * 30 + n) as u64, "x")).collect();
-            assert!(producer.append(batch).is_empty(), "300 records fit");
+            assert!(producer.append(batch).is_empty(), "the queue has room for 300 records");
         }
         let mut next = HashMap::from([(0, base), (1, base), (2, base)]);
         for (token, result) in acks.take(300).await {
             let partition = token % 3;
             let expected = next.get_mut(&partition).expect("there are three partitions");
-            // Tokens of one partition rise by 3 in the order of the appends.
-            assert_eq!(token, (*expected - base) as u64 * 3 + partition, "acks of a partition are in order");
-            assert_eq!(result.expect("it is acknowledged"), Some(Offset(*expected)), "offsets are dense");
+            // The tokens of one partition rise by 3 in the order of the appends.
+            assert_eq!(token, (*expected - base) as u64 * 3 + partition, "acks of a partition come in order");
+            assert_eq!(result.expect("the record is acknowledged"), Some(Offset(*expected)), "offsets are dense");
             *expected += 1;
         }
         assert!(producer.flush(DEADLINE).await);
@@ -38,11 +38,11 @@ pub async fn watermarks_follow_the_appends(subject: &dyn Subject) {
     for n in 1..=5 {
         assert!(producer.append(vec![record(&topic, 1, n, "x")]).is_empty());
         acks.take(1).await;
-        let watermarks = log.watermarks(&topic, Partition(1)).await.expect("it can be asked");
+        let watermarks = log.watermarks(&topic, Partition(1)).await.expect("the topic has watermarks");
         assert_eq!(watermarks, (Offset(0), Offset(n as i64)), "an acknowledged record is in the log");
     }
-    let untouched = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");
-    assert_eq!(untouched, (Offset(0), Offset(0)));
+    let untouched = log.watermarks(&topic, Partition(0)).await.expect("the topic has watermarks");
+    assert_eq!(untouched, (Offset(0), Offset(0)), "nothing was appended to the other partition");
 }
 
 pub async fn a_record_too_large_is_refused_alone(subject: &dyn Whole) {
@@ -58,7 +58,7 @@ pub async fn a_record_too_large_is_refused_alone(subject: &dyn Whole) {
     assert!(producer.append(batch).is_empty());
     let acks = acks.take(3).await;
     let tokens: Vec<u64> = acks.iter().map(|(token, _)| *token).collect();
-    assert_eq!(tokens, [0, 1, 2], "a refusal keeps its place among the acks");
+    assert_eq!(tokens, [0, 1, 2], "a refusal is acknowledged in the order of the appends");
     assert!(matches!(acks[0].1, Ok(Some(Offset(0)))), "{acks:?}");
     assert!(matches!(&acks[1].1, Err(AppendError::Refused(_))), "{acks:?}");
     assert!(matches!(acks[2].1, Ok(Some(Offset(1)))), "{acks:?}");
@@ -68,7 +68,7 @@ pub async fn a_record_too_large_is_refused_alone(subject: &dyn Whole) {
     assert_eq!((records[0].1.value.len(), records[1].1.value.len()), (5, fits));
 }
 
-/// A bit below `record_bytes_max` of the topics here.
+/// A record size slightly below the `record_bytes_max` of the topics here.
 fn log_bytes_that_fit() -> usize {
     255 << 10
 }
@@ -90,7 +90,8 @@ pub async fn an_unknown_topic_or_partition_is_refused(subject: &dyn Subject) {
     assert!(matches!(acks.take(1).await[0], (9, Ok(Some(Offset(0))))), "the producer goes on");
 }
 
-/// A sink that blocks until it is opened: nothing is acknowledged, so what is in flight stays there.
+/// A gate inside a sink: the sink blocks until the gate is opened, so that no record is
+/// acknowledged and all of them stay in flight.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,
@@ -122,21 +123,21 @@ pub async fn what_does_not_fit_comes_back_in_order(subject: &dyn Whole) {
 
     let rest = producer.append(numbered(&topic, 0, 0..160));
     let tokens: Vec<u64> = rest.iter().map(|append| append.token).collect();
-    assert_eq!(tokens, (100..160).collect::<Vec<_>>(), "what does not fit comes back, in order");
+    assert_eq!(tokens, (100..160).collect::<Vec<_>>(), "records that do not fit come back in order");
     assert_eq!(producer.in_flight(), 100);
     let rest = producer.append(rest);
-    assert_eq!(rest.len(), 60, "a full queue takes nothing");
+    assert_eq!(rest.len(), 60, "a full queue takes no record");
     gate.open();
     assert!(producer.flush(DEADLINE).await);
     assert_eq!(producer.in_flight(), 0);
-    assert!(producer.append(rest).is_empty(), "there is room again");
+    assert!(producer.append(rest).is_empty(), "the drained queue takes all records");
     let tokens: Vec<u64> = acks.take(160).await.into_iter().map(|(token, _)| token).collect();
     assert_eq!(tokens, (0..160).collect::<Vec<_>>());
 
-    // Bytes count too, but one record always fits into an empty queue.
+    // The queue's limit in bytes counts too, but an empty queue takes one record of any size.
     let large = |token| record(&topic, 0, token, vec![b'x'; 200 << 10]);
     let rest = producer.append((0..8).map(large).collect());
-    assert_eq!(rest.len(), 3, "five times 200 KiB fit into 1 MiB");
+    assert_eq!(rest.len(), 3, "five records of 200 KiB fit into 1 MiB");
     assert!(producer.flush(DEADLINE).await);
     acks.take(5).await;
     let small = subject.log_with_queue(QueueLimits { records_max: 100, bytes_max: 1_000 });
@@ -164,8 +165,8 @@ pub async fn two_producers_interleave_without_loss(subject: &dyn Subject) {
     for acks in [one_acks, two_acks] {
         let mut newest = None;
         for (token, result) in acks.take(1_000).await {
-            let offset = result.expect("it is acknowledged").expect("the offset is known");
-            assert!(newest < Some(offset), "a producer's records keep their order");
+            let offset = result.expect("the record is acknowledged").expect("the offset is known");
+            assert!(newest < Some(offset), "{offset} after {newest:?}: a producer's records keep their order");
             newest = Some(offset);
             by_token.insert(token, offset);
         }
@@ -175,9 +176,10 @@ pub async fn two_producers_interleave_without_loss(subject: &dyn Subject) {
     let mut reader = log.reader().expect("a reader can be made");
     reader.assign(&topic, Partition(0), Offset(0));
     for (_, record) in read(&mut *reader, 2_000).await {
-        assert_eq!(by_token.remove(&number(&record)), Some(record.offset), "each record once, where its ack said");
+        let acked = by_token.remove(&number(&record));
+        assert_eq!(acked, Some(record.offset), "each record stands once, at the offset of its acknowledgement");
     }
-    assert!(by_token.is_empty());
+    assert!(by_token.is_empty(), "acknowledged, and not in the log: {by_token:?}");
 }
 
 pub async fn an_abandoned_producer_acknowledges_all_and_takes_nothing_more(subject: &dyn Subject) {
@@ -190,11 +192,11 @@ pub async fn an_abandoned_producer_acknowledges_all_and_takes_nothing_more(subje
         assert!(producer.append(numbered(&topic, 0, 500..510)).is_empty());
         let acks = acks.take(510).await;
         for (token, result) in &acks[..500] {
-            let is_fine = matches!(result, Ok(_) | Err(AppendError::Unknown(_)));
-            assert!(is_fine, "record {token}: {result:?}");
+            let is_known_or_unknown = matches!(result, Ok(_) | Err(AppendError::Unknown(_)));
+            assert!(is_known_or_unknown, "record {token}: {result:?}");
         }
         let tokens: Vec<u64> = acks.iter().map(|(token, _)| *token).collect();
-        assert_eq!(tokens, (0..510).collect::<Vec<_>>(), "each is acknowledged once and in order");
+        assert_eq!(tokens, (0..510).collect::<Vec<_>>(), "each record is acknowledged once and in order");
         for (token, result) in &acks[500..] {
             assert!(matches!(result, Err(AppendError::Unknown(_))), "record {token}: {result:?}");
         }
@@ -220,9 +222,9 @@ pub async fn a_gapless_producer_ends_with_its_first_failure(subject: &dyn Whole)
             _ => assert!(matches!(result, Err(AppendError::Unknown(_))), "{token}: {result:?}"),
         }
     }
-    // A new one goes on behind the unbroken prefix.
+    // A new producer continues behind the unbroken prefix.
     let (next, acks) = Acks::producer(&*log, Delivery::Gapless);
     assert!(next.append(numbered(&topic, 0, 0..1)).is_empty());
     let (_, result) = soon("an ack", acks.take(1)).await.remove(0);
-    assert!(matches!(result, Ok(Some(Offset(10)))), "nothing behind the failure was appended: {result:?}");
+    assert!(matches!(result, Ok(Some(Offset(10)))), "records behind the failure are not in the log: {result:?}");
 }

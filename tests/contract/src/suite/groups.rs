@@ -7,7 +7,7 @@ use driftless_schemas::Partition;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// A member that believes what it is told.
+/// A member of a group, with the partitions that the events so far gave it.
 struct Member {
     membership: Membership,
     owned: BTreeSet<i32>,
@@ -20,7 +20,8 @@ impl Member {
         Self { membership, owned: BTreeSet::new(), name }
     }
 
-    /// Takes one event in; what is being revoked is no longer owned, and is returned with its `done`.
+    /// Waits for one event and applies it. Revoked partitions are no longer owned, and are returned
+    /// with their `done`.
     async fn turn(&mut self) -> Option<(BTreeSet<i32>, oneshot::Sender<()>)> {
         let event = self.membership.events.recv().await.expect("the membership does not end");
         self.take(event)
@@ -42,7 +43,7 @@ impl Member {
                 }
                 Some((partitions, done))
             }
-            MembershipEvent::Lost(partitions) => panic!("{}: nothing was to be lost: {partitions:?}", self.name),
+            MembershipEvent::Lost(partitions) => panic!("{} lost partitions unexpectedly: {partitions:?}", self.name),
         }
     }
 
@@ -74,7 +75,7 @@ pub async fn the_only_member_gets_every_partition(subject: &dyn Subject) {
     let mut one = Member::join(&*log, &unique("group"), &topic, "one");
     one.until_owned(7).await;
     assert_eq!(one.owned, (0..7).collect());
-    // Another group has nothing to do with it.
+    // A member of another group takes nothing away.
     let mut other = Member::join(&*log, &unique("group"), &topic, "one");
     other.until_owned(7).await;
     one.assert_undisturbed();
@@ -92,27 +93,27 @@ pub async fn members_share_without_overlap_and_leaving_gives_back(subject: &dyn 
     let mut one = Member::join(&*log, &group, &topic, "one");
     one.until_owned(9).await;
     let mut two = Member::join(&*log, &group, &topic, "two");
-    // Both keep working, whoever is told first; never do they own the same.
-    soon("the two share", async {
+    // The two never own the same partition, whichever of them gets its event first.
+    soon("both members own their share", async {
         while one.owned.len() + two.owned.len() != 9 || two.owned.len() < 4 {
-            let (one_is_told, revoked) = tokio::select! {
+            let (is_one, revoked) = tokio::select! {
                 revoked = one.turn() => (true, revoked),
                 revoked = two.turn() => (false, revoked),
             };
             if let Some((partitions, done)) = revoked {
-                let other = if one_is_told { &two.owned } else { &one.owned };
-                assert!(other.is_disjoint(&partitions), "given away before it was let go");
+                let other = if is_one { &two.owned } else { &one.owned };
+                assert!(other.is_disjoint(&partitions), "{partitions:?} were given away before they were released");
                 let _ = done.send(());
             }
             assert!(one.owned.is_disjoint(&two.owned), "{:?} and {:?}", one.owned, two.owned);
         }
     })
     .await;
-    assert!((4..=5).contains(&one.owned.len()), "evenly: {:?} and {:?}", one.owned, two.owned);
+    assert!((4..=5).contains(&one.owned.len()), "not shared evenly: {:?} and {:?}", one.owned, two.owned);
     let kept = one.owned.clone();
     drop(two);
     one.until_owned(9).await;
-    assert!(kept.is_subset(&one.owned));
+    assert!(kept.is_subset(&one.owned), "of {kept:?} only {:?} are still owned", one.owned);
 }
 
 pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
@@ -121,7 +122,7 @@ pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
     let mut one = Member::join(&*log, &group, &topic, "one");
     one.until_owned(4).await;
     let mut two = Member::join(&*log, &group, &topic, "two");
-    let (partitions, done) = soon("something is revoked", async {
+    let (partitions, done) = soon("the first member's revocation", async {
         loop {
             if let Some(revoked) = one.turn().await {
                 return revoked;
@@ -137,7 +138,7 @@ pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
     }
     drop(done);
     two.until_owned(2).await;
-    assert_eq!(two.owned, partitions, "what was let go is what the other gets");
+    assert_eq!(two.owned, partitions, "the other member gets exactly the released partitions");
 }
 
 pub async fn who_joins_under_a_taken_name_takes_its_place(subject: &dyn Subject) {
@@ -152,12 +153,12 @@ pub async fn who_joins_under_a_taken_name_takes_its_place(subject: &dyn Subject)
         while let Some(event) = older.membership.events.recv().await {
             match event {
                 MembershipEvent::Lost(partitions) => lost.extend(partitions.into_iter().map(|p| p.0)),
-                other => panic!("{other:?}"),
+                other => panic!("only a loss was expected, this came: {other:?}"),
             }
         }
     })
     .await;
-    assert_eq!(lost, (0..4).collect(), "it is told that it has lost everything");
+    assert_eq!(lost, (0..4).collect(), "the older member learns that all its partitions are lost");
     drop(older);
     form_another_group(&*log, &topic).await;
     newer.assert_undisturbed();

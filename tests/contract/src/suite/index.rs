@@ -1,4 +1,5 @@
-//! Claims about the index of a partition: what SlateDB on a real store and the simulator's index have to keep alike.
+//! Claims about a partition's index that SlateDB on a real store and the simulator's index both
+//! keep.
 
 use crate::harness::soon;
 use crate::place::Place;
@@ -13,11 +14,11 @@ use futures_util::future::{join, join_all};
 pub trait Indexes {
     /// Opens a partition's index as its owner.
     async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error>;
-    /// Opens a view of it.
+    /// Opens a read-only view of a partition's index.
     async fn view(&self, partition: Partition) -> Box<dyn View>;
 }
 
-/// An owner's.
+/// The index as its owner has it open.
 #[async_trait(?Send)]
 pub trait Writer {
     /// Writes a batch.
@@ -28,7 +29,7 @@ pub trait Writer {
     async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry>;
 }
 
-/// Anybody's.
+/// A read-only view of the index.
 #[async_trait(?Send)]
 pub trait View {
     /// The checkpoint.
@@ -37,14 +38,14 @@ pub trait View {
     async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry>;
 }
 
-/// The services' own, in some place.
+/// The index that the services use, on the store of some place.
 pub struct Real {
     indexes: index::Indexes,
     _place: Place,
 }
 
 impl Real {
-    /// Of a place that nobody else uses.
+    /// Uses a place that belongs to this test alone.
     pub fn new(place: Place) -> Self {
         Self { indexes: index::Indexes::new(place.store.object_store(), 1), _place: place }
     }
@@ -58,7 +59,7 @@ impl Indexes for Real {
     }
 
     async fn view(&self, partition: Partition) -> Box<dyn View> {
-        Box::new(self.indexes.view(partition).await.expect("it can be viewed"))
+        Box::new(self.indexes.view(partition).await.expect("the view can be opened"))
     }
 }
 
@@ -69,47 +70,47 @@ impl Writer for Index {
     }
 
     async fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint().await.expect("it can be read")
+        self.checkpoint().await.expect("the checkpoint can be read")
     }
 
     async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry> {
-        self.entry(chunk).await.expect("it can be read")
+        self.entry(chunk).await.expect("the entry can be read")
     }
 }
 
 #[async_trait(?Send)]
 impl View for IndexView {
     async fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint().await.expect("it can be read")
+        self.checkpoint().await.expect("the checkpoint can be read")
     }
 
     async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry> {
-        self.entry(chunk).await.expect("it can be read")
+        self.entry(chunk).await.expect("the entry can be read")
     }
 }
 
 const P: Partition = Partition(0);
 
-/// The chunk of that number.
+/// A chunk id with that number.
 pub fn chunk(number: i32) -> ChunkId {
-    ChunkId::new("canvas", &[number, 0]).expect("it is one")
+    ChunkId::new("canvas", &[number, 0]).expect("the id is valid")
 }
 
-/// An entry with that version.
+/// An index entry whose newest ref has that version.
 pub fn entry(version: u64) -> IndexEntry {
     let hash = Hash::of(&version.to_le_bytes()).to_bytes();
     IndexEntry { newest: Some(Ref { version, hash, ..Ref::default() }), older: vec![] }
 }
 
 async fn claim(subject: &dyn Indexes, partition: Partition) -> (Box<dyn Writer>, Checkpoint) {
-    soon("a claim", subject.claim(partition)).await.expect("nobody is in the way")
+    soon("a claim", subject.claim(partition)).await.expect("no other owner claims at the same time")
 }
 
 fn is_fenced(result: &Result<(), Error>) -> bool {
     match result {
         Ok(()) => false,
         Err(Error::Fenced) => true,
-        Err(other) => panic!("{other}"),
+        Err(other) => panic!("the write failed, and not because the writer is fenced: {other}"),
     }
 }
 
@@ -118,12 +119,12 @@ pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: 
     for epoch in 1..=8 {
         let (owner, checkpoint) = claim(subject, P).await;
         assert_eq!(checkpoint, Checkpoint { epoch, ..Checkpoint::default() });
-        // It is durable before anybody has written.
+        // The new epoch is durable before the owner has written anything else.
         assert_eq!(subject.view(P).await.checkpoint().await, checkpoint);
         owners.push((owner, checkpoint));
     }
     for (owner, checkpoint) in &owners[..7] {
-        assert!(is_fenced(&owner.write(checkpoint, &[]).await), "epoch {}", checkpoint.epoch);
+        assert!(is_fenced(&owner.write(checkpoint, &[]).await), "the owner of epoch {} can write", checkpoint.epoch);
     }
     let (newest, checkpoint) = &owners[7];
     newest.write(checkpoint, &[(chunk(1), entry(1))]).await.unwrap();
@@ -138,11 +139,13 @@ pub async fn r4_what_a_fenced_writer_writes_is_refused_and_never_seen(subject: &
     assert_eq!(second, Checkpoint { epoch: 2, ..before });
     let late = Checkpoint { commands_next: 99, ..before };
     for round in 0..3 {
-        assert!(is_fenced(&old.write(&late, &[(chunk(0), entry(9)), (chunk(1), entry(9))]).await), "{round}");
+        let written = old.write(&late, &[(chunk(0), entry(9)), (chunk(1), entry(9))]).await;
+        assert!(is_fenced(&written), "the old owner can write in round {round}");
         assert_eq!((new.checkpoint().await, new.entry(&chunk(0)).await), (second, Some(entry(3))));
     }
     new.write(&Checkpoint { commands_next: 8, ..second }, &[(chunk(2), entry(4))]).await.unwrap();
-    assert!(is_fenced(&old.write(&late, &[(chunk(2), entry(9))]).await), "also after the new one has written");
+    let written = old.write(&late, &[(chunk(2), entry(9))]).await;
+    assert!(is_fenced(&written), "the old owner can write after the new owner has written");
     let (third, checkpoint) = claim(subject, P).await;
     assert_eq!(checkpoint, Checkpoint { epoch: 3, commands_next: 8, ..second });
     let view = subject.view(P).await;
@@ -163,20 +166,20 @@ pub async fn r4_of_many_that_claim_at_once_one_can_write(subject: &dyn Indexes) 
                 owners.push((owner, checkpoint));
             }
             Err(Error::Fenced) => {}
-            Err(other) => panic!("{other}"),
+            Err(other) => panic!("a claim failed, and not because another one came first: {other}"),
         }
     }
     epochs.sort_unstable();
-    assert!(epochs.windows(2).all(|two| two[0] < two[1]), "no epoch is given out twice: {epochs:?}");
+    assert!(epochs.windows(2).all(|two| two[0] < two[1]), "an epoch was given out twice: {epochs:?}");
     let mut writers = 0;
     for (owner, checkpoint) in &owners {
         let is_last = checkpoint.epoch == *epochs.last().unwrap();
         let is_refused = is_fenced(&owner.write(&Checkpoint { commands_next: 1, ..*checkpoint }, &[]).await);
-        assert!(is_last || is_refused, "epoch {} of {epochs:?}", checkpoint.epoch);
+        assert!(is_last || is_refused, "the owner of epoch {} of {epochs:?} can write", checkpoint.epoch);
         writers += u32::from(!is_refused);
     }
-    assert!(writers <= 1);
-    // Whatever became of them, the next one is above all.
+    assert!(writers <= 1, "{writers} owners can write");
+    // The next claim gets an epoch above all of these, whichever of them won.
     let (_, next) = claim(subject, P).await;
     assert!(epochs.iter().all(|epoch| *epoch < next.epoch), "{epochs:?}, {next:?}");
     assert_eq!(next.commands_next, i64::from(writers));
@@ -187,17 +190,18 @@ pub async fn r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_el
     for round in 1..=10 {
         let written = Checkpoint { commands_next: round, ..checkpoint };
         let entries: Vec<_> = (0..20).map(|n| (chunk(n), entry(round as u64))).collect();
-        // The new owner comes while the old one writes.
+        // The new owner claims while the old owner writes.
         let (result, claimed) = join(owner.write(&written, &entries), subject.claim(P)).await;
-        let (next, found) = claimed.expect("nobody else is there");
+        let (next, found) = claimed.expect("no third owner claims at the same time");
         let is_there = found.commands_next == round;
-        // Refused and there would be harmless, if it were there as a whole; the epoch is the new one's in any case.
-        assert!(is_there || is_fenced(&result), "acknowledged, and not there: {round}");
+        // A write that is refused may still be stored, as long as it is stored as a whole. The
+        // stored epoch is the new owner's either way.
+        assert!(is_there || is_fenced(&result), "the write of round {round} was acknowledged and is lost");
         assert_eq!(found.epoch, checkpoint.epoch + 1);
         let newest = next.entry(&chunk(0)).await;
         assert_eq!(is_there, newest == Some(entry(round as u64)));
         for n in 0..20 {
-            assert_eq!(next.entry(&chunk(n)).await, newest, "{n}");
+            assert_eq!(next.entry(&chunk(n)).await, newest, "the batch is stored in part: chunk {n}");
         }
         assert!(is_fenced(&owner.write(&written, &entries).await));
         assert_eq!(next.entry(&chunk(0)).await, newest);
@@ -205,17 +209,20 @@ pub async fn r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_el
     }
 }
 
-/// What a view shows, if nothing changed meanwhile: `commands_next`, which is also the version of all entries.
+/// Reads a view whose entries all have `commands_next` as their version, and returns that number;
+/// `None` if the view changed while it was read.
 async fn whole(view: &dyn View, chunks: i32) -> Option<i64> {
     let checkpoint = view.checkpoint().await;
     let mut versions = Vec::new();
     for n in 0..chunks {
-        versions.push(view.entry(&chunk(n)).await.map_or(0, |entry| entry.newest.expect("it has one").version as i64));
+        let version = |entry: IndexEntry| entry.newest.expect("each entry has a newest ref").version as i64;
+        versions.push(view.entry(&chunk(n)).await.map_or(0, version));
     }
     if view.checkpoint().await != checkpoint {
         return None;
     }
-    assert!(versions.iter().all(|version| *version == checkpoint.commands_next), "{checkpoint:?}: {versions:?}");
+    let is_whole = versions.iter().all(|version| *version == checkpoint.commands_next);
+    assert!(is_whole, "the view shows a part of a batch: {checkpoint:?} with versions {versions:?}");
     Some(checkpoint.commands_next)
 }
 
@@ -233,7 +240,7 @@ pub async fn a_batch_is_seen_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
         let mut newest = 0;
         while newest < BATCHES {
             let seen = whole(&*subject.view(P).await, 50).await;
-            assert!(seen.is_none_or(|seen| seen >= newest), "{seen:?} after {newest}");
+            assert!(seen.is_none_or(|seen| seen >= newest), "a view shows {seen:?}, an earlier one showed {newest}");
             newest = seen.unwrap_or(newest);
             tokio::task::yield_now().await;
         }
@@ -245,18 +252,18 @@ pub async fn a_view_shows_what_was_durable_and_never_goes_back(subject: &dyn Ind
     let (owner, first) = claim(subject, P).await;
     let mut views: Vec<(Box<dyn View>, i64)> = Vec::new();
     for n in 1..=12 {
-        // What is durable is in every view that is opened from now on, and an older view is never ahead of it.
+        // A durable batch is in every view that is opened later, and no view is ahead of it.
         let entries = [(chunk(0), entry(n as u64)), (chunk(1), entry(n as u64))];
         owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
         views.push((subject.view(P).await, n));
         for (view, seen) in &mut views {
             let Some(now) = whole(&**view, 2).await else { continue };
-            assert!((*seen..=n).contains(&now), "a view that had shown {seen} shows {now}, and {n} is the newest");
+            assert!((*seen..=n).contains(&now), "a view that showed {seen} shows {now}; the newest batch is {n}");
             *seen = now;
         }
     }
     assert_eq!(views.last().map(|(_, seen)| *seen), Some(12));
-    // Also where the owner changes.
+    // A view does not go back either when the owner changes.
     let (_next, _) = claim(subject, P).await;
     for (view, seen) in &views {
         assert!(whole(&**view, 2).await.is_none_or(|now| now >= *seen));
@@ -270,7 +277,7 @@ pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
         expected.epoch = round;
         assert_eq!(found, expected);
         for n in 0..30 {
-            // The rest keep what an earlier owner wrote.
+            // Each chunk keeps the entry of the last owner that wrote one for it.
             let last = (1..round).rev().find(|earlier| n % *earlier == 0);
             assert_eq!(owner.entry(&chunk(n as i32)).await, last.map(entry), "chunk {n} in round {round}");
         }
@@ -307,7 +314,7 @@ pub async fn two_hundred_checkpoints_and_then_reopening(subject: &dyn Indexes) {
 
 pub async fn partitions_have_nothing_to_do_with_each_other(subject: &dyn Indexes) {
     let mut owners = Vec::new();
-    // Names that begin alike.
+    // Some of these partitions' names are prefixes of others.
     for partition in [1, 11, 0, 10].map(Partition) {
         let (owner, first) = claim(subject, partition).await;
         assert_eq!(first, Checkpoint { epoch: 1, ..Checkpoint::default() });
@@ -316,7 +323,7 @@ pub async fn partitions_have_nothing_to_do_with_each_other(subject: &dyn Indexes
         owners.push((partition, owner, written));
     }
     for (partition, owner, written) in &owners {
-        owner.write(written, &[]).await.expect("nobody has claimed this one");
+        owner.write(written, &[]).await.expect("no later owner has claimed this partition");
         let view = subject.view(*partition).await;
         assert_eq!(view.checkpoint().await, *written);
         assert_eq!(view.entry(&chunk(0)).await, Some(entry(partition.0 as u64 + 1)));

@@ -1,4 +1,4 @@
-//! The claims.
+//! The claims of the contract, one module for each area.
 
 pub mod appends;
 pub mod groups;

@@ -54,7 +54,7 @@ pub async fn an_append_wakes_a_waiting_reader(subject: &dyn Subject) {
             (reader, records)
         });
         write(&*log, vec![record(&topic, n % 4, 0, n.to_string())]).await;
-        let (back, records) = soon("the reader wakes", waiting).await.expect("it does not panic");
+        let (back, records) = soon("the reader wakes", waiting).await.expect("reading does not panic");
         reader = back;
         assert_eq!((records[0].0, number(&records[0].1)), (Partition(n % 4), n as u64));
     }
@@ -112,7 +112,7 @@ pub async fn one_reader_reads_many_partitions(subject: &dyn Subject) {
         for batch in soon("more records", reader.next()).await.expect("reading goes well") {
             let next = next.entry((Arc::clone(&batch.topic), batch.partition)).or_default();
             for record in &batch.records {
-                assert_eq!(record.offset.0, *next, "each partition comes whole and in order");
+                assert_eq!(record.offset.0, *next, "each partition comes without a gap and in order");
                 *next += 1;
                 let n = number(record) as usize;
                 assert_eq!((&batch.topic, batch.partition.0), (both[n % 2], (n / 2 % 20) as i32));
@@ -179,7 +179,7 @@ pub async fn a_paused_partition_is_silent_until_resumed(subject: &dyn Subject) {
     }
     reader.resume(&topic, Partition(0));
     let numbers: Vec<u64> = read(&mut *reader, 3).await.iter().map(|(_, record)| number(record)).collect();
-    assert_eq!(numbers, [3, 4, 5], "it goes on where it stopped");
+    assert_eq!(numbers, [3, 4, 5], "the partition continues where it stopped");
     write(&*log, numbered(&topic, 0, 6..8)).await;
     assert_eq!(read(&mut *reader, 2).await.len(), 2);
 }
@@ -190,7 +190,7 @@ pub async fn nothing_comes_after_unassign(subject: &dyn Subject) {
     write(&*log, numbered(&topic, 0, 0..2_000)).await;
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(0));
-    // It is on its way when it is taken away.
+    // More records are in flight when the partition is unassigned.
     soon("the first records", reader.next()).await.expect("reading goes well");
     reader.unassign(&topic, Partition(0));
     write(&*log, numbered(&topic, 0, 2_000..2_001)).await;
@@ -205,7 +205,8 @@ pub async fn assigning_again_starts_at_the_new_offset(subject: &dyn Subject) {
     let topic = topic(subject, 1).await;
     write(&*log, numbered(&topic, 0, 0..3_000)).await;
     let mut reader = reader(&*log);
-    // Back and forth, with and without unassign, while records of the earlier assignment are on their way.
+    // Offsets go back and forth, with and without `unassign`, while records of the earlier
+    // assignment are in flight.
     for (turn, from) in [0, 2_500, 10, 2_999, 1_500, 0].into_iter().enumerate() {
         if turn % 2 == 1 {
             reader.unassign(&topic, Partition(0));
@@ -235,7 +236,8 @@ pub async fn an_offset_beyond_the_end_is_out_of_range(subject: &dyn Subject) {
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(9));
     expect_out_of_range(read_error(&mut *reader).await, &topic, 9, 0, 5);
-    // The error unassigns the partition: its records do not come before the marker in the other one.
+    // The error unassigns the partition: its records do not come before the marker in the other
+    // one.
     write(&*log, numbered(&topic, 0, 5..15)).await;
     reader.assign(&topic, Partition(1), Offset(0));
     read_only_a_marker(&*log, &mut *reader, &topic, 1).await;
@@ -248,7 +250,7 @@ pub async fn an_offset_below_the_start_is_out_of_range(subject: &dyn Subject) {
     let topic = topic(subject, 1).await;
     write(&*log, numbered(&topic, 0, 0..20)).await;
     subject.truncate_before(&topic, Partition(0), Offset(8)).await;
-    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");
+    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("the topic has watermarks");
     assert_eq!(watermarks, (Offset(8), Offset(20)));
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(3));
@@ -256,13 +258,13 @@ pub async fn an_offset_below_the_start_is_out_of_range(subject: &dyn Subject) {
     reader.assign(&topic, Partition(0), Offset(8));
     let numbers: Vec<u64> = read(&mut *reader, 12).await.iter().map(|(_, record)| number(record)).collect();
     assert_eq!(numbers, (8..20).collect::<Vec<_>>());
-    // What is gone does not come back, whatever is asked for.
+    // Truncating below the start does not bring deleted records back.
     subject.truncate_before(&topic, Partition(0), Offset(5)).await;
-    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");
+    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("the topic has watermarks");
     assert_eq!(watermarks, (Offset(8), Offset(20)));
-    // Everything may go; offsets go on.
+    // Offsets continue even after all records are deleted.
     subject.truncate_before(&topic, Partition(0), Offset(20)).await;
-    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("it can be asked");
+    let watermarks = log.watermarks(&topic, Partition(0)).await.expect("the topic has watermarks");
     assert_eq!(watermarks, (Offset(20), Offset(20)));
     write(&*log, numbered(&topic, 0, 20..22)).await;
     assert_eq!(read(&mut *reader, 2).await[0].1.offset, Offset(20));
@@ -273,7 +275,7 @@ fn expect_out_of_range(error: ReadError, expected: &Arc<str>, want: i64, from: i
         ReadError::OutOfRange { topic, partition: Partition(0), wanted, low, high } => {
             assert_eq!((&topic, wanted, low, high), (expected, Offset(want), Offset(from), Offset(to)));
         }
-        other => panic!("{other:?}"),
+        other => panic!("an out-of-range error was expected, this came: {other:?}"),
     }
 }
 
@@ -305,7 +307,7 @@ pub async fn a_missing_partition_is_an_error_of_its_own(subject: &dyn Subject) {
     while broken.len() < 2 {
         match read_error(&mut *reader).await {
             ReadError::Broken { topic, partition, .. } => broken.push((topic.to_string(), partition)),
-            other => panic!("{other:?}"),
+            other => panic!("a broken partition was expected, this came: {other:?}"),
         }
     }
     broken.sort();
@@ -319,7 +321,7 @@ pub async fn a_missing_partition_is_an_error_of_its_own(subject: &dyn Subject) {
 pub async fn dropping_a_call_of_next_loses_nothing(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
-    // More than what stays in memory, so that the older way is interrupted too.
+    // More records than the log keeps in memory, so that reads from disk are interrupted too.
     let text = "x".repeat(2_000);
     let big = |n: u64| record(&topic, (n % 2) as i32, n, format!("{n:08}{text}"));
     write(&*log, (0..8_000).map(big).collect()).await;
@@ -343,7 +345,7 @@ pub async fn dropping_a_call_of_next_loses_nothing(subject: &dyn Subject) {
             }
         }
     };
-    tokio::time::timeout(DEADLINE, reading).await.expect("everything comes");
+    tokio::time::timeout(DEADLINE, reading).await.expect("all records come before the deadline");
     read_only_a_marker(&*log, &mut *reader, &topic, 0).await;
     read_only_a_marker(&*log, &mut *reader, &topic, 1).await;
 }

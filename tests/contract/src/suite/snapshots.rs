@@ -1,4 +1,4 @@
-//! Claims about snapshots (R7): what the services' store and the simulator's have to keep alike.
+//! Claims about snapshots (R7) that the services' store and the simulator's store both keep.
 
 use crate::place::Place;
 use async_trait::async_trait;
@@ -9,32 +9,32 @@ use driftless_store::{Error, compress};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 
-/// A store of snapshots under test, with ways to spoil it.
+/// A store of snapshots under test, with operations that damage it.
 #[async_trait(?Send)]
 pub trait Snapshots {
     /// Stores an encoding under its hash.
     async fn put(&self, hash: Hash, encoding: &[u8]);
-    /// What a ref names: as it is stored, and its encoding.
+    /// Loads the snapshot that a ref names: the stored bytes, and the encoding in them.
     async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused>;
-    /// What lies under that name, whatever it is.
+    /// The raw bytes that are stored under a hash, without verification.
     async fn object(&self, hash: Hash) -> Option<Bytes>;
-    /// Puts something else there, or nothing.
+    /// Replaces the stored bytes; `None` deletes the object.
     async fn replace(&self, hash: Hash, data: Option<Bytes>);
 }
 
 /// Why a snapshot was not loaded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is not there.
+    /// No object has that name.
     Missing,
-    /// It is not what its name says.
+    /// The object's content does not match its name.
     Damaged,
 }
 
 #[async_trait(?Send)]
 impl Snapshots for Place {
     async fn put(&self, hash: Hash, encoding: &[u8]) {
-        self.store.put_snapshot(hash, encoding).await.expect("it can be stored");
+        self.store.put_snapshot(hash, encoding).await.expect("the snapshot can be stored");
     }
 
     async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused> {
@@ -51,28 +51,28 @@ impl Snapshots for Place {
     async fn replace(&self, hash: Hash, data: Option<Bytes>) {
         let (store, path) = (self.store.object_store(), Path::from(storage::snapshot(hash)));
         match data {
-            Some(data) => drop(store.put(&path, PutPayload::from_bytes(data)).await.expect("it can be stored")),
-            None => store.delete(&path).await.expect("it can be deleted"),
+            Some(data) => drop(store.put(&path, PutPayload::from_bytes(data)).await.expect("the object can be put")),
+            None => store.delete(&path).await.expect("the object can be deleted"),
         }
     }
 }
 
-/// The kind of an error that says where and what.
+/// The kind of an error. Asserts that the error's text names the store.
 pub fn refused(error: &Error, url: &str) -> Refused {
-    assert!(error.to_string().contains(url), "{error}");
+    assert!(error.to_string().contains(url), "the error does not name {url}: {error}");
     match error {
         Error::Missing { .. } => Refused::Missing,
         Error::Damaged { .. } => Refused::Damaged,
-        other => panic!("{other}"),
+        other => panic!("an object that is missing or damaged was expected: {other}"),
     }
 }
 
-/// The ref of an object.
+/// Makes a ref that names an object of its own.
 pub fn ref_to(hash: Hash) -> Ref {
     Ref { hash: hash.to_bytes(), location: Some(r#ref::Location::Object(StoredObject {})), ..Ref::default() }
 }
 
-/// Bytes that look like a content: neither all equal nor without any order.
+/// Makes bytes that resemble a chunk's content: neither all equal nor random.
 pub fn content(bytes: usize, seed: u8) -> Vec<u8> {
     (0..bytes).map(|i| (i % 7) as u8 ^ (i / 97) as u8 ^ seed).collect()
 }
@@ -82,9 +82,9 @@ pub async fn r7_a_snapshot_comes_back_as_it_was(subject: &dyn Snapshots) {
         let encoding = content(bytes, 1);
         let hash = Hash::of(&encoding);
         subject.put(hash, &encoding).await;
-        let (data, loaded) = subject.load(&ref_to(hash)).await.expect("it is there");
+        let (data, loaded) = subject.load(&ref_to(hash)).await.expect("the snapshot was stored");
         assert_eq!(loaded, encoding);
-        let again = zstd::bulk::decompress(&data, limits::CONTENT_BYTES_MAX).expect("it is sent as it is stored");
+        let again = zstd::bulk::decompress(&data, limits::CONTENT_BYTES_MAX).expect("the stored bytes are zstd");
         assert_eq!(again, encoding);
     }
 }
@@ -99,7 +99,7 @@ pub async fn r7_putting_it_again_changes_nothing(subject: &dyn Snapshots) {
         subject.put(hash, &encoding).await;
         assert_eq!(subject.object(hash).await, first);
     }
-    // It mends what was spoilt, too: the owner repairs so.
+    // A put also repairs a damaged object: the owner relies on this.
     subject.replace(hash, Some(Bytes::from_static(b"spoilt"))).await;
     subject.put(hash, &encoding).await;
     assert_eq!(subject.object(hash).await, first);
@@ -112,7 +112,7 @@ pub async fn r7_what_is_missing_is_said_to_be(subject: &dyn Snapshots) {
     subject.put(hash, &encoding).await;
     subject.replace(hash, None).await;
     assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Missing));
-    // A ref with a flipped bit names something else.
+    // A ref with a flipped bit names another object.
     subject.put(hash, &encoding).await;
     let mut flipped = hash;
     flipped.0[17] ^= 4;
@@ -123,22 +123,23 @@ pub async fn r7_what_is_not_its_content_is_never_loaded(subject: &dyn Snapshots)
     let encoding = content(4_000, 4);
     let hash = Hash::of(&encoding);
     subject.put(hash, &encoding).await;
-    let whole = subject.object(hash).await.expect("it is there");
-    let mut spoilt: Vec<(String, Bytes)> = vec![
+    let whole = subject.object(hash).await.expect("the snapshot was stored");
+    let mut damaged: Vec<(String, Bytes)> = vec![
         ("another snapshot".into(), compress(&content(4_000, 5)).into()),
         ("not compressed".into(), encoding.clone().into()),
         ("longer than any content".into(), compress(&vec![0; 4 * limits::CONTENT_BYTES_MAX]).into()),
         ("twice".into(), [&whole[..], &whole[..]].concat().into()),
-        ("rubbish behind it".into(), [&whole[..], b"rubbish"].concat().into()),
+        ("followed by other bytes".into(), [&whole[..], b"rubbish"].concat().into()),
     ];
     for bytes in [0, 1, 4, whole.len() / 2, whole.len() - 1] {
-        spoilt.push((format!("cut after {bytes}"), whole.slice(..bytes)));
+        damaged.push((format!("cut after {bytes} bytes"), whole.slice(..bytes)));
     }
-    for (what, data) in spoilt {
+    for (what, data) in damaged {
         subject.replace(hash, Some(data)).await;
         assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Damaged), "{what}");
     }
-    // Bits all over it. Some of zstd's own mean nothing: then it is the content, to the byte.
+    // Flips bits all over the object. A few bits of zstd's format have no meaning: the object then
+    // still decompresses to the content, byte for byte.
     let bits = whole.len() * 8;
     let mut noticed = 0;
     for bit in (0..bits).step_by((bits / 60).max(1) | 1) {
@@ -153,7 +154,7 @@ pub async fn r7_what_is_not_its_content_is_never_loaded(subject: &dyn Snapshots)
             }
         }
     }
-    assert!(noticed > 30, "{noticed}");
+    assert!(noticed > 30, "only {noticed} flipped bits were noticed");
 }
 
 pub async fn r7_a_ref_that_names_nothing_is_damaged(subject: &dyn Snapshots) {

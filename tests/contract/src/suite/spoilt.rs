@@ -1,4 +1,4 @@
-//! Claims about the index on a real store: what is not there, what is foreign, what is spoilt.
+//! Claims about the index on a real store when its data is missing, foreign or damaged.
 
 use super::index::{chunk, entry};
 use crate::harness::soon;
@@ -18,21 +18,21 @@ fn indexes(place: &Place, generation: u32) -> Indexes {
     Indexes::new(place.store.object_store(), generation)
 }
 
-/// Writes past all that checks.
+/// Writes a value into the index's database directly, without the checks of the index.
 async fn put(place: &Place, key: &str, value: Bytes) {
     let db = Db::open(storage::index(1, P), place.store.object_store()).await.unwrap();
     db.put(key, value).await.unwrap();
     db.close().await.unwrap();
 }
 
-/// The error names the key.
+/// Asserts that the result is an error which names the key `wanted`.
 fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, wanted: &str, what: &str) {
     match result {
         Err(Error::Damaged { key, problem }) => {
             assert_eq!(key, wanted, "{what}");
             assert!(!problem.is_empty(), "{what}");
         }
-        other => panic!("{what}: {other:?}"),
+        other => panic!("{what}: an error about a damaged {wanted} was expected, this came: {other:?}"),
     }
 }
 
@@ -41,7 +41,8 @@ pub async fn a_view_of_nothing_writes_nothing(place: &Place) {
     assert_eq!(view.checkpoint().await.unwrap(), Checkpoint::default());
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
     assert!(place.store.object_store().list(None).next().await.is_none());
-    // It stays what it is, also when there is something: the log has everything from its beginning on.
+    // The view stays empty after an owner writes: its reader starts at the log's first offset, so
+    // that it misses nothing.
     let (index, first) = indexes(place, 1).claim(P).await.unwrap();
     index.write(&first, &[(chunk(0), entry(1))]).await.unwrap();
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
@@ -70,7 +71,7 @@ pub async fn a_generation_has_nothing_to_do_with_another(place: &Place) {
         assert_eq!(begun, Checkpoint { epoch: 1, ..Checkpoint::default() });
         assert_eq!(index.entry(&chunk(0)).await.unwrap(), None);
     }
-    one.write(&first, &[]).await.expect("another generation's owner fences nobody");
+    one.write(&first, &[]).await.expect("an owner in another generation does not fence this one");
 }
 
 pub async fn a_foreign_value_is_named_and_never_taken_for_an_entry(place: &Place) {
@@ -91,10 +92,10 @@ pub async fn a_foreign_value_is_named_and_never_taken_for_an_entry(place: &Place
         put(place, chunk(0).as_str(), value.into()).await;
         let view = indexes(place, 1).view(P).await.unwrap();
         assert_names(view.entry(&chunk(0)).await, "canvas/0/0", what);
-        assert_eq!(view.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the others are there");
+        assert_eq!(view.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the other entry is readable");
         let (index, _) = indexes(place, 1).claim(P).await.unwrap();
         assert_names(index.entry(&chunk(0)).await, "canvas/0/0", what);
-        assert_eq!(index.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the others are there");
+        assert_eq!(index.entry(&chunk(1)).await.unwrap(), Some(entry(6)), "{what}: the other entry is readable");
         index.close().await;
     }
 }

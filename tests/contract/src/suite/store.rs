@@ -1,4 +1,5 @@
-//! Claims about the object store: packs, the world spec with its conditional puts, lists, and the names that we make.
+//! Claims about the object store: packs, the world spec with its conditional puts, lists, and
+//! object names.
 
 use super::snapshots::{Refused, Snapshots as _, content, refused};
 use crate::harness::soon;
@@ -62,7 +63,7 @@ fn is_raced(result: &Result<(), Error>, place: &Place) -> bool {
             assert!(e.to_string().contains(place.store.url()), "{e}");
             true
         }
-        Err(other) => panic!("{other}"),
+        Err(other) => panic!("the put failed, and not because of a race: {other}"),
     }
 }
 
@@ -73,7 +74,7 @@ pub async fn a_world_is_made_once_and_changed_over_its_predecessor_only(place: &
     assert!(matches!(nothing, Error::Missing { .. }), "{nothing}");
     store.put_world(&world(1, "a")).await.unwrap();
     for other in [world(1, "b"), world(1, "a"), world(3, "b"), world(9, "b")] {
-        assert!(is_raced(&store.put_world(&other).await, place), "{}", other.revision);
+        assert!(is_raced(&store.put_world(&other).await, place), "revision {} was stored", other.revision);
         assert_eq!(store.world().await.unwrap(), Some(world(1, "a")));
     }
     store.put_world(&world(2, "c")).await.unwrap();
@@ -82,7 +83,8 @@ pub async fn a_world_is_made_once_and_changed_over_its_predecessor_only(place: &
     assert_eq!(store.world().await.unwrap(), Some(world(3, "e")));
 }
 
-/// All at once: which of them won.
+/// Puts that revision from many tasks at once, each under another name; returns the names of the
+/// puts that succeeded.
 async fn race(place: &Place, revision: u32) -> Vec<String> {
     let names = (0..RACERS).map(|n| format!("racer-{revision}-{n}"));
     let racers: Vec<_> = names
@@ -113,7 +115,7 @@ pub async fn of_sixteen_that_change_a_world_one_stays(place: &Place) {
         let winners = race(place, revision).await;
         let stored = place.store.world().await.unwrap().unwrap();
         assert_eq!(stored.revision, revision);
-        // What is promised without a conditional update: it is one of theirs, and whole.
+        // Even without conditional updates, the stored world is one racer's, as a whole.
         assert!(winners.contains(&stored.spec.name), "{winners:?}: {stored:?}");
         assert!(winners.len() == 1 || !place.updates_are_conditional, "{winners:?}");
     }
@@ -128,7 +130,7 @@ pub async fn a_world_that_cannot_be_read_is_not_no_world(place: &Place) {
         let error = place.store.world().await.unwrap_err();
         assert_eq!(refused(&error, place.store.url()), Refused::Damaged);
         assert!(error.to_string().contains(storage::WORLD), "{error}");
-        assert!(place.store.put_world(&world(2, "b")).await.is_err(), "nobody writes over it");
+        assert!(place.store.put_world(&world(2, "b")).await.is_err(), "an unreadable world was overwritten");
         assert!(is_raced(&place.store.put_world(&world(1, "b")).await, place));
     }
 }
@@ -136,16 +138,16 @@ pub async fn a_world_that_cannot_be_read_is_not_no_world(place: &Place) {
 async fn keys(place: &Place, prefix: &str) -> BTreeSet<String> {
     let prefix = Path::from(prefix);
     let listed = place.store.object_store().list(Some(&prefix)).map_ok(|object| object.location.to_string());
-    let listed: Vec<String> = listed.try_collect().await.expect("it can be listed");
+    let listed: Vec<String> = listed.try_collect().await.expect("the store can be listed");
     let keys: BTreeSet<String> = listed.iter().cloned().collect();
-    assert_eq!(keys.len(), listed.len(), "each once");
+    assert_eq!(keys.len(), listed.len(), "a key was listed twice: {listed:?}");
     keys
 }
 
 pub async fn a_list_has_what_lies_under_a_folder_and_nothing_else(place: &Place) {
     assert_eq!(keys(place, "snapshots").await, BTreeSet::new());
     let mut stored = BTreeSet::new();
-    // More than a page of S3's.
+    // S3 lists at most 1,000 keys in one page; these are more.
     let puts = (0..1_100_u32).map(|n| {
         let encoding = n.to_le_bytes();
         let hash = Hash::of(&encoding);
@@ -160,20 +162,21 @@ pub async fn a_list_has_what_lies_under_a_folder_and_nothing_else(place: &Place)
         place.store.object_store().put(&Path::from(key), PutPayload::from_static(b"x")).await.unwrap();
     }
     assert_eq!(keys(place, "snapshots").await, stored);
-    // A folder is not what begins with the same letters.
+    // A prefix names a folder: a key that only begins with the same letters does not match.
     assert_eq!(keys(place, "index/1/1/manifest").await, ["index/1/1/manifest/1".to_owned()].into());
     assert_eq!(keys(place, "index/1").await.len(), 2);
     assert_eq!(keys(place, "").await.len(), 1_100 + 4);
 }
 
-/// Some S3 servers refuse a key that is a folder of another. What a whole deployment leaves behind has none.
+/// Some S3 servers refuse a key that is a folder prefix of another key. The objects of a whole
+/// deployment contain no such pair.
 pub async fn no_key_is_a_folder_of_another(place: &Place) {
     let indexes = Indexes::new(place.store.object_store(), 1);
     place.store.put_world(&world(1, "a")).await.unwrap();
     for partition in [0, 1, 12].map(Partition) {
         for _ in 0..2 {
             let (index, mut checkpoint) = indexes.claim(partition).await.unwrap();
-            // Beyond a flush of the memtable, so that every kind of file is there.
+            // Enough checkpoints for a flush of the memtable, so that every kind of file exists.
             for n in 0..70 {
                 checkpoint = Checkpoint { commands_next: n, ..checkpoint };
                 let chunk = ChunkId::new("canvas", &[n as i32, partition.0]).unwrap();
@@ -191,7 +194,7 @@ pub async fn no_key_is_a_folder_of_another(place: &Place) {
     assert_no_folders(&all);
 }
 
-/// No key of these is a folder of another.
+/// Asserts that no key is a folder prefix of another.
 pub fn assert_no_folders(keys: &BTreeSet<String>) {
     for key in keys {
         for (at, _) in key.match_indices('/') {
