@@ -31,14 +31,14 @@ pub trait Subject: Send + Sync {
 }
 
 /// A log that services can run on. Unlike the simulator's log, it has limits.
-pub trait Whole: Subject {
+pub trait FullLog: Subject {
     /// A handle of the log whose producers' queues have these limits.
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log>;
     /// A record size in bytes that every topic of [`harness::topic`] refuses as too large.
     fn too_large_bytes(&self) -> usize;
 }
 
-/// Makes a test of every claim about logs. `$subject` is an expression that makes a [`Whole`].
+/// Makes a test of every claim about logs. `$subject` is an expression that makes a [`FullLog`].
 #[macro_export]
 macro_rules! log_contract {
     ($subject:expr) => {
@@ -52,8 +52,8 @@ macro_rules! log_contract {
             appends: [
                 a_record_too_large_is_refused_alone,
                 an_unknown_topic_or_partition_is_refused,
-                what_does_not_fit_comes_back_in_order,
-                an_abandoned_producer_acknowledges_all_and_takes_nothing_more,
+                records_that_do_not_fit_come_back_in_order,
+                an_abandoned_producer_acknowledges_every_record_and_takes_no_more,
                 a_gapless_producer_ends_with_its_first_failure,
             ],
             reads: [
@@ -61,15 +61,15 @@ macro_rules! log_contract {
                 keys_values_headers_and_timestamps_come_back,
                 a_backlog_comes_in_order_and_in_bounded_batches,
                 a_paused_partition_is_silent_until_resumed,
-                nothing_comes_after_unassign,
+                no_record_comes_after_unassign,
                 a_missing_partition_is_an_error_of_its_own,
-                dropping_a_call_of_next_loses_nothing,
+                dropping_a_call_of_next_loses_no_record,
             ],
             groups: [
                 the_only_member_gets_every_partition,
                 members_share_without_overlap_and_leaving_gives_back,
-                a_revoked_partition_is_nobodys_until_done,
-                who_joins_under_a_taken_name_takes_its_place,
+                a_revoked_partition_has_no_owner_until_done,
+                a_member_that_joins_under_a_taken_name_replaces_the_older_one,
             ],
         );
     };
@@ -107,10 +107,10 @@ macro_rules! snapshot_contract {
         $crate::claims!($subject,
             snapshots: [
                 r7_a_snapshot_comes_back_as_it_was,
-                r7_putting_it_again_changes_nothing,
-                r7_what_is_missing_is_said_to_be,
-                r7_what_is_not_its_content_is_never_loaded,
-                r7_a_ref_that_names_nothing_is_damaged,
+                r7_putting_a_snapshot_again_changes_nothing,
+                r7_a_missing_object_is_reported_as_missing,
+                r7_an_object_that_does_not_match_its_name_is_never_loaded,
+                r7_a_ref_without_a_valid_hash_is_damaged,
             ],
         );
     };
@@ -125,10 +125,10 @@ macro_rules! store_contract {
             store: [
                 r7_a_part_of_a_pack_is_verified_as_a_whole_object_is,
                 a_world_is_made_once_and_changed_over_its_predecessor_only,
-                of_sixteen_that_make_a_world_exactly_one_wins,
-                of_sixteen_that_change_a_world_one_stays,
-                a_world_that_cannot_be_read_is_not_no_world,
-                a_list_has_what_lies_under_a_folder_and_nothing_else,
+                exactly_one_of_sixteen_creators_of_a_world_wins,
+                one_of_sixteen_changes_of_a_world_stays,
+                an_unreadable_world_is_not_taken_for_a_missing_one,
+                a_list_has_exactly_the_keys_under_a_folder,
                 no_key_is_a_folder_of_another,
             ],
         );
@@ -143,14 +143,14 @@ macro_rules! index_contract {
         $crate::claims!($subject,
             index: [
                 r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before,
-                r4_what_a_fenced_writer_writes_is_refused_and_never_seen,
-                r4_of_many_that_claim_at_once_one_can_write,
-                r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_else,
-                a_batch_is_seen_as_a_whole_or_not_at_all,
-                a_view_shows_what_was_durable_and_never_goes_back,
+                r4_a_fenced_writer_is_refused_and_its_writes_are_never_visible,
+                r4_one_of_many_simultaneous_claims_can_write,
+                r4_the_next_owner_finds_every_acknowledged_write_and_nothing_else,
+                a_batch_is_visible_as_a_whole_or_not_at_all,
+                a_view_shows_durable_batches_and_never_goes_back,
                 entries_and_checkpoint_survive_reopening,
-                two_hundred_checkpoints_and_then_reopening,
-                partitions_have_nothing_to_do_with_each_other,
+                an_index_with_two_hundred_checkpoints_can_be_reopened,
+                partitions_are_independent,
             ],
         );
     };
@@ -162,10 +162,10 @@ macro_rules! index_contract_on {
     ($place:expr) => {
         $crate::index_contract!($crate::suite::index::Real::new($place));
         $crate::claims!($place,
-            spoilt: [
-                a_view_of_nothing_writes_nothing,
+            damage: [
+                a_view_of_an_empty_index_writes_nothing,
                 a_view_follows,
-                a_generation_has_nothing_to_do_with_another,
+                generations_are_independent,
                 a_foreign_value_is_named_and_never_taken_for_an_entry,
                 a_foreign_checkpoint_is_named_and_never_taken_for_the_beginning,
             ],

@@ -57,7 +57,7 @@ const BATCHES: i64 = 66;
 /// checksum. A manifest that is gone: the one before it counts then. A WAL file that is gone or
 /// empty: an empty file there means a new owner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spoilt_file_is_an_error_and_never_another_entry() {
+async fn a_damaged_file_is_an_error_and_never_another_entry() {
     let place = Place::memory();
     let (index, first) = Indexes::new(place.store.object_store(), 1).claim(P).await.unwrap();
     for n in 0..BATCHES {
@@ -78,7 +78,7 @@ async fn a_spoilt_file_is_an_error_and_never_another_entry() {
         // The two oldest and the two newest files of each kind stand for all.
         let chosen: BTreeSet<Path> = paths.iter().take(2).chain(paths.iter().rev().take(2)).cloned().collect();
         for path in chosen {
-            for (how, data) in spoilt(&whole[&path]).into_iter().enumerate() {
+            for (how, data) in damage(&whole[&path]).into_iter().enumerate() {
                 let is_blind = match kind.as_str() {
                     "manifest" => !CUT.contains(&how),
                     "wal" => GONE.contains(&how),
@@ -131,7 +131,7 @@ const GONE: std::ops::Range<usize> = 0..2;
 const CUT: std::ops::Range<usize> = 1..3;
 
 /// The file deleted, empty, cut in half, and with one flipped bit at five places.
-fn spoilt(bytes: &[u8]) -> [Option<Vec<u8>>; WAYS] {
+fn damage(bytes: &[u8]) -> [Option<Vec<u8>>; WAYS] {
     let flipped = |at: usize| {
         let mut flipped = bytes.to_vec();
         match flipped.get_mut(bytes.len() * at / 6) {

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
-use driftless_contract_tests::{Subject, Whole};
+use driftless_contract_tests::{FullLog, Subject};
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
 use driftless_log::{AppendError, Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
@@ -52,7 +52,7 @@ impl Subject for Kafka {
     }
 }
 
-impl Whole for Kafka {
+impl FullLog for Kafka {
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
         Arc::new(self.0.clone().with_queue(queue))
     }
@@ -190,7 +190,7 @@ fn stop(pid: &str) {
 /// with the gapless guarantee once in some hundreds. The copies come in order, and R4 and R8 count
 /// each record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r4_what_is_sent_again_counts_once() {
+async fn r4_records_that_are_sent_again_count_once() {
     let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
     let options = KafkaOptions::new(folder.path());
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
@@ -250,7 +250,7 @@ async fn r4_what_is_sent_again_counts_once() {
 /// A record is sent again after its topic was deleted. The broker then answers that there is no
 /// such topic, but this does not say that the first copy never was in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_may_be_in_the_log_is_never_called_refused() {
+async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     let folder = driftless_testbed::RunDir::new("kafka-gone").unwrap();
     let options = KafkaOptions::new(folder.path());
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();

@@ -1,7 +1,7 @@
 //! The log contract against the log in memory.
 
 use async_trait::async_trait;
-use driftless_contract_tests::{Subject, Whole};
+use driftless_contract_tests::{FullLog, Subject};
 use driftless_log::memory::MemoryLog;
 use driftless_log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
@@ -20,7 +20,7 @@ impl Subject for Memory {
     }
 }
 
-impl Whole for Memory {
+impl FullLog for Memory {
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
         Arc::new(self.0.clone().with_queue(queue))
     }

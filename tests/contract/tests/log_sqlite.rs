@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, bounded, number, numbered, read, record, soon, spec, topic, write};
-use driftless_contract_tests::{Subject, Whole};
+use driftless_contract_tests::{FullLog, Subject};
 use driftless_log::sqlite::{SqliteLog, SqliteSettings};
 use driftless_log::{Delivery, Error, Log, QueueLimits, TopicSpec};
 use driftless_schemas::{Offset, Partition};
@@ -44,7 +44,7 @@ impl Subject for Sqlite {
     }
 }
 
-impl Whole for Sqlite {
+impl FullLog for Sqlite {
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log> {
         Arc::new(self.log.clone().with_queue(queue))
     }
@@ -57,7 +57,7 @@ impl Whole for Sqlite {
 driftless_contract_tests::log_contract!(Sqlite::new());
 
 #[tokio::test]
-async fn reopening_finds_everything_acknowledged() {
+async fn reopening_finds_every_acknowledged_record() {
     let subject = Sqlite::new();
     let topic = topic(&subject, 3).await;
     for partition in 0..3 {
@@ -131,7 +131,7 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_log_or_is_damaged_is_refused() {
+async fn a_file_that_is_no_log_or_is_damaged_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.db");
     std::fs::write(&text, "this is no database, however long one looks at it".repeat(100)).unwrap();
@@ -156,7 +156,7 @@ async fn what_is_not_a_log_or_is_damaged_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retention_deletes_what_is_old_and_keeps_what_is_not() {
+async fn retention_deletes_old_records_and_keeps_new_ones() {
     let subject = Sqlite::with(SqliteSettings { retention_every: Duration::from_millis(20), ..Default::default() });
     let log = subject.log.clone();
     let short = TopicSpec { retention_ms: Some(1), ..spec("short", 1) };
@@ -206,7 +206,7 @@ async fn child_appends_until_it_is_killed() {
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing_acknowledged() {
+async fn a_killed_process_loses_no_acknowledged_record() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..5 {
         let path = folder.path().join(format!("log-{round}.db"));
@@ -252,7 +252,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_what_was_handed_over() {
+async fn closing_waits_for_appended_records() {
     let Sqlite { folder, log } = Sqlite::new();
     let path = folder.path().join("log.db");
     log.create_topic(&spec("t", 1)).await.unwrap();

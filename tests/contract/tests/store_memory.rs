@@ -8,7 +8,7 @@ driftless_contract_tests::store_contract!(Place::memory());
 
 /// Names for many hashes, generations and partitions.
 #[test]
-fn no_name_that_we_make_is_a_folder_of_another() {
+fn no_object_name_is_a_folder_of_another() {
     let hashes = (0..2_000_u32).map(|n| Hash::of(&n.to_le_bytes()));
     // Hashes whose names share as many characters as possible.
     let alike = (0..=255).map(|byte| Hash([byte; 32])).chain([Hash([0; 32])]);

@@ -1,7 +1,7 @@
 //! Claims about producers.
 
 use crate::harness::{Acks, DEADLINE, bounded, number, numbered, read, record, soon, topic, unique};
-use crate::{Subject, Whole};
+use crate::{FullLog, Subject};
 use driftless_log::{AppendError, Delivery, Producer, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub async fn watermarks_follow_the_appends(subject: &dyn Subject) {
     assert_eq!(untouched, (Offset(0), Offset(0)), "nothing was appended to the other partition");
 }
 
-pub async fn a_record_too_large_is_refused_alone(subject: &dyn Whole) {
+pub async fn a_record_too_large_is_refused_alone(subject: &dyn FullLog) {
     let log = subject.log();
     let topic = topic(subject, 1).await;
     let (producer, acks) = Acks::producer(&*log, bounded());
@@ -110,7 +110,7 @@ impl Gate {
     }
 }
 
-pub async fn what_does_not_fit_comes_back_in_order(subject: &dyn Whole) {
+pub async fn records_that_do_not_fit_come_back_in_order(subject: &dyn FullLog) {
     let log = subject.log_with_queue(QueueLimits { records_max: 100, bytes_max: 1 << 20 });
     let topic = topic(subject, 1).await;
     let (gate, acks) = (Arc::new(Gate::default()), Arc::new(Acks::default()));
@@ -182,7 +182,7 @@ pub async fn two_producers_interleave_without_loss(subject: &dyn Subject) {
     assert!(by_token.is_empty(), "acknowledged, and not in the log: {by_token:?}");
 }
 
-pub async fn an_abandoned_producer_acknowledges_all_and_takes_nothing_more(subject: &dyn Subject) {
+pub async fn an_abandoned_producer_acknowledges_every_record_and_takes_no_more(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 1).await;
     for delivery in [bounded(), Delivery::Gapless] {
@@ -205,7 +205,7 @@ pub async fn an_abandoned_producer_acknowledges_all_and_takes_nothing_more(subje
     }
 }
 
-pub async fn a_gapless_producer_ends_with_its_first_failure(subject: &dyn Whole) {
+pub async fn a_gapless_producer_ends_with_its_first_failure(subject: &dyn FullLog) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
     let (producer, acks) = Acks::producer(&*log, Delivery::Gapless);

@@ -116,7 +116,7 @@ pub async fn members_share_without_overlap_and_leaving_gives_back(subject: &dyn 
     assert!(kept.is_subset(&one.owned), "of {kept:?} only {:?} are still owned", one.owned);
 }
 
-pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
+pub async fn a_revoked_partition_has_no_owner_until_done(subject: &dyn Subject) {
     let log = subject.log();
     let (group, topic) = (unique("group"), topic(subject, 4).await);
     let mut one = Member::join(&*log, &group, &topic, "one");
@@ -141,7 +141,7 @@ pub async fn a_revoked_partition_is_nobodys_until_done(subject: &dyn Subject) {
     assert_eq!(two.owned, partitions, "the other member gets exactly the released partitions");
 }
 
-pub async fn who_joins_under_a_taken_name_takes_its_place(subject: &dyn Subject) {
+pub async fn a_member_that_joins_under_a_taken_name_replaces_the_older_one(subject: &dyn Subject) {
     let log = subject.log();
     let (group, topic) = (unique("group"), topic(subject, 4).await);
     let mut older = Member::join(&*log, &group, &topic, "one");

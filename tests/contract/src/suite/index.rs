@@ -131,7 +131,7 @@ pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: 
     assert_eq!(newest.entry(&chunk(1)).await, Some(entry(1)));
 }
 
-pub async fn r4_what_a_fenced_writer_writes_is_refused_and_never_seen(subject: &dyn Indexes) {
+pub async fn r4_a_fenced_writer_is_refused_and_its_writes_are_never_visible(subject: &dyn Indexes) {
     let (old, first) = claim(subject, P).await;
     let before = Checkpoint { commands_next: 7, updates_low: 5, ..first };
     old.write(&before, &[(chunk(0), entry(3))]).await.unwrap();
@@ -155,7 +155,7 @@ pub async fn r4_what_a_fenced_writer_writes_is_refused_and_never_seen(subject: &
     }
 }
 
-pub async fn r4_of_many_that_claim_at_once_one_can_write(subject: &dyn Indexes) {
+pub async fn r4_one_of_many_simultaneous_claims_can_write(subject: &dyn Indexes) {
     let claims = soon("all claims", join_all((0..8).map(|_| subject.claim(P)))).await;
     let mut epochs = Vec::new();
     let mut owners = Vec::new();
@@ -185,7 +185,7 @@ pub async fn r4_of_many_that_claim_at_once_one_can_write(subject: &dyn Indexes) 
     assert_eq!(next.commands_next, i64::from(writers));
 }
 
-pub async fn r4_what_was_acknowledged_is_there_for_the_next_owner_and_nothing_else(subject: &dyn Indexes) {
+pub async fn r4_the_next_owner_finds_every_acknowledged_write_and_nothing_else(subject: &dyn Indexes) {
     let (mut owner, mut checkpoint) = claim(subject, P).await;
     for round in 1..=10 {
         let written = Checkpoint { commands_next: round, ..checkpoint };
@@ -226,7 +226,7 @@ async fn whole(view: &dyn View, chunks: i32) -> Option<i64> {
     Some(checkpoint.commands_next)
 }
 
-pub async fn a_batch_is_seen_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
+pub async fn a_batch_is_visible_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
     const BATCHES: i64 = 40;
     let (owner, first) = claim(subject, P).await;
     let writing = async {
@@ -248,7 +248,7 @@ pub async fn a_batch_is_seen_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
     soon("all batches", join(writing, looking)).await;
 }
 
-pub async fn a_view_shows_what_was_durable_and_never_goes_back(subject: &dyn Indexes) {
+pub async fn a_view_shows_durable_batches_and_never_goes_back(subject: &dyn Indexes) {
     let (owner, first) = claim(subject, P).await;
     let mut views: Vec<(Box<dyn View>, i64)> = Vec::new();
     for n in 1..=12 {
@@ -295,7 +295,7 @@ pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
     }
 }
 
-pub async fn two_hundred_checkpoints_and_then_reopening(subject: &dyn Indexes) {
+pub async fn an_index_with_two_hundred_checkpoints_can_be_reopened(subject: &dyn Indexes) {
     let (owner, first) = claim(subject, P).await;
     for n in 1..=200 {
         let entries = [(chunk(n as i32), entry(n as u64)), (chunk(0), entry(n as u64))];
@@ -312,7 +312,7 @@ pub async fn two_hundred_checkpoints_and_then_reopening(subject: &dyn Indexes) {
     }
 }
 
-pub async fn partitions_have_nothing_to_do_with_each_other(subject: &dyn Indexes) {
+pub async fn partitions_are_independent(subject: &dyn Indexes) {
     let mut owners = Vec::new();
     // Some of these partitions' names are prefixes of others.
     for partition in [1, 11, 0, 10].map(Partition) {

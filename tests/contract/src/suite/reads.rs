@@ -184,7 +184,7 @@ pub async fn a_paused_partition_is_silent_until_resumed(subject: &dyn Subject) {
     assert_eq!(read(&mut *reader, 2).await.len(), 2);
 }
 
-pub async fn nothing_comes_after_unassign(subject: &dyn Subject) {
+pub async fn no_record_comes_after_unassign(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
     write(&*log, numbered(&topic, 0, 0..2_000)).await;
@@ -318,7 +318,7 @@ pub async fn a_missing_partition_is_an_error_of_its_own(subject: &dyn Subject) {
     assert_eq!(read(&mut *reader, 1).await.len(), 1);
 }
 
-pub async fn dropping_a_call_of_next_loses_nothing(subject: &dyn Subject) {
+pub async fn dropping_a_call_of_next_loses_no_record(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
     // More records than the log keeps in memory, so that reads from disk are interrupted too.

@@ -89,7 +89,7 @@ pub async fn r7_a_snapshot_comes_back_as_it_was(subject: &dyn Snapshots) {
     }
 }
 
-pub async fn r7_putting_it_again_changes_nothing(subject: &dyn Snapshots) {
+pub async fn r7_putting_a_snapshot_again_changes_nothing(subject: &dyn Snapshots) {
     let encoding = content(5_000, 2);
     let hash = Hash::of(&encoding);
     subject.put(hash, &encoding).await;
@@ -100,12 +100,12 @@ pub async fn r7_putting_it_again_changes_nothing(subject: &dyn Snapshots) {
         assert_eq!(subject.object(hash).await, first);
     }
     // A put also repairs a damaged object: the owner relies on this.
-    subject.replace(hash, Some(Bytes::from_static(b"spoilt"))).await;
+    subject.replace(hash, Some(Bytes::from_static(b"damage"))).await;
     subject.put(hash, &encoding).await;
     assert_eq!(subject.object(hash).await, first);
 }
 
-pub async fn r7_what_is_missing_is_said_to_be(subject: &dyn Snapshots) {
+pub async fn r7_a_missing_object_is_reported_as_missing(subject: &dyn Snapshots) {
     let encoding = content(300, 3);
     let hash = Hash::of(&encoding);
     assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Missing));
@@ -119,7 +119,7 @@ pub async fn r7_what_is_missing_is_said_to_be(subject: &dyn Snapshots) {
     assert_eq!(subject.load(&ref_to(flipped)).await, Err(Refused::Missing));
 }
 
-pub async fn r7_what_is_not_its_content_is_never_loaded(subject: &dyn Snapshots) {
+pub async fn r7_an_object_that_does_not_match_its_name_is_never_loaded(subject: &dyn Snapshots) {
     let encoding = content(4_000, 4);
     let hash = Hash::of(&encoding);
     subject.put(hash, &encoding).await;
@@ -157,7 +157,7 @@ pub async fn r7_what_is_not_its_content_is_never_loaded(subject: &dyn Snapshots)
     assert!(noticed > 30, "only {noticed} flipped bits were noticed");
 }
 
-pub async fn r7_a_ref_that_names_nothing_is_damaged(subject: &dyn Snapshots) {
+pub async fn r7_a_ref_without_a_valid_hash_is_damaged(subject: &dyn Snapshots) {
     for hash in [&b""[..], &[7; 31], &[7; 33]] {
         let stored = Ref { hash: Bytes::copy_from_slice(hash), ..ref_to(Hash([0; 32])) };
         assert_eq!(subject.load(&stored).await, Err(Refused::Damaged));

@@ -103,13 +103,13 @@ async fn race(place: &Place, revision: u32) -> Vec<String> {
     winners
 }
 
-pub async fn of_sixteen_that_make_a_world_exactly_one_wins(place: &Place) {
+pub async fn exactly_one_of_sixteen_creators_of_a_world_wins(place: &Place) {
     let winners = race(place, 1).await;
     assert_eq!(winners.len(), 1, "{winners:?}");
     assert_eq!(place.store.world().await.unwrap(), Some(world(1, &winners[0])));
 }
 
-pub async fn of_sixteen_that_change_a_world_one_stays(place: &Place) {
+pub async fn one_of_sixteen_changes_of_a_world_stays(place: &Place) {
     place.store.put_world(&world(1, "a")).await.unwrap();
     for revision in 2..5 {
         let winners = race(place, revision).await;
@@ -121,7 +121,7 @@ pub async fn of_sixteen_that_change_a_world_one_stays(place: &Place) {
     }
 }
 
-pub async fn a_world_that_cannot_be_read_is_not_no_world(place: &Place) {
+pub async fn an_unreadable_world_is_not_taken_for_a_missing_one(place: &Place) {
     let path = Path::from(storage::WORLD);
     place.store.put_world(&world(1, "a")).await.unwrap();
     let whole = place.store.object_store().get(&path).await.unwrap().bytes().await.unwrap();
@@ -144,7 +144,7 @@ async fn keys(place: &Place, prefix: &str) -> BTreeSet<String> {
     keys
 }
 
-pub async fn a_list_has_what_lies_under_a_folder_and_nothing_else(place: &Place) {
+pub async fn a_list_has_exactly_the_keys_under_a_folder(place: &Place) {
     assert_eq!(keys(place, "snapshots").await, BTreeSet::new());
     let mut stored = BTreeSet::new();
     // S3 lists at most 1,000 keys in one page; these are more.

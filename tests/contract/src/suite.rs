@@ -5,6 +5,6 @@ pub mod groups;
 pub mod index;
 pub mod reads;
 pub mod snapshots;
-pub mod spoilt;
+pub mod damage;
 pub mod store;
 pub mod topics;

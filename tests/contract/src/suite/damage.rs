@@ -36,7 +36,7 @@ fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, wanted: &str, what
     }
 }
 
-pub async fn a_view_of_nothing_writes_nothing(place: &Place) {
+pub async fn a_view_of_an_empty_index_writes_nothing(place: &Place) {
     let view = indexes(place, 1).view(P).await.unwrap();
     assert_eq!(view.checkpoint().await.unwrap(), Checkpoint::default());
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
@@ -62,7 +62,7 @@ pub async fn a_view_follows(place: &Place) {
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), Some(entry(1)));
 }
 
-pub async fn a_generation_has_nothing_to_do_with_another(place: &Place) {
+pub async fn generations_are_independent(place: &Place) {
     let (one, first) = indexes(place, 1).claim(P).await.unwrap();
     one.write(&Checkpoint { commands_next: 1, ..first }, &[(chunk(0), entry(1))]).await.unwrap();
     for generation in [2, 11] {
