@@ -1,7 +1,8 @@
-//! Which bounds are explored.
+//! The bounds that are explored.
 //!
-//! Each configuration makes one kind of trouble wide and keeps the others narrow; all at once would not end. What each of
-//! them contains in full stands in its bounds, which the report prints.
+//! Each configuration allows much of one kind of failure and little of the others, because
+//! exploring all of them at once would not end. The report prints each configuration's bounds in
+//! full.
 
 use crate::explore::{Explored, explore};
 use crate::{ownership, writer};
@@ -13,7 +14,7 @@ pub enum Setup {
     Writing(writer::Bounds, Option<writer::mutant::Mutant>),
 }
 
-/// What is explored under a name.
+/// A named exploration.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub name: &'static str,
@@ -21,7 +22,7 @@ pub struct Configuration {
 }
 
 impl Setup {
-    /// Explores all of it. `progress` gets the states found so far.
+    /// Explores all states. `progress` gets the number of states found so far.
     pub fn explore(&self, threads: usize, progress: impl FnMut(usize)) -> Explored {
         match self.clone() {
             Self::Ownership(bounds, mutant) => explore(ownership::Ownership::new(bounds, mutant), threads, progress),
@@ -47,7 +48,7 @@ fn writing(name: &'static str, bounds: writer::Bounds) -> Configuration {
     Configuration { name, setup: Setup::Writing(bounds, None) }
 }
 
-/// Small bounds: seconds, also without optimisation.
+/// Small bounds: they take seconds, even without optimisation.
 #[must_use]
 pub fn quick() -> Vec<Configuration> {
     use crate::ownership::Bounds as O;
@@ -78,12 +79,12 @@ pub fn quick() -> Vec<Configuration> {
     ]
 }
 
-/// The bounds that `docs/decisions/0005-models.md` speaks of: minutes.
+/// The bounds that `docs/decisions/0005-models.md` reports: they take minutes.
 #[must_use]
 pub fn full() -> Vec<Configuration> {
     use crate::ownership::Bounds as O;
     use crate::writer::Bounds as W;
-    // One decision on its way at a time, and none of them lost.
+    // A single decision in flight at a time, and no lost appends.
     let calm = |chunk_of: &[u8]| O { in_flight: 1, losses: 0, snapshots: 1, ..O::plain(chunk_of, 2) };
     vec![
         ownership("owners", O::plain(&[0, 0, 0], 2)),

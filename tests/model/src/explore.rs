@@ -1,8 +1,8 @@
-//! Runs a model through stateright's breadth-first search, to the end.
+//! Explores a model with stateright's breadth-first search.
 //!
-//! A run without a violation is exhaustive: no target, depth or time limit is set, no property is found violated, so that a
-//! checker's thread can only end when no state is left (`stateright/src/checker/bfs.rs`), and all threads are joined.
-//! `eventually` is not used: stateright checks it on acyclic paths only.
+//! A run without a violation is exhaustive. No target, depth or time limit is set, so a checker's
+//! thread ends only when no state is left (`stateright/src/checker/bfs.rs`), and all threads are
+//! joined. stateright's `eventually` is not used, because it is checked on acyclic paths only.
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;
@@ -10,8 +10,8 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lets only the first violation that is found be reported: stateright would replace it by later ones, which have longer
-/// traces. With one thread it is one of the shortest.
+/// Lets only the first violation be reported: stateright would replace it by later ones, which have
+/// longer traces. With one thread, the first trace is one of the shortest.
 #[derive(Debug, Default)]
 pub struct First(AtomicBool);
 
@@ -21,37 +21,38 @@ impl First {
     }
 }
 
-/// What an exploration found.
+/// The result of an exploration.
 #[derive(Clone, Debug)]
 pub struct Explored {
-    /// Different states.
+    /// Distinct states.
     pub states: usize,
-    /// States made, repeats included: steps looked at.
+    /// Steps taken: each makes a state, which may be one that was seen before.
     pub steps: usize,
-    /// Of the longest of the shortest paths; with several threads it may be a little more.
+    /// The largest number of steps that some state needs; with several threads it may be a little
+    /// more.
     pub depth: usize,
     pub took: Duration,
     pub violation: Option<Violation>,
-    /// What should occur somewhere and does not.
+    /// Events that should occur in some state and occur in none.
     pub absent: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub property: &'static str,
-    /// The steps that lead there, one a line.
+    /// The steps that lead to the violation, one a line.
     pub trace: Vec<String>,
 }
 
 impl Explored {
-    /// All states were visited, nothing is violated, and what makes the rules matter did occur.
+    /// Whether no property is violated and every expected event occurs in some state.
     pub fn is_ok(&self) -> bool {
         self.violation.is_none() && self.absent.is_empty()
     }
 }
 
-/// Explores all of a model, or stops soon after the first violation. `progress` gets the states found so far, twice a
-/// second.
+/// Explores all states of a model, or stops soon after the first violation. `progress` gets the
+/// number of states found so far, twice a second.
 pub fn explore<M>(model: M, threads: usize, mut progress: impl FnMut(usize)) -> Explored
 where
     M: Model + Send + Sync + 'static,
@@ -62,11 +63,11 @@ where
     let properties: Vec<_> = model.properties().into_iter().map(|p| (p.name, p.expectation)).collect();
     let mut checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs();
     let handles = checker.handles();
-    let mut told = start;
+    let mut reported = start;
     while handles.iter().any(|handle| !handle.is_finished()) {
         std::thread::sleep(Duration::from_millis(5));
-        if told.elapsed() >= Duration::from_millis(500) {
-            told = Instant::now();
+        if reported.elapsed() >= Duration::from_millis(500) {
+            reported = Instant::now();
             progress(checker.unique_state_count());
         }
     }

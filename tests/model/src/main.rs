@@ -1,4 +1,5 @@
-//! `model`: explores the models to the end and, if asked, shows that they catch what is wrong.
+//! `model`: explores the models exhaustively and, with `--mutants`, shows that they catch broken
+//! rules.
 
 use clap::Parser;
 use driftless_model_tests::configurations::{full, quick};
@@ -14,31 +15,32 @@ Examples:
   cargo xtask model --quick --mutants    small bounds, and every mutant: seconds
   cargo xtask model owners gateways      only these configurations
   cargo xtask model --quick --mutants --traces
-                                         with the steps that lead to each mutant's violation
-  cargo xtask model --quick --json       one JSON object on standard output
+                                         print the steps that lead to each mutant's violation
+  cargo xtask model --quick --json       print one JSON object to standard output
 
-The exit code is 0 only if nothing is violated and, with --mutants, every mutant is caught.";
+The exit code is 0 only if no property is violated and, with --mutants, every mutant is caught.";
 
 /// Explore the models of ownership (R2 to R6) and of the writer's rule (R8) exhaustively
 #[derive(Debug, Parser)]
 #[command(name = "model", version, after_help = EXAMPLES)]
 struct Options {
-    /// Only configurations of these names
+    /// Explore only the configurations with these names
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Small bounds
+    /// Use small bounds
     #[arg(long)]
     quick: bool,
-    /// Break each rule in turn, too: every mutant must be caught
+    /// Also break each rule in turn: every mutant must be caught
     #[arg(long)]
     mutants: bool,
     /// Print the steps that lead to each mutant's violation
     #[arg(long)]
     traces: bool,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object to standard output, and everything else to standard error
     #[arg(long)]
     json: bool,
-    /// Threads that explore; mutants take one, so that traces are short [default: as many as there are cores]
+    /// Number of threads; mutants use one, so that their traces are short [default: the number of
+    /// cores]
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -63,14 +65,14 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let mut configurations = if options.quick { quick() } else { full() };
     if let Some(unknown) = options.names.iter().find(|name| configurations.iter().all(|c| c.name != *name)) {
         let known: Vec<_> = configurations.iter().map(|c| c.name).collect();
-        anyhow::bail!("there is no configuration {unknown}; there are {}", known.join(", "));
+        anyhow::bail!("there is no configuration {unknown}; choose among {}", known.join(", "));
     }
     configurations.retain(|c| options.names.is_empty() || options.names.iter().any(|name| name == c.name));
     let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     let threads = options.threads.unwrap_or_else(cores).max(1);
     let mut report = Report::default();
     for configuration in configurations {
-        let explored = configuration.setup.explore(threads, Progress::new(configuration.name).teller());
+        let explored = configuration.setup.explore(threads, Progress::new(configuration.name).printer());
         say(&report.explored(configuration, explored));
     }
     let mutants = if options.mutants { mutants::all() } else { Vec::new() };
@@ -85,29 +87,30 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(report.is_ok())
 }
 
-/// Tells on standard error how far an exploration is: on a terminal in one line, elsewhere every ten seconds.
+/// Prints an exploration's progress to standard error: a line that is overwritten on a terminal, a
+/// new line every ten seconds elsewhere.
 struct Progress {
     name: &'static str,
     start: Instant,
-    told: Instant,
+    printed: Instant,
 }
 
 impl Progress {
     fn new(name: &'static str) -> Self {
         let start = Instant::now();
-        Self { name, start, told: start }
+        Self { name, start, printed: start }
     }
 
-    fn teller(mut self) -> impl FnMut(usize) {
+    fn printer(mut self) -> impl FnMut(usize) {
         let is_terminal = stderr().is_terminal();
         move |states| {
             let Self { name, start, .. } = &self;
             let seconds = start.elapsed().as_secs();
             if is_terminal {
                 eprint!("\r{name}: {states} states in {seconds} s \r");
-            } else if self.told.elapsed() >= Duration::from_secs(10) {
+            } else if self.printed.elapsed() >= Duration::from_secs(10) {
                 eprintln!("{name}: {states} states in {seconds} s");
-                self.told = Instant::now();
+                self.printed = Instant::now();
             }
         }
     }

@@ -1,11 +1,12 @@
-//! The rules broken one at a time. A model that does not catch them says nothing about the rules either.
+//! The rules, broken one at a time. A model that does not catch a broken rule proves nothing about
+//! the rule itself.
 //!
-//! Each names the property that must catch it, so that none is caught by accident.
+//! Each mutant names the property that must catch it, so that none is caught by accident.
 
 use crate::configurations::Setup;
 use crate::{ownership, writer};
 
-/// A broken rule and what catches it.
+/// A broken rule and the property that must catch it.
 #[derive(Clone, Debug)]
 pub struct Mutant {
     pub name: String,
@@ -13,26 +14,26 @@ pub struct Mutant {
     pub property: &'static str,
 }
 
-const TWICE: &str = "R2: no command has two decisions that count";
-const ORDER: &str = "R1: a chunk's commands are decided in their order";
+const TWICE: &str = "R2: no command has two valid decisions";
+const ORDER: &str = "R1: a chunk's commands are decided in log order";
 const DENSE: &str = "R3: versions are dense";
-const REF: &str = "R6: a ref holds what the log decided, and nothing else";
-const NEXT: &str = "R6: commands_next never passes what is undecided";
-const LOW: &str = "R6: updates_low never passes what no ref covers";
+const REF: &str = "R6: a ref contains exactly what the log decided";
+const NEXT: &str = "R6: commands_next never passes an undecided command";
+const LOW: &str = "R6: updates_low never passes a decision that no ref covers";
 const TRIPLE: &str = "R4: updates_low has the epoch and n of its offset";
-const RESTORE: &str = "R5: whoever starts from the index restores what the log says";
-const GATEWAY: &str = "R5: a gateway's replica is what the log says";
-const IDLE: &str = "R9: an owner at rest has left nothing undecided";
+const RESTORE: &str = "R5: an owner that starts from the index restores what the log says";
+const GATEWAY: &str = "R5: a gateway's replica matches the log";
+const IDLE: &str = "R9: an idle owner has left no command undecided";
 
 const COMMITTED_TWICE: &str = "R8: no command is committed twice";
 const LOST: &str = "R8: no command is lost behind a later one";
-const REFUSED: &str = "R8: out of order is said only where `after` is not resolved";
-const TOLD: &str = "R8: what the author is told is what the log says, now and later";
-const UNKNOWN: &str = "R8: unknown is said only where the ledger has forgotten the writer";
-const LEDGERS: &str = "R5: the decider's ledger is what the marks make of it";
-const HANGS: &str = "R8: when nothing fails any more, every command ends";
+const REFUSED: &str = "R8: a command is out of order only if its `after` is not resolved";
+const TOLD: &str = "R8: the author's outcomes agree with the log, now and later";
+const UNKNOWN: &str = "R8: an outcome is unknown only if the ledger has forgotten the writer";
+const LEDGERS: &str = "R5: the decider's ledger follows from the marks alone";
+const HANGS: &str = "R8: once failures stop, every command ends";
 
-/// All of them.
+/// All mutants of both models.
 #[must_use]
 pub fn all() -> Vec<Mutant> {
     of_ownership().into_iter().chain(of_writing()).collect()

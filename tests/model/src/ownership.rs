@@ -1,9 +1,12 @@
-//! R2 to R6 and the recovery of DESIGN.md section 6, for one partition: owners, the log `updates`, the index, a gateway.
+//! R2 to R6 and recovery (docs/design.md#ownership) for one partition: owners, the log `updates`,
+//! the index, a gateway.
 //!
-//! All commands stand in `commands` from the start: an owner that reads slowly sees what one sees to whom they come late.
-//! Whether a command is committed or discarded is open, and each owner decides it the other way round than the one before,
-//! so that deciding twice shows. A record holds one decision; decisions of different chunks may be made in any order, as when a chunk is loaded late. Every owner goes
-//! on for ever, whatever happened, unless it is not given a step any more, which is a crash.
+//! All commands are in `commands` from the start: an owner that reads slowly sees the same as an
+//! owner to which commands come late. The initial states differ in whether each command is
+//! committed or discarded. Each owner decides the other way round than the owner before it, so that
+//! a second decision shows. A record holds one decision. Decisions of different chunks may be made
+//! in any order, as when a chunk is loaded late. An owner never stops by itself: an owner that gets
+//! no further step has crashed.
 
 pub mod mutant;
 pub mod log;
@@ -22,37 +25,40 @@ use stateright::{Model, Property};
 use std::fmt;
 use truth::{Fault, seen};
 
-/// How much may happen.
+/// The limits of an exploration: how often each event may happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// The chunk of each command, by its offset in `commands`.
     pub chunk_of: Vec<u8>,
     /// Ownerships; each may begin at any time after the one before it.
     pub owners: u8,
-    /// Decisions of one owner on their way.
+    /// Decisions of one owner in flight.
     pub in_flight: u8,
-    /// Appends that get lost on their way, though later ones may land.
+    /// Appends that get lost, although later ones may land.
     pub losses: u8,
-    /// How often a producer writes once more what is not acknowledged.
+    /// How often a producer appends its unacknowledged records again.
     pub rewrites: u8,
     /// Snapshots that one owner takes.
     pub snapshots: u8,
-    /// A snapshot is frozen some time before the checkpoint that writes its ref, not with it.
+    /// True if a snapshot is frozen some time before the checkpoint that writes its ref. False if
+    /// the checkpoint freezes it.
     pub is_frozen_early: bool,
-    /// An index batch is begun, gets durable, and is known to be so, in three steps instead of one.
+    /// True if an index batch takes three steps: it begins, becomes durable, and its writer learns
+    /// of it. False if all three are one step.
     pub is_flush_split: bool,
-    /// Acknowledgements may come without an offset.
+    /// True if acknowledgements may come without an offset.
     pub has_blind_acks: bool,
     /// Gateways that start, one after the other.
     pub views: u8,
-    /// How often a log is cut, anywhere.
+    /// How often a log is cut, at any offset.
     pub cuts: u8,
-    /// Owners that the index has replaced forget what only serves to write there. False explores them in full.
+    /// True if an owner that is fenced at the index forgets the state that it needs only for
+    /// writing there, which reduces the number of states. False explores such owners in full.
     pub is_reduced: bool,
 }
 
 impl Bounds {
-    /// Nothing but owners and appends that arrive or not.
+    /// Only owners, and appends that arrive or get lost.
     pub fn plain(chunk_of: &[u8], owners: u8) -> Self {
         Self {
             chunk_of: chunk_of.to_vec(),
@@ -89,7 +95,7 @@ impl fmt::Display for Bounds {
     }
 }
 
-/// The model: bounds, and perhaps a broken rule.
+/// The model, with its bounds and possibly with one broken rule.
 #[derive(Debug)]
 pub struct Ownership {
     pub bounds: Bounds,
@@ -97,10 +103,12 @@ pub struct Ownership {
     first: First,
 }
 
-/// Everything that is: durable, in memory, and under way. `fault` and `seen` follow from the rest.
+/// The whole state: durable, in memory, and in flight. `fault` and `seen` follow from the other
+/// fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// A bit for each command: the first owner commits it. The next one decides the other way round, and so on.
+    /// A bit for each command: whether the first owner commits it. Each later owner decides the
+    /// other way round than the owner before it.
     outcomes: u8,
     pub log: Vec<Record>,
     pub starts: Starts,
@@ -115,7 +123,7 @@ pub struct State {
     seen: u8,
 }
 
-/// One step. Owners count from 0 here.
+/// A step of the model. Owners are numbered from 0 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Open(u8),
@@ -153,12 +161,12 @@ impl Ownership {
         Facts { chunk_of: &self.bounds.chunk_of, mutant: self.mutant }
     }
 
-    /// Mutants may let a replaced owner write after all.
+    /// Mutants are explored in full, because some of them let a replaced owner write.
     fn is_reduced(&self) -> bool {
         self.bounds.is_reduced && self.mutant.is_none()
     }
 
-    /// Snapshots that a checkpoint may freeze itself.
+    /// The number of snapshots that a checkpoint may freeze.
     fn freezing(&self) -> u8 {
         if self.bounds.is_frozen_early { 0 } else { self.bounds.snapshots }
     }
@@ -208,7 +216,7 @@ impl Ownership {
     fn running_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
         let owner = &state.owners[usize::from(o)];
         let is_writer = state.index.writer == o + 1;
-        // What a replaced owner would write is refused.
+        // The index refuses the writes of a replaced owner.
         let may_write = is_writer || !self.is_reduced();
         for chunk in 0..self.chunks() {
             if owner.flight.len() < usize::from(self.bounds.in_flight)
@@ -225,7 +233,8 @@ impl Ownership {
                 actions.push(Action::Freeze(o, chunk));
             }
         }
-        // In one step it must not be begun: it would be known to be written.
+        // Without split flushes, a replaced owner must not begin a batch: it would count as
+        // written.
         let may_begin = is_writer || self.bounds.is_flush_split || self.mutant == Some(Mutant::IndexWithoutFence);
         if may_write && may_begin && owner.clone().checkpoint(self.freezing(), self.facts()) {
             actions.push(Action::Checkpoint(o));
@@ -401,28 +410,28 @@ impl Model for Ownership {
             };
         }
         let mut properties = vec![
-            never!(DecidedTwice, "R2: no command has two decisions that count"),
+            never!(DecidedTwice, "R2: no command has two valid decisions"),
             never!(VersionNotDense, "R3: versions are dense"),
-            never!(Overtaken, "R1: a chunk's commands are decided in their order"),
-            never!(RefBeyondLog, "R6: a ref holds what the log decided, and nothing else"),
-            never!(NextBeyondLog, "R6: commands_next never passes what is undecided"),
-            never!(LowBeyondRef, "R6: updates_low never passes what no ref covers"),
+            never!(Overtaken, "R1: a chunk's commands are decided in log order"),
+            never!(RefBeyondLog, "R6: a ref contains exactly what the log decided"),
+            never!(NextBeyondLog, "R6: commands_next never passes an undecided command"),
+            never!(LowBeyondRef, "R6: updates_low never passes a decision that no ref covers"),
             never!(LowMisjudged, "R4: updates_low has the epoch and n of its offset"),
-            never!(Misrestored, "R5: whoever starts from the index restores what the log says"),
-            never!(GatewayWrong, "R5: a gateway's replica is what the log says"),
-            never!(LeftUndecided, "R9: an owner at rest has left nothing undecided"),
+            never!(Misrestored, "R5: an owner that starts from the index restores what the log says"),
+            never!(GatewayWrong, "R5: a gateway's replica matches the log"),
+            never!(LeftUndecided, "R9: an idle owner has left no command undecided"),
         ];
         if self.bounds.owners > 1 {
             properties.push(occurs!(REPLACED, "a late record of a replaced owner is skipped"));
         }
         if self.bounds.snapshots > 0 && self.bounds.owners > 1 {
-            properties.push(occurs!(FROM_REF, "a later owner starts where a ref is stored"));
+            properties.push(occurs!(FROM_REF, "a later owner starts from a stored ref"));
         }
         if self.bounds.chunk_of.len() > 1 && self.bounds.owners > 1 {
             properties.push(occurs!(ALL_DECIDED_BY_TWO, "two owners together decide everything"));
         }
         if self.bounds.losses > 0 && self.bounds.in_flight > 1 && self.bounds.chunk_of.len() > 1 {
-            properties.push(occurs!(HOLE, "what comes after a hole is skipped"));
+            properties.push(occurs!(HOLE, "a record after a hole is skipped"));
         }
         if self.bounds.rewrites > 0 {
             properties.push(occurs!(TWICE, "a record stands twice and counts once"));
@@ -434,7 +443,7 @@ impl Model for Ownership {
             properties.push(occurs!(GATEWAY_LIVE, "a gateway has a replica"));
         }
         if self.bounds.cuts > 0 {
-            properties.push(occurs!(BOUND_BEHIND, "updates_low fell off the log's start"));
+            properties.push(occurs!(BOUND_BEHIND, "updates_low is below the log's start"));
         }
         properties
     }

@@ -1,4 +1,4 @@
-//! What a run found, for people and as JSON.
+//! The results of a run, as text and as JSON.
 
 use crate::configurations::Configuration;
 use crate::explore::{Explored, Violation};
@@ -13,14 +13,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Notes a configuration, and says how it went.
+    /// Records the result of a configuration, and returns the lines that describe it.
     pub fn explored(&mut self, configuration: Configuration, explored: Explored) -> String {
         let Explored { states, depth, took, .. } = explored;
         let seconds = took.as_secs_f64();
         let verdict = match (&explored.violation, &explored.absent[..]) {
             (Some(violation), _) => format!("VIOLATED {}\n{}", violation.property, trace(violation)),
-            (None, []) => "nothing violated".to_owned(),
-            (None, absent) => format!("FAILED: this never occurs: {}", absent.join("; ")),
+            (None, []) => "no property violated".to_owned(),
+            (None, absent) => format!("FAILED: never occurs: {}", absent.join("; ")),
         };
         let name = configuration.name;
         let bounds = configuration.setup.bounds();
@@ -28,7 +28,7 @@ impl Report {
         format!("{name:<14} {states:>10} states, depth {depth:>2}, {seconds:>6.1} s: {verdict}\n{:15}{bounds}", "")
     }
 
-    /// Notes a mutant, and says how it went.
+    /// Records the result of a mutant, and returns the lines that describe it.
     pub fn caught(&mut self, mutant: Mutant, explored: Explored, with_trace: bool) -> String {
         let name = &mutant.name;
         let mut line = match &explored.violation {
@@ -37,7 +37,11 @@ impl Report {
             }
             Some(violation) => {
                 let Violation { property, .. } = violation;
-                format!("{name:<25} CAUGHT BY ANOTHER: {property}, not {}\n{}", mutant.property, trace(violation))
+                format!(
+                    "{name:<25} CAUGHT BY ANOTHER PROPERTY: {property}, not {}\n{}",
+                    mutant.property,
+                    trace(violation)
+                )
             }
             None => format!("{name:<25} NOT CAUGHT in {} states", explored.states),
         };
@@ -48,14 +52,14 @@ impl Report {
         line
     }
 
-    /// No configuration is violated, none is empty of what it is about, and every mutant is caught as it should be.
+    /// Whether each configuration passed and each mutant was caught by the property named for it.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.explored.iter().all(|(_, explored)| explored.is_ok())
             && self.caught.iter().all(|(mutant, explored)| is_caught(mutant, explored))
     }
 
-    /// The last line for people.
+    /// The line that sums up the run.
     #[must_use]
     pub fn conclusion(&self) -> String {
         let states: usize = self.explored.iter().map(|(_, explored)| explored.states).sum();
@@ -69,7 +73,7 @@ impl Report {
         line
     }
 
-    /// One object.
+    /// The whole run as one JSON object.
     #[must_use]
     pub fn to_json(&self, is_quick: bool) -> Value {
         let configuration = |(configuration, explored): &(Configuration, Explored)| {
@@ -103,7 +107,7 @@ impl Report {
     }
 }
 
-/// Whether the property that should catch it did.
+/// Whether the mutant was caught by the property named for it.
 #[must_use]
 pub fn is_caught(mutant: &Mutant, explored: &Explored) -> bool {
     explored.violation.as_ref().is_some_and(|violation| violation.property == mutant.property)
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_an_empty_model_and_a_mutant_that_passes_are_failures() {
+    fn a_violation_a_missing_event_and_an_uncaught_mutant_are_failures() {
         let configuration = configurations::quick().remove(0);
         for (result, is_ok) in [
             (explored(None, &[]), true),

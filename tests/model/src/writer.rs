@@ -1,9 +1,11 @@
-//! R8 from the user's click to the outcome: one client, its commands to one chunk, two or more connections to ingest, the
-//! log with its ledger, other writers who push this one out of the ledger, and a gateway that may be behind.
+//! R8 from the user's command to its outcome: one client, its commands to one chunk, one or more
+//! connections to ingest, the log with its ledger, other writers that evict this one from the
+//! ledger, and a gateway that may be behind.
 //!
-//! Messages get lost one by one, wait on an old connection and overtake, land twice, are refused for now or for good; the
-//! client sends again whenever it likes. [`truth::Fault::Hangs`] says liveness as safety: in a state where nothing is under way,
-//! nothing fails any more from now on, and still something never ends.
+//! Each message can get lost, wait on an old connection and overtake others, land twice, or be
+//! rejected for now or for good. The client may resend at any time. [`truth::Fault::Hangs`]
+//! expresses liveness as safety: no message is in flight, no failure happens from now on, and still
+//! some command never ends.
 
 pub mod mutant;
 pub mod ledger;
@@ -21,37 +23,37 @@ use state::State;
 use stateright::{Model, Property};
 use std::fmt;
 
-/// The first session's time; other writers' are around it.
+/// The time of the client's first session. The times of other writers are below and above it.
 pub const SESSION: u8 = 10;
 
-/// How much may happen. Messages may always get lost.
+/// The limits of an exploration: how often each event may happen. Messages may always get lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Commands that the user submits.
     pub commands: u8,
     pub cancels: u8,
-    /// How often everything unresolved is sent again.
+    /// How often the client resends all its unresolved commands.
     pub resends: u8,
     /// New connections to ingest, while messages on the old one may still land.
     pub reconnects: u8,
     /// Messages that land twice.
     pub doubles: u8,
-    /// Rejections that say "later".
+    /// Rejections that allow a retry.
     pub retryable: u8,
-    /// Rejections that say "never".
+    /// Rejections that are final.
     pub finals: u8,
-    /// Session times of other writers, in the order of their only commands.
+    /// Session times of other writers, in the order of their commands; each writer has one command.
     pub others: Vec<u8>,
     /// Writers that the ledger holds.
     pub ledger_writers: u8,
-    /// Numbers that the client may have out; the ledger remembers one more.
+    /// Numbers that the client may have in flight; the ledger remembers one more.
     pub window: u8,
-    /// How often the client starts to follow anew, at a gateway that may be behind.
+    /// How often the client tracks the chunk anew, at a gateway that may be behind.
     pub tracks: u8,
 }
 
 impl Bounds {
-    /// Losses and resends only.
+    /// Only losses and resends.
     pub fn plain(commands: u8, resends: u8) -> Self {
         Self {
             commands,
@@ -81,7 +83,7 @@ impl fmt::Display for Bounds {
     }
 }
 
-/// The model: bounds, and perhaps a broken rule.
+/// The model, with its bounds and possibly with one broken rule.
 #[derive(Debug)]
 pub struct Writing {
     pub bounds: Bounds,
@@ -89,7 +91,7 @@ pub struct Writing {
     first: First,
 }
 
-/// One step. Connections count from 0; the client's is the last.
+/// A step of the model. Connections are numbered from 0; the last one is the client's current connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Submit,
@@ -98,7 +100,7 @@ pub enum Action {
     Reconnect,
     Commit(u8),
     Discard(u8),
-    /// It lands, and is not decided.
+    /// The message lands, and leads to no decision.
     Land(u8),
     Lose(u8),
     LandTwice(u8),
@@ -106,9 +108,9 @@ pub enum Action {
     RejectForGood(u8),
     Other(u8),
     Follow,
-    /// Start to follow at this place.
+    /// The client tracks the chunk at a gateway that has read the log up to this index.
     Track(u8),
-    /// Only mutants do these.
+    /// Only mutants take this step and the following ones.
     HeldBack(u8),
     TimeOut(u8),
     Undecodable(u8),
@@ -171,7 +173,7 @@ impl Writing {
             }
         }
         if state.used.tracks < self.bounds.tracks {
-            // R12: a gateway that is behind lets the client wait.
+            // R12: a gateway that is behind holds the Track until it has caught up.
             let places = (0..=log.marks.len()).filter(|place| log.version_at(*place) >= client.version);
             for place in places.map(|place| place as u8) {
                 actions.push(Action::Track(place));
@@ -207,7 +209,7 @@ impl Writing {
                 state.pop(wire);
             }
             Action::LandTwice(wire) => {
-                // The copy lands some time later, if at all; nobody answers for it.
+                // The copy lands later or never. The client gets no answer to it.
                 let message = state.wires[usize::from(wire)][0];
                 state.land(wire, true, rules);
                 state.wires.insert(0, vec![message]);
@@ -314,7 +316,7 @@ impl Model for Writing {
 }
 
 impl Writing {
-    /// Whether a violation may be reported: only the first one is.
+    /// True for the first violation, which alone is reported.
     fn is_first(&self) -> bool {
         self.first.claim()
     }

@@ -1,4 +1,5 @@
-//! Small bounds, explored to the end: no rule is violated, and what the rules are there for does occur.
+//! Explores small bounds exhaustively: no rule is violated, and the events that the rules are for
+//! occur.
 
 use driftless_model_tests::configurations::{Configuration, Setup, quick};
 use driftless_model_tests::ownership::{self, Ownership};
@@ -11,7 +12,7 @@ fn explore_all(configurations: impl Iterator<Item = Configuration>) -> usize {
         let explored = setup.explore(1, |_| ());
         assert!(explored.violation.is_none(), "{name}: {:#?}", explored.violation);
         assert!(explored.absent.is_empty(), "{name}: never occurs: {:?}", explored.absent);
-        assert!(explored.states > 2_000, "{name}: {} states say little", explored.states);
+        assert!(explored.states > 2_000, "{name}: only {} states were explored", explored.states);
         states += explored.states;
     }
     states
@@ -29,7 +30,7 @@ fn r8_holds_in_every_state_of_writing() {
     assert!(states > 40_000, "{states} states");
 }
 
-/// Nothing cuts an exploration short: another order and more threads visit as many states.
+/// No exploration is cut short: another order and more threads visit the same number of states.
 #[test]
 fn exploring_in_another_order_finds_the_same_states() {
     fn counts<M>(model: impl Fn() -> M) -> [usize; 3]

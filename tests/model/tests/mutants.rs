@@ -1,4 +1,4 @@
-//! Every rule that is broken is missed, by the property that is there for it.
+//! Each broken rule violates the property that is named for it.
 
 use driftless_model_tests::mutants::all;
 use driftless_model_tests::report::is_caught;
@@ -16,9 +16,9 @@ fn every_broken_rule_is_caught() {
     }
 }
 
-/// The bounds under which a mutant fails are no reason for it to fail.
+/// Under the bounds of each mutant, the unbroken rule violates nothing.
 #[test]
-fn the_rule_itself_holds_where_its_mutant_fails() {
+fn every_rule_holds_under_the_bounds_of_its_mutant() {
     use driftless_model_tests::configurations::Setup;
     let mut seen: Vec<String> = Vec::new();
     for mutant in all() {

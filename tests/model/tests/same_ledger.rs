@@ -1,6 +1,7 @@
-//! The model's ledger is the product's, on all short histories.
+//! The model's ledger agrees with the product's on all short histories.
 //!
-//! The product holds 1,024 writers: 1,022 others who wrote last leave it two places, which is what the model has.
+//! The product's ledger holds 1,024 writers. Here 1,022 other writers, which are evicted last,
+//! leave room for two, as in the model.
 
 use driftless_chunk::ledger::{Ledger as Product, Resolved, Verdict};
 use driftless_model_tests::writer::ledger::{Ledger, Limits, Writer};
@@ -9,7 +10,8 @@ use driftless_schemas::{Offset, Seq, WriterId, limits};
 
 const LIMITS: Limits = Limits { writers: 2, window: 8 };
 const SEQ_MAX: u8 = 7;
-/// Two sessions of one time; one that is older, and is evicted after a newer one; one that is let in whatever was evicted.
+/// Two sessions of the same time, an older one that can be evicted after a newer one, and one that
+/// is so new that no eviction shuts it out.
 const WRITERS: [Writer; 4] = [
     Writer { time: 5, is_own: true },
     Writer { time: 3, is_own: false },
@@ -17,7 +19,7 @@ const WRITERS: [Writer; 4] = [
     Writer { time: 12, is_own: false },
 ];
 
-/// How far a writer's number goes on, and whether it is committed.
+/// The steps that a writer may take: by how much its number rises, and whether it is committed.
 type Moves<'a> = &'a [(u8, bool)];
 
 #[derive(Clone)]
@@ -44,7 +46,7 @@ impl Pair {
         [self.model.verdict(writer, seq, after, self.mutant), product]
     }
 
-    /// Whether both say the same of everything.
+    /// Whether both ledgers answer every question alike.
     fn agree(&self) -> bool {
         u64::from(self.model.floor) == self.product.floor_ms()
             && WRITERS.iter().all(|&writer| {
@@ -57,7 +59,8 @@ impl Pair {
             })
     }
 
-    /// Lets each writer go on wherever the product lets it. Gives the number of histories, or `None` where the two differ.
+    /// Extends the history by each step that the product's ledger allows to a writer. Returns the
+    /// number of histories, or `None` if the ledgers differ in one.
     fn explore(&self, moves: Moves<'_>, steps: u8) -> Option<usize> {
         if !self.agree() {
             return None;
@@ -78,14 +81,14 @@ impl Pair {
     }
 }
 
-/// All histories with every kind of step, and longer ones with one kind.
+/// Explores short histories with every kind of step, and longer ones with one kind.
 fn histories(mutant: Option<Mutant>) -> Option<usize> {
     let pair = Pair::new(mutant);
     Some(pair.explore(&[(1, true), (1, false), (2, true)], 2)? + pair.explore(&[(1, true)], 5)?)
 }
 
 #[test]
-fn r8_the_models_ledger_is_the_products() {
+fn r8_the_models_ledger_agrees_with_the_products() {
     let histories = histories(None).expect("the model's ledger differs from the product's");
     assert!(histories > 500, "{histories} histories");
 }

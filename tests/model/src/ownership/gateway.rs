@@ -1,5 +1,5 @@
-//! A gateway: it starts from a view of the index that may be old, reads `updates` from there, and makes replicas out of a
-//! ref and its ring.
+//! A gateway: starts from a view of the index, which may be stale, reads `updates` from there, and
+//! restores replicas from a ref and the ring of newer decisions.
 
 use super::index::{Index, Refs};
 use super::log::{Body, CHUNKS, Content, Decision, Place, Record, UNKNOWN_EPOCH, judge};
@@ -14,14 +14,14 @@ pub struct Gateway {
     pub chunks: [Tracked; CHUNKS],
 }
 
-/// What it keeps of a chunk.
+/// A gateway's state for one chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tracked {
     /// Valid decisions, oldest first.
     pub ring: Vec<Decision>,
     /// Commands below this may be missing from the ring.
     pub trimmed: u8,
-    /// From the newest `SnapshotStored`.
+    /// The ref in the newest `SnapshotStored`.
     pub noticed: Option<Content>,
     /// The ref that is being loaded.
     pub loading: Option<Content>,
@@ -53,7 +53,7 @@ impl Gateway {
         }
     }
 
-    /// Asks for a chunk's stored state: the newest that it knows of.
+    /// Begins to load the newest stored state of a chunk that the gateway knows of.
     pub fn load(&mut self, chunk: usize) {
         let tracked = &mut self.chunks[chunk];
         tracked.loading = Some(tracked.noticed.unwrap_or(self.refs[chunk]));
@@ -70,7 +70,7 @@ impl Tracked {
             self.trimmed = self.trimmed.max(self.ring.remove(0).command + 1);
         }
         if mutant == Some(Mutant::TrimByVersion) {
-            // Whoever trims by version notes a version.
+            // A gateway that trims by version does not know the offset up to which it trimmed.
             self.trimmed = self.trimmed.min(stored.through());
         }
         if self.noticed.is_none_or(|noticed| noticed.through() <= stored.through()) {
@@ -81,7 +81,7 @@ impl Tracked {
     /// The stored state has arrived.
     pub fn loaded(&mut self, mutant: Option<Mutant>) {
         let Some(mut live) = self.loading.take() else { return };
-        // It is read again.
+        // The ring no longer reaches back to this ref: the chunk is loaded again.
         if live.through() < self.trimmed && mutant != Some(Mutant::LoadWhileTrimmed) {
             return;
         }
@@ -92,7 +92,8 @@ impl Tracked {
     }
 }
 
-/// Where a reader starts: at the triple that the checkpoint holds.
+/// The position at which a reader starts: `updates_low`, with the epoch and n that the checkpoint
+/// holds.
 pub fn start(updates_low: Place, epoch: u8, mutant: Option<Mutant>) -> Place {
     match mutant {
         Some(Mutant::LowWithoutEpoch) if updates_low.offset > 0 => Place { epoch: UNKNOWN_EPOCH, ..updates_low },

@@ -1,35 +1,35 @@
-//! The index: what is durable of refs and checkpoint, and which writer is the newest.
+//! The index: the durable refs and checkpoint, and the newest writer.
 
 use super::log::{CHUNKS, Content, Place};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
-    /// Every command below it is decided and its decision acknowledged.
+    /// Every command below this offset is decided, and its decision is acknowledged.
     pub commands_next: u8,
-    /// Every valid decision that no ref covers stands at or above it.
+    /// Every valid decision that no ref covers stands at or above this position.
     pub updates_low: Place,
 }
 
 /// A ref is the content itself: objects are immutable and named by their hash (R7).
 pub type Refs = [Content; CHUNKS];
 
-/// What is durable.
+/// The durable state of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Index {
-    /// The newest owner that opened it, counted from 1: everybody else's writes are refused.
+    /// The newest owner that opened the index, counted from 1. The index refuses all other writers.
     pub writer: u8,
     pub epoch: u8,
     pub checkpoint: Checkpoint,
     pub refs: Refs,
 }
 
-/// A batch of refs and checkpoint on its way.
+/// A batch of refs and a checkpoint that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub epoch: u8,
     pub checkpoint: Checkpoint,
     pub refs: [Option<Content>; CHUNKS],
-    /// It is durable; its writer may not know it yet.
+    /// True if the batch is durable, although its writer may not know it yet.
     pub is_durable: bool,
 }
 

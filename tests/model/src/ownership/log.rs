@@ -1,26 +1,28 @@
-//! The log `updates` as the model has it, and R4 over it.
+//! The model's log `updates`, and R4 applied to it.
 //!
-//! The rule itself is the product's: [`judge`] asks `driftless_chunk::position::Position`, unless a mutant breaks it.
+//! The rule itself is the product's code: [`judge`] calls `driftless_chunk::position::Position`,
+//! unless a mutant breaks the rule.
 
 use super::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::{Epoch, Offset, proto};
 
-/// Chunks that a state has room for.
+/// The number of chunks in a state.
 pub const CHUNKS: usize = 2;
-/// Commands that a state has room for.
+/// The largest number of commands in a state.
 pub const COMMANDS: usize = 4;
 
-/// The epoch of a place that [`Mutant::LowWithoutEpoch`] does not know: it takes the first record's word for it.
+/// The unknown epoch of a position under [`Mutant::LowWithoutEpoch`]: the reader believes the epoch
+/// of the first record.
 pub const UNKNOWN_EPOCH: u8 = u8::MAX;
 
-/// What became of a command.
+/// The decision about one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
-    /// Its offset in `commands`.
+    /// The command's offset in `commands`.
     pub command: u8,
     pub is_committed: bool,
-    /// The chunk's version after it, as the owner counts.
+    /// The chunk's version after the decision, as its owner counts.
     pub version: u8,
 }
 
@@ -40,7 +42,7 @@ pub struct Record {
     pub body: Body,
 }
 
-/// A place in `updates`: the product's `Position`, small enough for millions of states.
+/// A position in `updates`: the product's `Position`, small enough for millions of states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
     pub offset: u8,
@@ -48,17 +50,19 @@ pub struct Place {
     pub n: u8,
 }
 
-/// A chunk: what was committed and what was decided, a bit for each command. It stands for content, version and ledger.
+/// A chunk's state, with one bit for each command: which are committed and which are decided. These
+/// bits stand for the content, the version and the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Content {
     pub committed: u8,
     pub decided: u8,
-    /// It was folded with a hole in its versions, or differs from what the log says.
+    /// True if a decision was folded over a hole in the versions, or if the state differs from a
+    /// ref in the log.
     pub is_broken: bool,
 }
 
 impl Content {
-    /// Every command of the chunk below this is decided and contained: the ref's `through_offset`, plus 1.
+    /// The end of the commands that the content contains: a ref's `through_offset`, plus 1.
     pub fn through(self) -> u8 {
         (u8::BITS - self.decided.leading_zeros()) as u8
     }
@@ -67,14 +71,15 @@ impl Content {
         self.committed.count_ones() as u8
     }
 
-    /// What it was before the command at `through` and all later ones.
+    /// The content before the command at offset `through` and all later ones.
     pub fn below(self, through: u8) -> Self {
         let mask = (1u16 << through) as u8;
         let mask = mask.wrapping_sub(1);
         Self { committed: self.committed & mask, decided: self.decided & mask, ..self }
     }
 
-    /// Folds a decision, as `LiveChunk::fold` does: what it contains already is skipped. Gives whether it was news.
+    /// Folds a decision as `LiveChunk::fold` does: a decision that the content contains already is
+    /// skipped. Returns false if it was skipped.
     pub fn fold(&mut self, decision: Decision, mutant: Option<Mutant>) -> bool {
         let is_old = match mutant {
             Some(Mutant::ResumeByVersion) => decision.version <= self.version(),
@@ -103,7 +108,7 @@ impl Place {
 }
 
 impl Record {
-    /// As much of it as R4 looks at.
+    /// The record as the product's type, with the fields that R4 needs.
     fn to_proto(self) -> proto::UpdatesRecord {
         use proto::updates_record::Body as Proto;
         let body = match self.body {
@@ -115,7 +120,7 @@ impl Record {
     }
 }
 
-/// R4: judges the record at the place and moves behind it.
+/// Judges the record at the position by R4, and moves the position behind the record.
 pub fn judge(place: &mut Place, record: &Record, mutant: Option<Mutant>) -> Validity {
     let is_fence = matches!(record.body, Body::Fence);
     if place.epoch == UNKNOWN_EPOCH {
@@ -132,7 +137,7 @@ pub fn judge(place: &mut Place, record: &Record, mutant: Option<Mutant>) -> Vali
                 false => Validity::Invalid,
             }
         }
-        // Without fences a higher epoch speaks for itself.
+        // Without fences, the first record of a higher epoch takes over.
         Some(Mutant::NoFence) if record.epoch > place.epoch && record.n == 1 => {
             *place = Place { offset: place.offset + 1, epoch: record.epoch, n: 1 };
             Validity::Valid

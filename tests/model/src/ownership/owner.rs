@@ -1,8 +1,8 @@
-//! One ownership: what `replayer/core` does, one step at a time.
+//! An ownership: the behaviour of `replayer/core`, one step at a time.
 //!
-//! There is no step "crash": an owner that takes no further step has crashed, and what it has on its way may still land.
-//! For the same reason there is none for a failed append. Acknowledgements come in order, and those that get lost never
-//! come.
+//! There is no step for a crash: an owner that takes no further step has crashed, and its records
+//! in flight may still land. For the same reason there is no step for a failed append.
+//! Acknowledgements come in order; a lost one never comes.
 
 use super::gateway::start;
 use super::index::{Batch, Checkpoint, Index, Refs};
@@ -17,13 +17,13 @@ pub enum Phase {
     Absent,
     /// The index is open, older writers are fenced; refs and checkpoint are read.
     Opened,
-    /// Its epoch is durable, its fence is on its way.
+    /// The epoch is durable, and the fence is in flight.
     Fencing,
     Running,
     Ended,
 }
 
-/// An own record that is not acknowledged.
+/// The state of an owner's record that is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     Flying,
@@ -35,55 +35,57 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Held {
     pub content: Content,
-    /// Not above the first decision that no ref contains.
+    /// A position at or below the first decision that no ref contains; `None` if the chunk is
+    /// clean.
     pub dirty: Option<Place>,
     pub snapshot: Option<Snapshot>,
 }
 
-/// A snapshot on its way: the content is frozen.
+/// A snapshot that is being stored, with its frozen content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     pub content: Content,
-    /// The last record that it contains.
+    /// The number of the last record that the snapshot contains.
     requires_n: u8,
     dirty_after: Option<Place>,
-    /// It is in the batch that is being written.
+    /// True if the batch that is being written contains the snapshot's ref.
     is_writing: bool,
 }
 
-/// One ownership of the partition.
+/// An ownership of the partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub phase: Phase,
     pub epoch: u8,
     pub next_n: u8,
-    /// So many of its records are acknowledged, without a gap.
+    /// The number of records that are acknowledged without a gap.
     pub acked: u8,
-    /// Those that are not, oldest first.
+    /// The records that are not acknowledged, oldest first.
     pub sent: Vec<Sent>,
-    /// On its way to the broker, in order.
+    /// The records on the way to the broker, in order.
     pub flight: Vec<Record>,
-    /// The place after an own record below which no later one stands.
+    /// The highest log position that the owner can vouch for: each later record of this owner has a
+    /// higher offset.
     known: Place,
-    /// Where the newest acknowledged record stands, if its offset is known.
+    /// The offset of the newest acknowledged record, if it is known.
     acked_at: Option<u8>,
-    /// What stands from this record on is trusted.
+    /// Acknowledged offsets are trusted from the record with this number on.
     trusted_n: u8,
     commands_from: u8,
-    /// What was read when the index was opened.
+    /// The refs that were read when the index was opened.
     refs: Refs,
     checkpoint: Checkpoint,
     pub chunks: [Held; CHUNKS],
-    /// The number of the own record that decided a command; 0: none did.
+    /// For each command the number of this owner's record that decided it; 0 if none did.
     decided_by: [u8; COMMANDS],
     pub batch: Option<Batch>,
-    /// Snapshots begun.
+    /// The number of snapshots begun.
     pub frozen: u8,
-    /// A batch of it was on its way when the index took a newer writer.
+    /// True if a batch of this owner was being written when a newer writer opened the index.
     pub is_refused: bool,
 }
 
-/// What a reader of the world's fixed facts needs.
+/// The facts that do not change during an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The chunk of each command, by offset in `commands`.
@@ -94,13 +96,14 @@ pub struct Facts<'a> {
 /// Why an ownership does not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// What it must read fell off the log's start.
+    /// Retention deleted records that the owner must read.
     CutLog,
-    /// A newer fence stands before its own.
+    /// A newer fence stands before the owner's own fence.
     Replaced,
 }
 
-/// Restores the chunks from refs and the decisions in `log[from.offset..end]` (R5). Gives them with the place at the end.
+/// Restores the chunks from refs and the decisions in `log[from.offset..end]` (R5). Returns the
+/// chunks and the position at the end.
 pub fn restore(
     log: &[Record],
     mut place: Place,
@@ -149,13 +152,13 @@ impl Held {
     }
 }
 
-/// A bound that the mutant [`Mutant::BoundAfterRecord`] does not know yet.
+/// A bound that is not known yet; only [`Mutant::BoundAfterRecord`] uses it.
 const UNKNOWN: Place = Place { offset: u8::MAX, epoch: 0, n: 0 };
 
 impl Owner {
     // ---- beginning ----
 
-    /// `number` counts owners from 1.
+    /// Opens the index. `number` counts owners from 1.
     pub fn open(&mut self, number: u8, index: &mut Index, mutant: Option<Mutant>) {
         self.epoch = index.epoch + 1;
         if mutant == Some(Mutant::OpenAfterFence) {
@@ -172,7 +175,8 @@ impl Owner {
         self.checkpoint = index.checkpoint;
     }
 
-    /// Makes the epoch durable, then appends the fence. Only while it is the newest writer.
+    /// Makes the epoch durable, then appends the fence. Called only while this owner is the newest
+    /// writer.
     pub fn claim(&mut self, index: &mut Index, mutant: Option<Mutant>) {
         if mutant != Some(Mutant::EpochNotDurable) {
             index.epoch = self.epoch;
@@ -194,10 +198,10 @@ impl Owner {
         self.next_n += 1;
     }
 
-    /// The first record on its way has landed, or is lost.
+    /// Takes the first record in flight, which has landed or is lost.
     pub fn flown(&mut self, how: Sent) -> Record {
         let record = self.flight.remove(0);
-        // Whoever has ended does not wait for it.
+        // An owner that has ended does not wait for the record.
         let waits = record.n.checked_sub(self.acked).and_then(|at| self.sent.get_mut(usize::from(at)));
         if let Some(sent) = waits {
             *sent = how;
@@ -205,7 +209,7 @@ impl Owner {
         record
     }
 
-    /// Where recovery may end, if it may begin.
+    /// The offset at which recovery ends; `None` while recovery cannot begin.
     pub fn recovery_end(&self, log: &[Record], mutant: Option<Mutant>) -> Option<u8> {
         if self.phase != Phase::Fencing {
             return None;
@@ -217,7 +221,8 @@ impl Owner {
         log.iter().position(is_own).map(|offset| offset as u8 + 1)
     }
 
-    /// Reads `updates` up to the own fence. It is one step, because that part of the log does not change any more.
+    /// Reads `updates` up to the owner's fence. This is one step, because that part of the log does
+    /// not change any more.
     pub fn recover(&mut self, number: u8, log: &[Record], starts: Starts, index: &mut Index, facts: Facts<'_>) {
         let Some(end) = self.recovery_end(log, facts.mutant) else { return };
         if facts.mutant == Some(Mutant::OpenAfterFence) {
@@ -297,7 +302,8 @@ impl Owner {
         }
     }
 
-    /// Its producer writes once more what has landed and is not acknowledged, before what comes next.
+    /// Its producer writes once more what has landed and is not acknowledged, before what comes
+    /// next.
     pub fn write_again(&mut self, log: &[Record]) {
         let landed = self.sent.iter_mut().filter_map(|sent| match *sent {
             Sent::Landed(offset) => {
@@ -315,13 +321,14 @@ impl Owner {
         self.sent.iter().any(|sent| matches!(sent, Sent::Landed(_))) && !self.sent.contains(&Sent::Lost)
     }
 
-    /// An acknowledgement arrives; with the offset of the record's last copy, or, after a retry inside the producer, without.
+    /// An acknowledgement arrives. After a retry inside the producer it has no offset; otherwise it
+    /// has the offset of the record's last copy.
     pub fn acknowledged(&mut self, at: usize, has_offset: bool, mutant: Option<Mutant>) {
         let Sent::Landed(offset) = self.sent[at] else { return };
         self.sent.drain(..=at);
         self.acked += at as u8 + 1;
         let n = self.acked - 1;
-        // What is acknowledged need not be told from what was recovered.
+        // Acknowledged and recovered decisions need not be told apart.
         self.decided_by.iter_mut().filter(|by| **by <= n).for_each(|by| *by = 0);
         for snapshot in self.chunks.iter_mut().filter_map(|held| held.snapshot.as_mut()) {
             snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
@@ -335,7 +342,8 @@ impl Owner {
         }
         self.acked_at = has_offset.then_some(offset);
         let is_trusted = n >= self.trusted_n;
-        // What is passed says nothing more: states that differ in nothing else are one.
+        // A number that is passed has no effect any more; resetting it makes equal states
+        // identical.
         self.trusted_n = if is_trusted { 0 } else { self.trusted_n };
         if has_offset && is_trusted {
             self.known = Place { offset: offset + 1, epoch: self.epoch, n };
@@ -346,8 +354,9 @@ impl Owner {
         }
     }
 
-    /// The index has a newer writer, and will never take anything from this one again. What only serves to write there is
-    /// forgotten, so that states which differ in nothing else are one. It goes on deciding.
+    /// The index has a newer writer, and refuses this owner's writes for ever. The owner forgets
+    /// the state that it needs only for writing there, so that states which differ in nothing else
+    /// become identical. The owner continues to decide.
     pub fn forget_index(&mut self) {
         if self.phase == Phase::Opened {
             *self = Self { phase: Phase::Ended, ..Self::default() };
@@ -373,7 +382,7 @@ impl Owner {
         self.phase == Phase::Running && dirty.is_some() && snapshot.is_none()
     }
 
-    /// Takes a snapshot; the object is durable before its ref is written.
+    /// Takes a snapshot. The object is durable before its ref is written.
     pub fn freeze(&mut self, chunk: usize) {
         self.frozen += 1;
         let requires_n = self.next_n - 1;
@@ -391,9 +400,10 @@ impl Owner {
         (self.commands_from..end).find(|command| !is_done(command)).unwrap_or(end)
     }
 
-    /// Begins to write a checkpoint, with the refs whose decisions are acknowledged (R6). False where nothing changed.
+    /// Begins to write a checkpoint, with the refs whose decisions are acknowledged (R6). Returns
+    /// false if there is nothing to write.
     ///
-    /// Where `snapshots` allows it, dirty chunks are frozen now.
+    /// Dirty chunks are frozen first, up to a total of `snapshots`.
     pub fn checkpoint(&mut self, snapshots: u8, facts: Facts<'_>) -> bool {
         if self.phase != Phase::Running || self.batch.is_some() {
             return false;
@@ -429,7 +439,7 @@ impl Owner {
         true
     }
 
-    /// It learns that the batch is durable, and tells the log.
+    /// The owner learns that the batch is durable, and announces each ref in the log.
     pub fn checkpoint_written(&mut self) {
         let Some(batch) = self.batch.take() else { return };
         for (chunk, stored) in batch.refs.into_iter().enumerate() {
@@ -441,7 +451,7 @@ impl Owner {
     }
 }
 
-/// Where the logs start.
+/// The first offsets that the logs still hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Starts {
     pub updates: u8,
@@ -449,7 +459,7 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Refuses to read what is not there any more.
+    /// Refuses offsets below the starts of the logs.
     pub fn check(self, from: Place, next: u8, mutant: Option<Mutant>) -> Result<(Place, u8), Refusal> {
         if mutant == Some(Mutant::SilentReset) {
             return Ok((Place { offset: from.offset.max(self.updates), ..from }, next.max(self.commands)));

@@ -1,4 +1,5 @@
-//! What must hold in every state, said from the log alone: the decisions that count by R4, in their order.
+//! The properties of every state, checked from the log alone: from the decisions that are valid by
+//! R4, in log order.
 
 use super::State;
 use super::gateway::{Gateway, start};
@@ -6,7 +7,7 @@ use super::log::{Body, CHUNKS, COMMANDS, Content, Place, judge};
 use super::owner::{Facts, Owner, Phase, restore};
 use driftless_chunk::position::Validity;
 
-/// What is wrong with a state.
+/// A property that a state violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// R2
@@ -17,9 +18,9 @@ pub enum Fault {
     Overtaken,
     /// R6
     RefBeyondLog,
-    /// Section 6: `commands_next`
+    /// `commands_next` (docs/design.md#object-store)
     NextBeyondLog,
-    /// Section 6: `updates_low`
+    /// `updates_low` (docs/design.md#object-store)
     LowBeyondRef,
     /// R4
     LowMisjudged,
@@ -31,7 +32,8 @@ pub enum Fault {
     LeftUndecided,
 }
 
-/// Things that must occur somewhere, or the exploration says nothing. Bits of [`State::seen`].
+/// Events that must occur in some state, because the exploration proves little without them. The
+/// constants are bits of [`State::seen`].
 pub mod seen {
     pub const REPLACED: u8 = 1;
     pub const HOLE: u8 = 2;
@@ -43,17 +45,17 @@ pub mod seen {
     pub const TWICE: u8 = 128;
 }
 
-/// The valid decisions of a log, and what follows from them.
+/// The valid decisions of a log, and the state that follows from them.
 struct Truth {
     contents: [Content; CHUNKS],
-    /// (offset in `updates`, command)
+    /// For each decision its offset in `updates` and its command.
     decided: Vec<(u8, u8)>,
     low: Option<Place>,
     seen: u8,
     deciders: u8,
 }
 
-/// Gives the first fault that a state shows, and what is notable in it.
+/// Returns the first fault of a state, and the events that it shows.
 pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
     let truth = match Truth::of(state, facts) {
         Ok(truth) => truth,
@@ -134,7 +136,7 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     if truth.low != Some(low) {
         return Some(Fault::LowMisjudged);
     }
-    // Whoever starts now restores the truth, or refuses.
+    // An owner that starts now restores exactly what the log says, or refuses.
     let from = start(low, index.epoch, facts.mutant);
     let restored = state
         .starts
@@ -148,7 +150,8 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     }
 }
 
-/// A replica is what the log says up to its place, which is not behind what was read.
+/// A replica equals what the log says up to some offset, and contains every decision that the
+/// gateway has read.
 fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     for (chunk, tracked) in gateway.chunks.iter().enumerate() {
         let Some(live) = tracked.live else { continue };
@@ -164,7 +167,7 @@ fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<F
     None
 }
 
-/// The owner that the index and the log take for the newest has nothing left to do.
+/// A fault if the newest owner is idle and a command is not decided.
 fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     let (number, owner) = state.owners.iter().enumerate().find(|(i, _)| *i as u8 + 1 == state.index.writer)?;
     let is_newest = state.owners[number + 1..].iter().all(|later| later.phase == Phase::Absent);

@@ -1,16 +1,17 @@
-//! The client's half of R8: what `client/core/src/outbox.rs` does, without clocks. A resend may come at any time.
+//! The client's half of R8: the behaviour of `client/core/src/outbox.rs` without clocks. A resend
+//! may come at any time.
 
 use super::ledger::{Limits, Resolved, Writer};
 use super::log::{Fate, Mark, Message};
 use super::mutant::Mutant;
 
-/// What the log says about a number.
+/// The log's answer about a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fact {
     Committed,
-    /// It was decided, and discarded.
+    /// The command was decided, and discarded.
     Discarded,
-    /// It was not committed; nothing was said about it alone.
+    /// The command was not committed; the log has no decision of its own about it.
     Not,
     Unknown,
 }
@@ -28,20 +29,20 @@ pub enum Outcome {
 /// A command that has no outcome yet, or a `Settle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Own {
-    /// The user's name for it, from 1; 0 is a `Settle`.
+    /// The user's number for the command, from 1; 0 for a `Settle`.
     id: u8,
-    /// 0: it was never sent.
+    /// The number towards the log; 0 if the command was never sent.
     seq: u8,
     sent: u8,
     rejected: u8,
     is_cancelled: bool,
     is_refused: bool,
-    /// Only [`Mutant::ReceiptedNotResent`] looks at it.
+    /// Only [`Mutant::ReceiptedNotResent`] reads this field.
     is_receipted: bool,
     fact: Option<Fact>,
 }
 
-/// One client and its commands to one chunk.
+/// A client and its commands to one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     pub session: u8,
@@ -52,16 +53,16 @@ pub struct Client {
     owns: Vec<Own>,
     /// A bit for each number of this session that is skipped.
     pub skipped: u16,
-    /// By the user's name; the first is not used.
+    /// The outcome of each command, indexed by the user's number; the first entry is not used.
     pub outcomes: Vec<Option<Outcome>>,
     pub submitted: u8,
-    /// The next mark that the stream brings.
+    /// The index of the next mark that the stream brings.
     pub place: u8,
-    /// R12: it is shown nothing older.
+    /// The newest version that the client was shown; R12 allows no older one after it.
     pub version: u8,
 }
 
-/// What does not change.
+/// The rules, which do not change during an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub limits: Limits,
@@ -106,7 +107,7 @@ impl Own {
             Some(Fact::Discarded) => Some(Outcome::Discarded),
             Some(Fact::Not) => Some(skipped.unwrap_or(Outcome::Discarded)),
             Some(Fact::Unknown) => Some(Outcome::Unknown),
-            // No transmission is in the log, and none will follow.
+            // All transmissions were rejected: none is in the log, and none will follow.
             None if self.seq > 0 && self.sent == self.rejected => skipped,
             None => None,
         }
@@ -133,7 +134,7 @@ impl Client {
         Writer { time: self.session, is_own: true }
     }
 
-    /// Whether everything that the user wanted has an outcome.
+    /// Whether every command of the user has an outcome.
     pub fn is_at_rest(&self) -> bool {
         self.owns.is_empty()
     }
@@ -171,7 +172,8 @@ impl Client {
         }
     }
 
-    /// This transmission is not in the log; where it is final, no other one would be taken either.
+    /// Ingest rejected this transmission: it is not in the log. After a final rejection, ingest would
+    /// reject every other transmission too.
     pub fn rejected(&mut self, message: Message, is_final: bool, rules: Rules) {
         let is_it = |own: &&mut Own| own.seq == message.seq && own.fact.is_none();
         if message.session != self.session {
@@ -179,7 +181,7 @@ impl Client {
         }
         let Some(own) = self.owns.iter_mut().find(is_it) else { return };
         own.rejected += 1;
-        // A `Settle` is tried again: access may come back.
+        // A `Settle` is retried, because the client may regain its access.
         if is_final && own.id > 0 {
             own.is_refused = true;
             self.skipped |= 1 << own.seq;
@@ -191,7 +193,8 @@ impl Client {
 
     // ---- the gateway ----
 
-    /// The stream brings the next mark, as a frame of its own. True where a new session begins.
+    /// The stream brings the next mark, in a frame of its own. Returns true if a new session
+    /// begins.
     pub fn follow(&mut self, mark: Mark, rules: Rules) -> bool {
         self.place += 1;
         self.version = self.version.max(mark.version);
@@ -212,8 +215,8 @@ impl Client {
         false
     }
 
-    /// The stream says that the ledger does not know this writer and never will: no open number is committed. What is not
-    /// skipped gets the numbers of a new session.
+    /// The stream says that the ledger has forgotten this writer for ever, so no open number is
+    /// committed. Commands that are not skipped get numbers of a new session.
     fn expire(&mut self, floor: u8, rules: Rules) -> bool {
         for own in self.owns.iter_mut().filter(|own| own.is_open()) {
             match own.is_skipped() || own.id == 0 {
@@ -230,7 +233,8 @@ impl Client {
         true
     }
 
-    /// What was resolved at a gateway's place; from there on the stream shows the rest. True where a new session begins.
+    /// A `Tracked` brings what was resolved at a gateway's position; the stream brings everything
+    /// after it. Returns true if a new session begins.
     pub fn tracked(&mut self, place: u8, version: u8, resolved: Resolved, floor: u8, rules: Rules) -> bool {
         self.place = place;
         self.version = self.version.max(version);
@@ -253,7 +257,7 @@ impl Client {
         false
     }
 
-    /// Takes out what has an outcome.
+    /// Removes the commands that have an outcome, and notes the outcomes.
     pub fn conclude(&mut self) {
         let Self { owns, outcomes, .. } = self;
         owns.retain(|own| match own.outcome() {
@@ -278,7 +282,7 @@ impl Client {
         own.is_open() && !own.is_skipped() && own.seq > self.resolved && !is_done
     }
 
-    /// From the oldest unresolved one on, with `after` computed anew.
+    /// Resends from the oldest unresolved command on, with `after` computed anew.
     pub fn resend(&mut self, rules: Rules) -> Vec<Message> {
         let mut after = self.resolved;
         let mut messages = Vec::new();
@@ -296,7 +300,8 @@ impl Client {
         messages
     }
 
-    /// Sends what is new and has room, then a `Settle` where nothing else resolves a skipped number.
+    /// Sends new commands while the window has room, then a `Settle` if no other command resolves a
+    /// skipped number.
     pub fn pump(&mut self, rules: Rules) -> Vec<Message> {
         let mut messages = Vec::new();
         while let Some(at) = self.owns.iter().position(|own| own.seq == 0)
@@ -316,7 +321,7 @@ impl Client {
         messages
     }
 
-    /// `newest sent − oldest unresolved < window`, also with the next number.
+    /// Whether `newest sent − oldest unresolved < window` still holds after the next number.
     fn has_room(&self, window: u8) -> bool {
         self.owns.iter().find(|own| own.is_open()).is_none_or(|oldest| self.next_seq - oldest.seq < window)
     }

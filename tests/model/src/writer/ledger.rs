@@ -1,11 +1,12 @@
-//! The ledger's rule once more, small enough to be part of millions of states and with limits that a model can reach.
-//! `tests/same_ledger.rs` holds it to `driftless_chunk::ledger::Ledger` on all short histories.
+//! The ledger's rule, written again: small enough to be part of millions of states, and with limits
+//! that a model can reach. `tests/same_ledger.rs` compares it with
+//! `driftless_chunk::ledger::Ledger` on all short histories.
 
 use super::mutant::Mutant;
 pub use driftless_chunk::ledger::Verdict;
 use driftless_schemas::{Seq, WriterId};
 
-/// Who writes: a session's time, and whether it is one of the client's.
+/// A writer: its session's time, and whether it is a session of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Writer {
     pub time: u8,
@@ -20,21 +21,21 @@ struct Entry {
     committed: u8,
 }
 
-/// What a writer is told.
+/// The ledger's answer to a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolved {
     Known { seq: u8, committed: u8 },
     Expired,
 }
 
-/// Where the product has limits of 1,024 writers and 64 numbers.
+/// The ledger's limits; the product's are 1,024 writers and 64 numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub writers: u8,
     pub window: u8,
 }
 
-/// The least recently decided writer stands first.
+/// The ledger. The least recently decided writer stands first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
     pub floor: u8,
@@ -101,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// Into a ref and out of it again.
+    /// Stores the ledger in a ref and restores it.
     pub fn restored(&mut self, mutant: Option<Mutant>) {
         if mutant == Some(Mutant::OrderNotInRef) {
             self.entries.sort_unstable_by_key(|entry| entry.writer);
@@ -110,7 +111,7 @@ impl Ledger {
 }
 
 impl Resolved {
-    /// Whether a number was committed, as far as this says.
+    /// Whether a number was committed; `None` if the answer does not cover the number.
     #[must_use]
     pub fn is_committed(self, asked: u8, limits: Limits) -> Option<bool> {
         let Self::Known { seq, committed } = self else { return None };
@@ -118,7 +119,7 @@ impl Resolved {
         (distance < limits.window && asked > 0).then(|| committed >> distance & 1 == 1)
     }
 
-    /// The product's word for it.
+    /// The same answer as the product's type.
     #[must_use]
     pub fn product(self) -> driftless_chunk::ledger::Resolved {
         use driftless_chunk::ledger::Resolved as Product;

@@ -1,7 +1,7 @@
-//! What the log says about a writer's commands: `commands` and `updates` in one.
+//! The log of one chunk: `commands` and `updates` in one.
 //!
-//! A command is decided when it lands. Nobody sees the difference: decisions follow from the order of the log alone, and
-//! who reads them may be behind as far as it likes.
+//! A command is decided when it lands. No reader can see the difference: decisions follow from the
+//! order of the log alone, and a reader may be behind by any number of records.
 
 use super::client::Rules;
 use super::ledger::{Ledger, Verdict, Writer};
@@ -12,7 +12,7 @@ pub struct Message {
     pub session: u8,
     pub seq: u8,
     pub after: u8,
-    /// The user's name for it; 0 is a `Settle`. The decider does not look at it.
+    /// The user's number for the command; 0 for a `Settle`. The decider does not use it.
     pub id: u8,
 }
 
@@ -24,14 +24,14 @@ pub enum Fate {
     Expired { floor: u8 },
 }
 
-/// What `updates` says of a command.
+/// The log's record of what happened to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     pub writer: Writer,
     pub seq: u8,
     pub id: u8,
     pub fate: Fate,
-    /// The chunk's, after it.
+    /// The chunk's version after the mark.
     pub version: u8,
 }
 
@@ -57,7 +57,8 @@ impl Log {
         self.ledger.verdict(message.writer(), message.seq, message.after, rules.mutant)
     }
 
-    /// A client's command lands. `is_committed` is what the model says if it is asked.
+    /// A client's command lands. `is_committed` is the chunk model's answer if the command is
+    /// decided.
     pub fn take(&mut self, message: Message, is_committed: bool, rules: Rules) -> Option<Fate> {
         let fate = match self.verdict(message, rules) {
             Verdict::Resend => return None,
@@ -70,7 +71,7 @@ impl Log {
         Some(fate)
     }
 
-    /// Another client's only command, which is committed if it is decided.
+    /// The only command of another writer lands. It is committed if it is decided.
     pub fn take_other(&mut self, time: u8, rules: Rules) {
         let writer = Writer { time, is_own: false };
         let fate = match self.ledger.verdict(writer, 1, 0, rules.mutant) {
@@ -88,7 +89,8 @@ impl Log {
         self.marks.push(mark);
     }
 
-    /// The ledger at a place, by the marks alone, as every reader has it.
+    /// The ledger after the first `place` marks, folded from the marks alone, as every reader has
+    /// it.
     pub fn ledger_at(&self, place: usize, rules: Rules) -> Ledger {
         let mut ledger = Ledger::default();
         self.marks[..place].iter().for_each(|mark| mark.fold(&mut ledger, rules));

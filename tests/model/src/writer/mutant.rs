@@ -1,13 +1,15 @@
-//! What broke in earlier versions of the writer's rule: each is a change of one rule, and must be caught.
+//! Changes that broke earlier versions of the writer's rule. Each mutant changes one rule and must
+//! be caught.
 
-/// One rule, broken.
+/// The rules that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// After a retryable rejection ingest holds the later commands back until the rejected one comes again.
+    /// After a retryable rejection ingest holds the later commands back until the rejected one
+    /// comes again.
     HoldAtIngest,
-    /// `Settle` waits for room in the client's window, and has no number to spare.
+    /// A `Settle` waits for room in the client's window, instead of using the one spare number.
     SettleInWindow,
-    /// What ingest receipted is not sent again.
+    /// The client does not resend a command that has a receipt.
     ReceiptedNotResent,
     /// Commands are sent again on a new connection only.
     ResentOnReconnectOnly,
@@ -17,26 +19,26 @@ pub enum Mutant {
     AfterEquals,
     /// The number of a cancelled command goes to the next one.
     ReuseNumber,
-    /// A final rejection of one transmission is taken for the command's.
+    /// A final rejection of one transmission is taken for a rejection of the command.
     RejectedResendIsFinal,
     /// A produce that timed out is answered with a rejection.
     TimeoutIsRejection,
-    /// A cancelled command is concluded as withdrawn at once.
+    /// A cancelled command ends as withdrawn at once.
     WithdrawnAtOnce,
     /// Eviction leaves the floor as it is.
     EvictWithoutFloor,
-    /// Eviction sets the floor to the evicted session's time, also where that lowers it.
+    /// Eviction sets the floor to the evicted session's time, even if that lowers it.
     FloorWithoutMax,
-    /// `Tracked` tells what was resolved at an older place of the log than its version.
+    /// `Tracked` contains what was resolved at an older position of the log than its version.
     ResolvedOlderThanVersion,
     /// A ref keeps the ledger's entries by writer, not by the order in which they are evicted.
     OrderNotInRef,
     /// `expired` in `Tracked` is taken for a proof, and the commands are submitted again.
     ResubmitOnTrackedExpired,
-    /// The client has more numbers out than the ledger remembers.
+    /// The client has more numbers in flight than the ledger remembers.
     WindowTooWide,
     /// A new session's time need not be above the floor that refused the old one.
     SessionBelowFloor,
-    /// The stream leaves something out and does not say so.
+    /// The stream silently omits a mark.
     SilentGap,
 }

@@ -1,4 +1,4 @@
-//! Everything that is: client, connections, log; and how one step changes it.
+//! The whole state (client, connections, log), and how one step changes it.
 
 use super::SESSION;
 use super::client::{Client, Rules};
@@ -7,21 +7,22 @@ use super::log::{Fate, Log, Message};
 use super::mutant::Mutant;
 use super::truth::Fault;
 
-/// Everything that is. `fault` and `seen` follow from the rest.
+/// The whole state. `fault` and `seen` follow from the other fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub client: Client,
-    /// What is under way on each connection, in order. The last one is the client's; the others it has given up.
+    /// The messages in flight on each connection, in order. The last connection is the client's
+    /// current one; the client has given up the others.
     pub wires: Vec<Vec<Message>>,
     pub log: Log,
-    /// [`Mutant::HoldAtIngest`]: the number that is waited for; 0: none.
+    /// For [`Mutant::HoldAtIngest`]: the number that ingest waits for; 0 if it waits for none.
     pub(super) held: u8,
     pub(super) used: Used,
     pub(super) fault: Option<Fault>,
     pub(super) seen: u8,
 }
 
-/// How much of each bound is used.
+/// How often each bounded event has happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Used {
     pub(super) cancels: u8,
@@ -34,7 +35,8 @@ pub(super) struct Used {
     pub(super) tracks: u8,
 }
 
-/// Without any failure, everything under way has arrived after far fewer steps, or goes round for ever.
+/// Without failures, all messages in flight arrive within far fewer steps, unless they circle for
+/// ever.
 const STEPS_MAX: usize = 100;
 
 impl State {
@@ -59,8 +61,8 @@ impl State {
         self.wires.push(Vec::new());
     }
 
-    /// The client has done what there was to do: outcomes, then what is to be sent. Old connections with nothing on them
-    /// are forgotten.
+    /// Ends a step: the client notes outcomes, then sends what it has to send. Old connections
+    /// without messages are removed.
     pub(super) fn end_turn(&mut self, rules: Rules) {
         self.client.conclude();
         let messages = self.client.pump(rules);
@@ -110,7 +112,8 @@ impl State {
         self.passed_over(message, newest);
     }
 
-    /// Numbers that a decision passes over must be skipped by their writer: else one is lost behind a later one.
+    /// Notes a fault if a decision passes over a number that its writer has not skipped: the
+    /// command with that number is lost behind a later one.
     pub(super) fn passed_over(&mut self, message: Message, newest: u8) {
         let is_lost = |seq: u8| self.client.skipped >> seq & 1 == 0;
         if message.session == self.client.session && (newest + 1..message.seq).any(is_lost) {
@@ -134,13 +137,13 @@ impl State {
         }
     }
 
-    /// Nothing is under way, and the client has seen all that the log says.
+    /// Whether no message is in flight and the client has read the whole log.
     pub(super) fn is_quiet(&self) -> bool {
         self.wires.iter().all(Vec::is_empty) && usize::from(self.client.place) == self.log.marks.len()
     }
 
-    /// From now on nothing fails: whether all that was submitted ends. Where sending again does not help, the client asks
-    /// the gateway again.
+    /// Whether every submitted command ends if no failure happens from now on. If resends alone do
+    /// not help, the client tracks the chunk again.
     pub(super) fn ends_well(&self, rules: Rules) -> bool {
         let mut state = self.clone();
         for round in 0..usize::from(state.client.submitted) * 4 + 8 {

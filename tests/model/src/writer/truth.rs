@@ -1,4 +1,4 @@
-//! What must hold in every state, said from the log and from what the user was told.
+//! The properties of every state, checked from the log and the outcomes that the user got.
 
 use super::client::{Client, Outcome, Rules};
 use super::log::{Fate, Log};
@@ -6,7 +6,7 @@ use super::state::State;
 use super::{Bounds, SESSION, Writing};
 use stateright::Property;
 
-/// What is wrong with a state. All but [`Fault::ReplicasDiffer`] break R8.
+/// A property that a state violates. All but [`Fault::ReplicasDiffer`] break R8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     CommittedTwice,
@@ -19,7 +19,8 @@ pub enum Fault {
     Hangs,
 }
 
-/// Things that must occur somewhere, or the exploration says nothing. Bits of [`State::seen`].
+/// Events that must occur in some state, because the exploration proves little without them. The
+/// constants are bits of [`State::seen`].
 pub mod seen {
     pub const OUT_OF_ORDER: u8 = 1;
     pub const EXPIRED: u8 = 2;
@@ -31,7 +32,7 @@ pub mod seen {
     pub const ALL_COMMITTED: u8 = 128;
 }
 
-/// Notes the first fault that the state shows, and what is notable in it.
+/// Notes the state's first fault, and the events that it shows.
 pub fn examine(state: &mut State, rules: Rules) {
     let State { client, log, .. } = &*state;
     let fault = state
@@ -102,7 +103,7 @@ fn notable(client: &Client, log: &Log) -> u8 {
     seen
 }
 
-/// What must never be, and what must occur within these bounds.
+/// The faults that must never occur, and the events that must occur within these bounds.
 pub fn properties(bounds: &Bounds) -> Vec<Property<Writing>> {
     macro_rules! never {
         ($fault:ident, $claim:literal) => {
@@ -118,12 +119,12 @@ pub fn properties(bounds: &Bounds) -> Vec<Property<Writing>> {
         never!(CommittedTwice, "R8: no command is committed twice"),
         never!(OutOfTurn, "R8: commands are committed in their author's order"),
         never!(LostBehind, "R8: no command is lost behind a later one"),
-        never!(RefusedInVain, "R8: out of order is said only where `after` is not resolved"),
-        never!(ToldOtherwise, "R8: what the author is told is what the log says, now and later"),
-        never!(UnknownInVain, "R8: unknown is said only where the ledger has forgotten the writer"),
-        never!(ReplicasDiffer, "R5: the decider's ledger is what the marks make of it"),
-        never!(Hangs, "R8: when nothing fails any more, every command ends"),
-        occurs!(ALL_COMMITTED, "everything is committed, and said to be"),
+        never!(RefusedInVain, "R8: a command is out of order only if its `after` is not resolved"),
+        never!(ToldOtherwise, "R8: the author's outcomes agree with the log, now and later"),
+        never!(UnknownInVain, "R8: an outcome is unknown only if the ledger has forgotten the writer"),
+        never!(ReplicasDiffer, "R5: the decider's ledger follows from the marks alone"),
+        never!(Hangs, "R8: once failures stop, every command ends"),
+        occurs!(ALL_COMMITTED, "every command is committed, and its author knows it"),
     ];
     if bounds.commands > 1 {
         properties.push(occurs!(OUT_OF_ORDER, "a command arrives before an earlier one"));
