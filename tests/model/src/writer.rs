@@ -3,22 +3,24 @@
 //! ledger, and a gateway that may be behind.
 //!
 //! Each message can get lost, wait on an old connection and overtake others, land twice, or be
-//! rejected for now or for good. The client may resend at any time. [`truth::Fault::Hangs`]
+//! rejected for now or for good. The client may resend at any time. [`fault::Fault::Hangs`]
 //! expresses liveness as safety: no message is in flight, no failure happens from now on, and still
 //! some command never ends.
 
 pub mod mutant;
 pub mod ledger;
+pub mod rules;
 pub mod log;
 pub mod client;
+pub mod fault;
 pub mod state;
 pub mod truth;
 
 use crate::explore::First;
-use client::Rules;
 use ledger::{Limits, Verdict};
 use log::Message;
 use mutant::Mutant;
+use rules::Rules;
 use state::State;
 use stateright::{Model, Property};
 use std::fmt;
@@ -91,7 +93,8 @@ pub struct Writing {
     first: First,
 }
 
-/// A step of the model. Connections are numbered from 0; the last one is the client's current connection.
+/// A step of the model. Connections are numbered from 0; the last one is the client's current
+/// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Submit,

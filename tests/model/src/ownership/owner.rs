@@ -294,7 +294,7 @@ impl Owner {
             .map(|c| c as u8)
     }
 
-    /// The record with the oldest number that may be acknowledged now: its place in `sent`.
+    /// The index in `sent` of the oldest record that may be acknowledged now.
     pub fn ackable(&self, mutant: Option<Mutant>) -> Option<usize> {
         match mutant {
             Some(Mutant::AcknowledgedOutOfOrder) => self.sent.iter().position(|sent| matches!(sent, Sent::Landed(_))),
@@ -302,8 +302,7 @@ impl Owner {
         }
     }
 
-    /// Its producer writes once more what has landed and is not acknowledged, before what comes
-    /// next.
+    /// The owner's producer appends all landed and unacknowledged records again, before later ones.
     pub fn write_again(&mut self, log: &[Record]) {
         let landed = self.sent.iter_mut().filter_map(|sent| match *sent {
             Sent::Landed(offset) => {
@@ -316,7 +315,7 @@ impl Owner {
         self.flight.splice(..0, again);
     }
 
-    /// Whether there is something to write again. After a loss there is not: the producer is gone.
+    /// Whether a record can be appended again. After a loss none can: the producer is gone.
     pub fn may_write_again(&self) -> bool {
         self.sent.iter().any(|sent| matches!(sent, Sent::Landed(_))) && !self.sent.contains(&Sent::Lost)
     }

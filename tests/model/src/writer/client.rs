@@ -1,9 +1,10 @@
 //! The client's half of R8: the behaviour of `client/core/src/outbox.rs` without clocks. A resend
 //! may come at any time.
 
-use super::ledger::{Limits, Resolved, Writer};
+use super::ledger::{Resolved, Writer};
 use super::log::{Fate, Mark, Message};
 use super::mutant::Mutant;
+use super::rules::Rules;
 
 /// The log's answer about a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,14 +61,6 @@ pub struct Client {
     pub place: u8,
     /// The newest version that the client was shown; R12 allows no older one after it.
     pub version: u8,
-}
-
-/// The rules, which do not change during an exploration.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    pub limits: Limits,
-    pub window: u8,
-    pub mutant: Option<Mutant>,
 }
 
 impl Own {
@@ -172,8 +165,8 @@ impl Client {
         }
     }
 
-    /// Ingest rejected this transmission: it is not in the log. After a final rejection, ingest would
-    /// reject every other transmission too.
+    /// Ingest rejected this transmission: it is not in the log. After a final rejection, ingest
+    /// would reject every other transmission too.
     pub fn rejected(&mut self, message: Message, is_final: bool, rules: Rules) {
         let is_it = |own: &&mut Own| own.seq == message.seq && own.fact.is_none();
         if message.session != self.session {

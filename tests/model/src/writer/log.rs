@@ -3,8 +3,8 @@
 //! A command is decided when it lands. No reader can see the difference: decisions follow from the
 //! order of the log alone, and a reader may be behind by any number of records.
 
-use super::client::Rules;
 use super::ledger::{Ledger, Verdict, Writer};
+use super::rules::Rules;
 
 /// A transmission of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

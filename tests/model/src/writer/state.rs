@@ -1,11 +1,12 @@
 //! The whole state (client, connections, log), and how one step changes it.
 
 use super::SESSION;
-use super::client::{Client, Rules};
+use super::client::Client;
+use super::fault::Fault;
 use super::ledger::{self, Writer};
 use super::log::{Fate, Log, Message};
 use super::mutant::Mutant;
-use super::truth::Fault;
+use super::rules::Rules;
 
 /// The whole state. `fault` and `seen` follow from the other fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

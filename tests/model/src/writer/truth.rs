@@ -1,23 +1,12 @@
 //! The properties of every state, checked from the log and the outcomes that the user got.
 
-use super::client::{Client, Outcome, Rules};
+use super::client::{Client, Outcome};
+use super::fault::Fault;
 use super::log::{Fate, Log};
+use super::rules::Rules;
 use super::state::State;
 use super::{Bounds, SESSION, Writing};
 use stateright::Property;
-
-/// A property that a state violates. All but [`Fault::ReplicasDiffer`] break R8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    CommittedTwice,
-    OutOfTurn,
-    LostBehind,
-    RefusedInVain,
-    ToldOtherwise,
-    UnknownInVain,
-    ReplicasDiffer,
-    Hangs,
-}
 
 /// Events that must occur in some state, because the exploration proves little without them. The
 /// constants are bits of [`State::seen`].
