@@ -260,9 +260,9 @@ impl Ownership {
         if gateway.refs != state.index.refs {
             actions.push(Action::ViewFollows);
         }
-        match gateway.place.offset < state.starts.updates && self.mutant != Some(Mutant::SilentReset) {
+        match gateway.position.offset < state.starts.updates && self.mutant != Some(Mutant::SilentReset) {
             true => actions.push(Action::ViewCloses),
-            false if usize::from(gateway.place.offset) < state.log.len() => actions.push(Action::ViewReads),
+            false if usize::from(gateway.position.offset) < state.log.len() => actions.push(Action::ViewReads),
             false => {}
         }
         if state.views < self.bounds.views {
@@ -338,7 +338,7 @@ impl Ownership {
             Action::ViewCloses => *gateway = None,
             Action::ViewFollows => gateway.iter_mut().for_each(|gateway| gateway.refs = index.refs),
             Action::ViewReads => gateway.iter_mut().for_each(|gateway| {
-                gateway.place.offset = gateway.place.offset.max(starts.updates);
+                gateway.position.offset = gateway.position.offset.max(starts.updates);
                 gateway.read(log, facts.chunk_of, self.mutant);
             }),
             Action::Load(chunk) => gateway.iter_mut().for_each(|gateway| gateway.load(usize::from(chunk))),

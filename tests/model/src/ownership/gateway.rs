@@ -2,7 +2,7 @@
 //! restores replicas from a ref and the ring of newer decisions.
 
 use super::index::{Index, Refs};
-use super::log::{Body, CHUNKS, Content, Decision, Place, Record, UNKNOWN_EPOCH, judge};
+use super::log::{Body, CHUNKS, Content, Decision, LogPosition, Record, UNKNOWN_EPOCH, judge};
 use super::mutant::Mutant;
 use driftless_chunk::position::Validity;
 
@@ -10,7 +10,7 @@ use driftless_chunk::position::Validity;
 pub struct Gateway {
     /// The view's refs.
     pub refs: Refs,
-    pub place: Place,
+    pub position: LogPosition,
     pub chunks: [Tracked; CHUNKS],
 }
 
@@ -30,14 +30,14 @@ pub struct Tracked {
 
 impl Gateway {
     pub fn open(index: &Index, mutant: Option<Mutant>) -> Self {
-        let place = start(index.checkpoint.updates_low, index.epoch, mutant);
-        Self { refs: index.refs, place, chunks: Default::default() }
+        let position = start(index.checkpoint.updates_low, index.epoch, mutant);
+        Self { refs: index.refs, position, chunks: Default::default() }
     }
 
     /// Reads the next record.
     pub fn read(&mut self, log: &[Record], chunk_of: &[u8], mutant: Option<Mutant>) {
-        let Some(record) = log.get(usize::from(self.place.offset)) else { return };
-        if judge(&mut self.place, record, mutant) != Validity::Valid {
+        let Some(record) = log.get(usize::from(self.position.offset)) else { return };
+        if judge(&mut self.position, record, mutant) != Validity::Valid {
             return;
         }
         match record.body {
@@ -94,10 +94,10 @@ impl Tracked {
 
 /// The position at which a reader starts: `updates_low`, with the epoch and n that the checkpoint
 /// holds.
-pub fn start(updates_low: Place, epoch: u8, mutant: Option<Mutant>) -> Place {
+pub fn start(updates_low: LogPosition, epoch: u8, mutant: Option<Mutant>) -> LogPosition {
     match mutant {
-        Some(Mutant::LowWithoutEpoch) if updates_low.offset > 0 => Place { epoch: UNKNOWN_EPOCH, ..updates_low },
-        Some(Mutant::LowWithNewestEpoch) => Place { epoch, ..updates_low },
+        Some(Mutant::LowWithoutEpoch) if updates_low.offset > 0 => LogPosition { epoch: UNKNOWN_EPOCH, ..updates_low },
+        Some(Mutant::LowWithNewestEpoch) => LogPosition { epoch, ..updates_low },
         _ => updates_low,
     }
 }

@@ -1,13 +1,13 @@
 //! The index: the durable refs and checkpoint, and the newest writer.
 
-use super::log::{CHUNKS, Content, Place};
+use super::log::{CHUNKS, Content, LogPosition};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
     /// Every command below this offset is decided, and its decision is acknowledged.
     pub commands_next: u8,
     /// Every valid decision that no ref covers stands at or above this position.
-    pub updates_low: Place,
+    pub updates_low: LogPosition,
 }
 
 /// A ref is the content itself: objects are immutable and named by their hash (R7).

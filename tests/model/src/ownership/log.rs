@@ -44,7 +44,7 @@ pub struct Record {
 
 /// A position in `updates`: the product's `Position`, small enough for millions of states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct LogPosition {
     pub offset: u8,
     pub epoch: u8,
     pub n: u8,
@@ -97,7 +97,7 @@ impl Content {
     }
 }
 
-impl Place {
+impl LogPosition {
     fn of(position: Position) -> Self {
         Self { offset: position.offset.0 as u8, epoch: position.epoch.0 as u8, n: position.n as u8 }
     }
@@ -121,31 +121,31 @@ impl Record {
 }
 
 /// Judges the record at the position by R4, and moves the position behind the record.
-pub fn judge(place: &mut Place, record: &Record, mutant: Option<Mutant>) -> Validity {
+pub fn judge(position: &mut LogPosition, record: &Record, mutant: Option<Mutant>) -> Validity {
     let is_fence = matches!(record.body, Body::Fence);
-    if place.epoch == UNKNOWN_EPOCH {
-        (place.epoch, place.n) = match is_fence {
+    if position.epoch == UNKNOWN_EPOCH {
+        (position.epoch, position.n) = match is_fence {
             true => (record.epoch - 1, 0),
             false => (record.epoch, record.n - 1),
         };
     }
     match mutant {
         Some(Mutant::NoNumbers) if !is_fence => {
-            place.offset += 1;
-            match record.epoch == place.epoch {
+            position.offset += 1;
+            match record.epoch == position.epoch {
                 true => Validity::Valid,
                 false => Validity::Invalid,
             }
         }
         // Without fences, the first record of a higher epoch takes over.
-        Some(Mutant::NoFence) if record.epoch > place.epoch && record.n == 1 => {
-            *place = Place { offset: place.offset + 1, epoch: record.epoch, n: 1 };
+        Some(Mutant::NoFence) if record.epoch > position.epoch && record.n == 1 => {
+            *position = LogPosition { offset: position.offset + 1, epoch: record.epoch, n: 1 };
             Validity::Valid
         }
         _ => {
-            let mut position = place.position();
-            let validity = position.judge(position.offset, &record.to_proto());
-            *place = Place::of(position);
+            let mut real = position.position();
+            let validity = real.judge(real.offset, &record.to_proto());
+            *position = LogPosition::of(real);
             validity
         }
     }

@@ -6,7 +6,7 @@
 
 use super::gateway::start;
 use super::index::{Batch, Checkpoint, Index, Refs};
-use super::log::{Body, CHUNKS, COMMANDS, Content, Decision, Place, Record, judge};
+use super::log::{Body, CHUNKS, COMMANDS, Content, Decision, LogPosition, Record, judge};
 use super::mutant::Mutant;
 use driftless_chunk::position::Validity;
 
@@ -33,11 +33,11 @@ pub enum Sent {
 
 /// A chunk in an owner's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Held {
+pub struct OwnedChunk {
     pub content: Content,
     /// A position at or below the first decision that no ref contains; `None` if the chunk is
     /// clean.
-    pub dirty: Option<Place>,
+    pub dirty: Option<LogPosition>,
     pub snapshot: Option<Snapshot>,
 }
 
@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub content: Content,
     /// The number of the last record that the snapshot contains.
     requires_n: u8,
-    dirty_after: Option<Place>,
+    dirty_after: Option<LogPosition>,
     /// True if the batch that is being written contains the snapshot's ref.
     is_writing: bool,
 }
@@ -66,7 +66,7 @@ pub struct Owner {
     pub flight: Vec<Record>,
     /// The highest log position that the owner can vouch for: each later record of this owner has a
     /// higher offset.
-    known: Place,
+    known: LogPosition,
     /// The offset of the newest acknowledged record, if it is known.
     acked_at: Option<u8>,
     /// Acknowledged offsets are trusted from the record with this number on.
@@ -75,7 +75,7 @@ pub struct Owner {
     /// The refs that were read when the index was opened.
     refs: Refs,
     checkpoint: Checkpoint,
-    pub chunks: [Held; CHUNKS],
+    pub chunks: [OwnedChunk; CHUNKS],
     /// For each command the number of this owner's record that decided it; 0 if none did.
     decided_by: [u8; COMMANDS],
     pub batch: Option<Batch>,
@@ -106,22 +106,22 @@ pub enum Refusal {
 /// chunks and the position at the end.
 pub fn restore(
     log: &[Record],
-    mut place: Place,
+    mut position: LogPosition,
     end: u8,
     refs: &Refs,
     epoch: u8,
     facts: Facts<'_>,
-) -> Result<([Held; CHUNKS], Place), Refusal> {
-    let mut chunks = refs.map(|content| Held { content, ..Held::default() });
-    while place.offset < end {
-        let before = place;
-        let record = &log[usize::from(place.offset)];
-        match (judge(&mut place, record, facts.mutant), record.body) {
+) -> Result<([OwnedChunk; CHUNKS], LogPosition), Refusal> {
+    let mut chunks = refs.map(|content| OwnedChunk { content, ..OwnedChunk::default() });
+    while position.offset < end {
+        let before = position;
+        let record = &log[usize::from(position.offset)];
+        match (judge(&mut position, record, facts.mutant), record.body) {
             (Validity::Fence, _) if record.epoch > epoch => return Err(Refusal::Replaced),
             (Validity::Valid, Body::Decided(decision)) => {
-                let held = &mut chunks[usize::from(facts.chunk_of[usize::from(decision.command)])];
-                if held.content.fold(decision, facts.mutant) {
-                    held.soil(before, decision, facts.mutant);
+                let owned = &mut chunks[usize::from(facts.chunk_of[usize::from(decision.command)])];
+                if owned.content.fold(decision, facts.mutant) {
+                    owned.mark_dirty(before, decision, facts.mutant);
                 }
             }
             (Validity::Valid, Body::Stored(chunk, stored)) => {
@@ -132,11 +132,11 @@ pub fn restore(
             _ => {}
         }
     }
-    Ok((chunks, place))
+    Ok((chunks, position))
 }
 
-impl Held {
-    fn soil(&mut self, bound: Place, decision: Decision, mutant: Option<Mutant>) {
+impl OwnedChunk {
+    fn mark_dirty(&mut self, bound: LogPosition, decision: Decision, mutant: Option<Mutant>) {
         if mutant == Some(Mutant::DirtyByVersion) && !decision.is_committed {
             return;
         }
@@ -147,13 +147,13 @@ impl Held {
         dirty.get_or_insert(bound);
     }
 
-    fn bounds(&mut self) -> impl Iterator<Item = &mut Place> {
+    fn bounds(&mut self) -> impl Iterator<Item = &mut LogPosition> {
         self.dirty.iter_mut().chain(self.snapshot.iter_mut().filter_map(|snapshot| snapshot.dirty_after.as_mut()))
     }
 }
 
 /// A bound that is not known yet; only [`Mutant::BoundAfterRecord`] uses it.
-const UNKNOWN: Place = Place { offset: u8::MAX, epoch: 0, n: 0 };
+const UNKNOWN: LogPosition = LogPosition { offset: u8::MAX, epoch: 0, n: 0 };
 
 impl Owner {
     // ---- beginning ----
@@ -235,13 +235,13 @@ impl Owner {
             .and_then(|(from, next)| Ok((restore(log, from, end, &self.refs, self.epoch, facts)?, next)));
         match restored {
             Err(_) => *self = Self { phase: Phase::Ended, flight: std::mem::take(&mut self.flight), ..Self::default() },
-            Ok(((chunks, place), next)) => {
+            Ok(((chunks, position), next)) => {
                 self.chunks = chunks;
-                self.known = place;
-                self.acked_at = place.offset.checked_sub(1);
+                self.known = position;
+                self.acked_at = position.offset.checked_sub(1);
                 self.commands_from = match facts.mutant {
                     Some(Mutant::SkipByPartition) => {
-                        chunks.iter().map(|held| held.content.through()).fold(next, u8::max)
+                        chunks.iter().map(|owned| owned.content.through()).fold(next, u8::max)
                     }
                     _ => next,
                 };
@@ -263,13 +263,13 @@ impl Owner {
     /// Decides it and appends the decision.
     pub fn decide(&mut self, command: u8, is_committed: bool, facts: Facts<'_>) {
         let known = self.known;
-        let held = &mut self.chunks[usize::from(facts.chunk_of[usize::from(command)])];
-        let version = held.content.version() + u8::from(is_committed);
+        let owned = &mut self.chunks[usize::from(facts.chunk_of[usize::from(command)])];
+        let version = owned.content.version() + u8::from(is_committed);
         let decision = Decision { command, is_committed, version };
-        held.content.decided |= 1 << command;
-        held.content.committed |= u8::from(is_committed) << command;
+        owned.content.decided |= 1 << command;
+        owned.content.committed |= u8::from(is_committed) << command;
         let bound = if facts.mutant == Some(Mutant::BoundAfterRecord) { UNKNOWN } else { known };
-        held.soil(bound, decision, facts.mutant);
+        owned.mark_dirty(bound, decision, facts.mutant);
         self.decided_by[usize::from(command)] = self.next_n;
         self.append(Body::Decided(decision));
     }
@@ -329,7 +329,7 @@ impl Owner {
         let n = self.acked - 1;
         // Acknowledged and recovered decisions need not be told apart.
         self.decided_by.iter_mut().filter(|by| **by <= n).for_each(|by| *by = 0);
-        for snapshot in self.chunks.iter_mut().filter_map(|held| held.snapshot.as_mut()) {
+        for snapshot in self.chunks.iter_mut().filter_map(|owned| owned.snapshot.as_mut()) {
             snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
         }
         if n == 0 {
@@ -345,10 +345,10 @@ impl Owner {
         // identical.
         self.trusted_n = if is_trusted { 0 } else { self.trusted_n };
         if has_offset && is_trusted {
-            self.known = Place { offset: offset + 1, epoch: self.epoch, n };
+            self.known = LogPosition { offset: offset + 1, epoch: self.epoch, n };
             let known = self.known;
-            for held in &mut self.chunks {
-                held.bounds().filter(|bound| **bound == UNKNOWN).for_each(|bound| *bound = known);
+            for owned in &mut self.chunks {
+                owned.bounds().filter(|bound| **bound == UNKNOWN).for_each(|bound| *bound = known);
             }
         }
     }
@@ -362,11 +362,15 @@ impl Owner {
         }
         self.is_refused |= self.batch.is_some_and(|batch| !batch.is_durable);
         self.batch = self.batch.filter(|batch| batch.is_durable);
-        for (held, writing) in self.chunks.iter_mut().zip(self.batch.map_or([None; CHUNKS], |batch| batch.refs)) {
-            *held = Held { content: held.content, dirty: None, snapshot: held.snapshot.filter(|_| writing.is_some()) };
+        for (owned, writing) in self.chunks.iter_mut().zip(self.batch.map_or([None; CHUNKS], |batch| batch.refs)) {
+            *owned = OwnedChunk {
+                content: owned.content,
+                dirty: None,
+                snapshot: owned.snapshot.filter(|_| writing.is_some()),
+            };
         }
         self.sent.clear();
-        (self.acked, self.frozen, self.known) = (0, 0, Place::default());
+        (self.acked, self.frozen, self.known) = (0, 0, LogPosition::default());
         (self.acked_at, self.trusted_n) = (None, 0);
         self.decided_by = [0; COMMANDS];
         if self.phase == Phase::Running {
@@ -377,7 +381,7 @@ impl Owner {
     // ---- storing ----
 
     pub fn can_freeze(&self, chunk: usize) -> bool {
-        let Held { dirty, snapshot, .. } = &self.chunks[chunk];
+        let OwnedChunk { dirty, snapshot, .. } = &self.chunks[chunk];
         self.phase == Phase::Running && dirty.is_some() && snapshot.is_none()
     }
 
@@ -385,8 +389,8 @@ impl Owner {
     pub fn freeze(&mut self, chunk: usize) {
         self.frozen += 1;
         let requires_n = self.next_n - 1;
-        let held = &mut self.chunks[chunk];
-        held.snapshot = Some(Snapshot { content: held.content, requires_n, dirty_after: None, is_writing: false });
+        let owned = &mut self.chunks[chunk];
+        owned.snapshot = Some(Snapshot { content: owned.content, requires_n, dirty_after: None, is_writing: false });
     }
 
     fn commands_next(&self, facts: Facts<'_>) -> u8 {
@@ -414,9 +418,9 @@ impl Owner {
         }
         let mut refs = [None; CHUNKS];
         let mut low = self.known;
-        for (held, stored) in self.chunks.iter_mut().zip(&mut refs) {
-            let mut bound = held.dirty;
-            if let Some(snapshot) = &mut held.snapshot
+        for (owned, stored) in self.chunks.iter_mut().zip(&mut refs) {
+            let mut bound = owned.dirty;
+            if let Some(snapshot) = &mut owned.snapshot
                 && (snapshot.requires_n < self.acked || facts.mutant == Some(Mutant::RefBeforeAck))
             {
                 snapshot.is_writing = true;
@@ -443,8 +447,8 @@ impl Owner {
         let Some(batch) = self.batch.take() else { return };
         for (chunk, stored) in batch.refs.into_iter().enumerate() {
             let Some(stored) = stored else { continue };
-            let held = &mut self.chunks[chunk];
-            held.dirty = held.snapshot.take().and_then(|snapshot| snapshot.dirty_after);
+            let owned = &mut self.chunks[chunk];
+            owned.dirty = owned.snapshot.take().and_then(|snapshot| snapshot.dirty_after);
             self.append(Body::Stored(chunk as u8, stored));
         }
     }
@@ -459,9 +463,9 @@ pub struct Starts {
 
 impl Starts {
     /// Refuses offsets below the starts of the logs.
-    pub fn check(self, from: Place, next: u8, mutant: Option<Mutant>) -> Result<(Place, u8), Refusal> {
+    pub fn check(self, from: LogPosition, next: u8, mutant: Option<Mutant>) -> Result<(LogPosition, u8), Refusal> {
         if mutant == Some(Mutant::SilentReset) {
-            return Ok((Place { offset: from.offset.max(self.updates), ..from }, next.max(self.commands)));
+            return Ok((LogPosition { offset: from.offset.max(self.updates), ..from }, next.max(self.commands)));
         }
         match from.offset >= self.updates && next >= self.commands {
             true => Ok((from, next)),

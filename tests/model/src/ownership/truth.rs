@@ -3,7 +3,7 @@
 
 use super::State;
 use super::gateway::{Gateway, start};
-use super::log::{Body, CHUNKS, COMMANDS, Content, Place, judge};
+use super::log::{Body, CHUNKS, COMMANDS, Content, LogPosition, judge};
 use super::owner::{Facts, Owner, Phase, restore};
 use driftless_chunk::position::Validity;
 
@@ -50,7 +50,7 @@ struct Truth {
     contents: [Content; CHUNKS],
     /// For each decision its offset in `updates` and its command.
     decided: Vec<(u8, u8)>,
-    low: Option<Place>,
+    low: Option<LogPosition>,
     seen: u8,
     deciders: u8,
 }
@@ -70,14 +70,14 @@ pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
 impl Truth {
     fn of(state: &State, facts: Facts<'_>) -> Result<Self, Fault> {
         let mut truth = Self { contents: Default::default(), decided: Vec::new(), low: None, seen: 0, deciders: 0 };
-        let mut place = Place::default();
+        let mut position = LogPosition::default();
         let asked = state.index.checkpoint.updates_low.offset;
         for record in &state.log {
-            if place.offset == asked {
-                truth.low = Some(place);
+            if position.offset == asked {
+                truth.low = Some(position);
             }
-            let before = place;
-            match (judge(&mut place, record, facts.mutant), record.body) {
+            let before = position;
+            match (judge(&mut position, record, facts.mutant), record.body) {
                 (Validity::Invalid, Body::Fence) => {}
                 (Validity::Invalid, _) if record.epoch < before.epoch => truth.seen |= seen::REPLACED,
                 (Validity::Invalid, _) if record.n > before.n + 1 => truth.seen |= seen::HOLE,
@@ -104,8 +104,8 @@ impl Truth {
                 _ => {}
             }
         }
-        if place.offset == asked {
-            truth.low = Some(place);
+        if position.offset == asked {
+            truth.low = Some(position);
         }
         Ok(truth)
     }
@@ -143,7 +143,7 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
         .check(from, index.checkpoint.commands_next, facts.mutant)
         .and_then(|(from, _)| restore(&state.log, from, state.log.len() as u8, &index.refs, u8::MAX, facts));
     match restored {
-        Ok((chunks, _)) if chunks.iter().zip(truth.contents).any(|(held, content)| held.content != content) => {
+        Ok((chunks, _)) if chunks.iter().zip(truth.contents).any(|(owned, content)| owned.content != content) => {
             Some(Fault::Misrestored)
         }
         _ => None,
@@ -156,7 +156,7 @@ fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<F
     for (chunk, tracked) in gateway.chunks.iter().enumerate() {
         let Some(live) = tracked.live else { continue };
         let is_missing = |(offset, command): &(u8, u8)| {
-            *offset < gateway.place.offset
+            *offset < gateway.position.offset
                 && usize::from(facts.chunk_of[usize::from(*command)]) == chunk
                 && *command >= live.through()
         };

@@ -29,7 +29,7 @@ pub enum Outcome {
 
 /// A command that has no outcome yet, or a `Settle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Own {
+struct PendingCommand {
     /// The user's number for the command, from 1; 0 for a `Settle`.
     id: u8,
     /// The number towards the log; 0 if the command was never sent.
@@ -51,7 +51,7 @@ pub struct Client {
     resolved: u8,
     /// The newest own number that the stream showed as decided since the last `Tracked`.
     stream_seq: u8,
-    owns: Vec<Own>,
+    pending: Vec<PendingCommand>,
     /// A bit for each number of this session that is skipped.
     pub skipped: u16,
     /// The outcome of each command, indexed by the user's number; the first entry is not used.
@@ -63,7 +63,7 @@ pub struct Client {
     pub version: u8,
 }
 
-impl Own {
+impl PendingCommand {
     fn new(id: u8) -> Self {
         Self {
             id,
@@ -114,7 +114,7 @@ impl Client {
             next_seq: 1,
             resolved: 0,
             stream_seq: 0,
-            owns: Vec::new(),
+            pending: Vec::new(),
             skipped: 0,
             outcomes: vec![None; usize::from(commands) + 1],
             submitted: 0,
@@ -129,31 +129,31 @@ impl Client {
 
     /// Whether every command of the user has an outcome.
     pub fn is_at_rest(&self) -> bool {
-        self.owns.is_empty()
+        self.pending.is_empty()
     }
 
     // ---- the user ----
 
     pub fn submit(&mut self) {
         self.submitted += 1;
-        self.owns.push(Own::new(self.submitted));
+        self.pending.push(PendingCommand::new(self.submitted));
     }
 
     pub fn can_cancel(&self, id: u8) -> bool {
-        self.owns.iter().any(|own| own.id == id && !own.is_cancelled)
+        self.pending.iter().any(|command| command.id == id && !command.is_cancelled)
     }
 
     pub fn cancel(&mut self, id: u8, rules: Rules) {
-        let Some(at) = self.owns.iter().position(|own| own.id == id) else { return };
-        let own = &mut self.owns[at];
-        own.is_cancelled = true;
-        self.skipped |= 1 << own.seq;
-        if rules.mutant == Some(Mutant::ReuseNumber) && own.seq > 0 && own.seq + 1 == self.next_seq {
-            self.next_seq = own.seq;
+        let Some(at) = self.pending.iter().position(|command| command.id == id) else { return };
+        let command = &mut self.pending[at];
+        command.is_cancelled = true;
+        self.skipped |= 1 << command.seq;
+        if rules.mutant == Some(Mutant::ReuseNumber) && command.seq > 0 && command.seq + 1 == self.next_seq {
+            self.next_seq = command.seq;
         }
-        if own.seq == 0 || rules.mutant == Some(Mutant::WithdrawnAtOnce) {
+        if command.seq == 0 || rules.mutant == Some(Mutant::WithdrawnAtOnce) {
             self.outcomes[usize::from(id)] = Some(Outcome::Withdrawn);
-            self.owns.remove(at);
+            self.pending.remove(at);
         }
     }
 
@@ -161,25 +161,28 @@ impl Client {
 
     pub fn receipted(&mut self, message: Message) {
         if message.session == self.session {
-            self.owns.iter_mut().filter(|own| own.seq == message.seq).for_each(|own| own.is_receipted = true);
+            self.pending
+                .iter_mut()
+                .filter(|command| command.seq == message.seq)
+                .for_each(|command| command.is_receipted = true);
         }
     }
 
     /// Ingest rejected this transmission: it is not in the log. After a final rejection, ingest
     /// would reject every other transmission too.
     pub fn rejected(&mut self, message: Message, is_final: bool, rules: Rules) {
-        let is_it = |own: &&mut Own| own.seq == message.seq && own.fact.is_none();
+        let is_it = |command: &&mut PendingCommand| command.seq == message.seq && command.fact.is_none();
         if message.session != self.session {
             return;
         }
-        let Some(own) = self.owns.iter_mut().find(is_it) else { return };
-        own.rejected += 1;
+        let Some(command) = self.pending.iter_mut().find(is_it) else { return };
+        command.rejected += 1;
         // A `Settle` is retried, because the client may regain its access.
-        if is_final && own.id > 0 {
-            own.is_refused = true;
-            self.skipped |= 1 << own.seq;
+        if is_final && command.id > 0 {
+            command.is_refused = true;
+            self.skipped |= 1 << command.seq;
             if rules.mutant == Some(Mutant::RejectedResendIsFinal) {
-                own.rejected = own.sent;
+                command.rejected = command.sent;
             }
         }
     }
@@ -202,19 +205,19 @@ impl Client {
         };
         self.stream_seq = self.stream_seq.max(mark.seq);
         self.resolved = self.resolved.max(mark.seq);
-        self.owns.iter_mut().filter(|own| own.seq == mark.seq).for_each(|own| own.learn(fact));
-        let passed = |own: &&mut Own| own.seq > 0 && own.seq <= mark.seq;
-        self.owns.iter_mut().filter(passed).for_each(|own| own.learn(Fact::Not));
+        self.pending.iter_mut().filter(|command| command.seq == mark.seq).for_each(|command| command.learn(fact));
+        let passed = |command: &&mut PendingCommand| command.seq > 0 && command.seq <= mark.seq;
+        self.pending.iter_mut().filter(passed).for_each(|command| command.learn(Fact::Not));
         false
     }
 
     /// The stream says that the ledger has forgotten this writer for ever, so no open number is
     /// committed. Commands that are not skipped get numbers of a new session.
     fn expire(&mut self, floor: u8, rules: Rules) -> bool {
-        for own in self.owns.iter_mut().filter(|own| own.is_open()) {
-            match own.is_skipped() || own.id == 0 {
-                true => own.fact = Some(Fact::Not),
-                false => *own = Own::new(own.id),
+        for command in self.pending.iter_mut().filter(|command| command.is_open()) {
+            match command.is_skipped() || command.id == 0 {
+                true => command.fact = Some(Fact::Not),
+                false => *command = PendingCommand::new(command.id),
             }
         }
         self.conclude();
@@ -233,15 +236,20 @@ impl Client {
         self.version = self.version.max(version);
         self.stream_seq = 0;
         let Resolved::Known { seq: newest, .. } = resolved else {
-            if rules.mutant == Some(Mutant::ResubmitOnTrackedExpired) && self.owns.iter().any(Own::is_open) {
+            if rules.mutant == Some(Mutant::ResubmitOnTrackedExpired)
+                && self.pending.iter().any(PendingCommand::is_open)
+            {
                 return self.expire(floor, rules);
             }
-            self.owns.iter_mut().filter(|own| own.is_open()).for_each(|own| own.learn(Fact::Unknown));
+            self.pending
+                .iter_mut()
+                .filter(|command| command.is_open())
+                .for_each(|command| command.learn(Fact::Unknown));
             return false;
         };
         self.resolved = self.resolved.max(newest);
-        for own in self.owns.iter_mut().filter(|own| own.is_open() && own.seq <= newest) {
-            own.learn(match resolved.is_committed(own.seq, rules.limits) {
+        for command in self.pending.iter_mut().filter(|command| command.is_open() && command.seq <= newest) {
+            command.learn(match resolved.is_committed(command.seq, rules.limits) {
                 Some(true) => Fact::Committed,
                 Some(false) => Fact::Not,
                 None => Fact::Unknown,
@@ -252,12 +260,12 @@ impl Client {
 
     /// Removes the commands that have an outcome, and notes the outcomes.
     pub fn conclude(&mut self) {
-        let Self { owns, outcomes, .. } = self;
-        owns.retain(|own| match own.outcome() {
+        let Self { pending, outcomes, .. } = self;
+        pending.retain(|command| match command.outcome() {
             None => true,
             Some(outcome) => {
-                if own.id > 0 {
-                    outcomes[usize::from(own.id)] = Some(outcome);
+                if command.id > 0 {
+                    outcomes[usize::from(command.id)] = Some(outcome);
                 }
                 false
             }
@@ -267,28 +275,28 @@ impl Client {
     // ---- sending ----
 
     pub fn has_sendable(&self, rules: Rules) -> bool {
-        self.owns.iter().any(|own| self.is_sendable(own, rules))
+        self.pending.iter().any(|command| self.is_sendable(command, rules))
     }
 
-    fn is_sendable(&self, own: &Own, rules: Rules) -> bool {
-        let is_done = own.is_receipted && rules.mutant == Some(Mutant::ReceiptedNotResent);
-        own.is_open() && !own.is_skipped() && own.seq > self.resolved && !is_done
+    fn is_sendable(&self, command: &PendingCommand, rules: Rules) -> bool {
+        let is_done = command.is_receipted && rules.mutant == Some(Mutant::ReceiptedNotResent);
+        command.is_open() && !command.is_skipped() && command.seq > self.resolved && !is_done
     }
 
     /// Resends from the oldest unresolved command on, with `after` computed anew.
     pub fn resend(&mut self, rules: Rules) -> Vec<Message> {
         let mut after = self.resolved;
         let mut messages = Vec::new();
-        for at in 0..self.owns.len() {
-            let own = self.owns[at];
-            if !own.is_open() || own.is_skipped() || own.seq <= self.resolved {
+        for at in 0..self.pending.len() {
+            let command = self.pending[at];
+            if !command.is_open() || command.is_skipped() || command.seq <= self.resolved {
                 continue;
             }
-            if self.is_sendable(&own, rules) {
-                self.owns[at].sent += 1;
-                messages.push(Message { session: self.session, seq: own.seq, after, id: own.id });
+            if self.is_sendable(&command, rules) {
+                self.pending[at].sent += 1;
+                messages.push(Message { session: self.session, seq: command.seq, after, id: command.id });
             }
-            after = own.seq;
+            after = command.seq;
         }
         messages
     }
@@ -297,7 +305,7 @@ impl Client {
     /// skipped number.
     pub fn pump(&mut self, rules: Rules) -> Vec<Message> {
         let mut messages = Vec::new();
-        while let Some(at) = self.owns.iter().position(|own| own.seq == 0)
+        while let Some(at) = self.pending.iter().position(|command| command.seq == 0)
             && self.has_room(rules.window)
         {
             messages.push(self.send_new(at));
@@ -307,8 +315,8 @@ impl Client {
             _ => rules.window + 1,
         };
         if self.needs_settle() && self.has_room(settle_window) {
-            let at = self.owns.iter().position(|own| own.seq == 0).unwrap_or(self.owns.len());
-            self.owns.insert(at, Own::new(0));
+            let at = self.pending.iter().position(|command| command.seq == 0).unwrap_or(self.pending.len());
+            self.pending.insert(at, PendingCommand::new(0));
             messages.push(self.send_new(at));
         }
         messages
@@ -316,23 +324,31 @@ impl Client {
 
     /// Whether `newest sent − oldest unresolved < window` still holds after the next number.
     fn has_room(&self, window: u8) -> bool {
-        self.owns.iter().find(|own| own.is_open()).is_none_or(|oldest| self.next_seq - oldest.seq < window)
+        self.pending.iter().find(|command| command.is_open()).is_none_or(|oldest| self.next_seq - oldest.seq < window)
     }
 
     fn needs_settle(&self) -> bool {
-        let open = || self.owns.iter().filter(|own| own.is_open());
-        let skipped = open().filter(|own| own.is_skipped() && own.seq > self.resolved).map(|own| own.seq).max();
-        let sent = open().filter(|own| !own.is_skipped()).map(|own| own.seq).max();
+        let open = || self.pending.iter().filter(|command| command.is_open());
+        let skipped = open()
+            .filter(|command| command.is_skipped() && command.seq > self.resolved)
+            .map(|command| command.seq)
+            .max();
+        let sent = open().filter(|command| !command.is_skipped()).map(|command| command.seq).max();
         skipped.is_some() && sent < skipped
     }
 
     fn send_new(&mut self, at: usize) -> Message {
-        let previous = self.owns.iter().filter(|own| own.is_open() && !own.is_skipped()).map(|own| own.seq).max();
+        let previous = self
+            .pending
+            .iter()
+            .filter(|command| command.is_open() && !command.is_skipped())
+            .map(|command| command.seq)
+            .max();
         let after = previous.unwrap_or_default().max(self.resolved);
-        let own = &mut self.owns[at];
-        own.seq = self.next_seq;
-        own.sent = 1;
+        let command = &mut self.pending[at];
+        command.seq = self.next_seq;
+        command.sent = 1;
         self.next_seq += 1;
-        Message { session: self.session, seq: own.seq, after, id: own.id }
+        Message { session: self.session, seq: command.seq, after, id: command.id }
     }
 }
