@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// Answers a Hello.
+    /// Answers a Hello: returns the Welcome and the writer id.
     pub fn hello(&mut self, now: u64, hello: &proto::Hello, sub: &str) -> (Welcome, WriterId) {
         let session = SessionId::from_slice(&hello.session).unwrap_or_else(|| {
             self.sessions += 1;
@@ -158,7 +158,7 @@ impl Server {
         self.commands.len() - self.decided
     }
 
-    /// Decides up to `count` commands, in one record.
+    /// Decides up to `count` commands in one record.
     pub fn decide(&mut self, count: usize) {
         let mut marks = Vec::new();
         let first_version = self.live.replica.version().0 + 1;
@@ -202,7 +202,7 @@ impl Server {
         });
     }
 
-    /// The newest state.
+    /// The newest record and its state.
     pub fn newest(&self) -> &Record {
         self.records.last().unwrap()
     }

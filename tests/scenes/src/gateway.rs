@@ -1,5 +1,7 @@
-//! A log that is written by real deciders (owners, replaced owners, losses), a store, a hub at any place of the log, and
-//! clients that check what they get. The valid part of the log, folded, is the oracle.
+//! The scene of the gateway's core: a log that real deciders write (owners, replaced owners, lost
+//! records), a store, a hub at any position of the log, and clients that check every event.
+//!
+//! The oracle is the state that the valid part of the log folds to.
 
 pub mod run;
 

@@ -1,9 +1,11 @@
-//! One partition as a laboratory: a log, an index and an object store of plain collections, and owners whose every
-//! message can be held back, lost or delivered late. Former owners stay on as zombies.
+//! The scene of the replayer's core: one partition with a log, an index and an object store in
+//! memory, and owners whose messages can each be held back, lost or delivered late. Replaced owners
+//! stay active.
 //!
-//! The oracles stand beside the workload. A reference decides every command once, in the order of offsets; whatever
-//! lands in `updates` and counts (R4, judged by code of its own) must be exactly what the reference decided, next in
-//! line. Whatever is written into the index is compared with the log of that moment (R6), and restored from (R5).
+//! The oracles check every step. A reference decides each command once, in the order of offsets. A
+//! valid record in `updates` (R4, judged by separate code) must hold exactly the reference's next
+//! decisions. Each write to the index is compared with the log of that moment (R6), and every chunk
+//! is restored from it (R5).
 
 pub mod actions;
 

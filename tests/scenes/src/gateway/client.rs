@@ -1,4 +1,4 @@
-//! A client of the gateway that checks every event against the log.
+//! Clients of the gateway, which check every event against the log.
 
 use super::log::{Fate, Log};
 use super::world::id;
@@ -21,26 +21,29 @@ pub fn refresh(chunk: &str, version: u64) -> request::Body {
     request::Body::Refresh(proto::Refresh { chunk_id: chunk.into(), version })
 }
 
-/// A client checks all that it gets.
+/// A client, which checks every event that it gets.
 pub struct Client {
     pub writer: WriterId,
+    /// Batches of frames that the hub sent and the client has not read.
     pub pipe: VecDeque<Vec<Bytes>>,
     pub chunks: BTreeMap<ChunkId, Held>,
     pub closed: Option<u16>,
+    /// Descriptions of the events that came since the test last asked.
     pub got: Vec<String>,
-    /// Chunks in the order of their Tracked.
+    /// The chunks whose Tracked came since the test last asked, in order.
     pub tracked: Vec<String>,
 }
 
+/// A client's state for one chunk.
 #[derive(Default)]
 pub struct Held {
     pub replica: Option<Replica>,
     pub is_asked: bool,
-    /// Tracked came, and no Lagging since.
+    /// True if a Tracked came, and no Lagging after it.
     pub is_followed: bool,
-    /// The newest Tracked, until the replica is there.
+    /// The version and hash of a Tracked in the batch that is being read.
     target: Option<(u64, Hash)>,
-    /// Own numbers: committed or not.
+    /// For each resolved number of the client, whether it was committed.
     pub known: BTreeMap<u64, bool>,
     pub rejected: Option<i32>,
 }
@@ -84,7 +87,7 @@ impl Client {
                 self.event(log, event.body.unwrap());
             }
         }
-        // A turn that has Tracked has all that it announces.
+        // A batch that contains a Tracked also contains the content that it announces.
         for (chunk, held) in &mut self.chunks {
             if let Some((version, hash)) = held.target.take() {
                 let replica = held.replica.as_mut().unwrap_or_else(|| panic!("{chunk}: Tracked without content"));
@@ -102,7 +105,7 @@ impl Client {
                 self.tracked.push(t.chunk_id.clone());
                 let chunk = id(&t.chunk_id);
                 let held = self.held(&t.chunk_id);
-                assert!(held.is_asked, "Tracked for what was not asked for");
+                assert!(held.is_asked, "Tracked for a chunk that the client does not track");
                 assert!(held.version().is_none_or(|version| version <= t.version), "R12: back in time");
                 held.is_followed = true;
                 held.target = Some((t.version, Hash::from_slice(&t.hash).unwrap()));
@@ -117,9 +120,9 @@ impl Client {
                 let encoding = zstd::bulk::decompress(&c.data, limits::CONTENT_BYTES_MAX).unwrap();
                 let hash = Hash::from_slice(&c.hash).unwrap();
                 let replica = Replica::restore(model, &encoding, Version(c.version), hash).unwrap();
-                // What the content is, says the log.
-                let told = log.hashes.get(&(id(&c.chunk_id), c.version));
-                assert!(told.is_none_or(|told| *told == hash), "a Chunk of another content");
+                // The content must match the log's, where a record of the log ends at this version.
+                let expected = log.hashes.get(&(id(&c.chunk_id), c.version));
+                assert!(expected.is_none_or(|expected| *expected == hash), "a Chunk of another content");
                 if held.version().is_none_or(|version| version < c.version) {
                     held.replica = Some(replica);
                 }
@@ -129,8 +132,8 @@ impl Client {
                 let last = updates.first_version + updates.entries.len() as u64 - 1;
                 self.got.push(format!("updates {}-{last}", updates.first_version));
                 let held = self.held(&updates.chunk_id);
-                assert!(held.is_followed, "Updates outside of following");
-                // No gap, no wrong hash, ever.
+                assert!(held.is_followed, "Updates without a Tracked, or after Lagging");
+                // Applying the Updates fails on a gap or a wrong hash.
                 held.replica.as_mut().expect("Updates before content").apply(&updates).unwrap();
                 for (entry, version) in updates.entries.iter().zip(updates.first_version..) {
                     if entry.writer[..] == writer.0 {
@@ -143,11 +146,11 @@ impl Client {
             event::Body::Outcomes(outcomes) => {
                 for o in outcomes.outcomes {
                     let held = self.chunks.entry(id(&outcomes.chunk_id)).or_default();
-                    assert!(held.is_followed, "Outcomes outside of following");
+                    assert!(held.is_followed, "Outcomes without a Tracked, or after Lagging");
                     match o.outcome.unwrap() {
                         outcome::Outcome::Discarded(_) => {
                             let fate = log.fates[&(id(&outcomes.chunk_id), writer, o.seq)];
-                            assert_eq!(fate, Fate::Discarded, "somebody else's outcome");
+                            assert_eq!(fate, Fate::Discarded, "the outcome of {} disagrees with the log", o.seq);
                             held.learn(o.seq, false);
                             self.got.push(format!("discarded {}", o.seq));
                         }
@@ -160,7 +163,7 @@ impl Client {
                 for beacon in beacons.beacons {
                     self.got.push(format!("beacon {}", beacon.version));
                     let held = self.held(&beacon.chunk_id);
-                    assert!(held.is_followed, "a beacon outside of following");
+                    assert!(held.is_followed, "a beacon without a Tracked, or after Lagging");
                     let replica = held.replica.as_mut().expect("a beacon before content");
                     assert_eq!(replica.version().0, beacon.version, "a beacon is the version last sent");
                     assert_eq!(replica.hash().to_bytes(), beacon.hash, "R10");
@@ -184,7 +187,8 @@ impl Client {
     }
 }
 
-/// All of Tracked is taken at one position: every own commit up to its version is resolved in it, and none above.
+/// All fields of a Tracked are of one position: each commit of the client up to the Tracked's
+/// version is resolved in it, and no later one is.
 fn check_resolved(log: &Log, held: &mut Held, chunk: &ChunkId, writer: WriterId, t: &proto::Tracked) {
     let Some(tracked::Resolved::Ledger(ledger)) = &t.resolved else { panic!("{:?}", t.resolved) };
     for ((_, _, seq), fate) in log.fates.range((chunk.clone(), writer, 0)..=(chunk.clone(), writer, u64::MAX)) {

@@ -1,4 +1,4 @@
-//! A log of updates that real deciders write, and the state that its valid part stands for.
+//! The log `updates`, its deciders, and the state that the valid part of the log folds to.
 
 use super::world::{P, id, world};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A snapshot in the store.
+/// A stored snapshot and its ref.
 #[derive(Clone)]
 pub struct Snapshot {
     pub stored: Ref,
@@ -44,7 +44,7 @@ impl Snapshot {
     }
 }
 
-/// What became of a writer's command, by the valid log.
+/// The decision about a command, by the valid part of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Committed(u64),
@@ -53,24 +53,24 @@ pub enum Fate {
 
 pub struct Log {
     pub world: Arc<World>,
-    /// `updates`.
+    /// The records of `updates`.
     pub records: Vec<Bytes>,
-    /// The place before each record, and the end.
+    /// The position before each record, and the position at the end.
     pub positions: Vec<Position>,
-    /// Of each valid record of decisions: chunk and last offset in `commands`.
+    /// For each record: its chunk and its last offset in `commands`, if it holds valid decisions.
     through: Vec<Option<(ChunkId, i64)>>,
     commands: Vec<(ChunkId, Asked)>,
     seqs: BTreeMap<(ChunkId, WriterId), u64>,
     pub truth: BTreeMap<ChunkId, LiveChunk>,
     pub fates: BTreeMap<(ChunkId, WriterId, u64), Fate>,
-    /// Refs that are durable, oldest first.
+    /// The durable refs of each chunk, oldest first.
     pub index: BTreeMap<ChunkId, Vec<Snapshot>>,
-    /// (version, hash) of every version that the log names.
+    /// The hash of each version at which a record of the log ends.
     pub hashes: BTreeMap<(ChunkId, u64), Hash>,
     epochs: u64,
 }
 
-/// Who decides, or believes so.
+/// A decider: the partition's owner, or a replaced one that does not know it.
 #[derive(Clone)]
 pub struct Owner {
     pub epoch: u64,
@@ -110,7 +110,7 @@ impl Log {
         self.truth.entry(id(chunk)).or_insert(fresh)
     }
 
-    /// Version and hash at the end of the valid log.
+    /// A chunk's version and hash at the end of the log.
     pub fn newest(&mut self, chunk: &str) -> (u64, Hash) {
         let truth = self.truth(chunk);
         (truth.replica.version().0, truth.replica.hash())
@@ -121,7 +121,7 @@ impl Log {
         Have { version, hash: hash.to_bytes() }
     }
 
-    /// A command comes in.
+    /// Appends a writer's next command to `commands`, and returns its number.
     pub fn command(&mut self, chunk: &str, writer: WriterId, text: &str) -> u64 {
         let seq = self.seqs.entry((id(chunk), writer)).or_default();
         *seq += 1;
@@ -144,7 +144,7 @@ impl Log {
         self.commands.push((id(chunk), asked));
     }
 
-    /// A command whose predecessor is not in the log.
+    /// Appends a command whose predecessor is not in the log.
     pub fn too_early(&mut self, chunk: &str, writer: WriterId) {
         let seq = self.seqs.get(&(id(chunk), writer)).copied().unwrap_or(0);
         self.ask(chunk, writer, Seq(seq + 9), Seq(seq + 8), "early");
@@ -194,14 +194,14 @@ impl Log {
         (chunk, decisions.marks.last().unwrap().source_offset)
     }
 
-    /// What is decided is put into the store; the index has it.
+    /// Stores a snapshot of a chunk's newest state, and its ref in the index.
     pub fn snapshot(&mut self, chunk: &str) -> Snapshot {
         let snapshot = Snapshot::of(self.truth(chunk));
         self.index.entry(id(chunk)).or_default().push(snapshot.clone());
         snapshot
     }
 
-    /// The newest checkpoint's `updates_low`: the first record with a decision that no ref covers.
+    /// The newest checkpoint's `updates_low`: the offset of the first record that no ref covers.
     pub fn low(&self) -> usize {
         let is_open = |through: &Option<(ChunkId, i64)>| {
             through.as_ref().is_some_and(|(chunk, offset)| {
@@ -219,7 +219,8 @@ impl Owner {
         UpdatesRecord { epoch: self.epoch, n: self.n, body: Some(body) }
     }
 
-    /// Decides up to `count` commands; the record may get lost on its way. Gives the number of decisions.
+    /// Decides up to `count` commands in one record, which never reaches the log if it `is_lost`.
+    /// Returns the number of decisions.
     pub fn decide(&mut self, log: &mut Log, chunk: &str, count: usize, is_lost: bool) -> usize {
         let fresh = log.fresh(&id(chunk));
         let live = self.live.entry(id(chunk)).or_insert(fresh);
@@ -256,7 +257,7 @@ impl Owner {
     }
 }
 
-/// One writer writes, and the owner decides at once: a record per text.
+/// Appends a command for each text, and lets the owner decide each at once, in a record of its own.
 pub fn write(log: &mut Log, owner: &mut Owner, chunk: &str, by: WriterId, texts: &[&str]) {
     for text in texts {
         log.command(chunk, by, text);

@@ -1,5 +1,8 @@
-//! A run of whatever may happen, step by step, and the rest at its end: for whoever draws the steps (`anything.rs`, and the
-//! fuzzer in `tests/fuzz`). Everybody who is served checks what comes; at rest all have what the valid log says.
+//! A run of arbitrary steps, which ends at rest. The property test `anything.rs` and the fuzz
+//! target in `tests/fuzz` draw the steps.
+//!
+//! Each client checks every event. At rest each client has exactly what the valid part of the log
+//! says.
 
 use super::*;
 use driftless_gateway_core::{Settings, SocketId};
@@ -11,7 +14,7 @@ pub const CHUNKS: [&str; 2] = ["tape/1", "tape/2"];
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Commands of writer, long ones and such that are discarded.
+    /// A writer appends commands: short and long ones, and ones that are discarded.
     Commands {
         chunk: usize,
         writer: u8,
@@ -22,7 +25,7 @@ pub enum Step {
         chunk: usize,
         writer: u8,
     },
-    /// An owner (the current one, or one of those before) decides.
+    /// An owner decides: the current one, or an earlier one.
     Decide {
         owner: usize,
         chunk: usize,
@@ -30,7 +33,8 @@ pub enum Step {
         is_lost: bool,
     },
     NewOwner,
-    /// A snapshot is stored; its notice comes at once, later, or from an owner who is replaced by then.
+    /// A snapshot is stored. Its notice is appended at once, later, or by an owner that is replaced
+    /// by then.
     Snapshot {
         chunk: usize,
         tells: bool,
@@ -74,24 +78,25 @@ pub enum Step {
     Tick {
         ms: u64,
     },
-    /// The gateway's replicas drift while it reads.
+    /// The gateway's replicas drift while it reads a record.
     Drift,
 }
 
 pub struct Run {
     pub log: Log,
     owners: Vec<Owner>,
-    /// Stored, and nobody was told.
+    /// Stored snapshots without a notice.
     untold: Vec<(String, Snapshot)>,
     pub gateway: Gateway,
-    /// The oldest ref that the view may still show.
+    /// For each chunk the oldest ref that the gateway's view may still show.
     seen: BTreeMap<ChunkId, usize>,
     texts: usize,
-    /// Commands of each writer to each chunk.
+    /// The number of commands of each writer to each chunk.
     written: BTreeMap<(usize, u8), usize>,
 }
 
-/// The ledger answers for 64 numbers of a writer, and the oracles ask about each: these, and those before the run.
+/// The most commands of a writer to a chunk. The oracles ask the ledger about each of them and
+/// those before the run, and the ledger remembers 64 numbers of a writer.
 const COMMANDS_MAX: usize = 48;
 
 impl Run {
@@ -105,7 +110,7 @@ impl Run {
                 log.snapshot(chunk);
             }
         }
-        // A gateway starts where its view's checkpoint says, and that may be any older one.
+        // A gateway starts at `updates_low` of its view's checkpoint, which may be an older one.
         let low = log.low();
         let seen = log.index.iter().map(|(chunk, all)| (chunk.clone(), all.len() - 1)).collect();
         let gateway = Gateway::new(&log, settings, low);
@@ -117,7 +122,7 @@ impl Run {
         self.gateway.clients.keys().nth(i % count.max(1)).copied()
     }
 
-    /// The owner, the newest being 0.
+    /// The index of the owner that is `back` owners before the newest.
     fn owner(&self, back: usize) -> usize {
         self.owners.len() - 1 - back.min(self.owners.len() - 1)
     }
@@ -177,7 +182,7 @@ impl Run {
             }
             Step::Untrack { socket, chunk } => {
                 if let Some(socket) = self.socket(socket) {
-                    // What is on its way is of the old tracking.
+                    // Events in flight still belong to the old tracking.
                     self.gateway.take_all(&self.log, socket);
                     self.gateway.request(socket, untrack(CHUNKS[chunk]));
                     let client = self.gateway.clients.get_mut(&socket).unwrap();
@@ -209,7 +214,8 @@ impl Run {
         self.replace_closed();
     }
 
-    /// R12 closes sockets; their clients come again with what they have.
+    /// R12 lets the hub close sockets: their clients connect again with the replicas that they
+    /// have.
     fn replace_closed(&mut self) {
         let closed: Vec<SocketId> =
             self.gateway.clients.iter().filter(|(_, client)| client.closed.is_some()).map(|(id, _)| *id).collect();
@@ -225,7 +231,7 @@ impl Run {
     }
 
     fn track(&mut self, socket: SocketId, chunk: &str, forgets: bool) {
-        // What is on its way is of the old tracking.
+        // Events in flight still belong to the old tracking.
         self.gateway.take_all(&self.log, socket);
         let held = self.gateway.held(socket, chunk);
         held.rejected = None;
@@ -242,7 +248,7 @@ impl Run {
         let loaded = match (fate, wanted) {
             (0, _) => Err("no store".into()),
             (_, Some(wanted)) => Ok(all.iter().find(|snapshot| snapshot.stored == wanted).map(Snapshot::loaded)),
-            // The view is anywhere between where it was and the newest.
+            // The view shows any state between the one that it showed before and the newest.
             (_, None) => {
                 let from = self.seen.get(&chunk).copied().unwrap_or(0);
                 let from = (from + which % (all.len().saturating_sub(from)).max(1)).min(all.len().saturating_sub(1));
@@ -256,9 +262,9 @@ impl Run {
         self.gateway.loaded(loaded);
     }
 
-    /// Everything arrives; everybody has what the log says.
+    /// Lets everything arrive, and asserts that each client has what the log says.
     pub fn rest(&mut self) {
-        // Nothing of what is asked for is left undecided.
+        // A last owner decides all open commands.
         let owner = self.log.owner();
         self.owners.push(owner);
         for chunk in CHUNKS {
@@ -289,9 +295,9 @@ impl Run {
         let initial = |chunk: &ChunkId| self.log.fresh(chunk).replica.hash();
         let initial: BTreeMap<ChunkId, _> = CHUNKS.map(|chunk| (id(chunk), initial(&id(chunk)))).into();
         for (socket, client) in &mut self.gateway.clients {
-            assert!(client.pipe.is_empty(), "{socket:?} is served to the end");
+            assert!(client.pipe.is_empty(), "{socket:?} has not read everything");
             for (chunk, held) in client.chunks.iter_mut().filter(|(_, held)| held.is_asked) {
-                assert!(held.is_followed, "{socket:?} {chunk} waits for ever");
+                assert!(held.is_followed, "{socket:?} waits for {chunk} for ever");
                 let truth = self.log.truth.get_mut(chunk);
                 let (version, hash) = match truth {
                     Some(truth) => (truth.replica.version(), truth.replica.hash()),
@@ -308,7 +314,7 @@ impl Run {
             }
         }
         assert_eq!(self.gateway.hub.position(P), self.log.positions.last().copied());
-        // Nothing stays when all are gone.
+        // The hub keeps no socket after all clients have left.
         for socket in self.gateway.clients.keys().copied().collect::<Vec<_>>() {
             self.gateway.leave(socket);
         }

@@ -1,4 +1,4 @@
-//! The hub with its shell: reads, loads and sockets of a gateway, one call each.
+//! A hub in a shell that reads, loads and carries messages one step at a time.
 
 use super::client::{Client, Held, track};
 use super::log::{Log, Snapshot};
@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 pub struct Gateway {
     pub hub: Hub,
-    /// Records that were read.
+    /// The number of records that the hub has read.
     pub read: usize,
     pub now: u64,
     pub loads: VecDeque<(ChunkId, Option<Ref>)>,
-    /// What each of the loads is to read again.
+    /// The part of the log that each of `loads` has to read again.
     rereads: VecDeque<Option<Box<Reread>>>,
-    /// The log as far as it was read.
+    /// The records that the hub has read.
     seen: Vec<(Offset, Bytes)>,
     pub reread: usize,
     pub lagging_ended: Vec<u64>,
@@ -31,7 +31,7 @@ pub struct Gateway {
     next_socket: u64,
 }
 
-/// A load that was put off.
+/// A load that is postponed.
 pub struct PutOff {
     chunk: ChunkId,
     stored: Option<Ref>,
@@ -45,7 +45,8 @@ pub fn settings() -> Settings {
 impl Gateway {
     pub fn new(log: &Log, settings: Settings, from: usize) -> Self {
         let mut hub = Hub::new(Arc::clone(&log.world), settings, vec![log.positions[from]]);
-        // The first beacons are due at once, and there is nobody yet.
+        // The first beacons are due at once: a tick before the first client joins sends them to no
+        // one.
         hub.handle(Input::Tick, 0);
         Self {
             hub,
@@ -72,7 +73,7 @@ impl Gateway {
                 Output::Send(socket, frames) => {
                     assert!(!frames.is_empty());
                     if let Some(client) = self.clients.get_mut(&socket) {
-                        assert_eq!(client.closed, None, "nothing after the end");
+                        assert_eq!(client.closed, None, "the hub sent to a socket that it closed");
                         client.pipe.push_back(frames.into_vec());
                     }
                 }
@@ -95,7 +96,7 @@ impl Gateway {
         }
     }
 
-    /// Up to `count` more records, in one poll.
+    /// Reads up to `count` more records in one poll.
     pub fn read(&mut self, log: &Log, count: usize) {
         let end = self.read.saturating_add(count).min(log.records.len());
         let records: Vec<_> = (self.read..end).map(|i| (Offset(i as i64), log.records[i].clone())).collect();
@@ -130,35 +131,35 @@ impl Gateway {
         self.clients.remove(&socket).unwrap()
     }
 
-    /// The next load ends with this.
+    /// Ends the next load with this result.
     pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<Ref>) {
-        let (chunk, stored) = self.loads.pop_front().expect("nothing is to be loaded");
+        let (chunk, stored) = self.loads.pop_front().expect("a load is open");
         let loaded = loaded.map_err(LoadError::Unavailable);
         let mut reread = self.rereads.pop_front().flatten();
         if let Some(reread) = &mut reread {
             self.reread += 1;
             reread.take(self.seen.clone()).unwrap();
-            assert_eq!(reread.next(), None, "all of it was read before");
+            assert_eq!(reread.next(), None, "a load asks for records that the hub has not read");
         }
         self.input(Input::Loaded(chunk.clone(), loaded, reread));
         (chunk, stored)
     }
 
-    /// The next load ends as it should: the ref that it names, or the index's newest.
+    /// Ends the next load successfully: with the ref that it names, or the newest in the index.
     pub fn load(&mut self, log: &Log) {
-        let (chunk, stored) = self.loads.front().expect("nothing is to be loaded");
+        let (chunk, stored) = self.loads.front().expect("a load is open");
         let all = log.index.get(chunk).map(Vec::as_slice).unwrap_or_default();
         let found = match stored {
-            Some(stored) => Some(all.iter().find(|s| s.stored == *stored).expect("a ref that nobody stored")),
+            Some(stored) => Some(all.iter().find(|s| s.stored == *stored).expect("the ref was stored")),
             None => all.last(),
         };
         let loaded = found.map(Snapshot::loaded);
         self.loaded(Ok(loaded));
     }
 
-    /// The next load takes longer than others.
+    /// Postpones the next load, so that later ones end before it.
     pub fn put_off_load(&mut self) -> PutOff {
-        let (chunk, stored) = self.loads.pop_front().expect("nothing is to be loaded");
+        let (chunk, stored) = self.loads.pop_front().expect("a load is open");
         PutOff { chunk, stored, reread: self.rereads.pop_front().flatten() }
     }
 
@@ -168,7 +169,7 @@ impl Gateway {
         self.load(log);
     }
 
-    /// The chunks of which a Tracked came since the last call.
+    /// The chunks whose Tracked the socket got since the last call, in order.
     pub fn tracked_in_order(&mut self, log: &Log, socket: SocketId) -> Vec<String> {
         self.take_all(log, socket);
         std::mem::take(&mut self.clients.get_mut(&socket).unwrap().tracked)
@@ -189,7 +190,7 @@ impl Gateway {
         self.input(Input::Asked(number, id(chunk), ask));
     }
 
-    /// The socket takes its next turn off the wire. False: nothing waits.
+    /// The client reads the next batch of frames that the hub sent. Returns false if there is none.
     pub fn take(&mut self, log: &Log, socket: SocketId) -> bool {
         let Some(client) = self.clients.get_mut(&socket) else { return false };
         let Some(turn) = client.pipe.pop_front() else { return false };
@@ -203,7 +204,7 @@ impl Gateway {
         while self.take(log, socket) {}
     }
 
-    /// Everything that waits for a socket is read; what came since the last call, by name.
+    /// The client reads everything. Returns descriptions of the events since the last call.
     pub fn got(&mut self, log: &Log, socket: SocketId) -> Vec<String> {
         self.take_all(log, socket);
         std::mem::take(&mut self.clients.get_mut(&socket).unwrap().got)
@@ -213,7 +214,7 @@ impl Gateway {
         self.clients.get_mut(&socket).unwrap().held(chunk)
     }
 
-    /// A socket that tracks a chunk and has all of it.
+    /// Adds a client that tracks a chunk and has its newest content.
     pub fn tracker(&mut self, log: &Log, by: WriterId, chunk: &str) -> SocketId {
         let socket = self.join(by);
         self.request(socket, track(chunk, None));

@@ -1,4 +1,4 @@
-//! A world with one simple model, and the names that the scene's parts share.
+//! A world with a simple model, and short names for chunk ids and writers.
 
 use driftless_chunk::model::{Context, Decision, Fault, Model, Models, ParameterError, Refusal};
 use driftless_chunk::world::World;
@@ -12,10 +12,11 @@ use std::sync::Arc;
 pub const P: Partition = Partition(0);
 
 thread_local! {
-    /// Whoever folds now comes to another content: a replica that drifts.
+    /// True while each fold on this thread makes the content differ from the log.
     static DRIFTING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Runs `act`, during which replicas that fold on this thread drift.
 pub fn drifting<T>(act: impl FnOnce() -> T) -> T {
     DRIFTING.set(true);
     let result = act();
@@ -23,7 +24,8 @@ pub fn drifting<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The content is the last 300 bytes that were written. A command that begins with `x` is discarded.
+/// A model whose content is the last 300 bytes that were written. A command that begins with `x` is
+/// discarded.
 struct Tape;
 
 impl Model for Tape {

@@ -1,5 +1,5 @@
-//! What may happen in one partition's life, one action at a time: for whoever draws the actions (`crashes.rs`, and the
-//! fuzzer in `tests/fuzz`). The oracles are the scene's.
+//! A run of arbitrary actions on one partition. The property test `crashes.rs` and the fuzz target
+//! in `tests/fuzz` draw the actions. The oracles are the scene's.
 
 use super::{Scene, Wish, command};
 use driftless_replayer_core::Input;
@@ -15,7 +15,7 @@ pub enum Action {
         wish: Wish,
     },
     Rubbish(u8),
-    /// Honest service for the newest owner.
+    /// Everything that the newest owner waits for is answered.
     Serve,
     Land(u8, u8),
     Ack(u8, u8, bool),
@@ -37,15 +37,15 @@ pub enum Action {
 #[derive(Clone, Copy, Debug)]
 pub enum Numbering {
     Next,
-    /// Sent before.
+    /// A number that was sent before.
     Again(u8),
-    /// The one before it is on its way still.
+    /// The number before it has not been sent yet.
     TooEarly,
-    /// The one before it is withdrawn.
+    /// The number before it is withdrawn.
     Skip,
 }
 
-/// What each writer has sent to each chunk: (seq, after, wish).
+/// The commands that each writer has sent to each chunk: seq, after, kind.
 type Sent = BTreeMap<(u8, u8), Vec<(u64, u64, Wish)>>;
 
 fn submit(scene: &mut Scene, sent: &mut Sent, (chunk, writer): (u8, u8), numbering: Numbering, wish: Wish) {
@@ -62,7 +62,8 @@ fn submit(scene: &mut Scene, sent: &mut Sent, (chunk, writer): (u8, u8), numberi
     scene.submit(usize::from(chunk), command(WriterId([writer + 1; 16]), seq, after, wish));
 }
 
-/// A whole life: the first owner claims, the actions happen, and a last owner finishes in good weather.
+/// Runs a whole life of the partition: the first owner claims, the actions happen, and a last owner
+/// finishes without failures.
 pub fn run(actions: &[Action]) {
     let mut scene = Scene::new();
     let mut sent = Sent::new();

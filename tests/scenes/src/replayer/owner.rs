@@ -1,4 +1,4 @@
-//! An owner of the partition, and what it waits for.
+//! An owner of the partition, and the answers that it waits for.
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, PartitionCore};
@@ -6,15 +6,15 @@ use driftless_schemas::proto::{Checkpoint, IndexEntry};
 use driftless_schemas::{ChunkId, Hash, Offset};
 use std::collections::VecDeque;
 
-/// What an owner has asked for and not got.
+/// An owner with its unanswered requests.
 pub struct Owner {
-    /// `None`: the process is gone; what it has handed to its producer may still land.
+    /// `None` if the process is gone. Records that it has given to its producer may still land.
     pub core: Option<PartitionCore>,
     pub epoch: u64,
     pub to_append: VecDeque<(u64, Bytes)>,
-    /// In the log, and not acknowledged.
+    /// Records that are in the log and not acknowledged.
     pub landed: VecDeque<(u64, Offset)>,
-    /// Of what is acknowledged, the end in the log.
+    /// The offset after the last acknowledged record.
     pub(super) acked: Offset,
     pub loads: VecDeque<ChunkId>,
     pub puts: VecDeque<(ChunkId, Hash, Bytes)>,
@@ -24,8 +24,9 @@ pub struct Owner {
     pub reads_updates: Option<Offset>,
     pub reads_commands: Option<Offset>,
     pub end: Option<End>,
-    /// Injected, so that an end by it is no surprise.
+    /// True if the scene injected a failure, so that an end because of it is expected.
     pub was_failed: bool,
-    /// A load failed: commands that were not kept meanwhile are read again by the next owner.
+    /// True if a load failed. The owner may then drop commands, and end so that they are read
+    /// again.
     pub was_away: bool,
 }

@@ -1,4 +1,5 @@
-//! What should be in the log: a reference that decides once, and R4 written down again.
+//! The expected content of the log: a reference that decides each command once, and R4 written
+//! again.
 
 use driftless_chunk::live::LiveChunk;
 use driftless_schemas::proto::{self, Mark, UpdatesRecord, updates_record::Body};
@@ -12,11 +13,11 @@ pub(super) struct Stand {
     pub(super) ledger: proto::Ledger,
 }
 
-/// What should be decided for a chunk, and how far the log has come with it.
+/// The expected decisions of a chunk, and how many of them are in the log.
 pub(super) struct Reference {
     pub(super) live: LiveChunk,
     pub(super) marks: Vec<Mark>,
-    /// `stands[i]`: after `i` marks.
+    /// The state after `i` marks is `stands[i]`.
     pub(super) stands: Vec<Stand>,
     pub(super) decided: usize,
 }
@@ -27,13 +28,13 @@ impl Reference {
         Stand { version, hash, ledger: live.ledger.to_proto() }
     }
 
-    /// How many marks stand at or below that offset of `commands`.
+    /// The number of marks for commands at or below that offset of `commands`.
     pub(super) fn marks_through(&self, offset: i64) -> usize {
         self.marks.partition_point(|mark| mark.source_offset <= offset)
     }
 }
 
-/// R4, written down once more.
+/// R4 written again: the epoch and number of the last valid record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Judge {
     pub(super) epoch: u64,

@@ -33,12 +33,12 @@ pub struct Scene {
     pub chunks: Vec<ChunkId>,
     pub stranger: ChunkId,
     references: BTreeMap<ChunkId, Reference>,
-    /// Offsets that belong into `dead-letter`.
+    /// The offsets of `commands` that must be copied to `dead-letter`.
     buried: BTreeSet<Offset>,
     judge: Judge,
-    /// The judge below each offset of `updates`; one more than there are records.
+    /// The judge before each offset of `updates`, and at the end.
     judged: Vec<Judge>,
-    /// Valid decisions: (offset, chunk, newest source offset).
+    /// The valid decision records: offset, chunk, newest source offset.
     valid: Vec<(Offset, ChunkId, i64)>,
     refs: Vec<(ChunkId, Ref)>,
 }
@@ -89,7 +89,8 @@ impl Scene {
         }
     }
 
-    // ---- `commands` -----------------------------------------------------------------------------------------------
+    // ---- `commands`
+    // -----------------------------------------------------------------------------------------------
 
     pub fn submit(&mut self, chunk: usize, command: Command) -> Offset {
         let chunk = self.chunks[chunk % self.chunks.len()].clone();
@@ -107,7 +108,7 @@ impl Scene {
         offset
     }
 
-    /// Something that nobody can place.
+    /// Appends a record that no chunk of the partition can take, and returns its offset.
     pub fn submit_rubbish(&mut self, kind: u8) -> Offset {
         let offset = Offset(self.commands.len() as i64);
         self.commands.push(match kind % 3 {
@@ -119,9 +120,10 @@ impl Scene {
         offset
     }
 
-    // ---- Owners ---------------------------------------------------------------------------------------------------
+    // ---- Owners
+    // ---------------------------------------------------------------------------------------------------
 
-    /// A new owner claims the index; whoever was there before goes on without knowing.
+    /// A new owner claims the index. Earlier owners continue without knowing it.
     pub fn claim(&mut self) -> usize {
         self.checkpoint.epoch += 1;
         let world = Arc::clone(&self.world);
@@ -158,7 +160,7 @@ impl Scene {
         self.owners[owner].core.as_ref().unwrap()
     }
 
-    /// Hands an input to an owner, and takes what it wants then.
+    /// Gives an input to an owner, and takes its outputs.
     pub fn give(&mut self, owner: usize, input: Input) {
         let now = self.now_ms;
         if let Some(core) = &mut self.owners[owner].core {
@@ -178,7 +180,8 @@ impl Scene {
                     let record = UpdatesRecord::decode(value.clone()).unwrap();
                     assert_eq!((record.epoch, record.n), (owner.epoch, n));
                     if let Some(Body::SnapshotStored(stored)) = &record.body {
-                        // R6: first the object, then the ref, then the notice.
+                        // R6: the object is stored first, then the ref, and then the notice is
+                        // appended.
                         let r = stored.r#ref.as_ref().unwrap();
                         assert!(self.objects.contains_key(&r.hash[..]), "r6: a notice without its object");
                         let is_stored = self.refs.iter().any(|(c, s)| c.as_str() == stored.chunk_id && s == r);

@@ -1,4 +1,4 @@
-//! The world of the scene, its settings, and commands.
+//! The scene's world, the owners' settings, and commands.
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub const PARTITION: Partition = Partition(0);
 
-/// Two partitions, and maps so small that commands conflict and do not fit.
+/// A world with two partitions, and maps so small that commands conflict or do not fit.
 pub fn world() -> Arc<World> {
     let parameters = serde_json::json!({"entries_max": 3, "value_bytes_max": 8, "bytes_max": 60});
     let spec = WorldSpec {
@@ -36,7 +36,7 @@ pub fn world() -> Arc<World> {
     Arc::new(World::new("lab", spec, &Models::builtin()).unwrap())
 }
 
-/// Everything happens soon and often.
+/// Settings with short intervals and low limits, so that everything happens soon and often.
 pub fn settings() -> Settings {
     Settings {
         snapshot_every: 3,
@@ -51,7 +51,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// What a command wants.
+/// The kinds of commands, valid and invalid.
 #[derive(Clone, Copy, Debug)]
 pub enum Wish {
     Put(u8),

@@ -1,4 +1,4 @@
-//! What must hold: each check compares the log, the index and the store with the reference.
+//! The oracles: each check compares the log, the index or the store with the reference.
 
 use super::super::reference::{Judge, Reference};
 use super::Scene;
@@ -9,7 +9,7 @@ use prost::Message;
 use std::sync::Arc;
 
 impl Scene {
-    /// R2, R3, R8: what counts is what the reference decided, next in line.
+    /// R2, R3, R8: valid decisions are the reference's next ones.
     pub(super) fn check_decisions(&mut self, at: Offset, decisions: &Decisions) {
         let chunk: ChunkId = decisions.chunk_id.parse().unwrap();
         let reference = self.references.get_mut(&chunk).unwrap();
@@ -29,7 +29,7 @@ impl Scene {
         self.valid.push((at, chunk, newest));
     }
 
-    /// R6: a ref contains nothing that is not in the log, valid and acknowledged.
+    /// R6: a ref contains only decisions that are in the log, valid, and acknowledged.
     pub(super) fn check_refs(&self, owner: usize, entries: &[(ChunkId, IndexEntry)]) {
         for (chunk, entry) in entries {
             let newest = entry.newest.as_ref().unwrap();
@@ -52,7 +52,7 @@ impl Scene {
         }
     }
 
-    /// R6: the checkpoint points past nothing.
+    /// R6: the checkpoint does not point past an undecided command or an uncovered decision.
     pub(super) fn check_checkpoint(&self, owner: usize) {
         let low = self.checkpoint.updates_low;
         let here = self.judged.get(low as usize).expect("updates_low is in the log");
@@ -78,7 +78,8 @@ impl Scene {
         );
     }
 
-    /// R5: checkpoint, refs, objects and log give every chunk back as the log's decisions made it.
+    /// R5: restored from checkpoint, refs, objects and log, every chunk is as its decisions made
+    /// it.
     pub fn check_restore(&self) {
         for (chunk, reference) in &self.references {
             let model = Arc::clone(&self.world.place(chunk).unwrap().family.model);
@@ -104,7 +105,7 @@ impl Scene {
         }
     }
 
-    /// The decisions that count, of one chunk: (source offset, version after it).
+    /// The number of valid decisions of a chunk.
     pub fn decided(&self, chunk: usize) -> usize {
         self.references[&self.chunks[chunk]].decided
     }

@@ -1,4 +1,5 @@
-//! What happens around the owners: records land, are acknowledged or lost; loads, puts and checkpoints end.
+//! The services around the owners: records land, are acknowledged or get lost; loads, puts and
+//! checkpoints end.
 
 use super::Scene;
 use bytes::Bytes;
@@ -33,7 +34,8 @@ impl Scene {
         true
     }
 
-    /// The producer writes once more what has landed and is not acknowledged, before what comes next (decision 0012).
+    /// The producer appends all landed and unacknowledged records again, before later ones
+    /// (docs/decisions/0012).
     pub fn write_again(&mut self, owner: usize) -> bool {
         let o = &mut self.owners[owner];
         let is_any = !o.landed.is_empty();
@@ -43,7 +45,7 @@ impl Scene {
         is_any
     }
 
-    /// An append fails. Where it `is_lost` it never lands, but what was handed over behind it may.
+    /// An append fails. If it `is_lost` the record never lands, but records behind it may.
     pub fn fail(&mut self, owner: usize, is_lost: bool) -> bool {
         let o = &mut self.owners[owner];
         let Some(n) = o.landed.front().map(|l| l.0).or_else(|| o.to_append.front().map(|a| a.0)) else { return false };
@@ -92,7 +94,7 @@ impl Scene {
         true
     }
 
-    /// The index takes the batch (or not); the owner does not know yet.
+    /// The index takes the batch, or fails. The owner does not learn the result yet.
     pub fn write(&mut self, owner: usize, is_ok: bool) -> bool {
         let o = &mut self.owners[owner];
         let Some((checkpoint, entries)) = o.checkpoint.take() else { return false };
@@ -146,7 +148,7 @@ impl Scene {
         self.give(owner, Input::Tick);
     }
 
-    /// Everything that an owner waits for, once.
+    /// Answers everything that an owner waits for, once.
     pub fn serve(&mut self, owner: usize) {
         while self.land(owner) {}
         while self.ack(owner, true) {}
@@ -160,7 +162,7 @@ impl Scene {
         self.tick(owner, 50);
     }
 
-    /// A last owner in good weather: everything is decided, stored, and handed over in order.
+    /// A last owner runs without failures: it decides and stores everything, and drains.
     pub fn finish(&mut self) {
         let owner = self.claim();
         for round in 0.. {
@@ -174,7 +176,8 @@ impl Scene {
             if is_done && stats.dirty_chunks == 0 && stats.commands_open == 0 {
                 break;
             }
-            assert!(round < 400, "it hangs: {stats:?}, commands_next {}", self.core(owner).commands_next());
+            let next = self.core(owner).commands_next();
+            assert!(round < 400, "the last owner makes no progress: {stats:?}, commands_next {next}");
         }
         for (chunk, reference) in &self.references {
             assert_eq!(reference.decided, reference.marks.len(), "r2: a command of {chunk} is lost");
