@@ -1,7 +1,9 @@
-//! The client's core under servers that say whatever they like, and a user who edits, cancels and goes.
+//! The client's core with servers that send arbitrary events, and a user who edits, cancels and
+//! leaves.
 //!
-//! Claims: no panic; every command ends once and never again; a number is never used for two commands; `after` is below
-//! `seq`; what is sent is within the limits; time that is waited for brings something about.
+//! The check: nothing panics, every command ends exactly once, no number is used for two commands,
+//! `after` is below `seq`, frames are within their limits, and the client asks for no timer in the
+//! past.
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -38,7 +40,7 @@ pub fn check(data: &[u8]) {
     }
     world.core.close(world.now);
     world.take();
-    assert!(world.open.is_empty(), "without an outcome: {:?}", world.open);
+    assert!(world.open.is_empty(), "commands without an outcome: {:?}", world.open);
     assert_eq!(world.core.pending(), 0);
 }
 
@@ -46,7 +48,7 @@ struct World {
     core: ClientCore,
     now: MonotonicMs,
     open: BTreeMap<CommandId, ChunkId>,
-    /// What each number was used for in this session.
+    /// The command that each number of this session was used for.
     sent: BTreeMap<(String, u64), Option<submit::Body>>,
     session: Option<SessionId>,
     is_stopped: bool,
@@ -73,7 +75,7 @@ impl World {
                 for _ in 0..=script.below(80) {
                     let command = command(script);
                     if let Ok(id) = self.core.submit(self.now, &chunk, command) {
-                        assert!(self.open.insert(id, chunk.clone()).is_none(), "an id that is in use");
+                        assert!(self.open.insert(id, chunk.clone()).is_none(), "{id:?} was given out twice");
                     }
                     if !script.rarely(2) {
                         break;
@@ -121,11 +123,8 @@ impl World {
         self.core.tick(self.now);
         self.take();
         let next = self.core.next_deadline();
-        assert!(
-            next.is_none_or(|at| at > self.now),
-            "a client that is woken again and again: {next:?}, {:?}",
-            self.now
-        );
+        let now = self.now;
+        assert!(next.is_none_or(|at| at > now), "after a tick at {now:?} the client waits for {next:?}");
     }
 
     fn receive(&mut self, socket: Socket, events: Vec<event::Body>) {
@@ -133,7 +132,7 @@ impl World {
         self.core.received(self.now, socket, proto::ServerFrame { events }.encode_to_vec().into());
     }
 
-    /// Takes what came out, and holds it against what came before.
+    /// Takes the core's outputs, and compares them with earlier ones.
     fn take(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -141,7 +140,8 @@ impl World {
                     let was_open = self.open.remove(&command);
                     assert_eq!(was_open, Some(chunk), "{command:?} ends once, where it began");
                 }
-                // A server that gives the same session out again is its own worst enemy; the client cannot know.
+                // A server may give the same session out again. The client cannot notice, and the
+                // numbers start anew.
                 Event::Session { session, .. } => {
                     self.session = Some(session);
                     self.sent.clear();
@@ -150,7 +150,7 @@ impl World {
                 _ => {}
             }
         }
-        assert!(!self.is_stopped || self.open.is_empty(), "the end is an end for every command");
+        assert!(!self.is_stopped || self.open.is_empty(), "open after the client stopped: {:?}", self.open);
         for socket in [Socket::Ingest, Socket::Gateway] {
             while let Some(message) = self.core.poll_send(socket) {
                 self.message(message);
@@ -167,7 +167,7 @@ impl World {
             if let request::Body::Submit(submit) = request.body.unwrap() {
                 assert!(submit.after < submit.seq, "{submit:?}");
                 let body = self.sent.entry((submit.chunk_id.clone(), submit.seq)).or_insert(submit.body.clone());
-                assert_eq!(*body, submit.body, "a number for two commands: {submit:?}");
+                assert_eq!(*body, submit.body, "one number was used for two commands: {submit:?}");
             }
         }
     }
@@ -233,7 +233,7 @@ impl World {
             6 => {
                 let encoding = self.core.confirmed(chunk).map(|replica| replica.encoding().into_owned());
                 let encoding = encoding.filter(|_| !script.rarely(3)).unwrap_or_else(|| {
-                    // An empty map; or what nobody can read.
+                    // An empty map, or bytes that are no encoding.
                     if script.rarely(2) { b"DLM1\0\0\0\0".to_vec() } else { script.short().to_vec() }
                 });
                 event::Body::Chunk(proto::Chunk {
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Mostly what fits on the replica, with the hash that it comes to.
+    /// Updates that mostly apply to the replica and have the right hash.
     fn updates(&mut self, chunk: &ChunkId, first_version: u64, script: &mut Reader<'_>) -> Bytes {
         let own: Vec<Bytes> = self.core.session().map(|s| s.writer("ann").to_bytes()).into_iter().collect();
         let mut entries = vec![];
@@ -353,7 +353,7 @@ fn family(script: &mut Reader<'_>) -> proto::Family {
     }
 }
 
-/// A put of the map; a cell of the grid; or nothing that anybody knows.
+/// A put for the map, a cell for the grid, or bytes that are no command.
 fn command(script: &mut Reader<'_>) -> Bytes {
     match script.below(8) {
         0 => Bytes::copy_from_slice(script.short()),

@@ -1,7 +1,9 @@
-//! Everything that is read from outside. The first byte says what the others are taken for.
+//! The decoders of all data that comes from outside. The first byte selects the decoder for the
+//! others.
 //!
-//! Claims: nothing panics, whatever the bytes; what was read is written and read again as the same; what has one spelling has
-//! no second; and reading takes no more memory than so many times what is read.
+//! The check: no bytes make a decoder panic, a decoded value is the same after encoding and
+//! decoding, a canonical form is unique, and decoding takes no more than a multiple of the input's
+//! length in memory.
 
 use crate::memory;
 use bytes::Bytes;
@@ -25,10 +27,11 @@ use std::fmt::Debug;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Reads bytes as one kind of thing, and checks its claims.
+/// Decodes bytes as one kind of data, and checks the properties of this kind.
 pub type Kind = fn(Bytes);
 
-/// What bytes can be taken for, by the names of the golden files; a kind's place is its first byte.
+/// The kinds of data, by the names of the golden files. A kind's index is the first byte of its
+/// inputs.
 pub const KINDS: [(&str, Kind); 25] = [
     ("client_frame", |bytes| frame::<proto::ClientFrame>(&bytes)),
     ("server_frame", |bytes| frame::<proto::ServerFrame>(&bytes)),
@@ -57,11 +60,12 @@ pub const KINDS: [(&str, Kind); 25] = [
     ("zstd", zstd),
 ];
 
-/// Where in memory a byte becomes most: two of a `ServerFrame` are an event, and a vector of those grows by doubling.
+/// The most memory for a byte of input. A `ServerFrame` needs most: two bytes are an event, and a
+/// vector of events grows by doubling.
 const MEMORY_PER_BYTE: usize = 1024;
-/// Messages of errors, a model's colours, an uncompressed content.
+/// The memory for error messages, a model's colours and an uncompressed content.
 const MEMORY_ALWAYS: usize = 4 * limits::CONTENT_BYTES_MAX;
-/// A world's families may have 65,536 colours each.
+/// The memory for a world: each of its families may have 65,536 colours.
 const MEMORY_OF_A_WORLD: usize = limits::FAMILIES_MAX * 1024 * 1024;
 
 pub fn check(data: &[u8]) {
@@ -71,7 +75,7 @@ pub fn check(data: &[u8]) {
     let length = bytes.len();
     let most = MEMORY_ALWAYS + length * MEMORY_PER_BYTE + usize::from(name.starts_with("world")) * MEMORY_OF_A_WORLD;
     let taken = memory::peak_of(|| read(bytes));
-    assert!(taken <= most, "{length} bytes of {name} took {taken} of memory");
+    assert!(taken <= most, "decoding {length} bytes of {name} took {taken} bytes of memory");
 }
 
 fn models() -> [Arc<dyn AnyModel>; 3] {
@@ -87,7 +91,8 @@ fn models() -> [Arc<dyn AnyModel>; 3] {
     ]
 }
 
-/// Decoded, it is encoded and decoded again, as protobuf and as JSON; and `decode_known` lets nothing unknown pass.
+/// A decoded message is the same after encoding and decoding, as protobuf and as JSON.
+/// `decode_known` accepts no unknown field.
 fn message<M>(bytes: &Bytes)
 where
     M: Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
@@ -102,22 +107,23 @@ where
     if let Ok(known) = format::decode_known::<M>("message", bytes.clone()) {
         assert_eq!(known, read);
     }
-    // A number that no enum knows has no JSON.
+    // A number that is no variant of its enum has no JSON form.
     if let Ok(text) = serde_json::to_string(&read) {
         assert_eq!(serde_json::from_str::<M>(&text).unwrap(), read, "{text}");
     }
 }
 
-/// Of messages without numbers of 32 bits and without enums: nothing unknown goes unnoticed. In the others prost drops the upper
-/// half of a number that is too large, and writes a negative one that is spelt in five bytes in ten, which makes room.
+/// Checks that no unknown field goes unnoticed, for messages without 32-bit numbers and without
+/// enums. In other messages the lengths can differ: prost drops the upper half of a number that is
+/// too large, and encodes a negative one in ten bytes that was given in five.
 fn known_message<M>(bytes: &Bytes)
 where
     M: Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
 {
     message::<M>(bytes);
     if let Ok(known) = format::decode_known::<M>("message", bytes.clone()) {
-        // Fields may come in another order; but nothing else may.
-        assert_eq!(sorted(bytes), sorted(&known.encode_to_vec()), "something unknown went unnoticed");
+        // Only the order of fields may differ.
+        assert_eq!(sorted(bytes), sorted(&known.encode_to_vec()), "an unknown field went unnoticed");
     }
 }
 
@@ -134,7 +140,7 @@ fn updates(bytes: Bytes) {
     small::<proto::Updates>(&bytes);
 }
 
-/// The small reader and writer do what prost does.
+/// The small reader and writer agree with prost.
 fn small<M>(bytes: &Bytes)
 where
     M: wire::Read + wire::Write + Message + Default + PartialEq + Debug,
@@ -178,7 +184,7 @@ fn updates_record(bytes: Bytes) {
     if let Some(updates_record::Body::Decisions(decisions)) = &record.body
         && read_updates(decisions).is_ok()
     {
-        assert_eq!(sorted(&bytes), sorted(&record.encode_to_vec()), "something unknown went unnoticed");
+        assert_eq!(sorted(&bytes), sorted(&record.encode_to_vec()), "an unknown field went unnoticed");
     }
     let mut position = Position { offset: Offset(3), epoch: record.epoch.into(), n: record.n.saturating_sub(1) };
     position.judge(Offset(3), &record);
@@ -189,7 +195,7 @@ fn updates_record(bytes: Bytes) {
             let mut live = LiveChunk::initial(Arc::clone(&model), &chunk);
             if live.fold(&decisions, updates.as_ref()).is_ok() {
                 let folded = live.fold(&decisions, updates.as_ref());
-                assert!(folded.is_ok_and(|folded| !folded.is_news), "a record that was folded twice");
+                assert!(folded.is_ok_and(|folded| !folded.is_news), "a record was folded twice");
             }
             let _ = LiveChunk::initial(model, &chunk).fold_without_content(&decisions, updates.as_ref());
         }
@@ -208,7 +214,7 @@ fn stored_ref(bytes: Bytes) {
         let chunk = "things/0".parse().unwrap();
         let encoding = LiveChunk::initial(Arc::clone(&model), &chunk).replica.encoding().into_owned();
         let _ = LiveChunk::restore(Arc::clone(&model), &stored, &encoding);
-        // Under its right name.
+        // Restoring with the right hash.
         let stored = proto::Ref { hash: Hash::of(&encoding).to_bytes(), ..stored.clone() };
         if let Ok(mut live) = LiveChunk::restore(model, &stored, &encoding) {
             assert_eq!((live.replica.version().0, live.through_offset.0), (stored.version, stored.through_offset));
@@ -222,7 +228,8 @@ where
     M: wire::Read + wire::Write + Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
 {
     small::<M>(bytes);
-    // Not `decode_known`: nobody asks it of commands, and a list of one number may be spelt shorter than we do.
+    // `decode_known` is not used for commands, which are not checked for unknown fields, and a list
+    // of one number can have a shorter encoding than ours.
     if let Ok(read) = M::decode(bytes.clone()) {
         assert_eq!(M::decode(&read.encode_to_vec()[..]).as_ref(), Ok(&read));
     }
@@ -231,11 +238,11 @@ where
     }
 }
 
-/// A command that has a JSON has the same after a way there and back.
+/// A command that has a JSON form is the same after a way to JSON and back.
 pub fn model_command(model: &dyn AnyModel, bytes: &[u8]) {
     let is_taken = model.check(bytes).is_ok();
     match model.command_to_json(bytes) {
-        Err(_) => assert!(!is_taken, "a command without a JSON"),
+        Err(_) => assert!(!is_taken, "a valid command has no JSON form"),
         Ok(json) => {
             assert!(is_taken, "{json}");
             let again = model.command_from_json(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
@@ -254,17 +261,17 @@ fn json_command(bytes: Bytes) {
     }
 }
 
-/// R7: a content has one encoding.
+/// R7: a content has exactly one encoding.
 pub fn content(model: &dyn AnyModel, bytes: &[u8]) {
     let Ok(content) = model.decode(bytes) else { return };
-    assert_eq!(model.encode(&content), bytes, "a second spelling");
+    assert_eq!(model.encode(&content), bytes, "the content has a second encoding");
     model.content_to_json(&content);
     if let Some(picture) = model.picture(&content) {
         assert_eq!(picture.rgb.len(), picture.width as usize * picture.height as usize * 3);
     }
 }
 
-/// A frame taken apart is a frame, with as many requests.
+/// Taking a frame apart gives the requests that prost decodes from it.
 fn requests(bytes: Bytes) {
     let whole = proto::ClientFrame::decode(bytes.clone());
     match take_apart(bytes) {
@@ -294,7 +301,7 @@ fn chunk_id(text: &str) {
     let Ok(id) = text.parse::<ChunkId>() else { return };
     assert_eq!(id.as_str(), text);
     let coordinates: Vec<i32> = id.coordinates().collect();
-    assert_eq!(ChunkId::new(id.family(), &coordinates).as_ref(), Ok(&id), "one spelling");
+    assert_eq!(ChunkId::new(id.family(), &coordinates).as_ref(), Ok(&id), "the id has a second spelling");
     for region in [0, 1, 31, 32, u32::MAX] {
         let key = id.partition_key(region);
         let Partition(partition) = partitioner::partition_for(key.as_bytes(), limits::PARTITIONS_MAX);

@@ -1,4 +1,4 @@
-//! Strangers at a socket: a desk that knows tokens by their look, and frames as they may come.
+//! Untrusted clients at a socket: an environment with simple tokens, and arbitrary frames.
 
 use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
@@ -25,7 +25,8 @@ pub fn world() -> Arc<World> {
     Arc::clone(&WORLD)
 }
 
-/// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
+/// An environment in which a token is `<sub>` or `<sub>@<expires_at>`, and a text with a `!` is
+/// refused.
 pub struct Desk;
 
 impl Environment for Desk {
@@ -57,7 +58,7 @@ impl Environment for Desk {
     }
 }
 
-/// Time passes, mostly by an amount that one of the time limits waits for.
+/// Returns a later time; mostly the difference is near one of the session's time-outs.
 pub fn later(script: &mut Reader<'_>, now: Now) -> Now {
     let ms = match script.below(8) {
         7 => script.number(),
@@ -71,13 +72,13 @@ pub fn after(now: Now, ms: u64) -> Now {
     Now { unix: now.unix.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)), monotonic: now.monotonic.plus_ms(ms) }
 }
 
-/// A frame: of requests, of any bytes, or one with a part of it changed.
+/// Draws a frame: requests, arbitrary bytes, or requests with one byte changed.
 pub fn frame(script: &mut Reader<'_>) -> Bytes {
     let mut frame = BytesMut::new();
     match script.below(8) {
         0 => frame.extend_from_slice(&script.long()),
         1 => {
-            // Many, and nothing in them.
+            // Many requests with the same few bytes.
             let request = script.short();
             for _ in 0..script.below(256) * 40 {
                 frame.extend_from_slice(&[0x0a, request.len() as u8]);

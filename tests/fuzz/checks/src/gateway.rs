@@ -1,8 +1,9 @@
-//! The hub of the gateway. An even first byte: a lawful log, store and clients with all the oracles of its own property test
-//! (`driftless_scenes::gateway::run`). An odd one: a log, a store and sockets that keep no rule.
+//! The gateway's hub. An even first byte selects a valid log, store and clients, with all the
+//! oracles of the core's property test (`driftless_scenes::gateway::run`). An odd one selects a
+//! log, a store and sockets that break the rules.
 //!
-//! Claims in both: no panic; a socket's queue is bounded; in the second: nobody is sent a gap or anything after a close, every
-//! question gets one answer.
+//! Both check that nothing panics and that a socket's queue is bounded. The second checks that no
+//! client gets a gap or an event after a close, and that each question gets one answer.
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -27,7 +28,8 @@ static WORLD: LazyLock<Arc<World>> = LazyLock::new(scene::world);
 const STEPS_MAX: usize = 200;
 const SOCKETS: u64 = 4;
 const IDS: [&str; 4] = ["tape/1", "map/0", "tape/99999", "nowhere/1"];
-/// What a socket may have over its limit: an answer that was begun below it, and a few words about each chunk.
+/// The bytes by which a socket's queue may exceed its limit: an answer that began below the limit,
+/// and a few short events about each chunk.
 const OVER_MAX: usize = 64 * 1024;
 
 pub fn check(data: &[u8]) {
@@ -94,14 +96,14 @@ fn step(script: &mut Reader<'_>) -> Step {
     }
 }
 
-/// What a socket was sent of a chunk.
+/// The state of a chunk that a socket has, by the events that it was sent.
 #[derive(Default)]
 struct Held {
-    /// What it said that it has, until it is answered.
+    /// The version in the socket's last Track, until it is answered.
     have: Option<u64>,
     version: Option<u64>,
     is_followed: bool,
-    /// The newest Tracked of the turn.
+    /// The version of the newest Tracked in the batch that is being read.
     target: Option<u64>,
 }
 
@@ -121,7 +123,7 @@ struct Lawless {
     source: i64,
     truth: BTreeMap<ChunkId, LiveChunk>,
     loads: VecDeque<(ChunkId, Option<Box<Reread>>)>,
-    /// The log, to be read again.
+    /// The log so far, for loads that read it again.
     seen: Vec<(Offset, Bytes)>,
     peers: BTreeMap<SocketId, Peer>,
     asked: BTreeSet<u64>,
@@ -227,7 +229,7 @@ impl Lawless {
     }
 
     fn request(&mut self, socket: SocketId, script: &mut Reader<'_>) {
-        // The shell does not hear a socket for which much waits.
+        // The shell does not read from a socket whose queue is full.
         let Some(peer) = self.peers.get_mut(&socket).filter(|peer| peer.waits <= self.limit && !peer.is_closed) else {
             return;
         };
@@ -322,7 +324,8 @@ impl Lawless {
                 _ => {
                     let effect = match script.below(4) {
                         0 => Bytes::copy_from_slice(script.short()),
-                        // A put of the map, and a text as good as any for the tape.
+                        // The bytes are a put for the map, and any bytes are a command for the
+                        // tape.
                         _ => Bytes::from(vec![0x0a, 6, 0x0a, 1, b'a' + script.u8() % 4, 0x12, 1, script.u8()]),
                     };
                     entries.push(Entry { writer: writer.clone(), seq, effect });
@@ -372,7 +375,8 @@ impl Lawless {
             (_, None) => Ok(None),
             (_, Some(mut live)) => Ok(Some(scene::Snapshot::of(&mut live).loaded())),
         };
-        // As the shell does it: what cannot be read again is as if the store were away.
+        // As in the shell: if the log cannot be read again, the load fails as during a store
+        // outage.
         let loaded = match reread.as_mut().map(|reread| reread.take(self.seen.clone())) {
             Some(Err(reason)) => Err(LoadError::Unavailable(reason)),
             _ => loaded,
@@ -385,18 +389,18 @@ impl Lawless {
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Send(socket, frames) => {
-                    let peer = self.peers.get_mut(&socket).expect("a socket that nobody knows");
-                    assert!(!peer.is_closed, "nothing after a close");
+                    let peer = self.peers.get_mut(&socket).expect("the socket is connected");
+                    assert!(!peer.is_closed, "the hub sent to a socket that it closed");
                     peer.turn(frames.into_vec());
                     let waits = peer.waits;
                     assert!(waits <= self.limit + OVER_MAX, "{waits} bytes wait for {socket:?}");
                 }
                 Output::Close(socket, code, why) => {
-                    let peer = self.peers.get_mut(&socket).expect("a socket that nobody knows");
+                    let peer = self.peers.get_mut(&socket).expect("the socket is connected");
                     assert!(!std::mem::replace(&mut peer.is_closed, true), "closed twice: {code} {why}");
                 }
                 Output::Load(id, _, reread) => self.loads.push_back((id, reread)),
-                Output::Answer(id, _) => assert!(self.asked.remove(&id), "one answer to a question"),
+                Output::Answer(id, _) => assert!(self.asked.remove(&id), "question {id} got a second answer"),
                 Output::Fatal(reason) => {
                     assert!(!reason.is_empty());
                     self.is_over = true;
@@ -412,7 +416,8 @@ impl Lawless {
 }
 
 impl Peer {
-    /// R9: what is followed has no gap, and a turn with a Tracked has all that it announces.
+    /// R9: a tracked chunk has no gap, and a batch with a Tracked has the content that it
+    /// announces.
     fn turn(&mut self, frames: Vec<Bytes>) {
         for frame in frames {
             self.waits += frame.len();
@@ -447,19 +452,19 @@ impl Peer {
             event::Body::Updates(bytes) => {
                 let updates: Updates = format::decode_known("Updates", bytes).unwrap();
                 let held = self.held(&updates.chunk_id);
-                assert!(held.is_followed, "Updates outside of following");
+                assert!(held.is_followed, "Updates without a Tracked, or after Lagging");
                 let version = held.version.expect("Updates before content");
                 let last = updates.first_version + (updates.entries.len() as u64 - 1);
                 assert!(updates.first_version <= Version(version).next().0, "a gap after {version}");
                 held.version = Some(version.max(last));
             }
             event::Body::Outcomes(outcomes) => {
-                assert!(self.held(&outcomes.chunk_id).is_followed, "Outcomes outside of following");
+                assert!(self.held(&outcomes.chunk_id).is_followed, "Outcomes without a Tracked, or after Lagging");
             }
             event::Body::Beacons(beacons) => {
                 for beacon in beacons.beacons {
                     let held = self.held(&beacon.chunk_id);
-                    assert!(held.is_followed, "a beacon outside of following");
+                    assert!(held.is_followed, "a beacon without a Tracked, or after Lagging");
                     assert_eq!(held.version, Some(beacon.version), "a beacon is the version last sent");
                 }
             }

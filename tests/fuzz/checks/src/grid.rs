@@ -1,4 +1,4 @@
-//! The model `grid` under any sequence of commands: see `machine`.
+//! The model `grid` with arbitrary sequences of commands: see `machine`.
 
 use crate::machine::Machine;
 use crate::reader::Reader;

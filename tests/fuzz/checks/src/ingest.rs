@@ -1,5 +1,8 @@
-//! An ingest socket with whatever a stranger sends and a log that answers as it likes: every Submit is produced or rejected,
-//! what is produced is answered for once, it is in the sender's name and where the sender may write.
+//! An ingest socket with arbitrary messages of an untrusted client, and arbitrary answers of the
+//! log.
+//!
+//! The check: every Submit is produced or rejected, and a produced one gets one answer. Its record
+//! is in the sender's name, and for a chunk that the sender may write.
 
 use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
@@ -31,12 +34,12 @@ pub fn check(data: &[u8]) {
 struct Socket {
     connection: Connection,
     now: Now,
-    /// Produced, and not answered for.
+    /// The tokens of records that were produced and have no answer from the log yet.
     outstanding: BTreeSet<u32>,
 }
 
 impl Socket {
-    /// False where the socket is closed.
+    /// Takes a step. Returns false once the socket is closed.
     fn step(&mut self, script: &mut Reader<'_>) -> bool {
         match script.below(8) {
             0..4 => {
@@ -54,7 +57,7 @@ impl Socket {
                     _ => (Input::Acknowledged(token), 1),
                 };
                 let out = self.input(input);
-                assert_eq!(events(&out).len(), usize::from(is_known) * answers, "one answer to what is outstanding");
+                assert_eq!(events(&out).len(), usize::from(is_known) * answers, "answers for token {token}");
                 true
             }
             6 => {
@@ -64,7 +67,8 @@ impl Socket {
                 };
                 let out = self.input(Input::Tick);
                 let is_closed = out.session.close.is_some();
-                assert!(is_closed || self.connection.wake_at(self.now) > self.now.monotonic, "woken again and again");
+                let (wake_at, now) = (self.connection.wake_at(self.now), self.now.monotonic);
+                assert!(is_closed || wake_at > now, "after a tick at {now:?} the socket waits for {wake_at:?}");
                 !is_closed
             }
             _ => match script.below(8) {
@@ -85,9 +89,9 @@ impl Socket {
         let was_greeted = self.connection.identity().is_some();
         let out = self.input(Input::Frame(frame));
         let (produced, rejected) = (out.produce.len(), out.rejected.len());
-        assert!(produced + rejected <= submits, "an answer to nothing");
+        assert!(produced + rejected <= submits, "{produced} produced and {rejected} rejected of {submits} Submits");
         if was_greeted && out.session.close.is_none() {
-            assert_eq!(produced + rejected, submits, "a Submit without an end");
+            assert_eq!(produced + rejected, submits, "a Submit was neither produced nor rejected");
         }
         for event in events(&out) {
             if let Some(event::Body::Rejected(rejected)) = event.body {
@@ -102,7 +106,7 @@ impl Socket {
         let mut out = Outputs::default();
         self.connection.handle(input, self.now, &Desk, &mut out);
         for produce in &out.produce {
-            assert!(self.outstanding.insert(produce.token), "a token that is in use");
+            assert!(self.outstanding.insert(produce.token), "token {} is in use", produce.token);
             self.record(produce.record.clone());
         }
         assert_eq!(self.connection.in_flight(), self.outstanding.len());
@@ -113,10 +117,10 @@ impl Socket {
         assert!(record.len() < limits::RECORD_BYTES_MAX);
         let record = proto::CommandRecord::decode(record).unwrap();
         let chunk: ChunkId = record.chunk_id.parse().unwrap();
-        let who = self.connection.identity().expect("nothing before Hello");
-        assert!(who.claims.access.may_write(&chunk), "{chunk} is not this user's to write");
-        let Some(command_record::Body::Command(command)) = record.body else { panic!("no command") };
-        assert_eq!(command.writer[..], who.writer.0, "nobody writes as another");
+        let who = self.connection.identity().expect("a command was produced before Hello");
+        assert!(who.claims.access.may_write(&chunk), "a command was produced for {chunk} without write access");
+        let Some(command_record::Body::Command(command)) = record.body else { panic!("the record is no command") };
+        assert_eq!(command.writer[..], who.writer.0, "a command was produced in another writer's name");
         assert_eq!(command.author, who.claims.sub);
         assert!(command.after < command.seq && command.body.is_some());
     }

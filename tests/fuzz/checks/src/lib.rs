@@ -1,15 +1,20 @@
-//! What the fuzz targets check: one module a target, each with `check(data)`, which panics where a claim does not hold.
+//! The checks of the fuzz targets: one module for each target, with a function `check(data)` that
+//! panics if a property does not hold.
 //!
-//! The libFuzzer targets in `tests/fuzz/fuzz_targets` call these and do nothing else, so that whatever the fuzzer found is an
-//! ordinary test from then on (`tests/regressions.rs`), and so that this code is built, linted and run by `cargo xtask test`.
-//! Bytes become values through [`reader::Reader`], and not through a derive: an input can then be written down by hand, and
-//! the golden messages can be seeds. Bytes are all there is: no clock, no chance.
+//! The libFuzzer targets in `tests/fuzz/fuzz_targets` only call these functions. So every input
+//! that the fuzzer found becomes an ordinary test (`tests/regressions.rs`), and `cargo xtask test`
+//! builds, lints and runs this code.
 //!
-//! * `decode`: everything that is read from outside: protobuf, ids, TOML, JSON, canonical encodings, zstd.
+//! [`reader::Reader`] turns bytes into values, and not a derive: an input can be written by hand,
+//! and the golden messages serve as seeds. A check depends on its input alone, and not on a clock
+//! or on chance.
+//!
+//! * `decode`: all data that comes from outside: protobuf, ids, TOML, JSON, canonical encodings,
+//!   zstd.
 //! * `grid`, `map`: the models as state machines: decide, fold, store, load.
-//! * `session`, `ingest`: sockets of strangers.
-//! * `gateway`, `replayer`, `client`: the cores, with peers that keep the rules (and the oracles of their own tests), and
-//!   with peers that do not.
+//! * `session`, `ingest`: sockets of untrusted clients.
+//! * `gateway`, `replayer`, `client`: the cores, with peers that keep the rules and the oracles of
+//!   `tests/scenes`, and with peers that break the rules.
 
 pub mod reader;
 pub mod memory;

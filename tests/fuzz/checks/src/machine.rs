@@ -1,5 +1,7 @@
-//! A model as a state machine: an owner decides whatever is asked, and a follower folds what the owner wrote, through bytes.
-//! Whatever is asked, both hold the same (R5, R10), and what is stored and loaded is the same again (R7).
+//! A model as a state machine: an owner decides arbitrary commands, and a follower folds the
+//! owner's encoded records.
+//!
+//! Both hold the same state (R5, R10), and a state that is stored and loaded is unchanged (R7).
 
 use crate::decode;
 use crate::reader::Reader;
@@ -13,7 +15,7 @@ use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, WriterId, format}
 use prost::Message;
 use std::sync::Arc;
 
-/// Commands of one input.
+/// The most commands in one input.
 const COMMANDS_MAX: i64 = 200;
 
 pub struct Machine {
@@ -34,7 +36,7 @@ impl Machine {
         Self { model, chunk, owner, follower, offset: 0, open: Decisions::default(), updates: Updates::default() }
     }
 
-    /// Goes through a script; `command` takes a command out of it.
+    /// Runs a script; `command` draws a command from it.
     pub fn run(&mut self, script: &mut Reader<'_>, command: impl Fn(&mut Reader<'_>) -> Vec<u8>) {
         while !script.is_empty() && self.offset < COMMANDS_MAX {
             match script.below(16) {
@@ -85,19 +87,20 @@ impl Machine {
             assert!(seq <= newest, "only a resend has no decision");
             return;
         };
-        assert!(!decided.is_model_fault, "a model that failed on {asked:?}");
+        assert!(!decided.is_model_fault, "the model failed on {asked:?}");
         if decided.entry.is_none() {
-            assert_eq!(self.owner.replica.hash_again(), before, "what is not committed changes nothing");
+            assert_eq!(self.owner.replica.hash_again(), before, "a command that is not committed changed the content");
         }
         if let (Some(is_taken), Some(Outcome::Discarded(Discarded { reason, .. }))) = (is_taken, &decided.mark.outcome)
         {
-            assert_eq!(*reason == i32::from(DiscardReason::Invalid), !is_taken, "check and decide agree on a shape");
+            let is_invalid = *reason == i32::from(DiscardReason::Invalid);
+            assert_eq!(is_invalid, !is_taken, "check and decide disagree about the command's shape");
         }
         self.open.marks.push(decided.mark);
         self.updates.entries.extend(decided.entry);
     }
 
-    /// What was decided goes through the log to the follower.
+    /// Sends the open decisions through an encoded record to the follower.
     fn seal(&mut self) {
         if self.open.marks.is_empty() {
             return;
@@ -117,7 +120,7 @@ impl Machine {
         let updates = read_updates(&decisions).unwrap();
         assert!(self.follower.fold(&decisions, updates.as_ref()).unwrap().is_news);
         let again = self.follower.fold(&decisions, updates.as_ref()).unwrap();
-        assert!(!again.is_news && again.entries == 0, "a record is folded once");
+        assert!(!again.is_news && again.entries == 0, "a record was folded twice");
         self.compare();
     }
 
@@ -129,12 +132,12 @@ impl Machine {
         assert_eq!(owner.through_offset, follower.through_offset);
     }
 
-    /// The follower begins anew, from what is stored.
+    /// Stores the owner's state, and restores the follower from it.
     fn store(&mut self) {
         self.seal();
         let encoding = Bytes::from(self.owner.replica.encoding().into_owned());
         decode::content(self.model.as_ref(), &encoding);
-        assert!(self.model.decode(&encoding).is_ok(), "what was encoded is a content");
+        assert!(self.model.decode(&encoding).is_ok(), "the model cannot decode its own encoding");
         let stored = Ref {
             version: self.owner.replica.version().0,
             hash: Hash::of(&encoding).to_bytes(),

@@ -1,4 +1,4 @@
-//! The model `map` under any sequence of commands: see `machine`.
+//! The model `map` with arbitrary sequences of commands: see `machine`.
 
 use crate::machine::Machine;
 use crate::reader::Reader;

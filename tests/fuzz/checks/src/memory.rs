@@ -1,6 +1,7 @@
-//! How much memory a step takes at its most: an input must not cost far more than it is long.
+//! Measures the peak memory of a step, so that a short input cannot cost much memory.
 //!
-//! libFuzzer's own limit for one allocation needs a sanitizer's allocator; this one counts wherever it runs.
+//! libFuzzer's own limit for one allocation needs a sanitizer's allocator. This counter works in
+//! every build.
 
 use peak_alloc::PeakAlloc;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// One at a time: what others allocate meanwhile would count too.
+/// Only one measurement runs at a time, because the counter is the whole process's.
 static MEASURING: Mutex<()> = Mutex::new(());
 
-/// The most bytes that were in use at once while `act` ran, beyond those that were before.
+/// The largest number of bytes in use while `act` ran, less those in use before.
 pub fn peak_of(act: impl FnOnce()) -> usize {
     let _one = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let before = ALLOCATOR.current_usage();

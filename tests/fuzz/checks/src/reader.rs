@@ -1,9 +1,11 @@
-//! Bytes as a script: whoever wants a choice, a number or a text takes it from the front. Past the end everything is zero, so
-//! that every input is a whole script, and a longer one only goes on where a shorter one ended.
+//! Bytes as a script: choices, numbers and texts are taken from the front.
+//!
+//! Past the end every byte is zero. So every input is a whole script, and a longer input only
+//! continues a shorter one.
 
 use bytes::Bytes;
 
-/// What is left of an input.
+/// The rest of an input.
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -19,7 +21,7 @@ impl<'a> Reader<'a> {
         self.0.split_off_first().copied().unwrap_or(0)
     }
 
-    /// One of `n`, at most 256.
+    /// A number below `n`, which is at most 256.
     pub fn below(&mut self, n: usize) -> usize {
         usize::from(self.u8()) % n.max(1)
     }
@@ -28,12 +30,12 @@ impl<'a> Reader<'a> {
         of[self.below(of.len())]
     }
 
-    /// True once in `n` times, for bytes as they come; zero, and so the end, is a no.
+    /// True for one byte value in `n`. Zero, and so the end of the input, gives false.
     pub fn rarely(&mut self, n: u8) -> bool {
         self.u8() % n == n - 1
     }
 
-    /// Mostly a small number, else one at the edge of some type.
+    /// A number: mostly small, otherwise at the limits of some type.
     pub fn number(&mut self) -> u64 {
         match self.u8() {
             255 => u64::MAX,
@@ -51,13 +53,13 @@ impl<'a> Reader<'a> {
         std::array::from_fn(|_| self.u8())
     }
 
-    /// Up to 255 bytes, with their number before them.
+    /// Up to 255 bytes, after a byte with their number.
     pub fn short(&mut self) -> &'a [u8] {
         let length = usize::from(self.u8());
         self.take(length)
     }
 
-    /// Up to 65,535 bytes, with their number before them.
+    /// Up to 65,535 bytes, after two bytes with their number.
     pub fn long(&mut self) -> Bytes {
         let length = usize::from(u16::from_le_bytes(self.array()));
         Bytes::copy_from_slice(self.take(length))
@@ -67,7 +69,7 @@ impl<'a> Reader<'a> {
         String::from_utf8_lossy(self.short()).into_owned()
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }

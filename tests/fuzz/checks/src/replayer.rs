@@ -1,8 +1,10 @@
-//! The core of the replayer. An even first byte: lawful logs and stores, any order of events, with all the oracles of its own
-//! tests (`driftless_scenes::replayer`). An odd one: records and stored states that keep no rule.
+//! The replayer's core. An even first byte selects valid logs and stores and any order of events,
+//! with all the oracles of the core's tests (`driftless_scenes::replayer`). An odd one selects
+//! records and stored states that break the rules.
 //!
-//! Claims of the second: no panic; whatever it appends is numbered without a hole under its own epoch, can be read, and is not
-//! larger than a record may be; nothing comes after the end.
+//! The second checks that nothing panics, and that no output comes after the end. Each record that
+//! the owner appends is readable, within the limit of a record, and numbered without a hole under
+//! the owner's epoch.
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -90,7 +92,7 @@ struct Lawless {
     now_ms: u64,
     epoch: u64,
     next_n: u64,
-    /// Appended, and not acknowledged.
+    /// Records that are appended and not acknowledged.
     sent: VecDeque<(u64, Bytes)>,
     updates_next: i64,
     commands_next: i64,
@@ -104,7 +106,7 @@ struct Lawless {
     letters: VecDeque<u64>,
     is_writing: bool,
     is_over: bool,
-    /// Of the strangers' records in `updates`.
+    /// The epoch and number of the newest record in `updates` that another owner wrote.
     position: (u64, u64),
     source: i64,
 }
@@ -160,7 +162,7 @@ impl Lawless {
     fn input(&mut self, script: &mut Reader<'_>) -> Option<Input> {
         Some(match script.below(24) {
             0..4 if self.reads_updates => match script.rarely(4) {
-                // Its own fence comes back.
+                // The owner reads its own fence.
                 true => {
                     let (n, value) = self.sent.front()?.clone();
                     (n == 0).then_some(Input::Updates(vec![(self.next_update(), value)]))?
@@ -224,7 +226,7 @@ impl Lawless {
 
     fn take(&mut self) {
         while let Some(output) = self.core.poll_output() {
-            assert!(!self.is_over, "nothing comes after the end: {output:?}");
+            assert!(!self.is_over, "an output after the end: {output:?}");
             match output {
                 Output::Append { n, value, .. } => {
                     self.appended(n, &value);
@@ -319,7 +321,7 @@ impl Lawless {
         (offset, CommandRecord { chunk_id, body }.encode_to_vec().into())
     }
 
-    /// A record of an earlier owner, or of one who believes to be it.
+    /// A record of an earlier owner, or one that looks like it.
     fn stranger(&mut self, script: &mut Reader<'_>) -> Bytes {
         let chunk_id = self.chunk(script);
         let body = match script.below(8) {
@@ -398,7 +400,7 @@ fn writer(script: &mut Reader<'_>) -> WriterId {
     WriterId([script.below(3) as u8 + 1; 16])
 }
 
-/// A map of no or of one key, or what nobody can read.
+/// The encoding of a map without keys or with one key, or bytes that are no encoding.
 fn encoding(script: &mut Reader<'_>) -> Bytes {
     match script.below(4) {
         0 => Bytes::copy_from_slice(script.short()),

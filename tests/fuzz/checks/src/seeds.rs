@@ -1,15 +1,16 @@
-//! Where the fuzzer begins: golden messages and short scripts. They are made, and not kept: golden bytes are kept already.
+//! The seeds of the fuzzer: golden messages and short scripts. Code makes them, because the
+//! repository has the golden bytes already.
 
 use crate::decode::KINDS;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Scripts of chance for each target that is one.
+/// The number of random scripts for each target that reads a script.
 const SCRIPTS: u64 = 24;
-/// Names the folder to write to.
+/// The variable that names the folder to which a target writes its seeds.
 const FOLDER: &str = "DRIFTLESS_FUZZ_SEEDS";
 
-/// Texts of every kind that has no golden bytes.
+/// Texts for the kinds that have no golden bytes.
 const TEXTS: [(&str, &str); 13] = [
     ("chunk_id", "canvas/0/-1"),
     ("chunk_id", "a/-2147483648/2147483647/5"),
@@ -34,10 +35,10 @@ const WORLD: &str = "name = \"town\"\npartitions = 4\nupdates_retention_hours = 
 pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut seeds = match target {
         "decode" => decode(),
-        // A frame among other things: see `desk::frame`.
+        // The leading bytes select a frame: see `desk::frame`.
         "session" => frames("client_frame", &[2, 0]),
         "ingest" => frames("client_frame", &[0, 0, 0]),
-        // A message to the gateway's socket: see `client::World::step`.
+        // The leading bytes select a message on the gateway's socket: see `client::World::step`.
         "client" => frames("server_frame", &[0, 0, 9]),
         "grid" => frames("grid_command", &[0, 0, 7]),
         _ => vec![],
@@ -48,7 +49,7 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// For a target's own program: where [`FOLDER`] names a folder, the seeds are written there, and that is all.
+/// Called by a target's program: if [`FOLDER`] names a folder, writes the seeds there and exits.
 pub fn write_if_asked(target: &str) {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let written = fs::create_dir_all(&folder)
@@ -65,7 +66,7 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."))
 }
 
-/// Golden messages: (name, bytes).
+/// The golden messages, with their names.
 fn goldens() -> Vec<(String, Vec<u8>)> {
     let folder = root().join("schemas/golden/1");
     let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
@@ -113,7 +114,7 @@ fn decode() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Golden messages behind the bytes that lead a script to them, with their length.
+/// Golden messages with their length, after the bytes that lead a script to them.
 fn frames(kind: &str, lead: &[u8]) -> Vec<(String, Vec<u8>)> {
     let all = goldens().into_iter().filter(|(name, _)| name.split('.').next() == Some(kind));
     all.map(|(name, bytes)| {
@@ -123,7 +124,7 @@ fn frames(kind: &str, lead: &[u8]) -> Vec<(String, Vec<u8>)> {
     .collect()
 }
 
-/// Bytes of chance (splitmix64), the same at every time.
+/// Pseudo-random bytes (splitmix64) of a seed.
 pub fn script(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {

@@ -1,5 +1,7 @@
-//! A socket's session with whatever a stranger sends: every request has one answer, nothing is the service's before Hello, the
-//! answer is not far longer than the question, and time that is waited for brings something about.
+//! A socket's session with arbitrary messages of an untrusted client.
+//!
+//! The check: every request has at most one answer, the service gets no request before Hello,
+//! answers are not much longer than requests, and the session asks for no timer in the past.
 
 use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
@@ -8,7 +10,8 @@ use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::{self, event};
 use prost::Message;
 
-/// An answer is a message of at most 256 bytes and a few numbers; Welcome announces the families too.
+/// The most bytes of an answer: a text of at most 256 bytes and a few numbers. A Welcome also
+/// announces the families.
 const ANSWER_BYTES_MAX: usize = 400;
 const WELCOME_BYTES_MAX: usize = 4096;
 
@@ -25,9 +28,10 @@ pub fn check(data: &[u8]) {
                     false => desk::later(&mut script, now),
                 };
                 session.tick(now, &Desk, &mut out);
+                let (wake_at, now) = (session.wake_at(now), now.monotonic);
                 assert!(
-                    out.close.is_some() || session.wake_at(now) > now.monotonic,
-                    "a socket that is woken again and again"
+                    out.close.is_some() || wake_at > now,
+                    "after a tick at {now:?} the session waits for {wake_at:?}"
                 );
             }
             1 => session.heard(now.monotonic),
@@ -40,10 +44,10 @@ pub fn check(data: &[u8]) {
                     assert!(!who.claims.sub.contains('!'));
                     own += 1;
                 });
-                assert!(own == 0 || was_greeted || out.is_greeted, "r: nothing before Hello");
+                assert!(own == 0 || was_greeted || out.is_greeted, "the service got a request before Hello");
                 let asked = asked.map_or(1, |asked| asked.len());
                 let frame = proto::ServerFrame::decode(&out.frame[..]).unwrap();
-                assert!(frame.events.len() + own <= asked, "one answer each");
+                assert!(frame.events.len() + own <= asked, "{asked} requests got more answers than that");
                 let pongs = frame.events.iter().filter(|e| matches!(e.body, Some(event::Body::Pong(_)))).count();
                 assert!(frame.events.len() - pongs >= out.refused.len());
                 assert!(out.frame.len() <= asked * ANSWER_BYTES_MAX + WELCOME_BYTES_MAX);

@@ -1,11 +1,11 @@
-//! What the fuzzer begins with, and what it has found, as ordinary tests; and a little chance, so that the checks are run as
-//! they are meant to be. A crash becomes a file in `tests/fuzz/regressions/<target>/`.
+//! The checks as ordinary tests: with the fuzzer's seeds, with the inputs that it found, and with
+//! some random changes of the seeds. A crash becomes a file in `tests/fuzz/regressions/<target>/`.
 
 use driftless_fuzz_checks::{Check, TARGETS, seeds};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Mutations of each target.
+/// The number of mutated inputs for each target.
 const MUTATIONS: u64 = 200;
 
 fn try_it(target: &str, check: Check, name: &str, input: &[u8]) {
@@ -25,7 +25,7 @@ fn every_seed_holds() {
 }
 
 #[test]
-fn what_the_fuzzer_found_once_stays_mended() {
+fn every_input_that_the_fuzzer_found_holds() {
     let folder = seeds::root().join("tests/fuzz/regressions");
     for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let target = entry.file_name().unwrap().to_string_lossy().into_owned();
@@ -38,7 +38,7 @@ fn what_the_fuzzer_found_once_stays_mended() {
 }
 
 #[test]
-fn changed_seeds_and_scripts_of_chance_hold() {
+fn mutated_seeds_and_random_scripts_hold() {
     for (number, (target, check)) in (0..).zip(TARGETS) {
         let seeds = seeds::of(target);
         for i in 0..MUTATIONS {
@@ -58,7 +58,7 @@ fn changed_seeds_and_scripts_of_chance_hold() {
     }
 }
 
-/// Each target has a program, and each program a target.
+/// Each target has a program, and each program belongs to a target.
 #[test]
 fn libfuzzer_knows_every_target() {
     let files = fs::read_dir(seeds::root().join("tests/fuzz/fuzz_targets")).unwrap();
