@@ -1,0 +1,55 @@
+//! Counts of the events that the oracles judged.
+
+/// Counts of what was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Committed commands.
+    pub committed: u64,
+    /// Discarded ones, Settles included.
+    pub discarded: u64,
+    /// Marks `OutOfOrder`.
+    pub out_of_order: u64,
+    /// Marks `SessionExpired`.
+    pub expired: u64,
+    /// Commands that were resolved before.
+    pub resends: u64,
+    /// Records of `updates` that do not count.
+    pub invalid: u64,
+    /// Refs that were compared.
+    pub refs: u64,
+    /// Durable checkpoints that were compared.
+    pub checkpoints: u64,
+    /// Frames to clients that were compared.
+    pub frames: u64,
+}
+
+impl Seen {
+    /// Adds what another run saw.
+    pub fn add(&mut self, other: &Self) {
+        self.committed += other.committed;
+        self.discarded += other.discarded;
+        self.out_of_order += other.out_of_order;
+        self.expired += other.expired;
+        self.resends += other.resends;
+        self.invalid += other.invalid;
+        self.refs += other.refs;
+        self.checkpoints += other.checkpoints;
+        self.frames += other.frames;
+    }
+
+    /// With names.
+    #[must_use]
+    pub fn list(&self) -> [(&'static str, u64); 9] {
+        [
+            ("committed", self.committed),
+            ("discarded", self.discarded),
+            ("out_of_order", self.out_of_order),
+            ("session_expired", self.expired),
+            ("resends", self.resends),
+            ("invalid_records", self.invalid),
+            ("refs_compared", self.refs),
+            ("checkpoints_compared", self.checkpoints),
+            ("events_to_clients_compared", self.frames),
+        ]
+    }
+}

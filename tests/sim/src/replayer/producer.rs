@@ -1,0 +1,81 @@
+//! The producer of a replayer process: records land, are acknowledged, fail, or are written again.
+
+use super::{Ghost, Process};
+use crate::log::Log;
+use crate::rng::Rng;
+use driftless_chunk::mutant::Mutant;
+use driftless_replayer_core::Input;
+use driftless_schemas::Partition;
+use std::collections::BTreeSet;
+
+impl Process {
+    /// The next record of a partition reaches the log.
+    pub fn land(&mut self, log: &mut Log, rng: &mut Rng) -> bool {
+        self.land_next(Partition(rng.below(log.updates.len()) as i32), log)
+    }
+
+    fn land_next(&mut self, partition: Partition, log: &mut Log) -> bool {
+        let mut open = self.sent.iter_mut().filter(|s| s.partition == partition && s.landed.is_none());
+        let Some(mut sent) = open.next() else { return false };
+        if self.lands_second
+            && let Some(second) = open.next()
+        {
+            self.lands_second = false;
+            sent = second;
+        }
+        sent.landed = Some(log.updates[partition.0 as usize].append(sent.key.clone(), sent.value.clone()));
+        true
+    }
+
+    /// librdkafka begins a new epoch of its own: of what has landed and is not acknowledged it does not know that, and writes
+    /// all of it once more, in order, before what comes next (decision 0012). The first of it lands at once, and is
+    /// acknowledged where `is_heard`.
+    pub fn write_again(&mut self, log: &mut Log, is_heard: bool, now: u64) -> bool {
+        let unknown = self.sent.iter_mut().filter(|sent| sent.landed.is_some());
+        let again: BTreeSet<Partition> = unknown.map(|sent| (sent.landed = None, sent.partition).1).collect();
+        for partition in &again {
+            self.land_next(*partition, log);
+            if is_heard {
+                self.ack(*partition, true, now);
+            }
+        }
+        !again.is_empty()
+    }
+
+    /// The oldest record of a partition, landed by now, is acknowledged. `knows` is false where the log reports a
+    /// duplicate, and so no offset.
+    pub fn ack(&mut self, partition: Partition, knows: bool, now: u64) -> bool {
+        let Some(at) = self.sent.iter().position(|sent| sent.partition == partition) else { return false };
+        let Some(offset) = self.sent[at].landed else { return false };
+        let sent = self.sent.remove(at);
+        if let Some(i) = self.ownerships.iter().position(|own| own.id == sent.ownership) {
+            self.give(i, Input::Acked(sent.n, knows.then_some(offset)), now);
+        }
+        true
+    }
+
+    /// A delivery fails, and with it the gapless producer: every ownership with a record in flight ends.
+    pub fn fail(&mut self, now: u64) -> Option<Vec<Ghost>> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        if Mutant::ProduceAgain.is_on() {
+            // Only the oldest expires; the one behind it lands first; then it is produced again, and both are acknowledged.
+            self.lands_second = true;
+            return Some(Vec::new());
+        }
+        let failed: Vec<(u64, u64)> = self.sent.iter().map(|sent| (sent.ownership, sent.n)).collect();
+        let ghosts = self.abandon();
+        for (id, n) in failed {
+            if let Some(i) = self.ownerships.iter().position(|own| own.id == id) {
+                self.give(i, Input::AppendFailed(n, "the simulation says so".into()), now);
+            }
+        }
+        Some(ghosts)
+    }
+
+    pub(super) fn abandon(&mut self) -> Vec<Ghost> {
+        let open = std::mem::take(&mut self.sent).into_iter().filter(|sent| sent.landed.is_none());
+        open.map(|sent| (sent.partition, sent.key, sent.value)).collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! The answers that ownerships wait for: reads, loads, puts, checkpoints, dead letters.
+
+use super::{Process, Reading, Written};
+use crate::log::{DeadLetter, Log};
+use crate::store::Store;
+use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
+use driftless_replayer_core::{Input, LoadError, OlderError, Stored};
+use driftless_schemas::proto::Checkpoint;
+use driftless_schemas::{ChunkId, Offset};
+use std::rc::Rc;
+
+impl Process {
+    /// Reads on.
+    pub fn read(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
+        let own = &mut self.ownerships[i];
+        let p = own.partition.0 as usize;
+        match own.reading {
+            Reading::Nothing => false,
+            Reading::Updates(from) => {
+                let Some(mut records) = log.updates[p].read(from, count) else { return self.stop(i, "out of range") };
+                own.reading = Reading::Updates(Offset(from.0 + records.len() as i64));
+                let is_fake = Mutant::SkipFence.is_on() || Mutant::ReadToTheEnd.is_on();
+                if is_fake && from.0 + records.len() as i64 >= own.end_at_claim.0 {
+                    // As if its own fence stood at the end.
+                    records.retain(|(offset, _)| *offset < own.end_at_claim);
+                    records.extend(own.fence.take().map(|fence| (own.end_at_claim, fence)));
+                }
+                if records.is_empty() {
+                    return false;
+                }
+                self.give(i, Input::Updates(records), now);
+                true
+            }
+            Reading::Commands(from) => {
+                if !own.core.wants_commands() {
+                    return false;
+                }
+                let Some(records) = log.commands[p].read(from, count) else { return self.stop(i, "out of range") };
+                if records.is_empty() {
+                    return false;
+                }
+                own.reading = Reading::Commands(Offset(from.0 + records.len() as i64));
+                self.give(i, Input::Commands(records), now);
+                true
+            }
+        }
+    }
+
+    fn stop(&mut self, i: usize, why: &'static str) -> bool {
+        *self.ends.entry(why).or_default() += 1;
+        self.ownerships[i].is_stopped = true;
+        true
+    }
+
+    /// The oldest load is answered.
+    pub fn load(&mut self, i: usize, works: bool, now: u64, store: &Store) -> bool {
+        let own = &mut self.ownerships[i];
+        let Some(chunk) = own.loads.pop_front() else { return false };
+        let loaded = match works && !store.is_away {
+            false => Err(LoadError::Unavailable("the store is away".into())),
+            true => match store.view(own.partition, 0).entries.get(&chunk).cloned() {
+                None => Ok(None),
+                Some(entry) => match entry.newest.as_ref().map(|newest| store.load(newest)) {
+                    None => Ok(Some(Stored { entry, encoding: Bytes::new() })),
+                    Some(Ok((_, encoding))) => Ok(Some(Stored { entry, encoding })),
+                    Some(Err(reason)) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
+                },
+            },
+        };
+        self.give(i, Input::Loaded(chunk, loaded), now);
+        true
+    }
+
+    /// History is read on, or the object of an older ref is loaded.
+    pub fn look_back(&mut self, i: usize, count: usize, works: bool, now: u64, store: &mut Store, log: &Log) -> bool {
+        let own = &mut self.ownerships[i];
+        if !store.is_away && works {
+            for (hash, encoding) in own.repairs.drain(..) {
+                store.put(hash, &encoding);
+            }
+        }
+        if let Some((chunk, stored)) = own.older.pop_front() {
+            let loaded = match works && !store.is_away {
+                true => store.load(&stored).map(|(_, encoding)| encoding).map_err(|_| OlderError::Lost),
+                false => Err(OlderError::Unavailable),
+            };
+            self.give(i, Input::OlderLoaded(chunk, loaded), now);
+            return true;
+        }
+        let Some(from) = own.history else { return false };
+        let updates = &log.updates[own.partition.0 as usize];
+        let Some(records) = updates.read(from, count) else {
+            own.history = None;
+            self.give(i, Input::HistoryCut(updates.low()), now);
+            return true;
+        };
+        if records.is_empty() {
+            return false;
+        }
+        own.history = Some(Offset(from.0 + records.len() as i64));
+        self.give(i, Input::History(records), now);
+        true
+    }
+
+    /// A fault: bits of a chunk's memory flip.
+    pub fn damage(&mut self, i: usize, chunk: &ChunkId, now: u64) {
+        self.give(i, Input::Damage(chunk.clone()), now);
+    }
+
+    /// An object is stored, or not.
+    pub fn put(&mut self, i: usize, works: bool, now: u64, store: &mut Store) -> bool {
+        let own = &mut self.ownerships[i];
+        let Some((chunk, hash, encoding)) = own.puts.pop_front() else { return false };
+        let result = match works && !store.is_away {
+            true => {
+                store.put(hash, &encoding);
+                Ok(())
+            }
+            false => Err("the store is away".into()),
+        };
+        self.give(i, Input::SnapshotPut(chunk, hash, result), now);
+        true
+    }
+
+    /// A checkpoint becomes durable, or is refused; the core is not told yet.
+    pub fn write(&mut self, i: usize, works: bool, store: &mut Store) -> Option<Written> {
+        let own = &mut self.ownerships[i];
+        let token = own.token?;
+        let (checkpoint, entries) = own.checkpoint.take()?;
+        if store.is_away || !works {
+            own.written = Some(Err("the store is away".into()));
+            return None;
+        }
+        let mut written = store.write(own.partition, token, checkpoint, &entries);
+        if written.is_err() && Mutant::ReopenIndex.is_on() {
+            let (token, _) = store.open(own.partition);
+            own.token = Some(token);
+            written = store.write(own.partition, token, checkpoint, &entries);
+        }
+        let is_written = written.is_ok();
+        own.written = Some(written.map_err(|_| "fenced".into()));
+        is_written.then(|| (own.partition, store.view(own.partition, 0)))
+    }
+
+    /// The core hears of its checkpoint.
+    pub fn tell_written(&mut self, i: usize, now: u64) -> bool {
+        let Some(written) = self.ownerships[i].written.take() else { return false };
+        self.give(i, Input::CheckpointWritten(written), now);
+        true
+    }
+
+    /// A copy in `dead-letter` is made and acknowledged.
+    pub fn bury(&mut self, i: usize, now: u64, log: &mut Log) -> bool {
+        let own = &mut self.ownerships[i];
+        let Some((id, offset)) = own.letters.pop_front() else { return false };
+        log.dead_letters.push(DeadLetter { partition: own.partition, offset });
+        self.give(i, Input::DeadLettered(id), now);
+        true
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, i: usize, now: u64) {
+        self.give(i, Input::Tick, now);
+    }
+
+    /// Opens the index late: see [`Mutant::OpenIndexAfterFence`].
+    pub fn open_late(&mut self, i: usize, store: &mut Store) {
+        let own = &mut self.ownerships[i];
+        if own.token.is_none() && own.core.is_running() {
+            let (token, mut state) = store.open(own.partition);
+            own.token = Some(token);
+            let checkpoint = Checkpoint { epoch: state.checkpoint.epoch + 1, ..Rc::make_mut(&mut state).checkpoint };
+            let written = store.write(own.partition, token, checkpoint, &[]);
+            debug_assert!(written.is_ok(), "nobody opened it in between");
+        }
+    }
+}

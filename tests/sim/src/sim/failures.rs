@@ -1,0 +1,272 @@
+//! The faults of a step: which occur, and what they do.
+
+use super::Sim;
+use crate::faults::Fault;
+use crate::setting;
+use crate::violation::Verdict;
+use bytes::Bytes;
+use driftless_client_core::Socket;
+use driftless_schemas::proto::{Command, CommandRecord, Settle, command, command_record};
+use driftless_schemas::{ChunkId, Offset, Partition, SessionId};
+use prost::Message as _;
+
+impl Sim {
+    pub(super) fn faults(&mut self) -> Verdict {
+        if self.chance.permille(self.weather.processes) {
+            self.process_fault();
+        }
+        if self.chance.permille(self.weather.sockets) {
+            self.socket_fault()?;
+        }
+        if self.chance.permille(self.weather.delivery / 4) {
+            let r = self.chance.below(self.replayers.len());
+            if self.replayers[r].is_awake()
+                && let Some(ghosts) = self.replayers[r].fail(self.now)
+            {
+                self.oracle.lost_an_owner();
+                self.count(Fault::DeliveryFailed);
+                self.late_updates.push(ghosts.into());
+                self.replayers[r].sweep();
+            }
+        }
+        if self.again.permille(self.weather.written_again) {
+            let r = self.again.below(self.replayers.len());
+            let is_heard = self.again.permille(500);
+            if self.replayers[r].is_awake() && self.replayers[r].write_again(&mut self.log, is_heard, self.now) {
+                self.count(Fault::WrittenAgain);
+            }
+        }
+        if self.tokens.permille(self.weather.renewals) {
+            self.renew_token();
+        }
+        if self.store.is_away {
+            self.store.is_away = !self.chance.permille(15);
+        } else if self.chance.permille(self.weather.store / 30) {
+            self.store.is_away = true;
+            self.count(Fault::StoreAway);
+        }
+        if self.chance.permille(self.weather.strangers) {
+            self.strangers_come();
+        }
+        if self.chance.permille(self.weather.damage) {
+            let i = self.chance.below(self.peers.len());
+            let which = self.chance.below(8);
+            if self.peers[i].damage(which) {
+                self.count(Fault::ClientDamaged);
+            }
+            let g = self.chance.below(self.gateways.len());
+            let chunk = self.a_chunk();
+            self.gateways[g].damage(&chunk, self.now)?;
+            self.count(Fault::GatewayDamaged);
+        }
+        if self.chance.permille(self.weather.owner_damage) {
+            self.damage_an_owner();
+        }
+        if self.chance.permille(self.weather.losses) {
+            let which = self.chance.below(self.store.objects().max(1));
+            if self.store.damage(which).is_some() {
+                self.count(Fault::ObjectLost);
+            }
+        }
+        if self.weather.losses == 0 && self.weather.owner_damage == 0 && self.chance.permille(2) {
+            self.cut_log();
+        }
+        if self.chance.permille(2) {
+            self.rubbish();
+        }
+        if self.chance.permille(1) {
+            self.now += 4_000;
+            self.count(Fault::TimeJump);
+        }
+        Ok(())
+    }
+
+    fn process_fault(&mut self) {
+        let r = self.chance.below(self.replayers.len());
+        match self.chance.below(12) {
+            0..3 => {
+                self.oracle.lost_an_owner();
+                let had_checkpoint = self.replayers[r].has_unheard_checkpoint();
+                let ghosts = self.replayers[r].crash();
+                self.late_updates.push(ghosts.into());
+                self.replayers[r].is_down = self.chance.permille(700);
+                self.count(Fault::ReplayerKilled);
+                if had_checkpoint {
+                    self.count(Fault::TornCheckpoint);
+                }
+            }
+            3 | 4 => {
+                self.oracle.lost_an_owner();
+                self.replayers[r].is_paused = true;
+                self.count(Fault::ReplayerPaused);
+            }
+            5 | 6 => {
+                let p = self.chance.below(self.owners.len());
+                let (partition, from) = (Partition(p as i32), self.owners[p]);
+                let to = (from + 1) % self.replayers.len();
+                let is_moving = self.moves.iter().any(|(moved, ..)| *moved == partition);
+                if !is_moving && self.replayers[from].is_awake() && self.replayers[to].is_awake() {
+                    self.replayers[from].revoke(partition, self.now);
+                    self.moves.push((partition, from, to));
+                    self.count(Fault::HandOver);
+                }
+            }
+            7 => {
+                let p = self.chance.below(self.owners.len());
+                let from = self.owners[p];
+                let to = (from + 1) % self.replayers.len();
+                if self.replayers[to].is_awake() {
+                    self.oracle.lost_an_owner();
+                    self.late_losses.push((from, Partition(p as i32)));
+                    self.owners[p] = to;
+                    self.count(Fault::Stolen);
+                }
+            }
+            8 => {
+                let g = self.chance.below(self.gateways.len());
+                self.restart_gateway(g);
+                self.count(Fault::GatewayKilled);
+            }
+            9 => {
+                let g = self.chance.below(self.gateways.len());
+                let partition = Partition(self.chance.below(self.owners.len()) as i32);
+                self.gateways[g].renew_view(partition, &self.store, self.now);
+                self.count(Fault::StaleView);
+            }
+            _ => {
+                let at = self.chance.below(self.ingests.len());
+                let (ghosts, peers) = self.ingests[at].crash();
+                self.late_commands.extend(ghosts);
+                for i in peers {
+                    if self.peers[i].ingest.is_some_and(|(process, _)| process == at) {
+                        self.disconnect(i, Socket::Ingest, None);
+                    }
+                }
+                self.count(Fault::IngestKilled);
+            }
+        }
+        for process in &mut self.replayers {
+            if process.is_down && self.chance.permille(500) {
+                process.is_down = false;
+            }
+            if process.is_paused && self.chance.permille(500) {
+                process.is_paused = false;
+            }
+        }
+    }
+
+    fn socket_fault(&mut self) -> Verdict {
+        let i = self.chance.below(self.peers.len());
+        let socket = if self.chance.permille(500) { Socket::Ingest } else { Socket::Gateway };
+        let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
+        let Some((at, id)) = connected else { return Ok(()) };
+        if self.chance.permille(300) {
+            // The server does not notice: messages that were under way still arrive there.
+            let link = match socket {
+                Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+                Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+            };
+            if let Some(link) = link {
+                link.peer = None;
+            }
+            self.count(Fault::HalfOpen);
+        } else {
+            self.close(socket, at, id)?;
+            self.count(Fault::SocketCut);
+        }
+        self.disconnect(i, socket, None);
+        Ok(())
+    }
+
+    /// Records of dead producers land late, or never; always in their order, but with holes.
+    pub(super) fn ghosts(&mut self) {
+        if !self.late_updates.is_empty() {
+            let at = self.chance.below(self.late_updates.len());
+            match self.late_updates[at].pop_front() {
+                None => drop(self.late_updates.swap_remove(at)),
+                Some((partition, key, value)) if self.chance.permille(600) => {
+                    self.log.updates[partition.0 as usize].append(key, value);
+                    self.count(Fault::LateRecord);
+                }
+                Some(_) => {}
+            }
+        }
+        if !self.late_commands.is_empty() {
+            let at = self.chance.below(self.late_commands.len());
+            let (partition, key, value) = self.late_commands.swap_remove(at);
+            if self.chance.permille(600) {
+                self.log.commands[partition.0 as usize].append(key, value);
+                self.count(Fault::LateRecord);
+            }
+        }
+    }
+
+    /// Other people write to a chunk, so that its ledger forgets somebody.
+    fn strangers_come(&mut self) {
+        let chunks = setting::chunks();
+        let chunk = &chunks[self.chance.below(chunks.len())];
+        for _ in 0..1 + self.chance.below(5) {
+            self.strangers += 1;
+            let mut random = [0; 10];
+            random[..8].copy_from_slice(&self.strangers.to_be_bytes());
+            let age = self.chance.below(60_000) as u64;
+            let writer = SessionId::new(self.now - age, random).writer("stranger");
+            let body = match self.chance.below(4) {
+                0 => Some(command::Body::Settle(Settle {})),
+                // It cannot be read beyond its numbers.
+                1 => None,
+                _ => {
+                    self.unique += 1;
+                    Some(command::Body::Command(setting::command(chunk, self.unique, &mut self.chance)))
+                }
+            };
+            let after = self.chance.below(2) as u64;
+            let writer = writer.to_bytes();
+            let command = Command { writer, author: "stranger".into(), seq: 2, after, body, ..Command::default() };
+            self.append_command(chunk, command_record::Body::Command(command));
+        }
+        self.count(Fault::Strangers);
+    }
+
+    fn a_chunk(&mut self) -> ChunkId {
+        let chunks = setting::chunks();
+        let which = self.chance.below(chunks.len());
+        chunks[which].clone()
+    }
+
+    fn damage_an_owner(&mut self) {
+        let r = self.chance.below(self.replayers.len());
+        let chunk = self.a_chunk();
+        let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
+        let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
+        // Once a run: after a damage that nobody noticed there is no state left that a second one could be healed from.
+        if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
+            return;
+        }
+        self.replayers[r].damage(i, &chunk, self.now);
+        self.oracle.damaged(&chunk);
+        self.count(Fault::OwnerDamaged);
+    }
+
+    /// A foreign record in `commands`.
+    fn rubbish(&mut self) {
+        let p = self.chance.below(self.log.commands.len());
+        let value: Bytes = match self.chance.below(3) {
+            0 => Bytes::from_static(b"\xff\xff\xff"),
+            1 => CommandRecord { chunk_id: "nowhere/0".into(), body: None }.encode_to_vec().into(),
+            _ => Bytes::new(),
+        };
+        self.log.commands[p].append(Bytes::new(), value);
+        self.count(Fault::Rubbish);
+    }
+
+    /// Retention takes what every checkpoint allows, `updates` from before `updates_low`, `commands` from before
+    /// `commands_next`.
+    fn cut_log(&mut self) {
+        let p = self.chance.below(self.log.updates.len());
+        let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;
+        self.log.updates[p].cut(Offset(checkpoint.updates_low));
+        self.log.commands[p].cut(Offset(checkpoint.commands_next));
+        self.count(Fault::LogCut);
+    }
+}

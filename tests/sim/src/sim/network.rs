@@ -1,0 +1,205 @@
+//! The users, and the messages between clients and servers.
+
+use super::Sim;
+use crate::faults::Fault;
+use crate::peer::Ask;
+use crate::violation::{Verdict, Violation};
+use bytes::Bytes;
+use driftless_client_core::{ChunkStatus, Socket};
+use driftless_schemas::format;
+use driftless_schemas::proto::{self, request};
+use prost::Message as _;
+
+impl Sim {
+    pub(super) fn user(&mut self) {
+        let i = self.work.below(self.peers.len());
+        if self.work.permille(self.weather.cancels) {
+            let count = if self.work.permille(100) { 70 } else { 2 };
+            for _ in 0..count {
+                let back = self.work.below(count);
+                self.peers[i].cancel(back, self.now);
+            }
+            return;
+        }
+        let count =
+            if self.work.permille(self.weather.bursts) { 40 + self.work.below(50) } else { 1 + self.work.below(3) };
+        for _ in 0..count {
+            self.peers[i].edit(&mut self.unique, self.now, &mut self.work);
+        }
+    }
+
+    pub(super) fn connect(&mut self) {
+        let i = self.schedule.below(self.peers.len());
+        let now = self.peers[i].clock(self.now);
+        let mut token = self.peers[i].name.clone();
+        if self.peers[i].ingest.is_none() {
+            let at = self.schedule.below(self.ingests.len());
+            let id = self.next_socket();
+            self.ingests[at].accept(id, i, self.now);
+            self.peers[i].ingest = Some((at, id));
+            if self.is_faulty && self.chance.permille(self.weather.read_only) {
+                self.count(Fault::ReadOnly);
+                token.push('!');
+            }
+            self.peers[i].core.connected(now, Socket::Ingest, token);
+        } else if self.peers[i].gateway.is_none() {
+            let at = self.schedule.below(self.gateways.len());
+            let id = self.next_socket();
+            self.gateways[at].accept(id, i, self.now);
+            self.peers[i].gateway = Some((at, id));
+            let token = self.gateway_token(i);
+            self.peers[i].core.connected(now, Socket::Gateway, token);
+        } else if !self.is_faulty {
+            // Whoever has only read access comes back with a better token.
+            let Some((at, id)) = self.peers[i].ingest else { return };
+            if self.peers[i].core.pending() > 0 && self.schedule.permille(5) {
+                self.ingests[at].sockets.remove(&id);
+                self.disconnect(i, Socket::Ingest, None);
+            }
+        }
+    }
+
+    /// A token for a gateway. At rest it outlives the run, so that each Track gets its answer.
+    fn gateway_token(&self, i: usize) -> String {
+        let name = &self.peers[i].name;
+        match self.weather.token_life_s.filter(|_| self.is_faulty) {
+            Some(life_s) => format!("{name}@{life_s}"),
+            None => name.clone(),
+        }
+    }
+
+    /// A client renews the token of its gateway socket.
+    pub(super) fn renew_token(&mut self) {
+        let i = self.tokens.below(self.peers.len());
+        let Some((at, id)) = self.peers[i].gateway.filter(|(at, id)| self.gateways[*at].is_welcomed(*id)) else {
+            return;
+        };
+        let renew = proto::Renew { token: self.gateway_token(i) };
+        if let Some(socket) = self.gateways[at].sockets.get_mut(&id) {
+            socket.link.up.push_back(format::request(request::Body::Renew(renew)));
+        }
+    }
+
+    fn next_socket(&mut self) -> u64 {
+        self.next_socket += 1;
+        self.next_socket
+    }
+
+    /// The client notices that a socket is gone.
+    pub(super) fn disconnect(&mut self, i: usize, socket: Socket, code: Option<u16>) {
+        let peer = &mut self.peers[i];
+        let connected = if socket == Socket::Ingest { &mut peer.ingest } else { &mut peer.gateway };
+        if connected.take().is_some() {
+            peer.core.disconnected(peer.clock(self.now), socket, code);
+        }
+    }
+
+    pub(super) fn carry_to_ingest(&mut self) {
+        let at = self.schedule.below(self.ingests.len());
+        let ids: Vec<u64> = self.ingests[at].sockets.keys().copied().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[self.schedule.below(ids.len())];
+        if self.schedule.permille(100) {
+            self.ingests[at].tick(id, self.now);
+        }
+        self.ingests[at].carry_up(id, self.now);
+    }
+
+    pub(super) fn carry_to_gateway(&mut self) -> Verdict {
+        let at = self.schedule.below(self.gateways.len());
+        let ids: Vec<u64> = self.gateways[at].sockets.keys().copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let id = ids[self.schedule.below(ids.len())];
+        self.gateways[at].carry_up(id, self.now)?;
+        for _ in 0..std::mem::take(&mut self.gateways[at].refused_expired) {
+            self.count(Fault::TokenExpired);
+        }
+        Ok(())
+    }
+
+    /// A message to a client arrives; concatenated frames are a frame.
+    pub(super) fn deliver(&mut self, socket: Socket) -> Verdict {
+        let i = self.schedule.below(self.peers.len());
+        let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
+        let Some((at, id)) = connected else { return Ok(()) };
+        let link = match socket {
+            Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+            Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+        };
+        let Some(link) = link else {
+            self.disconnect(i, socket, None);
+            return Ok(());
+        };
+        let count = 1 + self.schedule.below(4);
+        let messages: Vec<Bytes> = (0..count).map_while(|_| link.down.pop_front()).collect();
+        if messages.is_empty() {
+            if let Some(code) = link.close {
+                self.close(socket, at, id)?;
+                self.disconnect(i, socket, Some(code));
+            }
+            return Ok(());
+        }
+        let message: Bytes = messages.concat().into();
+        let frame = proto::ServerFrame::decode(message.clone())
+            .map_err(|e| Violation::new("protocol", format!("a frame that cannot be read: {e}")))?;
+        for event in frame.events.iter().filter_map(|event| event.body.as_ref()) {
+            self.oracle.look_at_event(event)?;
+            self.peers[i].look_at_event(event)?;
+        }
+        self.trace.note("deliver", i as u64, message.len() as u64);
+        let peer = &mut self.peers[i];
+        peer.core.received(peer.clock(self.now), socket, message);
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, socket: Socket, at: usize, id: u64) -> Verdict {
+        match socket {
+            Socket::Ingest => drop(self.ingests[at].sockets.remove(&id)),
+            Socket::Gateway => self.gateways[at].leave(id, self.now)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn peers_turn(&mut self) -> Verdict {
+        for i in 0..self.peers.len() {
+            for Ask::Drop(socket) in self.peers[i].turn(self.now, &self.oracle)? {
+                let peer = &mut self.peers[i];
+                let connected = if socket == Socket::Ingest { peer.ingest.take() } else { peer.gateway.take() };
+                if let Some((at, id)) = connected {
+                    self.close(socket, at, id)?;
+                }
+            }
+            self.send(i);
+            let now = self.now;
+            let peer = &mut self.peers[i];
+            for chunk in &peer.chunks {
+                // A user who sees an error tries again.
+                if matches!(peer.core.status(chunk), Some(ChunkStatus::Failed { .. } | ChunkStatus::Rejected { .. })) {
+                    peer.core.track(peer.clock(now), chunk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, i: usize) {
+        for socket in [Socket::Ingest, Socket::Gateway] {
+            let peer = &mut self.peers[i];
+            let connected = if socket == Socket::Ingest { peer.ingest } else { peer.gateway };
+            while let Some(message) = peer.core.poll_send(socket) {
+                let Some((at, id)) = connected else { continue };
+                let link = match socket {
+                    Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+                    Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+                };
+                if let Some(link) = link {
+                    link.up.push_back(message);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The steps of the services, and the group that gives partitions to replayers.
+
+use super::Sim;
+use crate::faults::Fault;
+use crate::gateway;
+use crate::setting;
+use crate::violation::Verdict;
+use driftless_client_core::Socket;
+use driftless_schemas::proto::{self, CommandRecord, command_record};
+use driftless_schemas::{ChunkId, Partition};
+use prost::Message as _;
+
+impl Sim {
+    pub(super) fn ingest_produces(&mut self) {
+        let at = self.schedule.below(self.ingests.len());
+        let fault = if self.is_faulty { self.weather.ingest } else { 0 };
+        for _ in 0..1 + self.schedule.below(8) {
+            match self.ingests[at].produce(&mut self.log, self.now, fault, &mut self.chance) {
+                None => return,
+                Some(None) => {}
+                Some(Some(ghost)) => self.late_commands.push(ghost),
+            }
+        }
+    }
+
+    pub(super) fn replayer_works(&mut self) -> Verdict {
+        let r = self.schedule.below(self.replayers.len());
+        if self.replayers[r].is_down {
+            return Ok(());
+        }
+        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_log);
+        // What was sent is on its way, also where its process stands still.
+        for _ in 0..if is_slow { 0 } else { 1 + self.schedule.below(3) } {
+            self.replayers[r].land(&mut self.log, &mut self.schedule);
+        }
+        if self.replayers[r].is_paused {
+            return Ok(());
+        }
+        self.oracle.look(&self.log)?;
+        if let Some((partition, state)) = self.replayers[r].begin_assigned(self.now, &mut self.store, &self.log) {
+            self.trace.note("claim", r as u64, partition.0 as u64);
+            self.oracle.look_at_index(partition, &state, &self.store, &self.log)?;
+        }
+        for p in 0..setting::PARTITIONS {
+            for _ in 0..if is_slow { 0 } else { self.schedule.below(4) } {
+                let knows = !(self.is_faulty && self.chance.permille(self.weather.delivery / 2));
+                if self.replayers[r].ack(Partition(p), knows, self.now) && !knows {
+                    self.count(Fault::UnknownOffset);
+                }
+            }
+        }
+        for i in 0..self.replayers[r].ownerships.len() {
+            self.ownership_works(r, i)?;
+        }
+        self.replayers[r].sweep();
+        Ok(())
+    }
+
+    fn ownership_works(&mut self, r: usize, i: usize) -> Verdict {
+        let works = !(self.is_faulty && self.chance.permille(self.weather.store));
+        if !works {
+            // A checkpoint that fails ends an ownership.
+            self.oracle.lost_an_owner();
+        }
+        let count = 1 + self.schedule.below(12);
+        let process = &mut self.replayers[r];
+        process.open_late(i, &mut self.store);
+        let now = self.now;
+        let failed = match self.schedule.below(9) {
+            0..3 => {
+                process.read(i, count, now, &self.log);
+                false
+            }
+            8 => process.look_back(i, 4 * count, works, now, &mut self.store, &self.log) && !works,
+            3 => process.load(i, works, now, &self.store) && !works,
+            4 => process.put(i, works, now, &mut self.store) && !works,
+            5 => {
+                let index_works = works || self.chance.permille(700);
+                let partition = process.ownerships[i].partition;
+                if let Some((_, state)) = process.write(i, index_works, &mut self.store) {
+                    self.oracle.look_at_index(partition, &state, &self.store, &self.log)?;
+                    self.trace.note("checkpoint", r as u64, state.checkpoint.updates_low as u64);
+                } else if !index_works {
+                    self.count(Fault::IndexError);
+                }
+                false
+            }
+            6 => {
+                process.tell_written(i, now);
+                process.bury(i, now, &mut self.log);
+                false
+            }
+            _ => {
+                process.tick(i, now);
+                false
+            }
+        };
+        if failed {
+            self.count(Fault::StoreError);
+        }
+        Ok(())
+    }
+
+    pub(super) fn gateway_works(&mut self) -> Verdict {
+        let g = self.schedule.below(self.gateways.len());
+        let works = !(self.is_faulty && self.chance.permille(self.weather.store));
+        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_gateways[g]);
+        match self.schedule.below(4) {
+            0 | 1 if is_slow => {}
+            0 => {
+                let partition = Partition(self.schedule.below(setting::PARTITIONS as usize) as i32);
+                let count = 1 + self.schedule.below(6);
+                if self.gateways[g].read(partition, count, self.now, &self.log)?.is_none() {
+                    // Retention was shorter than the age of its view: it ends, and is started again.
+                    self.restart_gateway(g);
+                }
+            }
+            1 => {
+                self.gateways[g].load(works, self.now, &self.store, &self.log)?;
+            }
+            2 => {
+                let ids: Vec<u64> = self.gateways[g].sockets.keys().copied().collect();
+                for id in ids {
+                    let count = self.schedule.below(4);
+                    self.gateways[g].write(id, count, self.now)?;
+                }
+            }
+            _ => self.gateways[g].tick(self.now)?,
+        }
+        for (chunk, version, hash) in std::mem::take(&mut self.gateways[g].audits) {
+            self.oracle.audited(&chunk);
+            let audit = proto::Audit { version: version.0, hash: hash.to_bytes(), reporter: format!("g{g}") };
+            self.append_command(&chunk, command_record::Body::Audit(audit));
+        }
+        Ok(())
+    }
+
+    pub(super) fn restart_gateway(&mut self, g: usize) {
+        let peers = self.gateways[g].peers();
+        self.past_drifts += self.gateways[g].drifts;
+        let skew = self.gateways[g].skew_ms;
+        let seed = self.chance.next();
+        self.gateways[g] = gateway::Process::new(&self.world, &self.store, skew, &mut self.chance, seed);
+        for i in peers {
+            if self.peers[i].gateway.is_some_and(|(at, _)| at == g) {
+                self.disconnect(i, Socket::Gateway, None);
+            }
+        }
+    }
+
+    pub(super) fn group(&mut self) {
+        for p in 0..self.owners.len() {
+            let partition = Partition(p as i32);
+            let owner = self.owners[p];
+            if self.moves.iter().any(|(moved, ..)| *moved == partition) {
+                continue;
+            }
+            if self.replayers[owner].is_awake() {
+                self.replayers[owner].assigned.entry(partition).or_insert(self.now);
+            } else if self.schedule.permille(30) || !self.is_faulty {
+                // It was not heard of for too long: it becomes somebody else's.
+                let other = (owner + 1) % self.replayers.len();
+                if self.replayers[other].is_awake() {
+                    if self.replayers[owner].assigned.contains_key(&partition) {
+                        self.late_losses.push((owner, partition));
+                    }
+                    self.owners[p] = other;
+                    self.trace.note("owner", p as u64, other as u64);
+                }
+            }
+        }
+        let (replayers, owners) = (&self.replayers, &mut self.owners);
+        self.moves.retain(|(partition, from, to)| {
+            let is_over = !replayers[*from].is_awake()
+                || !replayers[*from].ownerships.iter().any(|own| own.partition == *partition);
+            if is_over {
+                owners[partition.0 as usize] = *to;
+            }
+            !is_over
+        });
+        if !self.late_losses.is_empty() && self.schedule.permille(20) {
+            let at = self.schedule.below(self.late_losses.len());
+            let (process, partition) = self.late_losses[at];
+            if self.replayers[process].is_awake() {
+                self.late_losses.swap_remove(at);
+                if self.owners[partition.0 as usize] != process {
+                    self.replayers[process].lose(partition);
+                }
+            }
+        }
+    }
+
+    pub(super) fn append_command(&mut self, chunk: &ChunkId, body: command_record::Body) {
+        let place = self.world.place(chunk).expect("a chunk of the simulated world");
+        let record = CommandRecord { chunk_id: chunk.to_string(), body: Some(body) }.encode_to_vec();
+        self.log.commands[place.partition.0 as usize].append(place.key.into(), record.into());
+    }
+}
