@@ -1,4 +1,4 @@
-//! What goes wrong: how often in this run, and how often it did.
+//! The kinds of faults, how often each occurred, and how likely each is in a run.
 
 use crate::rng::Rng;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Fault; 27] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
@@ -68,7 +68,7 @@ impl Fault {
         Self::TornCheckpoint,
     ];
 
-    /// For people and JSON.
+    /// The name in tables and in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -103,54 +103,56 @@ impl Fault {
     }
 }
 
-/// How often each happened.
+/// The number of occurrences of each fault.
 pub type Counts = BTreeMap<Fault, u64>;
 
-/// What kind of day it is: drawn once a run, so that some runs are all of one kind.
+/// The likelihood of each fault, drawn once for a run, so that some faults dominate some runs.
 #[derive(Clone, Debug)]
 pub struct Weather {
     /// Faults of processes, in 1,000 steps.
     pub processes: u32,
     /// Faults of sockets, in 1,000 steps.
     pub sockets: u32,
-    /// In 1,000 records from ingest to the log.
+    /// Failures in 1,000 records from ingest to the log.
     pub ingest: u32,
-    /// In 1,000 deliveries of a replayer.
+    /// Failures in 1,000 deliveries of a replayer.
     pub delivery: u32,
-    /// Of a producer that writes again what is on its way, in 1,000 steps.
+    /// In 1,000 steps, how often a producer appends its unacknowledged records again.
     pub written_again: u32,
-    /// In 1,000 operations of the store.
+    /// Failures in 1,000 operations of the store.
     pub store: u32,
-    /// In 1,000 steps in which a replayer's records could reach the log and be acknowledged, they do not yet.
+    /// In 1,000 steps of a replayer, how often its records neither land nor are acknowledged.
     pub slow_log: u32,
-    /// In 1,000 steps in which a gateway could read on or load, it does not yet: by gateway.
+    /// For each gateway: in 1,000 of its steps, how often it neither reads nor loads.
     pub slow_gateways: [u32; 2],
-    /// Strangers' writers per 1,000 steps.
+    /// In 1,000 steps, how often other users write.
     pub strangers: u32,
-    /// In 1,000 connections to ingest.
+    /// In 1,000 connections to ingest, how many have no write access.
     pub read_only: u32,
-    /// In 1,000 user actions.
+    /// In 1,000 user actions, how many cancel commands.
     pub cancels: u32,
-    /// In 1,000 user actions.
+    /// In 1,000 user actions, how many are bursts of edits.
     pub bursts: u32,
-    /// Replicas of clients and gateways, in 1,000 steps.
+    /// In 1,000 steps, how often replicas of clients and gateways are damaged.
     pub damage: u32,
-    /// Chunks of owners, in 1,000 steps.
+    /// In 1,000 steps, how often an owner's chunk is damaged.
     pub owner_damage: u32,
-    /// Stored objects, in 1,000 steps; then the log is not cut, so that they can be made again.
+    /// In 1,000 steps, how often a stored object is damaged. If this is not 0, the log is never
+    /// cut, so that objects can be reconstructed.
     pub losses: u32,
-    /// Milliseconds between two steps at most.
+    /// The most milliseconds between two steps.
     pub pace_ms: usize,
-    /// Whether ingest refuses many commands for their rate.
+    /// True if ingest rejects many commands because of their rate.
     pub is_strict: bool,
-    /// How long a gateway socket's token is valid, seconds; `None`: longer than the run.
+    /// The validity of a gateway socket's token in seconds; `None` if it outlives the run.
     pub token_life_s: Option<u32>,
-    /// Renewals of gateway sockets' tokens, in 1,000 steps.
+    /// In 1,000 steps, how often a client renews the token of its gateway socket.
     pub renewals: u32,
 }
 
 impl Weather {
-    /// A day. `again` is the stream of producers that write again, `tokens` that of expiring tokens.
+    /// Draws the likelihoods of a run. `again` is the stream for producers that append records
+    /// again, and `tokens` the stream for expiring tokens.
     #[must_use]
     pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng) -> Self {
         Self {

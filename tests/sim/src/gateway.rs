@@ -1,5 +1,5 @@
-//! A gateway process of the simulation: a real [`Hub`] and real [`Connection`]s. It reads the log
-//! from a view that may be stale.
+//! A gateway process of the simulation: a real [`Hub`] and real [`Connection`]s, which start from
+//! views of the index that may be stale.
 
 use crate::link::{Link, Outside};
 use crate::log::Log;
@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Little is kept, queues are short, everything happens soon.
+/// Settings with low limits, short queues and short intervals.
 fn settings() -> Settings {
     Settings {
         ring_kept: 3,
@@ -41,39 +41,40 @@ fn settings() -> Settings {
     }
 }
 
-/// Reads again what the hub has given up. It may be cut off in the meantime.
+/// Reads records again that the hub has dropped. Retention may have deleted them meanwhile.
 fn read_again(reread: &mut Reread, log: &Log) -> Result<(), String> {
     while let Some(from) = reread.next() {
-        let records = log.updates[reread.partition().0 as usize].read(from, 16).ok_or("retention cut it off")?;
+        let records = log.updates[reread.partition().0 as usize].read(from, 16).ok_or("retention deleted it")?;
         reread.take(records)?;
     }
     Ok(())
 }
 
-/// A process.
+/// A gateway process.
 pub struct Process {
     hub: Hub,
     world: Arc<World>,
     views: Vec<Rc<IndexState>>,
-    /// When each was opened; those of the beginning are of any age.
+    /// The time at which each view was opened; 0 for the first views, which may be stale.
     opened: Vec<u64>,
-    /// Its wall clock differs from the true one by this.
+    /// The difference between the process's wall clock and the simulation's time.
     pub skew_ms: i64,
-    /// Sockets, by number.
+    /// The sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
     shared: Arc<connection::Shared>,
     loads: VecDeque<(ChunkId, Option<Ref>, Option<Box<Reread>>)>,
     outside: Outside,
-    /// Answers to HTTP questions that have come.
+    /// The answers to questions over HTTP.
     pub answers: BTreeMap<u64, Answer>,
     next_ask: u64,
-    /// Found since the last look: replicas that differed from the log.
+    /// The number of replicas that differed from the log.
     pub drifts: u64,
-    /// Chunks of sockets that began to lag.
+    /// The number of times that a chunk of a socket began to lag.
     pub laggings: u64,
-    /// On their way to `commands`.
+    /// Audits that are to be appended to `commands`.
     pub audits: Vec<(ChunkId, Version, Hash)>,
-    /// Requests refused because the token had expired, since the last look.
+    /// The number of requests that were refused because the token had expired, since the
+    /// simulation last took it.
     pub refused_expired: u64,
 }
 
@@ -82,14 +83,15 @@ pub struct Socket {
     /// The wire.
     pub link: Link,
     connection: Connection,
-    /// The oracle's own account of when the token of this socket expires; `None` before Hello.
+    /// The time at which this socket's token expires, by the oracle's own account; `None` before
+    /// Hello.
     expires: Option<UnixMs>,
-    /// The hub handed them out; they are not written yet.
+    /// Frames that the hub has sent and the socket has not written yet.
     queued: VecDeque<Bytes>,
 }
 
 impl Process {
-    /// A process that begins with views of the index, each a number of writes old.
+    /// A process that starts with views of the index, each of which may be some writes old.
     #[must_use]
     pub fn new(world: &Arc<World>, store: &Store, skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
         let views: Vec<Rc<IndexState>> =
@@ -124,7 +126,7 @@ impl Process {
         Now { unix: UnixMs(now as i64 + self.skew_ms), monotonic: MonotonicMs(now) }
     }
 
-    /// Takes a newer view of a partition's index.
+    /// Opens a new view of a partition's index.
     pub fn renew_view(&mut self, partition: Partition, store: &Store, now: u64) {
         self.views[partition.0 as usize] = store.view(partition, 0);
         self.opened[partition.0 as usize] = now;
@@ -140,13 +142,13 @@ impl Process {
         self.sockets.insert(id, Socket { link: Link::new(peer), connection, expires: None, queued: VecDeque::new() });
     }
 
-    /// Whether the socket is there and its client has been welcomed.
+    /// Whether the socket is open and its client has been welcomed.
     #[must_use]
     pub fn is_welcomed(&self, id: u64) -> bool {
         self.sockets.get(&id).is_some_and(|socket| socket.connection.identity().is_some())
     }
 
-    /// The next message of a client.
+    /// The next message of a client arrives.
     ///
     /// # Errors
     /// A violation.
@@ -166,7 +168,7 @@ impl Process {
         Ok(true)
     }
 
-    /// Some of what waits for a socket is written.
+    /// Writes up to `count` queued frames to a socket.
     ///
     /// # Errors
     /// A violation.
@@ -186,7 +188,8 @@ impl Process {
         Ok(true)
     }
 
-    /// Reads on in a partition. False: there is nothing new. `None`: what it needs is cut off.
+    /// Reads the next records of a partition. Returns false if there are none, and `None` if
+    /// retention deleted them.
     ///
     /// # Errors
     /// A violation.
@@ -207,7 +210,7 @@ impl Process {
     /// A violation.
     pub fn load(&mut self, works: bool, now: u64, store: &Store, log: &Log) -> Result<bool, Violation> {
         let Some((chunk, told, mut reread)) = self.loads.pop_front() else { return Ok(false) };
-        let place = self.world.place(&chunk).expect("the hub placed it");
+        let place = self.world.place(&chunk).expect("the hub asks only for chunks of the world");
         let newest = || {
             let view = &self.views[place.partition.0 as usize];
             view.entries.get(&chunk).and_then(|entry| entry.newest.clone())
@@ -242,7 +245,7 @@ impl Process {
         self.carry_out()
     }
 
-    /// A question over HTTP; the answer comes in `answers`.
+    /// Asks a question as over HTTP, and returns its number in `answers`.
     ///
     /// # Errors
     /// A violation.
@@ -254,7 +257,7 @@ impl Process {
         Ok(id)
     }
 
-    /// A fault: bits of a replica flip.
+    /// Injects a fault: bits of a replica flip.
     ///
     /// # Errors
     /// A violation.
@@ -263,7 +266,7 @@ impl Process {
         self.carry_out()
     }
 
-    /// A socket is gone.
+    /// A socket is closed.
     ///
     /// # Errors
     /// A violation.
@@ -303,7 +306,7 @@ impl Process {
         Ok(())
     }
 
-    /// The sockets' clients.
+    /// The clients of all sockets.
     #[must_use]
     pub fn peers(&self) -> Vec<usize> {
         self.sockets.values().filter_map(|socket| socket.link.peer).collect()

@@ -1,4 +1,5 @@
-//! An ingest process of the simulation: real [`Connection`]s, and a producer that may be late, fail, or not know.
+//! An ingest process of the simulation: real [`Connection`]s, and a producer whose records may land
+//! late, fail, or have an unknown result.
 
 use crate::link::{Link, Outside};
 use crate::log::Log;
@@ -13,13 +14,13 @@ use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A process.
+/// An ingest process.
 pub struct Process {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
-    /// Its wall clock differs from the true one by this.
+    /// The difference between the process's wall clock and the simulation's time.
     pub skew_ms: i64,
-    /// Sockets, by number.
+    /// The sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
     pending: Vec<Pending>,
     outside: Outside,
@@ -38,11 +39,12 @@ struct Pending {
     has_landed: bool,
 }
 
-/// A command whose producer is gone: it may still land.
+/// A record whose producer is gone and that may still land: partition, key, value.
 pub type Ghost = (Partition, Bytes, Bytes);
 
 impl Process {
-    /// A process without sockets. `is_strict`: it refuses many commands for their rate.
+    /// A process without sockets. If it `is_strict`, it rejects many commands because of their
+    /// rate.
     #[must_use]
     pub fn new(world: &Arc<World>, skew_ms: i64, is_strict: bool, seed: u64) -> Self {
         let policy = match is_strict {
@@ -69,7 +71,7 @@ impl Process {
         self.sockets.insert(id, Socket { link: Link::new(peer), connection });
     }
 
-    /// The next message of a client.
+    /// The next message of a client arrives.
     pub fn carry_up(&mut self, id: u64, now: u64) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
         let Some(message) = socket.link.up.pop_front() else { return false };
@@ -82,12 +84,14 @@ impl Process {
         self.give(id, Input::Tick, now);
     }
 
-    /// One record on its way: it lands, is acknowledged, fails, or nobody knows. `fault` says how much goes wrong.
+    /// Advances one record: it lands, is acknowledged, fails, or its result is unknown. `fault` is
+    /// the likelihood of failures. Returns `None` if no record is pending, and a record that may
+    /// land later.
     pub fn produce(&mut self, log: &mut Log, now: u64, fault: u32, rng: &mut Rng) -> Option<Option<Ghost>> {
         if self.pending.is_empty() {
             return None;
         }
-        // Mostly in order; a time-out in between lets one overtake another.
+        // Records mostly land in order, but a time-out lets a later record overtake.
         let at = if rng.permille(fault / 4) { rng.below(self.pending.len()) } else { 0 };
         let pending = &mut self.pending[at];
         let record = (pending.produce.partition, pending.produce.key.clone(), pending.produce.record.clone());
@@ -109,7 +113,7 @@ impl Process {
                     self.give(id, Input::Refused(token, "the simulation says so"), now);
                     None
                 }
-                // Nobody knows: it may be there, it may come late, it may be lost.
+                // The result is unknown: the record may be in the log, land later, or be lost.
                 _ if Mutant::TimeoutIsRejection.is_on() => {
                     self.give(id, Input::Refused(token, "a time-out"), now);
                     Some(record)
@@ -126,7 +130,8 @@ impl Process {
         }
         self.pending.remove(at);
         if rng.permille(fault / 2) {
-            // It is in the log, and the acknowledgement is lost; the producer may even write it once more.
+            // The record is in the log, but its acknowledgement is lost. The producer may append it
+            // again.
             self.give(id, Input::Unknown(token), now);
             return Some(rng.permille(300).then_some(record));
         }
@@ -134,7 +139,8 @@ impl Process {
         Some(None)
     }
 
-    /// `kill -9`: what was on its way may land later, or never. Gives the clients that lost their socket, too.
+    /// The process is killed. Returns its records in flight, which may land later or never, and the
+    /// clients that lost their sockets.
     pub fn crash(&mut self) -> (Vec<Ghost>, Vec<usize>) {
         let open = std::mem::take(&mut self.pending).into_iter().filter(|pending| !pending.has_landed);
         let ghosts = open.map(|p| (p.produce.partition, p.produce.key, p.produce.record)).collect();
@@ -142,7 +148,7 @@ impl Process {
         (ghosts, sockets.into_values().filter_map(|socket| socket.link.peer).collect())
     }
 
-    /// Records that the log has not answered for.
+    /// The number of records without a result.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()

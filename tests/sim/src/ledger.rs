@@ -1,9 +1,10 @@
-//! R8 written down once more, as plainly as can be: the oracle's ledger. It shares no code with `driftless_chunk::ledger`.
+//! The oracle's ledger: R8 written again, as simply as possible. This module shares no code with
+//! `driftless_chunk::ledger`.
 
 use driftless_schemas::WriterId;
 use driftless_schemas::proto;
 
-/// What is known of a writer.
+/// The ledger's entry for a writer.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     writer: WriterId,
@@ -12,30 +13,30 @@ struct Known {
     offset: i64,
 }
 
-/// What the numbers of a command say.
+/// The judgement of a command by its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// It is next.
+    /// The command is next, and must be decided.
     Next,
-    /// It was resolved before.
+    /// The number was resolved before.
     Resend,
-    /// An earlier one is missing.
+    /// An earlier command is missing.
     OutOfOrder,
-    /// The writer is forgotten; the floor.
+    /// The ledger has evicted the writer; the value is the floor.
     Expired(u64),
 }
 
-/// Writers, the least recently decided first.
+/// The ledger of a chunk: writers, the least recently decided first.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     floor: u64,
     known: Vec<Known>,
-    /// Writers that had to go.
+    /// The number of evicted writers.
     pub evictions: usize,
 }
 
 impl Ledger {
-    /// What becomes of a command.
+    /// Judges a command by its numbers.
     #[must_use]
     pub fn judge(&self, writer: WriterId, seq: u64, after: u64) -> Numbers {
         let newest = match self.known.iter().find(|known| known.writer == writer) {
@@ -74,7 +75,7 @@ impl Ledger {
         self.known.push(known);
     }
 
-    /// As it must stand in a ref.
+    /// The ledger as a ref must contain it.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         let entry = |known: &Known| proto::LedgerEntry {

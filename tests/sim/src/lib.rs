@@ -1,12 +1,14 @@
-//! The simulator: the real cores of ingest, replayer, gateway and client over a fake log, a fake store and a fake network,
-//! all driven by one seed.
+//! The simulator: the real cores of ingest, replayer, gateway and client over a fake log, a fake
+//! store and a fake network, all driven by one seed.
 //!
-//! * [`sim`]: a run: steps, faults, rest.
-//! * `replayer`, `ingest`, `gateway`, `peer`: the shells around the real cores; what takes time waits here.
-//! * [`log`], [`store`], `link`: what the cores are connected by; `tests/contract` keeps the first two honest.
-//! * [`oracle`], `ledger`: what must hold after every step, judged from outside.
-//! * [`faults`]: what goes wrong, and how often.
-//! * [`seeds`]: many runs, side by side.
+//! * [`sim`]: a run with its steps, faults, and rest.
+//! * `replayer`, `ingest`, `gateway`, `peer`: shells around the real cores. Slow operations wait
+//!   here until the run lets them end.
+//! * [`log`], [`store`], `link`: the connections between the cores. `tests/contract` checks that
+//!   the first two behave like the real ones.
+//! * [`oracle`], `ledger`: the rules that must hold after every step, checked from outside.
+//! * [`faults`]: the kinds of faults, and how often each occurs.
+//! * [`seeds`]: many runs in parallel.
 //! * [`mutants`]: deliberate bugs, each of which an oracle must find.
 
 #![forbid(unsafe_code)]

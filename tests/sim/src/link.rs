@@ -1,4 +1,4 @@
-//! The wire between a client and a server, and what a session asks of the world outside.
+//! The wire between a client and a server, and the environment of a session: tokens and randomness.
 
 use crate::rng::Rng;
 use bytes::Bytes;
@@ -7,21 +7,21 @@ use driftless_schemas::time::UnixMs;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-/// Messages on their way, in order both ways.
+/// The messages in flight between a client and a server, in order in both directions.
 #[derive(Debug, Default)]
 pub struct Link {
-    /// The client at the other end; `None` where it is gone and the server has not noticed.
+    /// The client at the other end; `None` if the client is gone and the server has not noticed.
     pub peer: Option<usize>,
-    /// To the server.
+    /// Messages to the server.
     pub up: VecDeque<Bytes>,
-    /// To the client.
+    /// Messages to the client.
     pub down: VecDeque<Bytes>,
-    /// The server closes it with this code, after `down`.
+    /// The code with which the server closes the link after the messages in `down`.
     pub close: Option<u16>,
 }
 
 impl Link {
-    /// A fresh one.
+    /// An empty link to that client.
     #[must_use]
     pub fn new(peer: usize) -> Self {
         Self { peer: Some(peer), ..Self::default() }
@@ -33,7 +33,7 @@ impl Link {
 pub struct Outside(RefCell<Rng>);
 
 impl Outside {
-    /// With chance of its own.
+    /// An environment with a separate random stream.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(RefCell::new(Rng::new(seed, 77)))

@@ -1,7 +1,8 @@
-//! The log of the simulation: what Kafka promises, and no more.
+//! The simulation's log, which keeps Kafka's promises and no more.
 //!
-//! A record lands at the end of its partition, keeps its offset for ever, and may be cut off at the start. Whether and when
-//! it lands, and whether its producer hears of it, is up to the simulation: see `producer`.
+//! A record lands at the end of its partition and keeps its offset for ever. Retention may delete
+//! records at the start. The simulation decides whether and when a record lands, and whether its
+//! producer learns of it: see `replayer::producer`.
 
 use bytes::Bytes;
 use driftless_schemas::{Offset, Partition};
@@ -15,7 +16,7 @@ pub struct Record {
     pub value: Bytes,
 }
 
-/// One partition of one topic.
+/// A partition of a topic.
 #[derive(Debug, Default)]
 pub struct PartitionLog {
     low: usize,
@@ -25,20 +26,20 @@ pub struct PartitionLog {
 /// A copy in `dead-letter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where the record stands in `commands`.
+    /// The record's partition of `commands`.
     pub partition: Partition,
-    /// And at which offset.
+    /// The record's offset in this partition.
     pub offset: Offset,
 }
 
 /// All topics of the world.
 #[derive(Debug)]
 pub struct Log {
-    /// By partition.
+    /// The partitions of `commands`.
     pub commands: Vec<PartitionLog>,
-    /// By partition.
+    /// The partitions of `updates`.
     pub updates: Vec<PartitionLog>,
-    /// Its only partition.
+    /// The only partition of `dead-letter`.
     pub dead_letters: Vec<DeadLetter>,
 }
 
@@ -52,7 +53,7 @@ impl Log {
 }
 
 impl PartitionLog {
-    /// Appends a record and gives its offset.
+    /// Appends a record and returns its offset.
     pub fn append(&mut self, key: Bytes, value: Bytes) -> Offset {
         self.records.push(Record { key, value });
         Offset(self.records.len() as i64 - 1)
@@ -64,19 +65,20 @@ impl PartitionLog {
         Offset(self.records.len() as i64)
     }
 
-    /// The first offset that is still there.
+    /// The first offset that retention has not deleted.
     #[must_use]
     pub fn low(&self) -> Offset {
         Offset(self.low as i64)
     }
 
-    /// The record at an offset, also where it was cut off: for oracles.
+    /// The record at an offset, even if retention deleted it: for oracles.
     #[must_use]
     pub fn get(&self, offset: Offset) -> Option<&Record> {
         self.records.get(usize::try_from(offset.0).ok()?)
     }
 
-    /// At most `count` records from an offset on; `None` where that offset is out of range: cut off, or beyond the end.
+    /// At most `count` records from an offset on; `None` if the offset is out of range, that is
+    /// deleted or beyond the end.
     #[must_use]
     pub fn read(&self, from: Offset, count: usize) -> Option<Vec<(Offset, Bytes)>> {
         let from = usize::try_from(from.0).ok().filter(|from| *from >= self.low)?;
@@ -84,7 +86,7 @@ impl PartitionLog {
         Some(records.map(|(record, offset)| (Offset(offset as i64), record.value.clone())).collect())
     }
 
-    /// Retention: everything below that offset goes.
+    /// Retention deletes all records below that offset.
     pub fn cut(&mut self, low: Offset) {
         self.low = self.low.max(usize::try_from(low.0).unwrap_or(0)).min(self.records.len());
     }

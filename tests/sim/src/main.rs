@@ -1,4 +1,5 @@
-//! `sim`: runs seeds of the simulator, or its mutants. `cargo xtask sim` builds it optimised and runs it.
+//! `sim`: runs seeds of the simulator, or its mutants. `cargo xtask sim` builds it optimised and
+//! runs it.
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -14,47 +15,47 @@ use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask sim                          2,000 seeds
-  cargo xtask sim --seeds 20000            more
-  cargo xtask sim --minutes 60             as many as there is time for
-  cargo xtask sim --mutants                each deliberate bug must be found
-  cargo xtask sim --seed 306 --trace       one run again, and what it did";
+  cargo xtask sim                          run 2,000 seeds
+  cargo xtask sim --seeds 20000            run more seeds
+  cargo xtask sim --minutes 60             run seeds for an hour
+  cargo xtask sim --mutants                check that each deliberate bug is found
+  cargo xtask sim --seed 306 --trace       repeat one run, and print its steps";
 
-/// Runs the real cores over a fake log, store and network, and lets go wrong what can.
+/// Runs the real cores over a fake log, store and network, with many kinds of faults.
 #[derive(Debug, Parser)]
 #[command(name = "sim", bin_name = "cargo xtask sim", version, after_help = EXAMPLES)]
 struct Options {
-    /// How many seeds
+    /// The number of seeds
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
-    /// The first of them
+    /// The first seed
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Run for so long, whatever `--seeds` says
+    /// Run seeds for this time, and ignore --seeds
     #[arg(long)]
     minutes: Option<f64>,
-    /// Run this seed alone
+    /// Run only this seed
     #[arg(long, conflicts_with_all = ["mutants", "minutes"])]
     seed: Option<u64>,
     /// With --seed: print the last steps of the run
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// With --seed: run it with this bug
+    /// With --seed: run it with this deliberate bug
     #[arg(long, requires = "seed")]
     mutant: Option<String>,
-    /// Let each deliberate bug be found
+    /// Check that each deliberate bug is found
     #[arg(long)]
     mutants: bool,
-    /// Runs at the same time
+    /// The number of runs in parallel
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
     threads: usize,
-    /// One JSON object on the last line
+    /// Print one JSON object on the last line
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    // A panic is a finding; where it happened is part of it, and nothing is printed for the mutants' panics.
+    // A panic is reported as a violation, so the default message would only disturb the output.
     std::panic::set_hook(Box::new(|_| {}));
     let options = Options::parse();
     let run = match (options.seed, options.mutants) {
@@ -100,7 +101,7 @@ fn many(options: &Options) -> Result<bool> {
     let per_core = totals.commands() as f64 / seconds / options.threads as f64;
     println!("{} seeds in {seconds:.1} s: {per_core:.0} commands a second and core", totals.seeds);
     if let Some((seed, violation)) = &totals.violation {
-        println!("\nseed {seed}: {violation}\nagain: cargo xtask sim --seed {seed} --trace");
+        println!("\nseed {seed}: {violation}\nto repeat it: cargo xtask sim --seed {seed} --trace");
     }
     if options.json {
         let mut summary = totals.to_json();
@@ -118,7 +119,7 @@ fn one(options: &Options, seed: u64) -> Result<bool> {
         Some(name) => {
             let known = || Mutant::ALL.map(|m| format!("{m:?}")).join(", ");
             let found = Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name);
-            Some(found.ok_or_else(|| anyhow::anyhow!("no mutant is called {name:?}; there are {}", known()))?)
+            Some(found.ok_or_else(|| anyhow::anyhow!("no mutant is called {name:?}; choose among {}", known()))?)
         }
     };
     driftless_chunk::mutant::set(mutant);
@@ -131,7 +132,7 @@ fn one(options: &Options, seed: u64) -> Result<bool> {
     totals.add(&report);
     println!("{}", totals.table());
     match &report.violation {
-        None => println!("seed {seed}: {} steps, trace {:016x}: everything holds", report.steps, report.trace),
+        None => println!("seed {seed}: {} steps, trace {:016x}: all rules hold", report.steps, report.trace),
         Some(violation) => println!("seed {seed}: after {} steps, {violation}", report.steps),
     }
     if options.json {

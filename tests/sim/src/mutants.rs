@@ -1,20 +1,21 @@
-//! The hunt for mutants: each deliberate bug must be found by an oracle, in a run that is green without it.
+//! The search for mutants: an oracle must find each deliberate bug, in a run that passes without
+//! the bug.
 
 use crate::seeds::{run, run_many};
 use driftless_chunk::mutant::Mutant;
 use serde_json::{Value, json};
 
-/// Seeds within which a mutant must be found, where nobody says less.
+/// The default number of seeds within which a mutant must be found.
 pub const SEEDS_MAX: u64 = 3_000;
 
-/// What became of a mutant.
+/// The result of the search for a mutant.
 #[derive(Clone, Debug)]
 pub struct Hunt {
-    /// Which one.
+    /// The deliberate bug.
     pub mutant: Mutant,
     /// Seeds that were run.
     pub seeds: u64,
-    /// The run that found it, and what was found.
+    /// The seed that found the mutant, and the violation.
     pub found: Option<(u64, String)>,
 }
 
@@ -34,7 +35,7 @@ pub fn hunt(mutant: Mutant, first: u64, threads: usize, seeds_max: u64) -> Hunt 
             }
         },
     );
-    // What fails without the bug as well does not count.
+    // A seed that fails without the bug too does not count.
     if let Some((seed, _)) = &hunt.found
         && run(*seed, None).violation.is_some()
     {
@@ -44,7 +45,7 @@ pub fn hunt(mutant: Mutant, first: u64, threads: usize, seeds_max: u64) -> Hunt 
 }
 
 impl Hunt {
-    /// For people.
+    /// The result as a line of text.
     #[must_use]
     pub fn line(&self) -> String {
         let Self { mutant, seeds, found } = self;
@@ -58,7 +59,7 @@ impl Hunt {
         }
     }
 
-    /// For programs.
+    /// The result as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let Self { mutant, seeds, found } = self;

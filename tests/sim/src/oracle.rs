@@ -1,8 +1,10 @@
-//! What must hold after every step, judged from outside: by the log, the store, the index and what clients were told.
+//! The rules that must hold after every step, checked from outside: by the log, the store, the
+//! index and the events to clients.
 //!
-//! The oracle reads every record that lands and judges it by an R4, a ledger and a fold of its own; of the product it uses
-//! the formats and the models' `fold` and `encode`, whose correctness has tests elsewhere. It knows every command that
-//! was written to the log, and so what each must have come to.
+//! The oracle reads each record that lands, and judges it with separate implementations of R4, of
+//! the ledger and of folding. From the product it uses the formats, and the models' `fold` and
+//! `encode`, which other tests cover. The oracle knows every command in the log, and so its
+//! expected decision.
 
 mod chunk;
 mod seen;
@@ -26,34 +28,34 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One partition as the log says that it is.
+/// The state of a partition, by the log.
 #[derive(Default)]
 struct PartitionTruth {
     judged: i64,
-    /// (epoch, n) before the record at that offset; one more than there are records.
+    /// The epoch and n before each offset, and at the end.
     standing: Vec<(u64, u64)>,
-    /// Valid decisions, in order: (offset, chunk, offset of the last mark).
+    /// The valid decision records in order: offset, chunk, offset of the last mark.
     decisions: Vec<(i64, ChunkId, i64)>,
     read_commands: i64,
-    /// Records of `commands` that nobody can place: they must be dead letters.
+    /// The offsets of records in `commands` that belong to no chunk: they must become dead letters.
     rubbish: Vec<i64>,
     states_checked: usize,
-    /// Decisions of `decisions` that were seen to be covered.
+    /// The number of leading `decisions` that refs are known to cover.
     covered: usize,
 }
 
-/// The oracle.
+/// The oracle of a run.
 pub struct Oracle {
     world: Arc<World>,
     partitions: Vec<PartitionTruth>,
-    /// By id.
+    /// The chunks by id.
     pub chunks: BTreeMap<ChunkId, ChunkTruth>,
-    /// What was seen.
+    /// Counts of the events that the oracle judged.
     pub seen: Seen,
 }
 
 impl Oracle {
-    /// Of an empty log.
+    /// The oracle of an empty log.
     #[must_use]
     pub fn new(world: &Arc<World>) -> Self {
         let partition = || PartitionTruth { standing: vec![(0, 0)], ..PartitionTruth::default() };
@@ -71,10 +73,10 @@ impl Oracle {
         oracle
     }
 
-    /// Looks at all that is new in the log.
+    /// Checks all new records of the log.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn look(&mut self, log: &Log) -> Verdict {
         for p in 0..self.partitions.len() {
             self.read_commands(p, log)?;
@@ -105,7 +107,7 @@ impl Oracle {
             match asked {
                 Some((chunk, asked)) if self.chunks.contains_key(&chunk) => {
                     let truth = self.chunks.get_mut(&chunk).expect("just seen");
-                    hold(truth.partition == p, "R1", || format!("{chunk} stands in partition {p} of commands"))?;
+                    hold(truth.partition == p, "R1", || format!("a command for {chunk} is in partition {p}"))?;
                     truth.numbers.insert((asked.writer, asked.seq));
                     truth.asked.push(asked);
                 }
@@ -135,7 +137,7 @@ impl Oracle {
         match record.body {
             Some(Body::Decisions(decisions)) => self.decided(p, offset, &decisions),
             Some(Body::SnapshotStored(notice)) => {
-                let chunk = notice.chunk_id.parse().map_err(|_| Violation::new("format", "a bad chunk id"))?;
+                let chunk = notice.chunk_id.parse().map_err(|_| Violation::new("format", "an invalid chunk id"))?;
                 let stored = notice.r#ref.ok_or_else(|| Violation::new("format", "a notice without a ref"))?;
                 self.check_ref(&chunk, &stored, "announced")
             }
@@ -144,11 +146,11 @@ impl Oracle {
     }
 
     fn decided(&mut self, p: usize, offset: i64, decisions: &Decisions) -> Verdict {
-        let chunk: ChunkId = decisions.chunk_id.parse().map_err(|_| Violation::new("format", "a bad chunk id"))?;
+        let chunk: ChunkId = decisions.chunk_id.parse().map_err(|_| Violation::new("format", "an invalid chunk id"))?;
         let Some(truth) = self.chunks.get_mut(&chunk) else {
-            return Err(Violation::new("R1", format!("decisions for {chunk}, which nobody edits")));
+            return Err(Violation::new("R1", format!("decisions for {chunk}, for which there are no commands")));
         };
-        hold(truth.partition == p, "R1", || format!("decisions for {chunk} stand in partition {p}"))?;
+        hold(truth.partition == p, "R1", || format!("decisions for {chunk} are in partition {p}"))?;
         let updates = match decisions.updates.is_empty() {
             true => None,
             false => Some(
@@ -160,7 +162,7 @@ impl Oracle {
         if let Some(updates) = &updates {
             let next = truth.hashes.len() as u64;
             hold(updates.first_version == next, "R3", || {
-                format!("{chunk}: versions from {} at {p}:{offset}, {next} is next", updates.first_version)
+                format!("{chunk}: versions from {} at {p}:{offset}, but {next} is next", updates.first_version)
             })?;
             truth.published.insert(updates.first_version, decisions.updates.clone());
         }
@@ -171,7 +173,7 @@ impl Oracle {
         if let Some(updates) = &updates {
             let hash = *truth.hashes.last().expect("never empty");
             hold(truth.is_damaged || updates.state_hash[..] == hash.0, "R10", || {
-                format!("{chunk}: at version {} the log says another hash than its fold", truth.version())
+                format!("{chunk}: at version {} the log's hash differs from the fold's", truth.version())
             })?;
         }
         let through = decisions.marks.last().map_or(-1, |mark| mark.source_offset);
@@ -181,18 +183,18 @@ impl Oracle {
         Ok(())
     }
 
-    /// R6, R7: a ref that anybody can see names a stored object, and contains exactly what the log has decided up to its
-    /// `through_offset`.
+    /// R6, R7: a visible ref names a stored object, and contains exactly the log's decisions up to
+    /// its `through_offset`.
     fn check_ref(&mut self, chunk: &ChunkId, stored: &Ref, what: &str) -> Verdict {
         self.seen.refs += 1;
         let Some(truth) = self.chunks.get(chunk) else {
-            return Err(Violation::new("R6", format!("a ref of {chunk}, which nobody edits")));
+            return Err(Violation::new("R6", format!("a ref of {chunk}, for which there are no commands")));
         };
         let Some((version, hash, ledger)) = truth.at_offset.get(&stored.through_offset) else {
             return Err(Violation::new(
                 "R6",
                 format!(
-                    "{chunk}: a ref {what} goes through offset {}, where the log decides nothing",
+                    "{chunk}: a ref {what} goes through offset {}, where the log has no decision",
                     stored.through_offset
                 ),
             ));
@@ -208,10 +210,10 @@ impl Oracle {
         })
     }
 
-    /// Looks at what has become durable in the index.
+    /// Checks the newest durable state of the index.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn look_at_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
         self.seen.checkpoints += 1;
         let p = partition.0 as usize;
@@ -265,15 +267,15 @@ impl Oracle {
         }
         for offset in self.partitions[p].rubbish.iter().filter(|offset| **offset < checkpoint.commands_next) {
             let is_kept = log.dead_letters.iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
-            hold(is_kept, "R9", || format!("commands {p}:{offset} cannot be placed, and is in no dead letter"))?;
+            hold(is_kept, "R9", || format!("commands {p}:{offset} belongs to no chunk, and is no dead letter"))?;
         }
         Ok(())
     }
 
-    /// Looks at an event on its way to a client.
+    /// Checks an event that is sent to a client.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
         use proto::event::Body as Event;
         self.seen.frames += 1;
@@ -283,7 +285,7 @@ impl Oracle {
                 self.check_hash(&m.chunk_id, m.version, &m.hash, "a Chunk")?;
                 let encoding = zstd::bulk::decompress(&m.data, 1 << 20).unwrap_or_default();
                 hold(Hash::of(&encoding).0 == m.hash[..], "R7", || {
-                    format!("{}: a Chunk of version {} has another content than its hash", m.chunk_id, m.version)
+                    format!("{}: the content of a Chunk of version {} does not match its hash", m.chunk_id, m.version)
                 })
             }
             Event::Beacons(m) => {
@@ -294,7 +296,7 @@ impl Oracle {
                     .map_err(|e| Violation::new("format", format!("Updates to a client: {e}")))?;
                 let truth = self.truth(&updates.chunk_id)?;
                 hold(truth.published.get(&updates.first_version) == Some(bytes), "R4", || {
-                    format!("{}: Updates from {} that the log does not count", updates.chunk_id, updates.first_version)
+                    format!("{}: Updates from {} are not valid in the log", updates.chunk_id, updates.first_version)
                 })
             }
             _ => Ok(()),
@@ -303,18 +305,19 @@ impl Oracle {
 
     fn truth(&self, chunk: &str) -> Result<&ChunkTruth, Violation> {
         let id = chunk.parse::<ChunkId>().ok();
-        id.and_then(|id| self.chunks.get(&id)).ok_or_else(|| Violation::new("R1", format!("{chunk} is no chunk")))
+        let missing = || Violation::new("R1", format!("{chunk} is no chunk of the simulated world"));
+        id.and_then(|id| self.chunks.get(&id)).ok_or_else(missing)
     }
 
     fn check_hash(&self, chunk: &str, version: u64, hash: &[u8], what: &str) -> Verdict {
         let truth = self.truth(chunk)?;
         let expected = truth.hashes.get(version as usize);
         hold(expected.is_some_and(|expected| truth.is_damaged || expected.0 == *hash), "R10", || {
-            format!("{chunk}: {what} of version {version} with a hash that the log does not give it")
+            format!("{chunk}: {what} of version {version} has another hash than the log")
         })
     }
 
-    /// Whether everything in `commands` is answered; or what is not.
+    /// Describes a command that has no decision; `None` if every command has one.
     #[must_use]
     pub fn unanswered(&self) -> Option<String> {
         self.chunks.iter().find_map(|(chunk, truth)| {
@@ -323,7 +326,7 @@ impl Oracle {
         })
     }
 
-    /// The memory of that chunk's owner was damaged.
+    /// Notes that the memory of that chunk's owner was damaged.
     pub fn damaged(&mut self, chunk: &ChunkId) {
         if let Some(truth) = self.chunks.get_mut(chunk) {
             truth.is_damaged = true;
@@ -331,19 +334,19 @@ impl Oracle {
         }
     }
 
-    /// An owner was lost, with what it had not appended yet.
+    /// Notes that an owner was lost, with everything that it had not appended yet.
     pub fn lost_an_owner(&mut self) {
         self.chunks.values_mut().for_each(|truth| truth.lost_owner |= truth.is_damaged);
     }
 
-    /// A gateway asks for a check of that chunk.
+    /// Notes that a gateway asks for an audit of that chunk.
     pub fn audited(&mut self, chunk: &ChunkId) {
         if let Some(truth) = self.chunks.get_mut(chunk) {
             truth.audits += 1;
         }
     }
 
-    /// Writers that some ledger had to forget.
+    /// The number of writers that ledgers evicted.
     #[must_use]
     pub fn evictions(&self) -> usize {
         self.chunks.values().map(|truth| truth.ledger.evictions).sum()

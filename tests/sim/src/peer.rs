@@ -1,4 +1,5 @@
-//! A client of the simulation: a real [`ClientCore`] and the user before it, with what it was promised.
+//! A client of the simulation: a real [`ClientCore`] with its user, and the outcomes that the user
+//! got.
 
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -12,39 +13,39 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a client is connected: (process, socket).
+/// A client's connection: the number of the process, and the number of the socket.
 pub type Connected = (usize, u64);
 
 /// A client and its user.
 pub struct Peer {
-    /// Its user's name.
+    /// The user's name.
     pub name: String,
-    /// The real thing.
+    /// The real core.
     pub core: ClientCore,
-    /// Its clock differs from the true one by this.
+    /// The difference between the client's clock and the simulation's time.
     pub skew_ms: u64,
-    /// To ingest.
+    /// The connection to ingest.
     pub ingest: Option<Connected>,
-    /// To a gateway.
+    /// The connection to a gateway.
     pub gateway: Option<Connected>,
-    /// What it follows.
+    /// The chunks that the client tracks.
     pub chunks: Vec<ChunkId>,
-    /// Every edit, in the user's order.
+    /// All edits, in the user's order.
     pub submitted: Vec<(CommandId, ChunkId, Bytes)>,
-    /// What it was told.
+    /// The outcome of each edit.
     pub outcomes: BTreeMap<CommandId, Outcome>,
     shown: BTreeMap<ChunkId, u64>,
-    /// Replicas that were damaged on purpose and not found out yet.
+    /// Replicas that the simulation damaged, and whose damage the client has not found yet.
     pub damaged: BTreeSet<ChunkId>,
-    /// Chunks were given up, so that `unknown` is excused.
+    /// The number of chunks that the client gave up. A failure excuses an *unknown* outcome.
     pub failures: u64,
-    /// New sessions that it began.
+    /// The number of new sessions that the client began.
     pub sessions: u64,
-    /// Drifts that it found.
+    /// The number of drifts that the client found.
     pub drifts: u64,
 }
 
-/// What a turn of a client asks of the shell.
+/// A request of a client to its shell.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Drop this socket.
@@ -52,7 +53,7 @@ pub enum Ask {
 }
 
 impl Peer {
-    /// A client that follows some chunks.
+    /// A client that tracks some of the chunks.
     #[must_use]
     pub fn new(i: usize, now: u64, skew_ms: u64, rng: &mut Rng) -> Self {
         // The simulation renews tokens by itself; a socket closed for its token is opened again.
@@ -97,14 +98,14 @@ impl Peer {
         }
     }
 
-    /// The user takes something back.
+    /// The user cancels the edit that is `back` edits before the newest.
     pub fn cancel(&mut self, back: usize, now: u64) {
         let Some((id, chunk, _)) = self.submitted.iter().rev().nth(back) else { return };
         let (id, chunk) = (*id, chunk.clone());
         self.core.cancel(self.clock(now), &chunk, id);
     }
 
-    /// A fault: bits of a replica flip.
+    /// Injects a fault: bits of a replica flip.
     pub fn damage(&mut self, which: usize) -> bool {
         let chunk = self.chunks[which % self.chunks.len()].clone();
         let is_damaged = self.core.status(&chunk) == Some(&ChunkStatus::Live)
@@ -115,10 +116,10 @@ impl Peer {
         is_damaged
     }
 
-    /// Hears what the core says, and compares it with the truth.
+    /// Takes the core's events, and compares them with the log.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Ask>, Violation> {
         let now = self.clock(now);
         if self.core.next_deadline().is_some_and(|at| at <= now) {
@@ -131,10 +132,10 @@ impl Peer {
             match event {
                 Event::Outcome { chunk, command, outcome, number, is_receipted } => {
                     if is_receipted {
-                        // What was receipted stands in the log, and nobody may have to resend it to save it.
+                        // A command with a receipt must be in the log, without a resend.
                         let stands = number.is_some_and(|n| oracle.chunks[&chunk].was_asked(n.writer, n.seq.0));
                         hold(stands, "R8", || {
-                            format!("{}: {command:?} of {chunk} was receipted, and is lost", self.name)
+                            format!("{}: {command:?} of {chunk} has a receipt, but is not in the log", self.name)
                         })?;
                     }
                     self.take_outcome(&chunk, command, outcome, oracle)?;
@@ -170,25 +171,27 @@ impl Peer {
     fn take_outcome(&mut self, chunk: &ChunkId, command: CommandId, outcome: Outcome, oracle: &Oracle) -> Verdict {
         let (name, truth) = (&self.name, &oracle.chunks[chunk]);
         let bytes = self.submitted.iter().rev().find(|(id, ..)| *id == command).map(|(_, _, bytes)| bytes.clone());
-        // A withdrawal may conclude inside `submit`'s turn; it is in no log then.
+        // A command may be withdrawn before it is sent; then it is in no log.
         let version = bytes.and_then(|bytes| truth.committed.get(&bytes).copied());
         match (&outcome, version) {
             (Outcome::Committed { version: Some(said) }, Some(is)) if said.0 != is => {
                 return Err(Violation::new(
                     "R8",
-                    format!("{name}: {command:?} of {chunk} at {said}, but it is at {is}"),
+                    format!("{name}: {command:?} of {chunk} is committed at {is}, but the outcome says {said}"),
                 ));
             }
             (Outcome::Committed { .. }, None) => {
-                return Err(Violation::new("R8", format!("{name}: {command:?} of {chunk} is said to be committed")));
+                let detail =
+                    format!("{name}: the outcome of {command:?} of {chunk} is committed, but the log has no commit");
+                return Err(Violation::new("R8", detail));
             }
             _ => {}
         }
         let before = self.outcomes.insert(command, outcome);
-        hold(before.is_none(), "R8", || format!("{name}: {command:?} ended twice"))
+        hold(before.is_none(), "R8", || format!("{name}: {command:?} has two outcomes"))
     }
 
-    /// R10, R12: what a healthy replica shows is what the log says, and never older than before.
+    /// R10, R12: a healthy replica matches the log, and is never older than before.
     fn compare_replicas(&mut self, oracle: &Oracle) -> Verdict {
         for chunk in &self.chunks {
             if self.damaged.contains(chunk)
@@ -209,21 +212,21 @@ impl Peer {
         Ok(())
     }
 
-    /// R12: a gateway that answers a Track is not behind what this client has.
+    /// R12: a gateway that answers a Track is not behind the client's replica.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
         let is_healthy = matches!(self.core.status(&chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging));
         let has = self.shown.get(&chunk).copied().filter(|_| is_healthy).unwrap_or(0);
         hold(has <= tracked.version, "R12", || {
-            format!("{}: {chunk} is tracked at version {}, behind {has}", self.name, tracked.version)
+            format!("{}: Tracked for {chunk} at version {}, but the client has {has}", self.name, tracked.version)
         })
     }
 
-    /// Whether nothing is open, and all is live and as the log says.
+    /// Whether no command is pending, and each chunk is live and matches the log.
     pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
         self.core.pending() == 0
             && self.chunks.clone().iter().all(|chunk| {
@@ -237,10 +240,11 @@ impl Peer {
             })
     }
 
-    /// At rest: every edit has one outcome that agrees with the log, the user's order was kept, and the view is the log's.
+    /// Checks the client at rest: every edit has an outcome that agrees with the log, edits are
+    /// committed in the user's order, and each view matches the log.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The rule that does not hold.
     pub fn check(&mut self, oracle: &Oracle) -> Verdict {
         let name = self.name.clone();
         let mut last: BTreeMap<&ChunkId, u64> = BTreeMap::new();
@@ -260,14 +264,14 @@ impl Peer {
             };
             hold(agrees, "R8", || format!("{name}: {id:?} of {chunk} ended as {outcome:?}, the log says {version:?}"))?;
             if let Outcome::Unknown { reason } = outcome {
-                // Or its Settle was refused for good, again and again.
+                // A client that lost its access cannot settle its numbers either.
                 let is_excused = oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
-                hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without need: {reason}"))?;
+                hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without a cause: {reason}"))?;
             }
             if let Some(version) = version {
                 let before = last.insert(chunk, version).unwrap_or(0);
                 hold(before < version, "R8", || {
-                    format!("{name}: {id:?} of {chunk} at {version} comes before an earlier one at {before}")
+                    format!("{name}: {id:?} of {chunk} is at {version}, but an earlier edit is at {before}")
                 })?;
             }
         }

@@ -1,7 +1,9 @@
-//! A replayer process of the simulation: what `driftless-replayer` does around the real [`PartitionCore`].
+//! A replayer process of the simulation: the behaviour of `driftless-replayer` around the real
+//! [`PartitionCore`].
 //!
-//! Everything that takes time in the real shell (a load, a put, a checkpoint, a delivery) waits here until the simulation
-//! lets it happen, fail or get lost. The mutants of the shell stand here.
+//! Each operation that takes time in the real shell (a load, a put, a checkpoint, a delivery) waits
+//! here until the simulation lets it succeed, fail or get lost. The mutants of the shell are here
+//! too.
 
 mod producer;
 mod services;
@@ -18,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Everything happens soon and often.
+/// Settings with short intervals and low limits, so that everything happens soon and often.
 fn settings() -> Settings {
     Settings {
         snapshot_every: 6,
@@ -34,7 +36,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A record that was handed to the producer.
+/// A record that was given to the producer and is not acknowledged.
 #[derive(Clone, Debug)]
 pub struct Sent {
     ownership: u64,
@@ -45,10 +47,10 @@ pub struct Sent {
     landed: Option<Offset>,
 }
 
-/// A record whose producer is gone: it may still land.
+/// A record whose producer is gone and that may still land: partition, key, value.
 pub type Ghost = (Partition, Bytes, Bytes);
 
-/// What became durable, for the oracle.
+/// A state of a partition's index that became durable, for the oracle.
 pub type Written = (Partition, Rc<IndexState>);
 
 enum Reading {
@@ -57,16 +59,16 @@ enum Reading {
     Commands(Offset),
 }
 
-/// One ownership of one partition.
+/// An ownership of a partition.
 pub struct Ownership {
     id: u64,
-    /// Of which partition.
+    /// The owned partition.
     pub partition: Partition,
-    /// The real thing.
+    /// The real core.
     pub core: PartitionCore,
     token: Option<WriterToken>,
     reading: Reading,
-    /// Where the log ended when it began, and its fence: for mutants.
+    /// The end of the log when the ownership began, and its fence: for mutants.
     end_at_claim: Offset,
     fence: Option<Bytes>,
     loads: VecDeque<ChunkId>,
@@ -81,31 +83,32 @@ pub struct Ownership {
     is_stopped: bool,
 }
 
-/// A process with its partitions.
+/// A replayer process with its ownerships.
 pub struct Process {
     name: String,
     world: Arc<World>,
-    /// Its clock starts here.
+    /// The start of the process's clock.
     clock_ms: u64,
-    /// It does nothing at present.
+    /// True while the process is stopped and takes no step.
     pub is_paused: bool,
-    /// It is not there at present.
+    /// True while the process does not run.
     pub is_down: bool,
-    /// What the group has told it, and when a failed ownership is taken up again.
+    /// The partitions that the group assigned to the process, with the time at which it may begin
+    /// an ownership, which is later after a failure.
     pub assigned: BTreeMap<Partition, u64>,
-    /// Its ownerships, ended ones not.
+    /// The ownerships that have not ended.
     pub ownerships: Vec<Ownership>,
     sent: Vec<Sent>,
-    /// [`Mutant::ProduceAgain`]: a record is overtaken by the one behind it.
+    /// For [`Mutant::ProduceAgain`]: the second record in flight lands before the first.
     lands_second: bool,
     next_id: u64,
-    /// Why ownerships ended.
+    /// The number of ended ownerships, by reason.
     pub ends: BTreeMap<&'static str, u64>,
-    /// Chunks whose models panicked.
+    /// Chunks whose model panicked.
     careful: BTreeSet<ChunkId>,
-    /// Chunks that were found to differ from the log.
+    /// The number of chunks that differed from the log.
     pub drifts: u64,
-    /// Lost objects made again by ownerships that are over.
+    /// Lost objects that ended ownerships reconstructed.
     reconstructed: u64,
 }
 
@@ -131,7 +134,7 @@ impl Process {
         }
     }
 
-    /// Whether it runs.
+    /// Whether the process takes steps.
     #[must_use]
     pub fn is_awake(&self) -> bool {
         !self.is_paused && !self.is_down
@@ -141,7 +144,8 @@ impl Process {
         now + self.clock_ms
     }
 
-    /// Takes up what is assigned and not owned.
+    /// Begins an ownership of a partition that is assigned and not owned. Returns the claimed
+    /// index.
     pub fn begin_assigned(&mut self, now: u64, store: &mut Store, log: &Log) -> Option<Written> {
         let due = |(p, at): (&Partition, &u64)| {
             (*at <= now && !self.ownerships.iter().any(|own| own.partition == *p)).then_some(*p)
@@ -181,7 +185,8 @@ impl Process {
         Some((partition, store.view(partition, 0)))
     }
 
-    /// One open, one epoch, one fence (DESIGN.md section 6).
+    /// Opens the index and claims a new epoch: one open, one epoch, one fence
+    /// (docs/design.md#ownership).
     fn claim(&self, partition: Partition, store: &mut Store) -> (Option<WriterToken>, Checkpoint) {
         if Mutant::OpenIndexAfterFence.is_on() {
             let mut checkpoint = store.view(partition, 0).checkpoint;
@@ -194,11 +199,11 @@ impl Process {
             checkpoint.epoch += 1;
         }
         let written = store.write(partition, token, checkpoint, &[]);
-        debug_assert!(written.is_ok(), "nobody opened it in between");
+        debug_assert!(written.is_ok(), "no other writer opened the index in between");
         (Some(token), checkpoint)
     }
 
-    /// The group takes a partition away, in order.
+    /// The group revokes a partition in a planned hand-over.
     pub fn revoke(&mut self, partition: Partition, now: u64) {
         self.assigned.remove(&partition);
         for i in 0..self.ownerships.len() {
@@ -209,13 +214,13 @@ impl Process {
         }
     }
 
-    /// The group has given a partition to somebody else already.
+    /// The process learns that the group has already given a partition to another process.
     pub fn lose(&mut self, partition: Partition) {
         self.assigned.remove(&partition);
         self.ownerships.retain(|own| own.partition != partition);
     }
 
-    /// `kill -9`. What was handed to the producer may land later, or never.
+    /// The process is killed. The producer's records in flight may land later or never.
     pub fn crash(&mut self) -> Vec<Ghost> {
         self.ownerships.clear();
         self.assigned.clear();
@@ -223,7 +228,7 @@ impl Process {
         self.abandon()
     }
 
-    /// Whether a checkpoint is durable that the core has not heard of.
+    /// Whether a checkpoint is durable that its core does not know of yet.
     #[must_use]
     pub fn has_unheard_checkpoint(&self) -> bool {
         self.ownerships.iter().any(|own| matches!(own.written, Some(Ok(()))))
@@ -283,13 +288,13 @@ impl Process {
         }
     }
 
-    /// Lost objects that were made again.
+    /// The number of lost objects that were reconstructed.
     #[must_use]
     pub fn reconstructed(&self) -> u64 {
         self.reconstructed + self.ownerships.iter().map(|own| own.core.stats().reconstructed).sum::<u64>()
     }
 
-    /// Forgets ownerships that have ended.
+    /// Removes ownerships that have ended.
     pub fn sweep(&mut self) {
         for own in self.ownerships.iter().filter(|own| own.is_stopped) {
             self.reconstructed += own.core.stats().reconstructed;

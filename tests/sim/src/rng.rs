@@ -1,11 +1,12 @@
-//! Chance from one seed: a stream for each purpose, so that a change in one leaves the others as they were.
+//! Random numbers from one seed. Each purpose has a separate stream, so that a change in one stream
+//! does not affect the others.
 
 /// splitmix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The stream of that name.
+    /// The stream with that number.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut rng = Self(seed ^ stream.wrapping_mul(0xd134_2543_de82_ef95));
@@ -22,9 +23,9 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// 0 to n - 1; 0 where n is 0.
+    /// A number from 0 to n - 1, or 0 if n is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        // The modulus' bias is far below what a simulation sees.
+        // The bias of the modulus is too small to matter in a simulation.
         if n == 0 { 0 } else { (self.next() % n as u64) as usize }
     }
 
@@ -33,7 +34,7 @@ impl Rng {
         self.below(1000) < permille as usize
     }
 
-    /// One of these.
+    /// A random element.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }

@@ -1,4 +1,4 @@
-//! Many runs, side by side: each seed is a run of its own, whatever thread it is on.
+//! Many runs in parallel. Each seed is an independent run, whichever thread runs it.
 
 use crate::faults::Counts;
 use crate::oracle::Seen;
@@ -11,10 +11,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Many reports, added up.
+/// The sum of many reports.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Runs.
+    /// The number of runs.
     pub seeds: u64,
     /// Steps of all runs.
     pub steps: u64,
@@ -22,15 +22,15 @@ pub struct Totals {
     pub edits: u64,
     /// Faults by kind.
     pub faults: Counts,
-    /// What the oracles saw.
+    /// Counts of the events that the oracles judged.
     pub seen: Seen,
-    /// Committed, discarded, rejected, withdrawn, unknown.
+    /// Outcomes by kind: committed, discarded, rejected, withdrawn, unknown.
     pub outcomes: [u64; 5],
-    /// Drifts found and healed: by clients, gateways and owners.
+    /// Drifts found by clients, gateways and owners.
     pub drifts: [u64; 3],
-    /// Lost objects that were made again.
+    /// Lost objects that owners reconstructed.
     pub reconstructed: u64,
-    /// The first violation, and its seed.
+    /// The first violation, with its seed.
     pub violation: Option<(u64, Violation)>,
 }
 
@@ -55,19 +55,19 @@ impl Totals {
         }
     }
 
-    /// Commands that the log got an answer for.
+    /// The number of commands that were decided or passed over as resends.
     #[must_use]
     pub fn commands(&self) -> u64 {
         let Seen { committed, discarded, out_of_order, expired, resends, .. } = self.seen;
         committed + discarded + out_of_order + expired + resends
     }
 
-    /// For people.
+    /// The totals as lines of text.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::new();
         let mut line = |name: &str, count: u64| {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(table, "{count:>12}  {name}");
         };
         for (fault, count) in &self.faults {
@@ -79,14 +79,14 @@ impl Totals {
         for (name, count) in DRIFTS.iter().zip(self.drifts) {
             line(&format!("drifts found by a {name}"), count);
         }
-        line("lost snapshots made again", self.reconstructed);
+        line("lost snapshots that were reconstructed", self.reconstructed);
         for (name, count) in self.seen.list() {
             line(&format!("seen: {name}"), count);
         }
         table.trim_end().to_owned()
     }
 
-    /// For programs.
+    /// The totals as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let faults: serde_json::Map<_, _> = self.faults.iter().map(|(f, n)| (f.name().to_owned(), json!(n))).collect();
@@ -116,7 +116,7 @@ impl Totals {
     }
 }
 
-/// Runs a seed with a mutant, or none; a panic is a violation too.
+/// Runs a seed, with a mutant or without one. A panic counts as a violation.
 #[must_use]
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
     mutant::set(mutant);
@@ -134,12 +134,13 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
             drifts: [0; 3],
             reconstructed: 0,
             trace: 0,
-            violation: Some(Violation::new("panic", said.unwrap_or("something panicked"))),
+            violation: Some(Violation::new("panic", said.unwrap_or("a panic without a message"))),
         }
     })
 }
 
-/// Runs seeds from `first` on, until `goes_on` says no, and hands each report to `take`, in no order.
+/// Runs seeds from `first` on, as long as `goes_on` returns true, and gives each report to `take`,
+/// in any order. A violation ends the runs.
 pub fn run_many(
     first: u64,
     threads: usize,

@@ -1,4 +1,4 @@
-//! The world that is simulated: few and small chunks, so that everything meets everything.
+//! The simulated world: few and small chunks, so that commands, owners and clients often interact.
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use crate::rng::Rng;
 
-/// Partitions of the world.
+/// The number of partitions.
 pub const PARTITIONS: i32 = 2;
-/// Writers that a ledger remembers, so that evictions are common.
+/// The number of writers that a ledger remembers: small, so that evictions are common.
 pub const LEDGER_WRITERS: usize = 4;
-/// Cells of a grid.
+/// The number of cells of a grid.
 const CELLS: u32 = 16;
 
-/// Maps and grids, small enough that commands conflict and do not fit.
+/// A world with maps and grids so small that commands conflict or do not fit.
 #[must_use]
 pub fn world() -> Arc<World> {
     let family = |name: &str, model: &str, parameters: serde_json::Value, region| FamilySpec {
@@ -43,16 +43,17 @@ pub fn world() -> Arc<World> {
             family("canvas", "grid", serde_json::json!({"size": [4, 4, 1], "palette": 65536}), 1),
         ],
     };
-    Arc::new(World::new("sim", spec, &Models::builtin()).expect("the spec of the simulation is right"))
+    Arc::new(World::new("sim", spec, &Models::builtin()).expect("the simulation's spec is valid"))
 }
 
 /// The chunks that are edited.
 #[must_use]
 pub fn chunks() -> Vec<ChunkId> {
-    ["things/0", "things/1", "things/3", "canvas/0", "canvas/2"].map(|id| id.parse().expect("a chunk id")).to_vec()
+    ["things/0", "things/1", "things/3", "canvas/0", "canvas/2"].map(|id| id.parse().expect("a valid id")).to_vec()
 }
 
-/// A command for that chunk. `unique` makes its bytes like no other's: the oracle tells commands apart by them.
+/// Draws a command for that chunk. `unique` makes its bytes unique, because the oracle identifies
+/// commands by their bytes.
 pub fn command(chunk: &ChunkId, unique: u32, rng: &mut Rng) -> Bytes {
     match chunk.family() {
         "things" => map_command(unique, rng),
@@ -64,7 +65,8 @@ fn map_command(unique: u32, rng: &mut Rng) -> Bytes {
     let key = format!("k{}", rng.below(6));
     let absent = || Some(MapGuard { is: Some(map_guard::Is::Absent(Absent {})) });
     let body = match rng.below(8) {
-        // Nothing in a Delete can be unique but the key: each deletes a key of its own, mostly one that is not there.
+        // Only the key of a delete can be unique, so each deletes another key, which mostly is not
+        // set.
         0 => map_command::Body::Delete(DeleteKey { key: format!("d{unique}"), guard: None }),
         1 | 2 => map_command::Body::Put(PutKey { key, value: unique.to_string().into(), guard: absent() }),
         3 => map_command::Body::Put(PutKey { key: format!("d{unique}"), value: "x".into(), guard: None }),
@@ -78,7 +80,7 @@ fn grid_command(unique: u32, rng: &mut Rng) -> Bytes {
     let value = unique % 65_536;
     let cell = |rng: &mut Rng| rng.below(CELLS as usize) as u32;
     let body = match rng.below(6) {
-        // Only where the cell was never set.
+        // A set with a guard: the cell must be unset.
         0 => grid_command::Body::Set(SetCells { cells: vec![cell(rng)], values: vec![value], guards: vec![1] }),
         1 => grid_command::Body::Fill(FillBox {
             width: 1 + rng.below(4) as u32,

@@ -1,7 +1,12 @@
-//! One seed is one run: a world of real cores, a workload, and faults, one step after the other.
+//! A run of one seed: a world of real cores, a workload and faults, step by step.
 //!
-//! Scheduling, faults and workload draw from streams of their own. After every step the oracles look at all that is new;
-//! when the faults end, everything must come to rest within bounded steps, and then everything must agree.
+//! Scheduling, faults and workload each draw from a separate random stream. After every step the
+//! oracles check everything new. Once the faults end, the world must come to rest within a bounded
+//! number of steps, and then all parts must agree.
+//!
+//! * `network`: users, and messages between clients and servers.
+//! * `services`: the steps of the services, and the group that assigns partitions.
+//! * `failures`: the faults.
 
 mod failures;
 mod network;
@@ -24,37 +29,37 @@ use driftless_schemas::{ChunkId, Hash, Partition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Milliseconds since the Unix epoch when a run begins.
+/// The time at which a run begins, in milliseconds since the Unix epoch.
 const BEGIN_MS: u64 = 1_800_000_000_000;
-/// Steps after the faults within which everything must have come to rest.
+/// The most steps from the end of the faults until the world is at rest.
 const REST_STEPS_MAX: u64 = 60_000;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Names the run.
+    /// The seed, which names the run.
     pub seed: u64,
-    /// Steps that it took.
+    /// Steps that the run took.
     pub steps: u64,
     /// Edits that users made.
     pub edits: u64,
     /// Faults by kind.
     pub faults: Counts,
-    /// What the oracles saw.
+    /// Counts of the events that the oracles judged.
     pub seen: Seen,
     /// Outcomes by kind: committed, discarded, rejected, withdrawn, unknown.
     pub outcomes: [u64; 5],
     /// Drifts found by clients, gateways and owners.
     pub drifts: [u64; 3],
-    /// Lost objects that were made again.
+    /// Lost objects that owners reconstructed.
     pub reconstructed: u64,
-    /// A number that stands for everything that happened.
+    /// A digest of everything that happened.
     pub trace: u64,
-    /// What did not hold.
+    /// The rule that did not hold, if one did not.
     pub violation: Option<Violation>,
 }
 
-/// A run.
+/// The state of a run.
 pub struct Sim {
     seed: u64,
     schedule: Rng,
@@ -70,11 +75,11 @@ pub struct Sim {
     store: Store,
     oracle: Oracle,
     replayers: Vec<replayer::Process>,
-    /// The group's word: which process is to own each partition.
+    /// The process to which the group assigns each partition.
     owners: Vec<usize>,
-    /// Planned hand-overs under way: (partition, from, to).
+    /// Planned hand-overs in progress: partition, old process, new process.
     moves: Vec<(Partition, usize, usize)>,
-    /// Processes that have not heard yet that they lost a partition.
+    /// Processes that do not know yet that they lost a partition.
     late_losses: Vec<(usize, Partition)>,
     gateways: Vec<gateway::Process>,
     ingests: Vec<ingest::Process>,
@@ -86,7 +91,7 @@ pub struct Sim {
     is_faulty: bool,
     unique: u32,
     strangers: u64,
-    /// Found by gateways that are gone.
+    /// Drifts that gateways found before they were restarted.
     past_drifts: u64,
     counts: Counts,
     trace: Trace,
@@ -98,7 +103,7 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, Trace::new(false)).0
 }
 
-/// Runs a seed and keeps what it did, line by line, where the trace wants it.
+/// Runs a seed with the given trace, and returns both.
 #[must_use]
 pub fn run_with(seed: u64, trace: Trace) -> (Report, Trace) {
     driftless_chunk::mutant::set_ledger_writers_max(Some(setting::LEDGER_WRITERS));
@@ -172,7 +177,8 @@ impl Sim {
             self.step()?;
         }
         self.come_to_rest()?;
-        // And once more from what is stored: everybody dies, and the world must be the same, and go on.
+        // All processes are killed. The world must restore the same state from the stores, and
+        // continue.
         self.kill_everything()?;
         for i in 0..self.peers.len() {
             let (now, work) = (self.now, &mut self.work);
@@ -238,7 +244,7 @@ impl Sim {
         self.peers_turn()
     }
 
-    /// Everything is served in turn, without faults.
+    /// Lets each part of the world take a step, without faults.
     fn serve(&mut self) -> Verdict {
         self.steps += 1;
         self.now += 5 + self.schedule.below(40) as u64;
@@ -273,7 +279,7 @@ impl Sim {
         while !self.is_at_rest() {
             self.serve()?;
             steps += 1;
-            hold(steps < REST_STEPS_MAX, "liveness", || format!("no rest after {steps} steps: {}", self.state()))?;
+            hold(steps < REST_STEPS_MAX, "liveness", || format!("not at rest after {steps} steps: {}", self.state()))?;
         }
         self.check_at_rest()
     }
@@ -302,7 +308,7 @@ impl Sim {
                 .collect();
             let next = peer.core.next_deadline().map(|at| at.0 as i64 - peer.clock(self.now).0 as i64);
             let damaged = self.oracle.chunks.iter().filter(|(_, truth)| truth.is_damaged);
-            parts.extend(damaged.map(|(chunk, truth)| format!("{chunk} was damaged, {} audits", truth.audits)));
+            parts.extend(damaged.map(|(chunk, truth)| format!("{chunk} was damaged, with {} audits", truth.audits)));
             parts.push(format!(
                 "{}: {} pending, in {next:?} ms, ingest {:?}, gateway {:?}, {}",
                 peer.name,
@@ -319,15 +325,16 @@ impl Sim {
         for peer in &mut self.peers {
             peer.check(&self.oracle)?;
         }
-        // R10: what a gateway would serve over HTTP.
+        // R10: the content that each gateway serves over HTTP must match the log's.
         for g in 0..self.gateways.len() {
             for chunk in setting::chunks() {
                 let mut ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                 let mut tries = 0;
                 let answer = loop {
                     let answer = self.gateways[g].answers.remove(&ask);
-                    // A lost object is made again by the owner, who must be asked first: whoever reads comes again.
-                    // And a gateway that nobody is at may not have read of the healing yet.
+                    // The owner reconstructs a lost object only after a request for it, so the
+                    // reader asks again. A gateway without clients may not have read yet that a
+                    // chunk was healed.
                     let truth = &self.oracle.chunks[&chunk];
                     let comes_again = match &answer {
                         Some(Answer::Unavailable(_)) => true,
@@ -343,10 +350,10 @@ impl Sim {
                     self.serve()?;
                     tries += 1;
                     if comes_again || tries % 200 == 0 {
-                        // It may have been restarted in between.
+                        // The gateway may have been restarted since the last question.
                         ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                     }
-                    hold(tries < 2_000, "liveness", || format!("gateway {g} does not answer for {chunk}"))?;
+                    hold(tries < 2_000, "liveness", || format!("gateway {g} gives no answer about {chunk}"))?;
                 };
                 self.check_answer(&chunk, g, &answer)?;
             }

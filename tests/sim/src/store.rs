@@ -1,7 +1,8 @@
-//! The object store and the index of the simulation.
+//! The simulation's object store and index.
 //!
-//! Objects are immutable under their hash (R7). The index of a partition is what SlateDB gives: one writer at a time, who
-//! fences the one before by opening; batches that are durable as a whole or not at all; views that may be a little stale.
+//! Objects are immutable and named by their hash (R7). A partition's index behaves as SlateDB does:
+//! it has one writer at a time, and opening it fences the writer before; a batch is durable as a
+//! whole or not at all; views may be stale.
 
 use bytes::Bytes;
 use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
@@ -9,16 +10,16 @@ use driftless_schemas::{ChunkId, Hash, Partition, limits};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What one partition's index holds at a moment.
+/// The content of a partition's index at one time.
 #[derive(Clone, Debug, Default)]
 pub struct IndexState {
-    /// `!checkpoint`.
+    /// The checkpoint, which the real index stores under `!checkpoint`.
     pub checkpoint: Checkpoint,
-    /// The refs.
+    /// The entries with the refs of each chunk.
     pub entries: BTreeMap<ChunkId, IndexEntry>,
 }
 
-/// The right to write a partition's index: the newest one counts.
+/// The right to write a partition's index: only the newest token is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterToken(u64);
 
@@ -29,16 +30,16 @@ pub struct Fenced;
 #[derive(Debug, Default)]
 struct Index {
     writer: u64,
-    /// Every durable state, oldest first.
+    /// All durable states, oldest first.
     states: Vec<Rc<IndexState>>,
 }
 
-/// Both.
+/// The object store, and the index of each partition.
 #[derive(Debug)]
 pub struct Store {
     objects: BTreeMap<Hash, Bytes>,
     index: Vec<Index>,
-    /// Nothing works at present.
+    /// True during an outage, in which every operation fails.
     pub is_away: bool,
 }
 
@@ -54,18 +55,19 @@ impl Store {
         self.objects.insert(hash, compress(encoding));
     }
 
-    /// The object as it is stored: zstd(canonical encoding), whatever it holds.
+    /// The raw stored bytes under that name, without verification: zstd(canonical encoding), if
+    /// undamaged.
     #[must_use]
     pub fn object(&self, hash: Hash) -> Option<&Bytes> {
         self.objects.get(&hash)
     }
 
-    /// The object and its encoding, verified (R7).
+    /// Loads an object and its encoding, verified (R7).
     ///
     /// # Errors
-    /// Where it is not there, or is not what its name says.
+    /// If the object is missing, or its content does not match its name.
     pub fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), String> {
-        let hash = Hash::from_slice(&stored.hash).ok_or("a ref whose hash has not 32 bytes")?;
+        let hash = Hash::from_slice(&stored.hash).ok_or("the ref's hash is not 32 bytes long")?;
         let data = self.objects.get(&hash).ok_or_else(|| format!("{hash} is not in the store"))?;
         let encoding = zstd::bulk::decompress(data, limits::CONTENT_BYTES_MAX).map_err(|e| e.to_string())?;
         match Hash::of(&encoding) == hash {
@@ -74,14 +76,14 @@ impl Store {
         }
     }
 
-    /// A fault: bits of an object flip.
+    /// Injects a fault: replaces the content of the object with that index.
     pub fn damage(&mut self, which: usize) -> Option<Hash> {
         let (hash, data) = self.objects.iter_mut().nth(which)?;
         *data = compress(b"something else");
         Some(*hash)
     }
 
-    /// A fault: this is what is stored under that name now; `None`: nothing.
+    /// Injects a fault: replaces the bytes stored under that name; `None` deletes the object.
     pub fn replace(&mut self, hash: Hash, data: Option<Bytes>) {
         match data {
             Some(data) => drop(self.objects.insert(hash, data)),
@@ -89,23 +91,23 @@ impl Store {
         }
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     #[must_use]
     pub fn objects(&self) -> usize {
         self.objects.len()
     }
 
-    /// Opens a partition's index as its writer: older writers are fenced.
+    /// Opens a partition's index as its writer, which fences older writers.
     pub fn open(&mut self, partition: Partition) -> (WriterToken, Rc<IndexState>) {
         let index = &mut self.index[partition.0 as usize];
         index.writer += 1;
         (WriterToken(index.writer), index.states.last().cloned().unwrap_or_default())
     }
 
-    /// Writes a batch, durable as a whole.
+    /// Writes a batch, which is durable as a whole.
     ///
     /// # Errors
-    /// [`Fenced`].
+    /// [`Fenced`] if a newer writer has opened the index.
     pub fn write(
         &mut self,
         partition: Partition,
@@ -124,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    /// What the index holds, `staleness` writes ago.
+    /// The content of the index `staleness` writes ago.
     #[must_use]
     pub fn view(&self, partition: Partition, staleness: usize) -> Rc<IndexState> {
         let states = &self.index[partition.0 as usize].states;
@@ -133,7 +135,7 @@ impl Store {
     }
 }
 
-/// As the real store does it.
+/// Compresses as the real store does.
 fn compress(encoding: &[u8]) -> Bytes {
     zstd::bulk::compress(encoding, 1).unwrap_or_default().into()
 }

@@ -1,11 +1,11 @@
-//! What a run did: a number that stands for all of it, and the last lines for people.
+//! The trace of a run: a digest of everything that happened, and the last steps as text.
 
 use std::collections::VecDeque;
 
-/// Lines that are kept.
+/// The most lines that a trace keeps.
 const LINES_MAX: usize = 4_000;
 
-/// Takes notes.
+/// The trace of a run.
 #[derive(Clone, Debug)]
 pub struct Trace {
     number: u64,
@@ -13,15 +13,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// `with_lines`: keep them for people, which is slow.
+    /// An empty trace. `with_lines` keeps the steps as text, which is slow.
     #[must_use]
     pub fn new(with_lines: bool) -> Self {
         Self { number: 0xcbf2_9ce4_8422_2325, lines: with_lines.then(VecDeque::new) }
     }
 
-    /// Something happened.
+    /// Adds an event to the trace.
     pub fn note(&mut self, what: &'static str, a: u64, b: u64) {
-        // FNV-1a over words: cheap, and any difference shows.
+        // FNV-1a over words is fast, and any difference in the events changes it.
         for word in [what.len() as u64, u64::from(what.as_bytes()[0]), a, b] {
             self.number = (self.number ^ word).wrapping_mul(0x0100_0000_01b3);
         }
@@ -33,13 +33,13 @@ impl Trace {
         }
     }
 
-    /// Stands for everything that was noted.
+    /// The digest of all events.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The last lines.
+    /// The last events as lines of text.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().flatten().map(String::as_str)
     }

@@ -1,13 +1,13 @@
-//! What an oracle found.
+//! A violation that an oracle found.
 
 use std::fmt;
 
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Such as `R6`.
+    /// The rule's name, for example `R6`.
     pub rule: &'static str,
-    /// What was expected, and what was there instead.
+    /// The values that were expected and found.
     pub detail: String,
 }
 
@@ -24,13 +24,13 @@ impl fmt::Display for Violation {
     }
 }
 
-/// `Err` is a violation.
+/// The result of a check; `Err` is a violation.
 pub type Verdict = Result<(), Violation>;
 
-/// A violation where the condition does not hold.
+/// Returns a violation if the condition is false.
 ///
 /// # Errors
-/// The violation.
+/// The violation of that rule.
 pub fn hold(is_so: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if is_so { Ok(()) } else { Err(Violation::new(rule, detail())) }
 }

@@ -1,4 +1,5 @@
-//! The simulator in CI: many seeds in which everything must hold, and deliberate bugs that must be found.
+//! The simulator in CI: many seeds in which all rules must hold, and deliberate bugs that must be
+//! found.
 
 use driftless_chunk::mutant::Mutant;
 use driftless_sim::faults::Fault;
@@ -6,16 +7,17 @@ use driftless_sim::mutants::hunt;
 use driftless_sim::seeds::{Totals, run, run_many};
 use std::thread::available_parallelism;
 
-/// Seeds of one run of CI. `cargo xtask sim` runs any number.
+/// The number of seeds in CI. `cargo xtask sim` runs any number.
 const SEEDS: u64 = 2_000;
-/// Within so many each mutant must be found here; `cargo xtask sim --mutants` has more patience.
+/// The number of seeds within which each mutant must be found in CI; `cargo xtask sim --mutants`
+/// allows more.
 const MUTANT_SEEDS: u64 = 600;
 
 fn threads() -> usize {
     available_parallelism().map_or(2, usize::from)
 }
 
-/// Before all else: a failure can be replayed.
+/// A failure can be replayed, because a run depends on its seed alone.
 #[test]
 fn r11_one_seed_gives_one_trace_twice() {
     for seed in 0..12 {
@@ -31,12 +33,12 @@ fn r1_to_r12_hold_in_every_run() {
     let mut totals = Totals::default();
     run_many(0, threads(), None, |seed| seed < SEEDS, |report| totals.add(&report));
     if let Some((seed, violation)) = &totals.violation {
-        panic!("seed {seed}: {violation}\nagain: cargo xtask sim --seed {seed} --trace");
+        panic!("seed {seed}: {violation}\nto repeat it: cargo xtask sim --seed {seed} --trace");
     }
     assert_eq!(totals.seeds, SEEDS);
-    // A workload or a fault that no longer happens attacks nothing.
+    // A workload or a fault that no longer occurs tests nothing.
     for fault in Fault::ALL {
-        assert!(totals.faults.contains_key(&fault), "{} never happened", fault.name());
+        assert!(totals.faults.contains_key(&fault), "{} never occurred", fault.name());
     }
     assert!(totals.outcomes.iter().all(|count| *count > SEEDS), "{:?}", totals.outcomes);
     assert!(totals.seen.list().iter().all(|(_, count)| *count > SEEDS / 4), "{:?}", totals.seen);

@@ -1,4 +1,4 @@
-//! A chunk as the log says that it is: its commands, their decisions, and the state that follows.
+//! The state of a chunk by the log: its commands, their decisions, and the content that follows.
 
 use super::seen::Seen;
 use crate::ledger::{Ledger, Numbers};
@@ -11,46 +11,48 @@ use driftless_schemas::{ChunkId, Hash, Partition, WriterId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// A command as it stands in `commands`.
+/// A command in the log `commands`.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) offset: i64,
     pub(super) writer: WriterId,
     pub(super) seq: u64,
     pub(super) after: u64,
-    /// What the model is asked; `None` for a Settle.
+    /// The model's command; `None` for a `Settle`.
     pub(super) command: Option<Bytes>,
     pub(super) is_undecodable: bool,
 }
 
-/// A chunk as the log says that it is.
+/// The state of a chunk, by the log.
 pub struct ChunkTruth {
     pub(super) model: Arc<dyn AnyModel>,
     pub(super) content: Content,
     pub(super) partition: usize,
-    /// `hashes[v]` is the state hash of version v.
+    /// The state hash of each version.
     pub(super) hashes: Vec<Hash>,
-    /// The valid records of `updates` with entries, by first version: what trackers must get byte for byte.
+    /// The updates of valid records, by first version. Trackers must get exactly these bytes.
     pub(super) published: BTreeMap<u64, Bytes>,
     pub(super) asked: Vec<Asked>,
-    /// Those before are answered.
+    /// The commands of `asked` before this index have decisions, or need none.
     pub(super) cursor: usize,
     pub(super) ledger: Ledger,
-    /// The state at the end of each valid record, by the offset of its last mark.
+    /// The state after each valid record, by the offset of its last mark.
     pub(super) at_offset: BTreeMap<i64, (u64, Hash, proto::Ledger)>,
-    /// What was committed, by the command's bytes: its version.
+    /// The version of each committed command, by the command's bytes.
     pub committed: HashMap<Bytes, u64>,
-    /// The numbers of all commands.
+    /// The numbers of all commands in the log.
     pub(super) numbers: HashSet<(WriterId, u64)>,
-    /// Those that are resolved.
+    /// The numbers that are resolved.
     pub(super) resolved: HashSet<(WriterId, u64)>,
-    /// The through_offset of the newest ref in the index.
+    /// The `through_offset` of the newest ref in the index.
     pub(super) stored_through: i64,
-    /// Its owner's memory was damaged: until that is healed, hashes may be wrong; effects, numbers and order may not.
+    /// True if the owner's memory was damaged. Hashes may then be wrong until the chunk is healed,
+    /// but effects, numbers and order must still be right.
     pub is_damaged: bool,
-    /// Audits of gateways since then.
+    /// The number of audits by gateways since the damage.
     pub audits: u64,
-    /// An owner was lost since then: the notice of a healing may be lost with it.
+    /// True if an owner was lost since the damage: the notice that the chunk was healed may be lost
+    /// with it.
     pub(super) lost_owner: bool,
 }
 
@@ -90,7 +92,7 @@ impl ChunkTruth {
         }
     }
 
-    /// Commands committed so far.
+    /// The number of committed commands.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.hashes.len() as u64 - 1
@@ -102,8 +104,10 @@ impl ChunkTruth {
         self.hashes.get(version as usize).copied()
     }
 
-    /// Its owner was damaged, and nobody who could have noticed was there: what it published and stored then is what all
-    /// others have. Or an owner died since: `docs/correctness.md` says why that may leave somebody with the older word.
+    /// True if the owner was damaged and the damage may have gone unnoticed. Without an audit by a
+    /// gateway, all others have the state that the damaged owner published and stored. If an owner
+    /// was lost since the damage, some readers may keep the damaged state; `docs/correctness.md`
+    /// gives the reason.
     #[must_use]
     pub fn is_unnoticed(&self) -> bool {
         self.is_damaged && (self.audits == 0 || self.lost_owner)
@@ -115,13 +119,14 @@ impl ChunkTruth {
         self.model.encode(&self.content).into_owned()
     }
 
-    /// Whether a command of that number stands in `commands`.
+    /// Whether the log `commands` holds a command with that number.
     #[must_use]
     pub fn was_asked(&self, writer: WriterId, seq: u64) -> bool {
         self.numbers.contains(&(writer, seq))
     }
 
-    /// The offset of the first command below `next` that should have got a mark and has none.
+    /// Returns the offset of the first command below `next` that needs a decision and has none, as
+    /// an error.
     pub(super) fn answered_below(&self, next: i64) -> Result<(), i64> {
         let open = self.asked[self.cursor..].iter().take_while(|asked| asked.offset < next);
         match open.into_iter().find(|a| self.ledger.judge(a.writer, a.seq, a.after) != Numbers::Resend) {
@@ -138,18 +143,18 @@ impl ChunkTruth {
         seen: &mut Seen,
     ) -> Verdict {
         let offset = mark.source_offset;
-        // What is passed over needs no decision.
+        // Commands that the decisions pass over must be resends, which need no decision.
         let asked = loop {
             let Some(asked) = self.asked.get(self.cursor) else {
                 return Err(Violation::new(
                     "R2",
-                    format!("{chunk}: a mark for offset {offset}, decided already or not there"),
+                    format!("{chunk}: a mark for offset {offset}, which is decided already or does not exist"),
                 ));
             };
             if asked.offset > offset {
                 return Err(Violation::new(
                     "R2",
-                    format!("{chunk}: offset {offset} is decided twice, or is no command"),
+                    format!("{chunk}: offset {offset} is decided twice, or is no command of this chunk"),
                 ));
             }
             self.cursor += 1;
@@ -158,7 +163,7 @@ impl ChunkTruth {
             }
             let numbers = self.ledger.judge(asked.writer, asked.seq, asked.after);
             hold(numbers == Numbers::Resend, "R8", || {
-                format!("{chunk}: offset {} is {numbers:?}, but was passed over for {offset}", asked.offset)
+                format!("{chunk}: offset {} is {numbers:?}, but {offset} was decided first", asked.offset)
             })?;
             seen.resends += 1;
         };
@@ -180,7 +185,9 @@ impl ChunkTruth {
                 seen.discarded += 1;
                 let is_settled = discarded.reason() == proto::DiscardReason::Settled;
                 let is_settle = asked.command.is_none() && !asked.is_undecodable;
-                hold(is_settled == is_settle, "R8", || format!("{chunk}: {offset} is no Settle, or is one"))?;
+                hold(is_settled == is_settle, "R8", || {
+                    format!("{chunk}: {offset} is a Settle: {is_settle}, but its mark says {is_settled}")
+                })?;
                 self.resolve(chunk, &asked, false)
             }
             (Some(mark::Outcome::OutOfOrder(_)), Numbers::OutOfOrder) => {
@@ -191,11 +198,11 @@ impl ChunkTruth {
                 seen.expired += 1;
                 hold(expired.floor_ms == floor, "R8", || format!("{chunk}: floor {}, not {floor}", expired.floor_ms))
             }
-            (Some(mark::Outcome::Committed(_)), _) => wrong("committed"),
-            (Some(mark::Outcome::Discarded(_)), _) => wrong("discarded"),
-            (Some(mark::Outcome::OutOfOrder(_)), _) => wrong("called out of order"),
-            (Some(mark::Outcome::SessionExpired(_)), _) => wrong("called expired"),
-            (None, _) => wrong("has no outcome"),
+            (Some(mark::Outcome::Committed(_)), _) => wrong("its mark says committed"),
+            (Some(mark::Outcome::Discarded(_)), _) => wrong("its mark says discarded"),
+            (Some(mark::Outcome::OutOfOrder(_)), _) => wrong("its mark says out of order"),
+            (Some(mark::Outcome::SessionExpired(_)), _) => wrong("its mark says expired"),
+            (None, _) => wrong("its mark has no outcome"),
         }
     }
 
@@ -205,17 +212,18 @@ impl ChunkTruth {
             format!("{chunk}: the entry of {offset} names another command")
         })?;
         let Some(command) = &asked.command else {
-            return Err(Violation::new("R8", format!("{chunk}: {offset} is committed, but is no command")));
+            return Err(Violation::new("R8", format!("{chunk}: {offset} is committed, but is a Settle")));
         };
-        // The effect of the models at work here is the command itself.
+        // For the models of the simulated world, the effect is the command itself.
         hold(entry.effect == *command, "R2", || format!("{chunk}: the effect of {offset} is not its command"))?;
         self.model
             .fold(&mut self.content, &entry.effect)
-            .map_err(|e| Violation::new("R10", format!("{chunk}: the effect of {offset} cannot be folded: {e}")))?;
+            .map_err(|e| Violation::new("R10", format!("{chunk}: folding the effect of {offset} failed: {e}")))?;
         self.hashes.push(Hash::of(&self.model.encode(&self.content)));
         let version = self.version();
         if let Some(before) = self.committed.insert(command.clone(), version) {
-            return Err(Violation::new("R8", format!("{chunk}: one edit is committed at {before} and at {version}")));
+            let detail = format!("{chunk}: the command at {offset} is committed at {before} and again at {version}");
+            return Err(Violation::new("R8", detail));
         }
         self.resolve(chunk, asked, true)
     }

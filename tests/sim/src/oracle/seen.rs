@@ -1,19 +1,19 @@
 //! Counts of the events that the oracles judged.
 
-/// Counts of what was seen.
+/// Counts of the events that the oracles judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     /// Committed commands.
     pub committed: u64,
-    /// Discarded ones, Settles included.
+    /// Discarded commands, including each `Settle`.
     pub discarded: u64,
-    /// Marks `OutOfOrder`.
+    /// Marks with the outcome `OutOfOrder`.
     pub out_of_order: u64,
-    /// Marks `SessionExpired`.
+    /// Marks with the outcome `SessionExpired`.
     pub expired: u64,
-    /// Commands that were resolved before.
+    /// Commands whose number was resolved before.
     pub resends: u64,
-    /// Records of `updates` that do not count.
+    /// Records of `updates` that are not valid.
     pub invalid: u64,
     /// Refs that were compared.
     pub refs: u64,
@@ -24,7 +24,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Adds what another run saw.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         self.committed += other.committed;
         self.discarded += other.discarded;
@@ -37,7 +37,7 @@ impl Seen {
         self.frames += other.frames;
     }
 
-    /// With names.
+    /// The counts with their names.
     #[must_use]
     pub fn list(&self) -> [(&'static str, u64); 9] {
         [

@@ -1,4 +1,4 @@
-//! The producer of a replayer process: records land, are acknowledged, fail, or are written again.
+//! The producer of a replayer process: records land, are acknowledged, fail, or are appended again.
 
 use super::{Ghost, Process};
 use crate::log::Log;
@@ -9,7 +9,7 @@ use driftless_schemas::Partition;
 use std::collections::BTreeSet;
 
 impl Process {
-    /// The next record of a partition reaches the log.
+    /// The next record of a random partition lands in the log.
     pub fn land(&mut self, log: &mut Log, rng: &mut Rng) -> bool {
         self.land_next(Partition(rng.below(log.updates.len()) as i32), log)
     }
@@ -27,9 +27,9 @@ impl Process {
         true
     }
 
-    /// librdkafka begins a new epoch of its own: of what has landed and is not acknowledged it does not know that, and writes
-    /// all of it once more, in order, before what comes next (decision 0012). The first of it lands at once, and is
-    /// acknowledged where `is_heard`.
+    /// The producer begins a new epoch, as librdkafka does (docs/decisions/0012): it does not know
+    /// which unacknowledged records have landed, and appends all of them again, in order, before
+    /// later ones. The first of them lands at once, and is acknowledged if `is_heard`.
     pub fn write_again(&mut self, log: &mut Log, is_heard: bool, now: u64) -> bool {
         let unknown = self.sent.iter_mut().filter(|sent| sent.landed.is_some());
         let again: BTreeSet<Partition> = unknown.map(|sent| (sent.landed = None, sent.partition).1).collect();
@@ -42,8 +42,8 @@ impl Process {
         !again.is_empty()
     }
 
-    /// The oldest record of a partition, landed by now, is acknowledged. `knows` is false where the log reports a
-    /// duplicate, and so no offset.
+    /// The oldest record of a partition is acknowledged, if it has landed. `knows` is false if the
+    /// log reports a duplicate, and so no offset.
     pub fn ack(&mut self, partition: Partition, knows: bool, now: u64) -> bool {
         let Some(at) = self.sent.iter().position(|sent| sent.partition == partition) else { return false };
         let Some(offset) = self.sent[at].landed else { return false };
@@ -54,13 +54,15 @@ impl Process {
         true
     }
 
-    /// A delivery fails, and with it the gapless producer: every ownership with a record in flight ends.
+    /// A delivery fails, which ends the gapless producer and every ownership with a record in
+    /// flight.
     pub fn fail(&mut self, now: u64) -> Option<Vec<Ghost>> {
         if self.sent.is_empty() {
             return None;
         }
         if Mutant::ProduceAgain.is_on() {
-            // Only the oldest expires; the one behind it lands first; then it is produced again, and both are acknowledged.
+            // The mutant produces the oldest record again after the next one has landed, and both
+            // are acknowledged.
             self.lands_second = true;
             return Some(Vec::new());
         }

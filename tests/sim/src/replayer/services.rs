@@ -11,7 +11,7 @@ use driftless_schemas::{ChunkId, Offset};
 use std::rc::Rc;
 
 impl Process {
-    /// Reads on.
+    /// Reads the next records for an ownership.
     pub fn read(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
         let own = &mut self.ownerships[i];
         let p = own.partition.0 as usize;
@@ -22,7 +22,7 @@ impl Process {
                 own.reading = Reading::Updates(Offset(from.0 + records.len() as i64));
                 let is_fake = Mutant::SkipFence.is_on() || Mutant::ReadToTheEnd.is_on();
                 if is_fake && from.0 + records.len() as i64 >= own.end_at_claim.0 {
-                    // As if its own fence stood at the end.
+                    // The mutant behaves as if the owner's fence stood at the end of the log.
                     records.retain(|(offset, _)| *offset < own.end_at_claim);
                     records.extend(own.fence.take().map(|fence| (own.end_at_claim, fence)));
                 }
@@ -53,7 +53,7 @@ impl Process {
         true
     }
 
-    /// The oldest load is answered.
+    /// Answers the oldest load.
     pub fn load(&mut self, i: usize, works: bool, now: u64, store: &Store) -> bool {
         let own = &mut self.ownerships[i];
         let Some(chunk) = own.loads.pop_front() else { return false };
@@ -72,7 +72,7 @@ impl Process {
         true
     }
 
-    /// History is read on, or the object of an older ref is loaded.
+    /// Reads the next records of history, or loads the object of an older ref.
     pub fn look_back(&mut self, i: usize, count: usize, works: bool, now: u64, store: &mut Store, log: &Log) -> bool {
         let own = &mut self.ownerships[i];
         if !store.is_away && works {
@@ -103,12 +103,12 @@ impl Process {
         true
     }
 
-    /// A fault: bits of a chunk's memory flip.
+    /// Injects a fault: bits of a chunk's memory flip.
     pub fn damage(&mut self, i: usize, chunk: &ChunkId, now: u64) {
         self.give(i, Input::Damage(chunk.clone()), now);
     }
 
-    /// An object is stored, or not.
+    /// Stores the oldest snapshot, or fails.
     pub fn put(&mut self, i: usize, works: bool, now: u64, store: &mut Store) -> bool {
         let own = &mut self.ownerships[i];
         let Some((chunk, hash, encoding)) = own.puts.pop_front() else { return false };
@@ -123,7 +123,7 @@ impl Process {
         true
     }
 
-    /// A checkpoint becomes durable, or is refused; the core is not told yet.
+    /// Writes the checkpoint, or fails. The core does not learn the result yet.
     pub fn write(&mut self, i: usize, works: bool, store: &mut Store) -> Option<Written> {
         let own = &mut self.ownerships[i];
         let token = own.token?;
@@ -143,14 +143,14 @@ impl Process {
         is_written.then(|| (own.partition, store.view(own.partition, 0)))
     }
 
-    /// The core hears of its checkpoint.
+    /// The core learns the result of its checkpoint.
     pub fn tell_written(&mut self, i: usize, now: u64) -> bool {
         let Some(written) = self.ownerships[i].written.take() else { return false };
         self.give(i, Input::CheckpointWritten(written), now);
         true
     }
 
-    /// A copy in `dead-letter` is made and acknowledged.
+    /// Appends a copy to `dead-letter`, and acknowledges it.
     pub fn bury(&mut self, i: usize, now: u64, log: &mut Log) -> bool {
         let own = &mut self.ownerships[i];
         let Some((id, offset)) = own.letters.pop_front() else { return false };
@@ -164,7 +164,7 @@ impl Process {
         self.give(i, Input::Tick, now);
     }
 
-    /// Opens the index late: see [`Mutant::OpenIndexAfterFence`].
+    /// For [`Mutant::OpenIndexAfterFence`]: opens the index after the fence.
     pub fn open_late(&mut self, i: usize, store: &mut Store) {
         let own = &mut self.ownerships[i];
         if own.token.is_none() && own.core.is_running() {
@@ -172,7 +172,7 @@ impl Process {
             own.token = Some(token);
             let checkpoint = Checkpoint { epoch: state.checkpoint.epoch + 1, ..Rc::make_mut(&mut state).checkpoint };
             let written = store.write(own.partition, token, checkpoint, &[]);
-            debug_assert!(written.is_ok(), "nobody opened it in between");
+            debug_assert!(written.is_ok(), "no other writer opened the index in between");
         }
     }
 }

@@ -161,7 +161,7 @@ impl Sim {
         let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
         let Some((at, id)) = connected else { return Ok(()) };
         if self.chance.permille(300) {
-            // The server does not notice: messages that were under way still arrive there.
+            // The server does not notice: messages in flight still arrive there.
             let link = match socket {
                 Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
                 Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
@@ -178,7 +178,7 @@ impl Sim {
         Ok(())
     }
 
-    /// Records of dead producers land late, or never; always in their order, but with holes.
+    /// Records of dead producers land late or never: in order, but with holes.
     pub(super) fn ghosts(&mut self) {
         if !self.late_updates.is_empty() {
             let at = self.chance.below(self.late_updates.len());
@@ -201,7 +201,7 @@ impl Sim {
         }
     }
 
-    /// Other people write to a chunk, so that its ledger forgets somebody.
+    /// Other users write to a chunk, so that its ledger evicts writers.
     fn strangers_come(&mut self) {
         let chunks = setting::chunks();
         let chunk = &chunks[self.chance.below(chunks.len())];
@@ -213,7 +213,7 @@ impl Sim {
             let writer = SessionId::new(self.now - age, random).writer("stranger");
             let body = match self.chance.below(4) {
                 0 => Some(command::Body::Settle(Settle {})),
-                // It cannot be read beyond its numbers.
+                // A command of which only the numbers can be decoded.
                 1 => None,
                 _ => {
                     self.unique += 1;
@@ -239,7 +239,8 @@ impl Sim {
         let chunk = self.a_chunk();
         let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
         let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
-        // Once a run: after a damage that nobody noticed there is no state left that a second one could be healed from.
+        // Each chunk is damaged at most once a run. After an unnoticed damage, no undamaged state
+        // is left from which a second damage could be healed.
         if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
             return;
         }
@@ -248,7 +249,7 @@ impl Sim {
         self.count(Fault::OwnerDamaged);
     }
 
-    /// A foreign record in `commands`.
+    /// A record that is no command of ours appears in `commands`.
     fn rubbish(&mut self) {
         let p = self.chance.below(self.log.commands.len());
         let value: Bytes = match self.chance.below(3) {
@@ -260,8 +261,8 @@ impl Sim {
         self.count(Fault::Rubbish);
     }
 
-    /// Retention takes what every checkpoint allows, `updates` from before `updates_low`, `commands` from before
-    /// `commands_next`.
+    /// Retention deletes as much as the checkpoint allows: `updates` below `updates_low`, and
+    /// `commands` below `commands_next`.
     fn cut_log(&mut self) {
         let p = self.chance.below(self.log.updates.len());
         let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;

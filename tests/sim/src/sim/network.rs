@@ -50,7 +50,7 @@ impl Sim {
             let token = self.gateway_token(i);
             self.peers[i].core.connected(now, Socket::Gateway, token);
         } else if !self.is_faulty {
-            // Whoever has only read access comes back with a better token.
+            // A client with read access only reconnects with a token that allows writing.
             let Some((at, id)) = self.peers[i].ingest else { return };
             if self.peers[i].core.pending() > 0 && self.schedule.permille(5) {
                 self.ingests[at].sockets.remove(&id);
@@ -121,7 +121,8 @@ impl Sim {
         Ok(())
     }
 
-    /// A message to a client arrives; concatenated frames are a frame.
+    /// A message arrives at a client. Several frames may arrive as one, because concatenated frames
+    /// are a frame.
     pub(super) fn deliver(&mut self, socket: Socket) -> Verdict {
         let i = self.schedule.below(self.peers.len());
         let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
@@ -145,7 +146,7 @@ impl Sim {
         }
         let message: Bytes = messages.concat().into();
         let frame = proto::ServerFrame::decode(message.clone())
-            .map_err(|e| Violation::new("protocol", format!("a frame that cannot be read: {e}")))?;
+            .map_err(|e| Violation::new("protocol", format!("a frame cannot be decoded: {e}")))?;
         for event in frame.events.iter().filter_map(|event| event.body.as_ref()) {
             self.oracle.look_at_event(event)?;
             self.peers[i].look_at_event(event)?;
@@ -177,7 +178,7 @@ impl Sim {
             let now = self.now;
             let peer = &mut self.peers[i];
             for chunk in &peer.chunks {
-                // A user who sees an error tries again.
+                // A user who sees an error tracks the chunk again.
                 if matches!(peer.core.status(chunk), Some(ChunkStatus::Failed { .. } | ChunkStatus::Rejected { .. })) {
                     peer.core.track(peer.clock(now), chunk);
                 }

@@ -29,7 +29,7 @@ impl Sim {
             return Ok(());
         }
         let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_log);
-        // What was sent is on its way, also where its process stands still.
+        // Records that were sent may land even while their process is paused.
         for _ in 0..if is_slow { 0 } else { 1 + self.schedule.below(3) } {
             self.replayers[r].land(&mut self.log, &mut self.schedule);
         }
@@ -59,7 +59,7 @@ impl Sim {
     fn ownership_works(&mut self, r: usize, i: usize) -> Verdict {
         let works = !(self.is_faulty && self.chance.permille(self.weather.store));
         if !works {
-            // A checkpoint that fails ends an ownership.
+            // A failed checkpoint ends the ownership.
             self.oracle.lost_an_owner();
         }
         let count = 1 + self.schedule.below(12);
@@ -111,7 +111,7 @@ impl Sim {
                 let partition = Partition(self.schedule.below(setting::PARTITIONS as usize) as i32);
                 let count = 1 + self.schedule.below(6);
                 if self.gateways[g].read(partition, count, self.now, &self.log)?.is_none() {
-                    // Retention was shorter than the age of its view: it ends, and is started again.
+                    // Retention deleted records that the gateway needs: it stops, and is restarted.
                     self.restart_gateway(g);
                 }
             }
@@ -158,7 +158,8 @@ impl Sim {
             if self.replayers[owner].is_awake() {
                 self.replayers[owner].assigned.entry(partition).or_insert(self.now);
             } else if self.schedule.permille(30) || !self.is_faulty {
-                // It was not heard of for too long: it becomes somebody else's.
+                // The group missed the process for too long, and gives its partition to the other
+                // one.
                 let other = (owner + 1) % self.replayers.len();
                 if self.replayers[other].is_awake() {
                     if self.replayers[owner].assigned.contains_key(&partition) {
