@@ -108,7 +108,7 @@ pub type Counts = BTreeMap<Fault, u64>;
 
 /// The likelihood of each fault, drawn once for a run, so that some faults dominate some runs.
 #[derive(Clone, Debug)]
-pub struct Weather {
+pub struct Likelihoods {
     /// Faults of processes, in 1,000 steps.
     pub processes: u32,
     /// Faults of sockets, in 1,000 steps.
@@ -150,7 +150,7 @@ pub struct Weather {
     pub renewals: u32,
 }
 
-impl Weather {
+impl Likelihoods {
     /// Draws the likelihoods of a run. `again` is the stream for producers that append records
     /// again, and `tokens` the stream for expiring tokens.
     #[must_use]

@@ -152,7 +152,7 @@ impl Process {
     ///
     /// # Errors
     /// A violation.
-    pub fn carry_up(&mut self, id: u64, now: u64) -> Result<bool, Violation> {
+    pub fn receive(&mut self, id: u64, now: u64) -> Result<bool, Violation> {
         let clock = self.clock(now);
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
         let Some(message) = socket.link.up.pop_front() else { return Ok(false) };
@@ -164,7 +164,7 @@ impl Process {
         for input in out.hub {
             self.hub.handle(input, now);
         }
-        self.carry_out()?;
+        self.take_outputs()?;
         Ok(true)
     }
 
@@ -184,7 +184,7 @@ impl Process {
         let bytes = joined.len();
         socket.link.down.push_back(joined.freeze());
         self.hub.handle(Input::Written(SocketId(id), bytes), now);
-        self.carry_out()?;
+        self.take_outputs()?;
         Ok(true)
     }
 
@@ -200,7 +200,7 @@ impl Process {
             return Ok(Some(false));
         }
         self.hub.handle(Input::Records(partition, records), now);
-        self.carry_out()?;
+        self.take_outputs()?;
         Ok(Some(true))
     }
 
@@ -226,7 +226,7 @@ impl Process {
         let again = reread.as_mut().map_or(Ok(()), |reread| read_again(reread, log));
         let loaded = again.map_err(LoadError::Unavailable).and(loaded);
         self.hub.handle(Input::Loaded(chunk, loaded, reread), now);
-        self.carry_out()?;
+        self.take_outputs()?;
         Ok(true)
     }
 
@@ -242,7 +242,7 @@ impl Process {
             socket.send(&mut out);
         }
         self.hub.handle(Input::Tick, now);
-        self.carry_out()
+        self.take_outputs()
     }
 
     /// Asks a question as over HTTP, and returns its number in `answers`.
@@ -253,7 +253,7 @@ impl Process {
         let id = self.next_ask;
         self.next_ask += 1;
         self.hub.handle(Input::Asked(id, chunk.clone(), ask), now);
-        self.carry_out()?;
+        self.take_outputs()?;
         Ok(id)
     }
 
@@ -263,7 +263,7 @@ impl Process {
     /// A violation.
     pub fn damage(&mut self, chunk: &ChunkId, now: u64) -> Result<(), Violation> {
         self.hub.handle(Input::Damage(chunk.clone()), now);
-        self.carry_out()
+        self.take_outputs()
     }
 
     /// A socket is closed.
@@ -273,12 +273,12 @@ impl Process {
     pub fn leave(&mut self, id: u64, now: u64) -> Result<(), Violation> {
         if self.sockets.remove(&id).is_some_and(|socket| socket.connection.identity().is_some()) {
             self.hub.handle(Input::Left(SocketId(id)), now);
-            self.carry_out()?;
+            self.take_outputs()?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self) -> Result<(), Violation> {
+    fn take_outputs(&mut self) -> Result<(), Violation> {
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Send(SocketId(id), frames) => {

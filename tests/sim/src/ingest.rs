@@ -40,7 +40,7 @@ struct Pending {
 }
 
 /// A record whose producer is gone and that may still land: partition, key, value.
-pub type Ghost = (Partition, Bytes, Bytes);
+pub type OrphanRecord = (Partition, Bytes, Bytes);
 
 impl Process {
     /// A process without sockets. If it `is_strict`, it rejects many commands because of their
@@ -72,7 +72,7 @@ impl Process {
     }
 
     /// The next message of a client arrives.
-    pub fn carry_up(&mut self, id: u64, now: u64) -> bool {
+    pub fn receive(&mut self, id: u64, now: u64) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
         let Some(message) = socket.link.up.pop_front() else { return false };
         self.give(id, Input::Frame(message), now);
@@ -87,7 +87,7 @@ impl Process {
     /// Advances one record: it lands, is acknowledged, fails, or its result is unknown. `fault` is
     /// the likelihood of failures. Returns `None` if no record is pending, and a record that may
     /// land later.
-    pub fn produce(&mut self, log: &mut Log, now: u64, fault: u32, rng: &mut Rng) -> Option<Option<Ghost>> {
+    pub fn produce(&mut self, log: &mut Log, now: u64, fault: u32, rng: &mut Rng) -> Option<Option<OrphanRecord>> {
         if self.pending.is_empty() {
             return None;
         }
@@ -141,11 +141,11 @@ impl Process {
 
     /// The process is killed. Returns its records in flight, which may land later or never, and the
     /// clients that lost their sockets.
-    pub fn crash(&mut self) -> (Vec<Ghost>, Vec<usize>) {
+    pub fn crash(&mut self) -> (Vec<OrphanRecord>, Vec<usize>) {
         let open = std::mem::take(&mut self.pending).into_iter().filter(|pending| !pending.has_landed);
-        let ghosts = open.map(|p| (p.produce.partition, p.produce.key, p.produce.record)).collect();
+        let orphans = open.map(|p| (p.produce.partition, p.produce.key, p.produce.record)).collect();
         let sockets = std::mem::take(&mut self.sockets);
-        (ghosts, sockets.into_values().filter_map(|socket| socket.link.peer).collect())
+        (orphans, sockets.into_values().filter_map(|socket| socket.link.peer).collect())
     }
 
     /// The number of records without a result.

@@ -38,7 +38,7 @@ struct PartitionTruth {
     decisions: Vec<(i64, ChunkId, i64)>,
     read_commands: i64,
     /// The offsets of records in `commands` that belong to no chunk: they must become dead letters.
-    rubbish: Vec<i64>,
+    foreign: Vec<i64>,
     states_checked: usize,
     /// The number of leading `decisions` that refs are known to cover.
     covered: usize,
@@ -77,7 +77,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn look(&mut self, log: &Log) -> Verdict {
+    pub fn check_log(&mut self, log: &Log) -> Verdict {
         for p in 0..self.partitions.len() {
             self.read_commands(p, log)?;
             while self.partitions[p].judged < log.updates[p].end().0 {
@@ -112,7 +112,7 @@ impl Oracle {
                     truth.asked.push(asked);
                 }
                 _ if is_audit => {}
-                _ => self.partitions[p].rubbish.push(offset),
+                _ => self.partitions[p].foreign.push(offset),
             }
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn look_at_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
+    pub fn check_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
         self.seen.checkpoints += 1;
         let p = partition.0 as usize;
         self.partitions[p].states_checked += 1;
@@ -265,7 +265,7 @@ impl Oracle {
                 )
             })?;
         }
-        for offset in self.partitions[p].rubbish.iter().filter(|offset| **offset < checkpoint.commands_next) {
+        for offset in self.partitions[p].foreign.iter().filter(|offset| **offset < checkpoint.commands_next) {
             let is_kept = log.dead_letters.iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
             hold(is_kept, "R9", || format!("commands {p}:{offset} belongs to no chunk, and is no dead letter"))?;
         }
@@ -276,7 +276,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
+    pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         use proto::event::Body as Event;
         self.seen.frames += 1;
         match event {

@@ -216,7 +216,7 @@ impl Peer {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn look_at_event(&mut self, event: &proto::event::Body) -> Verdict {
+    pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
         let is_healthy = matches!(self.core.status(&chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging));

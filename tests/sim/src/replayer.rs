@@ -48,7 +48,7 @@ pub struct Sent {
 }
 
 /// A record whose producer is gone and that may still land: partition, key, value.
-pub type Ghost = (Partition, Bytes, Bytes);
+pub type OrphanRecord = (Partition, Bytes, Bytes);
 
 /// A state of a partition's index that became durable, for the oracle.
 pub type Written = (Partition, Rc<IndexState>);
@@ -181,7 +181,7 @@ impl Process {
             is_stopped: false,
         });
         let last = self.ownerships.len() - 1;
-        self.carry_out(last, now);
+        self.take_outputs(last, now);
         Some((partition, store.view(partition, 0)))
     }
 
@@ -221,7 +221,7 @@ impl Process {
     }
 
     /// The process is killed. The producer's records in flight may land later or never.
-    pub fn crash(&mut self) -> Vec<Ghost> {
+    pub fn crash(&mut self) -> Vec<OrphanRecord> {
         self.ownerships.clear();
         self.assigned.clear();
         self.is_paused = false;
@@ -237,10 +237,10 @@ impl Process {
     fn give(&mut self, i: usize, input: Input, now: u64) {
         let at = self.now(now);
         self.ownerships[i].core.handle(input, at);
-        self.carry_out(i, now);
+        self.take_outputs(i, now);
     }
 
-    fn carry_out(&mut self, i: usize, now: u64) {
+    fn take_outputs(&mut self, i: usize, now: u64) {
         let Self { ownerships, sent, ends, assigned, careful, drifts, .. } = self;
         let own = &mut ownerships[i];
         while let Some(output) = own.core.poll_output() {

@@ -12,7 +12,7 @@ mod failures;
 mod network;
 mod services;
 
-use crate::faults::{Counts, Fault, Weather};
+use crate::faults::{Counts, Fault, Likelihoods};
 use crate::log::Log;
 use crate::oracle::{Oracle, Seen};
 use crate::peer::Peer;
@@ -67,7 +67,7 @@ pub struct Sim {
     work: Rng,
     again: Rng,
     tokens: Rng,
-    weather: Weather,
+    likelihoods: Likelihoods,
     now: u64,
     steps: u64,
     world: Arc<World>,
@@ -86,8 +86,8 @@ pub struct Sim {
     peers: Vec<Peer>,
     next_socket: u64,
     /// Records of dead producers that may still land: to `updates`, to `commands`.
-    late_updates: Vec<VecDeque<replayer::Ghost>>,
-    late_commands: Vec<ingest::Ghost>,
+    late_updates: Vec<VecDeque<replayer::OrphanRecord>>,
+    late_commands: Vec<ingest::OrphanRecord>,
     is_faulty: bool,
     unique: u32,
     strangers: u64,
@@ -118,7 +118,7 @@ impl Sim {
         let mut chance = Rng::new(seed, 2);
         let mut again = Rng::new(seed, 4);
         let mut tokens = Rng::new(seed, 5);
-        let weather = Weather::new(&mut chance, &mut again, &mut tokens);
+        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -136,7 +136,7 @@ impl Sim {
             .map(|i| gateway::Process::new(&world, &store, skew(&mut chance), &mut schedule, seed ^ (i + 1)))
             .collect();
         let ingests = (0..2)
-            .map(|i| ingest::Process::new(&world, skew(&mut chance), weather.is_strict, seed ^ (i + 11)))
+            .map(|i| ingest::Process::new(&world, skew(&mut chance), likelihoods.is_strict, seed ^ (i + 11)))
             .collect();
         Self {
             seed,
@@ -147,7 +147,7 @@ impl Sim {
             tokens,
             schedule,
             chance,
-            weather,
+            likelihoods,
             now: BEGIN_MS,
             steps: 0,
             world,
@@ -220,19 +220,19 @@ impl Sim {
 
     fn step(&mut self) -> Verdict {
         self.steps += 1;
-        self.now += self.schedule.below(self.weather.pace_ms) as u64;
+        self.now += self.schedule.below(self.likelihoods.pace_ms) as u64;
         let kind = self.schedule.below(16);
         match kind {
-            0 => self.carry_to_ingest(),
-            1 | 2 => self.carry_to_gateway()?,
-            3 | 4 => self.deliver(Socket::Ingest)?,
-            5 | 6 => self.deliver(Socket::Gateway)?,
+            0 => self.deliver_to_ingest(),
+            1 | 2 => self.deliver_to_gateway()?,
+            3 | 4 => self.deliver_to_client(Socket::Ingest)?,
+            5 | 6 => self.deliver_to_client(Socket::Gateway)?,
             7 => self.ingest_produces(),
             8..11 => self.replayer_works()?,
             11 | 12 => self.gateway_works()?,
             13 => self.connect(),
-            14 if self.is_faulty => self.user(),
-            15 if self.is_faulty => self.ghosts(),
+            14 if self.is_faulty => self.act_as_user(),
+            15 if self.is_faulty => self.land_late_records(),
             _ => {}
         }
         self.trace.note("step", kind as u64, self.now);
@@ -240,7 +240,7 @@ impl Sim {
             self.faults()?;
         }
         self.group();
-        self.oracle.look(&self.log)?;
+        self.oracle.check_log(&self.log)?;
         self.peers_turn()
     }
 
@@ -249,19 +249,19 @@ impl Sim {
         self.steps += 1;
         self.now += 5 + self.schedule.below(40) as u64;
         self.connect();
-        self.carry_to_ingest();
-        self.carry_to_gateway()?;
+        self.deliver_to_ingest();
+        self.deliver_to_gateway()?;
         self.ingest_produces();
         for _ in 0..3 {
             self.replayer_works()?;
         }
         self.gateway_works()?;
         self.gateway_works()?;
-        self.deliver(Socket::Ingest)?;
-        self.deliver(Socket::Gateway)?;
+        self.deliver_to_client(Socket::Ingest)?;
+        self.deliver_to_client(Socket::Gateway)?;
         self.group();
         self.trace.note("serve", 0, self.now);
-        self.oracle.look(&self.log)?;
+        self.oracle.check_log(&self.log)?;
         self.peers_turn()
     }
 
@@ -378,14 +378,14 @@ impl Sim {
 
     fn kill_everything(&mut self) -> Verdict {
         for r in 0..self.replayers.len() {
-            let ghosts = self.replayers[r].crash();
-            self.late_updates.push(ghosts.into());
+            let orphans = self.replayers[r].crash();
+            self.late_updates.push(orphans.into());
         }
         self.late_updates.clear();
         for g in 0..self.gateways.len() {
             self.restart_gateway(g);
         }
-        self.oracle.look(&self.log)
+        self.oracle.check_log(&self.log)
     }
 
     fn count(&mut self, fault: Fault) {

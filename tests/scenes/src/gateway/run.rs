@@ -86,7 +86,7 @@ pub struct Run {
     pub log: Log,
     owners: Vec<Owner>,
     /// Stored snapshots without a notice.
-    untold: Vec<(String, Snapshot)>,
+    unannounced: Vec<(String, Snapshot)>,
     pub gateway: Gateway,
     /// For each chunk the oldest ref that the gateway's view may still show.
     seen: BTreeMap<ChunkId, usize>,
@@ -114,7 +114,7 @@ impl Run {
         let low = log.low();
         let seen = log.index.iter().map(|(chunk, all)| (chunk.clone(), all.len() - 1)).collect();
         let gateway = Gateway::new(&log, settings, low);
-        Self { log, owners: vec![owner], untold: Vec::new(), gateway, seen, texts: 0, written: BTreeMap::new() }
+        Self { log, owners: vec![owner], unannounced: Vec::new(), gateway, seen, texts: 0, written: BTreeMap::new() }
     }
 
     fn socket(&self, i: usize) -> Option<SocketId> {
@@ -154,12 +154,12 @@ impl Run {
                 let newest = self.owner(0);
                 match tells {
                     true => self.owners[newest].notice(&mut self.log, CHUNKS[chunk], &snapshot),
-                    false => self.untold.push((CHUNKS[chunk].into(), snapshot)),
+                    false => self.unannounced.push((CHUNKS[chunk].into(), snapshot)),
                 }
             }
             Step::Tell { owner } => {
                 let owner = self.owner(owner);
-                if let Some((chunk, snapshot)) = self.untold.pop() {
+                if let Some((chunk, snapshot)) = self.unannounced.pop() {
                     self.owners[owner].notice(&mut self.log, &chunk, &snapshot);
                 }
             }

@@ -7,7 +7,7 @@ use driftless_schemas::{Hash, Version};
 
 /// A chunk's state after a decision.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stand {
+pub(super) struct ChunkState {
     pub(super) version: Version,
     pub(super) hash: Hash,
     pub(super) ledger: proto::Ledger,
@@ -17,15 +17,15 @@ pub(super) struct Stand {
 pub(super) struct Reference {
     pub(super) live: LiveChunk,
     pub(super) marks: Vec<Mark>,
-    /// The state after `i` marks is `stands[i]`.
-    pub(super) stands: Vec<Stand>,
+    /// The state after `i` marks is `states[i]`.
+    pub(super) states: Vec<ChunkState>,
     pub(super) decided: usize,
 }
 
 impl Reference {
-    pub(super) fn stand(live: &mut LiveChunk) -> Stand {
+    pub(super) fn state_of(live: &mut LiveChunk) -> ChunkState {
         let (version, hash) = (live.replica.version(), live.replica.hash());
-        Stand { version, hash, ledger: live.ledger.to_proto() }
+        ChunkState { version, hash, ledger: live.ledger.to_proto() }
     }
 
     /// The number of marks for commands at or below that offset of `commands`.
@@ -36,21 +36,21 @@ impl Reference {
 
 /// R4 written again: the epoch and number of the last valid record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Judge {
+pub(super) struct LastValid {
     pub(super) epoch: u64,
     pub(super) n: u64,
 }
 
-impl Judge {
-    pub(super) fn counts(&mut self, record: &UpdatesRecord) -> bool {
+impl LastValid {
+    pub(super) fn accepts(&mut self, record: &UpdatesRecord) -> bool {
         let is_fence = matches!(record.body, Some(Body::Fence(_)));
-        let counts = match is_fence {
+        let is_valid = match is_fence {
             true => record.epoch > self.epoch,
             false => record.epoch == self.epoch && record.n == self.n + 1,
         };
-        if counts {
+        if is_valid {
             (self.epoch, self.n) = (record.epoch, record.n);
         }
-        counts
+        is_valid
     }
 }

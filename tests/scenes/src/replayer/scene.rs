@@ -4,7 +4,7 @@ mod oracles;
 mod services;
 
 use super::owner::Owner;
-use super::reference::{Judge, Reference};
+use super::reference::{LastValid, Reference};
 use super::world::{PARTITION, Wish, command, record, settings, world};
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk};
@@ -35,9 +35,9 @@ pub struct Scene {
     references: BTreeMap<ChunkId, Reference>,
     /// The offsets of `commands` that must be copied to `dead-letter`.
     buried: BTreeSet<Offset>,
-    judge: Judge,
-    /// The judge before each offset of `updates`, and at the end.
-    judged: Vec<Judge>,
+    last_valid: LastValid,
+    /// The last valid record before each offset of `updates`, and at the end.
+    last_valid_at: Vec<LastValid>,
     /// The valid decision records: offset, chunk, newest source offset.
     valid: Vec<(Offset, ChunkId, i64)>,
     refs: Vec<(ChunkId, Ref)>,
@@ -64,8 +64,8 @@ impl Scene {
         let mut references = BTreeMap::new();
         for chunk in &chunks {
             let mut live = LiveChunk::initial(Arc::clone(&world.place(chunk).unwrap().family.model), chunk);
-            let stands = vec![Reference::stand(&mut live)];
-            references.insert(chunk.clone(), Reference { live, marks: vec![], stands, decided: 0 });
+            let states = vec![Reference::state_of(&mut live)];
+            references.insert(chunk.clone(), Reference { live, marks: vec![], states, decided: 0 });
         }
         Self {
             world,
@@ -82,8 +82,8 @@ impl Scene {
             stranger,
             references,
             buried: BTreeSet::new(),
-            judge: Judge { epoch: 0, n: 0 },
-            judged: vec![Judge { epoch: 0, n: 0 }],
+            last_valid: LastValid { epoch: 0, n: 0 },
+            last_valid_at: vec![LastValid { epoch: 0, n: 0 }],
             valid: vec![],
             refs: vec![],
         }
@@ -103,7 +103,7 @@ impl Scene {
         let reference = self.references.get_mut(&chunk).unwrap();
         if let Some(decided) = reference.live.decide(&chunk, PARTITION, &asked) {
             reference.marks.push(decided.mark);
-            reference.stands.push(Reference::stand(&mut reference.live));
+            reference.states.push(Reference::state_of(&mut reference.live));
         }
         offset
     }

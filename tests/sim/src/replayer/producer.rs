@@ -1,6 +1,6 @@
 //! The producer of a replayer process: records land, are acknowledged, fail, or are appended again.
 
-use super::{Ghost, Process};
+use super::{OrphanRecord, Process};
 use crate::log::Log;
 use crate::rng::Rng;
 use driftless_chunk::mutant::Mutant;
@@ -56,7 +56,7 @@ impl Process {
 
     /// A delivery fails, which ends the gapless producer and every ownership with a record in
     /// flight.
-    pub fn fail(&mut self, now: u64) -> Option<Vec<Ghost>> {
+    pub fn fail(&mut self, now: u64) -> Option<Vec<OrphanRecord>> {
         if self.sent.is_empty() {
             return None;
         }
@@ -67,16 +67,16 @@ impl Process {
             return Some(Vec::new());
         }
         let failed: Vec<(u64, u64)> = self.sent.iter().map(|sent| (sent.ownership, sent.n)).collect();
-        let ghosts = self.abandon();
+        let orphans = self.abandon();
         for (id, n) in failed {
             if let Some(i) = self.ownerships.iter().position(|own| own.id == id) {
                 self.give(i, Input::AppendFailed(n, "the simulation says so".into()), now);
             }
         }
-        Some(ghosts)
+        Some(orphans)
     }
 
-    pub(super) fn abandon(&mut self) -> Vec<Ghost> {
+    pub(super) fn abandon(&mut self) -> Vec<OrphanRecord> {
         let open = std::mem::take(&mut self.sent).into_iter().filter(|sent| sent.landed.is_none());
         open.map(|sent| (sent.partition, sent.key, sent.value)).collect()
     }

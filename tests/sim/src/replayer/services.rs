@@ -73,7 +73,15 @@ impl Process {
     }
 
     /// Reads the next records of history, or loads the object of an older ref.
-    pub fn look_back(&mut self, i: usize, count: usize, works: bool, now: u64, store: &mut Store, log: &Log) -> bool {
+    pub fn read_history(
+        &mut self,
+        i: usize,
+        count: usize,
+        works: bool,
+        now: u64,
+        store: &mut Store,
+        log: &Log,
+    ) -> bool {
         let own = &mut self.ownerships[i];
         if !store.is_away && works {
             for (hash, encoding) in own.repairs.drain(..) {
@@ -144,14 +152,14 @@ impl Process {
     }
 
     /// The core learns the result of its checkpoint.
-    pub fn tell_written(&mut self, i: usize, now: u64) -> bool {
+    pub fn report_checkpoint(&mut self, i: usize, now: u64) -> bool {
         let Some(written) = self.ownerships[i].written.take() else { return false };
         self.give(i, Input::CheckpointWritten(written), now);
         true
     }
 
     /// Appends a copy to `dead-letter`, and acknowledges it.
-    pub fn bury(&mut self, i: usize, now: u64, log: &mut Log) -> bool {
+    pub fn copy_dead_letter(&mut self, i: usize, now: u64, log: &mut Log) -> bool {
         let own = &mut self.ownerships[i];
         let Some((id, offset)) = own.letters.pop_front() else { return false };
         log.dead_letters.push(DeadLetter { partition: own.partition, offset });

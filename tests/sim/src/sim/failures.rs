@@ -12,43 +12,43 @@ use prost::Message as _;
 
 impl Sim {
     pub(super) fn faults(&mut self) -> Verdict {
-        if self.chance.permille(self.weather.processes) {
+        if self.chance.permille(self.likelihoods.processes) {
             self.process_fault();
         }
-        if self.chance.permille(self.weather.sockets) {
+        if self.chance.permille(self.likelihoods.sockets) {
             self.socket_fault()?;
         }
-        if self.chance.permille(self.weather.delivery / 4) {
+        if self.chance.permille(self.likelihoods.delivery / 4) {
             let r = self.chance.below(self.replayers.len());
             if self.replayers[r].is_awake()
-                && let Some(ghosts) = self.replayers[r].fail(self.now)
+                && let Some(orphans) = self.replayers[r].fail(self.now)
             {
                 self.oracle.lost_an_owner();
                 self.count(Fault::DeliveryFailed);
-                self.late_updates.push(ghosts.into());
+                self.late_updates.push(orphans.into());
                 self.replayers[r].sweep();
             }
         }
-        if self.again.permille(self.weather.written_again) {
+        if self.again.permille(self.likelihoods.written_again) {
             let r = self.again.below(self.replayers.len());
             let is_heard = self.again.permille(500);
             if self.replayers[r].is_awake() && self.replayers[r].write_again(&mut self.log, is_heard, self.now) {
                 self.count(Fault::WrittenAgain);
             }
         }
-        if self.tokens.permille(self.weather.renewals) {
+        if self.tokens.permille(self.likelihoods.renewals) {
             self.renew_token();
         }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
-        } else if self.chance.permille(self.weather.store / 30) {
+        } else if self.chance.permille(self.likelihoods.store / 30) {
             self.store.is_away = true;
             self.count(Fault::StoreAway);
         }
-        if self.chance.permille(self.weather.strangers) {
-            self.strangers_come();
+        if self.chance.permille(self.likelihoods.strangers) {
+            self.other_users_write();
         }
-        if self.chance.permille(self.weather.damage) {
+        if self.chance.permille(self.likelihoods.damage) {
             let i = self.chance.below(self.peers.len());
             let which = self.chance.below(8);
             if self.peers[i].damage(which) {
@@ -59,20 +59,20 @@ impl Sim {
             self.gateways[g].damage(&chunk, self.now)?;
             self.count(Fault::GatewayDamaged);
         }
-        if self.chance.permille(self.weather.owner_damage) {
+        if self.chance.permille(self.likelihoods.owner_damage) {
             self.damage_an_owner();
         }
-        if self.chance.permille(self.weather.losses) {
+        if self.chance.permille(self.likelihoods.losses) {
             let which = self.chance.below(self.store.objects().max(1));
             if self.store.damage(which).is_some() {
                 self.count(Fault::ObjectLost);
             }
         }
-        if self.weather.losses == 0 && self.weather.owner_damage == 0 && self.chance.permille(2) {
+        if self.likelihoods.losses == 0 && self.likelihoods.owner_damage == 0 && self.chance.permille(2) {
             self.cut_log();
         }
         if self.chance.permille(2) {
-            self.rubbish();
+            self.append_foreign_record();
         }
         if self.chance.permille(1) {
             self.now += 4_000;
@@ -87,8 +87,8 @@ impl Sim {
             0..3 => {
                 self.oracle.lost_an_owner();
                 let had_checkpoint = self.replayers[r].has_unheard_checkpoint();
-                let ghosts = self.replayers[r].crash();
-                self.late_updates.push(ghosts.into());
+                let orphans = self.replayers[r].crash();
+                self.late_updates.push(orphans.into());
                 self.replayers[r].is_down = self.chance.permille(700);
                 self.count(Fault::ReplayerKilled);
                 if had_checkpoint {
@@ -135,8 +135,8 @@ impl Sim {
             }
             _ => {
                 let at = self.chance.below(self.ingests.len());
-                let (ghosts, peers) = self.ingests[at].crash();
-                self.late_commands.extend(ghosts);
+                let (orphans, peers) = self.ingests[at].crash();
+                self.late_commands.extend(orphans);
                 for i in peers {
                     if self.peers[i].ingest.is_some_and(|(process, _)| process == at) {
                         self.disconnect(i, Socket::Ingest, None);
@@ -179,7 +179,7 @@ impl Sim {
     }
 
     /// Records of dead producers land late or never: in order, but with holes.
-    pub(super) fn ghosts(&mut self) {
+    pub(super) fn land_late_records(&mut self) {
         if !self.late_updates.is_empty() {
             let at = self.chance.below(self.late_updates.len());
             match self.late_updates[at].pop_front() {
@@ -202,7 +202,7 @@ impl Sim {
     }
 
     /// Other users write to a chunk, so that its ledger evicts writers.
-    fn strangers_come(&mut self) {
+    fn other_users_write(&mut self) {
         let chunks = setting::chunks();
         let chunk = &chunks[self.chance.below(chunks.len())];
         for _ in 0..1 + self.chance.below(5) {
@@ -250,7 +250,7 @@ impl Sim {
     }
 
     /// A record that is no command of ours appears in `commands`.
-    fn rubbish(&mut self) {
+    fn append_foreign_record(&mut self) {
         let p = self.chance.below(self.log.commands.len());
         let value: Bytes = match self.chance.below(3) {
             0 => Bytes::from_static(b"\xff\xff\xff"),

@@ -11,9 +11,9 @@ use driftless_schemas::proto::{self, request};
 use prost::Message as _;
 
 impl Sim {
-    pub(super) fn user(&mut self) {
+    pub(super) fn act_as_user(&mut self) {
         let i = self.work.below(self.peers.len());
-        if self.work.permille(self.weather.cancels) {
+        if self.work.permille(self.likelihoods.cancels) {
             let count = if self.work.permille(100) { 70 } else { 2 };
             for _ in 0..count {
                 let back = self.work.below(count);
@@ -22,7 +22,7 @@ impl Sim {
             return;
         }
         let count =
-            if self.work.permille(self.weather.bursts) { 40 + self.work.below(50) } else { 1 + self.work.below(3) };
+            if self.work.permille(self.likelihoods.bursts) { 40 + self.work.below(50) } else { 1 + self.work.below(3) };
         for _ in 0..count {
             self.peers[i].edit(&mut self.unique, self.now, &mut self.work);
         }
@@ -37,7 +37,7 @@ impl Sim {
             let id = self.next_socket();
             self.ingests[at].accept(id, i, self.now);
             self.peers[i].ingest = Some((at, id));
-            if self.is_faulty && self.chance.permille(self.weather.read_only) {
+            if self.is_faulty && self.chance.permille(self.likelihoods.read_only) {
                 self.count(Fault::ReadOnly);
                 token.push('!');
             }
@@ -62,7 +62,7 @@ impl Sim {
     /// A token for a gateway. At rest it outlives the run, so that each Track gets its answer.
     fn gateway_token(&self, i: usize) -> String {
         let name = &self.peers[i].name;
-        match self.weather.token_life_s.filter(|_| self.is_faulty) {
+        match self.likelihoods.token_life_s.filter(|_| self.is_faulty) {
             Some(life_s) => format!("{name}@{life_s}"),
             None => name.clone(),
         }
@@ -94,7 +94,7 @@ impl Sim {
         }
     }
 
-    pub(super) fn carry_to_ingest(&mut self) {
+    pub(super) fn deliver_to_ingest(&mut self) {
         let at = self.schedule.below(self.ingests.len());
         let ids: Vec<u64> = self.ingests[at].sockets.keys().copied().collect();
         if ids.is_empty() {
@@ -104,17 +104,17 @@ impl Sim {
         if self.schedule.permille(100) {
             self.ingests[at].tick(id, self.now);
         }
-        self.ingests[at].carry_up(id, self.now);
+        self.ingests[at].receive(id, self.now);
     }
 
-    pub(super) fn carry_to_gateway(&mut self) -> Verdict {
+    pub(super) fn deliver_to_gateway(&mut self) -> Verdict {
         let at = self.schedule.below(self.gateways.len());
         let ids: Vec<u64> = self.gateways[at].sockets.keys().copied().collect();
         if ids.is_empty() {
             return Ok(());
         }
         let id = ids[self.schedule.below(ids.len())];
-        self.gateways[at].carry_up(id, self.now)?;
+        self.gateways[at].receive(id, self.now)?;
         for _ in 0..std::mem::take(&mut self.gateways[at].refused_expired) {
             self.count(Fault::TokenExpired);
         }
@@ -123,7 +123,7 @@ impl Sim {
 
     /// A message arrives at a client. Several frames may arrive as one, because concatenated frames
     /// are a frame.
-    pub(super) fn deliver(&mut self, socket: Socket) -> Verdict {
+    pub(super) fn deliver_to_client(&mut self, socket: Socket) -> Verdict {
         let i = self.schedule.below(self.peers.len());
         let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
         let Some((at, id)) = connected else { return Ok(()) };
@@ -148,8 +148,8 @@ impl Sim {
         let frame = proto::ServerFrame::decode(message.clone())
             .map_err(|e| Violation::new("protocol", format!("a frame cannot be decoded: {e}")))?;
         for event in frame.events.iter().filter_map(|event| event.body.as_ref()) {
-            self.oracle.look_at_event(event)?;
-            self.peers[i].look_at_event(event)?;
+            self.oracle.check_event(event)?;
+            self.peers[i].check_event(event)?;
         }
         self.trace.note("deliver", i as u64, message.len() as u64);
         let peer = &mut self.peers[i];

@@ -13,12 +13,12 @@ use prost::Message as _;
 impl Sim {
     pub(super) fn ingest_produces(&mut self) {
         let at = self.schedule.below(self.ingests.len());
-        let fault = if self.is_faulty { self.weather.ingest } else { 0 };
+        let fault = if self.is_faulty { self.likelihoods.ingest } else { 0 };
         for _ in 0..1 + self.schedule.below(8) {
             match self.ingests[at].produce(&mut self.log, self.now, fault, &mut self.chance) {
                 None => return,
                 Some(None) => {}
-                Some(Some(ghost)) => self.late_commands.push(ghost),
+                Some(Some(orphan)) => self.late_commands.push(orphan),
             }
         }
     }
@@ -28,7 +28,7 @@ impl Sim {
         if self.replayers[r].is_down {
             return Ok(());
         }
-        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_log);
+        let is_slow = self.is_faulty && self.chance.permille(self.likelihoods.slow_log);
         // Records that were sent may land even while their process is paused.
         for _ in 0..if is_slow { 0 } else { 1 + self.schedule.below(3) } {
             self.replayers[r].land(&mut self.log, &mut self.schedule);
@@ -36,14 +36,14 @@ impl Sim {
         if self.replayers[r].is_paused {
             return Ok(());
         }
-        self.oracle.look(&self.log)?;
+        self.oracle.check_log(&self.log)?;
         if let Some((partition, state)) = self.replayers[r].begin_assigned(self.now, &mut self.store, &self.log) {
             self.trace.note("claim", r as u64, partition.0 as u64);
-            self.oracle.look_at_index(partition, &state, &self.store, &self.log)?;
+            self.oracle.check_index(partition, &state, &self.store, &self.log)?;
         }
         for p in 0..setting::PARTITIONS {
             for _ in 0..if is_slow { 0 } else { self.schedule.below(4) } {
-                let knows = !(self.is_faulty && self.chance.permille(self.weather.delivery / 2));
+                let knows = !(self.is_faulty && self.chance.permille(self.likelihoods.delivery / 2));
                 if self.replayers[r].ack(Partition(p), knows, self.now) && !knows {
                     self.count(Fault::UnknownOffset);
                 }
@@ -57,7 +57,7 @@ impl Sim {
     }
 
     fn ownership_works(&mut self, r: usize, i: usize) -> Verdict {
-        let works = !(self.is_faulty && self.chance.permille(self.weather.store));
+        let works = !(self.is_faulty && self.chance.permille(self.likelihoods.store));
         if !works {
             // A failed checkpoint ends the ownership.
             self.oracle.lost_an_owner();
@@ -71,14 +71,14 @@ impl Sim {
                 process.read(i, count, now, &self.log);
                 false
             }
-            8 => process.look_back(i, 4 * count, works, now, &mut self.store, &self.log) && !works,
+            8 => process.read_history(i, 4 * count, works, now, &mut self.store, &self.log) && !works,
             3 => process.load(i, works, now, &self.store) && !works,
             4 => process.put(i, works, now, &mut self.store) && !works,
             5 => {
                 let index_works = works || self.chance.permille(700);
                 let partition = process.ownerships[i].partition;
                 if let Some((_, state)) = process.write(i, index_works, &mut self.store) {
-                    self.oracle.look_at_index(partition, &state, &self.store, &self.log)?;
+                    self.oracle.check_index(partition, &state, &self.store, &self.log)?;
                     self.trace.note("checkpoint", r as u64, state.checkpoint.updates_low as u64);
                 } else if !index_works {
                     self.count(Fault::IndexError);
@@ -86,8 +86,8 @@ impl Sim {
                 false
             }
             6 => {
-                process.tell_written(i, now);
-                process.bury(i, now, &mut self.log);
+                process.report_checkpoint(i, now);
+                process.copy_dead_letter(i, now, &mut self.log);
                 false
             }
             _ => {
@@ -103,8 +103,8 @@ impl Sim {
 
     pub(super) fn gateway_works(&mut self) -> Verdict {
         let g = self.schedule.below(self.gateways.len());
-        let works = !(self.is_faulty && self.chance.permille(self.weather.store));
-        let is_slow = self.is_faulty && self.chance.permille(self.weather.slow_gateways[g]);
+        let works = !(self.is_faulty && self.chance.permille(self.likelihoods.store));
+        let is_slow = self.is_faulty && self.chance.permille(self.likelihoods.slow_gateways[g]);
         match self.schedule.below(4) {
             0 | 1 if is_slow => {}
             0 => {

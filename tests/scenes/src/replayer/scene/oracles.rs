@@ -1,6 +1,6 @@
 //! The oracles: each check compares the log, the index or the store with the reference.
 
-use super::super::reference::{Judge, Reference};
+use super::super::reference::{LastValid, Reference};
 use super::Scene;
 use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_schemas::proto::{Decisions, IndexEntry, UpdatesRecord, updates_record::Body};
@@ -20,7 +20,7 @@ impl Scene {
             reference.decided += 1;
         }
         if let Some(updates) = read_updates(decisions).unwrap() {
-            let (from, to) = (&reference.stands[before], &reference.stands[reference.decided]);
+            let (from, to) = (&reference.states[before], &reference.states[reference.decided]);
             assert_eq!(updates.first_version, from.version.0 + 1, "r3: {chunk} at updates {at}");
             assert_eq!(updates.first_version + updates.entries.len() as u64 - 1, to.version.0, "r3: {chunk}");
             assert_eq!(updates.state_hash[..], to.hash.0, "r10: {chunk} at updates {at}");
@@ -38,12 +38,12 @@ impl Scene {
             let reference = &self.references[chunk];
             let contained = reference.marks_through(newest.through_offset);
             assert!(contained <= reference.decided, "r6: a ref of {chunk} contains what is not in the log");
-            let stand = &reference.stands[contained];
-            assert_eq!((newest.version, &newest.hash[..]), (stand.version.0, &stand.hash.0[..]), "r6: {chunk}");
-            assert_eq!(newest.ledger.as_ref(), Some(&stand.ledger), "r6: the ledger of {chunk}");
+            let state = &reference.states[contained];
+            assert_eq!((newest.version, &newest.hash[..]), (state.version.0, &state.hash.0[..]), "r6: {chunk}");
+            assert_eq!(newest.ledger.as_ref(), Some(&state.ledger), "r6: the ledger of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest_mark) in self.valid.iter().filter(|v| v.1 == *chunk) {
-                let is_known = *at < owner.acked || self.judged[at.0 as usize + 1].epoch < owner.epoch;
+                let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
                 assert!(
                     is_known || *newest_mark > newest.through_offset,
                     "r6: a ref of {chunk} contains updates {at}, which is not acknowledged"
@@ -55,7 +55,7 @@ impl Scene {
     /// R6: the checkpoint does not point past an undecided command or an uncovered decision.
     pub(super) fn check_checkpoint(&self, owner: usize) {
         let low = self.checkpoint.updates_low;
-        let here = self.judged.get(low as usize).expect("updates_low is in the log");
+        let here = self.last_valid_at.get(low as usize).expect("updates_low is in the log");
         let triple = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
         assert_eq!(triple, (here.epoch, here.n), "r4: the triple of updates_low {low}");
         for (at, chunk, newest) in self.valid.iter().filter(|v| v.0.0 < low) {
@@ -67,7 +67,7 @@ impl Scene {
             assert!(due <= reference.decided, "r6: commands_next passes an undecided command of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest) in self.valid.iter().filter(|v| v.1 == *chunk) {
-                let is_known = *at < owner.acked || self.judged[at.0 as usize + 1].epoch < owner.epoch;
+                let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
                 assert!(is_known || *newest >= self.checkpoint.commands_next, "r6: updates {at} is not acknowledged");
             }
         }
@@ -90,18 +90,18 @@ impl Scene {
                 }
             };
             let (epoch, n) = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
-            let mut judge = Judge { epoch, n };
+            let mut last_valid = LastValid { epoch, n };
             for value in &self.updates[self.checkpoint.updates_low as usize..] {
                 let record = UpdatesRecord::decode(value.clone()).unwrap();
-                if judge.counts(&record)
+                if last_valid.accepts(&record)
                     && let Some(Body::Decisions(decisions)) = &record.body
                     && decisions.chunk_id == chunk.as_str()
                 {
                     live.fold(decisions, read_updates(decisions).unwrap().as_ref()).unwrap();
                 }
             }
-            let expected = &reference.stands[reference.decided];
-            assert_eq!(&Reference::stand(&mut live), expected, "r5: {chunk} restored");
+            let expected = &reference.states[reference.decided];
+            assert_eq!(&Reference::state_of(&mut live), expected, "r5: {chunk} restored");
         }
     }
 

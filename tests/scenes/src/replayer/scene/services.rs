@@ -16,9 +16,9 @@ impl Scene {
         self.owners[owner].landed.push_back((n, offset));
         let record = UpdatesRecord::decode(value.clone()).unwrap();
         self.updates.push(value);
-        let counts = self.judge.counts(&record);
-        self.judged.push(self.judge);
-        if counts && let Some(Body::Decisions(decisions)) = record.body {
+        let is_valid = self.last_valid.accepts(&record);
+        self.last_valid_at.push(self.last_valid);
+        if is_valid && let Some(Body::Decisions(decisions)) = record.body {
             self.check_decisions(offset, &decisions);
         }
         true
