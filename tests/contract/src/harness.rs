@@ -138,7 +138,7 @@ pub async fn read(reader: &mut dyn Reader, count: usize) -> Vec<(Partition, Reco
     let mut records = Vec::new();
     while records.len() < count {
         let what = format!("{count} records, of which {} came", records.len());
-        for batch in soon(&what, reader.next()).await.expect("reading goes well") {
+        for batch in soon(&what, reader.next()).await.expect("reading succeeds") {
             assert!(!batch.records.is_empty(), "the reader returned an empty batch");
             records.extend(batch.records.into_iter().map(|record| (batch.partition, record)));
         }

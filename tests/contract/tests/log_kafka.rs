@@ -280,7 +280,7 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     };
     soon("the record is in the log", is_in).await;
     let is_gone = async {
-        // A client that is told of no broker at all, as happens shortly after the broker continues,
+        // A client that finds no broker at first, as happens shortly after the broker continues,
         // never finds the controller. So each attempt makes a new client.
         let is_deleted = async || {
             let admin: AdminClient<_> =

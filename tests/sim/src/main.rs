@@ -37,10 +37,10 @@ struct Options {
     /// Run only this seed
     #[arg(long, conflicts_with_all = ["mutants", "minutes"])]
     seed: Option<u64>,
-    /// With --seed: print the last steps of the run
+    /// Print the last steps of the run; needs --seed
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// With --seed: run it with this deliberate bug
+    /// Run the seed with this deliberate bug; needs --seed
     #[arg(long, requires = "seed")]
     mutant: Option<String>,
     /// Check that each deliberate bug is found

@@ -87,7 +87,7 @@ pub async fn an_unknown_topic_or_partition_is_refused(subject: &dyn Subject) {
         assert!(matches!(ack.1, Err(AppendError::Refused(_))), "{ack:?}");
     }
     assert!(producer.append(vec![record(&there, 1, 9, "x")]).is_empty());
-    assert!(matches!(acks.take(1).await[0], (9, Ok(Some(Offset(0))))), "the producer goes on");
+    assert!(matches!(acks.take(1).await[0], (9, Ok(Some(Offset(0))))), "the producer still works");
 }
 
 /// A gate inside a sink: the sink blocks until the gate is opened, so that no record is

@@ -109,7 +109,7 @@ pub async fn one_reader_reads_many_partitions(subject: &dyn Subject) {
     let mut next: HashMap<(Arc<str>, Partition), i64> = HashMap::new();
     let mut seen = 0;
     while seen < 4_000 {
-        for batch in soon("more records", reader.next()).await.expect("reading goes well") {
+        for batch in soon("more records", reader.next()).await.expect("reading succeeds") {
             let next = next.entry((Arc::clone(&batch.topic), batch.partition)).or_default();
             for record in &batch.records {
                 assert_eq!(record.offset.0, *next, "each partition comes without a gap and in order");
@@ -150,7 +150,7 @@ pub async fn a_backlog_comes_in_order_and_in_bounded_batches(subject: &dyn Subje
     reader.assign(&topic, Partition(1), Offset(0));
     let mut next = [0, 0];
     while next.iter().sum::<i64>() < COUNT as i64 {
-        let batches = soon("more records", reader.next()).await.expect("reading goes well");
+        let batches = soon("more records", reader.next()).await.expect("reading succeeds");
         let bytes: usize = batches.iter().flat_map(|batch| &batch.records).map(|record| record.value.len()).sum();
         assert!(bytes <= 16 << 20, "{bytes} bytes in one turn");
         for batch in batches {
@@ -191,7 +191,7 @@ pub async fn no_record_comes_after_unassign(subject: &dyn Subject) {
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(0));
     // More records are in flight when the partition is unassigned.
-    soon("the first records", reader.next()).await.expect("reading goes well");
+    soon("the first records", reader.next()).await.expect("reading succeeds");
     reader.unassign(&topic, Partition(0));
     write(&*log, numbered(&topic, 0, 2_000..2_001)).await;
     reader.assign(&topic, Partition(1), Offset(0));
@@ -213,11 +213,11 @@ pub async fn assigning_again_starts_at_the_new_offset(subject: &dyn Subject) {
         }
         reader.assign(&topic, Partition(0), Offset(from));
         if turn % 3 == 2 {
-            // Not even one call in between.
+            // Several assignments without a call of `next` in between.
             reader.assign(&topic, Partition(0), Offset(2_000));
             reader.assign(&topic, Partition(0), Offset(from));
         }
-        let batches = soon("records", reader.next()).await.expect("reading goes well");
+        let batches = soon("records", reader.next()).await.expect("reading succeeds");
         let first = &batches[0].records[0];
         assert_eq!(first.offset, Offset(from), "turn {turn}: the first record is the wanted one");
         let expected: Vec<i64> = (from..from + batches[0].records.len() as i64).collect();
@@ -334,7 +334,7 @@ pub async fn dropping_a_call_of_next_loses_no_record(subject: &dyn Subject) {
             let batches = tokio::select! {
                 biased;
                 () = tokio::task::yield_now() => continue,
-                batches = reader.next() => batches.expect("reading goes well"),
+                batches = reader.next() => batches.expect("reading succeeds"),
             };
             for batch in batches {
                 for record in batch.records {

@@ -253,14 +253,14 @@ impl Owner {
 
     // ---- deciding ----
 
-    /// The next command of a chunk: above what is decided there.
+    /// The next undecided command of a chunk.
     pub fn next_command(&self, chunk: u8, facts: Facts<'_>) -> Option<u8> {
         let through = self.chunks[usize::from(chunk)].content.through();
         (through.max(self.commands_from)..facts.chunk_of.len() as u8)
             .find(|command| facts.chunk_of[usize::from(*command)] == chunk)
     }
 
-    /// Decides it and appends the decision.
+    /// Decides a command and appends the decision.
     pub fn decide(&mut self, command: u8, is_committed: bool, facts: Facts<'_>) {
         let known = self.known;
         let owned = &mut self.chunks[usize::from(facts.chunk_of[usize::from(command)])];
@@ -274,7 +274,7 @@ impl Owner {
         self.append(Body::Decided(decision));
     }
 
-    /// Only the mutant does it: the decision goes out once more, under a new number.
+    /// For [`Mutant::ProduceAgain`]: appends the decision again under a new number.
     pub fn produce_again(&mut self, command: u8, facts: Facts<'_>) {
         let content = self.chunks[usize::from(facts.chunk_of[usize::from(command)])].content;
         let upto = content.below(command + 1);
@@ -285,7 +285,7 @@ impl Owner {
         self.append(Body::Decided(Decision { command, is_committed, version: upto.version() }));
     }
 
-    /// The command whose record is the oldest without an acknowledgement.
+    /// The command of the oldest record that is not acknowledged.
     pub fn oldest_unacked(&self) -> Option<u8> {
         let n = self.acked;
         (!self.sent.is_empty() && n > 0)

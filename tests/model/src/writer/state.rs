@@ -106,7 +106,7 @@ impl State {
         }
     }
 
-    /// [`Mutant::UndecodableAnyOrder`]
+    /// For [`Mutant::UndecodableAnyOrder`]: discards a command without the test of its `after`.
     pub(super) fn decide_unasked(&mut self, message: Message, rules: Rules) {
         let ledger::Resolved::Known { seq: newest, .. } = self.log.ledger.resolved(message.writer()) else { return };
         self.log.note(message.writer(), message.seq, message.id, Fate::Discarded, rules);
