@@ -30,7 +30,7 @@ pub fn check(data: &[u8]) {
         session: None,
         is_stopped: false,
     };
-    world.lawful_start();
+    world.connect_and_track();
     for _ in 0..STEPS_MAX {
         if script.is_empty() {
             break;
@@ -55,7 +55,7 @@ struct World {
 }
 
 impl World {
-    fn lawful_start(&mut self) {
+    fn connect_and_track(&mut self) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             self.core.connected(self.now, socket, "t".into());
             self.take();

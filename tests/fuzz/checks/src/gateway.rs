@@ -35,8 +35,8 @@ const OVER_MAX: usize = 64 * 1024;
 pub fn check(data: &[u8]) {
     let mut script = Reader::new(data);
     match script.u8() % 2 {
-        0 => lawful(&mut script),
-        _ => Lawless::new(&mut script).run(&mut script),
+        0 => with_valid_peers(&mut script),
+        _ => ArbitraryPeers::new(&mut script).run(&mut script),
     }
 }
 
@@ -53,7 +53,7 @@ fn settings(script: &mut Reader<'_>) -> Settings {
     }
 }
 
-fn lawful(script: &mut Reader<'_>) {
+fn with_valid_peers(script: &mut Reader<'_>) {
     let settings = settings(script);
     let limit = settings.socket_queue_bytes_max;
     let mut run = Run::new(script.below(12), settings);
@@ -98,7 +98,7 @@ fn step(script: &mut Reader<'_>) -> Step {
 
 /// The state of a chunk that a socket has, by the events that it was sent.
 #[derive(Default)]
-struct Held {
+struct SentChunk {
     /// The version in the socket's last Track, until it is answered.
     have: Option<u64>,
     version: Option<u64>,
@@ -110,11 +110,11 @@ struct Held {
 #[derive(Default)]
 struct Peer {
     waits: usize,
-    chunks: BTreeMap<String, Held>,
+    chunks: BTreeMap<String, SentChunk>,
     is_closed: bool,
 }
 
-struct Lawless {
+struct ArbitraryPeers {
     hub: Hub,
     limit: usize,
     now: u64,
@@ -131,7 +131,7 @@ struct Lawless {
     is_over: bool,
 }
 
-impl Lawless {
+impl ArbitraryPeers {
     fn new(script: &mut Reader<'_>) -> Self {
         let settings = settings(script);
         let limit = settings.socket_queue_bytes_max;
@@ -237,7 +237,7 @@ impl Lawless {
             0 => script.text(),
             by => IDS[by % 4].to_owned(),
         };
-        let held = peer.chunks.entry(chunk_id.clone()).or_default();
+        let sent_chunk = peer.chunks.entry(chunk_id.clone()).or_default();
         let body = match script.below(8) {
             0..4 => {
                 let have = script.rarely(2).then(|| {
@@ -249,11 +249,11 @@ impl Lawless {
                         _ => Have { version: script.number(), hash: hash(script) },
                     }
                 });
-                *held = Held { have: have.as_ref().map(|have| have.version), ..Held::default() };
+                *sent_chunk = SentChunk { have: have.as_ref().map(|have| have.version), ..SentChunk::default() };
                 request::Body::Track(proto::Track { chunk_id, have })
             }
             4 => {
-                *held = Held::default();
+                *sent_chunk = SentChunk::default();
                 request::Body::Untrack(proto::Untrack { chunk_id })
             }
             5 => request::Body::Refresh(proto::Refresh { chunk_id, version: script.number() }),
@@ -425,12 +425,12 @@ impl Peer {
             let frame: proto::ServerFrame = format::decode_known("ServerFrame", frame).unwrap();
             frame.events.into_iter().for_each(|event| self.event(event.body.unwrap()));
         }
-        for (chunk, held) in &mut self.chunks {
-            if let Some(target) = held.target.take() {
+        for (chunk, sent_chunk) in &mut self.chunks {
+            if let Some(target) = sent_chunk.target.take() {
                 assert!(
-                    held.version.is_some_and(|v| v >= target),
+                    sent_chunk.version.is_some_and(|v| v >= target),
                     "{chunk}: Tracked {target}, content {:?}",
-                    held.version
+                    sent_chunk.version
                 );
             }
         }
@@ -439,45 +439,48 @@ impl Peer {
     fn event(&mut self, body: event::Body) {
         match body {
             event::Body::Tracked(tracked) => {
-                let held = self.held(&tracked.chunk_id);
-                held.is_followed = true;
-                held.version = held.have.take().or(held.version);
-                held.target = Some(tracked.version);
+                let sent_chunk = self.sent_chunk(&tracked.chunk_id);
+                sent_chunk.is_followed = true;
+                sent_chunk.version = sent_chunk.have.take().or(sent_chunk.version);
+                sent_chunk.target = Some(tracked.version);
             }
             event::Body::Chunk(chunk) => {
-                let held = self.held(&chunk.chunk_id);
-                assert!(held.is_followed, "a Chunk before its Tracked");
-                held.version = held.version.max(Some(chunk.version));
+                let sent_chunk = self.sent_chunk(&chunk.chunk_id);
+                assert!(sent_chunk.is_followed, "a Chunk before its Tracked");
+                sent_chunk.version = sent_chunk.version.max(Some(chunk.version));
             }
             event::Body::Updates(bytes) => {
                 let updates: Updates = format::decode_known("Updates", bytes).unwrap();
-                let held = self.held(&updates.chunk_id);
-                assert!(held.is_followed, "Updates without a Tracked, or after Lagging");
-                let version = held.version.expect("Updates before content");
+                let sent_chunk = self.sent_chunk(&updates.chunk_id);
+                assert!(sent_chunk.is_followed, "Updates without a Tracked, or after Lagging");
+                let version = sent_chunk.version.expect("Updates before content");
                 let last = updates.first_version + (updates.entries.len() as u64 - 1);
                 assert!(updates.first_version <= Version(version).next().0, "a gap after {version}");
-                held.version = Some(version.max(last));
+                sent_chunk.version = Some(version.max(last));
             }
             event::Body::Outcomes(outcomes) => {
-                assert!(self.held(&outcomes.chunk_id).is_followed, "Outcomes without a Tracked, or after Lagging");
+                assert!(
+                    self.sent_chunk(&outcomes.chunk_id).is_followed,
+                    "Outcomes without a Tracked, or after Lagging"
+                );
             }
             event::Body::Beacons(beacons) => {
                 for beacon in beacons.beacons {
-                    let held = self.held(&beacon.chunk_id);
-                    assert!(held.is_followed, "a beacon without a Tracked, or after Lagging");
-                    assert_eq!(held.version, Some(beacon.version), "a beacon is the version last sent");
+                    let sent_chunk = self.sent_chunk(&beacon.chunk_id);
+                    assert!(sent_chunk.is_followed, "a beacon without a Tracked, or after Lagging");
+                    assert_eq!(sent_chunk.version, Some(beacon.version), "a beacon is the version last sent");
                 }
             }
-            event::Body::Lagging(lagging) => self.held(&lagging.chunk_id).is_followed = false,
+            event::Body::Lagging(lagging) => self.sent_chunk(&lagging.chunk_id).is_followed = false,
             event::Body::TrackRejected(rejected) => {
-                *self.held(&rejected.chunk_id) = Held::default();
+                *self.sent_chunk(&rejected.chunk_id) = SentChunk::default();
             }
             event::Body::Refused(refused) => assert!(refused.message.len() <= 1100, "{} bytes", refused.message.len()),
             other => panic!("{other:?}"),
         }
     }
 
-    fn held(&mut self, chunk: &str) -> &mut Held {
+    fn sent_chunk(&mut self, chunk: &str) -> &mut SentChunk {
         self.chunks.entry(chunk.to_owned()).or_default()
     }
 }

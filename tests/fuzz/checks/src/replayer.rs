@@ -31,12 +31,12 @@ const STEPS_MAX: usize = 300;
 pub fn check(data: &[u8]) {
     let mut script = Reader::new(data);
     match script.u8() % 2 {
-        0 => lawful(&mut script),
-        _ => Lawless::new(&mut script).run(&mut script),
+        0 => with_valid_peers(&mut script),
+        _ => ArbitraryPeers::new(&mut script).run(&mut script),
     }
 }
 
-fn lawful(script: &mut Reader<'_>) {
+fn with_valid_peers(script: &mut Reader<'_>) {
     let mut all = vec![];
     while !script.is_empty() && all.len() < ACTIONS_MAX {
         all.push(action(script));
@@ -86,7 +86,7 @@ fn action(script: &mut Reader<'_>) -> Action {
     }
 }
 
-struct Lawless {
+struct ArbitraryPeers {
     core: PartitionCore,
     chunks: Vec<ChunkId>,
     now_ms: u64,
@@ -111,7 +111,7 @@ struct Lawless {
     source: i64,
 }
 
-impl Lawless {
+impl ArbitraryPeers {
     fn new(script: &mut Reader<'_>) -> Self {
         let all = (0..40).map(|i| ChunkId::new("things", &[i]).unwrap());
         let chunks = all.filter(|id| WORLD.place(id).unwrap().partition == PARTITION).take(3).collect();
@@ -168,7 +168,7 @@ impl Lawless {
                     (n == 0).then_some(Input::Updates(vec![(self.next_update(), value)]))?
                 }
                 false => {
-                    let record = self.stranger(script);
+                    let record = self.foreign_record(script);
                     Input::Updates(vec![(self.next_update(), record)])
                 }
             },
@@ -178,7 +178,7 @@ impl Lawless {
                 Input::Commands((0..count).map(|_| self.command(script)).collect())
             }
             8 | 9 if self.reads_history => {
-                let record = self.stranger(script);
+                let record = self.foreign_record(script);
                 self.history_next += 1;
                 Input::History(vec![(Offset(self.history_next - 1), record)])
             }
@@ -322,7 +322,7 @@ impl Lawless {
     }
 
     /// A record of an earlier owner, or one that looks like it.
-    fn stranger(&mut self, script: &mut Reader<'_>) -> Bytes {
+    fn foreign_record(&mut self, script: &mut Reader<'_>) -> Bytes {
         let chunk_id = self.chunk(script);
         let body = match script.below(8) {
             0 => return script.long(),

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The number of mutated inputs for each target.
 const MUTATIONS: u64 = 200;
 
-fn try_it(target: &str, check: Check, name: &str, input: &[u8]) {
+fn check_input(target: &str, check: Check, name: &str, input: &[u8]) {
     let checked = catch_unwind(AssertUnwindSafe(|| check(input)));
     assert!(checked.is_ok(), "{target}, {name}: {}", hex::encode(input));
 }
@@ -19,7 +19,7 @@ fn every_seed_holds() {
         let seeds = seeds::of(target);
         assert!(seeds.len() >= 20, "{target} has {} seeds", seeds.len());
         for (name, seed) in seeds {
-            try_it(target, check, &name, &seed);
+            check_input(target, check, &name, &seed);
         }
     }
 }
@@ -32,7 +32,7 @@ fn every_input_that_the_fuzzer_found_holds() {
         let (_, check) =
             TARGETS.iter().find(|(name, _)| *name == target).unwrap_or_else(|| panic!("no target {target}"));
         for file in fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()) {
-            try_it(&target, *check, &file.display().to_string(), &fs::read(&file).unwrap());
+            check_input(&target, *check, &file.display().to_string(), &fs::read(&file).unwrap());
         }
     }
 }
@@ -53,7 +53,7 @@ fn mutated_seeds_and_random_scripts_hold() {
                     *byte = change[2];
                 }
             }
-            try_it(target, check, &format!("mutation {i}"), &input);
+            check_input(target, check, &format!("mutation {i}"), &input);
         }
     }
 }
