@@ -180,30 +180,7 @@ impl World {
             up => version.saturating_add(up as u64),
         };
         match script.below(16) {
-            0 => {
-                let session = match script.below(4) {
-                    0 => SessionId::new(script.number(), [2; 10]),
-                    _ => self.session.unwrap_or(SessionId::new(NOW, [1; 10])),
-                };
-                let families = match script.below(4) {
-                    0 => vec![],
-                    1 => vec![family(script)],
-                    _ => families(),
-                };
-                let mut welcome = welcome(session, families);
-                if script.rarely(2) {
-                    welcome.token_expires_at = script.number().cast_signed();
-                    welcome.limits = Some(proto::Limits {
-                        frame_bytes_max: script.number() as u32,
-                        command_bytes_max: script.number() as u32,
-                        ..proto::Limits::default()
-                    });
-                }
-                if script.rarely(16) {
-                    welcome.writer = Bytes::copy_from_slice(script.short());
-                }
-                event::Body::Welcome(welcome)
-            }
+            0 => event::Body::Welcome(self.draw_welcome(script)),
             1 => event::Body::Renewed(proto::Renewed { token_expires_at: script.number().cast_signed() }),
             2 => event::Body::Receipt(proto::Receipt { chunk_id, seq: script.number() }),
             3 => event::Body::Rejected(proto::Rejected {
@@ -215,14 +192,7 @@ impl World {
                 message: "no".into(),
             }),
             4 | 5 => {
-                let resolved = match script.below(4) {
-                    0 => None,
-                    1 => Some(tracked::Resolved::Expired(proto::ResolvedExpired {})),
-                    _ => Some(tracked::Resolved::Ledger(proto::Resolved {
-                        seq: script.number(),
-                        committed_bits: if script.rarely(2) { u64::MAX } else { script.number() },
-                    })),
-                };
+                let resolved = draw_resolved(script);
                 event::Body::Tracked(proto::Tracked {
                     chunk_id,
                     version: near(script),
@@ -231,11 +201,7 @@ impl World {
                 })
             }
             6 => {
-                let encoding = self.core.confirmed(chunk).map(|replica| replica.encoding().into_owned());
-                let encoding = encoding.filter(|_| !script.rarely(3)).unwrap_or_else(|| {
-                    // An empty map, or bytes that are no encoding.
-                    if script.rarely(2) { b"DLM1\0\0\0\0".to_vec() } else { script.short().to_vec() }
-                });
+                let encoding = self.draw_encoding(chunk, script);
                 event::Body::Chunk(proto::Chunk {
                     chunk_id,
                     version: near(script),
@@ -249,22 +215,7 @@ impl World {
                 })
             }
             7..11 => event::Body::Updates(self.updates(chunk, near(script), script)),
-            11 | 12 => {
-                let outcomes = (0..=script.below(3))
-                    .map(|_| proto::Outcome {
-                        seq: script.number(),
-                        outcome: match script.below(4) {
-                            0 => None,
-                            1 => Some(outcome::Outcome::Discarded(proto::Discarded::default())),
-                            2 => Some(outcome::Outcome::OutOfOrder(proto::OutOfOrder {})),
-                            _ => Some(outcome::Outcome::SessionExpired(proto::SessionExpired {
-                                floor_ms: script.number(),
-                            })),
-                        },
-                    })
-                    .collect();
-                event::Body::Outcomes(proto::Outcomes { chunk_id, outcomes })
-            }
+            11 | 12 => event::Body::Outcomes(proto::Outcomes { chunk_id, outcomes: draw_outcomes(script) }),
             13 => {
                 let beacon = proto::Beacon { chunk_id, version: near(script), hash: self.hash(chunk, script) };
                 event::Body::Beacons(proto::Beacons { beacons: vec![beacon] })
@@ -280,6 +231,39 @@ impl World {
                 }),
             },
         }
+    }
+
+    fn draw_welcome(&self, script: &mut Reader<'_>) -> Welcome {
+        let session = match script.below(4) {
+            0 => SessionId::new(script.number(), [2; 10]),
+            _ => self.session.unwrap_or(SessionId::new(NOW, [1; 10])),
+        };
+        let families = match script.below(4) {
+            0 => vec![],
+            1 => vec![family(script)],
+            _ => families(),
+        };
+        let mut welcome = welcome(session, families);
+        if script.rarely(2) {
+            welcome.token_expires_at = script.number().cast_signed();
+            welcome.limits = Some(proto::Limits {
+                frame_bytes_max: script.number() as u32,
+                command_bytes_max: script.number() as u32,
+                ..proto::Limits::default()
+            });
+        }
+        if script.rarely(16) {
+            welcome.writer = Bytes::copy_from_slice(script.short());
+        }
+        welcome
+    }
+
+    /// The replica's encoding, an empty map, or bytes that are no encoding.
+    fn draw_encoding(&mut self, chunk: &ChunkId, script: &mut Reader<'_>) -> Vec<u8> {
+        let encoding = self.core.confirmed(chunk).map(|replica| replica.encoding().into_owned());
+        encoding
+            .filter(|_| !script.rarely(3))
+            .unwrap_or_else(|| if script.rarely(2) { b"DLM1\0\0\0\0".to_vec() } else { script.short().to_vec() })
     }
 
     /// Updates that mostly apply to the replica and have the right hash.
@@ -315,6 +299,31 @@ impl World {
             (_, Some(hash)) => hash.to_bytes(),
         }
     }
+}
+
+fn draw_resolved(script: &mut Reader<'_>) -> Option<tracked::Resolved> {
+    match script.below(4) {
+        0 => None,
+        1 => Some(tracked::Resolved::Expired(proto::ResolvedExpired {})),
+        _ => Some(tracked::Resolved::Ledger(proto::Resolved {
+            seq: script.number(),
+            committed_bits: if script.rarely(2) { u64::MAX } else { script.number() },
+        })),
+    }
+}
+
+fn draw_outcomes(script: &mut Reader<'_>) -> Vec<proto::Outcome> {
+    (0..=script.below(3))
+        .map(|_| proto::Outcome {
+            seq: script.number(),
+            outcome: match script.below(4) {
+                0 => None,
+                1 => Some(outcome::Outcome::Discarded(proto::Discarded::default())),
+                2 => Some(outcome::Outcome::OutOfOrder(proto::OutOfOrder {})),
+                _ => Some(outcome::Outcome::SessionExpired(proto::SessionExpired { floor_ms: script.number() })),
+            },
+        })
+        .collect()
 }
 
 fn welcome(session: SessionId, families: Vec<proto::Family>) -> Welcome {

@@ -98,77 +98,12 @@ impl Client {
     }
 
     fn event(&mut self, log: &Log, body: event::Body) {
-        let writer = self.writer;
         match body {
-            event::Body::Tracked(t) => {
-                self.got.push(format!("tracked {}", t.version));
-                self.tracked.push(t.chunk_id.clone());
-                let chunk = id(&t.chunk_id);
-                let held = self.held(&t.chunk_id);
-                assert!(held.is_asked, "Tracked for a chunk that the client does not track");
-                assert!(held.version().is_none_or(|version| version <= t.version), "R12: back in time");
-                held.is_followed = true;
-                held.target = Some((t.version, Hash::from_slice(&t.hash).unwrap()));
-                check_resolved(log, held, &chunk, writer, &t);
-            }
-            event::Body::Chunk(c) => {
-                self.got.push(format!("chunk {}", c.version));
-                let model = Arc::clone(&log.world.place(&id(&c.chunk_id)).unwrap().family.model);
-                let held = self.held(&c.chunk_id);
-                assert!(held.is_followed, "a Chunk before its Tracked");
-                assert_eq!((c.model.as_str(), c.revision), ("tape", 3));
-                let encoding = zstd::bulk::decompress(&c.data, limits::CONTENT_BYTES_MAX).unwrap();
-                let hash = Hash::from_slice(&c.hash).unwrap();
-                let replica = Replica::restore(model, &encoding, Version(c.version), hash).unwrap();
-                // The content must match the log's, where a record of the log ends at this version.
-                let expected = log.hashes.get(&(id(&c.chunk_id), c.version));
-                assert!(expected.is_none_or(|expected| *expected == hash), "a Chunk of another content");
-                if held.version().is_none_or(|version| version < c.version) {
-                    held.replica = Some(replica);
-                }
-            }
-            event::Body::Updates(bytes) => {
-                let updates: Updates = format::decode("Updates", bytes).unwrap();
-                let last = updates.first_version + updates.entries.len() as u64 - 1;
-                self.got.push(format!("updates {}-{last}", updates.first_version));
-                let held = self.held(&updates.chunk_id);
-                assert!(held.is_followed, "Updates without a Tracked, or after Lagging");
-                // Applying the Updates fails on a gap or a wrong hash.
-                held.replica.as_mut().expect("Updates before content").apply(&updates).unwrap();
-                for (entry, version) in updates.entries.iter().zip(updates.first_version..) {
-                    if entry.writer[..] == writer.0 {
-                        let fate = log.fates[&(id(&updates.chunk_id), writer, entry.seq)];
-                        assert_eq!(fate, Fate::Committed(version));
-                        held.learn(entry.seq, true);
-                    }
-                }
-            }
-            event::Body::Outcomes(outcomes) => {
-                for o in outcomes.outcomes {
-                    let held = self.chunks.entry(id(&outcomes.chunk_id)).or_default();
-                    assert!(held.is_followed, "Outcomes without a Tracked, or after Lagging");
-                    match o.outcome.unwrap() {
-                        outcome::Outcome::Discarded(_) => {
-                            let fate = log.fates[&(id(&outcomes.chunk_id), writer, o.seq)];
-                            assert_eq!(fate, Fate::Discarded, "the outcome of {} disagrees with the log", o.seq);
-                            held.learn(o.seq, false);
-                            self.got.push(format!("discarded {}", o.seq));
-                        }
-                        outcome::Outcome::OutOfOrder(_) => self.got.push(format!("out of order {}", o.seq)),
-                        outcome::Outcome::SessionExpired(_) => self.got.push(format!("expired {}", o.seq)),
-                    }
-                }
-            }
-            event::Body::Beacons(beacons) => {
-                for beacon in beacons.beacons {
-                    self.got.push(format!("beacon {}", beacon.version));
-                    let held = self.held(&beacon.chunk_id);
-                    assert!(held.is_followed, "a beacon without a Tracked, or after Lagging");
-                    let replica = held.replica.as_mut().expect("a beacon before content");
-                    assert_eq!(replica.version().0, beacon.version, "a beacon is the version last sent");
-                    assert_eq!(replica.hash().to_bytes(), beacon.hash, "R10");
-                }
-            }
+            event::Body::Tracked(tracked) => self.take_tracked(log, &tracked),
+            event::Body::Chunk(chunk) => self.take_chunk(log, &chunk),
+            event::Body::Updates(bytes) => self.take_updates(log, bytes),
+            event::Body::Outcomes(outcomes) => self.take_outcomes(log, outcomes),
+            event::Body::Beacons(beacons) => self.take_beacons(beacons),
             event::Body::Lagging(lagging) => {
                 self.got.push("lagging".into());
                 self.held(&lagging.chunk_id).is_followed = false;
@@ -182,7 +117,84 @@ impl Client {
             event::Body::Refused(r) => {
                 self.got.push(format!("refused {}", r.code().as_str_name().replace("REFUSAL_CODE_", "")));
             }
-            other => panic!("{other:?}"),
+            other => panic!("an event that the gateway should not send: {other:?}"),
+        }
+    }
+
+    fn take_tracked(&mut self, log: &Log, t: &proto::Tracked) {
+        let writer = self.writer;
+        self.got.push(format!("tracked {}", t.version));
+        self.tracked.push(t.chunk_id.clone());
+        let chunk = id(&t.chunk_id);
+        let held = self.held(&t.chunk_id);
+        assert!(held.is_asked, "Tracked for a chunk that the client does not track");
+        assert!(held.version().is_none_or(|version| version <= t.version), "R12: back in time");
+        held.is_followed = true;
+        held.target = Some((t.version, Hash::from_slice(&t.hash).unwrap()));
+        check_resolved(log, held, &chunk, writer, t);
+    }
+
+    fn take_chunk(&mut self, log: &Log, c: &proto::Chunk) {
+        self.got.push(format!("chunk {}", c.version));
+        let model = Arc::clone(&log.world.place(&id(&c.chunk_id)).unwrap().family.model);
+        let held = self.held(&c.chunk_id);
+        assert!(held.is_followed, "a Chunk before its Tracked");
+        assert_eq!((c.model.as_str(), c.revision), ("tape", 3));
+        let encoding = zstd::bulk::decompress(&c.data, limits::CONTENT_BYTES_MAX).unwrap();
+        let hash = Hash::from_slice(&c.hash).unwrap();
+        let replica = Replica::restore(model, &encoding, Version(c.version), hash).unwrap();
+        // The content must match the log's, where a record of the log ends at this version.
+        let expected = log.hashes.get(&(id(&c.chunk_id), c.version));
+        assert!(expected.is_none_or(|expected| *expected == hash), "a Chunk of another content");
+        if held.version().is_none_or(|version| version < c.version) {
+            held.replica = Some(replica);
+        }
+    }
+
+    fn take_updates(&mut self, log: &Log, bytes: Bytes) {
+        let writer = self.writer;
+        let updates: Updates = format::decode("Updates", bytes).unwrap();
+        let last = updates.first_version + updates.entries.len() as u64 - 1;
+        self.got.push(format!("updates {}-{last}", updates.first_version));
+        let held = self.held(&updates.chunk_id);
+        assert!(held.is_followed, "Updates without a Tracked, or after Lagging");
+        // Applying the Updates fails on a gap or a wrong hash.
+        held.replica.as_mut().expect("Updates before content").apply(&updates).unwrap();
+        for (entry, version) in updates.entries.iter().zip(updates.first_version..) {
+            if entry.writer[..] == writer.0 {
+                let fate = log.fates[&(id(&updates.chunk_id), writer, entry.seq)];
+                assert_eq!(fate, Fate::Committed(version));
+                held.learn(entry.seq, true);
+            }
+        }
+    }
+
+    fn take_outcomes(&mut self, log: &Log, outcomes: proto::Outcomes) {
+        let writer = self.writer;
+        for o in outcomes.outcomes {
+            let held = self.chunks.entry(id(&outcomes.chunk_id)).or_default();
+            assert!(held.is_followed, "Outcomes without a Tracked, or after Lagging");
+            match o.outcome.unwrap() {
+                outcome::Outcome::Discarded(_) => {
+                    let fate = log.fates[&(id(&outcomes.chunk_id), writer, o.seq)];
+                    assert_eq!(fate, Fate::Discarded, "the outcome of {} disagrees with the log", o.seq);
+                    held.learn(o.seq, false);
+                    self.got.push(format!("discarded {}", o.seq));
+                }
+                outcome::Outcome::OutOfOrder(_) => self.got.push(format!("out of order {}", o.seq)),
+                outcome::Outcome::SessionExpired(_) => self.got.push(format!("expired {}", o.seq)),
+            }
+        }
+    }
+
+    fn take_beacons(&mut self, beacons: proto::Beacons) {
+        for beacon in beacons.beacons {
+            self.got.push(format!("beacon {}", beacon.version));
+            let held = self.held(&beacon.chunk_id);
+            assert!(held.is_followed, "a beacon without a Tracked, or after Lagging");
+            let replica = held.replica.as_mut().expect("a beacon before content");
+            assert_eq!(replica.version().0, beacon.version, "a beacon is the version last sent");
+            assert_eq!(replica.hash().to_bytes(), beacon.hash, "R10");
         }
     }
 }

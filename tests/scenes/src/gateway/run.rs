@@ -165,6 +165,17 @@ impl Run {
             }
             Step::Read { count } => self.gateway.read(&self.log, count),
             Step::Load { fate, which } => self.load(fate, which),
+            Step::Tick { ms } => self.gateway.tick(ms),
+            Step::Drift => drifting(|| self.gateway.read(&self.log, 1)),
+            step => self.client_step(step),
+        }
+        assert_eq!(self.gateway.fatal, None);
+        self.replace_closed();
+    }
+
+    /// A step of a client.
+    fn client_step(&mut self, step: Step) {
+        match step {
             Step::Join { writer: by, chunk, ahead } => {
                 if self.gateway.clients.len() < 8 {
                     let socket = self.gateway.join(writer(by));
@@ -207,11 +218,8 @@ impl Run {
                     (0..turns).all(|_| self.gateway.take(&self.log, socket));
                 }
             }
-            Step::Tick { ms } => self.gateway.tick(ms),
-            Step::Drift => drifting(|| self.gateway.read(&self.log, 1)),
+            other => panic!("no step of a client: {other:?}"),
         }
-        assert_eq!(self.gateway.fatal, None);
-        self.replace_closed();
     }
 
     /// R12 lets the hub close sockets: their clients connect again with the replicas that they
