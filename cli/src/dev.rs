@@ -6,13 +6,14 @@
 use crate::config::{TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{Unknown, compare, create_topics, found};
-use crate::page;
 use crate::signals::Signals;
+use crate::{page, token};
 use anyhow::{Context, Result, bail};
 use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_chunk::world::World;
 use driftless_gateway::Gateway;
 use driftless_ingest::Ingest;
+use driftless_local_kafka::{Kafka, KafkaDist, KafkaOptions};
 use driftless_log::Log;
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
 use driftless_log::sqlite::SqliteLog;
@@ -23,7 +24,6 @@ use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::access::Access;
 use driftless_schemas::world::WorldSpec;
 use driftless_store::Store;
-use driftless_testbed::kafka::{Kafka, KafkaOptions};
 use driftless_web::http;
 use driftless_web::http::openapi::openapi;
 use std::ffi::OsString;
@@ -240,8 +240,8 @@ async fn open_log(args: &Args, folder: &DataFolder) -> Result<OpenedLog> {
             Ok(OpenedLog { log: Arc::new(log), name, brokers: Some(brokers.clone()), broker: None })
         }
         LogName::Kafka => {
-            // The testbed says so where it has to be fetched first.
-            eprintln!("starting Apache Kafka {} …", driftless_testbed::kafka::KafkaDist::VERSION);
+            // The first start on a machine also fetches Kafka, and says so.
+            eprintln!("starting Apache Kafka {} …", KafkaDist::VERSION);
             let options = KafkaOptions::new(std::path::absolute(folder.kafka())?).port(args.kafka_port);
             let broker = tokio::task::spawn_blocking(move || Kafka::start(options)).await??;
             let brokers = broker.brokers().to_owned();
@@ -291,7 +291,7 @@ fn announce(
     let prefix = |name: &str| vec![format!("{name}/")];
     let write = spec.families.iter().flat_map(|family| prefix(&family.name)).collect();
     let access = Access { read: Vec::new(), write, roles: Vec::new() };
-    let token = signer.issue("dev", &access, driftless_runtime::clock::unix_now(), TOKEN_HOURS * 3600)?;
+    let token = signer.issue("dev", &access, token::now_ms(), TOKEN_HOURS * 3600)?;
     if args.json {
         let line = serde_json::json!({
             "ready": true,

@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 
 /// Each crate with everything that it may be built on, all without `driftless-`. Tests (`tests/…`) may use whatever they
 /// like, and dev-dependencies are free.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("schemas", &[]),
     ("codegen", &[]),
     ("chunk", &["schemas"]),
@@ -25,7 +25,8 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("gateway", &["schemas", "chunk", "runtime-core", "runtime", "log", "store", "auth", "web", "gateway-core"]),
     ("client", &["schemas", "chunk", "client-core"]),
     ("client-wasm", &["schemas", "chunk", "client-core"]),
-    ("testbed", &[]),
+    ("local-kafka", &[]),
+    ("testbed", &["local-kafka"]),
     (
         "driftless",
         &[
@@ -42,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "gateway",
             "client-core",
             "client",
+            "local-kafka",
             "testbed",
         ],
     ),

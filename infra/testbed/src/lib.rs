@@ -1,22 +1,20 @@
-//! How tests start a real Apache Kafka and a real S3 server without containers.
+//! Starts a real Apache Kafka and a real S3 server for tests, without containers.
 //!
-//! Both come from the package clients of their own languages (Maven, Go), are installed once into [`cache_dir`], and run as
-//! child processes on 127.0.0.1. A server lives as long as its handle ([`kafka::Kafka`], [`s3::S3`]) and never longer than
-//! the process that started it, however that one ends.
+//! Maven fetches Kafka (`driftless-local-kafka`, here under the name [`kafka`]) and Go builds the S3
+//! server; both are installed once into [`cache_dir`] and run as child processes on 127.0.0.1. A
+//! server lives as long as its handle ([`kafka::Kafka`], [`s3::S3`]) and never longer than the process
+//! that started it, however that process ends.
 //!
-//! Everything here blocks: no async runtime is needed, so that `xtask`, tests and `driftless dev --kafka` can all use it.
-//! Tests that only need *a* server take [`shared_kafka`] and [`shared_s3`], which also accept servers that run already
-//! (`DRIFTLESS_TEST_BROKERS`, `DRIFTLESS_TEST_S3`). Tests that break servers start their own.
+//! Every function blocks, so that `xtask` and tests without an async runtime can call it. A test that
+//! needs *some* server takes [`shared_kafka`] or [`shared_s3`], which also accept servers that run
+//! already (`DRIFTLESS_TEST_BROKERS`, `DRIFTLESS_TEST_S3`). A test that breaks servers starts its own.
 
-mod cache;
-pub mod kafka;
-mod port;
-mod process;
+mod run_dir;
 pub mod s3;
 mod shared;
-mod wait;
 
-pub use cache::cache_dir;
-pub use process::Process;
-pub use shared::{RunDir, shared_kafka, shared_s3};
-pub use wait::{poll, until};
+pub use driftless_local_kafka as kafka;
+pub use driftless_local_kafka::wait::{poll, until};
+pub use driftless_local_kafka::{Process, cache_dir};
+pub use run_dir::RunDir;
+pub use shared::{shared_kafka, shared_s3};

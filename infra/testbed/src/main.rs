@@ -1,5 +1,5 @@
-//! `driftless-testbed`: a real Kafka, a real S3 server, or both, in the foreground until Ctrl-C or SIGTERM. Once they are
-//! ready, one line on standard output tells how tests find them.
+//! `driftless-testbed`: a real Kafka, a real S3 server, or both, in the foreground until Ctrl-C or
+//! SIGTERM. Once they are ready, one line on standard output tells how tests find them.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use serde_json::json;
 const EXAMPLES: &str = "\
 Examples:
   driftless-testbed all --install-only          download and build everything, start nothing
-  driftless-testbed kafka --port 9092           one node on 127.0.0.1:9092, its data gone at the end
+  driftless-testbed kafka --port 9092           one node on 127.0.0.1:9092; its data is removed at the end
   driftless-testbed kafka --nodes 3             three nodes, replication factor 3
   driftless-testbed s3 --dir ./s3-data          objects stay in ./s3-data
   driftless-testbed all --json                  one line of JSON instead of shell exports
@@ -45,7 +45,7 @@ enum What {
         common: Common,
         #[command(flatten)]
         kafka: KafkaArgs,
-        /// Port of the first node; the others follow [default: free ones]
+        /// Port of the first node; the other nodes get the next ports [default: free ports]
         #[arg(long)]
         port: Option<u16>,
     },
@@ -54,7 +54,7 @@ enum What {
     S3 {
         #[command(flatten)]
         common: Common,
-        /// [default: a free one]
+        /// Port [default: a free port]
         #[arg(long)]
         port: Option<u16>,
     },
@@ -65,10 +65,10 @@ enum What {
         common: Common,
         #[command(flatten)]
         kafka: KafkaArgs,
-        /// Port of Kafka's first node; the others follow [default: free ones]
+        /// Port of Kafka's first node; the other nodes get the next ports [default: free ports]
         #[arg(long)]
         port: Option<u16>,
-        /// Port of the S3 server [default: a free one]
+        /// Port of the S3 server [default: a free port]
         #[arg(long)]
         s3_port: Option<u16>,
     },
@@ -76,10 +76,10 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Where data and logs stay [default: a folder that is removed at the end]
+    /// Folder of data and logs [default: a folder that is removed at the end]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Only download and build what is needed
+    /// Download and build the servers, and start nothing
     #[arg(long)]
     install_only: bool,
     /// Print one line of JSON instead of shell exports
@@ -89,7 +89,7 @@ struct Common {
 
 #[derive(Debug, Args)]
 struct KafkaArgs {
-    /// How many Kafka nodes
+    /// Number of Kafka nodes
     #[arg(long, default_value_t = 1)]
     nodes: usize,
 }
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What runs. Servers drop before the folder that they may live in.
+/// The running servers. They drop before the folder that may hold their data.
 struct Running {
     kafka: Option<Kafka>,
     s3: Option<S3>,
@@ -150,7 +150,7 @@ fn run(what: What, signals: &Signals) -> Result<()> {
 }
 
 impl Running {
-    /// The one line on standard output.
+    /// Prints the one line on standard output.
     fn announce(&self, as_json: bool) -> Result<()> {
         let mut env = Vec::new();
         let mut pids = Vec::new();
@@ -168,7 +168,7 @@ impl Running {
             let env: serde_json::Map<_, _> = env.into_iter().map(|(name, value)| (name, value.into())).collect();
             json!({ "env": env, "pids": pids }).to_string()
         } else {
-            // Ports, names and keys that we chose: nothing that a shell would take apart.
+            // This program chose the ports, names and keys: none contains a character that a shell interprets.
             let assignments = env.iter().map(|(name, value)| format!("{name}={value}"));
             format!("export {}", assignments.collect::<Vec<_>>().join(" "))
         };
@@ -181,7 +181,7 @@ impl Running {
         loop {
             match signals.recv_timeout(Duration::from_millis(500)) {
                 Ok(()) => return Ok(()),
-                Err(RecvTimeoutError::Disconnected) => bail!("nobody listens to signals any more"),
+                Err(RecvTimeoutError::Disconnected) => bail!("the thread that waits for signals has ended"),
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(kafka) = &mut self.kafka {
                         kafka.check()?;
@@ -195,14 +195,14 @@ impl Running {
     }
 }
 
-/// Says that a signal to end came.
+/// Delivers a message for each signal to end.
 type Signals = Receiver<()>;
 
-/// Set when servers are ready and somebody listens to [`Signals`].
+/// Set when the servers are ready and [`Running`] reads [`Signals`].
 static IS_READY: AtomicBool = AtomicBool::new(false);
 
-/// Gives SIGINT, SIGTERM and SIGHUP to a thread of their own. Comes before any other thread is started, so that all inherit
-/// the mask.
+/// Hands SIGINT, SIGTERM and SIGHUP to a thread of their own. The call precedes the start of any
+/// other thread, so that all threads inherit the mask.
 fn listen_to_signals() -> Result<Signals> {
     // SAFETY: plain C calls on a set of this frame.
     let set = unsafe {
@@ -222,7 +222,8 @@ fn listen_to_signals() -> Result<Signals> {
     Ok(signals)
 }
 
-/// A signal during a download or a start, and any second one, ends the process at once, and with it what it started.
+/// A signal during a download or a start, and any second signal, ends the process at once, and with
+/// it the servers.
 fn wait_for_signals(set: &libc::sigset_t, came: &Sender<()>) {
     let mut is_first = true;
     loop {

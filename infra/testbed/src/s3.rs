@@ -1,7 +1,7 @@
-//! A real S3 server on 127.0.0.1: versitygw over a folder. A bucket is a folder in it, an object is a file.
+//! A real S3 server on 127.0.0.1: versitygw over a folder, with buckets as folders and objects as files.
 //!
-//! Conditional puts are correct under races, and what was acknowledged survives a SIGKILL; that is what our index needs.
-//! Its trap: a key must not be a folder prefix of another key.
+//! Conditional puts are correct under races, and acknowledged objects survive a SIGKILL: the index
+//! needs both. One restriction: a key must not be a folder prefix of another key.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,12 +11,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use driftless_local_kafka::cache;
+use driftless_local_kafka::port::free_ports;
+use driftless_local_kafka::process::{self, Process};
 
-use crate::cache;
-use crate::port::free_ports;
-use crate::process::{self, Process};
-
-/// Of versitygw.
+/// The version of versitygw.
 pub const VERSION: &str = "1.8.0";
 
 const ACCESS_KEY: &str = "driftless";
@@ -25,12 +24,12 @@ const REGION: &str = "us-east-1";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Builds versitygw into the cache, once (about 3 minutes of CPU time, 80 MB); returns the program's path.
+/// Builds versitygw into the cache, once (about 3 minutes of CPU time, 80 MB). Returns the program's path.
 pub fn install() -> Result<PathBuf> {
     let package = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSION}");
     let name = format!("versitygw-{VERSION}");
     let home = cache::install_once(&name, &package, |dir| {
-        eprintln!("testbed: building versitygw {VERSION} with Go (some minutes, once)");
+        eprintln!("building versitygw {VERSION} with Go (some minutes, once)");
         let mut go = Command::new("go");
         go.args(["install", &package]).env("GOBIN", dir);
         process::run("building versitygw with Go", go, &dir.join("go.log"))
@@ -38,14 +37,14 @@ pub fn install() -> Result<PathBuf> {
     Ok(home.join("versitygw"))
 }
 
-/// What to start. [`S3Options::new`] gives the bucket `driftless` on a free port.
+/// The server to start. [`S3Options::new`] gives the bucket `driftless` on a free port.
 #[derive(Clone, Debug)]
 pub struct S3Options {
-    /// Holds the buckets and the log. What was stored here before is there again.
+    /// Holds the buckets and the log. Objects of an earlier run are kept.
     pub dir: PathBuf,
-    /// `None` takes a free one.
+    /// `None` takes a free port.
     pub port: Option<u16>,
-    /// Made if it is not there.
+    /// Created if it is missing.
     pub bucket: String,
 }
 
@@ -60,8 +59,8 @@ impl S3Options {
     }
 }
 
-/// How to reach a bucket: its URL, and the variables that `object_store` (`AmazonS3Builder::from_env`) and most S3 clients
-/// read.
+/// The way to a bucket: its URL, and the variables that `object_store`
+/// (`AmazonS3Builder::from_env`) and most S3 clients read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// `s3://bucket`
@@ -70,7 +69,7 @@ pub struct Access {
     pub env: Vec<(String, String)>,
 }
 
-/// A running server. Dropping it stops it; the folder stays.
+/// A running server. Dropping it stops the server; the folder stays.
 #[derive(Debug)]
 pub struct S3 {
     program: PathBuf,
@@ -145,17 +144,17 @@ impl S3 {
         Access { url: self.url(), env: self.env() }
     }
 
-    /// The bucket on disk: objects are files below it.
+    /// The bucket's folder on disk, with objects as files.
     pub fn dir(&self) -> PathBuf {
         self.buckets().join(&self.bucket)
     }
 
-    /// The server's process id, or `None` if it was ended with [`kill`](Self::kill) or [`stop`](Self::stop).
+    /// The server's process id, or `None` after [`kill`](Self::kill) or [`stop`](Self::stop).
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Fails with the end of the log if the server ended and nobody ended it.
+    /// Fails with the tail of the log if the server ended by itself.
     pub fn check(&mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), Process::check)
     }
@@ -170,7 +169,8 @@ impl S3 {
         self.process.take().map_or(Ok(()), |mut process| process.stop())
     }
 
-    /// Starts it again on its port with its data, and waits until it answers. Stops it first if it runs.
+    /// Starts the server again on its port with its data, and waits until it answers. A running server is
+    /// stopped first.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         let mut command = Command::new(&self.program);
@@ -191,8 +191,7 @@ impl S3 {
     }
 }
 
-/// Asks for the bucket without a signature. An S3 server answers with a refusal in S3's own words; that it can refuse says
-/// that it serves.
+/// Requests the bucket without a signature. A refusal in S3's own words proves that the server serves.
 fn answers(port: u16, bucket: &str) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut socket =

@@ -1,4 +1,4 @@
-//! The `driftless-testbed` program: it tells how to reach what it started, and nothing outlives it.
+//! The `driftless-testbed` program tells how to reach its servers, and no server outlives it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use driftless_testbed::until;
 use serde_json::Value;
 
-/// Starts the S3 server through the program; returns it with the server's process id.
+/// Starts the S3 server through the program. Returns the program and the server's process id.
 fn start() -> (Child, u32) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_driftless-testbed"))
         .args(["s3", "--json"])

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use driftless_testbed::kafka::{Kafka, KafkaOptions, ask_metadata, install};
 use driftless_testbed::{RunDir, shared_kafka, until};
 
-/// Is there a process with this number that is not a zombie?
+/// Whether a process with this id exists and is no zombie.
 fn is_alive(pid: u32) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(state.stdout).unwrap();
@@ -59,7 +59,7 @@ fn three_nodes_go_on_without_one_of_them() {
 
     kafka.kill(2).unwrap();
     let start = Instant::now();
-    until(Duration::from_secs(30), "the loss to be noticed", || {
+    until(Duration::from_secs(30), "the controller to notice the loss", || {
         let seen = kafka.metadata().ok()?;
         (seen.brokers.len() == 2).then_some(())
     })

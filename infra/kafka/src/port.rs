@@ -1,8 +1,9 @@
 //! Free TCP ports on 127.0.0.1.
 //!
-//! Ports are taken from *below* the range that the kernel gives to outgoing connections. A server that is killed and
-//! restarted must find its port again; were it in that range, any client on this machine could be given it meanwhile, and a
-//! client that keeps reconnecting to it could even connect to itself and keep it busy.
+//! Ports are taken from *below* the range of outgoing connections. A server that is killed and
+//! restarted needs its port again. Within that range the kernel could give the port to any client on
+//! this machine meanwhile; a client that reconnects to it could even connect to itself and keep the
+//! port busy.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -10,13 +11,13 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result};
 
-/// Below this live well-known services.
+/// Well-known services use lower ports.
 const LOWEST: u16 = 12_000;
 
-/// `count` different ports that are free now. The last moment between taking and using them is a race that nobody can win
-/// for sure; a server that loses it says so in its log.
-pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
-    // Held until all are chosen, so that they differ.
+/// Returns `count` different ports that are free now. Another process may take one before the server
+/// binds it; the server then says so in its log.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All listeners stay open until the last port is chosen, so that the ports differ.
     let listeners = (0..count).map(|_| free_listener()).collect::<Result<Vec<_>>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
@@ -36,7 +37,7 @@ fn free_listener() -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")
 }
 
-/// Where the range for outgoing connections begins (Linux says; elsewhere 32768 is below the usual 49152).
+/// The lowest port of outgoing connections. Linux tells it; elsewhere 32768 is below the usual 49152.
 fn lowest_outgoing_port() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
@@ -54,8 +55,8 @@ mod tests {
     fn ports_taken_together_differ_and_are_free() {
         let ports = free_ports(20).unwrap();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 20);
-        // Another test of this program may start a process at this moment: between its fork and its exec, the child holds
-        // every socket of ours, also those that are closed here.
+        // Another test of this program may start a process now. Between fork and exec the child
+        // holds every socket of this process, even after this process has closed them.
         crate::wait::until(Duration::from_secs(10), "20 ports to be free", || {
             let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
             ports.iter().all(is_free).then_some(())

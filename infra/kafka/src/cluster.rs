@@ -1,11 +1,8 @@
-//! A real Apache Kafka on 127.0.0.1: one node, or several with replication, each a JVM that is broker and controller.
+//! A cluster of one node or several, and its life: install, format, start, kill, pause, restart.
 //!
-//! The settings are those of a test server: it forgets nothing that it acknowledged, comes back quickly after a SIGKILL, and
-//! is small (`kafka/config.rs` has the reasons). Ready means that the node answered a metadata request and counts itself in.
-
-mod config;
-mod dist;
-mod metadata;
+//! The settings are those of a test server: acknowledged records survive, a node returns quickly
+//! after a SIGKILL, and memory is small (`config.rs` has the reasons). A node is ready once it
+//! answers a metadata request and lists itself as a broker.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -16,26 +13,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-pub use dist::{KafkaDist, install};
-pub use metadata::{Broker, Metadata, ask_metadata};
-
+use crate::cache;
+use crate::config;
+use crate::dist::{self, KafkaDist};
+use crate::metadata::{Metadata, ask_metadata};
+use crate::node::{Listener, Node};
 use crate::port::free_ports;
 use crate::process::{self, Process};
 
-/// What to start. [`KafkaOptions::new`] gives one node on a free port.
+/// The cluster to start. [`KafkaOptions::new`] gives one node on a free port.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// Holds data, configuration and logs. If a cluster lived here before, it lives on.
+    /// Holds data, configuration and logs. A cluster that an earlier run left here continues.
     pub dir: PathBuf,
-    /// 1, or 3 and more for replication factor 3.
+    /// 1 for replication factor 1; 3 or more for replication factor 3.
     pub nodes: usize,
-    /// The first node's port, the others follow. `None` takes free ones.
+    /// The first node's port; the other nodes get the next ports. `None` takes free ports.
     pub port: Option<u16>,
     /// Heap of each JVM.
     pub heap_mb: u32,
-    /// Further ways in, by name: see [`listener`](Self::listener).
+    /// Listeners beside the plain one, by name: see [`listener`](Self::listener).
     pub listeners: Vec<(String, Vec<String>)>,
-    /// Further `server.properties`; they win over ours.
+    /// Lines added to `server.properties`; they override ours.
     pub properties: Vec<(String, String)>,
     /// How long a start may take.
     pub ready_within: Duration,
@@ -64,18 +63,52 @@ impl KafkaOptions {
         self
     }
 
-    /// One more way in, for clients that come through a proxy of their own. `advertised` is where each node sends those who
-    /// ask it by this listener, in the order of the nodes; [`Kafka::listener`] says where it listens. The name is of capital
-    /// letters and digits.
+    /// Adds a listener for clients that connect through a proxy. `advertised` holds one address for
+    /// each node, in the order of the nodes: the node names that address to clients of this
+    /// listener. [`Kafka::listener`] returns the address on which the node itself listens. The name
+    /// consists of capital letters and digits.
     pub fn listener(mut self, name: &str, advertised: Vec<String>) -> Self {
         self.listeners.push((name.to_owned(), advertised));
         self
     }
 
-    /// One more line for `server.properties`.
+    /// Adds a line to `server.properties`.
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.properties.push((key.to_owned(), value.to_owned()));
         self
+    }
+}
+
+/// Fetches Apache Kafka into the cache, once (45 MB, about half a minute), and makes its class archive.
+pub fn install() -> Result<KafkaDist> {
+    let dist = dist::fetch_once()?;
+    if !dist.is_archive_decided() {
+        archive_classes(&dist);
+    }
+    Ok(dist)
+}
+
+/// Runs one server for a moment with class data sharing, which takes about a second off later starts.
+///
+/// A failure costs only that second: the function reports it once and leaves a mark, so that later
+/// starts do not try again.
+fn archive_classes(dist: &KafkaDist) {
+    let make = || -> Result<()> {
+        let _lock = cache::lock(dist.home(), "classes")?;
+        if dist.is_archive_decided() {
+            return Ok(());
+        }
+        let (partial, dir) = (dist.home().join("classes.partial"), dist.home().join("classes-run"));
+        cache::remove_if_there(&dir)?;
+        let mut kafka = Kafka::prepare(dist.clone(), &KafkaOptions::new(&dir))?;
+        kafka.launch(&[format!("-XX:ArchiveClassesAtExit={}", partial.display())])?;
+        kafka.stop(1)?;
+        cache::remove_if_there(&dir)?;
+        fs::rename(&partial, dist.class_archive()).context("the JVM made no class archive")
+    };
+    if let Err(error) = make() {
+        eprintln!("Kafka will start about a second later each time: no class archive: {error:#}");
+        dist.note_no_archive(&format!("{error:#}"));
     }
 }
 
@@ -90,24 +123,6 @@ pub struct Kafka {
     nodes: Vec<Node>,
 }
 
-/// One JVM. Ids count from 1 and are Kafka's own `node.id`.
-#[derive(Debug)]
-struct Node {
-    id: usize,
-    addr: String,
-    listeners: Vec<Listener>,
-    dir: PathBuf,
-    process: Option<Process>,
-}
-
-/// A further way in.
-#[derive(Debug)]
-struct Listener {
-    name: String,
-    addr: String,
-    advertised: String,
-}
-
 impl Kafka {
     /// Installs Kafka if needed, formats the folder if it is new, starts all nodes and waits until each answers.
     pub fn start(options: KafkaOptions) -> Result<Self> {
@@ -117,42 +132,18 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Everything before the first server process: folders, ports, settings, formatted storage.
+    /// Does everything that precedes the first server process: folders, ports, settings, formatted storage.
     fn prepare(dist: KafkaDist, options: &KafkaOptions) -> Result<Self> {
         ensure!(options.nodes >= 1, "a Kafka cluster has at least one node");
         fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
         let dir = fs::canonicalize(&options.dir)?;
         let cluster_id = cluster_id_of(&dir, options.nodes)?;
-
-        let mut ports = free_ports(options.nodes * (2 + options.listeners.len()))?;
-        let mut further = ports.split_off(options.nodes * 2).into_iter();
-        let controllers = ports.split_off(options.nodes);
-        if let Some(first) = options.port {
-            ports = (0..options.nodes)
-                .map(|n| u16::try_from(usize::from(first) + n).context("port above 65535"))
-                .collect::<Result<_>>()?;
-        }
-        let mut nodes = Vec::new();
-        for (n, port) in ports.iter().enumerate() {
-            let mut listeners = Vec::new();
-            for ((name, advertised), port) in options.listeners.iter().zip(further.by_ref()) {
-                let advertised =
-                    advertised.get(n).with_context(|| format!("listener {name} has no address for node {}", n + 1))?;
-                let addr = format!("127.0.0.1:{port}");
-                listeners.push(Listener { name: name.clone(), addr, advertised: advertised.clone() });
-            }
-            let node = Node {
-                id: n + 1,
-                addr: format!("127.0.0.1:{port}"),
-                listeners,
-                dir: dir.join(format!("node-{}", n + 1)),
-                process: None,
-            };
+        let (nodes, controllers) = lay_out(&dir, options)?;
+        for node in &nodes {
             fs::create_dir_all(&node.dir)?;
-            let settings = config::server_properties(&node, &controllers, &options.properties);
+            let settings = config::server_properties(node, &controllers, &options.properties);
             fs::write(node.config(), settings)?;
             fs::write(node.log_config(), config::LOG4J2)?;
-            nodes.push(node);
         }
         let kafka = Self {
             dist,
@@ -225,13 +216,13 @@ impl Kafka {
         &self.brokers
     }
 
-    /// Where a node listens for those who come by a further listener.
+    /// The address on which a node listens for clients of a listener that the options added.
     pub fn listener(&self, name: &str, node: usize) -> Option<&str> {
         let listeners = &self.nodes.get(node.checked_sub(1)?)?.listeners;
         listeners.iter().find(|listener| listener.name == name).map(|listener| listener.addr.as_str())
     }
 
-    /// The id that the storage was formatted with; the same after every restart.
+    /// The id that the storage was formatted with. A restart keeps it.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
@@ -241,7 +232,7 @@ impl Kafka {
         self.nodes.len()
     }
 
-    /// What the first running node says about the cluster.
+    /// Asks the first running node about the cluster.
     pub fn metadata(&self) -> Result<Metadata> {
         let running = self.nodes.iter().find(|node| node.process.is_some());
         ask_metadata(&running.context("no node of Kafka runs")?.addr)
@@ -253,7 +244,7 @@ impl Kafka {
         node.process.as_ref().map(Process::pid)
     }
 
-    /// Fails with the end of the log if a node ended that nobody ended.
+    /// Fails with the tail of the log if a node ended by itself.
     pub fn check(&mut self) -> Result<()> {
         for process in self.nodes.iter_mut().filter_map(|n| n.process.as_mut()) {
             process.check()?;
@@ -277,12 +268,12 @@ impl Kafka {
         }
     }
 
-    /// SIGSTOP: the node answers nothing, and holds its connections open. Fine on one that does not run.
+    /// SIGSTOP: the node answers nothing and keeps its connections open. A node that does not run is left alone.
     pub fn pause(&mut self, node: usize) -> Result<()> {
         self.node_mut(node)?.process.as_mut().map_or(Ok(()), Process::pause)
     }
 
-    /// SIGCONT, and waits until the node counts itself in again.
+    /// SIGCONT, and waits until the node lists itself as a broker again.
     pub fn resume(&mut self, node: usize) -> Result<()> {
         let within = self.ready_within;
         let node = self.node_mut(node)?;
@@ -290,12 +281,13 @@ impl Kafka {
         node.wait_ready(1, within)
     }
 
-    /// SIGKILL for every node: the quick end for data that nobody needs.
+    /// SIGKILL for every node: the quick end when the data is not needed any more.
     pub fn kill_all(&mut self) -> Result<()> {
         (1..=self.nodes.len()).try_for_each(|node| self.kill(node))
     }
 
-    /// Starts a node again on its port with its data, and waits until it counts itself in. Stops it first if it runs.
+    /// Starts a node again on its port with its data, and waits until it lists itself as a broker. A
+    /// running node is stopped first.
     pub fn restart(&mut self, node: usize) -> Result<()> {
         self.stop(node)?;
         self.spawn(node - 1, &[])?;
@@ -314,7 +306,7 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // All at once: the last of several would wait in vain for a quorum.
+        // All nodes at once: stopped one by one, the last node would wait in vain for a quorum.
         for process in self.nodes.iter_mut().filter_map(|n| n.process.as_mut()) {
             let _ = process.ask_to_stop();
         }
@@ -324,41 +316,32 @@ impl Drop for Kafka {
     }
 }
 
-impl Node {
-    fn config(&self) -> PathBuf {
-        self.dir.join("server.properties")
+/// The nodes with their addresses and folders, and the port of each node's controller.
+fn lay_out(dir: &Path, options: &KafkaOptions) -> Result<(Vec<Node>, Vec<u16>)> {
+    let mut ports = free_ports(options.nodes * (2 + options.listeners.len()))?;
+    let mut listener_ports = ports.split_off(options.nodes * 2).into_iter();
+    let controllers = ports.split_off(options.nodes);
+    if let Some(first) = options.port {
+        ports = (0..options.nodes)
+            .map(|n| u16::try_from(usize::from(first) + n).context("port above 65535"))
+            .collect::<Result<_>>()?;
     }
-
-    fn log_config(&self) -> PathBuf {
-        self.dir.join("log4j2.properties")
+    let mut nodes = Vec::new();
+    for (n, port) in ports.iter().enumerate() {
+        let mut listeners = Vec::new();
+        for ((name, advertised), port) in options.listeners.iter().zip(listener_ports.by_ref()) {
+            let advertised =
+                advertised.get(n).with_context(|| format!("listener {name} has no address for node {}", n + 1))?;
+            let addr = format!("127.0.0.1:{port}");
+            listeners.push(Listener { name: name.clone(), addr, advertised: advertised.clone() });
+        }
+        let (id, addr) = (n + 1, format!("127.0.0.1:{port}"));
+        nodes.push(Node { id, addr, listeners, dir: dir.join(format!("node-{id}")), process: None });
     }
-
-    fn data(&self) -> PathBuf {
-        self.dir.join("data")
-    }
-
-    /// Says that formatting went through.
-    fn formatted(&self) -> PathBuf {
-        self.dir.join("formatted")
-    }
-
-    /// Waits until this node answers, knows a controller, and counts itself and at least `count` nodes in.
-    fn wait_ready(&mut self, count: usize, within: Duration) -> Result<()> {
-        let process = self.process.as_mut().context("the node does not run")?;
-        let (id, addr) = (self.id, &self.addr);
-        process.ready(within, || {
-            let seen = ask_metadata(addr)?;
-            let has_itself = seen.brokers.iter().any(|broker| broker.id as usize == id);
-            ensure!(
-                has_itself && seen.brokers.len() >= count && seen.controller_id >= 0,
-                "node {id} answers, but is not in its place yet: {seen:?}"
-            );
-            Ok(())
-        })
-    }
+    Ok((nodes, controllers))
 }
 
-/// The cluster that lives in `dir`, or a new one. A cluster's size cannot change.
+/// The id of the cluster that `dir` holds, or of a new one. A cluster's size cannot change.
 fn cluster_id_of(dir: &Path, nodes: usize) -> Result<String> {
     let path = dir.join("cluster.json");
     if path.exists() {
@@ -380,8 +363,8 @@ fn cluster_id_of(dir: &Path, nodes: usize) -> Result<String> {
     Ok(id)
 }
 
-/// 16 random bytes as Kafka writes them (base64url without padding), kept to letters and digits, so that it can neither
-/// look like a command-line flag nor end in bits that do not belong to it.
+/// A random 16-byte id in Kafka's notation (base64url without padding). Letters and digits alone keep
+/// the id from looking like a command-line flag; the last letter carries no excess bits.
 fn random_cluster_id() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let draw = RandomState::new();

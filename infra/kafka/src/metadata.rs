@@ -1,8 +1,9 @@
-//! One question in Kafka's protocol, asked by hand: who is in the cluster?
+//! One hand-written request of Kafka's protocol: which brokers are in the cluster?
 //!
-//! That a port is open says little about a broker; an answer to `Metadata` says that it serves requests, and names the
-//! brokers that the controller has let in. Version 2 is the oldest that has the cluster id and is understood by every
-//! broker since 0.10.1, Kafka 4 and Redpanda included (protocol guide: <https://kafka.apache.org/protocol>).
+//! An open port says little about a broker. An answer to `Metadata` proves that the broker serves
+//! requests, and names the brokers that the controller has admitted. Version 2 is the oldest version
+//! with the cluster id; every broker since 0.10.1 understands it, Kafka 4 and Redpanda included
+//! (protocol guide: <https://kafka.apache.org/protocol>).
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,20 +14,20 @@ use anyhow::{Context, Result, ensure};
 /// `Metadata`, version 2.
 const API_KEY: i16 = 3;
 const API_VERSION: i16 = 2;
-/// Any number; the answer must repeat it.
+/// An arbitrary number that the answer must repeat.
 const CORRELATION_ID: i32 = 0x6472_6674;
 
-/// More than this is not an answer to a question without topics.
+/// A longer answer cannot belong to a request without topics.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a broker says about its cluster.
+/// A broker's answer about its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// The brokers that are alive, by id.
+    /// The live brokers, sorted by id.
     pub brokers: Vec<Broker>,
     pub cluster_id: Option<String>,
-    /// -1 while there is none.
+    /// -1 while the cluster has no controller.
     pub controller_id: i32,
 }
 
@@ -37,7 +38,7 @@ pub struct Broker {
     pub port: i32,
 }
 
-/// Asks the broker at `addr` (`host:port`, plaintext) once; at most 2 s for each step.
+/// Asks the broker at `addr` (`host:port`, plaintext) once. Each step may take 2 s.
 pub fn ask_metadata(addr: &str) -> Result<Metadata> {
     let address = addr.to_socket_addrs()?.next().with_context(|| format!("{addr} has no address"))?;
     let mut socket =
@@ -57,9 +58,9 @@ pub fn ask_metadata(addr: &str) -> Result<Metadata> {
     answer().and_then(|body| decode(&body)).with_context(|| format!("{addr} does not answer as a Kafka broker"))
 }
 
-/// size, api key, version, correlation id, client id; then an empty list: no topics.
+/// Size, API key, version, correlation id and client id, then an empty list of topics.
 fn request() -> Vec<u8> {
-    let client_id = b"testbed";
+    let client_id = b"driftless";
     let mut body = Vec::new();
     body.extend(API_KEY.to_be_bytes());
     body.extend(API_VERSION.to_be_bytes());
@@ -75,7 +76,7 @@ fn request() -> Vec<u8> {
 fn decode(body: &[u8]) -> Result<Metadata> {
     let mut rest = Reader(body);
     let correlation_id = rest.int32()?;
-    ensure!(correlation_id == CORRELATION_ID, "an answer to another question");
+    ensure!(correlation_id == CORRELATION_ID, "the answer has correlation id {correlation_id}, not {CORRELATION_ID}");
     let mut brokers = Vec::new();
     for _ in 0..rest.int32()? {
         let broker =
@@ -87,7 +88,7 @@ fn decode(body: &[u8]) -> Result<Metadata> {
     Ok(Metadata { brokers, cluster_id: rest.string()?, controller_id: rest.int32()? })
 }
 
-/// Kafka's primitive types, off the front of a slice.
+/// Reads Kafka's primitive types off the front of a slice.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,4 +1,4 @@
-//! Waiting for a condition with a deadline, and saying on failure what was seen instead.
+//! Waits for a condition with a deadline. A failure reports what was seen instead.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long to rest between two looks at a condition.
+/// The pause between two probes of a condition.
 const BETWEEN_PROBES: Duration = Duration::from_millis(20);
 
-/// Asks `probe` until it breaks with a result, at most `within`. `Break(Err(_))` ends the wait at once; `Continue(seen)`
-/// says what was there instead, and the last one becomes part of the error when the time is up.
+/// Calls `probe` until it breaks with a result, for at most `within`. `Break(Err(_))` ends the wait at
+/// once. `Continue(seen)` describes the present state; the last one is part of the time-out's error.
 pub fn poll<T>(within: Duration, what: &str, mut probe: impl FnMut() -> ControlFlow<Result<T>, String>) -> Result<T> {
     let start = Instant::now();
     loop {
@@ -25,7 +25,7 @@ pub fn poll<T>(within: Duration, what: &str, mut probe: impl FnMut() -> ControlF
     }
 }
 
-/// Asks `probe` until it has something, at most `within`.
+/// Calls `probe` until it returns a value, for at most `within`.
 pub fn until<T>(within: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     poll(within, what, || match probe() {
         Some(found) => ControlFlow::Break(Ok(found)),

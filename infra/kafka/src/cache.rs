@@ -1,7 +1,8 @@
-//! Where downloaded servers are kept, and how each is installed once although several processes may want it.
+//! The cache folder of downloaded servers. Each is installed once, although several processes may want it.
 //!
-//! An installation is built in a folder of its own under an exclusive file lock and takes its final name by a rename; so a
-//! folder under its final name is whole. Its stamp holds the recipe that made it: another recipe installs anew.
+//! An installation is built in a temporary folder under an exclusive file lock, and a rename gives it
+//! its final name. A folder under its final name is therefore complete. A stamp in the folder holds
+//! the recipe: a changed recipe causes a new installation.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// `DRIFTLESS_CACHE`, else `$XDG_CACHE_HOME/driftless`, else `$HOME/.cache/driftless`. Outside any target folder, so that
-/// `cargo clean` does not cost a download.
+/// The first of `$DRIFTLESS_CACHE`, `$XDG_CACHE_HOME/driftless` and `$HOME/.cache/driftless` that is set.
+///
+/// The folder lies outside any target folder, so that `cargo clean` does not cost a download.
 pub fn cache_dir() -> Result<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = set("DRIFTLESS_CACHE") {
@@ -25,9 +27,9 @@ pub fn cache_dir() -> Result<PathBuf> {
     }
 }
 
-/// The folder `name` of the cache, made by `build` if it is not there or was made by another `recipe`. `build` gets an
-/// empty folder that will be renamed.
-pub(crate) fn install_once(name: &str, recipe: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+/// Returns the folder `name` of the cache. `build` makes it if it is missing or has another `recipe`;
+/// `build` gets an empty folder, which is renamed afterwards.
+pub fn install_once(name: &str, recipe: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache_dir()?;
     let home = cache.join(name);
     let is_installed = |home: &Path| fs::read_to_string(home.join("installed")).is_ok_and(|made| made == recipe);
@@ -48,8 +50,8 @@ pub(crate) fn install_once(name: &str, recipe: &str, build: impl FnOnce(&Path) -
     Ok(home)
 }
 
-/// Holds the lock `name` among all processes until it is dropped.
-pub(crate) fn lock(dir: &Path, name: &str) -> Result<File> {
+/// Takes the lock `name`, which excludes other processes until the file is dropped.
+pub fn lock(dir: &Path, name: &str) -> Result<File> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let path = dir.join(format!("{name}.lock"));
     let file = File::options()
@@ -62,7 +64,8 @@ pub(crate) fn lock(dir: &Path, name: &str) -> Result<File> {
     Ok(file)
 }
 
-pub(crate) fn remove_if_there(dir: &Path) -> Result<()> {
+/// Removes a folder; a missing folder is fine.
+pub fn remove_if_there(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }

@@ -1,11 +1,11 @@
-//! The settings of a test node, and why.
+//! The settings of a node, and the reason for each.
 
 use std::fmt::Write;
 
-use super::{Listener, Node};
+use crate::node::{Listener, Node};
 
-/// Says what happens, to the JVM's output, without the 300 lines that list every setting.
-pub(super) const LOG4J2: &str = "\
+/// Kafka's log goes to the JVM's output, without the 300 lines that list every setting.
+pub(crate) const LOG4J2: &str = "\
 status=warn
 appender.out.type=Console
 appender.out.name=out
@@ -17,9 +17,9 @@ rootLogger.level=info
 rootLogger.appenderRef.out.ref=out
 ";
 
-/// `server.properties` of a node. `controllers` are the controller ports of all nodes in their order; `more` comes last and
-/// therefore wins.
-pub(super) fn server_properties(node: &Node, controllers: &[u16], more: &[(String, String)]) -> String {
+/// The `server.properties` of a node. `controllers` are the controller ports of all nodes in their
+/// order. Lines of `more` stand last, so that they override the others.
+pub(crate) fn server_properties(node: &Node, controllers: &[u16], more: &[(String, String)]) -> String {
     let voters = controllers
         .iter()
         .enumerate()
@@ -44,7 +44,7 @@ inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={data}
 
-# Topics are made on purpose, or not at all.
+# A topic exists only after an explicit request for it.
 auto.create.topics.enable=false
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
@@ -54,14 +54,14 @@ transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.replication.factor={replicas}
 share.coordinator.state.topic.min.isr={in_sync}
 
-# Small: few internal partitions, 8 MB instead of 128 for the cleaner.
+# Small: few internal partitions, and 8 MB instead of 128 for the cleaner.
 offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=4
 log.cleaner.dedupe.buffer.size=8388608
 
-# Quick: groups form at once, topics are made without lingering, and a broker that was killed is missed after 2 s (with the
-# usual 9 s a restart takes 13.6 s instead of 4.4).
+# Quick: groups form at once, topics are created without lingering, and the controller declares a
+# killed broker dead after 2 s (with the default of 9 s a restart takes 13.6 s instead of 4.4).
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 controller.quorum.append.linger.ms=1
@@ -74,7 +74,7 @@ broker.heartbeat.interval.ms=300
         data = node.data().display(),
     );
     for (key, value) in more {
-        // Writing to a String cannot fail.
+        // A write to a String cannot fail.
         let _ = writeln!(text, "{key}={value}");
     }
     text

@@ -1,11 +1,13 @@
 //! A server process that never outlives the one that started it.
 //!
-//! * On Linux the kernel ends the child when its parent dies (`PR_SET_PDEATHSIG`). The kernel means the *thread* that
-//!   forked, not the process; so all children are forked by one thread that lives as long as the process.
-//! * A child has its own process group: Ctrl-C in a terminal reaches only us, and we end servers in the right order.
-//! * Its standard output and error go to a log file, whose tail is part of every error.
+//! * On Linux the kernel ends the child when its parent dies (`PR_SET_PDEATHSIG`). The kernel watches
+//!   the *thread* that forked, not the process, so one thread that lives as long as the process forks
+//!   all children.
+//! * A child has its own process group: Ctrl-C in a terminal reaches only the parent, which then ends
+//!   the servers in the right order.
+//! * Standard output and error of a child go to a log file. Every error shows the tail of that log.
 //!
-//! Signals are sent through the handle of a child that was not yet waited for, so its number cannot belong to another.
+//! Signals go to a child that was not waited for yet, so its process id cannot belong to another process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,13 +23,13 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::wait;
 
-/// How much of a log's end an error shows.
+/// The length of the log's tail in an error.
 const LOG_TAIL_BYTES: u64 = 4096;
 
-/// How long a server may take to stop before it is killed.
+/// A server that has not stopped within this time is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// A running (or ended) child. Dropping it stops it: SIGTERM, and SIGKILL for one that does not listen.
+/// A child that runs or has ended. Dropping it stops the child: SIGTERM, then SIGKILL if it does not end.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -36,7 +38,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes is appended to `log`. `name` is for messages.
+    /// Starts `command` and appends its output to `log`. Messages use `name`.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let out = OpenOptions::new()
@@ -55,17 +57,17 @@ impl Process {
         self.child.id()
     }
 
-    /// The file that holds what it wrote.
+    /// The file with the child's output.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// How it ended, or `None` while it runs.
+    /// The exit status, or `None` while the child runs.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("cannot look at {}", self.name))
     }
 
-    /// Fails with the end of the log if it has ended.
+    /// Fails with the tail of the log if the child has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.exit_status()? {
             None => Ok(()),
@@ -73,7 +75,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL, and waits until it is gone. Fine on one that has ended.
+    /// SIGKILL, and waits for the end. A child that has ended is left alone.
     pub fn kill(&mut self) -> Result<()> {
         if self.exit_status()?.is_none() {
             self.child.kill()?;
@@ -82,25 +84,27 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, without waiting: to stop several at once. One that is paused goes on, so that it hears of it.
+    /// SIGTERM without waiting, to stop several children at once. A paused child is resumed, so that it
+    /// receives the signal.
     pub fn ask_to_stop(&mut self) -> Result<()> {
         self.signal(libc::SIGTERM)?;
         self.signal(libc::SIGCONT)
     }
 
-    /// SIGSTOP: it does nothing until [`resume`](Self::resume), and nobody can tell it from a machine that hangs.
+    /// SIGSTOP: the child does nothing until [`resume`](Self::resume). From outside it looks like a machine
+    /// that hangs.
     pub fn pause(&mut self) -> Result<()> {
         self.signal(libc::SIGSTOP)
     }
 
-    /// SIGCONT. Fine on one that runs.
+    /// SIGCONT. A running child is left alone.
     pub fn resume(&mut self) -> Result<()> {
         self.signal(libc::SIGCONT)
     }
 
     fn signal(&mut self, signal: libc::c_int) -> Result<()> {
         if self.exit_status()?.is_none() {
-            // SAFETY: no memory is involved; the child was not waited for, so the number is still its own.
+            // SAFETY: no memory is involved; the child was not waited for, so the process id is still its own.
             let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
             if sent != 0 {
                 let error = io::Error::last_os_error();
@@ -110,7 +114,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and waits until it is gone; kills it after 15 s.
+    /// SIGTERM, and waits for the end; SIGKILL after 15 s.
     pub fn stop(&mut self) -> Result<()> {
         self.ask_to_stop()?;
         let what = format!("{} to stop", self.name);
@@ -122,7 +126,7 @@ impl Process {
         stopped.or_else(|_| self.kill())
     }
 
-    /// Polls `probe` until it is satisfied. Fails at once, with the log's tail, if the process ends first.
+    /// Calls `probe` until it succeeds. Fails at once, with the tail of the log, if the child ends first.
     pub fn ready<T>(&mut self, within: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
         let what = format!("{} to be ready", self.name);
         let mut ended = false;
@@ -155,13 +159,13 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command to its end; an error has its log's tail.
-pub(crate) fn run(name: &str, command: Command, log: &Path) -> Result<()> {
+/// Runs a command to its end. An error shows the tail of the log.
+pub fn run(name: &str, command: Command, log: &Path) -> Result<()> {
     finish(Process::spawn(name, command, log)?)
 }
 
-/// Waits until it ends by itself; an error has its log's tail.
-pub(crate) fn finish(mut process: Process) -> Result<()> {
+/// Waits until the process ends by itself. An error shows the tail of the log.
+pub fn finish(mut process: Process) -> Result<()> {
     let status = process.child.wait()?;
     if status.success() {
         return Ok(());
@@ -169,7 +173,7 @@ pub(crate) fn finish(mut process: Process) -> Result<()> {
     Err(process.ended(status))
 }
 
-/// Says what is missing and how to mend it.
+/// Names the missing program and how to get it.
 fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
     if error.kind() != io::ErrorKind::NotFound {
         return anyhow!("{program}: {error}");
@@ -187,7 +191,7 @@ fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("`{program}` was not found: {mend}")
 }
 
-/// The end of a log, for people.
+/// The end of a log, as part of an error.
 fn log_tail(log: &Path) -> String {
     let tail = || -> io::Result<String> {
         let mut file = File::open(log)?;
@@ -207,7 +211,7 @@ fn log_tail(log: &Path) -> String {
 type Spawned = io::Result<Child>;
 type Order = (Command, mpsc::Sender<Spawned>);
 
-/// The one thread that forks; it lives as long as the process.
+/// Starts a child on the one thread that forks, which lives as long as the process.
 fn fork_from_the_spawner(mut command: Command) -> Spawned {
     static SPAWNER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let gone = || io::Error::other("the thread that starts processes is gone");
@@ -215,8 +219,8 @@ fn fork_from_the_spawner(mut command: Command) -> Spawned {
     prepare_child(&mut command);
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, inbox) = mpsc::channel::<Order>();
-        // Should there be no thread to be had, its end of the channel is dropped and every order fails with `gone`.
-        let _ = thread::Builder::new().name("testbed-spawner".to_owned()).spawn(move || {
+        // If the thread cannot be started, the receiver is dropped and every order fails with `gone`.
+        let _ = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (mut command, reply) in inbox {
                 let _ = reply.send(command.spawn());
             }
@@ -228,12 +232,12 @@ fn fork_from_the_spawner(mut command: Command) -> Spawned {
     spawned.recv().map_err(|_| gone())?
 }
 
-/// What the child does between fork and exec: takes no blocked signals with it (the JVM would never see a SIGTERM) and asks
-/// to die with its parent.
+/// Prepares what the child does between fork and exec: unblock all signals, because a JVM that
+/// inherits a blocked SIGTERM never sees it, and ask the kernel to die with the parent.
 fn prepare_child(command: &mut Command) {
     let parent = std::process::id() as libc::pid_t;
     let before_exec = move || {
-        // SAFETY: only async-signal-safe calls on memory of this frame, as is right between fork and exec.
+        // SAFETY: only async-signal-safe calls on memory of this frame, as required between fork and exec.
         unsafe {
             let mut none = std::mem::zeroed::<libc::sigset_t>();
             libc::sigemptyset(&mut none);
@@ -242,7 +246,7 @@ fn prepare_child(command: &mut Command) {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // The parent may have died before the line above: then nobody would tell us.
+            // The parent may have died before the call above; the kernel would then send no signal.
             if libc::getppid() != parent {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
@@ -258,7 +262,7 @@ mod tests {
     use super::*;
 
     fn log_for(test: &str) -> PathBuf {
-        let log = std::env::temp_dir().join(format!("testbed-{}-{test}.log", std::process::id()));
+        let log = std::env::temp_dir().join(format!("local-kafka-{}-{test}.log", std::process::id()));
         let _ = fs::remove_file(&log);
         log
     }
@@ -293,7 +297,7 @@ mod tests {
         let log = log_for("paused");
         let mut process = Process::spawn("a child", shell("exec sleep 600"), &log).unwrap();
         let stat = format!("/proc/{}/stat", process.pid());
-        // The state stands behind the name in parentheses.
+        // The state follows the program's name, which is in parentheses.
         let is = |states: &str| {
             let stat = fs::read_to_string(&stat).ok()?;
             let state = stat.rsplit(") ").next()?.chars().next()?;

@@ -1,7 +1,6 @@
 //! Apache Kafka's jars, fetched by Maven, and the `java` that runs them.
 //!
-//! Kafka's published packages bring no log backend; log4j comes along. After the first installation one server is run for a
-//! moment to make an archive of its loaded classes (class data sharing), which takes about a second off every later start.
+//! Kafka's published packages contain no log backend, so log4j is fetched too.
 
 use std::env;
 use std::fs;
@@ -10,12 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Kafka, KafkaOptions};
 use crate::cache;
 use crate::process;
-use crate::shared::RunDir;
 
-/// Where Kafka is installed.
+/// An installation of Apache Kafka.
 #[derive(Clone, Debug)]
 pub struct KafkaDist {
     home: PathBuf,
@@ -26,21 +23,16 @@ const LOG4J_VERSION: &str = "2.25.3";
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 const OLDEST_JAVA: u32 = 17;
 
-/// Fetches Apache Kafka into the cache, once (45 MB, about half a minute).
-pub fn install() -> Result<KafkaDist> {
+/// Fetches the jars into the cache unless they are there.
+pub(crate) fn fetch_once() -> Result<KafkaDist> {
     let pom = pom();
     let name = format!("kafka-{}", KafkaDist::VERSION);
-    let home = cache::install_once(&name, &pom, |dir| fetch(dir, &pom))?;
-    let dist = KafkaDist::at(home)?;
-    if !dist.class_archive().exists() && !dist.has_no_class_archive().exists() {
-        dist.archive_classes();
-    }
-    Ok(dist)
+    KafkaDist::at(cache::install_once(&name, &pom, |dir| fetch(dir, &pom))?)
 }
 
 fn fetch(dir: &Path, pom: &str) -> Result<()> {
     check_java(dir)?;
-    eprintln!("testbed: fetching Apache Kafka {} with Maven (45 MB, once)", KafkaDist::VERSION);
+    eprintln!("fetching Apache Kafka {} with Maven (45 MB, once)", KafkaDist::VERSION);
     fs::write(dir.join("pom.xml"), pom)?;
     let mut maven = Command::new("mvn");
     maven
@@ -67,7 +59,7 @@ fn check_java(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `java` of `JAVA_HOME`, else of the path.
+/// The `java` of `JAVA_HOME`; without that variable, the `java` on the path.
 fn java_path() -> PathBuf {
     match env::var_os("JAVA_HOME").filter(|home| !home.is_empty()) {
         Some(home) => PathBuf::from(home).join("bin").join("java"),
@@ -76,7 +68,7 @@ fn java_path() -> PathBuf {
 }
 
 impl KafkaDist {
-    /// Of Apache Kafka.
+    /// The version of Apache Kafka.
     pub const VERSION: &'static str = "4.4.0";
 
     fn at(home: PathBuf) -> Result<Self> {
@@ -85,55 +77,49 @@ impl KafkaDist {
             .with_context(|| format!("cannot read {}", dir.display()))?
             .map(|entry| Ok(entry?.path().to_string_lossy().into_owned()))
             .collect::<Result<Vec<_>>>()?;
-        // The class archive is bound to the order.
+        // The class archive is valid for one order of the jars.
         jars.sort();
         Ok(Self { home, classpath: jars.join(":") })
     }
 
-    /// All jars, joined by `:`; server and clients.
+    /// The jars of server and clients, joined by `:`.
     pub fn classpath(&self) -> &str {
         &self.classpath
     }
 
-    /// `java` with Kafka's class path and class archive; add flags and a main class.
+    /// A `java` command with Kafka's class path and class archive. The caller adds flags and a main class.
     pub fn java(&self) -> Command {
         let mut command = Command::new(java_path());
         command.args(["-cp", &self.classpath]);
         let archive = self.class_archive();
         if archive.exists() {
-            // An archive of another JVM is passed over, with a warning in the log.
+            // A JVM ignores an archive that another JVM made, with a warning in its log.
             command.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
         }
         command
     }
 
-    fn class_archive(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) fn class_archive(&self) -> PathBuf {
         self.home.join("classes.jsa")
     }
 
-    /// Says that this JVM cannot make one, so that not every start tries.
-    fn has_no_class_archive(&self) -> PathBuf {
+    /// The mark that this JVM cannot make an archive.
+    fn no_class_archive(&self) -> PathBuf {
         self.home.join("no-classes")
     }
 
-    /// Only makes starts faster, so a failure is told once and remembered.
-    fn archive_classes(&self) {
-        let made = || -> Result<()> {
-            let _lock = cache::lock(&self.home, "classes")?;
-            if self.class_archive().exists() {
-                return Ok(());
-            }
-            let partial = self.home.join("classes.partial");
-            let dir = RunDir::new("classes")?;
-            let mut kafka = Kafka::prepare(self.clone(), &KafkaOptions::new(dir.path()))?;
-            kafka.launch(&[format!("-XX:ArchiveClassesAtExit={}", partial.display())])?;
-            kafka.stop(1)?;
-            fs::rename(&partial, self.class_archive()).context("the JVM made no class archive")
-        };
-        if let Err(error) = made() {
-            eprintln!("testbed: no class archive, Kafka will start more slowly: {error:#}");
-            let _ = fs::write(self.has_no_class_archive(), format!("{error:#}"));
-        }
+    /// Whether an earlier start made the class archive, or failed to.
+    pub(crate) fn is_archive_decided(&self) -> bool {
+        self.class_archive().exists() || self.no_class_archive().exists()
+    }
+
+    /// Marks that this JVM cannot make an archive, so that later starts do not try.
+    pub(crate) fn note_no_archive(&self, reason: &str) {
+        let _ = fs::write(self.no_class_archive(), reason);
     }
 }
 
