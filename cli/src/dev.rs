@@ -6,8 +6,8 @@
 use crate::config::{TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{Unknown, compare, create_topics, found};
+use crate::page;
 use crate::signals::Signals;
-use crate::{page, token};
 use anyhow::{Context, Result, bail};
 use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
 use driftless_chunk::world::World;
@@ -18,6 +18,7 @@ use driftless_log::Log;
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
 use driftless_log::sqlite::SqliteLog;
 use driftless_replayer::{CoreSettings, Replayer};
+use driftless_runtime::clock::unix_now;
 use driftless_runtime::files;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
@@ -291,7 +292,7 @@ fn announce(
     let prefix = |name: &str| vec![format!("{name}/")];
     let write = spec.families.iter().flat_map(|family| prefix(&family.name)).collect();
     let access = Access { read: Vec::new(), write, roles: Vec::new() };
-    let token = signer.issue("dev", &access, token::now_ms(), TOKEN_HOURS * 3600)?;
+    let token = signer.issue("dev", &access, unix_now(), TOKEN_HOURS * 3600)?;
     if args.json {
         let line = serde_json::json!({
             "ready": true,

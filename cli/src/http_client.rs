@@ -91,11 +91,6 @@ pub(crate) struct Fetched {
 }
 
 impl Gateway {
-    /// The gateway at that address.
-    pub fn at(url: &str, token: String) -> Self {
-        Self { url: base(url), flag: "--http", token }
-    }
-
     /// Asks it; anything but success is an error with the server's own words.
     pub async fn get(&self, client: &Client, path: &str, accept: &str) -> Result<Response> {
         let (url, flag) = (format!("{}{path}", self.url), self.flag);

@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bench;
 mod config;
 #[cfg(debug_assertions)]
 mod damage;
@@ -67,8 +66,6 @@ enum Command {
     Watch(watch::Args),
     /// Look at what was put aside because it could not be read or decided, and replay it.
     DeadLetter(dead_letter::Args),
-    /// Measure.
-    Bench(bench::Args),
 }
 
 /// The models of this program: set once, by [`run`].
@@ -108,7 +105,6 @@ pub fn run(models: Models) -> ExitCode {
             Command::Paint(args) => paint::run(args).await,
             Command::Watch(args) => watch::run(args).await,
             Command::DeadLetter(args) => dead_letter::run(args).await,
-            Command::Bench(args) => bench::run(args).await,
         }
     });
     match result {
@@ -151,6 +147,6 @@ mod tests {
     fn every_example_in_a_help_text_is_taken() {
         let mut checked = 0;
         check_examples(&Cli::command(), &mut checked);
-        assert!(checked >= 28, "only {checked} examples were found");
+        assert!(checked >= 22, "only {checked} examples were found");
     }
 }

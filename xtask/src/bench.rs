@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: an optimised build, and `driftless bench` with it.
+//! `cargo xtask bench`: builds `driftless` and the benchmarks with optimisation, and runs a benchmark.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,7 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench edit --rate 200 --duration 20           on the embedded log
   cargo xtask bench --kafka edit --rate 1000 --duration 20  on an Apache Kafka, started for it
-  cargo xtask bench edit --help                             what `driftless bench edit` takes
+  cargo xtask bench edit --help                             the options of `edit`
 
 DRIFTLESS_TEST_BROKERS names brokers that run already; --kafka then takes them.";
 
@@ -22,26 +22,24 @@ pub struct Options {
     /// On a real Apache Kafka, the same as --log kafka (comes before what is passed on)
     #[arg(long)]
     kafka: bool,
-    /// Passed to `driftless bench`
+    /// Passed to the benchmarks
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }
 
-/// Builds an optimised `driftless`, and gives its `bench`.
+/// Builds `driftless` and the benchmarks with optimisation. Returns a command for the benchmarks.
 pub fn optimised(workspace: &Workspace) -> Result<Command> {
     let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "driftless"]);
+    build.args(["build", "--release", "--package", "driftless", "--package", "driftless-bench"]);
     process::check("the build", build)?;
-    let mut bench = Command::new(workspace.program("release", "driftless"));
-    bench.arg("bench");
-    Ok(bench)
+    Ok(Command::new(workspace.program("release", "driftless-bench")))
 }
 
-/// Builds an optimised `driftless`, and becomes its `bench` with these arguments.
+/// Builds with optimisation, and replaces this process by the benchmark `what` with these arguments.
 pub fn pass_on(workspace: &Workspace, what: &str, arguments: Vec<OsString>) -> Result<ExitCode> {
     let mut bench = optimised(workspace)?;
     bench.arg(what).args(arguments);
-    Err(process::become_it(bench)).context("cannot run driftless")
+    Err(process::become_it(bench)).context("cannot run driftless-bench")
 }
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
@@ -50,5 +48,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     if options.kafka {
         bench.args(["--log", "kafka"]);
     }
-    Err(process::become_it(bench)).context("cannot run driftless")
+    Err(process::become_it(bench)).context("cannot run driftless-bench")
 }

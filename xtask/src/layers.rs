@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 
 /// Each crate with everything that it may be built on, all without `driftless-`. Tests (`tests/…`) may use whatever they
 /// like, and dev-dependencies are free.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     ("schemas", &[]),
     ("codegen", &[]),
     ("chunk", &["schemas"]),
@@ -41,9 +41,25 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "ingest",
             "replayer",
             "gateway",
-            "client-core",
             "client",
             "local-kafka",
+        ],
+    ),
+    (
+        "bench",
+        &[
+            "schemas",
+            "chunk",
+            "runtime-core",
+            "runtime",
+            "log",
+            "store",
+            "auth",
+            "web",
+            "ingest",
+            "replayer",
+            "gateway",
+            "client-core",
             "testbed",
         ],
     ),

@@ -89,7 +89,7 @@ enum Chore {
     Sim(sim::Options),
     /// Show it: paint a photograph on `cargo dev`, and on services apart over Kafka and S3
     Demo(demo::Options),
-    /// Build an optimised `driftless` and run `driftless bench` with it
+    /// Build with optimisation and run a benchmark: edit, takeover, fanout, mixed
     Bench(bench::Options),
     /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
     Takeover(takeover::Options),

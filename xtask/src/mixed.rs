@@ -1,4 +1,4 @@
-//! `cargo xtask mixed`: an optimised build, and `driftless bench mixed` with it.
+//! `cargo xtask mixed`: short for `cargo xtask bench mixed`.
 
 use anyhow::Result;
 use clap::Args;
@@ -12,12 +12,12 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask mixed                                    5,000 clients, a tenth of them slow, for a minute without and with those
   cargo xtask mixed --sockets 1000 --seconds 20 --json
-  cargo xtask mixed -- --help                          what `driftless bench mixed` takes";
+  cargo xtask mixed -- --help                          the options of `bench mixed`";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Passed to `driftless bench mixed`
+    /// Passed to `bench mixed`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }

@@ -25,7 +25,7 @@ pub struct Options {
 enum What {
     /// Deliveries a second to many sockets, latency, and memory of idle ones, beside Centrifugo's library (needs Go)
     Fanout {
-        /// Passed to `driftless bench fanout`
+        /// Passed to `bench fanout`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -43,5 +43,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
         bench.args(["--rounds", "5"]);
     }
     bench.args(arguments);
-    Err(process::become_it(bench)).context("cannot run driftless")
+    Err(process::become_it(bench)).context("cannot run driftless-bench")
 }

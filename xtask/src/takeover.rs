@@ -1,4 +1,4 @@
-//! `cargo xtask takeover`: an optimised build, and `driftless bench takeover` with it, which starts the servers that it needs.
+//! `cargo xtask takeover`: short for `cargo xtask bench takeover`.
 
 use anyhow::Result;
 use clap::Args;
@@ -12,14 +12,14 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask takeover                                 1,000 hot chunks, three rounds
   cargo xtask takeover --chunks 1000 --rounds 5 --json
-  cargo xtask takeover -- --help                       what `driftless bench takeover` takes
+  cargo xtask takeover -- --help                       the options of `bench takeover`
 
 DRIFTLESS_TEST_BROKERS and DRIFTLESS_TEST_S3 name servers that run already.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Passed to `driftless bench takeover`
+    /// Passed to `bench takeover`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }

@@ -1,4 +1,4 @@
-// The peer that `driftless bench fanout` is paired with: Centrifugo's library, as small a server as it takes. It obeys the
+// The peer that `cargo xtask bench fanout` is paired with: Centrifugo's library, as small a server as it takes. It obeys the
 // bench's control protocol (cli/src/bench/fanout/crowd.rs): one line of JSON when it is ready, then `publish COUNT`,
 // `prepare` and `resident` over a TCP connection.
 package main

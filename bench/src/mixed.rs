@@ -1,4 +1,4 @@
-//! `driftless bench mixed`: what slow, stalled and lost clients cost the others, and the server's memory.
+//! `cargo xtask bench mixed`: what slow, stalled and lost clients cost the others, and the server's memory.
 //!
 //! The same run twice, over ingest, replayer and gateway: without slow and stalled clients, and with them. Every client is the
 //! SDK's core; at the end every replica must be what the server says.
@@ -7,13 +7,14 @@ mod crowd;
 mod player;
 mod server;
 
-use super::quantiles::Quantiles;
-use super::resident::resident;
-use super::writers::Writers;
-use crate::http_client::Gateway;
+use crate::cores;
+use crate::quantiles::Quantiles;
+use crate::resident::resident;
+use crate::writers::Writers;
 use anyhow::{Context, Result, ensure};
 use crowd::{Crowd, Mix, Tally};
 use driftless_auth::{KeyKind, Signer, generate_key};
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::access::Access;
 use driftless_schemas::{ChunkId, Hash, Version};
 use serde::Serialize;
@@ -27,18 +28,18 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-pub(super) use server::{ServeArgs, run as serve};
+pub(crate) use server::{ServeArgs, run as serve};
 
-/// Arguments of `driftless bench mixed`.
+/// Arguments of `cargo xtask bench mixed`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  driftless bench mixed
-  driftless bench mixed --sockets 1000 --rate 500 --seconds 20 --json
+  cargo xtask bench mixed
+  cargo xtask bench mixed --sockets 1000 --rate 500 --seconds 20 --json
 
 A tenth of the clients takes 1 KB/s, a hundredth takes nothing once it has its chunks, and 500 a minute lose their lines. It ends
 with an error where a replica differs, the others' p99 is more than 1.5 times what it is without those, or the server takes more
 memory than it says. The server has one core and the crowd another one (taskset).")]
-pub(super) struct MixedArgs {
+pub(crate) struct MixedArgs {
     /// Clients.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
     sockets: u32,
@@ -110,8 +111,8 @@ struct Report {
 }
 
 /// Measures.
-pub(super) async fn run(args: MixedArgs) -> Result<()> {
-    super::fanout::pin("1", &std::process::id().to_string());
+pub(crate) async fn run(args: MixedArgs) -> Result<()> {
+    cores::pin("1", &std::process::id().to_string());
     let sockets = args.sockets as usize;
     let (slow, stalled) = (sockets / 10, sockets / 100);
     let fast = sockets - slow - stalled;
@@ -162,7 +163,7 @@ async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
     let server = Server::start().await?;
     let signer = Arc::new(Signer::from_file(&server.folder.join("key"))?);
     let access = Access { write: vec!["canvas/".into()], ..Access::default() };
-    let token = |sub: &str| signer.issue(sub, &access, driftless_runtime::clock::unix_now(), 24 * 3600);
+    let token = |sub: &str| signer.issue(sub, &access, unix_now(), 24 * 3600);
     let tokens: Vec<String> = (0..WRITERS).map(|i| token(&format!("writer-{i}"))).collect::<Result<_, _>>()?;
     let mut writers = Writers::connect(&format!("ws://{}/v1/ingest", server.address), tokens, &chunks).await?;
 
@@ -223,11 +224,7 @@ impl Server {
         std::fs::create_dir_all(&folder)?;
         generate_key(&folder.join("key"), KeyKind::Secret)?;
         let mut command = Command::new("taskset");
-        command
-            .args(["-c", "0"])
-            .arg(std::env::current_exe()?)
-            .args(["bench", "mixed-server", "--folder"])
-            .arg(&folder);
+        command.args(["-c", "0"]).arg(std::env::current_exe()?).args(["mixed-server", "--folder"]).arg(&folder);
         let spawned = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
         let mut process = spawned.context("cannot start the server with taskset (util-linux)")?;
         let stdout = process.stdout.take().context("the child has a standard output")?;
@@ -252,14 +249,13 @@ impl Server {
 
     /// Version and hash of every chunk, once all edits are in them.
     async fn truth(&self, token: &str, chunks: &[ChunkId], edits: u64) -> Result<HashMap<ChunkId, (Version, Hash)>> {
-        let gateway = Gateway::at(&format!("http://{}", self.address), token.to_owned());
         let client = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let mut truth = HashMap::new();
             for chunk in chunks {
-                let fetched = gateway.chunk(&client, chunk).await?;
-                truth.insert(chunk.clone(), (fetched.version, fetched.hash));
+                let url = format!("http://{}/v1/chunks/{chunk}", self.address);
+                truth.insert(chunk.clone(), fetch(client.get(&url).bearer_auth(token)).await.context(url)?);
             }
             let committed: u64 = truth.values().map(|(version, _)| version.0).sum();
             if committed == edits {
@@ -268,6 +264,18 @@ impl Server {
             ensure!(Instant::now() < deadline, "{committed} of {edits} edits are committed a minute after the last");
         }
     }
+}
+
+/// Version and hash of a chunk as the gateway serves it. The content must have that hash.
+async fn fetch(request: reqwest::RequestBuilder) -> Result<(Version, Hash)> {
+    let response = request.header("accept", "application/octet-stream").send().await?.error_for_status()?;
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let version = header("driftless-version").and_then(|v| v.parse().ok()).context("the answer has no version")?;
+    let etag = header("etag").unwrap_or_default();
+    let hash: Hash = etag.trim_matches('"').parse().map_err(anyhow::Error::msg).context("the answer has no hash")?;
+    let found = Hash::of(&response.bytes().await?);
+    ensure!(found == hash, "the gateway says that the hash is {hash}, but the content has {found}");
+    Ok((Version(version), hash))
 }
 
 impl Drop for Server {

@@ -1,5 +1,6 @@
 //! `driftless replayer` as processes that can be killed, and what they log of themselves.
 
+use crate::program;
 use anyhow::{Context, Result, bail};
 use driftless_testbed::Process;
 use serde_json::Value;
@@ -51,7 +52,7 @@ impl Event {
 impl Launcher {
     /// A command of this program on that deployment.
     pub fn command(&self, service: &str) -> Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(program::driftless()?);
         command.args(["--log-json", service, "--brokers", &self.brokers, "--store", &self.store]);
         command.arg("--config").arg(&self.config).envs(self.env.iter().cloned());
         Ok(command)

@@ -1,4 +1,4 @@
-//! `driftless bench takeover`: how long nobody decides when the owner of a partition dies, is replaced, or is restarted.
+//! `cargo xtask bench takeover`: how long nobody decides when the owner of a partition dies, is replaced, or is restarted.
 //!
 //! One partition with many hot chunks on a real Kafka and a real S3 server, two replayers as processes. What ends an
 //! absence is what anybody can see: a valid record in `updates`.
@@ -12,7 +12,6 @@ use self::decisions::Decisions;
 use self::hot::Hot;
 use self::replayers::{Launcher, Replayer};
 use self::report::{Figures, Report};
-use super::TakeoverArgs;
 use anyhow::{Context, Result, bail, ensure};
 use driftless_log::Log;
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
@@ -35,7 +34,50 @@ const HAND_OVER: &str = "SIGTERM, another takes over";
 const RESTART: &str = "alone: SIGTERM, started again";
 const CRASH: &str = "alone: kill -9, started again";
 
-pub(super) async fn run(args: TakeoverArgs) -> Result<()> {
+/// Arguments of `cargo xtask bench takeover`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  cargo xtask bench takeover
+  cargo xtask bench takeover --chunks 1000 --rounds 3 --json
+  cargo xtask bench takeover --rate 4000 --snapshot-age 30 --keep-logs /tmp/takeover
+
+It ends with an error where a target is missed, or where a command is lost or decided twice.
+Without --brokers and --store it starts an Apache Kafka and an S3 server of its own.")]
+pub(crate) struct TakeoverArgs {
+    /// Hot chunks, all in one partition.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    chunks: u32,
+    /// How often each kind of end is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Edits a second, all chunks together [default: one for each chunk].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// The replayers' `snapshot_max_age`, seconds: with half of it as log since the refs, somebody is made to end.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    snapshot_age: u32,
+    /// Brokers that run already.
+    #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
+    brokers: Option<String>,
+    /// A bucket that is there already, `s3://bucket`, with the usual AWS_… variables.
+    #[arg(long, value_name = "URL", env = "DRIFTLESS_TEST_S3")]
+    store: Option<String>,
+    /// Where the replayers' logs stay.
+    #[arg(long, value_name = "DIR")]
+    keep_logs: Option<std::path::PathBuf>,
+    /// Print one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl TakeoverArgs {
+    fn rate(&self) -> u32 {
+        self.rate.unwrap_or(self.chunks)
+    }
+}
+
+/// Measures.
+pub(crate) async fn run(args: TakeoverArgs) -> Result<()> {
     let mut bench = Bench::start(&args).await?;
     let mut figures = Figures::default();
     for round in 1..=args.rounds {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 /// Resident memory of a process, bytes. Linux only.
-pub(super) fn resident(pid: u32) -> Result<u64> {
+pub(crate) fn resident(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.context("resident memory is known on Linux only, of a process that runs")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

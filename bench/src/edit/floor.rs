@@ -2,7 +2,7 @@
 //! as an edit has on its way, over as many partitions, without anything of ours in between.
 
 use super::EditArgs;
-use super::quantiles::Quantiles;
+use crate::quantiles::Quantiles;
 use anyhow::{Context, Result, bail};
 use driftless_schemas::world::WorldSpec;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};

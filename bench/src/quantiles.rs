@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Latencies in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Quantiles {
+pub(crate) struct Quantiles {
     pub count: usize,
     pub p50_ms: f64,
     pub p99_ms: f64,

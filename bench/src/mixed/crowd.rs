@@ -1,10 +1,11 @@
 //! The crowd: thousands of clients in one thread, of which some are slow, some stall, and some are lost now and then.
 
-use super::super::writers::EditKey;
 use super::player::{Kind, Line, Lost, Player, SLOW_BYTES_PER_SECOND, connect};
+use crate::writers::EditKey;
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use driftless_auth::Signer;
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{ServerFrame, Updates, event};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId, format};
@@ -103,8 +104,7 @@ impl Crowd {
         };
         let access = Access { read: vec!["canvas/".into()], ..Access::default() };
         for (i, kind) in kinds(mix).enumerate() {
-            let token =
-                signer.issue(&format!("player-{i}"), &access, driftless_runtime::clock::unix_now(), 24 * 3600)?;
+            let token = signer.issue(&format!("player-{i}"), &access, unix_now(), 24 * 3600)?;
             // Slow and stalled ones look at more: else they would not be slow.
             let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();

@@ -1,4 +1,4 @@
-//! `driftless bench fanout`: how many updates a second a gateway delivers to many sockets, how late, and what an idle one takes.
+//! `cargo xtask bench fanout`: how many updates a second a gateway delivers to many sockets, how late, and what an idle one takes.
 //!
 //! The server runs in a process of its own, on one core; the crowd that listens in this one, on another. A peer's server
 //! that speaks the same control protocol (`infra/peers`) is measured in turn with it.
@@ -7,7 +7,8 @@ mod crowd;
 mod dialect;
 mod server;
 
-use super::quantiles::Quantiles;
+use crate::cores;
+use crate::quantiles::Quantiles;
 use anyhow::{Context, Result, ensure};
 use crowd::{Control, Crowd};
 use dialect::{Centrifuge, Dialect, Gateway};
@@ -19,16 +20,16 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Arguments of `driftless bench fanout`.
+/// Arguments of `cargo xtask bench fanout`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  driftless bench fanout
-  driftless bench fanout --rounds 5 --json
-  driftless bench fanout --peer ./centrifuge --rounds 5      # a peer's server, in turn with ours
+  cargo xtask bench fanout
+  cargo xtask bench fanout --rounds 5 --json
+  cargo xtask bench fanout --peer ./centrifuge --rounds 5      # a peer's server, in turn with ours
 
 The server has one core and the crowd another one (taskset). In flight: so many updates are published at once, and
 the next ones when every socket has them. Ends with 1 where an aim beside the peer is not reached.")]
-pub(super) struct FanoutArgs {
+pub(crate) struct FanoutArgs {
     /// Rounds; servers take turns, and medians over the rounds are reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
@@ -54,7 +55,7 @@ pub(super) struct FanoutArgs {
 
 /// Arguments of the measured process.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[arg(long)]
     chunks: usize,
     #[arg(long, default_value_t = 1)]
@@ -169,8 +170,8 @@ enum Who {
 }
 
 /// Measures. Blocks.
-pub(super) fn run(args: &FanoutArgs) -> Result<()> {
-    pin("1", &std::process::id().to_string());
+pub(crate) fn run(args: &FanoutArgs) -> Result<()> {
+    cores::pin("1", &std::process::id().to_string());
     let who: Vec<Who> = match args.peer {
         Some(_) => vec![Who::Driftless, Who::Peer],
         None => vec![Who::Driftless],
@@ -206,7 +207,7 @@ pub(super) fn run(args: &FanoutArgs) -> Result<()> {
 }
 
 /// The measured process.
-pub(super) async fn serve(args: ServeArgs) -> Result<()> {
+pub(crate) async fn serve(args: ServeArgs) -> Result<()> {
     server::run(args).await
 }
 
@@ -300,7 +301,7 @@ impl Server {
         let mut command = Command::new("taskset");
         command.args(["-c", "0", &program]);
         if who == Who::Driftless {
-            command.args(["bench", "fanout-server"]).args(args.brokers.iter().flat_map(|b| ["--brokers", b]));
+            command.args(["fanout-server"]).args(args.brokers.iter().flat_map(|b| ["--brokers", b]));
             command.args(args.one_by_one.then_some("--one-by-one"));
             command.env("TOKIO_WORKER_THREADS", "1");
         }
@@ -330,14 +331,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-    }
-}
-
-/// Where the machine has no second core, or no taskset, the figures say less.
-pub(super) fn pin(core: &str, process: &str) {
-    let pinned = Command::new("taskset").args(["-cp", core, process]).stdout(Stdio::null()).status();
-    if !pinned.is_ok_and(|status| status.success()) {
-        eprintln!("the crowd is not on a core of its own: the figures are lower than they could be");
     }
 }
 

@@ -1,18 +1,17 @@
 //! The server that is measured, in a process of its own: ingest, replayer and gateway over the embedded log.
 
 use super::{RINGS_BYTES, SOCKET_QUEUE_BYTES, WRITE_TIMEOUT};
-use crate::config::file_url;
-use crate::deployment::create_topics;
 use anyhow::{Result, ensure};
 use driftless_auth::{self as auth, Verifier};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_gateway::{Gateway, Settings};
 use driftless_ingest::Ingest;
-use driftless_log::Log;
 use driftless_log::sqlite::SqliteLog;
+use driftless_log::{Log, TopicSpec};
 use driftless_replayer::Replayer;
 use driftless_runtime::shutdown::ShutdownSource;
+use driftless_schemas::limits;
 use driftless_schemas::world::WorldSpec;
 use driftless_store::Store;
 use driftless_web::http::{Origins, ServerOptions, serve};
@@ -25,7 +24,7 @@ use warp::Filter as _;
 
 /// Arguments of the measured process.
 #[derive(clap::Args, Clone, Debug)]
-pub(in super::super) struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Holds `key`, and gets log and store.
     #[arg(long)]
     folder: PathBuf,
@@ -38,7 +37,7 @@ pub(super) struct Ready {
 }
 
 /// Serves until it is ended.
-pub(in super::super) async fn run(args: ServeArgs) -> Result<()> {
+pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let mut spec = WorldSpec::dev();
     spec.name = "mixed".into();
     let world = Arc::new(World::new("the bench's world", spec, &Models::builtin())?);
@@ -47,7 +46,7 @@ pub(in super::super) async fn run(args: ServeArgs) -> Result<()> {
     create_topics(&*log, world.spec()).await?;
     let folder = args.folder.join("store");
     std::fs::create_dir_all(&folder)?;
-    let store = Store::open(&file_url(&folder)?)?;
+    let store = Store::open(&format!("file://{}", std::path::absolute(&folder)?.display()))?;
     let verifier = Verifier::new(auth::Settings::with_key_file(args.folder.join("key")))?;
     let shutdown = ShutdownSource::new();
     let replayer = Replayer::start(
@@ -90,5 +89,16 @@ pub(in super::super) async fn run(args: ServeArgs) -> Result<()> {
     println!("{}", serde_json::to_string(&Ready { address: sockets.local_addr()? })?);
     let routes = gateway.routes().or(ingest.routes()).unify().boxed();
     serve(sockets, routes, origins, ServerOptions::new(usize::MAX), shutdown.handle()).await;
+    Ok(())
+}
+
+async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()> {
+    let topics = spec.topics();
+    let partitions = [(topics.commands, spec.partitions), (topics.updates, spec.partitions), (topics.dead_letter, 1)];
+    for (name, partitions) in partitions {
+        let record_bytes_max = limits::RECORD_BYTES_MAX;
+        let topic = TopicSpec { name: name.to_string(), partitions, retention_ms: None, record_bytes_max };
+        log.create_topic(&topic).await?;
+    }
     Ok(())
 }

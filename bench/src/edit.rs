@@ -1,15 +1,20 @@
-//! `driftless bench edit`.
+//! `cargo xtask bench edit`: the latency from an edit to its committed update at another client.
+//!
+//! The floor is measured in the same run: two bare hops through the log, without any code of ours.
 
-use super::generator::{self, Connected};
-use super::quantiles::Quantiles;
-use super::stack::Stack;
-use super::writers::Writers;
-use super::{EditArgs, floor};
+mod floor;
+mod stack;
+
+use crate::generator::{self, Connected};
+use crate::quantiles::Quantiles;
+use crate::writers::Writers;
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use driftless_schemas::{ChunkId, WriterId, proto::event};
 use driftless_web::socket;
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
+use stack::Stack;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -18,6 +23,51 @@ use tokio_tungstenite::tungstenite::Message;
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Edits that come later than this after the last one was due count as lost.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// Where the edits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogKind {
+    /// The embedded log of `driftless dev`.
+    Embedded,
+    /// A real Apache Kafka: the one of --brokers, or one of its own.
+    Kafka,
+}
+
+/// Arguments of `cargo xtask bench edit`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  cargo xtask bench edit --rate 1000 --duration 10 --log kafka
+  cargo xtask bench edit --rate 20000 --duration 10 --writers 32 --chunks 64 --json
+
+Latency counts from the moment an edit was due, so that a stall is not hidden by edits that were not sent.
+The floor is two bare rdkafka hops (produce, consume, produce, consume) of as many records with as many bytes,
+measured in turn with the edits.")]
+pub(crate) struct EditArgs {
+    /// Edits a second, all writers together.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// Seconds of measuring per round.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    duration: u32,
+    /// Writers, each with a socket of its own.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    writers: u16,
+    /// Chunks that are edited.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
+    chunks: u16,
+    /// Rounds; floor and edits take turns, and medians over the rounds are reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// The log.
+    #[arg(long, value_enum, default_value = "embedded")]
+    log: LogKind,
+    /// With --log kafka: brokers that run already.
+    #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
+    brokers: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -39,7 +89,7 @@ struct Report {
     seen_per_second: f64,
 }
 
-pub(super) async fn run(args: EditArgs) -> Result<()> {
+pub(crate) async fn run(args: EditArgs) -> Result<()> {
     eprintln!("starting …");
     let stack = Stack::start(args.log, args.brokers.as_deref()).await?;
     let chunks: Vec<ChunkId> =

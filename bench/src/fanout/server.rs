@@ -1,10 +1,10 @@
 //! The gateway that is measured, in a process of its own: the whole of it, from a record of the log to the sockets, over a log
 //! in memory; and what publishes when it is asked to.
 
-use super::super::resident::resident;
 use super::crowd::PREPARED;
 use super::dialect::chunk;
 use super::{Ready, ServeArgs};
+use crate::resident::resident;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use driftless_auth::{self as auth, KeyKind, Signer, Verifier, generate_key};
@@ -15,6 +15,7 @@ use driftless_gateway::{Gateway, Settings};
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
 use driftless_log::memory::MemoryLog;
 use driftless_log::{Append, Delivery, Headers, Log, Producer, TopicSpec};
+use driftless_runtime::clock::unix_now;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
@@ -56,7 +57,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let key = folder.join("key");
     let verifier = Verifier::new(auth::Settings::with_key_file(generate_key(&key, KeyKind::Secret)?))?;
     let access = Access { read: vec!["things/".into()], ..Access::default() };
-    let token = Signer::from_file(&key)?.issue("crowd", &access, driftless_runtime::clock::unix_now(), 24 * 3600)?;
+    let token = Signer::from_file(&key)?.issue("crowd", &access, unix_now(), 24 * 3600)?;
     std::fs::remove_dir_all(&folder)?;
 
     let shutdown = ShutdownSource::new();

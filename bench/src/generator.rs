@@ -19,14 +19,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A socket that has said Hello.
-pub(super) struct Connected {
+pub(crate) struct Connected {
     pub out: SplitSink<Socket, Message>,
     pub events: SplitStream<Socket>,
     pub writer: WriterId,
 }
 
 /// Connects and says Hello.
-pub(super) async fn connect(url: &str, subprotocol: &'static str, token: String) -> Result<Connected> {
+pub(crate) async fn connect(url: &str, subprotocol: &'static str, token: String) -> Result<Connected> {
     let mut request = url.into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse()?);
     let (socket, _) = tokio_tungstenite::connect_async(request).await?;
@@ -45,7 +45,7 @@ pub(super) async fn connect(url: &str, subprotocol: &'static str, token: String)
 }
 
 /// The events of a message.
-pub(super) fn decode(message: Message) -> Result<Vec<event::Body>> {
+pub(crate) fn decode(message: Message) -> Result<Vec<event::Body>> {
     match message {
         Message::Binary(bytes) => {
             let frame: ServerFrame = format::decode("ServerFrame", bytes)?;
@@ -57,7 +57,7 @@ pub(super) fn decode(message: Message) -> Result<Vec<event::Body>> {
 }
 
 /// An encoded request that sets one cell.
-pub(super) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
+pub(crate) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
     let set = SetCells { cells: vec![cell], values: vec![1 + (seq % 252) as u32], guards: Vec::new() };
     let command = GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec();
     format::request(request::Body::Submit(Submit {
@@ -69,7 +69,7 @@ pub(super) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
 }
 
 /// Tracks chunks, and waits until each has answered.
-pub(super) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Result<()> {
+pub(crate) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Result<()> {
     for chunk in chunks {
         let track = Track { chunk_id: chunk.to_string(), have: None };
         connected.out.feed(Message::Binary(format::request(request::Body::Track(track)))).await?;
@@ -90,7 +90,7 @@ pub(super) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Resu
 }
 
 /// (writer, chunk, seq) of every commit in an event.
-pub(super) fn commits(event: event::Body) -> Result<Vec<(WriterId, String, u64)>> {
+pub(crate) fn commits(event: event::Body) -> Result<Vec<(WriterId, String, u64)>> {
     let event::Body::Updates(bytes) = event else { return Ok(Vec::new()) };
     let updates: Updates = format::decode("Updates", bytes)?;
     let chunk = updates.chunk_id;

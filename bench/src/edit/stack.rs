@@ -1,8 +1,10 @@
 //! What is measured: `driftless dev` as a process of its own, and the Kafka under it.
 
 use super::LogKind;
+use crate::program;
 use anyhow::{Context, Result, bail};
 use driftless_auth::Signer;
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::access::Access;
 use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
 use serde::Deserialize;
@@ -51,7 +53,7 @@ impl Stack {
             }
         };
         let data = folder.join("data");
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(program::driftless()?);
         command.args(["dev", "--json", "--fresh", "--http", "127.0.0.1:0", "--data"]).arg(&data);
         if let Some(brokers) = &brokers {
             // A world of its own, so that a broker that runs already may be used again and again.
@@ -77,7 +79,7 @@ impl Stack {
     /// A token for a user of its own: limits are per user.
     pub fn token(&self, sub: &str) -> Result<String> {
         let access = Access { write: vec!["canvas/".into()], ..Access::default() };
-        Ok(self.signer.issue(sub, &access, driftless_runtime::clock::unix_now(), 24 * 3600)?)
+        Ok(self.signer.issue(sub, &access, unix_now(), 24 * 3600)?)
     }
 }
 

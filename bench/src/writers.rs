@@ -1,6 +1,6 @@
 //! Writers that submit when an edit is due, whatever became of the ones before.
 
-use super::generator::{self, Connected};
+use crate::generator::{self, Connected};
 use anyhow::{Context, Result};
 use driftless_schemas::{ChunkId, WriterId, proto::event};
 use driftless_web::socket;
@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 /// An edit's name: who wrote it, which of the chunks, and its number.
-pub(super) type EditKey = (WriterId, u16, u64);
+pub(crate) type EditKey = (WriterId, u16, u64);
 
 /// Writers with a socket each.
-pub(super) struct Writers {
+pub(crate) struct Writers {
     chunks: u16,
     writers: Vec<Writer>,
 }
@@ -28,7 +28,7 @@ struct Writer {
 }
 
 /// Edits in the order of their times.
-pub(super) struct Schedule(Vec<Edit>);
+pub(crate) struct Schedule(Vec<Edit>);
 
 struct Edit {
     due: Instant,
