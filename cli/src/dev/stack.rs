@@ -1,0 +1,111 @@
+//! Replayer, gateway and ingest in one process, with the routes of all three on one port.
+
+use super::Site;
+use crate::page;
+use anyhow::{Result, bail};
+use driftless_gateway::Gateway;
+use driftless_ingest::Ingest;
+use driftless_replayer::{CoreSettings, Replayer};
+use driftless_runtime::shutdown::ShutdownSource;
+use driftless_runtime::telemetry::Metrics;
+use driftless_web::http::openapi::openapi;
+use driftless_web::http::{self, Origins, Routes};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinError;
+use warp::Filter;
+
+/// Longer than any recovery of a world on one machine should take.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// The running services.
+pub(super) struct Stack {
+    partitions: usize,
+    replayer: Replayer,
+    gateway: Gateway,
+    ingest: Ingest,
+}
+
+/// A service that ended before it was ready.
+enum Ended {
+    Replayer,
+    Gateway,
+}
+
+impl Stack {
+    /// Starts the services. `front` ends gateway and ingest; `back` ends the replayer.
+    pub async fn start(site: &Site, origins: &Origins, front: &ShutdownSource, back: &ShutdownSource) -> Result<Self> {
+        let (world, log) = (|| Arc::clone(&site.world), || Arc::clone(&site.opened.log));
+        let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
+        let replayer = Replayer::start(settings, world(), log(), site.store.clone(), back.handle()).await?;
+        let gateway = Gateway::start(
+            driftless_gateway::Settings::default(),
+            world(),
+            log(),
+            site.store.clone(),
+            site.verifier.clone(),
+            origins.clone(),
+            front.handle(),
+        )
+        .await?;
+        let settings = driftless_ingest::Settings::default();
+        let ingest = Ingest::start(settings, world(), log(), site.verifier.clone(), front.handle()).await?;
+        let partitions = usize::try_from(site.world.spec().partitions).unwrap_or(usize::MAX);
+        Ok(Self { partitions, replayer, gateway, ingest })
+    }
+
+    /// Waits until replayer and gateway are ready. A service that ends by itself fails the wait at once.
+    pub async fn ready(self) -> Result<Self> {
+        let mut readiness = self.gateway.readiness();
+        let replayer = async { self.replayer.ready(self.partitions).await.then_some(()).ok_or(Ended::Replayer) };
+        let gateway = async { readiness.wait_for(|ready| *ready).await.map(drop).map_err(|_| Ended::Gateway) };
+        let both = async { tokio::try_join!(replayer, gateway) };
+        let waited = tokio::time::timeout(READY_WITHIN, both).await;
+        match waited {
+            Ok(Ok(_)) => Ok(self),
+            Ok(Err(Ended::Replayer)) => Err(by_itself("the replayer", Ok(self.replayer.join().await))),
+            Ok(Err(Ended::Gateway)) => Err(by_itself("the gateway", Ok(self.gateway.join().await))),
+            Err(_) => bail!("not ready within {READY_WITHIN:?}: the log of the services above says why"),
+        }
+    }
+
+    /// The services' routes, health, metrics and the page.
+    pub fn routes(&self, metrics: &Metrics) -> Routes {
+        let routes = self.gateway.routes().or(self.ingest.routes()).unify().boxed();
+        #[cfg(debug_assertions)]
+        let routes = {
+            let damage = crate::damage::route("replayer", self.replayer.damage());
+            let damage = damage.or(crate::damage::route("gateway", self.gateway.damage())).unify();
+            damage.or(routes).unify().boxed()
+        };
+        let readiness = self.gateway.readiness();
+        let ready = move || if *readiness.borrow() { Ok(()) } else { Err("catching up with the log".to_owned()) };
+        let document = Gateway::document().and(Ingest::document());
+        let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
+        let routes = routes.or(openapi(&document)).unify();
+        routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed()
+    }
+
+    /// Runs until `asked` is done, or until a service ends by itself: that is the returned error.
+    pub async fn run_until(self, asked: impl Future<Output = ()>) -> Option<anyhow::Error> {
+        let Self { replayer, gateway, ingest, .. } = self;
+        // The sockets of ingest go on without this handle, which would delay the shutdown.
+        drop(ingest);
+        let mut replaying = tokio::spawn(replayer.join());
+        let mut following = tokio::spawn(gateway.join());
+        tokio::select! {
+            () = asked => None,
+            ended = &mut replaying => Some(by_itself("the replayer", ended)),
+            ended = &mut following => Some(by_itself("the gateway", ended)),
+        }
+    }
+}
+
+fn by_itself<E: Display>(service: &str, ended: Result<Result<(), E>, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("{service} ended by itself"),
+        Ok(Err(e)) => anyhow::anyhow!("{service} ended: {e}"),
+        Err(e) => anyhow::anyhow!("{service} ended: {e}"),
+    }
+}
