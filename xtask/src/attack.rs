@@ -1,7 +1,7 @@
-//! `cargo xtask attack`: builds the services and what attacks them (`tests/attack`), runs the tests that the threat model names, and
-//! attacks.
+//! `cargo xtask attack`: builds the services and the attacks (`tests/attack`), runs the tests that the
+//! threat model names, and attacks.
 //!
-//! Built for debugging, as `cargo dev` is: the cores assert their invariants.
+//! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
 
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -12,13 +12,14 @@ use crate::process;
 use crate::toolchain;
 use crate::workspace::Workspace;
 
-/// Of these nobody waits for tests.
+/// Flags whose output does not depend on the tests of the threat model.
 const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version"];
 
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
     let mut build = workspace.cargo();
-    // As `cargo xtask test` does: packages by themselves are built with other features, all over again.
+    // The same build as that of `cargo xtask test`. Cargo would build single packages again, with other
+    // features.
     build.args(["build", "--workspace", "--all-targets"]);
     toolchain::lint(&mut build)?;
     process::check("the build", build)?;
@@ -40,7 +41,8 @@ pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> 
     Err(process::become_it(attack)).context("cannot run driftless-attack")
 }
 
-/// What `cargo test` says of these tests. Whether all of them passed is judged by who knows what they are for.
+/// The output of `cargo test` for these tests. `driftless-attack` judges it, because it knows which
+/// defence each test belongs to.
 fn tests(workspace: &Workspace, names: &str) -> Result<String> {
     let names: Vec<&str> = names.lines().collect();
     if names.is_empty() {

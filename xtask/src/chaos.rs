@@ -1,6 +1,6 @@
-//! `cargo xtask chaos`: builds the services and what breaks them (`tests/chaos`), and runs it.
+//! `cargo xtask chaos`: builds the services and the program that breaks them (`tests/chaos`), and runs it.
 //!
-//! Built for debugging, as `cargo dev` is: the cores assert their invariants.
+//! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
 
 use anyhow::{Context, Result};
 use std::ffi::OsString;

@@ -1,11 +1,14 @@
-//! `cargo xtask demo`: what Driftless promises, shown on the real thing: a photograph painted by many writers at once, on the
-//! embedded stack that is stopped and killed meanwhile, and on services apart over a real Apache Kafka and a real S3 server.
+//! `cargo xtask demo`: shows what Driftless promises, with a photograph that many writers paint at once.
+//!
+//! The embedded stack is stopped and killed between paintings. The separate services run over a real
+//! Apache Kafka and a real S3 server.
 
 mod apart;
 mod embedded;
 mod http;
 mod paint;
 mod running;
+mod two_windows;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 use self::apart::Apart;
 use self::embedded::Embedded;
 use self::running::Running;
-use crate::browser::Act;
+use self::two_windows::Act;
 use crate::process;
 use crate::step::{Outcome, Report, Screen, Verdict};
 use crate::workspace::Workspace;
@@ -38,10 +41,10 @@ pub struct Options {
     /// Only the services apart
     #[arg(long, conflicts_with = "embedded")]
     apart: bool,
-    /// What is painted: a PNG or JPEG of at least 512×512 [default: tests/e2e/fixtures/astronaut.jpg]
+    /// The picture: a PNG or JPEG of at least 512×512 [default: tests/e2e/fixtures/astronaut.jpg]
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// Where screenshots and logs stay [default: demo in the target folder]
+    /// The folder of screenshots and logs [default: demo in the target folder]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// One JSON object on standard output; everything else goes to standard error
@@ -49,14 +52,14 @@ pub struct Options {
     json: bool,
 }
 
-/// What all parts need.
+/// The things that all parts of the demo need.
 struct Stage<'a> {
     workspace: &'a Workspace,
     screen: Screen,
     picture: PathBuf,
-    /// For people to look at.
+    /// Keeps screenshots and logs.
     output: PathBuf,
-    /// Gone afterwards.
+    /// Removed at the end.
     dir: RunDir,
 }
 
@@ -114,7 +117,7 @@ impl<'a> Stage<'a> {
     }
 
     fn build(&self) -> Result<Verdict> {
-        // As `cargo dev` builds it.
+        // The same build as that of `cargo dev`.
         let mut build = self.workspace.cargo();
         build.args(["build", "--package", "driftless"]).stdout(self.screen.stdio());
         process::check("the build", build)?;
@@ -126,7 +129,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What an earlier run left; nothing else is touched.
+/// Removes the logs and pictures of an earlier run, and no other file.
 fn remove_old(output: &Path) -> Result<()> {
     for entry in fs::read_dir(output)? {
         let path = entry?.path();

@@ -1,7 +1,9 @@
-//! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, with what is committed and with what it found before.
+//! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, starting from the committed inputs and
+//! from the inputs that earlier runs found.
 //!
-//! The targets are built by plain Cargo with the flags that `cargo fuzz` would set: all of them are stable, so that no nightly
-//! compiler and nothing installed is needed (docs/decisions/0009-fuzzing.md). `cargo fuzz --fuzz-dir tests/fuzz` works too.
+//! Plain Cargo builds the targets, with the flags that `cargo fuzz` would set. All of them are stable,
+//! so neither a nightly compiler nor an installation is needed (docs/decisions/0009-fuzzing.md).
+//! `cargo fuzz --fuzz-dir tests/fuzz` works too.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -24,15 +26,16 @@ use said::Said;
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask fuzz                                 every target for a minute, one after another
-  cargo xtask fuzz --minutes 30 --jobs 2           half an hour each, two side by side
-  cargo xtask fuzz --target client --target map    only these
+  cargo xtask fuzz --minutes 30 --jobs 2           half an hour each, two at a time
+  cargo xtask fuzz --target client --target map    these two targets
   cargo xtask fuzz --json                          one JSON object on the last line
-  cargo xtask fuzz --target map --replay FILE      one input again, with what it says
+  cargo xtask fuzz --target map --replay FILE      one input again, with the target's output
 
-What was found stays in target/fuzz/corpus and is where the next run begins. The exit code is 0 only without a crash.
-A crash becomes a test: put its file into tests/fuzz/regressions/<target>/ under a name that tells what it was.";
+New inputs stay in target/fuzz/corpus, from which the next run starts. The exit code is 0 only
+without a crash. To make a test of a crash, put its file into tests/fuzz/regressions/<target>/ under
+a name that describes the fault.";
 
-/// As `cargo fuzz` has them.
+/// The flags of `cargo fuzz`.
 const RUSTFLAGS: [&str; 6] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -41,28 +44,28 @@ const RUSTFLAGS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Ccodegen-units=1",
 ];
-/// An input that takes longer is a crash, seconds.
+/// An input that runs longer counts as a crash, seconds.
 const TIMEOUT: u32 = 20;
-/// So is a process that takes more, MiB.
+/// A process that uses more memory counts as a crash, MiB.
 const MEMORY_MB: u32 = 2048;
-/// Longer inputs find nothing that these do not, and are slow.
+/// Longer inputs find nothing more, and are slow.
 const INPUT_BYTES_MAX: u32 = 4096;
-/// Between two lines about one target.
+/// The time between two progress lines of a target.
 const PROGRESS: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// For each target
+    /// Minutes for each target
     #[arg(long, default_value_t = 1.0)]
     pub minutes: f64,
-    /// Only this target; may be said again
+    /// Fuzz only this target; may be given several times
     #[arg(long = "target", value_name = "NAME")]
     pub targets: Vec<String>,
-    /// Targets side by side
+    /// Number of targets that run at a time
     #[arg(long, default_value_t = 1)]
     pub jobs: usize,
-    /// Run one input through the one target that is named
+    /// Run one input through the one named target
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// One JSON object on standard output; everything else goes to standard error
@@ -105,7 +108,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     Ok(if held == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The targets that are asked for, or all that have a program.
+/// The named targets, or all targets.
 fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
     let folder = workspace.root.join("tests/fuzz/fuzz_targets");
     let mut all = Vec::new();
@@ -119,7 +122,7 @@ fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
     Ok(all.into_iter().filter(|name| names.is_empty() || names.contains(name)).collect())
 }
 
-/// Builds the programs of the targets, and gives the folder that they are in.
+/// Builds the programs of the targets. Returns their folder.
 fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<PathBuf> {
     ensure!(process::find("c++").is_some(), "a C++ compiler is missing (Debian: apt-get install build-essential)");
     let mut host = Command::new("rustc");
@@ -128,7 +131,7 @@ fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<Pa
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
     let into = workspace.target_dir.join("fuzz/build");
     let mut build = workspace.cargo();
-    // A target that is named: build scripts and macros are made without these flags then.
+    // With an explicit target, Cargo builds build scripts and macros without these flags.
     build.current_dir(workspace.root.join("tests/fuzz")).args(["build", "--release", "--target", host, "--target-dir"]);
     build.arg(&into).env("RUSTFLAGS", RUSTFLAGS.join(" ")).env_remove("RUSTC_WORKSPACE_WRAPPER").stdout(screen.stdio());
     build.args(targets.iter().flat_map(|target| ["--bin", target]));
@@ -139,19 +142,19 @@ fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<Pa
 struct Fuzz<'a> {
     root: &'a Path,
     programs: PathBuf,
-    /// Where corpus, seeds and crashes are.
+    /// The folder of corpus, seeds and crashes.
     work: PathBuf,
     screen: Screen,
     options: &'a Options,
 }
 
-/// What became of a target.
+/// The result of a target.
 struct Done {
     target: String,
     took: Duration,
     said: Said,
     crashes: Vec<PathBuf>,
-    /// How it ended, where that was not well.
+    /// How the process ended, if it failed.
     failure: Option<String>,
 }
 
@@ -188,7 +191,7 @@ impl Fuzz<'_> {
         write.env("DRIFTLESS_FUZZ_SEEDS", &seeds);
         process::ask(write).context("no seeds were written")?;
         let mut fuzz = Command::new(&program);
-        // New inputs go to the first folder.
+        // libFuzzer writes new inputs to the first folder.
         fuzz.arg(&corpus).arg(&seeds);
         let regressions = self.root.join("tests/fuzz/regressions").join(target);
         fuzz.args(regressions.is_dir().then_some(regressions));
@@ -220,7 +223,7 @@ impl Fuzz<'_> {
         let crashes: Vec<PathBuf> = said.written.iter().map(PathBuf::from).collect();
         let failure = (!status.success()).then(|| {
             last.iter().for_each(|line| self.screen.say(line));
-            format!("it ended with {status}")
+            format!("the process ended with {status}")
         });
         let done = Done { target: target.to_owned(), took, said, crashes, failure };
         self.screen.say(&format!("== {target}: {}", done.row()));
@@ -236,7 +239,7 @@ impl Done {
     fn row(&self) -> String {
         let end = match &self.failure {
             None if self.is_fine() => "held",
-            None => "FAILED: it ran nothing",
+            None => "FAILED: no input ran",
             Some(failure) => &format!("FAILED: {failure}"),
         };
         format!("{:.0} s, {}: {end}", self.took.as_secs_f64(), self.said.summary())

@@ -1,11 +1,12 @@
-//! Arrows go one way (DESIGN.md section 12): which member of the workspace may be built on which.
+//! Checks that dependencies go one way: which package of the workspace may depend on which
+//! (docs/design.md#layers).
 
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
 
-/// Each crate with everything that it may be built on, all without `driftless-`. Tests (`tests/…`) may use whatever they
-/// like, and dev-dependencies are free.
+/// Each crate with the crates that it may depend on, all names without `driftless-`. Tests (`tests/…`)
+/// and dev-dependencies are not restricted.
 const LAYERS: [(&str, &[&str]); 24] = [
     ("schemas", &[]),
     ("codegen", &[]),
@@ -67,7 +68,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("xtask", &["testbed"]),
 ];
 
-/// An error names every arrow that goes the wrong way.
+/// Checks all packages. The error names every forbidden dependency.
 pub fn check(workspace: &Workspace) -> Result<()> {
     let mut faults = Vec::new();
     for package in &workspace.packages {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_a_layer_further_down() {
+    fn every_allowed_dependency_is_a_lower_layer() {
         for (index, (name, allowed)) in LAYERS.iter().enumerate() {
             let below = &LAYERS[..index];
             for other in *allowed {

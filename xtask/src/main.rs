@@ -1,4 +1,4 @@
-//! `cargo xtask …`: the project's own chores. `cargo xtask test` is all that CI does.
+//! `cargo xtask …`: the chores of this repository. CI runs `cargo xtask test`.
 
 mod workspace;
 mod process;
@@ -11,10 +11,12 @@ mod purity;
 mod layers;
 mod tidy;
 mod prerequisites;
-mod suites;
+mod apt;
+mod python;
+mod needs;
+mod results;
 mod browser;
 mod sdk;
-mod suite;
 
 mod sim;
 mod demo;
@@ -41,14 +43,14 @@ Examples:
   cargo xtask test                       everything that CI does
   cargo xtask test --quick               without Kafka, S3 and the browser
   cargo xtask codegen                    after a change in schemas/proto
-  cargo xtask wasm                       after a change in what the browser runs
+  cargo xtask wasm                       after a change in the code for the browser
   cargo xtask browser                    the page in a real Chromium, with pictures
   cargo xtask testbed all                a Kafka and an S3 server until Ctrl-C
   cargo xtask sim --seeds 20000          the simulator; --mutants: its deliberate bugs
   cargo xtask demo                       paint a photograph, stop and kill, compare
   cargo xtask bench --kafka edit --rate 1000 --duration 20
-  cargo xtask takeover --rounds 3        how long nobody decides when an owner goes
-  cargo xtask peers fanout               deliveries a second, in turn with a peer's
+  cargo xtask takeover --rounds 3        the pause in decisions after the end of an owner
+  cargo xtask peers fanout               deliveries a second, in turn with a peer's server
   cargo xtask model --quick --mutants    explore the models of the protocol
   cargo xtask chaos --minutes 3          kill, pause and cut off real processes, and check
   cargo xtask fuzz --minutes 5           any bytes, in any order, at every decoder and core
@@ -66,13 +68,13 @@ struct Cli {
 enum Chore {
     /// Check, build, lint and test everything: what CI does
     Test(test::Options),
-    /// Make schemas/src/generated out of schemas/proto
+    /// Generate schemas/src/generated from schemas/proto
     Codegen {
-        /// Write nothing; fail if the committed code is stale
+        /// Write nothing, and fail if the committed code is stale
         #[arg(long)]
         check: bool,
     },
-    /// Make client/js/core out of client/wasm: the core for the browser
+    /// Build client/js/core from client/wasm: the core for the browser
     Wasm(wasm::Options),
     /// Check prose, references, circles between files and lengths
     Tidy(tidy::Options),
@@ -87,15 +89,15 @@ enum Chore {
     /// Run the real cores over a fake log, store and network: `cargo xtask sim --help`
     #[command(disable_help_flag = true)]
     Sim(sim::Options),
-    /// Show it: paint a photograph on `cargo dev`, and on services apart over Kafka and S3
+    /// Paint a photograph on `cargo dev`, and on separate services over Kafka and S3
     Demo(demo::Options),
     /// Build with optimisation and run a benchmark: edit, takeover, fanout, mixed
     Bench(bench::Options),
-    /// Build an optimised `driftless` and measure how long a take-over lasts, on a real Kafka and S3
+    /// Short for `bench takeover`: measure how long a take-over lasts, on a real Kafka and S3
     Takeover(takeover::Options),
-    /// Build an optimised `driftless` and measure what slow, stalled and lost clients cost the others
+    /// Short for `bench mixed`: measure the cost of slow, stalled and lost clients for the others
     Mixed(mixed::Options),
-    /// Our figures in turn with a peer's
+    /// Measure ours in turn with a peer's server
     Peers(peers::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
@@ -105,7 +107,7 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Any bytes at every decoder, and any order of events at every core: libFuzzer, with the oracles of the tests
+    /// Run libFuzzer: any bytes at every decoder, any order of events at every core, with the tests' oracles
     Fuzz(fuzz::Options),
     /// Attack real services by every row of the threat model: `cargo xtask attack --help`
     #[command(disable_help_flag = true)]
@@ -113,11 +115,11 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check, test and measure what the browser runs: the SDK, the core, the quick start, a model of one's own
+    /// Check, test and measure what the browser runs: the SDK, the core, the quick start, a custom model
     Sdk,
-    /// The page of `driftless dev` in a real Chromium, scenario by scenario, with pictures
-    Browser(suite::Options),
-    /// Remove what the test servers and their runs left in the cache folder
+    /// Run the page of `driftless dev` in a real Chromium, scenario by scenario, with pictures
+    Browser(browser::Options),
+    /// Remove the test servers and the files of their runs from the cache folder
     CleanCache,
 }
 
@@ -153,7 +155,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             return Err(process::become_it(testbed)).context("cannot run the testbed");
         }
         Chore::Sdk => println!("{}", sdk::run(&workspace)?),
-        Chore::Browser(options) => return suite::run(&workspace, &options),
+        Chore::Browser(options) => return browser::run(&workspace, &options),
         Chore::Wasm(options) => return wasm::run(&workspace, &options),
         Chore::Sim(options) => return sim::run(&workspace, options),
         Chore::Demo(options) => return demo::run(&workspace, options),
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_program_is_passed_on() {
+    fn arguments_of_another_program_are_passed_on() {
         let given = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().chore;
         match given("xtask testbed kafka --port 9092 --help") {
             Chore::Testbed { arguments } => assert_eq!(arguments, ["kafka", "--port", "9092", "--help"]),

@@ -1,4 +1,4 @@
-//! `cargo xtask model`: an optimised build of the models of `tests/model`, and a run of it.
+//! `cargo xtask model`: builds the models of `tests/model` with optimisation, and explores them.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,8 +10,8 @@ use crate::workspace::Workspace;
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask model                      at full bounds: minutes
-  cargo xtask model --quick --mutants    small bounds, and every rule broken in turn: seconds
-  cargo xtask model owners gateways      only these configurations
+  cargo xtask model --quick --mutants    small bounds, and each rule broken in turn: seconds
+  cargo xtask model owners gateways      these two configurations
   cargo xtask model --json               one JSON object on the last line of standard output
 
 The exit code is 0 only if no rule is violated and, with --mutants, every mutant is caught.";
@@ -19,13 +19,13 @@ The exit code is 0 only if no rule is violated and, with --mutants, every mutant
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Only configurations of these names
+    /// Explore only these configurations
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Small bounds
+    /// Use small bounds
     #[arg(long)]
     pub quick: bool,
-    /// Break each rule in turn, too: every mutant must be caught
+    /// Also break each rule in turn: every mutant must be caught
     #[arg(long)]
     pub mutants: bool,
     /// Print the steps that lead to each mutant's violation

@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: our figures in turn with a peer's, in one run on one machine.
+//! `cargo xtask peers`: measures Driftless in turn with a peer's server, in one run on one machine.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use crate::{bench, process};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask peers fanout                 five rounds, each of ours and of Centrifugo's library
+  cargo xtask peers fanout                 five rounds, each with Driftless and Centrifugo's library
   cargo xtask peers fanout --rounds 1 --seconds 1
   cargo xtask peers fanout --json          one JSON object on the last line";
 
@@ -23,7 +23,7 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Deliveries a second to many sockets, latency, and memory of idle ones, beside Centrifugo's library (needs Go)
+    /// Deliveries a second to many sockets, latency, and memory of idle sockets, beside Centrifugo's library (needs Go)
     Fanout {
         /// Passed to `bench fanout`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Runs other programs.
 
 use anyhow::{Context, Result, ensure};
 use std::env;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Runs it to its end with its output on ours; an error says what failed.
+/// Runs a command to its end, with its output on ours. The error names `what` failed.
 pub fn check(what: &str, mut command: Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot run {program} for {what}"))?;
@@ -17,7 +17,7 @@ pub fn check(what: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// What it printed on standard output, without the line's end.
+/// Runs a command, and returns its standard output without the last line end.
 pub fn ask(mut command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stderr(Stdio::piped()).output().with_context(|| format!("cannot run {program}"))?;
@@ -26,18 +26,19 @@ pub fn ask(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Goes on as the other program, so that it gets our signals and its exit code is ours. Returns only if it cannot start.
+/// Replaces this process by the command, which then gets the signals and gives the exit code. Returns
+/// only if the command cannot start.
 pub fn become_it(mut command: Command) -> io::Error {
     use std::os::unix::process::CommandExt;
     command.exec()
 }
 
-/// Runs it and gives each line of its two outputs, in their order, to `each_line`.
+/// Runs a command, and passes each line of its two outputs, in their order, to `each_line`.
 pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<ExitStatus> {
     let (output, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    // It holds the ends to write to; the output ends when the last of them is closed.
+    // `command` holds copies of the pipe's writing end; the output ends when the last copy is closed.
     drop(command);
     let (sender, lines) = channel();
     thread::spawn(move || read_lines(output, &sender));
@@ -45,7 +46,7 @@ pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<Ex
         match lines.recv_timeout(Duration::from_millis(500)) {
             Ok(line) => each_line(&line),
             Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?),
-            // Something that it left behind may hold the output open for ever.
+            // A process that the command left behind may hold the output open forever.
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(status) = child.try_wait()? {
                     return Ok(status);
@@ -67,7 +68,7 @@ fn read_lines(output: PipeReader, lines: &Sender<String>) {
     }
 }
 
-/// Where a program is found on the path.
+/// Finds a program on the path.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_leaves_behind_does_not_hold_us_up() {
+    fn a_process_that_a_program_leaves_behind_does_not_delay_the_end() {
         let start = Instant::now();
         let mut seen = Vec::new();
         lines(sh("sleep 20 & echo done"), |line| seen.push(line.to_owned())).unwrap();
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_tell_what_failed_and_what_it_said() {
+    fn errors_name_what_failed_and_quote_its_output() {
         assert_eq!(ask(sh("echo yes")).unwrap(), "yes");
         let error = ask(sh("echo no >&2; false")).unwrap_err().to_string();
         assert!(error.contains("no"), "{error}");

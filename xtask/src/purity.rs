@@ -1,5 +1,6 @@
-//! Pure crates are pure (R11): nothing that does I/O stands in their dependency tree, they forbid unsafe code, and their
-//! `clippy.toml` bans clocks, threads and the environment. Clippy then holds them to it in the build.
+//! Checks that pure crates are pure (R11): no crate that does I/O is in their dependency tree, they
+//! forbid unsafe code, and their `clippy.toml` bans clocks, threads and the environment. Clippy
+//! enforces those bans in the build.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -8,7 +9,7 @@ use std::path::Path;
 use crate::process;
 use crate::workspace::{Package, Workspace};
 
-/// Crates that bring I/O, an async runtime, or chance.
+/// Crates with I/O, an async runtime, or randomness.
 const BANNED: [&str; 12] = [
     "tokio",
     "rdkafka",
@@ -24,13 +25,13 @@ const BANNED: [&str; 12] = [
     "getrandom",
 ];
 
-/// This crate's `clippy.toml` is the model; the other pure crates ban at least what it bans.
+/// The crate whose `clippy.toml` is the reference: every pure crate bans at least the same methods.
 const MODEL: &str = "driftless-chunk";
 
-/// What the model itself cannot do without.
+/// Bans that the reference itself must contain.
 const ALWAYS_BANNED: [&str; 3] = ["std::time::Instant::now", "std::time::SystemTime::now", "std::thread::spawn"];
 
-/// Returns how many pure crates there are. An error names everything that is wrong.
+/// Returns the number of pure crates. The error names every fault.
 pub fn check(workspace: &Workspace) -> Result<usize> {
     let pure: Vec<&Package> = workspace.packages.iter().filter(|package| is_pure(&package.name)).collect();
     let model = pure.iter().find(|package| package.name == MODEL).context("there is no driftless-chunk")?;
@@ -75,7 +76,7 @@ fn tree(workspace: &Workspace, package: &str) -> Result<String> {
     process::ask(tree)
 }
 
-/// Of lines like `zstd-sys v2.0.16+zstd.1.5.7 (*)`.
+/// The banned crates in a tree of lines like `zstd-sys v2.0.16+zstd.1.5.7 (*)`.
 fn banned_in(tree: &str) -> Vec<&'static str> {
     let is_there = |banned: &&str| tree.lines().any(|line| line.split(' ').next() == Some(banned));
     BANNED.into_iter().filter(is_there).collect()
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_that_is_only_called_like_one_is_not_banned() {
+    fn a_crate_with_a_similar_name_is_not_banned() {
         assert!(banned_in("tokio-util v0.7.0\nrand_core v0.10.1\ndriftless-tokio v1.0.0 (/tokio )\n").is_empty());
     }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn which_crates_are_pure() {
+    fn schemas_chunk_and_cores_are_pure() {
         for pure in ["driftless-schemas", "driftless-chunk", "driftless-client-core"] {
             assert!(is_pure(pure), "{pure}");
         }

@@ -1,18 +1,18 @@
-//! Room on the disk for a build: said before it begins, since a full disk shows itself as a failing linker.
+//! Checks the free space on the disk before a build, because a full disk shows as a failing linker.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// All targets of a fresh clone, the core for the browser, and what tests write: 5.2 GB, 0.5 GB and 0.3 GB.
+/// All targets of a fresh clone (5.2 GB), the core for the browser (0.5 GB), and the files of tests (0.3 GB).
 const FRESH_MB: u64 = 6_500;
-/// Where that build has been before, mostly the same files are written again.
+/// A later build mostly overwrites the files of an earlier one.
 const AGAIN_MB: u64 = 1_000;
 /// The folders of that build.
 const BUILT: [&str; 2] = ["debug", "wasm"];
 
-/// Is there room for a build of the workspace below `target`?
+/// Checks that the disk has enough space for a build of the workspace below `target`.
 pub fn check(target: &Path) -> Result<()> {
     let free_mb = free_mb(target)?;
     if free_mb >= FRESH_MB {
@@ -21,7 +21,7 @@ pub fn check(target: &Path) -> Result<()> {
     enough(target, free_mb, BUILT.map(|folder| size_mb(&target.join(folder))).iter().sum())
 }
 
-/// Room on the disk where `folder` is, or will be.
+/// The free space on the disk where `folder` is, or will be.
 fn free_mb(folder: &Path) -> Result<u64> {
     let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder);
     let disk = rustix::fs::statvfs(there).with_context(|| format!("cannot ask for the room at {}", there.display()))?;
@@ -48,7 +48,7 @@ fn gigabytes(mb: u64) -> String {
     format!("{}.{} GB", mb / 1_000, mb % 1_000 / 100)
 }
 
-/// What is below `folder`. What cannot be looked at counts nothing: this is for a message.
+/// The size of all files below `folder`. An unreadable file counts as 0, because only a message uses the size.
 fn size_mb(folder: &Path) -> u64 {
     let mut folders = vec![folder.to_owned()];
     let mut bytes = 0;
@@ -56,7 +56,7 @@ fn size_mb(folder: &Path) -> u64 {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                // A program that was linked into place is there twice, and once on the disk.
+                // A hard-linked program has two names, and is on the disk once.
                 Ok(metadata) => bytes += metadata.len() / metadata.nlink().max(1),
                 Err(_) => {}
             }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_too_full_is_named_with_the_way_out() {
+    fn the_error_for_a_full_disk_says_what_to_do() {
         let target = Path::new("/w/target");
         let said = |free, built| enough(target, free, built).map_err(|error| error.to_string());
         assert_eq!(said(6_500, 0), Ok(()));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_is_asked_for_where_the_folder_will_be() {
+    fn free_space_is_measured_where_the_folder_will_be() {
         let run = driftless_testbed::RunDir::new("room").unwrap();
         fs::write(run.path().join("half"), vec![1; 1_500_000]).unwrap();
         fs::hard_link(run.path().join("half"), run.path().join("twice")).unwrap();

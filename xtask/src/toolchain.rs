@@ -1,4 +1,4 @@
-//! The Rust toolchain, and building with the lints in the same pass.
+//! The Rust toolchain, and builds with the lints in the same pass.
 
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Says which compiler there is, or what is missing.
+/// Returns the compiler's version. The error names every missing tool.
 pub fn check(workspace: &Workspace) -> Result<String> {
     let mut faults = Vec::new();
     let mut format = workspace.cargo();
@@ -33,9 +33,10 @@ pub fn check(workspace: &Workspace) -> Result<String> {
     process::ask(version)
 }
 
-/// Lints what it builds of this workspace, in the same pass. Everything from a registry is built by rustc as ever, so that
-/// both ways of building share it. Which lints are denied stands in `[workspace.lints]`; here the rest of the warnings is
-/// denied too.
+/// Makes a build lint the packages of this workspace in the same pass.
+///
+/// Plain rustc still compiles the crates from a registry, so that builds with and without lints share
+/// them. `[workspace.lints]` denies lints by name; this function also denies all other warnings.
 pub fn lint(build: &mut Command) -> Result<()> {
     build
         .env("RUSTC_WORKSPACE_WRAPPER", clippy_driver()?)
@@ -44,7 +45,7 @@ pub fn lint(build: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The one that belongs to the compiler.
+/// The clippy of the compiler's own toolchain.
 fn clippy_driver() -> Result<PathBuf> {
     let mut sysroot = rustc();
     sysroot.args(["--print", "sysroot"]);
@@ -61,8 +62,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Builds `source` as a crate with our lint tables and the pure crates' `clippy.toml`, as [`lint`] builds ours.
-    /// Returns what the compiler said, if it refused.
+    /// Builds `source` as a crate with our lint tables and the pure crates' `clippy.toml`, by [`lint`].
+    /// Returns the compiler's output if the build failed.
     fn refusal(name: &str, source: &str) -> Option<String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
@@ -98,7 +99,7 @@ mod tests {
             ("fn nobody_calls() {}", "function `nobody_calls` is never used"),
             ("pub fn f() { todo!() }", "clippy::todo"),
             ("pub fn f(v: &Vec<u8>) -> usize { v.len() }", "clippy::ptr-arg"),
-            // A plain warning of the compiler
+            // A warning that no lint table names
             ("pub fn NotSnake() {}", "non-snake-case"),
             // clippy.toml of the pure crates
             ("pub fn f() -> std::time::Instant { std::time::Instant::now() }", "R11: time is an argument"),

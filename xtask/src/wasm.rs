@@ -1,7 +1,8 @@
-//! `cargo xtask wasm`: `client/wasm` as WebAssembly, with and without SIMD, and the glue to JavaScript, into `client/js/core`.
+//! `cargo xtask wasm`: builds `client/wasm` as WebAssembly, with and without SIMD, and the glue to
+//! JavaScript, into `client/js/core`.
 //!
-//! What it makes is committed, as generated code is, so that `cargo build`, `driftless dev` and whoever works on the SDK need no
-//! compiler for WebAssembly. `BUILT.json` beside it says out of which sources it was made; CI compares.
+//! The result is committed like generated code, so that neither `cargo build` nor work on the SDK needs
+//! a compiler for WebAssembly. `BUILT.json` beside it holds a checksum of the sources; CI compares it.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -13,7 +14,7 @@ use std::process::{Command, ExitCode};
 
 use driftless_testbed::cache_dir;
 
-use crate::prerequisites;
+use crate::apt;
 use crate::process;
 use crate::step::Screen;
 use crate::workspace::{Workspace, files};
@@ -21,9 +22,9 @@ use crate::workspace::{Workspace, files};
 const TARGET: &str = "wasm32-unknown-unknown";
 const CRATE: &str = "driftless-client-wasm";
 const NAME: &str = "driftless_core";
-/// Where it goes.
+/// The folder of the committed core.
 const CORE: &str = "client/js/core";
-/// What it is made of, beside the packages that Cargo.lock names.
+/// The sources of the core, beside the packages that Cargo.lock names.
 const SOURCES: [&str; 7] = [
     "schemas/Cargo.toml",
     "schemas/src",
@@ -33,32 +34,33 @@ const SOURCES: [&str; 7] = [
     "client/core/src",
     "client/wasm",
 ];
-/// Without what formats panics and names places: a third of the size is that. An invariant that breaks is a trap, as ever.
+/// Flags that leave out the formatting of panics and source locations, a third of the size. A broken
+/// invariant still traps.
 const FLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none";
-/// Debian's compiler for the web and what it needs; its version is whatever the distribution has.
+/// Debian's compiler for the web and its dependencies, in the version of the distribution.
 const DEBIAN: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "libstd-rust-web-dev"];
 
 const EXAMPLES: &str = "\
-The compiler is rustup's, where it can make WebAssembly (rustup target add wasm32-unknown-unknown;
-rustup component add rust-src); else Debian's, which is downloaded into the cache once (about
-150 MB) and does not touch the system.
+The compiler is rustup's if it can build WebAssembly (rustup target add wasm32-unknown-unknown;
+rustup component add rust-src). Otherwise Debian's compiler is downloaded into the cache once (about
+150 MB), without a change to the system.
 
 Examples:
   cargo xtask wasm              after a change in schemas, chunk, client/core or client/wasm
-  cargo xtask wasm --check      builds nothing; fails if client/js/core is stale
+  cargo xtask wasm --check      build nothing, and fail if client/js/core is stale
   cargo xtask wasm --package driftless-example-stock --out my-core";
 
 /// Options of `cargo xtask wasm`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Build nothing; fail if what is committed was made of other sources
+    /// Build nothing, and fail if the committed core was built from other sources
     #[arg(long, conflicts_with_all = ["package", "out"])]
     check: bool,
-    /// Another core, with models of its own: a package of this workspace that builds on driftless-client-wasm
+    /// Build another core, with custom models: a package of this workspace that depends on driftless-client-wasm
     #[arg(long, value_name = "NAME", requires = "out")]
     package: Option<String>,
-    /// Where it goes
+    /// The folder of that core
     #[arg(long, value_name = "FOLDER", requires = "package")]
     out: Option<PathBuf>,
     /// One JSON object on standard output; everything else goes to standard error
@@ -83,7 +85,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the core again, and compares it with the committed one byte by byte, where the same compiler made that.
+/// Builds the core again, and compares it byte by byte with the committed one if the same compiler made both.
 pub fn reproduce(workspace: &Workspace, screen: Screen) -> Result<String> {
     let again = workspace.target_dir.join("wasm/again");
     let built = build(workspace, screen, CRATE, &again)?;
@@ -94,12 +96,15 @@ pub fn reproduce(workspace: &Workspace, screen: Screen) -> Result<String> {
     }
     for file in built["bytes"].as_object().into_iter().flatten().map(|(name, _)| name) {
         let same = fs::read(again.join(file))? == fs::read(core.join(file))?;
-        ensure!(same, "{CORE}/{file} is not what its sources make: run `cargo xtask wasm`, and commit what it makes");
+        ensure!(
+            same,
+            "{CORE}/{file} differs from a build of its sources: run `cargo xtask wasm`, and commit the result"
+        );
     }
-    Ok(format!("{CORE} is what its sources make, byte by byte"))
+    Ok(format!("{CORE} equals a build of its sources, byte by byte"))
 }
 
-/// Whether the committed core is of these sources.
+/// Checks that the committed core was built from these sources.
 pub fn check(workspace: &Workspace) -> Result<String> {
     let file = workspace.root.join(CORE).join("BUILT.json");
     let text =
@@ -107,11 +112,11 @@ pub fn check(workspace: &Workspace) -> Result<String> {
     let built: Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
     let sources = sources(workspace)?;
     let stale = built["sources"].as_str() != Some(&sources);
-    ensure!(!stale, "{CORE} was made of other sources than these: run `cargo xtask wasm`, and commit what it makes");
-    Ok(format!("{CORE} is of these sources"))
+    ensure!(!stale, "{CORE} was built from other sources than these: run `cargo xtask wasm`, and commit the result");
+    Ok(format!("{CORE} was built from these sources"))
 }
 
-/// Builds a core, and puts it into the folder `core`. Says what it made.
+/// Builds a core into the folder `core`. Returns the content of its `BUILT.json`.
 pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) -> Result<Value> {
     let compiler = Compiler::find(screen)?;
     let bindgen = bindgen(workspace, screen)?;
@@ -127,9 +132,9 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
     }
     let read = |name: &str| fs::read(made.join(name)).with_context(|| format!("wasm-bindgen made no {name}"));
     let glue = |folder: &str| read(&format!("{folder}/{NAME}.js"));
-    ensure!(glue("plain")? == glue("simd")?, "the glue of the two builds differs: one is to serve both");
+    ensure!(glue("plain")? == glue("simd")?, "the glue of the two builds differs, but one file must serve both");
     let mut bytes = serde_json::Map::new();
-    // Whoever names a folder keeps what else is in it.
+    // Other files in the folder stay.
     fs::create_dir_all(core)?;
     for (from, to) in [
         (format!("plain/{NAME}.js"), format!("{NAME}.js")),
@@ -146,7 +151,7 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
     Ok(built)
 }
 
-/// A number for the content of all sources and the names of all packages with their versions.
+/// A checksum of the content of all sources, and of the names and versions of all packages.
 fn sources(workspace: &Workspace) -> Result<String> {
     let mut sum = Sum::new();
     sum.add(FLAGS.as_bytes());
@@ -171,7 +176,7 @@ fn sources(workspace: &Workspace) -> Result<String> {
     ]);
     tree.args(["--format", "{p} {f}", "--locked"]);
     let tree = process::ask(tree)?;
-    // Without the folders of our own.
+    // Lines with a path are packages of this workspace, whose sources are in the checksum already.
     let mut packages: Vec<&str> = tree.lines().filter(|line| !line.contains('/')).collect();
     packages.sort_unstable();
     packages.dedup();
@@ -181,7 +186,8 @@ fn sources(workspace: &Workspace) -> Result<String> {
     Ok(format!("{:016x}", sum.0))
 }
 
-/// FNV-1a, 64 bits, of parts with their lengths: it has to tell one state of the sources from another, not to resist anybody.
+/// FNV-1a, 64 bits, of parts with their lengths. The checksum tells states of the sources apart; it need
+/// not resist an attacker.
 struct Sum(u64);
 
 impl Sum {
@@ -196,21 +202,21 @@ impl Sum {
     }
 }
 
-/// Builds the glue's maker, with our Cargo.
+/// Builds the program that makes the glue, with our Cargo.
 fn bindgen(workspace: &Workspace, screen: Screen) -> Result<PathBuf> {
     let target = workspace.target_dir.join("wasm/bindgen");
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--locked", "--manifest-path", "client/wasm/bindgen/Cargo.toml", "--target-dir"]);
     build.arg(&target).stdout(screen.stdio());
-    process::check("building the maker of the glue", build)?;
+    process::check("the build of the program that makes the glue", build)?;
     Ok(target.join("release/driftless-wasm-bindgen"))
 }
 
-/// Who makes WebAssembly.
+/// A compiler for WebAssembly.
 enum Compiler {
-    /// With the target and the sources of the standard library.
+    /// The toolchain of rustup, with the target and the sources of the standard library.
     Rustup,
-    /// In a folder of ours.
+    /// Debian's compiler, in a folder of the cache.
     Debian(PathBuf),
 }
 
@@ -218,7 +224,7 @@ impl Compiler {
     fn find(screen: Screen) -> Result<Self> {
         let mut ask = Command::new("rustc");
         ask.args(["--print", "sysroot"]);
-        // It needs a linker for the target and the library's sources.
+        // The build needs a linker for the target and the sources of the standard library.
         let has_all = |sysroot: &Path| {
             let lib = sysroot.join("lib/rustlib");
             lib.join(TARGET).is_dir() && lib.join("src/rust/library/std").is_dir()
@@ -245,9 +251,9 @@ impl Compiler {
     fn build(&self, workspace: &Workspace, screen: Screen, package: &str, is_simd: bool) -> Result<PathBuf> {
         let target = workspace.target_dir.join(if is_simd { "wasm/simd" } else { "wasm/plain" });
         let mut build = workspace.cargo();
-        // As a cdylib alone: Cargo does not optimise across crates where a library for Rust is made, too.
+        // Only a cdylib: Cargo does not optimise across crates if it also builds a Rust library.
         build.args(["rustc", "--crate-type", "cdylib", "--profile", "wasm", "--package", package, "--lib", "--locked"]);
-        // The standard library is built along, with the same flags.
+        // The standard library is built with the same flags.
         build.args(["--target", TARGET, "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
         build.arg("--target-dir").arg(&target).stdout(screen.stdio());
         let mut flags = FLAGS.to_owned();
@@ -287,10 +293,10 @@ fn debian(screen: Screen) -> Result<PathBuf> {
     screen.say("downloading Debian's compiler for WebAssembly, once …");
     let packages = match download(&downloads, screen) {
         Ok(packages) => packages,
-        // The lists of what there is may be missing, or older than what the servers have.
-        Err(_) if prerequisites::may_install() => {
-            prerequisites::update_lists(screen)?;
-            // What was fetched by the old ones must not be mixed with the rest.
+        // The lists of packages may be missing, or older than the packages on the servers.
+        Err(_) if apt::may_install() => {
+            apt::update_lists(screen)?;
+            // Packages of the old lists must not mix with packages of the new ones.
             fs::remove_dir_all(&downloads)?;
             fs::create_dir(&downloads)?;
             download(&downloads, screen).context(missing)?
@@ -307,18 +313,18 @@ fn debian(screen: Screen) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Debian's packages into a folder; their names.
+/// Downloads Debian's packages into a folder. Returns their names.
 fn download(folder: &Path, screen: Screen) -> Result<Vec<String>> {
     let packages = dependencies()?;
     let mut download = Command::new("apt-get");
-    // Who downloads as root drops its rights for that, and could not write here.
+    // As root, apt-get would drop its rights for the download, and could not write to this folder.
     download.args(["download", "--quiet=2", "--option", "APT::Sandbox::User=root"]).args(&packages);
     download.current_dir(folder).stdout(screen.stdio());
     process::check("apt-get download", download)?;
     Ok(packages)
 }
 
-/// What Debian's compiler names as its own: the standard library, LLVM and the linker, by their version.
+/// The compiler's packages: those in `DEBIAN`, and the standard library, LLVM and the linker of its version.
 fn dependencies() -> Result<Vec<String>> {
     let mut packages: Vec<String> = DEBIAN.map(str::to_owned).into();
     let mut at = 0;
@@ -334,7 +340,7 @@ fn dependencies() -> Result<Vec<String>> {
         }
         at += 1;
     }
-    // Nobody names the linker; it is of LLVM's version.
+    // No package depends on the linker, which has LLVM's version.
     let llvm =
         packages.iter().find_map(|name| name.strip_prefix("libllvm")).context("Debian's rustc-web without LLVM")?;
     packages.push(format!("lld-{llvm}"));

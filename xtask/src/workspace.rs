@@ -1,4 +1,4 @@
-//! What Cargo knows about this workspace.
+//! The workspace as Cargo knows it: its packages, their dependencies and their tests.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,6 +7,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::needs::{self, IntegrationTest};
 
 #[derive(Debug)]
 pub struct Workspace {
@@ -20,10 +22,10 @@ pub struct Workspace {
 pub struct Package {
     pub name: String,
     pub dir: PathBuf,
-    /// Names of the workspace members that it is built on; not those that only its tests need.
+    /// The names of the workspace members that it depends on, without dev-dependencies.
     pub builds_on: Vec<String>,
-    /// Names of its integration tests, the files and folders in `tests/`.
-    pub integration_tests: Vec<String>,
+    /// The suites in `tests/`.
+    pub integration_tests: Vec<IntegrationTest>,
 }
 
 impl Workspace {
@@ -32,54 +34,63 @@ impl Workspace {
         metadata.args(["metadata", "--format-version", "1", "--no-deps"]);
         let output = metadata.output().context("cannot run cargo metadata")?;
         ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        let metadata = serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON")?;
-        Self::from_metadata(&metadata).context("cargo metadata has an unknown form")
+        let metadata = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+        Self::from_metadata(&metadata)
     }
 
-    fn from_metadata(metadata: &Value) -> Option<Self> {
-        let packages = metadata["packages"].as_array()?.iter().map(Package::from_metadata).collect::<Option<_>>()?;
-        Some(Self {
-            root: metadata["workspace_root"].as_str()?.into(),
-            target_dir: metadata["target_directory"].as_str()?.into(),
-            packages,
-        })
+    fn from_metadata(metadata: &Value) -> Result<Self> {
+        let packages = array(metadata, "packages")?.iter().map(Package::from_metadata).collect::<Result<_>>()?;
+        let root = text(metadata, "workspace_root")?.into();
+        Ok(Self { root, target_dir: text(metadata, "target_directory")?.into(), packages })
     }
 
-    /// The Cargo that runs us, in the workspace's root.
+    /// The Cargo that runs this program, in the root of the workspace.
     pub fn cargo(&self) -> Command {
         let mut cargo = cargo();
         cargo.current_dir(&self.root);
         cargo
     }
 
-    /// A program that `cargo build` has made.
+    /// The path of a program that `cargo build` makes.
     pub fn program(&self, profile: &str, name: &str) -> PathBuf {
         self.target_dir.join(profile).join(name)
     }
 }
 
 impl Package {
-    fn from_metadata(package: &Value) -> Option<Self> {
+    fn from_metadata(package: &Value) -> Result<Self> {
         let is_in_workspace = |dependency: &&Value| !dependency["path"].is_null();
         let is_built_on = |dependency: &&Value| dependency["kind"] != "dev";
         let is_integration_test = |target: &&Value| target["kind"][0] == "test";
-        let name = |value: &Value| value["name"].as_str().map(str::to_owned);
-        let dependencies = package["dependencies"].as_array()?.iter();
-        let targets = package["targets"].as_array()?.iter();
-        Some(Self {
-            name: name(package)?,
-            dir: Path::new(package["manifest_path"].as_str()?).parent()?.to_owned(),
-            builds_on: dependencies.filter(is_in_workspace).filter(is_built_on).filter_map(name).collect(),
-            integration_tests: targets.filter(is_integration_test).filter_map(name).collect(),
+        let name_of = |value: &Value| value["name"].as_str().map(str::to_owned);
+        let dependencies = array(package, "dependencies")?.iter();
+        let tests = array(package, "targets")?.iter().filter(is_integration_test).filter_map(name_of).collect();
+        let name = text(package, "name")?.to_owned();
+        let manifest = Path::new(text(package, "manifest_path")?);
+        Ok(Self {
+            dir: manifest.parent().context("a manifest lies in a folder")?.to_owned(),
+            builds_on: dependencies.filter(is_in_workspace).filter(is_built_on).filter_map(name_of).collect(),
+            integration_tests: needs::declared(tests, &package["metadata"])
+                .with_context(|| format!("the manifest of {name}"))?,
+            name,
         })
     }
+}
+
+fn array<'a>(metadata: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
+    metadata[key].as_array().with_context(|| format!("cargo metadata has no list {key}"))
+}
+
+fn text<'a>(metadata: &'a Value, key: &str) -> Result<&'a str> {
+    metadata[key].as_str().with_context(|| format!("cargo metadata has no text {key}"))
 }
 
 fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The files below a folder with their bytes, by their names in it; of a file, itself under the empty name.
+/// The files below a folder with their contents, by their paths in it. For a file: the file itself, under
+/// the empty path.
 pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut paths = vec![folder.to_owned()];
@@ -100,10 +111,11 @@ pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needs::Need;
     use serde_json::json;
 
     #[test]
-    fn metadata_tells_members_what_they_are_built_on_and_their_tests() {
+    fn metadata_names_dependencies_and_tests_of_each_member() {
         let workspace = Workspace::from_metadata(&json!({
             "workspace_root": "/w",
             "target_directory": "/w/target",
@@ -116,6 +128,7 @@ mod tests {
                     { "name": "driftless-testbed", "kind": "dev", "path": "/w/infra/testbed" },
                     { "name": "blake3", "kind": null },
                 ],
+                "metadata": { "driftless": { "needs": { "golden": ["s3"] } } },
                 "targets": [
                     { "name": "driftless_chunk", "kind": ["lib"] },
                     { "name": "golden", "kind": ["test"] },
@@ -129,7 +142,7 @@ mod tests {
         assert_eq!(chunk.name, "driftless-chunk");
         assert_eq!(chunk.dir, Path::new("/w/chunk"));
         assert_eq!(chunk.builds_on, ["driftless-schemas", "driftless-codegen"]);
-        assert_eq!(chunk.integration_tests, ["golden"]);
+        assert_eq!(chunk.integration_tests, [IntegrationTest { name: "golden".into(), needs: vec![Need::S3] }]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The services as processes of their own, over a real Apache Kafka and a real S3 server.
+//! The services as separate processes, over a real Apache Kafka and a real S3 server.
 
 use anyhow::{Context, Result, ensure};
 use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
@@ -16,9 +16,9 @@ use super::Stage;
 use super::paint::{Target, paint, state, tell};
 use super::running::{Running, free_address};
 use crate::step::Verdict;
-use crate::{prerequisites, process};
+use crate::{apt, process};
 
-/// Snapshots come soon enough to be waited for.
+/// Settings with which snapshots come within seconds.
 const CONFIG: &str = "\
 [replayer.core]
 snapshot_max_age_ms = 1000
@@ -93,12 +93,12 @@ impl<'a> Apart<'a> {
         Ok(Verdict::Passed(tell(&this.painted)))
     }
 
-    /// Every object below `snapshots/` is called as an independent program hashes its content, and what the gateway shows
-    /// is among them.
+    /// Checks that every object below `snapshots/` has the hash of its content as its name, by an
+    /// independent program, and that the chunks that the gateway shows are among them.
     pub fn check_snapshots(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         if process::find("b3sum").is_none() {
-            prerequisites::apt_get(this.stage.screen, &["b3sum", "zstd"])?;
+            apt::install(this.stage.screen, &["b3sum", "zstd"])?;
         }
         let state = state(&this.painted, &this.target)?;
         let folder = this.s3.dir().join("snapshots");
@@ -121,7 +121,7 @@ impl<'a> Apart<'a> {
         Ok(Verdict::Passed(format!("{all} snapshots are named by their content, {} of them shown now", state.len())))
     }
 
-    /// `driftless SUBCOMMAND`, told where log and store are.
+    /// The command `driftless SUBCOMMAND`, with the addresses of log and store.
     fn driftless(&self, subcommand: &str) -> Command {
         let mut driftless = Command::new(self.stage.driftless());
         driftless.arg(subcommand).envs(self.s3.env());
@@ -146,7 +146,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `zstd -dc FILE | b3sum`
+/// The output of `zstd -dc FILE | b3sum`.
 fn content_hash(file: &Path) -> Result<String> {
     let mut zstd =
         Command::new("zstd").arg("-dc").arg(file).stdout(Stdio::piped()).spawn().context("cannot run zstd")?;

@@ -1,4 +1,4 @@
-//! The embedded stack: `cargo dev` over a folder of its own.
+//! The embedded stack: `cargo dev` over a temporary data folder.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::process::Command;
 use super::Stage;
 use super::paint::{Target, paint, state, tell};
 use super::running::{Running, free_address};
-use crate::browser::{self, Act};
+use super::two_windows::{self, Act};
 use crate::step::Verdict;
 
 pub struct Embedded<'a> {
@@ -19,7 +19,7 @@ pub struct Embedded<'a> {
     running: Option<Running>,
     page: String,
     target: Target,
-    /// What the last painting reported.
+    /// The report of the last painting.
     painted: Value,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Embedded<'a> {
             target: Target::default(),
             painted: Value::Null,
         });
-        // As a person starts it.
+        // The command that people use.
         let mut dev = stage.workspace.cargo();
         dev.args(["dev", "--fresh"]);
         embedded.launch(dev)?;
@@ -49,7 +49,7 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(tell(&this.painted)))
     }
 
-    /// Ends it in one way or the other, starts it again, and looks whether everything is there.
+    /// Ends the stack with `end`, starts it again, and checks that every chunk has its version and hash.
     pub fn restart(slot: &mut Option<Self>, end: fn(Running) -> Result<()>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         let before = state(&this.painted, &this.target)?;
@@ -66,7 +66,7 @@ impl<'a> Embedded<'a> {
     pub fn browse(slot: &mut Option<Self>, act: Act) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         let (root, output) = (&this.stage.workspace.root, &this.stage.output);
-        browser::run(root, &this.page, output, act, this.stage.screen)?;
+        two_windows::run(root, &this.page, output, act, this.stage.screen)?;
         Ok(Verdict::Passed(format!("screenshots in {}", output.display())))
     }
 

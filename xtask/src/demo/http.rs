@@ -1,4 +1,4 @@
-//! As much HTTP as the demo needs: GET, and the answer's status and headers.
+//! A small HTTP client for the demo: GET, and the answer's status and headers.
 
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ pub struct Answer {
     head: String,
 }
 
-/// `url` is `http://host:port/path`.
+/// Sends a GET request. `url` has the form `http://host:port/path`.
 pub fn get(url: &str, token: &str) -> Result<Answer> {
     let (host, path) = split(url).with_context(|| format!("{url} is no URL of the form http://host:port/path"))?;
     let mut socket = TcpStream::connect(host).with_context(|| format!("{host} does not answer"))?;

@@ -1,4 +1,4 @@
-//! `driftless paint`, and the hashes of what was painted.
+//! Runs `driftless paint`, and reads the hashes of the painted chunks.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -8,13 +8,13 @@ use std::process::Command;
 
 use super::http;
 
-/// At least this many paint at once, over at least this many chunks.
+/// The number of concurrent writers, and the least number of chunks for a convincing demo.
 const WRITERS: &str = "8";
 const CHUNKS_MIN: u64 = 16;
 /// Cells along a side of a chunk of the family `canvas`.
 const SIDE: u64 = 128;
 
-/// Where a deployment is reached.
+/// The addresses of a deployment, and a token for it.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     pub ingest: String,
@@ -22,13 +22,13 @@ pub struct Target {
     pub token: String,
 }
 
-/// Of each painted chunk: version and hash.
+/// Version and hash of each painted chunk.
 pub type State = BTreeMap<String, (String, String)>;
 
-/// Paints, and makes sure that every cell is as in the picture. Returns what the program reported.
+/// Paints, and checks that no cell differs from the picture. Returns the program's report.
 pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value> {
     let mut paint = Command::new(driftless);
-    // Where the chunks are looked for afterwards.
+    // `state` looks for the chunks from 0,0 on.
     paint.arg("paint").arg(picture).args(["--at", "0,0", "--writers", WRITERS, "--json"]);
     paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway, "--token", &target.token]);
     let output = paint.output().context("cannot run driftless paint")?;
@@ -43,14 +43,14 @@ pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value>
     Ok(painted)
 }
 
-/// In a line.
+/// The report in a line.
 pub fn tell(painted: &Value) -> String {
     let [cells, chunks, writers] = ["cells", "chunks", "writers"].map(|name| &painted[name]);
     let seconds = painted["seconds"].as_f64().unwrap_or_default();
     format!("{cells} cells over {chunks} chunks by {writers} writers in {seconds:.1} s, 0 differ")
 }
 
-/// Asks the gateway about every chunk that was painted.
+/// Asks the gateway for version and hash of every painted chunk.
 pub fn state(painted: &Value, target: &Target) -> Result<State> {
     let size = |name: &str| painted[name].as_u64().with_context(|| format!("driftless paint told no {name}"));
     let (columns, rows) = (size("width")?.div_ceil(SIDE), size("height")?.div_ceil(SIDE));

@@ -1,4 +1,4 @@
-//! Driftless processes of the demo.
+//! The `driftless` processes of the demo.
 
 use anyhow::{Context, Result, bail, ensure};
 use driftless_testbed::{Process, until};
@@ -25,13 +25,13 @@ impl Running {
         Ok(Self { name: name.to_owned(), process: Process::spawn(name, command, log)? })
     }
 
-    /// Waits for the line of JSON that says `"ready": true`.
+    /// Waits for the line of JSON with `"ready": true`.
     pub fn ready_line(&mut self) -> Result<Value> {
         let log = self.process.log().to_owned();
         self.process.ready(READY_WITHIN, || {
             let text = fs::read_to_string(&log)?;
             let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["ready"] == true).context("it has not said that it is ready")
+            lines.find(|line| line["ready"] == true).context("the process has not announced that it is ready")
         })
     }
 
@@ -43,7 +43,7 @@ impl Running {
         })
     }
 
-    /// As Ctrl-C does; it must end by itself and say that all is well.
+    /// Sends the signal of Ctrl-C. The process must end by itself, with exit code 0.
     pub fn interrupt(mut self) -> Result<()> {
         let mut kill = Command::new("kill");
         kill.args(["-INT", &self.process.pid().to_string()]);
@@ -58,7 +58,7 @@ impl Running {
     }
 }
 
-/// `127.0.0.1:port`, free now.
+/// An address `127.0.0.1:port` with a port that is free now.
 pub fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0").context("no port is free")?.local_addr()?.to_string())
 }

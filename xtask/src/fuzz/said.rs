@@ -1,29 +1,29 @@
-//! What libFuzzer says: lines like `#4096 pulse cov: 1 ft: 2 corp: 3/4b …`, `stat::number_of_executed_units: 5`, and the file
-//! that a crash was written to.
+//! Reads libFuzzer's output: lines like `#4096 pulse cov: 1 ft: 2 corp: 3/4b …` and
+//! `stat::number_of_executed_units: 5`, and the names of files with crashes.
 
 /// The newest figures.
 #[derive(Debug, Default)]
 pub struct Said {
     pub executions: u64,
-    /// Places in the code that were reached.
+    /// Places in the code that inputs reached.
     pub edges: u64,
-    /// The same, told apart by how often, and by what was compared there.
+    /// Edges, counted apart by how often they were reached and by the values compared there.
     pub features: u64,
-    /// Inputs that are kept.
+    /// Number of kept inputs.
     pub corpus: u64,
     /// Files with an input that failed.
     pub written: Vec<String>,
 }
 
 impl Said {
-    /// Takes a line. False: it is for people.
+    /// Reads a line. Returns false for a line that people should see.
     pub fn line(&mut self, line: &str) -> bool {
         if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
             self.executions = count.trim().parse().unwrap_or(self.executions);
             return true;
         }
         if let Some((_, file)) = line.split_once("Test unit written to ") {
-            // A slow one is told of, and is no failure.
+            // libFuzzer also writes slow inputs, which are no failures.
             if !file.contains("slow-unit-") {
                 self.written.push(file.trim().to_owned());
             }
