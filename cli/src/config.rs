@@ -1,5 +1,5 @@
-//! The settings of the services as one file, `--config driftless.toml`: sections `[kafka]`, `[auth]`, `[ingest]`,
-//! `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags win over the file.
+//! The settings of all services in one file, `--config driftless.toml`: sections `[kafka]`, `[auth]`,
+//! `[ingest]`, `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags override the file.
 
 use anyhow::{Context, Result};
 use driftless_auth as auth;
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     /// The log.
     pub kafka: KafkaSettings,
-    /// Which tokens are taken.
+    /// How tokens are checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<auth::Settings>,
-    /// How the gateway and the replayer are reached (ingest has its own).
+    /// The HTTP server of gateway and replayer (ingest has its own section).
     pub http: Http,
     /// Ingest.
     pub ingest: driftless_ingest::Settings,
@@ -28,26 +28,26 @@ pub(crate) struct Config {
     pub gateway: driftless_gateway::Settings,
 }
 
-/// Where settings come from.
+/// The file of settings.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ConfigFile {
-    /// A file with settings; a service's --print-config shows all of them.
+    /// A file with settings; --print-config of a service shows all settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// The same, for a service that shows its settings.
+/// The file of settings, for a service that can print them.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
     file: ConfigFile,
-    /// Print the settings that are in force, as a config file, and end.
+    /// Print the settings in force as a config file, and end.
     #[arg(long)]
     print_config: bool,
 }
 
 impl ConfigFile {
-    /// Reads the file, if one was named.
+    /// Reads the named file; without a name it returns the defaults.
     pub fn read(&self) -> Result<Config> {
         let Some(path) = &self.config else { return Ok(Config::default()) };
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -56,12 +56,13 @@ impl ConfigFile {
 }
 
 impl ConfigArgs {
-    /// Reads the file, if one was named.
+    /// Reads the named file; without a name it returns the defaults.
     pub fn read(&self) -> Result<Config> {
         self.file.read()
     }
 
-    /// Prints the settings if that was asked for; true: nothing else is to be done.
+    /// Prints the settings if `--print-config` asks for it. Returns true if it printed them: the program
+    /// then ends.
     pub fn print(&self, config: &Config) -> Result<bool> {
         if self.print_config {
             println!("{}", toml::to_string_pretty(config)?);
@@ -70,22 +71,22 @@ impl ConfigArgs {
     }
 }
 
-/// How the connections of a service are kept from others' eyes.
+/// TLS of a service.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TlsArgs {
-    /// Speak TLS with this certificate: PEM, with those that lead to its root. It may change while the service runs.
+    /// Use TLS with this certificate chain, PEM. The file may change while the service runs.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key, PEM.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Speak plain text also on an address that others can reach: behind a proxy that ends TLS, in a network that is trusted.
+    /// Allow plain text on an address that other machines can reach: behind a proxy that terminates TLS, in a trusted network.
     #[arg(long, env = "DRIFTLESS_INSECURE")]
     insecure: bool,
 }
 
 impl TlsArgs {
-    /// Flags win over the file.
+    /// Applies the flags, which override the file.
     pub fn apply(&self, http: &mut Http) {
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
             http.tls = Some(tls::Settings { cert: cert.clone(), key: key.clone() });
@@ -94,14 +95,14 @@ impl TlsArgs {
     }
 }
 
-/// The key that tokens are checked with.
+/// The key that verifies tokens.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KeyArgs {
-    /// The key that tokens are checked with: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
+    /// The key that verifies tokens: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
     key_file: Option<PathBuf>,
-    /// Users and tokens that are refused although they are signed well: lines `sub <name>` and `jti <id>`. Both files may change
-    /// while the service runs.
+    /// Users and tokens to refuse although their signature is good: lines `sub <name>` and `jti <id>`. Key file and deny file may
+    /// change while the service runs.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_DENY_FILE")]
     deny_file: Option<PathBuf>,
 }
@@ -114,7 +115,7 @@ impl KeyArgs {
             (Some(path), None) => auth::Settings::with_key_file(path),
             (None, Some(auth)) => auth.clone(),
             (None, None) => anyhow::bail!(
-                "no key to check tokens with: give --key-file (make one with `driftless token --new-key driftless.key`), \
+                "no key to verify tokens: give --key-file (make one with `driftless token --new-key driftless.key`), \
                  or `key_file` in [auth] of the config file"
             ),
         };
@@ -125,7 +126,7 @@ impl KeyArgs {
     }
 }
 
-/// A path as `file://` wants it.
+/// The `file://` URL of a path.
 pub(crate) fn file_url(path: &Path) -> Result<String> {
     let path = std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))?;
     Ok(format!("file://{}", path.display()))

@@ -1,9 +1,11 @@
-//! The data folder of `driftless dev`: what lies where, and which log it belongs to.
+//! The data folder of `driftless dev`: its files, and the log that it belongs to.
 //!
-//! Refs and checkpoints in the store hold offsets, and an offset means something in one log only. So the folder remembers
-//! its log in `log.json`, and is refused to another one before anything starts.
+//! Refs and checkpoints in the store hold offsets, and an offset has a meaning in one log only. The
+//! file `log.json` therefore names the folder's log, and `dev` refuses another log before it starts
+//! anything.
 //!
-//! One process works on it at a time, whatever log it uses: it holds the lock on `dev.lock`, which dies with it.
+//! One process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which ends with
+//! the process.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -14,15 +16,15 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "log", rename_all = "lowercase")]
 pub(crate) enum LogName {
-    /// `log.db` in the folder.
+    /// The file `log.db` in the folder.
     Embedded,
     /// The Apache Kafka of `dev --kafka`, which lives in the folder.
     Kafka,
     /// A Kafka elsewhere.
     Brokers {
-        /// The list that it was reached by; several lists may lead to one cluster.
+        /// The bootstrap servers; several lists may lead to one cluster.
         brokers: String,
-        /// What tells one cluster from another; not known before it was asked.
+        /// The id that tells clusters apart; unknown until the cluster was asked.
         cluster_id: Option<String>,
     },
 }
@@ -33,7 +35,7 @@ impl LogName {
             (Self::Brokers { cluster_id: Some(ours), .. }, Self::Brokers { cluster_id: Some(theirs), .. }) => {
                 ours == theirs
             }
-            // Not asked yet.
+            // Without both ids the clusters cannot be told apart yet.
             (Self::Brokers { .. }, Self::Brokers { .. }) => true,
             (ours, theirs) => ours == theirs,
         }
@@ -44,14 +46,14 @@ impl std::fmt::Display for LogName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded => f.write_str("the embedded log (log.db)"),
-            Self::Kafka => f.write_str("the Apache Kafka of its own (--kafka)"),
+            Self::Kafka => f.write_str("the Apache Kafka of `dev --kafka`"),
             Self::Brokers { brokers, cluster_id: None } => write!(f, "the Kafka at {brokers}"),
             Self::Brokers { brokers, cluster_id: Some(id) } => write!(f, "the Kafka at {brokers} (cluster {id})"),
         }
     }
 }
 
-/// A data folder; it need not be there yet.
+/// A data folder, which may not exist yet.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFolder(PathBuf);
 
@@ -75,13 +77,16 @@ impl DataFolder {
         self.0.join("kafka")
     }
 
-    /// What tokens are signed with.
+    /// The key that signs tokens.
     pub fn key(&self) -> PathBuf {
         self.0.join("dev.key")
     }
 
-    /// Makes the folder where it is not there, and keeps every other `dev` out of it until what is returned is dropped. The
-    /// file is never deleted: who had opened it before would hold a lock that nobody else sees.
+    /// Makes the folder if it is missing, and locks it against every other `dev` until the returned file
+    /// is dropped.
+    ///
+    /// The lock file is never deleted: a process that had opened it before would then hold a lock on a
+    /// file that no other process can open.
     pub fn lock(&self) -> Result<File> {
         let folder = self.0.display();
         std::fs::create_dir_all(&self.0)
@@ -92,8 +97,8 @@ impl DataFolder {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => bail!(
-                "the data folder {folder} is in use by a `driftless dev` that is running: end that one, or take another \
-                 folder, such as --data {folder}-2"
+                "the data folder {folder} is in use by another `driftless dev`: end that one, or take another folder, such \
+                 as --data {folder}-2"
             ),
             Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
         }
@@ -103,19 +108,19 @@ impl DataFolder {
         self.0.join("log.json")
     }
 
-    /// The log that it belongs to, if there is anything in it that could belong to one.
+    /// The log that the folder belongs to; `None` for a folder without a world.
     pub fn log(&self) -> Result<Option<LogName>> {
         let note = self.note();
         match std::fs::read(&note) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .with_context(|| format!("{} does not say which log its folder belongs to", note.display())),
+                .with_context(|| format!("{} does not name the log of its folder", note.display())),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(self.guess()),
             Err(e) => Err(e).with_context(|| format!("cannot read {}", note.display())),
         }
     }
 
-    /// A folder of a version that did not note it.
+    /// The log of a folder that an older version made, without a `log.json`.
     fn guess(&self) -> Option<LogName> {
         if !self.store().join("world.json").exists() {
             return None;
@@ -127,7 +132,7 @@ impl DataFolder {
         }
     }
 
-    /// Fails where it belongs to another log.
+    /// Fails if the folder belongs to another log.
     pub fn check(&self, wanted: &LogName) -> Result<()> {
         match self.log()? {
             Some(found) if !found.is(wanted) => {
@@ -142,7 +147,7 @@ impl DataFolder {
         }
     }
 
-    /// Notes that it belongs to this log from now on.
+    /// Records that the folder belongs to this log from now on.
     pub fn bind(&self, log: &LogName) -> Result<()> {
         self.check(log)?;
         let note = self.note();
@@ -152,7 +157,8 @@ impl DataFolder {
             .with_context(|| format!("cannot write {}", note.display()))
     }
 
-    /// Deletes what `dev` itself has made, but for the locks, and nothing else. For who holds the [`DataFolder::lock`].
+    /// Deletes the files that `dev` made, except the locks, and no other file. The caller holds the
+    /// [`DataFolder::lock`].
     pub fn clear(&self) -> Result<()> {
         for folder in [self.store(), self.kafka()] {
             remove(&folder, |path| std::fs::remove_dir_all(path))?;
@@ -226,11 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_an_older_version_belongs_to_the_log_that_lies_in_it() {
+    fn a_folder_of_an_older_version_belongs_to_the_log_in_it() {
         let run = RunDir::new("data-folder-older").unwrap();
         let folder = DataFolder::new(run.path());
         std::fs::write(folder.log_db(), "").unwrap();
-        // Nothing is stored yet.
+        // Without a stored world the folder belongs to no log.
         assert_eq!(folder.log().unwrap(), None);
         std::fs::create_dir(folder.store()).unwrap();
         std::fs::write(folder.store().join("world.json"), "{}").unwrap();

@@ -1,14 +1,16 @@
-//! `driftless dead-letter`: what could not be read or decided was put aside (R9); here an operator looks at it and replays it.
+//! `driftless dead-letter`: an operator inspects and replays the records of the topic `dead-letter`, which
+//! a replayer could not read or decide (R9).
 //!
-//! A letter is the raw record of `commands`, with reason and origin in its headers ([`letter`]). What may be done with it
-//! depends on what R8 did with the record where it came from ([`fate`]), and [`replay`] follows from that:
+//! A dead letter is the raw record of `commands`, with reason and origin in its headers ([`letter`]).
+//! How it can be replayed ([`replay`]) depends on what R8 did with the original record ([`fate`]):
 //!
-//! * Its number was resolved as discarded: its bytes again would be a resend without effect. It is submitted as a *new
-//!   command*, by a writer of its own.
-//! * Nothing was decided, because it could not be placed: it is appended *as it is*, to the partition where it belongs now.
-//!   Its author's own numbers stand in it, so R8 keeps it in order, and a client that sends it again does no harm.
+//! * The record's number was resolved as discarded. The same bytes again would be a resend without
+//!   effect, so the record is submitted as a *new command* with a writer of its own.
+//! * No decision was made, because the record could not be placed. It is appended *as it is* to the
+//!   partition where it belongs now. R8 keeps it in order by its author's own numbers, and a client that
+//!   sends it again does no harm.
 //!
-//! Either way replaying twice applies nothing twice.
+//! Either way, a second replay applies nothing again.
 
 mod fate;
 mod letter;
@@ -46,12 +48,12 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// One line for each record that was put aside.
+    /// Print one line for each dead letter.
     #[command(after_help = "Examples:
   driftless dead-letter list --data .driftless    the embedded log, while `driftless dev` is not running
   driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket --json")]
     List(ListArgs),
-    /// Everything about one of them.
+    /// Print everything about one dead letter.
     #[command(after_help = "Examples:
   driftless dead-letter show 12 --brokers kafka:9092 --store s3://my-bucket
   driftless dead-letter show 12 --data .driftless --json")]
@@ -61,13 +63,13 @@ enum What {
   driftless dead-letter replay 12 --brokers kafka:9092 --store s3://my-bucket
   driftless dead-letter replay --all --dry-run --data .driftless
 
-A record whose number was resolved as discarded is submitted as a new command: author, roles
-and command as in the record, under number 1 of a writer that is made out of the record's own
-chunk, writer and number, and that no token can have. One that could not be placed is appended
-as it is, if it can be placed now. What can still not be read is refused with the reason.
+A record whose number was resolved as discarded is submitted as a new command. Author, roles and
+command are those of the record. The number is 1, of a writer that is derived from the record's chunk,
+writer and number, and that no token can have. A record that could not be placed is appended as it is,
+if it can be placed now. A record that still cannot be read is refused with the reason.
 
-Replaying again changes nothing (R8); --again applies new commands once more. A chunk remembers
-1,024 writers, and each new command is one of them: a run makes 256 for one chunk at most.")]
+A second replay changes nothing (R8); --again applies new commands once more. A chunk remembers 1,024
+writers, and each new command adds one, so a run makes at most 256 new commands for one chunk.")]
     Replay(ReplayArgs),
 }
 
@@ -75,60 +77,60 @@ Replaying again changes nothing (R8); --again applies new commands once more. A 
 struct ListArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(clap::Args)]
 struct ShowArgs {
-    /// Its offset in `dead-letter`, as `list` tells it.
+    /// Offset in `dead-letter`, as `list` shows it.
     offset: i64,
     #[command(flatten)]
     place: PlaceArgs,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(clap::Args)]
 struct ReplayArgs {
-    /// Offsets in `dead-letter`, as `list` tells them.
+    /// Offsets in `dead-letter`, as `list` shows them.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "OFFSET")]
     offsets: Vec<i64>,
-    /// All of them; those that cannot be replayed are left where they are.
+    /// Replay all records; those that cannot be replayed stay as they are.
     #[arg(long)]
     all: bool,
-    /// Say what would be done, and do nothing.
+    /// Print the plan, and append nothing.
     #[arg(long)]
     dry_run: bool,
-    /// New commands get a writer of this moment: they apply also if they were replayed before, or if so many others have
-    /// written since that the chunk remembers nobody of the record's time.
+    /// Derive the writers of new commands from the present time, too. They then apply even if they were replayed before, or if
+    /// the chunk no longer remembers writers of the record's time.
     #[arg(long)]
     again: bool,
-    /// Who replays; stands in a header of the new record.
+    /// Name of the operator, for a header of the new record.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown", hide_env_values = true)]
     operator: String,
     #[command(flatten)]
     place: PlaceArgs,
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
 }
 
-/// Where the log is.
+/// The location of log and world.
 #[derive(clap::Args)]
 struct PlaceArgs {
     #[command(flatten)]
     deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigFile,
-    /// The data folder of `driftless dev` with its embedded log, instead of --brokers and --store. It must not be running.
+    /// The data folder of a `driftless dev` with an embedded log, instead of --brokers and --store. That `dev` must not run.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
-/// The log with the world that it belongs to.
+/// The log, with its world.
 struct Place {
     log: Arc<dyn Log>,
     world: Arc<World>,
@@ -176,7 +178,7 @@ impl Place {
         &self.world.topics().dead_letter
     }
 
-    /// (low, high) of `dead-letter`.
+    /// The low and high watermark of `dead-letter`.
     async fn bounds(&self) -> Result<(Offset, Offset)> {
         let bounds = self.log.watermarks(self.topic(), Partition(0)).await;
         bounds.with_context(|| format!("cannot look into {} in {}", self.topic(), self.log.describe()))
@@ -185,7 +187,7 @@ impl Place {
     async fn letter(&self, offset: Offset) -> Result<Letter> {
         let (low, high) = self.bounds().await?;
         if !(low..high).contains(&offset) {
-            bail!("{} holds the offsets {low} up to but not with {high}; there is no {offset}", self.topic());
+            bail!("{} has no offset {offset}: it holds the offsets from {low} to below {high}", self.topic());
         }
         let mut found = None;
         records::each(&*self.log, self.topic(), Partition(0), offset..offset.next(), |record| {
@@ -193,11 +195,11 @@ impl Place {
             Ok(())
         })
         .await?;
-        found.with_context(|| format!("{} has a hole at {offset}", self.topic()))
+        found.with_context(|| format!("{} has no record at offset {offset}", self.topic()))
     }
 }
 
-/// Lists, shows or replays. Whoever stops reading (`… | head`) ends it quietly.
+/// Lists, shows or replays. A closed pipe (`… | head`) ends the command without an error.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let done = match args.what {
         What::List(args) => list(args).await,
@@ -215,7 +217,7 @@ async fn list(args: ListArgs) -> Result<()> {
     let (low, high) = place.bounds().await?;
     let mut out = io::stdout().lock();
     if low == high && !args.json {
-        eprintln!("nothing was put aside: {} is empty", place.topic());
+        eprintln!("there are no dead letters: {} is empty", place.topic());
     }
     records::each(&*place.log, place.topic(), Partition(0), low..high, |record| {
         let letter = Letter::read(record);
@@ -240,7 +242,7 @@ async fn show(args: ShowArgs) -> Result<()> {
     if args.json {
         let mut json = letter.to_json();
         json["record"] = letter.record_json(&place.world);
-        json["hex"] = letter::hex(&letter.value).into();
+        json["hex"] = hex::encode(&letter.value).into();
         json["decided"] = fate.to_string().into();
         json["replay"] = way.to_string().into();
         writeln!(out, "{json}")?;
@@ -255,13 +257,13 @@ async fn show(args: ShowArgs) -> Result<()> {
     if let (Way::NewCommand(_), true) = (&way, fate.is_resolved()) {
         writeln!(
             out,
-            "          its own number is used up: the same bytes again would be a resend without effect (R8)"
+            "          its own number is resolved: the same bytes again would be a resend without effect (R8)"
         )?;
     }
     writeln!(out, "record    {:#}", letter.record_json(&place.world))?;
     writeln!(out, "bytes     {}", letter.value.len())?;
     for line in letter.value.chunks(32) {
-        writeln!(out, "          {}", letter::hex(line))?;
+        writeln!(out, "          {}", hex::encode(line))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What every service of a deployment opens first: the store, the world in it, the log.
+//! Opens a deployment: the object store, the world in it, and the log. Every service does this first.
 
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a service waits for its object store before it ends.
+/// A service that cannot reach its object store for this long ends.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a deployment lies.
+/// The addresses of a deployment.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DeploymentArgs {
     /// Kafka's (or Redpanda's) bootstrap servers, `host:port,…`.
@@ -24,12 +24,12 @@ pub(crate) struct DeploymentArgs {
     /// The object store: `file:///path`, or `s3://bucket/prefix` with the usual AWS_… variables.
     #[arg(long, value_name = "URL", env = "DRIFTLESS_STORE")]
     store: Option<String>,
-    /// A world.toml to compare with what is stored; the stored world alone is used without it.
+    /// A world.toml to compare with the stored world; the service uses the stored world in any case.
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 }
 
-/// A deployment, opened.
+/// An opened deployment.
 pub(crate) struct Deployment {
     pub world: Arc<World>,
     pub log: Arc<dyn Log>,
@@ -37,12 +37,12 @@ pub(crate) struct Deployment {
 }
 
 impl DeploymentArgs {
-    /// Whether anything says where it lies.
+    /// Whether the arguments name a store.
     pub fn is_named(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Opens the store and the log; reads nothing of the world yet.
+    /// Opens the store and the log, without reading the world.
     pub fn parts(&self, config: &mut Config) -> Result<(Arc<dyn Log>, Store)> {
         if let Some(brokers) = &self.brokers {
             config.kafka.brokers.clone_from(brokers);
@@ -52,7 +52,7 @@ impl DeploymentArgs {
         Ok((Arc::new(log), Store::open(store)?))
     }
 
-    /// The world.toml that was named.
+    /// Reads the named world.toml.
     pub fn spec(&self) -> Result<Option<(String, WorldSpec)>> {
         let Some(path) = &self.world else { return Ok(None) };
         let name = path.display().to_string();
@@ -61,7 +61,7 @@ impl DeploymentArgs {
         Ok(Some((name, spec)))
     }
 
-    /// Opens everything, and checks that the world is the stored one.
+    /// Opens the deployment, and checks that a named world.toml equals the stored world.
     pub async fn open(&self, config: &mut Config) -> Result<Deployment> {
         let (log, store) = self.parts(config)?;
         let stored = stored_world(&store).await?.with_context(|| {
@@ -79,7 +79,8 @@ impl DeploymentArgs {
     }
 }
 
-/// The stored world. A store that is away for a while is waited for: services start together with what they need.
+/// Reads the stored world. The function retries while the store is unreachable, because a deployment
+/// starts services and store at the same time.
 async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(250);
@@ -95,7 +96,7 @@ async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
     }
 }
 
-/// Fails where a spec differs from the stored one, and says where and how to mend it.
+/// Fails if a spec differs from the stored one. The error names the difference and what to do.
 pub(crate) fn compare(file: &str, spec: &WorldSpec, stored: &StoredWorld, store: &Store) -> Result<()> {
     let Some((key, ours, theirs)) = first_difference(spec, &stored.spec)? else { return Ok(()) };
     bail!(
@@ -107,7 +108,7 @@ pub(crate) fn compare(file: &str, spec: &WorldSpec, stored: &StoredWorld, store:
     );
 }
 
-/// The first key whose value differs: (key, ours, theirs).
+/// The first key with different values, and both values: (key, ours, theirs).
 fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(String, String, String)>> {
     use serde_json::Value;
     fn walk(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
@@ -129,19 +130,19 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
     Ok(walk("", &serde_json::to_value(ours)?, &serde_json::to_value(theirs)?))
 }
 
-/// What may be done about topics that are there before their world.
+/// What to do about topics that exist although the store has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown<'a> {
-    /// They are another world's for all we know. What to do instead, for the message.
+    /// Refuse them: they may belong to another world. `ways_out` tells the operator what to do.
     Refused { ways_out: &'a str },
-    /// Somebody made them by hand for this world; they must never have held a record.
+    /// Use them if they never held a record: an operator made them by hand for this world.
     TakenIfEmpty,
 }
 
-/// Stores a world that is not stored yet, and creates its topics.
+/// Stores a new world, then creates its topics.
 ///
-/// In this order: a crash between the two leaves a world without topics, which whoever comes again finishes. Topics
-/// without a world could be anybody's, and their offsets mean nothing to this store.
+/// The order matters. A crash between the two leaves a world without topics, and the next run completes
+/// it. Topics without a world could belong to any world, and their offsets mean nothing to this store.
 pub(crate) async fn found(log: &dyn Log, store: &Store, spec: &WorldSpec, unknown: Unknown<'_>) -> Result<()> {
     let mut present = Vec::new();
     for topic in topics(spec) {
@@ -207,7 +208,7 @@ fn topics(spec: &WorldSpec) -> [TopicSpec; 3] {
     })
 }
 
-/// Creates the topics of a world, or finds them as they should be (R1).
+/// Creates the topics of a world. An existing topic must have the right number of partitions (R1).
 pub(crate) async fn create_topics(log: &dyn Log, spec: &WorldSpec) -> Result<()> {
     for topic in topics(spec) {
         log.create_topic(&topic).await.with_context(|| cannot_create(log, &topic))?;
@@ -227,7 +228,7 @@ mod tests {
     const REFUSED: Unknown<'_> = Unknown::Refused { ways_out: "go elsewhere" };
 
     #[tokio::test]
-    async fn topics_without_their_world_are_anothers() {
+    async fn topics_without_a_stored_world_are_refused() {
         let (log, store, spec) = (MemoryLog::new(), Store::memory(), WorldSpec::dev());
         found(&log, &store, &spec, REFUSED).await.unwrap();
         assert_eq!(store.world().await.unwrap().unwrap().spec, spec);
@@ -238,7 +239,7 @@ mod tests {
             assert!(error.contains(word), "nothing of {word} in: {error}");
         }
         assert!(other.world().await.unwrap().is_none(), "nothing was changed");
-        // Who says that they were made by hand is believed as long as they are empty.
+        // With `TakenIfEmpty` the topics are used as long as they are empty.
         found(&log, &other, &spec, Unknown::TakenIfEmpty).await.unwrap();
         let (sink, topic) = (Arc::new(|_| ()), topics(&spec)[0].name.clone());
         let producer = log.producer(log::Delivery::Gapless, sink).unwrap();

@@ -1,4 +1,4 @@
-//! Asking a gateway over HTTP, with errors that say what to do.
+//! Requests to a gateway over HTTP, with errors that say what to do.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -6,30 +6,30 @@ use driftless_client::Settings;
 use driftless_schemas::{ChunkId, Hash, Version};
 use reqwest::{Client, Response, StatusCode};
 
-/// Where a deployment is reached, and with which token.
+/// The addresses of a deployment, and a token for it.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// Where ingest and gateway are reached.
+    /// URL of ingest and gateway.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     http: String,
-    /// Where the gateway is reached, if elsewhere.
+    /// URL of the gateway, if it differs.
     #[arg(long, value_name = "URL")]
     gateway_http: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
 }
 
-/// Where a gateway alone is reached.
+/// The address of a gateway, and a token for it.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct GatewayTarget {
-    /// Where a gateway is reached.
+    /// URL of a gateway.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     http: String,
     #[command(flatten)]
     token: TokenArgs,
 }
 
-/// As whom.
+/// The user's token.
 #[derive(clap::Args, Clone, Debug)]
 struct TokenArgs {
     /// The token; `driftless dev` prints one.
@@ -47,13 +47,13 @@ impl TokenArgs {
 }
 
 impl Target {
-    /// The gateway over HTTP.
+    /// A client of the gateway.
     pub fn gateway(&self) -> Result<Gateway> {
         let url = self.gateway_http.as_deref().unwrap_or(&self.http);
         Ok(Gateway { url: base(url), flag: "--gateway-http", token: self.token.get()?.to_owned() })
     }
 
-    /// For the SDK: both websockets and the token.
+    /// The SDK's settings: both websockets and the token.
     pub fn settings(&self) -> Result<Settings> {
         let gateway = self.gateway()?;
         let (ingest_ws, gateway_ws) = (to_ws(&base(&self.http))?, to_ws(&gateway.url)?);
@@ -62,36 +62,36 @@ impl Target {
 }
 
 impl GatewayTarget {
-    /// The gateway over HTTP.
+    /// A client of the gateway.
     pub fn gateway(&self) -> Result<Gateway> {
         Ok(Gateway { url: base(&self.http), flag: "--http", token: self.token.get()?.to_owned() })
     }
 }
 
-/// Without a slash at the end.
+/// The URL without a slash at the end.
 fn base(url: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-/// A gateway over HTTP.
+/// A client of a gateway's HTTP API.
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     url: String,
-    /// What chooses another one, for messages.
+    /// The flag that names another gateway, for messages.
     flag: &'static str,
     token: String,
 }
 
-/// A chunk as the gateway gives it.
+/// A chunk as the gateway serves it.
 pub(crate) struct Fetched {
     pub version: Version,
     pub hash: Hash,
-    /// The canonical encoding; its hash was compared.
+    /// The canonical encoding, whose hash was checked.
     pub encoding: Bytes,
 }
 
 impl Gateway {
-    /// Asks it; anything but success is an error with the server's own words.
+    /// Sends a GET request. Any status but 200 is an error with the server's own words.
     pub async fn get(&self, client: &Client, path: &str, accept: &str) -> Result<Response> {
         let (url, flag) = (format!("{}{path}", self.url), self.flag);
         let request = client.get(&url).bearer_auth(&self.token).header("accept", accept);
@@ -102,13 +102,13 @@ impl Gateway {
             let status = response.status();
             let text = response.text().await.unwrap_or_default();
             let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            // A gateway has all paths that are asked for here.
+            // A gateway serves every path that this program requests.
             let is_gateway = status != StatusCode::NOT_FOUND
                 || problem["type"].as_str().is_some_and(|kind| kind != "urn:driftless:problem:not_found");
             if !is_gateway {
                 bail!(
-                    "{url}: {status}: no gateway answers there, but something else, perhaps an ingest. Give a gateway's \
-                     address with {flag}"
+                    "{url}: {status}: the server there is no gateway, perhaps an ingest. Give a gateway's address with \
+                     {flag}"
                 );
             }
             bail!("{url}: {status}: {}", problem["detail"].as_str().unwrap_or(&text));
@@ -120,13 +120,14 @@ impl Gateway {
     pub async fn chunk(&self, client: &Client, chunk: &ChunkId) -> Result<Fetched> {
         let response = self.get(client, &format!("/v1/chunks/{chunk}"), "application/octet-stream").await?;
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let version = header("driftless-version").and_then(|v| v.parse().ok()).context("no version in the answer")?;
+        let version = header("driftless-version").and_then(|v| v.parse().ok()).context("the answer has no version")?;
         let etag = header("etag").unwrap_or_default();
-        let hash: Hash = etag.trim_matches('"').parse().map_err(anyhow::Error::msg).context("no hash in the answer")?;
+        let hash: Hash =
+            etag.trim_matches('"').parse().map_err(anyhow::Error::msg).context("the answer has no hash")?;
         let encoding = response.bytes().await?;
         let found = Hash::of(&encoding);
         if found != hash {
-            bail!("{chunk}: the gateway says that its hash is {hash}, but what came has {found}");
+            bail!("{chunk}: the gateway says that the hash is {hash}, but the content has {found}");
         }
         Ok(Fetched { version: Version(version), hash, encoding })
     }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    /// Answers one request.
+    /// A server that answers one request.
     async fn answering(status: &'static str, body: &'static str) -> Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_no_gateway_is_told_from_one_that_says_no() {
+    async fn a_server_that_is_no_gateway_is_told_from_a_gateway_that_refuses() {
         let ask = async |gateway: Gateway| {
             let answer = gateway.get(&Client::new(), "/v1/world", "*/*").await;
             answer.expect_err("an error").to_string()
@@ -169,7 +170,7 @@ mod tests {
         let nothing = r#"{"type":"urn:driftless:problem:not_found","detail":"there is nothing at this path"}"#;
         for body in [nothing, "<html>not here</html>"] {
             let error = ask(answering("404 Not Found", body).await).await;
-            assert!(error.contains("no gateway") && error.contains("--gateway-http"), "{error}");
+            assert!(error.contains("is no gateway") && error.contains("--gateway-http"), "{error}");
         }
         let unknown = r#"{"type":"urn:driftless:problem:unknown_family","detail":"no family is called x"}"#;
         let error = ask(answering("404 Not Found", unknown).await).await;

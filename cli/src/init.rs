@@ -11,7 +11,7 @@ use driftless_store::Store;
 /// Arguments of `driftless init`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  driftless init --print > world.toml             a world to begin with
+  driftless init --print > world.toml             an example world to start with
   driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket
   driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket --update")]
 pub(crate) struct Args {
@@ -19,10 +19,10 @@ pub(crate) struct Args {
     deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Add to a world that exists: more families, larger palettes, wider bounds. Upgrade gateways first.
+    /// Add to an existing world: more families, larger palettes, wider bounds. Upgrade gateways first.
     #[arg(long)]
     update: bool,
-    /// Take topics that were made by hand for this world before it was stored; they must never have held a record.
+    /// Use topics that were made by hand for this world before it was stored; they must never have held a record.
     #[arg(long)]
     take_empty_topics: bool,
     /// Print an example world.toml and end.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     print: bool,
 }
 
-/// Creates or updates.
+/// Creates or updates a world.
 pub(crate) async fn run(args: Args) -> Result<()> {
     if args.print {
         println!("{}", toml::to_string_pretty(&example())?);
@@ -64,12 +64,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The world of `dev` under a name to be changed.
+/// The world of `dev` under a name that the user should change.
 fn example() -> WorldSpec {
     WorldSpec { name: "my-world".into(), ..WorldSpec::dev() }
 }
 
-/// Creates a world, finishes what an earlier run began, or updates; gives the revision.
+/// Creates a world, completes an interrupted creation, or updates. Returns the revision.
 async fn make(
     log: &dyn Log,
     store: &Store,
@@ -92,7 +92,8 @@ async fn make(
     }
 }
 
-/// What would change old bytes, or where they lie, needs a new family or a new generation.
+/// Checks that an update only adds. A change that would alter old bytes or move them needs a new family
+/// or a new generation.
 fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
     if (&old.name, old.generation, old.partitions) != (&new.name, new.generation, new.partitions) {
         bail!("--update cannot change name, generation or partitions: start a new generation");
@@ -126,12 +127,12 @@ mod tests {
     use driftless_log::memory::MemoryLog;
 
     #[tokio::test]
-    async fn a_run_that_was_cut_off_is_finished_by_the_next() {
+    async fn the_next_run_completes_an_interrupted_creation() {
         let (log, store, mut spec) = (MemoryLog::new(), Store::memory(), example());
         let init = async |spec: &WorldSpec, is_update| {
             make(&log, &store, "w.toml", spec, is_update, Unknown::Refused { ways_out: "" }).await
         };
-        // As far as a run comes before its first topic.
+        // The state of a run that stopped before its first topic.
         store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await.unwrap();
         for _ in 0..2 {
             assert_eq!(init(&spec, false).await.unwrap(), 1);

@@ -1,7 +1,7 @@
-//! `driftless`: everything from one binary. Each subcommand parses its arguments and calls `run`.
+//! The `driftless` program: one module for each subcommand, with its arguments and a `run`.
 //!
-//! The program is a library with one function, so that the end-to-end tests can have a program of their own package that
-//! is the same as this one: Cargo builds and names to a test only those.
+//! The program is a library with one function, so that the package of the end-to-end tests can contain
+//! the same program: Cargo builds for a test only the programs of the test's own package.
 
 #![forbid(unsafe_code)]
 
@@ -27,11 +27,12 @@ use driftless_runtime::telemetry::{LogFormat, install_logging};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// Many clients edit one chunked world at once. A Kafka log decides; state hashes prove that all hold the same bytes.
+/// Many clients edit one chunked world at the same time. A Kafka log orders the edits, and state hashes prove that all clients
+/// hold the same bytes.
 #[derive(Parser)]
 #[command(name = "driftless", version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
-    /// Log as JSON lines instead of text (what is shown is set by DRIFTLESS_LOG, such as `debug`).
+    /// Log as JSON lines instead of text (DRIFTLESS_LOG, such as `debug`, selects what is logged).
     #[arg(long, global = true)]
     log_json: bool,
     #[command(subcommand)]
@@ -39,7 +40,7 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  driftless dev                                   everything on this machine, with a page to paint on
+  driftless dev                                   all services on this machine, with a page to paint on
   driftless token --key-file dev.key --sub ann --write canvas/
   driftless paint photo.jpg --token \"$TOKEN\"
   driftless watch canvas/0/0 --token \"$TOKEN\"
@@ -52,38 +53,40 @@ enum Command {
     Dev(dev::Args),
     /// Create a world: its topics, and world.json in the object store.
     Init(init::Args),
-    /// Run an ingest gateway: takes commands and puts them into the log.
+    /// Run an ingest: it checks commands and appends them to the log.
     Ingest(services::IngestArgs),
-    /// Run a replayer: decides commands, publishes updates, stores snapshots.
+    /// Run a replayer: it decides commands, publishes updates and stores snapshots.
     Replayer(services::ReplayerArgs),
-    /// Run a gateway: gives clients snapshots, updates and beacons.
+    /// Run a gateway: it sends snapshots, updates and beacons to clients.
     Gateway(services::GatewayArgs),
     /// Make keys and tokens.
     Token(token::Args),
     /// Paint a picture with many concurrent writers, and compare the chunks with it cell by cell.
     Paint(paint::Args),
-    /// Print a chunk's updates as they come.
+    /// Print a chunk's updates as they arrive.
     Watch(watch::Args),
-    /// Look at what was put aside because it could not be read or decided, and replay it.
+    /// Inspect and replay the records that could not be read or decided.
     DeadLetter(dead_letter::Args),
 }
 
-/// The models of this program: set once, by [`run`].
+/// The models of this program, which [`run`] sets once.
 static MODELS: OnceLock<Models> = OnceLock::new();
 
 pub(crate) fn models() -> Models {
     MODELS.get().cloned().unwrap_or_default()
 }
 
-/// The whole program, with the models that come with it.
+/// Runs the program with the built-in models.
 pub fn main() -> ExitCode {
     run(Models::builtin())
 }
 
-/// The whole program: arguments from the command line, logs to standard error. Every service of it knows these models: a studio with
-/// a model of its own registers it and calls this from its `main` (`examples/custom-model`).
+/// Runs the program: it takes arguments from the command line and logs to standard error.
+///
+/// Every service of the program knows `models`. A studio with a custom model registers it and calls
+/// this function from its `main` (`examples/custom-model`).
 pub fn run(models: Models) -> ExitCode {
-    // A second call in one process keeps the first one's: nobody has a reason to.
+    // A second call in one process would keep the models of the first.
     let _ = MODELS.set(models);
     let cli = Cli::parse();
     install_logging(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
@@ -126,7 +129,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The words of an example, without what the shell takes for itself and without the remark behind it.
+    /// The words of an example, without its remark and without the parts that only the shell reads.
     fn words(example: &str) -> Vec<String> {
         let end = example.find("   ").into_iter().chain(example.find(['|', '>'])).min().unwrap_or(example.len());
         example[..end].split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
@@ -137,14 +140,14 @@ mod tests {
         for line in help.lines().filter(|line| line.starts_with("  driftless ")) {
             *checked += 1;
             if let Err(e) = Cli::try_parse_from(words(line)) {
-                panic!("an example of {} is not taken: {line}\n{e}", command.get_name());
+                panic!("an example of {} does not parse: {line}\n{e}", command.get_name());
             }
         }
         command.get_subcommands().for_each(|sub| check_examples(sub, checked));
     }
 
     #[test]
-    fn every_example_in_a_help_text_is_taken() {
+    fn every_example_in_a_help_text_parses() {
         let mut checked = 0;
         check_examples(&Cli::command(), &mut checked);
         assert!(checked >= 22, "only {checked} examples were found");

@@ -1,4 +1,4 @@
-//! The page of `driftless dev`: what `npm run build` made of `web/`, as a part of the binary.
+//! The page of `driftless dev`: the files that `npm run build` makes of `web/`, as a part of the binary.
 
 use driftless_web::http::{Routes, bytes_response, only};
 use warp::Filter;
@@ -7,11 +7,11 @@ use warp::http::{HeaderValue, Method, StatusCode};
 const JS: &str = "text/javascript; charset=utf-8";
 const WASM: &str = "application/wasm";
 
-/// The page names the hosts that it may talk to itself, because it may be anybody's page; here that is this host alone.
+/// The content security policy: the page may talk to this host only.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
     img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Path, content type, bytes.
+/// Path, content type and content of each file.
 const FILES: &[(&str, &str, &[u8])] = &[
     ("", "text/html; charset=utf-8", include_bytes!("../../web/dist/index.html")),
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../web/dist/style.css")),

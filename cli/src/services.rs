@@ -1,4 +1,4 @@
-//! `driftless ingest`, `replayer` and `gateway`: the services apart.
+//! `driftless ingest`, `replayer` and `gateway`: each service as a process of its own.
 
 use crate::config::{Config, ConfigArgs, KeyArgs, TlsArgs};
 use crate::deployment::DeploymentArgs;
@@ -42,11 +42,11 @@ pub(crate) struct ReplayerArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
-    /// This process's name in the group; the same after a restart, and another for each process.
+    /// Name of this process in the consumer group: the same after a restart, and different for each process.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
-    /// Go on although retention has taken records that recovery needs: what they held is lost, and is named in the log of
-    /// this process. Only after the refusal that names the offsets.
+    /// Continue although retention has deleted records that recovery needs: their content is lost, and this process logs which.
+    /// Use it only after the refusal that names the offsets.
     #[arg(long)]
     accept_loss: bool,
 }
@@ -163,7 +163,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     end_with(gateway.join(), signals, source).await
 }
 
-/// Serves routes, health and metrics in a task of its own. Whoever reads in the log that it listens may ask for the end.
+/// Serves routes, health and metrics in a task of its own.
+///
+/// A program that reads "listening" in the log may send a signal at once, so the signals come first.
 async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
     let options = config.http.server_options().context("http")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
@@ -179,7 +181,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     Ok(signals)
 }
 
-/// Waits for the end of a service, by itself or because it was asked for.
+/// Waits until a service ends by itself, or ends it gracefully on a signal.
 async fn end_with<E>(
     service: impl Future<Output = Result<(), E>>,
     mut signals: Signals,

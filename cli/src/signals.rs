@@ -1,11 +1,11 @@
-//! What asks for the end: Ctrl-C, SIGTERM, and a reader that has seen enough.
+//! Reasons to end: Ctrl-C, SIGTERM, and a reader that closes its end of the pipe.
 
 #[cfg(unix)]
 use anyhow::Context as _;
 use anyhow::Result;
 
-/// What asks this process to end. From [`Signals::listen`] on nothing of it is lost, and nothing of it ends the process by
-/// itself: whoever announces that it is ready listens before.
+/// The signals that ask this process to end. After [`Signals::listen`] no signal is lost, and no signal
+/// ends the process by itself. A program therefore listens before it announces that it is ready.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -14,11 +14,11 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Starts to listen.
     #[cfg(unix)]
     pub fn listen() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).context("cannot listen for the signals that ask for the end");
+        let listen = |kind| signal(kind).context("cannot listen for SIGINT and SIGTERM");
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
@@ -31,7 +31,7 @@ impl Signals {
         }
     }
 
-    /// Nothing to do: here it is listened only while it is waited.
+    /// Does nothing: on this system only `asked_to_end` listens.
     #[cfg(not(unix))]
     pub fn listen() -> Result<Self> {
         Ok(Self {})
@@ -44,14 +44,15 @@ impl Signals {
     }
 }
 
-/// Waits until nobody reads standard output any more, where that can be seen: it is a pipe.
+/// Waits until the reader of standard output is gone. Only a pipe shows that; otherwise the wait lasts
+/// forever.
 pub(crate) async fn reader_is_gone() {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd;
         use tokio::io::Interest;
         use tokio::net::unix::pipe::Sender;
-        // Only waited on: writing goes on by `std`, which blocks.
+        // This sender only waits; output still goes through `std`, which blocks.
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
         if let Ok(pipe) = pipe
             && pipe.ready(Interest::ERROR).await.is_ok()
@@ -62,7 +63,7 @@ pub(crate) async fn reader_is_gone() {
     std::future::pending().await
 }
 
-/// Nobody reads the output any more, as in `driftless watch … | head -1`: an end, and no error.
+/// Whether the reader of the output is gone, as in `driftless watch … | head -1`: the end, not an error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
@@ -71,9 +72,9 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// As of somebody who read "ready" and was quicker than we are.
+    /// A program that reads "ready" may send its signal before this one waits.
     #[tokio::test]
-    async fn a_signal_that_comes_before_it_is_waited_for_counts() {
+    async fn a_signal_before_the_wait_counts() {
         let mut signals = Signals::listen().unwrap();
         let own = std::process::id().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &own]).status().unwrap().success());

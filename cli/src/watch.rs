@@ -1,4 +1,4 @@
-//! `driftless watch`: a chunk's updates as they come, one line each.
+//! `driftless watch`: prints a chunk's updates as they arrive, one line each.
 
 use crate::http_client::{Gateway, GatewayTarget};
 use crate::signals::{Signals, is_broken_pipe, reader_is_gone};
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   driftless watch canvas/0/0 --token \"$TOKEN\"
-  driftless watch canvas/0/0 --json | jq .         everything that the stream says, one object a line")]
+  driftless watch canvas/0/0 --json | jq .         all events of the stream, one object a line")]
 pub(crate) struct Args {
     /// The chunk, such as canvas/0/0.
     chunk: ChunkId,
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Watches until Ctrl-C; comes back after interruptions, where it ended.
+/// Watches until Ctrl-C. After an interruption it reconnects and resumes where the stream ended.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let client = reqwest::Client::new();
     let gateway = args.target.gateway()?;
@@ -33,12 +33,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     loop {
         tokio::select! {
             () = signals.asked_to_end() => return Ok(()),
-            // Whoever reads has seen enough: `driftless watch … | head -1`. A quiet chunk may be quiet for long.
+            // The reader of `driftless watch … | head -1` is gone. A quiet chunk would show that only late.
             () = reader_is_gone() => return Ok(()),
             streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
                 Ok(()) => failures = 0,
                 Err(e) if is_broken_pipe(&e) => return Ok(()),
-                // The first answer decides whether it can work at all.
+                // Without a first answer the address or the token is wrong, so a retry would not help.
                 Err(e) if last_id.is_none() => return Err(e),
                 Err(e) => {
                     failures += 1;
@@ -77,7 +77,7 @@ fn take(args: &Args, event: &str, last_id: &mut Option<String>) -> Result<()> {
     }
     let (Some(name), Some(data)) = (field("event"), field("data")) else { return Ok(()) };
     let data: Value = serde_json::from_str(&data)?;
-    // Not `println!`, which panics where nobody reads any more.
+    // `println!` would panic once the reader is gone.
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::json!({"event": name, "data": data}))?;
@@ -99,8 +99,8 @@ fn take(args: &Args, event: &str, last_id: &mut Option<String>) -> Result<()> {
             }
         }
         "beacon" => writeln!(out, "beacon: version {} hash {short}…", data["version"])?,
-        "lagging" => writeln!(out, "lagging: this client is too slow; what it misses follows")?,
-        "rejected" => bail!("{}", data["message"].as_str().unwrap_or("the gateway says no")),
+        "lagging" => writeln!(out, "lagging: this client is too slow; the missing updates follow")?,
+        "rejected" => bail!("{}", data["message"].as_str().unwrap_or("the gateway refuses the chunk")),
         "closed" => writeln!(out, "closed: {}", data["reason"].as_str().unwrap_or_default())?,
         _ => {}
     }

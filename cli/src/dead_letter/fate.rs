@@ -1,5 +1,5 @@
-//! What R8 did with the records that were put aside: asked of `updates` itself, where every decision has a mark with the
-//! offset of its command.
+//! What R8 did with the dead-lettered records. The answer is in `updates`, where every decision has a
+//! mark with the offset of its command.
 
 use super::letter::Letter;
 use super::{Place, records};
@@ -11,20 +11,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What was decided.
+/// The decision about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its number is resolved, without effect.
+    /// The record's number is resolved, without effect.
     Discarded(DiscardReason),
-    /// It has taken effect.
+    /// The command took effect.
     Committed,
-    /// An earlier one had not arrived; its number is open, and its writer was told.
+    /// An earlier command had not arrived. The number is open, and the writer was told.
     OutOfOrder,
-    /// Its writer was told that the session had expired.
+    /// The writer was told that its session had expired.
     SessionExpired,
-    /// Nothing: it could not be placed, or its number was resolved before.
+    /// No decision: the record could not be placed, or its number was resolved before.
     Nothing,
-    /// The log does not go back far enough, or the letter does not say where it came from.
+    /// The log does not go back far enough, or the letter does not name its origin.
     Unknown,
 }
 
@@ -38,7 +38,7 @@ impl Fates {
     }
 }
 
-/// Reads `updates` of each partition that a letter came from, once.
+/// Reads `updates` of each partition that letters came from, once.
 pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>) -> Result<Fates> {
     let topics = place.world.topics();
     let mut wanted: BTreeMap<Partition, BTreeSet<Offset>> = BTreeMap::new();
@@ -53,7 +53,7 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
     for (partition, wanted) in wanted {
         let (low, high) = place.log.watermarks(&topics.updates, partition).await?;
         if low > Offset(0) {
-            // A position without its epoch and n cannot be judged (R4).
+            // Records below `low` are gone, and a position without its epoch and n cannot be judged (R4).
             continue;
         }
         fates.extend(wanted.iter().map(|offset| ((partition, *offset), Fate::Nothing)));
@@ -94,7 +94,7 @@ fn read(outcome: &Outcome) -> Fate {
 }
 
 impl Fate {
-    /// Its number can never be used again.
+    /// Whether the record's number can never be used again.
     pub fn is_resolved(self) -> bool {
         matches!(self, Self::Discarded(_) | Self::Committed)
     }

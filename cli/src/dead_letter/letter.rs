@@ -1,4 +1,4 @@
-//! One record of `dead-letter`: the raw bytes of a record of `commands`, and in headers why and from where.
+//! One record of `dead-letter`: the raw bytes of a record of `commands`, with reason and origin in headers.
 
 use bytes::Bytes;
 use driftless_chunk::live::Asked;
@@ -9,22 +9,22 @@ use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Such a record.
+/// A dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
-    /// In `dead-letter`.
+    /// Its offset in `dead-letter`.
     pub offset: Offset,
-    /// When it was put aside, milliseconds since the Unix epoch.
+    /// When a replayer wrote it, milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
-    /// Why.
+    /// Why the replayer could not read or decide the record.
     pub reason: String,
-    /// From where, if the headers say so.
+    /// The position of the record in `commands`, if the headers name it.
     pub origin: Option<Origin>,
     /// The record of `commands`, byte for byte.
     pub value: Bytes,
 }
 
-/// Where it stood.
+/// The position of the original record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
     pub topic: String,
@@ -32,7 +32,7 @@ pub(super) struct Origin {
     pub offset: Offset,
 }
 
-/// A letter that can be placed in the world of today.
+/// A letter that has a place in the present world.
 pub(super) struct Placed {
     pub chunk: ChunkId,
     pub place: world::Place,
@@ -55,13 +55,14 @@ impl Letter {
         Self {
             offset: record.offset,
             timestamp_ms: record.timestamp.0,
-            reason: header("reason").unwrap_or_else(|| "unknown: it has no such header".into()),
+            reason: header("reason").unwrap_or_else(|| "unknown: the record has no header `reason`".into()),
             origin,
             value: record.value,
         }
     }
 
-    /// Reads it as a replayer would, but for the partition that it stood in. The error says why nobody can.
+    /// Decodes the letter as a replayer does, except for the check of its partition. The error gives the
+    /// reason why no replayer can.
     pub fn place(&self, world: &World) -> Result<Placed, String> {
         let record: proto::CommandRecord =
             format::decode("CommandRecord", self.value.clone()).map_err(|e| e.to_string())?;
@@ -74,7 +75,7 @@ impl Letter {
         Ok(Placed { chunk, place, body })
     }
 
-    /// What can be read of the record, whether or not it has a place; null where nothing can.
+    /// The readable parts of the record, with or without a place in the world; null if nothing is readable.
     pub fn record_json(&self, world: &World) -> Value {
         let Ok(record) = format::decode::<proto::CommandRecord>("CommandRecord", self.value.clone()) else {
             return Value::Null;
@@ -83,7 +84,7 @@ impl Letter {
         let body = match record.body {
             None => json!({}),
             Some(Body::Audit(audit)) => json!({"audit": {
-                "version": audit.version, "hash": hex(&audit.hash), "reporter": audit.reporter,
+                "version": audit.version, "hash": hex::encode(&audit.hash), "reporter": audit.reporter,
             }}),
             Some(Body::Command(c)) => {
                 let what = match &c.body {
@@ -91,10 +92,10 @@ impl Letter {
                     Some(command::Body::Settle(_)) => json!({"settle": {}}),
                     Some(command::Body::Command(bytes)) => family
                         .and_then(|family| family.model.command_to_json(bytes).ok())
-                        .unwrap_or_else(|| json!({"hex": hex(bytes)})),
+                        .unwrap_or_else(|| json!({"hex": hex::encode(bytes)})),
                 };
                 json!({"command": {
-                    "writer": hex(&c.writer), "author": c.author, "roles": c.roles, "seq": c.seq, "after": c.after,
+                    "writer": hex::encode(&c.writer), "author": c.author, "roles": c.roles, "seq": c.seq, "after": c.after,
                     "received_at_ms": c.received_at_ms, "command": what,
                 }})
             }
@@ -112,7 +113,7 @@ impl Letter {
             .map_or("unknown".into(), |Origin { topic, partition, offset }| format!("{topic}[{partition}] at {offset}"))
     }
 
-    /// Without the bytes.
+    /// The letter without its bytes.
     pub fn to_json(&self) -> Value {
         json!({
             "offset": self.offset.0,
@@ -142,18 +143,13 @@ impl fmt::Display for Letter {
 }
 
 impl Placed {
-    /// The numbers of a command.
+    /// The command and its writer; `None` for an audit.
     pub fn command(&self) -> Option<(&proto::Command, WriterId)> {
         match &self.body {
             Body::Command(command) => Some((command, WriterId::from_slice(&command.writer)?)),
             Body::Audit(_) => None,
         }
     }
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Milliseconds since the Unix epoch as `2026-11-25T18:50:31Z`.
@@ -176,6 +172,7 @@ pub(super) fn utc(ms: i64) -> String {
 pub(super) mod tests {
     use super::*;
     use driftless_chunk::model::Models;
+    use driftless_schemas::time::UnixMs;
     use driftless_schemas::world::WorldSpec;
     use prost::Message as _;
 
@@ -191,7 +188,7 @@ pub(super) mod tests {
             header("partition", "3"),
             header("offset", "455"),
         ];
-        let (offset, timestamp) = (Offset(12), driftless_schemas::time::UnixMs(1_795_632_631_500));
+        let (offset, timestamp) = (Offset(12), UnixMs(1_795_632_631_500));
         Letter::read(Record { offset, timestamp, key: Bytes::new(), value: value.into(), headers })
     }
 
@@ -214,26 +211,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn headers_say_why_and_from_where() {
+    fn headers_give_reason_and_origin() {
         let letter = letter("it is garbage", "\u{1}garbage");
         let origin = Origin { topic: "dev.1.commands".into(), partition: Partition(3), offset: Offset(455) };
         assert_eq!(letter.origin, Some(origin));
         let line = letter.to_string();
         assert_eq!(line, "    12  2026-11-25T18:50:31Z        8 bytes  dev.1.commands[3] at 455  it is garbage");
         assert_eq!(letter.to_json()["source_offset"], 455);
-        // Whoever wrote it by hand: nothing is made up.
-        let bare = Record {
-            offset: Offset(1),
-            timestamp: driftless_schemas::time::UnixMs(0),
-            key: "".into(),
-            value: "".into(),
-            headers: Vec::new(),
-        };
+        // A record that was written by hand has no headers, and nothing is made up.
+        let bare =
+            Record { offset: Offset(1), timestamp: UnixMs(0), key: "".into(), value: "".into(), headers: Vec::new() };
         assert_eq!(Letter::read(bare).origin, None);
     }
 
     #[test]
-    fn what_can_be_read_is_shown_and_the_rest_is_hex() {
+    fn readable_parts_are_shown_and_the_rest_is_hex() {
         let world = world();
         let json = letter("", record("things/0/0", command())).record_json(&world);
         assert_eq!(json["command"]["author"], "ann");

@@ -1,4 +1,4 @@
-//! Reading a part of a partition, one record after the other, without holding more than what one poll brings.
+//! Reads a range of a partition record by record, with no more in memory than one poll returns.
 
 use anyhow::{Context, Result};
 use driftless_log::{Log, Record};
@@ -6,10 +6,10 @@ use driftless_schemas::{Offset, Partition};
 use std::ops::Range;
 use std::time::Duration;
 
-/// A log that brings nothing for so long does not answer.
+/// A log that returns no record for this long counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Gives each record of `range` to `take`, in order.
+/// Passes each record of `range` to `take`, in order.
 pub(super) async fn each(
     log: &dyn Log,
     topic: &str,
@@ -24,7 +24,7 @@ pub(super) async fn each(
     reader.assign(topic, partition, range.start);
     loop {
         let batches = tokio::time::timeout(PATIENCE, reader.next()).await.with_context(|| {
-            format!("{} brings no records of {topic}[{partition}] within {PATIENCE:?}", log.describe())
+            format!("{} returned no record of {topic}[{partition}] within {PATIENCE:?}", log.describe())
         })??;
         for record in batches.into_iter().flat_map(|batch| batch.records) {
             let next = record.offset.next();

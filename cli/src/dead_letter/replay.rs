@@ -1,21 +1,25 @@
-//! Putting letters back into `commands`.
+//! Appends dead letters to `commands` again.
 //!
-//! R8 makes it safe. As it is, a record keeps its author's numbers: what is resolved already is a resend. A new command has
-//! the number 1 of a writer that is made out of the chunk, writer and number of the record, so that the same record, and
-//! every copy of it, gives the same command again: replaying it twice is a resend, too. The writer's session time is that of
-//! the record's writer, because it must be the same every time; a chunk that more than 1,024 others have written to since
-//! may answer that it has expired, which `--again` gets over.
+//! R8 makes a second replay safe. A record that is appended as it is keeps its author's numbers, so a
+//! resolved number makes it a resend. A new command has the number 1 of a writer that is derived from
+//! chunk, writer and number of the record. The same record, and every copy of it, therefore gives the
+//! same command again: its second replay is a resend, too.
 //!
-//! Author and roles stay those of the record: the model decides as if the author had asked now. The writer is nobody's: it
-//! belongs to a session in the hands of a user without a name, which no token can be for. Who replayed what stands in
-//! the headers `replayed-by` and `replayed-from`.
+//! The derived writer has the session time of the record's writer, because it must be the same every
+//! time. If more than 1,024 other writers have written to the chunk since, the chunk may answer that
+//! the session has expired; `--again` uses the present time instead.
+//!
+//! Author and roles stay those of the record: the model decides as if the author had asked now. The
+//! writer belongs to a session of the user with the empty name, for whom no token can be valid. The
+//! headers `replayed-by` and `replayed-from` name the operator and the dead letter.
 
 use super::fate::{self, Fate};
-use super::letter::{Letter, Placed};
+use super::letter::{Letter, Origin, Placed};
 use super::{Place, ReplayArgs, records};
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use driftless_log::{Ack, Append, AppendError, Delivery, Producer};
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::proto::{self, command, command_record};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, SessionId, WriterId, limits};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,23 +32,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Reasons that a replayer gives for a record whose numbers it could read: R8 was applied, and it was discarded. Asked only
-/// where the log does not go back far enough. One that is missing here is replayed as it is, which does no harm.
+/// Reasons that a replayer gives for a record whose numbers it could read: it applied R8 and discarded
+/// the record. They count only if the log does not go back far enough. A record with another reason is
+/// replayed as it is, which does no harm.
 const NUMBERED: [&str; 4] =
     ["the model failed on it", "it has no body that this version knows", "an author of ", "a command of "];
 
-/// New commands for one chunk in one run. Each is a writer of its own, and the ledger's least recent ones make room for it:
-/// more of them would make the chunk forget those who edit it now.
+/// The most new commands for one chunk in one run. Each has a writer of its own, which evicts the least
+/// recent writer from the ledger: more new commands would make the chunk forget its present writers.
 const NEW_WRITERS_MAX: usize = limits::LEDGER_WRITERS_MAX / 4;
 
-/// How a letter is replayed.
+/// The way to replay a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// The same bytes.
+    /// Append the same bytes.
     AsItIs,
-    /// The command of this writer, under a new number.
+    /// Submit the command of this writer again, with a new writer and number.
     NewCommand(WriterId),
-    /// It would be of no use; why.
+    /// Refuse, because a replay would have no effect; with the reason.
     Refused(String),
 }
 
@@ -58,7 +63,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// How a letter is to be replayed.
+/// Chooses the way to replay a letter.
 pub(super) fn way(letter: &Letter, placed: &Result<Placed, String>, fate: Fate) -> Way {
     let placed = match placed {
         Ok(placed) => placed,
@@ -81,7 +86,7 @@ pub(super) fn way(letter: &Letter, placed: &Result<Placed, String>, fate: Fate) 
     }
 }
 
-/// What ingest or a replayer would say against it today.
+/// The reason for which ingest or a replayer would reject the command today.
 fn useless(placed: &Placed, command: &proto::Command) -> Option<String> {
     if command.author.len() > limits::AUTHOR_BYTES_MAX {
         return Some(format!("an author of {} bytes: at most {}", command.author.len(), limits::AUTHOR_BYTES_MAX));
@@ -96,7 +101,7 @@ fn useless(placed: &Placed, command: &proto::Command) -> Option<String> {
     }
 }
 
-/// The writer of a new command: the same one for the same command, and nobody's.
+/// The writer of a new command: the same writer for the same command, and one that no user can have.
 fn operators_writer(
     chunk: &ChunkId,
     writer: WriterId,
@@ -113,16 +118,16 @@ fn operators_writer(
     }
     let mut random = [0; 10];
     random.copy_from_slice(&Hash::of(&identity).0[..10]);
-    // A writer from the future, which nobody checks here, would make the chunk forget everybody else when it is evicted. And
-    // a session of time 0 is expired everywhere.
+    // The session time of the record's writer is unchecked here. If it lay in the future, its eviction
+    // would raise the chunk's floor and expire all other writers. Time 0 counts as expired everywhere.
     let put_aside_ms = u64::try_from(letter.timestamp_ms).unwrap_or_default();
     let time_ms = again_at_ms.and_then(|now| u64::try_from(now).ok());
     let time_ms = time_ms.unwrap_or_else(|| writer.time_ms().min(put_aside_ms)).max(1);
-    // Tokens for the user "" are refused.
+    // The services refuse tokens for the user "".
     SessionId::new(time_ms, random).writer("")
 }
 
-/// The record that goes into `commands`.
+/// The record to append to `commands`, and the writer of a new command.
 fn record(letter: &Letter, placed: &Placed, way: &Way, again_at_ms: Option<i64>) -> Option<(Bytes, Option<WriterId>)> {
     match (way, placed.command()) {
         (Way::AsItIs, _) => Some((letter.value.clone(), None)),
@@ -132,7 +137,7 @@ fn record(letter: &Letter, placed: &Placed, way: &Way, again_at_ms: Option<i64>)
                 writer: writer.to_bytes(),
                 seq: 1,
                 after: 0,
-                received_at_ms: driftless_runtime::clock::unix_now().0,
+                received_at_ms: unix_now().0,
                 author: old.author.clone(),
                 roles: old.roles.clone(),
                 body: old.body.clone(),
@@ -145,7 +150,7 @@ fn record(letter: &Letter, placed: &Placed, way: &Way, again_at_ms: Option<i64>)
     }
 }
 
-/// Appends one record after the other.
+/// Appends one record at a time, and waits for its acknowledgement.
 struct Appender {
     producer: Arc<dyn Producer>,
     acks: mpsc::UnboundedReceiver<Ack>,
@@ -159,22 +164,22 @@ impl Appender {
     }
 
     async fn append(&mut self, append: Append) -> Result<Option<Offset>> {
-        // One at a time: the queue is empty.
+        // The queue is empty, because each append waits for its acknowledgement.
         if !self.producer.append(vec![append]).is_empty() {
             bail!("the log takes no record at all");
         }
         match self.acks.recv().await.map(|ack| ack.result) {
             Some(Ok(offset)) => Ok(offset),
-            Some(Err(AppendError::Refused(why))) => bail!("the log refuses it: {why}"),
+            Some(Err(AppendError::Refused(why))) => bail!("the log refuses the record: {why}"),
             Some(Err(AppendError::Unknown(why))) => {
-                bail!("not acknowledged, it may be in the log: {why}. Replaying it again does no harm (R8)")
+                bail!("the record is not acknowledged, and may be in the log: {why}. Another replay does no harm (R8)")
             }
             None => bail!("the log has ended"),
         }
     }
 }
 
-/// Counts of what was done.
+/// Counts of a run.
 #[derive(Default)]
 struct Done {
     replayed: usize,
@@ -186,76 +191,115 @@ pub(super) async fn run(args: ReplayArgs) -> Result<()> {
     let place = args.place.open().await?;
     let letters = chosen(&place, &args).await?;
     let fates = fate::of(&place, letters.iter().filter(|letter| letter.place(&place.world).is_ok())).await?;
-    let again_at_ms = args.again.then(|| driftless_runtime::clock::unix_now().0);
-    let bar = ProgressBar::new(letters.len() as u64);
-    bar.set_style(
-        ProgressStyle::with_template("replaying {bar:40} {pos}/{len}, {eta} left")
-            .unwrap_or(ProgressStyle::default_bar()),
-    );
-    let say = |text: String, json: serde_json::Value| {
-        let line = if args.json { json.to_string() } else { text };
-        bar.suspend(|| writeln!(io::stdout().lock(), "{line}"))
-    };
-    let mut appender = Appender::new(&place)?;
-    let mut seen = BTreeMap::new();
-    let mut new_writers = BTreeMap::new();
-    let mut done = Done::default();
+    let mut run = Run::new(&place, &args, letters.len())?;
     for letter in &letters {
-        bar.inc(1);
+        run.letter(letter, fates.of(letter)).await?;
+    }
+    run.finish(letters.len())
+}
+
+/// One run of `dead-letter replay`.
+struct Run<'a> {
+    place: &'a Place,
+    args: &'a ReplayArgs,
+    /// With `--again`: the present time, for the writers of new commands.
+    again_at_ms: Option<i64>,
+    appender: Appender,
+    bar: ProgressBar,
+    /// The first letter of each origin, which finds copies.
+    first_of: BTreeMap<Origin, Offset>,
+    new_writers: BTreeMap<ChunkId, usize>,
+    done: Done,
+}
+
+impl<'a> Run<'a> {
+    fn new(place: &'a Place, args: &'a ReplayArgs, letters: usize) -> Result<Self> {
+        let bar = ProgressBar::new(letters as u64);
+        bar.set_style(
+            ProgressStyle::with_template("replaying {bar:40} {pos}/{len}, {eta} left")
+                .unwrap_or(ProgressStyle::default_bar()),
+        );
+        Ok(Self {
+            place,
+            args,
+            again_at_ms: args.again.then(|| unix_now().0),
+            appender: Appender::new(place)?,
+            bar,
+            first_of: BTreeMap::new(),
+            new_writers: BTreeMap::new(),
+            done: Done::default(),
+        })
+    }
+
+    /// Replays a letter, or refuses it, and prints a line about it.
+    async fn letter(&mut self, letter: &Letter, fate: Fate) -> Result<()> {
+        self.bar.inc(1);
         let offset = letter.offset;
-        let first = letter.origin.as_ref().map_or(offset, |origin| *seen.entry(origin).or_insert(offset));
+        let first = letter.origin.clone().map_or(offset, |origin| *self.first_of.entry(origin).or_insert(offset));
         if first != offset {
-            done.copies += 1;
-            say(format!("{offset}: a copy of {first}"), json!({"offset": offset.0, "copy_of": first.0}))?;
-            continue;
+            self.done.copies += 1;
+            return self.say(format!("{offset}: a copy of {first}"), json!({"offset": offset.0, "copy_of": first.0}));
         }
-        let placed = letter.place(&place.world);
-        let mut way = way(letter, &placed, fates.of(letter));
-        if let (Way::NewCommand(_), Ok(placed)) = (&way, &placed) {
-            let count: &mut usize = new_writers.entry(placed.chunk.clone()).or_default();
-            *count += 1;
-            if *count > NEW_WRITERS_MAX {
-                let chunk = &placed.chunk;
-                way = Way::Refused(format!(
-                    "{NEW_WRITERS_MAX} new commands for {chunk} are enough for one run: more would make it forget the writers \
-                     that edit it now. Replay this one later"
-                ));
-            }
-        }
-        let made = placed.as_ref().ok().and_then(|placed| Some((placed, record(letter, placed, &way, again_at_ms)?)));
+        let placed = letter.place(&self.place.world);
+        let way = self.within_limits(way(letter, &placed, fate), &placed);
+        let made =
+            placed.as_ref().ok().and_then(|placed| Some((placed, record(letter, placed, &way, self.again_at_ms)?)));
         let Some((placed, (value, writer))) = made else {
-            done.refused += 1;
-            say(format!("{offset}: {way}"), json!({"offset": offset.0, "refused": way.to_string()}))?;
-            continue;
+            self.done.refused += 1;
+            return self.say(format!("{offset}: {way}"), json!({"offset": offset.0, "refused": way.to_string()}));
         };
         let partition = placed.place.partition;
-        let at = match args.dry_run {
+        let at = match self.args.dry_run {
             true => None,
-            false => appender.append(append(&place, &args.operator, letter, placed, value)).await?,
+            false => self.appender.append(append(self.place, &self.args.operator, letter, placed, value)).await?,
         };
-        done.replayed += 1;
-        let where_to = format!("{}[{partition}]", place.world.topics().commands);
-        let would = if args.dry_run { "would go " } else { "" };
+        self.done.replayed += 1;
+        let where_to = format!("{}[{partition}]", self.place.world.topics().commands);
+        let would = if self.args.dry_run { "would go " } else { "" };
         let at_text = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let by = writer.map(|writer| format!(", writer {writer}")).unwrap_or_default();
-        say(
+        self.say(
             format!("{offset}: {would}{way}{by} → {where_to}{at_text}, {}", placed.chunk),
             json!({
-                "offset": offset.0, "replayed": way.to_string(), "is_dry_run": args.dry_run, "chunk": placed.chunk.as_str(),
-                "partition": partition.0, "at": at.map(|at| at.0), "writer": writer.map(|writer| writer.to_string()),
+                "offset": offset.0, "replayed": way.to_string(), "is_dry_run": self.args.dry_run,
+                "chunk": placed.chunk.as_str(), "partition": partition.0, "at": at.map(|at| at.0),
+                "writer": writer.map(|writer| writer.to_string()),
             }),
-        )?;
+        )
     }
-    bar.finish_and_clear();
-    if !args.json {
-        let Done { replayed, copies, refused } = done;
-        let what = if args.dry_run { "to be replayed" } else { "replayed" };
-        eprintln!("{replayed} {what}, {copies} copies, {refused} refused");
+
+    /// Refuses a new command that would be one too many for its chunk in this run.
+    fn within_limits(&mut self, way: Way, placed: &Result<Placed, String>) -> Way {
+        let (Way::NewCommand(_), Ok(placed)) = (&way, placed) else { return way };
+        let count = self.new_writers.entry(placed.chunk.clone()).or_default();
+        *count += 1;
+        if *count <= NEW_WRITERS_MAX {
+            return way;
+        }
+        let chunk = &placed.chunk;
+        Way::Refused(format!(
+            "{NEW_WRITERS_MAX} new commands for {chunk} are the most for one run: more would make the chunk forget its \
+             present writers. Replay this one later"
+        ))
     }
-    if done.refused > 0 && !args.all {
-        bail!("{} of {} records cannot be replayed", done.refused, letters.len());
+
+    fn say(&self, text: String, json: serde_json::Value) -> Result<()> {
+        let line = if self.args.json { json.to_string() } else { text };
+        Ok(self.bar.suspend(|| writeln!(io::stdout().lock(), "{line}"))?)
     }
-    Ok(())
+
+    fn finish(self, letters: usize) -> Result<()> {
+        self.bar.finish_and_clear();
+        let Done { replayed, copies, refused } = self.done;
+        if !self.args.json {
+            let what = if self.args.dry_run { "to be replayed" } else { "replayed" };
+            eprintln!("{replayed} {what}, {copies} copies, {refused} refused");
+        }
+        if refused > 0 && !self.args.all {
+            bail!("{refused} of {letters} records cannot be replayed");
+        }
+        Ok(())
+    }
 }
 
 async fn chosen(place: &Place, args: &ReplayArgs) -> Result<Vec<Letter>> {
@@ -310,7 +354,7 @@ mod tests {
         for fate in [Fate::Nothing, Fate::OutOfOrder] {
             assert_eq!(way_of(placeable(), FAULT, fate), Way::AsItIs);
         }
-        // Where the log does not go back so far, the reason tells.
+        // If the log does not go back far enough, the reason decides.
         assert!(matches!(way_of(placeable(), FAULT, Fate::Unknown), Way::NewCommand(_)));
         assert_eq!(way_of(placeable(), "no family is called \"things\"", Fate::Unknown), Way::AsItIs);
         for fate in [Fate::Committed, Fate::SessionExpired] {
@@ -319,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_put_aside_or_discarded_again_is_refused_with_the_reason() {
+    fn a_letter_that_would_fail_again_is_refused_with_the_reason() {
         let refused = |value: Vec<u8>, says: &str| match way_of(value, FAULT, DISCARDED) {
             Way::Refused(why) => assert!(why.contains(says), "{why}"),
             other => panic!("{other}"),
@@ -335,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn r8_a_new_command_is_the_same_one_every_time_and_its_writer_is_nobodys() {
+    fn r8_a_new_command_is_the_same_every_time_and_no_user_has_its_writer() {
         let world = world();
         let made = |value: Vec<u8>, again| {
             let letter = letter(FAULT, value);
@@ -350,7 +394,7 @@ mod tests {
         let new = made(encoded("things/0/0", command()), None);
         assert_eq!((new.seq, new.after), (1, 0));
         assert_eq!((&new.author, &new.roles, &new.body), (&command().author, &command().roles, &command().body));
-        // Ingest stamps each transmission anew; the command is the same.
+        // Ingest stamps each transmission with a new time, but the command is the same.
         let copy = made(encoded("things/0/0", proto::Command { received_at_ms: 5, after: 3, ..command() }), None);
         assert_eq!(copy.writer, new.writer);
         let others = [
@@ -362,7 +406,7 @@ mod tests {
         assert_ne!(new.writer, command().writer);
         let time = |command: &proto::Command| WriterId::from_slice(&command.writer).unwrap().time_ms();
         assert_eq!(time(&others[2]), 1_800_000_000_000);
-        // "012345" is a time in the far future: not beyond the moment when it was put aside.
+        // "012345" as a time lies in the far future, so the time of the dead letter limits it.
         assert_eq!(time(&new), 1_795_632_631_500);
         let ancient = made(encoded("things/0/0", proto::Command { writer: vec![0; 16].into(), ..command() }), None);
         assert_eq!(time(&ancient), 1, "0 is expired everywhere");
