@@ -102,8 +102,8 @@ struct Report {
     holds: bool,
 }
 
-/// What one line of the table is about.
-struct Line {
+/// What one figure of the table is about.
+struct Figure {
     key: String,
     words: String,
     value: Box<dyn Fn(&Row) -> f64>,
@@ -162,9 +162,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// A server that has slept gets this long to wake up.
 const AWAKE: Duration = Duration::from_millis(300);
 
-/// Who is measured.
+/// Kind is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+enum Kind {
     Driftless,
     Peer,
 }
@@ -172,35 +172,35 @@ enum Who {
 /// Measures. Blocks.
 pub(crate) fn run(args: &FanoutArgs) -> Result<()> {
     cores::pin("1", &std::process::id().to_string());
-    let who: Vec<Who> = match args.peer {
-        Some(_) => vec![Who::Driftless, Who::Peer],
-        None => vec![Who::Driftless],
+    let kinds: Vec<Kind> = match args.peer {
+        Some(_) => vec![Kind::Driftless, Kind::Peer],
+        None => vec![Kind::Driftless],
     };
-    let mut rounds: Vec<Vec<Row>> = who.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<Row>> = kinds.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
         eprintln!("round {round} of {} …", args.rounds);
-        for (row, rows) in measure(args, &who)?.into_iter().zip(&mut rounds) {
+        for (row, rows) in measure(args, &kinds)?.into_iter().zip(&mut rounds) {
             rows.push(row);
         }
     }
-    let lines = lines(&args.idle);
+    let figures = figures(&args.idle);
     let mut medians = rounds.iter().map(|rows| median(rows));
     let (driftless, peer) = (medians.next().unwrap_or_default(), medians.next());
-    let ratio = |line: &Line, theirs| (line.key.clone(), (line.value)(&driftless) / (line.value)(theirs));
+    let ratio = |figure: &Figure, theirs| (figure.key.clone(), (figure.value)(&driftless) / (figure.value)(theirs));
     let ratios: BTreeMap<String, f64> =
-        peer.iter().flat_map(|theirs| lines.iter().map(move |line| ratio(line, theirs))).collect();
-    let is_missed = |line: &&Line| {
+        peer.iter().flat_map(|theirs| figures.iter().map(move |figure| ratio(figure, theirs))).collect();
+    let is_missed = |figure: &&Figure| {
         // There are ratios beside a peer only.
-        let Some((aim, ratio)) = line.aim.zip(ratios.get(&line.key)) else { return false };
-        !aim.is_reached((line.value)(&driftless), *ratio)
+        let Some((aim, ratio)) = figure.aim.zip(ratios.get(&figure.key)) else { return false };
+        !aim.is_reached((figure.value)(&driftless), *ratio)
     };
-    let missed: Vec<String> = lines.iter().filter(is_missed).map(|line| line.key.clone()).collect();
+    let missed: Vec<String> = figures.iter().filter(is_missed).map(|figure| figure.key.clone()).collect();
     let holds = missed.is_empty();
     let report = Report { rounds: args.rounds, driftless, peer, ratios, missed, holds };
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print(&report, &lines);
+        print(&report, &figures);
     }
     ensure!(holds, "aims that are not reached: {}", report.missed.join(", "));
     Ok(())
@@ -212,36 +212,38 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<()> {
 }
 
 /// A round: for each figure, the servers take turns within seconds, so that what else the machine does meets both.
-fn measure(args: &FanoutArgs, who: &[Who]) -> Result<Vec<Row>> {
+fn measure(args: &FanoutArgs, kinds: &[Kind]) -> Result<Vec<Row>> {
     let time = Duration::from_secs(args.seconds.into());
-    let mut rows: Vec<Row> = who.iter().map(|_| Row::default()).collect();
-    let start =
-        |chunks: usize| -> Result<Vec<Server>> { who.iter().map(|who| Server::start(args, *who, chunks)).collect() };
+    let mut rows: Vec<Row> = kinds.iter().map(|_| Row::default()).collect();
+    let start = |chunks: usize| -> Result<Vec<Server>> {
+        kinds.iter().map(|kind| Server::start(args, *kind, chunks)).collect()
+    };
     {
         let servers = start(1)?;
-        let mut places = Place::all(&servers, ONE_CHUNK_SOCKETS, 1)?;
+        let mut contestants = Contestant::all(&servers, ONE_CHUNK_SOCKETS, 1)?;
         for in_flight in IN_FLIGHT {
-            for (place, row) in places.iter_mut().zip(&mut rows) {
+            for (contestant, row) in contestants.iter_mut().zip(&mut rows) {
                 let rate =
-                    place.awake(|crowd, control| crowd.deliveries(control, in_flight, ONE_CHUNK_SOCKETS, time))?;
+                    contestant.awake(|crowd, control| crowd.deliveries(control, in_flight, ONE_CHUNK_SOCKETS, time))?;
                 row.one_chunk.insert(in_flight, rate);
             }
         }
-        for (place, row) in places.iter_mut().zip(&mut rows) {
-            let took = place.awake(|crowd, control| crowd.latencies(control, UPDATES_PER_SECOND, time))?;
+        for (contestant, row) in contestants.iter_mut().zip(&mut rows) {
+            let took = contestant.awake(|crowd, control| crowd.latencies(control, UPDATES_PER_SECOND, time))?;
             row.latency = Quantiles::of(took);
         }
     }
     {
         let servers = start(MANY_CHUNKS)?;
-        let mut places = Place::all(&servers, MANY_CHUNKS * SOCKETS_OF_EACH, MANY_CHUNKS)?;
-        for (place, row) in places.iter_mut().zip(&mut rows) {
-            row.many_chunks = place.awake(|crowd, control| crowd.deliveries(control, 64, SOCKETS_OF_EACH, time))?;
+        let mut contestants = Contestant::all(&servers, MANY_CHUNKS * SOCKETS_OF_EACH, MANY_CHUNKS)?;
+        for (contestant, row) in contestants.iter_mut().zip(&mut rows) {
+            row.many_chunks =
+                contestant.awake(|crowd, control| crowd.deliveries(control, 64, SOCKETS_OF_EACH, time))?;
         }
     }
     for count in args.idle.iter().filter(|count| **count > 0) {
-        for (who, row) in who.iter().zip(&mut rows) {
-            let server = Server::start(args, *who, 1)?;
+        for (kind, row) in kinds.iter().zip(&mut rows) {
+            let server = Server::start(args, *kind, 1)?;
             let mut control = Control::connect(server.control)?;
             // What the first ones take is not what one more takes.
             let _first = Crowd::open(&*server.dialect, server.address, 100, 1)?;
@@ -256,22 +258,22 @@ fn measure(args: &FanoutArgs, who: &[Who]) -> Result<Vec<Row>> {
 }
 
 /// A server that sleeps while another one is measured: it would have its timers on the same core.
-struct Place<'s> {
+struct Contestant<'s> {
     server: &'s Server,
     crowd: Crowd<'s>,
     control: Control,
 }
 
-impl<'s> Place<'s> {
+impl<'s> Contestant<'s> {
     fn all(servers: &'s [Server], sockets: usize, channels: usize) -> Result<Vec<Self>> {
-        let mut places = Vec::new();
+        let mut contestants = Vec::new();
         for server in servers {
             let control = Control::connect(server.control)?;
             let crowd = Crowd::open(&*server.dialect, server.address, sockets, channels)?;
             server.signal("STOP")?;
-            places.push(Self { server, crowd, control });
+            contestants.push(Self { server, crowd, control });
         }
-        Ok(places)
+        Ok(contestants)
     }
 
     fn awake<R>(&mut self, measure: impl FnOnce(&mut Crowd<'s>, &mut Control) -> Result<R>) -> Result<R> {
@@ -293,14 +295,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(args: &FanoutArgs, who: Who, chunks: usize) -> Result<Self> {
-        let program = match (who, &args.peer) {
-            (Who::Peer, Some(peer)) => peer.clone(),
+    fn start(args: &FanoutArgs, kind: Kind, chunks: usize) -> Result<Self> {
+        let program = match (kind, &args.peer) {
+            (Kind::Peer, Some(peer)) => peer.clone(),
             _ => std::env::current_exe()?.display().to_string(),
         };
         let mut command = Command::new("taskset");
         command.args(["-c", "0", &program]);
-        if who == Who::Driftless {
+        if kind == Kind::Driftless {
             command.args(["fanout-server"]).args(args.brokers.iter().flat_map(|b| ["--brokers", b]));
             command.args(args.one_by_one.then_some("--one-by-one"));
             command.env("TOKIO_WORKER_THREADS", "1");
@@ -313,9 +315,9 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line)?;
         ensure!(!line.is_empty(), "the server ended before it was ready: see its messages above");
         let ready: Ready = serde_json::from_str(&line).with_context(|| format!("the server said {line:?}"))?;
-        let dialect: Box<dyn Dialect> = match who {
-            Who::Driftless => Box::new(Gateway { token: ready.token.context("our server gives a token")? }),
-            Who::Peer => Box::new(Centrifuge),
+        let dialect: Box<dyn Dialect> = match kind {
+            Kind::Driftless => Box::new(Gateway { token: ready.token.context("our server gives a token")? }),
+            Kind::Peer => Box::new(Centrifuge),
         };
         Ok(Self { process, address: ready.address, control: ready.control, dialect })
     }
@@ -358,36 +360,36 @@ fn median(rows: &[Row]) -> Row {
 }
 
 /// The table.
-fn lines(idle: &[usize]) -> Vec<Line> {
-    let mut lines = Vec::new();
+fn figures(idle: &[usize]) -> Vec<Figure> {
+    let mut figures = Vec::new();
     for in_flight in IN_FLIGHT {
         let words = format!("{ONE_CHUNK_SOCKETS} sockets, W{in_flight}: thousand deliveries/s");
         let value = move |row: &Row| row.one_chunk.get(&in_flight).copied().unwrap_or_default() / 1e3;
-        lines.push(Line::new(&format!("w{in_flight}"), words, value));
+        figures.push(Figure::new(&format!("w{in_flight}"), words, value));
     }
     let words = format!("{MANY_CHUNKS} × {SOCKETS_OF_EACH} sockets, W64: thousand deliveries/s");
-    lines.push(Line::new("many_w64", words, |row| row.many_chunks / 1e3));
+    figures.push(Figure::new("many_w64", words, |row| row.many_chunks / 1e3));
     let words = |what| format!("{UPDATES_PER_SECOND} updates/s to {ONE_CHUNK_SOCKETS} sockets: {what} ms");
-    lines.push(Line::new("p50", words("p50"), |row| row.latency.p50_ms));
-    lines.push(Line::new("p99", words("p99"), |row| row.latency.p99_ms));
+    figures.push(Figure::new("p50", words("p50"), |row| row.latency.p50_ms));
+    figures.push(Figure::new("p99", words("p99"), |row| row.latency.p99_ms));
     for count in idle.iter().copied().filter(|count| *count > 0) {
         let value = move |row: &Row| row.idle_bytes.get(&count).copied().unwrap_or_default() / 1024.0;
-        lines.push(Line::new(&format!("idle_{count}"), format!("{count} idle sockets: KB each"), value));
+        figures.push(Figure::new(&format!("idle_{count}"), format!("{count} idle sockets: KB each"), value));
     }
-    lines
+    figures
 }
 
-impl Line {
+impl Figure {
     fn new(key: &str, words: String, value: impl Fn(&Row) -> f64 + 'static) -> Self {
         let aim = AIMS.iter().find(|(of, _)| *of == key).map(|(_, aim)| *aim);
         Self { key: key.to_owned(), words, value: Box::new(value), aim }
     }
 }
 
-fn print(report: &Report, lines: &[Line]) {
+fn print(report: &Report, figures: &[Figure]) {
     let Report { rounds, driftless, peer, ratios, missed, .. } = report;
     println!("medians of {rounds} rounds; one core for the server        driftless       peer     ratio  aim");
-    for Line { key, words, value, aim } in lines {
+    for Figure { key, words, value, aim } in figures {
         let ours = value(driftless);
         let Some(theirs) = peer.as_ref().map(value) else {
             println!("{words:55} {ours:12.1}");

@@ -4,7 +4,7 @@
 //! SDK's core; at the end every replica must be what the server says.
 
 mod crowd;
-mod player;
+mod client;
 mod server;
 
 use crate::cores;
@@ -180,7 +180,7 @@ async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
     let edits = edits + (f64::from(args.rate) * WARM_UP.as_secs_f64()) as u64;
     let truth = server.truth(&token("judge")?, &chunks, edits).await?;
     let (crowd, replicas) = tokio::task::spawn_blocking(move || {
-        let replicas = crowd.rest(&truth)?;
+        let replicas = crowd.drain(&truth)?;
         anyhow::Ok((crowd, replicas))
     })
     .await??;
@@ -199,7 +199,7 @@ async fn live(mut crowd: Crowd, writers: &mut Writers, rate: u32, time: Duration
     crowd.latencies.clear();
     let pacing = schedule.pace();
     let lived = tokio::task::spawn_blocking(move || {
-        crowd.live(start + time + Duration::from_millis(500), mix)?;
+        crowd.run_until(start + time + Duration::from_millis(500), mix)?;
         anyhow::Ok(crowd)
     });
     let crowd = lived.await??;

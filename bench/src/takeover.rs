@@ -9,7 +9,7 @@ mod replayers;
 mod report;
 
 use self::decisions::Decisions;
-use self::hot::Hot;
+use self::hot::HotChunks;
 use self::replayers::{Launcher, Replayer};
 use self::report::{Figures, Report};
 use anyhow::{Context, Result, bail, ensure};
@@ -44,7 +44,7 @@ const CRASH: &str = "alone: kill -9, started again";
 It ends with an error where a target is missed, or where a command is lost or decided twice.
 Without --brokers and --store it starts an Apache Kafka and an S3 server of its own.")]
 pub(crate) struct TakeoverArgs {
-    /// Hot chunks, all in one partition.
+    /// HotChunks chunks, all in one partition.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     chunks: u32,
     /// How often each kind of end is measured.
@@ -120,7 +120,7 @@ struct Bench {
     launcher: Launcher,
     log_name: String,
     decisions: Decisions,
-    hot: Hot,
+    hot: HotChunks,
     owner: Replayer,
     standby: Option<Replayer>,
     recovered_records_max: u64,
@@ -166,7 +166,7 @@ impl Bench {
         let mut standby = launcher.start("b")?;
         standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
         let count = chunks.len();
-        let hot = Hot::start(&log, Arc::clone(&topics.commands), chunks, args.rate())?;
+        let hot = HotChunks::start(&log, Arc::clone(&topics.commands), chunks, args.rate())?;
         Ok(Self {
             chunks: count,
             settle: Duration::from_secs(args.snapshot_age.into()) / 2,
@@ -200,10 +200,12 @@ impl Bench {
     ) -> Result<SystemTime> {
         let assigned = self.owner.event("an assignment", since, PATIENCE, |e| e.is_assigned(true)).await?;
         let deciding = self.owner.event("its decisions", since, PATIENCE, replayers::Event::is_deciding).await?;
-        let epoch = self.decisions.next_turn(before, PATIENCE).await?;
+        let epoch = self.decisions.next_ownership(before, PATIENCE).await?;
         self.decisions.all_decided(epoch, PATIENCE).await?;
-        let turn = self.decisions.turn(epoch);
-        let (Some(first), Some(all)) = (turn.first, turn.all) else { bail!("a turn without a decision") };
+        let ownership = self.decisions.ownership(epoch);
+        let (Some(first), Some(all)) = (ownership.first, ownership.all) else {
+            bail!("a ownership without a decision")
+        };
         let target = |ms| targets.then_some(ms);
         figures.note(what, FIRST, ms(assigned.at, first), target(FIRST_MS));
         figures.note(what, ALL, ms(assigned.at, all), target(ALL_MS));
@@ -252,7 +254,7 @@ impl Bench {
         let asked = SystemTime::now();
         old.ask_to_stop()?;
         let first = self.measure(HAND_OVER, epoch, asked, figures, false).await?;
-        let last = self.decisions.turn(epoch).last.context("the old owner decided")?;
+        let last = self.decisions.ownership(epoch).last.context("the old owner decided")?;
         figures.note(HAND_OVER, PAUSE, ms(last, first), Some(PAUSE_MS));
         old.ended(PATIENCE).await?;
         self.stand_by(old.member).await
@@ -268,7 +270,7 @@ impl Bench {
         self.owner.ended(PATIENCE).await?;
         self.owner = self.launcher.start(self.owner.member)?;
         let first = self.measure(RESTART, epoch, asked, figures, false).await?;
-        let last = self.decisions.turn(epoch).last.context("the old owner decided")?;
+        let last = self.decisions.ownership(epoch).last.context("the old owner decided")?;
         figures.note(RESTART, PAUSE, ms(last, first), None);
         Ok(())
     }
@@ -279,7 +281,7 @@ impl Bench {
         self.owner.kill()?;
         self.owner = self.launcher.start(self.owner.member)?;
         let first = self.measure(CRASH, epoch, killed, figures, false).await?;
-        let last = self.decisions.turn(epoch).last.context("the old owner decided")?;
+        let last = self.decisions.ownership(epoch).last.context("the old owner decided")?;
         figures.note(CRASH, PAUSE, ms(last, first), None);
         let other = if self.owner.member == "a" { "b" } else { "a" };
         self.stand_by(other).await

@@ -93,7 +93,7 @@ impl<'d> Crowd<'d> {
             while crowd.sockets.len() < count && crowd.sockets.len() - crowd.subscribed < OPENING_MAX {
                 crowd.begin(address, crowd.sockets.len() % channels)?;
             }
-            crowd.turn(Duration::from_millis(100))?;
+            crowd.poll_once(Duration::from_millis(100))?;
         }
         crowd.updates = 0;
         Ok(crowd)
@@ -118,7 +118,7 @@ impl<'d> Crowd<'d> {
     }
 
     /// Takes what has come.
-    pub fn turn(&mut self, wait: Duration) -> Result<()> {
+    pub fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
             Err(e) if e.kind() != std::io::ErrorKind::Interrupted => return Err(e.into()),
@@ -135,11 +135,11 @@ impl<'d> Crowd<'d> {
         let Self { sockets, buffer, dialect, .. } = self;
         let socket = &mut sockets[at];
         loop {
-            let held = socket.partial.len();
-            buffer[..held].copy_from_slice(&socket.partial);
-            let count = match socket.stream.read(&mut buffer[held..]) {
+            let kept = socket.partial.len();
+            buffer[..kept].copy_from_slice(&socket.partial);
+            let count = match socket.stream.read(&mut buffer[kept..]) {
                 Ok(0) => bail!("the server has closed socket {at}"),
-                Ok(count) => held + count,
+                Ok(count) => kept + count,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e).context("a socket of the crowd"),
             };
@@ -161,13 +161,13 @@ impl<'d> Crowd<'d> {
             while let Some((opcode, message, after)) = message(rest) {
                 rest = after;
                 ensure!(opcode == 2, "the server sent a message of kind {opcode} to socket {at}: {message:?}");
-                let seen = dialect.read(message);
-                ensure!(!seen.is_error, "the server refuses socket {at}: {:?}", String::from_utf8_lossy(message));
-                self.updates += seen.updates;
-                if seen.is_subscribed && !std::mem::replace(&mut socket.is_subscribed, true) {
+                let counts = dialect.read(message);
+                ensure!(!counts.is_error, "the server refuses socket {at}: {:?}", String::from_utf8_lossy(message));
+                self.updates += counts.updates;
+                if counts.is_subscribed && !std::mem::replace(&mut socket.is_subscribed, true) {
                     self.subscribed += 1;
                 }
-                if seen.is_ping {
+                if counts.is_ping {
                     socket.stream.write_all(&masked(&dialect.pong()))?;
                 }
             }
@@ -202,7 +202,7 @@ impl<'d> Crowd<'d> {
                 let deadline = Instant::now() + PATIENCE;
                 while crowd.updates < wanted {
                     // A crowd that sleeps is woken by the server's write, and that would be counted as the server's work.
-                    crowd.turn(Duration::ZERO)?;
+                    crowd.poll_once(Duration::ZERO)?;
                     ensure!(Instant::now() < deadline, "{} of {wanted} updates came", crowd.updates);
                 }
                 ensure!(crowd.updates == wanted, "{} updates came, {wanted} were sent", crowd.updates);
@@ -221,16 +221,16 @@ impl<'d> Crowd<'d> {
         let mut due = began;
         while began.elapsed() < time {
             while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
-                self.turn(wait)?;
+                self.poll_once(wait)?;
             }
             let sent = Instant::now();
             control.publish(1)?;
             let wanted = self.updates + sockets;
             while self.updates < wanted {
                 let before = self.updates;
-                self.turn(Duration::ZERO)?;
+                self.poll_once(Duration::ZERO)?;
                 ensure!(sent.elapsed() < PATIENCE, "{} of {wanted} updates came", self.updates);
-                // Those of one turn came at the same time, as far as the crowd can see.
+                // Those of one poll_once came at the same time, as far as the crowd can see.
                 latencies.extend(std::iter::repeat_n(sent.elapsed(), self.updates - before));
             }
             due += Duration::from_secs(1) / per_second;
@@ -242,7 +242,7 @@ impl<'d> Crowd<'d> {
     pub fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.turn(Duration::from_millis(100))?;
+            self.poll_once(Duration::from_millis(100))?;
         }
         Ok(())
     }

@@ -12,14 +12,14 @@ pub(super) trait Dialect: Send + Sync {
     /// The messages that subscribe a socket to a chunk, or a channel, of that number.
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>>;
     /// Counts what is in a message.
-    fn read(&self, message: &[u8]) -> Seen;
+    fn read(&self, message: &[u8]) -> Counts;
     /// The answer to a ping.
     fn pong(&self) -> Vec<u8>;
 }
 
 /// What a message had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct Counts {
     pub updates: usize,
     pub is_subscribed: bool,
     pub is_ping: bool,
@@ -55,22 +55,22 @@ impl Dialect for Gateway {
         vec![frame.to_vec()]
     }
 
-    fn read(&self, message: &[u8]) -> Seen {
+    fn read(&self, message: &[u8]) -> Counts {
         // ServerFrame { repeated Event events = 1 }, and of each event the tag of its body.
-        let mut seen = Seen::default();
+        let mut counts = Counts::default();
         let mut rest = message;
         while let Some((0x0a, after)) = rest.split_first() {
             let Some((event, after)) = split(after) else { break };
             match event {
-                [0x9a, 0x01, ..] => seen.updates += 1,
-                [0x82, 0x01, ..] => seen.is_subscribed = true,
-                [0x1a, ..] => seen.is_ping = true,
-                [0x22, ..] | [0x8a, 0x01, ..] | [0xb2, 0x01, ..] => seen.is_error = true,
+                [0x9a, 0x01, ..] => counts.updates += 1,
+                [0x82, 0x01, ..] => counts.is_subscribed = true,
+                [0x1a, ..] => counts.is_ping = true,
+                [0x22, ..] | [0x8a, 0x01, ..] | [0xb2, 0x01, ..] => counts.is_error = true,
                 _ => {}
             }
             rest = after;
         }
-        seen
+        counts
     }
 
     fn pong(&self) -> Vec<u8> {
@@ -102,21 +102,21 @@ impl Dialect for Centrifuge {
         [connect, subscribe].map(|command| [&[command.len() as u8], &command[..]].concat()).to_vec()
     }
 
-    fn read(&self, message: &[u8]) -> Seen {
-        let mut seen = Seen::default();
+    fn read(&self, message: &[u8]) -> Counts {
+        let mut counts = Counts::default();
         let mut rest = message;
         while let Some((reply, after)) = split(rest) {
             // Reply { id = 1, error = 2, push = 4, … }; an empty one is a ping.
             match reply {
-                [] => seen.is_ping = true,
-                [0x22, ..] => seen.updates += 1,
-                [0x08, _, 0x12, ..] => seen.is_error = true,
-                [0x08, 2, ..] => seen.is_subscribed = true,
+                [] => counts.is_ping = true,
+                [0x22, ..] => counts.updates += 1,
+                [0x08, _, 0x12, ..] => counts.is_error = true,
+                [0x08, 2, ..] => counts.is_subscribed = true,
                 _ => {}
             }
             rest = after;
         }
-        seen
+        counts
     }
 
     fn pong(&self) -> Vec<u8> {
@@ -157,8 +157,8 @@ mod tests {
         ] {
             format::push_event(&mut frame, body);
         }
-        let seen = Seen { updates: 2, is_subscribed: true, is_ping: true, is_error: false };
-        assert_eq!(gateway.read(&frame), seen);
+        let counts = Counts { updates: 2, is_subscribed: true, is_ping: true, is_error: false };
+        assert_eq!(gateway.read(&frame), counts);
         let mut refused = bytes::BytesMut::new();
         format::push_event(&mut refused, event::Body::Refused(proto::Refused::default()));
         assert!(gateway.read(&refused).is_error);

@@ -95,23 +95,23 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     println!("{}", serde_json::to_string(&ready)?);
     let (control, _) = control.accept().await?;
     control.set_nodelay(true)?;
-    obey(control, &mut publisher).await
+    serve_requests(control, &mut publisher).await
 }
 
-async fn obey(control: TcpStream, publisher: &mut Publisher) -> Result<()> {
-    let (wishes, mut answers) = control.into_split();
-    let mut wishes = BufReader::new(wishes).lines();
-    while let Some(wish) = wishes.next_line().await? {
-        match wish.split_once(' ') {
+async fn serve_requests(control: TcpStream, publisher: &mut Publisher) -> Result<()> {
+    let (requests, mut answers) = control.into_split();
+    let mut requests = BufReader::new(requests).lines();
+    while let Some(request) = requests.next_line().await? {
+        match request.split_once(' ') {
             Some(("publish", count)) => publisher.publish(count.parse()?)?,
-            None if wish == "prepare" => {
+            None if request == "prepare" => {
                 publisher.decide_ahead()?;
                 answers.write_all(b"prepared\n").await?;
             }
-            None if wish == "resident" => {
+            None if request == "resident" => {
                 answers.write_all(format!("{}\n", resident(std::process::id())?).as_bytes()).await?;
             }
-            _ => bail!("{wish:?} is no wish of the bench's"),
+            _ => bail!("{request:?} is no request of the bench's"),
         }
     }
     Ok(())

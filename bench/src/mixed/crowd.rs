@@ -1,6 +1,6 @@
 //! The crowd: thousands of clients in one thread, of which some are slow, some stall, and some are lost now and then.
 
-use super::player::{Kind, Line, Lost, Player, SLOW_BYTES_PER_SECOND, connect};
+use super::client::{Client, Connection, Disconnect, Kind, SLOW_BYTES_PER_SECOND, connect};
 use crate::writers::EditKey;
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
@@ -18,11 +18,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Slow clients read this often.
-const SIP: Duration = Duration::from_millis(100);
+const SLOW_READ_INTERVAL: Duration = Duration::from_millis(100);
 /// Who has just come again is catching up: what it sees then is no measure of the server's speed.
 const CATCHING_UP_MS: u64 = 2_000;
 /// A client that was let go comes again after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Who there is.
@@ -51,21 +51,21 @@ pub(super) struct Tally {
 /// The clients.
 pub(super) struct Crowd {
     address: SocketAddr,
-    players: Vec<Player>,
+    clients: Vec<Client>,
     poll: Poll,
     events: Events,
     /// Clients to connect again, and their new sockets: connecting blocks.
     to_connect: Sender<(usize, Kind, Duration)>,
-    connected: Receiver<(usize, Result<Line>)>,
+    connected: Receiver<(usize, Result<Connection>)>,
     numbers: HashMap<String, u16>,
     due: Arc<HashMap<EditKey, Instant>>,
     pub latencies: Vec<Duration>,
     pub tally: Tally,
     began: Instant,
     ticked: Instant,
-    sipped: Instant,
-    /// The next fast client that loses its line.
-    next_lost: usize,
+    slow_read_at: Instant,
+    /// The next fast client that loses its connection.
+    next_disconnected: usize,
 }
 
 fn kinds(mix: Mix) -> impl Iterator<Item = Kind> {
@@ -88,7 +88,7 @@ impl Crowd {
         });
         let mut crowd = Self {
             address,
-            players: Vec::new(),
+            clients: Vec::new(),
             poll: Poll::new()?,
             events: Events::with_capacity(4096),
             to_connect,
@@ -99,26 +99,26 @@ impl Crowd {
             tally: Tally::default(),
             began: Instant::now(),
             ticked: Instant::now(),
-            sipped: Instant::now(),
-            next_lost: 0,
+            slow_read_at: Instant::now(),
+            next_disconnected: 0,
         };
         let access = Access { read: vec!["canvas/".into()], ..Access::default() };
         for (i, kind) in kinds(mix).enumerate() {
-            let token = signer.issue(&format!("player-{i}"), &access, unix_now(), 24 * 3600)?;
+            let token = signer.issue(&format!("client-{i}"), &access, unix_now(), 24 * 3600)?;
             // Slow and stalled ones look at more: else they would not be slow.
             let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();
-            crowd.players.push(Player::new(kind, token, tracked, crowd.now_ms()));
-            let line = connect(crowd.address, kind)?;
-            crowd.take_line(i, line)?;
+            crowd.clients.push(Client::new(kind, token, tracked, crowd.now_ms()));
+            let connection = connect(crowd.address, kind)?;
+            crowd.take_connection(i, connection)?;
             if i % 64 == 0 {
-                crowd.turn(Duration::ZERO)?;
+                crowd.poll_once(Duration::ZERO)?;
             }
         }
         let deadline = Instant::now() + PATIENCE;
-        while let Some(waiting) = crowd.players.iter().position(|player| !player.is_live()) {
+        while let Some(waiting) = crowd.clients.iter().position(|client| !client.is_live()) {
             ensure!(Instant::now() < deadline, "client {waiting} has not got its chunks within {PATIENCE:?}");
-            crowd.turn(Duration::from_millis(10))?;
+            crowd.poll_once(Duration::from_millis(10))?;
         }
         crowd.tally = Tally::default();
         Ok(crowd)
@@ -129,9 +129,9 @@ impl Crowd {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1_700_000_000_000
     }
 
-    fn take_line(&mut self, at: usize, line: Line) -> Result<()> {
+    fn take_connection(&mut self, at: usize, connection: Connection) -> Result<()> {
         let now_ms = self.now_ms();
-        let fd = self.players[at].opened(line, now_ms);
+        let fd = self.clients[at].opened(connection, now_ms);
         self.poll.registry().register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
         Ok(())
     }
@@ -142,49 +142,49 @@ impl Crowd {
     }
 
     /// Lives until then: slow ones read slowly, stalled ones do not, some lose their lines.
-    pub fn live(&mut self, until: Instant, mix: Mix) -> Result<()> {
-        for player in &mut self.players {
-            if player.kind != Kind::Fast {
-                player.allow(0);
+    pub fn run_until(&mut self, until: Instant, mix: Mix) -> Result<()> {
+        for client in &mut self.clients {
+            if client.kind != Kind::Fast {
+                client.allow(0);
             }
         }
         let pause = Duration::from_secs(60) / mix.reconnects.max(1);
-        let mut next_lost = Instant::now() + pause;
+        let mut next_disconnected = Instant::now() + pause;
         while Instant::now() < until {
-            if mix.reconnects > 0 && Instant::now() >= next_lost {
-                next_lost += pause;
-                self.lose_one(mix.fast);
+            if mix.reconnects > 0 && Instant::now() >= next_disconnected {
+                next_disconnected += pause;
+                self.disconnect_one(mix.fast);
             }
-            if self.sipped.elapsed() >= SIP {
-                self.sipped = Instant::now();
-                self.sip()?;
+            if self.slow_read_at.elapsed() >= SLOW_READ_INTERVAL {
+                self.slow_read_at = Instant::now();
+                self.read_slowly()?;
             }
-            self.turn(Duration::from_millis(1))?;
+            self.poll_once(Duration::from_millis(1))?;
         }
         Ok(())
     }
 
-    fn lose_one(&mut self, fast: usize) {
+    fn disconnect_one(&mut self, fast: usize) {
         // A step that meets all of them before it meets one again.
-        self.next_lost = (self.next_lost + 2_654_435_761) % fast.max(1);
-        let (at, now_ms) = (self.next_lost, self.now_ms());
-        if self.players[at].is_open() {
-            self.players[at].vanish(now_ms);
+        self.next_disconnected = (self.next_disconnected + 2_654_435_761) % fast.max(1);
+        let (at, now_ms) = (self.next_disconnected, self.now_ms());
+        if self.clients[at].is_open() {
+            self.clients[at].drop_connection(now_ms);
             self.tally.reconnects += 1;
             let _ = self.to_connect.send((at, Kind::Fast, Duration::ZERO));
         }
     }
 
-    fn sip(&mut self) -> Result<()> {
-        for at in 0..self.players.len() {
-            match self.players[at].kind {
+    fn read_slowly(&mut self) -> Result<()> {
+        for at in 0..self.clients.len() {
+            match self.clients[at].kind {
                 Kind::Fast => {}
                 Kind::Slow => {
-                    self.players[at].allow(SLOW_BYTES_PER_SECOND / 10);
+                    self.clients[at].allow(SLOW_BYTES_PER_SECOND / 10);
                     self.read(at)?;
                 }
                 // One that has come again gets its chunks first.
-                Kind::Stalled if self.players[at].is_live() => self.players[at].allow(0),
+                Kind::Stalled if self.clients[at].is_live() => self.clients[at].allow(0),
                 Kind::Stalled => {}
             }
         }
@@ -192,36 +192,36 @@ impl Crowd {
     }
 
     /// Reads everything from now on, until each replica is what the server says. Gives the replicas that were compared.
-    pub fn rest(&mut self, truth: &HashMap<ChunkId, (Version, Hash)>) -> Result<usize> {
+    pub fn drain(&mut self, truth: &HashMap<ChunkId, (Version, Hash)>) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            for at in 0..self.players.len() {
-                self.players[at].allow(usize::MAX);
-                if self.players[at].kind != Kind::Fast {
+            for at in 0..self.clients.len() {
+                self.clients[at].allow(usize::MAX);
+                if self.clients[at].kind != Kind::Fast {
                     self.read(at)?;
                 }
             }
-            self.turn(Duration::from_millis(20))?;
-            let behind = self.players.iter_mut().enumerate().find_map(|(at, player)| {
-                let chunks = player.chunks.clone();
-                let differs = chunks.into_iter().find(|chunk| player.holds(chunk).as_ref() != truth.get(chunk))?;
-                let (holds, kind) = (player.holds(&differs), player.kind);
-                Some((at, kind, holds, differs))
+            self.poll_once(Duration::from_millis(20))?;
+            let behind = self.clients.iter_mut().enumerate().find_map(|(at, client)| {
+                let chunks = client.chunks.clone();
+                let differs = chunks.into_iter().find(|chunk| client.confirmed(chunk).as_ref() != truth.get(chunk))?;
+                let (confirmed, kind) = (client.confirmed(&differs), client.kind);
+                Some((at, kind, confirmed, differs))
             });
-            let Some((at, kind, holds, chunk)) = behind else { break };
+            let Some((at, kind, confirmed, chunk)) = behind else { break };
             if Instant::now() > deadline {
                 bail!(
-                    "client {at} ({kind:?}) holds {holds:?} of {chunk} {PATIENCE:?} after the last edit, and the server {:?}",
+                    "client {at} ({kind:?}) confirmed {confirmed:?} of {chunk} {PATIENCE:?} after the last edit, and the server {:?}",
                     truth.get(&chunk)
                 );
             }
         }
-        self.tally.drifts = self.players.iter().map(|player| player.drifts).sum();
-        Ok(self.players.iter().map(|player| player.chunks.len()).sum())
+        self.tally.drifts = self.clients.iter().map(|client| client.drifts).sum();
+        Ok(self.clients.iter().map(|client| client.chunks.len()).sum())
     }
 
     /// Waits a little for sockets, and takes what is there.
-    fn turn(&mut self, wait: Duration) -> Result<()> {
+    fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
             Err(e) if e.kind() != std::io::ErrorKind::Interrupted => return Err(e.into()),
@@ -229,26 +229,26 @@ impl Crowd {
         }
         for event in &events {
             let at = event.token().0;
-            let player = &mut self.players[at];
+            let client = &mut self.clients[at];
             // Who reads nothing does not read the end either.
-            if player.kind == Kind::Stalled && event.is_read_closed() && player.is_live() {
-                player.allow(usize::MAX);
+            if client.kind == Kind::Stalled && event.is_read_closed() && client.is_live() {
+                client.allow(usize::MAX);
             }
             self.read(at)?;
         }
         self.events = events;
-        while let Ok((at, line)) = self.connected.try_recv() {
-            match line {
-                Ok(line) if !self.players[at].is_open() => self.take_line(at, line)?,
+        while let Ok((at, connection)) = self.connected.try_recv() {
+            match connection {
+                Ok(connection) if !self.clients[at].is_open() => self.take_connection(at, connection)?,
                 Ok(_) => {}
-                Err(_) => drop(self.to_connect.send((at, self.players[at].kind, AGAIN_AFTER))),
+                Err(_) => drop(self.to_connect.send((at, self.clients[at].kind, RECONNECT_AFTER))),
             }
         }
         if self.ticked.elapsed() >= Duration::from_secs(1) {
             self.ticked = Instant::now();
             let now_ms = self.now_ms();
-            for at in 0..self.players.len() {
-                if let Err(lost) = self.players[at].tick(now_ms) {
+            for at in 0..self.clients.len() {
+                if let Err(lost) = self.clients[at].tick(now_ms) {
                     self.lost(at, lost);
                 }
             }
@@ -258,11 +258,11 @@ impl Crowd {
 
     fn read(&mut self, at: usize) -> Result<()> {
         let now_ms = self.now_ms();
-        let Self { players, numbers, due, latencies, tally, .. } = self;
-        let player = &mut players[at];
-        let is_measured = player.kind == Kind::Fast && now_ms >= player.since_ms + CATCHING_UP_MS;
+        let Self { clients, numbers, due, latencies, tally, .. } = self;
+        let client = &mut clients[at];
+        let is_measured = client.kind == Kind::Fast && now_ms >= client.since_ms + CATCHING_UP_MS;
         let mut broken = None;
-        let read = player.read(now_ms, &mut |message| {
+        let read = client.read(now_ms, &mut |message| {
             let arrived = Instant::now();
             match updates(message) {
                 Ok((updates, lagging)) => {
@@ -291,13 +291,13 @@ impl Crowd {
         Ok(())
     }
 
-    fn lost(&mut self, at: usize, lost: Lost) {
+    fn lost(&mut self, at: usize, lost: Disconnect) {
         let code = match lost {
-            Lost::Closed(Some(code)) => code,
-            Lost::Closed(None) | Lost::Broken | Lost::Dropped => 0,
+            Disconnect::Closed(Some(code)) => code,
+            Disconnect::Closed(None) | Disconnect::Broken | Disconnect::Dropped => 0,
         };
         *self.tally.closed.entry(code).or_default() += 1;
-        let _ = self.to_connect.send((at, self.players[at].kind, AGAIN_AFTER));
+        let _ = self.to_connect.send((at, self.clients[at].kind, RECONNECT_AFTER));
     }
 }
 

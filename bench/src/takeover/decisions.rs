@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 /// One ownership, as its records show it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct Ownership {
     /// When its first decision was read.
     pub first: Option<SystemTime>,
     /// When its newest was.
@@ -27,8 +27,8 @@ pub(super) struct Turn {
 }
 
 #[derive(Default)]
-struct Seen {
-    turns: BTreeMap<u64, Turn>,
+struct Observed {
+    ownerships: BTreeMap<u64, Ownership>,
     /// The newest number that is decided, by chunk.
     seqs: HashMap<String, u64>,
     decided: u64,
@@ -37,7 +37,7 @@ struct Seen {
 
 /// Follows `updates`.
 pub(super) struct Decisions {
-    seen: watch::Receiver<Seen>,
+    observed: watch::Receiver<Observed>,
 }
 
 impl Decisions {
@@ -45,74 +45,74 @@ impl Decisions {
     pub fn follow(log: &dyn Log, topic: &Arc<str>, chunks: usize) -> Result<Self> {
         let mut reader = log.reader()?;
         reader.assign(topic, Partition(0), Offset(0));
-        let (to, seen) = watch::channel(Seen::default());
+        let (to, observed) = watch::channel(Observed::default());
         tokio::spawn(async move {
             let ended = read(&mut *reader, &to, chunks).await;
-            to.send_modify(|seen| seen.problem = ended.err().map(|e| format!("{e:#}")));
+            to.send_modify(|observed| observed.problem = ended.err().map(|e| format!("{e:#}")));
         });
-        Ok(Self { seen })
+        Ok(Self { observed })
     }
 
     /// The ownership of that epoch, by now.
-    pub fn turn(&self, epoch: u64) -> Turn {
-        self.seen.borrow().turns.get(&epoch).cloned().unwrap_or_default()
+    pub fn ownership(&self, epoch: u64) -> Ownership {
+        self.observed.borrow().ownerships.get(&epoch).cloned().unwrap_or_default()
     }
 
     /// The newest epoch.
     pub fn epoch(&self) -> u64 {
-        self.seen.borrow().turns.keys().next_back().copied().unwrap_or_default()
+        self.observed.borrow().ownerships.keys().next_back().copied().unwrap_or_default()
     }
 
     /// Waits until an ownership after `epoch` has decided something; gives its epoch.
-    pub async fn next_turn(&self, epoch: u64, within: Duration) -> Result<u64> {
-        let is_next = |turn: &(&u64, &Turn)| *turn.0 > epoch && turn.1.first.is_some();
-        let found = |seen: &Seen| seen.turns.iter().find(is_next).map(|(epoch, _)| *epoch);
+    pub async fn next_ownership(&self, epoch: u64, within: Duration) -> Result<u64> {
+        let is_next = |ownership: &(&u64, &Ownership)| *ownership.0 > epoch && ownership.1.first.is_some();
+        let found = |observed: &Observed| observed.ownerships.iter().find(is_next).map(|(epoch, _)| *epoch);
         self.wait("a decision of a new owner", within, found).await
     }
 
     /// Waits until that ownership has decided something for all chunks.
     pub async fn all_decided(&self, epoch: u64, within: Duration) -> Result<()> {
-        self.wait("a decision for every chunk", within, |seen| seen.turns.get(&epoch)?.all.map(drop)).await
+        self.wait("a decision for every chunk", within, |observed| observed.ownerships.get(&epoch)?.all.map(drop)).await
     }
 
     /// Waits until that ownership has stored all chunks.
     pub async fn all_stored(&self, epoch: u64, chunks: usize, within: Duration) -> Result<()> {
-        let found = |seen: &Seen| (seen.turns.get(&epoch)?.stored.len() >= chunks).then_some(());
+        let found = |observed: &Observed| (observed.ownerships.get(&epoch)?.stored.len() >= chunks).then_some(());
         self.wait("a snapshot of every chunk", within, found).await
     }
 
     /// Waits until so many commands are decided.
     pub async fn decided(&self, count: u64, within: Duration) -> Result<()> {
-        self.wait("a decision for every command", within, |seen| (seen.decided >= count).then_some(())).await
+        self.wait("a decision for every command", within, |observed| (observed.decided >= count).then_some(())).await
     }
 
-    async fn wait<T>(&self, what: &str, within: Duration, found: impl Fn(&Seen) -> Option<T>) -> Result<T> {
-        let mut seen = self.seen.clone();
+    async fn wait<T>(&self, what: &str, within: Duration, found: impl Fn(&Observed) -> Option<T>) -> Result<T> {
+        let mut observed = self.observed.clone();
         let waited = tokio::time::timeout(within, async {
             loop {
                 {
-                    let seen = seen.borrow_and_update();
-                    if let Some(problem) = &seen.problem {
+                    let observed = observed.borrow_and_update();
+                    if let Some(problem) = &observed.problem {
                         bail!("{problem}");
                     }
-                    if let Some(found) = found(&seen) {
+                    if let Some(found) = found(&observed) {
                         return Ok(found);
                     }
                 }
-                seen.changed().await.context("the reader has ended")?;
+                observed.changed().await.context("the reader has ended")?;
             }
         });
-        waited.await.with_context(|| format!("{what} was not seen within {} s", within.as_secs()))?
+        waited.await.with_context(|| format!("{what} was not observed within {} s", within.as_secs()))?
     }
 }
 
-async fn read(reader: &mut dyn Reader, to: &watch::Sender<Seen>, chunks: usize) -> Result<()> {
+async fn read(reader: &mut dyn Reader, to: &watch::Sender<Observed>, chunks: usize) -> Result<()> {
     let mut position = Position::START;
     loop {
         let batches = reader.next().await?;
         let at = SystemTime::now();
         let mut result = Ok(());
-        to.send_modify(|seen| {
+        to.send_modify(|observed| {
             let mut records = batches.into_iter().flat_map(|batch| batch.records);
             result = records.try_for_each(|record| {
                 let offset = record.offset;
@@ -120,10 +120,10 @@ async fn read(reader: &mut dyn Reader, to: &watch::Sender<Seen>, chunks: usize) 
                 match position.judge(offset, &record) {
                     Validity::Invalid => Ok(()),
                     Validity::Fence => {
-                        seen.turns.entry(record.epoch).or_default();
+                        observed.ownerships.entry(record.epoch).or_default();
                         Ok(())
                     }
-                    Validity::Valid => note(seen, record, at, chunks),
+                    Validity::Valid => note(observed, record, at, chunks),
                 }
             });
         });
@@ -131,26 +131,26 @@ async fn read(reader: &mut dyn Reader, to: &watch::Sender<Seen>, chunks: usize) 
     }
 }
 
-fn note(seen: &mut Seen, record: UpdatesRecord, at: SystemTime, chunks: usize) -> Result<()> {
-    let turn = seen.turns.entry(record.epoch).or_default();
+fn note(observed: &mut Observed, record: UpdatesRecord, at: SystemTime, chunks: usize) -> Result<()> {
+    let ownership = observed.ownerships.entry(record.epoch).or_default();
     match record.body {
-        Some(Body::SnapshotStored(stored)) => drop(turn.stored.insert(stored.chunk_id)),
+        Some(Body::SnapshotStored(stored)) => drop(ownership.stored.insert(stored.chunk_id)),
         Some(Body::Decisions(decisions)) => {
             let chunk = decisions.chunk_id;
-            let seq = seen.seqs.entry(chunk.clone()).or_default();
+            let seq = observed.seqs.entry(chunk.clone()).or_default();
             for mark in decisions.marks {
                 ensure!(
                     mark.seq == *seq + 1 && matches!(mark.outcome, Some(Outcome::Committed(_))),
                     "{chunk}: after command {seq}, {mark:?} is decided: a command was lost, or decided twice"
                 );
                 *seq = mark.seq;
-                seen.decided += 1;
+                observed.decided += 1;
             }
-            turn.first.get_or_insert(at);
-            turn.last = Some(at);
-            if turn.all.is_none() {
-                turn.decided.insert(chunk);
-                turn.all = (turn.decided.len() >= chunks).then_some(at);
+            ownership.first.get_or_insert(at);
+            ownership.last = Some(at);
+            if ownership.all.is_none() {
+                ownership.decided.insert(chunk);
+                ownership.all = (ownership.decided.len() >= chunks).then_some(at);
             }
         }
         _ => {}

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 /// A dead owner must not end the edits.
 const DELIVERY: Duration = Duration::from_secs(60);
-/// Edits are due in turns of this length, all of a turn at once.
-const TURN: Duration = Duration::from_millis(2);
+/// Edits are due in ownerships of this length, all of a ownership at once.
+const PACE: Duration = Duration::from_millis(2);
 
 /// The edits; they end when it is dropped.
-pub(super) struct Hot {
+pub(super) struct HotChunks {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     pacing: Option<JoinHandle<Result<()>>>,
@@ -30,7 +30,7 @@ pub(super) fn chunks(count: u32) -> Result<Vec<ChunkId>> {
     (0..i32::try_from(count)?).map(|i| Ok(ChunkId::new("canvas", &[i % 64, i / 64])?)).collect()
 }
 
-impl Hot {
+impl HotChunks {
     /// Starts `rate` edits a second, one chunk after the other.
     pub fn start(log: &dyn Log, topic: Arc<str>, chunks: Vec<ChunkId>, rate: u32) -> Result<Self> {
         let producer = log.producer(Delivery::Bounded(DELIVERY), Arc::new(|_| {}))?;
@@ -52,7 +52,7 @@ impl Hot {
     }
 }
 
-impl Drop for Hot {
+impl Drop for HotChunks {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -76,11 +76,11 @@ fn pace(
         }
         next = due;
         sent.store(next, Ordering::Relaxed);
-        std::thread::sleep(TURN);
+        std::thread::sleep(PACE);
     }
     let deadline = Instant::now() + DELIVERY;
     while producer.in_flight() > 0 && Instant::now() < deadline {
-        std::thread::sleep(TURN);
+        std::thread::sleep(PACE);
     }
     Ok(())
 }

@@ -79,13 +79,13 @@ impl Replayer {
         what: &str,
         since: SystemTime,
         within: Duration,
-        is_it: impl Fn(&Event) -> bool,
+        is_wanted: impl Fn(&Event) -> bool,
     ) -> Result<Event> {
         let deadline = Instant::now() + within;
         loop {
             self.process.check()?;
             self.read_log()?;
-            if let Some(found) = self.events.iter().find(|event| event.at >= since && is_it(event)) {
+            if let Some(found) = self.events.iter().find(|event| event.at >= since && is_wanted(event)) {
                 return Ok(found.clone());
             }
             if Instant::now() >= deadline {

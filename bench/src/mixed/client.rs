@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, Event, Settings, Socket};
-use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Version, limits};
 use socket2::{Domain, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,13 +13,13 @@ use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, client_with_c
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-/// What a thin line takes a second, bytes.
+/// What a thin connection takes a second, bytes.
 pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
-/// What the kernel holds for one who reads slowly: else it would not be slow for minutes.
-const THIN_BUFFER_BYTES: usize = 4 * 1024;
+/// What the kernel confirmed for one who reads slowly: else it would not be slow for minutes.
+const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 
 /// As on Ethernet.
-const THIN_SEGMENT_BYTES: u32 = 1400;
+const SLOW_SEGMENT_BYTES: u32 = 1400;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +32,13 @@ pub(super) enum Kind {
 }
 
 /// A socket of which no more is read than is allowed.
-pub(super) struct Tap {
+pub(super) struct ThrottledStream {
     stream: TcpStream,
     /// Bytes; `usize::MAX` is all.
     allowance: usize,
 }
 
-impl Read for Tap {
+impl Read for ThrottledStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(self.allowance);
         if most == 0 {
@@ -53,7 +52,7 @@ impl Read for Tap {
     }
 }
 
-impl Write for Tap {
+impl Write for ThrottledStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
@@ -64,15 +63,15 @@ impl Write for Tap {
 }
 
 /// An open websocket.
-pub(super) type Line = WebSocket<Tap>;
+pub(super) type Connection = WebSocket<ThrottledStream>;
 
 /// Opens a websocket to the gateway. Blocks.
-pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Line> {
+pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if kind != Kind::Fast {
-        socket.set_recv_buffer_size(THIN_BUFFER_BYTES)?;
+        socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
         // Loopback's segments of 64 KB are more than the buffer: the kernel would say only now and then that there is room.
-        socket.set_tcp_mss(THIN_SEGMENT_BYTES)?;
+        socket.set_tcp_mss(SLOW_SEGMENT_BYTES)?;
     }
     socket.connect(&address.into()).context("a socket of the crowd")?;
     let stream = TcpStream::from(socket);
@@ -84,15 +83,16 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Line> {
         .write_buffer_size(0)
         .max_message_size(Some(limits::SERVER_FRAME_BYTES_MAX))
         .max_frame_size(Some(limits::SERVER_FRAME_BYTES_MAX));
-    let tap = Tap { stream, allowance: usize::MAX };
-    let (line, _) = client_with_config(request, tap, Some(config)).map_err(|e| anyhow::anyhow!("no websocket: {e}"))?;
-    line.get_ref().stream.set_nonblocking(true)?;
-    Ok(line)
+    let stream = ThrottledStream { stream, allowance: usize::MAX };
+    let (connection, _) =
+        client_with_config(request, stream, Some(config)).map_err(|e| anyhow::anyhow!("no websocket: {e}"))?;
+    connection.get_ref().stream.set_nonblocking(true)?;
+    Ok(connection)
 }
 
 /// What became of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(super) enum Disconnect {
     /// With the server's code.
     Closed(Option<u16>),
     /// It broke.
@@ -102,52 +102,52 @@ pub(super) enum Lost {
 }
 
 /// A client.
-pub(super) struct Player {
+pub(super) struct Client {
     pub kind: Kind,
     pub chunks: Vec<ChunkId>,
     core: ClientCore,
     token: String,
-    line: Option<Line>,
+    connection: Option<Connection>,
     /// When its socket was opened, milliseconds.
     pub since_ms: u64,
     /// Replicas that differed from the log.
     pub drifts: usize,
 }
 
-impl Player {
+impl Client {
     pub fn new(kind: Kind, token: String, chunks: Vec<ChunkId>, now_ms: u64) -> Self {
         let mut core = ClientCore::new(Settings::new(Models::builtin()));
         for chunk in &chunks {
-            core.track(MonotonicMs(now_ms), chunk);
+            core.track(now_ms, chunk);
         }
-        Self { kind, chunks, core, token, line: None, since_ms: now_ms, drifts: 0 }
+        Self { kind, chunks, core, token, connection: None, since_ms: now_ms, drifts: 0 }
     }
 
     /// Takes its socket. Gives what is to be watched.
-    pub fn opened(&mut self, line: Line, now_ms: u64) -> RawFd {
-        let fd = line.get_ref().stream.as_raw_fd();
-        self.line = Some(line);
+    pub fn opened(&mut self, connection: Connection, now_ms: u64) -> RawFd {
+        let fd = connection.get_ref().stream.as_raw_fd();
+        self.connection = Some(connection);
         self.since_ms = now_ms;
-        self.core.connected(MonotonicMs(now_ms), Socket::Gateway, self.token.clone());
+        self.core.connected(now_ms, Socket::Gateway, self.token.clone());
         self.send();
         fd
     }
 
-    /// Leaves without a word, as one does whose line breaks.
-    pub fn vanish(&mut self, now_ms: u64) {
-        self.line = None;
-        self.core.disconnected(MonotonicMs(now_ms), Socket::Gateway, None);
+    /// Leaves without a word, as one does whose connection breaks.
+    pub fn drop_connection(&mut self, now_ms: u64) {
+        self.connection = None;
+        self.core.disconnected(now_ms, Socket::Gateway, None);
     }
 
     pub fn is_open(&self) -> bool {
-        self.line.is_some()
+        self.connection.is_some()
     }
 
     /// So many bytes more may be read; `usize::MAX`: everything.
     pub fn allow(&mut self, bytes: usize) {
-        let Some(line) = &mut self.line else { return };
-        let tap = line.get_mut();
-        tap.allowance = match (bytes, tap.allowance) {
+        let Some(connection) = &mut self.connection else { return };
+        let stream = connection.get_mut();
+        stream.allowance = match (bytes, stream.allowance) {
             (usize::MAX, _) => usize::MAX,
             (more, usize::MAX) => more,
             (more, left) => (left + more).min(SLOW_BYTES_PER_SECOND),
@@ -155,41 +155,41 @@ impl Player {
     }
 
     /// Reads what is there; each message is shown before the core has it.
-    pub fn read(&mut self, now_ms: u64, show: &mut dyn FnMut(&Bytes)) -> Result<(), Lost> {
+    pub fn read(&mut self, now_ms: u64, show: &mut dyn FnMut(&Bytes)) -> Result<(), Disconnect> {
         let lost = loop {
-            let Some(line) = &mut self.line else { return Ok(()) };
-            match line.read() {
+            let Some(connection) = &mut self.connection else { return Ok(()) };
+            match connection.read() {
                 Ok(Message::Binary(message)) => {
                     show(&message);
-                    self.core.received(MonotonicMs(now_ms), Socket::Gateway, message);
+                    self.core.received(now_ms, Socket::Gateway, message);
                 }
-                Ok(Message::Close(frame)) => break Lost::Closed(frame.map(|frame| frame.code.into())),
+                Ok(Message::Close(frame)) => break Disconnect::Closed(frame.map(|frame| frame.code.into())),
                 Ok(_) => {}
-                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => match self.settle() {
+                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => match self.handle_events() {
                     true => return Ok(()),
-                    false => break Lost::Dropped,
+                    false => break Disconnect::Dropped,
                 },
-                Err(_) => break Lost::Broken,
+                Err(_) => break Disconnect::Broken,
             }
         };
-        self.line = None;
-        let code = if let Lost::Closed(code) = lost { code } else { None };
-        self.core.disconnected(MonotonicMs(now_ms), Socket::Gateway, code);
+        self.connection = None;
+        let code = if let Disconnect::Closed(code) = lost { code } else { None };
+        self.core.disconnected(now_ms, Socket::Gateway, code);
         Err(lost)
     }
 
     /// Lets time pass.
-    pub fn tick(&mut self, now_ms: u64) -> Result<(), Lost> {
-        self.core.tick(MonotonicMs(now_ms));
-        if self.settle() {
+    pub fn tick(&mut self, now_ms: u64) -> Result<(), Disconnect> {
+        self.core.tick(now_ms);
+        if self.handle_events() {
             return Ok(());
         }
-        self.line = None;
-        Err(Lost::Dropped)
+        self.connection = None;
+        Err(Disconnect::Dropped)
     }
 
     /// Takes the core's events, and sends what it has to say. False: it wants another socket.
-    fn settle(&mut self) -> bool {
+    fn handle_events(&mut self) -> bool {
         let mut is_kept = true;
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -203,12 +203,12 @@ impl Player {
     }
 
     fn send(&mut self) {
-        let Some(line) = &mut self.line else { return };
+        let Some(connection) = &mut self.connection else { return };
         while let Some(message) = self.core.poll_send(Socket::Gateway) {
             // A socket that does not take it is found broken by the next read, or takes it with the next message.
-            let _ = line.send(Message::Binary(message));
+            let _ = connection.send(Message::Binary(message));
         }
-        let _ = line.flush();
+        let _ = connection.flush();
     }
 
     /// Whether all its chunks have come, and are followed.
@@ -217,7 +217,7 @@ impl Player {
     }
 
     /// Version and hash of its confirmed replica.
-    pub fn holds(&mut self, chunk: &ChunkId) -> Option<(Version, Hash)> {
+    pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<(Version, Hash)> {
         let replica = self.core.confirmed(chunk)?;
         Some((replica.version(), replica.hash()))
     }
