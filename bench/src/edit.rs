@@ -21,15 +21,15 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Edits that come later than this after the last one was due count as lost.
+/// An edit that is not seen this long after the last one was due counts as lost.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Where the edits go.
+/// The log for the edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogKind {
     /// The embedded log of `driftless dev`.
     Embedded,
-    /// A real Apache Kafka: the one of --brokers, or one of its own.
+    /// A real Apache Kafka: that of --brokers, or one that the benchmark starts.
     Kafka,
 }
 
@@ -39,9 +39,9 @@ pub(crate) enum LogKind {
   cargo xtask bench edit --rate 1000 --duration 10 --log kafka
   cargo xtask bench edit --rate 20000 --duration 10 --writers 32 --chunks 64 --json
 
-Latency counts from the moment an edit was due, so that a stall is not hidden by edits that were not sent.
-The floor is two bare rdkafka hops (produce, consume, produce, consume) of as many records with as many bytes,
-measured in turn with the edits.")]
+Latency counts from the moment at which an edit was due, so that a stall also counts for the edits that
+it delays. The floor is two bare rdkafka hops (produce, consume, produce, consume) of as many records of
+the same size, measured in turn with the edits.")]
 pub(crate) struct EditArgs {
     /// Edits a second, all writers together.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -49,13 +49,13 @@ pub(crate) struct EditArgs {
     /// Seconds of measuring per round.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     duration: u32,
-    /// Writers, each with a socket of its own.
+    /// Number of writers, each with a socket of its own.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     writers: u16,
-    /// Chunks that are edited.
+    /// Number of edited chunks.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
     chunks: u16,
-    /// Rounds; floor and edits take turns, and medians over the rounds are reported.
+    /// Number of rounds; floor and edits take turns, and the report has medians over the rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
     /// The log.
@@ -85,7 +85,7 @@ struct Report {
     ratio_p99: Option<f64>,
     /// Edits that were due and never seen.
     lost: usize,
-    /// Commits a second that were seen, in the slowest round.
+    /// Seen commits a second, in the slowest round.
     seen_per_second: f64,
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: EditArgs) -> Result<()> {
     };
     print(&report, args.json)?;
     if lost > 0 {
-        bail!("{lost} edits were never seen: this rate is more than the machine takes, or something is broken");
+        bail!("{lost} edits were never seen: the rate is too high for this machine, or something is broken");
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn print(report: &Report, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writers and an observer that stay connected over the rounds.
+/// Writers and an observer, which stay connected for all rounds.
 struct Bench {
     writers: Writers,
     commits: mpsc::UnboundedReceiver<(Instant, WriterId, u16, u64)>,
@@ -180,7 +180,7 @@ impl Bench {
         Ok(Self { writers, commits })
     }
 
-    /// One open-loop round: edits are due at fixed times, whatever became of the ones before.
+    /// One round in open loop: edits are due at fixed times, even if earlier edits are not committed.
     async fn round(&mut self, rate: u32, duration: Duration) -> Result<Measured> {
         let start = Instant::now() + Duration::from_millis(20);
         let (schedule, mut due_at) = self.writers.schedule(start, rate, duration);

@@ -1,6 +1,6 @@
-//! Sockets for measuring: writers that submit when an edit is due, and a client elsewhere that sees the commits.
+//! Bare sockets for measuring: they submit edits and read commits.
 //!
-//! Leaner than the SDK on purpose: what is measured is the server's way, not the client's.
+//! They do less than the SDK on purpose, because the benchmark measures the servers and not the client.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -18,14 +18,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A socket that has said Hello.
+/// A socket after Hello and Welcome.
 pub(crate) struct Connected {
     pub out: SplitSink<Socket, Message>,
     pub events: SplitStream<Socket>,
     pub writer: WriterId,
 }
 
-/// Connects and says Hello.
+/// Connects, sends Hello, and waits for Welcome.
 pub(crate) async fn connect(url: &str, subprotocol: &'static str, token: String) -> Result<Connected> {
     let mut request = url.into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse()?);
@@ -44,7 +44,7 @@ pub(crate) async fn connect(url: &str, subprotocol: &'static str, token: String)
     bail!("{url} closed the socket instead of welcoming it")
 }
 
-/// The events of a message.
+/// Decodes the events of a message.
 pub(crate) fn decode(message: Message) -> Result<Vec<event::Body>> {
     match message {
         Message::Binary(bytes) => {
@@ -56,7 +56,7 @@ pub(crate) fn decode(message: Message) -> Result<Vec<event::Body>> {
     }
 }
 
-/// An encoded request that sets one cell.
+/// Encodes a request that sets one cell.
 pub(crate) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
     let set = SetCells { cells: vec![cell], values: vec![1 + (seq % 252) as u32], guards: Vec::new() };
     let command = GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec();
@@ -68,7 +68,7 @@ pub(crate) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
     }))
 }
 
-/// Tracks chunks, and waits until each has answered.
+/// Tracks chunks, and waits for the answer to each.
 pub(crate) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Result<()> {
     for chunk in chunks {
         let track = Track { chunk_id: chunk.to_string(), have: None };
@@ -89,7 +89,7 @@ pub(crate) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Resu
     Ok(())
 }
 
-/// (writer, chunk, seq) of every commit in an event.
+/// The commits in an event, as (writer, chunk, seq).
 pub(crate) fn commits(event: event::Body) -> Result<Vec<(WriterId, String, u64)>> {
     let event::Body::Updates(bytes) = event else { return Ok(Vec::new()) };
     let updates: Updates = format::decode("Updates", bytes)?;

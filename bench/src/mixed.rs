@@ -1,7 +1,8 @@
-//! `cargo xtask bench mixed`: what slow, stalled and lost clients cost the others, and the server's memory.
+//! `cargo xtask bench mixed`: the cost of slow, stalled and lost clients for the other clients, and the
+//! server's memory.
 //!
-//! The same run twice, over ingest, replayer and gateway: without slow and stalled clients, and with them. Every client is the
-//! SDK's core; at the end every replica must be what the server says.
+//! The same load runs twice over ingest, replayer and gateway: without slow and stalled clients, and
+//! with them. Every client is the SDK's core. At the end every replica must equal the server's chunk.
 
 mod crowd;
 mod client;
@@ -36,11 +37,12 @@ pub(crate) use server::{ServeArgs, run as serve};
   cargo xtask bench mixed
   cargo xtask bench mixed --sockets 1000 --rate 500 --seconds 20 --json
 
-A tenth of the clients takes 1 KB/s, a hundredth takes nothing once it has its chunks, and 500 a minute lose their lines. It ends
-with an error where a replica differs, the others' p99 is more than 1.5 times what it is without those, or the server takes more
-memory than it says. The server has one core and the crowd another one (taskset).")]
+A tenth of the clients reads 1 KB/s, a hundredth reads nothing once it has its chunks, and 500 a minute
+lose their connections. The benchmark fails if a replica differs, if the p99 of the other clients is
+more than 1.5 times that of the run without slow clients, or if the server's memory exceeds its bound.
+The server has one core and the crowd another one (taskset).")]
 pub(crate) struct MixedArgs {
-    /// Clients.
+    /// Number of clients.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
     sockets: u32,
     /// Seconds of each of the two runs.
@@ -49,7 +51,7 @@ pub(crate) struct MixedArgs {
     /// Edits a second.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Fast clients that lose their line and come again, a minute.
+    /// Number of fast clients a minute that lose their connection and reconnect.
     #[arg(long, default_value_t = 500)]
     reconnects: u32,
     /// Print one JSON object on the last line.
@@ -57,24 +59,24 @@ pub(crate) struct MixedArgs {
     json: bool,
 }
 
-/// The gateway's settings of the run: what may wait for one socket, …
+/// A setting of the gateway: the limit of a socket's send queue.
 const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
-/// … what all rings may take, …
+/// A setting of the gateway: the limit of all rings together.
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
-/// … and how long a socket may take nothing.
+/// A setting of the gateway: a socket that accepts no bytes for this long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// What a queue may go over its limit: an answer that was begun.
+/// A send queue may exceed its limit by the rest of one answer.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
-/// The embedded log's tails of 4 MiB for each of 12 partitions of two topics; batches under way, snapshots that are being made, SQLite's
-/// pages, and what the allocator holds back.
+/// Other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two topics, batches in
+/// flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
 const OTHER_BYTES: u64 = (24 * 4 + 128) * 1024 * 1024;
 const WRITERS: usize = 16;
 const CHUNKS: i32 = 500;
 const WARM_UP: Duration = Duration::from_secs(3);
-/// The others' p99 may be so many times what it is without slow and stalled clients.
+/// The most that slow and stalled clients may raise the p99 of the others, as a factor.
 const RATIO_MAX: f64 = 1.5;
 
-/// What was measured in one run.
+/// The measurements of one run.
 #[derive(Debug, Serialize)]
 struct Run {
     fast: usize,
@@ -83,7 +85,7 @@ struct Run {
     /// Edit due → update at a fast client.
     latency: Quantiles,
     edits: u64,
-    /// Replicas that were compared with the server's hash.
+    /// Number of replicas that were compared with the server's hash.
     replicas: usize,
     #[serde(flatten)]
     tally: Tally,
@@ -128,8 +130,11 @@ pub(crate) async fn run(args: MixedArgs) -> Result<()> {
         true => println!("{}", serde_json::to_string(&report)?),
         false => print(&report),
     }
-    ensure!(ratio_p99 <= RATIO_MAX, "the fast clients' p99 is {ratio_p99:.2} × what it is without slow ones");
-    ensure!(is_bounded, "the server took more memory than its bound");
+    ensure!(
+        ratio_p99 <= RATIO_MAX,
+        "the p99 of fast clients is {ratio_p99:.2} times that of the run without slow clients"
+    );
+    ensure!(is_bounded, "the server's memory exceeds its bound");
     Ok(())
 }
 
@@ -207,7 +212,7 @@ async fn live(mut crowd: Crowd, writers: &mut Writers, rate: u32, time: Duration
     Ok((crowd, edits))
 }
 
-/// The measured server; ends when dropped.
+/// The measured server. Dropping it ends the process.
 struct Server {
     process: Child,
     pid: u32,
@@ -247,7 +252,7 @@ impl Server {
         self.peak.load(Ordering::Relaxed).max(resident(self.pid).unwrap_or(0))
     }
 
-    /// Version and hash of every chunk, once all edits are in them.
+    /// Version and hash of every chunk, once all edits are committed.
     async fn truth(&self, token: &str, chunks: &[ChunkId], edits: u64) -> Result<HashMap<ChunkId, (Version, Hash)>> {
         let client = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Quantiles of what was measured.
+//! Quantiles of measured latencies.
 
 use serde::Serialize;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) struct Quantiles {
 }
 
 impl Quantiles {
-    /// Of these latencies, in any order.
+    /// The quantiles of latencies in any order.
     pub fn of(mut latencies: Vec<Duration>) -> Self {
         latencies.sort_unstable();
         let at = |q: f64| {

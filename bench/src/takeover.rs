@@ -1,7 +1,8 @@
-//! `cargo xtask bench takeover`: how long nobody decides when the owner of a partition dies, is replaced, or is restarted.
+//! `cargo xtask bench takeover`: how long no replayer decides after the owner of a partition dies, is
+//! replaced, or is restarted.
 //!
-//! One partition with many hot chunks on a real Kafka and a real S3 server, two replayers as processes. What ends an
-//! absence is what anybody can see: a valid record in `updates`.
+//! One partition has many hot chunks on a real Kafka and a real S3 server; two replayers run as
+//! processes. A pause ends with a fact that every reader can see: a valid record in `updates`.
 
 mod decisions;
 mod hot;
@@ -41,28 +42,28 @@ const CRASH: &str = "alone: kill -9, started again";
   cargo xtask bench takeover --chunks 1000 --rounds 3 --json
   cargo xtask bench takeover --rate 4000 --snapshot-age 30 --keep-logs /tmp/takeover
 
-It ends with an error where a target is missed, or where a command is lost or decided twice.
-Without --brokers and --store it starts an Apache Kafka and an S3 server of its own.")]
+The benchmark fails if a target is missed, or if a command is lost or decided twice. Without --brokers
+and --store it starts an Apache Kafka and an S3 server of its own.")]
 pub(crate) struct TakeoverArgs {
-    /// HotChunks chunks, all in one partition.
+    /// Number of hot chunks, all in one partition.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     chunks: u32,
-    /// How often each kind of end is measured.
+    /// Number of measurements of each kind of end.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
     /// Edits a second, all chunks together [default: one for each chunk].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// The replayers' `snapshot_max_age`, seconds: with half of it as log since the refs, somebody is made to end.
+    /// The replayers' `snapshot_max_age`, seconds. An owner is ended once half of this time has passed since the snapshots.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     snapshot_age: u32,
     /// Brokers that run already.
     #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
     brokers: Option<String>,
-    /// A bucket that is there already, `s3://bucket`, with the usual AWS_… variables.
+    /// An existing bucket, `s3://bucket`, with the usual AWS_… variables.
     #[arg(long, value_name = "URL", env = "DRIFTLESS_TEST_S3")]
     store: Option<String>,
-    /// Where the replayers' logs stay.
+    /// Folder that keeps the replayers' logs.
     #[arg(long, value_name = "DIR")]
     keep_logs: Option<std::path::PathBuf>,
     /// Print one JSON object on the last line.
@@ -115,7 +116,7 @@ pub(crate) async fn run(args: TakeoverArgs) -> Result<()> {
 
 struct Bench {
     chunks: usize,
-    /// Of log since the refs, before somebody is made to end.
+    /// The time between the snapshots and the end of an owner: the log of this time must be replayed.
     settle: Duration,
     launcher: Launcher,
     log_name: String,
@@ -124,7 +125,7 @@ struct Bench {
     owner: Replayer,
     standby: Option<Replayer>,
     recovered_records_max: u64,
-    /// Last, so that it is removed last.
+    /// The last field, so that the folder is removed last.
     _dir: RunDir,
 }
 
@@ -181,7 +182,7 @@ impl Bench {
         })
     }
 
-    /// Waits until the owner has stored every chunk, and decided for each since. Gives its epoch.
+    /// Waits until the owner has stored every chunk, and for the settle time. Returns the owner's epoch.
     async fn settled(&mut self) -> Result<u64> {
         let epoch = self.decisions.epoch();
         self.decisions.all_stored(epoch, self.chunks, 3 * PATIENCE).await?;
@@ -189,7 +190,8 @@ impl Bench {
         Ok(epoch)
     }
 
-    /// What a new owner took, from the group's word on.
+    /// Notes the times of a new owner, counted from its assignment by the consumer group. Returns when its
+    /// first decision was read.
     async fn measure(
         &mut self,
         what: &'static str,
@@ -204,7 +206,7 @@ impl Bench {
         self.decisions.all_decided(epoch, PATIENCE).await?;
         let ownership = self.decisions.ownership(epoch);
         let (Some(first), Some(all)) = (ownership.first, ownership.all) else {
-            bail!("a ownership without a decision")
+            bail!("the new owner has decided nothing")
         };
         let target = |ms| targets.then_some(ms);
         figures.note(what, FIRST, ms(assigned.at, first), target(FIRST_MS));
@@ -229,7 +231,7 @@ impl Bench {
         Ok(std::mem::replace(&mut self.owner, standby))
     }
 
-    /// Starts a process that takes part in the group without owning anything.
+    /// Starts a process that joins the group without owning a partition.
     async fn stand_by(&mut self, member: &'static str) -> Result<()> {
         let mut standby = self.launcher.start(member)?;
         standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
@@ -287,7 +289,7 @@ impl Bench {
         self.stand_by(other).await
     }
 
-    /// Ends the edits, and waits until every one of them is decided.
+    /// Ends the edits, and waits until all of them are decided.
     async fn end(self) -> Result<u64> {
         let sent = tokio::task::spawn_blocking(move || self.hot.end()).await??;
         self.decisions.decided(sent, PATIENCE).await?;

@@ -1,4 +1,4 @@
-//! Writers that submit when an edit is due, whatever became of the ones before.
+//! Writers in open loop: each edit is submitted when it is due, even if earlier edits are not committed.
 
 use crate::generator::{self, Connected};
 use anyhow::{Context, Result};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-/// An edit's name: who wrote it, which of the chunks, and its number.
+/// The identity of an edit: its writer, the index of its chunk, and its number.
 pub(crate) type EditKey = (WriterId, u16, u64);
 
-/// Writers with a socket each.
+/// Writers, each with a socket.
 pub(crate) struct Writers {
     chunks: u16,
     writers: Vec<Writer>,
@@ -23,11 +23,11 @@ pub(crate) struct Writers {
 struct Writer {
     id: WriterId,
     due: mpsc::UnboundedSender<(u16, u64)>,
-    /// The last number per chunk.
+    /// The last number for each chunk.
     seqs: HashMap<u16, u64>,
 }
 
-/// Edits in the order of their times.
+/// Edits in the order in which they are due.
 pub(crate) struct Schedule(Vec<Edit>);
 
 struct Edit {
@@ -38,7 +38,7 @@ struct Edit {
 }
 
 impl Writers {
-    /// Connects one for each token, to write to these chunks.
+    /// Connects a writer for each token, to write to these chunks.
     pub async fn connect(ingest_ws: &str, tokens: Vec<String>, chunks: &[ChunkId]) -> Result<Self> {
         let mut writers = Vec::new();
         for token in tokens {
@@ -50,7 +50,7 @@ impl Writers {
         Ok(Self { chunks: u16::try_from(chunks.len()).unwrap_or(u16::MAX), writers })
     }
 
-    /// Spreads edits evenly over time, writers and chunks; also says when each is due.
+    /// Spreads edits evenly over time, writers and chunks. Also returns when each edit is due.
     pub fn schedule(&mut self, start: Instant, rate: u32, duration: Duration) -> (Schedule, HashMap<EditKey, Instant>) {
         let total = (f64::from(rate) * duration.as_secs_f64()) as usize;
         let mut due_at = HashMap::with_capacity(total);
@@ -70,21 +70,22 @@ impl Writers {
 }
 
 impl Schedule {
-    /// Lets the writers write, each edit at its time; a thread of its own, because tokio's timers are a millisecond coarse.
+    /// Sends each edit to its writer when it is due. A thread does this, because tokio's timers have a
+    /// resolution of a millisecond.
     pub fn pace(self) -> JoinHandle<()> {
         std::thread::spawn(move || {
             for Edit { due, writer, chunk, seq } in self.0 {
                 if let Some(wait) = due.checked_duration_since(Instant::now()) {
                     std::thread::sleep(wait);
                 }
-                // A writer that has ended leaves its edits unseen: they are counted as lost.
+                // The edits of a writer that has ended count as lost.
                 let _ = writer.send((chunk, seq));
             }
         })
     }
 }
 
-/// Sends what is due, all that has gathered in one message; reads and answers pings.
+/// Sends due edits, batched into one message, and answers pings.
 async fn write(
     mut connected: Connected,
     chunks: Vec<ChunkId>,

@@ -1,5 +1,5 @@
-//! The floor: two bare rdkafka hops (produce → consume → produce → consume) of as many records with about as many bytes
-//! as an edit has on its way, over as many partitions, without anything of ours in between.
+//! The floor: two bare rdkafka hops (produce → consume → produce → consume), without any code of ours
+//! in between. Number, size and partitions of the records are about those of the edits.
 
 use super::EditArgs;
 use crate::quantiles::Quantiles;
@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// An edit's record in `commands` is about this long, and its decision in `updates` too.
+/// The approximate length of an edit's record in `commands`, and of its decision in `updates`.
 const RECORD_BYTES: usize = 110;
 const WARM_UP_RECORDS: usize = 200;
 const GRACE: Duration = Duration::from_secs(20);
 
 type PlainProducer = ThreadedProducer<DefaultProducerContext>;
 
-/// One round at the rate of the arguments.
+/// Measures one round at the rate of the arguments.
 pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quantiles> {
     let partitions = WorldSpec::dev().partitions;
     let topics = [format!("{name}-a"), format!("{name}-b")];
@@ -44,7 +44,7 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
         })
     };
     let sender = producer(brokers)?;
-    // The first record waits half a second for the producer's id, on each hop: that is not what is measured.
+    // The first record waits half a second for the producer's id on each hop, which the floor must not include.
     for i in 0..WARM_UP_RECORDS {
         send(&sender, &topics[0], i32::try_from(i)? % partitions, &[0; RECORD_BYTES])?;
     }
@@ -87,7 +87,7 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
     sender.flush(GRACE)?;
     if latencies.len() < total {
         bail!(
-            "the floor itself saw only {} of {total} records: this rate is more than Kafka takes on this machine",
+            "the floor itself saw only {} of {total} records: the rate is too high for Kafka on this machine",
             latencies.len()
         );
     }

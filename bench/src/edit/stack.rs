@@ -1,4 +1,4 @@
-//! What is measured: `driftless dev` as a process of its own, and the Kafka under it.
+//! The measured stack: `driftless dev` as a process of its own, and its Kafka.
 
 use super::LogKind;
 use crate::program;
@@ -16,13 +16,13 @@ use tokio::process::{Child, Command};
 
 const START_WITHIN: Duration = Duration::from_secs(120);
 
-/// A running stack; ends when dropped.
+/// A running stack. Dropping it ends the processes.
 pub(super) struct Stack {
     pub ingest_ws: String,
     pub gateway_ws: String,
-    /// With Kafka.
+    /// The bootstrap servers, if the log is a Kafka.
     pub brokers: Option<String>,
-    /// For the report.
+    /// The name of the log, for the report.
     pub log: String,
     signer: Signer,
     _dev: Child,
@@ -56,7 +56,7 @@ impl Stack {
         let mut command = Command::new(program::driftless()?);
         command.args(["dev", "--json", "--fresh", "--http", "127.0.0.1:0", "--data"]).arg(&data);
         if let Some(brokers) = &brokers {
-            // A world of its own, so that a broker that runs already may be used again and again.
+            // Each run has a world of its own, so that it can use brokers of earlier runs again.
             let world = folder.join("world.toml");
             let mut spec = driftless_schemas::world::WorldSpec::dev();
             spec.name = format!("bench-{}", std::process::id());
@@ -76,7 +76,7 @@ impl Stack {
         Ok(Self { ingest_ws, gateway_ws, brokers, log, signer, _dev: dev, _kafka: kafka, folder })
     }
 
-    /// A token for a user of its own: limits are per user.
+    /// A token for the user `sub`. Each client is a user of its own, because limits apply per user.
     pub fn token(&self, sub: &str) -> Result<String> {
         let access = Access { write: vec!["canvas/".into()], ..Access::default() };
         Ok(self.signer.issue(sub, &access, unix_now(), 24 * 3600)?)

@@ -1,4 +1,5 @@
-//! Many sockets in one thread, on bare readiness: what measures must cost less than what is measured.
+//! Many sockets in one thread, on bare readiness events, so that the clients cost less CPU than the
+//! measured server.
 
 use super::dialect::Dialect;
 use anyhow::{Context, Result, bail, ensure};
@@ -8,22 +9,22 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A socket that has said nothing for longer is taken for dead by its server.
+/// A server closes a socket after this long without a message.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Sockets that are being opened at a time.
+/// The most sockets that are being opened at a time.
 const OPENING_MAX: usize = 64;
 const READ_BYTES: usize = 256 * 1024;
-/// Updates that a server has ready after `prepare`.
+/// Number of updates that a server has ready after `prepare`.
 pub(super) const PREPARED: usize = 8 * 1024;
 
-/// The sockets, all subscribed.
+/// The subscribed sockets.
 pub(super) struct Crowd<'d> {
     dialect: &'d dyn Dialect,
     poll: Poll,
     events: Events,
     sockets: Vec<Socket>,
     buffer: Vec<u8>,
-    /// Updates that came, all sockets together.
+    /// Number of received updates, over all sockets.
     pub updates: usize,
     subscribed: usize,
 }
@@ -33,11 +34,11 @@ struct Socket {
     is_upgraded: bool,
     is_subscribed: bool,
     channel: usize,
-    /// Of a message that has not all come.
+    /// The beginning of an incomplete message.
     partial: Vec<u8>,
 }
 
-/// The way to make a server publish.
+/// The control connection, which makes a server publish.
 pub(super) struct Control {
     stream: std::net::TcpStream,
     answers: BufReader<std::net::TcpStream>,
@@ -51,12 +52,13 @@ impl Control {
         Ok(Self { answers: BufReader::new(stream.try_clone()?), stream })
     }
 
-    /// The next updates, one after the other over the channels.
+    /// Publishes the next updates, over the channels in turn.
     pub fn publish(&mut self, count: usize) -> Result<()> {
         Ok(self.stream.write_all(format!("publish {count}\n").as_bytes())?)
     }
 
-    /// Lets the server make what it will publish, so that only publishing is measured. The time that it took.
+    /// Lets the server encode its next updates, so that only publishing is measured. Returns the time
+    /// that this took.
     pub fn prepare(&mut self) -> Result<Duration> {
         let began = Instant::now();
         self.stream.write_all(b"prepare\n")?;
@@ -76,7 +78,7 @@ impl Control {
 }
 
 impl<'d> Crowd<'d> {
-    /// Opens sockets, of which each `channels`th tracks the same channel, and waits until all are subscribed.
+    /// Opens sockets, spread over `channels` channels, and waits until all are subscribed.
     pub fn open(dialect: &'d dyn Dialect, address: SocketAddr, count: usize, channels: usize) -> Result<Self> {
         let mut crowd = Self {
             dialect,
@@ -100,7 +102,7 @@ impl<'d> Crowd<'d> {
     }
 
     fn begin(&mut self, address: SocketAddr, channel: usize) -> Result<()> {
-        // Connecting on loopback takes no time, and a blocking connect has no half-open state.
+        // A connect on loopback takes no time, and a blocking connect has no half-open state.
         let mut stream = std::net::TcpStream::connect(address).context("a socket of the crowd")?;
         stream.set_nodelay(true)?;
         let request = format!(
@@ -117,7 +119,7 @@ impl<'d> Crowd<'d> {
         Ok(())
     }
 
-    /// Takes what has come.
+    /// Waits for events for at most `wait`, and reads.
     pub fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
@@ -174,13 +176,13 @@ impl<'d> Crowd<'d> {
             ensure!(rest.len() < READ_BYTES / 2, "a message of more than {} bytes", READ_BYTES / 2);
             socket.partial = rest.to_vec();
             if room > 0 {
-                // All was taken: the next event comes with the next bytes.
+                // The socket is drained: the next event comes with the next bytes.
                 return Ok(());
             }
         }
     }
 
-    /// Updates a second that come in while so many are in flight.
+    /// Measures the received updates a second, with `in_flight` updates in flight.
     pub fn deliveries(
         &mut self,
         control: &mut Control,
@@ -201,7 +203,8 @@ impl<'d> Crowd<'d> {
                 let wanted = crowd.updates + in_flight * per_update;
                 let deadline = Instant::now() + PATIENCE;
                 while crowd.updates < wanted {
-                    // A crowd that sleeps is woken by the server's write, and that would be counted as the server's work.
+                    // A sleeping crowd would be woken by the server's write, which would count as the
+                    // server's work.
                     crowd.poll_once(Duration::ZERO)?;
                     ensure!(Instant::now() < deadline, "{} of {wanted} updates came", crowd.updates);
                 }
@@ -213,7 +216,7 @@ impl<'d> Crowd<'d> {
         count(self, time)
     }
 
-    /// From the wish to publish to each socket's update, at so many updates a second.
+    /// Measures the time from the request to publish to each socket's update, at so many updates a second.
     pub fn latencies(&mut self, control: &mut Control, per_second: u32, time: Duration) -> Result<Vec<Duration>> {
         let sockets = self.sockets.len();
         let mut latencies = Vec::new();
@@ -230,7 +233,7 @@ impl<'d> Crowd<'d> {
                 let before = self.updates;
                 self.poll_once(Duration::ZERO)?;
                 ensure!(sent.elapsed() < PATIENCE, "{} of {wanted} updates came", self.updates);
-                // Those of one poll_once came at the same time, as far as the crowd can see.
+                // The updates of one poll count as received at the same time.
                 latencies.extend(std::iter::repeat_n(sent.elapsed(), self.updates - before));
             }
             due += Duration::from_secs(1) / per_second;
@@ -238,7 +241,7 @@ impl<'d> Crowd<'d> {
         Ok(latencies)
     }
 
-    /// Lets time pass.
+    /// Only answers pings for this time.
     pub fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -263,7 +266,7 @@ fn masked(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The first message, if all of it is here: opcode, payload, what comes after it.
+/// Splits a complete first message off: opcode, payload, and the bytes after it.
 fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (opcode, length) = (bytes.first()? & 0x0f, usize::from(bytes.get(1)? & 0x7f));
     let (begin, length) = match length {

@@ -1,4 +1,4 @@
-//! What the crowd says to a server, and what it understands of the answers: as much as it takes to count.
+//! The protocols of the measured servers: how to subscribe, and how to count updates in the messages.
 
 use driftless_schemas::proto::{self, request};
 use driftless_schemas::{format, limits};
@@ -11,13 +11,13 @@ pub(super) trait Dialect: Send + Sync {
     fn subprotocol(&self) -> &'static str;
     /// The messages that subscribe a socket to a chunk, or a channel, of that number.
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>>;
-    /// Counts what is in a message.
+    /// Counts the contents of a message.
     fn read(&self, message: &[u8]) -> Counts;
     /// The answer to a ping.
     fn pong(&self) -> Vec<u8>;
 }
 
-/// What a message had.
+/// The contents of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub updates: usize,
@@ -26,12 +26,12 @@ pub(super) struct Counts {
     pub is_error: bool,
 }
 
-/// Of Driftless.
+/// The protocol of a Driftless gateway.
 pub(super) struct Gateway {
     pub token: String,
 }
 
-/// A chunk by its number.
+/// The chunk with this number.
 pub(super) fn chunk(number: usize) -> String {
     format!("things/{number}/0")
 }
@@ -56,7 +56,7 @@ impl Dialect for Gateway {
     }
 
     fn read(&self, message: &[u8]) -> Counts {
-        // ServerFrame { repeated Event events = 1 }, and of each event the tag of its body.
+        // ServerFrame { repeated Event events = 1 }; each event begins with the tag of its body.
         let mut counts = Counts::default();
         let mut rest = message;
         while let Some((0x0a, after)) = rest.split_first() {
@@ -80,7 +80,7 @@ impl Dialect for Gateway {
     }
 }
 
-/// Of Centrifugo's library: protobuf, each command and reply with its length before it.
+/// The protocol of Centrifugo's library: protobuf, with a length before each command and reply.
 pub(super) struct Centrifuge;
 
 impl Dialect for Centrifuge {
@@ -106,7 +106,7 @@ impl Dialect for Centrifuge {
         let mut counts = Counts::default();
         let mut rest = message;
         while let Some((reply, after)) = split(rest) {
-            // Reply { id = 1, error = 2, push = 4, … }; an empty one is a ping.
+            // Reply { id = 1, error = 2, push = 4, … }; an empty reply is a ping.
             match reply {
                 [] => counts.is_ping = true,
                 [0x22, ..] => counts.updates += 1,
@@ -124,7 +124,7 @@ impl Dialect for Centrifuge {
     }
 }
 
-/// Takes a length and as many bytes off.
+/// Splits a length-delimited message off.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut length = 0;
     for (i, byte) in bytes.iter().enumerate().take(5) {

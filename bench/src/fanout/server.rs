@@ -1,5 +1,5 @@
-//! The gateway that is measured, in a process of its own: the whole of it, from a record of the log to the sockets, over a log
-//! in memory; and what publishes when it is asked to.
+//! The measured process: a whole gateway, from the records of a log to the sockets, and a publisher that
+//! the control connection directs.
 
 use super::crowd::PREPARED;
 use super::dialect::chunk;
@@ -31,8 +31,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Bytes of a value, so that an update is as long as a chat message.
+/// The length of a value: an update is then as long as a chat message.
 const VALUE_BYTES: usize = 100;
+
 /// Serves until the control connection is closed.
 pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let mut spec = WorldSpec::dev();
@@ -64,7 +65,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<()> {
     let settings = Settings {
         shards: args.shards,
         io_uring: !args.one_by_one,
-        // The crowd is one user, and comes at once.
+        // The crowd is one user whose clients connect all at once.
         admissions_per_second: 0,
         connections_per_user: 0,
         requests_per_second: u32::MAX,
@@ -111,13 +112,13 @@ async fn serve_requests(control: TcpStream, publisher: &mut Publisher) -> Result
             None if request == "resident" => {
                 answers.write_all(format!("{}\n", resident(std::process::id())?).as_bytes()).await?;
             }
-            _ => bail!("{request:?} is no request of the bench's"),
+            _ => bail!("{request:?} is not a request of the benchmark"),
         }
     }
     Ok(())
 }
 
-/// Writes valid records, as an owner would.
+/// Writes valid records like an owner of the partition.
 struct Publisher {
     world: Arc<World>,
     producer: Arc<dyn Producer>,
@@ -125,7 +126,7 @@ struct Publisher {
     next: usize,
     n: u64,
     offset: i64,
-    /// Decided, so that deciding is not measured.
+    /// Records decided in advance, so that deciding is not measured.
     ahead: VecDeque<Append>,
 }
 

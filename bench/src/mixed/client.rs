@@ -1,4 +1,4 @@
-//! One client of the crowd: the SDK's own core over a bare socket, which may be read slowly, or not at all.
+//! One client of the crowd: the SDK's core over a bare socket, which reads fast, slowly, or not at all.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -13,28 +13,28 @@ use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, client_with_c
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-/// What a thin connection takes a second, bytes.
+/// The reading rate of a slow client.
 pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
-/// What the kernel confirmed for one who reads slowly: else it would not be slow for minutes.
+/// The kernel's receive buffer of a slow client. A larger buffer would hide the slowness for minutes.
 const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 
-/// As on Ethernet.
+/// The segment size of Ethernet.
 const SLOW_SEGMENT_BYTES: u32 = 1400;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Fast,
-    /// Takes [`SLOW_BYTES_PER_SECOND`].
+    /// Reads [`SLOW_BYTES_PER_SECOND`].
     Slow,
-    /// Takes nothing once it has its chunks.
+    /// Reads nothing once it has its chunks.
     Stalled,
 }
 
-/// A socket of which no more is read than is allowed.
+/// A socket that reads no more bytes than its allowance.
 pub(super) struct ThrottledStream {
     stream: TcpStream,
-    /// Bytes; `usize::MAX` is all.
+    /// Bytes that may still be read; `usize::MAX` means no limit.
     allowance: usize,
 }
 
@@ -70,7 +70,8 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if kind != Kind::Fast {
         socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-        // Loopback's segments of 64 KB are more than the buffer: the kernel would say only now and then that there is room.
+        // Loopback's segments of 64 KB exceed the buffer, so the kernel would announce free space only
+        // now and then.
         socket.set_tcp_mss(SLOW_SEGMENT_BYTES)?;
     }
     socket.connect(&address.into()).context("a socket of the crowd")?;
@@ -90,14 +91,14 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
     Ok(connection)
 }
 
-/// What became of a socket.
+/// The reason why a socket ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disconnect {
-    /// With the server's code.
+    /// The server closed it, with this code.
     Closed(Option<u16>),
-    /// It broke.
+    /// The connection broke.
     Broken,
-    /// The core wants another one.
+    /// The core asked for another socket.
     Dropped,
 }
 
@@ -108,9 +109,9 @@ pub(super) struct Client {
     core: ClientCore,
     token: String,
     connection: Option<Connection>,
-    /// When its socket was opened, milliseconds.
+    /// The time at which the socket was opened, milliseconds.
     pub since_ms: u64,
-    /// Replicas that differed from the log.
+    /// Number of replicas that differed from the log.
     pub drifts: usize,
 }
 
@@ -123,7 +124,7 @@ impl Client {
         Self { kind, chunks, core, token, connection: None, since_ms: now_ms, drifts: 0 }
     }
 
-    /// Takes its socket. Gives what is to be watched.
+    /// Takes a new socket. Returns its descriptor, for the poll.
     pub fn opened(&mut self, connection: Connection, now_ms: u64) -> RawFd {
         let fd = connection.get_ref().stream.as_raw_fd();
         self.connection = Some(connection);
@@ -133,7 +134,7 @@ impl Client {
         fd
     }
 
-    /// Leaves without a word, as one does whose connection breaks.
+    /// Drops the socket without a close frame, like a broken network.
     pub fn drop_connection(&mut self, now_ms: u64) {
         self.connection = None;
         self.core.disconnected(now_ms, Socket::Gateway, None);
@@ -143,7 +144,7 @@ impl Client {
         self.connection.is_some()
     }
 
-    /// So many bytes more may be read; `usize::MAX`: everything.
+    /// Allows so many more bytes to be read; `usize::MAX` removes the limit.
     pub fn allow(&mut self, bytes: usize) {
         let Some(connection) = &mut self.connection else { return };
         let stream = connection.get_mut();
@@ -154,7 +155,7 @@ impl Client {
         };
     }
 
-    /// Reads what is there; each message is shown before the core has it.
+    /// Reads the available messages. `show` gets each message before the core.
     pub fn read(&mut self, now_ms: u64, show: &mut dyn FnMut(&Bytes)) -> Result<(), Disconnect> {
         let lost = loop {
             let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -178,7 +179,7 @@ impl Client {
         Err(lost)
     }
 
-    /// Lets time pass.
+    /// Runs the core's timers.
     pub fn tick(&mut self, now_ms: u64) -> Result<(), Disconnect> {
         self.core.tick(now_ms);
         if self.handle_events() {
@@ -188,7 +189,7 @@ impl Client {
         Err(Disconnect::Dropped)
     }
 
-    /// Takes the core's events, and sends what it has to say. False: it wants another socket.
+    /// Handles the core's events, and sends its messages. Returns false if the core wants another socket.
     fn handle_events(&mut self) -> bool {
         let mut is_kept = true;
         while let Some(event) = self.core.poll_event() {
@@ -205,18 +206,18 @@ impl Client {
     fn send(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some(message) = self.core.poll_send(Socket::Gateway) {
-            // A socket that does not take it is found broken by the next read, or takes it with the next message.
+            // On an error the next read finds the socket broken, or the next message takes this one along.
             let _ = connection.send(Message::Binary(message));
         }
         let _ = connection.flush();
     }
 
-    /// Whether all its chunks have come, and are followed.
+    /// Whether all chunks are loaded and up to date.
     pub fn is_live(&self) -> bool {
         self.chunks.iter().all(|chunk| self.core.status(chunk) == Some(&ChunkStatus::Live))
     }
 
-    /// Version and hash of its confirmed replica.
+    /// Version and hash of the confirmed replica.
     pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<(Version, Hash)> {
         let replica = self.core.confirmed(chunk)?;
         Some((replica.version(), replica.hash()))

@@ -1,4 +1,4 @@
-//! The crowd: thousands of clients in one thread, of which some are slow, some stall, and some are lost now and then.
+//! The crowd: thousands of clients in one thread. Some are slow, some stall, some lose their connection.
 
 use super::client::{Client, Connection, Disconnect, Kind, SLOW_BYTES_PER_SECOND, connect};
 use crate::writers::EditKey;
@@ -17,32 +17,32 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Slow clients read this often.
+/// The interval between two reads of a slow client.
 const SLOW_READ_INTERVAL: Duration = Duration::from_millis(100);
-/// Who has just come again is catching up: what it sees then is no measure of the server's speed.
+/// A client that has just reconnected catches up for this long, and its latencies do not count.
 const CATCHING_UP_MS: u64 = 2_000;
-/// A client that was let go comes again after this.
+/// The pause before a closed client reconnects.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Who there is.
+/// The composition of the crowd.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mix {
     pub fast: usize,
     pub slow: usize,
     pub stalled: usize,
-    /// A minute, among the fast ones.
+    /// Number of fast clients a minute that lose their connection.
     pub reconnects: u32,
 }
 
-/// What happened.
+/// Counts of a run.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub(super) struct Tally {
     pub updates: u64,
-    /// Chunks that began to lag for a client.
+    /// Number of times that a chunk began to lag for a client.
     pub lagging: usize,
     pub reconnects: u64,
-    /// Sockets that the server closed, by code; 0 is without a close frame.
+    /// Sockets that the server closed, by code; 0 stands for no close frame.
     pub closed: BTreeMap<u16, u64>,
     /// Replicas that differed from the log.
     pub drifts: usize,
@@ -54,7 +54,7 @@ pub(super) struct Crowd {
     clients: Vec<Client>,
     poll: Poll,
     events: Events,
-    /// Clients to connect again, and their new sockets: connecting blocks.
+    /// Clients that a thread reconnects, because connecting blocks, and their new sockets.
     to_connect: Sender<(usize, Kind, Duration)>,
     connected: Receiver<(usize, Result<Connection>)>,
     numbers: HashMap<String, u16>,
@@ -74,7 +74,7 @@ fn kinds(mix: Mix) -> impl Iterator<Item = Kind> {
 }
 
 impl Crowd {
-    /// Connects them all, and waits until each has its chunks. Blocks.
+    /// Connects all clients, and waits until each has its chunks. Blocks.
     pub fn open(address: SocketAddr, signer: &Signer, mix: Mix, chunks: &[ChunkId]) -> Result<Self> {
         let (to_connect, wishes) = channel::<(usize, Kind, Duration)>();
         let (to_crowd, connected) = channel();
@@ -105,7 +105,7 @@ impl Crowd {
         let access = Access { read: vec!["canvas/".into()], ..Access::default() };
         for (i, kind) in kinds(mix).enumerate() {
             let token = signer.issue(&format!("client-{i}"), &access, unix_now(), 24 * 3600)?;
-            // Slow and stalled ones look at more: else they would not be slow.
+            // Slow and stalled clients track more chunks, so that their updates exceed their rate.
             let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();
             crowd.clients.push(Client::new(kind, token, tracked, crowd.now_ms()));
@@ -125,7 +125,7 @@ impl Crowd {
     }
 
     fn now_ms(&self) -> u64 {
-        // The core's clock must not go back.
+        // The core's clock must not go back. The offset makes it look like wall time.
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1_700_000_000_000
     }
 
@@ -136,12 +136,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// Edits that are looked out for.
+    /// Sets the edits whose latency is measured.
     pub fn expect(&mut self, due: HashMap<EditKey, Instant>) {
         self.due = Arc::new(due);
     }
 
-    /// Lives until then: slow ones read slowly, stalled ones do not, some lose their lines.
+    /// Runs until then: slow clients read slowly, stalled ones not at all, and some lose their connections.
     pub fn run_until(&mut self, until: Instant, mix: Mix) -> Result<()> {
         for client in &mut self.clients {
             if client.kind != Kind::Fast {
@@ -165,7 +165,7 @@ impl Crowd {
     }
 
     fn disconnect_one(&mut self, fast: usize) {
-        // A step that meets all of them before it meets one again.
+        // A step by which every client has its turn before one is disconnected again.
         self.next_disconnected = (self.next_disconnected + 2_654_435_761) % fast.max(1);
         let (at, now_ms) = (self.next_disconnected, self.now_ms());
         if self.clients[at].is_open() {
@@ -183,7 +183,7 @@ impl Crowd {
                     self.clients[at].allow(SLOW_BYTES_PER_SECOND / 10);
                     self.read(at)?;
                 }
-                // One that has come again gets its chunks first.
+                // A reconnected client reads until it has its chunks.
                 Kind::Stalled if self.clients[at].is_live() => self.clients[at].allow(0),
                 Kind::Stalled => {}
             }
@@ -191,7 +191,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Reads everything from now on, until each replica is what the server says. Gives the replicas that were compared.
+    /// Reads without limits until each replica equals the server's chunk. Returns the number of compared
+    /// replicas.
     pub fn drain(&mut self, truth: &HashMap<ChunkId, (Version, Hash)>) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -211,7 +212,7 @@ impl Crowd {
             let Some((at, kind, confirmed, chunk)) = behind else { break };
             if Instant::now() > deadline {
                 bail!(
-                    "client {at} ({kind:?}) confirmed {confirmed:?} of {chunk} {PATIENCE:?} after the last edit, and the server {:?}",
+                    "client {at} ({kind:?}) has {confirmed:?} of {chunk} {PATIENCE:?} after the last edit, and the server has {:?}",
                     truth.get(&chunk)
                 );
             }
@@ -220,7 +221,7 @@ impl Crowd {
         Ok(self.clients.iter().map(|client| client.chunks.len()).sum())
     }
 
-    /// Waits a little for sockets, and takes what is there.
+    /// Waits for events for at most `wait`, reads, and takes new connections.
     fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
@@ -230,7 +231,7 @@ impl Crowd {
         for event in &events {
             let at = event.token().0;
             let client = &mut self.clients[at];
-            // Who reads nothing does not read the end either.
+            // A client that reads nothing would not read the end of its stream either.
             if client.kind == Kind::Stalled && event.is_read_closed() && client.is_live() {
                 client.allow(usize::MAX);
             }
@@ -301,7 +302,7 @@ impl Crowd {
     }
 }
 
-/// The updates in a message, and how many chunks begin to lag.
+/// The updates in a message, and the number of chunks that begin to lag.
 fn updates(message: &Bytes) -> Result<(Vec<Updates>, usize)> {
     let frame: ServerFrame = format::decode("ServerFrame", message.clone())?;
     let mut lagging = 0;

@@ -1,4 +1,4 @@
-//! The server that is measured, in a process of its own: ingest, replayer and gateway over the embedded log.
+//! The measured process: ingest, replayer and gateway over the embedded log.
 
 use super::{RINGS_BYTES, SOCKET_QUEUE_BYTES, WRITE_TIMEOUT};
 use anyhow::{Result, ensure};
@@ -25,18 +25,18 @@ use warp::Filter as _;
 /// Arguments of the measured process.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
-    /// Holds `key`, and gets log and store.
+    /// The folder with the file `key`, and for log and store.
     #[arg(long)]
     folder: PathBuf,
 }
 
-/// What it says when it is ready.
+/// The line that the process prints when it is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
     pub address: SocketAddr,
 }
 
-/// Serves until it is ended.
+/// Serves until the process is killed.
 pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let mut spec = WorldSpec::dev();
     spec.name = "mixed".into();
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
             ..Default::default()
         },
         write_timeout_ms: WRITE_TIMEOUT.as_millis() as u64,
-        // The crowd comes at once.
+        // The clients of the crowd connect all at once.
         admissions_per_second: 0,
         ..Settings::default()
     };

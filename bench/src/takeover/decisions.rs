@@ -1,7 +1,7 @@
-//! What stands in `updates`, as anybody sees it: who decided which command, and when that could be read here.
+//! Follows `updates` like any reader: which owner decided which command, and when that was read here.
 //!
-//! On the way it holds the log to its rules: a record counts by R4, and every chunk's commands are decided one by one, none
-//! twice and none left out (R2, R3, R8).
+//! The reader also checks the rules of the log: a record counts by R4, and the commands of a chunk are
+//! decided in order, none twice and none left out (R2, R3, R8).
 
 use anyhow::{Context, Result, bail, ensure};
 use driftless_chunk::position::{Position, Validity};
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// One ownership, as its records show it.
+/// One ownership, by its records.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ownership {
-    /// When its first decision was read.
+    /// When the first decision was read.
     pub first: Option<SystemTime>,
-    /// When its newest was.
+    /// When the newest decision was read.
     pub last: Option<SystemTime>,
-    /// When a decision of it stood there for the last of the chunks.
+    /// When every chunk had a decision of this ownership.
     pub all: Option<SystemTime>,
     decided: HashSet<String>,
     stored: HashSet<String>,
@@ -29,7 +29,7 @@ pub(super) struct Ownership {
 #[derive(Default)]
 struct Observed {
     ownerships: BTreeMap<u64, Ownership>,
-    /// The newest number that is decided, by chunk.
+    /// The newest decided number of each chunk.
     seqs: HashMap<String, u64>,
     decided: u64,
     problem: Option<String>,
@@ -53,7 +53,7 @@ impl Decisions {
         Ok(Self { observed })
     }
 
-    /// The ownership of that epoch, by now.
+    /// The present state of the ownership with that epoch.
     pub fn ownership(&self, epoch: u64) -> Ownership {
         self.observed.borrow().ownerships.get(&epoch).cloned().unwrap_or_default()
     }
@@ -63,14 +63,14 @@ impl Decisions {
         self.observed.borrow().ownerships.keys().next_back().copied().unwrap_or_default()
     }
 
-    /// Waits until an ownership after `epoch` has decided something; gives its epoch.
+    /// Waits until an ownership after `epoch` has decided a command. Returns its epoch.
     pub async fn next_ownership(&self, epoch: u64, within: Duration) -> Result<u64> {
         let is_next = |ownership: &(&u64, &Ownership)| *ownership.0 > epoch && ownership.1.first.is_some();
         let found = |observed: &Observed| observed.ownerships.iter().find(is_next).map(|(epoch, _)| *epoch);
         self.wait("a decision of a new owner", within, found).await
     }
 
-    /// Waits until that ownership has decided something for all chunks.
+    /// Waits until that ownership has decided a command of each chunk.
     pub async fn all_decided(&self, epoch: u64, within: Duration) -> Result<()> {
         self.wait("a decision for every chunk", within, |observed| observed.ownerships.get(&epoch)?.all.map(drop)).await
     }
@@ -81,7 +81,7 @@ impl Decisions {
         self.wait("a snapshot of every chunk", within, found).await
     }
 
-    /// Waits until so many commands are decided.
+    /// Waits until `count` commands are decided.
     pub async fn decided(&self, count: u64, within: Duration) -> Result<()> {
         self.wait("a decision for every command", within, |observed| (observed.decided >= count).then_some(())).await
     }

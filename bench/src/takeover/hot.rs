@@ -1,6 +1,7 @@
-//! The hot chunks: every one of them is edited all the time, in open loop, straight into `commands`.
+//! The hot chunks: each is edited all the time, in open loop, by records appended to `commands`.
 //!
-//! Past ingest on purpose: what is measured is the owner's absence, and the edits must go on whatever happens to it.
+//! The edits bypass ingest on purpose: the benchmark measures the pause without an owner, and the edits
+//! must continue during it.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -13,40 +14,40 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A dead owner must not end the edits.
+/// Longer than any pause without an owner, which must not end the edits.
 const DELIVERY: Duration = Duration::from_secs(60);
-/// Edits are due in ownerships of this length, all of a ownership at once.
+/// Edits are sent in batches at this interval.
 const PACE: Duration = Duration::from_millis(2);
 
-/// The edits; they end when it is dropped.
+/// The stream of edits. Dropping it ends the edits.
 pub(super) struct HotChunks {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     pacing: Option<JoinHandle<Result<()>>>,
 }
 
-/// The hot chunks' names.
+/// The ids of the hot chunks.
 pub(super) fn chunks(count: u32) -> Result<Vec<ChunkId>> {
     (0..i32::try_from(count)?).map(|i| Ok(ChunkId::new("canvas", &[i % 64, i / 64])?)).collect()
 }
 
 impl HotChunks {
-    /// Starts `rate` edits a second, one chunk after the other.
+    /// Starts `rate` edits a second, over the chunks in turn.
     pub fn start(log: &dyn Log, topic: Arc<str>, chunks: Vec<ChunkId>, rate: u32) -> Result<Self> {
         let producer = log.producer(Delivery::Bounded(DELIVERY), Arc::new(|_| {}))?;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let pacing = {
             let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
-            // A thread of its own: tokio's timers are a millisecond coarse.
+            // A thread, because tokio's timers have a resolution of a millisecond.
             std::thread::spawn(move || pace(&*producer, &topic, &chunks, rate, &stop, &sent))
         };
         Ok(Self { stop, sent, pacing: Some(pacing) })
     }
 
-    /// Ends the edits. Gives how many there were.
+    /// Ends the edits. Returns their number.
     pub fn end(mut self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
-        let pacing = self.pacing.take().context("it ends once")?;
+        let pacing = self.pacing.take().context("`end` is called once")?;
         pacing.join().map_err(|_| anyhow::anyhow!("the pacing thread panicked"))??;
         Ok(self.sent.load(Ordering::Relaxed))
     }
@@ -72,7 +73,7 @@ fn pace(
         let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
         let batch: Vec<Append> = (next..due).map(|i| edit(topic, chunks, i)).collect();
         if !producer.append(batch).is_empty() {
-            bail!("the producer's queue is full: Kafka does not take {rate} edits a second");
+            bail!("the producer's queue is full: {rate} edits a second are too many for this Kafka");
         }
         next = due;
         sent.store(next, Ordering::Relaxed);
@@ -85,7 +86,7 @@ fn pace(
     Ok(())
 }
 
-/// The i-th edit: one cell of the next chunk, by the chunk's one writer.
+/// The i-th edit: it sets one cell of the next chunk, with the one writer of all chunks.
 fn edit(topic: &Arc<str>, chunks: &[ChunkId], i: u64) -> Append {
     let count = chunks.len() as u64;
     let (chunk, seq) = (&chunks[(i % count) as usize], i / count + 1);

@@ -1,4 +1,4 @@
-//! `driftless replayer` as processes that can be killed, and what they log of themselves.
+//! Processes of `driftless replayer` that can be killed, and the events in their logs.
 
 use crate::program;
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// How replayers are started.
+/// Starts replayers.
 pub(super) struct Launcher {
     pub folder: PathBuf,
     pub brokers: String,
@@ -21,7 +21,7 @@ pub(super) struct Launcher {
     pub starts: u32,
 }
 
-/// A running one.
+/// A running replayer.
 pub(super) struct Replayer {
     pub member: &'static str,
     process: Process,
@@ -30,7 +30,7 @@ pub(super) struct Replayer {
     events: Vec<Event>,
 }
 
-/// A line of its log, by its own clock, which is the machine's.
+/// A line of a replayer's log. Its time is that of the machine's clock, like all times here.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub at: SystemTime,
@@ -38,19 +38,19 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// Whether it is the group's word that this process gets partitions (`some`), or takes part and gets none.
+    /// Whether the consumer group assigns partitions to this process (`some`), or none.
     pub fn is_assigned(&self, some: bool) -> bool {
         self.line["message"] == "assigned" && (self.line["partitions"] != "[]") == some
     }
 
-    /// That it decides.
+    /// Whether the replayer starts to decide.
     pub fn is_deciding(&self) -> bool {
         self.line["message"] == "deciding"
     }
 }
 
 impl Launcher {
-    /// A command of this program on that deployment.
+    /// A command of the `driftless` program for the deployment.
     pub fn command(&self, service: &str) -> Result<Command> {
         let mut command = Command::new(program::driftless()?);
         command.args(["--log-json", service, "--brokers", &self.brokers, "--store", &self.store]);
@@ -58,7 +58,7 @@ impl Launcher {
         Ok(command)
     }
 
-    /// Starts one under that name.
+    /// Starts a replayer with that member name.
     pub fn start(&mut self, member: &'static str) -> Result<Replayer> {
         self.starts += 1;
         let log = self.folder.join(format!("{member}-{}.log", self.starts));
@@ -73,7 +73,7 @@ impl Launcher {
 }
 
 impl Replayer {
-    /// Waits for an event that came after `since`.
+    /// Waits for an event that was logged after `since`.
     pub async fn event(
         &mut self,
         what: &str,
@@ -105,7 +105,7 @@ impl Replayer {
         self.process.ask_to_stop()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn ended(&mut self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {

@@ -1,4 +1,4 @@
-//! What was measured, beside what is promised.
+//! The report of `takeover`: figures beside their targets.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub(super) struct Figure {
     pub is_met: Option<bool>,
 }
 
-/// The whole.
+/// The whole report.
 #[derive(Serialize)]
 pub(super) struct Report {
     pub log: String,
@@ -26,9 +26,9 @@ pub(super) struct Report {
     pub rounds: u16,
     pub snapshot_age_s: u32,
     pub session_timeout_ms: u32,
-    /// Records of `updates` that a new owner read before it decided: the most.
+    /// The most records of `updates` that a new owner read before it decided.
     pub recovered_records_max: u64,
-    /// All of them were decided, once each.
+    /// Number of commands; each was decided once.
     pub commands: u64,
     pub figures: Vec<Figure>,
     pub is_met: bool,
@@ -50,7 +50,7 @@ impl Figures {
         self.0[index].rounds_ms.push((ms * 10.0).round() / 10.0);
     }
 
-    /// Medians and the worst. A target is met if the median is within it.
+    /// Computes median and maximum of each figure. A target is met if the median does not exceed it.
     pub fn done(mut self) -> (Vec<Figure>, bool) {
         for figure in &mut self.0 {
             let mut sorted = figure.rounds_ms.clone();
