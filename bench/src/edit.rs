@@ -61,7 +61,7 @@ pub(crate) struct EditArgs {
     /// The log.
     #[arg(long, value_enum, default_value = "embedded")]
     log: LogKind,
-    /// With --log kafka: brokers that run already.
+    /// Brokers that run already, for --log kafka.
     #[arg(long, value_name = "LIST", env = "DRIFTLESS_TEST_BROKERS")]
     brokers: Option<String>,
     /// Print one JSON object.
@@ -180,7 +180,8 @@ impl Bench {
         Ok(Self { writers, commits })
     }
 
-    /// One round in open loop: edits are due at fixed times, even if earlier edits are not committed.
+    /// Measures a round in open loop: edits are due at fixed times, even if earlier edits are not
+    /// committed.
     async fn round(&mut self, rate: u32, duration: Duration) -> Result<Measured> {
         let start = Instant::now() + Duration::from_millis(20);
         let (schedule, mut due_at) = self.writers.schedule(start, rate, duration);

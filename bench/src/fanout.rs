@@ -1,8 +1,8 @@
-//! `cargo xtask bench fanout`: how many updates a second a gateway delivers to many sockets, with which
-//! latency, and the memory of an idle socket.
+//! `cargo xtask bench fanout`: how many updates a second a gateway delivers to many sockets, with
+//! which latency, and the memory of an idle socket.
 //!
-//! The server is a process on one core. The crowd of clients runs in this process, on another core. A
-//! peer's server with the same control protocol (`infra/peers`) is measured in turn with ours.
+//! The server is a process on one core. The crowd of clients runs in this process, on another core.
+//! A peer's server with the same control protocol (`infra/peers`) is measured in turn with ours.
 
 mod dialect;
 mod crowd;
@@ -34,7 +34,8 @@ pub(crate) struct FanoutArgs {
     /// Number of rounds; the servers take turns, and the report has medians over the rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Seconds of each measurement. The other server's sockets are idle meanwhile, and it closes them after longer silence.
+    /// Seconds of each measurement. The other server's sockets are idle meanwhile, and it closes
+    /// them after longer silence.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=6))]
     seconds: u16,
     /// Numbers of idle sockets whose memory is measured; 0 skips the measurement.
@@ -108,8 +109,8 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<()> {
     server::run(args).await
 }
 
-/// Measures one round. For each figure the servers take turns within seconds, so that other load on the
-/// machine affects both.
+/// Measures one round. For each figure the servers take turns within seconds, so that other load on
+/// the machine affects both.
 fn measure(args: &FanoutArgs, kinds: &[Kind]) -> Result<Vec<Row>> {
     let time = Duration::from_secs(args.seconds.into());
     let mut rows: Vec<Row> = kinds.iter().map(|_| Row::default()).collect();

@@ -40,7 +40,8 @@ enum Benchmark {
     /// The process that `fanout` measures.
     #[command(hide = true)]
     FanoutServer(fanout::ServeArgs),
-    /// Measure the cost of slow, stalled and lost clients for the others: one run without them, one with them.
+    /// Measure the cost of slow, stalled and lost clients for the others: one run without them, one
+    /// with them.
     Mixed(mixed::MixedArgs),
     /// The process that `mixed` measures.
     #[command(hide = true)]

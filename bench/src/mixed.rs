@@ -1,8 +1,9 @@
-//! `cargo xtask bench mixed`: the cost of slow, stalled and lost clients for the other clients, and the
-//! server's memory.
+//! `cargo xtask bench mixed`: the cost of slow, stalled and lost clients for the other clients, and
+//! the server's memory.
 //!
-//! The same load runs twice over ingest, replayer and gateway: without slow and stalled clients, and
-//! with them. Every client is the SDK's core. At the end every replica must equal the server's chunk.
+//! The same load runs twice over ingest, replayer and gateway: without slow and stalled clients,
+//! and with them. Every client is the SDK's core. At the end every replica must equal the server's
+//! chunk.
 
 mod crowd;
 mod client;
@@ -67,8 +68,8 @@ const RINGS_BYTES: usize = 32 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A send queue may exceed its limit by the rest of one answer.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
-/// Other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two topics, batches in
-/// flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
+/// Other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two topics, batches
+/// in flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
 const OTHER_BYTES: u64 = (24 * 4 + 128) * 1024 * 1024;
 const WRITERS: usize = 16;
 const CHUNKS: i32 = 500;
@@ -95,7 +96,7 @@ struct Run {
 /// The server's resident memory, bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Memory {
-    /// With all clients connected, before the edits.
+    /// Memory with all clients connected, before the edits.
     before: u64,
     peak: u64,
     bound: u64,

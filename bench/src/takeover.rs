@@ -1,7 +1,7 @@
-//! `cargo xtask bench takeover`: how long no replayer decides after the owner of a partition dies, is
-//! replaced, or is restarted.
+//! `cargo xtask bench takeover`: how long no replayer decides after the owner of a partition dies,
+//! is replaced, or is restarted.
 //!
-//! One partition has many hot chunks on a real Kafka and a real S3 server; two replayers run as
+//! A partition has many hot chunks on a real Kafka and a real S3 server; two replayers run as
 //! processes. A pause ends with a fact that every reader can see: a valid record in `updates`.
 
 mod decisions;
@@ -54,7 +54,8 @@ pub(crate) struct TakeoverArgs {
     /// Edits a second, all chunks together [default: one for each chunk].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// The replayers' `snapshot_max_age`, seconds. An owner is ended once half of this time has passed since the snapshots.
+    /// The replayers' `snapshot_max_age`, seconds. An owner is ended once half of this time has
+    /// passed since the snapshots.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     snapshot_age: u32,
     /// Brokers that run already.
@@ -116,7 +117,8 @@ pub(crate) async fn run(args: TakeoverArgs) -> Result<()> {
 
 struct Bench {
     chunks: usize,
-    /// The time between the snapshots and the end of an owner: the log of this time must be replayed.
+    /// The time between the snapshots and the end of an owner: the log of this time must be
+    /// replayed.
     settle: Duration,
     launcher: Launcher,
     log_name: String,
@@ -182,7 +184,8 @@ impl Bench {
         })
     }
 
-    /// Waits until the owner has stored every chunk, and for the settle time. Returns the owner's epoch.
+    /// Waits until the owner has stored every chunk, and for the settle time. Returns the owner's
+    /// epoch.
     async fn settled(&mut self) -> Result<u64> {
         let epoch = self.decisions.epoch();
         self.decisions.all_stored(epoch, self.chunks, 3 * PATIENCE).await?;
@@ -190,8 +193,8 @@ impl Bench {
         Ok(epoch)
     }
 
-    /// Notes the times of a new owner, counted from its assignment by the consumer group. Returns when its
-    /// first decision was read.
+    /// Notes the times of a new owner, counted from its assignment by the consumer group. Returns
+    /// when its first decision was read.
     async fn measure(
         &mut self,
         what: &'static str,

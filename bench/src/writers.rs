@@ -1,4 +1,5 @@
-//! Writers in open loop: each edit is submitted when it is due, even if earlier edits are not committed.
+//! Writers in open loop: each edit is submitted when it is due, even if earlier edits are not
+//! committed.
 
 use crate::generator::{self, Connected};
 use anyhow::{Context, Result};
@@ -70,8 +71,8 @@ impl Writers {
 }
 
 impl Schedule {
-    /// Sends each edit to its writer when it is due. A thread does this, because tokio's timers have a
-    /// resolution of a millisecond.
+    /// Sends each edit to its writer when it is due. A thread does this, because tokio's timers
+    /// have a resolution of a millisecond.
     pub fn pace(self) -> JoinHandle<()> {
         std::thread::spawn(move || {
             for Edit { due, writer, chunk, seq } in self.0 {

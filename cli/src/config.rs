@@ -1,5 +1,6 @@
-//! The settings of all services in one file, `--config driftless.toml`: sections `[kafka]`, `[auth]`,
-//! `[ingest]`, `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags override the file.
+//! The settings of all services in one file, `--config driftless.toml`: sections `[kafka]`,
+//! `[auth]`, `[ingest]`, `[replayer]`, `[gateway]` and `[http]`. Every key has a default; flags
+//! override the file.
 
 use anyhow::{Context, Result};
 use driftless_auth as auth;
@@ -61,8 +62,8 @@ impl ConfigArgs {
         self.file.read()
     }
 
-    /// Prints the settings if `--print-config` asks for it. Returns true if it printed them: the program
-    /// then ends.
+    /// Prints the settings if `--print-config` asks for it. Returns true if it printed them: the
+    /// program then ends.
     pub fn print(&self, config: &Config) -> Result<bool> {
         if self.print_config {
             println!("{}", toml::to_string_pretty(config)?);
@@ -80,7 +81,8 @@ pub(crate) struct TlsArgs {
     /// The certificate's private key, PEM.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Allow plain text on an address that other machines can reach: behind a proxy that terminates TLS, in a trusted network.
+    /// Allow plain text on an address that other machines can reach: behind a proxy that terminates
+    /// TLS, in a trusted network.
     #[arg(long, env = "DRIFTLESS_INSECURE")]
     insecure: bool,
 }
@@ -98,11 +100,12 @@ impl TlsArgs {
 /// The key that verifies tokens.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KeyArgs {
-    /// The key that verifies tokens: a secret (HS256), a PEM public key, or a JWKS. `driftless token --new-key` makes one.
+    /// The key that verifies tokens: a secret (HS256), a PEM public key, or a JWKS. `driftless
+    /// token --new-key` makes one.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_KEY_FILE")]
     key_file: Option<PathBuf>,
-    /// Users and tokens to refuse although their signature is good: lines `sub <name>` and `jti <id>`. Key file and deny file may
-    /// change while the service runs.
+    /// Users and tokens to refuse although their signature is good: lines `sub <name>` and `jti
+    /// <id>`. Key file and deny file may change while the service runs.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_DENY_FILE")]
     deny_file: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show that
-//! drift is found and healed. Only debug builds have this route.
+//! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show
+//! that drift is found and healed. Only debug builds have this route.
 
 use driftless_schemas::ChunkId;
 use driftless_web::http::{Routes, only};

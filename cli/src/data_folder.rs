@@ -4,8 +4,8 @@
 //! file `log.json` therefore names the folder's log, and `dev` refuses another log before it starts
 //! anything.
 //!
-//! One process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which ends with
-//! the process.
+//! One process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which ends
+//! with the process.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -82,11 +82,11 @@ impl DataFolder {
         self.0.join("dev.key")
     }
 
-    /// Makes the folder if it is missing, and locks it against every other `dev` until the returned file
-    /// is dropped.
+    /// Makes the folder if it is missing, and locks it against every other `dev` until the returned
+    /// file is dropped.
     ///
-    /// The lock file is never deleted: a process that had opened it before would then hold a lock on a
-    /// file that no other process can open.
+    /// The lock file is never deleted: a process that had opened it before would then hold a lock
+    /// on a file that no other process can open.
     pub fn lock(&self) -> Result<File> {
         let folder = self.0.display();
         std::fs::create_dir_all(&self.0)

@@ -1,14 +1,15 @@
-//! `driftless dead-letter`: an operator inspects and replays the records of the topic `dead-letter`, which
-//! a replayer could not read or decide (R9).
+//! `driftless dead-letter`: an operator inspects and replays the records of the topic
+//! `dead-letter`, which a replayer could not read or decide (R9).
 //!
-//! A dead letter is the raw record of `commands`, with reason and origin in its headers ([`letter`]).
-//! How it can be replayed ([`replay`]) depends on what R8 did with the original record ([`fate`]):
+//! A dead letter is the raw record of `commands`, with reason and origin in its headers
+//! ([`letter`]). How it can be replayed ([`replay`]) depends on what R8 did with the original
+//! record ([`fate`]):
 //!
 //! * The record's number was resolved as discarded. The same bytes again would be a resend without
 //!   effect, so the record is submitted as a *new command* with a writer of its own.
 //! * No decision was made, because the record could not be placed. It is appended *as it is* to the
-//!   partition where it belongs now. R8 keeps it in order by its author's own numbers, and a client that
-//!   sends it again does no harm.
+//!   partition where it belongs now. R8 keeps it in order by its author's own numbers, and a client
+//!   that sends it again does no harm.
 //!
 //! Either way, a second replay applies nothing again.
 
@@ -104,8 +105,8 @@ struct ReplayArgs {
     /// Print the plan, and append nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Derive the writers of new commands from the present time, too. They then apply even if they were replayed before, or if
-    /// the chunk no longer remembers writers of the record's time.
+    /// Derive the writers of new commands from the present time, too. They then apply even if they
+    /// were replayed before, or if the chunk no longer remembers writers of the record's time.
     #[arg(long)]
     again: bool,
     /// Name of the operator, for a header of the new record.
@@ -125,7 +126,8 @@ struct PlaceArgs {
     deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigFile,
-    /// The data folder of a `driftless dev` with an embedded log, instead of --brokers and --store. That `dev` must not run.
+    /// The data folder of a `driftless dev` with an embedded log, instead of --brokers and --store.
+    /// That `dev` must not run.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! Opens a deployment: the object store, the world in it, and the log. Every service does this first.
+//! Opens a deployment: the object store, the world in it, and the log. Every service does this
+//! first.
 
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,8 @@ pub(crate) struct DeploymentArgs {
     /// The object store: `file:///path`, or `s3://bucket/prefix` with the usual AWS_… variables.
     #[arg(long, value_name = "URL", env = "DRIFTLESS_STORE")]
     store: Option<String>,
-    /// A world.toml to compare with the stored world; the service uses the stored world in any case.
+    /// A world.toml to compare with the stored world; the service uses the stored world in any
+    /// case.
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 }
@@ -79,8 +81,8 @@ impl DeploymentArgs {
     }
 }
 
-/// Reads the stored world. The function retries while the store is unreachable, because a deployment
-/// starts services and store at the same time.
+/// Reads the stored world. The function retries while the store is unreachable, because a
+/// deployment starts services and store at the same time.
 async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(250);
@@ -130,7 +132,7 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
     Ok(walk("", &serde_json::to_value(ours)?, &serde_json::to_value(theirs)?))
 }
 
-/// What to do about topics that exist although the store has no world.
+/// The treatment of topics that exist although the store has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown<'a> {
     /// Refuse them: they may belong to another world. `ways_out` tells the operator what to do.
@@ -141,8 +143,9 @@ pub(crate) enum Unknown<'a> {
 
 /// Stores a new world, then creates its topics.
 ///
-/// The order matters. A crash between the two leaves a world without topics, and the next run completes
-/// it. Topics without a world could belong to any world, and their offsets mean nothing to this store.
+/// The order matters. A crash between the two leaves a world without topics, and the next run
+/// completes it. Topics without a world could belong to any world, and their offsets mean nothing
+/// to this store.
 pub(crate) async fn found(log: &dyn Log, store: &Store, spec: &WorldSpec, unknown: Unknown<'_>) -> Result<()> {
     let mut present = Vec::new();
     for topic in topics(spec) {
@@ -239,7 +242,7 @@ mod tests {
             assert!(error.contains(word), "nothing of {word} in: {error}");
         }
         assert!(other.world().await.unwrap().is_none(), "nothing was changed");
-        // With `TakenIfEmpty` the topics are used as long as they are empty.
+        // In the case `TakenIfEmpty` the topics are used as long as they are empty.
         found(&log, &other, &spec, Unknown::TakenIfEmpty).await.unwrap();
         let (sink, topic) = (Arc::new(|_| ()), topics(&spec)[0].name.clone());
         let producer = log.producer(log::Delivery::Gapless, sink).unwrap();

@@ -1,8 +1,8 @@
 //! `driftless dev`: the whole of Driftless in one process, over a data folder.
 //!
-//! The services are the real ingest, replayer and gateway. Unless the arguments say otherwise, the log
-//! is the embedded one (a SQLite file) and the object store is a folder. Acknowledged edits survive
-//! Ctrl-C and kill -9.
+//! The services are the real ingest, replayer and gateway. Unless the arguments say otherwise, the
+//! log is the embedded one (a SQLite file) and the object store is a folder. Acknowledged edits
+//! survive Ctrl-C and kill -9.
 
 mod announce;
 mod log;
@@ -42,7 +42,8 @@ pub(crate) struct Args {
     /// The folder of all data.
     #[arg(long, value_name = "DIR", default_value = ".driftless")]
     data: PathBuf,
-    /// Delete the contents of the data folder first. With --brokers the topics stay, so give the world a new name or generation.
+    /// Delete the contents of the data folder first. With --brokers the topics stay, so give the
+    /// world a new name or generation.
     #[arg(long)]
     fresh: bool,
     /// Address and port of the page and of all services.
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     /// Start a real Apache Kafka in the data folder instead of the embedded log.
     #[arg(long, conflicts_with = "brokers")]
     kafka: bool,
-    /// With --kafka: Kafka's port [default: a free port].
+    /// Kafka's port, for --kafka [default: a free port].
     #[arg(long, value_name = "PORT", requires = "kafka", value_parser = clap::value_parser!(u16).range(1..))]
     kafka_port: Option<u16>,
     /// Use a Kafka or Redpanda that runs already.
@@ -65,8 +66,8 @@ pub(crate) struct Args {
     /// Use this object store instead of a folder in the data folder.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Users and tokens to refuse although their signature is good: lines `sub <name>` and `jti <id>`. The file may change while
-    /// the program runs.
+    /// Users and tokens to refuse although their signature is good: lines `sub <name>` and `jti
+    /// <id>`. The file may change while the program runs.
     #[arg(long, value_name = "FILE")]
     deny_file: Option<PathBuf>,
     /// Print one line of JSON once everything is ready.
@@ -102,7 +103,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let stack = Stack::start(&site, &origins, &front, &back).await?.ready().await?;
     let routes = stack.routes(&metrics);
     tokio::spawn(metrics.upkeep(front.handle()));
-    // A program that reads "ready" may send a signal at once, so the signals come before the announcement.
+    // A program that reads "ready" may send a signal at once, so the signals come before the
+    // announcement.
     let mut signals = Signals::listen()?;
     let server = tokio::spawn(http::serve(listener, routes, origins, options, front.handle()));
     announce::announce(&args, address, http_settings.tls.is_some(), &site)?;

@@ -19,10 +19,12 @@ pub(crate) struct Args {
     deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Add to an existing world: more families, larger palettes, wider bounds. Upgrade gateways first.
+    /// Add to an existing world: more families, larger palettes, wider bounds. Upgrade gateways
+    /// first.
     #[arg(long)]
     update: bool,
-    /// Use topics that were made by hand for this world before it was stored; they must never have held a record.
+    /// Use topics that were made by hand for this world before it was stored; they must never have
+    /// held a record.
     #[arg(long)]
     take_empty_topics: bool,
     /// Print an example world.toml and end.
@@ -92,8 +94,8 @@ async fn make(
     }
 }
 
-/// Checks that an update only adds. A change that would alter old bytes or move them needs a new family
-/// or a new generation.
+/// Checks that an update only adds. A change that would alter old bytes or move them needs a new
+/// family or a new generation.
 fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
     if (&old.name, old.generation, old.partitions) != (&new.name, new.generation, new.partitions) {
         bail!("--update cannot change name, generation or partitions: start a new generation");

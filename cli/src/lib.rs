@@ -1,7 +1,7 @@
 //! The `driftless` program: one module for each subcommand, with its arguments and a `run`.
 //!
-//! The program is a library with one function, so that the package of the end-to-end tests can contain
-//! the same program: Cargo builds for a test only the programs of the test's own package.
+//! The program is a library with one function, so that the package of the end-to-end tests can
+//! contain the same program: Cargo builds for a test only the programs of the test's own package.
 
 #![forbid(unsafe_code)]
 
@@ -27,8 +27,8 @@ use driftless_runtime::telemetry::{LogFormat, install_logging};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// Many clients edit one chunked world at the same time. A Kafka log orders the edits, and state hashes prove that all clients
-/// hold the same bytes.
+/// Many clients edit one chunked world at the same time. A Kafka log orders the edits, and state
+/// hashes prove that all clients hold the same bytes.
 #[derive(Parser)]
 #[command(name = "driftless", version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
@@ -49,7 +49,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run log, ingest, replayer and gateway in one process, over a data folder, with a page to paint on.
+    /// Run log, ingest, replayer and gateway in one process, over a data folder, with a page to
+    /// paint on.
     Dev(dev::Args),
     /// Create a world: its topics, and world.json in the object store.
     Init(init::Args),

@@ -1,4 +1,5 @@
-//! The page of `driftless dev`: the files that `npm run build` makes of `web/`, as a part of the binary.
+//! The page of `driftless dev`: the files that `npm run build` makes of `web/`, as a part of the
+//! binary.
 
 use driftless_web::http::{Routes, bytes_response, only};
 use warp::Filter;

@@ -1,8 +1,8 @@
-//! `driftless paint`: paints a picture with many concurrent writers, whose cells interleave in the same
-//! chunks.
+//! `driftless paint`: paints a picture with many concurrent writers, whose cells interleave in the
+//! same chunks.
 //!
-//! The command is a demo and a check: at the end it fetches every chunk twice, through a new client and
-//! over HTTP, and compares it with the picture cell by cell.
+//! The command is a demo and a check: at the end it fetches every chunk twice, through a new client
+//! and over HTTP, and compares it with the picture cell by cell.
 
 mod compare;
 mod dither;
@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// A client that does not connect within this time is an error, and so is a chunk that does not load.
+/// A client that does not connect within this time is an error, and so is a chunk that does not
+/// load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `driftless paint`.
@@ -41,7 +42,8 @@ pub(crate) struct Args {
     /// Number of concurrent writers; the cells are dealt to them in turn.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     writers: u16,
-    /// The chunk of the picture's upper left corner [default: the picture lies around 0,0, where the page starts].
+    /// The chunk of the picture's upper left corner [default: the picture lies around 0,0, where
+    /// the page starts].
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
     at: Option<At>,
     /// Number of cells in one command.

@@ -42,11 +42,12 @@ pub(crate) struct ReplayerArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
-    /// Name of this process in the consumer group: the same after a restart, and different for each process.
+    /// Name of this process in the consumer group: the same after a restart, and different for each
+    /// process.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
-    /// Continue although retention has deleted records that recovery needs: their content is lost, and this process logs which.
-    /// Use it only after the refusal that names the offsets.
+    /// Continue although retention has deleted records that recovery needs: their content is lost,
+    /// and this process logs which. Use it only after the refusal that names the offsets.
     #[arg(long)]
     accept_loss: bool,
 }
@@ -165,7 +166,8 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
 
 /// Serves routes, health and metrics in a task of its own.
 ///
-/// A program that reads "listening" in the log may send a signal at once, so the signals come first.
+/// A program that reads "listening" in the log may send a signal at once, so the signals come
+/// first.
 async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
     let options = config.http.server_options().context("http")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;

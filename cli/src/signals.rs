@@ -4,8 +4,9 @@
 use anyhow::Context as _;
 use anyhow::Result;
 
-/// The signals that ask this process to end. After [`Signals::listen`] no signal is lost, and no signal
-/// ends the process by itself. A program therefore listens before it announces that it is ready.
+/// The signals that ask this process to end. After [`Signals::listen`] no signal is lost, and no
+/// signal ends the process by itself. A program therefore listens before it announces that it is
+/// ready.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -44,8 +45,8 @@ impl Signals {
     }
 }
 
-/// Waits until the reader of standard output is gone. Only a pipe shows that; otherwise the wait lasts
-/// forever.
+/// Waits until the reader of standard output is gone. Only a pipe shows that; otherwise the wait
+/// lasts forever.
 pub(crate) async fn reader_is_gone() {
     #[cfg(unix)]
     {
@@ -63,7 +64,8 @@ pub(crate) async fn reader_is_gone() {
     std::future::pending().await
 }
 
-/// Whether the reader of the output is gone, as in `driftless watch … | head -1`: the end, not an error.
+/// Whether the reader of the output is gone, as in `driftless watch … | head -1`: the end, not an
+/// error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }

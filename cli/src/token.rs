@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Make a new key in this file and end.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "sub"])]
     new_key: Option<PathBuf>,
-    /// With --new-key: a private and a public key instead of one secret.
+    /// Make a private and a public key instead of one secret, for --new-key.
     #[arg(long, requires = "new_key")]
     pair: bool,
     /// The key that signs [env: DRIFTLESS_KEY_FILE, which --new-key ignores].
@@ -26,7 +26,8 @@ pub(crate) struct Args {
     /// The user's name.
     #[arg(long)]
     sub: Option<String>,
-    /// Chunks that the user may read: a prefix that ends in a slash, or a chunk id. May be given several times.
+    /// Chunks that the user may read: a prefix that ends in a slash, or a chunk id. May be given
+    /// several times.
     #[arg(long, value_name = "CHUNKS")]
     read: Vec<String>,
     /// Chunks that the user may write and read.

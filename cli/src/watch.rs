@@ -33,12 +33,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     loop {
         tokio::select! {
             () = signals.asked_to_end() => return Ok(()),
-            // The reader of `driftless watch … | head -1` is gone. A quiet chunk would show that only late.
+            // The reader of `driftless watch … | head -1` is gone. A quiet chunk would show that
+            // only late.
             () = reader_is_gone() => return Ok(()),
             streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
                 Ok(()) => failures = 0,
                 Err(e) if is_broken_pipe(&e) => return Ok(()),
-                // Without a first answer the address or the token is wrong, so a retry would not help.
+                // Without a first answer the address or the token is wrong, so a retry would not
+                // help.
                 Err(e) if last_id.is_none() => return Err(e),
                 Err(e) => {
                     failures += 1;

@@ -1,5 +1,5 @@
-//! `cargo xtask attack`: builds the services and the attacks (`tests/attack`), runs the tests that the
-//! threat model names, and attacks.
+//! `cargo xtask attack`: builds the services and the attacks (`tests/attack`), runs the tests that
+//! the threat model names, and attacks.
 //!
 //! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
 
@@ -18,8 +18,8 @@ const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tes
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
     let mut build = workspace.cargo();
-    // The same build as that of `cargo xtask test`. Cargo would build single packages again, with other
-    // features.
+    // The same build as that of `cargo xtask test`. Cargo would build single packages again, with
+    // other features.
     build.args(["build", "--workspace", "--all-targets"]);
     toolchain::lint(&mut build)?;
     process::check("the build", build)?;

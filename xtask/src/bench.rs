@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds `driftless` and the benchmarks with optimisation, and runs a benchmark.
+//! `cargo xtask bench`: builds `driftless` and the benchmarks with optimisation, and runs a
+//! benchmark.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -35,7 +36,8 @@ pub fn optimised(workspace: &Workspace) -> Result<Command> {
     Ok(Command::new(workspace.program("release", "driftless-bench")))
 }
 
-/// Builds with optimisation, and replaces this process by the benchmark `what` with these arguments.
+/// Builds with optimisation, and replaces this process by the benchmark `what` with these
+/// arguments.
 pub fn pass_on(workspace: &Workspace, what: &str, arguments: Vec<OsString>) -> Result<ExitCode> {
     let mut bench = optimised(workspace)?;
     bench.arg(what).args(arguments);

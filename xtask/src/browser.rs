@@ -26,7 +26,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
     /// Passed to `playwright test`
@@ -72,7 +72,7 @@ pub struct Scenarios<'a> {
     pub screen: Screen,
 }
 
-/// One test of Playwright's report.
+/// A test of Playwright's report.
 #[derive(Debug, PartialEq)]
 pub struct Scenario {
     pub name: String,

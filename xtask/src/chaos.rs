@@ -1,4 +1,5 @@
-//! `cargo xtask chaos`: builds the services and the program that breaks them (`tests/chaos`), and runs it.
+//! `cargo xtask chaos`: builds the services and the program that breaks them (`tests/chaos`), and
+//! runs it.
 //!
 //! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
 

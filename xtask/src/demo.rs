@@ -1,7 +1,8 @@
-//! `cargo xtask demo`: shows what Driftless promises, with a photograph that many writers paint at once.
+//! `cargo xtask demo`: shows what Driftless promises, with a photograph that many writers paint at
+//! once.
 //!
-//! The embedded stack is stopped and killed between paintings. The separate services run over a real
-//! Apache Kafka and a real S3 server.
+//! The embedded stack is stopped and killed between paintings. The separate services run over a
+//! real Apache Kafka and a real S3 server.
 
 mod apart;
 mod embedded;
@@ -47,7 +48,7 @@ pub struct Options {
     /// The folder of screenshots and logs [default: demo in the target folder]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }

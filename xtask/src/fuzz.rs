@@ -1,9 +1,9 @@
-//! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, starting from the committed inputs and
-//! from the inputs that earlier runs found.
+//! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, starting from the committed inputs
+//! and from the inputs that earlier runs found.
 //!
-//! Plain Cargo builds the targets, with the flags that `cargo fuzz` would set. All of them are stable,
-//! so neither a nightly compiler nor an installation is needed (docs/decisions/0009-fuzzing.md).
-//! `cargo fuzz --fuzz-dir tests/fuzz` works too.
+//! Plain Cargo builds the targets, with the flags that `cargo fuzz` would set. All of them are
+//! stable, so neither a nightly compiler nor an installation is needed
+//! (docs/decisions/0009-fuzzing.md). `cargo fuzz --fuzz-dir tests/fuzz` works too.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -68,7 +68,7 @@ pub struct Options {
     /// Run one input through the one named target
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     pub json: bool,
 }
@@ -131,7 +131,7 @@ fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<Pa
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
     let into = workspace.target_dir.join("fuzz/build");
     let mut build = workspace.cargo();
-    // With an explicit target, Cargo builds build scripts and macros without these flags.
+    // Given an explicit target, Cargo builds build scripts and macros without these flags.
     build.current_dir(workspace.root.join("tests/fuzz")).args(["build", "--release", "--target", host, "--target-dir"]);
     build.arg(&into).env("RUSTFLAGS", RUSTFLAGS.join(" ")).env_remove("RUSTC_WORKSPACE_WRAPPER").stdout(screen.stdio());
     build.args(targets.iter().flat_map(|target| ["--bin", target]));

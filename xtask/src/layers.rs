@@ -5,8 +5,8 @@ use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
 
-/// Each crate with the crates that it may depend on, all names without `driftless-`. Tests (`tests/…`)
-/// and dev-dependencies are not restricted.
+/// Each crate with the crates that it may depend on, all names without `driftless-`. Tests
+/// (`tests/…`) and dev-dependencies are not restricted.
 const LAYERS: [(&str, &[&str]); 24] = [
     ("schemas", &[]),
     ("codegen", &[]),

@@ -101,13 +101,15 @@ enum Chore {
     Peers(peers::Options),
     /// Explore the models of ownership and of the writer's rule exhaustively
     Model(model::Options),
-    /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos --help`
+    /// Kill, pause and cut off real processes while clients edit, and check: `cargo xtask chaos
+    /// --help`
     #[command(disable_help_flag = true)]
     Chaos {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run libFuzzer: any bytes at every decoder, any order of events at every core, with the tests' oracles
+    /// Run libFuzzer: any bytes at every decoder, any order of events at every core, with the
+    /// tests' oracles
     Fuzz(fuzz::Options),
     /// Attack real services by every row of the threat model: `cargo xtask attack --help`
     #[command(disable_help_flag = true)]
@@ -115,7 +117,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check, test and measure what the browser runs: the SDK, the core, the quick start, a custom model
+    /// Check, test and measure what the browser runs: the SDK, the core, the quick start, a custom
+    /// model
     Sdk,
     /// Run the page of `driftless dev` in a real Chromium, scenario by scenario, with pictures
     Browser(browser::Options),

@@ -31,7 +31,7 @@ pub struct Options {
     /// Print the steps that lead to each mutant's violation
     #[arg(long)]
     pub traces: bool,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     pub json: bool,
 }

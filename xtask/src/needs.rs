@@ -1,4 +1,4 @@
-//! What an integration test needs beside Rust. Each package declares it in its manifest:
+//! The needs of integration tests beside Rust. Each package declares them in its manifest:
 //!
 //! ```toml
 //! [package.metadata.driftless.needs]

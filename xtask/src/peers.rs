@@ -23,7 +23,8 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Deliveries a second to many sockets, latency, and memory of idle sockets, beside Centrifugo's library (needs Go)
+    /// Deliveries a second to many sockets, latency, and memory of idle sockets, beside
+    /// Centrifugo's library (needs Go)
     Fanout {
         /// Passed to `bench fanout`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,6 +1,7 @@
 //! The things that tests need beside Rust: real servers, a browser, Node and Python packages.
 //!
-//! Each is installed once. Without the right to install (not root), the report names the missing things.
+//! Each is installed once. Without the right to install (not root), the report names the missing
+//! things.
 
 use anyhow::{Context, Result, ensure};
 use std::env;
@@ -44,8 +45,8 @@ impl Prerequisites {
         self.variables.iter().any(|(known, _)| *known == name)
     }
 
-    /// Installs what the tests below `root` need. Without `servers` (`--quick`) it leaves out Kafka, S3 and
-    /// the browser.
+    /// Installs what the tests below `root` need. Without `servers` (`--quick`) it leaves out
+    /// Kafka, S3 and the browser.
     pub fn install(root: &Path, screen: Screen, servers: bool) -> Result<Self> {
         let mut all = Self::default();
         if servers {

@@ -26,8 +26,8 @@ pub fn ask(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Replaces this process by the command, which then gets the signals and gives the exit code. Returns
-/// only if the command cannot start.
+/// Replaces this process by the command, which then gets the signals and gives the exit code.
+/// Returns only if the command cannot start.
 pub fn become_it(mut command: Command) -> io::Error {
     use std::os::unix::process::CommandExt;
     command.exec()
@@ -38,7 +38,8 @@ pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<Ex
     let (output, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    // `command` holds copies of the pipe's writing end; the output ends when the last copy is closed.
+    // `command` holds copies of the pipe's writing end; the output ends when the last copy is
+    // closed.
     drop(command);
     let (sender, lines) = channel();
     thread::spawn(move || read_lines(output, &sender));

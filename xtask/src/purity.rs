@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn bans_are_read_and_comments_are_not() {
         let settings = "disallowed-methods = [\n    { path = \"std::time::Instant::now\", reason = \"R11\" },\n    \
-                        # { path = \"std::fs::read\", reason = \"R11\" },\n    \"std::env::var\",\n]\n";
+                        # { path = \"std::fs::read\", reason = \"R11\" },\n
+                        # \"std::env::var\",\n]\n";
         assert_eq!(bans_in(settings), ["std::time::Instant::now"]);
     }
 

@@ -1,5 +1,5 @@
-//! Counts the results in the output of `cargo test`: one suite for each test program, and one for each
-//! crate's doc tests (docs/decisions/0015-the-test-runner.md says why the text is parsed).
+//! Counts the results in the output of `cargo test`: one suite for each test program, and one for
+//! each crate's doc tests (docs/decisions/0015-the-test-runner.md says why the text is parsed).
 
 use serde_json::{Value, json};
 use std::path::Path;

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// All targets of a fresh clone (5.2 GB), the core for the browser (0.5 GB), and the files of tests (0.3 GB).
+/// All targets of a fresh clone (5.2 GB), the core for the browser (0.5 GB), and the files of tests
+/// (0.3 GB).
 const FRESH_MB: u64 = 6_500;
 /// A later build mostly overwrites the files of an earlier one.
 const AGAIN_MB: u64 = 1_000;
@@ -48,7 +49,8 @@ fn gigabytes(mb: u64) -> String {
     format!("{}.{} GB", mb / 1_000, mb % 1_000 / 100)
 }
 
-/// The size of all files below `folder`. An unreadable file counts as 0, because only a message uses the size.
+/// The size of all files below `folder`. An unreadable file counts as 0, because only a message
+/// uses the size.
 fn size_mb(folder: &Path) -> u64 {
     let mut folders = vec![folder.to_owned()];
     let mut bytes = 0;

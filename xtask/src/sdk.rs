@@ -1,5 +1,5 @@
-//! Checks the code for the browser: the SDK (`client/js`), the page (`web`), the quick start's project,
-//! and the WebAssembly cores.
+//! Checks the code for the browser: the SDK (`client/js`), the page (`web`), the quick start's
+//! project, and the WebAssembly cores.
 
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -50,7 +50,8 @@ impl Sdk<'_> {
         Ok(format!("{fresh}; tests, size"))
     }
 
-    /// Checks the types, and builds the SDK as it is published. Tests and the page depend on the result.
+    /// Checks the types, and builds the SDK as it is published. Tests and the page depend on the
+    /// result.
     pub fn build(&self) -> Result<()> {
         node_packages(&self.folder(SDK), self.screen)?;
         self.npm(SDK, &["run", "check"], &Variables::new())?;
@@ -98,7 +99,8 @@ impl Sdk<'_> {
         process::check("the quick start's project", node)
     }
 
-    /// Builds the committed core again and compares it; then tests a core with a custom model against its server.
+    /// Builds the committed core again and compares it; then tests a core with a custom model
+    /// against its server.
     fn cores(&self, variables: &Variables) -> Result<String> {
         let same = wasm::reproduce(self.workspace, self.screen)?;
         let core = self.workspace.target_dir.join("wasm/stock");

@@ -6,7 +6,8 @@ use std::io;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// The output for people. With `--json` it is standard error, and standard output has only the JSON.
+/// The output for people. With `--json` it is standard error, and standard output has only the
+/// JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     pub is_stderr: bool,

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI does, the cheapest step first.
 //!
-//! The workspace is compiled once: one build, with the lints in the same pass, makes every program that
-//! later steps run.
+//! The workspace is compiled once: one build, with the lints in the same pass, makes every program
+//! that later steps run.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
@@ -50,7 +50,7 @@ pub struct Options {
     /// Go on after a failure
     #[arg(long)]
     keep_going: bool,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -140,7 +140,8 @@ impl Run {
         };
         let mut deny = Command::new(cargo_deny);
         deny.current_dir(&self.workspace.root).stdout(self.screen.stdio());
-        // Advisories need a database from the net, and this test must give the same answer tomorrow.
+        // Advisories need a database from the net, and this test must give the same answer
+        // tomorrow.
         deny.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
         process::check("cargo-deny", deny)?;
         Ok(Verdict::Passed("licences, bans and sources are as deny.toml has them".into()))
@@ -188,8 +189,8 @@ impl Run {
         Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
     }
 
-    /// Checks what the browser runs: types, freshness of the committed files, the SDK's tests against the
-    /// built program, sizes, and the quick start.
+    /// Checks what the browser runs: types, freshness of the committed files, the SDK's tests
+    /// against the built program, sizes, and the quick start.
     fn sdk(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
         let sdk = Sdk { workspace: &self.workspace, screen: self.screen };
@@ -319,7 +320,8 @@ impl Tally {
 
 /// The names of the suites that need neither a server nor a browser.
 ///
-/// Cargo selects suites by name in all packages, so a name counts only if no package declares needs for it.
+/// Cargo selects suites by name in all packages, so a name counts only if no package declares needs
+/// for it.
 fn light_suites(workspace: &Workspace) -> BTreeSet<&str> {
     let suites = || workspace.packages.iter().flat_map(|package| &package.integration_tests);
     let heavy = suites_with(workspace, |needs| !needs.is_empty());
@@ -331,7 +333,8 @@ fn suites_with(workspace: &Workspace, is_wanted: impl Fn(&[Need]) -> bool) -> BT
     suites.filter(|suite| is_wanted(&suite.needs)).map(|suite| suite.name.as_str()).collect()
 }
 
-/// The suites that ran on Kafka, and which Kafka that was. A full run in which none did is a failure.
+/// The suites that ran on Kafka, and which Kafka that was. A full run in which none did is a
+/// failure.
 fn on_kafka(workspace: &Workspace, suites: &Suites, kafka: &str) -> Result<String> {
     let needy = suites_with(workspace, |needs| needs.contains(&Need::Kafka));
     let on_kafka = suites.with_tests().filter(|suite| needy.contains(suite.name.as_str()));

@@ -35,8 +35,9 @@ pub fn check(workspace: &Workspace) -> Result<String> {
 
 /// Makes a build lint the packages of this workspace in the same pass.
 ///
-/// Plain rustc still compiles the crates from a registry, so that builds with and without lints share
-/// them. `[workspace.lints]` denies lints by name; this function also denies all other warnings.
+/// Plain rustc still compiles the crates from a registry, so that builds with and without lints
+/// share them. `[workspace.lints]` denies lints by name; this function also denies all other
+/// warnings.
 pub fn lint(build: &mut Command) -> Result<()> {
     build
         .env("RUSTC_WORKSPACE_WRAPPER", clippy_driver()?)
@@ -62,8 +63,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Builds `source` as a crate with our lint tables and the pure crates' `clippy.toml`, by [`lint`].
-    /// Returns the compiler's output if the build failed.
+    /// Builds `source` as a crate with our lint tables and the pure crates' `clippy.toml`, by
+    /// [`lint`]. Returns the compiler's output if the build failed.
     fn refusal(name: &str, source: &str) -> Option<String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();

@@ -1,8 +1,9 @@
 //! `cargo xtask wasm`: builds `client/wasm` as WebAssembly, with and without SIMD, and the glue to
 //! JavaScript, into `client/js/core`.
 //!
-//! The result is committed like generated code, so that neither `cargo build` nor work on the SDK needs
-//! a compiler for WebAssembly. `BUILT.json` beside it holds a checksum of the sources; CI compares it.
+//! The result is committed like generated code, so that neither `cargo build` nor work on the SDK
+//! needs a compiler for WebAssembly. `BUILT.json` beside it holds a checksum of the sources; CI
+//! compares it.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -34,8 +35,8 @@ const SOURCES: [&str; 7] = [
     "client/core/src",
     "client/wasm",
 ];
-/// Flags that leave out the formatting of panics and source locations, a third of the size. A broken
-/// invariant still traps.
+/// Flags that leave out the formatting of panics and source locations, a third of the size. A
+/// broken invariant still traps.
 const FLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none";
 /// Debian's compiler for the web and its dependencies, in the version of the distribution.
 const DEBIAN: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "libstd-rust-web-dev"];
@@ -57,13 +58,14 @@ pub struct Options {
     /// Build nothing, and fail if the committed core was built from other sources
     #[arg(long, conflicts_with_all = ["package", "out"])]
     check: bool,
-    /// Build another core, with custom models: a package of this workspace that depends on driftless-client-wasm
+    /// Build another core, with custom models: a package of this workspace that depends on
+    /// driftless-client-wasm
     #[arg(long, value_name = "NAME", requires = "out")]
     package: Option<String>,
     /// The folder of that core
     #[arg(long, value_name = "FOLDER", requires = "package")]
     out: Option<PathBuf>,
-    /// One JSON object on standard output; everything else goes to standard error
+    /// Print one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -85,7 +87,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the core again, and compares it byte by byte with the committed one if the same compiler made both.
+/// Builds the core again, and compares it byte by byte with the committed one if the same compiler
+/// made both.
 pub fn reproduce(workspace: &Workspace, screen: Screen) -> Result<String> {
     let again = workspace.target_dir.join("wasm/again");
     let built = build(workspace, screen, CRATE, &again)?;
@@ -186,8 +189,8 @@ fn sources(workspace: &Workspace) -> Result<String> {
     Ok(format!("{:016x}", sum.0))
 }
 
-/// FNV-1a, 64 bits, of parts with their lengths. The checksum tells states of the sources apart; it need
-/// not resist an attacker.
+/// FNV-1a, 64 bits, of parts with their lengths. The checksum tells states of the sources apart; it
+/// need not resist an attacker.
 struct Sum(u64);
 
 impl Sum {
@@ -324,7 +327,8 @@ fn download(folder: &Path, screen: Screen) -> Result<Vec<String>> {
     Ok(packages)
 }
 
-/// The compiler's packages: those in `DEBIAN`, and the standard library, LLVM and the linker of its version.
+/// The compiler's packages: those in `DEBIAN`, and the standard library, LLVM and the linker of its
+/// version.
 fn dependencies() -> Result<Vec<String>> {
     let mut packages: Vec<String> = DEBIAN.map(str::to_owned).into();
     let mut at = 0;

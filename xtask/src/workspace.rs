@@ -89,8 +89,8 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The files below a folder with their contents, by their paths in it. For a file: the file itself, under
-/// the empty path.
+/// The files below a folder with their contents, by their paths in it. For a file: the file itself,
+/// under the empty path.
 pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut paths = vec![folder.to_owned()];

@@ -1,5 +1,5 @@
-//! The floor: two bare rdkafka hops (produce → consume → produce → consume), without any code of ours
-//! in between. Number, size and partitions of the records are about those of the edits.
+//! The floor: two bare rdkafka hops (produce → consume → produce → consume), without any code of
+//! ours in between. Number, size and partitions of the records are about those of the edits.
 
 use super::EditArgs;
 use crate::quantiles::Quantiles;
@@ -44,7 +44,8 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
         })
     };
     let sender = producer(brokers)?;
-    // The first record waits half a second for the producer's id on each hop, which the floor must not include.
+    // The first record waits half a second for the producer's id on each hop, which the floor must
+    // not include.
     for i in 0..WARM_UP_RECORDS {
         send(&sender, &topics[0], i32::try_from(i)? % partitions, &[0; RECORD_BYTES])?;
     }

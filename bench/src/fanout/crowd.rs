@@ -57,8 +57,8 @@ impl Control {
         Ok(self.stream.write_all(format!("publish {count}\n").as_bytes())?)
     }
 
-    /// Lets the server encode its next updates, so that only publishing is measured. Returns the time
-    /// that this took.
+    /// Lets the server encode its next updates, so that only publishing is measured. Returns the
+    /// time that this took.
     pub fn prepare(&mut self) -> Result<Duration> {
         let began = Instant::now();
         self.stream.write_all(b"prepare\n")?;
@@ -203,8 +203,8 @@ impl<'d> Crowd<'d> {
                 let wanted = crowd.updates + in_flight * per_update;
                 let deadline = Instant::now() + PATIENCE;
                 while crowd.updates < wanted {
-                    // A sleeping crowd would be woken by the server's write, which would count as the
-                    // server's work.
+                    // A sleeping crowd would be woken by the server's write, which would count as
+                    // the server's work.
                     crowd.poll_once(Duration::ZERO)?;
                     ensure!(Instant::now() < deadline, "{} of {wanted} updates came", crowd.updates);
                 }
@@ -216,7 +216,8 @@ impl<'d> Crowd<'d> {
         count(self, time)
     }
 
-    /// Measures the time from the request to publish to each socket's update, at so many updates a second.
+    /// Measures the time from the request to publish to each socket's update, at so many updates a
+    /// second.
     pub fn latencies(&mut self, control: &mut Control, per_second: u32, time: Duration) -> Result<Vec<Duration>> {
         let sockets = self.sockets.len();
         let mut latencies = Vec::new();

@@ -1,4 +1,5 @@
-//! The protocols of the measured servers: how to subscribe, and how to count updates in the messages.
+//! The protocols of the measured servers: how to subscribe, and how to count updates in the
+//! messages.
 
 use driftless_schemas::proto::{self, request};
 use driftless_schemas::{format, limits};
@@ -93,7 +94,8 @@ impl Dialect for Centrifuge {
     }
 
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>> {
-        // Command { id = 1: 1, connect = 4: {} } and Command { id: 2, subscribe = 5: { channel = 1 } }.
+        // Command { id = 1: 1, connect = 4: {} }, then
+        // Command { id = 1: 2, subscribe = 5: { channel = 1 } }.
         let channel = format!("c{channel}");
         let connect = vec![0x08, 1, 0x22, 0];
         let length = channel.len() as u8;

@@ -12,9 +12,9 @@ use std::fmt;
 pub(super) struct Row {
     /// Deliveries a second with 1,000 sockets on one chunk, by updates in flight.
     pub one_chunk: BTreeMap<usize, f64>,
-    /// With 500 chunks of 10 sockets each and 64 updates in flight.
+    /// Deliveries a second with 500 chunks of 10 sockets each and 64 updates in flight.
     pub many_chunks: f64,
-    /// With 1,000 sockets on one chunk and 20 updates a second.
+    /// Latency with 1,000 sockets on one chunk and 20 updates a second.
     pub latency: Quantiles,
     /// Bytes of resident memory per idle socket, by the number of sockets.
     pub idle_bytes: BTreeMap<usize, f64>,
@@ -34,7 +34,7 @@ pub(super) struct Report {
     pub holds: bool,
 }
 
-/// One line of the table.
+/// A line of the table.
 struct Figure {
     key: String,
     words: String,

@@ -1,5 +1,5 @@
-//! The measured process: a whole gateway, from the records of a log to the sockets, and a publisher that
-//! the control connection directs.
+//! The measured process: a whole gateway, from the records of a log to the sockets, and a publisher
+//! that the control connection directs.
 
 use super::crowd::PREPARED;
 use super::dialect::chunk;

@@ -1,4 +1,5 @@
-//! One client of the crowd: the SDK's core over a bare socket, which reads fast, slowly, or not at all.
+//! A client of the crowd: the SDK's core over a bare socket, which reads fast, slowly, or not at
+//! all.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 /// The reading rate of a slow client.
 pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
-/// The kernel's receive buffer of a slow client. A larger buffer would hide the slowness for minutes.
+/// The kernel's receive buffer of a slow client. A larger buffer would hide the slowness for
+/// minutes.
 const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 
 /// The segment size of Ethernet.
@@ -70,8 +72,8 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if kind != Kind::Fast {
         socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
-        // Loopback's segments of 64 KB exceed the buffer, so the kernel would announce free space only
-        // now and then.
+        // Loopback's segments of 64 KB exceed the buffer, so the kernel would announce free space
+        // only now and then.
         socket.set_tcp_mss(SLOW_SEGMENT_BYTES)?;
     }
     socket.connect(&address.into()).context("a socket of the crowd")?;
@@ -189,7 +191,8 @@ impl Client {
         Err(Disconnect::Dropped)
     }
 
-    /// Handles the core's events, and sends its messages. Returns false if the core wants another socket.
+    /// Handles the core's events, and sends its messages. Returns false if the core wants another
+    /// socket.
     fn handle_events(&mut self) -> bool {
         let mut is_kept = true;
         while let Some(event) = self.core.poll_event() {
@@ -206,7 +209,8 @@ impl Client {
     fn send(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some(message) = self.core.poll_send(Socket::Gateway) {
-            // On an error the next read finds the socket broken, or the next message takes this one along.
+            // On an error the next read finds the socket broken, or the next message takes this one
+            // along.
             let _ = connection.send(Message::Binary(message));
         }
         let _ = connection.flush();

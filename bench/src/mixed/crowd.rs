@@ -1,4 +1,5 @@
-//! The crowd: thousands of clients in one thread. Some are slow, some stall, some lose their connection.
+//! The crowd: thousands of clients in one thread. Some are slow, some stall, some lose their
+//! connection.
 
 use super::client::{Client, Connection, Disconnect, Kind, SLOW_BYTES_PER_SECOND, connect};
 use crate::writers::EditKey;
@@ -141,7 +142,8 @@ impl Crowd {
         self.due = Arc::new(due);
     }
 
-    /// Runs until then: slow clients read slowly, stalled ones not at all, and some lose their connections.
+    /// Runs until then: slow clients read slowly, stalled ones not at all, and some lose their
+    /// connections.
     pub fn run_until(&mut self, until: Instant, mix: Mix) -> Result<()> {
         for client in &mut self.clients {
             if client.kind != Kind::Fast {
@@ -191,8 +193,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Reads without limits until each replica equals the server's chunk. Returns the number of compared
-    /// replicas.
+    /// Reads without limits until each replica equals the server's chunk. Returns the number of
+    /// compared replicas.
     pub fn drain(&mut self, truth: &HashMap<ChunkId, (Version, Hash)>) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,7 +1,8 @@
-//! Follows `updates` like any reader: which owner decided which command, and when that was read here.
+//! Follows `updates` like any reader: which owner decided which command, and when that was read
+//! here.
 //!
-//! The reader also checks the rules of the log: a record counts by R4, and the commands of a chunk are
-//! decided in order, none twice and none left out (R2, R3, R8).
+//! The reader also checks the rules of the log: a record counts by R4, and the commands of a chunk
+//! are decided in order, none twice and none left out (R2, R3, R8).
 
 use anyhow::{Context, Result, bail, ensure};
 use driftless_chunk::position::{Position, Validity};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// One ownership, by its records.
+/// An ownership, by its records.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ownership {
     /// When the first decision was read.

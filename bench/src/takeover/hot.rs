@@ -1,7 +1,7 @@
 //! The hot chunks: each is edited all the time, in open loop, by records appended to `commands`.
 //!
-//! The edits bypass ingest on purpose: the benchmark measures the pause without an owner, and the edits
-//! must continue during it.
+//! The edits bypass ingest on purpose: the benchmark measures the pause without an owner, and the
+//! edits must continue during it.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// One figure over the rounds, milliseconds.
+/// A figure over the rounds, milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
     pub what: &'static str,
@@ -50,7 +50,8 @@ impl Figures {
         self.0[index].rounds_ms.push((ms * 10.0).round() / 10.0);
     }
 
-    /// Computes median and maximum of each figure. A target is met if the median does not exceed it.
+    /// Computes median and maximum of each figure. A target is met if the median does not exceed
+    /// it.
     pub fn done(mut self) -> (Vec<Figure>, bool) {
         for figure in &mut self.0 {
             let mut sorted = figure.rounds_ms.clone();

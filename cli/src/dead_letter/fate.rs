@@ -1,5 +1,5 @@
-//! What R8 did with the dead-lettered records. The answer is in `updates`, where every decision has a
-//! mark with the offset of its command.
+//! The decisions by R8 about the dead-lettered records. They are in `updates`, where every decision has
+//! a mark with the offset of its command.
 
 use super::letter::Letter;
 use super::{Place, records};
@@ -53,7 +53,8 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
     for (partition, wanted) in wanted {
         let (low, high) = place.log.watermarks(&topics.updates, partition).await?;
         if low > Offset(0) {
-            // Records below `low` are gone, and a position without its epoch and n cannot be judged (R4).
+            // Records below `low` are gone, and a position without its epoch and n cannot be judged
+            // (R4).
             continue;
         }
         fates.extend(wanted.iter().map(|offset| ((partition, *offset), Fate::Nothing)));

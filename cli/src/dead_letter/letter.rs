@@ -1,4 +1,5 @@
-//! One record of `dead-letter`: the raw bytes of a record of `commands`, with reason and origin in headers.
+//! A record of `dead-letter`: the raw bytes of a record of `commands`, with reason and origin in
+//! headers.
 
 use bytes::Bytes;
 use driftless_chunk::live::Asked;
@@ -12,7 +13,7 @@ use std::fmt;
 /// A dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
-    /// Its offset in `dead-letter`.
+    /// The letter's offset in `dead-letter`.
     pub offset: Offset,
     /// When a replayer wrote it, milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
@@ -61,8 +62,8 @@ impl Letter {
         }
     }
 
-    /// Decodes the letter as a replayer does, except for the check of its partition. The error gives the
-    /// reason why no replayer can.
+    /// Decodes the letter as a replayer does, except for the check of its partition. The error
+    /// gives the reason why no replayer can.
     pub fn place(&self, world: &World) -> Result<Placed, String> {
         let record: proto::CommandRecord =
             format::decode("CommandRecord", self.value.clone()).map_err(|e| e.to_string())?;
@@ -75,7 +76,8 @@ impl Letter {
         Ok(Placed { chunk, place, body })
     }
 
-    /// The readable parts of the record, with or without a place in the world; null if nothing is readable.
+    /// The readable parts of the record, with or without a place in the world; null if nothing is
+    /// readable.
     pub fn record_json(&self, world: &World) -> Value {
         let Ok(record) = format::decode::<proto::CommandRecord>("CommandRecord", self.value.clone()) else {
             return Value::Null;

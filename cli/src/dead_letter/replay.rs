@@ -1,13 +1,13 @@
 //! Appends dead letters to `commands` again.
 //!
-//! R8 makes a second replay safe. A record that is appended as it is keeps its author's numbers, so a
-//! resolved number makes it a resend. A new command has the number 1 of a writer that is derived from
-//! chunk, writer and number of the record. The same record, and every copy of it, therefore gives the
-//! same command again: its second replay is a resend, too.
+//! R8 makes a second replay safe. A record that is appended as it is keeps its author's numbers, so
+//! a resolved number makes it a resend. A new command has the number 1 of a writer that is derived
+//! from chunk, writer and number of the record. The same record, and every copy of it, therefore
+//! gives the same command again: its second replay is a resend, too.
 //!
-//! The derived writer has the session time of the record's writer, because it must be the same every
-//! time. If more than 1,024 other writers have written to the chunk since, the chunk may answer that
-//! the session has expired; `--again` uses the present time instead.
+//! The derived writer has the session time of the record's writer, because it must be the same
+//! every time. If more than 1,024 other writers have written to the chunk since, the chunk may
+//! answer that the session has expired; `--again` uses the present time instead.
 //!
 //! Author and roles stay those of the record: the model decides as if the author had asked now. The
 //! writer belongs to a session of the user with the empty name, for whom no token can be valid. The
@@ -32,14 +32,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Reasons that a replayer gives for a record whose numbers it could read: it applied R8 and discarded
-/// the record. They count only if the log does not go back far enough. A record with another reason is
-/// replayed as it is, which does no harm.
+/// Reasons that a replayer gives for a record whose numbers it could read: it applied R8 and
+/// discarded the record. They count only if the log does not go back far enough. A record with
+/// another reason is replayed as it is, which does no harm.
 const NUMBERED: [&str; 4] =
     ["the model failed on it", "it has no body that this version knows", "an author of ", "a command of "];
 
-/// The most new commands for one chunk in one run. Each has a writer of its own, which evicts the least
-/// recent writer from the ledger: more new commands would make the chunk forget its present writers.
+/// The most new commands for one chunk in one run. Each has a writer of its own, which evicts the
+/// least recent writer from the ledger: more new commands would make the chunk forget its present
+/// writers.
 const NEW_WRITERS_MAX: usize = limits::LEDGER_WRITERS_MAX / 4;
 
 /// The way to replay a letter.
@@ -101,7 +102,8 @@ fn useless(placed: &Placed, command: &proto::Command) -> Option<String> {
     }
 }
 
-/// The writer of a new command: the same writer for the same command, and one that no user can have.
+/// The writer of a new command: the same writer for the same command, and one that no user can
+/// have.
 fn operators_writer(
     chunk: &ChunkId,
     writer: WriterId,
@@ -118,8 +120,9 @@ fn operators_writer(
     }
     let mut random = [0; 10];
     random.copy_from_slice(&Hash::of(&identity).0[..10]);
-    // The session time of the record's writer is unchecked here. If it lay in the future, its eviction
-    // would raise the chunk's floor and expire all other writers. Time 0 counts as expired everywhere.
+    // The session time of the record's writer is unchecked here. If it lay in the future, its
+    // eviction would raise the chunk's floor and expire all other writers. Time 0 counts as expired
+    // everywhere.
     let put_aside_ms = u64::try_from(letter.timestamp_ms).unwrap_or_default();
     let time_ms = again_at_ms.and_then(|now| u64::try_from(now).ok());
     let time_ms = time_ms.unwrap_or_else(|| writer.time_ms().min(put_aside_ms)).max(1);
@@ -198,11 +201,11 @@ pub(super) async fn run(args: ReplayArgs) -> Result<()> {
     run.finish(letters.len())
 }
 
-/// One run of `dead-letter replay`.
+/// A run of `dead-letter replay`.
 struct Run<'a> {
     place: &'a Place,
     args: &'a ReplayArgs,
-    /// With `--again`: the present time, for the writers of new commands.
+    /// The present time for the writers of new commands, if `--again` asks for it.
     again_at_ms: Option<i64>,
     appender: Appender,
     bar: ProgressBar,

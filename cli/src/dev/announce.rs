@@ -60,7 +60,8 @@ pub(super) fn announce(args: &Args, address: SocketAddr, is_tls: bool, site: &Si
     Ok(())
 }
 
-/// The command that starts this program from another terminal: the path of this start, made absolute.
+/// The command that starts this program from another terminal: the path of this start, made
+/// absolute.
 fn called_as(argument: Option<OsString>) -> String {
     let Some(program) = argument.filter(|program| !program.is_empty()) else { return "driftless".into() };
     // The shell found a bare name on the PATH.

@@ -18,7 +18,8 @@ pub(super) struct OpenedLog {
 }
 
 impl OpenedLog {
-    /// Opens the log `name`; with `--kafka` it first starts the broker, on `kafka_port` or a free port.
+    /// Opens the log `name`; with `--kafka` it first starts the broker, on `kafka_port` or a free
+    /// port.
     pub async fn open(name: LogName, folder: &DataFolder, kafka_port: Option<u16>) -> Result<Self> {
         match &name {
             LogName::Brokers { brokers, .. } => {

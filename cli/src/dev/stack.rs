@@ -55,7 +55,8 @@ impl Stack {
         Ok(Self { partitions, replayer, gateway, ingest })
     }
 
-    /// Waits until replayer and gateway are ready. A service that ends by itself fails the wait at once.
+    /// Waits until replayer and gateway are ready. A service that ends by itself fails the wait at
+    /// once.
     pub async fn ready(self) -> Result<Self> {
         let mut readiness = self.gateway.readiness();
         let replayer = async { self.replayer.ready(self.partitions).await.then_some(()).ok_or(Ended::Replayer) };

@@ -2,7 +2,8 @@
 
 use image::RgbImage;
 
-/// Floyd–Steinberg dithering to the nearest colours of the palette (Floyd and Steinberg 1976: 7, 3, 5, 1 sixteenths).
+/// Floyd–Steinberg dithering to the nearest colours of the palette (Floyd and Steinberg 1976: 7, 3,
+/// 5, 1 sixteenths).
 pub(super) fn quantise(picture: &RgbImage, colors: &[[u8; 3]]) -> Vec<u32> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let mut nearest = NearestColor::new(colors);

@@ -67,8 +67,8 @@ pub(super) fn plan(picture: &RgbImage, grid: &Grid, family: &FamilyAnswer, at: O
     place(&values, picture, grid, family, at)
 }
 
-/// The corner that puts the picture's middle at the corner of chunk 0,0. The page starts there, with four
-/// chunks by four.
+/// The corner that puts the picture's middle at the corner of chunk 0,0. The page starts there,
+/// with four chunks by four.
 fn centered(picture: &RgbImage, grid: &Grid, family: &FamilyAnswer) -> At {
     let [sx, sy, _] = grid.size();
     let corner = |pixels: u32, cells: u32| {

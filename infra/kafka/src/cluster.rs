@@ -79,7 +79,8 @@ impl KafkaOptions {
     }
 }
 
-/// Fetches Apache Kafka into the cache, once (45 MB, about half a minute), and makes its class archive.
+/// Fetches Apache Kafka into the cache, once (45 MB, about half a minute), and makes its class
+/// archive.
 pub fn install() -> Result<KafkaDist> {
     let dist = dist::fetch_once()?;
     if !dist.is_archive_decided() {
@@ -88,7 +89,8 @@ pub fn install() -> Result<KafkaDist> {
     Ok(dist)
 }
 
-/// Runs one server for a moment with class data sharing, which takes about a second off later starts.
+/// Runs one server for a moment with class data sharing, which takes about a second off later
+/// starts.
 ///
 /// A failure costs only that second: the function reports it once and leaves a mark, so that later
 /// starts do not try again.
@@ -124,7 +126,8 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Installs Kafka if needed, formats the folder if it is new, starts all nodes and waits until each answers.
+    /// Installs Kafka if needed, formats the folder if it is new, starts all nodes and waits until
+    /// each answers.
     pub fn start(options: KafkaOptions) -> Result<Self> {
         let dist = install()?;
         let mut kafka = Self::prepare(dist, &options)?;
@@ -132,7 +135,8 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Does everything that precedes the first server process: folders, ports, settings, formatted storage.
+    /// Does everything that precedes the first server process: folders, ports, settings, formatted
+    /// storage.
     fn prepare(dist: KafkaDist, options: &KafkaOptions) -> Result<Self> {
         ensure!(options.nodes >= 1, "a Kafka cluster has at least one node");
         fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
@@ -238,7 +242,8 @@ impl Kafka {
         ask_metadata(&running.context("no node of Kafka runs")?.addr)
     }
 
-    /// The process id of a node's JVM, or `None` if it was ended with [`kill`](Self::kill) or [`stop`](Self::stop).
+    /// The process id of a node's JVM, or `None` if it was ended with [`kill`](Self::kill) or
+    /// [`stop`](Self::stop).
     pub fn pid(&self, node: usize) -> Option<u32> {
         let node = self.nodes.get(node.checked_sub(1)?)?;
         node.process.as_ref().map(Process::pid)
@@ -268,7 +273,8 @@ impl Kafka {
         }
     }
 
-    /// SIGSTOP: the node answers nothing and keeps its connections open. A node that does not run is left alone.
+    /// SIGSTOP: the node answers nothing and keeps its connections open. A node that does not run
+    /// is left alone.
     pub fn pause(&mut self, node: usize) -> Result<()> {
         self.node_mut(node)?.process.as_mut().map_or(Ok(()), Process::pause)
     }
@@ -286,8 +292,8 @@ impl Kafka {
         (1..=self.nodes.len()).try_for_each(|node| self.kill(node))
     }
 
-    /// Starts a node again on its port with its data, and waits until it lists itself as a broker. A
-    /// running node is stopped first.
+    /// Starts a node again on its port with its data, and waits until it lists itself as a broker.
+    /// A running node is stopped first.
     pub fn restart(&mut self, node: usize) -> Result<()> {
         self.stop(node)?;
         self.spawn(node - 1, &[])?;
@@ -363,8 +369,8 @@ fn cluster_id_of(dir: &Path, nodes: usize) -> Result<String> {
     Ok(id)
 }
 
-/// A random 16-byte id in Kafka's notation (base64url without padding). Letters and digits alone keep
-/// the id from looking like a command-line flag; the last letter carries no excess bits.
+/// A random 16-byte id in Kafka's notation (base64url without padding). Letters and digits alone
+/// keep the id from looking like a command-line flag; the last letter carries no excess bits.
 fn random_cluster_id() -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let draw = RandomState::new();

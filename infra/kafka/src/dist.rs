@@ -87,7 +87,8 @@ impl KafkaDist {
         &self.classpath
     }
 
-    /// A `java` command with Kafka's class path and class archive. The caller adds flags and a main class.
+    /// A `java` command with Kafka's class path and class archive. The caller adds flags and a main
+    /// class.
     pub fn java(&self) -> Command {
         let mut command = Command::new(java_path());
         command.args(["-cp", &self.classpath]);

@@ -5,8 +5,8 @@
 //! handle and never longer than the process that started it.
 //!
 //! The crate also has what any local server needs ([`process`], [`port`], [`cache`], [`wait`]): the
-//! test bed starts its S3 server with them. Every function blocks, so that programs without an async
-//! runtime can call it.
+//! test bed starts its S3 server with them. Every function blocks, so that programs without an
+//! async runtime can call it.
 
 pub mod wait;
 pub mod process;

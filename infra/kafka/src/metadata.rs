@@ -1,9 +1,9 @@
-//! One hand-written request of Kafka's protocol: which brokers are in the cluster?
+//! A hand-written request of Kafka's protocol: which brokers are in the cluster?
 //!
 //! An open port says little about a broker. An answer to `Metadata` proves that the broker serves
-//! requests, and names the brokers that the controller has admitted. Version 2 is the oldest version
-//! with the cluster id; every broker since 0.10.1 understands it, Kafka 4 and Redpanda included
-//! (protocol guide: <https://kafka.apache.org/protocol>).
+//! requests, and names the brokers that the controller has admitted. Version 2 is the oldest
+//! version with the cluster id; every broker since 0.10.1 understands it, Kafka 4 and Redpanda
+//! included (protocol guide: <https://kafka.apache.org/protocol>).
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! One node of the cluster: a JVM that is broker and controller, and the files that belong to it.
+//! A node of the cluster: a JVM that is broker and controller, and the files that belong to it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::metadata::ask_metadata;
 use crate::process::Process;
 
-/// One JVM. Ids count from 1 and are Kafka's own `node.id`.
+/// A JVM. Ids count from 1 and are Kafka's own `node.id`.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub id: usize,
@@ -44,7 +44,8 @@ impl Node {
         self.dir.join("formatted")
     }
 
-    /// Waits until this node answers, knows a controller, and lists itself among at least `count` brokers.
+    /// Waits until this node answers, knows a controller, and lists itself among at least `count`
+    /// brokers.
     pub fn wait_ready(&mut self, count: usize, within: Duration) -> Result<()> {
         let process = self.process.as_mut().context("the node does not run")?;
         let (id, addr) = (self.id, &self.addr);

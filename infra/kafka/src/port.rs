@@ -1,9 +1,9 @@
 //! Free TCP ports on 127.0.0.1.
 //!
 //! Ports are taken from *below* the range of outgoing connections. A server that is killed and
-//! restarted needs its port again. Within that range the kernel could give the port to any client on
-//! this machine meanwhile; a client that reconnects to it could even connect to itself and keep the
-//! port busy.
+//! restarted needs its port again. Within that range the kernel could give the port to any client
+//! on this machine meanwhile; a client that reconnects to it could even connect to itself and keep
+//! the port busy.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -14,8 +14,8 @@ use anyhow::{Context, Result};
 /// Well-known services use lower ports.
 const LOWEST: u16 = 12_000;
 
-/// Returns `count` different ports that are free now. Another process may take one before the server
-/// binds it; the server then says so in its log.
+/// Returns `count` different ports that are free now. Another process may take one before the
+/// server binds it; the server then says so in its log.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     // All listeners stay open until the last port is chosen, so that the ports differ.
     let listeners = (0..count).map(|_| free_listener()).collect::<Result<Vec<_>>>()?;
@@ -37,7 +37,8 @@ fn free_listener() -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")
 }
 
-/// The lowest port of outgoing connections. Linux tells it; elsewhere 32768 is below the usual 49152.
+/// The lowest port of outgoing connections. Linux tells it; elsewhere 32768 is below the usual
+/// 49152.
 fn lowest_outgoing_port() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -1,13 +1,14 @@
 //! A server process that never outlives the one that started it.
 //!
-//! * On Linux the kernel ends the child when its parent dies (`PR_SET_PDEATHSIG`). The kernel watches
-//!   the *thread* that forked, not the process, so one thread that lives as long as the process forks
-//!   all children.
-//! * A child has its own process group: Ctrl-C in a terminal reaches only the parent, which then ends
-//!   the servers in the right order.
+//! * On Linux the kernel ends the child when its parent dies (`PR_SET_PDEATHSIG`). The kernel
+//!   watches the *thread* that forked, not the process, so one thread that lives as long as the
+//!   process forks all children.
+//! * A child has its own process group: Ctrl-C in a terminal reaches only the parent, which then
+//!   ends the servers in the right order.
 //! * Standard output and error of a child go to a log file. Every error shows the tail of that log.
 //!
-//! Signals go to a child that was not waited for yet, so its process id cannot belong to another process.
+//! Signals go to a child that was not waited for yet, so its process id cannot belong to another
+//! process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -29,7 +30,8 @@ const LOG_TAIL_BYTES: u64 = 4096;
 /// A server that has not stopped within this time is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// A child that runs or has ended. Dropping it stops the child: SIGTERM, then SIGKILL if it does not end.
+/// A child that runs or has ended. Dropping it stops the child: SIGTERM, then SIGKILL if it does
+/// not end.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -84,15 +86,15 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM without waiting, to stop several children at once. A paused child is resumed, so that it
-    /// receives the signal.
+    /// SIGTERM without waiting, to stop several children at once. A paused child is resumed, so
+    /// that it receives the signal.
     pub fn ask_to_stop(&mut self) -> Result<()> {
         self.signal(libc::SIGTERM)?;
         self.signal(libc::SIGCONT)
     }
 
-    /// SIGSTOP: the child does nothing until [`resume`](Self::resume). From outside it looks like a machine
-    /// that hangs.
+    /// SIGSTOP: the child does nothing until [`resume`](Self::resume). From outside it looks like a
+    /// machine that hangs.
     pub fn pause(&mut self) -> Result<()> {
         self.signal(libc::SIGSTOP)
     }
@@ -104,7 +106,8 @@ impl Process {
 
     fn signal(&mut self, signal: libc::c_int) -> Result<()> {
         if self.exit_status()?.is_none() {
-            // SAFETY: no memory is involved; the child was not waited for, so the process id is still its own.
+            // SAFETY: no memory is involved; the child was not waited for, so the process id is
+            // still its own.
             let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
             if sent != 0 {
                 let error = io::Error::last_os_error();
@@ -126,7 +129,8 @@ impl Process {
         stopped.or_else(|_| self.kill())
     }
 
-    /// Calls `probe` until it succeeds. Fails at once, with the tail of the log, if the child ends first.
+    /// Calls `probe` until it succeeds. Fails at once, with the tail of the log, if the child ends
+    /// first.
     pub fn ready<T>(&mut self, within: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
         let what = format!("{} to be ready", self.name);
         let mut ended = false;
@@ -219,7 +223,8 @@ fn fork_from_the_spawner(mut command: Command) -> Spawned {
     prepare_child(&mut command);
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, inbox) = mpsc::channel::<Order>();
-        // If the thread cannot be started, the receiver is dropped and every order fails with `gone`.
+        // If the thread cannot be started, the receiver is dropped and every order fails with
+        // `gone`.
         let _ = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (mut command, reply) in inbox {
                 let _ = reply.send(command.spawn());
@@ -237,7 +242,8 @@ fn fork_from_the_spawner(mut command: Command) -> Spawned {
 fn prepare_child(command: &mut Command) {
     let parent = std::process::id() as libc::pid_t;
     let before_exec = move || {
-        // SAFETY: only async-signal-safe calls on memory of this frame, as required between fork and exec.
+        // SAFETY: only async-signal-safe calls on memory of this frame, as required between fork
+        // and exec.
         unsafe {
             let mut none = std::mem::zeroed::<libc::sigset_t>();
             libc::sigemptyset(&mut none);

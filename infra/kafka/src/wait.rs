@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 /// The pause between two probes of a condition.
 const BETWEEN_PROBES: Duration = Duration::from_millis(20);
 
-/// Calls `probe` until it breaks with a result, for at most `within`. `Break(Err(_))` ends the wait at
-/// once. `Continue(seen)` describes the present state; the last one is part of the time-out's error.
+/// Calls `probe` until it breaks with a result, for at most `within`. `Break(Err(_))` ends the wait
+/// at once. `Continue(seen)` describes the present state; the last one is part of the time-out's
+/// error.
 pub fn poll<T>(within: Duration, what: &str, mut probe: impl FnMut() -> ControlFlow<Result<T>, String>) -> Result<T> {
     let start = Instant::now();
     loop {

@@ -1,6 +1,6 @@
-// The peer that `cargo xtask bench fanout` is paired with: Centrifugo's library, as small a server as it takes. It obeys the
-// bench's control protocol (cli/src/bench/fanout/crowd.rs): one line of JSON when it is ready, then `publish COUNT`,
-// `prepare` and `resident` over a TCP connection.
+// The peer's server for `cargo xtask peers fanout`: Centrifugo's library in a small server. The server
+// implements the control protocol of the benchmark (bench/src/fanout/crowd.rs): it prints a line of
+// JSON when it is ready, then reads `publish COUNT`, `prepare` and `resident` from a TCP connection.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 const payloadBytes = 100
 
 func main() {
-	channels := flag.Int("chunks", 1, "channels that are published to, one after the other")
+	channels := flag.Int("chunks", 1, "number of channels, to which updates are published in turn")
 	flag.Parse()
 	if err := run(*channels); err != nil {
 		log.Fatal(err)

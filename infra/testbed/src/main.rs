@@ -168,7 +168,8 @@ impl Running {
             let env: serde_json::Map<_, _> = env.into_iter().map(|(name, value)| (name, value.into())).collect();
             json!({ "env": env, "pids": pids }).to_string()
         } else {
-            // This program chose the ports, names and keys: none contains a character that a shell interprets.
+            // This program chose the ports, names and keys: none contains a character that a shell
+            // interprets.
             let assignments = env.iter().map(|(name, value)| format!("{name}={value}"));
             format!("export {}", assignments.collect::<Vec<_>>().join(" "))
         };

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use driftless_local_kafka::cache;
 
-/// A folder for one run. Dropping it removes the folder; if the process was killed, a later run does.
+/// A folder for one run. Dropping it removes the folder; if the process was killed, a later run
+/// does.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -51,7 +52,8 @@ fn lock_of(run: &Path) -> PathBuf {
     run.with_added_extension("lock")
 }
 
-/// Removes the folders of runs that were killed. A folder that cannot be removed waits for the next sweep.
+/// Removes the folders of runs that were killed. A folder that cannot be removed waits for the next
+/// sweep.
 fn sweep(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else {
         return;

@@ -1,4 +1,5 @@
-//! A real S3 server on 127.0.0.1: versitygw over a folder, with buckets as folders and objects as files.
+//! A real S3 server on 127.0.0.1: versitygw over a folder, with buckets as folders and objects as
+//! files.
 //!
 //! Conditional puts are correct under races, and acknowledged objects survive a SIGKILL: the index
 //! needs both. One restriction: a key must not be a folder prefix of another key.
@@ -24,7 +25,8 @@ const REGION: &str = "us-east-1";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Builds versitygw into the cache, once (about 3 minutes of CPU time, 80 MB). Returns the program's path.
+/// Builds versitygw into the cache, once (about 3 minutes of CPU time, 80 MB). Returns the
+/// program's path.
 pub fn install() -> Result<PathBuf> {
     let package = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSION}");
     let name = format!("versitygw-{VERSION}");
@@ -169,8 +171,8 @@ impl S3 {
         self.process.take().map_or(Ok(()), |mut process| process.stop())
     }
 
-    /// Starts the server again on its port with its data, and waits until it answers. A running server is
-    /// stopped first.
+    /// Starts the server again on its port with its data, and waits until it answers. A running
+    /// server is stopped first.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         let mut command = Command::new(&self.program);
@@ -191,7 +193,8 @@ impl S3 {
     }
 }
 
-/// Requests the bucket without a signature. A refusal in S3's own words proves that the server serves.
+/// Requests the bucket without a signature. A refusal in S3's own words proves that the server
+/// serves.
 fn answers(port: u16, bucket: &str) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut socket =

@@ -1,7 +1,7 @@
-//! One Kafka and one S3 server for a whole test process, or servers that run already.
+//! A Kafka and an S3 server for a whole test process, or servers that run already.
 //!
-//! Rust does not drop statics. A handler that the C library calls at exit therefore ends the servers
-//! and removes their folders. If the process is killed instead, the kernel ends the servers
+//! Rust does not drop statics. A handler that the C library calls at exit therefore ends the
+//! servers and removes their folders. If the process is killed instead, the kernel ends the servers
 //! ([`driftless_local_kafka::process`]) and the next [`RunDir`] removes the folders.
 
 use std::env;
@@ -13,8 +13,8 @@ use driftless_local_kafka::{Kafka, KafkaOptions};
 use crate::run_dir::RunDir;
 use crate::s3::{Access, S3, S3Options};
 
-/// A bootstrap list: `DRIFTLESS_TEST_BROKERS` if it is set. Otherwise the first call starts one node,
-/// which ends with this process.
+/// A bootstrap list: `DRIFTLESS_TEST_BROKERS` if it is set. Otherwise the first call starts one
+/// node, which ends with this process.
 pub fn shared_kafka() -> Result<&'static str> {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let start = || {
@@ -75,8 +75,8 @@ static SERVERS: Mutex<Vec<Server>> = Mutex::new(Vec::new());
 fn end_at_exit(server: Server) {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
-        // SAFETY: the handler is a plain function that does not unwind. If the C library has no room
-        // for it, the servers still end with the process; their folder waits for the next run.
+        // SAFETY: the handler is a plain function that does not unwind. If the C library has no
+        // room for it, the servers still end with the process; their folder waits for the next run.
         unsafe { libc::atexit(end_servers) };
     });
     SERVERS.lock().unwrap_or_else(PoisonError::into_inner).push(server);

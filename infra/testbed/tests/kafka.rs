@@ -1,4 +1,5 @@
-//! Starts a real Apache Kafka, kills it, and starts it again. The first run on a machine downloads it.
+//! Starts a real Apache Kafka, kills it, and starts it again. The first run on a machine downloads
+//! it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -49,7 +49,8 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(tell(&this.painted)))
     }
 
-    /// Ends the stack with `end`, starts it again, and checks that every chunk has its version and hash.
+    /// Ends the stack with `end`, starts it again, and checks that every chunk has its version and
+    /// hash.
     pub fn restart(slot: &mut Option<Self>, end: fn(Running) -> Result<()>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         let before = state(&this.painted, &this.target)?;

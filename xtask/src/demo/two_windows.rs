@@ -18,8 +18,8 @@ pub enum Act {
     Check,
 }
 
-/// Runs the script on the page at `url`. The folder `output` gets the screenshots, and keeps what the
-/// second half needs.
+/// Runs the script on the page at `url`. The folder `output` gets the screenshots, and keeps what
+/// the second half needs.
 pub fn run(root: &Path, url: &str, output: &Path, act: Act, screen: Screen) -> Result<()> {
     let folder = root.join(prerequisites::E2E_BROWSER);
     let Some(chromium) = prerequisites::chromium(screen)? else { bail!("{}", prerequisites::NO_CHROMIUM) };
