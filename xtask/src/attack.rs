@@ -38,7 +38,7 @@ pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> 
             .with_context(|| format!("cannot write {}", results.display()))?;
         attack.arg("--tests").arg(results);
     }
-    Err(process::become_it(attack)).context("cannot run driftless-attack")
+    Err(process::replace_this_process(attack)).context("cannot run driftless-attack")
 }
 
 /// The output of `cargo test` for these tests. `driftless-attack` judges it, because it knows which

@@ -41,7 +41,7 @@ pub fn optimised(workspace: &Workspace) -> Result<Command> {
 pub fn pass_on(workspace: &Workspace, what: &str, arguments: Vec<OsString>) -> Result<ExitCode> {
     let mut bench = optimised(workspace)?;
     bench.arg(what).args(arguments);
-    Err(process::become_it(bench)).context("cannot run driftless-bench")
+    Err(process::replace_this_process(bench)).context("cannot run driftless-bench")
 }
 
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
@@ -50,5 +50,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     if options.kafka {
         bench.args(["--log", "kafka"]);
     }
-    Err(process::become_it(bench)).context("cannot run driftless-bench")
+    Err(process::replace_this_process(bench)).context("cannot run driftless-bench")
 }

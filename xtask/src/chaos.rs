@@ -16,5 +16,5 @@ pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> 
     process::check("the build", build)?;
     let mut chaos = Command::new(workspace.program("debug", "driftless-chaos"));
     chaos.arg("--program").arg(workspace.program("debug", "driftless")).args(arguments);
-    Err(process::become_it(chaos)).context("cannot run driftless-chaos")
+    Err(process::replace_this_process(chaos)).context("cannot run driftless-chaos")
 }

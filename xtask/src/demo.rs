@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use self::apart::Apart;
 use self::embedded::Embedded;
 use self::running::Running;
-use self::two_windows::Act;
+use self::two_windows::Half;
 use crate::process;
 use crate::step::{Outcome, Report, Screen, Verdict};
 use crate::workspace::Workspace;
@@ -54,7 +54,7 @@ pub struct Options {
 }
 
 /// The things that all parts of the demo need.
-struct Stage<'a> {
+struct Environment<'a> {
     workspace: &'a Workspace,
     screen: Screen,
     picture: PathBuf,
@@ -67,16 +67,16 @@ struct Stage<'a> {
 pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let screen = Screen { is_stderr: options.json };
     let output = options.output.unwrap_or_else(|| workspace.target_dir.join("demo"));
-    let stage = Stage::set(workspace, screen, options.picture, output)?;
+    let environment = Environment::prepare(workspace, screen, options.picture, output)?;
     let (with_embedded, with_apart) = (!options.apart, !options.embedded);
     let steps = 1 + 6 * usize::from(with_embedded) + 4 * usize::from(with_apart);
     let mut report = Report::new(screen, steps);
-    let mut shown = json!({ "picture": stage.picture, "output": stage.output });
-    let is_shown = report.step("build", || stage.build())
-        && (!with_embedded || play_embedded(&stage, &mut report, &mut shown))
-        && (!with_apart || play_apart(&stage, &mut report, &mut shown));
+    let mut shown = json!({ "picture": environment.picture, "output": environment.output });
+    let is_shown = report.step("build", || environment.build())
+        && (!with_embedded || show_embedded(&environment, &mut report, &mut shown))
+        && (!with_apart || show_apart(&environment, &mut report, &mut shown));
     screen.say(&format!("\nThe steps:\n{}", report.table()));
-    screen.say(&format!("Logs and screenshots: {}", stage.output.display()));
+    screen.say(&format!("Logs and screenshots: {}", environment.output.display()));
     let [passed, failed, skipped] = [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|o| report.count(o));
     screen.say(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
     if options.json {
@@ -87,26 +87,26 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     Ok(if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn play_embedded(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool {
+fn show_embedded(environment: &Environment<'_>, report: &mut Report, shown: &mut Value) -> bool {
     let mut embedded = None;
-    report.step("cargo dev, from nothing", || Embedded::start(stage, &mut embedded))
+    report.step("cargo dev, from nothing", || Embedded::start(environment, &mut embedded))
         && report.step("paint", || Embedded::paint(&mut embedded, shown))
         && report.step("kill -9, and again", || Embedded::restart(&mut embedded, Running::kill))
-        && report.step("two browser windows", || Embedded::browse(&mut embedded, Act::Paint))
+        && report.step("two browser windows", || Embedded::browse(&mut embedded, Half::Paint))
         && report.step("Ctrl-C, and again", || Embedded::restart(&mut embedded, Running::interrupt))
-        && report.step("the page after that", || Embedded::browse(&mut embedded, Act::Check))
+        && report.step("the page after that", || Embedded::browse(&mut embedded, Half::Check))
 }
 
-fn play_apart(stage: &Stage<'_>, report: &mut Report, shown: &mut Value) -> bool {
+fn show_apart(environment: &Environment<'_>, report: &mut Report, shown: &mut Value) -> bool {
     let mut apart = None;
-    report.step("Kafka and S3", || Apart::start_servers(stage, &mut apart, shown))
+    report.step("Kafka and S3", || Apart::start_servers(environment, &mut apart, shown))
         && report.step("services apart", || Apart::start_services(&mut apart))
         && report.step("paint there", || Apart::paint(&mut apart, shown))
         && report.step("snapshots by b3sum", || Apart::check_snapshots(&mut apart, shown))
 }
 
-impl<'a> Stage<'a> {
-    fn set(workspace: &'a Workspace, screen: Screen, picture: Option<PathBuf>, output: PathBuf) -> Result<Self> {
+impl<'a> Environment<'a> {
+    fn prepare(workspace: &'a Workspace, screen: Screen, picture: Option<PathBuf>, output: PathBuf) -> Result<Self> {
         if output.is_dir() {
             remove_old(&output)?;
         }

@@ -20,8 +20,8 @@ use crate::process;
 use crate::step::{Screen, seconds};
 use crate::workspace::Workspace;
 
-mod said;
-use said::Said;
+mod progress;
+use progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,7 +82,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
         let [target] = &targets[..] else { bail!("--replay needs one --target") };
         let mut replay = Command::new(programs.join(target));
         replay.arg(input).env("RUST_BACKTRACE", "1");
-        return Err(process::become_it(replay)).context("cannot run the target");
+        return Err(process::replace_this_process(replay)).context("cannot run the target");
     }
     let fuzz =
         Fuzz { root: &workspace.root, programs, work: workspace.target_dir.join("fuzz"), screen, options: &options };
@@ -99,7 +99,7 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let held = results.iter().filter(|result| result.is_fine()).count();
     screen.say(&format!("{held} held, {} failed", results.len() - held));
     if options.json {
-        let targets: Vec<Value> = results.iter().map(Done::to_json).collect();
+        let targets: Vec<Value> = results.iter().map(TargetResult::to_json).collect();
         println!(
             "{}",
             json!({ "ok": held == results.len(), "minutes": options.minutes, "crashes": crashes, "targets": targets })
@@ -149,20 +149,20 @@ struct Fuzz<'a> {
 }
 
 /// The result of a target.
-struct Done {
+struct TargetResult {
     target: String,
     took: Duration,
-    said: Said,
+    progress: Progress,
     crashes: Vec<PathBuf>,
     /// How the process ended, if it failed.
     failure: Option<String>,
 }
 
 impl Fuzz<'_> {
-    fn all(&self, targets: &[String]) -> Result<Vec<Done>> {
+    fn all(&self, targets: &[String]) -> Result<Vec<TargetResult>> {
         let waiting: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
         let next = || waiting.lock().ok()?.pop_front();
-        let work = || -> Result<Vec<Done>> {
+        let work = || -> Result<Vec<TargetResult>> {
             let mut done = Vec::new();
             while let Some(target) = next() {
                 done.push(self.one(target)?);
@@ -179,7 +179,7 @@ impl Fuzz<'_> {
         })
     }
 
-    fn one(&self, target: &str) -> Result<Done> {
+    fn one(&self, target: &str) -> Result<TargetResult> {
         let folder = |of: &str| -> Result<PathBuf> {
             let folder = self.work.join(of).join(target);
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -204,36 +204,40 @@ impl Fuzz<'_> {
         ]);
         fuzz.args(["-print_final_stats=1", "-verbosity=1"]).env("RUST_BACKTRACE", "1");
         self.screen.say(&format!("== {target}: {total} s"));
-        let (start, mut told) = (Instant::now(), Instant::now());
-        let mut said = Said::default();
+        let (start, mut reported) = (Instant::now(), Instant::now());
+        let mut progress = Progress::default();
         let mut last = VecDeque::new();
         let status = process::lines(fuzz, |line| {
-            if !said.line(line) {
+            if !progress.line(line) {
                 last.push_back(line.to_owned());
                 if last.len() > 60 {
                     last.pop_front();
                 }
             }
-            if told.elapsed() >= PROGRESS {
-                told = Instant::now();
-                self.screen.say(&format!("   {target}: {:4.0} s, {}", start.elapsed().as_secs_f64(), said.summary()));
+            if reported.elapsed() >= PROGRESS {
+                reported = Instant::now();
+                self.screen.say(&format!(
+                    "   {target}: {:4.0} s, {}",
+                    start.elapsed().as_secs_f64(),
+                    progress.summary()
+                ));
             }
         })?;
         let took = start.elapsed();
-        let crashes: Vec<PathBuf> = said.written.iter().map(PathBuf::from).collect();
+        let crashes: Vec<PathBuf> = progress.written.iter().map(PathBuf::from).collect();
         let failure = (!status.success()).then(|| {
             last.iter().for_each(|line| self.screen.say(line));
             format!("the process ended with {status}")
         });
-        let done = Done { target: target.to_owned(), took, said, crashes, failure };
+        let done = TargetResult { target: target.to_owned(), took, progress, crashes, failure };
         self.screen.say(&format!("== {target}: {}", done.row()));
         Ok(done)
     }
 }
 
-impl Done {
+impl TargetResult {
     fn is_fine(&self) -> bool {
-        self.failure.is_none() && self.said.executions > 0
+        self.failure.is_none() && self.progress.executions > 0
     }
 
     fn row(&self) -> String {
@@ -242,11 +246,11 @@ impl Done {
             None => "FAILED: no input ran",
             Some(failure) => &format!("FAILED: {failure}"),
         };
-        format!("{:.0} s, {}: {end}", self.took.as_secs_f64(), self.said.summary())
+        format!("{:.0} s, {}: {end}", self.took.as_secs_f64(), self.progress.summary())
     }
 
     fn to_json(&self) -> Value {
-        let Said { executions, edges, features, corpus, .. } = self.said;
+        let Progress { executions, edges, features, corpus, .. } = self.progress;
         json!({
             "name": self.target,
             "ok": self.is_fine(),
@@ -262,6 +266,6 @@ impl Done {
     }
 }
 
-fn table(results: &[Done]) -> String {
+fn table(results: &[TargetResult]) -> String {
     results.iter().map(|result| format!("  {:9} {}\n", result.target, result.row())).collect()
 }

@@ -6,7 +6,7 @@ mod process;
 mod test;
 mod step;
 mod toolchain;
-mod room;
+mod disk;
 mod purity;
 mod layers;
 mod tidy;
@@ -155,7 +155,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Testbed { arguments } => {
             let mut testbed = workspace.cargo();
             testbed.args(["run", "--quiet", "--package", "driftless-testbed", "--"]).args(arguments);
-            return Err(process::become_it(testbed)).context("cannot run the testbed");
+            return Err(process::replace_this_process(testbed)).context("cannot run the testbed");
         }
         Chore::Sdk => println!("{}", sdk::run(&workspace)?),
         Chore::Browser(options) => return browser::run(&workspace, &options),

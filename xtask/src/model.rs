@@ -44,5 +44,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     let mut model = Command::new(workspace.program("release", "model"));
     let flags = [(quick, "--quick"), (mutants, "--mutants"), (traces, "--traces"), (json, "--json")];
     model.args(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag)).args(names);
-    Err(process::become_it(model)).context("cannot run the models")
+    Err(process::replace_this_process(model)).context("cannot run the models")
 }

@@ -44,5 +44,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
         bench.args(["--rounds", "5"]);
     }
     bench.args(arguments);
-    Err(process::become_it(bench)).context("cannot run driftless-bench")
+    Err(process::replace_this_process(bench)).context("cannot run driftless-bench")
 }

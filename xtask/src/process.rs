@@ -28,7 +28,7 @@ pub fn ask(mut command: Command) -> Result<String> {
 
 /// Replaces this process by the command, which then gets the signals and gives the exit code.
 /// Returns only if the command cannot start.
-pub fn become_it(mut command: Command) -> io::Error {
+pub fn replace_this_process(mut command: Command) -> io::Error {
     use std::os::unix::process::CommandExt;
     command.exec()
 }

@@ -21,5 +21,5 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     process::check("the build", build)?;
     let mut sim = Command::new(workspace.program("release", "sim"));
     sim.args(options.arguments);
-    Err(process::become_it(sim)).context("cannot run the simulator")
+    Err(process::replace_this_process(sim)).context("cannot run the simulator")
 }

@@ -39,12 +39,12 @@ pub enum Verdict {
 pub struct Report {
     screen: Screen,
     all: usize,
-    pub steps: Vec<Done>,
+    pub steps: Vec<FinishedStep>,
 }
 
 /// A finished or skipped step.
 #[derive(Debug)]
-pub struct Done {
+pub struct FinishedStep {
     pub name: &'static str,
     pub outcome: Outcome,
     pub note: String,
@@ -84,7 +84,7 @@ impl Report {
             Ok(Verdict::Skipped(why)) => (Outcome::Skipped, why),
             Err(error) => (Outcome::Failed, format!("{error:#}")),
         };
-        let done = Done { name, outcome, note, took: start.elapsed() };
+        let done = FinishedStep { name, outcome, note, took: start.elapsed() };
         let took = done.took.as_secs_f64();
         self.screen.say(&format!(
             "== [{number}/{}] {name}: {} in {took:.1} s: {}",
@@ -102,7 +102,7 @@ impl Report {
 
     /// A row for each step: its outcome, its duration and the first line of its note.
     pub fn table(&self) -> String {
-        let row = |step: &Done| {
+        let row = |step: &FinishedStep| {
             let note = step.note.lines().next().unwrap_or_default();
             format!("  {:8} {:7.1} s  {}: {note}\n", step.outcome.word(), step.took.as_secs_f64(), step.name)
         };
@@ -110,7 +110,7 @@ impl Report {
     }
 
     pub fn to_json(&self) -> Value {
-        let step = |step: &Done| {
+        let step = |step: &FinishedStep| {
             let seconds = seconds(step.took);
             json!({ "name": step.name, "outcome": step.outcome.word(), "seconds": seconds, "note": step.note })
         };

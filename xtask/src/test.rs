@@ -20,7 +20,7 @@ use crate::results::{Suite, Suites};
 use crate::sdk::Sdk;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
 use crate::workspace::Workspace;
-use crate::{layers, process, purity, python, room, toolchain};
+use crate::{disk, layers, process, purity, python, toolchain};
 
 const EXAMPLES: &str = "\
 The steps: toolchain, format, purity, licences (cargo-deny), prerequisites, build (with lints),
@@ -171,7 +171,7 @@ impl Run {
 
     /// Builds all targets: the tests, the programs that tests start, and the examples.
     fn build(&mut self) -> Result<Verdict> {
-        room::check(&self.workspace.target_dir)?;
+        disk::check_space(&self.workspace.target_dir)?;
         let mut build = self.workspace.cargo();
         build.args(["build", "--workspace", "--all-targets"]).stdout(self.screen.stdio());
         build.args(self.options.keep_going.then_some("--keep-going"));

@@ -156,13 +156,13 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
 
 /// A checksum of the content of all sources, and of the names and versions of all packages.
 fn sources(workspace: &Workspace) -> Result<String> {
-    let mut sum = Sum::new();
-    sum.add(FLAGS.as_bytes());
+    let mut checksum = Checksum::new();
+    checksum.add(FLAGS.as_bytes());
     for source in SOURCES {
-        sum.add(source.as_bytes());
+        checksum.add(source.as_bytes());
         for (name, bytes) in files(&workspace.root.join(source))? {
-            sum.add(name.as_bytes());
-            sum.add(&bytes);
+            checksum.add(name.as_bytes());
+            checksum.add(&bytes);
         }
     }
     let mut tree = workspace.cargo();
@@ -184,16 +184,16 @@ fn sources(workspace: &Workspace) -> Result<String> {
     packages.sort_unstable();
     packages.dedup();
     for package in packages {
-        sum.add(package.as_bytes());
+        checksum.add(package.as_bytes());
     }
-    Ok(format!("{:016x}", sum.0))
+    Ok(format!("{:016x}", checksum.0))
 }
 
 /// FNV-1a, 64 bits, of parts with their lengths. The checksum tells states of the sources apart; it
 /// need not resist an attacker.
-struct Sum(u64);
+struct Checksum(u64);
 
-impl Sum {
+impl Checksum {
     fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Stage;
-use super::paint::{Target, paint, state, tell};
+use super::Environment;
+use super::paint::{Target, paint, state, summary};
 use super::running::{Running, free_address};
 use crate::step::Verdict;
 use crate::{apt, process};
@@ -29,7 +29,7 @@ const SNAPSHOTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Fields drop in this order: services before servers.
 pub struct Apart<'a> {
-    stage: &'a Stage<'a>,
+    environment: &'a Environment<'a>,
     services: Vec<Running>,
     kafka: Kafka,
     s3: S3,
@@ -38,10 +38,21 @@ pub struct Apart<'a> {
 }
 
 impl<'a> Apart<'a> {
-    pub fn start_servers(stage: &'a Stage<'a>, slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
-        let s3 = S3::start(S3Options::new(stage.dir.path().join("s3")))?;
-        let kafka = Kafka::start(KafkaOptions::new(stage.dir.path().join("kafka")))?;
-        *slot = Some(Self { stage, services: Vec::new(), kafka, s3, target: Target::default(), painted: Value::Null });
+    pub fn start_servers(
+        environment: &'a Environment<'a>,
+        slot: &mut Option<Self>,
+        shown: &mut Value,
+    ) -> Result<Verdict> {
+        let s3 = S3::start(S3Options::new(environment.dir.path().join("s3")))?;
+        let kafka = Kafka::start(KafkaOptions::new(environment.dir.path().join("kafka")))?;
+        *slot = Some(Self {
+            environment,
+            services: Vec::new(),
+            kafka,
+            s3,
+            target: Target::default(),
+            painted: Value::Null,
+        });
         let (kafka, s3) = (format!("Apache Kafka {}", KafkaDist::VERSION), format!("versitygw {}", s3::VERSION));
         let note = format!("{kafka}, {s3}");
         shown["kafka"] = kafka.into();
@@ -51,7 +62,7 @@ impl<'a> Apart<'a> {
 
     pub fn start_services(slot: &mut Option<Self>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        let folder = this.stage.dir.path();
+        let folder = this.environment.dir.path();
         let (world, config, key) = (folder.join("world.toml"), folder.join("config.toml"), folder.join("key"));
         fs::write(&config, CONFIG)?;
         let mut print = this.driftless("init");
@@ -76,7 +87,7 @@ impl<'a> Apart<'a> {
             if name != "replayer" {
                 service.arg("--key-file").arg(&key);
             }
-            let mut running = Running::start(name, service, &this.stage.output.join(format!("{name}.log")))?;
+            let mut running = Running::start(name, service, &this.environment.output.join(format!("{name}.log")))?;
             running.ready_at(&format!("{url}/readyz"))?;
             this.services.push(running);
             urls.push(url);
@@ -88,9 +99,9 @@ impl<'a> Apart<'a> {
 
     pub fn paint(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        this.painted = paint(&this.stage.driftless(), &this.stage.picture, &this.target)?;
+        this.painted = paint(&this.environment.driftless(), &this.environment.picture, &this.target)?;
         shown["apart"] = this.painted.clone();
-        Ok(Verdict::Passed(tell(&this.painted)))
+        Ok(Verdict::Passed(summary(&this.painted)))
     }
 
     /// Checks that every object below `snapshots/` has the hash of its content as its name, by an
@@ -98,7 +109,7 @@ impl<'a> Apart<'a> {
     pub fn check_snapshots(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         if process::find("b3sum").is_none() {
-            apt::install(this.stage.screen, &["b3sum", "zstd"])?;
+            apt::install(this.environment.screen, &["b3sum", "zstd"])?;
         }
         let state = state(&this.painted, &this.target)?;
         let folder = this.s3.dir().join("snapshots");
@@ -123,7 +134,7 @@ impl<'a> Apart<'a> {
 
     /// The command `driftless SUBCOMMAND`, with the addresses of log and store.
     fn driftless(&self, subcommand: &str) -> Command {
-        let mut driftless = Command::new(self.stage.driftless());
+        let mut driftless = Command::new(self.environment.driftless());
         driftless.arg(subcommand).envs(self.s3.env());
         driftless.env("DRIFTLESS_BROKERS", self.kafka.brokers()).env("DRIFTLESS_STORE", self.s3.url());
         driftless

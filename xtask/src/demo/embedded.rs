@@ -5,14 +5,14 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::Stage;
-use super::paint::{Target, paint, state, tell};
+use super::Environment;
+use super::paint::{Target, paint, state, summary};
 use super::running::{Running, free_address};
-use super::two_windows::{self, Act};
+use super::two_windows::{self, Half};
 use crate::step::Verdict;
 
 pub struct Embedded<'a> {
-    stage: &'a Stage<'a>,
+    environment: &'a Environment<'a>,
     data: PathBuf,
     address: String,
     starts: u32,
@@ -24,10 +24,10 @@ pub struct Embedded<'a> {
 }
 
 impl<'a> Embedded<'a> {
-    pub fn start(stage: &'a Stage<'a>, slot: &mut Option<Self>) -> Result<Verdict> {
+    pub fn start(environment: &'a Environment<'a>, slot: &mut Option<Self>) -> Result<Verdict> {
         let embedded = slot.insert(Self {
-            stage,
-            data: stage.dir.path().join("data"),
+            environment,
+            data: environment.dir.path().join("data"),
             address: free_address()?,
             starts: 0,
             running: None,
@@ -36,7 +36,7 @@ impl<'a> Embedded<'a> {
             painted: Value::Null,
         });
         // The command that people use.
-        let mut dev = stage.workspace.cargo();
+        let mut dev = environment.workspace.cargo();
         dev.args(["dev", "--fresh"]);
         embedded.launch(dev)?;
         Ok(Verdict::Passed(embedded.target.gateway.clone()))
@@ -44,9 +44,9 @@ impl<'a> Embedded<'a> {
 
     pub fn paint(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        this.painted = paint(&this.stage.driftless(), &this.stage.picture, &this.target)?;
+        this.painted = paint(&this.environment.driftless(), &this.environment.picture, &this.target)?;
         shown["embedded"] = this.painted.clone();
-        Ok(Verdict::Passed(tell(&this.painted)))
+        Ok(Verdict::Passed(summary(&this.painted)))
     }
 
     /// Ends the stack with `end`, starts it again, and checks that every chunk has its version and
@@ -55,7 +55,7 @@ impl<'a> Embedded<'a> {
         let this = slot.as_mut().context("nothing runs")?;
         let before = state(&this.painted, &this.target)?;
         end(this.running.take().context("nothing runs")?)?;
-        let mut dev = Command::new(this.stage.driftless());
+        let mut dev = Command::new(this.environment.driftless());
         dev.arg("dev");
         this.launch(dev)?;
         let after = state(&this.painted, &this.target)?;
@@ -64,16 +64,16 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(format!("{} chunks have the same versions and hashes", after.len())))
     }
 
-    pub fn browse(slot: &mut Option<Self>, act: Act) -> Result<Verdict> {
+    pub fn browse(slot: &mut Option<Self>, half: Half) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
-        let (root, output) = (&this.stage.workspace.root, &this.stage.output);
-        two_windows::run(root, &this.page, output, act, this.stage.screen)?;
+        let (root, output) = (&this.environment.workspace.root, &this.environment.output);
+        two_windows::run(root, &this.page, output, half, this.environment.screen)?;
         Ok(Verdict::Passed(format!("screenshots in {}", output.display())))
     }
 
     fn launch(&mut self, mut dev: Command) -> Result<()> {
         self.starts += 1;
-        let log = self.stage.output.join(format!("dev-{}.log", self.starts));
+        let log = self.environment.output.join(format!("dev-{}.log", self.starts));
         dev.args(["--json", "--http", &self.address, "--data"]).arg(&self.data);
         let running = self.running.insert(Running::start("driftless dev", dev, &log)?);
         let ready = running.ready_line()?;

@@ -44,7 +44,7 @@ pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value>
 }
 
 /// The report in a line.
-pub fn tell(painted: &Value) -> String {
+pub fn summary(painted: &Value) -> String {
     let [cells, chunks, writers] = ["cells", "chunks", "writers"].map(|name| &painted[name]);
     let seconds = painted["seconds"].as_f64().unwrap_or_default();
     format!("{cells} cells over {chunks} chunks by {writers} writers in {seconds:.1} s, 0 differ")

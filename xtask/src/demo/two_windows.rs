@@ -11,7 +11,7 @@ use crate::step::Screen;
 
 /// The two halves of the script.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Act {
+pub enum Half {
     /// Two windows paint, and each shows the paint of the other.
     Paint,
     /// After a restart both still show everything.
@@ -20,12 +20,12 @@ pub enum Act {
 
 /// Runs the script on the page at `url`. The folder `output` gets the screenshots, and keeps what
 /// the second half needs.
-pub fn run(root: &Path, url: &str, output: &Path, act: Act, screen: Screen) -> Result<()> {
+pub fn run(root: &Path, url: &str, output: &Path, half: Half, screen: Screen) -> Result<()> {
     let folder = root.join(prerequisites::E2E_BROWSER);
     let Some(chromium) = prerequisites::chromium(screen)? else { bail!("{}", prerequisites::NO_CHROMIUM) };
     prerequisites::node_packages(&folder, screen)?;
     let mut node = Command::new("node");
-    node.arg("two-windows.mjs").arg(url).arg(output).args((act == Act::Check).then_some("--check-still-there"));
+    node.arg("two-windows.mjs").arg(url).arg(output).args((half == Half::Check).then_some("--check-still-there"));
     node.current_dir(folder).env("CHROMIUM", chromium).stdout(screen.stdio());
     process::check("the page in Chromium", node)
 }

@@ -14,7 +14,7 @@ const AGAIN_MB: u64 = 1_000;
 const BUILT: [&str; 2] = ["debug", "wasm"];
 
 /// Checks that the disk has enough space for a build of the workspace below `target`.
-pub fn check(target: &Path) -> Result<()> {
+pub fn check_space(target: &Path) -> Result<()> {
     let free_mb = free_mb(target)?;
     if free_mb >= FRESH_MB {
         return Ok(());
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn free_space_is_measured_where_the_folder_will_be() {
-        let run = driftless_testbed::RunDir::new("room").unwrap();
+        let run = driftless_testbed::RunDir::new("disk").unwrap();
         fs::write(run.path().join("half"), vec![1; 1_500_000]).unwrap();
         fs::hard_link(run.path().join("half"), run.path().join("twice")).unwrap();
         assert_eq!(size_mb(run.path()), 1);

@@ -3,7 +3,7 @@
 
 /// The newest figures.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct Progress {
     pub executions: u64,
     /// Places in the code that inputs reached.
     pub edges: u64,
@@ -15,7 +15,7 @@ pub struct Said {
     pub written: Vec<String>,
 }
 
-impl Said {
+impl Progress {
     /// Reads a line. Returns false for a line that people should see.
     pub fn line(&mut self, line: &str) -> bool {
         if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
@@ -60,21 +60,21 @@ mod tests {
 
     #[test]
     fn figures_are_read_and_the_newest_counts() {
-        let mut said = Said::default();
-        assert!(said.line("#2\tINITED cov: 10 ft: 20 corp: 1/1b exec/s: 0 rss: 29Mb"));
-        assert!(said.line("#4096\tpulse  cov: 4720 ft: 21324 corp: 688/428Kb lim: 2048 exec/s: 432 rss: 43Mb"));
-        assert_eq!(said.summary(), "4096 executions, 4720 edges, 21324 features, 688 inputs kept");
-        assert!(said.line("stat::number_of_executed_units: 5000"));
-        assert!(!said.line("###### End of recommended dictionary. ######"));
-        assert!(!said.line("thread '<unnamed>' panicked at checks/src/decode.rs:102:9:"));
-        assert_eq!(said.executions, 5000);
+        let mut progress = Progress::default();
+        assert!(progress.line("#2\tINITED cov: 10 ft: 20 corp: 1/1b exec/s: 0 rss: 29Mb"));
+        assert!(progress.line("#4096\tpulse  cov: 4720 ft: 21324 corp: 688/428Kb lim: 2048 exec/s: 432 rss: 43Mb"));
+        assert_eq!(progress.summary(), "4096 executions, 4720 edges, 21324 features, 688 inputs kept");
+        assert!(progress.line("stat::number_of_executed_units: 5000"));
+        assert!(!progress.line("###### End of recommended dictionary. ######"));
+        assert!(!progress.line("thread '<unnamed>' panicked at checks/src/decode.rs:102:9:"));
+        assert_eq!(progress.executions, 5000);
     }
 
     #[test]
     fn a_crash_is_named_and_a_slow_input_is_none() {
-        let mut said = Said::default();
-        said.line("artifact_prefix='/w/'; Test unit written to /w/crash-580e84b9");
-        said.line("artifact_prefix='/w/'; Test unit written to /w/slow-unit-580e84b9");
-        assert_eq!(said.written, ["/w/crash-580e84b9"]);
+        let mut progress = Progress::default();
+        progress.line("artifact_prefix='/w/'; Test unit written to /w/crash-580e84b9");
+        progress.line("artifact_prefix='/w/'; Test unit written to /w/slow-unit-580e84b9");
+        assert_eq!(progress.written, ["/w/crash-580e84b9"]);
     }
 }
