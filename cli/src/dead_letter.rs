@@ -3,7 +3,7 @@
 //!
 //! A dead letter is the raw record of `commands`, with reason and origin in its headers
 //! ([`letter`]). How it can be replayed ([`replay`]) depends on what R8 did with the original
-//! record ([`fate`]):
+//! record ([`decision`]):
 //!
 //! * The record's number was resolved as discarded. The same bytes again would be a resend without
 //!   effect, so the record is submitted as a *new command* with a writer of its own.
@@ -11,9 +11,9 @@
 //!   partition where it belongs now. R8 keeps it in order by its author's own numbers, and a client
 //!   that sends it again does no harm.
 //!
-//! Either way, a second replay applies nothing again.
+//! Either action, a second replay applies nothing again.
 
-mod fate;
+mod decision;
 mod letter;
 mod records;
 mod replay;
@@ -29,7 +29,7 @@ use driftless_log::sqlite::SqliteLog;
 use driftless_schemas::{Offset, Partition};
 use driftless_store::Store;
 use letter::Letter;
-use replay::Way;
+use replay::Action;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ writers, and each new command adds one, so a run makes at most 256 new commands 
 #[derive(clap::Args)]
 struct ListArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: LocationArgs,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -88,7 +88,7 @@ struct ShowArgs {
     /// Offset in `dead-letter`, as `list` shows it.
     offset: i64,
     #[command(flatten)]
-    place: PlaceArgs,
+    place: LocationArgs,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -113,7 +113,7 @@ struct ReplayArgs {
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown", hide_env_values = true)]
     operator: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    place: LocationArgs,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -121,7 +121,7 @@ struct ReplayArgs {
 
 /// The location of log and world.
 #[derive(clap::Args)]
-struct PlaceArgs {
+struct LocationArgs {
     #[command(flatten)]
     deployment: DeploymentArgs,
     #[command(flatten)]
@@ -138,7 +138,7 @@ struct Place {
     world: Arc<World>,
 }
 
-impl PlaceArgs {
+impl LocationArgs {
     async fn open(&self) -> Result<Place> {
         if let Some(data) = &self.data {
             return open_data(data).await;
@@ -236,17 +236,17 @@ async fn list(args: ListArgs) -> Result<()> {
 async fn show(args: ShowArgs) -> Result<()> {
     let place = args.place.open().await?;
     let letter = place.letter(Offset(args.offset)).await?;
-    let fates = fate::of(&place, [&letter]).await?;
-    let fate = fates.of(&letter);
+    let decisions = decision::of(&place, [&letter]).await?;
+    let decision = decisions.of(&letter);
     let placed = letter.place(&place.world);
-    let way = replay::way(&letter, &placed, fate);
+    let action = replay::action(&letter, &placed, decision);
     let mut out = io::stdout().lock();
     if args.json {
         let mut json = letter.to_json();
         json["record"] = letter.record_json(&place.world);
         json["hex"] = hex::encode(&letter.value).into();
-        json["decided"] = fate.to_string().into();
-        json["replay"] = way.to_string().into();
+        json["decided"] = decision.to_string().into();
+        json["replay"] = action.to_string().into();
         writeln!(out, "{json}")?;
         return Ok(());
     }
@@ -254,9 +254,9 @@ async fn show(args: ShowArgs) -> Result<()> {
     writeln!(out, "put aside {}", letter::utc(letter.timestamp_ms))?;
     writeln!(out, "reason    {}", letter.reason)?;
     writeln!(out, "from      {}", letter.origin_text())?;
-    writeln!(out, "decided   {fate}")?;
-    writeln!(out, "replay    {way}")?;
-    if let (Way::NewCommand(_), true) = (&way, fate.is_resolved()) {
+    writeln!(out, "decided   {decision}")?;
+    writeln!(out, "replay    {action}")?;
+    if let (Action::NewCommand(_), true) = (&action, decision.is_resolved()) {
         writeln!(
             out,
             "          its own number is resolved: the same bytes again would be a resend without effect (R8)"

@@ -134,9 +134,9 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
 
 /// The treatment of topics that exist although the store has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unknown<'a> {
-    /// Refuse them: they may belong to another world. `ways_out` tells the operator what to do.
-    Refused { ways_out: &'a str },
+pub(crate) enum StrayTopics<'a> {
+    /// Refuse them: they may belong to another world. `remedy` tells the operator what to do.
+    Refused { remedy: &'a str },
     /// Use them if they never held a record: an operator made them by hand for this world.
     TakenIfEmpty,
 }
@@ -146,7 +146,7 @@ pub(crate) enum Unknown<'a> {
 /// The order matters. A crash between the two leaves a world without topics, and the next run
 /// completes it. Topics without a world could belong to any world, and their offsets mean nothing
 /// to this store.
-pub(crate) async fn found(log: &dyn Log, store: &Store, spec: &WorldSpec, unknown: Unknown<'_>) -> Result<()> {
+pub(crate) async fn create_world(log: &dyn Log, store: &Store, spec: &WorldSpec, stray: StrayTopics<'_>) -> Result<()> {
     let mut present = Vec::new();
     for topic in topics(spec) {
         match log.partitions(&topic.name).await.with_context(|| cannot_create(log, &topic))? {
@@ -158,19 +158,19 @@ pub(crate) async fn found(log: &dyn Log, store: &Store, spec: &WorldSpec, unknow
             Some(_) => present.push(topic),
         }
     }
-    match unknown {
-        Unknown::Refused { ways_out } if !present.is_empty() => {
+    match stray {
+        StrayTopics::Refused { remedy } if !present.is_empty() => {
             let names: Vec<_> = present.iter().map(|topic| topic.name.as_str()).collect();
             bail!(
                 "{} has {} already, but {} has no world.json: another store's world may live there, and its offsets mean \
-                 nothing to this store. {ways_out}",
+                 nothing to this store. {remedy}",
                 log.describe(),
                 names.join(", "),
                 store.url()
             );
         }
-        Unknown::Refused { .. } => {}
-        Unknown::TakenIfEmpty => check_empty(log, &present).await?,
+        StrayTopics::Refused { .. } => {}
+        StrayTopics::TakenIfEmpty => check_empty(log, &present).await?,
     }
     store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await?;
     create_topics(log, spec).await
@@ -228,22 +228,22 @@ mod tests {
     use super::*;
     use driftless_log::memory::MemoryLog;
 
-    const REFUSED: Unknown<'_> = Unknown::Refused { ways_out: "go elsewhere" };
+    const REFUSED: StrayTopics<'_> = StrayTopics::Refused { remedy: "go elsewhere" };
 
     #[tokio::test]
     async fn topics_without_a_stored_world_are_refused() {
         let (log, store, spec) = (MemoryLog::new(), Store::memory(), WorldSpec::dev());
-        found(&log, &store, &spec, REFUSED).await.unwrap();
+        create_world(&log, &store, &spec, REFUSED).await.unwrap();
         assert_eq!(store.world().await.unwrap().unwrap().spec, spec);
 
         let other = Store::memory();
-        let error = found(&log, &other, &spec, REFUSED).await.unwrap_err().to_string();
+        let error = create_world(&log, &other, &spec, REFUSED).await.unwrap_err().to_string();
         for word in ["dev.1.commands", "dev.1.updates", "dev.1.dead-letter", "memory", "world.json", "go elsewhere"] {
             assert!(error.contains(word), "nothing of {word} in: {error}");
         }
         assert!(other.world().await.unwrap().is_none(), "nothing was changed");
         // In the case `TakenIfEmpty` the topics are used as long as they are empty.
-        found(&log, &other, &spec, Unknown::TakenIfEmpty).await.unwrap();
+        create_world(&log, &other, &spec, StrayTopics::TakenIfEmpty).await.unwrap();
         let (sink, topic) = (Arc::new(|_| ()), topics(&spec)[0].name.clone());
         let producer = log.producer(log::Delivery::Gapless, sink).unwrap();
         let append = log::Append {
@@ -256,7 +256,8 @@ mod tests {
         };
         assert!(producer.append(vec![append]).is_empty());
         assert!(producer.flush(std::time::Duration::from_secs(60)).await);
-        let error = found(&log, &Store::memory(), &spec, Unknown::TakenIfEmpty).await.unwrap_err().to_string();
+        let error =
+            create_world(&log, &Store::memory(), &spec, StrayTopics::TakenIfEmpty).await.unwrap_err().to_string();
         assert!(error.contains(&format!("{topic}[3]")) && error.contains("1 records"), "{error}");
     }
 

@@ -10,7 +10,7 @@ mod stack;
 
 use crate::config::{TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
-use crate::deployment::{Unknown, compare, create_topics, found};
+use crate::deployment::{StrayTopics, compare, create_topics, create_world};
 use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
@@ -182,9 +182,9 @@ fn read_world(args: &Args) -> Result<(String, WorldSpec)> {
 async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) -> Result<()> {
     match store.world().await? {
         None => {
-            let ways_out = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
+            let remedy = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
                             --kafka by --fresh, with --brokers by --world and another name or generation in it";
-            found(log, store, &spec, Unknown::Refused { ways_out }).await?;
+            create_world(log, store, &spec, StrayTopics::Refused { remedy }).await?;
         }
         Some(stored) => {
             compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;

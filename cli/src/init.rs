@@ -1,7 +1,7 @@
 //! `driftless init`: creates a world, or adds to one.
 
 use crate::config::ConfigArgs;
-use crate::deployment::{DeploymentArgs, Unknown, compare, create_topics, found};
+use crate::deployment::{DeploymentArgs, StrayTopics, compare, create_topics, create_world};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::world::World;
 use driftless_log::Log;
@@ -46,15 +46,15 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let (file, spec) =
         args.deployment.spec()?.context("name the world: --world world.toml (see `driftless init --print`)")?;
     World::new(&file, spec.clone(), &crate::models())?;
-    let ways_out = format!(
+    let remedy = format!(
         "Name the store that the world was made with; or give the world in {file} another name or generation; or, if the \
          topics were made by hand for this world and are empty, add --take-empty-topics"
     );
-    let unknown = match args.take_empty_topics {
-        true => Unknown::TakenIfEmpty,
-        false => Unknown::Refused { ways_out: &ways_out },
+    let stray = match args.take_empty_topics {
+        true => StrayTopics::TakenIfEmpty,
+        false => StrayTopics::Refused { remedy: &remedy },
     };
-    let revision = make(&*log, &store, &file, &spec, args.update, unknown).await?;
+    let revision = make(&*log, &store, &file, &spec, args.update, stray).await?;
     println!(
         "world {} revision {revision}: {} partitions, {} families, topics in {}, snapshots in {}",
         spec.name,
@@ -78,10 +78,10 @@ async fn make(
     file: &str,
     spec: &WorldSpec,
     is_update: bool,
-    unknown: Unknown<'_>,
+    stray: StrayTopics<'_>,
 ) -> Result<u32> {
     match store.world().await? {
-        None => found(log, store, spec, unknown).await.map(|()| 1),
+        None => create_world(log, store, spec, stray).await.map(|()| 1),
         Some(stored) if stored.spec == *spec => create_topics(log, spec).await.map(|()| stored.revision),
         Some(stored) if is_update => {
             check_update(&stored.spec, spec)?;
@@ -132,7 +132,7 @@ mod tests {
     async fn the_next_run_completes_an_interrupted_creation() {
         let (log, store, mut spec) = (MemoryLog::new(), Store::memory(), example());
         let init = async |spec: &WorldSpec, is_update| {
-            make(&log, &store, "w.toml", spec, is_update, Unknown::Refused { ways_out: "" }).await
+            make(&log, &store, "w.toml", spec, is_update, StrayTopics::Refused { remedy: "" }).await
         };
         // The state of a run that stopped before its first topic.
         store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await.unwrap();

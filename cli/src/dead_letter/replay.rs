@@ -13,7 +13,7 @@
 //! writer belongs to a session of the user with the empty name, for whom no token can be valid. The
 //! headers `replayed-by` and `replayed-from` name the operator and the dead letter.
 
-use super::fate::{self, Fate};
+use super::decision::{self, Decision};
 use super::letter::{Letter, Origin, Placed};
 use super::{Place, ReplayArgs, records};
 use anyhow::{Result, bail};
@@ -43,9 +43,9 @@ const NUMBERED: [&str; 4] =
 /// writers.
 const NEW_WRITERS_MAX: usize = limits::LEDGER_WRITERS_MAX / 4;
 
-/// The way to replay a letter.
+/// The action to replay a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Action {
     /// Append the same bytes.
     AsItIs,
     /// Submit the command of this writer again, with a new writer and number.
@@ -54,7 +54,7 @@ pub(super) enum Way {
     Refused(String),
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsItIs => f.write_str("as it is"),
@@ -64,31 +64,31 @@ impl fmt::Display for Way {
     }
 }
 
-/// Chooses the way to replay a letter.
-pub(super) fn way(letter: &Letter, placed: &Result<Placed, String>, fate: Fate) -> Way {
+/// Chooses the action to replay a letter.
+pub(super) fn action(letter: &Letter, placed: &Result<Placed, String>, decision: Decision) -> Action {
     let placed = match placed {
         Ok(placed) => placed,
-        Err(why) => return Way::Refused(why.clone()),
+        Err(why) => return Action::Refused(why.clone()),
     };
-    let Some((command, writer)) = placed.command() else { return Way::AsItIs };
-    if let Some(why) = useless(placed, command) {
-        return Way::Refused(format!("it would only be discarded: {why}"));
+    let Some((command, writer)) = placed.command() else { return Action::AsItIs };
+    if let Some(why) = rejection(placed, command) {
+        return Action::Refused(format!("it would only be discarded: {why}"));
     }
     let is_numbered = || NUMBERED.iter().any(|reason| letter.reason.starts_with(reason));
-    match (fate, &command.body) {
-        (Fate::Committed, _) => Way::Refused("it was committed".into()),
-        (Fate::SessionExpired, _) => {
-            Way::Refused("its session had expired, and a client submits such a command again by itself".into())
+    match (decision, &command.body) {
+        (Decision::Committed, _) => Action::Refused("it was committed".into()),
+        (Decision::SessionExpired, _) => {
+            Action::Refused("its session had expired, and a client submits such a command again by itself".into())
         }
-        (Fate::Discarded(_), Some(command::Body::Settle(_))) => Way::Refused("a settle asks for nothing".into()),
-        (Fate::Discarded(_), _) => Way::NewCommand(writer),
-        (Fate::Unknown, Some(command::Body::Command(_))) if is_numbered() => Way::NewCommand(writer),
-        (Fate::Nothing | Fate::OutOfOrder | Fate::Unknown, _) => Way::AsItIs,
+        (Decision::Discarded(_), Some(command::Body::Settle(_))) => Action::Refused("a settle asks for nothing".into()),
+        (Decision::Discarded(_), _) => Action::NewCommand(writer),
+        (Decision::Unknown, Some(command::Body::Command(_))) if is_numbered() => Action::NewCommand(writer),
+        (Decision::Nothing | Decision::OutOfOrder | Decision::Unknown, _) => Action::AsItIs,
     }
 }
 
 /// The reason for which ingest or a replayer would reject the command today.
-fn useless(placed: &Placed, command: &proto::Command) -> Option<String> {
+fn rejection(placed: &Placed, command: &proto::Command) -> Option<String> {
     if command.author.len() > limits::AUTHOR_BYTES_MAX {
         return Some(format!("an author of {} bytes: at most {}", command.author.len(), limits::AUTHOR_BYTES_MAX));
     }
@@ -131,10 +131,15 @@ fn operators_writer(
 }
 
 /// The record to append to `commands`, and the writer of a new command.
-fn record(letter: &Letter, placed: &Placed, way: &Way, again_at_ms: Option<i64>) -> Option<(Bytes, Option<WriterId>)> {
-    match (way, placed.command()) {
-        (Way::AsItIs, _) => Some((letter.value.clone(), None)),
-        (Way::NewCommand(writer), Some((old, _))) => {
+fn record(
+    letter: &Letter,
+    placed: &Placed,
+    action: &Action,
+    again_at_ms: Option<i64>,
+) -> Option<(Bytes, Option<WriterId>)> {
+    match (action, placed.command()) {
+        (Action::AsItIs, _) => Some((letter.value.clone(), None)),
+        (Action::NewCommand(writer), Some((old, _))) => {
             let writer = operators_writer(&placed.chunk, *writer, old.seq, letter, again_at_ms);
             let command = proto::Command {
                 writer: writer.to_bytes(),
@@ -193,10 +198,10 @@ struct Done {
 pub(super) async fn run(args: ReplayArgs) -> Result<()> {
     let place = args.place.open().await?;
     let letters = chosen(&place, &args).await?;
-    let fates = fate::of(&place, letters.iter().filter(|letter| letter.place(&place.world).is_ok())).await?;
+    let decisions = decision::of(&place, letters.iter().filter(|letter| letter.place(&place.world).is_ok())).await?;
     let mut run = Run::new(&place, &args, letters.len())?;
     for letter in &letters {
-        run.letter(letter, fates.of(letter)).await?;
+        run.letter(letter, decisions.of(letter)).await?;
     }
     run.finish(letters.len())
 }
@@ -235,7 +240,7 @@ impl<'a> Run<'a> {
     }
 
     /// Replays a letter, or refuses it, and prints a line about it.
-    async fn letter(&mut self, letter: &Letter, fate: Fate) -> Result<()> {
+    async fn letter(&mut self, letter: &Letter, decision: Decision) -> Result<()> {
         self.bar.inc(1);
         let offset = letter.offset;
         let first = letter.origin.clone().map_or(offset, |origin| *self.first_of.entry(origin).or_insert(offset));
@@ -244,12 +249,12 @@ impl<'a> Run<'a> {
             return self.say(format!("{offset}: a copy of {first}"), json!({"offset": offset.0, "copy_of": first.0}));
         }
         let placed = letter.place(&self.place.world);
-        let way = self.within_limits(way(letter, &placed, fate), &placed);
+        let action = self.within_limits(action(letter, &placed, decision), &placed);
         let made =
-            placed.as_ref().ok().and_then(|placed| Some((placed, record(letter, placed, &way, self.again_at_ms)?)));
+            placed.as_ref().ok().and_then(|placed| Some((placed, record(letter, placed, &action, self.again_at_ms)?)));
         let Some((placed, (value, writer))) = made else {
             self.done.refused += 1;
-            return self.say(format!("{offset}: {way}"), json!({"offset": offset.0, "refused": way.to_string()}));
+            return self.say(format!("{offset}: {action}"), json!({"offset": offset.0, "refused": action.to_string()}));
         };
         let partition = placed.place.partition;
         let at = match self.args.dry_run {
@@ -262,9 +267,9 @@ impl<'a> Run<'a> {
         let at_text = at.map(|at| format!(" at {at}")).unwrap_or_default();
         let by = writer.map(|writer| format!(", writer {writer}")).unwrap_or_default();
         self.say(
-            format!("{offset}: {would}{way}{by} → {where_to}{at_text}, {}", placed.chunk),
+            format!("{offset}: {would}{action}{by} → {where_to}{at_text}, {}", placed.chunk),
             json!({
-                "offset": offset.0, "replayed": way.to_string(), "is_dry_run": self.args.dry_run,
+                "offset": offset.0, "replayed": action.to_string(), "is_dry_run": self.args.dry_run,
                 "chunk": placed.chunk.as_str(), "partition": partition.0, "at": at.map(|at| at.0),
                 "writer": writer.map(|writer| writer.to_string()),
             }),
@@ -272,15 +277,15 @@ impl<'a> Run<'a> {
     }
 
     /// Refuses a new command that would be one too many for its chunk in this run.
-    fn within_limits(&mut self, way: Way, placed: &Result<Placed, String>) -> Way {
-        let (Way::NewCommand(_), Ok(placed)) = (&way, placed) else { return way };
+    fn within_limits(&mut self, action: Action, placed: &Result<Placed, String>) -> Action {
+        let (Action::NewCommand(_), Ok(placed)) = (&action, placed) else { return action };
         let count = self.new_writers.entry(placed.chunk.clone()).or_default();
         *count += 1;
         if *count <= NEW_WRITERS_MAX {
-            return way;
+            return action;
         }
         let chunk = &placed.chunk;
-        Way::Refused(format!(
+        Action::Refused(format!(
             "{NEW_WRITERS_MAX} new commands for {chunk} are the most for one run: more would make the chunk forget its \
              present writers. Replay this one later"
         ))
@@ -343,32 +348,32 @@ mod tests {
     use driftless_schemas::proto::DiscardReason;
 
     const FAULT: &str = "the model failed on it";
-    const DISCARDED: Fate = Fate::Discarded(DiscardReason::ModelFault);
+    const DISCARDED: Decision = Decision::Discarded(DiscardReason::ModelFault);
 
-    fn way_of(value: impl Into<Bytes>, reason: &str, fate: Fate) -> Way {
+    fn way_of(value: impl Into<Bytes>, reason: &str, decision: Decision) -> Action {
         let letter = letter(reason, value);
-        way(&letter, &letter.place(&world()), fate)
+        action(&letter, &letter.place(&world()), decision)
     }
 
     #[test]
     fn r8_a_resolved_number_needs_a_new_command_and_an_open_one_goes_as_it_is() {
         let placeable = || encoded("things/0/0", command());
-        assert!(matches!(way_of(placeable(), FAULT, DISCARDED), Way::NewCommand(_)));
-        for fate in [Fate::Nothing, Fate::OutOfOrder] {
-            assert_eq!(way_of(placeable(), FAULT, fate), Way::AsItIs);
+        assert!(matches!(way_of(placeable(), FAULT, DISCARDED), Action::NewCommand(_)));
+        for decision in [Decision::Nothing, Decision::OutOfOrder] {
+            assert_eq!(way_of(placeable(), FAULT, decision), Action::AsItIs);
         }
         // If the log does not go back far enough, the reason decides.
-        assert!(matches!(way_of(placeable(), FAULT, Fate::Unknown), Way::NewCommand(_)));
-        assert_eq!(way_of(placeable(), "no family is called \"things\"", Fate::Unknown), Way::AsItIs);
-        for fate in [Fate::Committed, Fate::SessionExpired] {
-            assert!(matches!(way_of(placeable(), FAULT, fate), Way::Refused(_)));
+        assert!(matches!(way_of(placeable(), FAULT, Decision::Unknown), Action::NewCommand(_)));
+        assert_eq!(way_of(placeable(), "no family is called \"things\"", Decision::Unknown), Action::AsItIs);
+        for decision in [Decision::Committed, Decision::SessionExpired] {
+            assert!(matches!(way_of(placeable(), FAULT, decision), Action::Refused(_)));
         }
     }
 
     #[test]
     fn a_letter_that_would_fail_again_is_refused_with_the_reason() {
         let refused = |value: Vec<u8>, says: &str| match way_of(value, FAULT, DISCARDED) {
-            Way::Refused(why) => assert!(why.contains(says), "{why}"),
+            Action::Refused(why) => assert!(why.contains(says), "{why}"),
             other => panic!("{other}"),
         };
         refused(b"\xff\xff\xff".to_vec(), "CommandRecord");
@@ -387,8 +392,8 @@ mod tests {
         let made = |value: Vec<u8>, again| {
             let letter = letter(FAULT, value);
             let placed = letter.place(&world).unwrap();
-            let way = way(&letter, &Ok(letter.place(&world).unwrap()), DISCARDED);
-            let (value, writer) = record(&letter, &placed, &way, again).unwrap();
+            let action = action(&letter, &Ok(letter.place(&world).unwrap()), DISCARDED);
+            let (value, writer) = record(&letter, &placed, &action, again).unwrap();
             let record = proto::CommandRecord::decode(value).unwrap();
             let Some(command_record::Body::Command(command)) = record.body else { panic!("no command") };
             assert_eq!(command.writer, writer.unwrap().to_bytes());

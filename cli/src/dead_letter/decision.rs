@@ -13,7 +13,7 @@ use std::fmt;
 
 /// The decision about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Decision {
     /// The record's number is resolved, without effect.
     Discarded(DiscardReason),
     /// The command took effect.
@@ -28,18 +28,18 @@ pub(super) enum Fate {
     Unknown,
 }
 
-/// The fates of several letters.
-pub(super) struct Fates(BTreeMap<(Partition, Offset), Fate>);
+/// The decisions of several letters.
+pub(super) struct Decisions(BTreeMap<(Partition, Offset), Decision>);
 
-impl Fates {
-    pub fn of(&self, letter: &Letter) -> Fate {
+impl Decisions {
+    pub fn of(&self, letter: &Letter) -> Decision {
         let key = letter.origin.as_ref().map(|origin| (origin.partition, origin.offset));
-        key.and_then(|key| self.0.get(&key).copied()).unwrap_or(Fate::Unknown)
+        key.and_then(|key| self.0.get(&key).copied()).unwrap_or(Decision::Unknown)
     }
 }
 
 /// Reads `updates` of each partition that letters came from, once.
-pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>) -> Result<Fates> {
+pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>) -> Result<Decisions> {
     let topics = place.world.topics();
     let mut wanted: BTreeMap<Partition, BTreeSet<Offset>> = BTreeMap::new();
     for origin in letters.into_iter().filter_map(|letter| letter.origin.as_ref()) {
@@ -49,7 +49,7 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
             wanted.entry(origin.partition).or_default().insert(origin.offset);
         }
     }
-    let mut fates = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for (partition, wanted) in wanted {
         let (low, high) = place.log.watermarks(&topics.updates, partition).await?;
         if low > Offset(0) {
@@ -57,7 +57,7 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
             // (R4).
             continue;
         }
-        fates.extend(wanted.iter().map(|offset| ((partition, *offset), Fate::Nothing)));
+        found.extend(wanted.iter().map(|offset| ((partition, *offset), Decision::Nothing)));
         let bar = ProgressBar::new(u64::try_from(high.0).unwrap_or_default());
         bar.set_style(
             ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} records, {eta} left")
@@ -73,8 +73,8 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
             }
             if let Some(Body::Decisions(decisions)) = update.body {
                 for mark in decisions.marks.iter().filter(|mark| wanted.contains(&Offset(mark.source_offset))) {
-                    let fate = mark.outcome.as_ref().map_or(Fate::Unknown, read);
-                    fates.insert((partition, Offset(mark.source_offset)), fate);
+                    let decision = mark.outcome.as_ref().map_or(Decision::Unknown, read);
+                    found.insert((partition, Offset(mark.source_offset)), decision);
                 }
             }
             Ok(())
@@ -82,26 +82,26 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
         .await?;
         bar.finish_and_clear();
     }
-    Ok(Fates(fates))
+    Ok(Decisions(found))
 }
 
-fn read(outcome: &Outcome) -> Fate {
+fn read(outcome: &Outcome) -> Decision {
     match outcome {
-        Outcome::Committed(_) => Fate::Committed,
-        Outcome::Discarded(discarded) => Fate::Discarded(discarded.reason()),
-        Outcome::OutOfOrder(_) => Fate::OutOfOrder,
-        Outcome::SessionExpired(_) => Fate::SessionExpired,
+        Outcome::Committed(_) => Decision::Committed,
+        Outcome::Discarded(discarded) => Decision::Discarded(discarded.reason()),
+        Outcome::OutOfOrder(_) => Decision::OutOfOrder,
+        Outcome::SessionExpired(_) => Decision::SessionExpired,
     }
 }
 
-impl Fate {
+impl Decision {
     /// Whether the record's number can never be used again.
     pub fn is_resolved(self) -> bool {
         matches!(self, Self::Discarded(_) | Self::Committed)
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discarded(reason) => {
