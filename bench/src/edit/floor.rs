@@ -33,15 +33,7 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
     let second = consumer(brokers, &topics[1], partitions)?;
     let forward = {
         let (stop, producer, to) = (Arc::clone(&stop), producer(brokers)?, topics[1].clone());
-        std::thread::spawn(move || -> Result<()> {
-            while !stop.load(Ordering::Relaxed) {
-                if let Some(message) = first.poll(Duration::from_millis(50)) {
-                    let message = message?;
-                    send(&producer, &to, message.partition(), message.payload().unwrap_or_default())?;
-                }
-            }
-            Ok(())
-        })
+        std::thread::spawn(move || forward(&first, &producer, &to, &stop))
     };
     let sender = producer(brokers)?;
     // The first record waits half a second for the producer's id on each hop, which the floor must
@@ -49,29 +41,11 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
     for i in 0..WARM_UP_RECORDS {
         send(&sender, &topics[0], i32::try_from(i)? % partitions, &[0; RECORD_BYTES])?;
     }
-    let deadline = Instant::now() + GRACE;
-    let mut warm = 0;
-    while warm < WARM_UP_RECORDS && Instant::now() < deadline {
-        if let Some(message) = second.poll(Duration::from_millis(50)) {
-            message?;
-            warm += 1;
-        }
-    }
+    warm_up(&second)?;
     let total = (u64::from(args.rate) * u64::from(args.duration)) as usize;
     let start = Instant::now();
-    let receive = {
-        let deadline = start + Duration::from_secs(args.duration.into()) + GRACE;
-        std::thread::spawn(move || -> Result<Vec<Duration>> {
-            let mut latencies = Vec::with_capacity(total);
-            while latencies.len() < total && Instant::now() < deadline {
-                let Some(message) = second.poll(Duration::from_millis(50)) else { continue };
-                let message = message?;
-                let due = message.payload().and_then(|p| p.first_chunk::<8>()).context("a record without its time")?;
-                latencies.push(start.elapsed().saturating_sub(Duration::from_nanos(u64::from_le_bytes(*due))));
-            }
-            Ok(latencies)
-        })
-    };
+    let deadline = start + Duration::from_secs(args.duration.into()) + GRACE;
+    let receive = std::thread::spawn(move || receive(&second, total, start, deadline));
     for i in 0..total {
         let due = Duration::from_secs_f64(i as f64 / f64::from(args.rate));
         if let Some(wait) = due.checked_sub(start.elapsed()) {
@@ -93,6 +67,42 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
         );
     }
     Ok(Quantiles::of(latencies))
+}
+
+/// The middle of the two hops: copies records from the first topic to the second.
+fn forward(from: &BaseConsumer, producer: &PlainProducer, to: &str, stop: &AtomicBool) -> Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(message) = from.poll(Duration::from_millis(50)) {
+            let message = message?;
+            send(producer, to, message.partition(), message.payload().unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the records of the warm-up.
+fn warm_up(consumer: &BaseConsumer) -> Result<()> {
+    let deadline = Instant::now() + GRACE;
+    let mut warm = 0;
+    while warm < WARM_UP_RECORDS && Instant::now() < deadline {
+        if let Some(message) = consumer.poll(Duration::from_millis(50)) {
+            message?;
+            warm += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Reads `total` records, and returns how long after its due time each arrived.
+fn receive(consumer: &BaseConsumer, total: usize, start: Instant, deadline: Instant) -> Result<Vec<Duration>> {
+    let mut latencies = Vec::with_capacity(total);
+    while latencies.len() < total && Instant::now() < deadline {
+        let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+        let message = message?;
+        let due = message.payload().and_then(|p| p.first_chunk::<8>()).context("a record without its time")?;
+        latencies.push(start.elapsed().saturating_sub(Duration::from_nanos(u64::from_le_bytes(*due))));
+    }
+    Ok(latencies)
 }
 
 fn config(brokers: &str) -> ClientConfig {
