@@ -1,7 +1,7 @@
 //! Bare sockets for measuring: they submit edits and read commits.
 //!
-//! The sockets do less than the SDK on purpose, because the benchmark measures the servers and not the
-//! client.
+//! The sockets do less than the SDK on purpose, because the benchmark measures the servers and not
+//! the client.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;

@@ -4,8 +4,8 @@
 //! file `log.json` therefore names the folder's log, and `dev` refuses another log before it starts
 //! anything.
 //!
-//! One process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which ends
-//! with the process.
+//! Only one process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which
+//! ends with the process.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};

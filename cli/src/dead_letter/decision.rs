@@ -1,5 +1,5 @@
-//! The decisions by R8 about the dead-lettered records. They are in `updates`, where every decision has
-//! a mark with the offset of its command.
+//! The decisions by R8 about the dead-lettered records. They are in `updates`, where every decision
+//! has a mark with the offset of its command.
 
 use super::letter::Letter;
 use super::{Place, records};

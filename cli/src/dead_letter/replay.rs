@@ -10,8 +10,8 @@
 //! answer that the session has expired; `--again` uses the present time instead.
 //!
 //! Author and roles stay those of the record: the model decides as if the author had asked now. The
-//! writer belongs to a session of the user with the empty name, for whom no token can be valid. The
-//! headers `replayed-by` and `replayed-from` name the operator and the dead letter.
+//! writer belongs to a session of the user with the empty name, and no token for that user is
+//! valid. The headers `replayed-by` and `replayed-from` name the operator and the dead letter.
 
 use super::decision::{self, Decision};
 use super::letter::{Letter, Origin, Placed};

@@ -1,6 +1,7 @@
-// The peer's server for `cargo xtask peers fanout`: Centrifugo's library in a small server. The server
-// implements the control protocol of the benchmark (bench/src/fanout/crowd.rs): it prints a line of
-// JSON when it is ready, then reads `publish COUNT`, `prepare` and `resident` from a TCP connection.
+// The peer's server for `cargo xtask peers fanout`: Centrifugo's library in a small server. The
+// server implements the control protocol of the benchmark (bench/src/fanout/crowd.rs): it prints a
+// line of JSON when it is ready, then reads `publish COUNT`, `prepare` and `resident` from a TCP
+// connection.
 package main
 
 import (
