@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, Event, Settings, Socket};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Version, limits};
 use socket2::{Domain, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -111,35 +112,35 @@ pub(super) struct Client {
     core: ClientCore,
     token: String,
     connection: Option<Connection>,
-    /// The time at which the socket was opened, milliseconds.
-    pub since_ms: u64,
+    /// The time at which the socket was opened.
+    pub since: MonotonicMs,
     /// Number of replicas that differed from the log.
     pub drifts: usize,
 }
 
 impl Client {
-    pub fn new(kind: Kind, token: String, chunks: Vec<ChunkId>, now_ms: u64) -> Self {
+    pub fn new(kind: Kind, token: String, chunks: Vec<ChunkId>, now: MonotonicMs) -> Self {
         let mut core = ClientCore::new(Settings::new(Models::builtin()));
         for chunk in &chunks {
-            core.track(now_ms, chunk);
+            core.track(now, chunk);
         }
-        Self { kind, chunks, core, token, connection: None, since_ms: now_ms, drifts: 0 }
+        Self { kind, chunks, core, token, connection: None, since: now, drifts: 0 }
     }
 
     /// Takes a new socket. Returns its descriptor, for the poll.
-    pub fn opened(&mut self, connection: Connection, now_ms: u64) -> RawFd {
+    pub fn opened(&mut self, connection: Connection, now: MonotonicMs) -> RawFd {
         let fd = connection.get_ref().stream.as_raw_fd();
         self.connection = Some(connection);
-        self.since_ms = now_ms;
-        self.core.connected(now_ms, Socket::Gateway, self.token.clone());
+        self.since = now;
+        self.core.connected(now, Socket::Gateway, self.token.clone());
         self.send();
         fd
     }
 
     /// Drops the socket without a close frame, like a broken network.
-    pub fn drop_connection(&mut self, now_ms: u64) {
+    pub fn drop_connection(&mut self, now: MonotonicMs) {
         self.connection = None;
-        self.core.disconnected(now_ms, Socket::Gateway, None);
+        self.core.disconnected(now, Socket::Gateway, None);
     }
 
     pub fn is_open(&self) -> bool {
@@ -158,13 +159,13 @@ impl Client {
     }
 
     /// Reads the available messages. `show` gets each message before the core.
-    pub fn read(&mut self, now_ms: u64, show: &mut dyn FnMut(&Bytes)) -> Result<(), Disconnect> {
+    pub fn read(&mut self, now: MonotonicMs, show: &mut dyn FnMut(&Bytes)) -> Result<(), Disconnect> {
         let lost = loop {
             let Some(connection) = &mut self.connection else { return Ok(()) };
             match connection.read() {
                 Ok(Message::Binary(message)) => {
                     show(&message);
-                    self.core.received(now_ms, Socket::Gateway, message);
+                    self.core.received(now, Socket::Gateway, message);
                 }
                 Ok(Message::Close(frame)) => break Disconnect::Closed(frame.map(|frame| frame.code.into())),
                 Ok(_) => {}
@@ -177,13 +178,13 @@ impl Client {
         };
         self.connection = None;
         let code = if let Disconnect::Closed(code) = lost { code } else { None };
-        self.core.disconnected(now_ms, Socket::Gateway, code);
+        self.core.disconnected(now, Socket::Gateway, code);
         Err(lost)
     }
 
     /// Runs the core's timers.
-    pub fn tick(&mut self, now_ms: u64) -> Result<(), Disconnect> {
-        self.core.tick(now_ms);
+    pub fn tick(&mut self, now: MonotonicMs) -> Result<(), Disconnect> {
+        self.core.tick(now);
         if self.handle_events() {
             return Ok(());
         }

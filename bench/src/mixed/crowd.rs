@@ -6,7 +6,7 @@ use crate::writers::EditKey;
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use driftless_auth::Signer;
-use driftless_runtime::clock::unix_now;
+use driftless_runtime::clock::{Clock, unix_now};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{ServerFrame, Updates, event};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId, format};
@@ -62,7 +62,7 @@ pub(super) struct Crowd {
     due: Arc<HashMap<EditKey, Instant>>,
     pub latencies: Vec<Duration>,
     pub tally: Tally,
-    began: Instant,
+    clock: Clock,
     ticked: Instant,
     slow_read_at: Instant,
     /// The next fast client that loses its connection.
@@ -98,7 +98,7 @@ impl Crowd {
             due: Arc::default(),
             latencies: Vec::new(),
             tally: Tally::default(),
-            began: Instant::now(),
+            clock: Clock::default(),
             ticked: Instant::now(),
             slow_read_at: Instant::now(),
             next_disconnected: 0,
@@ -109,7 +109,7 @@ impl Crowd {
             // Slow and stalled clients track more chunks, so that their updates exceed their rate.
             let width = if kind == Kind::Fast { 2 } else { 16 };
             let tracked = (0..width).map(|k| chunks[(i * 7 + k) % chunks.len()].clone()).collect();
-            crowd.clients.push(Client::new(kind, token, tracked, crowd.now_ms()));
+            crowd.clients.push(Client::new(kind, token, tracked, crowd.clock.monotonic()));
             let connection = connect(crowd.address, kind)?;
             crowd.take_connection(i, connection)?;
             if i % 64 == 0 {
@@ -125,14 +125,9 @@ impl Crowd {
         Ok(crowd)
     }
 
-    fn now_ms(&self) -> u64 {
-        // The core's clock must not go back. The offset makes it look like wall time.
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1_700_000_000_000
-    }
-
     fn take_connection(&mut self, at: usize, connection: Connection) -> Result<()> {
-        let now_ms = self.now_ms();
-        let fd = self.clients[at].opened(connection, now_ms);
+        let now = self.clock.monotonic();
+        let fd = self.clients[at].opened(connection, now);
         self.poll.registry().register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
         Ok(())
     }
@@ -169,9 +164,9 @@ impl Crowd {
     fn disconnect_one(&mut self, fast: usize) {
         // A step by which every client has its turn before one is disconnected again.
         self.next_disconnected = (self.next_disconnected + 2_654_435_761) % fast.max(1);
-        let (at, now_ms) = (self.next_disconnected, self.now_ms());
+        let (at, now) = (self.next_disconnected, self.clock.monotonic());
         if self.clients[at].is_open() {
-            self.clients[at].drop_connection(now_ms);
+            self.clients[at].drop_connection(now);
             self.tally.reconnects += 1;
             let _ = self.to_connect.send((at, Kind::Fast, Duration::ZERO));
         }
@@ -249,9 +244,9 @@ impl Crowd {
         }
         if self.ticked.elapsed() >= Duration::from_secs(1) {
             self.ticked = Instant::now();
-            let now_ms = self.now_ms();
+            let now = self.clock.monotonic();
             for at in 0..self.clients.len() {
-                if let Err(lost) = self.clients[at].tick(now_ms) {
+                if let Err(lost) = self.clients[at].tick(now) {
                     self.lost(at, lost);
                 }
             }
@@ -260,12 +255,12 @@ impl Crowd {
     }
 
     fn read(&mut self, at: usize) -> Result<()> {
-        let now_ms = self.now_ms();
+        let now = self.clock.monotonic();
         let Self { clients, numbers, due, latencies, tally, .. } = self;
         let client = &mut clients[at];
-        let is_measured = client.kind == Kind::Fast && now_ms >= client.since_ms + CATCHING_UP_MS;
+        let is_measured = client.kind == Kind::Fast && now >= client.since.plus_ms(CATCHING_UP_MS);
         let mut broken = None;
-        let read = client.read(now_ms, &mut |message| {
+        let read = client.read(now, &mut |message| {
             let arrived = Instant::now();
             match updates(message) {
                 Ok((updates, lagging)) => {
