@@ -1,13 +1,13 @@
-//! The tests that rows name, and how they ended.
+//! The tests that rows name, and their results.
 
 use crate::rows::Row;
 use std::collections::BTreeMap;
 
-/// Tests by the last part of their names, with whether they passed.
+/// Results of tests, by the last part of their names: true if the test passed.
 #[derive(Debug, Default)]
 pub struct Cited(BTreeMap<String, bool>);
 
-/// What `cargo test` is to be asked for.
+/// The arguments that make `cargo test` run the tests that rows name.
 #[must_use]
 pub fn names(rows: &[Row]) -> Vec<&'static str> {
     let mut names: Vec<&str> = rows.iter().flat_map(|row| row.tests).copied().collect();
@@ -17,7 +17,7 @@ pub fn names(rows: &[Row]) -> Vec<&'static str> {
 }
 
 impl Cited {
-    /// What `cargo test` printed.
+    /// Reads the output of `cargo test`.
     #[must_use]
     pub fn read(output: &str) -> Self {
         let mut cited = Self::default();
@@ -34,10 +34,10 @@ impl Cited {
         cited
     }
 
-    /// How many there are, if all of them passed.
+    /// Returns the number of the named tests, if all of them passed.
     ///
     /// # Errors
-    /// Those that did not.
+    /// Names the tests that failed or did not run.
     pub fn check(&self, names: &[&str]) -> Result<usize, String> {
         let problems: Vec<String> = names
             .iter()

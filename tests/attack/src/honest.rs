@@ -1,4 +1,5 @@
-//! Whom the attacks must not harm: a client of the SDK that follows a chunk and edits it after each attack.
+//! The honest client, which no attack may harm: an SDK client that tracks a chunk and edits it
+//! after each attack.
 
 use crate::target::Target;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,14 +12,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Turn, broadcast};
 
-/// An edit must be committed within this.
+/// An edit must be committed within this time.
 pub const WITHIN: Duration = Duration::from_secs(2);
-/// How long an edit that is late may still take, to be told how late it is.
+/// A late edit may take this long, so that the report can say how late it is.
 const LATE_WITHIN: Duration = Duration::from_secs(30);
-/// Her name in tokens.
+/// The honest client's name in tokens.
 const NAME: &str = "honest";
 
-/// The client.
+/// The honest client.
 pub struct Honest {
     client: Client,
     chunks: BTreeMap<ChunkId, Chunk>,
@@ -26,7 +27,7 @@ pub struct Honest {
     told: Mutex<Vec<Told>>,
 }
 
-/// An edit whose outcome she knows, or knows that nobody can say it any more.
+/// An edit with the outcome that the client was told, which may be that the outcome is unknown.
 #[derive(Clone)]
 struct Told {
     chunk: ChunkId,
@@ -35,15 +36,15 @@ struct Told {
 }
 
 impl Honest {
-    /// The chunk that she edits after each attack, and the one that attackers share with her.
+    /// The chunk that the client edits after each attack.
     pub const HOME: &str = "canvas/0/0";
-    /// The chunk that attackers write to, too.
+    /// The chunk that attackers write to as well.
     pub const SHARED: &str = "canvas/9/9";
 
-    /// Connects and follows both chunks.
+    /// Connects and tracks both chunks.
     ///
     /// # Errors
-    /// She may not.
+    /// If a service refuses the client.
     pub async fn connect(target: &Target) -> Result<Self> {
         let client = tokio::time::timeout(LATE_WITHIN, Client::connect(target.settings(NAME))).await??;
         let events = Turn::new(client.events());
@@ -56,10 +57,10 @@ impl Honest {
         Ok(Self { client, chunks, events, told: Mutex::default() })
     }
 
-    /// Edits once; gives how long that took.
+    /// Edits once and returns the time until the commit.
     ///
     /// # Errors
-    /// It was not committed, or not in time.
+    /// If the edit was not committed, or not in time.
     pub async fn edit(&self, id: &str) -> Result<Duration> {
         let (id, started) = (chunk(id), Instant::now());
         let took = self.submit(&id).await?.context("nobody knows what became of the honest client's edit")?;
@@ -67,13 +68,14 @@ impl Honest {
         Ok(took)
     }
 
-    /// Edits once, however long it takes: `None` where nobody can say what became of it. The log is asked about that, too.
+    /// Edits once, however long it takes. `None` means that the outcome is unknown;
+    /// [`Honest::compare`] looks into the log for it.
     ///
     /// # Errors
-    /// Another outcome, or none.
+    /// If the edit has another outcome, or none.
     pub async fn submit(&self, id: &ChunkId) -> Result<Option<Duration>> {
         let followed = self.chunks.get(id).context("it is followed")?;
-        // Every edit is another one, so that the log can be asked about each.
+        // Every edit is different, so that the log can be searched for each.
         let number = self.told.lock().map_or(0, |told| told.len()) as u32;
         let (cell, value) = (number % (128 * 128), 1 + number / (128 * 128));
         let (command, started) = (set(cell, value), Instant::now());
@@ -90,10 +92,10 @@ impl Honest {
         Ok(is_committed.then(|| started.elapsed()))
     }
 
-    /// How often she had to connect again since she was asked last.
+    /// The number of reconnects since the last call.
     ///
     /// # Errors
-    /// Her replica drifted.
+    /// If the client's replica drifted.
     pub async fn reconnects(&self) -> Result<usize> {
         let mut count = 0;
         let mut events = self.events.lock().await;
@@ -107,15 +109,17 @@ impl Honest {
         }
     }
 
-    /// Ends the client.
+    /// Closes the client.
     pub fn close(&self) {
         self.client.close();
     }
 
-    /// What she was told is what the log says, once each; what nobody knew is in it once or not at all. Gives the number of edits.
+    /// Compares what the client was told with the log, and returns the number of edits. Each
+    /// committed edit must be in the log once, and each edit with an unknown outcome once or not at
+    /// all.
     ///
     /// # Errors
-    /// What differs.
+    /// Names the differences.
     pub fn compare(&self, history: &History) -> Result<usize> {
         let told = self.told.lock().map(|told| told.clone()).unwrap_or_default();
         let mut counts: BTreeMap<(&ChunkId, Vec<u8>), usize> = BTreeMap::new();

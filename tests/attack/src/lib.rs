@@ -1,10 +1,12 @@
-//! The threat model of [docs/security.md](../../../docs/security.md), carried out: each row is an attack on real services over real
-//! sockets, from outside, or on the part that defends where that is not reached from outside.
+//! Carries out the threat model of [docs/security.md](../../../docs/security.md). Each row attacks
+//! real services over real sockets, or the defending code itself where outsiders do not reach it.
 //!
-//! The one idea: an attack holds if the attacker got nothing *and* an honest client, which is connected all along, still has its edit
-//! committed at once. At the end the log itself is asked whether what the honest client was told is what happened (R2, R8).
+//! A defence holds if the attacker got nothing *and* an honest client, which stays connected all
+//! along, still has its next edit committed at once. At the end the log is compared with everything
+//! that the honest client was told (R2, R8).
 //!
-//! [`rows`] is the table; the document has the same ids, and a test compares them. [`target`] is what is attacked.
+//! [`rows`] is the table. The document has the same ids, and a test compares both. [`target`]
+//! starts the services under attack.
 
 #![forbid(unsafe_code)]
 

@@ -20,25 +20,25 @@ What the rows mean: docs/security.md. Exit code: 0 everything held, 1 it did not
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask attack", bin_name = "cargo xtask attack", version, after_help = EXAMPLES)]
 struct Cli {
-    /// Only this row; may be said several times
+    /// Run only this row; may be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// One JSON object on the last line of standard output
+    /// Print one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
-    /// Print the rows and end
+    /// Print the rows and exit
     #[arg(long)]
     list: bool,
-    /// Without the tests that rows name
+    /// Leave out the tests that rows name
     #[arg(long)]
     no_tests: bool,
     /// The driftless program [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Print the names of the tests that rows name, and end
+    /// Print the names of the tests that rows name, and exit
     #[arg(long, hide = true)]
     list_tests: bool,
-    /// What `cargo test` printed for them
+    /// A file with the output of `cargo test` for them
     #[arg(long, hide = true, value_name = "FILE")]
     tests: Option<PathBuf>,
 }

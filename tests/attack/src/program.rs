@@ -1,4 +1,4 @@
-//! The program that the test attacks: `driftless` itself.
+//! Finds the program under attack: `driftless` itself.
 
 fn main() -> std::process::ExitCode {
     driftless::main()

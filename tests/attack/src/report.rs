@@ -1,4 +1,4 @@
-//! What held, as a table and as JSON.
+//! The results, as a table and as JSON.
 
 use crate::cited::Cited;
 use crate::rows::Row;
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How a row ended.
+/// The verdict on a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The attacker got nothing, and the honest client was unharmed.
+    /// The attacker got nothing, and the honest client was not harmed.
     Held,
-    /// What was seen.
+    /// The defence failed, with the observation.
     NotHeld(String),
-    /// Its tests say; see [`Report::with_tests`].
+    /// The row's tests decide; see [`Report::with_tests`].
     ByTests,
-    /// It is an argument.
+    /// The row is an argument and not an attack.
     Argued,
 }
 
@@ -26,26 +26,26 @@ pub struct Line {
     pub row: &'static str,
     /// The threat.
     pub threat: &'static str,
-    /// Tests that attack it too.
+    /// Tests that attack the threat too.
     pub tests: &'static [&'static str],
-    /// How it ended.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was seen.
+    /// The observation.
     pub seen: String,
-    /// How long the attack took.
+    /// The duration of the attack.
     pub took: Duration,
-    /// How long the honest client's edit took afterwards.
+    /// The latency of the honest client's edit afterwards.
     pub edit: Option<Duration>,
 }
 
-/// What the log says at the end.
+/// The comparison with the log at the end.
 #[derive(Clone, Debug)]
 pub struct LogSays {
-    /// Whether it is what was told.
+    /// Whether the log agrees with what the honest client was told.
     pub verdict: Verdict,
-    /// Of the honest client.
+    /// Edits of the honest client.
     pub edits: usize,
-    /// Of everybody.
+    /// Commands of all clients.
     pub commands: usize,
 }
 
@@ -55,16 +55,16 @@ impl From<Verdict> for LogSays {
     }
 }
 
-/// All of it.
+/// The results of all rows.
 #[derive(Default)]
 pub struct Report {
-    /// In the order of the document.
+    /// The rows, in the order of the document.
     pub lines: Vec<Line>,
-    /// At the end.
+    /// The comparison with the log, once it is done.
     pub log: Option<LogSays>,
-    /// In all.
+    /// The duration of the whole run.
     pub seconds: f64,
-    /// Tests that were run.
+    /// The number of tests that ran.
     pub tests: usize,
 }
 
@@ -75,7 +75,7 @@ impl Line {
 }
 
 impl Report {
-    /// Takes in how the cited tests ended: a row whose test failed or did not run does not hold.
+    /// Adds the results of the named tests: a row fails if one of its tests failed or did not run.
     #[must_use]
     pub fn with_tests(mut self, cited: &Cited) -> Self {
         for line in &mut self.lines {
@@ -97,7 +97,7 @@ impl Report {
         self
     }
 
-    /// What did not hold.
+    /// The rows that did not hold.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let rows = self.lines.iter().map(|line| (line.row, &line.verdict));
@@ -110,7 +110,7 @@ impl Report {
             .collect()
     }
 
-    /// For people.
+    /// The table for people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::new();
@@ -141,7 +141,7 @@ impl Report {
         table
     }
 
-    /// For programs.
+    /// The report for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let rows: Vec<Value> = self

@@ -1,4 +1,4 @@
-//! The table: every threat of docs/security.md with what attacks it.
+//! The table: every threat of docs/security.md with its attack.
 
 mod floods;
 mod frames;
@@ -16,41 +16,41 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// What an attack works with.
+/// The context of an attack.
 #[derive(Clone)]
 pub struct Scene {
-    /// What is attacked.
+    /// The services under attack.
     pub target: Arc<Target>,
-    /// Who must not be harmed.
+    /// The client that must not be harmed.
     pub honest: Arc<Honest>,
 }
 
-/// What was seen, where it held; an error says what the attacker got.
+/// The observation if the defence held; otherwise the error says what the attacker got.
 pub type Attack = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
 
-/// How a row is attacked.
+/// The kind of attack of a row.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// From outside or in this process.
+    /// Runs alone, from outside or in this process.
     Now(fn(Scene) -> Attack),
-    /// The same; it waits for a time limit of the services, so that it runs beside the others.
+    /// Runs beside the other rows, because it waits for a time limit of the services.
     Beside(fn(Scene) -> Attack),
-    /// By the tests that the row names alone.
+    /// Only the tests that the row names attack it.
     ByTests,
-    /// Not attacked: the reason, which is an argument and no measurement.
+    /// Not attacked, for this reason: an argument and no measurement.
     Argued(&'static str),
 }
 
 /// A threat.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// As in the document.
+    /// The id in the document.
     pub id: &'static str,
-    /// In short.
+    /// The threat in short.
     pub threat: &'static str,
-    /// What is done.
+    /// The attack.
     pub how: How,
-    /// Tests that attack it too.
+    /// Tests that attack the threat too.
     pub tests: &'static [&'static str],
 }
 
@@ -70,7 +70,7 @@ const fn row(id: &'static str, threat: &'static str, how: How, tests: &'static [
     Row { id, threat, how, tests }
 }
 
-/// All of them, in the order of the document.
+/// All rows, in the order of the document.
 pub const ROWS: &[Row] = &[
     row(
         "token-forged",

@@ -1,4 +1,5 @@
-//! All rows, one after the other; those that wait for a time limit beside them. After each the honest client edits.
+//! Runs all rows, one after the other, with those that wait for a time limit beside them. After
+//! each row the honest client edits.
 
 use crate::honest::Honest;
 use crate::report::{Line, Report, Verdict};
@@ -10,23 +11,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// No row takes as long.
+/// Every row must end within this time.
 const ROW_WITHIN: Duration = Duration::from_secs(75);
 
-/// Which rows, and what they are told.
+/// The rows to run, and their environment.
 pub struct Options<'a> {
-    /// `driftless`.
+    /// The `driftless` program.
     pub program: &'a Path,
-    /// Ids; all where it is empty.
+    /// Ids of the rows; empty for all.
     pub only: &'a [String],
-    /// Hears of each row.
+    /// Called with a line for each row.
     pub progress: &'a dyn Fn(&str),
 }
 
-/// The rows that are asked for.
+/// Selects the rows.
 ///
 /// # Errors
-/// An id that is none.
+/// If an id is unknown.
 pub fn chosen(only: &[String]) -> Result<Vec<Row>> {
     for id in only {
         if !ROWS.iter().any(|row| row.id == id) {
@@ -37,17 +38,17 @@ pub fn chosen(only: &[String]) -> Result<Vec<Row>> {
     Ok(ROWS.iter().filter(|row| only.is_empty() || only.iter().any(|id| id == row.id)).copied().collect())
 }
 
-/// Attacks.
+/// Runs the attack.
 ///
 /// # Errors
-/// It could not be begun.
+/// If the services or the honest client could not start.
 pub async fn run(options: &Options<'_>) -> Result<Report> {
     let begun = Instant::now();
     let rows = chosen(options.only)?;
     (options.progress)("starting what is attacked");
     let target = Target::start(options.program).await?;
     let honest = Arc::new(Honest::connect(&target).await?);
-    // The first one meets a service that has decided nothing yet.
+    // The first edit meets a service that has decided nothing yet.
     honest.submit(&driftless_e2e_tests::edits::chunk(Honest::HOME)).await?;
     honest.reconnects().await?;
     let scene = Scene { target: Arc::clone(&target), honest: Arc::clone(&honest) };
@@ -83,7 +84,7 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// What an attack saw, and how long it took.
+/// The result of an attack, and its duration.
 type Seen = (Result<String>, Duration);
 
 fn begin(attack: Attack) -> JoinHandle<Seen> {
@@ -94,7 +95,7 @@ fn begin(attack: Attack) -> JoinHandle<Seen> {
     })
 }
 
-/// It may panic, or hang.
+/// Waits for an attack that may panic or hang.
 async fn end_of(mut attack: JoinHandle<Seen>) -> Seen {
     match tokio::time::timeout(ROW_WITHIN, &mut attack).await {
         Ok(Ok(seen)) => seen,
@@ -130,7 +131,8 @@ async fn line(row: &Row, (ended, took): Seen, scene: &Scene) -> Line {
     Line { edit: unharmed.ok(), ..Line::new(row, verdict, seen, took) }
 }
 
-/// R2, R3, R8 and R10 over all that was decided, and what the honest client was told.
+/// Checks R2, R3, R8 and R10 over all decisions, and compares them with what the honest client was
+/// told.
 async fn log(scene: &Scene) -> Result<crate::report::LogSays> {
     scene.honest.close();
     let target = Arc::clone(&scene.target);

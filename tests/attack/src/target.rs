@@ -1,4 +1,4 @@
-//! What is attacked: `driftless dev` as anybody would start it, with its default limits, reached without a proxy.
+//! The services under attack: `driftless dev` with its default limits, reached without a proxy.
 
 use crate::wire::Http;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// All that the services say of those who talk to them.
+/// Log levels at which the services log everything about their peers.
 const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=debug,driftless_replayer=debug,\
                    driftless_runtime=debug,driftless_auth=debug,driftless_web=debug,driftless_log=debug,driftless_store=debug,hyper=debug";
 const START_WITHIN: Duration = Duration::from_secs(90);
@@ -26,19 +26,19 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A running deployment.
 pub struct Target {
-    /// `driftless`.
+    /// The `driftless` program.
     pub program: PathBuf,
-    /// Of all services.
+    /// The address of all services.
     pub address: SocketAddr,
-    /// The same with TLS: another process, for what happens before HTTP.
+    /// The address of a second process with TLS, for attacks before HTTP.
     pub tls_address: SocketAddr,
-    /// Good ones.
+    /// Valid tokens.
     pub tokens: Tokens,
-    /// Signs anything.
+    /// Signs any claims.
     pub signer: Signer,
     /// The deny list.
     pub deny_file: PathBuf,
-    /// What tokens are checked with.
+    /// The key file that tokens are checked with.
     pub key_file: PathBuf,
     world: World,
     folder: RunDir,
@@ -50,7 +50,7 @@ impl Target {
     /// Starts both processes and waits until they are ready.
     ///
     /// # Errors
-    /// What they wrote instead.
+    /// If one of them does not get ready, with its output.
     pub async fn start(program: &Path) -> Result<Arc<Self>> {
         let folder = RunDir::new("attack")?;
         let path = |name: &str| folder.path().join(name);
@@ -87,28 +87,28 @@ impl Target {
         }))
     }
 
-    /// Both services' websockets with their names.
+    /// The websocket addresses of both services, with the services' names.
     #[must_use]
     pub fn sockets(&self) -> [(String, &'static str); 2] {
         ["ingest", "gateway"].map(|service| (format!("ws://{}/v1/{service}", self.address), service))
     }
 
-    /// One service's websocket.
+    /// The websocket address of a service.
     #[must_use]
     pub fn socket(&self, service: &str) -> String {
         format!("ws://{}/v1/{service}", self.address)
     }
 
-    /// HTTP of all services.
+    /// The HTTP address of all services.
     #[must_use]
     pub fn http(&self) -> Http {
         Http::new(format!("http://{}", self.address))
     }
 
-    /// A token with these claims over those of a good one.
+    /// Makes a token from the claims of a valid one with these changes.
     ///
     /// # Errors
-    /// It cannot be signed.
+    /// If it cannot be signed.
     pub fn token_with(&self, changes: &Value) -> Result<String> {
         let now_s = now_ms() / 1000;
         let mut claims =
@@ -119,45 +119,46 @@ impl Target {
         Ok(self.signer.sign(&claims)?)
     }
 
-    /// An SDK's settings.
+    /// Settings for an SDK client.
     #[must_use]
     pub fn settings(&self, user: &str) -> Settings {
         Settings::new(self.socket("ingest"), self.socket("gateway"), Token::from(&*self.tokens.for_all(user)))
     }
 
-    /// Where files may be put.
+    /// A folder for files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// All that the attacked process has logged.
+    /// The log of the attacked process.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// If it cannot be read.
     pub fn log(&self) -> Result<Vec<u8>> {
         Ok(std::fs::read(self.folder.path().join("dev.log"))?)
     }
 
-    /// Resident memory of the attacked process, bytes; 0 where the system does not say.
+    /// Resident memory of the attacked process, in bytes; 0 if the system does not tell.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let pid = self.dev.lock().unwrap_or_else(PoisonError::into_inner).pid();
         status_bytes(&format!("/proc/{pid}/status"), "VmRSS:")
     }
 
-    /// Whether the attacked process still runs.
+    /// Asserts that the attacked process still runs.
     ///
     /// # Errors
-    /// It has ended: the end of its log.
+    /// If it has ended, with the end of its log.
     pub fn lives(&self) -> Result<()> {
         self.dev.lock().unwrap_or_else(PoisonError::into_inner).check()
     }
 
-    /// Ends it, and reads by the rules all that it has decided. Panics where a rule is broken, which is caught by who runs it.
+    /// Stops the process, and reads all its decisions by the rules. Panics if a rule is broken; the
+    /// caller catches it.
     ///
     /// # Errors
-    /// It did not end in order.
+    /// If the process did not shut down gracefully.
     pub async fn history(&self) -> Result<History> {
         self.dev.lock().unwrap_or_else(PoisonError::into_inner).ask_to_stop()?;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -175,7 +176,7 @@ impl Target {
     }
 }
 
-/// The value of a line of `/proc/…/status`, bytes.
+/// The value of a line of `/proc/…/status`, in bytes.
 #[must_use]
 pub fn status_bytes(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -195,7 +196,7 @@ fn start(program: &Path, folder: &RunDir, name: &str, flags: &[String]) -> Resul
     })
 }
 
-/// Waits for its line of JSON; gives its address.
+/// Waits for the process's line of JSON and returns its address.
 async fn ready(process: &mut Process) -> Result<SocketAddr> {
     let deadline = Instant::now() + START_WITHIN;
     loop {

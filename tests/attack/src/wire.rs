@@ -1,4 +1,4 @@
-//! Bytes as an attacker sends them: HTTP and websocket frames by hand.
+//! Raw bytes of an attacker: HTTP and websocket frames made by hand.
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, Response};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Longer than any answer takes.
+/// Every answer arrives within this time.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// Well-formed requests over HTTP.
+/// A client for well-formed HTTP requests.
 #[derive(Clone)]
 pub struct Http {
     base: String,
@@ -18,16 +18,16 @@ pub struct Http {
 }
 
 impl Http {
-    /// To this address.
+    /// A client for the services at this address.
     #[must_use]
     pub fn new(base: String) -> Self {
         Self { base, client: reqwest::Client::new() }
     }
 
-    /// A request with further headers.
+    /// Sends a request with further headers.
     ///
     /// # Errors
-    /// There was no answer.
+    /// If no answer arrives.
     pub async fn ask(
         &self,
         method: Method,
@@ -46,39 +46,39 @@ impl Http {
         Ok(request.send().await?)
     }
 
-    /// The status of a GET.
+    /// Sends a GET and returns the status.
     ///
     /// # Errors
-    /// There was no answer.
+    /// If no answer arrives.
     pub async fn get(&self, path: &str, token: Option<&str>) -> Result<u16> {
         Ok(self.ask(Method::GET, path, token, &[], Vec::new()).await?.status().as_u16())
     }
 
-    /// Status and text of a POST of JSON.
+    /// Posts JSON and returns status and text.
     ///
     /// # Errors
-    /// There was no answer.
+    /// If no answer arrives.
     pub async fn post(&self, path: &str, token: Option<&str>, body: Vec<u8>) -> Result<(u16, String)> {
         let answer = self.ask(Method::POST, path, token, &[("content-type", "application/json")], body).await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 }
 
-/// A connection.
+/// Opens a connection.
 ///
 /// # Errors
-/// There is none.
+/// If it cannot be opened.
 pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect(address)).await.context("a connection")??)
 }
 
-/// Sends bytes as they are, and gives what comes until the other side ends, or is silent for `quiet`.
+/// Sends raw bytes, and returns the answer up to the end of the connection or a silence of `quiet`.
 ///
 /// # Errors
-/// The connection broke before anything came.
+/// If the connection broke before any answer.
 pub async fn exchange(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Result<String> {
     let mut stream = connect(address).await?;
-    // Whoever is refused while it still sends has the answer to read.
+    // A peer that refuses early may close while this still sends; the answer can be read anyway.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -90,10 +90,11 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Res
     }
 }
 
-/// Sends one byte after the other, with a pause; gives what the other side said, and when it ended the connection.
+/// Sends byte after byte with a pause, and returns the peer's answer and the time at which the peer
+/// ended the connection.
 ///
 /// # Errors
-/// It never did.
+/// If the peer never ends it.
 pub async fn drip(
     stream: &mut TcpStream,
     bytes: &[u8],
@@ -110,7 +111,7 @@ pub async fn drip(
             }
             tokio::time::sleep(pause).await;
         }
-        // Then it says nothing more.
+        // Stays silent from here on.
         std::future::pending::<()>().await;
     };
     let mut buffer = [0; 4096];
@@ -130,7 +131,7 @@ pub async fn drip(
     bail!("after {within:?} the connection is still open")
 }
 
-/// A websocket whose frames are made by hand.
+/// A websocket with frames made by hand.
 pub struct Socket {
     /// The connection.
     pub stream: TcpStream,
@@ -143,7 +144,7 @@ impl Socket {
     /// Opens it; `headers` are lines with their ends.
     ///
     /// # Errors
-    /// There was no answer. Whether it was 101 is in [`Socket::head`].
+    /// If no answer arrives. Whether it was 101 is in [`Socket::head`].
     pub async fn open(address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
         let mut stream = connect(address).await?;
         let request = format!(
@@ -161,16 +162,16 @@ impl Socket {
         Ok(Self { stream, head: String::from_utf8_lossy(&head).into_owned(), buffer: Vec::new() })
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
-        // Where the other side has closed, the next read says so.
+        // If the peer has closed, the next read reports it.
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// The code with which the server closes; messages before it are skipped.
+    /// The close code that the server sends; messages before it are skipped.
     ///
     /// # Errors
-    /// It does not close with one.
+    /// If the server does not close with a code.
     pub async fn close_code(&mut self, within: Duration) -> Result<u16> {
         tokio::time::timeout(within, self.until_closed())
             .await
@@ -206,7 +207,8 @@ impl Socket {
     }
 }
 
-/// A masked frame: the first byte (FIN, reserved bits, opcode), the payload, and the length that it claims to have.
+/// Makes a masked frame from its first byte (FIN, reserved bits, opcode), a payload, and the length
+/// that it claims to have.
 #[must_use]
 pub fn frame(first: u8, payload: &[u8], claimed: Option<u64>) -> Vec<u8> {
     let length = claimed.unwrap_or(payload.len() as u64);

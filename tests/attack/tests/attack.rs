@@ -1,4 +1,4 @@
-//! Every row against one `driftless dev`; the tests that rows name run by themselves.
+//! Runs every row against one `driftless dev`. The tests that rows name run in their own crates.
 
 use driftless_attack::report::Verdict;
 use driftless_attack::run::{Options, run};

@@ -1,4 +1,5 @@
-//! docs/security.md is what is attacked, and what it says of the sources is so.
+//! Holds docs/security.md and the attacks to each other, and the document's words about sources to
+//! the sources.
 
 use driftless_attack::rows::ROWS;
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ fn table() -> Vec<Vec<String>> {
     rows.map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// What stands in backticks.
+/// The texts in backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -71,11 +72,12 @@ fn the_document_names_tests_and_files_that_there_are() {
     }
 }
 
-/// A hash without a secret is for keys that nobody outside chooses: `SocketId`s are counted by the gateway.
+/// A hash without a secret is only for keys that no outsider chooses, such as `SocketId`s, which
+/// the gateway counts.
 #[test]
 fn fast_hashes_are_for_keys_that_the_server_chose() {
     let allowed = ["FxHashMap<SocketId", "FxHashSet<SocketId>"];
-    // Bounded by LEDGER_WRITERS_MAX: the row `hash-flood` attacks it.
+    // LEDGER_WRITERS_MAX bounds the ledger; the row `hash-flood` attacks it.
     let own_hashers = ["chunk/src/ledger.rs"];
     let root = root();
     let mut seen = 0;

@@ -1,4 +1,4 @@
-//! Much of what is allowed.
+//! Floods of allowed requests.
 
 use super::Scene;
 use crate::honest::Honest;
@@ -14,10 +14,11 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-/// What all of it may cost at once, bytes: the process is measured before and after.
+/// The memory that a flood may cost the process, in bytes, measured before and after.
 const MEMORY_MAX: u64 = 512 << 20;
 
-/// Sends in frames of at most so many requests, while answers are taken; gives the answer that `find` looks for.
+/// Sends requests in frames of bounded size while reading the answers, and returns the answer that
+/// `find` selects.
 async fn flood<T>(
     raw: &mut Raw,
     requests: Vec<request::Body>,
@@ -64,7 +65,7 @@ pub async fn commands(scene: Scene) -> Result<String> {
 pub async fn cost(scene: Scene) -> Result<String> {
     let token = scene.target.tokens.for_all("filler");
     let (mut raw, _) = Raw::welcomed(&scene.target.socket("ingest"), "ingest", &token, &[]).await;
-    // A whole canvas each, in some twenty bytes.
+    // Each command fills a whole canvas with some twenty bytes.
     let cells = 128 * 128;
     let count = u64::from(limits::COST_BURST + limits::COST_PER_SECOND) / cells * 2;
     let all = (1..=count).map(|seq| submit("canvas/4/4", seq, seq - 1, fill([0, 0], [128, 128], 1))).collect();
@@ -110,7 +111,8 @@ pub async fn user_sockets(scene: Scene) -> Result<String> {
     Ok(format!("4006 above {}, on each service", limits::CONNECTIONS_PER_USER))
 }
 
-/// From another address of this machine, so that the honest client's has its places.
+/// Attacks from another address of this machine, so that the honest client's address keeps its
+/// connections.
 pub async fn address(scene: Scene) -> Result<String> {
     let to = scene.target.address;
     let open = async || -> Result<TcpStream> {
@@ -140,8 +142,8 @@ fn descriptors() -> u64 {
     line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(0)
 }
 
-/// What counts for no rate: pings, requests without a good token, commands that are refused. It costs its sender as much as the
-/// service; the honest client must not notice.
+/// Floods with work that no rate limits: pings, requests without a valid token, refused commands.
+/// Such work costs its sender as much as the service, and the honest client must not notice it.
 pub async fn refused(scene: Scene) -> Result<String> {
     let target = &*scene.target;
     let length = Duration::from_secs(2);
@@ -206,7 +208,8 @@ pub async fn chunks(scene: Scene) -> Result<String> {
     let id = |i: usize| format!("things/{}/{}", i / 1000, i % 1000);
     let track = |i| request::Body::Track(Track { chunk_id: id(i), have: None });
     let (mut tracked, mut rejected) = (0, Vec::new());
-    // What is rejected is said at once; the others when they have been looked for in the store.
+    // The gateway rejects some chunks at once, and answers for the others after looking in the
+    // store.
     flood(&mut raw, (0..count).map(track).collect(), "an answer to each", |body| {
         match body {
             event::Body::Tracked(_) => tracked += 1,

@@ -1,4 +1,4 @@
-//! Websocket frames that no client sends.
+//! Malformed and excessive websocket frames.
 
 use super::Scene;
 use crate::wire::{ANSWER_WITHIN, Socket, frame};
@@ -48,7 +48,7 @@ pub async fn fragments(scene: Scene) -> Result<String> {
         bytes.extend(frame(0x00, &[0; 1024], None));
     }
     closes(&scene, "fragments without end", &bytes).await?;
-    // Empty ones are no message however many they are; the Hello that does not come ends them.
+    // Any number of empty fragments is no message; the Hello time-out ends the socket.
     let mut empty = frame(0x02, b"", None);
     (0..10_000).for_each(|_| empty.extend(frame(0x00, b"", None)));
     empty.extend(frame(0x80, &[0xff; 20], None));
@@ -66,7 +66,7 @@ pub async fn requests(scene: Scene) -> Result<String> {
         let refused = matches!(&answer, Ok(event::Body::Refused(no)) if no.code() == RefusalCode::Limit);
         ensure!(refused, "{service} answered {answer:?}");
     }
-    // A length inside that is longer than the frame, and nesting that is none.
+    // An inner length beyond the frame, and malformed nesting.
     for bytes in [&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0xff; 64], &[0x0b; 4096]] {
         closes(&scene, "garbage", &frame(BINARY, bytes, None)).await?;
     }

@@ -1,4 +1,4 @@
-//! HTTP that no client sends, and pages of others.
+//! Malformed HTTP requests, and pages of other origins.
 
 use super::Scene;
 use crate::wire::{Socket, exchange};
@@ -12,14 +12,15 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Silence after which nothing more is expected.
+/// After this much silence no more bytes are expected.
 const QUIET: Duration = Duration::from_millis(700);
-/// The largest of our answers to one GET of a canvas.
+/// The most bytes of an answer to one GET of a canvas.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 pub async fn bodies(scene: Scene) -> Result<String> {
     let (http, token) = (scene.target.http(), scene.target.tokens.for_all("mallory"));
-    // gzip of 10 MiB of spaces is 10 KB: it is taken for what it is, not for what it becomes.
+    // gzip of 10 MiB of spaces is 10 KB. The service must count the 10 KB and never decompress
+    // them.
     let bomb = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0; 5000]].concat();
     for encoding in ["gzip", "zstd", "br", "deflate"] {
         let headers = [("content-encoding", encoding), ("content-type", "application/json")];
@@ -86,7 +87,7 @@ pub async fn chunk_ids(scene: Scene) -> Result<String> {
     Ok(format!("{} ids by websocket, 8 by HTTP: rejected by name", bad.len()))
 }
 
-/// Each line of the log must begin as a line of the log does.
+/// Every line of the log must begin with a time stamp, so that no line is forged.
 pub async fn log_injection(scene: Scene) -> Result<String> {
     const EVIL: &str = "x\r\n2026-01-01T00:00:00.000000Z ERROR forged: the-forged-line\u{1b}[31m\u{85}\u{2028}\u{7}";
     let target = &*scene.target;
@@ -102,7 +103,7 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
         let _ = timeout(crate::wire::ANSWER_WITHIN, refused.closed()).await;
         drop(raw);
     }
-    // A command of hers, so that the decider meets the name.
+    // A command of this user makes the decider see the name too.
     let (mut raw, _) = Raw::welcomed(&target.socket("ingest"), "ingest", &token, &[]).await;
     raw.send(submit("canvas/3/3", 1, 0, set(1, 1))).await;
     timeout(crate::wire::ANSWER_WITHIN, raw.next())
@@ -147,7 +148,7 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
 
 pub async fn smuggling(scene: Scene) -> Result<String> {
     let address = scene.target.address;
-    // What stands behind the attacked request must never be answered as a request of its own.
+    // The bytes behind the attacking request must never be answered as a request of their own.
     const HIDDEN: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let len = HIDDEN.len();
     let post = |headers: &str, body: &str| format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}");
@@ -218,7 +219,7 @@ pub async fn cross_site(scene: Scene) -> Result<String> {
         let answer = http.ask(Method::OPTIONS, "/v1/chunks/canvas/0/0/commands", None, &preflight, Vec::new()).await?;
         ensure!(answer.status() == 403, "a preflight from {origin}: {}", answer.status());
     }
-    // A browser sends cookies by itself: they must mean nothing, and none is ever set.
+    // A browser sends cookies by itself, so they must mean nothing, and no answer may set one.
     let cookie = format!("token={token}; Authorization={token}");
     let answer = http.ask(Method::GET, "/v1/chunks/canvas/0/0", None, &[("cookie", &cookie)], Vec::new()).await?;
     ensure!(answer.status() == 401, "a token in a cookie: {}", answer.status());

@@ -1,4 +1,4 @@
-//! What is defended where nobody outside reaches: done to the part that defends.
+//! Attacks on defences that outsiders do not reach, against the defending code itself.
 
 use super::Scene;
 use crate::target::status_bytes;
@@ -12,14 +12,15 @@ use driftless_store::Store;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-/// What a bomb becomes: far more than a content, and than what may be taken meanwhile.
+/// The decompressed size of a bomb: far above a content, and above the memory that may be used.
 const BOMB_BYTES: u64 = 256 << 20;
-/// A decision among colliding writers, on average: a build for debugging on a busy machine. One cell costs no less.
+/// The average time of a decision among colliding writers, for a debug build on a busy machine.
 const DECISION_MAX: Duration = Duration::from_millis(1);
-/// What this process may take while it refuses one.
+/// The memory that this process may use while it refuses a bomb.
 const TAKEN_MAX: u64 = 64 << 20;
 
-/// A quarter of a gibibyte of zeros in some thousand bytes; `window_log` is what its reader is asked to hold.
+/// A quarter of a gibibyte of zeros in some thousand bytes. `window_log` sets the window that the
+/// reader is asked to hold.
 fn bomb(window_log: Option<u32>) -> Result<Vec<u8>> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
     if let Some(log) = window_log {
@@ -30,9 +31,9 @@ fn bomb(window_log: Option<u32>) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// What this process held at most while it did this, beyond what it held before.
+/// Runs a function, and returns the peak of this process's memory above its memory before.
 fn taken<T>(what: impl FnOnce() -> T) -> (T, u64) {
-    // From now on the most is what there is now (proc(5)); elsewhere nothing is measured.
+    // Resets the peak to the present value (proc(5)). Without Linux, nothing is measured.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = status_bytes("/proc/self/status", "VmRSS:");
     let done = what();
@@ -53,7 +54,7 @@ pub async fn store_bomb(scene: Scene) -> Result<String> {
 pub async fn client_bomb(_: Scene) -> Result<String> {
     tokio::task::block_in_place(|| {
         let settings = Settings::new(Models::builtin());
-        // Also one that asks its reader for a window of 128 MiB.
+        // One bomb also asks its reader for a window of 128 MiB.
         let mut most = 0;
         for window in [None, Some(27)] {
             let data = bomb(window)?;
@@ -66,8 +67,9 @@ pub async fn client_bomb(_: Scene) -> Result<String> {
     })
 }
 
-/// Writer ids are the one key of a hash table without a secret: whoever tries sessions for long can make many of them collide. As many
-/// as a ledger holds is all there ever are; here they collide in every bit.
+/// Writer ids are the only keys of a hash table without a secret, and a patient attacker can make
+/// many of them collide. A ledger bounds their number. Here as many as a ledger holds collide in
+/// every bit.
 pub async fn hash_flood(_: Scene) -> Result<String> {
     let writer = |i: u64| {
         let mut bytes = [7; 16];

@@ -1,4 +1,4 @@
-//! Tokens that must not open anything.
+//! Tokens that must not give any access.
 
 use super::Scene;
 use crate::target::Target;
@@ -16,10 +16,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Keys and denials are in force after this at the latest: their files are looked at every two seconds.
+/// Keys and denials are in force after this time at the latest: the services look at the files
+/// every two seconds.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Neither service opens for it, over any way in.
+/// Asserts that no service accepts the token, by any route.
 async fn opens_nothing(target: &Target, what: &str, token: &str) -> Result<()> {
     let http = target.http();
     for path in ["/v1/chunks/canvas/0/0", "/v1/chunks/canvas/0/0/events", "/v1/events?chunks=canvas/0/0"] {
@@ -44,7 +45,7 @@ fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-/// The same signature under another part.
+/// Replaces one part of the token and keeps the signature.
 fn changed(token: &str, part: usize, to: &str) -> String {
     let mut parts: Vec<&str> = token.split('.').collect();
     parts[part] = to;
@@ -54,7 +55,7 @@ fn changed(token: &str, part: usize, to: &str) -> String {
 pub async fn forged(scene: Scene) -> Result<String> {
     let target = &*scene.target;
     let good = target.token_with(&json!({}))?;
-    // What this looks for can be seen: a good token is not refused.
+    // The check itself works: it fails for a valid token.
     ensure!(opens_nothing(target, "a good token", &good).await.is_err(), "a good token opens nothing either");
     let path = target.folder().join("forger.key");
     generate_key(&path, KeyKind::Secret)?;
@@ -85,7 +86,7 @@ pub async fn algorithm(scene: Scene) -> Result<String> {
         opens_nothing(target, &format!("alg {alg:?}"), &changed(&good, 0, &header)).await?;
         opens_nothing(target, &format!("alg {alg:?}, unsigned"), &changed(&changed(&good, 0, &header), 2, "")).await?;
     }
-    // Keys that the token brings along.
+    // Keys that the token itself carries.
     let key = json!({"kty": "oct", "k": "AAAA"});
     let header = part(&json!({"alg": "HS256", "jwk": key, "jku": "http://127.0.0.1/", "kid": "../../dev/null"}));
     opens_nothing(target, "a key of its own", &changed(&good, 0, &header)).await?;
@@ -131,7 +132,7 @@ pub async fn replayed(scene: Scene) -> Result<String> {
     ))
 }
 
-/// What reads it finds the one content or the other.
+/// Replaces a file atomically: a reader finds the old content or the new one.
 fn replace(file: &Path, content: &[u8]) -> Result<()> {
     let new = file.with_extension("new");
     std::fs::write(&new, content)?;
@@ -147,7 +148,7 @@ pub async fn leaked(scene: Scene) -> Result<String> {
         |secret: &[u8]| json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret.trim_ascii_end())});
     let both = json!({"keys": [key(&secret), key(&std::fs::read(&path)?)]});
     replace(&target.key_file, both.to_string().as_bytes())?;
-    // Whoever has the key is anybody, for as long as they like.
+    // The holder of the key can be any user, for any time.
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
     let forged =
         Signer::from_file(&path)?.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms()), 100_000_000)?;

@@ -1,4 +1,4 @@
-//! Sessions in a chunk's ledger.
+//! Floods of sessions in a chunk's ledger.
 
 use super::Scene;
 use crate::honest::Honest;
@@ -9,12 +9,13 @@ use driftless_schemas::{SessionId, limits};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Each is as many writers as a ledger holds.
+/// Rounds; each has as many writers as a ledger holds.
 const ROUNDS: u64 = 3;
 
-/// One request is as many writers as a ledger holds: each round evicts everybody from the chunk that the honest client edits, with
-/// sessions as far ahead as ingest takes them, so that the floor is above those that are given out now. What the honest client is
-/// told must stay exact (it is compared with the log at the end), and it must get on.
+/// Each round sends as many writers as a ledger holds, and so evicts every writer from the chunk
+/// that the honest client edits. The sessions are as far ahead as ingest accepts, so that the floor
+/// rises above newly given sessions. The honest client must still be told exact outcomes (compared
+/// with the log at the end), and must be able to go on.
 pub async fn session_flood(scene: Scene) -> Result<String> {
     let (http, shared) = (scene.target.http(), chunk(Honest::SHARED));
     let (mut slowest, mut unknown) = (Duration::ZERO, 0);
@@ -36,7 +37,8 @@ pub async fn session_flood(scene: Scene) -> Result<String> {
             for _ in 0..10 {
                 match scene.honest.submit(&shared).await? {
                     Some(took) => slowest = slowest.max(took),
-                    // She was about to connect again when she was evicted once more. The log is asked about it at the end.
+                    // The client was reconnecting when it was evicted again. The log is searched
+                    // for this edit at the end.
                     None => unknown += 1,
                 }
             }
@@ -51,7 +53,7 @@ pub async fn session_flood(scene: Scene) -> Result<String> {
         unknown += count;
     }
     scene.honest.edit(Honest::SHARED).await?;
-    // A new session is said in a new Hello: to connect again is how an evicted writer goes on.
+    // An evicted writer goes on under a new session, which needs a new Hello and so a reconnect.
     let reconnects = scene.honest.reconnects().await?;
     Ok(format!(
         "{ROUNDS} × {} writers; {unknown} of {} edits end as unknown meanwhile, the slowest of the others took {} ms; {reconnects} times a new Hello",
