@@ -141,10 +141,10 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens it; `headers` are lines with their ends.
+    /// Opens a websocket; `headers` are lines with their line ends.
     ///
     /// # Errors
-    /// If no answer arrives. Whether it was 101 is in [`Socket::head`].
+    /// If no answer arrives. [`Socket::head`] has the answer, which may be another than 101.
     pub async fn open(address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
         let mut stream = connect(address).await?;
         let request = format!(

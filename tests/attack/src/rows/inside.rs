@@ -54,7 +54,7 @@ pub async fn store_bomb(scene: Scene) -> Result<String> {
 pub async fn client_bomb(_: Scene) -> Result<String> {
     tokio::task::block_in_place(|| {
         let settings = Settings::new(Models::builtin());
-        // One bomb also asks its reader for a window of 128 MiB.
+        // Some bombs also ask their reader for a window of 128 MiB.
         let mut most = 0;
         for window in [None, Some(27)] {
             let data = bomb(window)?;
