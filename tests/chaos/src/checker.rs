@@ -1,5 +1,5 @@
-//! The independent checker in Python (`checker/check.py`): it reads the raw topics, the bucket and what clients said, and
-//! shares no code with us.
+//! Runs the independent checker in Python (`checker/check.py`), which reads the raw topics, the
+//! bucket and the clients' conclusions, and shares no code with the services.
 
 use crate::cluster::Cluster;
 use anyhow::{Context, Result, bail};
@@ -9,23 +9,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-/// It folds the whole log on one core.
+/// The checker folds the whole log on one core.
 const ENDS_WITHIN: Duration = Duration::from_secs(900);
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("checker")
 }
 
-/// Makes its Python environment, so that a machine that cannot says so before the run.
+/// Makes the checker's Python environment before the run, so that a machine that cannot make it
+/// fails early.
 #[must_use]
 pub fn python() -> PathBuf {
     block_in_place(|| environment("python-of-checker", &folder().join("requirements.txt")))
 }
 
-/// Runs it; gives its JSON. What it wrote is in `checker.log` in `dir`.
+/// Runs the checker and returns its JSON. Its output is in `checker.log` in `dir`.
 ///
 /// # Errors
-/// Where it cannot check. Violations are no error: they are in the JSON.
+/// If the checker cannot check. Violations are no error: the JSON has them.
 pub async fn check(python: &Path, cluster: &Cluster, dir: &Path, is_complete: bool) -> Result<Value> {
     let mut command = tokio::process::Command::new(python);
     command.arg(folder().join("check.py")).args(["--brokers", &cluster.brokers, "--json", "--quiet", "--store"]);

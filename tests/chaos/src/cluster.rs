@@ -1,6 +1,7 @@
-//! Everything that a run needs, each as a process: Kafka, an S3 server, replayers, gateways and ingests; with a gate in
-//! every way that may be disturbed: of all services to S3, of clients to each service, and of each service to each broker
-//! (a listener of its own, which advertises the gates).
+//! Everything that a run needs, each as a process: Kafka, an S3 server, replayers, gateways and
+//! ingests. Gates stand in every connection that may be disturbed: from all services to S3, from
+//! clients to each service, and from each service to each broker (by a listener of its own, which
+//! advertises the gates).
 
 use crate::gate::Gate;
 use crate::journal::Journal;
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::block_in_place;
 
-/// Snapshots and checkpoints all the time, and room for few chunks, so that every path is taken within minutes.
+/// Frequent snapshots and checkpoints, and memory for few chunks, so that every code path runs
+/// within minutes.
 const CONFIG: &str = "\
 [replayer.core]
 snapshot_every = 64
@@ -35,51 +37,51 @@ snapshot_min_interval_ms = 500
 checkpoint_interval_ms = 500
 chunks_bytes_max = 65536
 ";
-/// How long anything may take to be well again when nothing disturbs it any more.
+/// Time for everything to recover after the last fault.
 pub const WELL_WITHIN: Duration = Duration::from_secs(180);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What to start.
+/// Options of a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Logs and data; it is empty.
+    /// The folder for logs and data; must be empty.
     pub dir: PathBuf,
-    /// `driftless`.
+    /// The `driftless` program.
     pub program: PathBuf,
-    /// Replayers, gateways and ingests each.
+    /// The choice of Kafka: nodes of this run, or a bootstrap list.
     pub services: usize,
     /// Nodes of a Kafka of its own, or a bootstrap list.
     pub kafka: KafkaChoice,
-    /// Of the world.
+    /// The partitions of the world.
     pub partitions: i32,
 }
 
-/// Which Kafka.
+/// The choice of Kafka.
 #[derive(Clone, Debug)]
 pub enum KafkaChoice {
-    /// So many nodes, for this run.
+    /// A Kafka for this run with so many nodes.
     Own(usize),
-    /// One that runs already.
+    /// A Kafka that runs already.
     At(String),
 }
 
-/// The running whole. Dropping it kills everything.
+/// The running cluster. Dropping it kills all its processes.
 pub struct Cluster {
     services: BTreeMap<(Kind, usize), AsyncMutex<Service>>,
     gates: BTreeMap<(Kind, usize), Arc<Gate>>,
-    /// In the way of all services to S3.
+    /// The gate between all services and S3.
     pub store: Gate,
-    /// Held by whoever disturbs the store, or needs it undisturbed.
+    /// Locked by a task that disturbs the store, or that needs it undisturbed.
     pub store_turn: AsyncMutex<()>,
     kafka: Option<Arc<Mutex<Kafka>>>,
     s3: S3,
-    /// Bootstrap list.
+    /// The bootstrap list.
     pub brokers: String,
     /// The world.
     pub world: Arc<World>,
     tokens: Arc<Tokens>,
-    /// What happened.
+    /// The record of events.
     pub journal: Journal,
     http: reqwest::Client,
 }
@@ -88,7 +90,7 @@ impl Cluster {
     /// Starts everything, and waits until every service is ready.
     ///
     /// # Errors
-    /// Where something does not start.
+    /// If something does not start.
     pub async fn start(options: Options) -> Result<Self> {
         let dir = &options.dir;
         let logs = dir.join("logs");
@@ -150,17 +152,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A service; whoever holds it keeps the supervisor away.
+    /// A service. While its lock is held, the supervisor leaves it alone.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is no such service.
     pub fn service(&self, kind: Kind, number: usize) -> Result<&AsyncMutex<Service>> {
         self.services.get(&(kind, number)).with_context(|| format!("there is no {}-{number}", kind.name()))
     }
 
-    /// All replayers, in order: so nobody waits for one who waits for the other.
-    ///
-    /// Whoever holds them is the only one that disturbs any.
+    /// Locks all replayers in order, so that two tasks never wait for each other. The holder is the
+    /// only task that disturbs any replayer.
     pub async fn all_replayers(&self) -> Vec<MutexGuard<'_, Service>> {
         let mut all = Vec::new();
         for ((kind, _), service) in &self.services {
@@ -182,8 +183,8 @@ impl Cluster {
         self.s3.dir()
     }
 
-    /// An SDK's settings for a user that may write these chunks, and read all. It begins with the ingest and the gateway
-    /// of that number.
+    /// SDK settings for a user that may write these chunks and read all. The client begins with the
+    /// ingest and the gateway of that number.
     #[must_use]
     pub fn settings(&self, user: &str, write: &[ChunkId], first: usize, token_life_s: u32) -> Settings {
         let urls = |wanted: Kind| -> Vec<String> {
@@ -205,10 +206,10 @@ impl Cluster {
         settings
     }
 
-    /// A chunk as a gateway serves it over HTTP.
+    /// Reads a chunk from a gateway over HTTP.
     ///
     /// # Errors
-    /// What came instead.
+    /// The unexpected answer.
     pub async fn get(&self, gateway: usize, chunk: &ChunkId) -> Result<(Version, Hash), String> {
         let base = match self.service(Kind::Gateway, gateway) {
             Ok(service) => service.lock().await.base(),
@@ -220,16 +221,16 @@ impl Cluster {
         asked.await.unwrap_or_else(|_| Err(format!("no answer within {ANSWER_WITHIN:?}")))
     }
 
-    /// How many gateways there are.
+    /// The number of gateways.
     #[must_use]
     pub fn gateways(&self) -> usize {
         self.services.keys().filter(|(kind, _)| *kind == Kind::Gateway).count()
     }
 
-    /// Waits until every service says that it is ready.
+    /// Waits until every service reports ready.
     ///
     /// # Errors
-    /// Where one does not: what it says.
+    /// Names the service that does not, with its answer.
     pub async fn all_ready(&self) -> Result<()> {
         let deadline = Instant::now() + WELL_WITHIN;
         for service in self.services.values() {
@@ -254,11 +255,11 @@ impl Cluster {
         }
     }
 
-    /// Starts again what ended by itself; for ever.
+    /// Restarts processes that ended by themselves, for ever.
     pub async fn supervise(&self) -> anyhow::Error {
         loop {
             for service in self.services.values() {
-                // Who holds it is about to hit it, or mends it.
+                // A task that holds the lock is about to hit the service, or repairs it.
                 let Ok(mut service) = service.try_lock() else { continue };
                 match service.ended() {
                     Ok(None) => {}
@@ -275,19 +276,19 @@ impl Cluster {
         }
     }
 
-    /// SIGTERM for all services, at once.
+    /// Sends SIGTERM to all services at once.
     ///
     /// # Errors
-    /// Where the kernel says no.
+    /// If the kernel refuses.
     pub async fn end_services(&self) -> Result<()> {
         let ends = self.services.values().map(async |service| service.lock().await.terminate(&self.journal).await);
         futures_util::future::try_join_all(ends).await.map(drop)
     }
 
-    /// Does something with Kafka's nodes, on a thread that may wait.
+    /// Runs a function on Kafka's nodes, on a thread that may block.
     ///
     /// # Errors
-    /// What it says; where Kafka is not ours.
+    /// Those of the function, and an error if Kafka is not started by this run.
     pub async fn with_kafka(&self, act: impl FnOnce(&mut Kafka) -> Result<()> + Send + 'static) -> Result<()> {
         let kafka = Arc::clone(self.kafka.as_ref().context("Kafka is not of this run: it is not ours to break")?);
         tokio::task::spawn_blocking(move || act(&mut kafka.lock().unwrap_or_else(PoisonError::into_inner))).await?
@@ -296,7 +297,7 @@ impl Cluster {
     /// Waits until every partition has all its replicas in sync.
     ///
     /// # Errors
-    /// Where they do not come: what is missing.
+    /// Names the missing replicas when the time is up.
     pub async fn in_sync(&self) -> Result<()> {
         let asker: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
         let deadline = Instant::now() + WELL_WITHIN;
@@ -313,7 +314,8 @@ impl Cluster {
 
 type Ways = BTreeMap<(Kind, usize), Vec<Gate>>;
 
-/// Kafka, its bootstrap list, and each service's gates to its nodes, where they are ours.
+/// Starts Kafka, and returns its bootstrap list and each service's gates to its nodes, if this run
+/// started it.
 async fn start_kafka(options: &Options) -> Result<(Option<Arc<Mutex<Kafka>>>, String, Ways)> {
     let mut ways = Ways::new();
     let nodes = match &options.kafka {
@@ -342,7 +344,7 @@ fn all_services(each: usize) -> impl Iterator<Item = (Kind, usize)> {
     kinds.into_iter().flat_map(move |kind| (0..each).map(move |number| (kind, number)))
 }
 
-/// Kafka's name for a service's way in.
+/// The name of the Kafka listener for a service.
 fn listener(kind: Kind, number: usize) -> String {
     format!("{}{number}", kind.name().to_uppercase())
 }
@@ -383,7 +385,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// `driftless init`.
+/// Runs `driftless init`.
 async fn init(launch: &Launch, deployment: &[String], log: &Path) -> Result<()> {
     let all = [arguments(&["init"]), deployment.to_vec()].concat();
     let mut command = tokio::process::Command::from(command(&launch.program, &all, &launch.env));

@@ -1,5 +1,6 @@
-//! A TCP proxy in the way to a server: it can refuse, stall and cut connections, and keeps its address while the server
-//! behind it moves. It does not look into what passes; `driftless_e2e_tests::proxy` does.
+//! A TCP proxy in front of a server. A gate can refuse, stall and cut connections, and keeps its
+//! address while the server behind it moves. It does not look into the bytes;
+//! `driftless_e2e_tests::proxy` does.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +11,15 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How the gate stands.
+/// The state of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Open,
-    /// New connections are closed at once.
+    /// The gate closes new connections at once.
     Refusing,
-    /// Connections are taken and kept; no byte passes.
+    /// The gate accepts and keeps connections, and no byte passes.
     Stalling,
-    /// What is appended to Kafka is held; everything else passes.
+    /// The gate holds appends to Kafka and lets everything else pass.
     HoldingAppends,
 }
 
@@ -36,13 +37,13 @@ impl Stand {
 struct State {
     stand: Stand,
     server: Option<SocketAddr>,
-    /// Counts the cuts: what was open before ends.
+    /// Counts cuts: connections that were open before a cut end.
     cuts: u64,
 }
 
 type Held = Arc<AtomicUsize>;
 
-/// A running gate; with it all its connections end.
+/// A running gate. Dropping it ends all its connections.
 pub struct Gate {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -51,10 +52,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate on a port of its own.
+    /// Starts a gate on a port of its own.
     ///
     /// # Errors
-    /// Where there is no port.
+    /// If there is no free port.
     pub async fn start(server: Option<SocketAddr>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -69,13 +70,13 @@ impl Gate {
         Ok(Self { address, state, held, accepting })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// New connections lead to this server; `None`: to nobody.
+    /// Connects new connections to this server; `None` connects them to no server.
     pub fn lead_to(&self, server: Option<SocketAddr>) {
         self.state.send_modify(|state| state.server = server);
     }
@@ -85,7 +86,7 @@ impl Gate {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Ends all connections, and takes no new ones.
+    /// Ends all connections and refuses new ones.
     pub fn refuse(&self) {
         self.state.send_modify(|state| {
             state.stand = Stand::Refusing;
@@ -93,18 +94,18 @@ impl Gate {
         });
     }
 
-    /// Lets nothing pass, and ends nothing.
+    /// Lets no byte pass, and keeps all connections.
     pub fn stall(&self) {
         self.state.send_modify(|state| state.stand = Stand::Stalling);
     }
 
-    /// Holds what is appended to Kafka, and lets everything else pass: who appends goes on reading and deciding, stays a
-    /// member of its group, and what it appends meanwhile arrives late.
+    /// Holds appends to Kafka, and lets everything else pass. The service behind goes on reading
+    /// and deciding and stays a member of its group, and its appends arrive late.
     pub fn hold_appends(&self) {
         self.state.send_modify(|state| state.stand = Stand::HoldingAppends);
     }
 
-    /// How often something to append was held so far.
+    /// The number of appends held so far.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
@@ -123,7 +124,7 @@ impl Drop for Gate {
     }
 }
 
-/// However it ends, both sides are dropped.
+/// Drops both sides at the end, in every case.
 async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held) {
     let cuts = state.borrow().cuts;
     let mut cut = state.clone();
@@ -136,7 +137,7 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held)
         }
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        // Either end is the end of both.
+        // The end of either side ends both.
         tokio::select! {
             ended = pump_up(from_client, to_server, state.clone(), &held) => ended,
             ended = pump_down(from_server, to_client, state.clone()) => ended,
@@ -148,7 +149,7 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held)
     }
 }
 
-/// Waits until the gate stands so that this passes.
+/// Waits until the state of the gate lets these bytes pass.
 async fn opened(state: &mut watch::Receiver<State>, lets: impl Fn(Stand) -> bool) -> io::Result<watch::Ref<'_, State>> {
     state.wait_for(|state| lets(state.stand)).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }
@@ -191,13 +192,13 @@ async fn pump_up(
     }
 }
 
-/// Follows the requests of Kafka's protocol in a stream of bytes: a length of 4 bytes, then the api key. What is no Kafka
-/// gives nonsense, and nobody asks.
+/// Follows the requests of Kafka's protocol in a stream of bytes: a length of 4 bytes, then the API
+/// key. For other protocols the result means nothing, and is not used.
 #[derive(Default)]
 struct Requests {
     head: Vec<u8>,
     left: usize,
-    /// A `Produce` request began.
+    /// A `Produce` request has begun.
     has_appended: bool,
 }
 
@@ -216,7 +217,7 @@ impl Requests {
             if let [a, b, c, d, key @ ..] = &self.head[..]
                 && key.len() == PRODUCE.len()
             {
-                // The key is part of the length.
+                // The API key is part of the length.
                 self.left = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(key.len());
                 self.has_appended |= key == PRODUCE;
                 self.head.clear();
@@ -225,7 +226,7 @@ impl Requests {
     }
 }
 
-/// The api key of `Produce`.
+/// The API key of `Produce`.
 const PRODUCE: [u8; 2] = [0, 0];
 
 #[cfg(test)]
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// A server that gives back what it gets.
+    /// A server that echoes its input.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -267,7 +268,7 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(50), there_and_back(&mut stream)).await;
         assert!(waited.is_err(), "nothing passes");
         gate.open();
-        // What was held passes, and so does what connected meanwhile.
+        // The held bytes pass, and so does a connection that was opened meanwhile.
         stream.read_exact(&mut [0; 2]).await.unwrap();
         assert_eq!(there_and_back(&mut during).await.unwrap(), *b"hi");
 
@@ -283,7 +284,7 @@ mod tests {
         assert_eq!(there_and_back(&mut connect().await.unwrap()).await.unwrap(), *b"hi");
     }
 
-    /// A request of Kafka's protocol with this api key.
+    /// A request of Kafka's protocol with this API key.
     fn request(key: u8) -> Vec<u8> {
         [&[0, 0, 0, 9, 0, key][..], &[key; 7]].concat()
     }
@@ -322,7 +323,7 @@ mod tests {
         gate.stall();
         let mut stream = TcpStream::connect(gate.address()).await.unwrap();
         stream.write_all(b"hi").await.unwrap();
-        // It may not be taken yet; once it is, the next cut ends it.
+        // The connection may not be accepted yet; once it is, the next cut ends it.
         loop {
             gate.cut();
             if let Ok(read) = tokio::time::timeout(Duration::from_millis(10), stream.read(&mut [0; 2])).await {

@@ -1,4 +1,5 @@
-//! What was done to the processes and what they did, with the time of day, so that it can be held against their logs.
+//! The record of faults and of the processes' reactions, with the time of day, so that it can be
+//! compared with their logs.
 
 use crate::plan::Fault;
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Written on the way to `faults.log`.
+/// The journal, written to `faults.log` as it grows.
 pub struct Journal(Mutex<Inner>);
 
 struct Inner {
@@ -17,24 +18,24 @@ struct Inner {
     counts: Counts,
 }
 
-/// What is in it, for the report.
+/// The journal's counts, for the report.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Faults by what they hit and what they were.
+    /// Faults by target and kind.
     pub faults: BTreeMap<(&'static str, &'static str), u64>,
-    /// Processes that ended and were not asked to, after they had been ready. Each is started again.
+    /// Processes that ended unasked after they had been ready. Each is started again.
     pub ended_by_themselves: Vec<String>,
-    /// Starts that ended before the process was ready: what it needs was away.
+    /// Starts that ended before the process was ready, because something that it needs was away.
     pub starts_in_vain: u64,
-    /// Ends after SIGTERM with an error, or not in time.
+    /// Processes that ended with an error after SIGTERM, or not in time.
     pub bad_ends: Vec<String>,
 }
 
 impl Journal {
-    /// Begins one.
+    /// Creates a journal.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If the file cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(Mutex::new(Inner { file, counts: Counts::default() })))
@@ -44,40 +45,40 @@ impl Journal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A fault begins.
+    /// Records that a fault begins.
     pub fn fault(&self, kind: &'static str, name: &str, fault: Fault, detail: &str) {
         let mut inner = self.lock();
         *inner.counts.faults.entry((kind, fault.name())).or_default() += 1;
         inner.write(&format!("{} {name} {detail}", fault.name()));
     }
 
-    /// Something else, for people.
+    /// Records another event, for people.
     pub fn note(&self, text: &str) {
         self.lock().write(text);
     }
 
-    /// A process ended by itself.
+    /// Records that a process ended by itself.
     pub fn ended_by_itself(&self, text: String) {
         let mut inner = self.lock();
         inner.write(&format!("ENDED BY ITSELF: {text}"));
         inner.counts.ended_by_themselves.push(text);
     }
 
-    /// A start ended before it was ready.
+    /// Records a start that ended before the process was ready.
     pub fn start_in_vain(&self, text: &str) {
         let mut inner = self.lock();
         inner.counts.starts_in_vain += 1;
         inner.write(text);
     }
 
-    /// A process did not end as it should.
+    /// Records that a process did not shut down gracefully.
     pub fn bad_end(&self, text: String) {
         let mut inner = self.lock();
         inner.write(&format!("BAD END: {text}"));
         inner.counts.bad_ends.push(text);
     }
 
-    /// All so far.
+    /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.lock().counts.clone()
@@ -86,12 +87,12 @@ impl Journal {
 
 impl Inner {
     fn write(&mut self, text: &str) {
-        // A full disk shows elsewhere; a lost line must not end the run.
+        // A full disk shows elsewhere. A lost line must not end the run.
         let _ = writeln!(self.file, "{} {text}", time_of_day());
     }
 }
 
-/// In UTC, as the services' logs have it.
+/// The time of day in UTC, as in the services' logs.
 fn time_of_day() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, ms) = (since.as_secs() % 86_400, since.subsec_millis());

@@ -1,9 +1,12 @@
-//! Chaos: real processes that are killed, paused and cut off at random while clients edit, and what must hold afterwards.
+//! Chaos: real processes are killed, paused and cut off at random while clients edit. Afterwards
+//! the rules must hold.
 //!
-//! A run starts three Apache Kafka brokers, an S3 server and two of each service ([`cluster`]), lets clients edit the same
-//! few chunks ([`painter`]), and breaks all of it by a [`plan`] that is drawn from one seed ([`strike`]). Then everything
-//! heals and comes to rest ([`story`]), and what the clients were told is held against the log (`verdict`), by our own code
-//! and by an independent [`checker`] in Python. Real processes are not deterministic: a seed repeats the faults, not the run.
+//! A run starts three Apache Kafka brokers, an S3 server and two of each service ([`cluster`]),
+//! lets clients edit the same few chunks ([`painter`]), and breaks all of it by a [`plan`] that is
+//! drawn from one seed ([`strike`]). Then everything heals and comes to rest ([`story`]), and the
+//! outcomes that clients were told are compared with the log (`verdict`), by our own code and by an
+//! independent [`checker`] in Python. Real processes are not deterministic: a seed repeats the
+//! faults, not the run.
 
 #![forbid(unsafe_code)]
 

@@ -27,22 +27,22 @@ Exit code: 0 everything holds, 1 it does not (the output says what, and where th
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos", version, after_help = EXAMPLES)]
 struct Cli {
-    /// How long faults go on; start, healing and checks come on top
+    /// Minutes of faults; start, healing and checks come on top
     #[arg(long, default_value_t = 3.0, value_name = "M")]
     minutes: f64,
-    /// Draws all faults and edits [default: another one each time]
+    /// The seed of all faults and edits [default: random]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// One JSON object on the last line of standard output
+    /// Print one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
-    /// Clients that edit
+    /// Number of clients that edit
     #[arg(long, default_value_t = 8, value_name = "N")]
     clients: usize,
-    /// Replayers, gateways and ingests each
+    /// Number of replayers, of gateways, and of ingests
     #[arg(long, default_value_t = 2, value_name = "N")]
     services: usize,
-    /// Kafka brokers; fewer than 3 are left alone
+    /// Number of Kafka brokers; fewer than 3 are never disturbed
     #[arg(long, default_value_t = 3, value_name = "N")]
     brokers: usize,
     /// Partitions of the world
@@ -51,12 +51,13 @@ struct Cli {
     /// The driftless program [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Where logs and outcomes go; data too, until all is well [default: chaos/<seed> in the target folder]
+    /// The folder for logs and outcomes, and for data until the run has passed [default:
+    /// chaos/<seed> in the target folder]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
 
-/// Beyond the faults: start, healing and checks.
+/// Time beyond the faults for start, healing and checks.
 const OVERTIME: Duration = Duration::from_secs(45 * 60);
 
 fn main() -> ExitCode {
@@ -150,7 +151,7 @@ async fn tell(cli: &Cli, seed: u64, length: Duration, program: PathBuf, dir: &Pa
     Ok(report)
 }
 
-/// The folder, without what an earlier run left; nothing else is ever removed.
+/// Empties the folder of an earlier run; no other folder is ever removed.
 fn emptied(dir: &Path) -> Result<PathBuf> {
     if dir.is_dir() {
         let is_ours = dir.join("faults.log").is_file() || std::fs::read_dir(dir)?.next().is_none();

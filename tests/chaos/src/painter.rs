@@ -1,8 +1,9 @@
-//! A client that edits what everybody edits, and remembers what it was told of every edit.
+//! A client that edits the shared chunks and remembers the outcome that it was told for every edit.
 //!
-//! It paints cells and rectangles, puts and deletes keys, guards many of them by what it sees (so that others' edits make
-//! the decider discard some), takes some back, and asks now and then for what ingest never takes: a cell that does not
-//! exist, a chunk that it may not write. Sometimes it bursts past the window of 63 numbers.
+//! A painter sets cells and rectangles, and puts and deletes keys. Guards on what it sees make the
+//! decider discard some edits when others edit too. A painter takes some edits back, and now and
+//! then sends edits that ingest never accepts: a cell that does not exist, a chunk that it may not
+//! write. Sometimes it bursts past the window of 63 numbers.
 
 use anyhow::{Result, ensure};
 use driftless_chunk::grid::Cells;
@@ -17,67 +18,67 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
-/// Cells that everybody wants, of the 16,384.
+/// Cells that all painters edit, of the 16,384.
 const HOT_CELLS: u32 = 48;
-/// Keys that everybody wants.
+/// Keys that all painters edit.
 const HOT_KEYS: u32 = 12;
-/// Grids of the world of `dev`.
+/// The side of a grid in the world of `dev`.
 const SIDE: u32 = 128;
 const CELLS: u32 = SIDE * SIDE;
 const PALETTE: u32 = 256;
-/// Edits of one painter without an outcome; then it waits.
+/// A painter waits while it has this many edits without an outcome.
 const OPEN_MAX: usize = 300;
 const STARTS_WITHIN: Duration = Duration::from_secs(90);
 
-/// What a painter was told of one edit: a line for the checker.
+/// The outcome of one edit, as a line for the checker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// The painter.
+    /// The painter's name.
     pub client: String,
     /// The user.
     pub author: String,
-    /// Where.
+    /// The chunk.
     #[serde(serialize_with = "as_text")]
     pub chunk: ChunkId,
-    /// What it was last sent under, with `seq`; null where it never was.
+    /// The writer under which it was last sent, with `seq`; null if it was never sent.
     pub writer: Option<String>,
     /// See `writer`.
     pub seq: Option<u64>,
     /// `committed`, `discarded`, `rejected`, `withdrawn` or `unknown`.
     pub outcome: &'static str,
-    /// Where it was committed, if that is known.
+    /// The version of the commit, if known.
     pub version: Option<u64>,
-    /// Why it was not: the name of the log or of the wire; what happened, where it is unknown.
+    /// The reason, by its name in the log or on the wire; for an unknown outcome, the cause.
     pub reason: String,
-    /// More about it, for people.
+    /// Details for people.
     pub detail: String,
-    /// Whether ingest acknowledged it.
+    /// Whether ingest acknowledged the edit.
     pub is_receipted: bool,
 }
 
-/// As it is written everywhere.
+/// Serializes a chunk id as text.
 pub(crate) fn as_text<S: serde::Serializer>(id: &ChunkId, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(id)
 }
 
-/// What is open, what has ended, and what must not be.
+/// The edits of a painter, open and concluded, and its faults.
 #[derive(Default)]
 pub struct Book(Mutex<Pages>);
 
-/// What is in it.
+/// The content of a book.
 #[derive(Default)]
 pub struct Pages {
     next: u64,
-    /// Edits without an outcome: what and since when.
+    /// Edits without an outcome: a description, and the time of submission.
     pub open: BTreeMap<u64, (String, Instant)>,
-    /// Edits with one.
+    /// Edits with an outcome.
     pub lines: Vec<Line>,
-    /// Drift, chunks that were given up, a client that ended.
+    /// Faults: drift, chunks that the client gave up, a client that ended.
     pub faults: Vec<String>,
 }
 
 impl Book {
-    /// Opens it for a moment.
+    /// Locks the book.
     pub fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,24 +103,24 @@ impl Book {
 }
 
 impl Pages {
-    /// How many edits were submitted.
+    /// The number of submitted edits.
     #[must_use]
     pub fn submitted(&self) -> usize {
         self.open.len() + self.lines.len()
     }
 
-    /// How many ended so.
+    /// The number of edits with this outcome.
     #[must_use]
     pub fn count(&self, outcome: &str) -> usize {
         self.lines.iter().filter(|line| line.outcome == outcome).count()
     }
 }
 
-/// The client.
+/// The painter.
 pub struct Painter {
-    /// Also the user's name.
+    /// The painter's name, which is also the user's name.
     pub name: String,
-    /// What it was told.
+    /// The outcomes that it was told.
     pub book: Arc<Book>,
     client: Client,
     chunks: Vec<Chunk>,
@@ -129,10 +130,10 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Connects, and follows all chunks; `forbidden` is one that it may read only.
+    /// Connects, and tracks all chunks; `forbidden` is a chunk that it may only read.
     ///
     /// # Errors
-    /// Where it is not served.
+    /// If the services refuse it.
     pub async fn start(
         name: String,
         settings: Settings,
@@ -154,7 +155,7 @@ impl Painter {
         tokio::time::timeout(STARTS_WITHIN, starting).await?
     }
 
-    /// Its replicas.
+    /// The painter's replicas.
     #[must_use]
     pub fn chunks(&self) -> &[Chunk] {
         &self.chunks
@@ -163,7 +164,7 @@ impl Painter {
     /// Paints until the end.
     ///
     /// # Errors
-    /// Where an edit is not even taken.
+    /// If an edit cannot even be submitted.
     pub async fn paint(&mut self, mut end: watch::Receiver<bool>) -> Result<()> {
         while !*end.borrow() {
             let pause = Duration::from_millis(self.rng.random_range(20..220));
@@ -228,7 +229,7 @@ impl Painter {
         let id = book.open(format!("{client} {chunk} command {}", pending.id().0));
         tokio::spawn(async move {
             if let Some(after) = cancel_after {
-                // None at all: before it has a number.
+                // A delay of zero withdraws the edit before it gets a number.
                 if !after.is_zero() {
                     tokio::time::sleep(after).await;
                 }
@@ -260,7 +261,7 @@ impl Painter {
         let seen = seen.flatten().unwrap_or_default();
         let guarded: Vec<_> = cells.into_iter().zip(seen).map(|(cell, now)| (cell, self.value(), Some(now))).collect();
         match guarded[..] {
-            // Nothing to be seen.
+            // The client sees no key yet.
             [] => edits::set(self.cell(), self.value()),
             _ => edits::set_many(&guarded),
         }
@@ -276,7 +277,7 @@ impl Painter {
         }
     }
 
-    /// Ends the client. What is open ends as unknown.
+    /// Closes the client. Open edits end as unknown.
     pub fn close(&self) {
         self.client.close();
     }
@@ -306,7 +307,7 @@ fn line(client: String, chunk: ChunkId, conclusion: Conclusion) -> Line {
     }
 }
 
-/// Notes what must not be.
+/// Records drift and other faults of the client.
 async fn listen(name: String, mut events: broadcast::Receiver<Event>, book: Arc<Book>) {
     loop {
         match events.recv().await {

@@ -1,8 +1,9 @@
-//! Which fault comes when: drawn from a seed before anything runs.
+//! The plan of faults, drawn from a seed before anything runs.
 //!
-//! Every target has a lane of its own: one fault after the other, each with the wait before it. So no fault meets another
-//! one on the same target, and faults of different targets overlap as they come. All brokers share a lane: only one of
-//! them may be away at a time. The plan is the seed's; what real processes make of it is not.
+//! Every target has its own lane: one fault after the other, each with a wait before it. So two
+//! faults never meet on one target, and faults of different targets overlap freely. All brokers
+//! share a lane, because only one of them may be away at a time. The seed fixes the plan; it does
+//! not fix the reactions of real processes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,27 +11,27 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a fault hits.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
-    /// One of the processes, by its place in the list of its kind.
+    /// A service, by its index in the list of its kind.
     Service(Kind, usize),
-    /// One broker after the other.
+    /// The brokers, one after the other.
     Brokers,
-    /// The way to the object store.
+    /// The connections to the object store.
     Store,
-    /// The way of the clients to one of the services.
+    /// The connections of clients to one of the services.
     Clients,
 }
 
 /// The services that run as processes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Decides.
+    /// A replayer.
     Replayer,
-    /// Serves replicas.
+    /// A gateway.
     Gateway,
-    /// Takes commands.
+    /// An ingest.
     Ingest,
 }
 
@@ -57,28 +58,28 @@ impl fmt::Display for Target {
     }
 }
 
-/// What happens.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// SIGKILL, and a new start when it has lasted.
+    /// SIGKILL, and a new start at the end of the fault.
     Kill,
-    /// SIGSTOP, and SIGCONT when it has lasted.
+    /// SIGSTOP, and SIGCONT at the end of the fault.
     Pause,
-    /// SIGTERM; the process ends in order and is started again.
+    /// SIGTERM. The process shuts down gracefully and is started again.
     Terminate,
-    /// All connections end, and no new one is taken. Of a service: those to Kafka.
+    /// All connections end, and new ones are refused. For a service: its connections to Kafka.
     Refuse,
-    /// Connections stay, and nothing passes. Of a service: those to Kafka.
+    /// Connections stay open, and no byte passes. For a service: its connections to Kafka.
     Stall,
-    /// What a process appends is held on its way while it goes on; then the process is paused. When others have taken over,
-    /// what it appended arrives, and then it wakes up.
+    /// The appends of a process are held on their way while it goes on; then the process is paused.
+    /// When others have taken over, its appends arrive, and then it wakes up.
     Zombie,
     /// All connections end once.
     Cut,
 }
 
 impl Fault {
-    /// As reports count it.
+    /// The fault's name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -93,38 +94,39 @@ impl Fault {
     }
 }
 
-/// One fault of a lane.
+/// A planned fault of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// After the lane has healed from the one before.
+    /// The wait after the lane has healed from the previous fault.
     pub wait: Duration,
-    /// What.
+    /// The fault.
     pub fault: Fault,
-    /// Which broker, or which way; meaningless for a service.
+    /// The broker or the connection; meaningless for a service.
     pub which: usize,
-    /// How long until it is healed.
+    /// The duration of the fault.
     pub lasts: Duration,
 }
 
 /// A target with its faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    /// What they hit.
+    /// The target.
     pub target: Target,
-    /// In their order.
+    /// The faults in order.
     pub faults: Vec<Planned>,
 }
 
-/// How many of each there are.
+/// The number of targets of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Cast {
-    /// Replayers, gateways and ingests each.
+    /// The number of replayers, of gateways, and of ingests.
     pub services: usize,
-    /// Brokers. A single one is never hit: nothing would be left to test.
+    /// The number of brokers. A single broker is never hit, because the whole system would stand
+    /// still.
     pub brokers: usize,
 }
 
-/// Draws the lanes; together the waits and faults of each take about as long as `length`.
+/// Draws the lanes. The waits and faults of each lane together take about `length`.
 #[must_use]
 pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
     let kinds = [Kind::Replayer, Kind::Gateway, Kind::Ingest];
@@ -132,7 +134,8 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
     let brokers = (cast.brokers >= 3).then_some(Target::Brokers);
     let targets = services.chain(brokers).chain([Target::Store, Target::Clients]);
     let lane = |(stream, target)| {
-        // A stream of its own for each: more faults in one lane change no other.
+        // Each lane has its own random stream, so that more faults in one lane change no other
+        // lane.
         let mut rng = StdRng::seed_from_u64(seed ^ (stream as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut faults = Vec::new();
         let mut at = Duration::ZERO;
@@ -149,7 +152,7 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
 fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     let dice = rng.random_range(0..100);
     let (wait, fault, lasts) = match target {
-        // Long enough that the other one has taken over.
+        // Long enough for another replayer to take over.
         Target::Service(Kind::Replayer, _) if dice < 25 => (2_000..=12_000, Fault::Zombie, 8_000..=15_000),
         // Pauses and absences on both sides of the group's session time-out of 6 s.
         Target::Service(..) => {
@@ -181,7 +184,7 @@ fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     };
     let ways = match target {
         Target::Brokers => cast.brokers,
-        // To ingests and gateways.
+        // Connections to ingests and to gateways.
         Target::Clients => 2 * cast.services,
         Target::Service(..) | Target::Store => 1,
     };

@@ -1,4 +1,4 @@
-//! What a run came to: for people a table, for programs one JSON object.
+//! The result of a run: a table for people, one JSON object for programs.
 
 use crate::journal::Counts;
 use serde::Serialize;
@@ -7,79 +7,79 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Edits by what became of them, as clients were told.
+/// Edits by the outcomes that clients were told.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Edits {
-    /// All.
+    /// All edits.
     pub submitted: usize,
-    /// In the chunk.
+    /// Committed edits.
     pub committed: usize,
-    /// The decider said no.
+    /// Edits that the decider discarded.
     pub discarded: usize,
-    /// Ingest said no for good.
+    /// Edits that ingest rejected for good.
     pub rejected: usize,
-    /// Taken back in time.
+    /// Edits that were taken back in time.
     pub withdrawn: usize,
-    /// Nobody can say.
+    /// Edits whose outcome cannot be known.
     pub unknown: usize,
-    /// Acknowledged by ingest.
+    /// Edits that ingest acknowledged.
     pub receipted: usize,
-    /// Still open at the end; there must be none.
+    /// Edits still open at the end; there must be none.
     pub without_outcome: usize,
 }
 
-/// Replicas at rest.
+/// The replicas at rest.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Hashes {
     /// Chunks.
     pub chunks: usize,
     /// Replicas of clients and gateways that were compared.
     pub replicas: usize,
-    /// Whether those of a chunk are the same, and the log's.
+    /// Whether all replicas of each chunk equal the log's content.
     pub equal: bool,
 }
 
-/// What the log says.
+/// Counts of log records.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LogCounts {
     /// Records of `commands`.
     pub commands: usize,
     /// Ownerships that began.
     pub fences: usize,
-    /// Records of replaced owners, which count for nobody (R4).
+    /// Records of replaced owners, which count for no reader (R4).
     pub invalid: usize,
     /// Notices of stored snapshots.
     pub snapshots: usize,
 }
 
-/// All of it.
+/// The whole result.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Replays the plan.
+    /// The seed, which replays the plan.
     pub seed: u64,
-    /// Asked for.
+    /// The requested minutes of faults.
     pub minutes: f64,
-    /// It took, with start and checks.
+    /// The duration of the run with start and checks.
     pub seconds: f64,
-    /// From the end of the last fault until all was at rest.
+    /// The time from the end of the last fault to rest.
     pub rest_seconds: f64,
-    /// Logs, outcomes, finals.
+    /// The folder with logs, outcomes and final states.
     pub folder: PathBuf,
     /// Faults and their consequences.
     pub counts: Counts,
-    /// See there.
+    /// Counts of edits.
     pub edits: Edits,
-    /// Acknowledged edits that the log does not have, or that nobody can tell of; there must be none.
+    /// Acknowledged edits that the log lacks, or whose outcome is unknown; there must be none.
     pub acknowledged_missing: usize,
     /// Numbers that the log decided more than once; there must be none.
     pub decided_twice: usize,
-    /// See there.
+    /// The comparison of replicas.
     pub hashes: Hashes,
-    /// See there.
+    /// Counts of log records.
     pub log: LogCounts,
-    /// The checker's words.
+    /// The checker's JSON.
     pub checker: Value,
-    /// Everything that is wrong, in words.
+    /// Every violation, in words.
     pub failures: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Report {
         counted.map(|(_, count)| count).sum()
     }
 
-    /// One object.
+    /// The result as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let is_process = |target: &str| !matches!(target, "s3" | "clients");
@@ -135,7 +135,7 @@ impl Report {
         })
     }
 
-    /// For people.
+    /// The result as a table for people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! One service as a process that can be hit, under a supervisor that starts it again.
+//! A service as a process that can be hit, under a supervisor that restarts it.
 
 use crate::gate::Gate;
 use crate::journal::Journal;
@@ -13,68 +13,69 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-/// How long a supervisor tries. Brokers, store and machine may all be slow at once.
+/// The time in which a supervisor must succeed. Brokers, store and machine may all be slow at once.
 const START_WITHIN: Duration = Duration::from_secs(180);
-/// A rest between two starts.
+/// The pause between two starts.
 const START_PAUSE: Duration = Duration::from_millis(500);
 /// Longer than a service may take to drain.
 const END_WITHIN: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// How it is started.
+/// How to start a service.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// `driftless`.
+    /// The `driftless` program.
     pub program: PathBuf,
-    /// Subcommand and flags.
+    /// The subcommand and its flags.
     pub arguments: Vec<String>,
-    /// What S3 needs.
+    /// Environment variables for S3.
     pub env: Env,
-    /// Every start gets a log of its own in here.
+    /// The folder of the logs; every start gets its own file.
     pub logs: PathBuf,
 }
 
-/// The process.
+/// A service.
 pub struct Service {
-    /// Which.
+    /// The kind of service.
     pub kind: Kind,
-    /// `gateway-1`.
+    /// The name, such as `gateway-1`.
     pub name: String,
     launch: Launch,
     running: Option<Process>,
     starts: usize,
     address: Option<SocketAddr>,
-    /// In the way of its clients.
+    /// The gate in front of the service, for its clients.
     gate: Option<Arc<Gate>>,
-    /// In its way to each of Kafka's nodes.
+    /// The gates between the service and each of Kafka's nodes.
     to_kafka: Vec<Gate>,
 }
 
 impl Service {
-    /// One that does not run yet.
+    /// A service that does not run yet.
     #[must_use]
     pub fn new(kind: Kind, name: String, launch: Launch, gate: Option<Arc<Gate>>, to_kafka: Vec<Gate>) -> Self {
         Self { kind, name, launch, running: None, starts: 0, address: None, gate, to_kafka }
     }
 
-    /// The gates in its way to Kafka's nodes; none where Kafka is not ours.
+    /// The gates between the service and Kafka's nodes; none if this run did not start Kafka.
     #[must_use]
     pub fn way_to_kafka(&self) -> &[Gate] {
         &self.to_kafka
     }
 
-    /// Where it is reached over HTTP, past the gate.
+    /// The service's HTTP address, past the gate.
     ///
     /// # Errors
-    /// Where it never listened.
+    /// If the service never listened.
     pub fn base(&self) -> Result<String> {
         Ok(format!("http://{}", self.address.with_context(|| format!("{} does not listen", self.name))?))
     }
 
-    /// Starts it, until it listens; one that ends before is started again, as a supervisor does.
+    /// Starts the service until it listens. A process that ends before that is started again, as a
+    /// supervisor does.
     ///
     /// # Errors
-    /// Where it does not come to listen.
+    /// If the service never listens.
     pub async fn start(&mut self, journal: &Journal) -> Result<()> {
         let deadline = Instant::now() + START_WITHIN;
         loop {
@@ -96,7 +97,7 @@ impl Service {
         }
     }
 
-    /// Inner error: it ended.
+    /// Starts the service once. The inner error means that the process ended.
     async fn start_once(&mut self) -> Result<Result<SocketAddr, String>> {
         self.starts += 1;
         let log = self.launch.logs.join(format!("{}-{:03}.log", self.name, self.starts));
@@ -105,10 +106,11 @@ impl Service {
         let process = self.running.insert(process);
         let deadline = Instant::now() + START_WITHIN;
         loop {
-            // First the end, then the text: what it wrote before its end counts.
+            // Reads the exit status first and the output second, so that output before the end
+            // counts.
             let status = process.exit_status()?;
             let text = std::fs::read(&log).unwrap_or_default();
-            // A line without its end is still being written.
+            // A line without a line end is still being written.
             let lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let mut lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
             if let Some(address) = lines.find_map(|line| listening(&line)) {
@@ -135,35 +137,35 @@ impl Service {
         format!("{} ends with: {}", self.log().display(), text.lines().last().unwrap_or_default())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     ///
     /// # Errors
-    /// Where the kernel says no.
+    /// If the kernel refuses.
     pub fn kill(&mut self) -> Result<()> {
         let Some(mut process) = self.leave() else { return Ok(()) };
         block_in_place(|| process.kill())
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     ///
     /// # Errors
-    /// Where the kernel says no.
+    /// If the kernel refuses.
     pub fn pause(&mut self) -> Result<()> {
         self.running.as_mut().map_or(Ok(()), Process::pause)
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     ///
     /// # Errors
-    /// Where the kernel says no.
+    /// If the kernel refuses.
     pub fn resume(&mut self) -> Result<()> {
         self.running.as_mut().map_or(Ok(()), Process::resume)
     }
 
-    /// SIGTERM; one that does not end in order is noted.
+    /// Sends SIGTERM, and records a process that does not shut down gracefully.
     ///
     /// # Errors
-    /// Where the kernel says no.
+    /// If the kernel refuses.
     pub async fn terminate(&mut self, journal: &Journal) -> Result<()> {
         let log = self.log();
         let Some(mut process) = self.leave() else { return Ok(()) };
@@ -190,10 +192,10 @@ impl Service {
         self.running.take()
     }
 
-    /// How it ended, if it did although nobody asked for it.
+    /// The exit status of a process that ended unasked.
     ///
     /// # Errors
-    /// Where it cannot be looked at.
+    /// If the process cannot be inspected.
     pub fn ended(&mut self) -> Result<Option<String>> {
         let Some(process) = &mut self.running else { return Ok(None) };
         let Some(status) = process.exit_status()? else { return Ok(None) };
@@ -205,7 +207,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Without waiting for an orderly end: nobody needs the data.
+        // Kills without a graceful shutdown: the data is not needed any more.
         let _ = self.kill();
     }
 }

@@ -1,4 +1,5 @@
-//! A whole run: paint while others break, come to rest, write down what everybody holds and was told, and judge it.
+//! A whole run: paint under faults, come to rest, write down final states and outcomes, and judge
+//! them.
 
 use crate::cluster::{Cluster, WELL_WITHIN};
 use crate::painter::{Line, Painter, as_text};
@@ -17,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Where a token is given out anew within a run, and where it is not.
+/// Lifetimes of tokens, in seconds: one that must be renewed within a run, and one that need not.
 const TOKEN_LIVES_S: [u32; 2] = [90, 3_600];
-/// The painters, at work.
+/// The painters at work.
 pub struct Studio {
     painters: Vec<JoinHandle<(Painter, Result<()>)>>,
     books: Vec<Arc<crate::painter::Book>>,
@@ -27,22 +28,22 @@ pub struct Studio {
     end: watch::Sender<bool>,
 }
 
-/// How many edits were submitted, and how many have ended.
+/// Progress of the edits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// All.
+    /// Submitted edits.
     pub submitted: usize,
-    /// With an outcome.
+    /// Edits with an outcome.
     pub ended: usize,
-    /// In the chunks.
+    /// Committed edits.
     pub committed: usize,
 }
 
 impl Studio {
-    /// Connects so many painters to the same few chunks, and lets them paint.
+    /// Connects painters to the same few chunks and lets them paint.
     ///
     /// # Errors
-    /// Where one cannot connect.
+    /// If a painter cannot connect.
     pub async fn open(cluster: &Cluster, count: usize, seed: u64) -> Result<Self> {
         let chunks = chunks(cluster);
         let forbidden = chunk(FORBIDDEN);
@@ -51,7 +52,7 @@ impl Studio {
         for i in 0..count {
             let name = format!("painter-{i}");
             let settings = cluster.settings(&name, &chunks, i, TOKEN_LIVES_S[i % TOKEN_LIVES_S.len()]);
-            // Streams of the seed that no lane has.
+            // Random streams that no lane uses.
             let seed = seed.wrapping_add((i as u64 + 1) << 32);
             started.push(Painter::start(name, settings, &chunks, &forbidden, seed).await?);
         }
@@ -68,7 +69,7 @@ impl Studio {
         Ok(Self { painters, books, replicas, end })
     }
 
-    /// How far they are.
+    /// The progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let mut all = Progress::default();
@@ -81,10 +82,11 @@ impl Studio {
         all
     }
 
-    /// Waits until every chunk has so many more versions: somebody decides for each.
+    /// Waits until every chunk has this many more versions, which shows that every chunk has a
+    /// decider.
     ///
     /// # Errors
-    /// Where one stands still.
+    /// Names a chunk that stands still.
     pub async fn moves_on(&self, by: u64) -> Result<()> {
         let version = |chunk: &Chunk| chunk.version().map_or(0, |version| version.0);
         let wanted: Vec<u64> = self.replicas.iter().map(|chunk| version(chunk) + by).collect();
@@ -102,7 +104,7 @@ impl Studio {
         }
     }
 
-    /// No more edits; waits until each has its outcome.
+    /// Stops editing, and waits until each edit has its outcome.
     async fn close(self, failures: &mut Vec<String>) -> Vec<Painter> {
         self.end.send_replace(true);
         let mut painters = Vec::new();
@@ -143,7 +145,7 @@ fn open(painters: &[Painter]) -> String {
     named.join(", ")
 }
 
-/// Chunks of both families, so that every partition has at least one, and some two.
+/// Chunks of both families, so that every partition has at least one, and some have two.
 fn chunks(cluster: &Cluster) -> Vec<ChunkId> {
     let world = &cluster.world;
     let place = |id: &ChunkId| world.place(id).expect("it lies in the world").partition;
@@ -173,7 +175,7 @@ struct Final<'a> {
 /// Closes the studio, waits for rest, checks everything, and ends the services.
 ///
 /// # Errors
-/// Where files cannot be written. What is wrong with the world is in the report.
+/// If files cannot be written. Violations are in the report.
 pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Path, report: &mut Report) -> Result<()> {
     let healed = Instant::now();
     let mut failures = Vec::new();
@@ -211,7 +213,8 @@ fn edits(painters: &[Painter], lines: &[Line]) -> Edits {
     }
 }
 
-/// Waits until all replicas of each chunk are the same, clients' and gateways', and writes them down.
+/// Waits until all replicas of each chunk are equal, those of clients and of gateways, and writes
+/// them down.
 async fn rest(
     cluster: &Cluster,
     painters: &[Painter],

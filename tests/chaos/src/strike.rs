@@ -1,4 +1,4 @@
-//! Carries a plan out: one task per lane, each hits its target and heals it again.
+//! Carries out a plan: one task per lane hits its target and heals it again.
 
 use crate::cluster::Cluster;
 use crate::gate::Gate;
@@ -9,14 +9,14 @@ use driftless_testbed::kafka::Kafka;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A replayer that owns nothing appends nothing.
+/// A replayer that owns no partition appends nothing, so the wait is bounded.
 const SOMETHING_TO_APPEND_WITHIN: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Runs all lanes until the time is up. Everything is healed when it returns.
 ///
 /// # Errors
-/// Where something cannot be healed.
+/// If a target cannot be healed.
 pub async fn all(cluster: &Cluster, lanes: Vec<Lane>, until: Instant) -> Result<()> {
     let lanes = lanes.into_iter().map(async |lane| {
         for planned in lane.faults {
@@ -32,10 +32,10 @@ pub async fn all(cluster: &Cluster, lanes: Vec<Lane>, until: Instant) -> Result<
     futures_util::future::try_join_all(lanes).await.map(drop)
 }
 
-/// Hits and heals.
+/// Hits a target and heals it.
 ///
 /// # Errors
-/// Where it cannot be healed.
+/// If the target cannot be healed.
 pub async fn one(cluster: &Cluster, target: Target, planned: Planned) -> Result<()> {
     let heal_at = Instant::now() + planned.lasts;
     match target {
@@ -97,7 +97,8 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned)
     }
 }
 
-/// The others and the store are left alone meanwhile: or nobody would take over.
+/// Makes a zombie. The other replayers and the store are left alone meanwhile, so that a replayer
+/// can take over.
 async fn zombie(cluster: &Cluster, number: usize, planned: Planned) -> Result<()> {
     let _turn = cluster.store_turn.lock().await;
     let mut replayers = cluster.all_replayers().await;
@@ -109,10 +110,11 @@ async fn zombie(cluster: &Cluster, number: usize, planned: Planned) -> Result<()
     wake_up(service)
 }
 
-/// Holds what it appends, and pauses it as soon as there is something (or after a while without).
+/// Holds the replayer's appends, and pauses the process at its next append, or after a while
+/// without one.
 ///
 /// # Errors
-/// Where the kernel says no.
+/// If the kernel refuses.
 pub async fn become_a_zombie(service: &mut Service) -> Result<()> {
     let held = |service: &Service| service.way_to_kafka().iter().map(Gate::held).sum::<usize>();
     let before = held(service);
@@ -124,10 +126,10 @@ pub async fn become_a_zombie(service: &mut Service) -> Result<()> {
     service.pause()
 }
 
-/// What it appended arrives, and then it wakes up.
+/// Releases the held appends, and then wakes the process up.
 ///
 /// # Errors
-/// Where the kernel says no.
+/// If the kernel refuses.
 pub fn wake_up(service: &mut Service) -> Result<()> {
     service.way_to_kafka().iter().for_each(Gate::open);
     service.resume()
@@ -169,7 +171,7 @@ fn close(way: &Gate, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-/// A fault for a story that is told by hand.
+/// A fault for a test that is scripted by hand.
 #[must_use]
 pub fn of(fault: Fault, lasts: Duration) -> Planned {
     Planned { wait: Duration::ZERO, fault, which: 0, lasts }

@@ -1,5 +1,5 @@
-//! Whether everything holds, once all is at rest: what clients were told against the log, by our own code and by the checker,
-//! and how the processes fared.
+//! The verdict once all is at rest: the outcomes that clients were told against the log, by our own
+//! code and by the checker, and the exits of the processes.
 
 use crate::checker;
 use crate::cluster::Cluster;
@@ -16,26 +16,26 @@ use std::sync::Arc;
 /// A replayer's late requests can make Kafka believe that another one has its name (static membership): the session timed
 /// out, it joined again, and what it had sent before arrived after that. It ends, and is started again.
 const FENCED_BY_ITSELF: &str = "the group membership ended";
-/// A chunk that painters may read, and edit in vain.
+/// A chunk that painters may read but not write.
 pub(crate) const FORBIDDEN: &str = "canvas/1000/1000";
-/// What a failure names at most of one kind.
+/// The most violations of one kind that a report names.
 pub(crate) const NAMED_MAX: usize = 20;
 
-/// Where each chunk ended, as everybody holds it.
+/// The final version and hash of each chunk, on which all replicas agree.
 pub(crate) type Ends = BTreeMap<ChunkId, (Version, Hash)>;
 
-/// What there is at rest.
+/// The state at rest.
 pub(crate) struct Rest {
     pub lines: Vec<Line>,
     pub ends: Ends,
-    /// Every edit has its outcome.
+    /// Whether every edit has its outcome.
     pub is_complete: bool,
 }
 
-/// Writes what is wrong into the report, and what was counted.
+/// Writes violations and counts into the report.
 ///
 /// # Errors
-/// Where logs cannot be read.
+/// If logs cannot be read.
 pub(crate) async fn judge(
     cluster: &Cluster,
     rest: &Rest,
@@ -70,7 +70,7 @@ pub(crate) async fn judge(
     Ok(())
 }
 
-/// Each edit has one outcome, and none is unknown without an excuse.
+/// Every edit has one outcome, and none is unknown without an excuse.
 fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
     let mut failures = Vec::new();
     let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
@@ -84,17 +84,19 @@ fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
     failures
 }
 
-/// R8: without access nobody can ask what became of an edit that may have been lost on its way.
+/// R8: without access, a client cannot learn the outcome of an edit that may have been lost on its
+/// way.
 fn is_excused(line: &Line) -> bool {
     line.chunk.as_str() == FORBIDDEN && !line.is_receipted
 }
 
-/// Reads the log with our own code, which checks R2, R3 and R10 on the way, and holds the outcomes against it.
+/// Reads the log with our own code, which checks R2, R3 and R10 on the way, and compares it with
+/// the outcomes.
 async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) -> Result<Vec<String>> {
     let (log, world) = (kafka_log(&cluster.brokers), Arc::clone(&cluster.world));
     let history = match tokio::spawn(async move { History::read(&log, &world).await }).await {
         Ok(history) => history,
-        // It panics where a rule does not hold.
+        // Reading panics if a rule does not hold.
         Err(e) => match e.try_into_panic() {
             Ok(panic) => bail!("the log: {}", words(&*panic)),
             Err(e) => return Err(e.into()),
@@ -129,7 +131,7 @@ async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) ->
             ("committed", _) => false,
             ("discarded", Some(None)) | ("unknown", _) => true,
             ("discarded", _) => false,
-            // What was taken back may have been discarded before.
+            // A command that was taken back may have been discarded before that.
             (_, decision) => !matches!(decision, Some(Some(_))),
         };
         let is_missing = line.is_receipted && (line.outcome == "unknown" || (!is_true && decision.is_none()));

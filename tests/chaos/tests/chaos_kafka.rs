@@ -1,5 +1,6 @@
-//! The short version of `cargo xtask chaos`: every kind of fault once, on real processes, one Kafka broker and an S3 server.
-//! It waits for conditions, never for a time: after each fault somebody else must go on, or the same after its return.
+//! The short version of `cargo xtask chaos`: every kind of fault once, on real processes, one Kafka
+//! broker and an S3 server. The test waits for conditions and never for a time: after each fault
+//! another process must go on, or the same one after its return.
 
 use anyhow::Result;
 use driftless_chaos::cluster::{Cluster, KafkaChoice, Options};
@@ -45,7 +46,7 @@ async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
     say(&report.table());
     assert!(report.is_ok(), "{}\n{}", report.table(), faults(&folder));
     assert!(report.edits.committed > 0 && report.edits.discarded > 0, "{}", report.table());
-    // Where Kafka is not ours, there is no gate to hold anything.
+    // If Kafka is not started by this run, no gate can hold appends.
     if matches!(kafka(), KafkaChoice::Own(_)) {
         assert!(report.log.invalid > 0, "no zombie wrote: {}", report.table());
     }
@@ -53,7 +54,7 @@ async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
     assert!(report.log.fences > 3, "{}", report.table());
 }
 
-/// One node of our own, or what runs already.
+/// One node for this run, or a Kafka that runs already.
 fn kafka() -> KafkaChoice {
     let runs = std::env::var("DRIFTLESS_TEST_BROKERS").is_ok_and(|brokers| !brokers.is_empty());
     if runs { KafkaChoice::At(shared_kafka().unwrap().to_owned()) } else { KafkaChoice::Own(1) }
@@ -63,8 +64,8 @@ fn kafka() -> KafkaChoice {
 async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
     studio.moves_on(STEPS).await?;
 
-    // Zombies: the other replayer takes over, then what the first one appended before arrives, and then it wakes up and
-    // believes that it owns what it owned.
+    // Zombies: the other replayer takes over, then the held appends of the first one arrive, and
+    // then it wakes up and believes that it still owns its partitions.
     for number in 0..2 {
         let mut replayer = cluster.service(Kind::Replayer, number)?.lock().await;
         cluster.journal.fault("replayer", &replayer.name, Fault::Zombie, "until all chunks go on without it");
@@ -75,7 +76,8 @@ async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
         studio.moves_on(STEPS).await?;
     }
 
-    // The store is away: what is decided waits for its snapshots, and a killed owner's partitions wait for the store.
+    // The store is away: decided commands wait for their snapshots, and a killed owner's partitions
+    // wait for the store.
     cluster.journal.fault("s3", "s3", Fault::Refuse, "while edits go on");
     cluster.store.refuse();
     studio.moves_on(STEPS).await?;

@@ -1,4 +1,4 @@
-//! The tests of the checker in Python, so that `cargo test` runs them too.
+//! Runs the tests of the Python checker, so that `cargo test` runs them too.
 
 use driftless_chaos::checker;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Commands of the models, as tests write them. Grids are those of the world of `dev`: 128 × 128 cells, 256 values.
+//! Commands of the models, as tests write them. Grids are those of the world of `dev`: 128 × 128
+//! cells and 256 values.
 
 use driftless_schemas::proto::{
     Absent, DeleteKey, FillBox, GridCommand, MapCommand, MapGuard, PutKey, SetCells, grid_command, map_command,
@@ -11,19 +12,19 @@ fn grid(body: grid_command::Body) -> Vec<u8> {
     GridCommand { body: Some(body) }.encode_to_vec()
 }
 
-/// One cell becomes a value.
+/// Sets one cell.
 #[must_use]
 pub fn set(cell: u32, value: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: Vec::new() }))
 }
 
-/// The same, if the cell holds this now.
+/// Sets one cell if it now has the value `now`.
 #[must_use]
 pub fn set_if(cell: u32, value: u32, now: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: vec![now + 1] }))
 }
 
-/// Many cells become values: (cell, value, what it must hold now).
+/// Sets many cells: (cell, value, required present value).
 #[must_use]
 pub fn set_many(cells: &[(u32, u32, Option<u32>)]) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells {
@@ -33,7 +34,7 @@ pub fn set_many(cells: &[(u32, u32, Option<u32>)]) -> Vec<u8> {
     }))
 }
 
-/// A rectangle becomes a value.
+/// Fills a rectangle with a value.
 #[must_use]
 pub fn fill([x, y]: [u32; 2], [width, height]: [u32; 2], value: u32) -> Vec<u8> {
     grid(grid_command::Body::Fill(FillBox { x, y, width, height, value, ..FillBox::default() }))
@@ -43,7 +44,7 @@ fn map(body: map_command::Body) -> Vec<u8> {
     MapCommand { body: Some(body) }.encode_to_vec()
 }
 
-/// What a map's key must hold: this value, or nothing.
+/// The guard on a map's key: this value, or absence.
 fn holds(now: Option<&[u8]>) -> MapGuard {
     let is = match now {
         Some(value) => map_guard::Is::ValueHash(Hash::of(value).to_bytes()),
@@ -52,30 +53,30 @@ fn holds(now: Option<&[u8]>) -> MapGuard {
     MapGuard { is: Some(is) }
 }
 
-/// A key becomes a value.
+/// Puts a key.
 #[must_use]
 pub fn put(key: &str, value: &str) -> Vec<u8> {
     let put = PutKey { key: key.to_owned(), value: value.as_bytes().to_vec().into(), guard: None };
     map(map_command::Body::Put(put))
 }
 
-/// The same, if the key holds this now, or nothing.
+/// Puts a key if it now has this value, or is absent.
 #[must_use]
 pub fn put_if(key: &str, value: &str, now: Option<&[u8]>) -> Vec<u8> {
     let (key, value) = (key.to_owned(), value.as_bytes().to_vec().into());
     map(map_command::Body::Put(PutKey { key, value, guard: Some(holds(now)) }))
 }
 
-/// A key goes, if it holds this now.
+/// Deletes a key if it now has this value.
 #[must_use]
 pub fn delete_if(key: &str, now: &[u8]) -> Vec<u8> {
     map(map_command::Body::Delete(DeleteKey { key: key.to_owned(), guard: Some(holds(Some(now))) }))
 }
 
-/// Which value an effect of [`set`] or [`set_if`] sets.
+/// The value that an effect of [`set`] or [`set_if`] sets.
 ///
 /// # Panics
-/// Where it is none.
+/// If the effect is another one.
 #[must_use]
 pub fn value_of(effect: &[u8]) -> u32 {
     match GridCommand::decode(effect).expect("a grid's effect").body {
@@ -84,10 +85,10 @@ pub fn value_of(effect: &[u8]) -> u32 {
     }
 }
 
-/// A chunk id.
+/// Parses a chunk id.
 ///
 /// # Panics
-/// Where it is none.
+/// If the text is no chunk id.
 #[must_use]
 pub fn chunk(id: &str) -> ChunkId {
     id.parse().expect("a chunk id")

@@ -1,7 +1,9 @@
-//! What the log itself says: all of `updates`, read by the rules, by nobody's replica but our own.
+//! The history of a world from the log alone: all of `updates`, read by the rules and folded into
+//! replicas of our own.
 //!
-//! Reading it checks what must hold for every world at every time: R3 (dense versions), R2 (one decision for a number), R10
-//! (the hash of every record and of every snapshot is that of the folded content).
+//! Reading checks what must hold for every world at every time: R3 (dense versions), R2 (one
+//! decision for a number), and R10 (the hash of every record and of every snapshot is that of the
+//! folded content).
 
 use bytes::Bytes;
 use driftless_chunk::live::{LiveChunk, read_updates};
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::wait::soon;
 
-/// One decision.
+/// A decision.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The user's name.
@@ -23,18 +25,18 @@ pub struct Decision {
     pub writer: Bytes,
     /// The writer's number.
     pub seq: u64,
-    /// The version and the effect, where it was committed.
+    /// The version and the effect, if the command was committed.
     pub committed: Option<(Version, Bytes)>,
 }
 
-/// All that was ever decided.
+/// All decisions of a world.
 #[derive(Debug, Default)]
 pub struct History {
     decisions: BTreeMap<ChunkId, Vec<Decision>>,
     ends: BTreeMap<ChunkId, (Version, Hash)>,
-    /// After each record that decided something.
+    /// The hash after each record that decided something.
     hashes: BTreeMap<(ChunkId, Version), Hash>,
-    /// Ownerships that began.
+    /// The number of fences that count.
     pub fences: usize,
     /// Records that do not count (R4).
     pub invalid: usize,
@@ -48,7 +50,7 @@ impl History {
     /// Reads both topics from their start to their present end.
     ///
     /// # Panics
-    /// Where a rule does not hold.
+    /// If a rule does not hold.
     pub async fn read(log: &dyn Log, world: &World) -> Self {
         let mut history = Self::default();
         for partition in world.partitions() {
@@ -119,14 +121,14 @@ impl History {
         let committed = match mark.outcome.expect("a mark has an outcome") {
             mark::Outcome::Committed(_) => Some(committed.next().expect("an entry for each")),
             mark::Outcome::Discarded(_) => None,
-            // No decision: the ledger does not move.
+            // The command was not decided: the ledger does not move.
             mark::Outcome::OutOfOrder(_) | mark::Outcome::SessionExpired(_) => return,
         };
         let decision = Decision { author: mark.author, writer: mark.writer, seq: mark.seq, committed };
         self.decisions.entry(id.clone()).or_default().push(decision);
     }
 
-    /// R2.
+    /// Checks R2.
     fn check_decided_once(&self) {
         for (id, decisions) in &self.decisions {
             let mut seen = BTreeMap::new();
@@ -137,14 +139,14 @@ impl History {
         }
     }
 
-    /// What was decided of a user's commands to a chunk, in the order of the log.
+    /// The decisions on a user's commands to a chunk, in the order of the log.
     #[must_use]
     pub fn of(&self, chunk: &ChunkId, author: &str) -> Vec<&Decision> {
         let all = self.decisions.get(chunk).into_iter().flatten();
         all.filter(|decision| decision.author == author).collect()
     }
 
-    /// What was decided of all commands to a chunk, in the order of the log.
+    /// The decisions on all commands to a chunk, in the order of the log.
     pub fn decisions(&self, chunk: &ChunkId) -> impl Iterator<Item = &Decision> {
         self.decisions.get(chunk).into_iter().flatten()
     }
@@ -158,7 +160,7 @@ impl History {
             .collect()
     }
 
-    /// How many chunks there are decisions for.
+    /// The number of chunks with decisions.
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.decisions.len()
@@ -171,10 +173,10 @@ impl History {
     }
 }
 
-/// All records of a partition up to its present end.
+/// Reads all records of a partition up to its present end.
 ///
 /// # Panics
-/// Where they cannot be read.
+/// If they cannot be read.
 pub async fn read_all(log: &dyn Log, topic: &str, partition: Partition) -> Vec<Record> {
     let (low, high) = soon("watermarks", log.watermarks(topic, partition)).await.expect("the log answers");
     let mut records: Vec<Record> = Vec::new();

@@ -1,11 +1,11 @@
 //! End to end: real processes of the `driftless` program, real sockets, a real Apache Kafka and a real S3 server.
 //!
-//! A test starts a [`stack`], lets the Rust SDK or a [`raw`] client talk to it through [`proxy`]s that break connections at a
-//! chosen message, kills and restarts [`process`]es, and at the end asks the log itself: [`history`] reads all of `updates`
-//! by the rules and says what was decided, how often, and to which bytes. [`scenarios`] are stories that hold for every
-//! stack.
+//! A test starts a [`stack`], and lets the Rust SDK or a [`raw`] client talk to it through
+//! [`proxy`]s that break connections at a chosen message. It kills and restarts [`process`]es. At
+//! the end it looks into the log: [`history`] reads all of `updates` by the rules and knows every
+//! decision and the resulting bytes. [`scenarios`] hold for every stack.
 //!
-//! With `DRIFTLESS_TEST_QUICK=1` what needs Kafka says that it was left out.
+//! With `DRIFTLESS_TEST_QUICK=1`, tests that need Kafka print that they were left out.
 
 #![forbid(unsafe_code)]
 

@@ -1,44 +1,44 @@
-//! Who connects: tokens.
+//! Tokens for the users of a test.
 
 use driftless_auth::{Access, Signer};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Gives out tokens of a deployment's key.
+/// Signs tokens with a deployment's key.
 pub struct Tokens(Signer);
 
 impl Tokens {
-    /// Those that this key signs.
+    /// Tokens that this key signs.
     ///
     /// # Panics
-    /// Where it is no key.
+    /// If the text is no key.
     #[must_use]
     pub fn of(key: &Path) -> Self {
         Self(Signer::from_file(key).expect("a key"))
     }
 
-    /// May write everything in the families of the world of `dev`.
+    /// A token that may write everything in the families of the world of `dev`.
     #[must_use]
     pub fn for_all(&self, user: &str) -> String {
         self.issue(user, &[], &["canvas/", "things/"])
     }
 
-    /// May do this, for an hour.
+    /// A token with this access, for an hour.
     #[must_use]
     pub fn issue(&self, user: &str, read: &[&str], write: &[&str]) -> String {
         self.issue_at(user, read, write, 0)
     }
 
-    /// May do this for an hour that began `ago_s` seconds ago.
+    /// A token with this access, for an hour that began `ago_s` seconds ago.
     ///
     /// # Panics
-    /// Where the user has no name.
+    /// If the user has no name.
     #[must_use]
     pub fn issue_at(&self, user: &str, read: &[&str], write: &[&str], ago_s: i64) -> String {
         self.sign(user, read, write, now_ms() - ago_s * 1000, 3600)
     }
 
-    /// May do this from now on for so many seconds.
+    /// A token with this access, from now on for so many seconds.
     #[must_use]
     pub fn issue_for(&self, user: &str, read: &[&str], write: &[&str], life_s: u32) -> String {
         self.sign(user, read, write, now_ms(), life_s)

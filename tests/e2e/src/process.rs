@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use tokio::task::block_in_place;
 
-/// Where the program is: Cargo puts a package's programs above its tests.
+/// The path of the program: Cargo puts a package's programs above its tests.
 ///
 /// # Panics
-/// Where it is not there.
+/// If the program is not there.
 #[must_use]
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
@@ -21,14 +21,14 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// What a process needs to know beside its arguments.
+/// The environment variables of a process.
 pub type Env = Vec<(String, String)>;
 
 /// A command line of the program.
 #[must_use]
 pub fn command(program: &Path, arguments: &[String], env: &Env) -> Command {
     let mut command = Command::new(program);
-    // What the caller's shell says must not change what is tested.
+    // Variables of the caller's shell must not change the test.
     for name in
         ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"]
     {
@@ -44,7 +44,7 @@ pub fn arguments(list: &[&str]) -> Vec<String> {
     list.iter().map(|&argument| argument.to_owned()).collect()
 }
 
-/// The address in the line of its log in which a service says that it listens.
+/// The address in the log line in which a service reports that it listens.
 #[must_use]
 pub fn listening(line: &Value) -> Option<SocketAddr> {
     let message = line["message"].as_str()?;
@@ -52,10 +52,10 @@ pub fn listening(line: &Value) -> Option<SocketAddr> {
     is_it.then(|| line["address"].as_str()?.parse().ok()).flatten()
 }
 
-/// How a process ended, and all that it wrote.
+/// The exit of a process, with all its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// The exit status.
     pub status: ExitStatus,
     /// Standard output.
     pub output: String,
@@ -66,7 +66,7 @@ pub struct Ended {
 /// Runs the program to its end.
 ///
 /// # Panics
-/// Where it cannot be started, or does not end.
+/// If it cannot be started, or does not end.
 pub async fn run(arguments: &[String], env: &Env) -> Ended {
     let mut command = tokio::process::Command::from(command(&program(), arguments, env));
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
@@ -75,17 +75,17 @@ pub async fn run(arguments: &[String], env: &Env) -> Ended {
     Ended { status: ended.status, output: text(ended.stdout), error: text(ended.stderr) }
 }
 
-/// A process that serves. Dropping it kills it, and shows its log where the test failed.
+/// A serving process. Dropping it kills it, and shows its log if the test failed.
 pub struct Running {
     name: String,
     process: Process,
 }
 
 impl Running {
-    /// Starts it; `log` is where its output goes.
+    /// Starts the process; `log` is the file for its output.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// If it cannot be started.
     #[must_use]
     pub fn start(name: &str, arguments: &[String], env: &Env, log: &Path) -> Self {
         let process =
@@ -93,18 +93,19 @@ impl Running {
         Self { name: name.to_owned(), process }
     }
 
-    /// Waits for a line of JSON in its output that says what is looked for.
+    /// Waits for a JSON line in the output from which `find` returns something.
     ///
     /// # Panics
-    /// Where the process ends before.
+    /// If the process ends before.
     pub async fn line<T>(&mut self, what: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let name = self.name.clone();
         let whole = format!("{name}: {what}");
         let looked = eventually(&whole, || {
-            // First the end, then the text: what it wrote before its end counts.
+            // Reads the exit status first and the output second, so that output before the end
+            // counts.
             let ended = self.process.exit_status().expect("it can be looked at");
             let text = self.text();
-            // A line without its end is still being written.
+            // A line without a line end is still being written.
             let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             let found = lines.filter_map(|line| serde_json::from_str(line).ok()).find_map(|line: Value| find(&line));
             std::future::ready(match (found, ended) {
@@ -116,22 +117,22 @@ impl Running {
         looked.await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// All that it wrote.
+    /// All output so far.
     #[must_use]
     pub fn text(&self) -> String {
         let bytes = std::fs::read(self.process.log()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         block_in_place(|| self.process.kill()).expect("it can be killed");
     }
 
-    /// SIGTERM, as Ctrl-C: it must end by itself, in order.
+    /// Sends SIGTERM, like Ctrl-C. The process must shut down gracefully.
     ///
     /// # Panics
-    /// Where it does not, or ends with an error.
+    /// If it does not, or ends with an error.
     pub async fn stop(mut self) {
         self.process.ask_to_stop().expect("it can be asked");
         let name = self.name.clone();
@@ -147,7 +148,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Without waiting for an orderly end: nobody needs the data.
+        // Kills without a graceful shutdown: the data is not needed any more.
         let _ = self.process.kill();
         if std::thread::panicking() {
             let text = self.text();

@@ -1,4 +1,4 @@
-//! The program that the tests run: `driftless` itself.
+//! Finds the program under test: `driftless` itself.
 
 fn main() -> std::process::ExitCode {
     driftless::main()

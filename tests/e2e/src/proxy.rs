@@ -1,9 +1,10 @@
-//! A TCP proxy that knows what goes through it, so that a connection can be broken at a chosen message.
+//! A TCP proxy that understands the messages passing through, so that a connection can be broken at
+//! a chosen message.
 //!
-//! It reads the frames of a websocket in both directions, shows each message to a [`Rule`], and does what the rule says:
-//! pass it on, hold it, end the connection before, within or after it, or put another one in its place. Everything else (the
-//! handshake, control frames, plain HTTP) passes as it comes. The address stays the same while the server behind it
-//! restarts on another port.
+//! The proxy reads the frames of a websocket in both directions, shows each message to a [`Rule`],
+//! and does what the rule says: pass it on, hold it, end the connection before, within or after it,
+//! or replace it. Everything else (the handshake, control frames, plain HTTP) passes unchanged. The
+//! address stays the same while the server behind it restarts on another port.
 
 use bytes::{Buf, Bytes, BytesMut};
 use driftless_schemas::proto::{ClientFrame, ServerFrame};
@@ -17,33 +18,34 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-/// What passes by.
+/// A message that passes by.
 #[derive(Clone, Debug)]
 pub enum Passing {
-    /// From the client.
+    /// A message from the client.
     Up(ClientFrame),
-    /// From the server.
+    /// A message from the server.
     Down(ServerFrame),
 }
 
-/// What becomes of a message.
+/// The verdict of a rule on a message.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on its way.
+    /// The message passes.
     Pass,
-    /// It waits, with all behind it in the same direction, until there is another rule.
+    /// The message waits, with everything behind it in the same direction, until the rule changes.
     Hold,
-    /// The connection ends before it.
+    /// The connection ends before the message.
     CutBefore,
-    /// The connection ends in the middle of it.
+    /// The connection ends in the middle of the message.
     CutWithin,
-    /// The connection ends after it.
+    /// The connection ends after the message.
     CutAfter,
-    /// This goes on instead (an empty frame: nothing does), and the client gets an answer at once.
+    /// The message is replaced (by nothing, if the new frame is empty), and the client gets an
+    /// answer at once.
     Answer {
-        /// What the server gets.
+        /// The frame for the server.
         up: ClientFrame,
-        /// What the client gets.
+        /// The frame for the client.
         down: ServerFrame,
     },
 }
@@ -51,17 +53,17 @@ pub enum Verdict {
 /// Judges every message of all connections.
 pub type Rule = Box<dyn FnMut(&Passing) -> Verdict + Send>;
 
-/// What new connections come through. Those that are there already go on.
+/// A switch for new connections. Open connections go on.
 #[derive(Clone, Default)]
 pub struct Door(Arc<AtomicBool>);
 
 impl Door {
-    /// Lets nobody in.
+    /// Refuses new connections.
     pub fn close(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Lets everybody in again.
+    /// Accepts new connections again.
     pub fn open(&self) {
         self.0.store(false, Ordering::SeqCst);
     }
@@ -71,7 +73,7 @@ impl Door {
     }
 }
 
-/// A running proxy; it ends when it is dropped.
+/// A running proxy, which ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -79,23 +81,23 @@ pub struct Proxy {
 }
 
 struct Shared {
-    /// `None` while there is no server: connections are closed at once.
+    /// The server; `None` closes connections at once.
     server: Mutex<Option<SocketAddr>>,
     door: Door,
-    /// Websockets that were carried.
+    /// The number of websockets carried so far.
     websockets: AtomicUsize,
     rule: Mutex<Rule>,
-    /// Counts the rules: what is held is judged anew.
+    /// Counts changes of the rule: held messages are judged again.
     rules: watch::Sender<u64>,
-    /// Counts the cuts: all connections end.
+    /// Counts cuts: a cut ends all connections.
     cuts: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// A proxy on a port of its own.
+    /// Starts a proxy on a port of its own.
     ///
     /// # Panics
-    /// Where there is no port.
+    /// If there is no free port.
     pub async fn start(server: Option<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
         let shared = Arc::new(Shared {
@@ -115,7 +117,7 @@ impl Proxy {
                     tokio::spawn(async move {
                         let mut cuts = shared.cuts.subscribe();
                         tokio::select! {
-                            // However it ends, both sides are dropped.
+                            // Drops both sides at the end, in every case.
                             _ = carry(&shared, client) => {}
                             _ = cuts.changed() => {}
                         }
@@ -126,18 +128,18 @@ impl Proxy {
         Self { address, shared, accepting }
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connects to another server from now on; `None`: to nobody.
+    /// Connects new connections to this server; `None` connects them to no server.
     pub fn lead_to(&self, server: Option<SocketAddr>) {
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
-    /// Judges by this rule from now on, also what is held.
+    /// Judges messages by this rule from now on, held ones too.
     pub fn rule(&self, rule: impl FnMut(&Passing) -> Verdict + Send + 'static) {
         *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(rule);
         self.shared.rules.send_modify(|count| *count += 1);
@@ -148,24 +150,24 @@ impl Proxy {
         self.rule(|_| Verdict::Pass);
     }
 
-    /// How many websockets it carried so far.
+    /// The number of websockets carried so far.
     #[must_use]
     pub fn websockets(&self) -> usize {
         self.shared.websockets.load(Ordering::SeqCst)
     }
 
-    /// Ends all connections, and takes no new ones.
+    /// Ends all connections and refuses new ones.
     pub fn close(&self) {
         self.door().close();
         self.cut();
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub fn open(&self) {
         self.door().open();
     }
 
-    /// What new connections come through, for a [`Rule`] to hold.
+    /// The switch for new connections, for a [`Rule`] to keep.
     #[must_use]
     pub fn door(&self) -> Door {
         self.shared.door.clone()
@@ -206,7 +208,7 @@ async fn carry(shared: &Arc<Shared>, mut client: TcpStream) -> io::Result<()> {
     let to_server = Arc::new(AsyncMutex::new(to_server));
     let up = Lane { is_up: true, from: from_client, to: Arc::clone(&to_server), back: Arc::clone(&to_client) };
     let down = Lane { is_up: false, from: from_server, to: to_client, back: to_server };
-    // Either end is the end of both.
+    // The end of either side ends both.
     tokio::select! {
         ended = pump(shared, up, request.rest) => ended,
         ended = pump(shared, down, response.rest) => ended,
@@ -218,7 +220,7 @@ struct Head {
     rest: BytesMut,
 }
 
-/// Passes an HTTP head on; gives what came behind it.
+/// Passes an HTTP head on, and returns the bytes behind it.
 async fn pass_head(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Head> {
     let mut gathered = BytesMut::new();
     loop {
@@ -291,7 +293,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Takes a whole frame off the front.
+    /// Splits a whole frame off the front.
     fn split(gathered: &mut BytesMut) -> Option<Self> {
         let mut head = &gathered[..];
         if head.len() < 2 {
@@ -316,7 +318,7 @@ impl Frame {
         Some(Self { bytes, opcode: first & 0x0f, payload })
     }
 
-    /// The message in it; `None` for what is no binary message of ours.
+    /// The message in the frame; `None` if it is no binary message of the protocol.
     fn message(&self, is_up: bool) -> Option<Passing> {
         if self.opcode != 2 {
             return None;
@@ -329,7 +331,7 @@ impl Frame {
     }
 }
 
-/// A frame with a binary message; one from a client is masked, here with zeros.
+/// Encodes a frame with a binary message. A client's frame is masked, here with zeros.
 fn encode(payload: &[u8], is_masked: bool) -> Vec<u8> {
     let mask = if is_masked { 0x80 } else { 0 };
     let mut frame = vec![0x82];

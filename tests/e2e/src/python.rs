@@ -1,4 +1,5 @@
-//! The Python that runs what must know nothing of ours: the client of `tests/e2e/python`, and checks of stored bytes.
+//! The Python interpreter for programs that share no code with the services: the client of
+//! `tests/e2e/python`, and checks of stored bytes.
 
 use driftless_testbed::cache_dir;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,12 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// An interpreter with the packages of `python/requirements.txt`: `DRIFTLESS_TEST_PYTHON` (from `cargo xtask test`), else a
-/// virtual environment in the cache.
+/// An interpreter with the packages of `python/requirements.txt`: the one that
+/// `DRIFTLESS_TEST_PYTHON` names (`cargo xtask test` sets it), else a virtual environment in the
+/// cache.
 ///
 /// # Panics
-/// Where it cannot be made.
+/// If the environment cannot be made.
 #[must_use]
 pub fn python() -> PathBuf {
     match std::env::var_os("DRIFTLESS_TEST_PYTHON").filter(|path| !path.is_empty()) {
@@ -23,11 +25,11 @@ pub fn python() -> PathBuf {
     }
 }
 
-/// The interpreter of a virtual environment in the cache, with the packages of this `requirements.txt`; made if it is not
-/// there.
+/// The interpreter of a virtual environment in the cache with the packages of this
+/// `requirements.txt`, which is made if it is missing.
 ///
 /// # Panics
-/// Where it cannot be made.
+/// If it cannot be made.
 #[must_use]
 pub fn environment(name: &str, requirements: &Path) -> PathBuf {
     let wanted = std::fs::read_to_string(requirements).expect("requirements.txt");
@@ -53,10 +55,10 @@ fn check(command: &mut Command) {
     assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
 }
 
-/// Runs a script to its end, which must be a success; gives what it wrote.
+/// Runs a script, which must succeed, and returns its output.
 ///
 /// # Panics
-/// Where it fails.
+/// If the script fails.
 pub async fn run_script(script: &Path, arguments: &[String]) -> String {
     let mut command = tokio::process::Command::new(tokio::task::block_in_place(python));
     command.arg(script).args(arguments).kill_on_drop(true);

@@ -1,4 +1,4 @@
-//! The bare protocol over one websocket, for what no proper client would send.
+//! The bare protocol over one websocket, for messages that no proper client would send.
 
 use crate::wait::soon;
 use bytes::Bytes;
@@ -19,14 +19,14 @@ pub struct Raw {
     gathered: VecDeque<event::Body>,
 }
 
-/// How a connection ended: the close code, if there was one.
+/// The end of a connection: the close code, if there was one.
 pub type Closed = Option<u16>;
 
 impl Raw {
     /// Connects; `service` is `ingest` or `gateway`.
     ///
     /// # Panics
-    /// Where the service does not take it.
+    /// If the service refuses the connection.
     pub async fn connect(url: &str, service: &str) -> Self {
         let request = ClientRequestBuilder::new(url.parse().expect("a URL"));
         let request = request.with_sub_protocol(format!("driftless.{service}.v1"));
@@ -38,7 +38,7 @@ impl Raw {
     /// Connects and says Hello.
     ///
     /// # Panics
-    /// Where it is not welcome.
+    /// If the answer is no Welcome.
     pub async fn welcomed(url: &str, service: &str, token: &str, session: &[u8]) -> (Self, Welcome) {
         let mut raw = Self::connect(url, service).await;
         raw.send(hello(token, session)).await;
@@ -61,16 +61,16 @@ impl Raw {
         self.send_message(Message::Binary(ClientFrame { requests }.encode_to_vec().into())).await;
     }
 
-    /// Sends whatever.
+    /// Sends any message.
     pub async fn send_message(&mut self, message: Message) {
-        // Where the other side has closed, the next read says so.
+        // If the peer has closed, the next read reports it.
         let _ = self.socket.send(message).await;
     }
 
-    /// What comes next, but for pings, which are answered, and beacons.
+    /// The next event. Pings are answered and skipped, and beacons are skipped.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// If the connection has ended.
     pub async fn next(&mut self) -> Result<event::Body, Closed> {
         loop {
             match self.gathered.pop_front() {
@@ -90,10 +90,10 @@ impl Raw {
         }
     }
 
-    /// Skips to what is looked for.
+    /// Skips to the first event from which `find` returns something.
     ///
     /// # Panics
-    /// Where the connection ends before.
+    /// If the connection ends before.
     pub async fn expect<T>(&mut self, what: &str, find: impl Fn(&event::Body) -> Option<T>) -> T {
         let mut skipped = Vec::new();
         let search = async {
@@ -110,10 +110,10 @@ impl Raw {
         soon(what, search).await
     }
 
-    /// The very next event is this.
+    /// Expects that the very next event is this.
     ///
     /// # Panics
-    /// Where it is another, or the connection ends.
+    /// If it is another, or the connection ends.
     pub async fn expect_next<T>(&mut self, what: &str, find: impl Fn(&event::Body) -> Option<T>) -> T {
         match self.next().await {
             Ok(body) => find(&body).unwrap_or_else(|| panic!("{what} was expected, but {body:?} came")),
@@ -121,7 +121,7 @@ impl Raw {
         }
     }
 
-    /// Waits for the end; events before it do not matter.
+    /// Waits for the end of the connection, and skips events before it.
     pub async fn closed(&mut self) -> Closed {
         loop {
             if let Err(closed) = self.next().await {
@@ -131,7 +131,7 @@ impl Raw {
     }
 }
 
-/// A Hello that takes all families.
+/// A Hello for all families.
 #[must_use]
 pub fn hello(token: &str, session: &[u8]) -> request::Body {
     let session = Bytes::copy_from_slice(session);

@@ -1,4 +1,5 @@
-//! Stories that hold for every stack: each begins with a fresh one, and ends by asking the log.
+//! Scenarios that hold for every stack. Each begins with a fresh stack, and ends by reading the
+//! log.
 
 use crate::edits::{chunk, set, set_if, value_of};
 use crate::process::{Env, arguments, run};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, mpsc};
 
-/// Two clients edit one chunk at the same time; all see the same bytes.
+/// Two clients edit one chunk at the same time, and all replicas get the same bytes.
 pub async fn edits_reach_everybody(mut stack: impl Stack) {
     let id = chunk("canvas/0/-1");
     let entrance = stack.entrance();
@@ -55,7 +56,7 @@ fn outcomes(events: &mut broadcast::Receiver<Event>) -> Vec<Outcome> {
     }
 }
 
-/// What the author is told is what happened, each once.
+/// The author is told each outcome as the log has it, and each once.
 pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     let id = chunk("canvas/1/1");
     let entrance = stack.entrance();
@@ -69,7 +70,7 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     let rejected = soon("a rejection", submit(&a, set(0, 256))).await;
     assert!(matches!(rejected, Outcome::Rejected { code: RejectCode::BadCommand, .. }), "{rejected:?}");
 
-    // Taken back before it was sent: nobody else ever heard of it.
+    // A command is taken back before it was sent: no other client ever hears of it.
     entrance.ingests.iter().for_each(Proxy::close);
     eventually("ingest to be away", || async { (!ann.status().is_ingest_up).then_some(()).ok_or(ann.status()) }).await;
     let unsent = a.submit(set(0, 10)).expect("it is taken");
@@ -77,7 +78,8 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     assert_eq!(soon("a withdrawal", unsent).await, Outcome::Withdrawn);
     entrance.ingests.iter().for_each(Proxy::open);
 
-    // Taken back after it was sent, and lost on its way: a Settle proves that it never will be.
+    // A command is taken back after it was sent, and lost on its way: a Settle proves that it never
+    // will be committed.
     let (bob, b) = entrance.follower("bob", &id).await;
     let mut bobs = bob.events();
     let mut sent = hold_submits(&entrance.ingests);
@@ -90,7 +92,8 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     entrance.pass_all();
     assert_eq!(soon("a withdrawal", lost).await, Outcome::Withdrawn);
 
-    // Taken back too late: it was decided already, and a decision beats everything.
+    // A command is taken back too late: it was decided already, and a decision overrides
+    // everything.
     Entrance::rule_all(&entrance.gateways, |passing| match passing {
         Passing::Down(frame) if has_updates(frame) => Verdict::Hold,
         _ => Verdict::Pass,
@@ -119,7 +122,7 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     assert_eq!((values("ann"), values("bob")), (vec![7], vec![12]));
 }
 
-/// Holds commands, and tells of each.
+/// Holds commands, and reports each on the channel.
 fn hold_submits(proxies: &[Proxy]) -> mpsc::UnboundedReceiver<()> {
     let (held, told) = mpsc::unbounded_channel();
     Entrance::rule_all(proxies, move |passing| match passing {
@@ -157,7 +160,7 @@ pub fn receipts_in(passing: &Passing) -> impl Iterator<Item = (String, u64)> {
     })
 }
 
-/// Where the connection to ingest breaks.
+/// The point at which the connection to ingest breaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum IngestCut {
     Never,
@@ -169,14 +172,14 @@ enum IngestCut {
     AfterReceipt,
 }
 
-/// Where the connection to the gateway breaks.
+/// The point at which the connection to the gateway breaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum GatewayCut {
     Never,
     BeforeUpdates,
     WithinUpdates,
     AfterUpdates,
-    /// And again before the next connection says what became of the commands.
+    /// The connection breaks a second time, before the next one tells the fate of the commands.
     BeforeUpdatesThenTracked,
 }
 
@@ -196,7 +199,7 @@ pub async fn cuts_change_no_outcome(mut stack: impl Stack) {
         }
     }
     for proxy in entrance.ingests.iter().chain(&entrance.gateways) {
-        // With two of each, a client that was cut off went on at the other one.
+        // With two of each service, a client that was cut off went on at the other one.
         assert!(proxy.websockets() >= 10, "only {} websockets came this way", proxy.websockets());
     }
     let (_client, replica) = entrance.follower("reader", &id).await;
@@ -246,7 +249,8 @@ async fn cut_once(entrance: &Entrance, id: &ChunkId, cell: u32, ingest: IngestCu
             _ => None,
         }
     });
-    // The second is discarded, and the third commits only behind exactly one of the first.
+    // The second command is discarded, and the third commits only behind exactly one copy of the
+    // first.
     let commands = [set(cell, 1), set_if(cell, 2, 9), set_if(cell, 3, 1)];
     let pending = commands.map(|command| replica.submit(command).expect("it is taken"));
     let [first, second, third] = pending;
@@ -265,7 +269,7 @@ async fn cut_once(entrance: &Entrance, id: &ChunkId, cell: u32, ingest: IngestCu
     client.close();
 }
 
-/// A rule that does something a few times, and is told how often still; gives the number that is left.
+/// A rule that acts a few times, and is told how many times are left. Returns that counter.
 fn rule_some(
     proxies: &[Proxy],
     times: usize,
@@ -276,14 +280,14 @@ fn rule_some(
     Entrance::rule_all(proxies, move |passing| {
         let left = count.load(Ordering::SeqCst);
         let verdict = if left == 0 { None } else { judge(passing, left) };
-        // Rules are judged one at a time: nobody else counts meanwhile.
+        // Rules are judged one at a time, so nothing else counts meanwhile.
         count.store(left - usize::from(verdict.is_some()), Ordering::SeqCst);
         verdict.unwrap_or(Verdict::Pass)
     });
     left
 }
 
-/// Fifty edits of which each needs the one before, sent without waiting: all commit, in their order.
+/// Sends fifty edits, each depending on the one before, without waiting. All commit in their order.
 pub async fn burst_commits_in_order(entrance: &Entrance, id: &ChunkId, user: &str) {
     let (client, replica) = entrance.follower(user, id).await;
     let burst: Vec<Pending> = (1..=50).map(|i| replica.submit(set_if(5, i, i - 1)).expect("it is taken")).collect();
@@ -295,14 +299,14 @@ pub async fn burst_commits_in_order(entrance: &Entrance, id: &ChunkId, user: &st
     client.close();
 }
 
-/// What [`burst_commits_in_order`] must have left in the log.
+/// Checks that the log has all edits of [`burst_commits_in_order`].
 pub async fn burst_is_in_the_log(stack: &mut impl Stack, id: &ChunkId, user: &str) {
     let history = stack.history().await;
     let values: Vec<u32> = history.commits(id, user).iter().map(|effect| value_of(effect)).collect();
     assert_eq!(values, (1..=50).collect::<Vec<u32>>());
 }
 
-/// Ingest says "later" to some commands in the middle of a burst.
+/// Ingest says "retry later" to some commands in the middle of a burst.
 pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
     let id = chunk("canvas/-4/4");
     let entrance = stack.entrance();
@@ -314,7 +318,7 @@ pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
         let (mut up, mut down) = (ClientFrame::default(), ServerFrame::default());
         for request in &frame.requests {
             match &request.body {
-                // Each of them once, whichever message it comes in.
+                // Refuses each of them once, whichever message carries it.
                 Some(request::Body::Submit(s)) if [17, 25, 26].contains(&s.seq) && refused.insert(s.seq) => {
                     let body = event::Body::Rejected(Rejected {
                         chunk_id: s.chunk_id.clone(),
@@ -354,7 +358,8 @@ pub async fn doubled_commands_commit_once(mut stack: impl Stack) {
     assert_eq!(values, (1..=50).collect::<Vec<u32>>());
 }
 
-/// Edits a chunk until it is told to end; gives how many commits it was told of. Every outcome must be one.
+/// Edits a chunk until it is told to end, and returns the number of commits. Every outcome must be
+/// a commit.
 pub async fn keep_editing(replica: Chunk, mut end: tokio::sync::watch::Receiver<bool>) -> usize {
     let mut count = 0;
     while !*end.borrow_and_update() {
@@ -375,7 +380,8 @@ pub fn photo() -> String {
     crate::python::folder().join("fixtures/astronaut.jpg").display().to_string()
 }
 
-/// `driftless paint` with eight writers on 16 chunks; it compares every cell by the SDK and over HTTP.
+/// Runs `driftless paint` with eight writers on 16 chunks, which compares every cell by the SDK and
+/// over HTTP.
 pub async fn paint_photo(ingest_http: &str, gateway_http: &str, token: &str) {
     let flags = ["paint", &photo(), "--http", ingest_http, "--gateway-http", gateway_http, "--token", token];
     let mut all = arguments(&flags);
@@ -389,7 +395,7 @@ pub async fn paint_photo(ingest_http: &str, gateway_http: &str, token: &str) {
     assert_eq!((number("chunks"), number("writers")), (16, 8), "{line}");
 }
 
-/// Somebody proper, next to whom bad things happen.
+/// A proper client beside a misbehaving one.
 pub struct Neighbour<'a> {
     entrance: &'a Entrance,
     client: Client,
@@ -398,17 +404,17 @@ pub struct Neighbour<'a> {
 }
 
 impl<'a> Neighbour<'a> {
-    /// Connects and follows a chunk.
+    /// Connects and tracks a chunk.
     pub async fn moves_in(entrance: &'a Entrance, id: &str) -> Self {
         let (client, replica) = entrance.follower("neighbour", &chunk(id)).await;
         let events = client.events();
         Self { entrance, client, replica, events }
     }
 
-    /// Its sockets held all along, and it still edits.
+    /// Checks that its sockets never broke, and that it still edits.
     ///
     /// # Panics
-    /// Where not.
+    /// If not.
     pub async fn is_unharmed(mut self) {
         let outcome = soon("the neighbour's edit", submit(&self.replica, set(100, 100))).await;
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");

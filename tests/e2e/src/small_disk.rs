@@ -1,4 +1,4 @@
-//! A disk that is soon full: a tmpfs, which takes the right to mount one.
+//! A disk that is soon full: a tmpfs, which needs the right to mount one.
 
 use driftless_testbed::RunDir;
 use std::fs::File;
@@ -6,12 +6,12 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What such a disk of a process is called in the system's table.
+/// The name of a process's small disk in the system's mount table.
 fn source(process: u32) -> String {
     format!("driftless-test-{process}")
 }
 
-/// Unmounts those of processes that were killed: no folder that one is mounted on can be removed.
+/// Unmounts small disks of processes that were killed, because a mounted folder cannot be removed.
 fn remove_leftovers() {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     for mut line in mounts.lines().map(str::split_whitespace) {
@@ -24,20 +24,21 @@ fn remove_leftovers() {
 }
 
 fn unmount(folder: &Path) {
-    // Lazily: a process that is being killed may still have files open.
+    // Unmounts lazily, because a process that is being killed may still have files open.
     let _ = Command::new("umount").arg("--lazy").arg(folder).status();
 }
 
-/// Mounted as long as it lives.
+/// A small disk, mounted for the lifetime of this value.
 pub struct SmallDisk {
     folder: RunDir,
 }
 
 impl SmallDisk {
-    /// One of so many MiB; `None`, with the reason on standard error, where nothing may be mounted here.
+    /// Mounts a disk of so many MiB. `None`, with the reason on standard error, if this process may
+    /// not mount one.
     ///
     /// # Panics
-    /// Where there is no folder for it.
+    /// If no folder can be made for it.
     #[must_use]
     pub fn mount(mib: usize) -> Option<Self> {
         remove_leftovers();
@@ -60,7 +61,7 @@ impl SmallDisk {
         }
     }
 
-    /// Its root.
+    /// The root folder of the disk.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -70,10 +71,10 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Leaves no room at all; again, where some has been given back since.
+    /// Fills the disk completely. Can be called again after something gave room back.
     ///
     /// # Panics
-    /// Where something else than room is missing.
+    /// If writing fails for another reason than a full disk.
     pub fn fill(&self) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).expect("a file");
         loop {
@@ -85,10 +86,10 @@ impl SmallDisk {
         }
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Frees the room that [`SmallDisk::fill`] took.
     ///
     /// # Panics
-    /// Where it was not filled.
+    /// If the disk was not filled.
     pub fn free(&self) {
         std::fs::remove_file(self.ballast()).expect("it was filled");
     }

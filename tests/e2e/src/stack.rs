@@ -1,5 +1,5 @@
-//! Whole deployments: `driftless dev`, or the services apart on Kafka and S3. Clients reach them through proxies, whose
-//! addresses stay the same through every restart.
+//! Whole deployments: `driftless dev`, or the services apart on Kafka and S3. Clients reach them
+//! through proxies, whose addresses stay the same through every restart.
 
 use crate::history::History;
 use crate::people::Tokens;
@@ -25,20 +25,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-/// What clients see of a deployment.
+/// The clients' way into a deployment.
 pub struct Entrance {
-    /// One in front of each ingest.
+    /// A proxy in front of each ingest.
     pub ingests: Vec<Proxy>,
-    /// One in front of each gateway.
+    /// A proxy in front of each gateway.
     pub gateways: Vec<Proxy>,
-    /// For everybody.
+    /// Tokens for all users.
     pub tokens: Tokens,
     /// The world.
     pub world: Arc<World>,
 }
 
 impl Entrance {
-    /// An SDK's settings for a user that may write everything.
+    /// SDK settings for a user that may write everything.
     #[must_use]
     pub fn settings(&self, user: &str) -> Settings {
         let urls = |proxies: &[Proxy], service: &str| -> Vec<String> {
@@ -52,27 +52,27 @@ impl Entrance {
         settings
     }
 
-    /// Where ingest is reached over HTTP.
+    /// The HTTP address of ingest.
     #[must_use]
     pub fn ingest_http(&self) -> String {
         format!("http://{}", self.ingests[0].address())
     }
 
-    /// Where the gateway is reached over HTTP.
+    /// The HTTP address of the gateway.
     #[must_use]
     pub fn gateway_http(&self) -> String {
         format!("http://{}", self.gateways[0].address())
     }
 
-    /// A connected client.
+    /// Connects a client.
     ///
     /// # Panics
-    /// Where it does not connect.
+    /// If it does not connect.
     pub async fn client(&self, user: &str) -> Client {
         soon("a client", Client::connect(self.settings(user))).await.expect("it may connect")
     }
 
-    /// A client that follows a chunk. Whoever drops the client ends it.
+    /// Connects a client that tracks a chunk. Dropping the client ends it.
     pub async fn follower(&self, user: &str, chunk: &ChunkId) -> (Client, Chunk) {
         let client = self.client(user).await;
         let chunk = client.track(chunk);
@@ -80,15 +80,16 @@ impl Entrance {
         (client, chunk)
     }
 
-    /// A chunk over HTTP, from the first gateway.
+    /// Reads a chunk over HTTP from the first gateway.
     ///
     /// # Errors
-    /// What came instead.
+    /// The unexpected answer.
     pub async fn get(&self, chunk: &ChunkId) -> Result<(Version, Hash), String> {
         soon("an answer", get(&self.gateway_http(), &self.tokens.for_all("reader"), chunk)).await
     }
 
-    /// Waits until all replicas of a chunk, and what HTTP gives, have the same hash at this version or a later one.
+    /// Waits until all replicas of a chunk, and the HTTP answer, have the same hash at this version
+    /// or a later one.
     pub async fn converge(&self, at_least: u64, replicas: &[&Chunk]) -> (Version, Hash) {
         let id = replicas[0].id();
         eventually(&format!("equal replicas of {id} at version {at_least}"), || async {
@@ -111,16 +112,16 @@ impl Entrance {
         }
     }
 
-    /// Everything passes again.
+    /// Lets everything pass again.
     pub fn pass_all(&self) {
         self.ingests.iter().chain(&self.gateways).for_each(Proxy::pass);
     }
 }
 
-/// A chunk over HTTP from the gateway at `base`.
+/// Reads a chunk over HTTP from the gateway at `base`.
 ///
 /// # Errors
-/// What came instead; also where the content is not what its hash says (R7).
+/// The unexpected answer, or a content that does not fit its hash (R7).
 pub async fn get(base: &str, token: &str, chunk: &ChunkId) -> Result<(Version, Hash), String> {
     let asked = reqwest::Client::new().get(format!("{base}/v1/chunks/{chunk}.bin")).bearer_auth(token).send();
     let response = asked.await.map_err(|e| e.to_string())?;
@@ -139,24 +140,24 @@ pub async fn get(base: &str, token: &str, chunk: &ChunkId) -> Result<(Version, H
     Ok((Version(version.parse().map_err(|e| format!("version {version:?}: {e}"))?), hash))
 }
 
-/// A deployment, for stories that do not care which.
+/// A deployment, for scenarios that run on any kind.
 pub trait Stack {
-    /// What clients see.
+    /// The clients' way in.
     fn entrance(&self) -> &Entrance;
-    /// What the log says. The embedded one must be stopped for it.
+    /// Reads the log. An embedded log must be stopped for it.
     fn history(&mut self) -> impl Future<Output = History>;
 }
 
-/// A world that can be used.
+/// Parses a world spec.
 ///
 /// # Panics
-/// Where it is none.
+/// If it is invalid.
 #[must_use]
 pub fn world(spec: WorldSpec) -> Arc<World> {
     Arc::new(World::new("the test's world", spec, &Models::builtin()).expect("a world"))
 }
 
-/// `driftless dev`.
+/// A running `driftless dev`.
 pub struct Dev {
     entrance: Option<Entrance>,
     flags: Vec<String>,
@@ -168,25 +169,25 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Over the embedded log, from nothing.
+    /// Starts over the embedded log, with an empty data folder.
     pub async fn embedded() -> Self {
         Self::with(&[]).await
     }
 
-    /// With further flags.
+    /// Starts with further flags.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub async fn with(flags: &[&str]) -> Self {
         let folder = RunDir::new("dev").expect("a folder");
         let data = folder.path().join("data");
         Self::new(folder, data, flags).await
     }
 
-    /// Over the embedded log, in that data folder.
+    /// Starts over the embedded log in that data folder.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub async fn in_folder(data: PathBuf) -> Self {
         Self::new(RunDir::new("dev").expect("a folder"), data, &[]).await
     }
@@ -198,7 +199,7 @@ impl Dev {
         dev
     }
 
-    /// The web page, with a token in it: what a person opens, past all proxies.
+    /// The address of the page with a token in it, as a person opens it, past all proxies.
     #[must_use]
     pub fn page(&self) -> &str {
         &self.page
@@ -210,19 +211,19 @@ impl Dev {
         &self.data
     }
 
-    /// All that it wrote since it was started last.
+    /// All output since the last start.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// If it does not run.
     #[must_use]
     pub fn text(&self) -> String {
         self.running.as_ref().expect("it runs").text()
     }
 
-    /// Starts it (again), and leads clients to it once it is ready.
+    /// Starts the process (again), and leads clients to it once it is ready.
     ///
     /// # Panics
-    /// Where it does not become ready.
+    /// If it does not become ready.
     pub async fn start(&mut self) {
         let data = self.data.clone();
         let mut all = arguments(&["dev", "--http", "127.0.0.1:0", "--json", "--data"]);
@@ -258,18 +259,18 @@ impl Dev {
         WorldSpec::from_toml(path, &std::fs::read_to_string(path).expect("a file")).expect("a world")
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// If it does not run.
     pub fn kill(&mut self) {
         self.running.take().expect("it runs").kill();
     }
 
-    /// Ctrl-C.
+    /// Presses Ctrl-C.
     ///
     /// # Panics
-    /// Where it does not run, or ends with an error.
+    /// If it does not run, or ends with an error.
     pub async fn stop(&mut self) {
         self.running.take().expect("it runs").stop().await;
     }
@@ -293,32 +294,32 @@ impl Stack for Dev {
     }
 }
 
-/// Kafka's log as the services see it.
+/// Opens Kafka's log as the services see it.
 ///
 /// # Panics
-/// Where the settings are not taken.
+/// If the settings are refused.
 #[must_use]
 pub fn kafka_log(brokers: &str) -> KafkaLog {
     KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() }).expect("settings")
 }
 
-/// A name that nothing else uses, also not on a broker that keeps the topics of earlier runs.
+/// A name that is not in use, not even on a broker that keeps the topics of earlier runs.
 #[must_use]
 pub fn unique_world() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("e2e-{}-{}", crate::people::now_ms(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The world of `dev` under another name, with few partitions: a start costs less.
+/// The world of `dev` under another name, with few partitions, so that a start is fast.
 #[must_use]
 pub fn small_world(name: &str) -> WorldSpec {
     WorldSpec { name: name.to_owned(), partitions: 3, ..WorldSpec::dev() }
 }
 
-/// Writes a world.toml.
+/// Writes a `world.toml`.
 ///
 /// # Panics
-/// Where it cannot be written.
+/// If it cannot be written.
 #[must_use]
 pub fn world_file(folder: &Path, spec: &WorldSpec) -> PathBuf {
     let path = folder.join(format!("{}.toml", spec.name));
@@ -334,29 +335,30 @@ pub struct Apart {
     deployment: Deployment,
 }
 
-/// Where such a deployment lies.
+/// The addresses and files of such a deployment.
 pub struct Deployment {
     /// Kafka's address.
     pub brokers: String,
     /// A prefix of its own in the shared bucket.
     pub store: String,
-    /// What S3 needs.
+    /// Environment variables for S3.
     pub env: Env,
-    /// world.toml.
+    /// The `world.toml`.
     pub world_file: PathBuf,
     /// The key that `driftless token` made.
     pub key: PathBuf,
-    /// A config file.
+    /// The config file of the services.
     pub config: PathBuf,
-    /// For all of them.
+    /// The folder of all files.
     pub folder: RunDir,
 }
 
 impl Deployment {
-    /// Files and addresses; no service and no topic yet. `config` is the services' config file.
+    /// Prepares files and addresses, without services and topics. `config` is the services' config
+    /// file.
     ///
     /// # Panics
-    /// Where Kafka or S3 is not to be had.
+    /// If Kafka or S3 is not available.
     pub async fn new(config: &str) -> Self {
         let (brokers, access) =
             block_in_place(|| (shared_kafka().expect("a Kafka"), shared_s3().expect("an S3 server")));
@@ -384,10 +386,10 @@ impl Deployment {
         arguments(&["--brokers", &self.brokers, "--store", &self.store])
     }
 
-    /// `driftless init`.
+    /// Runs `driftless init`.
     ///
     /// # Panics
-    /// Where it fails.
+    /// If it fails.
     pub async fn init(&self) {
         let mut all = arguments(&["init", "--world", &self.world_file.display().to_string()]);
         all.extend(self.flags());
@@ -395,10 +397,10 @@ impl Deployment {
         assert!(made.status.success(), "{made:?}");
     }
 
-    /// What `world.toml` says.
+    /// Reads `world.toml`.
     ///
     /// # Panics
-    /// Where it cannot be read.
+    /// If it cannot be read.
     #[must_use]
     pub fn spec(&self) -> WorldSpec {
         WorldSpec::from_toml("world.toml", &std::fs::read_to_string(&self.world_file).expect("a file"))
@@ -407,15 +409,15 @@ impl Deployment {
 }
 
 impl Apart {
-    /// Starts all five, from nothing.
+    /// Starts all five services in a new deployment.
     pub async fn start() -> Self {
         Self::with("").await
     }
 
-    /// The same with a config file.
+    /// Starts all five services with a config file.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If one does not start.
     pub async fn with(config: &str) -> Self {
         let deployment = Deployment::new(config).await;
         deployment.init().await;
@@ -436,7 +438,7 @@ impl Apart {
         apart
     }
 
-    /// Where it lies.
+    /// The deployment's addresses and files.
     #[must_use]
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
@@ -472,27 +474,27 @@ impl Apart {
         }
     }
 
-    /// Waits until a replayer has said that it decides for some partition.
+    /// Waits until a replayer has logged that it decides for some partition.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// If it does not run.
     pub async fn deciding(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it runs");
         running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// If it does not run.
     pub fn kill(&mut self, name: &'static str) {
         self.running.remove(name).expect("it runs").kill();
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     ///
     /// # Panics
-    /// Where it does not run, or ends with an error.
+    /// If it does not run, or ends with an error.
     pub async fn stop(&mut self, name: &'static str) {
         self.running.remove(name).expect("it runs").stop().await;
     }

@@ -5,15 +5,15 @@ use std::future::Future;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// Nothing that is expected to happen takes this long, not even on a machine that is busy with a build.
+/// Every expected event happens within this time, even on a machine that is busy with a build.
 pub const DEADLINE: Duration = Duration::from_secs(90);
-/// Between two looks at something that cannot be waited for.
+/// The pause between two looks at something that cannot be awaited.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Waits for something that has to happen.
+/// Waits for an event that must happen.
 ///
 /// # Panics
-/// Where it does not.
+/// If it does not happen in time.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -21,10 +21,10 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Looks until the look succeeds.
+/// Repeats a look until it succeeds.
 ///
 /// # Panics
-/// Where it never does: with what was seen last.
+/// If it never succeeds, with the last error.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let mut seen = None;
     let looking = async {
@@ -42,10 +42,10 @@ pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &st
     }
 }
 
-/// Waits until a counter of a process is at least that, over all its labels.
+/// Waits until a counter of a process is at least `at_least`, summed over all labels.
 ///
 /// # Panics
-/// Where it is not in time.
+/// If it is not in time.
 pub async fn counter(base: &str, name: &str, at_least: u64) {
     let url = format!("{base}/metrics");
     eventually(&format!("{name} of at least {at_least}"), || async {
@@ -57,14 +57,14 @@ pub async fn counter(base: &str, name: &str, at_least: u64) {
     .await;
 }
 
-/// Whether the tests that need servers are left out.
+/// Whether tests that need servers are left out.
 #[must_use]
 pub fn is_quick() -> bool {
     std::env::var("DRIFTLESS_TEST_QUICK").is_ok_and(|v| v == "1")
 }
 
-/// Says something even where the test passes.
+/// Prints a line even if the test passes.
 pub fn say(what: &str) {
-    // Not `eprintln!`, which a passing test keeps to itself; in one piece, between the lines of others.
+    // A passing test hides the output of `eprintln!`. One write keeps the line in one piece.
     let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
 }
