@@ -54,7 +54,7 @@ async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
     assert!(report.log.fences > 3, "{}", report.table());
 }
 
-/// One node for this run, or a Kafka that runs already.
+/// A Kafka with one node for this run, or a Kafka that runs already.
 fn kafka() -> KafkaChoice {
     let runs = std::env::var("DRIFTLESS_TEST_BROKERS").is_ok_and(|brokers| !brokers.is_empty());
     if runs { KafkaChoice::At(shared_kafka().unwrap().to_owned()) } else { KafkaChoice::Own(1) }

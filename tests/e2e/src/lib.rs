@@ -5,7 +5,7 @@
 //! the end it looks into the log: [`history`] reads all of `updates` by the rules and knows every
 //! decision and the resulting bytes. [`scenarios`] hold for every stack.
 //!
-//! With `DRIFTLESS_TEST_QUICK=1`, tests that need Kafka print that they were left out.
+//! Tests that need Kafka print that they were left out if `DRIFTLESS_TEST_QUICK=1` is set.
 
 #![forbid(unsafe_code)]
 

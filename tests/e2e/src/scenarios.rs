@@ -199,7 +199,7 @@ pub async fn cuts_change_no_outcome(mut stack: impl Stack) {
         }
     }
     for proxy in entrance.ingests.iter().chain(&entrance.gateways) {
-        // With two of each service, a client that was cut off went on at the other one.
+        // There are two of each service, and a client that was cut off went on at the other one.
         assert!(proxy.websockets() >= 10, "only {} websockets came this way", proxy.websockets());
     }
     let (_client, replica) = entrance.follower("reader", &id).await;

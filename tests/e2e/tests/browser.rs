@@ -1,4 +1,4 @@
-//! Two windows of a real Chromium on `driftless dev`.
+//! Drives two windows of a real Chromium on `driftless dev`.
 
 use driftless_e2e_tests::python::folder;
 use driftless_e2e_tests::stack::{Dev, Stack};
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// All that the windows do. Each of their waits has a deadline of its own, 30 s, and says what it waited for.
+/// The deadline of the whole script. Each wait in the windows has its own deadline of 30 s and says
+/// what it waited for.
 const STORY: Duration = Duration::from_secs(600);
 
 fn chromium() -> Option<PathBuf> {
@@ -24,7 +25,7 @@ fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
 }
 
-/// The packages of the lock file; `cargo xtask test` has installed them already.
+/// Installs the packages of the lock file, unless `cargo xtask test` has done so.
 fn install_packages() {
     let folder = folder().join("browser");
     if folder.join("node_modules/playwright-core").is_dir() {
@@ -46,7 +47,7 @@ async fn windows(chromium: &PathBuf, script: &str, arguments: &[&str]) {
     assert!(output.contains(", 0 failed"), "{output}");
 }
 
-/// The browser, where there is one, with the packages that drive it.
+/// The browser, if there is one, with the packages that drive it.
 fn prepared() -> Option<PathBuf> {
     if is_quick() {
         say("left out: it needs a browser (DRIFTLESS_TEST_QUICK=1)");
@@ -57,7 +58,7 @@ fn prepared() -> Option<PathBuf> {
         say("left out: it needs Node.js 20 and Chromium (Debian: apt-get install nodejs npm chromium)");
         return None;
     };
-    // Tests run at once.
+    // Tests run in parallel, so the packages are installed once.
     static INSTALLED: std::sync::Once = std::sync::Once::new();
     tokio::task::block_in_place(|| INSTALLED.call_once(install_packages));
     Some(chromium)

@@ -1,4 +1,4 @@
-//! What no proper client sends: each gets its own name, and costs nobody else anything.
+//! Messages that no proper client sends. Each gets its own refusal, and harms no other client.
 
 use driftless_client::Outcome;
 use driftless_e2e_tests::edits::{chunk, put, set};
@@ -81,7 +81,7 @@ async fn a_hello_that_cannot_be_taken_ends_the_socket_with_its_reason() {
     let neighbour = Neighbour::moves_in(entrance, "canvas/0/0").await;
     let token = entrance.tokens.for_all("mallory");
     let expired = entrance.tokens.issue_at("mallory", &[], &["canvas/"], 3_700);
-    // The same claims with another user's name, under the old signature.
+    // The claims of another user under the old signature.
     let other = entrance.tokens.for_all("root");
     let forged: Vec<&str> =
         token.split('.').take(1).chain(other.split('.').skip(1).take(1)).chain(token.split('.').skip(2)).collect();
@@ -160,7 +160,7 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
         lives_on(&mut raw, what).await;
     }
 
-    // In one message with good ones, a bad one costs them nothing.
+    // A bad request in one message with good ones does them no harm.
     raw.send_all(vec![
         submit("canvas/0/0", 10, 0, set(10, 1)),
         submit("canvas/0/0", 11, 10, set(10, 256)),
@@ -178,7 +178,8 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
     receipts.sort_unstable();
     assert_eq!((receipts, rejected), (vec![10, 12], vec![11]));
 
-    // The same number for another command is named; for the same command it is a resend, and is not decided again.
+    // Another command under the same number is named. The same command is a resend, and is not
+    // decided again.
     raw.send(submit("canvas/0/0", 12, 10, set(11, 3))).await;
     let reused = raw.expect_next("a Rejected for a number used twice", |body| match body {
         event::Body::Rejected(rejected) => Some(rejected.code()),
@@ -216,7 +217,7 @@ async fn a_request_that_cannot_be_followed_is_refused_by_name_and_its_socket_liv
         let (mut raw, _) = Raw::welcomed(&url, service, &token, &[]).await;
         raw.send(hello(&token, &[])).await;
         refused(&mut raw, "a second Hello", RefusalCode::HelloRepeated).await;
-        // A sound frame with one request that has a field 1000 and no body.
+        // A sound frame with one request that has only the unknown field 1000.
         raw.send_message(binary(vec![0x0a, 0x03, 0xc0, 0x3e, 0x01])).await;
         refused(&mut raw, "an unknown request", RefusalCode::Undecodable).await;
         raw.send(request::Body::Renew(Renew { token: entrance.tokens.for_all("somebody-else") })).await;
@@ -259,7 +260,7 @@ async fn a_request_that_cannot_be_followed_is_refused_by_name_and_its_socket_liv
     neighbour.is_unharmed().await;
 }
 
-/// Frames may be joined, split between requests, and empty (section 4 of the protocol).
+/// Frames may be joined, split between requests, and empty (docs/protocol.md#4-frames).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joined_and_empty_frames_are_frames() {
     let dev = Dev::embedded().await;

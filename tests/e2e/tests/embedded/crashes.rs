@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 type Receipts = Arc<Mutex<BTreeSet<(String, u64)>>>;
 
-/// Notes every receipt that a client gets.
+/// Records every receipt that a client gets.
 fn note_receipts(dev: &Dev) -> Receipts {
     let receipts = Receipts::default();
     let noted = Arc::clone(&receipts);
@@ -28,7 +28,7 @@ fn note_receipts(dev: &Dev) -> Receipts {
     receipts
 }
 
-/// Painters, each with a chunk of its own, so that chunk and number name a command.
+/// Painters with one chunk each, so that chunk and number name a command.
 struct Painters {
     chunks: Vec<Chunk>,
     end: watch::Sender<bool>,
@@ -50,7 +50,8 @@ impl Painters {
         Self { chunks, end, painting, _clients: clients }
     }
 
-    /// Ends them; gives where each chunk ended: every commit that its painter was told of is one version, and nothing else.
+    /// Ends the painters and returns the final state of each chunk. Every commit that a painter was
+    /// told of is one version, and there is no other version.
     async fn end(&mut self, dev: &Dev) -> Vec<(Version, Hash)> {
         self.end.send_replace(true);
         let mut ends = Vec::new();
@@ -99,7 +100,7 @@ async fn r2_a_killed_dev_loses_nothing_that_was_receipted_and_decides_it_once() 
     let history = dev.history().await;
     check(&history, &receipts);
     assert!(history.fences >= 4 * 12, "each start owned all 12 partitions anew: {}", history.fences);
-    // And once more from the disk.
+    // The check is repeated with the state from disk.
     dev.start().await;
     for (replica, end) in painters.chunks.iter().zip(&ends) {
         assert_eq!(history.end(replica.id()), Some(*end));
@@ -118,7 +119,8 @@ async fn r2_a_full_disk_loses_nothing_and_when_there_is_room_all_goes_on() {
     let refusals = |dev: &Dev| dev.text().matches("database or disk is full").count();
     disk.fill();
     eventually("the log to have no room", async || (refusals(&dev) > 0).then_some(()).ok_or(seen())).await;
-    // Nothing is receipted that is not in the log: nobody has to do anything but make room.
+    // No command is receipted that is not in the log. Making room is all that an operator has to
+    // do.
     disk.free();
     receipts_grow_to(&receipts, seen() + 60).await;
 
@@ -151,7 +153,7 @@ async fn ctrl_c_decides_all_that_was_receipted_before_it_ends() {
     dev.stop().await;
     let history = dev.history().await;
     check(&history, &receipts);
-    // The clients only noticed a pause.
+    // The clients noticed only a pause.
     dev.start().await;
     let before = receipts.lock().unwrap().len();
     receipts_grow_to(&receipts, before + 50).await;
@@ -176,7 +178,7 @@ async fn r5_a_chunk_with_a_snapshot_comes_back_with_the_same_hash() {
     }
     let snapshots = dev.data().join("store/snapshots");
     eventually("a snapshot in the store", || async { std::fs::read_dir(&snapshots).map(drop) }).await;
-    // It is announced with the next checkpoint.
+    // The next checkpoint announces the snapshot.
     counter(&dev.entrance().gateway_http(), "driftless_replayer_snapshots_total", 1).await;
     for i in 0..10 {
         assert!(matches!(soon("a commit", edit(7 * i)).await, Outcome::Committed { .. }));

@@ -1,4 +1,5 @@
-//! R9, the operator's half: what was put aside is listed, shown, and replayed by the rules of R8.
+//! R9, the operator's half: records that were put aside are listed, shown, and replayed by the
+//! rules of R8.
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
@@ -37,7 +38,7 @@ fn record(chunk: &str, user: &str, command: Vec<u8>) -> Bytes {
     CommandRecord { chunk_id: chunk.into(), body }.encode_to_vec().into()
 }
 
-/// Appends to a log that nobody else has open; gives the offsets.
+/// Appends to a log that no process has open, and returns the offsets.
 async fn append(db: &Path, topic: &Arc<str>, partition: Partition, records: Vec<(Bytes, Headers)>) -> Vec<Offset> {
     let log = tokio::task::block_in_place(|| SqliteLog::open(db)).unwrap();
     let (to, mut acks) = tokio::sync::mpsc::unbounded_channel();
@@ -86,10 +87,11 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
     let poison = [&garbage, &bobs, &carols].map(|value| (value.clone(), Headers::new())).to_vec();
     let offsets = append(&db, &topics.commands, partition, poison).await;
     dev.start().await;
-    // Behind all of it in the same partition.
+    // Behind all of these records in the same partition.
     edit(&dev, set(0, 2)).await;
     dev.stop().await;
-    // The guard of carol's did not hold. No model of ours fails, so the letter that a failing one leaves is written by hand.
+    // Carol's guard failed. No built-in model panics, so the letter of a failing model is written
+    // by hand.
     let header = |name: &str, value: String| (name.to_owned(), Bytes::from(value));
     let headers = vec![
         header("reason", "the model failed on it".into()),
@@ -127,7 +129,7 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
     assert_eq!(third["record"]["command"]["command"]["set"], cell, "{third}");
     assert!(!letters(&["show", "3"]).await.status.success());
 
-    // Nothing can be done for bob before the world knows the family.
+    // Bob's record cannot be replayed before the world knows the family.
     let named = letters(&["replay", "0", "1"]).await;
     assert!(!named.status.success() && named.error.contains("2 of 2 records cannot be replayed"), "{named:?}");
     dev.start().await;
@@ -152,7 +154,7 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
         let replayed = letters(&["replay", "--all", "--json", "--operator", "olga"]).await;
         let ways: Vec<Value> = lines(&replayed).iter().map(|line| line["replayed"].clone()).collect();
         assert_eq!(ways, [Value::Null, "as it is".into(), "as a new command".into()], "{replayed:?}");
-        // It stood where it did not belong.
+        // The record stood in the wrong partition.
         assert_eq!(lines(&replayed)[1]["partition"], world.place(&chunk("things/0/0")).unwrap().partition.0);
     }
     assert_eq!(count().await, before + 4);

@@ -1,4 +1,4 @@
-//! HTTP as its OpenAPI document has it: asked by a list, and by Schemathesis.
+//! Holds HTTP to its OpenAPI document: by a list of requests, and by Schemathesis.
 
 use driftless_e2e_tests::process::arguments;
 use driftless_e2e_tests::python::{folder, python, run_script};
@@ -6,7 +6,7 @@ use driftless_e2e_tests::stack::{Dev, Stack};
 use driftless_e2e_tests::wait::soon;
 use tokio::process::Command;
 
-/// Past the proxy, which takes whoever asks for a websocket for one.
+/// The address past the proxy, which would take every upgrade request for a websocket.
 fn directly(dev: &Dev) -> &str {
     dev.page().split("/?").next().unwrap_or_default()
 }

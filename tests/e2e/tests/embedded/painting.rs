@@ -1,4 +1,4 @@
-//! A photograph, painted by eight writers at once.
+//! Eight writers paint a photograph at once.
 
 use driftless_e2e_tests::scenarios::paint_photo;
 use driftless_e2e_tests::stack::{Dev, Stack};

@@ -1,4 +1,4 @@
-//! What does not start says what is wrong, where, and how to mend it.
+//! A process that cannot start says what is wrong, where, and how to mend it.
 
 use driftless_e2e_tests::edits::chunk;
 use driftless_e2e_tests::process::{Env, arguments, run};
@@ -8,7 +8,7 @@ use driftless_schemas::world::WorldSpec;
 use driftless_testbed::RunDir;
 use std::net::TcpListener;
 
-/// Runs it to its end, which must be a failure that says all of this.
+/// Runs the program to its end. It must fail and say all of this.
 async fn fails(list: &[&str], says: &[&str]) {
     let ended = run(&arguments(list), &Env::new()).await;
     assert!(!ended.status.success(), "{list:?} did not fail: {ended:?}");
@@ -31,7 +31,7 @@ async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
     fails(&flags, &[&file, "world.json", "family[0].bounds is 77 here, and 1024 there", "driftless init --update"])
         .await;
-    // Nothing was changed by the attempt.
+    // The failed attempt changed nothing.
     dev.start().await;
     dev.stop().await;
 
@@ -83,7 +83,7 @@ async fn a_data_folder_in_use_is_named_and_left_alone() {
         fails(&[&flags[..], more].concat(), &[&data, "in use", "--data"]).await;
     }
     assert!(dev.data().join("store/world.json").exists() && dev.data().join("dev.key").exists());
-    // Whoever was killed is no longer in it, and what was acknowledged still is.
+    // The killed process no longer holds the folder, and every acknowledged command is still there.
     dev.kill();
     dev.start().await;
     let (_client, replica) = dev.entrance().follower("bob", &id).await;
@@ -107,14 +107,15 @@ async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
     dev.stop().await;
 }
 
-/// A partition that recovery cannot read ends the replayer for good, long before the time for becoming ready is over.
+/// A partition that recovery cannot read ends the replayer for good, long before the time for
+/// becoming ready is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replayer_that_ends_at_its_start_says_why() {
     let mut dev = Dev::embedded().await;
     scenarios::burst_commits_in_order(dev.entrance(), &chunk("canvas/0/0"), "ann").await;
     dev.stop().await;
     let data = dev.data();
-    // The store remembers offsets that a new log does not have.
+    // The store has offsets that a new log lacks.
     for name in ["log.db", "log.db-wal", "log.db-shm"] {
         let _ = std::fs::remove_file(data.join(name));
     }
@@ -165,7 +166,7 @@ async fn a_broker_that_is_not_there_is_named() {
     let nobody = ["--brokers", "127.0.0.1:1", "--store", &store, "--config", &config, "--world", &file];
     let of = |first: &[&'static str]| [first, &nobody[..]].concat();
     fails(&of(&["init"]), &["127.0.0.1:1", "check that the brokers run"]).await;
-    // As if the world had been made: now the services come as far as the log.
+    // Makes the world by hand, so that the services get as far as the log.
     let stored = driftless_schemas::world::StoredWorld { revision: 1, spec: WorldSpec::dev() };
     std::fs::write(folder.path().join("store/world.json"), serde_json::to_string(&stored).unwrap()).unwrap();
     for service in ["ingest", "replayer", "gateway"] {

@@ -21,7 +21,7 @@ async fn a_watch_that_nobody_reads_any_more_ends_quietly() {
     let first = soon("a line", lines.next_line()).await.unwrap().unwrap();
     assert!(first.starts_with("canvas/0/0 is at version 0"), "{first}");
     drop(lines);
-    // Also where nothing happens to the chunk, so that nothing is written.
+    // The pipe ends `watch` even if nothing happens to the chunk, so that nothing is written.
     let status = soon("the end", watch.wait()).await.unwrap();
     let mut said = String::new();
     watch.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_new_key_is_made_whatever_the_variable_says() {
     let env: Env = vec![("DRIFTLESS_KEY_FILE".into(), path("new.key"))];
     let made = run(&arguments(&["token", "--new-key", &path("new.key")]), &env).await;
     assert!(made.status.success(), "{made:?}");
-    // And the variable names the key that signs.
+    // The variable also names the key that signs.
     let signed = run(&arguments(&["token", "--sub", "ann", "--write", "canvas/"]), &env).await;
     assert!(signed.status.success() && signed.output.matches('.').count() == 2, "{signed:?}");
     // Two keys on the command line are too many.

@@ -1,4 +1,4 @@
-//! The scenarios that every client passes (`tests/conformance`), by the Rust SDK.
+//! The scenarios that every client passes (`tests/conformance`), run with the Rust SDK.
 
 mod step;
 mod verbs;
@@ -16,38 +16,38 @@ use step::Step;
 use tokio::sync::broadcast;
 use wire::Wire;
 
-/// One run of a scenario.
+/// A scenario that is being run.
 struct Story {
-    /// What steps are about unless they name another chunk.
+    /// The chunk of steps that name no chunk.
     chunk: String,
     clients: BTreeMap<String, Member>,
     edits: BTreeMap<String, Vec<Edit>>,
 }
 
-/// A client by its name.
+/// A client, by its name in the scenario.
 struct Member {
     client: Client,
     wire: Wire,
     chunks: BTreeMap<String, Chunk>,
     events: broadcast::Receiver<Event>,
-    /// The outcomes that it has told, in their order.
+    /// The outcomes that the client reported, in their order.
     told: Vec<String>,
-    /// Since the last `corrupt`.
+    /// Drifts since the last `corrupt`.
     drifts: usize,
 }
 
-/// A command that was submitted.
+/// A submitted command.
 struct Edit {
     by: String,
     chunk: Chunk,
     id: CommandId,
-    /// As soon as it is asked for.
+    /// The outcome, once a step has asked for it.
     outcome: Option<Outcome>,
     pending: Option<driftless_client::Pending>,
 }
 
 impl Member {
-    /// Takes what the client has told meanwhile.
+    /// Records the events that the client has reported meanwhile.
     fn listen(&mut self) {
         loop {
             match self.events.try_recv() {
@@ -68,12 +68,12 @@ impl Story {
         self.clients.get_mut(name).unwrap_or_else(|| panic!("there is no client {name}"))
     }
 
-    /// The chunk that a step is about.
+    /// The chunk of a step.
     fn chunk_of(&self, step: &Step) -> String {
         step.get("chunk").map_or(self.chunk.clone(), |chunk| chunk.as_str().expect("a chunk's id").to_owned())
     }
 
-    /// A chunk as a client has it.
+    /// A client's replica of the step's chunk.
     fn of(&mut self, name: &str, step: &Step) -> Chunk {
         let id = self.chunk_of(step);
         self.member(name).chunks.get(&id).unwrap_or_else(|| panic!("{name} does not track {id}")).clone()
@@ -104,7 +104,7 @@ impl Story {
     }
 }
 
-/// An outcome as steps name it.
+/// An outcome as scenarios write it.
 fn members(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Committed { version } => json!({ "outcome": "committed", "version": version.map(|v| v.0) }),
@@ -119,7 +119,7 @@ fn members(outcome: &Outcome) -> Value {
     }
 }
 
-/// The list.
+/// The list of scenarios.
 fn scenarios() -> Vec<Value> {
     let file = driftless_e2e_tests::python::folder().join("../conformance/scenarios.json");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -146,7 +146,7 @@ async fn the_rust_client_passes_every_scenario() {
     let mut dev = Dev::embedded().await;
     for scenario in scenarios() {
         let chunk = scenario["chunk"].as_str().expect("a chunk").to_owned();
-        // Shown where it fails.
+        // Shown if the scenario fails.
         println!("{}", scenario["name"]);
         let mut story = Story { chunk, clients: BTreeMap::new(), edits: BTreeMap::new() };
         for step in scenario["steps"].as_array().expect("a list") {
@@ -158,7 +158,7 @@ async fn the_rust_client_passes_every_scenario() {
     dev.entrance().pass_all();
 }
 
-/// A client between whom and the servers a wire stands.
+/// Connects a client with a wire between it and the servers.
 async fn join(dev: &Dev, name: &str, read: &[&str], write: &[&str]) -> Member {
     let entrance = dev.entrance();
     let wire = Wire::to(entrance).await;
@@ -172,13 +172,13 @@ async fn join(dev: &Dev, name: &str, read: &[&str], write: &[&str]) -> Member {
     Member { client, wire, chunks: BTreeMap::new(), events, told: Vec::new(), drifts: 0 }
 }
 
-/// What a step gives as bytes: a model's JSON, encoded by the model.
+/// The bytes of a step's command: a model's JSON, encoded by the model.
 fn encoded(chunk: &Chunk, command: &Value) -> Bytes {
     let encoded = chunk.with_view(|view| view.model.command_from_json(command)).expect("there is a view");
     encoded.unwrap_or_else(|e| panic!("{command}: {e}")).into()
 }
 
-/// Gives one cell a value, if it has another.
+/// Sets one cell, if it has another value.
 fn guarded([x, y]: [u32; 2], value: u32, now: u32) -> Bytes {
     edits::set_if(y * 128 + x, value, now).into()
 }

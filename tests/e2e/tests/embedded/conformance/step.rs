@@ -1,4 +1,4 @@
-//! A step: an object with a verb, what it is about, and members that the verb knows.
+//! A step: an object with a verb, its subject, and members that the verb knows.
 
 use serde_json::{Map, Value};
 
@@ -30,18 +30,19 @@ const VERBS: [(&str, &[&str]); 24] = [
     ("start", &[]),
 ];
 
-/// A step that is known.
+/// A step with a known verb.
 pub struct Step {
-    /// What is done.
+    /// The verb.
     pub verb: &'static str,
     members: Map<String, Value>,
 }
 
 impl Step {
-    /// Reads one. The order of members is lost here, but only one of them is a verb that knows all others.
+    /// Reads a step. JSON loses the order of members, but only one member is a verb that knows all
+    /// others.
     ///
     /// # Panics
-    /// Where nobody knows it.
+    /// If no verb fits.
     pub fn new(step: &Value) -> Self {
         let members = step.as_object().unwrap_or_else(|| panic!("{step} is no step")).clone();
         let fits = |(verb, known): &&(&str, &[&str])| {
@@ -51,7 +52,7 @@ impl Step {
         Self { verb, members }
     }
 
-    /// What the verb is about, where it is one name.
+    /// The verb's subject, if it is a single name.
     pub fn name(&self) -> &str {
         self.text(self.verb)
     }
@@ -78,7 +79,7 @@ impl Step {
         list.iter().map(|number| number.as_u64().unwrap_or_else(|| panic!("{member} must be numbers"))).collect()
     }
 
-    /// A place in a grid.
+    /// A cell of a grid.
     pub fn place(&self, member: &str) -> [u32; 2] {
         let at: Vec<u32> = self.numbers(member).into_iter().map(|n| u32::try_from(n).expect("a coordinate")).collect();
         at.try_into().unwrap_or_else(|at| panic!("{member} must be [X, Y], not {at:?}"))

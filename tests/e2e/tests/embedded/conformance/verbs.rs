@@ -1,4 +1,4 @@
-//! What each step does, and what it waits for.
+//! The action of each verb, and the condition that it waits for.
 
 use super::step::Step;
 use super::wire::Kind;
@@ -157,7 +157,7 @@ async fn converge(story: &mut Story, step: &Step) {
     .await;
 }
 
-/// Waits until something has happened so often.
+/// Waits until an event has happened so many times.
 async fn happen(story: &mut Story, step: &Step) {
     let (event, wanted) = (step.text("event"), step.get("count").map_or(1, |_| step.number("count")));
     assert!(["cut", "put_off", "drift", "receipt"].contains(&event), "{event} is nothing that can be waited for");

@@ -1,5 +1,5 @@
-//! Between a client and the servers: breaks the connections at chosen messages, keeps messages back, doubles them, or answers in
-//! ingest's place.
+//! The wire between a client and the servers: breaks connections at chosen messages, holds
+//! messages, doubles them, or answers in ingest's place.
 
 use driftless_e2e_tests::proxy::{Door, Passing, Proxy, Verdict};
 use driftless_e2e_tests::stack::Entrance;
@@ -9,7 +9,7 @@ use driftless_schemas::proto::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// What a message has.
+/// The kind of content that a rule looks for in a message.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Submit,
@@ -52,12 +52,12 @@ enum Server {
     Gateway,
 }
 
-/// Where a connection breaks next.
+/// The point at which a connection breaks next.
 struct Cut {
     server: Server,
     is_before: bool,
     kind: Kind,
-    /// Closed with it.
+    /// The switch that the cut closes.
     door: Option<Door>,
 }
 
@@ -68,7 +68,7 @@ struct State {
     is_doubling: bool,
     put_off: BTreeSet<u64>,
     after_ms: u32,
-    /// How often something has happened.
+    /// How many times each event has happened.
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -80,7 +80,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// In front of the entrance's proxies, which know where the servers are.
+    /// Makes a wire in front of the entrance's proxies, which know the servers' addresses.
     pub async fn to(entrance: &Entrance) -> Self {
         let ingest = Proxy::start(Some(entrance.ingests[0].address())).await;
         let gateway = Proxy::start(Some(entrance.gateways[0].address())).await;
@@ -94,7 +94,7 @@ impl Wire {
         (url(&self.ingest, "ingest"), url(&self.gateway, "gateway"))
     }
 
-    /// Judges anew what is held.
+    /// Judges held messages again.
     fn judge(&self) {
         for (server, proxy) in [(Server::Ingest, &self.ingest), (Server::Gateway, &self.gateway)] {
             let state = Arc::clone(&self.state);
@@ -106,7 +106,7 @@ impl Wire {
         f(&mut self.state.lock().expect("nobody panics"))
     }
 
-    /// `at` is `before submit`, `after receipt`, and the like.
+    /// `at` is `before submit`, `after receipt`, and so on.
     pub fn cut(&self, server: &str, at: &str, bars: bool) {
         let (server, proxy) = match server {
             "ingest" => (Server::Ingest, &self.ingest),
@@ -191,7 +191,7 @@ impl State {
         }
     }
 
-    /// A message to ingest as it goes on, and what the client is told in ingest's place.
+    /// Changes a message to ingest, and makes the answer that the client gets in ingest's place.
     fn change(&mut self, frame: &ClientFrame) -> Verdict {
         let (mut up, mut down) = (ClientFrame::default(), ServerFrame::default());
         for request in &frame.requests {
