@@ -1,4 +1,4 @@
-"""Checks a world from the outside: reads its raw topics, its object store and what clients concluded, and shares no code with
+"""Checks a world from the outside: reads its raw topics, its object store and the clients' conclusions, and shares no code with
 the services. It decides what R1 to R10 say about them, folds every chunk itself, and ends with 0 only if nothing is wrong."""
 
 import argparse
@@ -70,7 +70,7 @@ def arguments(argv):
 
 
 def positions(options):
-    """R4: the triples to start from, by partition."""
+    """The positions to start from, by partition (R4)."""
     found = {}
     for text in options.start:
         partition, *triple = map(int, text.split(":"))
@@ -82,7 +82,7 @@ def positions(options):
 
 
 def check(options, report):
-    """Everything, partition by partition."""
+    """Checks everything, partition by partition."""
     store = Store(options.store) if options.store else None
     world = World.from_file(options.world or store.world())
     log = KafkaLog(options.brokers) if options.brokers else DumpLog(options.dump)
@@ -124,7 +124,7 @@ def check(options, report):
 
 
 def check_dead_letters(log, topic, commands, dead, report):
-    """R9: what could not be decoded or placed was copied, byte for byte."""
+    """R9: records that could not be decoded or placed were copied, byte for byte."""
     copied = set()
     for number in range(log.partitions(topic)) if dead else ():
         copied.update(record.value for record in log.read(topic, number, *log.bounds(topic, number)))
@@ -142,7 +142,7 @@ def main(argv=None):
         print(f"check.py: {e}", file=sys.stderr)
         return 2
     except Exception:
-        # Python would end with 1, which says that there are violations.
+        # Python would exit with 1, which means that there are violations.
         traceback.print_exc()
         return 2
     if not options.write_dump:

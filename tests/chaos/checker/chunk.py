@@ -11,12 +11,13 @@ from messages import REASONS, Unreadable, decode_known, log
 from store import Damaged, Missing
 
 COMMITTED, DISCARDED, OUT_OF_ORDER, EXPIRED = "committed", "discarded", "out_of_order", "session_expired"
-# Refs of a chunk that the index keeps: the newest and four older ones. Garbage collection spares their objects.
+# Refs of a chunk that the index keeps: the newest and four older ones. Garbage collection spares
+# their objects.
 REFS_KEPT = 5
 
 
 class Mark(NamedTuple):
-    """What the valid log says of one command."""
+    """The valid log's decision on one command."""
 
     chunk: str
     kind: str
@@ -26,15 +27,15 @@ class Mark(NamedTuple):
     seq: int
     author: str
     received_at_ms: int
-    # Where it stands in `updates`.
+    # The offset in `updates`.
     at: int
-    # Of committed ones.
+    # The version of a committed command.
     version: int = 0
     effect: bytes = b""
 
 
 class Chunk:
-    """Content, version, and what is resolved."""
+    """A chunk: content, version, and resolved numbers."""
 
     def __init__(self, name, place, where, report, is_whole):
         self.id, self.place, self._report = name, place, report
@@ -43,7 +44,8 @@ class Chunk:
         self.is_whole = is_whole
         self.version = 0 if is_whole else None
         self.through = -1
-        # (writer, seq) → version, or 0 where it was discarded; per writer the newest such seq; other answered ones.
+        # (writer, seq) → version, or 0 where it was discarded; per writer the newest such seq;
+        # other answered ones.
         self.resolved, self.newest, self.answered = {}, {}, set()
         self.content, self.folded = (place.model.initial(), 0) if is_whole else (None, 0)
         self.is_drifted = False
@@ -58,13 +60,13 @@ class Chunk:
         self._report.violate(rule, problem, offset=offset, **self._where, **more)
 
     def want(self, version):
-        """A ref names this version: its hash is to be remembered. Before anything is folded."""
+        """Remembers that a ref names this version, so that its hash is kept. Called before anything is folded."""
         self.wanted.add(version)
         if version == 0 and self.is_whole:
             self.hashes[0] = self.place.model.hash(self.content)
 
     def fold(self, offset, decisions, marks, claims):
-        """Folds a valid `Decisions`. `marks` gets its marks by `source_offset`; `claims` has what invalid records say."""
+        """Folds a valid `Decisions`. `marks` gets its marks by `source_offset`; `claims` has the claims of invalid records."""
         entries, first = self._read_updates(offset, decisions, claims)
         if not decisions.marks:
             self.violate("format", offset, "decisions without a mark")
@@ -92,7 +94,7 @@ class Chunk:
             self.violate("format", offset, "entries and committed marks differ in number", expected=taken, found=len(entries))
 
     def _detail(self, offset, kind, mark):
-        """Counts a mark; gives its discard reason or its floor."""
+        """Counts a mark and returns its discard reason or its floor."""
         report = self._report
         if kind == DISCARDED:
             reason = mark.discarded.reason
@@ -150,7 +152,7 @@ class Chunk:
                 )
             else:
                 self.violate("R3", offset, "versions are not dense", expected=self.version + 1, found=first)
-            # What follows cannot agree; it is not told again.
+            # Later hashes cannot agree either; only the first difference is reported.
             self.is_drifted, self.folded = True, first - 1
         if self.version is None and first == 1:
             self.content = self.place.model.initial()
@@ -162,7 +164,7 @@ class Chunk:
         return entries, first
 
     def _apply(self, offset, updates):
-        """R5, R10: folds what is new, and compares the hash after the last entry."""
+        """R5, R10: folds new entries, and compares the hash after the last one."""
         model, content, version = self.place.model, self.content, updates.first_version - 1
         last = version + len(updates.entries)
         for entry in updates.entries:

@@ -12,14 +12,14 @@ FENCE, VALID = "fence", "valid"
 
 @dataclass
 class Position:
-    """A place in one partition: everything below `offset` was judged, `epoch` is current there, `n` the last valid number."""
+    """A position in one partition: all records below `offset` are judged; `epoch` is current there, `n` is the last valid number."""
 
     offset: int = 0
     epoch: int = 0
     n: int = 0
 
     def judge(self, offset, record):
-        """`FENCE`, `VALID`, or why the record counts for nobody. Records come in the order of their offsets."""
+        """`FENCE`, `VALID`, or the reason why no reader counts the record. Records come in the order of their offsets."""
         self.offset = offset + 1
         if record.WhichOneof("body") == "fence":
             if record.n != 0:

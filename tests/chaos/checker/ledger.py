@@ -23,8 +23,8 @@ class Ledger:
 
     def __init__(self):
         self.floor_ms = 0
-        # writer → (seq, committed bits, last decided offset). Python's dicts keep the order of insertion, and every
-        # decision inserts anew: the first one is the least recently decided.
+        # writer → (seq, committed bits, last decided offset). Python's dicts keep the order of
+        # insertion, and every decision inserts anew: the first one is the least recently decided.
         self._writers = {}
 
     @classmethod
@@ -35,14 +35,14 @@ class Ledger:
         return ledger
 
     def newest(self, writer):
-        """L, or None where the writer is expired."""
+        """L, or None if the writer is expired."""
         known = self._writers.get(writer)
         if known is not None:
             return known[0]
         return 0 if time_ms(writer) > self.floor_ms else None
 
     def verdict(self, writer, seq, after):
-        """What is to become of a command with these numbers."""
+        """The verdict on a command with these numbers."""
         newest = self.newest(writer)
         if newest is None:
             return EXPIRED
@@ -51,7 +51,7 @@ class Ledger:
         return OUT_OF_ORDER if after > newest else DECIDE
 
     def resolve(self, writer, seq, is_committed, offset):
-        """Notes that a command was decided: the numbers between the last one and it were skipped."""
+        """Records a decision: the numbers between the last one and this one were skipped."""
         known = self._writers.pop(writer, None)
         if known is not None:
             distance = seq - known[0]
@@ -65,7 +65,7 @@ class Ledger:
         self._writers[writer] = (seq, bits | is_committed, offset)
 
     def to_ref(self, kind):
-        """As a ref holds it: a `Ledger` message (`kind` is its class)."""
+        """The ledger as a ref has it: a `Ledger` message (`kind` is its class)."""
         stored = kind(floor_ms=self.floor_ms)
         for writer, (seq, bits, offset) in self._writers.items():
             stored.entries.add(writer=writer, seq=seq, committed_bits=bits, last_offset=offset)

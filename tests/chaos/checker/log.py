@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 class KafkaLog:
-    """A cluster, one partition at a time, without a group: nothing is committed, nobody is rebalanced."""
+    """A cluster, one partition at a time, without a group: it commits nothing and rebalances no group."""
 
     def __init__(self, brokers):
         settings = {"bootstrap.servers": brokers, "group.id": "driftless-checker", "enable.auto.commit": False}
@@ -36,12 +36,12 @@ class KafkaLog:
         self._consumer = Consumer(settings | {"max.partition.fetch.bytes": 8 << 20, "queued.max.messages.kbytes": 131_072})
 
     def partitions(self, topic):
-        """How many there are; 0 where there is no such topic."""
+        """The number of partitions; 0 if there is no such topic."""
         found = self._consumer.list_topics(topic, timeout=WAIT_S).topics.get(topic)
         return 0 if found is None or found.error else len(found.partitions)
 
     def bounds(self, topic, partition):
-        """The first offset that is there, and the one after the last."""
+        """The first present offset, and the offset after the last."""
         return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT_S, cached=False)
 
     def read(self, topic, partition, start, end):
@@ -51,7 +51,7 @@ class KafkaLog:
         self._consumer.assign([TopicPartition(topic, partition, start)])
         position, heard = start, time.monotonic()
         while True:
-            # `consume` waits until it has as many as it was asked for, or for its whole timeout.
+            # `consume` waits for the requested number of records, or for its whole timeout.
             messages = self._consumer.consume(num_messages=min(end - position, 5000), timeout=0.2)
             if messages:
                 heard = time.monotonic()

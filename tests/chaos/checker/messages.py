@@ -26,11 +26,11 @@ REASONS = {number: name.removeprefix("DISCARD_REASON_") for name, number in log.
 
 
 class Unreadable(Exception):
-    """Bytes that are not the message that they should be."""
+    """Bytes that are not the expected message."""
 
 
 def decode(kind, value):
-    """A message, skipping unknown fields: only for what anybody may write, such as records of `commands`."""
+    """A message, skipping unknown fields: only for messages that any client may have written, such as records of `commands`."""
     try:
         return kind.FromString(value)
     except DecodeError as e:

@@ -1,4 +1,4 @@
-"""What clients concluded, compared with the log: no acknowledged edit is missing, no commit is lost, nobody was told a lie.
+"""The clients' conclusions, compared with the log: no acknowledged edit is missing, no commit is lost, no client was told a lie.
 
 An outcomes file has one JSON object per command and line:
 
@@ -24,7 +24,7 @@ REASON_NAMES = set(REASONS.values())
 
 
 class Line(NamedTuple):
-    """What one client says about one command."""
+    """One client's conclusion about one command."""
 
     where: str
     client: str
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 class Outcomes:
-    """All lines, by the command that they speak of."""
+    """All lines, by the command that they are about."""
 
     def __init__(self, paths, world, report):
         self._report = report
@@ -78,7 +78,7 @@ class Outcomes:
             self.receipted.add(number)
 
     def marks_of_known_writers(self, marks):
-        """Of valid marks, those that a line must answer to."""
+        """The valid marks that a line must agree with."""
         writers = self.writers
         return {(m.chunk, m.writer, m.seq): m for m in marks if m.writer in writers and m.kind in (COMMITTED, DISCARDED)}
 
@@ -154,7 +154,7 @@ class Outcomes:
 
 
 def check_finals(paths, world, ends, started, report):
-    """R10: what is held at rest is the log's end. `started` are the partitions that were not read from their start."""
+    """R10: every replica at rest equals the log's end. `started` are the partitions that were not read from their start."""
     for path in paths:
         for where, told in _lines(path):
             report.counts["finals"] += 1

@@ -28,7 +28,7 @@ class Chunks(dict):
 
 
 class Partition:
-    """Reads and checks it. `position` is where `updates` is read from: R4's triple."""
+    """Reads and checks the partition. `position` is R4's position at which reading `updates` begins."""
 
     def __init__(self, world, number, report, store, outcomes, position, is_complete, is_collected):
         self.number, self._world, self._report, self._store, self._outcomes = number, world, report, store, outcomes
@@ -38,7 +38,8 @@ class Partition:
         self.chunks = Chunks(lambda name: Chunk(name, world.place(name), self._where, report, is_whole))
         # source_offset → Mark, until the replay of `commands` takes it.
         self._marks = {}
-        # What invalid records claim, to explain what is missing: source_offset → offset, (chunk, version) → offset.
+        # The claims of invalid records, to explain missing decisions: source_offset → offset,
+        # (chunk, version) → offset.
         self._claims = {}
         self._valid = []
         self.dead = []
@@ -124,7 +125,7 @@ class Partition:
             chunk.stored(offset, record.snapshot_stored.ref, self._store, is_known)
 
     def take_commands(self, records, low):
-        """R8, then what clients say about this partition's chunks."""
+        """R8, then the clients' conclusions about this partition's chunks."""
         outcomes = self._outcomes
         for chunk in self.chunks.values():
             chunk.finish(self._is_collected)

@@ -1,4 +1,4 @@
-"""R8: replays `commands` through an own ledger and compares each verdict with what the valid log says for its offset.
+"""R8: replays `commands` through its own ledger and compares each verdict with the valid log's decision for its offset.
 
 What the model decides is not decided again here: a command whose turn it is may be committed or discarded. But a resend must
 have no mark, a Settle is discarded as SETTLED, what cannot be decoded as UNDECODABLE, and nothing is left out. R5: each ref's
@@ -29,7 +29,7 @@ class Replay:
                 chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.adopted.ledger), chunk.adopted.through_offset
             elif chunk.is_whole:
                 chunk.ledger = ledgers.Ledger()
-        # What retention has removed from `commands` is known by its marks alone.
+        # Commands that retention has removed are known by their marks alone.
         for offset in sorted(offset for offset in marks if offset < low):
             mark = marks.pop(offset)
             chunk = chunks[mark.chunk]
@@ -38,7 +38,7 @@ class Replay:
                 self._note(chunk, offset, mark)
 
     def take(self, offset, key, value):
-        """The next record of `commands`. Gives (chunk id, writer, seq) where it is a command that has them."""
+        """Takes the next record of `commands`. Returns (chunk id, writer, seq) if it is a command that has them."""
         counts = self._report.counts
         counts["commands_records"] += 1
         try:
@@ -140,14 +140,14 @@ class Replay:
         return _DECIDED if body else [(DISCARDED, UNDECODABLE)]
 
     def _note(self, chunk, offset, mark):
-        """Goes on with what the log says, so that one violation does not make others."""
+        """Goes on with the log's decision, so that one violation does not cause others."""
         chunk.replayed_through = offset
         chunk.replayed_version += mark.kind == COMMITTED
         if mark.kind in (COMMITTED, DISCARDED) and mark.seq > (chunk.ledger.newest(mark.writer) or 0):
             chunk.ledger.resolve(mark.writer, mark.seq, mark.kind == COMMITTED, offset)
 
     def _check_refs(self, chunk, before):
-        """The refs whose `through_offset` lies below an offset: their ledgers must be the own one of now."""
+        """The refs whose `through_offset` lies below an offset: their ledgers must equal the present one."""
         while chunk.refs and chunk.refs[0][1].through_offset < before:
             at, ref = chunk.refs.pop(0)
             if chunk.adopted is not None and ref.through_offset <= chunk.adopted.through_offset:
@@ -172,7 +172,7 @@ class Replay:
                 )
 
     def finish(self, is_complete):
-        """What is left over: undecided commands, refs, and marks of commands that do not exist."""
+        """The leftovers: undecided commands, refs, and marks of commands that do not exist."""
         for chunk in self._chunks.values():
             self._report.counts["undecided"] += len(chunk.undecided)
             for offset, verdict in chunk.undecided if is_complete else ():
@@ -207,7 +207,7 @@ def _told(kind, detail):
 
 
 def _ledger(one, other):
-    """Of a ledger, what another one does not have."""
+    """The entries of a ledger that another ledger lacks."""
     entry = lambda e: (e.writer.hex(), e.seq, f"{e.committed_bits:x}", e.last_offset)
     known = {entry(e) for e in other.entries}
     differing = [entry(e) for e in one.entries if entry(e) not in known]

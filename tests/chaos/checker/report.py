@@ -1,4 +1,4 @@
-"""What was counted and what was found wrong."""
+"""Counts and violations."""
 
 import collections
 import sys
@@ -8,7 +8,7 @@ VIOLATIONS_SHOWN = 20
 
 
 class CannotCheck(Exception):
-    """Something is missing or of no use, so that nothing can be said."""
+    """An input is missing or unusable, so no verdict is possible."""
 
 
 class Report:
@@ -23,7 +23,7 @@ class Report:
     def violate(
         self, rule, problem, *, topic=None, partition=None, offset=None, chunk=None, expected=None, found=None, where=None
     ):
-        """Notes a violation. `where` names a line of a file, for what stands in none of the topics."""
+        """Notes a violation. `where` names a line of a file, for violations that stand in no topic."""
         self.by_rule[rule] += 1
         if len(self.violations) < VIOLATIONS_SHOWN:
             told = {"rule": rule, "topic": topic, "partition": partition, "offset": offset, "chunk": chunk}
@@ -42,7 +42,7 @@ class Report:
             print(f"[{now - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     def to_json(self):
-        """Every count has its key, also where it is 0."""
+        """Every count has its key, even if it is 0."""
         names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
             undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked
             snapshots_collected objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""

@@ -11,7 +11,7 @@ import blake3
 import zstandard
 
 CONTENT_BYTES_MAX = 1 << 20
-# What the local object store leaves of a put that was killed: `<name>#<number>`. It is no object.
+# A killed put leaves `<name>#<number>` in the local object store. Such a file is no object.
 STAGED = re.compile(r"#\d+$")
 
 
@@ -20,7 +20,7 @@ class Missing(Exception):
 
 
 class Damaged(Exception):
-    """The object is there, but its content is not what its name says."""
+    """The object is there, but its content does not fit its name."""
 
 
 class Store:
@@ -73,7 +73,8 @@ def name_of(content_hash):
 
 
 def _decompress(data):
-    # As a stream: the frame need not name the size, and what it names is not to be trusted.
+    # Decompresses as a stream, because the frame need not name its size, and a named size is not
+    # trusted.
     try:
         reader = zstandard.ZstdDecompressor(max_window_size=8 << 20).stream_reader(data, read_across_frames=True)
         encoding = reader.read(CONTENT_BYTES_MAX + 1)

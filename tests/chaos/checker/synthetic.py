@@ -73,7 +73,7 @@ class Owner:
         logs.append(partition, b"", epoch, 0, fence=log.Fence(owner=f"replayer-{epoch}"))
 
     def decide(self, poll=4):
-        """What stands in `commands` and is not decided, one record per chunk and poll."""
+        """Decides the undecided records of `commands`, one record per chunk and poll."""
         commands = self.logs.commands[self.partition]
         while self.next < len(commands):
             published = {}
@@ -133,7 +133,7 @@ class Owner:
         return None
 
     def store(self, name):
-        """Stores a snapshot and says so."""
+        """Stores a snapshot and announces it."""
         state = self.states[name]
         encoding = bytes(state.model.encode(state.content))
         self.logs.objects[name_of(state.hash())] = zstandard.compress(encoding)
@@ -163,7 +163,7 @@ class State:
         return self.model.hash(self.content)
 
     def ask(self, command):
-        """None and folded, or why not."""
+        """None if the effect was folded, or the reason why not."""
         after = copy.deepcopy(self.content)
         try:
             self.model.fold(after, command)
@@ -182,7 +182,7 @@ class State:
 
 
 class Logs:
-    """Topics, objects, and what clients say. Tests change them before they are written."""
+    """Topics, objects, and the clients' conclusions. Tests change them before they are written."""
 
     def __init__(self):
         self.world = World(WORLD)
@@ -280,7 +280,8 @@ def small_world():
     first[logs.world.place(CANVAS).partition].store(CANVAS)
     first[logs.world.place(THINGS).partition].store(THINGS)
 
-    # A record is lost: nobody counts what comes after it, until the next owner decides it again.
+    # A record is lost: no reader counts later records, until the next owner decides the commands
+    # again.
     for seq in range(6, 18):
         logs.ask(CANVAS, "ann", seq, seq - 1 if seq > 6 else 4, paint((seq, 9)))
         logs.ask(FAR, "ann", seq, 1 if seq == 6 else seq - 1, paint((seq, 4)))
@@ -316,7 +317,7 @@ def small_world():
 
 
 def _tell(logs, owners):
-    """What honest clients and replicas say."""
+    """The conclusions of honest clients and replicas."""
     told = {}
     for partition, owner in enumerate(owners):
         versions = {}

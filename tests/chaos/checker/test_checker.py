@@ -1,4 +1,4 @@
-"""The checker's own tests: a valid world has no violation, and each corruption of it is told under its rule.
+"""The checker's own tests: a valid world has no violation, and each corruption of it is reported under its rule.
 
 The golden files of schemas/ and chunk/ tie its reading to what the services write. `python -m unittest` runs everything.
 """
@@ -53,7 +53,7 @@ class Case(unittest.TestCase):
         return run([*self.logs.write(self.folder), *(more or ["--complete"])])
 
     def told(self, rule, *more, saying=""):
-        """The corruption must be told under this rule, with where it is and what was expected."""
+        """The corruption must be reported under this rule, with its place and the expected value."""
         code, told = self.check(*more)
         self.assertEqual(code, 1, told)
         found = [v for v in told["violations"] if v["rule"] == rule and saying in v["problem"]]
@@ -202,7 +202,7 @@ class Start(Case):
 
 
 class Corrupted(Case):
-    """Each is one lie about a valid world."""
+    """Each test is one lie about a valid world."""
 
     def test_r1_an_updates_record_with_another_key(self):
         partition, at, _, _ = self.find("committed")
@@ -421,7 +421,7 @@ class Corrupted(Case):
 
 
 class Lies(Case):
-    """What clients say is compared with the log."""
+    """The clients' conclusions are compared with the log."""
 
     def test_committed_but_discarded(self):
         self.line("discarded").update(outcome="committed", version=None)
@@ -481,7 +481,7 @@ class Lies(Case):
 
 
 class Golden(unittest.TestCase):
-    """What the services write, byte for byte."""
+    """The bytes that the services write."""
 
     def read(self, name):
         return bytes.fromhex((ROOT / name).read_text())
@@ -546,7 +546,8 @@ class Golden(unittest.TestCase):
         world, report, position = World(expected["world"]), Report(is_quiet=True), Position()
         partition = Partition(world, 0, report, None, None, position, False, False)
         partition.take_updates(golden_records(world))
-        # No commands were kept: the ledgers come from the marks alone, and so every ref's is checked.
+        # No commands were kept: the ledgers come from the marks alone, and every ref's ledger is
+        # still checked.
         partition.take_commands([], low=1 << 62)
         self.assertEqual((report.violations, report.invalid.total()), ([], expected["records"]["invalid"]))
         self.assertEqual(
@@ -614,7 +615,7 @@ class Reading(Case):
             contextlib.redirect_stdout(output),
         ):
             for snippet in snippets:
-                # Its first lines set these; here they point to the small world.
+                # The document's first lines set these; here they point to the small world.
                 exec(re.sub(r'^(BROKERS|STORE) = ".*?"', lambda m: f"{m[1]} = {settings[m[1]]!r}", snippet, flags=re.M), settings)
         ends = {line["chunk"]: line for line in self.logs.finals}
         for name, end in ends.items():
@@ -658,7 +659,7 @@ class FakeConsumer:
 
 
 class LedgerRules(unittest.TestCase):
-    """R8 in small."""
+    """R8 in small examples."""
 
     def test_r8_the_least_recently_decided_writer_is_evicted_and_sets_the_floor(self):
         ledger = ledgers.Ledger()

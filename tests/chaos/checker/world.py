@@ -22,7 +22,7 @@ class Unplaced(Exception):
 
 
 class Place(NamedTuple):
-    """Where a chunk stands, and what it is."""
+    """The place of a chunk, and its family."""
 
     key: bytes
     partition: int
@@ -49,7 +49,7 @@ def partition_of(key, partitions):
 
 
 class World:
-    """A world spec as `world.json` holds it; the spec alone is understood too."""
+    """A world spec as `world.json` holds it; the spec alone is accepted too."""
 
     def __init__(self, stored):
         spec = stored.get("spec", stored)
@@ -70,7 +70,7 @@ class World:
         return f"{self.name}.{self.generation}.{what}"
 
     def place(self, chunk):
-        """The place of a chunk id; `Unplaced` where there is no such chunk."""
+        """The place of a chunk id; `Unplaced` if there is no such chunk."""
         place = self._places.get(chunk)
         if place is None:
             place = self._places[chunk] = self._find(chunk)

@@ -1,9 +1,11 @@
-// The example with `EventSource` of docs/protocol.md, word by word, in a page of a real Chromium: it shows what is painted,
-// goes on by itself after its connection broke, and ends with its token.
+// The example with `EventSource` of docs/protocol.md, word by word, in a page of a real Chromium:
+// it shows painted cells, resumes by itself after its connection broke, and ends with its token.
 //
-//   node event-source.mjs URL SHORT     URL as `driftless dev` prints it, with its token; SHORT is a token that ends soon
+//   node event-source.mjs URL SHORT     URL as `driftless dev` prints it, with its token; SHORT is
+//   a token that expires soon
 //
-// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Ends with `N passed, N failed`.
+// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Ends with `N passed, N
+// failed`.
 
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -41,7 +43,7 @@ function start(page, token) {
 }
 
 let session;
-/// By somebody else than the page.
+/// Paints through HTTP, without the page.
 async function paint(seq, x, y, value) {
   const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
   const post = (path, body) => fetch(url.origin + path, { method: "POST", headers, body: JSON.stringify(body) });

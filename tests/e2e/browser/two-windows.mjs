@@ -1,11 +1,13 @@
-// Two windows of a real Chromium on the page of `driftless dev`: each sees what the other one paints, nothing is lost when a
-// window goes offline or its connections are cut, drift is found and healed, and after a restart of the server the picture is still there.
+// Drives two windows of a real Chromium on the page of `driftless dev`. Each window shows the
+// other's strokes, nothing is lost when a window goes offline or its connections are cut, drift is
+// found and healed, and the picture survives a restart of the server.
 //
-//   node two-windows.mjs URL OUT                       URL as `driftless dev` prints it, with its token
-//   node two-windows.mjs URL OUT --check-still-there   after a restart; OUT is that of the first run
+//   node two-windows.mjs URL OUT                       URL as `driftless dev` prints it, with its
+//   token node two-windows.mjs URL OUT --check-still-there   after a restart; OUT is that of the
+//   first run
 //
-// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Leaves screenshots and painted.json in OUT. Ends with
-// `N passed, N failed`, and with 0 only if nothing failed.
+// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Leaves screenshots and
+// painted.json in OUT. Ends with `N passed, N failed`, and with 0 only if nothing failed.
 
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -27,7 +29,7 @@ await mkdir(out, { recursive: true });
 
 const results = { passed: 0, failed: 0 };
 
-/// One claim. What fails does not stop the others, unless they need it.
+/// Checks a claim. A failure does not stop other claims, unless they need this one.
 async function claim(name, check) {
   const began = Date.now();
   try {
@@ -46,7 +48,8 @@ function expect(is, message) {
   if (!is) throw new Error(message);
 }
 
-/// Waits for a condition; on failure says what was seen instead. `look` gives [is it so?, what is seen].
+/// Waits for a condition, and says on failure what was seen instead. `look` returns [condition,
+/// observation].
 async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
@@ -124,7 +127,8 @@ class Window {
     return this.page.evaluate(() => ({ ...globalThis.driftless.counts, pending: globalThis.driftless.world.pending }));
   }
 
-  /// What it has of the chunks that both windows show: version, hash, and the pixels that are drawn as a digest. Nothing is pending.
+  /// The chunks that both windows show: version, hash, and a digest of the drawn pixels. No edit is
+  /// pending.
   async committed() {
     return this.page.evaluate(async () => {
       const { painting, pixels } = globalThis.driftless;
@@ -171,7 +175,7 @@ class Window {
     }, value);
   }
 
-  /// Chooses the nth quick colour as a user does; gives its value in the palette.
+  /// Chooses the nth quick colour as a user does, and returns its value in the palette.
   async choose(nth) {
     const swatch = this.page.locator("#quick button").nth(nth);
     await swatch.click();
@@ -198,7 +202,7 @@ class Window {
     await this.page.mouse.move(SIZE.width - 40, 60);
   }
 
-  /// With the page's own button.
+  /// Presses the page's own button.
   async offline(isOffline) {
     const status = await this.page.evaluate(() => globalThis.driftless.world.status);
     if ((status === "offline") !== isOffline) await this.page.locator("#offline").click();
@@ -324,7 +328,7 @@ async function paintAndCompare(context) {
     const predicted = await a.page.evaluate(() => [...globalThis.driftless.painting.chunks.values()].reduce((sum, { grid }) => sum + grid.pending.reduce((marked, mark) => marked + mark, 0), 0));
     expect(predicted > 700, `the uncommitted cells are shown, but there are ${predicted}`);
     await until("the page to say it in words", async () => {
-      // It is written anew once a second; what was pending meanwhile stands there after that.
+      // The page writes it once a second, so edits that were pending meanwhile appear after that.
       const notice = await a.page.locator("#notice").innerText();
       return [/offline/.test(notice) && /kept/.test(notice), notice];
     });

@@ -21,7 +21,7 @@ def check(what, is_true, seen=""):
     print("ok    " if is_true else "FAILED", what, "" if is_true else seen)
 
 
-# What cannot be had of a healthy world at will.
+# Answers that a healthy world does not give on demand.
 UNPROVOKED = {"408", "429", "503", "504"}
 document = requests.get(f"{http}/v1/openapi.json").json()
 components = {"components": document["components"]}
@@ -33,7 +33,7 @@ def is_valid(schema, value):
 
 
 def ask(method, template, status, *, chunk="canvas/0/0", token=arguments.token, more={}, headers={}, query="", **body):
-    """Asks, and holds the answer to the document; gives it."""
+    """Sends a request, compares the answer with the document, and returns it."""
     path = template
     for name, value in {"chunk": chunk, **more}.items():
         path = path.replace("{" + name + "}", str(value))

@@ -1,4 +1,4 @@
-"""What client.py goes through, and what is checked on the way."""
+"""The steps of client.py, and the checks on the way."""
 import argparse, json, random, struct
 import blake3
 from protocol import model
