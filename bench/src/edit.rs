@@ -43,7 +43,7 @@ Latency counts from the moment at which an edit was due, so that a stall also co
 it delays. The floor is two bare rdkafka hops (produce, consume, produce, consume) of as many records of
 the same size, measured in turn with the edits.")]
 pub(crate) struct EditArgs {
-    /// Edits a second, all writers together.
+    /// Number of edits a second, over all writers.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
     /// Seconds of measuring per round.

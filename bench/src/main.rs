@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 /// The benchmarks of Driftless.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", version)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version)]
 struct Cli {
     #[command(subcommand)]
     benchmark: Benchmark,

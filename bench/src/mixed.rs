@@ -196,7 +196,7 @@ async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
     Ok(Run { fast, slow, stalled, latency, edits, replicas, tally: crowd.tally.clone(), memory })
 }
 
-/// Edits come for a while. Gives their number.
+/// Sends edits for `time` while the crowd reads. Returns the crowd and the number of edits.
 async fn live(mut crowd: Crowd, writers: &mut Writers, rate: u32, time: Duration, mix: Mix) -> Result<(Crowd, u64)> {
     let start = Instant::now() + Duration::from_millis(50);
     let (schedule, due) = writers.schedule(start, rate, time);

@@ -51,7 +51,7 @@ pub(crate) struct TakeoverArgs {
     /// Number of measurements of each kind of end.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Edits a second, all chunks together [default: one for each chunk].
+    /// Number of edits a second, over all chunks [default: one for each chunk].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// The replayers' `snapshot_max_age`, seconds. An owner is ended once half of this time has
@@ -137,7 +137,7 @@ impl Bench {
         let (given_brokers, given_store) = (args.brokers.clone(), args.store.clone());
         let servers = tokio::task::spawn_blocking(move || -> Result<_> {
             let brokers = given_brokers.map_or_else(|| shared_kafka().map(str::to_owned), Ok)?;
-            // `shared_s3` looks for the same variable as --store.
+            // `shared_s3` reads the same variable as --store, which is unset here.
             let s3 = match given_store {
                 Some(url) => (url, Vec::new()),
                 None => shared_s3().map(|access| (access.url.clone(), access.env.clone()))?,

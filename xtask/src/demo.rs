@@ -36,10 +36,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Only the embedded stack, without Kafka and S3
+    /// Show only the embedded stack, without Kafka and S3
     #[arg(long)]
     embedded: bool,
-    /// Only the services apart
+    /// Show only the services as separate processes
     #[arg(long, conflicts_with = "embedded")]
     apart: bool,
     /// The picture: a PNG or JPEG of at least 512×512 [default: tests/e2e/fixtures/astronaut.jpg]

@@ -10,7 +10,7 @@ use std::path::Path;
 const FRESH_MB: u64 = 6_500;
 /// A later build mostly overwrites the files of an earlier one.
 const AGAIN_MB: u64 = 1_000;
-/// The folders of that build.
+/// The folders of a build below the target folder.
 const BUILT: [&str; 2] = ["debug", "wasm"];
 
 /// Checks that the disk has enough space for a build of the workspace below `target`.

@@ -47,7 +47,7 @@ pub struct Options {
     /// Leave out the suites that need Kafka, S3 or a browser
     #[arg(long)]
     quick: bool,
-    /// Go on after a failure
+    /// Continue after a failure
     #[arg(long)]
     keep_going: bool,
     /// Print one JSON object on standard output, and everything else on standard error

@@ -17,7 +17,7 @@ pub struct Workspace {
     pub packages: Vec<Package>,
 }
 
-/// A member of the workspace.
+/// A package of the workspace.
 #[derive(Debug, Default)]
 pub struct Package {
     pub name: String,

@@ -201,8 +201,8 @@ impl Publisher {
                 roles: vec![],
                 body: AskedBody::Command(command.into()),
             };
-            let decided = live.decide(id, Partition(0), &asked).context("it is decided")?;
-            let entry = decided.entry.context("it is committed")?;
+            let decided = live.decide(id, Partition(0), &asked).context("the command is decided")?;
+            let entry = decided.entry.context("the command is committed")?;
             let updates = Updates {
                 chunk_id: id.to_string(),
                 first_version: live.replica.version().0,

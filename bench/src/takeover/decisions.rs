@@ -42,7 +42,7 @@ pub(super) struct Decisions {
 }
 
 impl Decisions {
-    /// Starts to read partition 0.
+    /// Starts to follow partition 0 of the topic.
     pub fn follow(log: &dyn Log, topic: &Arc<str>, chunks: usize) -> Result<Self> {
         let mut reader = log.reader()?;
         reader.assign(topic, Partition(0), Offset(0));

@@ -120,7 +120,7 @@ impl Replayer {
 
     fn read_log(&mut self) -> Result<()> {
         let text = read_from(&self.log, self.read)?;
-        // A line without its end is still being written.
+        // The replayer is still writing a line without its end.
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             self.read += line.len() as u64;
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };

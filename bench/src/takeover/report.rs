@@ -34,7 +34,7 @@ pub(super) struct Report {
     pub is_met: bool,
 }
 
-/// Gathers figures in the order of their first mention.
+/// Collects figures, in the order of their first measurement.
 #[derive(Default)]
 pub(super) struct Figures(Vec<Figure>);
 

@@ -72,15 +72,17 @@ pub(super) fn action(letter: &Letter, placed: &Result<Placed, String>, decision:
     };
     let Some((command, writer)) = placed.command() else { return Action::AsItIs };
     if let Some(why) = rejection(placed, command) {
-        return Action::Refused(format!("it would only be discarded: {why}"));
+        return Action::Refused(format!("the command would only be discarded: {why}"));
     }
     let is_numbered = || NUMBERED.iter().any(|reason| letter.reason.starts_with(reason));
     match (decision, &command.body) {
-        (Decision::Committed, _) => Action::Refused("it was committed".into()),
+        (Decision::Committed, _) => Action::Refused("the command was committed".into()),
         (Decision::SessionExpired, _) => {
-            Action::Refused("its session had expired, and a client submits such a command again by itself".into())
+            Action::Refused("the session had expired, and a client submits such a command again by itself".into())
         }
-        (Decision::Discarded(_), Some(command::Body::Settle(_))) => Action::Refused("a settle asks for nothing".into()),
+        (Decision::Discarded(_), Some(command::Body::Settle(_))) => {
+            Action::Refused("a settle has no effect of its own".into())
+        }
         (Decision::Discarded(_), _) => Action::NewCommand(writer),
         (Decision::Unknown, Some(command::Body::Command(_))) if is_numbered() => Action::NewCommand(writer),
         (Decision::Nothing | Decision::OutOfOrder | Decision::Unknown, _) => Action::AsItIs,

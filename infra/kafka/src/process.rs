@@ -123,7 +123,7 @@ impl Process {
         let what = format!("{} to stop", self.name);
         let stopped = wait::poll(STOP_WITHIN, &what, || match self.exit_status() {
             Ok(Some(_)) => ControlFlow::Break(Ok(())),
-            Ok(None) => ControlFlow::Continue("it still runs".to_owned()),
+            Ok(None) => ControlFlow::Continue("the process still runs".to_owned()),
             Err(error) => ControlFlow::Break(Err(error)),
         });
         stopped.or_else(|_| self.kill())
@@ -190,7 +190,7 @@ fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
              (Debian: apt-get install openjdk-17-jdk-headless maven)"
         }
         "go" => "the S3 server for tests is built with Go 1.25 or newer (https://go.dev/dl)",
-        _ => "it should be there; was the cache folder cleared meanwhile?",
+        _ => "an earlier step installed this program; was the cache folder cleared meanwhile?",
     };
     anyhow!("`{program}` was not found: {mend}")
 }

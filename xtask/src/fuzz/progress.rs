@@ -1,7 +1,7 @@
 //! Reads libFuzzer's output: lines like `#4096 pulse cov: 1 ft: 2 corp: 3/4b …` and
 //! `stat::number_of_executed_units: 5`, and the names of files with crashes.
 
-/// The newest figures.
+/// The newest figures of a target.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub executions: u64,
