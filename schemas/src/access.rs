@@ -1,28 +1,29 @@
-//! Who may do what: the claims of a checked token (DESIGN.md section 10).
+//! The claims of a checked token, and the access that they give (docs/design.md#access).
 //!
-//! An entry that ends in `/` is a prefix, any other an exact chunk id; write implies read. Signatures, expiry and key
-//! files are `driftless-runtime`'s; this is only the rule, so that the pure cores can ask it.
+//! An entry that ends in `/` is a prefix, any other entry an exact chunk id; write implies read.
+//! The services check signatures, expiry and key files. This module has only the rule, so that the
+//! pure cores can ask it.
 
 use crate::ChunkId;
 use serde::{Deserialize, Serialize};
 
-/// What a token says about its bearer.
+/// The claims of a token about its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The user's name (`sub`).
     pub sub: String,
-    /// The token's own name (`jti`), where it has one.
+    /// The token's own name (`jti`), if it has one.
     pub jti: Option<String>,
-    /// When it ends (`exp`), seconds since the Unix epoch.
+    /// The token's end (`exp`), seconds since the Unix epoch.
     pub expires_at: i64,
     /// The claim `driftless`.
     pub access: Access,
-    /// Which key it was checked with.
+    /// The key that the token was checked with.
     pub key: KeyNumber,
 }
 
-/// A key that tokens are checked with, as one process counts them: the same key has the same number, also when its file
-/// is read again, and no number is given twice.
+/// The number of a key that tokens are checked with, counted by each process for itself. A key
+/// keeps its number when its file is read again, and no number is given twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyNumber(pub u64);
 
@@ -30,25 +31,25 @@ pub struct KeyNumber(pub u64);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    /// What may be read.
+    /// Prefixes and chunk ids that the bearer may read.
     #[serde(default)]
     pub read: Vec<String>,
-    /// What may be written, and read.
+    /// Prefixes and chunk ids that the bearer may write and read.
     #[serde(default)]
     pub write: Vec<String>,
-    /// What a model may ask for when it decides.
+    /// Roles that a model may ask for when it decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }
 
 impl Access {
-    /// Whether the chunk may be read.
+    /// Whether the bearer may read the chunk.
     #[must_use]
     pub fn may_read(&self, chunk: &ChunkId) -> bool {
         covers(&self.read, chunk) || self.may_write(chunk)
     }
 
-    /// Whether the chunk may be written.
+    /// Whether the bearer may write the chunk.
     #[must_use]
     pub fn may_write(&self, chunk: &ChunkId) -> bool {
         covers(&self.write, chunk)

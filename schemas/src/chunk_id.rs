@@ -1,7 +1,7 @@
 //! Chunk ids: `<family>/<coordinate>[/<coordinate>[/<coordinate>]]`, such as `canvas/0/-1`.
 //!
-//! There is exactly one spelling of every id, because an id is a Kafka key, a ledger key and an index key: no plus
-//! sign, no leading zero, no `-0`.
+//! Every id has exactly one spelling, because it is a Kafka key, a ledger key and an index key: no
+//! plus sign, no leading zero, no `-0`.
 
 use crate::{Quoted, limits};
 use std::fmt;
@@ -12,21 +12,21 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkId(Arc<str>);
 
-/// Why a text is no chunk id.
+/// The reason why a text is no chunk id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is no chunk id: {problem}; one looks like canvas/0/-1", Quoted(id))]
 pub struct ChunkIdError {
     /// The text, cut to a readable length.
     pub id: String,
-    /// What is wrong with it.
+    /// The fault in it.
     pub problem: &'static str,
 }
 
 impl ChunkId {
-    /// An id from a family's name and 1 to 3 coordinates.
+    /// Makes an id from a family's name and 1 to 3 coordinates.
     ///
     /// # Errors
-    /// Where the name is not one, or the number of coordinates is out of range.
+    /// If the name is invalid, or the number of coordinates is out of range.
     pub fn new(family: &str, coordinates: &[i32]) -> Result<Self, ChunkIdError> {
         let mut id = family.to_owned();
         for coordinate in coordinates {
@@ -50,11 +50,12 @@ impl ChunkId {
 
     /// The coordinates, 1 to 3.
     pub fn coordinates(&self) -> impl Iterator<Item = i32> + '_ {
-        // An id was checked when it was made, so nothing is filtered out here.
+        // The id was checked when it was made, so `filter_map` drops nothing.
         self.0.split('/').skip(1).filter_map(|c| c.parse().ok())
     }
 
-    /// The Kafka key (R1): the id itself, or with `region = n` the id with its coordinates shifted right by n bits.
+    /// The Kafka key (R1): the id itself, or with `region = n` the id with its coordinates shifted
+    /// right by n bits.
     #[must_use]
     pub fn partition_key(&self, region: u32) -> String {
         if region == 0 {
@@ -69,7 +70,7 @@ impl ChunkId {
     }
 }
 
-/// Lower-case letter first, then letters, digits, `_` and `-`.
+/// A lower-case letter, then lower-case letters, digits, `_` and `-`.
 pub(crate) fn is_name(text: &str, length_max: usize) -> bool {
     text.len() <= length_max
         && text.starts_with(|c: char| c.is_ascii_lowercase())

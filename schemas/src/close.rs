@@ -1,36 +1,40 @@
-//! Why a websocket is closed: the codes that servers send, and what a client makes of them (DESIGN.md section 9).
+//! Close codes of websockets, and what a client does with them (docs/design.md#wire-protocol).
 //!
-//! 4000–4499 say "connect again" (after a jittered wait; nothing is wrong with what the client sent). 4500–4999 say "not
-//! again with the same Hello or the same bytes": another token, another session or another version of the client may help.
+//! 4000–4499 mean "connect again" after a jittered wait: the client did nothing wrong. 4500–4999
+//! mean "not again with the same Hello or the same bytes": another token, another session or
+//! another version of the client may help.
 
-/// The server is being shut down or drained; another one takes over.
+/// The server is shutting down or draining; another server takes over.
 pub const SHUTTING_DOWN: u16 = 4000;
-/// The client took nothing off the socket for too long.
+/// The client accepted no bytes for too long.
 pub const WRITE_TIMEOUT: u16 = 4001;
-/// This gateway is behind what the client holds and did not catch up in time (R12).
+/// This gateway is behind the client's replica and did not catch up in time (R12).
 pub const BEHIND: u16 = 4002;
-/// Nothing was heard from the client for too long.
+/// The client was silent for too long.
 pub const DEAD_PEER: u16 = 4003;
-/// The server failed on something that is not the client's fault.
+/// The server failed, and the client is not at fault.
 pub const INTERNAL: u16 = 4004;
-/// More sockets come at once than the server lets in: the reason says when to come again.
+/// More sockets come at once than the server admits; the reason says when to return.
 pub const OVERLOADED: u16 = 4005;
-/// The user has as many connections to this process as it may have: it closes one, or comes again later.
+/// The user has as many connections to this process as it may have. The client closes one, or
+/// returns later.
 pub const TOO_MANY: u16 = 4006;
 
 /// The bytes cannot be trusted: too large, not binary, or no protobuf at all.
 pub const FRAME_UNTRUSTED: u16 = 4500;
-/// The client and the server have no model, or no version of the protocol, in common: upgrade the client.
+/// The client and the server have no model, or no version of the protocol, in common: upgrade the
+/// client.
 pub const UPGRADE_NEEDED: u16 = 4501;
-/// The token is not usable, or has expired: connect again with a fresh one.
+/// The token is not usable, or has expired: connect again with a fresh token.
 pub const TOKEN: u16 = 4502;
 /// No Hello came in time.
 pub const NO_HELLO: u16 = 4503;
-/// The session is too old, from the future or no session: connect again without one.
+/// The session is too old, from the future, or malformed: connect again without a session.
 pub const SESSION: u16 = 4504;
 
-/// Whether a client may connect again by itself with what it has. Also true for codes that are not Driftless's own
-/// (1001, 1006, …): connections break.
+/// Whether a client may connect again by itself with the same Hello.
+///
+/// True also for codes that are not Driftless's own (1001, 1006, …), because connections break.
 #[must_use]
 pub const fn may_reconnect(code: u16) -> bool {
     !matches!(code, 4500..=4999)
@@ -59,7 +63,7 @@ pub const fn name(code: u16) -> &'static str {
 /// Bytes of a reason that RFC 6455 leaves in a close frame.
 const REASON_BYTES_MAX: usize = 123;
 
-/// A reason as a close frame can carry it: cut at a character boundary.
+/// Cuts a reason to what a close frame can carry, at a character boundary.
 #[must_use]
 pub fn reason(text: &str) -> &str {
     if text.len() <= REASON_BYTES_MAX {
@@ -72,7 +76,9 @@ pub fn reason(text: &str) -> &str {
     &text[..end]
 }
 
-/// A reason that also tells when to come again, as a close frame can carry it: [`retry_after_ms`] reads that.
+/// Makes a reason that also says when to return, cut to what a close frame can carry.
+///
+/// [`retry_after_ms`] reads the time back.
 #[must_use]
 pub fn come_again(text: &str, after_ms: u32) -> String {
     let when = format!(" (retry after {after_ms} ms)");
@@ -83,7 +89,7 @@ pub fn come_again(text: &str, after_ms: u32) -> String {
     format!("{}{when}", &text[..end])
 }
 
-/// When a reason says to come again, milliseconds; a minute at most.
+/// The time after which a reason asks the client to return, milliseconds, at most a minute.
 #[must_use]
 pub fn retry_after_ms(reason: &str) -> Option<u32> {
     let (_, when) = reason.strip_suffix(" ms)")?.rsplit_once("(retry after ")?;

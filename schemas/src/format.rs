@@ -1,19 +1,21 @@
 //! Decoding records and building frames.
 //!
-//! Protobuf decoders skip what they do not know; in `updates` that would mean to decide again what a newer owner has
-//! decided. [`decode_known`] therefore refuses a message that holds more than its known fields.
+//! Protobuf decoders skip unknown fields. In `updates` a skipped field could be a decision of a
+//! newer owner, and would be decided again. [`decode_known`] therefore refuses a message with
+//! unknown fields.
 
 use crate::proto;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
-/// An enum's value as JSON and messages have it: `DISCARD_REASON_CONFLICT`, with the prefix `DISCARD_REASON_`, is `conflict`.
+/// The name of an enum's value in JSON and in messages: `DISCARD_REASON_CONFLICT` with the prefix
+/// `DISCARD_REASON_` is `conflict`.
 #[must_use]
 pub fn plain_name(full: &str, prefix: &str) -> String {
     full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
 }
 
-/// Why bytes are not a message of ours.
+/// The reason why bytes are not a message of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not protobuf, or fields of the wrong type.
@@ -21,10 +23,10 @@ pub enum Error {
     Malformed {
         /// The message's name.
         message: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// More in it than this version knows.
+    /// The message has fields or a body that this version does not know.
     #[error(
         "this {message} has fields or a body that this version of Driftless does not know; a newer version wrote it: upgrade this process"
     )]
@@ -32,23 +34,24 @@ pub enum Error {
         /// The message's name.
         message: &'static str,
     },
-    /// A field has a value that it must not have.
+    /// A field has an invalid value.
     #[error("{message}.{field} is not valid: {problem}")]
     Field {
         /// The message's name.
         message: &'static str,
         /// The field's name.
         field: &'static str,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
 }
 
-/// Decodes a message that holds nothing but known fields.
+/// Decodes a message that has only known fields.
 ///
-/// prost writes every message in one way, so that a message with as many bytes as its decoded form would take has no
-/// unknown fields. Only for what our own processes write: an enum's number that is negative and spelt in five bytes is
-/// written in ten, and what stands beside it could hide behind them. Who reads an enum refuses numbers that it has not.
+/// prost encodes every message in one way. So a message has no unknown fields if it is as long as
+/// its decoded form would be when encoded. This holds only for bytes that our own processes wrote:
+/// a negative enum number in five bytes is encoded in ten, and an unknown field could hide in the
+/// difference. Readers of an enum therefore refuse numbers that they do not know.
 ///
 /// # Errors
 /// [`Error::Malformed`], [`Error::TooNew`].
@@ -61,7 +64,7 @@ pub fn decode_known<M: Message + Default>(message: &'static str, bytes: Bytes) -
     Ok(decoded)
 }
 
-/// Decodes a message, and skips what it does not know.
+/// Decodes a message, and skips unknown fields.
 ///
 /// # Errors
 /// [`Error::Malformed`].
@@ -69,7 +72,7 @@ pub fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Resu
     M::decode(bytes).map_err(|e| Error::Malformed { message, reason: e.to_string() })
 }
 
-/// A field's error.
+/// Makes the error for a field.
 #[must_use]
 pub fn field(message: &'static str, field: &'static str, problem: impl Into<String>) -> Error {
     Error::Field { message, field, problem: problem.into() }
@@ -85,7 +88,7 @@ pub fn push_request(frame: &mut BytesMut, body: proto::request::Body) {
     push(frame, &proto::Request { body: Some(body) });
 }
 
-/// Both frames are `repeated message … = 1`, so that concatenation is appending.
+/// Both frames are `repeated message … = 1`, so appending a field concatenates frames.
 fn push(frame: &mut BytesMut, message: &impl Message) {
     let length = message.encoded_len();
     frame.reserve(1 + prost::length_delimiter_len(length) + length);
@@ -94,7 +97,7 @@ fn push(frame: &mut BytesMut, message: &impl Message) {
     message.encode_raw(frame);
 }
 
-/// An encoded `ServerFrame` of one event.
+/// Encodes a `ServerFrame` with one event.
 #[must_use]
 pub fn event(body: proto::event::Body) -> Bytes {
     let mut frame = BytesMut::new();
@@ -102,7 +105,7 @@ pub fn event(body: proto::event::Body) -> Bytes {
     frame.freeze()
 }
 
-/// An encoded `ClientFrame` of one request.
+/// Encodes a `ClientFrame` with one request.
 #[must_use]
 pub fn request(body: proto::request::Body) -> Bytes {
     let mut frame = BytesMut::new();

@@ -4,24 +4,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// 32 bytes of BLAKE3; shown as 64 hex digits.
+/// 32 bytes of BLAKE3, displayed as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// The hash of some bytes.
+    /// Hashes `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// From 32 bytes; `None` for any other length.
+    /// Makes a hash from 32 bytes; `None` for any other length.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// As the protobuf messages carry it.
+    /// The 32 bytes, as protobuf messages carry them.
     #[must_use]
     pub fn to_bytes(self) -> bytes::Bytes {
         bytes::Bytes::copy_from_slice(&self.0)

@@ -1,8 +1,9 @@
 //! Formats, names and limits that every part of Driftless agrees on.
 //!
-//! [`proto`] holds the types generated from `proto/driftless/v1/*.proto`; everything else is what those files cannot
-//! say: newtypes for numbers and names, the partitioner (R1), topic names, the world spec, and the limits.
-//! It knows of no model's content, no I/O and no clock.
+//! [`proto`] holds the types generated from `proto/driftless/v1/*.proto`. The other modules hold
+//! what those files cannot express: newtypes for numbers and names, the partitioner (R1), topic
+//! names, the world spec, and the limits. This crate knows no model's content, does no I/O and
+//! reads no clock.
 
 #![forbid(unsafe_code)]
 

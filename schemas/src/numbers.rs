@@ -1,6 +1,8 @@
-//! Newtypes for the numbers that must never be mixed up: a version is not an offset, and a seq is not an epoch.
+//! Newtypes for numbers that must never be mixed up: a version is not an offset, and a seq is not
+//! an epoch.
 //!
-//! All of them are transparent in memory and in serde. Arithmetic is limited to what the domain does: "the next one".
+//! All of them are transparent in memory and in serde. Their only arithmetic is "the next number".
+//! Times have types of their own in [`crate::time`].
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +15,7 @@ macro_rules! number {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The number after this one; it stays at the type's maximum instead of wrapping.
+            /// The number after this one. The type's maximum stays as it is instead of wrapping.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
@@ -35,19 +37,20 @@ macro_rules! number {
 }
 
 number! {
-    /// Of a chunk: the number of commands committed to it so far (R3).
+    /// A chunk's version: the number of commands committed to it so far (R3).
     Version(u64)
 }
 number! {
-    /// Of an ownership of a partition (R4). 0 is "no owner yet".
+    /// The epoch of one ownership of a partition (R4). 0 means that the partition had no owner yet.
     Epoch(u64)
 }
 number! {
-    /// A writer's number for one of its commands to one chunk (R8). 0 is "none yet"; the first command is 1.
+    /// A writer's number for one of its commands to one chunk (R8). The first command is 1; 0 means
+    /// that there is none yet.
     Seq(u64)
 }
 number! {
-    /// The place of a record in one partition of one topic of one generation.
+    /// The offset of a record in one partition of one topic of one generation.
     Offset(i64)
 }
 number! {
@@ -56,6 +59,6 @@ number! {
 }
 
 impl Offset {
-    /// "Before everything": smaller than every offset of a record.
+    /// Before every record: smaller than the offset of any record.
     pub const NONE: Offset = Offset(-1);
 }

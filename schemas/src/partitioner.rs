@@ -1,11 +1,12 @@
-//! The partitioner (R1): `murmur2(key) & 0x7fffffff % partitions`, as Kafka's default partitioner for keyed records.
+//! The partitioner (R1): `murmur2(key) & 0x7fffffff % partitions`, like Kafka's default partitioner
+//! for keyed records.
 //!
-//! murmur2 is Austin Appleby's 32-bit hash with Kafka's seed; the vectors in the test are those of Kafka's own
-//! `UtilsTest.testMurmur2`. The contract tests compare it with the Java client on random keys.
+//! murmur2 is Austin Appleby's 32-bit hash with Kafka's seed. The test has the vectors of Kafka's
+//! own `UtilsTest.testMurmur2`, and the contract tests compare with the Java client on random keys.
 
 use crate::Partition;
 
-/// The partition of a key among `partitions` (at least 1; 0 and below count as 1).
+/// The partition of a key among `partitions`; 0 and negative counts are taken as 1.
 #[must_use]
 pub fn partition_for(key: &[u8], partitions: i32) -> Partition {
     let positive = (murmur2(key) & 0x7fff_ffff).cast_signed();
@@ -19,7 +20,7 @@ pub fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const R: u32 = 24;
 
-    // Kafka hashes at most i32::MAX bytes; keys are far shorter, so that the cast loses nothing.
+    // Kafka hashes at most i32::MAX bytes. Keys are far shorter, so the cast loses nothing.
     #[allow(clippy::cast_possible_truncation)]
     let mut h = SEED ^ data.len() as u32;
     let (words, tail) = data.as_chunks::<4>();

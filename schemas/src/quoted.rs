@@ -1,15 +1,19 @@
-//! A text from outside, as messages show it.
+//! How messages show a text that came from outside.
 
 use std::fmt;
 
-/// Shows a text in quotation marks, with an escape for what ends lines or texts, hides, or turns the direction of writing: a log or
-/// a terminal shows what the text is, and nothing else. Much as `{:?}` does; but the browser's core is built without `Debug`, and its
-/// tables of what can be printed are 3 KB (docs/decisions/0011).
+/// Shows a text in quotation marks, and escapes every character that could end the line or the
+/// text, is invisible, or turns the direction of writing. So a log or a terminal shows only the
+/// text.
+///
+/// `{:?}` does much the same. But the browser's core is built without `Debug`, whose tables of
+/// printable characters take 3 KB (docs/decisions/0011).
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
-/// Controls, and what is shown as nothing: soft hyphens and marks of direction, joiners, fillers, variation selectors, separators of
-/// lines and paragraphs, interlinear notes, tags, and what Unicode leaves to private use or never assigns.
+/// Control characters, and characters without a glyph: soft hyphens, direction marks, joiners,
+/// fillers, variation selectors, line and paragraph separators, interlinear annotations, tags,
+/// private use, and code points that Unicode never assigns.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\0'..='\x1f' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
@@ -41,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         let quoted =
             Quoted("canvas/ä \"日本\" \\ 🎨\n\r\t\0\u{7f}\u{9b}\u{202e}\u{200b}\u{feff}\u{e0041}\u{2028}").to_string();
         assert_eq!(

@@ -1,39 +1,43 @@
-//! Names in the object store (section 5).
+//! Names in the object store (docs/design.md#object-store).
 
 use crate::{ChunkId, Hash, Offset, Partition};
 
 /// The world spec with its revision.
 pub const WORLD: &str = "world.json";
 
-/// The index's key of the checkpoint. No chunk id starts with an exclamation mark.
+/// The key of the checkpoint in the index. No chunk id starts with an exclamation mark.
 pub const CHECKPOINT: &str = "!checkpoint";
 
-/// `snapshots/<hh>/<64 hex>`: zstd(canonical encoding), named by the hash of the uncompressed encoding.
+/// `snapshots/<hh>/<64 hex>`: zstd(canonical encoding), named by the hash of the uncompressed
+/// encoding.
 #[must_use]
 pub fn snapshot(hash: Hash) -> String {
     let hex = hash.to_string();
     format!("snapshots/{}/{hex}", &hex[..2])
 }
 
-/// `index/<generation>/<partition>`: where the SlateDB database of a partition lives.
+/// `index/<generation>/<partition>`: the folder of a partition's SlateDB database.
 #[must_use]
 pub fn index(generation: u32, partition: Partition) -> String {
     format!("index/{generation}/{partition}")
 }
 
-/// `unanswered/<generation>/<partition>`: the calls of models that did not come back, an empty object each. Below it
-/// stands an offset of `commands` where a command was being decided, and the chunk id where a content was being encoded.
+/// `unanswered/<generation>/<partition>`: the folder of notes about model calls that never
+/// returned.
+///
+/// Each note is an empty object. Its name is an offset of `commands` if the call decided a command,
+/// and a chunk id if the call encoded a content.
 #[must_use]
 pub fn unanswered(generation: u32, partition: Partition) -> String {
     format!("unanswered/{generation}/{partition}")
 }
 
-/// A call of a model that did not come back.
+/// A call of a model that never returned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unanswered {
-    /// The command at this offset of `commands` was being decided.
+    /// The call decided the command at this offset of `commands`.
     Command(Offset),
-    /// This chunk's content was being encoded.
+    /// The call encoded the content of this chunk.
     Chunk(ChunkId),
 }
 

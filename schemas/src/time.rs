@@ -1,8 +1,8 @@
 //! Time as two types that cannot be mixed up: wall time and monotonic time.
 //!
 //! Tokens and sessions carry wall time, because other machines read it. Timers, rates and back-off
-//! use monotonic time, because a wall clock may step forwards or backwards at any moment. Cores take
-//! both as arguments and read neither clock (R11); a service's clock makes them.
+//! use monotonic time, because a wall clock may step forwards or backwards at any moment. Cores
+//! take both as arguments and read neither clock (R11); a service's clock makes them.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);
 
-/// Monotonic time: milliseconds since a start that the clock chose, usually the start of the process.
+/// Monotonic time: milliseconds since a start that the clock chose, usually the start of the
+/// process.
 ///
 /// Values of two clocks (two processes, or a service and its client) cannot be compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,20 +1,21 @@
-//! Topic names: `<world>.<generation>.<what>`. Offsets mean something only within a generation (section 4).
+//! Topic names: `<world>.<generation>.<topic>` (docs/design.md#topics). Offsets mean something only
+//! within one generation.
 
 use std::sync::Arc;
 
 /// The three topics of a world's generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
-    /// `CommandRecord`s, keyed and partitioned by chunk.
+    /// Holds `CommandRecord`s, keyed and partitioned by chunk.
     pub commands: Arc<str>,
-    /// `UpdatesRecord`s, with the same partitions.
+    /// Holds `UpdatesRecord`s, in as many partitions.
     pub updates: Arc<str>,
-    /// Raw bytes of what could not be decoded, one partition.
+    /// Holds the raw bytes of records that could not be decoded, in one partition.
     pub dead_letter: Arc<str>,
 }
 
 impl Topics {
-    /// The topics of a world's generation.
+    /// Names the topics of one generation of a world.
     #[must_use]
     pub fn new(world: &str, generation: u32) -> Self {
         let name = |what: &str| Arc::from(format!("{world}.{generation}.{what}"));

@@ -1,8 +1,9 @@
-//! The world spec: which chunks there are, which model each has, how many partitions carry them.
+//! The world spec: the families of chunks with their models, and the number of partitions.
 //!
-//! People write it as `world.toml`; `driftless init` checks it, stores it as `world.json` with a revision, and every
-//! service compares. Every error names the file, the key and the value, and says what would be right. The parameters
-//! of a family are checked by its model (crate `driftless-chunk`), not here.
+//! People write the spec as `world.toml`. `driftless init` checks it and stores it as `world.json`
+//! with a revision, and every service compares. Every error names the file, the key and the value,
+//! and says what would be right. The model of a family checks the family's parameters (crate
+//! `driftless-chunk`).
 
 use crate::{ChunkId, Partition, chunk_id, limits, partitioner, topics::Topics};
 use serde::{Deserialize, Serialize};
@@ -11,17 +12,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorldSpec {
-    /// a-z first, then a-z, 0-9, `_` and `-`; topic names start with it.
+    /// The world's name: a-z, then a-z, 0-9, `_` and `-`. Topic names start with it.
     pub name: String,
-    /// Of the topics; a repartitioned world is a new generation. From 1.
+    /// The generation of the topics, from 1. Another partition count needs a new generation.
     #[serde(default = "one")]
     pub generation: u32,
-    /// Of `commands` and of `updates`. Frozen for a generation (R1).
+    /// Partitions of `commands`, and of `updates`. Frozen for a generation (R1).
     pub partitions: i32,
-    /// How long commands are kept, hours. It must be longer than any time without a replayer.
+    /// Retention of commands, hours. Must exceed the longest time without a replayer.
     #[serde(default = "three_days")]
     pub commands_retention_hours: u32,
-    /// How long updates are kept, hours; absent for ever.
+    /// Retention of updates, hours; if absent, updates are kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates_retention_hours: Option<u32>,
     /// The families of chunks.
@@ -37,15 +38,15 @@ pub struct FamilySpec {
     pub name: String,
     /// The model's registered name.
     pub model: String,
-    /// What the model needs to know; its own business.
+    /// Parameters of the model, which only the model understands.
     #[serde(default)]
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// How many coordinates an id has, 1 to 3.
+    /// The number of coordinates in an id, 1 to 3.
     #[serde(default = "two")]
     pub coordinates: u32,
     /// Every coordinate lies within `-bounds..=bounds`.
     pub bounds: i32,
-    /// Chunks whose coordinates agree but for the lowest `region` bits share a partition (R1).
+    /// Chunks share a partition if their coordinates differ only in the lowest `region` bits (R1).
     #[serde(default)]
     pub region: u32,
 }
@@ -60,30 +61,30 @@ fn three_days() -> u32 {
     72
 }
 
-/// What `world.json` holds.
+/// The content of `world.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredWorld {
-    /// Counts the changes by `driftless init --update`, from 1.
+    /// The revision, from 1. `driftless init --update` increments it.
     pub revision: u32,
     /// The spec.
     pub spec: WorldSpec,
 }
 
-/// What is wrong with a world spec.
+/// A fault in a world spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {key} = {value}: {problem}")]
 pub struct SpecError {
-    /// Where the spec came from.
+    /// The file that the spec came from.
     pub file: String,
     /// The key, such as `family.canvas.bounds`.
     pub key: String,
-    /// Its value, as it stands there.
+    /// The value in the file.
     pub value: String,
-    /// What is wrong, and what would be right.
+    /// The fault, and what would be right.
     pub problem: String,
 }
 
-/// Why a chunk id does not belong to a world.
+/// The reason why a chunk id does not belong to a world.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unplaced {
     /// No family has that name.
@@ -91,17 +92,17 @@ pub enum Unplaced {
     UnknownFamily {
         /// The name in the id.
         family: String,
-        /// The names that there are.
+        /// The names of the world's families.
         known: String,
     },
-    /// The number of coordinates or their values do not fit.
+    /// The number of coordinates, or one of them, is out of range.
     #[error("{id} is out of bounds: chunks of {family} have {coordinates} coordinates within {min}..={max}")]
     OutOfBounds {
         /// The id.
         id: ChunkId,
-        /// Its family.
+        /// The family of the id.
         family: String,
-        /// How many coordinates an id of the family has.
+        /// The number of coordinates in an id of the family.
         coordinates: u32,
         /// The smallest coordinate.
         min: i32,
@@ -114,7 +115,7 @@ impl WorldSpec {
     /// Reads and checks a `world.toml`. `file` is its name, for messages.
     ///
     /// # Errors
-    /// [`SpecError`] for the first thing that is wrong.
+    /// [`SpecError`] for the first fault.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, SpecError> {
         let spec: Self = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
@@ -129,10 +130,10 @@ impl WorldSpec {
         Ok(spec)
     }
 
-    /// Checks everything but the families' parameters.
+    /// Checks everything except the families' parameters.
     ///
     /// # Errors
-    /// [`SpecError`] for the first thing that is wrong.
+    /// [`SpecError`] for the first fault.
     pub fn check(&self, file: &str) -> Result<(), SpecError> {
         let refuse = |key: &str, value: String, problem: &str| {
             Err(SpecError { file: file.to_owned(), key: key.to_owned(), value, problem: problem.to_owned() })
@@ -249,7 +250,8 @@ impl WorldSpec {
         Topics::new(&self.name, self.generation)
     }
 
-    /// The world of `driftless dev`: a canvas of 128×128 cells a chunk, and things to put on it.
+    /// The world of `driftless dev`: a canvas with 128×128 cells per chunk, and things to put on
+    /// it.
     #[must_use]
     pub fn dev() -> Self {
         let parameters = |json: serde_json::Value| json.as_object().cloned().unwrap_or_default();

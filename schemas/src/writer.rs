@@ -1,5 +1,7 @@
-//! Who writes: sessions are given out by the server, writer ids are derived from a session and the user's name, so
-//! that no one can write as another (DESIGN.md section 9).
+//! Session ids and writer ids (docs/design.md#wire-protocol).
+//!
+//! Servers give out sessions. A writer id is derived from a session and the user's name, so that no
+//! user can write as another.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -12,13 +14,13 @@ macro_rules! id16 {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// From 16 bytes; `None` for any other length.
+            /// Makes an id from 16 bytes; `None` for any other length.
             #[must_use]
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self)
             }
 
-            /// As the protobuf messages carry it.
+            /// The 16 bytes, as protobuf messages carry them.
             #[must_use]
             pub fn to_bytes(self) -> bytes::Bytes {
                 bytes::Bytes::copy_from_slice(&self.0)
@@ -70,11 +72,13 @@ macro_rules! id16 {
 }
 
 id16! {
-    /// One client instance's identity: 16 bytes laid out like a UUIDv7 (48-bit time in ms, version, randomness).
+    /// The identity of one client instance: 16 bytes laid out like a UUIDv7 (48-bit time in ms,
+    /// version, randomness).
     SessionId
 }
 id16! {
-    /// 48-bit session time, big-endian, then 10 bytes of BLAKE3(session ‖ sub).
+    /// A session in the hands of one user: the session's 48-bit time, big-endian, then 10 bytes of
+    /// BLAKE3(session ‖ sub).
     WriterId
 }
 
@@ -82,8 +86,8 @@ id16! {
 pub const TIME_MS_MAX: u64 = (1 << 48) - 1;
 
 impl SessionId {
-    /// A session of this time with these 10 bytes of randomness; version and variant bits are set over them.
-    /// Times above 48 bits are cut to the maximum.
+    /// Makes a session from a time and 10 random bytes, and sets the version and variant bits of a
+    /// UUIDv7. A time above 48 bits becomes the maximum.
     #[must_use]
     pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
         let mut id = [0; 16];
@@ -94,7 +98,7 @@ impl SessionId {
         Self(id)
     }
 
-    /// The writer id of this session in the hands of the user `sub`.
+    /// Derives the writer id of this session for the user `sub`.
     #[must_use]
     pub fn writer(self, sub: &str) -> WriterId {
         let mut hasher = blake3::Hasher::new();
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_as_another() {
+    fn no_user_can_write_as_another() {
         let session = SessionId::new(5, [1; 10]);
         assert_ne!(session.writer("ann"), session.writer("bob"));
         assert_eq!(session.writer("ann").time_ms(), 5);

@@ -1,8 +1,9 @@
-//! Makes `schemas/src/generated` out of `schemas/proto`: prost types, their pbjson serde implementations, and what the small reader and
-//! writer of `schemas/src/wire.rs` needs.
+//! Generates `schemas/src/generated` from `schemas/proto`: prost types, their pbjson serde
+//! implementations, and the field tables for the small reader and writer in `schemas/src/wire.rs`.
 //!
-//! protox compiles the `.proto` files, so that neither building nor generating needs a protoc. Call it through
-//! `cargo xtask codegen [--check]`; with `--check` it writes nothing and fails where the committed code is stale.
+//! protox compiles the `.proto` files, so neither building nor generating needs a protoc. Run it through
+//! `cargo xtask codegen [--check]`; with `--check` it writes nothing, and fails if the committed code is
+//! stale.
 
 mod small;
 

@@ -1,4 +1,5 @@
-//! Makes `driftless.v1.wire.rs`: where each field of a message goes, for the small reader and writer of `schemas/src/wire.rs`.
+//! Generates `driftless.v1.wire.rs`: the field tables of messages, for the small reader and writer in
+//! `schemas/src/wire.rs`.
 
 use anyhow::{Context, Result, bail};
 use prost_types::field_descriptor_proto::{Label, Type};
@@ -6,7 +7,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What browsers read and write; what these hold follows.
+/// The messages that browsers read and write. The messages within them follow from the fields.
 const ROOTS: [&str; 5] = ["ServerFrame", "ClientFrame", "Updates", "GridCommand", "MapCommand"];
 
 pub fn generate(descriptors: &FileDescriptorSet) -> Result<String> {
@@ -32,7 +33,7 @@ fn of_type(field: &FieldDescriptorProto) -> &str {
     field.type_name().rsplit('.').next().unwrap_or_default()
 }
 
-/// Both implementations for one message.
+/// The reader's and the writer's implementation for one message.
 fn message(out: &mut String, message: &DescriptorProto) -> Result<()> {
     let name = message.name();
     let mut fields: Vec<_> = message.field.iter().collect();
@@ -102,7 +103,7 @@ fn message(out: &mut String, message: &DescriptorProto) -> Result<()> {
     Ok(())
 }
 
-/// `TrackRejected` as a module is `track_rejected`.
+/// The module of a message: `TrackRejected` is `track_rejected`.
 fn snake(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
@@ -114,7 +115,7 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// `track_rejected` as a variant is `TrackRejected`.
+/// The variant of a field: `track_rejected` is `TrackRejected`.
 fn camel(name: &str) -> String {
     let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
     name.split('_').map(word).collect()

@@ -1,4 +1,4 @@
-//! The small reader and writer against prost: whatever the bytes, both give the same.
+//! Compares the small reader and writer with prost: both give the same for any bytes.
 
 use super::*;
 use crate::proto;
@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use prost::Message;
 use std::fmt::Debug;
 
-/// Reads and writes as prost does.
+/// Asserts that the reader and the writer agree with prost on these bytes.
 fn compare<M: Read + Write + Message + Default + PartialEq + Debug>(bytes: &[u8]) -> bool {
     let shared = decode_shared::<M>(&Bytes::copy_from_slice(bytes));
     match (decode::<M>(bytes), M::decode(bytes)) {
@@ -23,7 +23,7 @@ fn compare<M: Read + Write + Message + Default + PartialEq + Debug>(bytes: &[u8]
     }
 }
 
-/// As every message that the reader knows by itself; whether one of them could be read.
+/// Reads the bytes as every message that the reader knows; true if one of them could be read.
 fn compare_all(bytes: &[u8]) -> bool {
     let read = [
         compare::<proto::ServerFrame>(bytes),
@@ -67,7 +67,7 @@ fn edges_are_as_in_prost() {
         [varint(8 | (1 << 32)), vec![1]].concat(), // a field's number of more than 29 bits
         [varint(u64::from(u32::MAX)), vec![1]].concat(),
         vec![0x0e],
-        vec![0x0f],       // types that there are not
+        vec![0x0f],       // unknown wire types
         vec![0x0c],       // the end of a group
         vec![0x0a, 5, 1], // too short
         [vec![0x0a], varint(u64::MAX)].concat(),
@@ -85,7 +85,7 @@ fn edges_are_as_in_prost() {
         vec![0x0a, 1, 0x7b, 0x7c],
         vec![0x0a, 3, 1, 2, 3, 0x08, 5, 0x08, 6], // packed numbers, and single ones
         vec![0x0a, 2, 1, 0x80],
-        // Of two bodies the last counts; two of the same kind are one.
+        // The last of two bodies counts; two bodies of the same kind are merged.
         vec![0x0a, 2, 0x08, 1, 0x12, 2, 0x08, 2, 0x0a, 2, 0x10, 3, 0x0a, 2, 0x18, 4],
     ] {
         compare_all(&bytes);
@@ -100,7 +100,7 @@ fn edges_are_as_in_prost() {
     }
 }
 
-/// What is compared below is not refused by both for the most part.
+/// The random messages below are mostly valid, so that the comparison means something.
 #[test]
 fn most_messages_that_are_made_can_be_read() {
     let mut runner = TestRunner::deterministic();
@@ -118,7 +118,7 @@ fn a_frame_grows_by_what_is_pushed() {
     assert_eq!(decode(&frame), Ok(proto::ClientFrame { requests: vec![ping(1), ping(300)] }));
 }
 
-/// A field with a value that suits it more often than not.
+/// A field with a value that usually suits it.
 fn field(inner: impl Strategy<Value = Vec<u8>> + Clone + 'static) -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![8 => 1u64..9, 2 => 1u64..24, 1 => 0u64..1 << 30];
     let of_length = move |bytes: Vec<u8>| [varint(bytes.len() as u64), bytes].concat();
