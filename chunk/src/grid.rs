@@ -4,6 +4,8 @@
 //! The state *is* that encoding, so that hashing and storing copy nothing. The palette is not part of it: it may grow.
 //! Commands are `GridCommand`s (`model.proto`); the effect of a command is the command.
 
+mod command_json;
+
 use crate::json::{self, Members, Problem};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Picture, Refusal};
 use driftless_schemas::proto::{DiscardReason, FillBox, GridCommand, SetCells, grid_command};
@@ -345,13 +347,13 @@ impl Model for Grid {
     }
 
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal> {
-        crate::grid_json::command_from_json(self, json)
+        command_json::command_from_json(self, json)
     }
 
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal> {
         let command = match self.read(command)? {
-            Checked::Set(set) => crate::grid_json::set_to_json(self, &set),
-            Checked::Fill { fill, .. } => crate::grid_json::fill_to_json(&fill),
+            Checked::Set(set) => command_json::set_to_json(self, &set),
+            Checked::Fill { fill, .. } => command_json::fill_to_json(&fill),
         };
         Ok(command)
     }
@@ -429,5 +431,4 @@ fn hue(value: u32) -> [u8; 3] {
 }
 
 #[cfg(test)]
-#[path = "grid_tests.rs"]
 mod tests;

@@ -217,5 +217,4 @@ impl Resolved {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
 mod tests;

@@ -16,12 +16,12 @@
 #![forbid(unsafe_code)]
 
 pub mod grid;
-mod grid_json;
 pub mod json;
 pub mod ledger;
 pub mod live;
 pub mod map;
 pub mod model;
+mod builtin;
 pub mod mutant;
 pub mod position;
 pub mod replica;

@@ -425,5 +425,4 @@ fn cut(mut detail: String) -> String {
 }
 
 #[cfg(test)]
-#[path = "live_tests.rs"]
 mod tests;

@@ -349,5 +349,4 @@ fn guard_to_json(guard: Option<MapGuard>) -> Value {
 }
 
 #[cfg(test)]
-#[path = "map_tests.rs"]
 mod tests;

@@ -305,13 +305,9 @@ pub type Constructor =
 pub struct Models(Vec<(&'static str, u32, Constructor)>);
 
 impl Models {
-    /// `grid` and `map`.
-    #[must_use]
-    pub fn builtin() -> Self {
-        let mut models = Self(Vec::new());
-        models.register(crate::grid::ID, crate::grid::REVISION, crate::grid::Grid::from_parameters);
-        models.register(crate::map::ID, crate::map::REVISION, crate::map::Map::from_parameters);
-        models
+    /// No models.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// Adds a model, or replaces the one of that name. `revision` counts changes to what the model decides or encodes.
@@ -336,11 +332,5 @@ impl Models {
     /// All names with their revisions, in order.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         self.0.iter().map(|(id, revision, _)| (*id, *revision))
-    }
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Self::builtin()
     }
 }

@@ -4,7 +4,7 @@
 //! `{"fill": {"x": 0, "y": 0, "z": 0, "width": 4, "height": 4, "depth": 1, "value": 7, "guard": 0}}`;
 //! `z`, `depth` and `guard` may be left out. A `guard` is the value that the cell must hold.
 
-use crate::grid::Grid;
+use super::Grid;
 use crate::json::{Members, Problem, array, choice, object};
 use crate::model::{Model, Refusal};
 use driftless_schemas::proto::{FillBox, GridCommand, SetCells, grid_command};
@@ -19,7 +19,7 @@ fn guard_from_wire(guard: u32) -> Value {
     guard.checked_sub(1).into()
 }
 
-pub(crate) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Refusal> {
+pub(super) fn command_from_json(grid: &Grid, json: &Value) -> Result<Vec<u8>, Refusal> {
     let body = body_from_json(grid, json);
     let body = body.map_err(|Refusal(problem)| Refusal(format!("not a grid command: {problem}")))?;
     let command = wire::encode(&GridCommand { body: Some(body) });
@@ -80,7 +80,7 @@ fn position(members: &mut Members<'_>) -> Result<[u32; 3], Problem> {
     Ok([members.number("x")?, members.number("y")?, members.optional_number("z")?.unwrap_or(0)])
 }
 
-pub(crate) fn set_to_json(grid: &Grid, set: &SetCells) -> Value {
+pub(super) fn set_to_json(grid: &Grid, set: &SetCells) -> Value {
     let [sx, sy, _] = grid.size();
     let cells = set.cells.iter().zip(&set.values).enumerate().map(|(i, (cell, value))| {
         object([
@@ -94,7 +94,7 @@ pub(crate) fn set_to_json(grid: &Grid, set: &SetCells) -> Value {
     object([("set", Value::Array(cells.collect()))])
 }
 
-pub(crate) fn fill_to_json(fill: &FillBox) -> Value {
+pub(super) fn fill_to_json(fill: &FillBox) -> Value {
     let fill = object([
         ("x", fill.x.into()),
         ("y", fill.y.into()),
