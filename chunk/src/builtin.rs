@@ -1,4 +1,5 @@
-//! The models that come with Driftless. They stand apart from [`crate::model`], which knows no model.
+//! The models that come with Driftless. They stand apart from [`crate::model`], which knows no
+//! model.
 
 use crate::model::Models;
 use crate::{grid, map};

@@ -1,8 +1,9 @@
 //! The model `grid`: a box of cells, each a number below the palette's size.
 //!
-//! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of u16, x fastest.
-//! The state *is* that encoding, so that hashing and storing copy nothing. The palette is not part of it: it may grow.
-//! Commands are `GridCommand`s (`model.proto`); the effect of a command is the command.
+//! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of
+//! u16, x fastest. The state *is* that encoding, so that hashing and storing copy nothing. The
+//! palette is not part of it, so that it may grow. Commands are `GridCommand`s (`model.proto`); the
+//! effect of a command is the command.
 
 mod command_json;
 
@@ -15,13 +16,13 @@ use std::borrow::Cow;
 
 /// The model's name.
 pub const ID: &str = "grid";
-/// Counts changes to what it decides or encodes.
+/// The model's revision, which counts changes of its decisions or its encoding.
 pub const REVISION: u32 = 1;
 
 const MAGIC: [u8; 4] = *b"DLG1";
 const HEADER: usize = 12;
 
-/// What would take more commands than this to take back stays.
+/// An effect whose undo would need more commands than this cannot be undone.
 const INVERSE_SETS_MAX: usize = 32;
 
 /// A grid of one size and palette.
@@ -36,15 +37,15 @@ pub struct Grid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cells(Vec<u8>);
 
-/// A command whose shape is right for this grid.
+/// A command that fits this grid.
 enum Checked {
     Set(SetCells),
     Fill { fill: FillBox, end: [u32; 3] },
 }
 
 impl Grid {
-    /// From a family's parameters: `size` = [X, Y] or [X, Y, Z], `palette` = number of values, and optionally `colors`
-    /// = `"#rrggbb"` for each value, for pictures.
+    /// Makes the model from a family's parameters: `size` = [X, Y] or [X, Y, Z], `palette` = number
+    /// of values, and optionally `colors` = `"#rrggbb"` for each value, for pictures.
     ///
     /// # Errors
     /// [`ParameterError`] names the key.
@@ -108,7 +109,7 @@ impl Grid {
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&MAGIC);
         for (i, n) in self.size.iter().enumerate() {
-            // Checked in `from_parameters` to fit.
+            // `from_parameters` has checked that it fits.
             let n = u16::try_from(*n).unwrap_or(u16::MAX).to_le_bytes();
             header[4 + 2 * i..6 + 2 * i].copy_from_slice(&n);
         }
@@ -172,7 +173,7 @@ impl Grid {
         Err(Refusal(format!("guard {guard} (value {}) is off the palette of {}", guard - 1, self.palette)))
     }
 
-    /// The first cell whose guard does not hold.
+    /// Describes the first cell whose guard fails.
     fn conflict(&self, cells: &Cells, command: &Checked) -> Option<String> {
         let differs = |cell: usize, guard: u32| {
             let found = cells.get(cell);
@@ -195,7 +196,7 @@ impl Grid {
         }
     }
 
-    /// Whether this is so for a cell of a box; asked in order, up to the first one.
+    /// Whether the predicate holds for any cell of a box, tried in order up to the first such cell.
     fn any_cell(&self, fill: &FillBox, end: [u32; 3], mut is_so: impl FnMut(usize) -> bool) -> bool {
         for z in fill.z..end[2] {
             for y in fill.y..end[1] {
@@ -218,7 +219,7 @@ impl Cells {
     fn set(&mut self, cell: usize, value: u32) {
         let at = HEADER + 2 * cell;
         if let Some(bytes) = self.0.get_mut(at..at + 2) {
-            // Checked against a palette of at most 65,536.
+            // The value was checked against a palette of at most 65,536.
             bytes.copy_from_slice(&u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes());
         }
     }
@@ -252,7 +253,7 @@ impl Model for Grid {
         self.read(command).map(|_| ())
     }
 
-    /// As many as it has cells: a fill is a few bytes, and writes the whole grid.
+    /// The number of cells that the command writes: a fill of a few bytes may write the whole grid.
     fn cost(&self, command: &[u8]) -> u32 {
         match self.read(command) {
             Ok(Checked::Set(set)) => u32::try_from(set.cells.len()).unwrap_or(u32::MAX),
@@ -292,12 +293,13 @@ impl Model for Grid {
         true
     }
 
-    /// The old values, guarded by the new ones: one fill where a fill replaced one value, sets otherwise.
+    /// Writes the old values, guarded by the new ones: one fill if a fill replaced a single value,
+    /// sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
         let mut new: Vec<(usize, u32)> = Vec::new();
         match self.read(effect) {
             Ok(Checked::Set(set)) => {
-                // Of a cell that is named twice, the last value counts.
+                // If a cell is named twice, its last value counts.
                 new.extend(set.cells.iter().map(|cell| *cell as usize).zip(set.values).rev());
                 new.sort_by_key(|(cell, _)| *cell);
                 new.dedup_by_key(|(cell, _)| *cell);
@@ -325,7 +327,7 @@ impl Model for Grid {
             return Vec::new();
         }
         let set = |cells: &[(usize, u32, u32)]| SetCells {
-            // Below GRID_CELLS_MAX.
+            // Every index is below GRID_CELLS_MAX.
             cells: cells.iter().map(|(cell, ..)| u32::try_from(*cell).unwrap_or(u32::MAX)).collect(),
             values: cells.iter().map(|(_, old, _)| *old).collect(),
             guards: cells.iter().map(|(.., value)| value + 1).collect(),
@@ -381,23 +383,25 @@ fn encode(body: grid_command::Body) -> Vec<u8> {
     wire::encode(&GridCommand { body: Some(body) })
 }
 
-/// Three numbers, as messages show them.
+/// Formats coordinates or sizes for messages.
 fn triple([x, y, z]: [u32; 3]) -> String {
     format!("({x}, {y}, {z})")
 }
 
 fn parse_color(name: &str) -> Option<[u8; 3]> {
     let digits = name.strip_prefix('#').filter(|digits| digits.len() == 6)?;
-    // `from_str_radix` takes a sign, too.
+    // `from_str_radix` also accepts a sign.
     let digits = Some(digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     let number = u32::from_str_radix(digits, 16).ok()?;
     let [_, r, g, b] = number.to_be_bytes();
     Some([r, g, b])
 }
 
-/// The colours of a palette that names none. Value 0 is paper (250, 250, 247); with 256 values or more, 1 to 252 are a
-/// cube of 6 reds × 7 greens × 6 blues, blue fastest, and 253 to 255 greys; smaller palettes and values above 255 go
-/// round the colour circle.
+/// The colours of a palette that names none.
+///
+/// Value 0 is paper (250, 250, 247). With 256 values or more, 1 to 252 are a cube of 6 reds × 7
+/// greens × 6 blues, blue fastest, and 253 to 255 are greys. Smaller palettes, and values above
+/// 255, go round the colour circle.
 fn default_colors(palette: u32) -> Vec<[u8; 3]> {
     const PAPER: [u8; 3] = [250, 250, 247];
     let level = |i: u32, of: u32| u8::try_from(i * 255 / (of - 1)).unwrap_or(u8::MAX);
@@ -414,7 +418,8 @@ fn default_colors(palette: u32) -> Vec<[u8; 3]> {
         .collect()
 }
 
-/// A saturated colour; neighbours in number are far apart on the circle (multiples of the golden angle).
+/// A saturated colour. Neighbouring values are far apart on the colour circle (multiples of the
+/// golden angle).
 fn hue(value: u32) -> [u8; 3] {
     let degrees = value.wrapping_mul(137) % 360;
     let ramp = |shift: u32| {

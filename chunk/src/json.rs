@@ -1,24 +1,26 @@
-//! Reading JSON member by member, with errors that name the member, what it holds and what would be right.
+//! Reads JSON member by member, with errors that name the member, its value, and what would be
+//! right.
 //!
-//! The built-in models read their parameters and commands with it, and a model of one's own may: serde's derived readers do the
-//! same, but are larger than the models in the browser's core (docs/decisions/0011), and name no place in an array.
+//! The built-in models read their parameters and commands with it, and your own models may too.
+//! serde's derived readers do the same, but they are larger than the models in the browser's core
+//! (docs/decisions/0011), and their errors name no index in an array.
 
 use crate::model::{ParameterError, Refusal};
 use driftless_schemas::Quoted;
 use serde_json::{Map, Value};
 
-/// A member that is not what it should be.
+/// A member with a wrong value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{}{problem}", if place.is_empty() { "" } else { ": " })]
 pub struct Problem {
-    /// Where it is, such as `set[3].x`; empty for the whole.
+    /// The member's path, such as `set[3].x`; empty for the whole document.
     pub place: String,
-    /// What is wrong with it, and what would be right.
+    /// The fault, and what would be right.
     pub problem: String,
 }
 
 impl Problem {
-    /// What is found there is not what is wanted.
+    /// Makes the problem for a value of the wrong kind.
     #[must_use]
     pub fn new(place: &str, found: &Value, wanted: &str) -> Self {
         let found = match found {
@@ -36,7 +38,7 @@ impl Problem {
         Self { place: place.to_owned(), problem: format!("{found} is not {wanted}") }
     }
 
-    /// The same, of a member of what is at this place.
+    /// The same problem with `place` in front of its path.
     #[must_use]
     pub fn within(self, place: &str) -> Self {
         let place = match (place, self.place.as_str()) {
@@ -60,7 +62,7 @@ impl From<Problem> for ParameterError {
     }
 }
 
-/// An object whose members are taken one by one.
+/// An object whose members are read one by one.
 pub struct Members<'a> {
     place: &'a str,
     object: &'a Map<String, Value>,
@@ -68,10 +70,10 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The members of an object at this place.
+    /// Starts reading the object at `place`.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If the value is no object.
     pub fn of(place: &'a str, value: &'a Value) -> Result<Self, Problem> {
         match value {
             Value::Object(object) => Ok(Self::of_object(place, object)),
@@ -79,40 +81,40 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// As [`Self::of`], where it is known to be an object.
+    /// Starts reading a value that is known to be an object.
     #[must_use]
     pub fn of_object(place: &'a str, object: &'a Map<String, Value>) -> Self {
         Self { place, object, taken: Vec::new() }
     }
 
-    /// A member; `null` is none.
+    /// Reads a member; `null` counts as absent.
     pub fn optional(&mut self, name: &'static str) -> Option<&'a Value> {
         self.taken.push(name);
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// A member's text.
+    /// Reads an optional text.
     ///
     /// # Errors
-    /// Where it is something else.
+    /// If the member is no text.
     pub fn optional_text(&mut self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
         text(name, value).map(Some).map_err(|problem| problem.within(self.place))
     }
 
-    /// A member's number.
+    /// Reads an optional whole number.
     ///
     /// # Errors
-    /// Where it is something else.
+    /// If the member is no such number.
     pub fn optional_number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
         number(name, value).map(Some).map_err(|problem| problem.within(self.place))
     }
 
-    /// A member that must be there.
+    /// Reads a required member.
     ///
     /// # Errors
-    /// Where it is not.
+    /// If the member is missing.
     pub fn required(&mut self, name: &'static str) -> Result<&'a Value, Problem> {
         self.optional(name).ok_or_else(|| self.missing(name))
     }
@@ -121,26 +123,26 @@ impl<'a> Members<'a> {
         Problem { place: name.to_owned(), problem: "it is missing".into() }.within(self.place)
     }
 
-    /// A number that must be there.
+    /// Reads a required whole number.
     ///
     /// # Errors
-    /// Where it is not, or is something else.
+    /// If the member is missing, or is no such number.
     pub fn number(&mut self, name: &'static str) -> Result<u32, Problem> {
         self.optional_number(name)?.ok_or_else(|| self.missing(name))
     }
 
-    /// A text that must be there.
+    /// Reads a required text.
     ///
     /// # Errors
-    /// Where it is not, or is something else.
+    /// If the member is missing, or is no text.
     pub fn text(&mut self, name: &'static str) -> Result<&'a str, Problem> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
 
-    /// Everything was taken.
+    /// Checks that every member was read.
     ///
     /// # Errors
-    /// Names a member that was not.
+    /// Names a member that was not read.
     pub fn end(self) -> Result<(), Problem> {
         match self.object.keys().find(|key| !self.taken.contains(&key.as_str())) {
             None => Ok(()),
@@ -154,10 +156,11 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The one member of an object that stands for one of several things: its name and what it holds.
+/// Reads an object with exactly one member, which chooses between alternatives: its name and its
+/// value.
 ///
 /// # Errors
-/// Where it is no object, or has not exactly one member.
+/// If the value is no object, or does not have exactly one member.
 pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
     let Value::Object(object) = value else { return Err(Problem::new("", value, "an object")) };
     match object.iter().next() {
@@ -169,27 +172,27 @@ pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
     }
 }
 
-/// A whole number at this place.
+/// Reads a whole number.
 ///
 /// # Errors
-/// Where it is something else.
+/// If the value is no such number.
 pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
     let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
     number.ok_or_else(|| Problem::new(place, value, "a whole number from 0 to 4294967295"))
 }
 
-/// A text at this place.
+/// Reads a text.
 ///
 /// # Errors
-/// Where it is something else.
+/// If the value is no text.
 pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
     value.as_str().ok_or_else(|| Problem::new(place, value, "a text"))
 }
 
-/// The elements of an array at this place.
+/// Reads an array.
 ///
 /// # Errors
-/// Where it is something else.
+/// If the value is no array.
 pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> {
     match value {
         Value::Array(elements) => Ok(elements),
@@ -197,7 +200,7 @@ pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> 
     }
 }
 
-/// An object of these members; those of value null are left out.
+/// Makes an object of these members, without those that are null.
 #[must_use]
 pub fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     let mut object = Map::new();

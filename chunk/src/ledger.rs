@@ -1,9 +1,11 @@
-//! The ledger: per chunk and recent writer, the newest resolved number and whether each of the 64 newest was committed.
+//! The ledger: per chunk and recent writer, the newest resolved number, and whether each of the 64
+//! newest numbers was committed.
 //!
-//! It keeps R8. With L the newest resolved number of the writer (0 at first), a command is decided iff `after ≤ L < seq`;
-//! `seq ≤ L` is a resend; `after > L` is out of order. It holds at most [`limits::LEDGER_WRITERS_MAX`] writers: the least
-//! recently decided one is evicted and raises the floor to its session time, and a writer that is not known and not
-//! younger than the floor is expired. No clock is needed, so that every replica of the ledger agrees.
+//! The ledger keeps R8. With L the newest resolved number of the writer (0 at first), a command is
+//! decided iff `after ≤ L < seq`; `seq ≤ L` is a resend; `after > L` is out of order. The ledger
+//! holds at most [`limits::LEDGER_WRITERS_MAX`] writers. Evicting the least recently decided writer
+//! raises the floor to its session time, and an unknown writer that is not younger than the floor
+//! is expired. No clock is involved, so every copy of the ledger agrees.
 
 use crate::mutant::{self, Mutant};
 use driftless_schemas::proto;
@@ -19,39 +21,40 @@ struct Entry {
     last_offset: Offset,
 }
 
-/// What a command's numbers say about it.
+/// The verdict of R8 on a command, from its numbers alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is next: decide it.
+    /// The command is next: decide it.
     Decide,
-    /// It is resolved already: no effect.
+    /// The number is already resolved: no effect.
     Resend,
-    /// An earlier one has not arrived: no effect, and the author is told.
+    /// An earlier command has not arrived: no effect, and the author is told.
     OutOfOrder,
-    /// The writer is not known, and its session time is not above the floor.
+    /// The ledger does not know the writer, and its session time is not above the floor.
     Expired {
         /// Milliseconds since the Unix epoch.
         floor_ms: u64,
     },
 }
 
-/// What a writer is told about its numbers.
+/// The ledger's answer to a writer about its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// Numbers up to `seq` are resolved; bit i says whether `seq - i` was committed. All zero: nothing yet.
+    /// Numbers up to `seq` are resolved, and bit i says whether `seq - i` was committed. All zero
+    /// means that no number is resolved yet.
     Known {
         /// The newest resolved number.
         seq: Seq,
         /// Bit i is number `seq - i`.
         committed_bits: u64,
     },
-    /// The writer is not known, and its session time is not above the floor.
+    /// The ledger does not know the writer, and its session time is not above the floor.
     Expired,
 }
 
 /// The ledger of one chunk.
 ///
-/// The order of `writers` is never seen: whatever goes out goes in the order of `by_offset`.
+/// The order of `writers` is never visible: all output is in the order of `by_offset`.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     floor_ms: u64,
@@ -59,7 +62,7 @@ pub struct Ledger {
     by_offset: BTreeMap<Offset, WriterId>,
 }
 
-/// Writer ids end in 10 bytes of BLAKE3: they need no further hashing.
+/// Writer ids end in 10 bytes of BLAKE3 and need no further hashing.
 #[derive(Clone, Copy, Debug, Default)]
 struct WriterHasher(u64);
 
@@ -75,31 +78,31 @@ impl std::hash::Hasher for WriterHasher {
 }
 
 impl Ledger {
-    /// An empty one.
+    /// An empty ledger.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The session time that an unknown writer must be above.
+    /// The floor: the session time of an unknown writer must be above it.
     #[must_use]
     pub fn floor_ms(&self) -> u64 {
         self.floor_ms
     }
 
-    /// How many writers it knows.
+    /// The number of known writers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.writers.len()
     }
 
-    /// Whether it knows nobody.
+    /// Whether no writer is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writers.is_empty()
     }
 
-    /// R8: what to do with a command of these numbers.
+    /// Applies R8 to the numbers of a command.
     #[must_use]
     pub fn verdict(&self, writer: WriterId, seq: Seq, after: Seq) -> Verdict {
         let newest = match self.resolved(writer) {
@@ -117,7 +120,7 @@ impl Ledger {
         }
     }
 
-    /// What a writer is told.
+    /// The answer to a writer about its numbers.
     #[must_use]
     pub fn resolved(&self, writer: WriterId) -> Resolved {
         match self.writers.get(&writer) {
@@ -127,8 +130,9 @@ impl Ledger {
         }
     }
 
-    /// Notes that a command was decided: `seq` is the newest resolved number, and the numbers between the last one and
-    /// it were skipped. `offset` is the command's, in `commands`; offsets must rise from call to call.
+    /// Records a decision: `seq` becomes the writer's newest resolved number, and the numbers
+    /// between the previous one and `seq` count as skipped. `offset` is the command's offset in
+    /// `commands`; offsets must rise from call to call.
     pub fn resolve(&mut self, writer: WriterId, seq: Seq, is_committed: bool, offset: Offset) {
         let entry = match self.writers.get_mut(&writer) {
             Some(entry) => {
@@ -161,7 +165,7 @@ impl Ledger {
         }
     }
 
-    /// As it goes into a ref: least recently decided first.
+    /// Encodes the ledger for a ref, least recently decided writer first.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         let entry = |(offset, writer): (&Offset, &WriterId)| {
@@ -176,10 +180,10 @@ impl Ledger {
         proto::Ledger { floor_ms: self.floor_ms, entries: self.by_offset.iter().filter_map(entry).collect() }
     }
 
-    /// From a ref.
+    /// Decodes the ledger of a ref.
     ///
     /// # Errors
-    /// Where a writer is not 16 bytes, or writers or offsets are there twice, or too many.
+    /// If a writer is not 16 bytes, a writer or an offset stands twice, or there are too many.
     pub fn from_proto(ledger: &proto::Ledger) -> Result<Self, format::Error> {
         let refuse = |problem: String| format::field("Ledger", "entries", problem);
         if ledger.entries.len() > limits::LEDGER_WRITERS_MAX {
@@ -207,7 +211,7 @@ impl PartialEq for Ledger {
 }
 
 impl Resolved {
-    /// Whether a number was committed, as far as this says: `None` is "not resolved yet" or "beyond the window".
+    /// Whether a number was committed. `None` means "not resolved yet" or "beyond the window".
     #[must_use]
     pub fn is_committed(self, asked: Seq) -> Option<bool> {
         let Self::Known { seq, committed_bits } = self else { return None };

@@ -1,17 +1,17 @@
-//! A chunk: what it holds, how commands change it, and what became of each command.
+//! A chunk: its content, the commands that change it, and the outcome of each command.
 //!
-//! Everything here is pure (R11): time, chance and bytes are arguments, nothing is read or sent. The same code decides
-//! in the replayer, folds in gateways and clients, and runs in the browser.
+//! This crate is pure (R11): time, chance and bytes are arguments, and it does no I/O. The same
+//! code decides in the replayer, folds in gateways and clients, and runs in the browser.
 //!
-//! * [`model`]: the rules of a content; [`grid`] and [`map`] come with Driftless.
+//! * [`model`]: the rules of a content. [`grid`] and [`map`] come with Driftless.
 //! * [`json`]: reading JSON member by member.
 //! * [`replica`]: a content at a version with its hash (R3, R10).
-//! * [`ledger`]: per writer, what is resolved (R8).
-//! * [`live`]: replica + ledger: decides commands and folds decisions (R2, R5).
+//! * [`ledger`]: per writer, the resolved numbers (R8).
+//! * [`live`]: replica and ledger together; decides commands and folds decisions (R2, R5).
 //! * [`position`]: which records of `updates` count (R4).
 //! * [`sorted`]: the container of `map`'s entries and of clients' chunks.
-//! * [`world`]: a world spec with its models at work.
-//! * [`mutant`]: deliberate bugs for the simulator; none without the feature `mutants`.
+//! * [`world`]: a world spec with its models.
+//! * [`mutant`]: deliberate bugs for the simulator, absent without the feature `mutants`.
 
 #![forbid(unsafe_code)]
 

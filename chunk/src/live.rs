@@ -1,9 +1,11 @@
-//! A live chunk: replica + ledger at one place of the log. The owner decides with it, everybody else folds with it (R5).
+//! A live chunk: replica and ledger at one position of the log. The owner decides with it, and
+//! every other process folds with it (R5).
 //!
-//! It keeps R2 and R8: [`LiveChunk::decide`] gives a command at most one decision, in the writer's order, and
-//! [`LiveChunk::fold`] applies the decisions of a record and skips what it holds already. `through_offset` is its place:
-//! every command of the chunk at or below that offset of `commands` is decided and contained. A version is no place,
-//! because discards do not move it.
+//! This module keeps R2 and R8. [`LiveChunk::decide`] gives a command at most one decision, in the
+//! writer's order. [`LiveChunk::fold`] applies the decisions of a record and skips those that the
+//! chunk already contains. `through_offset` is the chunk's position: every command of the chunk at
+//! or below that offset of `commands` is decided, and the chunk contains its decision. A version
+//! cannot be the position, because discards do not change it.
 
 use crate::ledger::{Ledger, Verdict};
 use crate::model::{AnyModel, Context, Decision, Fault};
@@ -22,78 +24,83 @@ use std::sync::Arc;
 /// A chunk's replica and ledger.
 #[derive(Clone, Debug)]
 pub struct LiveChunk {
-    /// Content, version, hash.
+    /// Content, version and hash.
     pub replica: Replica,
-    /// What is resolved.
+    /// The resolved numbers of recent writers.
     pub ledger: Ledger,
-    /// Every command of the chunk at or below this is decided and contained.
+    /// Every command of the chunk at or below this offset is decided, and its decision is
+    /// contained.
     pub through_offset: Offset,
-    /// After each command the content is encoded, and a command whose content cannot be, or is too large to be stored, is
-    /// discarded: for a chunk where that has happened. Slow.
+    /// Careful mode, for a chunk whose encoding has failed before. The content is encoded after
+    /// each command, and a command is discarded if its content cannot be encoded or is too large to
+    /// store. Slow.
     pub is_careful: bool,
 }
 
-/// Where a command stands and what it says, with the numbers read already.
+/// A command from the log, with its numbers decoded.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The command's offset in `commands`.
     pub offset: Offset,
-    /// Who wrote it.
+    /// The writer.
     pub writer: WriterId,
-    /// Its number.
+    /// The command's number.
     pub seq: Seq,
     /// The writer's previous number that it has not withdrawn.
     pub after: Seq,
     /// The user's name.
     pub author: String,
-    /// When ingest received it.
+    /// The time at which ingest received the command, milliseconds since the Unix epoch.
     pub received_at_ms: i64,
-    /// What the token said.
+    /// The roles that the author's token named.
     pub roles: Vec<String>,
-    /// What it wants.
+    /// The command itself.
     pub body: AskedBody,
 }
 
-/// What a command wants.
+/// The body of a command.
 #[derive(Clone, Debug)]
 pub enum AskedBody {
-    /// The model decides.
+    /// A command for the model.
     Command(Bytes),
-    /// Resolve the numbers below; no effect.
+    /// Resolves the numbers below, without effect.
     Settle,
-    /// The model never came back from it when it was asked: it is not asked again, and the command is discarded.
+    /// The model never returned from this command in an earlier ownership. The model is not called
+    /// again, and the command is discarded.
     Unanswered,
-    /// It cannot be read beyond its numbers: it is discarded, so that it does not block its writer (R9).
+    /// Only the numbers could be decoded. The command is discarded, so that it does not block its
+    /// writer (R9).
     Undecodable(String),
 }
 
-/// A decision, before it is written.
+/// A decision that is not in the log yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
-    /// What goes into the log for everybody who keeps a ledger.
+    /// The mark, for every reader that keeps a ledger.
     pub mark: Mark,
-    /// What goes to the trackers, where it was committed.
+    /// The entry for trackers, if the command was committed.
     pub entry: Option<Entry>,
-    /// The model failed on it: it belongs into `dead-letter`.
+    /// The model failed on the command, which belongs into `dead-letter`.
     pub is_model_fault: bool,
 }
 
-/// What folding a record brought.
+/// The result of folding a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     /// Entries that were new to the replica.
     pub entries: usize,
-    /// Whether anything was new.
+    /// Whether any mark was new.
     pub is_news: bool,
-    /// The hash that the log gives to the version that the replica has now, where the record tells it.
+    /// The log's hash of the replica's version, if the record has it.
     pub published: Option<Hash>,
 }
 
 impl Asked {
-    /// Reads a command's numbers.
+    /// Decodes a command's numbers.
     ///
     /// # Errors
-    /// Where the writer is not 16 bytes or `seq` is 0: R8 cannot be applied, and nobody waits for it.
+    /// If the writer is not 16 bytes or `seq` is 0. R8 cannot be applied then, and no client waits
+    /// for an outcome.
     pub fn from_proto(offset: Offset, c: proto::Command) -> Result<Self, format::Error> {
         let writer = WriterId::from_slice(&c.writer)
             .ok_or_else(|| format::field("Command", "writer", format!("{} bytes instead of 16", c.writer.len())))?;
@@ -119,7 +126,7 @@ impl Asked {
 }
 
 impl LiveChunk {
-    /// A chunk that never existed.
+    /// Makes the live state of a chunk that never existed.
     #[must_use]
     pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
         Self {
@@ -130,14 +137,15 @@ impl LiveChunk {
         }
     }
 
-    /// A stored state (R5, R7).
+    /// Restores a stored state (R5, R7).
     ///
     /// # Errors
-    /// [`ApplyError`] where the bytes are not what the ref names, or the ref is not valid.
+    /// [`ApplyError`] if the bytes do not fit the ref, or the ref is invalid.
     pub fn restore(model: Arc<dyn AnyModel>, stored: &proto::Ref, encoding: &[u8]) -> Result<Self, ApplyError> {
         let hash = Hash::from_slice(&stored.hash)
             .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
-        // A ref of an index entry's history has none: with an empty one, what is resolved would be decided again (R2).
+        // An older ref of an index entry has no ledger. With an empty ledger, resolved numbers
+        // would be decided again (R2).
         let ledger =
             stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
         if let Some(entry) = ledger.entries.iter().find(|entry| entry.last_offset > stored.through_offset) {
@@ -154,10 +162,11 @@ impl LiveChunk {
         })
     }
 
-    /// The numbers of a ref whose content is lost, with what is left of the content.
+    /// Restores version and ledger of a ref whose content is lost, with the content of the replica
+    /// `left`.
     ///
     /// # Errors
-    /// As [`LiveChunk::restore`].
+    /// Those of [`LiveChunk::restore`].
     pub fn restore_without_content(mut left: Replica, stored: &proto::Ref) -> Result<Self, ApplyError> {
         let ledger =
             stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
@@ -171,8 +180,10 @@ impl LiveChunk {
         })
     }
 
-    /// Decides a command (R2, R8). `None`: a resend, no effect. Commands come in the order of their offsets; one at or
-    /// below `through_offset` is decided already and gives `None`.
+    /// Decides a command (R2, R8). `None` means a resend, which has no effect.
+    ///
+    /// Commands must come in the order of their offsets. A command at or below `through_offset` is
+    /// already decided and gives `None`.
     pub fn decide(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> Option<Decided> {
         if asked.offset <= self.through_offset && !Mutant::DropThroughOffset.is_on() {
             return None;
@@ -205,7 +216,7 @@ impl LiveChunk {
         let decided = match &asked.body {
             AskedBody::Settle => Err((DiscardReason::Settled, String::new())),
             AskedBody::Undecodable(why) => Err((DiscardReason::Undecodable, why.clone())),
-            AskedBody::Unanswered => Err((DiscardReason::ModelFault, "the model did not come back from it".into())),
+            AskedBody::Unanswered => Err((DiscardReason::ModelFault, "the model never returned from it".into())),
             AskedBody::Command(command) => self.ask_model(chunk, partition, asked, command),
         };
         self.ledger.resolve(asked.writer, asked.seq, decided.is_ok(), asked.offset);
@@ -221,8 +232,8 @@ impl LiveChunk {
         }
     }
 
-    /// Asks the model and folds its effect. Whatever a model does, the chunk lives on: a panic or a bad effect discards
-    /// the command and leaves the content as it was.
+    /// Calls the model and folds its effect. The chunk survives every failure of the model: a panic
+    /// or a bad effect discards the command and leaves the content unchanged.
     fn ask_model(
         &mut self,
         chunk: &ChunkId,
@@ -239,7 +250,8 @@ impl LiveChunk {
         };
         let model = Arc::clone(self.replica.model());
         let fault = |detail: String| (DiscardReason::ModelFault, detail);
-        // Ingest refuses it; but whatever stands in `commands`, its decision must fit into a record of `updates`.
+        // Ingest refuses such a command. But the decision of any record in `commands` must fit into
+        // a record of `updates`.
         if command.len() > limits::COMMAND_BYTES_MAX {
             let detail = format!("a command of {} bytes: {} are allowed", command.len(), limits::COMMAND_BYTES_MAX);
             return Err((DiscardReason::Invalid, detail));
@@ -279,11 +291,13 @@ impl LiveChunk {
         })
     }
 
-    /// Folds the decisions of a valid record (R4 is the caller's). Marks at or below `through_offset` and entries at or
-    /// below the version are skipped, so that a record may be folded twice.
+    /// Folds the decisions of a valid record; the caller applies R4.
+    ///
+    /// Marks at or below `through_offset` and entries at or below the version are skipped, so a
+    /// record may be folded twice.
     ///
     /// # Errors
-    /// [`ApplyError`]; the chunk is then not to be used any more.
+    /// [`ApplyError`]. The chunk must not be used after an error.
     pub fn fold(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
         let folded = self.fold_effects(decisions, updates)?;
         if let Some(published) = folded.published {
@@ -292,8 +306,8 @@ impl LiveChunk {
         Ok(folded)
     }
 
-    /// As [`LiveChunk::fold`] where the decisions before these are lost for good: numbers and versions move on, the content
-    /// stays as it is.
+    /// Folds a record whose predecessors are lost for good: ledger and version advance, and the
+    /// content stays as it is.
     ///
     /// # Errors
     /// [`ApplyError::Format`].
@@ -308,11 +322,11 @@ impl LiveChunk {
         self.fold_effects(decisions, None)
     }
 
-    /// As [`LiveChunk::fold`], but the hash is not compared: whoever folds many records in a row compares once, with the
-    /// last [`Folded::published`].
+    /// Folds like [`LiveChunk::fold`], but without comparing the hash. A caller that folds many
+    /// records in a row compares once, with the last [`Folded::published`].
     ///
     /// # Errors
-    /// [`ApplyError`] other than [`ApplyError::Hash`]; the chunk is then not to be used any more.
+    /// [`ApplyError`] other than [`ApplyError::Hash`]. The chunk must not be used after an error.
     pub fn fold_effects(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
         let mut folded = Folded::default();
         if let Some(updates) = updates {
@@ -340,11 +354,11 @@ impl LiveChunk {
     }
 }
 
-/// Reads what stands in `decisions.updates`, and checks that entries and committed marks agree in number, order, writer
-/// and seq, and that the marks' offsets rise.
+/// Decodes `decisions.updates`, and checks that entries and committed marks agree in number, order,
+/// writer and seq, and that the offsets of the marks rise.
 ///
 /// # Errors
-/// [`format::Error`] where they do not, or the bytes cannot be read.
+/// [`format::Error`] if a check fails, or the bytes cannot be decoded.
 pub fn read_updates(decisions: &Decisions) -> Result<Option<Updates>, format::Error> {
     if let Some(pair) = decisions.marks.windows(2).find(|pair| pair[0].source_offset >= pair[1].source_offset) {
         let problem = format!("offset {} comes after {}", pair[1].source_offset, pair[0].source_offset);
@@ -385,7 +399,8 @@ fn check_version(message: &'static str, field: &'static str, version: u64) -> Re
     }
 }
 
-/// What prost lets pass: a reason that this version does not know is kept as a number, an outcome as none.
+/// Checks what prost accepts: prost keeps an unknown reason as a number, and drops an unknown
+/// outcome.
 fn check_mark(mark: &Mark) -> Result<(), format::Error> {
     match &mark.outcome {
         None => Err(format::Error::TooNew { message: "Mark" }),
@@ -397,7 +412,8 @@ fn check_mark(mark: &Mark) -> Result<(), format::Error> {
     }
 }
 
-/// The effect without a copy where it is a part of the command; a model may also lend a constant.
+/// Shares the effect's bytes with the command if they are a part of it. A model may also lend a
+/// constant, which is copied.
 fn share(command: &Bytes, effect: &[u8]) -> Bytes {
     let (whole, part) = (command.as_ptr_range(), effect.as_ptr_range());
     match whole.start <= part.start && part.end <= whole.end {
@@ -406,7 +422,8 @@ fn share(command: &Bytes, effect: &[u8]) -> Bytes {
     }
 }
 
-/// The seed of a command's decision: the first 8 bytes of BLAKE3("driftless seed" ‖ partition ‖ offset), little-endian.
+/// The seed of a command's decision: the first 8 bytes of BLAKE3("driftless seed" ‖ partition ‖
+/// offset), little-endian.
 fn seed(partition: Partition, offset: Offset) -> u64 {
     let mut bytes = *b"driftless seed............";
     bytes[14..18].copy_from_slice(&partition.0.to_le_bytes());

@@ -1,11 +1,13 @@
 //! The model `map`: string keys to byte values, sorted by key.
 //!
-//! Canonical encoding, all little-endian: `"DLM1"`, count u32, then per entry in key order: key length u16, key (UTF-8),
-//! value length u32, value. Commands are `MapCommand`s (`model.proto`); the effect of a command is the command. A guard
-//! names the hash of the value that the key must hold, or that there is none.
+//! Canonical encoding, all little-endian: `"DLM1"`, count u32, then per entry in key order: key
+//! length u16, key (UTF-8), value length u32, value. Commands are `MapCommand`s (`model.proto`);
+//! the effect of a command is the command. A guard requires the key to be absent, or its value to
+//! have a hash.
 //!
-//! As JSON: `{"put": {"key": "a", "text": "…"}}`, `{"delete": {"key": "a"}}`; a value that is no text goes as base64 in `value`; a
-//! `guard` is `"absent"` or the hash of the present value in hex.
+//! In JSON: `{"put": {"key": "a", "text": "…"}}` and `{"delete": {"key": "a"}}`. A value that is
+//! not UTF-8 is base64 in `value` instead of `text`. A `guard` is `"absent"` or the hash of the
+//! present value in hex.
 
 use crate::json::{Members, choice, object};
 use crate::model::{Context, Decision, Fault, Model, ParameterError, Refusal};
@@ -21,12 +23,12 @@ use std::borrow::Cow;
 
 /// The model's name.
 pub const ID: &str = "map";
-/// Counts changes to what it decides or encodes.
+/// The model's revision, which counts changes of its decisions or its encoding.
 pub const REVISION: u32 = 1;
 
 const MAGIC: [u8; 4] = *b"DLM1";
 const HEADER: usize = 8;
-/// Bytes of an entry beside key and value.
+/// Bytes of an entry in addition to key and value.
 const ENTRY: usize = 6;
 
 /// A map with its limits.
@@ -48,13 +50,13 @@ impl Default for Map {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entries {
     map: SortedMap<String, Bytes>,
-    /// Length of the canonical encoding.
+    /// The length of the canonical encoding.
     bytes: usize,
 }
 
 impl Map {
-    /// From a family's parameters: `entries_max` (4096), `key_bytes_max` (256), `value_bytes_max` (4096), `bytes_max`
-    /// (262144; of the canonical encoding).
+    /// Makes the model from a family's parameters: `entries_max` (4096), `key_bytes_max` (256),
+    /// `value_bytes_max` (4096), and `bytes_max` (262144, of the canonical encoding).
     ///
     /// # Errors
     /// [`ParameterError`] names the key.
@@ -173,7 +175,7 @@ impl Model for Map {
         self.read(command).map(|_| ())
     }
 
-    /// One entry, and what its bytes are to copy and hash.
+    /// One unit for the entry, and one for each 256 bytes to copy and hash.
     fn cost(&self, command: &[u8]) -> u32 {
         u32::try_from(command.len() / 256).unwrap_or(u32::MAX).saturating_add(1)
     }
@@ -204,7 +206,7 @@ impl Model for Map {
         true
     }
 
-    /// The old value, guarded by the new one's hash; after a delete by its absence.
+    /// Writes the old value, guarded by the hash of the new one, or by absence after a delete.
     fn inverse(&self, before: &Entries, effect: &[u8]) -> Vec<Vec<u8>> {
         let put_back = |key: &str, guard: map_guard::Is| {
             let old = before.get(key)?;
@@ -226,7 +228,7 @@ impl Model for Map {
     fn encode<'s>(&self, entries: &'s Entries) -> Cow<'s, [u8]> {
         let mut bytes = Vec::with_capacity(entries.bytes);
         bytes.extend_from_slice(&MAGIC);
-        // Counts and lengths are far below these types' maxima: see `from_parameters`.
+        // `from_parameters` bounds counts and lengths far below the maxima of these types.
         bytes.extend_from_slice(&u32::try_from(entries.map.len()).unwrap_or(u32::MAX).to_le_bytes());
         for (key, value) in entries.map.iter() {
             bytes.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -322,7 +324,7 @@ fn body_from_json(json: &Value) -> Result<map_command::Body, Refusal> {
     Ok(body)
 }
 
-/// `text` where it is one, else `value`: base64.
+/// The member for a value: `text` if it is UTF-8, else `value` in base64.
 fn value_to_json(value: &[u8]) -> (&'static str, Value) {
     match std::str::from_utf8(value) {
         Ok(text) => ("text", text.into()),

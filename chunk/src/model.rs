@@ -1,8 +1,9 @@
 //! The rules of a chunk's content.
 //!
-//! A [`Model`] is total and deterministic: any bytes give a result or an error, never a panic; the same arguments give
-//! the same bytes on every machine; cost is bounded by the sizes of command and content. It is a value that already
-//! knows its family's parameters. [`AnyModel`] is the same behind a pointer, for code that serves all families.
+//! A [`Model`] is total and deterministic. Any bytes give a result or an error, never a panic. The
+//! same arguments give the same bytes on every machine. The sizes of command and content bound the
+//! cost. A model is a value that holds its family's parameters. [`AnyModel`] is the same trait for
+//! code that serves all families.
 
 use driftless_schemas::ChunkId;
 use driftless_schemas::proto::DiscardReason;
@@ -11,52 +12,54 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// What a decision may know beside the state.
+/// The knowledge of a decision beside the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context<'a> {
     /// The chunk.
     pub chunk: &'a ChunkId,
-    /// The user who asked.
+    /// The user who sent the command.
     pub author: &'a str,
     /// The roles that the user's token named.
     pub roles: &'a [String],
-    /// When ingest received the command, milliseconds since the Unix epoch.
+    /// The time at which ingest received the command, milliseconds since the Unix epoch.
     pub received_at_ms: i64,
-    /// Chance, the same for everybody: derived from the command's partition and offset.
+    /// A random seed, derived from the command's partition and offset, so that every process
+    /// computes the same one.
     pub seed: u64,
 }
 
-/// What becomes of a command.
+/// The outcome that a model gives to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'c> {
-    /// It is committed with this effect; by default the command itself.
+    /// The command is committed with this effect, by default the command itself.
     Committed(Cow<'c, [u8]>),
-    /// It has no effect.
+    /// The command has no effect.
     Discarded {
-        /// Why.
+        /// The reason, for programs.
         reason: DiscardReason,
-        /// Which cell or key; for people.
+        /// The cell or key, for people.
         detail: String,
     },
 }
 
-/// A command that the model does not take: what is wrong with it.
+/// The reason why a model refuses a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);
 
-/// Bytes that the model itself should have made, and that it cannot use: an effect or a canonical encoding.
+/// The reason why a model cannot use an effect or a canonical encoding, which a model should have
+/// made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Fault(pub String);
 
-/// A family's parameters that a model does not take.
+/// The reason why a model refuses a family's parameters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parameters.{key}: {problem}")]
 pub struct ParameterError {
     /// The key among the parameters.
     pub key: String,
-    /// What is wrong, and what would be right.
+    /// The fault, and what would be right.
     pub problem: String,
 }
 
@@ -79,36 +82,38 @@ pub trait Model: Send + Sync + 'static {
     /// The content at version 0.
     fn initial(&self, chunk: &ChunkId) -> Self::State;
 
-    /// Whether a command is one at all, whatever the state (ingest asks it).
+    /// Checks a command's shape, independent of any state. Ingest calls it.
     ///
     /// # Errors
-    /// [`Refusal`] says what is wrong and what would be right.
+    /// [`Refusal`] names the fault and what would be right.
     fn check(&self, command: &[u8]) -> Result<(), Refusal>;
 
-    /// What a command does, in units of one cell: how much work it makes for everybody who decides and folds it, however few bytes
-    /// it is. Ingest limits what a user's commands cost a second. Asked only of commands that `check` takes.
+    /// The cost of a command in units of one cell: the work of deciding and folding it, however few
+    /// bytes it has. Ingest limits the cost of a user's commands a second. Called only for commands
+    /// that `check` accepts.
     fn cost(&self, _command: &[u8]) -> u32 {
         1
     }
 
-    /// Decides a command. Called with anything, also with what `check` refuses.
+    /// Decides a command. Called with any bytes, also with commands that `check` refuses.
     fn decide<'c>(&self, state: &Self::State, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
 
     /// Applies an effect.
     ///
     /// # Errors
-    /// [`Fault`] where `effect` is none that `decide` makes.
+    /// [`Fault`] if `decide` would never make this effect.
     fn fold(&self, state: &mut Self::State, effect: &[u8]) -> Result<(), Fault>;
 
-    /// Whether `fold` leaves the state as it was when it fails, and never panics. Where it is not said, the decider keeps
-    /// a copy of the state to go back to.
+    /// Whether `fold` never panics, and leaves the state unchanged when it fails. If false, the
+    /// decider keeps a copy of the state to go back to.
     fn fold_is_atomic(&self) -> bool {
         false
     }
 
-    /// Commands that take an effect back: decided in order on the content that the effect leads to, they lead to `before`, the
-    /// content that it was folded into. Guard them where the model can, so that what somebody else did since is discarded and not
-    /// overwritten. None where it cannot be taken back, or changed nothing.
+    /// Commands that undo an effect: decided in order on the content after the effect, they lead
+    /// back to `before`, the content that the effect was folded into. Guard them where the model
+    /// can, so that they are discarded instead of overwriting another user's later edit. Empty if
+    /// the effect cannot be undone, or changed nothing.
     fn inverse(&self, _before: &Self::State, _effect: &[u8]) -> Vec<Vec<u8>> {
         Vec::new()
     }
@@ -119,25 +124,25 @@ pub trait Model: Send + Sync + 'static {
     /// Reads a canonical encoding.
     ///
     /// # Errors
-    /// [`Fault`] where the bytes are not one, or belong to other parameters.
+    /// [`Fault`] if the bytes are no canonical encoding, or belong to other parameters.
     fn decode(&self, bytes: &[u8]) -> Result<Self::State, Fault>;
 
-    /// A command from JSON, for people and for HTTP.
+    /// Reads a command from JSON, for people and for HTTP.
     ///
     /// # Errors
-    /// [`Refusal`] names the member that is wrong.
+    /// [`Refusal`] names the wrong member.
     fn command_from_json(&self, json: &Value) -> Result<Vec<u8>, Refusal>;
 
-    /// A command as JSON.
+    /// Writes a command as JSON.
     ///
     /// # Errors
-    /// [`Refusal`] where the bytes are no command.
+    /// [`Refusal`] if the bytes are no command.
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal>;
 
-    /// An effect as JSON; the same as a command unless the model says otherwise.
+    /// Writes an effect as JSON, by default like a command.
     ///
     /// # Errors
-    /// [`Refusal`] where the bytes are no effect.
+    /// [`Refusal`] if the bytes are no effect.
     fn effect_to_json(&self, effect: &[u8]) -> Result<Value, Refusal> {
         self.command_to_json(effect)
     }
@@ -145,12 +150,12 @@ pub trait Model: Send + Sync + 'static {
     /// The content as JSON.
     fn content_to_json(&self, state: &Self::State) -> Value;
 
-    /// The content as a picture, where it is one.
+    /// The content as a picture, if the model has pictures.
     fn picture(&self, _state: &Self::State) -> Option<Picture> {
         None
     }
 
-    /// The colour of each value, 8-bit RGB, where values have colours.
+    /// The colour of each value, 8-bit RGB, if values have colours.
     fn colors(&self) -> Option<&[[u8; 3]]> {
         None
     }
@@ -178,7 +183,7 @@ impl<S: Clone + Send + Sync + 'static> AnyState for S {
 }
 
 impl Content {
-    /// Wraps a state.
+    /// Wraps the state of some model.
     pub fn new<S: Clone + Send + Sync + 'static>(state: S) -> Self {
         Self(Box::new(state))
     }
@@ -209,9 +214,11 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// A [`Model`] behind a pointer; implemented for every model. A content must come from the same model: with another's,
-/// it answers with a fault, an empty encoding or a discard. What only servers ask is left out of a browser's core, which would carry
-/// it for nothing (docs/decisions/0011).
+/// A [`Model`] as a trait object, implemented for every model.
+///
+/// A content must come from the same model. With another model's content the methods return a
+/// fault, an empty encoding or a discard. Methods that only servers call are left out of the
+/// browser's core, to keep it small (docs/decisions/0011).
 #[allow(missing_docs)]
 pub trait AnyModel: Send + Sync + 'static {
     fn initial(&self, chunk: &ChunkId) -> Content;
@@ -296,11 +303,11 @@ impl<M: Model> AnyModel for M {
     }
 }
 
-/// Makes a model out of a family's parameters.
+/// Makes a model from a family's parameters.
 pub type Constructor =
     Arc<dyn Fn(&serde_json::Map<String, Value>) -> Result<Arc<dyn AnyModel>, ParameterError> + Send + Sync>;
 
-/// The models that a process knows, by name. A user's own model is registered here.
+/// The models that a process knows, by name. Applications register their own models here.
 #[derive(Clone)]
 pub struct Models(Vec<(&'static str, u32, Constructor)>);
 
@@ -310,7 +317,8 @@ impl Models {
         Self(Vec::new())
     }
 
-    /// Adds a model, or replaces the one of that name. `revision` counts changes to what the model decides or encodes.
+    /// Adds a model, or replaces the model of that name. `revision` counts changes of the model's
+    /// decisions or encoding.
     pub fn register<M: Model>(
         &mut self,
         id: &'static str,

@@ -1,14 +1,17 @@
-//! Deliberate bugs, one at a time, to prove that the simulator's oracles bite (`cargo xtask sim --mutants`).
+//! Deliberate bugs, one at a time, to prove that the simulator's oracles bite (`cargo xtask sim
+//! --mutants`).
 //!
-//! Only the feature `mutants`, which nothing but the simulator asks for, makes them possible; without it
-//! [`Mutant::is_on`] is a constant `false` that the compiler removes. A mutant is on for the thread that turned it on,
-//! so that seeds can run side by side. The same switch makes a ledger small, so that evictions are common.
+//! Only the simulator enables the feature `mutants`. Without the feature, [`Mutant::is_on`] is a
+//! constant `false` that the compiler removes. A mutant is on for the thread that turned it on, so
+//! that seeds can run side by side. The same feature can make ledgers small, so that evictions are
+//! common.
 
 use driftless_schemas::limits;
 
-/// A bug. Each names the rule that it breaks and, where the bug stands in the simulator's shell and not in a core, says so.
+/// A deliberate bug. Each description names the broken rule, and says so if the bug stands in the
+/// simulator's shell instead of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "`Mutant::story` tells what each is")]
+#[allow(missing_docs, reason = "`Mutant::story` describes each")]
 pub enum Mutant {
     SkipFence,
     ReadToTheEnd,
@@ -50,7 +53,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
+    /// Every mutant.
     pub const ALL: [Mutant; 37] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
@@ -91,47 +94,51 @@ impl Mutant {
         Self::ReceiptedNotResent,
     ];
 
-    /// What is wrong with it, in a line.
+    /// A description of the bug, in a line.
     #[must_use]
     pub fn story(self) -> &'static str {
         match self {
             Self::SkipFence => "R4: an owner decides without a fence in the log (shell)",
-            Self::ReadToTheEnd => "R4: an owner reads to the log's end, not to its own fence (shell)",
+            Self::ReadToTheEnd => "R4: an owner reads to the log's end instead of its own fence (shell)",
             Self::OpenIndexAfterFence => "R4: the index is opened after the fence was appended (shell)",
-            Self::ReuseEpoch => "R4: a new owner takes the epoch of the one before (shell)",
+            Self::ReuseEpoch => "R4: a new owner uses the epoch of its predecessor (shell)",
             Self::ReopenIndex => "R4: a fenced owner opens its index again and goes on (shell)",
             Self::StartWithoutEpoch => "R4: reading begins at `updates_low` without the epoch and n at that place",
-            Self::TrustEveryOffset => "R4: what is acknowledged at an offset is taken for the newest below it",
+            Self::TrustEveryOffset => "R4: every acknowledged offset counts as a position",
             Self::CountZombies => "R4: records of a replaced owner count",
-            Self::AcceptGaps => "R4: a record counts although one before it was lost",
+            Self::AcceptGaps => "R4: a record counts although an earlier one was lost",
             Self::ProduceAgain => "R6: a record that failed is appended again by hand (shell)",
-            Self::CheckpointBeforeAck => "R6: `commands_next` passes what is not acknowledged",
+            Self::CheckpointBeforeAck => "R6: `commands_next` passes commands whose decision is not acknowledged",
             Self::RefBeforeAck => "R6: a ref becomes visible before its decisions are acknowledged",
             Self::AnnounceBeforeStored => "R6: a ref becomes visible before its object is stored",
             Self::DropThroughOffset => "R2: commands at or below `through_offset` are decided again",
-            Self::SkipByPartition => "R2: what one chunk has decided is skipped for all chunks of the partition",
+            Self::SkipByPartition => {
+                "R2: offsets that one chunk has decided are skipped for every chunk of the partition"
+            }
             Self::ForgetLedger => "R8: a restored chunk begins with an empty ledger",
             Self::DropDiscardedMarks => "R8: marks of discarded commands are not folded",
-            Self::IgnoreAfter => "R8: `after` is not looked at",
+            Self::IgnoreAfter => "R8: `after` is ignored",
             Self::AfterMustBeNewest => "R8: `after` must be the newest resolved number, not at most it",
             Self::EvictWithoutFloor => "R8: a writer is evicted and the floor stays",
-            Self::LowestFloor => "R8: the floor becomes the evicted session's time, also where it was higher",
-            Self::UndecodableWithoutAfter => "R8: an undecodable command is discarded before `after` is looked at",
+            Self::LowestFloor => "R8: the floor becomes the evicted session's time, even if it was higher",
+            Self::UndecodableWithoutAfter => "R8: an undecodable command is discarded before `after` is checked",
             Self::TrimByVersion => "a ring is trimmed by version; discards do not move it",
             Self::TrimUnderLoad => "a ring is trimmed for a newer ref while an older one loads",
-            Self::EvictUnnoticed => "R5: what a ring gives up for want of room is not read again",
-            Self::RereadWithoutEpoch => "R4: what is read again is judged without the epoch and n at its place",
+            Self::EvictUnnoticed => "R5: records that a full ring evicted are not read again",
+            Self::RereadWithoutEpoch => {
+                "R4: records that are read again are judged without the epoch and n of their position"
+            }
             Self::ResolvedFromOlderPosition => "R8: `resolved` and version come from two positions of the log",
             Self::AnswerWhileBehind => "R12: a gateway answers a Track although it is behind `have`",
             Self::ReadWithExpiredToken => "access: a gateway answers Track and Refresh with an expired token",
-            Self::SkipWhileLagging => "R9: after lagging a gateway goes on as if nothing was missed",
+            Self::SkipWhileLagging => "R9: after lagging a gateway goes on as if no update was missed",
             Self::IgnoreHash => "R10: a client does not compare hashes",
             Self::ClientTakesOlder => "R12: a client replaces a healthy replica by an older Chunk",
             Self::ReuseWithdrawnNumber => "R8: a client gives a withdrawn number to its next command",
-            Self::FinalResend => "R8: a client takes the rejection of a resend for the end",
-            Self::TimeoutIsRejection => "R8: ingest answers a time-out of the log as a rejection (shell)",
+            Self::FinalResend => "R8: a client takes the rejection of a resend as final",
+            Self::TimeoutIsRejection => "R8: ingest answers a log time-out with a rejection (shell)",
             Self::ResubmitOnExpiredTracked => "R8: a client submits again on `expired` in Tracked",
-            Self::ReceiptedNotResent => "R8: a client does not resend what was receipted",
+            Self::ReceiptedNotResent => "R8: a client does not resend receipted commands",
         }
     }
 
@@ -146,7 +153,7 @@ impl Mutant {
     }
 }
 
-/// Writers in a ledger: [`limits::LEDGER_WRITERS_MAX`], but for a simulation that asked for fewer.
+/// Writers in a ledger: [`limits::LEDGER_WRITERS_MAX`], unless a simulation asked for fewer.
 #[must_use]
 #[inline]
 pub fn ledger_writers_max() -> usize {
@@ -170,7 +177,7 @@ mod switch {
         static LEDGER_WRITERS_MAX: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Turns a bug on, or all of them off, for this thread.
+    /// Turns a bug on for this thread; `None` turns all of them off.
     pub fn set(mutant: Option<Mutant>) {
         CURRENT.set(mutant);
     }

@@ -1,13 +1,14 @@
-//! Which records of `updates` count: rule R4, in one place for all readers.
+//! Rule R4 in one place for all readers: which records of `updates` count.
 //!
-//! A fence is valid iff its epoch is greater than the current one, which it becomes. Any other record is valid iff its
-//! epoch is the current one and its n is the last valid n plus 1. A position without its epoch and n cannot be judged.
+//! A fence is valid iff its epoch is greater than the current one, which it becomes. Any other
+//! record is valid iff its epoch is the current one and its n is the last valid n plus 1. A
+//! position without its epoch and n cannot be judged.
 
 use crate::mutant::Mutant;
 use driftless_schemas::{Epoch, Offset, proto};
 
-/// A place in one partition of `updates`: everything below `offset` was judged; `epoch` is the current epoch there and
-/// `n` the last valid number.
+/// A position in one partition of `updates`: all records below `offset` are judged, `epoch` is the
+/// current epoch there, and `n` is the last valid number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The next offset to read.
@@ -18,14 +19,14 @@ pub struct Position {
     pub n: u64,
 }
 
-/// What R4 says of a record.
+/// The verdict of R4 on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// A new owner begins.
+    /// A valid fence: a new owner begins.
     Fence,
-    /// It counts.
+    /// The record counts.
     Valid,
-    /// A replaced owner wrote it, or it comes after a hole: it is skipped.
+    /// A replaced owner wrote the record, or it stands behind a hole. Readers skip it.
     Invalid,
 }
 
@@ -33,7 +34,7 @@ impl Position {
     /// The start of the log.
     pub const START: Position = Position { offset: Offset(0), epoch: Epoch(0), n: 0 };
 
-    /// From a checkpoint's triple.
+    /// The position that a checkpoint names.
     #[must_use]
     pub fn of_checkpoint(checkpoint: &proto::Checkpoint) -> Self {
         if Mutant::StartWithoutEpoch.is_on() {
@@ -46,7 +47,8 @@ impl Position {
         }
     }
 
-    /// Judges the record at `offset` and moves behind it. Records must come in the order of their offsets.
+    /// Judges the record at `offset` and advances past it. Records must come in the order of their
+    /// offsets.
     pub fn judge(&mut self, offset: Offset, record: &proto::UpdatesRecord) -> Validity {
         self.offset = offset.next();
         if matches!(record.body, Some(proto::updates_record::Body::Fence(_))) {
@@ -57,7 +59,7 @@ impl Position {
             self.n = 0;
             return Validity::Fence;
         }
-        // Epoch 0 is "no owner yet": nobody writes under it.
+        // Epoch 0 means "no owner yet", so no record may carry it.
         let is_owners = record.epoch == self.epoch.0 || (Mutant::CountZombies.is_on() && record.epoch < self.epoch.0);
         let is_next = Some(record.n) == self.n.checked_add(1)
             || (Mutant::AcceptGaps.is_on() && record.n > self.n)
@@ -66,7 +68,7 @@ impl Position {
             return Validity::Invalid;
         }
         if record.epoch < self.epoch.0 {
-            // Only a mutant comes here.
+            // Only a mutant reaches this.
             return Validity::Valid;
         }
         self.n = record.n;

@@ -1,22 +1,23 @@
-//! A replica: a chunk's content at a version, with its hash. The same code in replayer, gateway and client (R10).
+//! A replica: a chunk's content at a version, with its hash. Replayer, gateway and client use the
+//! same code (R10).
 
 use crate::model::{AnyModel, Content, Fault};
 use driftless_schemas::{ChunkId, Hash, Version, format, proto};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A chunk's content + version + hash, advanced by effects.
+/// A chunk's content, version and hash, advanced by effects.
 #[derive(Clone)]
 pub struct Replica {
     model: Arc<dyn AnyModel>,
     content: Content,
     version: Version,
-    /// Of `content`, once somebody asked.
-    /// With the length of the encoding that it was taken of.
+    /// The hash of `content` and the length of its encoding, once computed.
     hash: Option<(Hash, usize)>,
 }
 
-/// Why updates cannot be applied. After [`ApplyError::Fold`] and [`ApplyError::Hash`] the replica is not to be used.
+/// The reason why updates cannot be applied. The replica must not be used after
+/// [`ApplyError::Fold`] or [`ApplyError::Hash`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// Updates in between are missing.
@@ -30,9 +31,9 @@ pub enum ApplyError {
     /// The model cannot read a content.
     #[error("content of version {version}: {fault}")]
     Content {
-        /// The version that it would be.
+        /// The version of the content.
         version: Version,
-        /// What the model says.
+        /// The model's message.
         fault: Fault,
     },
     /// The model cannot use an effect.
@@ -40,17 +41,17 @@ pub enum ApplyError {
     Fold {
         /// The version that the effect leads to.
         version: Version,
-        /// What the model says.
+        /// The model's message.
         fault: Fault,
     },
-    /// The content came out differently than for the one who decided (R10).
+    /// The content differs from the decider's (R10).
     #[error("at version {version} the hash is {found}, but should be {expected}")]
     Hash {
-        /// Where.
+        /// The version at which they differ.
         version: Version,
-        /// What the log says.
+        /// The log's hash.
         expected: Hash,
-        /// What the replica has.
+        /// The replica's hash.
         found: Hash,
     },
     /// The message itself is not valid.
@@ -59,17 +60,18 @@ pub enum ApplyError {
 }
 
 impl Replica {
-    /// A chunk that never existed: version 0.
+    /// Makes the replica of a chunk that never existed, at version 0.
     #[must_use]
     pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
         let content = model.initial(chunk);
         Self { model, content, version: Version(0), hash: None }
     }
 
-    /// From a canonical encoding, whose hash is checked (R7).
+    /// Makes a replica from a canonical encoding, and verifies its hash (R7).
     ///
     /// # Errors
-    /// [`ApplyError::Hash`] where the bytes have another hash, [`ApplyError::Content`] where the model cannot read them.
+    /// [`ApplyError::Hash`] if the bytes have another hash; [`ApplyError::Content`] if the model
+    /// cannot read them.
     pub fn restore(
         model: Arc<dyn AnyModel>,
         encoding: &[u8],
@@ -84,18 +86,18 @@ impl Replica {
         Ok(Self { model, content, version, hash: Some((hash, encoding.len())) })
     }
 
-    /// The number of commands committed to it so far.
+    /// The number of commands committed so far.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The state hash; computed when asked for after a change.
+    /// The state hash, computed at the first call after a change.
     pub fn hash(&mut self) -> Hash {
         self.hash_and_length().0
     }
 
-    /// The length of the canonical encoding; known where the hash is.
+    /// The length of the canonical encoding, in bytes; computed together with the hash.
     pub fn encoded_bytes(&mut self) -> usize {
         self.hash_and_length().1
     }
@@ -107,7 +109,8 @@ impl Replica {
         })
     }
 
-    /// The state hash, computed from the content whatever was computed before: memory may have changed under it (R10).
+    /// Computes the state hash again from the content, because memory may have changed since the
+    /// last time (R10).
     pub fn hash_again(&mut self) -> Hash {
         self.hash = None;
         self.hash()
@@ -131,15 +134,16 @@ impl Replica {
         &self.model
     }
 
-    /// The same content under a later version: what was committed in between is lost, and an operator has accepted it. A
-    /// version is never given twice, so the content falls back and the version does not.
+    /// Moves to a later version with the same content: the commits in between are lost, and an
+    /// operator has accepted the loss. A version is never given twice, so only the content falls
+    /// back.
     pub fn skip_to(&mut self, version: Version) {
         self.version = self.version.max(version);
     }
 
-    /// Flips a bit of the content behind the back of version and remembered hash, as bad memory would: to show that drift
-    /// is found and healed (R10). False where there is no bit whose flip is a content again. No service does that by itself: the
-    /// debug build of `driftless dev` and the browser's SDK offer it.
+    /// Flips a bit of the content as bad memory would, without changing version or remembered hash,
+    /// to show that drift is found and healed (R10). False if no flipped bit gives a valid content.
+    /// Only the debug build of `driftless dev` and the browser's SDK offer it.
     pub fn damage(&mut self) -> bool {
         self.hash();
         let encoding = self.encoding().into_owned();
@@ -156,7 +160,7 @@ impl Replica {
     /// Folds one effect, which makes the next version.
     ///
     /// # Errors
-    /// What the model says.
+    /// The model's [`Fault`].
     pub fn fold(&mut self, effect: &[u8]) -> Result<(), Fault> {
         self.model.fold(&mut self.content, effect)?;
         self.version = self.version.next();
@@ -164,11 +168,14 @@ impl Replica {
         Ok(())
     }
 
-    /// Applies updates. Entries at or below the replica's version are skipped one by one; if the last entry is new, or
-    /// is exactly the replica's version, the hash is compared. Gives the number of entries that were new.
+    /// Applies updates and returns the number of new entries.
+    ///
+    /// Entries at or below the replica's version are skipped one by one. The hash is compared if
+    /// the last entry is new, or is exactly the replica's version.
     ///
     /// # Errors
-    /// [`ApplyError`]; after a [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is as it was.
+    /// [`ApplyError`]. After [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is
+    /// unchanged.
     pub fn apply(&mut self, updates: &proto::Updates) -> Result<usize, ApplyError> {
         let (fresh, published) = self.apply_effects(updates)?;
         if let Some(expected) = published {
@@ -177,7 +184,7 @@ impl Replica {
         Ok(fresh)
     }
 
-    /// R10: compares the content with a hash that somebody gives to the replica's version.
+    /// Compares the content with another component's hash of the replica's version (R10).
     ///
     /// # Errors
     /// [`ApplyError::Hash`].
@@ -188,9 +195,9 @@ impl Replica {
         }
     }
 
-    /// As [`Replica::apply`], but the hash is not compared: where many updates are folded in a row, the last comparison
-    /// tells all. Gives the number of entries that were new, and the hash that the log gives to the replica's version,
-    /// where the last entry is exactly that.
+    /// Applies updates like [`Replica::apply`], but without comparing the hash: after many updates
+    /// in a row one comparison is enough. Returns the number of new entries, and the log's hash of
+    /// the replica's version if the last entry is exactly that version.
     ///
     /// # Errors
     /// [`ApplyError`] other than [`ApplyError::Hash`].
@@ -198,7 +205,8 @@ impl Replica {
         self.apply_each(updates, |_, _, _| {})
     }
 
-    /// As [`Replica::apply_effects`]; `before` sees each new entry with the content that it is about to be folded into.
+    /// Applies updates like [`Replica::apply_effects`], and calls `before` with each new entry and
+    /// the content that the entry is about to be folded into.
     ///
     /// # Errors
     /// [`ApplyError`] other than [`ApplyError::Hash`].
@@ -216,7 +224,7 @@ impl Replica {
         if updates.first_version > self.version.next().0 {
             return Err(ApplyError::Gap { version: self.version, first: Version(updates.first_version) });
         }
-        // Below the gap: the first version is at most the replica's plus 1.
+        // There is no gap: the first version is at most the replica's plus 1.
         let known = self.version.next().0 - updates.first_version;
         let skip = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh = updates.entries.get(skip..).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A world spec with its models at work: the one place where a chunk id becomes a family, a model, a key and a partition.
+//! A world spec with its models. The one place where a chunk id becomes a family, a model, a key
+//! and a partition (R1).
 
 use crate::model::{AnyModel, Models};
 use driftless_schemas::topics::Topics;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 /// A family with its model.
 #[derive(Clone)]
 pub struct Family {
-    /// What the spec says.
+    /// The family's spec.
     pub spec: FamilySpec,
     /// The model's revision in this process.
     pub revision: u32,
@@ -25,10 +26,10 @@ pub struct World {
     topics: Topics,
 }
 
-/// Where a chunk belongs.
+/// The family, key and partition of a chunk.
 #[derive(Clone)]
 pub struct Place {
-    /// Its family.
+    /// The chunk's family.
     pub family: Arc<Family>,
     /// The Kafka key.
     pub key: String,
@@ -37,10 +38,11 @@ pub struct Place {
 }
 
 impl World {
-    /// Checks a spec, parameters included, and makes its models. `file` is the spec's name, for messages.
+    /// Checks a spec with its parameters, and makes its models. `file` is the spec's name, for
+    /// messages.
     ///
     /// # Errors
-    /// [`SpecError`] names file, key and value.
+    /// [`SpecError`] names the file, the key and the value.
     pub fn new(file: &str, spec: WorldSpec, models: &Models) -> Result<Self, SpecError> {
         spec.check(file)?;
         let mut families = Vec::new();
@@ -92,7 +94,7 @@ impl World {
     /// The family, key and partition of a chunk.
     ///
     /// # Errors
-    /// [`Unplaced`] where the id does not lie in this world.
+    /// [`Unplaced`] if the id does not belong to this world.
     pub fn place(&self, chunk: &ChunkId) -> Result<Place, Unplaced> {
         let spec = self.spec.family_of(chunk)?;
         let family = self
@@ -123,7 +125,7 @@ impl World {
     }
 }
 
-/// What a parameter is, by its place: `size` and `size[1]` are shown as `size`.
+/// The value of a parameter for messages, by its path: `size` and `size[1]` both show `size`.
 fn shown(parameters: &serde_json::Map<String, serde_json::Value>, place: &str) -> String {
     let key = place.split(['.', '[']).next().unwrap_or_default();
     parameters.get(key).map_or_else(|| "(absent)".into(), serde_json::Value::to_string)

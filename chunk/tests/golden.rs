@@ -1,7 +1,9 @@
-//! Golden canonical encodings of `grid` and `map`, format 1: their hashes are what everybody compares, for ever.
+//! Golden canonical encodings of `grid` and `map`, format 1: their hashes are what everybody
+//! compares, for ever.
 //!
-//! `chunk/golden/1/<name>.hex` holds one encoding as hex text, in one line. `DRIFTLESS_BLESS=1` writes files that are
-//! missing and never changes one: other bytes are another model, and that is a new folder and a new family.
+//! `chunk/golden/1/<name>.hex` holds one encoding as hex text, in one line. `DRIFTLESS_BLESS=1`
+//! writes files that are missing and never changes one: other bytes are another model, and that is
+//! a new folder and a new family.
 
 // R11 is for the crate itself; this test reads files.
 #![allow(clippy::disallowed_methods)]

@@ -1,7 +1,8 @@
-//! R2, R3, R5, R8 under any interleaving: several writers' commands are delayed, doubled, overtaken, withdrawn and sent
-//! again; the owner decides in batches, is replaced in the middle, and others fold its records, also twice, also from a
-//! ref. Whatever happens, everybody ends at the same ledger and the same bytes, and each command was decided at most
-//! once, in its writer's order.
+//! R2, R3, R5, R8 under any interleaving: several writers' commands are delayed, doubled,
+//! overtaken, withdrawn and sent again; the owner decides in batches, is replaced in the middle,
+//! and others fold its records, also twice, also from a ref. Whatever happens, everybody ends at
+//! the same ledger and the same bytes, and each command was decided at most once, in its writer's
+//! order.
 
 use bytes::Bytes;
 use driftless_chunk::ledger::{Ledger, Resolved};
@@ -48,7 +49,8 @@ struct Step {
     is_withdrawn: bool,
 }
 
-/// One transmission: which writer, which step, and whether the author knew by then what it will withdraw.
+/// One transmission: which writer, which step, and whether the author knew by then what it will
+/// withdraw.
 type Sent = (u8, u8, bool);
 
 /// What else happens after a batch.

@@ -1,8 +1,8 @@
 //! Grid commands as JSON, for people and for HTTP.
 //!
-//! `{"set": [{"x": 1, "y": 2, "z": 0, "value": 7, "guard": 0}, …]}` or
-//! `{"fill": {"x": 0, "y": 0, "z": 0, "width": 4, "height": 4, "depth": 1, "value": 7, "guard": 0}}`;
-//! `z`, `depth` and `guard` may be left out. A `guard` is the value that the cell must hold.
+//! `{"set": [{"x": 1, "y": 2, "z": 0, "value": 7, "guard": 0}, …]}` or `{"fill": {"x": 0, "y": 0,
+//! "z": 0, "width": 4, "height": 4, "depth": 1, "value": 7, "guard": 0}}`; `z`, `depth` and `guard`
+//! may be left out. A `guard` is the value that the cell must have.
 
 use super::Grid;
 use crate::json::{Members, Problem, array, choice, object};
@@ -54,7 +54,7 @@ fn body_from_json(grid: &Grid, json: &Value) -> Result<grid_command::Body, Refus
     }
 }
 
-/// Where, what, and what must be there.
+/// Reads a cell's coordinates, its new value, and its guard.
 fn cell_from_json(cell: &Value) -> Result<([u32; 3], u32, Option<u32>), Problem> {
     let mut cell = Members::of("", cell)?;
     let at = position(&mut cell)?;

@@ -1,4 +1,5 @@
-//! Attacks on the model `grid`: shapes that must be refused, guards, the canonical encoding, and totality.
+//! Attacks on the model `grid`: shapes that must be refused, guards, the canonical encoding, and
+//! totality.
 
 use super::*;
 use driftless_schemas::Hash;

@@ -1,5 +1,5 @@
-//! Attacks on a live chunk: models that fail, commands that cannot be read, refs and records that are wrong.
-//! Interleavings of writers are attacked in `tests/interleavings.rs`.
+//! Attacks on a live chunk: models that fail, commands that cannot be read, refs and records that
+//! are wrong. Interleavings of writers are attacked in `tests/interleavings.rs`.
 
 use super::*;
 use crate::model::{Fault, Model, Refusal};
@@ -227,7 +227,8 @@ fn a_command_that_ingest_would_refuse_for_its_size_is_discarded() {
 fn r11_a_decision_knows_its_context_and_its_chance_is_fixed_for_ever() {
     let mut live = live();
     let said = effect(decide(&mut live, &asked(41, ANN, 1, 0, command(&[ECHO_CONTEXT]))));
-    // BLAKE3("driftless seed" ‖ 03 00 00 00 ‖ 29 00 00 00 00 00 00 00), first 8 bytes, little-endian.
+    // BLAKE3("driftless seed" ‖ 03 00 00 00 ‖ 29 00 00 00 00 00 00 00), first 8 bytes,
+    // little-endian.
     let mut bytes = b"driftless seed".to_vec();
     bytes.extend([3, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0]);
     let seed = u64::from_le_bytes(Hash::of(&bytes).0[..8].try_into().unwrap());
@@ -315,7 +316,8 @@ fn r5_a_ref_that_cannot_be_trusted_is_refused() {
     assert!(matches!(restore(&stored, &[2]), Err(ApplyError::Hash { .. })));
     for bad in [
         proto::Ref { hash: Bytes::from_static(&[0; 31]), ..stored.clone() },
-        // Of an index entry's history: with an empty ledger, what is resolved would be decided again.
+        // Of an index entry's history: with an empty ledger, what is resolved would be decided
+        // again.
         proto::Ref { ledger: None, ..stored.clone() },
         proto::Ref { through_offset: 4, ..stored.clone() },
         // The next version would be none.

@@ -1,4 +1,5 @@
-//! Attacks on the model `map`: shapes that must be refused, guards, being full, the canonical encoding, and totality.
+//! Attacks on the model `map`: shapes that must be refused, guards, being full, the canonical
+//! encoding, and totality.
 
 use super::*;
 use proptest::prelude::*;
@@ -293,7 +294,8 @@ fn bad_json_is_refused() {
     }
 }
 
-/// Commands around the edge between right and wrong for [`tiny`]; few keys and values, so that guards meet.
+/// Commands around the edge between right and wrong for [`tiny`]; few keys and values, so that
+/// guards meet.
 fn command() -> impl Strategy<Value = Vec<u8>> {
     let key = prop_oneof![8 => "[a-d]", 2 => "[a-d]{4}", 1 => "[a-dé]{0,5}"];
     let value = prop::collection::vec(prop_oneof![Just(b'x'), Just(0xffu8)], 0..8);

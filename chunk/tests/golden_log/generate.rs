@@ -1,7 +1,8 @@
-//! How the golden log was made: owners, one after the other and one beside the other, decide the same `commands`.
+//! How the golden log was made: owners, one after the other and one beside the other, decide the
+//! same `commands`.
 //!
-//! No clock, no chance: what looks random is a hash of a counter. Only for making the file once; what is in the file
-//! stays right also when this code, or what models decide, changes (R5).
+//! No clock, no chance: what looks random is a hash of a counter. Only for making the file once;
+//! what is in the file stays right also when this code, or what models decide, changes (R5).
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -68,13 +69,15 @@ pub fn generate(world: &World) -> Vec<Vec<u8>> {
     g.ask(30);
     g.decide(&mut first, 5);
 
-    // A record of epoch 1 is lost: what comes after it counts for nobody, until the next owner decides it again.
+    // A record of epoch 1 is lost: what comes after it counts for nobody, until the next owner
+    // decides it again.
     g.ask(40);
     let whole = g.log.len();
     g.decide(&mut first, 6);
     g.log.remove(whole + 1);
 
-    // Epoch 3 takes over; epoch 1 lives on as a zombie and decides the same commands, and later ones.
+    // Epoch 3 takes over; epoch 1 lives on as a zombie and decides the same commands, and later
+    // ones.
     let mut second = g.own(3);
     g.ask(20);
     g.decide(&mut first, 9);
@@ -200,7 +203,8 @@ impl Generator<'_> {
         self.decide(owner, usize::MAX);
     }
 
-    /// The owner decides what it has not decided, in polls of `poll` commands, with one record per chunk and poll.
+    /// The owner decides what it has not decided, in polls of `poll` commands, with one record per
+    /// chunk and poll.
     fn decide(&mut self, owner: &mut Owner, poll: usize) {
         while owner.next < self.commands.len() {
             let end = owner.next.saturating_add(poll).min(self.commands.len());

@@ -1,9 +1,11 @@
-//! The golden log: `chunk/golden/1/updates.log` must fold to `chunk/golden/1/expected.json`, for ever (R4, R5, R10).
+//! The golden log: `chunk/golden/1/updates.log` must fold to `chunk/golden/1/expected.json`, for
+//! ever (R4, R5, R10).
 //!
-//! It holds four epochs, records before the first fence, a zombie's late records and fences, a hole and what came after
-//! it, a doubled record, discards of every kind, out-of-order and expired commands, a ledger that overflows, and
-//! notices of snapshots, for chunks of `grid` and `map`. `DRIFTLESS_BLESS=1` makes the two files where they are
-//! missing and never changes them: a log that is read in another way is another format, and that is a new folder.
+//! It holds four epochs, records before the first fence, a zombie's late records and fences, a hole
+//! and what came after it, a doubled record, discards of every kind, out-of-order and expired
+//! commands, a ledger that overflows, and notices of snapshots, for chunks of `grid` and `map`.
+//! `DRIFTLESS_BLESS=1` makes the two files where they are missing and never changes them: a log
+//! that is read in another way is another format, and that is a new folder.
 
 // R11 is for the crate itself; this test reads files.
 #![allow(clippy::disallowed_methods)]
@@ -117,7 +119,8 @@ fn r5_every_ref_in_the_golden_log_leads_to_the_same_state() {
         let model = world.place(&id).unwrap().family.model.clone();
         let at = stored.notice.r#ref.as_ref().unwrap();
         let live = LiveChunk::restore(model, at, &stored.encoding).unwrap();
-        // Reading may start anywhere before the ref: here at the log's start, so that much is known already.
+        // Reading may start anywhere before the ref: here at the log's start, so that much is known
+        // already.
         let mut reader = Reader::new(&world);
         *reader.chunk(&id) = live;
         for record in &records {

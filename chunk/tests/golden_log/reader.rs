@@ -7,8 +7,8 @@ use driftless_schemas::proto::{SnapshotStored, UpdatesRecord, updates_record::Bo
 use driftless_schemas::{ChunkId, Hash, Offset, Version, format};
 use std::collections::BTreeMap;
 
-/// The first line of the file. After it, for each offset from 0: the record's length as u32, little-endian, and the
-/// record, an encoded `UpdatesRecord`.
+/// The first line of the file. After it, for each offset from 0: the record's length as u32,
+/// little-endian, and the record, an encoded `UpdatesRecord`.
 pub const HEADER: &[u8] = b"driftless updates log, format 1: then u32 LE length + UpdatesRecord, from offset 0\n";
 
 /// The file of some encoded records.
