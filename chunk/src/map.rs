@@ -175,7 +175,7 @@ impl Model for Map {
         self.read(command).map(|_| ())
     }
 
-    /// One unit for the entry, and one for each 256 bytes to copy and hash.
+    /// A unit for the entry, and a unit for each 256 bytes to copy and hash.
     fn cost(&self, command: &[u8]) -> u32 {
         u32::try_from(command.len() / 256).unwrap_or(u32::MAX).saturating_add(1)
     }

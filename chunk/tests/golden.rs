@@ -1,11 +1,11 @@
-//! Golden canonical encodings of `grid` and `map`, format 1: their hashes are what everybody
-//! compares, for ever.
+//! Golden canonical encodings of `grid` and `map`, format 1. All replicas compare hashes of these
+//! bytes, so they never change.
 //!
 //! `chunk/golden/1/<name>.hex` holds one encoding as hex text, in one line. `DRIFTLESS_BLESS=1`
-//! writes files that are missing and never changes one: other bytes are another model, and that is
-//! a new folder and a new family.
+//! writes missing files and never changes a file: other bytes are another model, and need a new
+//! folder and a new family.
 
-// R11 is for the crate itself; this test reads files.
+// R11 binds the crate itself; this test reads files.
 #![allow(clippy::disallowed_methods)]
 
 use driftless_chunk::model::{AnyModel, Models};
@@ -13,7 +13,7 @@ use driftless_schemas::{ChunkId, Hash};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Name, model, parameters, commands, and the hash of what comes out.
+/// Name, model, parameters, commands, and the hash of the resulting content.
 fn goldens() -> Vec<(&'static str, &'static str, Value, Value, &'static str)> {
     vec![
         (

@@ -1,6 +1,6 @@
-//! R2, R3, R5, R8 under any interleaving: several writers' commands are delayed, doubled,
-//! overtaken, withdrawn and sent again; the owner decides in batches, is replaced in the middle,
-//! and others fold its records, also twice, also from a ref. Whatever happens, everybody ends at
+//! R2, R3, R5 and R8 under random interleavings. Commands of several writers are delayed, doubled,
+//! overtaken, withdrawn and sent again. The owner decides in batches and is replaced in the middle.
+//! Readers fold its records, also twice, also from a ref. In every case owner and readers end with
 //! the same ledger and the same bytes, and each command was decided at most once, in its writer's
 //! order.
 
@@ -23,7 +23,7 @@ fn chunk() -> ChunkId {
     "things/3/4".parse().unwrap()
 }
 
-/// So small that commands conflict and do not fit.
+/// A map so small that commands conflict and do not fit.
 fn model() -> Arc<dyn AnyModel> {
     let parameters = serde_json::json!({"entries_max": 3, "value_bytes_max": 8, "bytes_max": 60});
     Arc::new(Map::from_parameters(parameters.as_object().unwrap()).unwrap())
@@ -39,21 +39,21 @@ enum Wish {
     Settle,
 }
 
-/// One number of a writer's plan.
+/// A number in a writer's plan.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// How far its number is from the one before.
+    /// The distance from the previous number.
     gap: u64,
     wish: Wish,
-    /// The author gives it up: before or after it was sent for the first time.
+    /// The author withdraws the number, before or after sending it for the first time.
     is_withdrawn: bool,
 }
 
-/// One transmission: which writer, which step, and whether the author knew by then what it will
-/// withdraw.
+/// A transmission: the index of the writer, the index of the step, and whether the author has
+/// withdrawn its withdrawn numbers by then.
 type Sent = (u8, u8, bool);
 
-/// What else happens after a batch.
+/// An event after a batch.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     /// Nothing.
@@ -127,7 +127,7 @@ fn body(wish: Wish, seq: u64) -> AskedBody {
     AskedBody::Command(MapCommand { body: Some(body) }.encode_to_vec().into())
 }
 
-/// The topics `commands` and `updates` of one chunk, its owner, and somebody who folds.
+/// The topics `commands` and `updates` of one chunk, its owner, and a reader that folds.
 struct Scene {
     plans: Vec<Vec<Step>>,
     commands: Vec<Asked>,
@@ -136,9 +136,9 @@ struct Scene {
     folder: LiveChunk,
     /// The newest ref with its encoding, and how many records it contains.
     stored: Option<(Ref, Vec<u8>, usize)>,
-    /// R8, as plain as can be: per writer, the newest resolved number.
+    /// A plain model of R8: per writer, the newest resolved number.
     newest: BTreeMap<WriterId, u64>,
-    /// What was decided, and whether it was committed.
+    /// The decided numbers, and whether each was committed.
     decided: BTreeMap<(WriterId, u64), bool>,
     batch: Vec<(Mark, Option<Entry>)>,
 }
@@ -324,7 +324,7 @@ proptest! {
             for (index, step, knows) in sent {
                 let index = index as usize % scene.plans.len();
                 let step = step as usize % scene.plans[index].len();
-                // What is withdrawn by somebody who knows is not sent any more.
+                // An author does not send a number that it has withdrawn.
                 if !(knows && scene.plans[index][step].is_withdrawn) {
                     scene.arrive(index, step, knows);
                 }

@@ -1,5 +1,5 @@
-//! Attacks on a replica: gaps, doubled and overlapping updates, drift, and messages that are none
-//! (R3, R7, R10).
+//! Attacks on a replica: gaps, doubled and overlapping updates, drift, and invalid messages (R3,
+//! R7, R10).
 
 use bytes::Bytes;
 use driftless_chunk::grid::Grid;

@@ -39,7 +39,7 @@ fn decide<'c>(grid: &Grid, cells: &Cells, command: &'c [u8]) -> Decision<'c> {
     Model::decide(grid, cells, &context, command)
 }
 
-/// Decides, and folds what was committed.
+/// Decides a command, and folds its effect if it was committed.
 fn apply(grid: &Grid, cells: &mut Cells, command: &[u8]) {
     match decide(grid, cells, command) {
         Decision::Committed(effect) => Model::fold(grid, cells, &effect).unwrap(),
@@ -193,14 +193,14 @@ fn a_foreign_encoding_is_a_fault() {
     reserved[10] = 1;
     let mut magic = good.clone();
     magic[3] = b'2';
-    // As many cells, arranged in another way.
+    // The same number of cells in another shape.
     let other = flat(12, 1);
     let arranged = Model::encode(&other, &Model::initial(&other, &chunk())).into_owned();
     let long = [&good[..], &[0, 0]].concat();
     for bytes in [vec![], good[..good.len() - 1].to_vec(), long, off_palette, reserved, magic, arranged] {
         assert!(Model::decode(&grid, &bytes).is_err(), "{bytes:?}");
     }
-    // A palette may grow: what was written under the smaller one stays readable.
+    // A palette may grow: content from the smaller palette stays readable.
     let grown = self::grid(json!({"size": [3, 2, 2], "palette": 6}));
     assert!(Model::decode(&grown, &good).is_ok());
 }
@@ -291,7 +291,7 @@ fn a_flat_grid_is_a_picture_and_a_deep_one_is_none() {
     assert_eq!(Model::picture(&tiny(), &Model::initial(&tiny(), &chunk())), None);
 }
 
-/// Commands around the edge between right and wrong for [`tiny`].
+/// Commands around the edge between valid and invalid for [`tiny`].
 fn command() -> impl Strategy<Value = Vec<u8>> {
     let numbers = |max: u32, len| prop::collection::vec(0..max, len);
     let sets = (0usize..5).prop_flat_map(move |len| {
@@ -307,7 +307,7 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Whatever the bytes are: what the model promises. Gives whether the command was committed.
+/// Checks the model's promises for any bytes. Returns whether the command was committed.
 fn attack(grid: &Grid, cells: &mut Cells, command: &[u8]) -> bool {
     let (before, copy) = (cells.clone(), command.to_vec());
     let checked = Model::check(grid, command);
@@ -401,7 +401,7 @@ fn an_inverse_leads_back() {
     apply(&grid, &mut before, &set(&[0, 1, 70], &[1, 2, 3], &[]));
     let commands = [
         set(&[0, 1, 2, 70], &[4, 4, 4, 4], &[]),
-        // The last value of a cell that is named twice counts.
+        // If a cell is named twice, its last value counts.
         set(&[5, 5], &[1, 2], &[]),
         fill(FillBox { width: 64, height: 64, value: 2, ..FillBox::default() }),
         fill(FillBox { x: 10, y: 10, width: 3, height: 3, value: 2, ..FillBox::default() }),

@@ -1,4 +1,4 @@
-//! Attacks on R8: verdicts, the window of 64 numbers, eviction, and the ledger's way through a ref.
+//! Attacks on R8: verdicts, the window of 64 numbers, eviction, and the ledger's encoding in a ref.
 
 use super::*;
 use driftless_schemas::Hash;
@@ -87,13 +87,14 @@ fn r8_the_window_holds_exactly_64_numbers() {
 fn r8_the_least_recently_decided_writer_is_evicted_and_raises_the_floor() {
     let mut ledger = Ledger::new();
     let max = limits::LEDGER_WRITERS_MAX as u64;
-    // Session times fall while offsets rise: the first to go has the youngest session but one.
+    // Session times fall while offsets rise: the first evicted writer has the second youngest
+    // session.
     let of = |i: u64| writer(10_000 - i, 1);
     for i in 0..max {
         ledger.resolve(of(i), Seq(1), true, Offset(i as i64));
     }
     assert_eq!((ledger.len(), ledger.floor_ms()), (limits::LEDGER_WRITERS_MAX, 0));
-    // The oldest entry is decided again: now the second is the least recent.
+    // The oldest writer is decided again, so the second one is now the least recent.
     ledger.resolve(of(0), Seq(2), false, Offset(5_000));
     assert_eq!((ledger.len(), ledger.floor_ms()), (limits::LEDGER_WRITERS_MAX, 0));
     ledger.resolve(writer(20_000, 2), Seq(1), true, Offset(5_001));
@@ -101,7 +102,7 @@ fn r8_the_least_recently_decided_writer_is_evicted_and_raises_the_floor() {
     assert_eq!(ledger.resolved(of(1)), Resolved::Expired);
     assert_eq!(ledger.resolved(of(0)), known(2, 0b10));
     assert_eq!(ledger.resolved(of(2)), known(1, 1), "a known writer below the floor stays known");
-    // An older session goes: the floor is a maximum and does not fall.
+    // Evicting an older session does not lower the floor.
     ledger.resolve(writer(20_001, 2), Seq(1), true, Offset(5_002));
     assert_eq!(ledger.floor_ms(), 9_999);
     assert_eq!(ledger.resolved(of(2)), Resolved::Expired);
@@ -175,13 +176,13 @@ fn a_bad_ledger_is_refused() {
     }
 }
 
-/// Writer, how many numbers it goes on, whether it is committed.
+/// The writer, the step to its next number, and whether that number is committed.
 fn marks() -> impl Strategy<Value = Vec<(u64, u64, bool)>> {
     let step = prop_oneof![6 => Just(1u64), 2 => 2..5u64, 1 => 60..70u64];
     prop::collection::vec((0..6u64, step, any::<bool>()), 0..200)
 }
 
-/// As plain as can be: all numbers of all writers, for ever.
+/// A plain model of the ledger: all numbers of all writers, for ever.
 #[derive(Default)]
 struct Oracle(BTreeMap<u64, BTreeMap<u64, bool>>);
 
@@ -225,7 +226,7 @@ proptest! {
             offset += 1 + i64::try_from(step % 3).unwrap();
             ledger.resolve(id, Seq(seq.0 + step), is_committed, Offset(offset));
         };
-        // So many others that the writers below evict each other.
+        // Enough other writers that the writers below evict each other.
         for i in 0..full {
             next(&mut ledger, writer(1_000 + i, 9 + i), 1, true);
         }
@@ -238,7 +239,7 @@ proptest! {
             }
             let before = offset_of(&ledger);
             next(&mut ledger, id(who), step, is_committed);
-            // The mark as it would stand in the log, folded into the rebuilt one.
+            // The mark as the log would have it, folded into the rebuilt ledger.
             if let Some((_, rebuilt, _)) = &mut rebuilt
                 && offset_of(&ledger) > before
             {

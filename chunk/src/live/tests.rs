@@ -1,5 +1,5 @@
-//! Attacks on a live chunk: models that fail, commands that cannot be read, refs and records that
-//! are wrong. Interleavings of writers are attacked in `tests/interleavings.rs`.
+//! Attacks on a live chunk: models that fail, unreadable commands, wrong refs and records. The test
+//! `interleavings` attacks the order of several writers' commands.
 
 use super::*;
 use crate::model::{Fault, Model, Refusal};
@@ -7,7 +7,7 @@ use driftless_schemas::proto::mark::Outcome;
 use prost::Message;
 use serde_json::Value;
 
-/// A model that fails in every way that its command names. The content is a list of bytes.
+/// A model that fails in the way that its command names. The content is a list of bytes.
 struct Trouble {
     fold_is_atomic: bool,
 }
@@ -128,7 +128,7 @@ fn decide(live: &mut LiveChunk, asked: &Asked) -> Option<Decided> {
     live.decide(&chunk(), Partition(3), asked)
 }
 
-/// The reason and detail of a discard that must have happened.
+/// Asserts a discard and returns its reason and detail.
 fn discard(decided: Option<Decided>) -> (DiscardReason, String) {
     let decided = decided.unwrap();
     assert_eq!(decided.entry, None);
@@ -142,14 +142,14 @@ fn discard(decided: Option<Decided>) -> (DiscardReason, String) {
     }
 }
 
-/// The effect of a commit that must have happened.
+/// Asserts a commit and returns its effect.
 fn effect(decided: Option<Decided>) -> Bytes {
     let decided = decided.unwrap();
     assert_eq!(decided.mark.outcome, Some(Outcome::Committed(Committed {})));
     decided.entry.unwrap().effect
 }
 
-/// What the owner would write.
+/// The record that an owner would write.
 fn record(live: &mut LiveChunk, first_version: u64, decided: Vec<Decided>) -> Decisions {
     let (marks, entries): (Vec<_>, Vec<_>) = decided.into_iter().map(|d| (d.mark, d.entry)).unzip();
     let entries: Vec<Entry> = entries.into_iter().flatten().collect();
@@ -316,11 +316,11 @@ fn r5_a_ref_that_cannot_be_trusted_is_refused() {
     assert!(matches!(restore(&stored, &[2]), Err(ApplyError::Hash { .. })));
     for bad in [
         proto::Ref { hash: Bytes::from_static(&[0; 31]), ..stored.clone() },
-        // Of an index entry's history: with an empty ledger, what is resolved would be decided
-        // again.
+        // An older ref of an index entry has no ledger. With an empty one, resolved numbers would
+        // be decided again.
         proto::Ref { ledger: None, ..stored.clone() },
         proto::Ref { through_offset: 4, ..stored.clone() },
-        // The next version would be none.
+        // The next version would be above the maximum.
         proto::Ref { version: u64::MAX, ..stored.clone() },
     ] {
         assert!(matches!(restore(&bad, &[1]), Err(ApplyError::Format(_))), "{bad:?}");

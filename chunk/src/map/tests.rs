@@ -1,4 +1,4 @@
-//! Attacks on the model `map`: shapes that must be refused, guards, being full, the canonical
+//! Attacks on the model `map`: shapes that must be refused, guards, full maps, the canonical
 //! encoding, and totality.
 
 use super::*;
@@ -253,7 +253,7 @@ fn json_takes_text_or_base64() {
         (json!({"put": {"key": "a", "text": "é"}}), put("a", "é".as_bytes(), None), None),
         (json!({"put": {"key": "a", "text": ""}}), put("a", b"", None), None),
         (json!({"put": {"key": "a", "value": "/w=="}}), put("a", b"\xff", None), None),
-        // What is text comes back as text.
+        // A value that is UTF-8 comes back as text.
         (
             json!({"put": {"key": "a", "value": "aGk=", "guard": "absent"}}),
             put("a", b"hi", absent()),
@@ -294,8 +294,8 @@ fn bad_json_is_refused() {
     }
 }
 
-/// Commands around the edge between right and wrong for [`tiny`]; few keys and values, so that
-/// guards meet.
+/// Commands around the edge between valid and invalid for [`tiny`], with few keys and values, so
+/// that guards often hold.
 fn command() -> impl Strategy<Value = Vec<u8>> {
     let key = prop_oneof![8 => "[a-d]", 2 => "[a-d]{4}", 1 => "[a-dé]{0,5}"];
     let value = prop::collection::vec(prop_oneof![Just(b'x'), Just(0xffu8)], 0..8);
@@ -313,7 +313,7 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Whatever the bytes are: what the model promises. Gives whether the command was committed.
+/// Checks the model's promises for any bytes. Returns whether the command was committed.
 fn attack(map: &Map, entries: &mut Entries, command: &[u8]) -> bool {
     let (before, copy) = (entries.clone(), command.to_vec());
     let checked = Model::check(map, command);

@@ -28,12 +28,12 @@ pub fn user(index: usize) -> WriterId {
     SessionId::new(SESSION_MS + index as u64, [index as u8; 10]).writer(USERS[index])
 }
 
-/// Of the crowd: session times fall, so that the first to be evicted sets the floor.
+/// A writer in the crowd. Session times fall, so that the first evicted writer sets the floor.
 pub fn passer_by(index: u64) -> WriterId {
     SessionId::new(SESSION_MS - index, [index as u8; 10]).writer(&format!("passer-by {index}"))
 }
 
-/// One owner's view of the partition.
+/// An owner's view of the partition.
 struct Owner {
     epoch: u64,
     n: u64,
@@ -55,10 +55,10 @@ struct Generator<'w> {
 pub fn generate(world: &World) -> Vec<Vec<u8>> {
     let mut g = Generator { world, commands: vec![], log: vec![], counter: 0, newest: BTreeMap::new() };
 
-    // Before any fence nothing counts.
-    let mut nobody = Owner { epoch: 1, n: 0, chunks: BTreeMap::new(), next: 0 };
+    // No record counts before the first fence.
+    let mut unfenced = Owner { epoch: 1, n: 0, chunks: BTreeMap::new(), next: 0 };
     g.ask(3);
-    g.decide(&mut nobody, usize::MAX);
+    g.decide(&mut unfenced, usize::MAX);
 
     // Epoch 1: decides, stores snapshots, decides on.
     let mut first = g.own(1);
@@ -69,14 +69,14 @@ pub fn generate(world: &World) -> Vec<Vec<u8>> {
     g.ask(30);
     g.decide(&mut first, 5);
 
-    // A record of epoch 1 is lost: what comes after it counts for nobody, until the next owner
-    // decides it again.
+    // A record of epoch 1 is lost. No later record of that epoch counts, and the next owner decides
+    // the same commands again.
     g.ask(40);
     let whole = g.log.len();
     g.decide(&mut first, 6);
     g.log.remove(whole + 1);
 
-    // Epoch 3 takes over; epoch 1 lives on as a zombie and decides the same commands, and later
+    // Epoch 3 takes over. Epoch 1 lives on as a zombie and decides the same commands, and later
     // ones.
     let mut second = g.own(3);
     g.ask(20);
@@ -143,16 +143,16 @@ impl Generator<'_> {
         self.commands.push((chunk.parse().unwrap(), asked));
     }
 
-    /// So many more commands, with everything that can happen to them.
+    /// Appends `count` more commands of every kind.
     fn ask(&mut self, count: usize) {
         for _ in 0..count {
             let (who, which) = (self.draw(USERS.len() as u64) as usize, self.draw(CHUNKS.len() as u64) as usize);
             let newest = self.newest.get(&(who, which)).copied().unwrap_or(0);
             let body = self.wish(which);
             let numbers = match self.draw(12) {
-                // Its number was withdrawn and skipped.
+                // The number before it was withdrawn and skipped.
                 0 => (newest + 2, newest),
-                // An earlier one never arrived.
+                // An earlier command never arrived.
                 1 => (newest + 2, newest + 1),
                 // A resend.
                 2 if newest > 0 => (newest, newest - 1),

@@ -1,13 +1,13 @@
 //! The golden log: `chunk/golden/1/updates.log` must fold to `chunk/golden/1/expected.json`, for
 //! ever (R4, R5, R10).
 //!
-//! It holds four epochs, records before the first fence, a zombie's late records and fences, a hole
-//! and what came after it, a doubled record, discards of every kind, out-of-order and expired
+//! The log has four epochs, records before the first fence, a zombie's late records and fences, a
+//! hole with records behind it, a doubled record, discards of every kind, out-of-order and expired
 //! commands, a ledger that overflows, and notices of snapshots, for chunks of `grid` and `map`.
-//! `DRIFTLESS_BLESS=1` makes the two files where they are missing and never changes them: a log
-//! that is read in another way is another format, and that is a new folder.
+//! `DRIFTLESS_BLESS=1` writes the two files if they are missing, and never changes them: a log that
+//! is read in another way is another format, and needs a new folder.
 
-// R11 is for the crate itself; this test reads files.
+// R11 binds the crate itself; this test reads files.
 #![allow(clippy::disallowed_methods)]
 
 mod generate;
@@ -44,7 +44,7 @@ fn world(spec: &Value) -> World {
     World::new("expected.json", serde_json::from_value(spec.clone()).unwrap(), &Models::builtin()).unwrap()
 }
 
-/// The encoded records, and what they must lead to.
+/// The encoded records, and the summary that they must lead to.
 fn files() -> (Vec<Vec<u8>>, Value) {
     static BLESSED: Once = Once::new();
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/1");
@@ -94,7 +94,7 @@ fn chunk_summary(live: &mut LiveChunk) -> Value {
         "through_offset": live.through_offset,
         "floor_ms": live.ledger.floor_ms(),
         "ledger_writers": live.ledger.len(),
-        // Of the ledger's encoding in a ref.
+        // The hash of the ledger as a ref encodes it.
         "ledger_hash": Hash::of(&live.ledger.to_proto().encode_to_vec()),
         "writers": writers,
     })
@@ -119,8 +119,8 @@ fn r5_every_ref_in_the_golden_log_leads_to_the_same_state() {
         let model = world.place(&id).unwrap().family.model.clone();
         let at = stored.notice.r#ref.as_ref().unwrap();
         let live = LiveChunk::restore(model, at, &stored.encoding).unwrap();
-        // Reading may start anywhere before the ref: here at the log's start, so that much is known
-        // already.
+        // Reading may start anywhere before the ref. Here it starts at the log's beginning, so that
+        // the ref already contains many of the records.
         let mut reader = Reader::new(&world);
         *reader.chunk(&id) = live;
         for record in &records {
