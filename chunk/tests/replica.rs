@@ -60,7 +60,7 @@ fn r3_a_gap_is_an_error_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_known_is_skipped_entry_by_entry() {
+fn known_entries_are_skipped_one_by_one() {
     let mut replica = at(3);
     assert_eq!(replica.apply(&updates(1, 2)), Ok(0));
     assert_eq!(replica.apply(&updates(1, 3)), Ok(0));
@@ -69,7 +69,7 @@ fn what_is_known_is_skipped_entry_by_entry() {
 }
 
 #[test]
-fn r10_another_hash_is_found_also_where_nothing_is_new() {
+fn r10_another_hash_is_found_even_without_new_entries() {
     let drifted = Updates { state_hash: Hash([9; 32]).to_bytes(), ..updates(3, 4) };
     let expected = Hash([9; 32]);
     for version in [2, 3, 4] {
@@ -91,7 +91,7 @@ fn r10_a_replica_that_drifted_notices_at_the_next_update() {
 }
 
 #[test]
-fn updates_that_are_none_are_refused_and_change_nothing() {
+fn invalid_updates_are_refused_and_change_nothing() {
     for bad in [
         Updates { state_hash: Bytes::new(), ..updates(4, 4) },
         Updates { state_hash: Bytes::from_static(&[0; 33]), ..updates(4, 4) },

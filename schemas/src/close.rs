@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_says_when_to_come_again() {
+    fn a_reason_says_when_to_return() {
         let told = come_again("the server is shutting down", 850);
         assert_eq!(
             (told.as_str(), retry_after_ms(&told)),

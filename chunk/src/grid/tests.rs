@@ -95,7 +95,7 @@ fn the_initial_content_is_all_zero_and_reads_back() {
 }
 
 #[test]
-fn a_command_that_is_none_is_refused_and_says_why() {
+fn an_invalid_command_is_refused_with_a_reason() {
     let grid = tiny();
     let one = FillBox { width: 1, height: 1, depth: 1, ..Default::default() };
     let many: Vec<u32> = vec![0; limits::GRID_SET_CELLS_MAX + 1];
@@ -232,7 +232,7 @@ fn wrong_parameters_are_named() {
 }
 
 #[test]
-fn json_may_leave_out_what_has_a_usual_value() {
+fn json_may_leave_out_members_with_a_default() {
     let grid = tiny();
     let short = json!({"set": [{"x": 1, "y": 1, "value": 2}]});
     let command = Model::command_from_json(&grid, &short).unwrap();
@@ -417,7 +417,7 @@ fn an_inverse_leads_back() {
 }
 
 #[test]
-fn an_inverse_keeps_what_somebody_else_did_since() {
+fn an_inverse_keeps_later_edits_of_other_users() {
     let grid = flat(8, 8);
     let before = Model::initial(&grid, &chunk());
     let mine = set(&[3], &[1], &[]);
@@ -429,7 +429,7 @@ fn an_inverse_keeps_what_somebody_else_did_since() {
 }
 
 #[test]
-fn an_inverse_is_no_longer_than_it_must_be() {
+fn an_inverse_uses_the_fewest_commands() {
     let grid = flat(64, 64);
     let mut before = Model::initial(&grid, &chunk());
     let whole = fill(FillBox { width: 64, height: 64, value: 1, ..FillBox::default() });

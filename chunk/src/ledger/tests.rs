@@ -20,7 +20,7 @@ fn known(seq: u64, committed_bits: u64) -> Resolved {
 }
 
 #[test]
-fn r8_a_command_is_decided_iff_after_is_resolved_and_it_is_not() {
+fn r8_a_command_is_decided_iff_after_is_resolved_and_seq_is_not() {
     let mut ledger = Ledger::new();
     ledger.resolve(ANN, Seq(5), true, Offset(0));
     for (seq, after, verdict) in [

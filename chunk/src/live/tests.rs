@@ -192,7 +192,7 @@ fn a_model_that_fails_costs_its_command_and_nothing_else() {
 }
 
 #[test]
-fn a_fold_that_says_it_is_atomic_is_believed_and_its_panic_is_still_caught() {
+fn a_fold_declared_atomic_is_trusted_and_its_panic_is_still_caught() {
     let model = Arc::new(Trouble { fold_is_atomic: true });
     let mut live = LiveChunk::initial(model, &chunk());
     let (reason, _) = discard(decide(&mut live, &asked(0, ANN, 1, 0, command(&[FOLD_PANIC]))));
@@ -260,7 +260,7 @@ fn r9_an_undecodable_command_waits_for_its_turn_and_blocks_nobody() {
 }
 
 #[test]
-fn r8_settle_resolves_what_was_withdrawn_and_a_late_command_does_nothing() {
+fn r8_settle_resolves_withdrawn_numbers_and_a_late_command_does_nothing() {
     let mut live = live();
     effect(decide(&mut live, &asked(0, ANN, 1, 0, command(&[APPEND, 1]))));
     let (reason, _) = discard(decide(&mut live, &asked(1, ANN, 4, 1, AskedBody::Settle)));
@@ -365,7 +365,7 @@ fn a_record_whose_marks_and_entries_disagree_is_refused() {
 }
 
 #[test]
-fn r5_a_folder_ends_where_the_decider_is_also_when_it_folds_twice() {
+fn r5_a_reader_ends_at_the_deciders_state_even_if_it_folds_twice() {
     let (mut decider, mut folder) = (live(), live());
     let decided = [
         asked(3, ANN, 1, 0, command(&[APPEND, 1])),
@@ -385,7 +385,7 @@ fn r5_a_folder_ends_where_the_decider_is_also_when_it_folds_twice() {
 }
 
 #[test]
-fn a_mark_without_an_outcome_or_writer_stops_a_folder() {
+fn a_mark_without_an_outcome_or_writer_stops_a_reader() {
     let mark = Mark { source_offset: 1, writer: ANN.to_bytes(), seq: 1, ..Default::default() };
     let of = |mark: Mark| Decisions { marks: vec![mark], ..Default::default() };
     assert!(matches!(live().fold(&of(mark.clone()), None), Err(ApplyError::Format(_))));

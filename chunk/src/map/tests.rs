@@ -85,7 +85,7 @@ fn the_initial_content_is_empty_and_reads_back() {
 }
 
 #[test]
-fn a_command_that_is_none_is_refused_and_says_why() {
+fn an_invalid_command_is_refused_with_a_reason() {
     let map = tiny();
     let short_hash = Some(MapGuard { is: Some(map_guard::Is::ValueHash(Bytes::from_static(&[0; 31]))) });
     let bad: [(&str, Vec<u8>, &str); 9] = [
@@ -143,7 +143,7 @@ fn a_guard_for_a_value_is_about_the_present_value() {
 }
 
 #[test]
-fn deleting_what_is_not_there_is_no_harm() {
+fn deleting_an_absent_key_is_harmless() {
     let map = tiny();
     let mut entries = Model::initial(&map, &chunk());
     apply(&map, &mut entries, &delete("k", None));
@@ -404,7 +404,7 @@ proptest! {
 }
 
 #[test]
-fn an_inverse_leads_back_and_keeps_what_somebody_else_did_since() {
+fn an_inverse_leads_back_and_keeps_later_edits_of_other_users() {
     let map = tiny();
     let mut before = Model::initial(&map, &chunk());
     apply(&map, &mut before, &put("a", b"1", None));

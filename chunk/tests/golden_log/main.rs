@@ -140,7 +140,7 @@ fn r5_every_ref_in_the_golden_log_leads_to_the_same_state() {
 }
 
 #[test]
-fn the_golden_log_holds_what_it_says() {
+fn the_golden_log_has_every_kind_of_record() {
     let (records, expected) = files();
     let world = world(&expected["world"]);
     let mut reader = Reader::new(&world);

@@ -102,7 +102,7 @@ fn edges_are_as_in_prost() {
 
 /// The random messages below are mostly valid, so that the comparison means something.
 #[test]
-fn most_messages_that_are_made_can_be_read() {
+fn most_random_messages_can_be_read() {
     let mut runner = TestRunner::deterministic();
     let made = (0..500).map(|_| message().new_tree(&mut runner).unwrap().current());
     let read = made.filter(|bytes| !bytes.is_empty() && compare_all(bytes)).count();
@@ -110,7 +110,7 @@ fn most_messages_that_are_made_can_be_read() {
 }
 
 #[test]
-fn a_frame_grows_by_what_is_pushed() {
+fn a_frame_grows_by_each_pushed_message() {
     let ping = |nonce| proto::Request { body: Some(proto::request::Body::Ping(proto::Ping { nonce })) };
     let mut frame = Vec::new();
     push(&mut frame, &encode(&ping(1)));
