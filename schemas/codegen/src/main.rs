@@ -1,9 +1,9 @@
 //! Generates `schemas/src/generated` from `schemas/proto`: prost types, their pbjson serde
 //! implementations, and the field tables for the small reader and writer in `schemas/src/wire.rs`.
 //!
-//! protox compiles the `.proto` files, so neither building nor generating needs a protoc. Run it through
-//! `cargo xtask codegen [--check]`; with `--check` it writes nothing, and fails if the committed code is
-//! stale.
+//! protox compiles the `.proto` files, so neither building nor generating needs a protoc. Run it
+//! through `cargo xtask codegen [--check]`; with `--check` it writes nothing, and fails if the
+//! committed code is stale.
 
 mod small;
 

@@ -1,5 +1,5 @@
-//! Generates `driftless.v1.wire.rs`: the field tables of messages, for the small reader and writer in
-//! `schemas/src/wire.rs`.
+//! Generates `driftless.v1.wire.rs`: the field tables of messages, for the small reader and writer
+//! in `schemas/src/wire.rs`.
 
 use anyhow::{Context, Result, bail};
 use prost_types::field_descriptor_proto::{Label, Type};

@@ -1,10 +1,13 @@
-//! Golden bytes of format 1: every record, index value, frame and built-in command, in both directions.
+//! Golden bytes of format 1: every record, index value, frame and built-in command, in both
+//! directions.
 //!
-//! `schemas/golden/1/<name>.hex` holds one message as hex text, in one line; the test builds the same message in code,
-//! encodes it, decodes the file, and compares. `DRIFTLESS_BLESS=1 cargo test -p driftless-schemas --test golden` writes
-//! files that are missing and never changes one: other bytes are another format, and that is a new folder.
+//! `schemas/golden/1/<name>.hex` holds one message as hex text, in one line; the test builds the
+//! same message in code, encodes it, decodes the file, and compares. `DRIFTLESS_BLESS=1 cargo test
+//! -p driftless-schemas --test golden` writes files that are missing and never changes one: other
+//! bytes are another format, and that is a new folder.
 //!
-//! Names come out of matches without a wildcard, so that a new variant does not compile until it has one.
+//! Names come out of matches without a wildcard, so that a new variant does not compile until it
+//! has one.
 
 // R11 is for the crate itself; this test reads files.
 #![allow(clippy::disallowed_methods)]
