@@ -6,10 +6,10 @@
 //! while its user is throttled. TCP backpressure then reaches the client, no queue of the gateway
 //! grows, and no request is lost.
 
-use crate::hub::{HubHandle, Seat};
-use crate::line::Line;
+use crate::hub::{HubHandle, SocketHandle};
 use crate::metrics;
 use crate::shard::ToShard;
+use crate::socket_state::SocketState;
 use bytes::Bytes;
 use driftless_auth::Verifier;
 use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
@@ -65,11 +65,11 @@ impl Environment for Context {
 
 /// Serves a socket until its end. `begun`: bytes that were read from the socket already.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
-    let line = Arc::new(Line::new(stream));
-    let seat = context.hub.open(&line);
+    let line = Arc::new(SocketState::new(stream));
+    let handle = context.hub.open(&line);
     let mut out = Outputs::default();
-    let connection = Connection::open(seat.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
-    let mut socket = Socket { line, connection, reader: Reader::default(), seat, context, permit };
+    let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
+    let mut socket = Socket { line, connection, reader: Reader::default(), handle, context, permit };
     let opened = socket.carry_out(&mut out).and_then(|()| socket.take(&begun));
     // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
     drop(begun);
@@ -82,10 +82,10 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
 }
 
 struct Socket {
-    line: Arc<Line>,
+    line: Arc<SocketState>,
     connection: Connection,
     reader: Reader,
-    seat: Seat,
+    handle: SocketHandle,
     context: Arc<Context>,
     /// Limits connections without an identity; released once the client has said Hello.
     permit: Option<ConnectionPermit>,
@@ -111,7 +111,7 @@ impl Socket {
             if wait.is_zero() {
                 self.tick()?;
             }
-            let is_read = !self.connection.is_throttled(now.monotonic) && self.line.is_heard();
+            let is_read = !self.connection.is_throttled(now.monotonic) && self.line.is_readable();
             let done = tokio::select! {
                 ready = self.line.stream.readable(), if is_read => match ready {
                     Ok(()) => self.read(),
@@ -132,7 +132,7 @@ impl Socket {
     fn tick(&mut self) -> Result<(), Ended> {
         let mut out = Outputs::default();
         // A client that takes bytes is alive, even while there is no room to read from it.
-        let taken = self.line.taken();
+        let taken = self.line.last_took_bytes();
         self.handle(Input::Heard(taken), &mut out);
         self.handle(Input::Tick, &mut out);
         self.carry_out(&mut out)
@@ -158,7 +158,7 @@ impl Socket {
             done = self.carry_out(&mut out);
         }
         if !out.hub.is_empty() {
-            self.seat.tell_hub(out.hub, &self.line);
+            self.handle.tell_hub(out.hub, &self.line);
         }
         done
     }
@@ -168,7 +168,7 @@ impl Socket {
             Inbound::Binary(bytes) => self.handle(Input::Frame(bytes), out),
             Inbound::Ping(payload) => {
                 self.heard(out);
-                self.seat.shard(ToShard::Pong(self.seat.id, payload));
+                self.handle.shard(ToShard::Pong(self.handle.id, payload));
             }
             Inbound::Pong => self.heard(out),
             Inbound::Text => self.handle(Input::Untrusted("messages are binary protobuf, not text"), out),
@@ -189,7 +189,7 @@ impl Socket {
     /// requests; and ends the socket if the connection says so.
     fn carry_out(&mut self, out: &mut Outputs) -> Result<(), Ended> {
         if !out.session.frame.is_empty() {
-            self.seat.shard(ToShard::Own(self.seat.id, out.session.frame.split().freeze()));
+            self.handle.shard(ToShard::SessionEvents(self.handle.id, out.session.frame.split().freeze()));
         }
         if std::mem::take(&mut out.was_throttled) {
             metrics::silenced();
@@ -206,14 +206,14 @@ impl Socket {
     /// A TCP connection that is closed while bytes are still coming in is reset, and the reset overtakes the close frame. So
     /// what comes is read and dropped until the peer has closed too, or its time is up.
     async fn finish(self, ended: Ended) {
-        let Self { line, mut seat, .. } = self;
+        let Self { line, mut handle, .. } = self;
         match ended {
-            Ended::With(end) => seat.shard(ToShard::Close(seat.id, end.code, end.reason)),
-            Ended::Closed(payload) => seat.shard(ToShard::Echo(seat.id, payload)),
+            Ended::With(end) => handle.shard(ToShard::Close(handle.id, end.code, end.reason)),
+            Ended::Closed(payload) => handle.shard(ToShard::CloseReply(handle.id, payload)),
             Ended::Gone => {}
         }
         // The hub need not wait for the farewell.
-        seat.leave();
+        handle.leave();
         let farewell = async {
             while line.stream.readable().await.is_ok() {
                 let read = READ.with_borrow_mut(|buffer| line.stream.try_read(&mut buffer[..]));
@@ -229,6 +229,6 @@ impl Socket {
         };
         // Nothing is lost if the peer does not play along.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
-        drop(seat);
+        drop(handle);
     }
 }

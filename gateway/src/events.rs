@@ -12,7 +12,7 @@
 //! `rejected` event; the others go on.
 
 use crate::connection::Context;
-use crate::hub::{Listener, Out};
+use crate::hub::{EventSubscription, Outgoing};
 use bytes::Bytes;
 use driftless_auth::{TokenError, Trust, Verifier};
 use driftless_chunk::world::Family;
@@ -175,7 +175,7 @@ fn next_check(expires_at: i64) -> Instant {
 }
 
 struct EventStream {
-    member: Listener,
+    member: EventSubscription,
     /// By chunk id.
     families: BTreeMap<String, Arc<Family>>,
     /// Whether `Last-Event-ID` can say where the stream ended.
@@ -220,8 +220,8 @@ impl EventStream {
             }
             tokio::select! {
                 out = self.member.out.recv() => match out? {
-                    Out::Frames(frames) => self.frames.extend(frames),
-                    Out::Close(code, reason) => self.end(code, &reason),
+                    Outgoing::Frames(frames) => self.frames.extend(frames),
+                    Outgoing::Close(code, reason) => self.end(code, &reason),
                 },
                 _ = self.changes.changed() => {
                     self.changes.borrow_and_update();

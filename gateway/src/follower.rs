@@ -114,7 +114,8 @@ impl Loader {
             Ok(loaded) => loaded,
             Err(e) => return (Err(e), None),
         };
-        let Some(reread) = reread.filter(|reread| !loaded.as_ref().is_some_and(|l| reread.is_in(&l.stored))) else {
+        let Some(reread) = reread.filter(|reread| !loaded.as_ref().is_some_and(|l| reread.is_covered_by(&l.stored)))
+        else {
             return (Ok(loaded), None);
         };
         match tokio::time::timeout(REREAD_TIMEOUT, self.read_again(reread)).await {

@@ -5,9 +5,9 @@
 
 use crate::auditor::Auditor;
 use crate::follower::{Follower, Loader};
-use crate::line::Line;
 use crate::metrics;
 use crate::shard::{self, ToShard};
+use crate::socket_state::SocketState;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{Answer, Ask, Frames, Hub, Input, Joined, LoadError, Output, Reread, Settings, SocketId};
@@ -31,7 +31,7 @@ const TURN_MAX: usize = 1024;
 
 /// What a socket gets from the hub.
 #[derive(Debug)]
-pub(crate) enum Out {
+pub(crate) enum Outgoing {
     /// Frames to write, in order.
     Frames(Frames),
     /// Close with this code after what was sent.
@@ -43,12 +43,12 @@ pub(crate) type Written = Vec<(SocketId, usize)>;
 
 enum Message {
     /// What sockets and event streams tell the hub, in order.
-    Inputs(Vec<Input>, Option<Asking>),
+    Inputs(Vec<Input>, Option<PendingRequests>),
     /// An event stream, which reads its output from a channel.
-    Listens(SocketId, UnboundedSender<Out>),
+    Subscribed(SocketId, UnboundedSender<Outgoing>),
     Written(Written),
     /// An event stream is gone.
-    ListenerLeft(SocketId),
+    Unsubscribed(SocketId),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
     Loaded(ChunkId, Result<Option<driftless_gateway_core::Loaded>, LoadError>, Option<Box<Reread>>),
     ViewsRenewed(MonotonicMs),
@@ -58,9 +58,9 @@ enum Message {
 }
 
 /// Requests on their way: their socket is not heard before the hub has looked at them.
-struct Asking(Arc<Line>);
+struct PendingRequests(Arc<SocketState>);
 
-impl Drop for Asking {
+impl Drop for PendingRequests {
     fn drop(&mut self) {
         self.0.answered();
     }
@@ -77,18 +77,18 @@ pub(crate) struct HubHandle {
 }
 
 /// A websocket's place; it is free when this is dropped.
-pub(crate) struct Seat {
+pub(crate) struct SocketHandle {
     hub: HubHandle,
     pub id: SocketId,
     is_joined: bool,
 }
 
 /// An event stream that has joined; leaves when dropped.
-pub(crate) struct Listener {
+pub(crate) struct EventSubscription {
     hub: HubHandle,
     id: SocketId,
     /// What it gets.
-    pub out: UnboundedReceiver<Out>,
+    pub out: UnboundedReceiver<Outgoing>,
 }
 
 /// Which shard writes for a socket; none for an event stream.
@@ -99,27 +99,27 @@ fn shard_of(SocketId(id): SocketId, shards: usize) -> Option<usize> {
 
 impl HubHandle {
     /// A websocket is there; its shard writes for it from now on.
-    pub fn open(&self, line: &Arc<Line>) -> Seat {
+    pub fn open(&self, line: &Arc<SocketState>) -> SocketHandle {
         let shards = self.shards.len() as u64;
         let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
-        let seat = Seat {
+        let handle = SocketHandle {
             hub: self.clone(),
             id: SocketId(number / shards * (shards + 1) + number % shards),
             is_joined: false,
         };
-        seat.shard(ToShard::Opened(seat.id, Arc::clone(line)));
-        seat
+        handle.shard(ToShard::Opened(handle.id, Arc::clone(line)));
+        handle
     }
 
     /// An event stream joins.
-    pub fn listen(&self, joined: Joined) -> Listener {
+    pub fn listen(&self, joined: Joined) -> EventSubscription {
         let shards = self.shards.len() as u64;
         let number = self.next_socket.fetch_add(1, Ordering::Relaxed);
         let id = SocketId(number * (shards + 1) + shards);
         let (to, out) = unbounded_channel();
-        self.tell(Message::Listens(id, to));
+        self.tell(Message::Subscribed(id, to));
         self.tell(Message::Inputs(vec![Input::Joined(id, joined)], None));
-        Listener { hub: self.clone(), id, out }
+        EventSubscription { hub: self.clone(), id, out }
     }
 
     /// Asks a question; `None` where the hub has ended.
@@ -153,12 +153,12 @@ impl HubHandle {
     }
 }
 
-impl Seat {
+impl SocketHandle {
     /// Hands inputs to the hub, in order. The socket is not read before the hub has handled them.
-    pub fn tell_hub(&mut self, inputs: Vec<Input>, line: &Arc<Line>) {
+    pub fn tell_hub(&mut self, inputs: Vec<Input>, line: &Arc<SocketState>) {
         self.is_joined = true;
         line.ask();
-        self.hub.tell(Message::Inputs(inputs, Some(Asking(Arc::clone(line)))));
+        self.hub.tell(Message::Inputs(inputs, Some(PendingRequests(Arc::clone(line)))));
     }
 
     pub fn shard(&self, message: ToShard) {
@@ -177,14 +177,14 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SocketHandle {
     fn drop(&mut self) {
         self.leave();
         self.shard(ToShard::Left(self.id));
     }
 }
 
-impl Listener {
+impl EventSubscription {
     pub fn requests(&self, requests: Vec<request::Body>) {
         let inputs = requests.into_iter().map(|request| Input::Request(self.id, request)).collect();
         self.hub.tell(Message::Inputs(inputs, None));
@@ -195,9 +195,9 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for EventSubscription {
     fn drop(&mut self) {
-        self.hub.tell(Message::ListenerLeft(self.id));
+        self.hub.tell(Message::Unsubscribed(self.id));
     }
 }
 
@@ -205,7 +205,7 @@ impl Drop for Listener {
 pub(crate) fn start(
     world: Arc<World>,
     settings: Settings,
-    rules: shard::Rules,
+    rules: shard::ShardSettings,
     shards: usize,
     follower: Follower,
     auditor: Auditor,
@@ -231,13 +231,13 @@ pub(crate) fn start(
         messages: messages.clone(),
         turns: shards.iter().map(|_| Vec::new()).collect(),
         shards: Arc::clone(&shards),
-        listeners: HashMap::new(),
+        subscribers: HashMap::new(),
         asks: HashMap::new(),
         next_ask: 0,
         clock,
         fatal: None,
         drain: rules.drain,
-        leaves_by: None,
+        ends_at: None,
     };
     let handle = HubHandle { messages, shards, next_socket: Arc::default(), ready };
     (handle, tokio::spawn(task.run(follower.reader, received, shutdown)))
@@ -252,15 +252,15 @@ struct Task {
     messages: UnboundedSender<Message>,
     shards: Arc<[UnboundedSender<ToShard>]>,
     /// What each shard gets in this turn.
-    turns: Vec<Vec<(SocketId, Out)>>,
-    listeners: HashMap<SocketId, UnboundedSender<Out>>,
+    turns: Vec<Vec<(SocketId, Outgoing)>>,
+    subscribers: HashMap<SocketId, UnboundedSender<Outgoing>>,
     asks: HashMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
     clock: Clock,
     fatal: Option<String>,
     drain: Duration,
     /// The end was asked for.
-    leaves_by: Option<Instant>,
+    ends_at: Option<Instant>,
 }
 
 impl Task {
@@ -301,8 +301,8 @@ impl Task {
                     self.handle(Input::Tick);
                     metrics::levels(&self.hub);
                 }
-                () = shutdown.wait(), if self.leaves_by.is_none() => {
-                    self.leaves_by = Some(Instant::now() + self.drain + CLOSE_TIMEOUT);
+                () = shutdown.wait(), if self.ends_at.is_none() => {
+                    self.ends_at = Some(Instant::now() + self.drain + CLOSE_TIMEOUT);
                 }
             }
             self.carry_out();
@@ -311,7 +311,7 @@ impl Task {
             }
             self.notice_ready();
             // Sockets that wait for their turn to be closed are served until then.
-            if self.leaves_by.is_some_and(|by| self.hub.sockets() == 0 || Instant::now() >= by) {
+            if self.ends_at.is_some_and(|by| self.hub.sockets() == 0 || Instant::now() >= by) {
                 return Ok(());
             }
         }
@@ -333,15 +333,15 @@ impl Task {
                     self.hub.handle(input, now_ms);
                 }
             }
-            Message::Listens(id, out) => drop(self.listeners.insert(id, out)),
+            Message::Subscribed(id, out) => drop(self.subscribers.insert(id, out)),
             Message::Written(written) => {
                 let now_ms = self.now_ms();
                 for (id, bytes) in written {
                     self.hub.handle(Input::Written(id, bytes), now_ms);
                 }
             }
-            Message::ListenerLeft(id) => {
-                self.listeners.remove(&id);
+            Message::Unsubscribed(id) => {
+                self.subscribers.remove(&id);
                 self.handle(Input::Left(id));
             }
             Message::Ask(chunk, ask, to) => {
@@ -364,8 +364,8 @@ impl Task {
     fn carry_out(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
-                Output::Send(id, frames) => self.out(id, Out::Frames(frames)),
-                Output::Close(id, code, why) => self.out(id, Out::Close(code, why)),
+                Output::Send(id, frames) => self.out(id, Outgoing::Frames(frames)),
+                Output::Close(id, code, why) => self.out(id, Outgoing::Close(code, why)),
                 Output::Load(chunk, stored, reread) => {
                     let (loader, messages) = (self.loader.clone(), self.messages.clone());
                     tokio::spawn(async move {
@@ -398,16 +398,16 @@ impl Task {
         for (turn, shard) in self.turns.iter_mut().zip(self.shards.iter()) {
             if !turn.is_empty() {
                 // A shard ends with the shutdown only.
-                let _ = shard.send(ToShard::Turn(std::mem::take(turn)));
+                let _ = shard.send(ToShard::Batch(std::mem::take(turn)));
             }
         }
     }
 
-    fn out(&mut self, id: SocketId, out: Out) {
+    fn out(&mut self, id: SocketId, out: Outgoing) {
         match shard_of(id, self.turns.len()) {
             Some(shard) => self.turns[shard].push((id, out)),
             // One whose stream has ended is about to leave.
-            None => drop(self.listeners.get(&id).map(|listener| listener.send(out))),
+            None => drop(self.subscribers.get(&id).map(|to| to.send(out))),
         }
     }
 

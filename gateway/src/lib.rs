@@ -13,7 +13,7 @@ mod events;
 mod follower;
 mod http;
 mod hub;
-mod line;
+mod socket_state;
 mod metrics;
 mod openapi;
 mod service;

@@ -4,7 +4,7 @@ use crate::auditor::Auditor;
 use crate::connection::Context;
 use crate::follower::Follower;
 use crate::hub;
-use crate::shard::Rules;
+use crate::shard::ShardSettings;
 use crate::{http, metrics};
 use driftless_auth::Verifier;
 use driftless_chunk::world::World;
@@ -130,7 +130,7 @@ impl Gateway {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
         };
-        let rules = Rules {
+        let rules = ShardSettings {
             write_timeout: Duration::from_millis(settings.write_timeout_ms),
             drain: Duration::from_millis(settings.drain_ms),
             io_uring: settings.io_uring,

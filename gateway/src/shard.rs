@@ -5,9 +5,9 @@
 //! queue, which the hub bounds (R9). One that takes nothing for `write_timeout` is closed with a code that says
 //! "reconnect".
 
-use crate::hub::{Out, Written};
-use crate::line::Line;
+use crate::hub::{Outgoing, Written};
 use crate::metrics;
+use crate::socket_state::SocketState;
 use bytes::Bytes;
 use driftless_gateway_core::{Frames, SocketId};
 use driftless_runtime::clock::Clock;
@@ -36,9 +36,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(MESSAGE_BYTES_MAX <= limits::SERVER_FRAME_BYTES_MAX);
 /// Above this, nothing more is read from a socket whose answers would wait here; below half of it, it is heard again.
-const CLOGGED_BYTES: usize = 64 * 1024;
+const CONGESTED_BYTES: usize = 64 * 1024;
 /// Up to this, a message is put together in one piece; above, its frame is not copied.
-const WHOLE_BYTES_MAX: usize = 16 * 1024;
+const CONTIGUOUS_BYTES_MAX: usize = 16 * 1024;
 /// Parts of one vectored write.
 const PARTS_MAX: usize = 64;
 /// Turns and wishes taken before what was written is told.
@@ -48,24 +48,24 @@ const TICK: Duration = Duration::from_millis(100);
 /// What a shard is told.
 pub(crate) enum ToShard {
     /// A connection.
-    Opened(SocketId, Arc<Line>),
+    Opened(SocketId, Arc<SocketState>),
     /// What the hub has for sockets of this shard, in order.
-    Turn(Vec<(SocketId, Out)>),
+    Batch(Vec<(SocketId, Outgoing)>),
     /// Events of the session itself, which the hub does not count.
-    Own(SocketId, Bytes),
+    SessionEvents(SocketId, Bytes),
     /// The answer to a websocket ping.
     Pong(SocketId, Bytes),
     /// Write a close frame and be done.
     Close(SocketId, u16, String),
     /// As a close frame that came: it is answered by the same.
-    Echo(SocketId, Bytes),
+    CloseReply(SocketId, Bytes),
     /// The reading half has ended.
     Left(SocketId),
 }
 
 /// How shards behave.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct ShardSettings {
     pub write_timeout: Duration,
     /// At the end, sockets are closed one after the other over this time.
     pub drain: Duration,
@@ -77,7 +77,7 @@ pub(crate) struct Rules {
 
 /// Starts a shard.
 pub(crate) fn start(
-    rules: Rules,
+    rules: ShardSettings,
     clock: Clock,
     written: impl Fn(Written) + Send + 'static,
     shutdown: Shutdown,
@@ -110,7 +110,7 @@ fn batches() -> Batches {
 }
 
 struct Shard<F> {
-    rules: Rules,
+    rules: ShardSettings,
     clock: Clock,
     writers: FxHashMap<SocketId, Writer>,
     /// Sockets that have not taken everything.
@@ -124,7 +124,7 @@ struct Shard<F> {
     draining: Option<Draining>,
     batches: Batches,
     /// Messages that go out together: each in one part, to a socket that has nothing waiting, and no two to the same.
-    gathered: Vec<(SocketId, Arc<Line>, Message)>,
+    gathered: Vec<(SocketId, Arc<SocketState>, Message)>,
     /// Counts the batches.
     batch: u64,
 }
@@ -138,7 +138,7 @@ struct Draining {
 
 /// A socket, as its shard sees it.
 struct Writer {
-    line: Arc<Line>,
+    line: Arc<SocketState>,
     /// Of a socket that has not taken everything. Memory is for those who are slow now.
     backlog: Option<Box<Backlog>>,
     end: End,
@@ -178,7 +178,7 @@ impl Message {
         let head = head(opcode, bytes);
         let len = head.len() + bytes;
         let counted = if is_counted { bytes } else { 0 };
-        let parts = match len <= WHOLE_BYTES_MAX && frames.len() <= 1 {
+        let parts = match len <= CONTIGUOUS_BYTES_MAX && frames.len() <= 1 {
             true => smallvec![[&head[..], frames.first().map_or(&[][..], |frame| &frame[..])].concat().into()],
             false => std::iter::once(Bytes::copy_from_slice(&head)).chain(frames).collect(),
         };
@@ -203,9 +203,9 @@ impl Message {
 
 /// The message around the frame that was last written: a frame for many sockets is put into a message once.
 #[derive(Default)]
-struct Framed(Option<(Bytes, Bytes)>);
+struct MessageCache(Option<(Bytes, Bytes)>);
 
-impl Framed {
+impl MessageCache {
     /// The message of one frame that the hub counts.
     fn message(&mut self, frame: Bytes) -> Message {
         if let Some((known, whole)) = &self.0
@@ -242,7 +242,7 @@ fn head(opcode: OpCode, length: usize) -> SmallVec<[u8; 10]> {
 }
 
 /// Joins frames into messages that stay below the limit, where a single frame does.
-fn messages(framed: &mut Framed, mut frames: Frames, mut take: impl FnMut(Message)) {
+fn messages(framed: &mut MessageCache, mut frames: Frames, mut take: impl FnMut(Message)) {
     if frames.len() == 1 {
         return frames.pop().into_iter().for_each(|frame| take(framed.message(frame)));
     }
@@ -277,7 +277,7 @@ fn send(stream: &Stream, parts: &[IoSlice<'_>]) -> std::io::Result<usize> {
     }
 }
 
-async fn writable(id: SocketId, line: Arc<Line>) -> SocketId {
+async fn writable(id: SocketId, line: Arc<SocketState>) -> SocketId {
     // An error is found by the write.
     let _ = line.stream.writable().await;
     id
@@ -324,17 +324,17 @@ impl<F: Fn(Written)> Shard<F> {
                     self.shut(id);
                 }
             }
-            ToShard::Turn(outs) => {
-                let mut framed = Framed::default();
+            ToShard::Batch(outs) => {
+                let mut framed = MessageCache::default();
                 let is_batch = self.batches.is_worth_it(outs.len());
                 self.batch += 1;
                 for (id, out) in outs {
                     match out {
-                        Out::Frames(frames) if is_batch => {
+                        Outgoing::Frames(frames) if is_batch => {
                             messages(&mut framed, frames, |message| self.gather(id, message));
                         }
-                        Out::Frames(frames) => messages(&mut framed, frames, |message| self.write(id, message)),
-                        Out::Close(code, reason) => {
+                        Outgoing::Frames(frames) => messages(&mut framed, frames, |message| self.write(id, message)),
+                        Outgoing::Close(code, reason) => {
                             self.send_gathered();
                             self.close(id, code, &reason);
                         }
@@ -342,14 +342,14 @@ impl<F: Fn(Written)> Shard<F> {
                 }
                 self.send_gathered();
             }
-            ToShard::Own(id, frame) => {
+            ToShard::SessionEvents(id, frame) => {
                 self.write(id, Message::new(OpCode::Data(Data::Binary), smallvec![frame], false));
             }
             ToShard::Pong(id, payload) => {
                 self.write(id, Message::new(OpCode::Control(Control::Pong), smallvec![payload], false));
             }
             ToShard::Close(id, code, reason) => self.close(id, code, &reason),
-            ToShard::Echo(id, payload) => self.end(id, payload),
+            ToShard::CloseReply(id, payload) => self.end(id, payload),
             ToShard::Left(id) => {
                 if self.awaited.contains(&id) {
                     self.give_up(id);
@@ -435,9 +435,9 @@ impl<F: Fn(Written)> Shard<F> {
     fn flush(&mut self, id: SocketId) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
         match writer.flush(self.clock, &mut |bytes| self.written.push((id, bytes))) {
-            Done::All => drop(self.stuck.remove(&id)),
-            Done::Broken => self.give_up(id),
-            Done::Blocked => {
+            Flushed::All => drop(self.stuck.remove(&id)),
+            Flushed::Broken => self.give_up(id),
+            Flushed::Blocked => {
                 self.stuck.insert(id);
                 if self.awaited.insert(id) {
                     self.blocked.push(Box::pin(writable(id, Arc::clone(&writer.line))));
@@ -477,14 +477,14 @@ impl<F: Fn(Written)> Shard<F> {
     fn tick(&mut self) {
         let now = self.clock.monotonic();
         for id in self.stuck.iter().copied().collect::<Vec<_>>() {
-            self.look_at(id, now);
+            self.retry(id, now);
         }
         self.drain_on(now);
     }
 
     /// The kernel calls a socket writable when a good part of its buffer is free: on a thin line that takes longer than
     /// anybody waits. So a write is tried now and then.
-    fn look_at(&mut self, id: SocketId, now: MonotonicMs) {
+    fn retry(&mut self, id: SocketId, now: MonotonicMs) {
         self.flush(id);
         let Some(writer) = self.writers.get_mut(&id) else { return };
         let Some(backlog) = &mut writer.backlog else { return };
@@ -493,7 +493,7 @@ impl<F: Fn(Written)> Shard<F> {
             End::No if now.ms_since(backlog.took) > self.rules.write_timeout.as_millis() as u64 => {
                 let reason = format!("the socket took nothing for {:?}", self.rules.write_timeout);
                 // What it has begun to take must be whole before the close frame.
-                if !backlog.drop_what_waits() {
+                if !backlog.keep_partial_message() {
                     writer.backlog = None;
                 }
                 self.close(id, close::WRITE_TIMEOUT, &reason);
@@ -530,38 +530,38 @@ impl<F: Fn(Written)> Shard<F> {
     }
 }
 
-enum Done {
+enum Flushed {
     All,
     Blocked,
     Broken,
 }
 
 impl Writer {
-    fn flush(&mut self, clock: Clock, written: &mut dyn FnMut(usize)) -> Done {
+    fn flush(&mut self, clock: Clock, written: &mut dyn FnMut(usize)) -> Flushed {
         while let Some(backlog) = &mut self.backlog {
             let sent = send(&self.line.stream, &backlog.parts());
             match sent {
-                Ok(0) => return Done::Broken,
+                Ok(0) => return Flushed::Broken,
                 Ok(count) => {
                     let is_empty = backlog.advance(count, written);
                     backlog.took = clock.monotonic();
-                    self.line.took(backlog.took);
-                    if backlog.queued_bytes < CLOGGED_BYTES / 2 {
-                        self.line.clog(false);
+                    self.line.took_bytes(backlog.took);
+                    if backlog.queued_bytes < CONGESTED_BYTES / 2 {
+                        self.line.set_congested(false);
                     }
                     if is_empty {
                         self.backlog = None;
                     }
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Done::Blocked,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Done::Broken,
+                Err(_) => return Flushed::Broken,
             }
         }
         if self.end != End::No {
             self.finish();
         }
-        Done::All
+        Flushed::All
     }
 
     /// All was written. The peer hears that nothing more comes; what it still sends is read to its end.
@@ -572,11 +572,11 @@ impl Writer {
 }
 
 impl Backlog {
-    fn push(&mut self, message: Message, line: &Line) {
+    fn push(&mut self, message: Message, line: &SocketState) {
         self.queued_bytes += message.len;
         self.queue.push_back(message);
-        if self.queued_bytes > CLOGGED_BYTES {
-            line.clog(true);
+        if self.queued_bytes > CONGESTED_BYTES {
+            line.set_congested(true);
         }
     }
 
@@ -613,7 +613,7 @@ impl Backlog {
     }
 
     /// All but the message that is being written. False: there is none.
-    fn drop_what_waits(&mut self) -> bool {
+    fn keep_partial_message(&mut self) -> bool {
         self.queue.truncate(usize::from(self.sent > 0));
         self.queued_bytes = self.queue.front().map_or(0, |first| first.len - self.sent);
         !self.queue.is_empty()
@@ -641,7 +641,7 @@ mod tests {
         let sizes = |frames: &[usize]| {
             let mut sizes = Vec::new();
             let frames = frames.iter().map(|n| Bytes::from(vec![7; *n])).collect();
-            messages(&mut Framed::default(), frames, |message| sizes.push(message.counted));
+            messages(&mut MessageCache::default(), frames, |message| sizes.push(message.counted));
             sizes
         };
         assert_eq!(sizes(&[]), Vec::<usize>::new());

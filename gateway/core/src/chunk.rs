@@ -37,7 +37,7 @@ pub(crate) struct Chunk {
     /// When the log last had something of it.
     pub recorded_ms: u64,
     /// Among the hub's chunks that have a ring.
-    pub is_in_ring_order: bool,
+    pub is_in_eviction_order: bool,
     /// When it was last tracked or asked for.
     pub used_ms: u64,
     /// When a snapshot of it was last told of.
@@ -69,7 +69,7 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     Idle,
-    UnderWay,
+    InFlight,
     /// After this many failures in a row, again at this time.
     Again {
         attempts: u32,
@@ -103,7 +103,7 @@ pub(crate) enum ContentError {
 }
 
 /// Updates of so many bytes are sent as they are, however small the content.
-const UPDATES_ALWAYS: usize = 1024;
+const UPDATES_ALWAYS_BYTES: usize = 1024;
 
 impl Chunk {
     pub fn new(family: Arc<Family>) -> Self {
@@ -119,7 +119,7 @@ impl Chunk {
             asks: Vec::new(),
             load: Load::Idle,
             recorded_ms: 0,
-            is_in_ring_order: false,
+            is_in_eviction_order: false,
             used_ms: 0,
             noticed_ms: 0,
             audited_ms: None,
@@ -144,7 +144,7 @@ impl Chunk {
             Some(live) => live.fold(&record.decisions, record.updates.as_ref()).map(|_| ()),
             None => Ok(()),
         };
-        record.is_false = matches!(folded, Err(ApplyError::Hash { .. }));
+        record.has_wrong_hash = matches!(folded, Err(ApplyError::Hash { .. }));
         self.ring.push(record);
         folded
     }
@@ -186,7 +186,7 @@ impl Chunk {
     }
 
     /// Whether nobody uses it, and views that were opened after that time tell all that is kept of it.
-    pub fn is_in_views_of(&self, opened_ms: u64) -> bool {
+    pub fn is_forgettable(&self, opened_ms: u64) -> bool {
         let is_unused = self.live.is_none() && !self.is_wanted() && self.trackers.is_empty() && self.load == Load::Idle;
         is_unused && self.ring.is_empty() && self.noticed_ms < opened_ms
     }
@@ -198,7 +198,7 @@ impl Chunk {
 
     /// Whether a state of it is being loaded.
     pub fn is_loading(&self) -> bool {
-        matches!(self.load, Load::UnderWay | Load::Retrying { .. })
+        matches!(self.load, Load::InFlight | Load::Retrying { .. })
     }
 
     /// Gives up records: those of a replica that is here, but for a few, or all.
@@ -208,7 +208,7 @@ impl Chunk {
     }
 
     /// Whether a ref is known that contains all that the ring has lost.
-    pub fn knows_what_was_trimmed(&self) -> bool {
+    pub fn has_ref_for_trimmed(&self) -> bool {
         self.newest_ref.as_ref().is_some_and(|newest| Offset(newest.through_offset) >= self.ring.trimmed_through)
     }
 
@@ -246,7 +246,7 @@ impl Chunk {
             // Records that a kept ring still has, but the snapshot contains, change nothing.
             if record.through > live.through_offset {
                 let folded = live.fold_effects(&record.decisions, record.updates.as_ref())?;
-                record.is_false = folded.published.is_some_and(|said| said != live.replica.hash());
+                record.has_wrong_hash = folded.published.is_some_and(|said| said != live.replica.hash());
             }
         }
         // R10: what the log said last of this version, in a record or by a notice.
@@ -271,14 +271,14 @@ impl Chunk {
         newest: (Version, Hash),
     ) -> Result<Vec<Bytes>, ContentError> {
         let missing = have.and_then(|have| self.missing_since(have, newest));
-        let worth_comparing = self.base.as_ref().map_or(0, |base| base.frame.len()).max(UPDATES_ALWAYS);
+        let worth_comparing = self.base.as_ref().map_or(0, |base| base.frame.len()).max(UPDATES_ALWAYS_BYTES);
         match missing {
-            Some(updates) if weight(&updates) <= worth_comparing => Ok(updates),
+            Some(updates) if bytes_of(&updates) <= worth_comparing => Ok(updates),
             Some(updates) => {
-                let whole = self.whole(chunk, newest)?;
-                Ok(if weight(&updates) <= weight(&whole) { updates } else { whole })
+                let whole = self.whole_state(chunk, newest)?;
+                Ok(if bytes_of(&updates) <= bytes_of(&whole) { updates } else { whole })
             }
-            None => self.whole(chunk, newest),
+            None => self.whole_state(chunk, newest),
         }
     }
 
@@ -301,10 +301,10 @@ impl Chunk {
 
     /// A whole state: one that is encoded already and the updates after it, or, where those outweigh it, the replica
     /// encoded anew.
-    fn whole(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ContentError> {
+    fn whole_state(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ContentError> {
         if let Some(base) = &self.base
             && let Some(updates) = self.ring.frames_after(base.version, newest.0)
-            && weight(&updates) <= base.frame.len().max(UPDATES_ALWAYS)
+            && bytes_of(&updates) <= base.frame.len().max(UPDATES_ALWAYS_BYTES)
         {
             return Ok(std::iter::once(base.frame.clone()).chain(updates).collect());
         }
@@ -339,7 +339,7 @@ impl Chunk {
     }
 
     /// What a tracker has at `version`, as the log told it; `None` where that is not known any more.
-    pub fn told_at(&self, version: Version) -> Option<Have> {
+    pub fn published_at(&self, version: Version) -> Option<Have> {
         let (version, hash) = self.hashes.iter().rev().find(|(told, _)| *told == version)?;
         Some(Have { version: version.0, hash: hash.to_bytes() })
     }
@@ -353,6 +353,6 @@ impl Chunk {
     }
 }
 
-fn weight(frames: &[Bytes]) -> usize {
+fn bytes_of(frames: &[Bytes]) -> usize {
     frames.iter().map(Bytes::len).sum()
 }

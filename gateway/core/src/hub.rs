@@ -21,7 +21,7 @@ mod log;
 mod requests;
 mod time;
 
-use log::Told;
+use log::TurnUpdates;
 
 /// All chunks and sockets of a gateway.
 pub struct Hub {
@@ -31,7 +31,7 @@ pub struct Hub {
     chunks: HashMap<ChunkId, Chunk>,
     sockets: FxHashMap<SocketId, Socket>,
     /// What the trackers of these chunks are to get in this turn.
-    told: BTreeMap<ChunkId, Told>,
+    turn_updates: BTreeMap<ChunkId, TurnUpdates>,
     /// Sockets that got something in this turn.
     turn: Vec<SocketId>,
     /// Chunks that somebody waits for, or whose replica may become idle.
@@ -39,7 +39,7 @@ pub struct Hub {
     /// About what all rings take in memory.
     ring_bytes: usize,
     /// The chunks that have something in their rings, in the order in which they give it up.
-    ring_order: VecDeque<ChunkId>,
+    eviction_order: VecDeque<ChunkId>,
     /// Chunks that lag, for all sockets.
     lagging: usize,
     /// Of the input that is being handled.
@@ -57,11 +57,11 @@ impl Hub {
             positions,
             chunks: HashMap::new(),
             sockets: FxHashMap::default(),
-            told: BTreeMap::new(),
+            turn_updates: BTreeMap::new(),
             turn: Vec::new(),
             watched: BTreeSet::new(),
             ring_bytes: 0,
-            ring_order: VecDeque::new(),
+            eviction_order: VecDeque::new(),
             lagging: 0,
             now_ms: 0,
             outputs: VecDeque::new(),
@@ -133,18 +133,18 @@ impl Hub {
 
     /// Forgets what all views of the index have.
     fn forget_unused(&mut self, opened_ms: u64) {
-        self.chunks.retain(|_, chunk| !chunk.is_in_views_of(opened_ms));
+        self.chunks.retain(|_, chunk| !chunk.is_forgettable(opened_ms));
         let chunks = &mut self.chunks;
-        self.ring_order.retain(|id| {
+        self.eviction_order.retain(|id| {
             let Some(chunk) = chunks.get_mut(id) else { return false };
-            chunk.is_in_ring_order = chunk.ring.bytes() > 0;
-            chunk.is_in_ring_order
+            chunk.is_in_eviction_order = chunk.ring.bytes() > 0;
+            chunk.is_in_eviction_order
         });
     }
 
     fn end_turn(&mut self) {
-        while let Some((id, told)) = self.told.pop_first() {
-            self.tell(&id, told);
+        while let Some((id, told)) = self.turn_updates.pop_first() {
+            self.send_updates(&id, told);
         }
         for id in std::mem::take(&mut self.turn) {
             if let Some(socket) = self.sockets.get_mut(&id)

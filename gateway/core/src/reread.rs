@@ -43,7 +43,7 @@ impl Reread {
 
     /// Whether a stored state contains all of it.
     #[must_use]
-    pub fn is_in(&self, stored: &Ref) -> bool {
+    pub fn is_covered_by(&self, stored: &Ref) -> bool {
         stored.through_offset >= self.evicted.through.0
     }
 

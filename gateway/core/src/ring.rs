@@ -23,7 +23,7 @@ pub(crate) struct Record {
     /// An encoded `ServerFrame` with the updates as they stand in the log; empty where nothing was committed.
     pub frame: Bytes,
     /// The hash that it tells is not the content's: whoever got it would think that it drifted. It is never sent.
-    pub is_false: bool,
+    pub has_wrong_hash: bool,
 }
 
 /// Records in the order of the log.
@@ -52,7 +52,7 @@ impl Record {
     pub fn new(at: Position, decisions: Decisions, updates: Option<Updates>) -> Self {
         let through = decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset));
         let frame = updates_frame(&decisions.updates);
-        Self { at, decisions, updates, through, frame, is_false: false }
+        Self { at, decisions, updates, through, frame, has_wrong_hash: false }
     }
 
     /// About what it takes in memory.
@@ -159,7 +159,7 @@ impl Ring {
                 break;
             }
             let Some((first, last)) = record.versions() else { continue };
-            if last < wanted || record.is_false {
+            if last < wanted || record.has_wrong_hash {
                 return None;
             }
             frames.push(record.frame.clone());

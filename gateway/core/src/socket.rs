@@ -49,7 +49,7 @@ pub(crate) struct Socket {
     /// Chunks whose updates are skipped.
     pub lagging: BTreeMap<ChunkId, Lag>,
     /// What it asked to track and has no answer to, in the order of its requests.
-    requested: BTreeMap<NonZeroU64, ChunkId>,
+    answer_queue: BTreeMap<NonZeroU64, ChunkId>,
     pub joined: Joined,
     /// What it tracks, or waits for, with the place of an answer that it waits for in turn.
     pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
@@ -69,7 +69,7 @@ impl Socket {
             turn: Frames::new(),
             is_closing: false,
             lagging: BTreeMap::new(),
-            requested: BTreeMap::new(),
+            answer_queue: BTreeMap::new(),
             joined,
             tracked: BTreeMap::new(),
             requests: 0,
@@ -95,36 +95,36 @@ impl Socket {
     }
 
     /// Takes a place for a chunk's answer, behind all that was asked for before. Who asks again keeps its place.
-    pub fn request(&mut self, id: ChunkId) {
-        if self.is_requested(&id) {
+    pub fn enqueue_answer(&mut self, id: ChunkId) {
+        if self.awaits_answer(&id) {
             return;
         }
         self.requests += 1;
         let place = NonZeroU64::new(self.requests);
         self.tracked.insert(id.clone(), place);
-        self.requested.extend(place.map(|place| (place, id)));
+        self.answer_queue.extend(place.map(|place| (place, id)));
     }
 
     /// The chunk whose answer comes next.
-    pub fn next_requested(&self) -> Option<&ChunkId> {
-        self.requested.first_key_value().map(|(_, id)| id)
+    pub fn next_answer(&self) -> Option<&ChunkId> {
+        self.answer_queue.first_key_value().map(|(_, id)| id)
     }
 
     /// Whether a chunk's answer has its place among the others.
-    pub fn is_requested(&self, id: &ChunkId) -> bool {
+    pub fn awaits_answer(&self, id: &ChunkId) -> bool {
         self.tracked.get(id).is_some_and(|place| place.is_some())
     }
 
     /// Gives up the place of a chunk's answer, which is still tracked.
-    pub fn pass_over(&mut self, id: &ChunkId) {
+    pub fn dequeue_answer(&mut self, id: &ChunkId) {
         if let Some(place) = self.tracked.get_mut(id).and_then(Option::take) {
-            self.requested.remove(&place);
+            self.answer_queue.remove(&place);
         }
     }
 
     /// Tracks it no more. The time since when it lagged, if it did.
     pub fn untrack(&mut self, id: &ChunkId) -> Option<Lag> {
-        self.pass_over(id);
+        self.dequeue_answer(id);
         self.tracked.remove(id);
         self.lagging.remove(id)
     }

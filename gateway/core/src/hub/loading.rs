@@ -16,7 +16,7 @@ impl Hub {
         let Self { chunks, world, .. } = self;
         let Some(chunk) = chunks.get_mut(id) else { return };
         chunk.load = match chunk.load {
-            Load::Idle => Load::UnderWay,
+            Load::Idle => Load::InFlight,
             Load::Again { attempts, at_ms } if at_ms <= now_ms => Load::Retrying { attempts },
             _ => return,
         };
@@ -38,7 +38,7 @@ impl Hub {
         }
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let attempts = match chunk.load {
-            Load::UnderWay => 1,
+            Load::InFlight => 1,
             Load::Retrying { attempts } => attempts + 1,
             Load::Idle | Load::Again { .. } => return,
         };
@@ -53,7 +53,7 @@ impl Hub {
                         "at version {version} the log leads to {found}, but says {expected}; the owner is asked"
                     ))
                 }
-                Err(RestoreError::Stale) if chunk.knows_what_was_trimmed() => {
+                Err(RestoreError::Stale) if chunk.has_ref_for_trimmed() => {
                     // The newer ref is read at once.
                     chunk.load = Load::Idle;
                     return self.begin_load(&id, now_ms);
@@ -77,7 +77,7 @@ impl Hub {
                 } else {
                     // Nobody waits for others behind it any longer.
                     let held_up: Vec<SocketId> = chunk.waiting.keys().copied().collect();
-                    held_up.into_iter().for_each(|socket| self.answer_requested(socket));
+                    held_up.into_iter().for_each(|socket| self.answer_in_order(socket));
                 }
             }
         }
@@ -102,7 +102,7 @@ impl Hub {
         }
         for socket in waiting.into_keys() {
             self.reject_track(socket, id.as_str(), TrackRejectCode::Unavailable, reason.to_owned());
-            self.answer_requested(socket);
+            self.answer_in_order(socket);
         }
     }
 
@@ -118,8 +118,8 @@ impl Hub {
             self.answer(ask_id, id, ask);
         }
         for socket_id in waiting {
-            match self.sockets.get(&socket_id).is_some_and(|socket| socket.is_requested(id)) {
-                true => self.answer_requested(socket_id),
+            match self.sockets.get(&socket_id).is_some_and(|socket| socket.awaits_answer(id)) {
+                true => self.answer_in_order(socket_id),
                 false => self.track_loaded(socket_id, id),
             }
         }

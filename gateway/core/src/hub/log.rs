@@ -16,7 +16,7 @@ use driftless_schemas::proto::{
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 
 /// What the trackers of a chunk are to get of one turn's records.
-pub(super) struct Told {
+pub(super) struct TurnUpdates {
     /// What they had before.
     before: Option<Have>,
     /// The records' updates.
@@ -25,7 +25,7 @@ pub(super) struct Told {
     outcomes: Vec<(usize, WriterId, Outcomes)>,
 }
 
-impl Told {
+impl TurnUpdates {
     fn after(before: Option<Have>) -> Self {
         Self { before, frames: Vec::new(), outcomes: Vec::new() }
     }
@@ -126,9 +126,9 @@ impl Hub {
         let before = chunk.ring.bytes();
         let pushed = chunk.push(record, &settings);
         let added = chunk.ring.bytes() - before;
-        let is_new_in_order = !std::mem::replace(&mut chunk.is_in_ring_order, true);
+        let is_new_in_order = !std::mem::replace(&mut chunk.is_in_eviction_order, true);
         self.ring_bytes += added;
-        self.ring_order.extend(is_new_in_order.then(|| id.clone()));
+        self.eviction_order.extend(is_new_in_order.then(|| id.clone()));
         let Some(chunk) = self.chunks.get_mut(&id) else { return Ok(()) };
         if let Err(e) = pushed {
             if let ApplyError::Hash { version, found, .. } = &e {
@@ -141,28 +141,28 @@ impl Hub {
         if let Some(had) = had {
             let waits = chunk.is_wanted();
             if !chunk.trackers.is_empty() {
-                let Self { told, chunks, .. } = self;
-                let before = || chunks.get(&id)?.told_at(had);
-                let told = told.entry(id.clone()).or_insert_with(|| Told::after(before()));
+                let Self { turn_updates: told, chunks, .. } = self;
+                let before = || chunks.get(&id)?.published_at(had);
+                let told = told.entry(id.clone()).or_insert_with(|| TurnUpdates::new(before()));
                 told.add(frame, outcomes);
             }
             if waits {
                 // What they get contains this record.
-                self.tell_now(&id);
+                self.flush_updates(&id);
                 self.answer_waiting(&id, now_ms);
             }
         }
         Ok(())
     }
 
-    pub(super) fn tell_now(&mut self, id: &ChunkId) {
-        if let Some(told) = self.told.remove(id) {
-            self.tell(id, told);
+    pub(super) fn flush_updates(&mut self, id: &ChunkId) {
+        if let Some(told) = self.turn_updates.remove(id) {
+            self.send_updates(id, told);
         }
     }
 
     /// The same bytes for everybody; discards and the like to their own writer only, in their place between them.
-    pub(super) fn tell(&mut self, id: &ChunkId, told: Told) {
+    pub(super) fn send_updates(&mut self, id: &ChunkId, told: TurnUpdates) {
         let Some(chunk) = self.chunks.get(id) else { return };
         let all = told.joined();
         let max = self.settings.socket_queue_bytes_max;
@@ -212,7 +212,7 @@ impl Hub {
     pub(super) fn take_written(&mut self, id: SocketId, bytes: usize) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
-        let is_idle = socket.lagging.is_empty() && socket.next_requested().is_none();
+        let is_idle = socket.lagging.is_empty() && socket.next_answer().is_none();
         if is_idle || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
             return;
         }
@@ -228,7 +228,7 @@ impl Hub {
             }
             self.answer_track(id, &chunk, have.as_ref());
         }
-        self.answer_requested(id);
+        self.answer_in_order(id);
     }
 
     fn take_stored(&mut self, stored: proto::SnapshotStored, now_ms: u64) -> Result<(), String> {
@@ -247,7 +247,7 @@ impl Hub {
 
     /// R10: a replica that differs is thrown away, made anew from ref and log, and sent to all its trackers.
     pub(super) fn rebuild(&mut self, id: &ChunkId, reason: &str, now_ms: u64) {
-        self.tell_now(id);
+        self.flush_updates(id);
         self.outputs.push_back(Output::Drift(id.clone(), reason.to_owned()));
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.live = None;
@@ -272,23 +272,23 @@ impl Hub {
             return;
         }
         let enough = max - max / 8;
-        for round in [Evict::MoreThanKept, Evict::All] {
-            for _ in 0..self.ring_order.len() {
-                let Some(id) = self.ring_order.pop_front() else { return };
+        for round in [EvictionRound::AllButKept, EvictionRound::All] {
+            for _ in 0..self.eviction_order.len() {
+                let Some(id) = self.eviction_order.pop_front() else { return };
                 let Some(chunk) = self.chunks.get_mut(&id) else { continue };
                 let before = chunk.ring.bytes();
                 match round {
                     // A state that is on its way in meets the ring as it was.
                     _ if chunk.is_loading() => {}
-                    Evict::MoreThanKept if chunk.live.is_some() => chunk.evict(self.settings.ring_kept),
-                    Evict::MoreThanKept => {}
-                    Evict::All => chunk.evict(0),
+                    EvictionRound::AllButKept if chunk.live.is_some() => chunk.evict(self.settings.ring_kept),
+                    EvictionRound::AllButKept => {}
+                    EvictionRound::All => chunk.evict(0),
                 }
                 let after = chunk.ring.bytes();
                 self.ring_bytes = self.ring_bytes + after - before;
                 match after {
-                    0 => chunk.is_in_ring_order = false,
-                    _ => self.ring_order.push_back(id),
+                    0 => chunk.is_in_eviction_order = false,
+                    _ => self.eviction_order.push_back(id),
                 }
                 if self.ring_bytes <= enough {
                     return;
@@ -299,8 +299,8 @@ impl Hub {
 }
 
 #[derive(Clone, Copy)]
-enum Evict {
-    MoreThanKept,
+enum EvictionRound {
+    AllButKept,
     All,
 }
 

@@ -24,7 +24,7 @@ impl Hub {
             request::Body::Refresh(refresh) => self.refresh(socket, refresh),
             request::Body::DriftReport(report) => {
                 if let Ok(chunk) = report.chunk_id.parse::<ChunkId>() {
-                    self.look_again(&chunk, now_ms);
+                    self.recheck(&chunk, now_ms);
                     self.outputs.push_back(Output::DriftReported(chunk, Version(report.version)));
                 }
             }
@@ -37,7 +37,7 @@ impl Hub {
     }
 
     /// A client says that it drifted: it is not believed, but our own replica is looked at, now and then.
-    fn look_again(&mut self, id: &ChunkId, now_ms: u64) {
+    fn recheck(&mut self, id: &ChunkId, now_ms: u64) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
         let Some((version, told)) = chunk.newest().filter(|_| chunk.looked_ms.is_none_or(is_due)) else { return };
@@ -76,7 +76,7 @@ impl Hub {
         };
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         let lag = socket.lagging.remove(&id);
-        socket.request(id.clone());
+        socket.enqueue_answer(id.clone());
         self.end_lagging(lag);
         let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place.family));
         chunk.used_ms = now_ms;
@@ -86,24 +86,24 @@ impl Hub {
         if chunk.live.is_none() {
             self.begin_load(&id, now_ms);
         }
-        self.answer_requested(socket_id);
+        self.answer_in_order(socket_id);
     }
 
     /// Answers come in the order of the requests, as long as there is room for them. Who is waited for because its state is
     /// loaded holds the others up; who cannot be loaded, or is behind, does not.
-    pub(super) fn answer_requested(&mut self, socket_id: SocketId) {
+    pub(super) fn answer_in_order(&mut self, socket_id: SocketId) {
         while let Some(socket) = self.sockets.get_mut(&socket_id)
             && socket.queued_bytes <= self.settings.socket_queue_bytes_max / 4
-            && let Some(id) = socket.next_requested().cloned()
+            && let Some(id) = socket.next_answer().cloned()
         {
-            let Some(chunk) = self.chunks.get_mut(&id) else { return socket.pass_over(&id) };
+            let Some(chunk) = self.chunks.get_mut(&id) else { return socket.dequeue_answer(&id) };
             if chunk.live.is_some() {
-                socket.pass_over(&id);
+                socket.dequeue_answer(&id);
                 self.track_loaded(socket_id, &id);
-            } else if matches!(chunk.load, Load::Idle | Load::UnderWay) {
+            } else if matches!(chunk.load, Load::Idle | Load::InFlight) {
                 return;
             } else {
-                socket.pass_over(&id);
+                socket.dequeue_answer(&id);
             }
         }
     }
@@ -204,7 +204,7 @@ impl Hub {
         self.end_lagging(lag);
         self.forget_tracker(socket_id, &id, now_ms);
         // It may have held the others up.
-        self.answer_requested(socket_id);
+        self.answer_in_order(socket_id);
     }
 
     pub(super) fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId, now_ms: u64) {
@@ -249,7 +249,7 @@ impl Hub {
             let message = format!("the renewed token gives no read access to {id}");
             self.reject_track(socket_id, id.as_str(), TrackRejectCode::NoReadAccess, message);
         }
-        self.answer_requested(socket_id);
+        self.answer_in_order(socket_id);
     }
 
     pub(super) fn leave(&mut self, socket_id: SocketId, now_ms: u64) {

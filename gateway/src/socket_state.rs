@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The hub has not looked at the last requests yet.
-const ASKS: u8 = 1;
+const REQUESTS_PENDING: u8 = 1;
 /// Much waits to be written.
-const CLOGGED: u8 = 2;
+const CONGESTED: u8 = 2;
 /// The end was written, or never will be.
 const ENDED: u8 = 4;
 
 /// A connection.
-pub(crate) struct Line {
+pub(crate) struct SocketState {
     pub stream: Stream,
     state: AtomicU8,
     changed: Notify,
@@ -23,7 +23,7 @@ pub(crate) struct Line {
     taken_ms: AtomicU64,
 }
 
-impl Line {
+impl SocketState {
     pub fn new(stream: Stream) -> Self {
         if let Err(error) = SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES) {
             tracing::debug!(%error, "the kernel chooses the send buffer");
@@ -37,8 +37,8 @@ impl Line {
     }
 
     /// Whether the peer may be heard: nobody can fill the hub's queue, or have answers made that it does not take.
-    pub fn is_heard(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (ASKS | CLOGGED) == 0
+    pub fn is_readable(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (REQUESTS_PENDING | CONGESTED) == 0
     }
 
     pub fn is_ended(&self) -> bool {
@@ -46,26 +46,26 @@ impl Line {
     }
 
     pub fn ask(&self) {
-        self.set(ASKS, true);
+        self.set(REQUESTS_PENDING, true);
     }
 
     pub fn answered(&self) {
-        self.set(ASKS, false);
+        self.set(REQUESTS_PENDING, false);
     }
 
-    pub fn clog(&self, is_clogged: bool) {
-        self.set(CLOGGED, is_clogged);
+    pub fn set_congested(&self, is_congested: bool) {
+        self.set(CONGESTED, is_congested);
     }
 
     pub fn end(&self) {
         self.set(ENDED, true);
     }
 
-    pub fn took(&self, now: MonotonicMs) {
+    pub fn took_bytes(&self, now: MonotonicMs) {
         self.taken_ms.store(now.0, Ordering::Relaxed);
     }
 
-    pub fn taken(&self) -> MonotonicMs {
+    pub fn last_took_bytes(&self) -> MonotonicMs {
         MonotonicMs(self.taken_ms.load(Ordering::Relaxed))
     }
 
