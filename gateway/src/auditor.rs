@@ -1,7 +1,8 @@
-//! The one thing that a gateway writes: an `Audit` in `commands`, which asks the owner of a chunk to check it.
+//! Writes `Audit` records to `commands`: requests to the owner of a chunk to check its state. A
+//! gateway writes nothing else to the log.
 //!
-//! It is a request and no more: it may be lost, and comes again as long as the gateway cannot bring the chunk in line with the
-//! log.
+//! An audit may be lost. The hub repeats it as long as the gateway cannot rebuild the chunk to the
+//! hash that the log says.
 
 use bytes::Bytes;
 use driftless_chunk::world::World;
@@ -12,10 +13,10 @@ use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After this an audit is given up; the gateway asks again by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the producer tries to deliver an audit. The hub asks again by itself.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks owners.
+/// Writes audits.
 pub(crate) struct Auditor {
     world: Arc<World>,
     producer: Arc<dyn Producer>,
@@ -27,17 +28,17 @@ impl Auditor {
         let sink = Arc::new(|acks: Vec<Ack>| {
             for Ack { result, .. } in acks {
                 if let Err(AppendError::Refused(reason) | AppendError::Unknown(reason)) = result {
-                    tracing::warn!("an audit did not reach the log: {reason}");
+                    tracing::warn!("an audit did not reach the log and is asked for again: {reason}");
                 }
             }
         });
-        let producer = log.producer(Delivery::Bounded(PATIENCE), sink)?;
+        let producer = log.producer(Delivery::Bounded(DELIVERY_TIMEOUT), sink)?;
         Ok(Self { world: Arc::clone(world), producer, reporter: format!("gateway {}", std::process::id()) })
     }
 
-    /// Asks the owner to check a chunk which this gateway folded to `hash` at `version`.
+    /// Asks the owner to check a chunk whose replica here has `hash` at `version`.
     pub fn ask(&self, chunk: &ChunkId, version: Version, hash: Hash) {
-        // A chunk that the hub knows has a place.
+        // The hub knows only chunks that the world places, so this does not fail.
         let Ok(place) = self.world.place(chunk) else { return };
         let audit = Audit { version: version.0, hash: hash.to_bytes(), reporter: self.reporter.clone() };
         let body = Some(command_record::Body::Audit(audit));
@@ -51,7 +52,7 @@ impl Auditor {
             token: 0,
         };
         if !self.producer.append(vec![append]).is_empty() {
-            tracing::warn!(%chunk, "the log takes no audit at present");
+            tracing::warn!(%chunk, "cannot enqueue an audit: the producer's queue is full; it is asked for again");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! `GET /v1/chunks/{id}`: a chunk's content as JSON, as its canonical encoding or as a picture, asked for again by its
-//! hash, and the encoding also by ranges of its bytes.
+//! `GET /v1/chunks/{id}`: a chunk's content as JSON, as its canonical encoding, or as a picture.
+//! The hash is the ETag, so that a client revalidates cheaply. The encoding is also served by byte
+//! ranges.
 
-use crate::connection::Context;
-use crate::http::unavailable;
+use crate::context::Context;
 use bytes::Bytes;
 use driftless_chunk::model::Picture;
 use driftless_chunk::world::Family;
@@ -28,7 +28,8 @@ pub(crate) async fn content(
     let etag = format!("\"{hash}\"");
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let is_known = |one: &str| one == "*" || one.trim_start_matches("W/") == etag;
-    // The hash is of the canonical encoding: for the other forms it says "the same", not "the same bytes" (RFC 9110, 8.8.1).
+    // The hash covers the canonical encoding. In the other forms equal content may have other
+    // bytes, so their tag is weak (RFC 9110, section 8.8.1).
     let weak = if form == Form::Encoding { "" } else { "W/" };
     let is_encoding = form == Form::Encoding;
     let mut response = if known.split(',').any(|one| is_known(one.trim())) {
@@ -48,10 +49,16 @@ pub(crate) async fn content(
     }
     headers.insert(header::ETAG, text(&format!("{weak}{etag}")));
     headers.insert("driftless-version", text(&version.to_string()));
-    // May be kept, but must be asked for each time: the chunk changes.
+    // A cache may store the response, but must revalidate it each time: the chunk changes.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
     Ok(response)
+}
+
+/// The answer while a chunk's stored state cannot be loaded.
+pub(crate) fn unavailable(reason: &str) -> Problem {
+    let detail = format!("the chunk's stored state cannot be loaded now: {reason}; try again");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after_ms(1000)
 }
 
 fn text(text: &str) -> HeaderValue {
@@ -65,21 +72,22 @@ fn part(encoding: &Bytes, range: Range<usize>) -> Response {
     response
 }
 
-/// The range that is asked for (RFC 9110, 14.2): none where there is none, where it is one of another encoding (`If-Range`),
-/// or where it is not one that we give: several ranges, other units and what cannot be read are ignored, as they may be.
+/// The requested byte range (RFC 9110, section 14.2). `None` serves the whole content: without
+/// `Range`, if `If-Range` names another encoding, and for several ranges, other units and malformed
+/// values, which a server may ignore.
 ///
-/// By hand, because the crate `headers` takes neither a suffix that is longer than the content nor a start behind its end
-/// for what it is.
+/// Parsed by hand: the crate `headers` misreads a suffix longer than the content, and a start
+/// behind the content's end.
 fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<Range<usize>, Problem>> {
     let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
-    // A weak tag or a date never says that the bytes are the same.
+    // Neither a weak tag nor a date proves that the bytes are the same.
     if value(header::IF_RANGE).is_some_and(|tag| tag != etag) {
         return None;
     }
     let (first, last) = value(header::RANGE)?.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // What is larger than any number is behind every end.
+        // A number that does not fit is behind the end of every content.
         is_number.then(|| digits.parse::<usize>().unwrap_or(usize::MAX))
     };
     let range = match (first, last) {
@@ -89,14 +97,14 @@ fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<R
         _ => return None,
     };
     if range.is_empty() {
-        let detail = format!("the content has {bytes} bytes: there are none in that range");
+        let detail = format!("the content has {bytes} bytes, and the range has none of them");
         let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail);
         return Some(Err(problem.with_header(header::CONTENT_RANGE, text(&format!("bytes */{bytes}")))));
     }
     Some(Ok(range))
 }
 
-/// How a content is given.
+/// A form in which content is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
@@ -105,7 +113,7 @@ enum Form {
 }
 
 impl Form {
-    /// By the path's extension, else by `Accept`; JSON where the client takes anything.
+    /// Chooses by the path's extension, else by `Accept`; JSON if the client takes anything.
     fn choose(extension: &str, headers: &HeaderMap) -> Result<Self, Problem> {
         match extension {
             "png" => return Ok(Self::Png),
@@ -113,7 +121,7 @@ impl Form {
             "bin" => return Ok(Self::Encoding),
             "" => {}
             other => {
-                let detail = format!("there is no .{other} of a chunk: .json, .bin and, for flat grids, .png");
+                let detail = format!("a chunk has no form .{other}: take .json, .bin or, for flat grids, .png");
                 return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_extension", detail));
             }
         }
@@ -142,7 +150,7 @@ impl Form {
             return Ok(bytes_response(StatusCode::OK, "application/octet-stream", encoding));
         }
         let content = family.model.decode(&encoding).map_err(|e| {
-            tracing::error!(%chunk, "a replica's own encoding cannot be read: {e}");
+            tracing::error!(%chunk, "the encoding of a replica cannot be decoded: {e}");
             Problem::internal()
         })?;
         if self == Self::Json {
@@ -153,7 +161,8 @@ impl Form {
             return Ok(json(StatusCode::OK, &body));
         }
         let picture = family.model.picture(&content).ok_or_else(|| {
-            let detail = format!("chunks of {} are no flat pictures; take .json or .bin", family.spec.name);
+            let detail =
+                format!("chunks of {} are not flat grids and have no picture; take .json or .bin", family.spec.name);
             Problem::new(StatusCode::NOT_ACCEPTABLE, "no_picture", detail)
         })?;
         Ok(bytes_response(StatusCode::OK, "image/png", png(&picture)?))
@@ -166,7 +175,7 @@ fn png(picture: &Picture) -> Result<Bytes, Problem> {
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
     let written = encoder.write_image(&picture.rgb, picture.width, picture.height, image::ExtendedColorType::Rgb8);
     written.map_err(|e| {
-        tracing::error!("a picture cannot be written: {e}");
+        tracing::error!("cannot encode a picture: {e}");
         Problem::internal()
     })?;
     Ok(bytes.into())
@@ -177,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_given_ignored_or_refused_as_rfc_9110_has_it() {
+    fn a_range_is_served_ignored_or_refused_as_rfc_9110_says() {
         let ask = |range: &str, if_range: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, text(range));

@@ -1,8 +1,9 @@
-//! What the hub reads: `updates` from the views' checkpoints on, and stored states.
+//! Reads `updates` for the hub, and loads stored states.
 //!
-//! A view of each partition's index is opened once; the log is read from that view's `updates_low`, with the epoch and n
-//! at that place (R4). Every newer ref comes through the log as `SnapshotStored`, so that nothing is missed and nothing
-//! is polled. A stored state is verified by its hash (R7).
+//! The follower opens a view of each partition's index at start and reads the log from that view's
+//! `updates_low` on, with the epoch and n at that offset (R4). Each newer ref arrives through the
+//! log as `SnapshotStored`, so the follower never polls the index. A stored state is verified by
+//! its hash (R7).
 
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
@@ -20,18 +21,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+use crate::error::Error;
 use crate::metrics;
-use crate::service::Error;
 
 /// A started follower.
 pub(crate) struct Follower {
-    /// Has all partitions of `updates` assigned.
+    /// Reads all partitions of `updates`.
     pub reader: Box<dyn Reader>,
-    /// Where each partition is read from.
+    /// Where the reader starts in each partition.
     pub positions: Vec<Position>,
-    /// The ends of the log at the start: ready when all are reached.
+    /// The end of each partition at start. The gateway is ready once it has read up to all of them.
     pub goals: BTreeMap<Partition, Offset>,
-    /// Loads stored states.
     pub loader: Loader,
 }
 
@@ -43,24 +43,27 @@ pub(crate) struct Loader {
     indexes: Indexes,
     views: Arc<Vec<View>>,
     log: Arc<dyn Log>,
-    /// Loads that may run at a time: ten thousand clients that come at once ask for no more of the store than this.
+    /// Bounds concurrent loads, so that ten thousand clients at once do not flood the store.
     loads: Arc<Semaphore>,
+    /// Bounds concurrent readers of old parts of the log.
     rereads: Arc<Semaphore>,
 }
 
-/// A view, and the one that takes its place now and then: a reader that follows for ever holds on to ever more.
+/// A view of one partition's index. A newer view replaces it now and then, because a SlateDB reader
+/// accumulates state for as long as it follows the index.
 struct View {
     partition: Partition,
     current: RwLock<Arc<IndexView>>,
 }
 
-/// States that are loaded at a time.
+/// Most concurrent loads of stored states.
 const LOADS_MAX: usize = 64;
-/// Parts of the log that are read again at a time: each has a reader of its own.
+/// Most concurrent rereads of the log, each of which has its own reader.
 const REREADS_MAX: usize = 2;
-/// A part of the log that is not read again after this is given up for now.
+/// After this time a reread fails; the hub retries it.
 const REREAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a view is followed before it is opened anew. What the hub keeps of chunks that nobody tracks is as old at most.
+/// How long a view is used before it is replaced. The hub may forget a chunk without trackers once
+/// all views are newer than the chunk's last ref, so it keeps such chunks about this long.
 const VIEW_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Follower {
@@ -100,17 +103,18 @@ impl Follower {
 }
 
 impl Loader {
-    /// The state of this ref or of the newest one in the index, whichever is newer; `None` where nothing is stored. And what
-    /// is to be read again, unless that state contains it.
+    /// Loads the state of `logged` or of the newest ref in the index, whichever is newer; `None` if
+    /// nothing is stored. Also rereads the records that the hub evicted, unless that state contains
+    /// them.
     pub async fn load(
         &self,
         chunk: &ChunkId,
-        told: Option<Ref>,
+        logged: Option<Ref>,
         reread: Option<Box<Reread>>,
     ) -> (Result<Option<Loaded>, LoadError>, Option<Box<Reread>>) {
-        // It is never closed.
-        let _place = self.loads.acquire().await;
-        let loaded = match self.stored(chunk, told).await {
+        // The semaphore is never closed.
+        let _permit = self.loads.acquire().await;
+        let loaded = match self.stored(chunk, logged).await {
             Ok(loaded) => loaded,
             Err(e) => return (Err(e), None),
         };
@@ -121,15 +125,18 @@ impl Loader {
         match tokio::time::timeout(REREAD_TIMEOUT, self.read_again(reread)).await {
             Ok(Ok(reread)) => (Ok(loaded), Some(reread)),
             Ok(Err(reason)) => (Err(LoadError::Unavailable(reason)), None),
-            Err(_) => {
-                (Err(LoadError::Unavailable(format!("the log was not read again within {REREAD_TIMEOUT:?}"))), None)
-            }
+            Err(_) => (
+                Err(LoadError::Unavailable(format!(
+                    "evicted records were not read from the log within {REREAD_TIMEOUT:?}"
+                ))),
+                None,
+            ),
         }
     }
 
-    async fn stored(&self, chunk: &ChunkId, told: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
+    async fn stored(&self, chunk: &ChunkId, logged: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
         let indexed = self.newest_ref(chunk).await.map_err(LoadError::Unavailable)?;
-        let Some(stored) = newer_ref(told, indexed) else { return Ok(None) };
+        let Some(stored) = newer_ref(logged, indexed) else { return Ok(None) };
         match self.store.stored(&stored).await {
             Ok(snapshot) => Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding })),
             Err(e @ (store::Error::Missing { .. } | store::Error::Damaged { .. })) => {
@@ -140,14 +147,16 @@ impl Loader {
     }
 
     async fn read_again(&self, mut reread: Box<Reread>) -> Result<Box<Reread>, String> {
-        let _place = self.rereads.acquire().await;
+        let _permit = self.rereads.acquire().await;
         let Some(from) = reread.next() else { return Ok(reread) };
         metrics::reread();
         let mut reader = self.log.reader().map_err(|e| e.to_string())?;
         reader.assign(&self.world.topics().updates, reread.partition(), from);
         while reread.next().is_some() {
-            let batches =
-                reader.next().await.map_err(|e| format!("what no snapshot contains cannot be read again: {e}"))?;
+            let batches = reader
+                .next()
+                .await
+                .map_err(|e| format!("cannot read evicted records, which no snapshot contains, from the log: {e}"))?;
             for batch in batches {
                 reread.take(batch.records.into_iter().map(|record| (record.offset, record.value)).collect())?;
             }
@@ -155,7 +164,8 @@ impl Loader {
         Ok(reread)
     }
 
-    /// Opens the views anew every ten minutes, one after the other, until the end. `renewed` hears since when all of them are.
+    /// Replaces each view every ten minutes, one after the other, until the shutdown. Calls
+    /// `renewed` with a time after which all current views were opened.
     pub async fn renew_views(self, clock: Clock, shutdown: Shutdown, renewed: impl Fn(MonotonicMs)) {
         let pause = VIEW_LIFETIME / u32::try_from(self.views.len().max(1)).unwrap_or(u32::MAX);
         let mut opened = vec![None; self.views.len()];
@@ -173,7 +183,10 @@ impl Loader {
                         renewed(*oldest);
                     }
                 }
-                Err(e) => tracing::warn!(partition = view.partition.0, "the old view stays: {e}"),
+                Err(e) => tracing::warn!(
+                    partition = view.partition.0,
+                    "cannot open a new view of the index, so the old one stays: {e}"
+                ),
             }
         }
     }

@@ -1,7 +1,9 @@
-//! Questions over HTTP (DESIGN.md section 7): a chunk's content, its events, what became of a command, the world.
+//! The HTTP routes (docs/design.md#gateway): a chunk's content, its events, the status of a
+//! command, the world, and the positions of the partitions.
 
-use crate::connection::{Context, serve};
-use crate::content::content;
+use crate::content::{content, unavailable};
+use crate::context::Context;
+use crate::sockets::serve;
 use crate::{events, openapi};
 use driftless_chunk::world::{Place, World};
 use driftless_gateway_core::{Answer, Ask, Status};
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::{Filter, Rejection};
 
-/// All routes of the gateway, for mounting beside others.
+/// All routes of the gateway, to be mounted beside others.
 pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
     let world = Arc::clone(&context.shared.greeter.world);
     let with = {
@@ -69,7 +71,7 @@ async fn answer(
     }
     let (claims, place) = check(&path.chunk, token.as_deref(), context)?;
     pay(&claims, 1, context)?;
-    // Checked just now.
+    // `check` has verified that there is one.
     let token = token.unwrap_or_default();
     let answered = match suffix[..] {
         ["events"] => {
@@ -87,12 +89,12 @@ fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     context.verifier.verify(token, unix_now()).map_err(|e| Problem::token(&e))
 }
 
-/// Requests of this user, taken off its rate.
+/// Takes requests off the user's rate.
 fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
     let now = context.clock.monotonic();
     context.shared.requests.of(&claims.sub, now).take([requests], now).map_err(|wait_ms| {
         let most = context.shared.greeter.limits.requests_per_second;
-        let detail = format!("{:?} asks for more than {most} things a second; wait {wait_ms} ms", claims.sub);
+        let detail = format!("{:?} sends more than {most} requests a second; wait {wait_ms} ms", claims.sub);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
     })
 }
@@ -114,11 +116,6 @@ fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Cla
     Ok((claims, place))
 }
 
-pub(crate) fn unavailable(reason: &str) -> Problem {
-    let detail = format!("the chunk's stored state cannot be loaded now: {reason}; try again");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after_ms(1000)
-}
-
 fn parse_session(text: &str) -> Result<SessionId, Problem> {
     text.parse().map_err(|e: String| Problem::new(StatusCode::BAD_REQUEST, "bad_session", format!("session {e}")))
 }
@@ -137,8 +134,9 @@ fn open_events(
     events::respond(context, reader, session, vec![track])
 }
 
-/// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, for pages, which have few connections
-/// to a host. Whether a chunk may be read is said in the stream, for each by itself.
+/// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, because a page
+/// has few connections to a host. The stream itself says for each chunk whether the token may read
+/// it.
 fn open_several(
     token: Option<&str>,
     query: &str,
@@ -187,7 +185,8 @@ async fn status(
     Ok(response)
 }
 
-/// `GET /v1/world`: what `Welcome` announces, for those who do not say Hello; with the colours of flat grids.
+/// `GET /v1/world`: what `Welcome` announces, for clients without a websocket; with the colours of
+/// flat grids.
 fn world_json(world: &World) -> Response {
     let families = world.families().iter().map(|family| {
         let spec = &family.spec;
@@ -204,12 +203,13 @@ fn world_json(world: &World) -> Response {
         "families": families.collect::<Vec<_>>(),
     });
     let mut response = json(StatusCode::OK, &body);
-    // Families and palettes may grow.
+    // An update of the world may add families and colours.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-/// `GET /v1/partitions`: where each partition of `updates` stands, with the epoch and n that R4 needs to read on from there.
+/// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch and n that a
+/// reader needs to judge later records (R4).
 async fn partitions_json(context: Arc<Context>) -> Response {
     let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
     let topic = &context.shared.greeter.world.topics().updates;

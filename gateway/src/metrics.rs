@@ -4,24 +4,27 @@ use driftless_gateway_core::Hub;
 use driftless_schemas::Partition;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Describes all of them; once per process.
+/// Describes the metrics; once per process is enough.
 pub(crate) fn describe() {
-    describe_counter!("driftless_gateway_polls_total", "Batches of updates taken, by partition");
+    describe_counter!("driftless_gateway_polls_total", "Batches of records read from updates, by partition");
     describe_counter!("driftless_drift_total", "Replicas that differed from the log and were rebuilt");
-    describe_counter!("driftless_gateway_audits_total", "Chunks that an owner was asked to check");
-    describe_counter!("driftless_gateway_drift_reports_total", "Drift that clients reported; never trusted");
+    describe_counter!("driftless_gateway_audits_total", "Requests to an owner to check a chunk");
+    describe_counter!("driftless_gateway_drift_reports_total", "Drift reports of clients, which are never trusted");
     describe_counter!("driftless_gateway_lagging_total", "Times that a chunk began to lag for a socket");
-    describe_gauge!("driftless_gateway_lagging_chunks", "Chunks that lag now, counted for each socket");
+    describe_gauge!("driftless_gateway_lagging_chunks", "Chunks that lag now, counted once for each socket");
     describe_histogram!("driftless_gateway_lagging_seconds", Unit::Seconds, "How long a chunk lagged for a socket");
-    describe_gauge!("driftless_gateway_ring_bytes", Unit::Bytes, "What is kept of the log for resume, about");
-    describe_counter!("driftless_gateway_rereads_total", "Chunks for which a part of the log was read again");
+    describe_gauge!("driftless_gateway_ring_bytes", Unit::Bytes, "Memory of the records kept in rings, approximately");
+    describe_counter!(
+        "driftless_gateway_rereads_total",
+        "Chunks for which evicted records were read from the log again"
+    );
     describe_counter!("driftless_gateway_closed_total", "Sockets that the gateway closed, by reason");
     describe_counter!(
         "driftless_gateway_silenced_total",
-        "Times that a socket was not read for a while because of its rate"
+        "Times that a socket was not read for a while because its user exceeded its rate"
     );
-    describe_gauge!("driftless_gateway_sockets", "Sockets and event streams that are connected");
-    describe_gauge!("driftless_gateway_chunks", "Chunks of which something is kept");
+    describe_gauge!("driftless_gateway_sockets", "Connected websockets and event streams");
+    describe_gauge!("driftless_gateway_chunks", "Chunks of which the hub keeps a replica, records or a ref");
 }
 
 pub(crate) fn records(partition: Partition) {
@@ -61,7 +64,7 @@ pub(crate) fn silenced() {
 }
 
 pub(crate) fn levels(hub: &Hub) {
-    // Gauges are f64: exact up to 2^53.
+    // A gauge is an f64, which is exact up to 2^53.
     gauge!("driftless_gateway_sockets").set(hub.sockets() as f64);
     gauge!("driftless_gateway_chunks").set(hub.chunks() as f64);
     gauge!("driftless_gateway_lagging_chunks").set(hub.lagging() as f64);

@@ -1,17 +1,18 @@
-//! What the gateway answers to over HTTP; [`crate::http`] has the routes. docs/protocol.md has the story.
+//! The OpenAPI document of the gateway's HTTP API. `http` has the routes, which serve only what
+//! stands here; docs/protocol.md explains the API.
 
 use driftless_schemas::limits;
 use driftless_web::http::openapi::{Document, Operation, chunk_id_pattern, example, header, parameter, reference};
 use serde_json::{Value, json};
 use warp::http::Method;
 
-/// The gateway's part of the document.
+/// The gateway's part of the OpenAPI document.
 pub(crate) fn document() -> Document {
     let get = |path, operation| (Method::GET, path, operation);
     let content = |id: &str, form: &str| at_chunk(Operation::new(id, form)).takes(known());
     Document::new([
         get("/v1/gateway", websocket()),
-        get("/v1/chunks/{chunk}", all_forms(content("chunk", "A chunk's content, in the form that Accept names"))),
+        get("/v1/chunks/{chunk}", all_forms(content("chunk", "A chunk's content, in the form that Accept asks for"))),
         get("/v1/chunks/{chunk}.json", json_form(content("chunkAsJson", "A chunk's content as JSON"))),
         get("/v1/chunks/{chunk}.bin", bytes(content("chunkAsBytes", "A chunk's canonical encoding"))),
         get("/v1/chunks/{chunk}.png", picture(content("chunkAsPicture", "A flat grid as a picture"))),
@@ -30,13 +31,13 @@ pub(crate) fn document() -> Document {
 }
 
 fn websocket() -> Operation {
-    Operation::new("gateway", "The websocket, subprotocol driftless.gateway.v1")
-        .answers_empty(101, "It is one.")
+    Operation::new("gateway", "The websocket, with subprotocol driftless.gateway.v1")
+        .answers_empty(101, "The connection becomes a websocket.")
         .problem(400, "`websocket_key`, `websocket_subprotocol`")
         .problem(426, "`websocket_expected`, `websocket_version`")
 }
 
-/// An operation about a chunk that the token may read.
+/// An operation on a chunk that the token may read.
 fn at_chunk(operation: Operation) -> Operation {
     operation
         .with_token()
@@ -48,15 +49,22 @@ fn at_chunk(operation: Operation) -> Operation {
 
 fn known() -> Value {
     let text = json!({"type": "string"});
-    parameter("header", "If-None-Match", "The ETag of what is had: 304 where it is the same.", &text)
+    parameter(
+        "header",
+        "If-None-Match",
+        "The ETag of the content that the client has; if it is still current, the answer is 304.",
+        &text,
+    )
 }
 
-/// What all forms of a content have.
+/// Adds what all forms of a content have in common.
 fn of_content(operation: Operation, form: u16) -> Operation {
-    let etag = header("The state hash; weak but for the canonical encoding.", &json!({"type": "string"}));
-    let version = header("The version.", &json!({"type": "string", "pattern": "^[0-9]+$"}));
+    let etag = header("The state hash; a weak tag except for the canonical encoding.", &json!({"type": "string"}));
+    let version = header("The chunk's version.", &json!({"type": "string", "pattern": "^[0-9]+$"}));
     let operation = operation.with_header(form, "ETag", etag).with_header(form, "Driftless-Version", version);
-    operation.answers_empty(304, "It is the same.").problem(503, "`unavailable`: the stored state cannot be loaded now")
+    operation
+        .answers_empty(304, "The client's content is current.")
+        .problem(503, "`unavailable`: the stored state cannot be loaded now")
 }
 
 fn json_form(operation: Operation) -> Operation {
@@ -65,9 +73,10 @@ fn json_form(operation: Operation) -> Operation {
 
 fn png(operation: Operation) -> Operation {
     let schema = json!({"contentMediaType": "image/png"});
-    operation
-        .answers(200, "The content.", "image/png", schema)
-        .problem(406, "`no_picture`, `not_acceptable`: chunks of this family are no flat grids, or Accept names nothing that is there")
+    operation.answers(200, "The content.", "image/png", schema).problem(
+        406,
+        "`no_picture`, `not_acceptable`: chunks of this family are not flat grids, or Accept names no form of theirs",
+    )
 }
 
 fn picture(operation: Operation) -> Operation {
@@ -77,14 +86,16 @@ fn picture(operation: Operation) -> Operation {
 fn bytes(operation: Operation) -> Operation {
     let octets = || json!({"contentMediaType": "application/octet-stream"});
     let text = json!({"type": "string"});
-    let ranges = header("Ranges of bytes are given.", &json!({"const": "bytes"}));
-    let range =
-        header("Which bytes of how many.", &json!({"type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$"}));
+    let ranges = header("Byte ranges are served.", &json!({"const": "bytes"}));
+    let range = header(
+        "Which bytes of how many these are.",
+        &json!({"type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$"}),
+    );
     let operation = operation
-        .takes(parameter("header", "Range", "One range of bytes; anything else is ignored.", &text))
-        .takes(parameter("header", "If-Range", "The strong ETag that the range is of; else all comes.", &text))
+        .takes(parameter("header", "Range", "One range of bytes; any other value is ignored.", &text))
+        .takes(parameter("header", "If-Range", "The strong ETag of the content to take the range from; if it is not current, the whole content is the answer.", &text))
         .answers(200, "The content.", "application/octet-stream", octets())
-        .answers(206, "The bytes that were asked for.", "application/octet-stream", octets())
+        .answers(206, "The requested bytes.", "application/octet-stream", octets())
         .with_header(206, "Content-Range", range)
         .with_header(206, "Accept-Ranges", ranges)
         .problem(416, "`range_not_satisfiable`");
@@ -92,25 +103,35 @@ fn bytes(operation: Operation) -> Operation {
 }
 
 fn all_forms(operation: Operation) -> Operation {
-    // `Accept` itself is none of the parameters: the media types below are what it may name.
+    // `Accept` is not listed as a parameter: the media types of the answers are its values.
     json_form(bytes(png(operation)))
 }
 
 fn events(operation: Operation) -> Operation {
-    let session = parameter("query", "session", "Whose outcomes are told.", &reference("Session"));
+    let session = parameter("query", "session", "The session whose outcomes the stream has.", &reference("Session"));
     operation
         .takes(session)
-        .answers(200, "A stream that does not end by itself.", "text/event-stream", reference("Event"))
+        .answers(
+            200,
+            "A stream that ends only with the connection, the token or the gateway.",
+            "text/event-stream",
+            reference("Event"),
+        )
         .problem(400, "`bad_chunk_id`, `bad_chunks`, `bad_have`, `bad_session`")
         .problem(503, "`too_many_streams`")
 }
 
 fn events_of_one() -> Operation {
-    // No pattern: what is no such id counts as nothing, so that a browser's stream never ends over one.
+    // No pattern: a malformed id is ignored, so that a browser can always resume its stream.
     let have = json!({"type": "string", "examples": [format!("12:{}", "6628bb7c".repeat(8))]});
-    events(at_chunk(Operation::new("events", "Server-sent events of a chunk")))
-        .takes(parameter("header", "Last-Event-ID", "Where the last stream ended.", &have))
-        .takes(parameter("query", "have", "The same, where the header is not there.", &have))
+    events(at_chunk(Operation::new("events", "Server-sent events of one chunk")))
+        .takes(parameter(
+            "header",
+            "Last-Event-ID",
+            "The id of the last event that the client has: the stream resumes there.",
+            &have,
+        ))
+        .takes(parameter("query", "have", "The same as Last-Event-ID, for clients that cannot set the header.", &have))
 }
 
 fn events_of_several() -> Operation {
@@ -119,10 +140,10 @@ fn events_of_several() -> Operation {
         let id = chunk_id_pattern();
         json!({"type": "string", "pattern": format!("^{id}(,{id}){{0,{}}}$", limits::EVENT_CHUNKS_MAX - 1)})
     };
-    let description = format!("Up to {} ids with commas between them.", limits::EVENT_CHUNKS_MAX);
+    let description = format!("Up to {} chunk ids, separated by commas.", limits::EVENT_CHUNKS_MAX);
     let mut chunks = parameter("query", "chunks", &description, &ids);
     chunks["required"] = true.into();
-    let have = "For each chunk `<version>:<hash>` or nothing, with commas between them.";
+    let have = "For each chunk `<version>:<hash>` or nothing, separated by commas.";
     events(Operation::new("eventsOfSeveral", "Server-sent events of several chunks").with_token())
         .takes(example(chunks, &json!("canvas/0/0,canvas/1/0")))
         .takes(parameter("query", "have", have, &list))
@@ -130,17 +151,17 @@ fn events_of_several() -> Operation {
 
 fn status() -> Operation {
     let seq = json!({"type": "integer", "minimum": 1, "maximum": i64::MAX});
-    at_chunk(Operation::new("commandStatus", "What became of a command"))
-        .description("`committed` and `not_committed` are final; `unresolved` is what this gateway knows; the others prove nothing.")
-        .takes(parameter("path", "session", "The author's session; the user is the token's.", &reference("Session")))
-        .takes(parameter("path", "seq", "The command's number.", &seq))
-        .answers(200, "As far as this gateway can say.", "application/json", reference("Status"))
+    at_chunk(Operation::new("commandStatus", "The status of a command"))
+        .description("`committed` and `not_committed` are final. `unresolved` is only as far as this gateway has read. The others prove nothing.")
+        .takes(parameter("path", "session", "The session of the command's author; the user is that of the token.", &reference("Session")))
+        .takes(parameter("path", "seq", "The command's sequence number.", &seq))
+        .answers(200, "The status, as far as this gateway knows it.", "application/json", reference("Status"))
         .problem(400, "`bad_chunk_id`, `bad_session`, `bad_seq`")
         .problem(503, "`unavailable`: the stored state cannot be loaded now")
 }
 
 fn world() -> Operation {
-    Operation::new("world", "Name, generation, partitions and families").answers(
+    Operation::new("world", "The world's name, generation, partitions and families").answers(
         200,
         "The world.",
         "application/json",
@@ -149,8 +170,11 @@ fn world() -> Operation {
 }
 
 fn partitions() -> Operation {
-    Operation::new("partitions", "Where each partition of `updates` stands, with the epoch and n to read on from there")
-        .answers(200, "The positions.", "application/json", reference("Positions"))
+    Operation::new(
+        "partitions",
+        "The position of each partition of `updates`, with the epoch and n to read on from there",
+    )
+    .answers(200, "The positions.", "application/json", reference("Positions"))
 }
 
 fn content_schema() -> Value {
@@ -160,7 +184,7 @@ fn content_schema() -> Value {
         "properties": {
             "chunk": reference("ChunkId"), "version": reference("Version"), "hash": reference("Hash"),
             "model": {"type": "string"},
-            "content": {"description": "As the model has it: a grid {size, cells}, a map its entries."},
+            "content": {"description": "In the model's own form: a grid has {size, cells}, a map has its entries."},
         },
         "additionalProperties": false,
     })
@@ -169,7 +193,7 @@ fn content_schema() -> Value {
 fn event_schema() -> Value {
     json!({
         "type": "object",
-        "description": "One event of a stream; docs/protocol.md has the members of its data.",
+        "description": "One event of a stream; docs/protocol.md lists the members of its data.",
         "required": ["event", "data"],
         "properties": {
             "event": {"enum": ["tracked", "chunk", "updates", "outcomes", "beacon", "lagging", "rejected", "closed"]},

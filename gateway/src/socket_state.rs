@@ -1,4 +1,5 @@
-//! A websocket's connection as its two halves share it: the reading task and the shard that writes.
+//! A websocket's connection as its two halves share it: the task that reads, and the shard that
+//! writes.
 
 use driftless_schemas::limits;
 use driftless_schemas::time::MonotonicMs;
@@ -7,72 +8,70 @@ use socket2::SockRef;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// The hub has not looked at the last requests yet.
+/// The hub has not handled the last requests yet.
 const REQUESTS_PENDING: u8 = 1;
-/// Much waits to be written.
+/// The backlog of unwritten bytes is long.
 const CONGESTED: u8 = 2;
-/// The end was written, or never will be.
+/// The close frame was written, or never can be.
 const ENDED: u8 = 4;
 
-/// A connection.
+/// The state of a websocket's connection.
 pub(crate) struct SocketState {
     pub stream: Stream,
-    state: AtomicU8,
+    flags: AtomicU8,
     changed: Notify,
     /// When the peer last took bytes, by the gateway's monotonic clock.
-    taken_ms: AtomicU64,
+    took_bytes_ms: AtomicU64,
 }
 
 impl SocketState {
     pub fn new(stream: Stream) -> Self {
         if let Err(error) = SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES) {
-            tracing::debug!(%error, "the kernel chooses the send buffer");
+            tracing::debug!(%error, "cannot set the send buffer's size: the kernel chooses it");
         }
-        Self { stream, state: AtomicU8::new(0), changed: Notify::new(), taken_ms: AtomicU64::new(0) }
+        Self { stream, flags: AtomicU8::new(0), changed: Notify::new(), took_bytes_ms: AtomicU64::new(0) }
     }
 
-    /// Waits until something here has changed since it was last waited for. One task waits.
+    /// Waits until a flag has changed since the last wait. Only one task may wait.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Whether the peer may be heard: nobody can fill the hub's queue, or have answers made that it does not take.
+    /// Whether the socket may be read. If not, more requests would grow the hub's queue, or produce
+    /// answers that the client does not take.
     pub fn is_readable(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (REQUESTS_PENDING | CONGESTED) == 0
+        self.flags.load(Ordering::Acquire) & (REQUESTS_PENDING | CONGESTED) == 0
     }
 
     pub fn is_ended(&self) -> bool {
-        self.state.load(Ordering::Acquire) & ENDED != 0
+        self.flags.load(Ordering::Acquire) & ENDED != 0
     }
 
-    pub fn ask(&self) {
-        self.set(REQUESTS_PENDING, true);
-    }
-
-    pub fn answered(&self) {
-        self.set(REQUESTS_PENDING, false);
+    pub fn set_requests_pending(&self, is_pending: bool) {
+        self.set(REQUESTS_PENDING, is_pending);
     }
 
     pub fn set_congested(&self, is_congested: bool) {
         self.set(CONGESTED, is_congested);
     }
 
-    pub fn end(&self) {
+    pub fn set_ended(&self) {
         self.set(ENDED, true);
     }
 
     pub fn took_bytes(&self, now: MonotonicMs) {
-        self.taken_ms.store(now.0, Ordering::Relaxed);
+        self.took_bytes_ms.store(now.0, Ordering::Relaxed);
     }
 
+    /// When the peer last took bytes of a backlog; the clock's start if it never did.
     pub fn last_took_bytes(&self) -> MonotonicMs {
-        MonotonicMs(self.taken_ms.load(Ordering::Relaxed))
+        MonotonicMs(self.took_bytes_ms.load(Ordering::Relaxed))
     }
 
     fn set(&self, flag: u8, is_on: bool) {
         let before = match is_on {
-            true => self.state.fetch_or(flag, Ordering::AcqRel),
-            false => self.state.fetch_and(!flag, Ordering::AcqRel),
+            true => self.flags.fetch_or(flag, Ordering::AcqRel),
+            false => self.flags.fetch_and(!flag, Ordering::AcqRel),
         };
         if (before & flag != 0) != is_on {
             self.changed.notify_one();

@@ -1,5 +1,5 @@
-//! A whole gateway over what it must not believe: spoilt snapshots and refs, a foreign record, an index that is not its
-//! log's. Each is named, and no client is ever given a content that is in doubt (R7).
+//! A whole gateway over bad input: damaged snapshots and refs, a foreign record, an index of
+//! another log. The gateway names each problem and never serves a doubtful content (R7).
 
 mod scene;
 
@@ -20,13 +20,13 @@ use std::sync::Arc;
 const C: &str = "canvas/0/0";
 const STRANGER: WriterId = WriterId([0xee; 16]);
 
-/// It gives up soon.
+/// Settings of a gateway that retries a load only a few times.
 fn impatient() -> Settings {
     let core = CoreSettings { load_retry_ms: 20, load_attempts_max: 2, ..settings().core };
     Settings { core, ..settings() }
 }
 
-/// A town in which the chunk is stored, and goes on after that.
+/// A deployment with a stored snapshot of the chunk, and decisions after it.
 async fn stored() -> Town {
     let mut town = Town::new().await;
     for i in 0..5 {
@@ -41,7 +41,7 @@ fn partition(town: &Town) -> Partition {
 }
 
 impl Town {
-    /// Past all that checks: a value of the chunk's partition's index.
+    /// Writes a value into the index of the chunk's partition, past all checks.
     async fn garble(&self, key: &str, value: &'static [u8]) {
         let db = slatedb::Db::open(storage::index(1, partition(self)), self.store.object_store()).await.unwrap();
         db.put(key, value).await.unwrap();
@@ -61,7 +61,7 @@ async fn rejection(client: &mut Client) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r7_a_spoilt_snapshot_is_never_served() {
+async fn r7_a_damaged_snapshot_is_never_served() {
     let mut town = stored().await;
     let hash = town.live(C).replica.hash();
     let path = Path::from(storage::snapshot(hash));
@@ -70,7 +70,7 @@ async fn r7_a_spoilt_snapshot_is_never_served() {
     let mut flipped = whole.to_vec();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 8;
-    // Another state of the same chunk, whole in itself, under this one's name.
+    // Another valid state of the same chunk, under this one's name.
     town.decide(C, STRANGER, cells(9..10, 3, None)).await;
     let other = compress(&town.live(C).replica.encoding());
     let running = town.gateway(impatient()).await;
@@ -93,7 +93,7 @@ async fn r7_a_spoilt_snapshot_is_never_served() {
         assert_eq!(answer.status, 503, "{what}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(&hash.to_string()), "{what}");
     }
-    // Whoever brings it back heals everything.
+    // Restoring the object heals everything.
     town.store.put_snapshot(hash, &zstd::bulk::decompress(&whole, limits::CONTENT_BYTES_MAX).unwrap()).await.unwrap();
     client.send([track(C, None)]).await;
     assert_eq!(client.tracked().await.version, 6);
@@ -103,7 +103,7 @@ async fn r7_a_spoilt_snapshot_is_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r7_a_spoilt_ref_is_named_and_nothing_is_served() {
+async fn r7_a_damaged_ref_is_named_and_its_chunk_is_not_served() {
     for value in [&b"not of ours"[..], b""] {
         let town = stored().await;
         town.garble(C, value).await;
@@ -111,41 +111,41 @@ async fn r7_a_spoilt_ref_is_named_and_nothing_is_served() {
         let mut client = running.greeted(&town.token("ann")).await;
         let said = rejection(&mut client).await;
         assert!(said.contains(C), "{said}");
-        // Its neighbours have nothing to do with it.
+        // Other chunks are served.
         client.send([track("canvas/0/1", None)]).await;
         assert_eq!(client.tracked().await.version, 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spoilt_checkpoint_is_named_at_the_start() {
+async fn a_damaged_checkpoint_is_named_at_start() {
     let town = stored().await;
     town.garble(storage::CHECKPOINT, b"not of ours").await;
-    let Err(error) = town.start(settings(), &ShutdownSource::new()).await else { panic!("it started") };
+    let Err(error) = town.start(settings(), &ShutdownSource::new()).await else { panic!("the gateway started") };
     assert!(matches!(&error, Error::Index(index::Error::Damaged { .. })), "{error:?}");
     assert!(error.to_string().contains(storage::CHECKPOINT), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_foreign_record_in_updates_ends_it_with_its_place() {
+async fn a_foreign_record_in_updates_ends_the_gateway_with_its_offset() {
     let mut town = stored().await;
     let running = town.gateway(settings()).await;
     let mut client = running.greeted(&town.token("ann")).await;
     client.send([track(C, None)]).await;
     client.tracked().await;
     let (_, high) = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap();
-    // Fence, five decisions and a notice came before.
+    // A fence, five decisions and a SnapshotStored come before the record.
     town.send(partition(&town), UpdatesRecord { epoch: 1, n: 7, body: None });
     town.decide(C, STRANGER, cells(0..1, 3, None)).await;
-    let ended = tokio::time::timeout(PATIENCE, running.gateway.join()).await.expect("it ends");
+    let ended = tokio::time::timeout(PATIENCE, running.gateway.join()).await.expect("the gateway ends");
     let said = ended.unwrap_err().to_string();
     assert!(said.contains(&format!("offset {high}")), "{said}");
     assert!(said.contains(&partition(&town).to_string()), "{said}");
 }
 
-/// Its checkpoint names offsets that this log does not have.
+/// The index's checkpoint names offsets that this log does not have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_is_ahead_of_the_log_ends_it_with_the_offsets() {
+async fn an_index_ahead_of_the_log_ends_the_gateway_with_the_offsets() {
     let mut town = stored().await;
     let wanted = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap().1.0 - 1;
     town.log = Arc::new(MemoryLog::new());
@@ -158,7 +158,7 @@ async fn an_index_that_is_ahead_of_the_log_ends_it_with_the_offsets() {
     town.log.create_topic(&spec).await.unwrap();
     let shutdown = ShutdownSource::new();
     let gateway = town.start(settings(), &shutdown).await.unwrap();
-    let ended = tokio::time::timeout(PATIENCE, gateway.join()).await.expect("it ends");
+    let ended = tokio::time::timeout(PATIENCE, gateway.join()).await.expect("the gateway ends");
     let said = ended.unwrap_err().to_string();
     assert!(said.contains(&format!("{wanted} is wanted")) && said.contains("another log"), "{said}");
 }

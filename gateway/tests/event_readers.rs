@@ -1,4 +1,4 @@
-//! Readers of server-sent events that are slow, that stall, and that come back (R9).
+//! Readers of server-sent events that are slow, stall, or come back (R9).
 
 mod scene;
 
@@ -19,14 +19,14 @@ fn ann() -> WriterId {
     SessionId::new(now_ms() as u64, [1; 10]).writer("ann")
 }
 
-/// Little may wait for anybody.
+/// Settings with a short queue for each reader.
 fn narrow(event_streams_max: usize) -> Settings {
     let settings = settings();
     let core = CoreSettings { socket_queue_bytes_max: 16 * 1024, ..settings.core };
     Settings { core, event_streams_max, ..settings }
 }
 
-/// A stream of events, read as slowly as one likes: the kernel takes little by itself.
+/// An event stream with a small receive buffer, so that the test decides how fast it is read.
 struct Reader {
     stream: TcpStream,
     got: Vec<u8>,
@@ -38,16 +38,16 @@ impl Reader {
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(running.address).await.unwrap();
         let last_id = last_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        // 1.0, so that the body comes as it is.
+        // HTTP 1.0, so that the body is not chunked.
         let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n{last_id}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = Self { stream, got: Vec::new() };
-        let head = reader.until(b"\r\n\r\n").await.expect("a head");
+        let head = reader.until(b"\r\n\r\n").await.expect("the head of the answer");
         assert!(head.starts_with("HTTP/1.0 200"), "{head}");
         reader
     }
 
-    /// What comes up to this, which is dropped; none at the end.
+    /// The text before `end`, which is dropped; `None` at the end of the stream.
     async fn until(&mut self, end: &[u8]) -> Option<String> {
         loop {
             if let Some(at) = self.got.windows(end.len()).position(|part| part == end) {
@@ -57,7 +57,7 @@ impl Reader {
                 return Some(String::from_utf8(taken).unwrap());
             }
             let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.got)).await;
-            if read.expect("more comes").unwrap() == 0 {
+            if read.expect("the stream sends more in time").unwrap() == 0 {
                 return None;
             }
         }
@@ -76,17 +76,17 @@ impl Reader {
     }
 }
 
-/// A page that shows a canvas by its events alone.
+/// A page that shows a canvas by events alone.
 #[derive(Default)]
 struct Page {
     version: u64,
     hash: String,
     cells: Vec<u16>,
-    /// What the stream would be resumed by.
+    /// The id to resume the stream with.
     last_id: Option<String>,
     is_lagging: bool,
     lagged: usize,
-    /// Whole contents.
+    /// Number of Chunk events.
     chunks: usize,
 }
 
@@ -95,7 +95,7 @@ impl Page {
         let number = |value: &Value| value.as_u64().unwrap();
         match &*name {
             "lagging" => {
-                assert!(!self.is_lagging, "told once");
+                assert!(!self.is_lagging, "lagging is said once");
                 (self.is_lagging, self.lagged) = (true, self.lagged + 1);
             }
             "tracked" => self.is_lagging = false,
@@ -107,7 +107,7 @@ impl Page {
                 self.chunks += 1;
             }
             "updates" => {
-                assert!(!self.is_lagging, "a chunk that lags gets no updates");
+                assert!(!self.is_lagging, "a lagging chunk gets no updates");
                 assert_eq!(number(&data["first_version"]), self.version + 1, "none is missed, and none comes twice");
                 for entry in data["entries"].as_array().unwrap() {
                     self.version += 1;
@@ -127,7 +127,7 @@ impl Page {
         }
     }
 
-    /// As docs/protocol.md has it.
+    /// The canonical encoding, as docs/protocol.md describes it.
     fn encoding(&self) -> Vec<u8> {
         let mut bytes = b"DLG1\x80\0\x80\0\x01\0\0\0".to_vec();
         bytes.extend(self.cells.iter().flat_map(|cell| cell.to_le_bytes()));
@@ -136,12 +136,12 @@ impl Page {
 
     async fn read_to(&mut self, reader: &mut Reader, version: u64) {
         while self.version < version {
-            self.take(reader.event().await.expect("the stream goes on"));
+            self.take(reader.event().await.expect("the stream continues"));
         }
     }
 }
 
-/// Sets 512 cells at a time: some 15 KB of JSON.
+/// Decides commands that set 512 cells each: about 15 KB of JSON.
 async fn paint(town: &mut Town, times: u32) {
     for i in 0..times {
         let first = i * 512 % (SIDE * SIDE) as u32;
@@ -149,7 +149,7 @@ async fn paint(town: &mut Town, times: u32) {
     }
 }
 
-/// Waits until the gateway has seen this version.
+/// Waits until the gateway has read this version.
 async fn seen(running: &Running, token: &str, version: u64) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -163,7 +163,7 @@ async fn seen(running: &Running, token: &str, version: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r9_a_slow_readers_chunk_lags_and_comes_back_whole() {
+async fn r9_the_chunk_of_a_slow_reader_lags_and_catches_up() {
     let mut town = Town::new().await;
     let running = town.gateway(narrow(8)).await;
     let token = town.token("ann");
@@ -171,14 +171,15 @@ async fn r9_a_slow_readers_chunk_lags_and_comes_back_whole() {
     let mut page = Page::default();
     page.take(reader.event().await.unwrap());
     page.take(reader.event().await.unwrap());
-    // It reads nothing now: what the kernel, the server and the hub hold of this is less than all of it.
+    // The reader reads nothing now, and the buffers of kernel, server and hub hold less than all of
+    // this.
     paint(&mut town, 120).await;
     seen(&running, &token, 120).await;
     page.read_to(&mut reader, 120).await;
     assert!(page.lagged > 0, "1.8 MB of events waited for it");
     assert_eq!(page.hash, town.live(C).replica.hash().to_string());
     let (lagged, chunks) = (page.lagged, page.chunks);
-    // And goes on as if nothing had been.
+    // Later updates arrive as before.
     paint(&mut town, 1).await;
     page.read_to(&mut reader, 121).await;
     assert_eq!((page.lagged, page.chunks), (lagged, chunks));
@@ -186,7 +187,7 @@ async fn r9_a_slow_readers_chunk_lags_and_comes_back_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_takes_nothing_is_cut_off_and_holds_no_place() {
+async fn a_reader_that_takes_no_bytes_is_cut_off_and_frees_its_place() {
     let mut town = Town::new().await;
     let running = town.gateway_within(narrow(1), Duration::from_millis(300)).await;
     let path = format!("/v1/chunks/{C}/events?token={}", town.token("ann"));
@@ -195,31 +196,31 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_holds_no_place() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.json()["type"], "urn:driftless:problem:too_many_streams");
     assert!(refused.headers.contains_key("retry-after"));
-    // There must be something for it that it does not take.
+    // The write timeout counts only while bytes wait for the reader.
     paint(&mut town, 40).await;
     let began = Instant::now();
     let mut status = 503;
     while status != 200 {
-        assert!(began.elapsed() < PATIENCE, "its place is not free");
+        assert!(began.elapsed() < PATIENCE, "the place of the stalled reader is not free");
         let mut head = [0; 12];
         let mut stream = running.stream(&path, &[]).await;
         stream.read_exact(&mut head).await.unwrap();
         status = std::str::from_utf8(&head[9..]).unwrap().parse().unwrap();
     }
-    // What was on its way still comes, and then the end, in the middle of something.
+    // Bytes in flight still arrive, then the stream ends, perhaps within an event.
     let ended = async {
         let mut rest = [0; 4096];
         while stalled.stream.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
     };
-    tokio::time::timeout(PATIENCE, ended).await.expect("it ends");
+    tokio::time::timeout(PATIENCE, ended).await.expect("the stream ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_breaks_again_and_again_misses_nothing_and_doubles_nothing() {
+async fn a_stream_that_breaks_again_and_again_neither_misses_nor_doubles_an_update() {
     let mut town = Town::new().await;
     let running = town.gateway(settings()).await;
     let path = format!("/v1/chunks/{C}/events?token={}", town.token("ann"));
-    // A content that does not compress: a whole chunk is never less than what is missing.
+    // The content does not compress, so the missing updates are always smaller than a whole chunk.
     for first in (0..(SIDE * SIDE) as u32).step_by(1024) {
         let noise = (first..first + 1024).map(|i| i.wrapping_mul(2_654_435_761) >> 24).collect();
         let set = SetCells { cells: (first..first + 1024).collect(), values: noise, guards: vec![] };
@@ -230,7 +231,7 @@ async fn a_stream_that_breaks_again_and_again_misses_nothing_and_doubles_nothing
     for round in 0..20_u32 {
         let last_id = page.last_id.clone();
         let mut reader = Reader::open(&running, &path, last_id.as_deref()).await;
-        // Some of it while the stream is open, some while it is not; and it breaks wherever it happens to be.
+        // Some updates come while the stream is open and some while it is not. It breaks anywhere.
         for edit in 0..3 {
             town.decide(C, ann(), cells(round..round + 2, edit, None)).await;
             if edit == 1 {
@@ -242,23 +243,23 @@ async fn a_stream_that_breaks_again_and_again_misses_nothing_and_doubles_nothing
     let mut reader = Reader::open(&running, &path, page.last_id.clone().as_deref()).await;
     page.read_to(&mut reader, 16 + 60).await;
     assert_eq!(page.hash, town.live(C).replica.hash().to_string());
-    assert_eq!(page.chunks, 1, "what is had is not sent again");
+    assert_eq!(page.chunks, 1, "a resumed stream sends no content again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_ends_says_so_and_when_to_come_back() {
+async fn a_gateway_that_shuts_down_tells_readers_when_to_come_back() {
     let town = Town::new().await;
     let running = town.gateway(settings()).await;
     let path = format!("/v1/chunks/{C}/events?token={}", town.token("ann"));
     let mut reader = Reader::open(&running, &path, None).await;
     assert_eq!(reader.event().await.unwrap().0, "tracked");
     assert_eq!(reader.event().await.unwrap().0, "chunk");
-    // Not waited for: the gateway itself is still in use.
+    // Not awaited, because the gateway is still in use.
     tokio::spawn(running.shutdown.end());
     let retry = reader.until(b"\n\n").await.unwrap();
     let ms: u64 = retry.trim().strip_prefix("retry:").unwrap().trim().parse().unwrap();
     assert!((1000..=5000).contains(&ms), "{retry}");
     let (name, _, why) = reader.event().await.unwrap();
     assert_eq!((&*name, &why["code"]), ("closed", &Value::from(4000)));
-    assert!(reader.event().await.is_none(), "that was the end");
+    assert!(reader.event().await.is_none(), "the stream ends after the closed event");
 }

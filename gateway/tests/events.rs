@@ -1,4 +1,5 @@
-//! Server-sent events of several chunks in one stream, through a real server over an empty log in memory.
+//! Server-sent events of several chunks in one stream, through a real server over an empty log in
+//! memory.
 
 use driftless_auth::{self as auth, KeyKind, Signer, Verifier, generate_key};
 use driftless_chunk::model::Models;
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Nothing in these tests takes this long unless it is broken.
+/// A step of these tests that takes this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Running {
@@ -67,19 +68,19 @@ impl Running {
         stream
     }
 
-    /// All that comes until the server ends the answer.
+    /// The whole answer, until the server ends it.
     async fn get(&self, path: &str) -> String {
         let mut answer = Vec::new();
         let mut stream = self.ask(path).await;
-        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the answer ends").unwrap();
         String::from_utf8(answer).unwrap()
     }
 
-    /// What comes until each of these chunks had a beacon: all else that there is to say came before.
+    /// The answer until each of these chunks had a beacon, which comes after everything else.
     async fn until_beacons(&self, path: &str, chunks: &[&str]) -> String {
         let (mut answer, mut stream) = (Vec::new(), self.ask(path).await);
         loop {
-            // What has not come as a whole does not count yet.
+            // Look only at complete events.
             let whole = answer.windows(2).rposition(|pair| pair == b"\n\n").map_or(0, |end| end + 2);
             let text = std::str::from_utf8(&answer[..whole]).unwrap();
             let has_beacon =
@@ -88,12 +89,16 @@ impl Running {
                 return text.to_owned();
             }
             let more = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await;
-            assert!(more.expect("more comes").unwrap() > 0, "it ended: {}", String::from_utf8_lossy(&answer));
+            assert!(
+                more.expect("the stream sends more in time").unwrap() > 0,
+                "the stream ended: {}",
+                String::from_utf8_lossy(&answer)
+            );
         }
     }
 }
 
-/// (event, data) in order.
+/// All events: (name, data).
 fn events(answer: &str) -> Vec<(String, Value)> {
     let mut events = Vec::new();
     let mut name = String::new();
@@ -108,14 +113,14 @@ fn events(answer: &str) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn one_stream_serves_several_chunks_and_rejects_one_by_itself() {
+async fn one_stream_serves_several_chunks_and_rejects_only_the_wrong_one() {
     let running = start().await;
     let token = running.token(3600);
     let path = format!("/v1/events?chunks=canvas/0/0,canvas/0/2000,things/0/0,canvas/1/0&token={token}");
     let both = ["canvas/0/0", "canvas/1/0"];
     let answer = running.until_beacons(&path, &both).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/event-stream"), "{answer}");
-    assert!(!answer.lines().any(|line| line.starts_with("id:")), "one id cannot say where several chunks ended");
+    assert!(!answer.lines().any(|line| line.starts_with("id:")), "one id cannot name the state of several chunks");
     let events = events(&answer);
     let chunks_of = |name: &str| {
         let mut chunks: Vec<&str> =
@@ -126,10 +131,10 @@ async fn one_stream_serves_several_chunks_and_rejects_one_by_itself() {
     };
     assert_eq!(chunks_of("tracked"), both);
     assert_eq!(chunks_of("chunk"), both);
-    assert_eq!(chunks_of("beacon"), both, "every chunk has beacons of its own");
+    assert_eq!(chunks_of("beacon"), both, "each chunk has its own beacons");
     assert_eq!(chunks_of("rejected"), ["canvas/0/2000", "things/0/0"]);
 
-    // Resumed: what is had of one chunk is not sent again.
+    // A stream that is resumed for one chunk does not send that chunk's content again.
     let tracked = |chunk: &str| {
         let (_, data) = events.iter().find(|(event, data)| event == "tracked" && data["chunk"] == chunk).unwrap();
         format!("{}:{}", data["version"], data["hash"].as_str().unwrap())
@@ -156,7 +161,7 @@ async fn a_stream_ends_with_its_token() {
 }
 
 #[tokio::test]
-async fn a_stream_of_several_chunks_is_refused_as_a_whole_where_its_list_is_wrong() {
+async fn a_stream_with_a_malformed_list_is_refused_as_a_whole() {
     let running = start().await;
     let token = running.token(60);
     let expired = running.signer.issue("ann", &Access::default(), driftless_schemas::time::UnixMs(0), 1).unwrap();

@@ -1,4 +1,4 @@
-//! Questions over HTTP, and one chunk's events.
+//! The HTTP API of a whole gateway, and the events of one chunk.
 
 mod scene;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const C: &str = "canvas/0/0";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() {
+async fn content_is_served_in_the_requested_form_and_revalidated_by_its_etag() {
     let mut town = Town::new().await;
     let writer = SessionId::new(now_ms() as u64, [1; 10]).writer("ann");
     town.decide(C, writer, cells(0..2, 7, None)).await;
@@ -70,7 +70,7 @@ async fn a_content_comes_in_the_wanted_form_and_is_asked_for_again_by_its_tag() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_canonical_encoding_is_given_in_parts_and_nothing_else_is() {
+async fn only_the_canonical_encoding_is_served_in_ranges() {
     let mut town = Town::new().await;
     town.decide(C, SessionId::new(now_ms() as u64, [1; 10]).writer("ann"), cells(0..2, 7, None)).await;
     let encoding = town.live(C).replica.encoding().into_owned();
@@ -101,7 +101,7 @@ async fn the_canonical_encoding_is_given_in_parts_and_nothing_else_is() {
         assert_eq!((answer.status, answer.headers.get("content-range")), (200, None), "{form} {headers:?}");
     }
     let same = ask("GET", "bin", &[("range", "bytes=0-3"), ("if-none-match", &etag)]).await;
-    assert_eq!(same.status, 304, "what is had is not given in parts either");
+    assert_eq!(same.status, 304, "a matching ETag wins over a range");
     let head = ask("HEAD", "bin", &[]).await;
     assert_eq!((head.status, &head.headers["content-length"][..], head.body.len()), (200, "32780", 0));
     for (path, allow) in [(format!("/v1/chunks/{C}.bin"), "GET, HEAD"), ("/v1/world".into(), "GET, HEAD")] {
@@ -114,14 +114,15 @@ async fn the_canonical_encoding_is_given_in_parts_and_nothing_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_known_any_more_about_a_command_is_not_guessed() {
+async fn a_forgotten_command_has_no_definite_status() {
     let mut town = Town::new().await;
     let now = now_ms() as u64;
     let session = SessionId::new(now, [1; 10]);
     for _ in 0..65 {
         town.decide(C, session.writer("ann"), cells(0..1, 7, None)).await;
     }
-    // More writers than a ledger remembers: the first of them is dropped, and the floor rises to its session's time.
+    // More writers than a ledger holds: the ledger evicts the first, and the floor rises to its
+    // session's time.
     let other = "canvas/1/0";
     for i in 0..1025_u64 {
         let mut tail = [2; 10];
@@ -142,7 +143,7 @@ async fn what_is_not_known_any_more_about_a_command_is_not_guessed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_became_of_a_command_is_told_to_its_author() {
+async fn an_author_gets_the_status_of_its_command() {
     let mut town = Town::new().await;
     let session = SessionId::new(now_ms() as u64, [1; 10]);
     let writer = session.writer("ann");
@@ -161,19 +162,23 @@ async fn what_became_of_a_command_is_told_to_its_author() {
         (200, &json!("not_committed"), &json!("DISCARD_REASON_CONFLICT"))
     );
     assert_eq!(status("ann", "3").await, (200, json!({"status": "unresolved"})));
-    assert_eq!(status("bob", "1").await, (200, json!({"status": "unresolved"})), "the session of another user");
+    assert_eq!(
+        status("bob", "1").await,
+        (200, json!({"status": "unresolved"})),
+        "the same session id, but another user"
+    );
     for seq in ["0", "-1", "x"] {
         assert_eq!(status("ann", seq).await.0, 400, "{seq}");
     }
 }
 
-/// Reads events until there are so many: (event, id, data).
+/// Reads until there are `count` events: (name, id, data).
 async fn events(stream: &mut TcpStream, count: usize) -> Vec<(String, String, Value)> {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     loop {
         let events: Vec<_> = text.replace("\r\n", "\n").split("\n\n").filter_map(event).collect();
-        // The last part may be cut off.
+        // The last event may be incomplete.
         if events.len() > count || (events.len() == count && text.ends_with("\n\n\r\n")) {
             return events.into_iter().take(count).collect();
         }
@@ -190,7 +195,7 @@ fn event(block: &str) -> Option<(String, String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_stream_is_resumed_where_it_ended_and_never_behind_what_came() {
+async fn an_event_stream_resumes_after_its_last_event() {
     let mut town = Town::new().await;
     let session = SessionId::new(now_ms() as u64, [1; 10]);
     let writer = session.writer("ann");
@@ -201,7 +206,7 @@ async fn an_event_stream_is_resumed_where_it_ended_and_never_behind_what_came() 
     let got = events(&mut stream, 2).await;
     let names: Vec<&str> = got.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["tracked", "chunk"]);
-    assert_eq!(got[0].1, "", "what Tracked announces is still to come: it must not be taken for had");
+    assert_eq!(got[0].1, "", "Tracked has no id: the content that it announces is still to come");
     assert_eq!(got[0].2["resolved"], json!({"seq": 1, "committed_bits": "0000000000000001"}));
     let hash = |town: &mut Town| town.live(C).replica.hash();
     assert_eq!(got[1].1, format!("1:{}", hash(&mut town)));
@@ -218,7 +223,7 @@ async fn an_event_stream_is_resumed_where_it_ended_and_never_behind_what_came() 
     let got = events(&mut resumed, 2).await;
     assert_eq!((got[0].0.as_str(), got[1].0.as_str()), ("tracked", "updates"));
     assert_eq!(got[1].1, format!("3:{}", hash(&mut town)));
-    // The same by the query; and an id that nobody gave out.
+    // The query resumes too; an id that the gateway never gave is ignored.
     for (id, second) in [(&got[1].1, None), (&"1:00".to_owned(), Some("chunk"))] {
         let mut stream = running.stream(&format!("{path}&have={id}"), &[]).await;
         town.decide(C, writer, cells(5..6, 9, None)).await;

@@ -1,4 +1,4 @@
-//! Answers to questions over HTTP: a chunk's content, and what became of a command.
+//! Answers to questions over HTTP: a chunk's content, and the status of a command.
 
 use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
@@ -7,36 +7,36 @@ use driftless_schemas::{Hash, Seq, Version, WriterId};
 
 use crate::ring::Ring;
 
-/// What a question gets.
+/// The answer to a question.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// The content.
+    /// The chunk's content.
     Content {
-        /// At this version.
+        /// The chunk's version.
         version: Version,
-        /// With this hash.
+        /// The state hash at that version.
         hash: Hash,
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// What became of a command.
+    /// The status of a command.
     Status(Status),
-    /// The stored state cannot be loaded now.
+    /// The chunk's stored state cannot be loaded now; the text says why.
     Unavailable(String),
 }
 
-/// What became of a command, as far as this gateway can say.
+/// The status of a command, as far as this gateway knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
-    /// It was committed; at this version, where that is still known.
+    /// Committed, at this version where the ring still has it.
     Committed(Option<Version>),
-    /// It was not committed and never will be; with the reason, where that is still known.
+    /// Not committed, and never will be; with the reason where the ring still has it.
     NotCommitted(Option<Discarded>),
-    /// No decision yet.
+    /// Not decided in what this gateway has read.
     Unresolved,
-    /// The writer is not known, and its session is too old: nothing can be said.
+    /// The ledger has forgotten the writer, so the status is unknown.
     Expired,
-    /// More than 64 numbers ago.
+    /// The writer's newest number is more than 64 numbers later, so the status is unknown.
     BeyondWindow,
 }
 

@@ -1,4 +1,5 @@
-//! What the hub keeps of a chunk: ring, replica, trackers, and who waits for it.
+//! A chunk as the hub keeps it: ring, replica, trackers, and the requests that wait for the
+//! replica.
 
 use crate::reread::Reread;
 use crate::ring::{Record, Ring};
@@ -11,6 +12,7 @@ use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, Have, Ref};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,37 +22,38 @@ use std::sync::Arc;
 pub(crate) struct Chunk {
     pub family: Arc<Family>,
     pub ring: Ring,
-    /// From the newest `SnapshotStored`.
+    /// The ref of the newest `SnapshotStored`.
     pub newest_ref: Option<Ref>,
-    /// Replica and ledger at the end of what was read.
+    /// Replica and ledger at the position up to which the gateway has read.
     pub live: Option<LiveChunk>,
-    /// A state as it is sent, to which the ring's updates can be added: the snapshot that was loaded, or a later one.
+    /// A whole state, encoded for sending, to which the ring's updates can be added: the loaded
+    /// snapshot or a later state.
     pub base: Option<Base>,
-    /// What the log said: (version, hash), newest last.
+    /// The newest hashes that the log published: (version, hash), newest last.
     pub hashes: VecDeque<(Version, Hash)>,
     pub trackers: BTreeSet<SocketId>,
-    /// Sockets that track it and have no answer yet.
+    /// Sockets whose Track has no answer yet.
     pub waiting: BTreeMap<SocketId, Waiting>,
-    /// Questions that wait for the replica.
+    /// Questions over HTTP that wait for the replica.
     pub asks: Vec<(u64, Ask)>,
     pub load: Load,
-    /// When the log last had something of it.
-    pub recorded_ms: u64,
-    /// Among the hub's chunks that have a ring.
+    /// When the last record of the chunk was read.
+    pub recorded_at: MonotonicMs,
+    /// Whether the chunk is in the hub's eviction order.
     pub is_in_eviction_order: bool,
-    /// When it was last tracked or asked for.
-    pub used_ms: u64,
-    /// When a snapshot of it was last told of.
-    pub noticed_ms: u64,
-    /// When the owner was last asked to check it.
-    pub audited_ms: Option<u64>,
-    /// When the replica was last compared because a client drifted.
-    pub looked_ms: Option<u64>,
-    /// [`Mutant::ResolvedFromOlderPosition`]: the ledger before the newest record.
+    /// When a client last tracked the chunk or asked for it.
+    pub used_at: MonotonicMs,
+    /// When the last `SnapshotStored` of the chunk was read.
+    pub ref_read_at: MonotonicMs,
+    /// When the owner was last asked to check the chunk.
+    pub audited_at: Option<MonotonicMs>,
+    /// When the replica's hash was last checked because of a client's drift report.
+    pub rechecked_at: Option<MonotonicMs>,
+    /// For [`Mutant::ResolvedFromOlderPosition`]: the ledger before the newest record.
     pub older_ledger: Option<Ledger>,
 }
 
-/// A whole state, encoded once for all who get it.
+/// A whole state, encoded once for all its receivers.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     pub version: Version,
@@ -58,34 +61,37 @@ pub(crate) struct Base {
     pub frame: Bytes,
 }
 
-/// Why a socket waits: for the replica, for its turn, or until this gateway has caught up with what it has (R12).
+/// A Track without an answer. It waits for the replica, for answers to earlier requests, or for
+/// this gateway to catch up with the client's state (R12).
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub have: Option<Have>,
-    /// Since when the replica has been known to be behind.
-    pub behind_since_ms: Option<u64>,
+    /// When the gateway found that its replica is behind the client's state.
+    pub behind_since: Option<MonotonicMs>,
 }
 
+/// The state of loading a chunk's stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     Idle,
+    /// The first attempt is in flight.
     InFlight,
-    /// After this many failures in a row, again at this time.
-    Again {
+    /// This many attempts failed in a row; the next one starts at this time.
+    RetryAt {
         attempts: u32,
-        at_ms: u64,
+        at: MonotonicMs,
     },
-    /// Under way after failures.
+    /// An attempt after so many failures is in flight.
     Retrying {
         attempts: u32,
     },
 }
 
-/// Why a chunk's replica was not made.
+/// Why a chunk's replica could not be restored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// The ring was trimmed for a newer ref in the meantime, or gave up more than was read again.
-    #[error("the stored state is older than the log that is still held")]
+    /// The ring was trimmed for a newer ref meanwhile, or evicted more records than were reread.
+    #[error("the loaded state is older than the oldest record that is still held")]
     Stale,
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -94,15 +100,15 @@ pub(crate) enum RestoreError {
 /// Why a chunk's content cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContentError {
-    /// The replica is not what the log says (R10).
+    /// The replica's hash is not the one that the log published (R10).
     #[error(transparent)]
     Drift(#[from] ApplyError),
-    /// zstd fails only where it cannot allocate.
+    /// Compression fails only if memory cannot be allocated.
     #[error("the content cannot be compressed: {0}")]
     Compress(String),
 }
 
-/// Updates of so many bytes are sent as they are, however small the content.
+/// Updates up to this size are sent even if the whole content is smaller.
 const UPDATES_ALWAYS_BYTES: usize = 1024;
 
 impl Chunk {
@@ -118,17 +124,17 @@ impl Chunk {
             waiting: BTreeMap::new(),
             asks: Vec::new(),
             load: Load::Idle,
-            recorded_ms: 0,
+            recorded_at: MonotonicMs::default(),
             is_in_eviction_order: false,
-            used_ms: 0,
-            noticed_ms: 0,
-            audited_ms: None,
-            looked_ms: None,
+            used_at: MonotonicMs::default(),
+            ref_read_at: MonotonicMs::default(),
+            audited_at: None,
+            rechecked_at: None,
             older_ledger: None,
         }
     }
 
-    /// Takes a valid record: into the ring, and into the replica if there is one.
+    /// Adds a valid record to the ring, and folds it into the replica if there is one.
     pub fn push(&mut self, record: Record, settings: &Settings) -> Result<(), ApplyError> {
         if let Some(published) = record.published() {
             self.hashes.push_back(published);
@@ -149,70 +155,76 @@ impl Chunk {
         folded
     }
 
-    /// Takes the news of a snapshot. An error says that its hash is not what the log said of that version.
-    pub fn take_ref(&mut self, stored: Ref, settings: &Settings, now_ms: u64) -> Result<(), ApplyError> {
-        self.noticed_ms = now_ms;
+    /// Takes the ref of a stored snapshot.
+    ///
+    /// # Errors
+    /// The snapshot's hash is not the one that the log published for its version.
+    pub fn take_ref(&mut self, stored: Ref, settings: &Settings, now: MonotonicMs) -> Result<(), ApplyError> {
+        self.ref_read_at = now;
         let version = Version(stored.version);
         let found = Hash::from_slice(&stored.hash);
-        let told = self.hashes.iter_mut().find(|(told, _)| *told == version).map(|(_, hash)| {
-            // What is stored is what everybody loads from now on: the older word counts no more.
+        let published = self.hashes.iter_mut().find(|(published, _)| *published == version).map(|(_, hash)| {
+            // All readers load the snapshot from now on, so its hash replaces the published one.
             std::mem::replace(hash, found.unwrap_or(*hash))
         });
-        if let (None, Some(found)) = (told, found) {
-            // An older state that is on its way in just now must not pass for this one.
-            let at = self.hashes.partition_point(|(told, _)| *told < version);
+        if let (None, Some(found)) = (published, found) {
+            // A load in flight may bring an older state at this version, which `restore` must not
+            // accept.
+            let at = self.hashes.partition_point(|(published, _)| *published < version);
             self.hashes.insert(at, (version, found));
             while self.hashes.len() > settings.hashes_kept {
                 self.hashes.pop_front();
             }
         }
-        // What was said may be forgotten; the replica is there.
+        // The published hash may have been dropped, but the replica still has it.
         let own = self.live.as_mut().filter(|live| live.replica.version() == version).map(|live| live.replica.hash());
-        let told = told.or(own);
+        let published = published.or(own);
         let kept = if self.trackers.is_empty() { 0 } else { settings.ring_kept };
         if Mutant::TrimByVersion.is_on() {
             self.ring.trim_by_version(version);
         } else {
             self.ring.trim(Offset(stored.through_offset), kept);
         }
-        // What was trimmed for a newer ref must be in the one that is loaded.
+        // Keep the newest ref: the state to load must contain all records that were trimmed.
         if self.newest_ref.as_ref().is_none_or(|newest| newest.through_offset <= stored.through_offset) {
             self.newest_ref = Some(stored);
         }
-        match (told, found) {
+        match (published, found) {
             (Some(expected), Some(found)) if expected != found => Err(ApplyError::Hash { version, expected, found }),
             _ => Ok(()),
         }
     }
 
-    /// Whether nobody uses it, and views that were opened after that time tell all that is kept of it.
-    pub fn is_forgettable(&self, opened_ms: u64) -> bool {
+    /// Whether the hub may forget the chunk: it is not in use, and views of the index that were
+    /// opened at `opened` or later have its newest ref.
+    pub fn is_forgettable(&self, opened: MonotonicMs) -> bool {
         let is_unused = self.live.is_none() && !self.is_wanted() && self.trackers.is_empty() && self.load == Load::Idle;
-        is_unused && self.ring.is_empty() && self.noticed_ms < opened_ms
+        is_unused && self.ring.is_empty() && self.ref_read_at < opened
     }
 
-    /// Whether anybody waits for it.
+    /// Whether a Track or a question waits for the replica.
     pub fn is_wanted(&self) -> bool {
         !self.waiting.is_empty() || !self.asks.is_empty()
     }
 
-    /// Whether a state of it is being loaded.
+    /// Whether a load is in flight.
     pub fn is_loading(&self) -> bool {
         matches!(self.load, Load::InFlight | Load::Retrying { .. })
     }
 
-    /// Gives up records: those of a replica that is here, but for a few, or all.
+    /// Drops all but the newest `kept` records from the ring; see [`Ring::evict`].
     pub fn evict(&mut self, kept: usize) {
         let covered = self.newest_ref.as_ref().map_or(Offset::NONE, |newest| Offset(newest.through_offset));
         self.ring.evict(covered, kept);
     }
 
-    /// Whether a ref is known that contains all that the ring has lost.
+    /// Whether the newest ref contains all records that the ring has trimmed.
     pub fn has_ref_for_trimmed(&self) -> bool {
         self.newest_ref.as_ref().is_some_and(|newest| Offset(newest.through_offset) >= self.ring.trimmed_through)
     }
 
-    /// Makes the replica out of a stored state, what was read again, and the ring.
+    /// Restores the replica from a stored state (`None`: the initial state), the reread records,
+    /// and the ring.
     pub fn restore(
         &mut self,
         chunk: &ChunkId,
@@ -243,27 +255,27 @@ impl Chunk {
             }
         }
         for record in self.ring.iter_mut() {
-            // Records that a kept ring still has, but the snapshot contains, change nothing.
+            // The ring may keep records that the snapshot already contains; skip those.
             if record.through > live.through_offset {
                 let folded = live.fold_effects(&record.decisions, record.updates.as_ref())?;
                 record.has_wrong_hash = folded.published.is_some_and(|said| said != live.replica.hash());
             }
         }
-        // R10: what the log said last of this version, in a record or by a notice.
+        // R10: the last hash of this version in the log, from a record or a `SnapshotStored`.
         let version = live.replica.version();
-        if let Some((_, said)) = self.hashes.iter().rev().find(|(told, _)| *told == version) {
-            live.replica.compare(*said)?;
+        if let Some((_, hash)) = self.hashes.iter().rev().find(|(published, _)| *published == version) {
+            live.replica.compare(*hash)?;
         }
         self.live = Some(live);
         self.base = base;
         Ok(())
     }
 
-    /// The frames that bring a client from what it has to `newest`, which is the replica's version: nothing, the updates,
-    /// or a whole state, whichever fits and is smaller.
+    /// The frames that bring a client from its state to `newest`, which is the replica's version:
+    /// none, the updates, or a whole state, whichever is smaller.
     ///
     /// # Errors
-    /// [`ContentError`]: nothing of it goes out.
+    /// [`ContentError`]: send nothing of this chunk.
     pub fn content_after(
         &mut self,
         chunk: &ChunkId,
@@ -282,25 +294,26 @@ impl Chunk {
         }
     }
 
-    /// The frames that bring a client from `have` to the replica's version, if the ring has them all and the client's
-    /// hash is what the log said. `None`: it needs a Chunk.
+    /// The update frames that bring a client from `have` to the replica's version, if the ring has
+    /// them all and the client's hash is the one in the log. `None`: the client needs a Chunk.
     fn missing_since(&self, have: &Have, newest: (Version, Hash)) -> Option<Vec<Bytes>> {
         let have_hash = Hash::from_slice(&have.hash)?;
         let version = Version(have.version);
-        let told = match version.cmp(&newest.0) {
+        let published = match version.cmp(&newest.0) {
             Ordering::Equal => newest.1,
-            // A ref may tell of a version that the log never came to.
+            // `hashes` may hold a version that the log never reached, from the ref of a wrong
+            // snapshot.
             Ordering::Greater => return None,
             Ordering::Less => self.hashes.iter().find(|(v, _)| *v == version).map(|(_, hash)| *hash)?,
         };
-        if told != have_hash {
+        if published != have_hash {
             return None;
         }
         self.ring.frames_after(version, newest.0)
     }
 
-    /// A whole state: one that is encoded already and the updates after it, or, where those outweigh it, the replica
-    /// encoded anew.
+    /// A whole state: the encoded base and the updates after it or, if those are larger than the
+    /// base, the replica, encoded anew.
     fn whole_state(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ContentError> {
         if let Some(base) = &self.base
             && let Some(updates) = self.ring.frames_after(base.version, newest.0)
@@ -315,10 +328,10 @@ impl Chunk {
         Ok(vec![frame])
     }
 
-    /// The replica's encoding, if it still is what the log says of `newest` (R10).
+    /// The replica's encoding, if its hash still is that of `newest` (R10).
     ///
     /// # Errors
-    /// [`ApplyError::Hash`].
+    /// [`ApplyError::Hash`]: memory was damaged.
     pub fn verified_encoding(&self, newest: (Version, Hash)) -> Result<Vec<u8>, ApplyError> {
         let encoding = self.live.as_ref().map(|live| live.replica.encoding().into_owned()).unwrap_or_default();
         match Hash::of(&encoding) {
@@ -338,18 +351,19 @@ impl Chunk {
         }))
     }
 
-    /// What a tracker has at `version`, as the log told it; `None` where that is not known any more.
+    /// The version with the hash that the log published for it; `None` if the hash is no longer
+    /// kept.
     pub fn published_at(&self, version: Version) -> Option<Have> {
-        let (version, hash) = self.hashes.iter().rev().find(|(told, _)| *told == version)?;
+        let (version, hash) = self.hashes.iter().rev().find(|(published, _)| *published == version)?;
         Some(Have { version: version.0, hash: hash.to_bytes() })
     }
 
-    /// Version and hash of the replica: the log's hash where the log told one.
+    /// Version and hash of the replica. The log's hash of that version takes precedence.
     pub fn newest(&mut self) -> Option<(Version, Hash)> {
         let live = self.live.as_mut()?;
         let version = live.replica.version();
-        let told = self.hashes.back().filter(|(v, _)| *v == version).map(|(_, hash)| *hash);
-        Some((version, told.unwrap_or_else(|| live.replica.hash())))
+        let published = self.hashes.back().filter(|(v, _)| *v == version).map(|(_, hash)| *hash);
+        Some((version, published.unwrap_or_else(|| live.replica.hash())))
     }
 }
 

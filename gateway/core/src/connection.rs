@@ -1,4 +1,4 @@
-//! One websocket of a gateway: its session, the requests that it passes to the hub, and its user's
+//! A websocket of a gateway: its session, the requests that it passes to the hub, and its user's
 //! request rate.
 //!
 //! [`Connection::handle`] takes one input and appends to [`Outputs`]: events for the client, inputs
@@ -22,7 +22,7 @@ use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all connections of a gateway share.
+/// State that all connections of a gateway share.
 #[derive(Debug)]
 pub struct Shared {
     /// Answers `Hello`.
@@ -33,7 +33,7 @@ pub struct Shared {
     pub requests: Rates<1>,
 }
 
-/// What happens to a connection.
+/// An input of a connection.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// A binary websocket message arrived.
@@ -46,7 +46,7 @@ pub enum Input<'a> {
     Tick,
 }
 
-/// What a connection wants done.
+/// The outputs of a connection.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// Events for the client, and the end of the socket. Send the frame before giving `hub` to the
@@ -59,7 +59,7 @@ pub struct Outputs {
     pub was_throttled: bool,
 }
 
-/// One websocket.
+/// A websocket.
 #[derive(Debug)]
 pub struct Connection {
     socket: SocketId,

@@ -1,7 +1,8 @@
 //! The hub: all chunks and sockets of a gateway.
 //!
-//! Everything a socket is to get in one turn (one input) leaves in one [`Output::Send`], in order. An answer to Track is
-//! taken at one position of the log: version, hash, the tracker's ledger entry and the content agree.
+//! Handling one input is a turn. All frames of a turn for one socket leave in one [`Output::Send`],
+//! in order. The answer to a Track is taken at one position of the log: version, hash, the
+//! tracker's ledger entry and the content agree.
 
 use crate::chunk::Chunk;
 use crate::messages::{Input, Output};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_schemas::proto::event;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Partition, format};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -30,25 +32,26 @@ pub struct Hub {
     positions: Vec<Position>,
     chunks: HashMap<ChunkId, Chunk>,
     sockets: FxHashMap<SocketId, Socket>,
-    /// What the trackers of these chunks are to get in this turn.
+    /// Updates of this turn that the trackers of a chunk have not been sent yet.
     turn_updates: BTreeMap<ChunkId, TurnUpdates>,
-    /// Sockets that got something in this turn.
-    turn: Vec<SocketId>,
-    /// Chunks that somebody waits for, or whose replica may become idle.
+    /// Sockets that have frames in this turn.
+    turn_sockets: Vec<SocketId>,
+    /// Chunks that each tick looks at: a request waits for them, or their replica may become idle.
     watched: BTreeSet<ChunkId>,
-    /// About what all rings take in memory.
+    /// Approximate memory of all rings.
     ring_bytes: usize,
-    /// The chunks that have something in their rings, in the order in which they give it up.
+    /// Chunks with records in their rings, in the order in which they are evicted.
     eviction_order: VecDeque<ChunkId>,
-    /// Chunks that lag, for all sockets.
+    /// Lagging chunks, summed over all sockets.
     lagging: usize,
-    /// Of the input that is being handled.
-    now_ms: u64,
+    /// When the current input was handed in.
+    now: MonotonicMs,
     outputs: VecDeque<Output>,
 }
 
 impl Hub {
-    /// A hub that reads each partition of `updates` from a position (R4), in the order of the partitions.
+    /// A hub that reads each partition of `updates` from a position (R4), in the order of the
+    /// partitions.
     #[must_use]
     pub fn new(world: Arc<World>, settings: Settings, positions: Vec<Position>) -> Self {
         Self {
@@ -58,33 +61,33 @@ impl Hub {
             chunks: HashMap::new(),
             sockets: FxHashMap::default(),
             turn_updates: BTreeMap::new(),
-            turn: Vec::new(),
+            turn_sockets: Vec::new(),
             watched: BTreeSet::new(),
             ring_bytes: 0,
             eviction_order: VecDeque::new(),
             lagging: 0,
-            now_ms: 0,
+            now: MonotonicMs::default(),
             outputs: VecDeque::new(),
         }
     }
 
-    /// Takes an input.
-    pub fn handle(&mut self, input: Input, now_ms: u64) {
-        self.now_ms = now_ms;
+    /// Handles an input.
+    pub fn handle(&mut self, input: Input, now: MonotonicMs) {
+        self.now = now;
         match input {
-            Input::Records(partition, records) => self.take_records(partition, records, now_ms),
+            Input::Records(partition, records) => self.take_records(partition, records),
             Input::Joined(socket, joined) => {
-                let beacons_ms = self.first_beacons_ms(socket, now_ms);
-                self.sockets.insert(socket, Socket::new(joined, beacons_ms));
+                let beacons_at = self.first_beacons_at(socket);
+                self.sockets.insert(socket, Socket::new(joined, beacons_at));
             }
-            Input::Renewed(socket, access) => self.renew(socket, access, now_ms),
-            Input::Request(socket, body) => self.take_request(socket, body, now_ms),
+            Input::Renewed(socket, access) => self.renew(socket, access),
+            Input::Request(socket, body) => self.take_request(socket, body),
             Input::Written(socket, bytes) => self.take_written(socket, bytes),
-            Input::Left(socket) => self.leave(socket, now_ms),
-            Input::Loaded(chunk, loaded, reread) => self.take_loaded(chunk, loaded, reread, now_ms),
-            Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask, now_ms),
-            Input::ViewsRenewed(opened_ms) => self.forget_unused(opened_ms),
-            Input::Tick => self.tick(now_ms),
+            Input::Left(socket) => self.leave(socket),
+            Input::Loaded(chunk, loaded, reread) => self.take_loaded(chunk, loaded, reread),
+            Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask),
+            Input::ViewsRenewed(opened) => self.forget_unused(opened),
+            Input::Tick => self.tick(),
             #[cfg(any(debug_assertions, feature = "mutants"))]
             Input::Damage(chunk) => {
                 if let Some(live) = self.chunks.get_mut(&chunk).and_then(|chunk| chunk.live.as_mut()) {
@@ -96,44 +99,44 @@ impl Hub {
         self.evict();
     }
 
-    /// What is to be done next.
+    /// The next thing to do; `None` until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// How far a partition was read.
+    /// The position up to which a partition was read.
     #[must_use]
     pub fn position(&self, partition: Partition) -> Option<Position> {
         self.positions.get(usize::try_from(partition.0).ok()?).copied()
     }
 
-    /// Sockets that have joined.
+    /// Number of sockets that have joined.
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.sockets.len()
     }
 
-    /// Chunks that are kept in some form.
+    /// Number of chunks of which the hub keeps anything.
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.chunks.len()
     }
 
-    /// Chunks that lag, for all sockets together.
+    /// Number of lagging chunks, summed over all sockets.
     #[must_use]
     pub fn lagging(&self) -> usize {
         self.lagging
     }
 
-    /// About what all rings take in memory, bytes.
+    /// Approximate memory of all rings, bytes.
     #[must_use]
     pub fn ring_bytes(&self) -> usize {
         self.ring_bytes
     }
 
-    /// Forgets what all views of the index have.
-    fn forget_unused(&mut self, opened_ms: u64) {
-        self.chunks.retain(|_, chunk| !chunk.is_forgettable(opened_ms));
+    /// Forgets unused chunks whose newest ref all views of the index have.
+    fn forget_unused(&mut self, opened: MonotonicMs) {
+        self.chunks.retain(|_, chunk| !chunk.is_forgettable(opened));
         let chunks = &mut self.chunks;
         self.eviction_order.retain(|id| {
             let Some(chunk) = chunks.get_mut(id) else { return false };
@@ -143,10 +146,10 @@ impl Hub {
     }
 
     fn end_turn(&mut self) {
-        while let Some((id, told)) = self.turn_updates.pop_first() {
-            self.send_updates(&id, told);
+        while let Some((id, updates)) = self.turn_updates.pop_first() {
+            self.send_updates(&id, updates);
         }
-        for id in std::mem::take(&mut self.turn) {
+        for id in std::mem::take(&mut self.turn_sockets) {
             if let Some(socket) = self.sockets.get_mut(&id)
                 && let Some(frames) = socket.end_turn()
             {
@@ -159,7 +162,7 @@ impl Hub {
         if let Some(socket) = self.sockets.get_mut(&id)
             && socket.send(frame)
         {
-            self.turn.push(id);
+            self.turn_sockets.push(id);
         }
     }
 

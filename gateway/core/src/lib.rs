@@ -1,8 +1,10 @@
-//! What a gateway does, without I/O: follow `updates`, keep replicas of tracked chunks, tell every tracker.
+//! A gateway without I/O: follows `updates`, keeps replicas of tracked chunks, and sends updates to
+//! their trackers (docs/design.md#gateway).
 //!
-//! [`Hub`] takes [`Input`]s (records, requests of sockets, loaded states, time) and gives [`Output`]s (bytes for sockets,
-//! states to load). It keeps R4, R9, R10 and R12 of DESIGN.md; section 7 tells the story. Who a socket is, was settled
-//! before it comes here: Hello, tokens and pings are the session's business, not the hub's.
+//! * [`Hub`]: all chunks and sockets. It takes [`Input`]s (records, requests of sockets, loaded
+//!   states, time) and gives [`Output`]s (bytes for sockets, states to load). It keeps R4, R9, R10
+//!   and R12.
+//! * [`connection`]: one websocket before the hub: Hello, tokens, pings, the user's request rate.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What goes into a hub, and what comes out.
+//! The hub's inputs and outputs.
 
 use crate::answer::Answer;
 use crate::reread::Reread;
@@ -6,17 +6,18 @@ use crate::socket::{Frames, Joined, SocketId};
 use bytes::Bytes;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{Ref, request};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId};
 use std::sync::Arc;
 
-/// What comes in.
+/// An input of the hub.
 #[derive(Debug)]
 pub enum Input {
-    /// Records of one partition of `updates`, in order, going on where the last ones ended.
+    /// Records of one partition of `updates`, in order, from where the last ones ended.
     Records(Partition, Vec<(Offset, Bytes)>),
     /// A socket has said Hello.
     Joined(SocketId, Joined),
-    /// Its token was renewed.
+    /// A socket renewed its token, which gives this access.
     Renewed(SocketId, Arc<Access>),
     /// A request other than Hello, Renew, Ping and Pong.
     Request(SocketId, request::Body),
@@ -24,15 +25,17 @@ pub enum Input {
     Written(SocketId, usize),
     /// The socket is gone.
     Left(SocketId),
-    /// The answer to [`Output::Load`]: `None` where nothing is stored; with what was read again, if that was asked for.
+    /// The answer to [`Output::Load`]: the state, `None` if nothing is stored; and the reread
+    /// records, if the output asked for them.
     Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
     /// A question over HTTP; answered by [`Output::Answer`] with the same number.
     Asked(u64, ChunkId, Ask),
-    /// All views of the index were opened after this time: they have every ref that was told before.
-    ViewsRenewed(u64),
+    /// All views of the index were opened at this time or later, so they have every ref that was in
+    /// the log before.
+    ViewsRenewed(MonotonicMs),
     /// Time has passed.
     Tick,
-    /// Bits flip in the memory of a replica, on purpose: to show that drift is found and healed.
+    /// Flips bits in the memory of a replica on purpose, to show that drift is found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
     Damage(ChunkId),
 }
@@ -42,7 +45,7 @@ pub enum Input {
 pub struct Loaded {
     /// The ref.
     pub stored: Ref,
-    /// The object as it is stored: zstd.
+    /// The object as stored: compressed with zstd.
     pub data: Bytes,
     /// The canonical encoding, verified.
     pub encoding: Bytes,
@@ -51,25 +54,28 @@ pub struct Loaded {
 /// Why a stored state was not loaded.
 #[derive(Clone, Debug)]
 pub enum LoadError {
-    /// The store does not answer. It may answer later.
+    /// The store does not answer now.
     Unavailable(String),
-    /// The object is not there, or is not what its name says. The owner may be able to make it again.
+    /// The object is missing, or its content does not have the hash in its name. The owner may be
+    /// able to store it again.
     Lost {
         /// The ref that names it.
         stored: Box<Ref>,
-        /// What is wrong with it.
+        /// The problem with the object.
         reason: String,
     },
 }
 
-/// Of the ref that the log told and the one in the index, the one to load. A view of the index may be ahead of the notices
-/// in the log: a gateway that begins behind the decisions that the newer ref contains would miss them if it loaded the
-/// older one.
+/// The newer of the ref from the log and the ref from the index, which is the one to load.
+///
+/// A view of the index may be ahead of the `SnapshotStored` records that the gateway has read. A
+/// gateway that starts reading behind decisions that only the newer ref contains would miss them if
+/// it loaded the older one.
 #[must_use]
-pub fn newer_ref(told: Option<Ref>, indexed: Option<Ref>) -> Option<Ref> {
-    match (told, indexed) {
-        (Some(told), Some(indexed)) if indexed.through_offset > told.through_offset => Some(indexed),
-        (Some(told), _) => Some(told),
+pub fn newer_ref(logged: Option<Ref>, indexed: Option<Ref>) -> Option<Ref> {
+    match (logged, indexed) {
+        (Some(logged), Some(indexed)) if indexed.through_offset > logged.through_offset => Some(indexed),
+        (Some(logged), _) => Some(logged),
         (None, indexed) => indexed,
     }
 }
@@ -77,35 +83,38 @@ pub fn newer_ref(told: Option<Ref>, indexed: Option<Ref>) -> Option<Ref> {
 /// A question over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// The content.
+    /// The chunk's content.
     Content,
-    /// What became of a command.
+    /// The status of a command.
     Status(WriterId, Seq),
 }
 
-/// What is to be done.
+/// An output of the hub: something to do.
 #[derive(Debug)]
 pub enum Output {
     /// Write these frames to a socket, in order; report the bytes with [`Input::Written`].
     Send(SocketId, Frames),
-    /// Close a socket with this code, after what was sent.
+    /// Close a socket with this code and reason, after all frames that were sent.
     Close(SocketId, u16, String),
-    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever [`newer_ref`] says. And read
-    /// again what the hub has given up, unless that state contains it.
+    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever
+    /// [`newer_ref`] chooses. Also reread the records that the hub evicted, unless that state
+    /// contains them.
     Load(ChunkId, Option<Ref>, Option<Box<Reread>>),
     /// The answer to [`Input::Asked`].
     Answer(u64, Answer),
-    /// The replica differed from the log (R10): it is rebuilt.
+    /// The replica differed from the log (R10) and is rebuilt; the text says how it differed.
     Drift(ChunkId, String),
-    /// Stored state and log lead to this hash at that version, and the log says another: append an `Audit` to `commands`.
+    /// Stored state and log lead to this hash at that version, but the log published another:
+    /// append an `Audit` to `commands`.
     Audit(ChunkId, Version, Hash),
-    /// A client reports that it drifted; counted, never trusted.
+    /// A client reports that its replica drifted; count the report, do not trust it.
     DriftReported(ChunkId, Version),
     /// A chunk of a socket began to lag.
     LaggingBegan,
-    /// A chunk of a socket lags no more, after so many milliseconds: it was brought up to date, untracked, or its socket left.
+    /// A chunk of a socket no longer lags, after so many milliseconds: it was brought up to date,
+    /// untracked, or its socket left.
     LaggingEnded(u64),
-    /// `updates` cannot be understood: stop, and say so.
+    /// A record of `updates` cannot be read: log the text and end the process.
     Fatal(String),
 }
 
@@ -114,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_that_comes_late_does_not_hide_the_newer_ref_of_the_index() {
+    fn a_ref_read_late_from_the_log_does_not_hide_the_newer_ref_of_the_index() {
         let of = |through_offset| Some(Ref { through_offset, ..Ref::default() });
         assert_eq!(newer_ref(of(20), of(30)), of(30));
         assert_eq!(newer_ref(of(30), of(20)), of(30));

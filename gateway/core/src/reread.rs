@@ -1,6 +1,8 @@
-//! A part of the log that is read again for one chunk: the records that its ring gave up for want of room.
+//! Reading a part of the log again for one chunk: the records that its ring evicted for lack of
+//! memory.
 //!
-//! It begins at a position that was kept with the first of them, so that R4 judges the same records valid as the first time.
+//! The ring kept the position before the first evicted record. Reading starts there, so that R4
+//! judges the same records as valid as the first time.
 
 use crate::ring::{Evicted, Record};
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::{Ref, UpdatesRecord, updates_record::Body};
 use driftless_schemas::{ChunkId, Offset, Partition, format};
 
-/// What is to be read again, and what of it was read.
+/// The part of the log to read, and the chunk's records that were read from it.
 #[derive(Debug)]
 pub struct Reread {
     chunk: ChunkId,
@@ -35,22 +37,22 @@ impl Reread {
         self.partition
     }
 
-    /// The next offset to read; `None` when all is read.
+    /// The next offset to read; `None` once all was read.
     #[must_use]
     pub fn next(&self) -> Option<Offset> {
         (self.position.offset < self.evicted.end).then_some(self.position.offset)
     }
 
-    /// Whether a stored state contains all of it.
+    /// Whether a stored state contains all evicted records, so that nothing needs to be read.
     #[must_use]
     pub fn is_covered_by(&self, stored: &Ref) -> bool {
         stored.through_offset >= self.evicted.through.0
     }
 
-    /// Takes records in the order of the log; those that are not asked for are skipped.
+    /// Takes records in the order of the log, and skips those outside the part to read.
     ///
     /// # Errors
-    /// What cannot be read. It could be, once.
+    /// A record cannot be decoded, although it could be the first time.
     pub fn take(&mut self, records: Vec<(Offset, Bytes)>) -> Result<(), String> {
         for (offset, value) in records {
             if self.next().is_none_or(|next| offset < next) {
@@ -69,7 +71,8 @@ impl Reread {
         Ok(())
     }
 
-    /// The records, if nothing was evicted since that is not among them.
+    /// The records; `None` if some are missing: not all was read, or the ring evicted more
+    /// meanwhile.
     pub(crate) fn into_records(self, evicted: Option<Evicted>) -> Option<Vec<Record>> {
         let is_whole = self.next().is_none() && evicted.is_none_or(|evicted| evicted.end <= self.evicted.end);
         is_whole.then_some(self.records)

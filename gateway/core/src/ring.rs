@@ -1,8 +1,10 @@
-//! The recent records of one chunk: those that no snapshot contains, and a few more for resume and `Refresh`.
+//! The recent records of one chunk: all that no snapshot contains, and a few more for resume and
+//! `Refresh`.
 //!
-//! A record is covered by a snapshot when its last mark is at or below the snapshot's `through_offset`; versions do not
-//! say it, because discards do not move them. What is evicted before it is covered stays known by its place in the log, with
-//! the epoch and n that R4 needs to read on from there.
+//! A snapshot covers a record if the record's last mark is at or below the snapshot's
+//! `through_offset`. Versions cannot tell, because discards do not move them. The ring keeps the
+//! position of records that it evicted before a snapshot covered them, with the epoch and n that R4
+//! needs to read them again.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use driftless_chunk::mutant::Mutant;
@@ -14,37 +16,39 @@ use std::collections::VecDeque;
 /// A valid record of decisions.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Its place in the log: the position just before it.
+    /// The position just before the record.
     pub at: Position,
     pub decisions: Decisions,
     pub updates: Option<Updates>,
     /// The offset in `commands` of the last mark.
     pub through: Offset,
-    /// An encoded `ServerFrame` with the updates as they stand in the log; empty where nothing was committed.
+    /// An encoded `ServerFrame` around the log's updates; empty if the record committed nothing.
     pub frame: Bytes,
-    /// The hash that it tells is not the content's: whoever got it would think that it drifted. It is never sent.
+    /// The record's hash is not that of the content. The record is never sent, because a client
+    /// would take its own replica for drifted.
     pub has_wrong_hash: bool,
 }
 
-/// Records in the order of the log.
+/// Records of one chunk, in the order of the log.
 #[derive(Debug)]
 pub(crate) struct Ring {
     records: VecDeque<Record>,
     bytes: usize,
-    /// Everything at or below this may be missing.
+    /// Records whose last mark is at or below this offset may have been trimmed.
     pub trimmed_through: Offset,
-    /// Records that no snapshot contains, and that were given up for want of room: older than all that are here.
+    /// Evicted records that no snapshot contains; all of them are older than the records in the
+    /// ring.
     evicted: Option<Evicted>,
 }
 
-/// Where evicted records stand.
+/// The part of the log with evicted records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Evicted {
-    /// Just before the first.
+    /// The position before the first record.
     pub from: Position,
-    /// Behind the last.
+    /// The offset after the last record.
     pub end: Offset,
-    /// The offset in `commands` of the last one's last mark.
+    /// The offset in `commands` of the last record's last mark.
     pub through: Offset,
 }
 
@@ -55,21 +59,21 @@ impl Record {
         Self { at, decisions, updates, through, frame, has_wrong_hash: false }
     }
 
-    /// About what it takes in memory.
+    /// Approximate memory.
     fn bytes(&self) -> usize {
         let entries = self.updates.as_ref().map_or(0, |updates| updates.entries.len());
-        // The log's bytes and the frame hold the updates once each.
+        // The log's bytes and the frame each hold the updates.
         let held = 2 * self.frame.len() + size_of_val(&self.decisions.marks[..]);
         size_of::<Self>() + held + entries * size_of::<driftless_schemas::proto::Entry>()
     }
 
-    /// The versions of its entries: (first, last).
+    /// The versions of the entries: (first, last).
     pub fn versions(&self) -> Option<(Version, Version)> {
         let updates = self.updates.as_ref()?;
         Some((Version(updates.first_version), Version(updates.first_version + updates.entries.len() as u64 - 1)))
     }
 
-    /// The hash that the log gives to its last version.
+    /// The last version, with the hash that the log published for it.
     pub fn published(&self) -> Option<(Version, Hash)> {
         let hash = Hash::from_slice(&self.updates.as_ref()?.state_hash)?;
         Some((self.versions()?.1, hash))
@@ -86,7 +90,7 @@ impl Ring {
         self.records.push_back(record);
     }
 
-    /// About what it takes in memory.
+    /// Approximate memory.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -103,7 +107,7 @@ impl Ring {
         self.records.iter_mut()
     }
 
-    /// Whether there is nothing that no snapshot contains.
+    /// Whether the ring holds no records and has evicted none that no snapshot contains.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.evicted.is_none()
     }
@@ -117,7 +121,8 @@ impl Ring {
         Some(record)
     }
 
-    /// Gives up all but the newest `kept` records; a snapshot contains those up to `covered`.
+    /// Drops all but the newest `kept` records, and keeps the position of those that no snapshot
+    /// contains: the newest ref contains records up to `covered`.
     pub fn evict(&mut self, covered: Offset, kept: usize) {
         self.trim(covered, kept);
         while self.records.len() > kept
@@ -131,7 +136,7 @@ impl Ring {
         }
     }
 
-    /// Drops what a snapshot contains, but for the newest `kept` records.
+    /// Drops records that a snapshot contains, except the newest `kept`.
     pub fn trim(&mut self, through: Offset, kept: usize) {
         if let Some(evicted) = self.evicted.take_if(|evicted| evicted.through <= through) {
             self.trimmed_through = self.trimmed_through.max(evicted.through);
@@ -144,13 +149,13 @@ impl Ring {
         }
     }
 
-    /// The mutant of [`Ring::trim`]: a version is no place, because discards do not move it.
+    /// The mutant of [`Ring::trim`]: trims by version, although discards do not move versions.
     pub fn trim_by_version(&mut self, version: Version) {
         self.records.retain(|record| record.versions().is_some_and(|(_, last)| last > version));
         self.bytes = self.records.iter().map(Record::bytes).sum();
     }
 
-    /// The frames with every version above `have` up to `newest`, if all of them are here.
+    /// The frames with all versions above `have` up to `newest`; `None` if one is missing or wrong.
     pub fn frames_after(&self, have: Version, newest: Version) -> Option<Vec<Bytes>> {
         let mut frames = Vec::new();
         let mut wanted = newest;
@@ -170,7 +175,7 @@ impl Ring {
     }
 }
 
-/// `ServerFrame { events: [Event { updates }] }` around bytes that are encoded already.
+/// Encodes `ServerFrame { events: [Event { updates }] }` around updates that are encoded already.
 fn updates_frame(updates: &Bytes) -> Bytes {
     if updates.is_empty() {
         return Bytes::new();
@@ -209,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_what_the_encoder_would_make() {
+    fn a_frame_is_what_the_encoder_writes() {
         let record = record(1, 2, 5);
         assert_eq!(record.frame, format::event(Body::Updates(record.decisions.updates.clone())));
     }
 
     #[test]
-    fn a_ring_answers_only_what_it_has_without_a_gap() {
+    fn frames_after_a_version_have_no_gap() {
         let mut ring = Ring::new();
         for r in [record(1, 2, 1), record(0, 0, 2), record(3, 1, 3), record(4, 3, 9)] {
             ring.push(r);
@@ -231,8 +236,9 @@ mod tests {
         assert_eq!(ring.frames_after(Version(2), Version(6)), None);
         assert_eq!(ring.frames_after(Version(3), Version(6)).map(|f| f.len()), Some(1));
     }
+
     #[test]
-    fn what_is_evicted_stays_known_by_its_place_until_a_snapshot_contains_it() {
+    fn the_position_of_evicted_records_is_kept_until_a_snapshot_contains_them() {
         let mut ring = Ring::new();
         for r in [record(1, 2, 1), record(3, 1, 3), record(0, 0, 5), record(4, 3, 9)] {
             ring.push(r);
@@ -244,7 +250,7 @@ mod tests {
         assert_eq!(ring.evicted(), Some(Evicted { from: at(1), end: Offset(106), through: Offset(5) }));
         assert!(ring.bytes() < whole && ring.bytes() > 0);
         ring.trim(Offset(3), 0);
-        assert!(ring.evicted().is_some(), "a part of it is in no snapshot");
+        assert!(ring.evicted().is_some(), "some of the evicted records are in no snapshot");
         ring.trim(Offset(5), 1);
         assert_eq!((ring.evicted(), ring.trimmed_through, ring.is_empty()), (None, Offset(5), false));
         ring.trim(Offset(9), 0);
@@ -252,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_snapshot_contains_is_not_read_again() {
+    fn records_that_a_snapshot_contains_are_not_reread() {
         let mut ring = Ring::new();
         for r in [record(1, 2, 1), record(3, 1, 3), record(4, 3, 9)] {
             ring.push(r);
         }
-        // Kept for Refresh, although the snapshot has it.
+        // The records stay for Refresh, although the snapshot contains them.
         ring.trim(Offset(3), 3);
         ring.evict(Offset(3), 1);
         assert_eq!((ring.evicted(), ring.trimmed_through), (None, Offset(3)));

@@ -1,34 +1,36 @@
-//! The settings of a hub, with their defaults.
+//! The hub's settings, with their defaults.
 
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 
-/// How much is kept, and when what is sent.
+/// How much the hub keeps, and when it sends what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Records of a chunk that are kept for `Refresh` and resume although a snapshot contains them.
     pub ring_kept: usize,
-    /// (version, hash) pairs of the log that are remembered per chunk.
+    /// (version, hash) pairs of the log that are kept per chunk.
     pub hashes_kept: usize,
-    /// A client that is ahead of this gateway waits this long before its socket is closed, milliseconds (R12).
+    /// How long a client that is ahead of this gateway waits before its socket is closed,
+    /// milliseconds (R12).
     pub behind_max_ms: u64,
-    /// What the rings of all chunks may take together, bytes, about. What does not fit is read again from the log when it is
-    /// needed.
+    /// Approximate memory that the rings of all chunks may take, bytes. Evicted records are read
+    /// from the log again when they are needed.
     pub rings_bytes_max: usize,
-    /// Beacons go out to a socket this often, milliseconds: for chunks that had no update for as long.
+    /// How often a socket gets beacons, milliseconds. They are for chunks without an update for as
+    /// long.
     pub beacon_interval_ms: u64,
-    /// What beacons may take of one socket, bytes a second; one beacon goes out each time whatever it takes.
+    /// Bytes of beacons a second to one socket. At least one beacon is sent each time.
     pub beacon_bytes_per_second: u32,
-    /// Bytes that wait for one socket before its chunks are marked as lagging.
+    /// Bytes queued for one socket before its chunks are marked as lagging.
     pub socket_queue_bytes_max: usize,
-    /// A replica without trackers is kept this long, milliseconds.
+    /// How long a replica without trackers is kept, milliseconds.
     pub idle_replica_ms: u64,
-    /// How long a failed load waits before it is tried again, milliseconds.
+    /// How long to wait before a failed load is retried, milliseconds.
     pub load_retry_ms: u64,
-    /// The owner of a chunk that cannot be brought in line with the log is asked at most this often, milliseconds.
+    /// Shortest time between two audits of a chunk that differs from the log, milliseconds.
     pub audit_interval_ms: u64,
-    /// Loads of one chunk that fail in a row before those who wait are told.
+    /// Loads of one chunk that may fail in a row before waiting clients get an error.
     pub load_attempts_max: u32,
 }
 

@@ -1,8 +1,10 @@
-//! What the hub knows of a socket: who it is, what it tracks, and how much waits for it.
+//! A socket as the hub keeps it: its writer and access, the chunks that it tracks, and its queued
+//! bytes.
 
 use bytes::Bytes;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::Have;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, WriterId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,60 +12,62 @@ use std::num::NonZeroU64;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-/// Names a socket within a gateway.
+/// The id of a socket within a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 
-/// Encoded `ServerFrame`s, in order. Mostly it is one, which many sockets share.
+/// Encoded `ServerFrame`s, in order: usually a single one, which many sockets share.
 pub type Frames = SmallVec<[Bytes; 1]>;
 
-/// Who has come.
+/// The identity of a socket that joins.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Joined {
-    /// Its writer id: it gets the outcomes of this writer.
+    /// The socket gets the outcomes of this writer.
     pub writer: WriterId,
-    /// What it may read.
+    /// The chunks that the socket may read.
     pub access: Arc<Access>,
-    /// The families whose models it has; `None` is all.
+    /// The families whose models the client has; `None` is all.
     pub families: Option<BTreeSet<String>>,
 }
 
 /// A chunk that lags for a socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Lag {
-    /// What it holds of it.
+    /// The client's state of the chunk.
     pub have: Option<Have>,
-    pub since_ms: u64,
+    pub since: MonotonicMs,
 }
 
-/// A socket. What each update touches comes first and together: with thousands of sockets, every line of it is a cache miss.
+/// A socket. Fields that each update touches come first and together: with thousands of sockets,
+/// each further cache line costs a cache miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Socket {
-    /// Bytes that were handed out and not yet reported as written.
+    /// Bytes of frames that were sent and not yet reported as written.
     pub queued_bytes: usize,
-    /// Gathered in this turn.
+    /// Frames of this turn.
     turn: Frames,
     pub is_closing: bool,
-    /// Chunks whose updates are skipped.
+    /// Chunks whose updates are skipped for this socket.
     pub lagging: BTreeMap<ChunkId, Lag>,
-    /// What it asked to track and has no answer to, in the order of its requests.
+    /// Tracked chunks without an answer, in the order of the requests.
     answer_queue: BTreeMap<NonZeroU64, ChunkId>,
     pub joined: Joined,
-    /// What it tracks, or waits for, with the place of an answer that it waits for in turn.
+    /// Tracked chunks, each with the key of its entry in `answer_queue`, if it has one.
     pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
-    requests: u64,
-    /// The last of the lagging chunks that was brought up to date.
+    /// The last key of `answer_queue`.
+    last_key: u64,
+    /// The lagging chunk that was brought up to date last.
     lagging_cursor: Option<ChunkId>,
-    /// The last chunk that was looked at for a beacon.
+    /// The last chunk that was considered for a beacon.
     pub beacon_cursor: Option<ChunkId>,
-    /// When its next beacons are due.
-    pub beacons_ms: u64,
+    /// When the next beacons are due.
+    pub beacons_at: MonotonicMs,
 }
 
 impl Socket {
-    pub fn new(joined: Joined, beacons_ms: u64) -> Self {
+    pub fn new(joined: Joined, beacons_at: MonotonicMs) -> Self {
         Self {
             queued_bytes: 0,
             turn: Frames::new(),
@@ -72,14 +76,15 @@ impl Socket {
             answer_queue: BTreeMap::new(),
             joined,
             tracked: BTreeMap::new(),
-            requests: 0,
+            last_key: 0,
             lagging_cursor: None,
             beacon_cursor: None,
-            beacons_ms,
+            beacons_at,
         }
     }
 
-    /// True where it is the first frame of a turn. After a close nothing goes out any more.
+    /// Adds a frame to this turn; a closing socket gets no more frames. Returns true for the first
+    /// frame of a turn.
     pub fn send(&mut self, frame: Bytes) -> bool {
         if self.is_closing {
             return false;
@@ -89,47 +94,48 @@ impl Socket {
         self.turn.len() == 1
     }
 
-    /// What it gets in this turn, if anything.
+    /// The frames of this turn, if there are any.
     pub fn end_turn(&mut self) -> Option<Frames> {
         (!self.turn.is_empty()).then(|| std::mem::take(&mut self.turn))
     }
 
-    /// Takes a place for a chunk's answer, behind all that was asked for before. Who asks again keeps its place.
+    /// Tracks a chunk and enqueues its answer. A repeated request keeps its place in the queue.
     pub fn enqueue_answer(&mut self, id: ChunkId) {
         if self.awaits_answer(&id) {
             return;
         }
-        self.requests += 1;
-        let place = NonZeroU64::new(self.requests);
-        self.tracked.insert(id.clone(), place);
-        self.answer_queue.extend(place.map(|place| (place, id)));
+        self.last_key += 1;
+        let key = NonZeroU64::new(self.last_key);
+        self.tracked.insert(id.clone(), key);
+        self.answer_queue.extend(key.map(|key| (key, id)));
     }
 
-    /// The chunk whose answer comes next.
+    /// The chunk whose answer is next in the queue.
     pub fn next_answer(&self) -> Option<&ChunkId> {
         self.answer_queue.first_key_value().map(|(_, id)| id)
     }
 
-    /// Whether a chunk's answer has its place among the others.
+    /// Whether a chunk's answer is in the queue.
     pub fn awaits_answer(&self, id: &ChunkId) -> bool {
-        self.tracked.get(id).is_some_and(|place| place.is_some())
+        self.tracked.get(id).is_some_and(|key| key.is_some())
     }
 
-    /// Gives up the place of a chunk's answer, which is still tracked.
+    /// Removes a chunk's answer from the queue; the chunk stays tracked.
     pub fn dequeue_answer(&mut self, id: &ChunkId) {
-        if let Some(place) = self.tracked.get_mut(id).and_then(Option::take) {
-            self.answer_queue.remove(&place);
+        if let Some(key) = self.tracked.get_mut(id).and_then(Option::take) {
+            self.answer_queue.remove(&key);
         }
     }
 
-    /// Tracks it no more. The time since when it lagged, if it did.
+    /// Stops tracking a chunk. Returns its lag, if it lagged.
     pub fn untrack(&mut self, id: &ChunkId) -> Option<Lag> {
         self.dequeue_answer(id);
         self.tracked.remove(id);
         self.lagging.remove(id)
     }
 
-    /// Takes out the lagging chunk whose turn it is; they take turns, so that a large one does not starve the others.
+    /// Removes the next lagging chunk, round robin, so that a large chunk does not starve the
+    /// others.
     pub fn next_lagging(&mut self) -> Option<(ChunkId, Lag)> {
         let after = self.lagging_cursor.as_ref().and_then(|cursor| {
             let mut later = self.lagging.range::<ChunkId, _>((Excluded(cursor), Unbounded));
@@ -141,7 +147,7 @@ impl Socket {
         Some((id, lag))
     }
 
-    /// The tracked chunks, beginning behind the last one that was looked at for a beacon.
+    /// All tracked chunks, starting after the last one that was considered for a beacon.
     pub fn after_beacon_cursor(&self) -> impl Iterator<Item = &ChunkId> {
         let cursor = self.beacon_cursor.as_ref();
         let after = cursor.map_or(Unbounded, Excluded);

@@ -1,7 +1,9 @@
-//! Anything that may happen, in any order: owners that are replaced without noticing, records that are lost, snapshots
-//! whose notice comes late or never, loads that fail or bring a ref that is older or newer than what was read, clients
-//! that come, go, lag, refresh and come back from a gateway that was ahead. The clients check every message
-//! (`driftless_scenes::gateway::Client`); at rest, all of them hold what the valid log says, and know what became of their own commands.
+//! Arbitrary events in any order: owners that are replaced without noticing, lost records, snapshots
+//! whose `SnapshotStored` comes late or never, loads that fail or bring an older or newer ref than
+//! the log, clients that come, go, lag, refresh, and come back from a gateway that was ahead.
+//!
+//! The clients check every event (`driftless_scenes::gateway::Client`). At rest, each client holds
+//! what the valid log says and knows the outcome of each of its commands.
 
 use driftless_gateway_core::Settings;
 use driftless_scenes::gateway::run::{CHUNKS, Run, Step};
@@ -38,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_sees_a_gap_and_at_rest_everybody_has_the_log(
+    fn no_client_sees_a_gap_and_at_rest_all_have_the_log(
         before in 0..12usize,
         steps in vec(step(), 0..120),
         queue in prop_oneof![Just(300usize), Just(1000), Just(1 << 20)],

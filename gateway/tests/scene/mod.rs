@@ -1,4 +1,5 @@
-//! A whole gateway over a log in memory, a scribe who decides into that log as a replayer would, and real connections.
+//! A whole gateway over a log in memory, an owner that writes decisions into that log as a replayer
+//! does, and real connections.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -11,6 +12,7 @@ use driftless_chunk::world::World;
 use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
 use driftless_log::memory::MemoryLog;
 use driftless_log::{Append, Delivery, Log, Producer, TopicSpec};
+use driftless_runtime::clock::unix_now;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
@@ -28,21 +30,21 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Nothing in these tests takes this long unless it is broken.
+/// A step of these tests that takes this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn id(text: &str) -> ChunkId {
     text.parse().unwrap()
 }
 
-/// The deployment: what outlives a gateway.
+/// A deployment without its gateways: log, store, keys, and the owner of all partitions.
 pub struct Town {
     pub world: Arc<World>,
     pub log: Arc<dyn Log>,
@@ -50,7 +52,7 @@ pub struct Town {
     pub signer: Signer,
     verifier: Verifier,
     producer: Arc<dyn Producer>,
-    /// By partition: epoch, n, and the index that was claimed.
+    /// By partition: epoch, n, and the claimed index.
     owned: BTreeMap<Partition, (u64, u64, Index)>,
     pub live: BTreeMap<ChunkId, LiveChunk>,
     offsets: i64,
@@ -65,7 +67,7 @@ pub struct Running {
 }
 
 pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    unix_now().0
 }
 
 impl Town {
@@ -112,7 +114,7 @@ impl Town {
         self.gateway_within(settings, PATIENCE).await
     }
 
-    /// One that waits only so long for those who take nothing of an answer.
+    /// A gateway whose server cuts off readers that take no bytes of an answer for `write_timeout`.
     pub async fn gateway_within(&self, settings: Settings, write_timeout: Duration) -> Running {
         let (shutdown, origins) = (ShutdownSource::new(), Origins::default());
         let gateway = self.start(settings, &shutdown).await.unwrap();
@@ -125,12 +127,12 @@ impl Town {
         Running { address, shutdown, gateway }
     }
 
-    /// The deny list is this from now on.
+    /// Replaces the deny list.
     pub fn deny(&self, text: &str) {
         self.write("deny", text);
     }
 
-    /// Tokens are checked with another key from now on.
+    /// Replaces the key that tokens are verified with.
     pub fn change_key(&self) {
         self.write("key", "another secret, of more than 32 bytes too");
     }
@@ -140,16 +142,14 @@ impl Town {
         self.verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
     }
 
-    /// A token that reads and writes all canvases.
+    /// A token that reads all canvases, for an hour.
     pub fn token(&self, sub: &str) -> String {
         self.token_of(sub, &["canvas/"], 3600)
     }
 
     pub fn token_of(&self, sub: &str, read: &[&str], lifetime_s: u32) -> String {
         let read = read.iter().map(|&entry| entry.to_owned()).collect();
-        self.signer
-            .issue(sub, &Access { read, ..Access::default() }, driftless_schemas::time::UnixMs(now_ms()), lifetime_s)
-            .unwrap()
+        self.signer.issue(sub, &Access { read, ..Access::default() }, unix_now(), lifetime_s).unwrap()
     }
 
     pub fn live(&mut self, chunk: &str) -> &mut LiveChunk {
@@ -162,7 +162,7 @@ impl Town {
         if !self.owned.contains_key(&partition) {
             let indexes = Indexes::new(self.store.object_store(), self.world.spec().generation);
             let (index, checkpoint) = indexes.claim(partition).await.unwrap();
-            let fence = Body::Fence(Fence { owner: "scribe".into() });
+            let fence = Body::Fence(Fence { owner: "test".into() });
             self.send(partition, UpdatesRecord { epoch: checkpoint.epoch, n: 0, body: Some(fence) });
             self.owned.insert(partition, (checkpoint.epoch, 0, index));
         }
@@ -172,7 +172,7 @@ impl Town {
         self.send(partition, record);
     }
 
-    /// Anything into `updates`.
+    /// Appends any record to `updates`.
     pub fn send(&self, partition: Partition, record: UpdatesRecord) {
         let append = Append {
             topic: Arc::clone(&self.world.topics().updates),
@@ -185,7 +185,7 @@ impl Town {
         assert!(self.producer.append(vec![append]).is_empty());
     }
 
-    /// A command is decided, and the decision appended.
+    /// Decides a command and appends the decision. Returns the command's number.
     pub async fn decide(&mut self, chunk: &str, writer: WriterId, command: Vec<u8>) -> u64 {
         let seq = self.seqs.entry((id(chunk), writer)).or_default();
         *seq += 1;
@@ -218,7 +218,7 @@ impl Town {
         seq
     }
 
-    /// A snapshot is stored and told about, as section 6 orders it.
+    /// Stores a snapshot, writes its ref to the index, and appends `SnapshotStored` (R6).
     pub async fn snapshot(&mut self, chunk: &str) {
         let live = self.live(chunk);
         let encoding = live.replica.encoding().into_owned();
@@ -251,7 +251,7 @@ impl Town {
     }
 }
 
-/// Sets cells of a canvas; guarded by `guard` where that is given.
+/// A command that sets cells of a canvas, if all of them have the value `guard`, if given.
 pub fn cells(at: std::ops::Range<u32>, value: u32, guard: Option<u32>) -> Vec<u8> {
     let cells: Vec<u32> = at.collect();
     let values = vec![value; cells.len()];
@@ -269,7 +269,7 @@ pub fn track(chunk: &str, have: Option<proto::Have>) -> request::Body {
 }
 
 pub fn settings() -> Settings {
-    // No beacons, unless a test wants them.
+    // Practically no beacons: only tests of beacons expect them.
     Settings { core: CoreSettings { beacon_interval_ms: 3_600_000, ..CoreSettings::default() }, ..Settings::default() }
 }
 
@@ -288,7 +288,7 @@ impl Running {
         client
     }
 
-    /// A GET over HTTP: status, headers and body.
+    /// A GET request.
     pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask("GET", path, headers).await
     }
@@ -332,7 +332,7 @@ impl Answer {
 
 pub struct Client {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Received and not yet taken, newest first.
+    /// Events that were received and not yet returned, newest first.
     events: Vec<event::Body>,
     pub session: SessionId,
     pub writer: WriterId,
@@ -349,7 +349,7 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time")
     }
 
-    /// The next event, but for pings, which are answered.
+    /// The next event that is not a ping; pings are answered.
     pub async fn event(&mut self) -> event::Body {
         loop {
             match self.events.pop() {
@@ -389,7 +389,7 @@ impl Client {
         }
     }
 
-    /// A Chunk, verified.
+    /// The next event, a Chunk, as a verified replica.
     pub async fn chunk(&mut self, world: &World) -> Replica {
         match self.event().await {
             event::Body::Chunk(chunk) => replica(world, &chunk),
@@ -397,7 +397,7 @@ impl Client {
         }
     }
 
-    /// The Welcome, or code and reason of the end.
+    /// The Welcome, or code and reason of the close frame.
     pub async fn welcome_or_closed(&mut self) -> Result<(), (u16, String)> {
         match self.message().await {
             Some(Ok(Message::Close(Some(frame)))) => Err((frame.code.into(), frame.reason.to_string())),
@@ -411,12 +411,12 @@ impl Client {
         }
     }
 
-    /// The code that the server closes with.
+    /// Waits for the close frame and returns its code.
     pub async fn closed(&mut self) -> u16 {
         self.close_frame().await.0
     }
 
-    /// The code that the server closes with, and the reason.
+    /// Waits for the close frame and returns its code and reason.
     pub async fn close_frame(&mut self) -> (u16, String) {
         loop {
             match self.message().await {

@@ -88,7 +88,7 @@ pub const ROWS: &[Row] = &[
         "token-time",
         "an expired token, one that is not valid yet, one without an end",
         now!(tokens::time),
-        &["a_token_is_renewed_or_reads_nothing_new"],
+        &["an_expired_token_reads_nothing_new_until_it_is_renewed"],
     ),
     row(
         "token-replayed",
@@ -96,14 +96,14 @@ pub const ROWS: &[Row] = &[
         beside!(tokens::replayed),
         &[
             "a_denied_token_is_refused_by_its_user_or_by_its_jti",
-            "a_denied_user_is_closed_at_once_and_its_event_stream_too",
+            "sockets_and_event_streams_of_a_denied_user_are_closed_at_once",
         ],
     ),
     row(
         "token-key-leaked",
         "tokens of a key that leaked, after it was taken out of the key file",
         beside!(tokens::leaked),
-        &["who_came_in_by_a_key_that_is_taken_out_is_closed", "removing_a_key_ends_its_tokens_and_no_others"],
+        &["a_socket_is_closed_when_the_key_of_its_token_is_removed", "removing_a_key_ends_its_tokens_and_no_others"],
     ),
     row(
         "token-renewed",
@@ -121,7 +121,7 @@ pub const ROWS: &[Row] = &[
         "write-as-another",
         "a session of somebody else, its numbers, its outcomes",
         now!(rights::as_another),
-        &["what_became_of_a_command_is_told_to_its_author"],
+        &["an_author_gets_the_status_of_its_command"],
     ),
     row(
         "write-without-rights",
@@ -133,7 +133,7 @@ pub const ROWS: &[Row] = &[
         "read-without-rights",
         "Track, GET, events and status of what a token may not read",
         now!(rights::read),
-        &["what_the_renewed_token_does_not_read_is_taken_away"],
+        &["a_renewed_token_with_less_access_ends_tracking_of_what_it_does_not_cover"],
     ),
     row("slow-head", "the head of a request byte by byte", beside!(slow::head), &[]),
     row(
@@ -160,11 +160,11 @@ pub const ROWS: &[Row] = &[
         "answers, updates and events that are not taken",
         beside!(slow::reader),
         &[
-            "a_client_that_takes_nothing_is_let_go",
-            "a_reader_that_takes_nothing_is_cut_off_and_holds_no_place",
+            "r9_a_client_that_takes_no_bytes_is_closed_after_the_write_timeout",
+            "a_reader_that_takes_no_bytes_is_cut_off_and_frees_its_place",
             "a_client_that_reads_nothing_does_not_hold_its_connection",
             "a_peer_that_reads_nothing_does_not_keep_its_slot",
-            "r9_a_slow_client_lags_and_gets_everything_in_the_end",
+            "r9_a_slow_client_lags_and_catches_up_without_a_gap",
         ],
     ),
     row(
@@ -190,7 +190,7 @@ pub const ROWS: &[Row] = &[
         "bomb-store",
         "a snapshot in the store that is a bomb",
         now!(inside::store_bomb),
-        &["r7_a_spoilt_snapshot_is_never_served"],
+        &["r7_a_damaged_snapshot_is_never_served"],
     ),
     row(
         "bomb-client",
@@ -215,13 +215,13 @@ pub const ROWS: &[Row] = &[
         "flood-requests",
         "more requests than a user may send",
         now!(floods::requests),
-        &["who_asks_for_too_much_is_not_read_for_a_while_and_loses_nothing"],
+        &["a_user_over_its_rate_is_throttled_and_loses_no_request"],
     ),
     row(
         "flood-user-sockets",
         "more websockets than a user may have",
         now!(floods::user_sockets),
-        &["a_user_has_so_many_sockets_and_streams_and_others_have_theirs"],
+        &["each_user_has_its_own_limit_of_sockets_and_streams"],
     ),
     row(
         "flood-address",
@@ -235,8 +235,8 @@ pub const ROWS: &[Row] = &[
         "tracking very many chunks that nobody has seen",
         now!(floods::chunks),
         &[
-            "a_replica_without_trackers_is_kept_for_a_while_and_nothing_leaks",
-            "what_nobody_tracks_is_kept_until_every_view_has_it",
+            "an_idle_replica_is_dropped_after_a_while_and_nothing_leaks",
+            "an_untracked_chunk_is_kept_until_every_view_has_its_ref",
         ],
     ),
     row(

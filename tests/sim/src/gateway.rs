@@ -131,7 +131,7 @@ impl Process {
         self.views[partition.0 as usize] = store.view(partition, 0);
         self.opened[partition.0 as usize] = now;
         if let Some(opened) = self.opened.iter().min() {
-            self.hub.handle(Input::ViewsRenewed(*opened), now);
+            self.hub.handle(Input::ViewsRenewed(MonotonicMs(*opened)), MonotonicMs(now));
         }
     }
 
@@ -162,7 +162,7 @@ impl Process {
         self.refused_expired += socket.check_expiry(&message, clock.unix, &out)?;
         socket.send(&mut out);
         for input in out.hub {
-            self.hub.handle(input, now);
+            self.hub.handle(input, MonotonicMs(now));
         }
         self.take_outputs()?;
         Ok(true)
@@ -183,7 +183,7 @@ impl Process {
         }
         let bytes = joined.len();
         socket.link.down.push_back(joined.freeze());
-        self.hub.handle(Input::Written(SocketId(id), bytes), now);
+        self.hub.handle(Input::Written(SocketId(id), bytes), MonotonicMs(now));
         self.take_outputs()?;
         Ok(true)
     }
@@ -199,7 +199,7 @@ impl Process {
         if records.is_empty() {
             return Ok(Some(false));
         }
-        self.hub.handle(Input::Records(partition, records), now);
+        self.hub.handle(Input::Records(partition, records), MonotonicMs(now));
         self.take_outputs()?;
         Ok(Some(true))
     }
@@ -225,7 +225,7 @@ impl Process {
         };
         let again = reread.as_mut().map_or(Ok(()), |reread| read_again(reread, log));
         let loaded = again.map_err(LoadError::Unavailable).and(loaded);
-        self.hub.handle(Input::Loaded(chunk, loaded, reread), now);
+        self.hub.handle(Input::Loaded(chunk, loaded, reread), MonotonicMs(now));
         self.take_outputs()?;
         Ok(true)
     }
@@ -241,7 +241,7 @@ impl Process {
             socket.connection.handle(connection::Input::Tick, clock, &self.outside, &mut out);
             socket.send(&mut out);
         }
-        self.hub.handle(Input::Tick, now);
+        self.hub.handle(Input::Tick, MonotonicMs(now));
         self.take_outputs()
     }
 
@@ -252,7 +252,7 @@ impl Process {
     pub fn ask(&mut self, chunk: &ChunkId, ask: Ask, now: u64) -> Result<u64, Violation> {
         let id = self.next_ask;
         self.next_ask += 1;
-        self.hub.handle(Input::Asked(id, chunk.clone(), ask), now);
+        self.hub.handle(Input::Asked(id, chunk.clone(), ask), MonotonicMs(now));
         self.take_outputs()?;
         Ok(id)
     }
@@ -262,7 +262,7 @@ impl Process {
     /// # Errors
     /// A violation.
     pub fn damage(&mut self, chunk: &ChunkId, now: u64) -> Result<(), Violation> {
-        self.hub.handle(Input::Damage(chunk.clone()), now);
+        self.hub.handle(Input::Damage(chunk.clone()), MonotonicMs(now));
         self.take_outputs()
     }
 
@@ -272,7 +272,7 @@ impl Process {
     /// A violation.
     pub fn leave(&mut self, id: u64, now: u64) -> Result<(), Violation> {
         if self.sockets.remove(&id).is_some_and(|socket| socket.connection.identity().is_some()) {
-            self.hub.handle(Input::Left(SocketId(id)), now);
+            self.hub.handle(Input::Left(SocketId(id)), MonotonicMs(now));
             self.take_outputs()?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Stored states on their way in, and the questions that wait for them.
+//! Loading stored states, and answering what waits for them.
 
 use super::Hub;
 use crate::answer::{Answer, status};
@@ -8,16 +8,18 @@ use crate::reread::Reread;
 use crate::socket::SocketId;
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::TrackRejectCode;
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Version};
 
 impl Hub {
-    pub(super) fn begin_load(&mut self, id: &ChunkId, now_ms: u64) {
+    /// Starts a load if none is in flight and the retry time has come.
+    pub(super) fn begin_load(&mut self, id: &ChunkId) {
         self.watched.insert(id.clone());
-        let Self { chunks, world, .. } = self;
+        let Self { chunks, world, now, .. } = self;
         let Some(chunk) = chunks.get_mut(id) else { return };
         chunk.load = match chunk.load {
             Load::Idle => Load::InFlight,
-            Load::Again { attempts, at_ms } if at_ms <= now_ms => Load::Retrying { attempts },
+            Load::RetryAt { attempts, at } if at <= *now => Load::Retrying { attempts },
             _ => return,
         };
         let reread = |evicted| Some(Box::new(Reread::new(id.clone(), world.place(id).ok()?.partition, evicted)));
@@ -30,69 +32,70 @@ impl Hub {
         id: ChunkId,
         loaded: Result<Option<Loaded>, LoadError>,
         reread: Option<Box<Reread>>,
-        now_ms: u64,
     ) {
         if let Err(LoadError::Lost { stored, .. }) = &loaded {
             let hash = Hash::from_slice(&stored.hash).unwrap_or(Hash([0; 32]));
-            self.audit(&id, Version(stored.version), hash, now_ms);
+            self.audit(&id, Version(stored.version), hash);
         }
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let attempts = match chunk.load {
             Load::InFlight => 1,
             Load::Retrying { attempts } => attempts + 1,
-            Load::Idle | Load::Again { .. } => return,
+            Load::Idle | Load::RetryAt { .. } => return,
         };
         let restored = match loaded {
             Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) => Err(reason),
             Ok(loaded) => match chunk.restore(&id, loaded, reread) {
                 Ok(()) => Ok(()),
                 Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
-                    // Not this replica's fault: it was just made.
-                    self.audit(&id, version, found, now_ms);
+                    // The replica was just restored, so stored state and log contradict each other.
+                    self.audit(&id, version, found);
                     Err(format!(
-                        "at version {version} the log leads to {found}, but says {expected}; the owner is asked"
+                        "at version {version} stored state and log lead to hash {found}, but the log says {expected}; \
+                         the owner is asked to check the chunk"
                     ))
                 }
                 Err(RestoreError::Stale) if chunk.has_ref_for_trimmed() => {
-                    // The newer ref is read at once.
+                    // The state of the newer ref contains what was trimmed: load that at once.
                     chunk.load = Load::Idle;
-                    return self.begin_load(&id, now_ms);
+                    return self.begin_load(&id);
                 }
                 Err(e) => Err(e.to_string()),
             },
         };
-        // Also where those who waited are gone: it must become idle.
+        // Even if no request waits any more: the replica must become idle in time.
         self.watched.insert(id.clone());
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         match restored {
             Ok(()) => {
                 chunk.load = Load::Idle;
-                chunk.used_ms = now_ms;
-                self.answer_waiting(&id, now_ms);
+                chunk.used_at = self.now;
+                self.answer_waiting(&id);
             }
             Err(reason) => {
-                chunk.load = Load::Again { attempts, at_ms: now_ms + self.settings.load_retry_ms };
+                chunk.load = Load::RetryAt { attempts, at: self.now.plus_ms(self.settings.load_retry_ms) };
                 if attempts >= self.settings.load_attempts_max {
                     self.give_up(&id, &reason);
                 } else {
-                    // Nobody waits for others behind it any longer.
-                    let held_up: Vec<SocketId> = chunk.waiting.keys().copied().collect();
-                    held_up.into_iter().for_each(|socket| self.answer_in_order(socket));
+                    // A chunk that failed to load no longer blocks the answers to later requests.
+                    let unblocked: Vec<SocketId> = chunk.waiting.keys().copied().collect();
+                    unblocked.into_iter().for_each(|socket| self.answer_in_order(socket));
                 }
             }
         }
     }
 
-    /// Asks the owner to look at a chunk, now and then, until it has spoken: what one gateway has found counts for nothing
-    /// by itself.
-    pub(super) fn audit(&mut self, id: &ChunkId, version: Version, found: Hash, now_ms: u64) {
-        let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
-        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.audited_ms.is_none_or(is_due)) else { return };
-        chunk.audited_ms = Some(now_ms);
+    /// Asks the owner to check a chunk, at most once an interval. The owner decides: a gateway
+    /// alone proves nothing about the log.
+    pub(super) fn audit(&mut self, id: &ChunkId, version: Version, found: Hash) {
+        let (now, interval_ms) = (self.now, self.settings.audit_interval_ms);
+        let is_due = |last: MonotonicMs| now.ms_since(last) >= interval_ms;
+        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.audited_at.is_none_or(is_due)) else { return };
+        chunk.audited_at = Some(now);
         self.outputs.push_back(Output::Audit(id.clone(), version, found));
     }
 
-    /// Those who wait are told; whoever asks next begins anew.
+    /// Rejects all that waits for the chunk. The next Track or question starts a new load.
     fn give_up(&mut self, id: &ChunkId, reason: &str) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.load = Load::Idle;
@@ -106,13 +109,14 @@ impl Hub {
         }
     }
 
-    /// Those who wait for a replica that is here: in their turn, or at once where they have none.
-    pub(super) fn answer_waiting(&mut self, id: &ChunkId, now_ms: u64) {
+    /// Answers what waits for a chunk whose replica is there. A Track in a socket's answer queue is
+    /// answered in its order.
+    pub(super) fn answer_waiting(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.live.is_some()) else { return };
         if !chunk.is_wanted() {
             return;
         }
-        chunk.used_ms = now_ms;
+        chunk.used_at = self.now;
         let waiting: Vec<SocketId> = chunk.waiting.keys().copied().collect();
         for (ask_id, ask) in std::mem::take(&mut chunk.asks) {
             self.answer(ask_id, id, ask);
@@ -125,17 +129,18 @@ impl Hub {
         }
     }
 
-    pub(super) fn ask(&mut self, ask_id: u64, id: ChunkId, ask: Ask, now_ms: u64) {
+    pub(super) fn ask(&mut self, ask_id: u64, id: ChunkId, ask: Ask) {
+        let now = self.now;
         let chunk = match self.chunk_of(id.as_str()) {
             Ok((_, chunk)) => chunk,
             Err(reason) => return self.outputs.push_back(Output::Answer(ask_id, Answer::Unavailable(reason))),
         };
-        chunk.used_ms = now_ms;
+        chunk.used_at = now;
         if chunk.live.is_some() {
             return self.answer(ask_id, &id, ask);
         }
         chunk.asks.push((ask_id, ask));
-        self.begin_load(&id, now_ms);
+        self.begin_load(&id);
     }
 
     fn answer(&mut self, ask_id: u64, id: &ChunkId, ask: Ask) {
@@ -147,7 +152,7 @@ impl Hub {
                 Ok(encoding) => Answer::Content { version, hash, encoding: encoding.into() },
                 Err(e) => {
                     chunk.asks.push((ask_id, ask));
-                    return self.rebuild(id, &e.to_string(), self.now_ms);
+                    return self.rebuild(id, &e.to_string());
                 }
             },
             Ask::Status(writer, seq) => Answer::Status(status(live.ledger.resolved(writer), &chunk.ring, writer, seq)),

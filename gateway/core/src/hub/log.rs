@@ -1,4 +1,4 @@
-//! What the log says: folded, compared, and told to the trackers.
+//! Records of `updates`: judged (R4), folded into replicas, compared, and sent to the trackers.
 
 use super::Hub;
 use crate::chunk::{Chunk, Waiting};
@@ -15,35 +15,35 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 
-/// What the trackers of a chunk are to get of one turn's records.
+/// Updates of one chunk in one turn, to be sent to its trackers.
 pub(super) struct TurnUpdates {
-    /// What they had before.
+    /// The chunk's state before them, which its trackers have.
     before: Option<Have>,
-    /// The records' updates.
+    /// The updates of each record.
     frames: Vec<Bytes>,
-    /// Outcomes for their own writer, and how many of the frames go before them.
+    /// Outcomes for one writer, each with the number of frames that come before it.
     outcomes: Vec<(usize, WriterId, Outcomes)>,
 }
 
 impl TurnUpdates {
-    fn after(before: Option<Have>) -> Self {
+    fn new(before: Option<Have>) -> Self {
         Self { before, frames: Vec::new(), outcomes: Vec::new() }
     }
 
-    /// Adds a record; its outcomes come after its updates.
+    /// Adds a record. Its outcomes come after its updates.
     fn add(&mut self, frame: Bytes, outcomes: Vec<(WriterId, Outcomes)>) {
         if !frame.is_empty() {
             self.frames.push(frame);
         }
-        let place = self.frames.len();
-        self.outcomes.extend(outcomes.into_iter().map(|(writer, outcomes)| (place, writer, outcomes)));
+        let after = self.frames.len();
+        self.outcomes.extend(outcomes.into_iter().map(|(writer, outcomes)| (after, writer, outcomes)));
     }
 
     fn is_author(&self, writer: WriterId) -> bool {
         self.outcomes.iter().any(|(_, author, _)| *author == writer)
     }
 
-    /// For all but the authors of outcomes: frames that are joined are a frame.
+    /// The updates for all trackers except authors of outcomes. Concatenated frames are a frame.
     fn joined(&self) -> Bytes {
         match &self.frames[..] {
             [one] => one.clone(),
@@ -51,13 +51,14 @@ impl TurnUpdates {
         }
     }
 
+    /// The updates and outcomes for an author.
     fn joined_for(&self, writer: WriterId) -> Bytes {
         let mut joined = BytesMut::new();
         let mut rest = self.frames.iter();
         let mut taken = 0;
-        for (place, _, outcomes) in self.outcomes.iter().filter(|(_, author, _)| *author == writer) {
-            rest.by_ref().take(place - taken).for_each(|frame| joined.extend_from_slice(frame));
-            taken = *place;
+        for (after, _, outcomes) in self.outcomes.iter().filter(|(_, author, _)| *author == writer) {
+            rest.by_ref().take(after - taken).for_each(|frame| joined.extend_from_slice(frame));
+            taken = *after;
             format::push_event(&mut joined, event::Body::Outcomes(outcomes.clone()));
         }
         rest.for_each(|frame| joined.extend_from_slice(frame));
@@ -66,7 +67,7 @@ impl TurnUpdates {
 }
 
 impl Hub {
-    pub(super) fn take_records(&mut self, partition: Partition, records: Vec<(Offset, Bytes)>, now_ms: u64) {
+    pub(super) fn take_records(&mut self, partition: Partition, records: Vec<(Offset, Bytes)>) {
         let Some(index) = usize::try_from(partition.0).ok().filter(|i| *i < self.positions.len()) else { return };
         for (offset, value) in records {
             if offset < self.positions[index].offset {
@@ -82,8 +83,8 @@ impl Hub {
             }
             let taken = match record.body {
                 Some(Body::Fence(_)) => Ok(()),
-                Some(Body::Decisions(decisions)) => self.take_decisions(at, decisions, now_ms),
-                Some(Body::SnapshotStored(stored)) => self.take_stored(stored, now_ms),
+                Some(Body::Decisions(decisions)) => self.take_decisions(at, decisions),
+                Some(Body::SnapshotStored(stored)) => self.take_stored(stored),
                 None => Err("it has no body that this version knows: upgrade this process".into()),
             };
             if let Err(reason) = taken {
@@ -97,6 +98,7 @@ impl Hub {
         self.outputs.push_back(Output::Fatal(format!("{topic}[{partition}] offset {offset} cannot be read: {reason}")));
     }
 
+    /// The chunk with this id, which is added if the hub does not have it.
     pub(super) fn chunk_of(&mut self, id: &str) -> Result<(ChunkId, &mut Chunk), String> {
         let chunk: ChunkId = id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
         let world = &self.world;
@@ -110,19 +112,19 @@ impl Hub {
         Ok((chunk, entry))
     }
 
-    fn take_decisions(&mut self, at: Position, decisions: Decisions, now_ms: u64) -> Result<(), String> {
+    fn take_decisions(&mut self, at: Position, decisions: Decisions) -> Result<(), String> {
         let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
         if updates.as_ref().is_some_and(|u| u.entries.is_empty() || u.first_version == 0) {
             return Err("Updates without entries, or from version 0 on".into());
         }
-        let settings = self.settings.clone();
+        let (settings, now) = (self.settings.clone(), self.now);
         let record = Record::new(at, decisions, updates);
         let frame = record.frame.clone();
         let outcomes = private_outcomes(&record.decisions);
         let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
-        // What the replica, and with it whoever tracks it, had before this record.
+        // The version before this record, which is also that of the chunk's trackers.
         let had = chunk.live.as_ref().map(|live| live.replica.version());
-        chunk.recorded_ms = now_ms;
+        chunk.recorded_at = now;
         let before = chunk.ring.bytes();
         let pushed = chunk.push(record, &settings);
         let added = chunk.ring.bytes() - before;
@@ -132,39 +134,41 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(&id) else { return Ok(()) };
         if let Err(e) = pushed {
             if let ApplyError::Hash { version, found, .. } = &e {
-                // Perhaps the owner's fault: what it stores from here on would be in doubt too.
-                self.audit(&id, *version, *found, now_ms);
+                // The owner may be the one that drifted, and its next snapshots would be wrong too.
+                self.audit(&id, *version, *found);
             }
-            self.rebuild(&id, &e.to_string(), now_ms);
+            self.rebuild(&id, &e.to_string());
             return Ok(());
         }
         if let Some(had) = had {
-            let waits = chunk.is_wanted();
+            let is_wanted = chunk.is_wanted();
             if !chunk.trackers.is_empty() {
-                let Self { turn_updates: told, chunks, .. } = self;
+                let Self { turn_updates, chunks, .. } = self;
                 let before = || chunks.get(&id)?.published_at(had);
-                let told = told.entry(id.clone()).or_insert_with(|| TurnUpdates::new(before()));
-                told.add(frame, outcomes);
+                let updates = turn_updates.entry(id.clone()).or_insert_with(|| TurnUpdates::new(before()));
+                updates.add(frame, outcomes);
             }
-            if waits {
-                // What they get contains this record.
+            if is_wanted {
+                // The answers contain this record, so the trackers' updates go first.
                 self.flush_updates(&id);
-                self.answer_waiting(&id, now_ms);
+                self.answer_waiting(&id);
             }
         }
         Ok(())
     }
 
+    /// Sends a chunk's updates of this turn now, before anything else about the chunk.
     pub(super) fn flush_updates(&mut self, id: &ChunkId) {
-        if let Some(told) = self.turn_updates.remove(id) {
-            self.send_updates(id, told);
+        if let Some(updates) = self.turn_updates.remove(id) {
+            self.send_updates(id, updates);
         }
     }
 
-    /// The same bytes for everybody; discards and the like to their own writer only, in their place between them.
-    pub(super) fn send_updates(&mut self, id: &ChunkId, told: TurnUpdates) {
+    /// Sends the same bytes to all trackers. Only an author of outcomes gets bytes of its own, with
+    /// the outcomes between the updates.
+    pub(super) fn send_updates(&mut self, id: &ChunkId, updates: TurnUpdates) {
         let Some(chunk) = self.chunks.get(id) else { return };
-        let all = told.joined();
+        let all = updates.joined();
         let max = self.settings.socket_queue_bytes_max;
         let mut slow = Vec::new();
         for socket_id in &chunk.trackers {
@@ -172,43 +176,46 @@ impl Hub {
             if !socket.lagging.is_empty() && socket.lagging.contains_key(id) {
                 continue;
             }
-            let is_author = told.is_author(socket.joined.writer);
+            let is_author = updates.is_author(socket.joined.writer);
             if all.is_empty() && !is_author {
                 continue;
             }
-            // One record alone fits whatever its size: there is no other way to it.
-            let is_alone = socket.queued_bytes == 0 && told.frames.len() <= 1;
+            // A single record is sent whatever its size: there is no smaller way to the client.
+            let is_alone = socket.queued_bytes == 0 && updates.frames.len() <= 1;
             if !is_alone && socket.queued_bytes + all.len() > max {
                 slow.push(*socket_id);
                 continue;
             }
-            let frame = if is_author { told.joined_for(socket.joined.writer) } else { all.clone() };
+            let frame = if is_author { updates.joined_for(socket.joined.writer) } else { all.clone() };
             if socket.send(frame) {
-                self.turn.push(*socket_id);
+                self.turn_sockets.push(*socket_id);
             }
         }
         for socket_id in slow {
-            self.begin_lagging(socket_id, id, told.before.clone());
+            self.begin_lagging(socket_id, id, updates.before.clone());
         }
     }
 
-    /// R9: never a gap. The chunk is skipped for this socket until its queue has drained.
+    /// R9: the client never sees a gap. The hub skips the chunk for this socket until the socket's
+    /// queue has drained.
     pub(super) fn begin_lagging(&mut self, socket_id: SocketId, id: &ChunkId, sent: Option<Have>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
-        socket.lagging.insert(id.clone(), Lag { have: sent, since_ms: self.now_ms });
+        socket.lagging.insert(id.clone(), Lag { have: sent, since: self.now });
         self.lagging += 1;
         self.outputs.push_back(Output::LaggingBegan);
         self.send_event(socket_id, event::Body::Lagging(Lagging { chunk_id: id.to_string() }));
     }
 
-    /// A chunk does not lag any more.
+    /// The chunk, if it lagged, no longer does.
     pub(super) fn end_lagging(&mut self, lag: Option<Lag>) {
         if let Some(lag) = lag {
             self.lagging = self.lagging.saturating_sub(1);
-            self.outputs.push_back(Output::LaggingEnded(self.now_ms.saturating_sub(lag.since_ms)));
+            self.outputs.push_back(Output::LaggingEnded(self.now.ms_since(lag.since)));
         }
     }
 
+    /// The socket has taken bytes: brings lagging chunks up to date and answers more requests, as
+    /// far as the queue has room.
     pub(super) fn take_written(&mut self, id: SocketId, bytes: usize) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
@@ -216,7 +223,7 @@ impl Hub {
         if is_idle || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
             return;
         }
-        // As much as the queue takes; the others wait until it has drained again.
+        // Fill the queue up to its limit; the other chunks wait until the queue has drained again.
         let max = self.settings.socket_queue_bytes_max;
         while let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.queued_bytes <= max)
             && let Some((chunk, lag)) = socket.next_lagging()
@@ -231,41 +238,45 @@ impl Hub {
         self.answer_in_order(id);
     }
 
-    fn take_stored(&mut self, stored: proto::SnapshotStored, now_ms: u64) -> Result<(), String> {
+    fn take_stored(&mut self, stored: proto::SnapshotStored) -> Result<(), String> {
         let Some(r) = stored.r#ref else { return Err("a SnapshotStored without a ref".into()) };
-        let settings = self.settings.clone();
+        let (settings, now) = (self.settings.clone(), self.now);
         let (id, chunk) = self.chunk_of(&stored.chunk_id)?;
         let before = chunk.ring.bytes();
-        let compared = chunk.take_ref(r, &settings, now_ms);
+        let compared = chunk.take_ref(r, &settings, now);
         let after = chunk.ring.bytes();
         self.ring_bytes = self.ring_bytes + after - before;
         if let Err(e) = compared {
-            self.rebuild(&id, &format!("the stored snapshot differs: {e}"), now_ms);
+            self.rebuild(&id, &format!("the stored snapshot differs: {e}"));
         }
         Ok(())
     }
 
-    /// R10: a replica that differs is thrown away, made anew from ref and log, and sent to all its trackers.
-    pub(super) fn rebuild(&mut self, id: &ChunkId, reason: &str, now_ms: u64) {
+    /// R10: drops a replica that differs from the log, restores it from ref and log, and sends it
+    /// to all its trackers.
+    pub(super) fn rebuild(&mut self, id: &ChunkId, reason: &str) {
         self.flush_updates(id);
         self.outputs.push_back(Output::Drift(id.clone(), reason.to_owned()));
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.live = None;
         chunk.base = None;
         let trackers = std::mem::take(&mut chunk.trackers);
-        chunk.waiting.extend(trackers.iter().map(|id| (*id, Waiting { have: None, behind_since_ms: None })));
+        chunk.waiting.extend(trackers.iter().map(|id| (*id, Waiting { have: None, behind_since: None })));
         let is_wanted = chunk.is_wanted();
         for socket_id in trackers {
             let lag = self.sockets.get_mut(&socket_id).and_then(|socket| socket.lagging.remove(id));
             self.end_lagging(lag);
         }
         if is_wanted {
-            self.begin_load(id, now_ms);
+            self.begin_load(id);
         }
     }
 
-    /// Rings are bounded: the records of replicas that are here go first, but for a few; their trackers only lose the shorter
-    /// way to catch up. What else is given up must be read again where somebody tracks the chunk.
+    /// Keeps the memory of all rings below its limit.
+    ///
+    /// The first round drops records of chunks that have a replica, except the newest few: clients
+    /// that resume then get a whole state instead of updates. The second round drops all records,
+    /// which the gateway must read from the log again when a client tracks the chunk.
     pub(super) fn evict(&mut self) {
         let max = self.settings.rings_bytes_max;
         if self.ring_bytes <= max {
@@ -278,7 +289,7 @@ impl Hub {
                 let Some(chunk) = self.chunks.get_mut(&id) else { continue };
                 let before = chunk.ring.bytes();
                 match round {
-                    // A state that is on its way in meets the ring as it was.
+                    // A load in flight needs the records that the ring had when the load began.
                     _ if chunk.is_loading() => {}
                     EvictionRound::AllButKept if chunk.live.is_some() => chunk.evict(self.settings.ring_kept),
                     EvictionRound::AllButKept => {}
@@ -304,7 +315,7 @@ enum EvictionRound {
     All,
 }
 
-/// What is not committed, by writer.
+/// The outcomes of commands that were not committed, by writer.
 fn private_outcomes(decisions: &Decisions) -> Vec<(WriterId, Outcomes)> {
     let mut by_writer: Vec<(WriterId, Outcomes)> = Vec::new();
     for mark in &decisions.marks {

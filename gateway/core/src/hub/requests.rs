@@ -1,4 +1,4 @@
-//! What sockets ask.
+//! Requests of sockets: Track, Untrack, Refresh and DriftReport.
 
 use super::Hub;
 use crate::chunk::{Chunk, ContentError, Load, Waiting};
@@ -12,19 +12,20 @@ use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
     self, Have, RefusalCode, Refused, ResolvedExpired, TrackRejectCode, TrackRejected, Tracked, event, request, tracked,
 };
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Version, limits};
 use std::sync::Arc;
 
 impl Hub {
-    pub(super) fn take_request(&mut self, socket: SocketId, body: request::Body, now_ms: u64) {
+    pub(super) fn take_request(&mut self, socket: SocketId, body: request::Body) {
         match body {
-            request::Body::Track(track) => self.track(socket, track, now_ms),
-            request::Body::Untrack(untrack) => self.untrack(socket, &untrack.chunk_id, now_ms),
+            request::Body::Track(track) => self.track(socket, track),
+            request::Body::Untrack(untrack) => self.untrack(socket, &untrack.chunk_id),
             request::Body::Refresh(refresh) => self.refresh(socket, refresh),
             request::Body::DriftReport(report) => {
                 if let Ok(chunk) = report.chunk_id.parse::<ChunkId>() {
-                    self.recheck(&chunk, now_ms);
+                    self.recheck(&chunk);
                     self.outputs.push_back(Output::DriftReported(chunk, Version(report.version)));
                 }
             }
@@ -36,16 +37,19 @@ impl Hub {
         }
     }
 
-    /// A client says that it drifted: it is not believed, but our own replica is looked at, now and then.
-    fn recheck(&mut self, id: &ChunkId, now_ms: u64) {
+    /// Checks the hash of the hub's own replica, at most once an interval. A client's drift report
+    /// is not trusted, but it may have the same cause.
+    fn recheck(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
-        let is_due = |last: u64| now_ms.saturating_sub(last) >= self.settings.audit_interval_ms;
-        let Some((version, told)) = chunk.newest().filter(|_| chunk.looked_ms.is_none_or(is_due)) else { return };
-        chunk.looked_ms = Some(now_ms);
+        let is_due = |last: MonotonicMs| self.now.ms_since(last) >= self.settings.audit_interval_ms;
+        let Some((version, expected)) = chunk.newest().filter(|_| chunk.rechecked_at.is_none_or(is_due)) else {
+            return;
+        };
+        chunk.rechecked_at = Some(self.now);
         let found = chunk.live.as_mut().map(|live| live.replica.hash_again());
-        if let Some(found) = found.filter(|found| *found != told) {
-            let e = ApplyError::Hash { version, expected: told, found };
-            self.rebuild(id, &e.to_string(), now_ms);
+        if let Some(found) = found.filter(|found| *found != expected) {
+            let e = ApplyError::Hash { version, expected, found };
+            self.rebuild(id, &e.to_string());
         }
     }
 
@@ -68,7 +72,7 @@ impl Hub {
         self.send_event(socket, event::Body::TrackRejected(rejected));
     }
 
-    fn track(&mut self, socket_id: SocketId, track: proto::Track, now_ms: u64) {
+    fn track(&mut self, socket_id: SocketId, track: proto::Track) {
         let placed = self.check_track(socket_id, &track.chunk_id);
         let (id, place) = match placed {
             Ok(placed) => placed,
@@ -79,18 +83,19 @@ impl Hub {
         socket.enqueue_answer(id.clone());
         self.end_lagging(lag);
         let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place.family));
-        chunk.used_ms = now_ms;
-        // It asked anew: nothing of the old tracking goes between the request and its answer.
+        chunk.used_at = self.now;
+        // After a repeated Track, updates of the old one must not come before the new answer.
         chunk.trackers.remove(&socket_id);
-        chunk.waiting.insert(socket_id, Waiting { have: track.have, behind_since_ms: None });
+        chunk.waiting.insert(socket_id, Waiting { have: track.have, behind_since: None });
         if chunk.live.is_none() {
-            self.begin_load(&id, now_ms);
+            self.begin_load(&id);
         }
         self.answer_in_order(socket_id);
     }
 
-    /// Answers come in the order of the requests, as long as there is room for them. Who is waited for because its state is
-    /// loaded holds the others up; who cannot be loaded, or is behind, does not.
+    /// Answers Tracks in the order of the requests, as far as the socket's queue has room. A chunk
+    /// that is still loading blocks the answers behind it; one that failed to load, or for which
+    /// this gateway is behind, does not.
     pub(super) fn answer_in_order(&mut self, socket_id: SocketId) {
         while let Some(socket) = self.sockets.get_mut(&socket_id)
             && socket.queued_bytes <= self.settings.socket_queue_bytes_max / 4
@@ -138,7 +143,8 @@ impl Hub {
         Ok((id, place))
     }
 
-    /// R12: a client that is ahead waits until this gateway has caught up.
+    /// Answers a Track of a chunk that is loaded. R12: a client that is ahead waits until this
+    /// gateway has caught up.
     pub(super) fn track_loaded(&mut self, socket_id: SocketId, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let version = chunk.newest().map(|(version, _)| version);
@@ -146,7 +152,7 @@ impl Hub {
         let is_behind =
             waiting.have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0));
         if is_behind && !Mutant::AnswerWhileBehind.is_on() {
-            waiting.behind_since_ms.get_or_insert(self.now_ms);
+            waiting.behind_since.get_or_insert(self.now);
             self.watched.insert(id.clone());
             return;
         }
@@ -155,7 +161,8 @@ impl Hub {
         self.answer_or_lag(socket_id, id, have);
     }
 
-    /// Where much waits for the socket already, the answer comes when that has drained.
+    /// Answers now, or marks the chunk as lagging if the socket's queue is full: then the answer
+    /// follows once the queue has drained.
     fn answer_or_lag(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<Have>) {
         let max = self.settings.socket_queue_bytes_max;
         match self.sockets.get(&socket_id).is_some_and(|socket| socket.queued_bytes > max) {
@@ -164,7 +171,7 @@ impl Hub {
         }
     }
 
-    /// Tracked, then nothing, the missing updates, or a Chunk, whichever fits and is smaller.
+    /// Sends Tracked, then nothing, the missing updates, or a Chunk, whichever is smaller.
     pub(super) fn answer_track(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<&Have>) {
         let Some(socket) = self.sockets.get(&socket_id) else { return };
         let writer = socket.joined.writer;
@@ -179,8 +186,8 @@ impl Hub {
         };
         let frames = match chunk.content_after(id, have, (version, hash)) {
             Ok(frames) => frames,
-            // Its trackers get their answers from the new replica.
-            Err(ContentError::Drift(e)) => return self.rebuild(id, &e.to_string(), self.now_ms),
+            // All trackers, this one too, get their answers from the new replica.
+            Err(ContentError::Drift(e)) => return self.rebuild(id, &e.to_string()),
             Err(ContentError::Compress(e)) => {
                 return self.reject_track(socket_id, id.as_str(), TrackRejectCode::Unavailable, e);
             }
@@ -193,23 +200,23 @@ impl Hub {
         }
     }
 
-    fn untrack(&mut self, socket_id: SocketId, chunk_id: &str, now_ms: u64) {
+    fn untrack(&mut self, socket_id: SocketId, chunk_id: &str) {
         let id = match chunk_id.parse::<ChunkId>() {
             Ok(id) => id,
-            // The error names it cut: the answer must not be as long as the question.
+            // The error shortens the id, so the answer is not longer than the request.
             Err(e) => return self.refuse(socket_id, RefusalCode::NotTracked, &e.to_string()),
         };
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         let lag = socket.untrack(&id);
         self.end_lagging(lag);
-        self.forget_tracker(socket_id, &id, now_ms);
-        // It may have held the others up.
+        self.forget_tracker(socket_id, &id);
+        // The chunk may have blocked the answers behind it.
         self.answer_in_order(socket_id);
     }
 
-    pub(super) fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId, now_ms: u64) {
+    pub(super) fn forget_tracker(&mut self, socket_id: SocketId, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
-        chunk.used_ms = now_ms;
+        chunk.used_at = self.now;
         chunk.trackers.remove(&socket_id);
         chunk.waiting.remove(&socket_id);
         self.watched.insert(id.clone());
@@ -222,7 +229,7 @@ impl Hub {
             return self.refuse(socket_id, RefusalCode::NotTracked, &message);
         };
         let Some(socket) = self.sockets.get(&socket_id).filter(|socket| !socket.lagging.contains_key(&id)) else {
-            // All that it misses comes with the Tracked that ends the lagging.
+            // When the chunk stops lagging, the client gets all that it misses.
             return;
         };
         let is_full = socket.queued_bytes > self.settings.socket_queue_bytes_max;
@@ -234,31 +241,32 @@ impl Hub {
                     self.send(socket_id, frame);
                 }
             }
-            // Too old, or from another world: a whole Chunk.
+            // The version is too old, or newer than the replica: send a whole Chunk.
             _ => self.answer_or_lag(socket_id, &id, None),
         }
     }
 
-    pub(super) fn renew(&mut self, socket_id: SocketId, access: Arc<Access>, now_ms: u64) {
+    /// Takes the access of a renewed token, and rejects tracked chunks that it does not cover.
+    pub(super) fn renew(&mut self, socket_id: SocketId, access: Arc<Access>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.joined.access = access;
         let lost: Vec<ChunkId> =
             socket.tracked.keys().filter(|id| !socket.joined.access.may_read(id)).cloned().collect();
         for id in lost {
-            self.forget_tracker(socket_id, &id, now_ms);
+            self.forget_tracker(socket_id, &id);
             let message = format!("the renewed token gives no read access to {id}");
             self.reject_track(socket_id, id.as_str(), TrackRejectCode::NoReadAccess, message);
         }
         self.answer_in_order(socket_id);
     }
 
-    pub(super) fn leave(&mut self, socket_id: SocketId, now_ms: u64) {
+    pub(super) fn leave(&mut self, socket_id: SocketId) {
         let Some(socket) = self.sockets.remove(&socket_id) else { return };
         for lag in socket.lagging.into_values() {
             self.end_lagging(Some(lag));
         }
         for id in socket.tracked.into_keys() {
-            self.forget_tracker(socket_id, &id, now_ms);
+            self.forget_tracker(socket_id, &id);
         }
     }
 }

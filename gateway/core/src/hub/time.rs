@@ -1,31 +1,34 @@
-//! What happens by itself: loads are tried again, beacons are sent, what nobody uses is dropped.
+//! The work of each tick: retries of loads, beacons, and dropping idle replicas.
 
 use super::Hub;
 use crate::chunk::Waiting;
 use crate::socket::SocketId;
 use driftless_schemas::proto::{Beacon, Beacons, event};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, close};
 use prost::Message as _;
 
 impl Hub {
-    pub(super) fn tick(&mut self, now_ms: u64) {
+    pub(super) fn tick(&mut self) {
         for id in std::mem::take(&mut self.watched) {
-            if self.watch(&id, now_ms) {
+            if self.watch(&id) {
                 self.watched.insert(id);
             }
         }
-        self.send_beacons(now_ms);
+        self.send_beacons();
     }
 
-    /// Retries loads, closes sockets that have waited too long (R12), drops idle replicas. False: nothing to watch.
-    fn watch(&mut self, id: &ChunkId, now_ms: u64) -> bool {
+    /// Retries a load, closes sockets that have waited too long (R12), drops an idle replica.
+    /// Returns whether the next tick must look at the chunk again.
+    fn watch(&mut self, id: &ChunkId) -> bool {
+        let now = self.now;
         let Some(chunk) = self.chunks.get_mut(id) else { return false };
         let behind_max = self.settings.behind_max_ms;
-        let is_late = |w: &Waiting| w.behind_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= behind_max);
+        let is_late = |w: &Waiting| w.behind_since.is_some_and(|since| now.ms_since(since) >= behind_max);
         let late: Vec<SocketId> = chunk.waiting.iter().filter(|(_, w)| is_late(w)).map(|(socket, _)| *socket).collect();
         late.iter().for_each(|socket| drop(chunk.waiting.remove(socket)));
         if chunk.live.is_none() && chunk.is_wanted() {
-            self.begin_load(id, now_ms);
+            self.begin_load(id);
         }
         for socket in late {
             self.close(socket, close::BEHIND, "this gateway is behind what you have: connect to another one");
@@ -35,7 +38,7 @@ impl Hub {
         if is_used {
             return chunk.is_wanted();
         }
-        if now_ms.saturating_sub(chunk.used_ms) < self.settings.idle_replica_ms {
+        if now.ms_since(chunk.used_at) < self.settings.idle_replica_ms {
             return true;
         }
         chunk.live = None;
@@ -45,48 +48,53 @@ impl Hub {
             chunk.ring.trim(Offset(newest.through_offset), 0);
         }
         self.ring_bytes = self.ring_bytes + chunk.ring.bytes() - before;
-        // What was trimmed must stay known: a ref that is read later may be older (section 7).
+        // Keep the offset up to which the ring was trimmed: a ref that is loaded later may be
+        // older, and is then stale (docs/design.md#gateway).
         if chunk.ring.is_empty() && chunk.newest_ref.is_none() && chunk.ring.trimmed_through == Offset::NONE {
             self.chunks.remove(id);
         }
         false
     }
 
-    /// Each socket gets its beacons once an interval, not all of them at once.
-    fn send_beacons(&mut self, now_ms: u64) {
+    /// Sends beacons to the sockets that are due. Each socket is due once an interval, at a time of
+    /// its own.
+    fn send_beacons(&mut self) {
         let interval = self.settings.beacon_interval_ms;
         let mut due = Vec::new();
         for (id, socket) in &mut self.sockets {
-            if now_ms >= socket.beacons_ms {
-                socket.beacons_ms = now_ms + interval;
+            if self.now >= socket.beacons_at {
+                socket.beacons_at = self.now.plus_ms(interval);
                 due.push(*id);
             }
         }
         due.sort_unstable();
-        due.into_iter().for_each(|id| self.send_beacons_to(id, now_ms));
+        due.into_iter().for_each(|id| self.send_beacons_to(id));
     }
 
-    /// When a socket that has just come gets its first beacons: not when all who came with it do.
-    pub(super) fn first_beacons_ms(&self, id: SocketId, now_ms: u64) -> u64 {
+    /// When a new socket gets its first beacons: spread, because many sockets connect at the same
+    /// time.
+    pub(super) fn first_beacons_at(&self, id: SocketId) -> MonotonicMs {
         let interval = self.settings.beacon_interval_ms.max(1);
-        // Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, 6.4): neighbours are spread.
+        // Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, section 6.4) spreads
+        // neighbouring ids.
         let spread = (id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % interval;
-        now_ms + interval + spread
+        self.now.plus_ms(interval + spread)
     }
 
-    fn send_beacons_to(&mut self, socket_id: SocketId, now_ms: u64) {
-        let Self { settings, sockets, chunks, .. } = self;
+    /// Sends the beacons of a socket's quiet chunks, round robin within the byte budget.
+    fn send_beacons_to(&mut self, socket_id: SocketId) {
+        let Self { settings, sockets, chunks, now, .. } = self;
         let interval = settings.beacon_interval_ms;
         let budget = u64::from(settings.beacon_bytes_per_second) * interval / 1000;
-        // Whom much waits for is not quiet, and may take nothing at all.
+        // A socket with a long queue is busy, or takes nothing at all.
         let room = settings.socket_queue_bytes_max / 4;
         let Some(socket) = sockets.get_mut(&socket_id).filter(|socket| socket.queued_bytes <= room) else { return };
         let (mut beacons, mut bytes, mut cursor) = (Vec::new(), 0, None);
         for id in socket.after_beacon_cursor() {
             let Some(chunk) = chunks.get_mut(id) else { continue };
             cursor = Some(id.clone());
-            // What has news has its hash with them.
-            let is_quiet = now_ms.saturating_sub(chunk.recorded_ms) >= interval;
+            // Recent updates carried the chunk's hash already.
+            let is_quiet = now.ms_since(chunk.recorded_at) >= interval;
             if !is_quiet || !chunk.trackers.contains(&socket_id) || socket.lagging.contains_key(id) {
                 continue;
             }

@@ -18,6 +18,7 @@ use driftless_schemas::proto::{
     self, Decisions, Entry, Fence, Have, Mark, Ref, SnapshotStored, Updates, UpdatesRecord, event, mark::Outcome,
     request, updates_record::Body,
 };
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -212,7 +213,7 @@ impl ArbitraryPeers {
             _ => {
                 let chunk: ChunkId = script.pick(&IDS).parse().unwrap();
                 match script.below(4) {
-                    0 => self.input(Input::ViewsRenewed(script.number())),
+                    0 => self.input(Input::ViewsRenewed(MonotonicMs(script.number()))),
                     1 => self.input(Input::Damage(chunk)),
                     kind => {
                         let ask = match kind {
@@ -385,7 +386,7 @@ impl ArbitraryPeers {
     }
 
     fn input(&mut self, input: Input) {
-        self.hub.handle(input, self.now);
+        self.hub.handle(input, MonotonicMs(self.now));
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Send(socket, frames) => {

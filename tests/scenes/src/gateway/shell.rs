@@ -7,6 +7,7 @@ use bytes::Bytes;
 use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{Ref, request};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Version, WriterId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Gateway {
         let mut hub = Hub::new(Arc::clone(&log.world), settings, vec![log.positions[from]]);
         // The first beacons are due at once: a tick before the first client joins sends them to no
         // one.
-        hub.handle(Input::Tick, 0);
+        hub.handle(Input::Tick, MonotonicMs(0));
         Self {
             hub,
             read: from,
@@ -67,7 +68,7 @@ impl Gateway {
     }
 
     pub fn input(&mut self, input: Input) {
-        self.hub.handle(input, self.now);
+        self.hub.handle(input, MonotonicMs(self.now));
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Send(socket, frames) => {

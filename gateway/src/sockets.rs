@@ -1,23 +1,19 @@
-//! The reading half of a websocket: moves bytes between the socket, its
-//! [`Connection`](driftless_gateway_core::connection::Connection), the hub and the socket's shard.
+//! The reading half of a websocket: moves bytes between the socket, its [`Connection`], the hub and
+//! the socket's shard.
 //!
 //! The shard writes everything that the hub and the session have for the client. The socket is not
-//! read while the hub has not handled its last requests, nor while many bytes wait to be written, nor
-//! while its user is throttled. TCP backpressure then reaches the client, no queue of the gateway
-//! grows, and no request is lost.
+//! read while the hub has not handled its last requests, nor while many bytes wait to be written,
+//! nor while its user is throttled. TCP backpressure then reaches the client, no queue of the
+//! gateway grows, and no request is lost.
 
-use crate::hub::{HubHandle, SocketHandle};
+use crate::context::Context;
+use crate::hub::SocketHandle;
+use crate::hub::shard::ToShard;
 use crate::metrics;
-use crate::shard::ToShard;
 use crate::socket_state::SocketState;
 use bytes::Bytes;
-use driftless_auth::Verifier;
-use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
-use driftless_runtime::clock::Clock;
-use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime_core::{Close, Environment};
-use driftless_schemas::access::Claims;
-use driftless_schemas::time::UnixMs;
+use driftless_gateway_core::connection::{Connection, Input, Outputs};
+use driftless_runtime_core::Close;
 use driftless_web::http::ConnectionPermit;
 use driftless_web::socket::{Inbound, Reader};
 use driftless_web::stream::{CLOSE_TIMEOUT, Stream};
@@ -25,7 +21,6 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -33,43 +28,17 @@ const READ_BYTES: usize = 16 * 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// One read buffer for all sockets of a thread, so that a quiet socket holds no buffer.
+    /// The read buffer of all sockets of a thread, so that a quiet socket holds no buffer.
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
-}
-
-/// What every connection needs.
-pub(crate) struct Context {
-    pub hub: HubHandle,
-    pub verifier: Verifier,
-    /// What websockets and HTTP requests share.
-    pub shared: Arc<Shared>,
-    pub shutdown: Shutdown,
-    /// Permits for event streams.
-    pub streams: Arc<Semaphore>,
-    pub clock: Clock,
-}
-
-impl Environment for Context {
-    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
-        self.verifier.verify(token, now).map_err(|e| e.to_string())
-    }
-
-    fn denied(&self, claims: &Claims) -> Option<String> {
-        self.verifier.check_again(claims).err().map(|e| e.to_string())
-    }
-
-    fn random(&self) -> [u8; 10] {
-        rand::random()
-    }
 }
 
 /// Serves a socket until its end. `begun`: bytes that were read from the socket already.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
-    let line = Arc::new(SocketState::new(stream));
-    let handle = context.hub.open(&line);
+    let state = Arc::new(SocketState::new(stream));
+    let handle = context.hub.open(&state);
     let mut out = Outputs::default();
     let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
-    let mut socket = Socket { line, connection, reader: Reader::default(), handle, context, permit };
+    let mut socket = Socket { state, connection, reader: Reader::default(), handle, context, permit };
     let opened = socket.carry_out(&mut out).and_then(|()| socket.take(&begun));
     // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
     drop(begun);
@@ -82,7 +51,7 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
 }
 
 struct Socket {
-    line: Arc<SocketState>,
+    state: Arc<SocketState>,
     connection: Connection,
     reader: Reader,
     handle: SocketHandle,
@@ -93,9 +62,9 @@ struct Socket {
 
 /// How a socket ends.
 enum Ended {
-    /// With our code and reason.
+    /// The gateway closes the socket with this code and reason.
     With(Close),
-    /// With the peer's close frame.
+    /// The peer sent a close frame with this payload.
     Closed(Bytes),
     /// The shard has ended the socket, or the peer is gone.
     Gone,
@@ -105,23 +74,24 @@ impl Socket {
     async fn run(&mut self) -> Result<(), Ended> {
         let mut changes = self.context.verifier.changes();
         loop {
-            // The clock is read in each round, so that a socket that always has bytes to read ticks too.
+            // The clock is read in each round, so that a socket that always has bytes to read ticks
+            // too.
             let now = self.context.clock.now();
             let wait = self.connection.wake_in(now);
             if wait.is_zero() {
                 self.tick()?;
             }
-            let is_read = !self.connection.is_throttled(now.monotonic) && self.line.is_readable();
+            let is_read = !self.connection.is_throttled(now.monotonic) && self.state.is_readable();
             let done = tokio::select! {
-                ready = self.line.stream.readable(), if is_read => match ready {
+                ready = self.state.stream.readable(), if is_read => match ready {
                     Ok(()) => self.read(),
                     Err(_) => Err(Ended::Gone),
                 },
-                () = self.line.changed() => match self.line.is_ended() {
+                () = self.state.changed() => match self.state.is_ended() {
                     true => Err(Ended::Gone),
                     false => Ok(()),
                 },
-                // The verifier lives as long as the context.
+                // The sender lives as long as the context, so this is never an error.
                 _ = changes.changed() => self.tick(),
                 () = tokio::time::sleep(wait.max(PAUSE_MIN)) => self.tick(),
             };
@@ -131,15 +101,15 @@ impl Socket {
 
     fn tick(&mut self) -> Result<(), Ended> {
         let mut out = Outputs::default();
-        // A client that takes bytes is alive, even while there is no room to read from it.
-        let taken = self.line.last_took_bytes();
-        self.handle(Input::Heard(taken), &mut out);
+        // A client that takes bytes is alive, even while the socket is not read.
+        let took_bytes = self.state.last_took_bytes();
+        self.handle(Input::Heard(took_bytes), &mut out);
         self.handle(Input::Tick, &mut out);
         self.carry_out(&mut out)
     }
 
     fn read(&mut self) -> Result<(), Ended> {
-        READ.with_borrow_mut(|buffer| match self.line.stream.try_read(&mut buffer[..]) {
+        READ.with_borrow_mut(|buffer| match self.state.stream.try_read(&mut buffer[..]) {
             Ok(0) => Err(Ended::Gone),
             Ok(count) => self.take(&buffer[..count]),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
@@ -158,7 +128,7 @@ impl Socket {
             done = self.carry_out(&mut out);
         }
         if !out.hub.is_empty() {
-            self.handle.tell_hub(out.hub, &self.line);
+            self.handle.tell_hub(out.hub, &self.state);
         }
         done
     }
@@ -186,7 +156,7 @@ impl Socket {
     }
 
     /// Sends what the session has for the client, which comes before the hub's answers to the same
-    /// requests; and ends the socket if the connection says so.
+    /// requests. Ends the socket if the connection says so.
     fn carry_out(&mut self, out: &mut Outputs) -> Result<(), Ended> {
         if !out.session.frame.is_empty() {
             self.handle.shard(ToShard::SessionEvents(self.handle.id, out.session.frame.split().freeze()));
@@ -203,31 +173,33 @@ impl Socket {
         }
     }
 
-    /// A TCP connection that is closed while bytes are still coming in is reset, and the reset overtakes the close frame. So
-    /// what comes is read and dropped until the peer has closed too, or its time is up.
+    /// Has the close frame written, then reads and drops what still comes in until the peer has
+    /// closed too or the farewell time is up. If the gateway closed a TCP connection while bytes
+    /// are coming in, the kernel would reset the connection, and the reset would overtake the close
+    /// frame.
     async fn finish(self, ended: Ended) {
-        let Self { line, mut handle, .. } = self;
+        let Self { state, mut handle, .. } = self;
         match ended {
             Ended::With(end) => handle.shard(ToShard::Close(handle.id, end.code, end.reason)),
             Ended::Closed(payload) => handle.shard(ToShard::CloseReply(handle.id, payload)),
             Ended::Gone => {}
         }
-        // The hub need not wait for the farewell.
+        // The hub does not wait for the farewell.
         handle.leave();
         let farewell = async {
-            while line.stream.readable().await.is_ok() {
-                let read = READ.with_borrow_mut(|buffer| line.stream.try_read(&mut buffer[..]));
+            while state.stream.readable().await.is_ok() {
+                let read = READ.with_borrow_mut(|buffer| state.stream.try_read(&mut buffer[..]));
                 match read {
                     Ok(0) => break,
                     Err(e) if e.kind() != ErrorKind::WouldBlock => break,
                     _ => {}
                 }
             }
-            while !line.is_ended() {
-                line.changed().await;
+            while !state.is_ended() {
+                state.changed().await;
             }
         };
-        // Nothing is lost if the peer does not play along.
+        // After a time-out the socket is dropped, which loses nothing: the peer does not close.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
         drop(handle);
     }

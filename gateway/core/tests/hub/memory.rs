@@ -1,0 +1,107 @@
+//! Memory of the hub: rings, replicas without trackers, and chunks that no client tracks.
+
+use super::{C, all, log};
+use driftless_gateway_core::Settings;
+use driftless_scenes::gateway::*;
+use driftless_schemas::proto::Have;
+use driftless_schemas::time::MonotonicMs;
+
+#[test]
+fn r5_evicted_records_are_read_again_when_they_are_needed() {
+    let (mut log, mut owner) = log(50);
+    for i in 0..50 {
+        write(&mut log, &mut owner, "tape/2", writer(1), &[&format!("other {i}")]);
+    }
+    let set = Settings { rings_bytes_max: 10_000, ..settings() };
+    let mut gateway = all(&log, set);
+    assert!(gateway.hub.ring_bytes() <= 10_000, "{}", gateway.hub.ring_bytes());
+    let socket = gateway.join(writer(2));
+    for chunk in [C, "tape/2"] {
+        gateway.request(socket, track(chunk, None));
+        gateway.load(&log);
+        assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+    }
+    assert!(gateway.reread > 0);
+    assert!(gateway.drifts.is_empty() && gateway.fatal.is_none());
+    // R4: a record that did not count the first time does not count when it is read again.
+    let mut zombie = owner.clone();
+    let mut owner = log.owner();
+    log.command(C, writer(3), "contested");
+    zombie.decide(&mut log, C, 9, false);
+    owner.decide(&mut log, C, 9, false);
+    let mut gateway = all(&log, Settings { rings_bytes_max: 0, ..settings() });
+    let socket = gateway.join(writer(2));
+    gateway.request(socket, track(C, None));
+    gateway.load(&log);
+    assert_eq!(gateway.got(&log, socket), ["tracked 51", "chunk 51"]);
+}
+
+#[test]
+fn a_client_that_resumes_from_an_evicted_version_gets_a_chunk() {
+    let (log, _) = log(50);
+    let set = Settings { rings_bytes_max: 4_000, ring_kept: 2, ..settings() };
+    let mut gateway = all(&log, set);
+    gateway.tracker(&log, writer(2), C);
+    let socket = gateway.join(writer(3));
+    let have = Have { version: 1, hash: log.hashes[&(id(C), 1)].to_bytes() };
+    gateway.request(socket, track(C, Some(have)));
+    assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+}
+
+#[test]
+fn an_idle_replica_is_dropped_after_a_while_and_nothing_leaks() {
+    let mut log = Log::new();
+    let mut gateway = all(&log, settings());
+    let socket = gateway.tracker(&log, writer(1), C);
+    gateway.tick(1_000_000);
+    gateway.leave(socket);
+    gateway.tick(29_000);
+    let again = gateway.join(writer(1));
+    gateway.request(again, track(C, None));
+    assert_eq!(gateway.got(&log, again), ["tracked 0", "chunk 0"], "answered from the replica, which is still there");
+    gateway.leave(again);
+    gateway.tick(30_000);
+    assert_eq!((gateway.hub.chunks(), gateway.hub.sockets()), (0, 0));
+
+    // A load that completes after all sockets have left.
+    let socket = gateway.join(writer(1));
+    gateway.request(socket, track(C, None));
+    gateway.leave(socket);
+    gateway.tick(31_000);
+    gateway.tick(31_000);
+    gateway.load_all(&log);
+    gateway.tick(31_000);
+    assert_eq!(gateway.hub.chunks(), 0);
+
+    // A chunk with records in the log stays known, without a replica: the next Track loads again.
+    let mut owner = log.owner();
+    write(&mut log, &mut owner, C, writer(1), &["a"]);
+    let snapshot = log.snapshot(C);
+    owner.notice(&mut log, C, &snapshot);
+    gateway.read(&log, usize::MAX);
+    let socket = gateway.join(writer(1));
+    gateway.request(socket, track(C, None));
+    gateway.leave(socket);
+    gateway.tick(31_000);
+    gateway.load_all(&log);
+    gateway.tick(31_000);
+    let socket = gateway.join(writer(1));
+    gateway.request(socket, track(C, None));
+    assert_eq!(gateway.loads.len(), 1, "the replica was dropped");
+    gateway.load(&log);
+    assert_eq!(gateway.got(&log, socket), ["tracked 1", "chunk 1"]);
+}
+
+#[test]
+fn an_untracked_chunk_is_kept_until_every_view_has_its_ref() {
+    let (mut log, mut owner) = log(2);
+    let snapshot = log.snapshot(C);
+    owner.notice(&mut log, C, &snapshot);
+    let mut gateway = all(&log, settings());
+    assert_eq!(gateway.hub.chunks(), 1);
+    let noticed = gateway.now;
+    gateway.input(driftless_gateway_core::Input::ViewsRenewed(MonotonicMs(noticed)));
+    assert_eq!(gateway.hub.chunks(), 1, "a view opened at the same moment may be older than the ref");
+    gateway.input(driftless_gateway_core::Input::ViewsRenewed(MonotonicMs(noticed + 1)));
+    assert_eq!(gateway.hub.chunks(), 0);
+}

@@ -1,0 +1,24 @@
+//! Errors that end a gateway.
+
+use driftless_log as log;
+use driftless_store::index;
+
+/// An error that ends a gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A topic is missing or wrong, or the log cannot be reached.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// The world's topics do not exist.
+    #[error("topic {topic} does not exist: run `driftless init` for this world first")]
+    NoTopic {
+        /// Name of the missing topic.
+        topic: String,
+    },
+    /// The gateway cannot read on in the log.
+    #[error("{0}")]
+    Follow(String),
+}

@@ -1,0 +1,67 @@
+//! The gateway's settings, with their defaults.
+
+use driftless_gateway_core::Settings as CoreSettings;
+use driftless_runtime_core::rate::Allowance;
+use driftless_schemas::limits;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The gateway's settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How much the hub keeps, and when it sends what.
+    pub core: CoreSettings,
+    /// A socket that takes no bytes for this long is closed, milliseconds.
+    pub write_timeout_ms: u64,
+    /// Streams of server-sent events at once; more are answered with 503. A stream costs several
+    /// times as much as a websocket. Each stream also counts as one of `http.connections_max`.
+    pub event_streams_max: usize,
+    /// Tasks that write to websockets; 0 is one for each core.
+    pub shards: usize,
+    /// Write to many websockets with one system call, where the kernel has io_uring and allows it.
+    /// Default true.
+    pub io_uring: bool,
+    /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
+    pub connections_per_user: usize,
+    /// The same for users with a role, such as `service = 10000`; the largest number of a user's
+    /// roles counts, and 0 is any number. Default: none.
+    pub connections_of_role: BTreeMap<String, usize>,
+    /// Requests a second (Track, Untrack, Refresh, DriftReport, and requests over HTTP) that one
+    /// user may send to this process, over all sockets. A socket that sends more is not read for a
+    /// while; over HTTP the answer is 429. Default 2,000.
+    pub requests_per_second: u32,
+    /// Requests that one user may send at once after a rest. Default 16,384.
+    pub requests_burst: u32,
+    /// At shutdown, the gateway closes its websockets one after the other over this time,
+    /// milliseconds. Each client is told a different time to reconnect, also if this is 0.
+    pub drain_ms: u64,
+    /// Websockets that are admitted a second; twice as many at once. The others are told when to
+    /// reconnect. At shutdown, clients are told to reconnect at this rate. 0: no bound.
+    pub admissions_per_second: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            core: CoreSettings::default(),
+            write_timeout_ms: limits::WRITE_TIMEOUT_MS,
+            event_streams_max: 4096,
+            shards: 0,
+            io_uring: true,
+            drain_ms: 0,
+            admissions_per_second: 2_000,
+            connections_per_user: limits::CONNECTIONS_PER_USER,
+            connections_of_role: BTreeMap::new(),
+            requests_per_second: limits::REQUESTS_PER_SECOND,
+            requests_burst: limits::REQUESTS_BURST,
+        }
+    }
+}
+
+impl Settings {
+    /// How many requests one user may send.
+    pub(crate) fn requests_per_user(&self) -> Allowance {
+        Allowance { per_second: self.requests_per_second, burst: self.requests_burst }
+    }
+}
