@@ -87,7 +87,7 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
         })?,
     };
     let now = shared.clock.now().unix;
-    let session = ids::give_out(wanted.session_after_ms, now, shared.desk.random()).map_err(|e| {
+    let session = ids::issue(wanted.session_after_ms, now, shared.desk.random()).map_err(|e| {
         // What no clock of a server says is no session's time, and waiting for it helps nobody.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {
@@ -200,7 +200,7 @@ impl<'a> Submitting<'a> {
 
     fn identity(&self, session: SessionId) -> Result<Identity, Problem> {
         let age_max_ms = self.shared.settings.policy.session_age_max_ms;
-        let session = ids::take_back(&session.0, self.shared.clock.now().unix, age_max_ms).map_err(|e| {
+        let session = ids::accept(&session.0, self.shared.clock.now().unix, age_max_ms).map_err(|e| {
             let detail = format!("{e} (POST /v1/sessions)");
             Problem::new(StatusCode::BAD_REQUEST, "bad_session", detail)
         })?;

@@ -5,7 +5,7 @@ use driftless_gateway_core::connection::{Connection, Input, Outputs, Shared};
 use driftless_gateway_core::{Input as HubInput, SocketId};
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Allowance, Rates};
-use driftless_runtime_core::{Environment, Greeter};
+use driftless_runtime_core::{Environment, Greeter, TokenRefused};
 use driftless_scenes::gateway::{refresh, track, untrack, world};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, request};
@@ -21,15 +21,16 @@ const EXPIRES_S: i64 = 1_800_000_060;
 struct Verifier;
 
 impl Environment for Verifier {
-    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
-        let (expires_at, chunk) = token.split_once(' ').ok_or("malformed")?;
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, TokenRefused> {
+        let malformed = || TokenRefused("malformed".into());
+        let (expires_at, chunk) = token.split_once(' ').ok_or_else(malformed)?;
         let access = Access { read: vec![chunk.into()], ..Access::default() };
-        let expires_at = expires_at.parse().map_err(|_| "malformed")?;
+        let expires_at = expires_at.parse().map_err(|_| malformed())?;
         Ok(Claims { sub: "ann".into(), jti: None, expires_at, access, key: Default::default() })
     }
 
-    fn denied(&self, _claims: &Claims) -> Option<String> {
-        None
+    fn recheck(&self, _claims: &Claims) -> Result<(), TokenRefused> {
+        Ok(())
     }
 
     fn random(&self) -> [u8; 10] {

@@ -6,7 +6,7 @@ use crate::{Admission, Policy};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_runtime_core::Environment;
+use driftless_runtime_core::{Environment, TokenRefused};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, event, request, submit};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
@@ -21,12 +21,12 @@ const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 pub const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
 /// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
-pub struct Desk;
+pub struct Verifier;
 
-impl Environment for Desk {
-    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
+impl Environment for Verifier {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, TokenRefused> {
         if token.contains('!') || token.is_empty() {
-            return Err(format!("the token {token:?} is forged"));
+            return Err(TokenRefused(format!("the token {token:?} is forged")));
         }
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let access =
@@ -40,8 +40,8 @@ impl Environment for Desk {
         })
     }
 
-    fn denied(&self, _claims: &Claims) -> Option<String> {
-        None
+    fn recheck(&self, _claims: &Claims) -> Result<(), TokenRefused> {
+        Ok(())
     }
 
     fn random(&self) -> [u8; 10] {
@@ -80,7 +80,7 @@ impl Scene {
     }
 
     pub fn input(&mut self, input: Input<'_>) {
-        self.connection.handle(input, self.now, &Desk, &mut self.out);
+        self.connection.handle(input, self.now, &Verifier, &mut self.out);
     }
 
     pub fn send(&mut self, requests: impl IntoIterator<Item = request::Body>) {

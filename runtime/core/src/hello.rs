@@ -1,29 +1,31 @@
-//! The first request on a socket, and its answer.
+//! `Hello`, the first request on a socket, and `Welcome`, its answer.
 
+use crate::environment::Environment;
 use crate::ids::{self, SessionError};
+use crate::outputs::{Close, Outputs};
 use crate::places::{Place, Users};
-use crate::session::{Close, Identity};
 use driftless_chunk::world::World;
 use driftless_schemas::access::Claims;
+use driftless_schemas::proto::{RefusalCode, event};
 use driftless_schemas::time::UnixMs;
-use driftless_schemas::{SessionId, close, limits, proto};
+use driftless_schemas::{SessionId, WriterId, close, limits, proto};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a session asks of the world around it.
-pub trait Environment {
-    /// Checks a token.
-    ///
-    /// # Errors
-    /// What is wrong with it, for people.
-    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String>;
-    /// Why a token that was good may be used no more, for people; `None` where it may. Asked with every message.
-    fn denied(&self, claims: &Claims) -> Option<String>;
-    /// Randomness for a new session.
-    fn random(&self) -> [u8; 10];
+/// The client at the other end of a socket.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The claims of the verified token.
+    pub claims: Claims,
+    /// The session.
+    pub session: SessionId,
+    /// The writer id: the session in this user's hands.
+    pub writer: WriterId,
+    /// The families that were offered; `None` is all of them.
+    pub offered: Option<BTreeSet<String>>,
 }
 
-/// The limits that every service has; each adds its own.
+/// The limits that every service announces; each service adds its own.
 #[must_use]
 pub fn announced() -> proto::Limits {
     proto::Limits {
@@ -37,23 +39,23 @@ pub fn announced() -> proto::Limits {
     }
 }
 
-/// Greets clients of one world.
+/// Answers the `Hello` of the clients of one world.
 #[derive(Clone, Debug)]
 pub struct Greeter {
-    /// The world.
+    /// The world that clients are welcomed to.
     pub world: Arc<World>,
-    /// How much older than now a session may be, milliseconds.
+    /// The greatest age of a session that a client hands in, milliseconds.
     pub session_age_max_ms: u64,
-    /// How long after its end a token may still be renewed before the socket is closed, milliseconds.
+    /// How long after the end of its token a socket stays open for a renewal, milliseconds.
     pub renewal_grace_ms: u32,
-    /// How many connections users have, and may have.
+    /// Counts and limits the connections of each user.
     pub users: Users,
-    /// Announced in `Welcome`.
+    /// The limits that `Welcome` announces.
     pub limits: proto::Limits,
 }
 
 impl Greeter {
-    /// With the default limits, and without one of connections.
+    /// A greeter with the default limits that does not limit connections.
     #[must_use]
     pub fn new(world: Arc<World>) -> Self {
         Self {
@@ -65,18 +67,18 @@ impl Greeter {
         }
     }
 
-    /// Checks token, session, models and the number of connections, in this order. The place is to be kept as long as the
-    /// connection lives.
+    /// Checks the token, the session, the models and the number of connections, in this order. The
+    /// caller keeps the place for as long as the connection lives.
     ///
     /// # Errors
-    /// How the socket is to be closed.
+    /// The code and the reason with which the socket is to be closed.
     pub fn greet(
         &self,
         hello: &proto::Hello,
         now: UnixMs,
         environment: &dyn Environment,
     ) -> Result<(Identity, proto::Welcome, Place<String>), Close> {
-        let claims = environment.verify(&hello.token, now).map_err(|message| Close::new(close::TOKEN, message))?;
+        let claims = environment.verify(&hello.token, now).map_err(|e| Close::new(close::TOKEN, e.to_string()))?;
         let session = self.session_of(hello, now, environment)?;
         let (families, offered) = self.offer(&hello.models)?;
         let place = self.users.take(&claims).map_err(|e| Close::new(close::TOO_MANY, e.to_string()))?;
@@ -86,19 +88,19 @@ impl Greeter {
     }
 
     fn session_of(&self, hello: &proto::Hello, now: UnixMs, environment: &dyn Environment) -> Result<SessionId, Close> {
-        let given = if hello.session.is_empty() {
-            ids::give_out(hello.session_after_ms, now, environment.random())
+        let session = if hello.session.is_empty() {
+            ids::issue(hello.session_after_ms, now, environment.random())
         } else {
-            ids::take_back(&hello.session, now, self.session_age_max_ms)
+            ids::accept(&hello.session, now, self.session_age_max_ms)
         };
-        given.map_err(|e| match e {
-            // Time mends it: the client may come again by itself.
+        session.map_err(|e| match e {
+            // A later attempt succeeds, so the client may retry by itself.
             SessionError::NotYet { .. } => Close::new(close::INTERNAL, e.to_string()),
             _ => Close::new(close::SESSION, e.to_string()),
         })
     }
 
-    /// The families whose model the client has. A client that names no models takes all.
+    /// The families whose model the client has. A client that names no models is offered all families.
     fn offer(&self, models: &[proto::ModelRevision]) -> Result<(Vec<proto::Family>, Option<BTreeSet<String>>), Close> {
         let mut families = self.world.announced();
         if models.is_empty() {
@@ -136,6 +138,31 @@ impl Greeter {
             world: spec.name.clone(),
             generation: spec.generation,
             server_time_ms: now.0,
+        }
+    }
+}
+
+impl Identity {
+    /// Whether the token has expired.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMs) -> bool {
+        now >= UnixMs::from_seconds(self.claims.expires_at)
+    }
+
+    /// Replaces the token by a fresh one of the same user; refuses any other.
+    pub(crate) fn renew(&mut self, token: &str, now: UnixMs, environment: &dyn Environment, out: &mut Outputs) {
+        match environment.verify(token, now) {
+            Ok(claims) if claims.sub == self.claims.sub => {
+                self.claims = claims;
+                out.is_renewed = true;
+                out.event(event::Body::Renewed(proto::Renewed { token_expires_at: self.claims.expires_at }));
+            }
+            Ok(claims) => {
+                let (new, old) = (&claims.sub, &self.claims.sub);
+                let message = format!("the token belongs to {new:?}, but this socket to {old:?}; open another socket");
+                out.refuse(RefusalCode::Token, message);
+            }
+            Err(e) => out.refuse(RefusalCode::Token, e.to_string()),
         }
     }
 }

@@ -1,48 +1,49 @@
-//! Sessions: who gives them out and which are taken back (DESIGN.md section 9).
+//! Session ids: how a service issues a new one, and which ones it accepts again
+//! (docs/design.md#wire-protocol).
 //!
-//! A session's time is what the ledger's floor is compared with, so it must be neither from the future (it would push
-//! the floor ahead of everybody) nor older than what ledgers are kept for.
+//! The ledger compares a session's time with its floor. A session from the future would push the floor
+//! ahead of all other sessions; a session that is too old may have left the ledgers.
 
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, limits};
 
-/// Why there is no session.
+/// Why a session is not issued or not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
-    /// Not 16 bytes.
+    /// The session does not have 16 bytes.
     #[error("a session has 16 bytes, not {0}; leave it empty to get a new one")]
-    NotOne(usize),
-    /// Its time has not come.
+    Length(usize),
+    /// The session's time is too far ahead.
     #[error(
-        "the session is of {ahead_ms} ms from now; leave it empty to get a new one, and check the clocks of the servers"
+        "the session's time is {ahead_ms} ms from now; leave it empty to get a new one, and check the clocks of the servers"
     )]
     FromTheFuture {
-        /// How far ahead of this server's clock.
+        /// How far the session is ahead of this server's clock.
         ahead_ms: u64,
     },
-    /// It is too old.
-    #[error("the session is {age_ms} ms old, {max_ms} are the most; leave it empty to get a new one")]
+    /// The session is too old.
+    #[error("the session is {age_ms} ms old, the limit is {max_ms} ms; leave it empty to get a new one")]
     TooOld {
-        /// Its age.
+        /// The session's age.
         age_ms: u64,
         /// The limit.
         max_ms: u64,
     },
-    /// A new one is wanted above a time that is too far ahead.
-    #[error("a session above {after_ms} is wanted, {ahead_ms} ms ahead of this server's clock; come again later")]
+    /// The client asks for a session above a time that is too far ahead.
+    #[error("the session must be above {after_ms}, {ahead_ms} ms ahead of this server's clock; come again later")]
     NotYet {
-        /// What it must be above.
+        /// The time that the session must be above.
         after_ms: u64,
-        /// How far that is ahead.
+        /// How far the session would be ahead.
         ahead_ms: u64,
     },
 }
 
-/// A new session with a time of now, or just above `after_ms` where that is later.
+/// Issues a session whose time is now, or just above `after_ms` if that is later.
 ///
 /// # Errors
-/// [`SessionError::NotYet`] where that would be further ahead than any server takes.
-pub fn give_out(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionId, SessionError> {
+/// [`SessionError::NotYet`] if that is further ahead than servers accept.
+pub fn issue(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionId, SessionError> {
     let now_ms = since_1970(now);
     let time_ms = now_ms.max(after_ms.saturating_add(1));
     let ahead_ms = time_ms - now_ms;
@@ -52,12 +53,12 @@ pub fn give_out(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionI
     Ok(SessionId::new(time_ms, random))
 }
 
-/// A session that a client hands in again.
+/// Accepts a session that a client hands in again.
 ///
 /// # Errors
-/// [`SessionError`] says why it is not taken.
-pub fn take_back(bytes: &[u8], now: UnixMs, age_max_ms: u64) -> Result<SessionId, SessionError> {
-    let session = SessionId::from_slice(bytes).ok_or(SessionError::NotOne(bytes.len()))?;
+/// [`SessionError`] says why the session is not accepted.
+pub fn accept(bytes: &[u8], now: UnixMs, age_max_ms: u64) -> Result<SessionId, SessionError> {
+    let session = SessionId::from_slice(bytes).ok_or(SessionError::Length(bytes.len()))?;
     let (time_ms, now_ms) = (session.time_ms(), since_1970(now));
     let ahead_ms = time_ms.saturating_sub(now_ms);
     if ahead_ms > limits::SESSION_AHEAD_MAX_MS {
@@ -83,8 +84,8 @@ mod tests {
     const AGE: u64 = limits::SESSION_AGE_MAX_MS;
 
     #[test]
-    fn a_session_is_given_out_above_the_floor_and_not_too_far_ahead() {
-        let time = |after| give_out(after, NOW, [0; 10]).map(SessionId::time_ms);
+    fn a_session_is_issued_above_the_floor_and_not_too_far_ahead() {
+        let time = |after| issue(after, NOW, [0; 10]).map(SessionId::time_ms);
         assert_eq!(time(0), Ok(NOW.0 as u64));
         assert_eq!(time(NOW.0 as u64 + 59_999), Ok(NOW.0 as u64 + 60_000));
         let after_ms = NOW.0 as u64 + 60_000;
@@ -94,11 +95,11 @@ mod tests {
 
     #[test]
     fn a_session_is_taken_back_within_its_time() {
-        let take = |time_ms| take_back(&SessionId::new(time_ms, [7; 10]).0, NOW, AGE);
+        let take = |time_ms| accept(&SessionId::new(time_ms, [7; 10]).0, NOW, AGE);
         let now = NOW.0 as u64;
         assert!(take(now).is_ok() && take(now + 60_000).is_ok() && take(now - AGE).is_ok());
         assert_eq!(take(now + 60_001), Err(SessionError::FromTheFuture { ahead_ms: 60_001 }));
         assert_eq!(take(now - AGE - 1), Err(SessionError::TooOld { age_ms: AGE + 1, max_ms: AGE }));
-        assert_eq!(take_back(&[1; 15], NOW, AGE), Err(SessionError::NotOne(15)));
+        assert_eq!(accept(&[1; 15], NOW, AGE), Err(SessionError::Length(15)));
     }
 }

@@ -1,32 +1,32 @@
-//! A frame taken apart into its requests, so that one bad request costs its neighbours nothing.
+//! Takes a frame apart into its requests, so that a bad request does not affect the other requests.
 //!
-//! A `ClientFrame` is `repeated Request requests = 1`. Its outer layer is walked by hand: where that is broken the bytes
-//! cannot be trusted at all; where one request is, only that one is refused. It also bounds the number of requests before
-//! anything is allocated for them.
+//! A `ClientFrame` is `repeated Request requests = 1`. This module walks its outer layer by hand. If
+//! that layer is broken, none of the bytes can be trusted; if one request is broken, only that request
+//! is refused. The walk also bounds the number of requests before it allocates memory for them.
 
 use bytes::{Buf as _, Bytes};
 use driftless_schemas::{limits, proto};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Why a frame is not looked into.
+/// Why a frame is refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Larger than a frame may be.
-    #[error("the message has {0} bytes; {max} are the most", max = limits::CLIENT_FRAME_BYTES_MAX)]
+    /// The frame is larger than [`limits::CLIENT_FRAME_BYTES_MAX`].
+    #[error("the message has {0} bytes; the limit is {max}", max = limits::CLIENT_FRAME_BYTES_MAX)]
     TooLarge(usize),
-    /// Not protobuf.
-    #[error("the message is no ClientFrame: {0}")]
+    /// The bytes are not a `ClientFrame` in protobuf.
+    #[error("the message is not a ClientFrame: {0}")]
     NotAFrame(String),
-    /// More requests than one frame may have. The frame is sound; none of its requests was looked at.
+    /// The frame has more than [`limits::CLIENT_FRAME_REQUESTS_MAX`] requests. None of them was decoded.
     #[error("the message has more than {max} requests; send several", max = limits::CLIENT_FRAME_REQUESTS_MAX)]
     TooMany,
 }
 
-/// The requests of a frame, each decoded on its own.
+/// Decodes the requests of a frame, each on its own.
 ///
 /// # Errors
-/// [`FrameError`].
+/// [`FrameError`] if the frame as a whole cannot be used.
 pub fn take_apart(mut frame: Bytes) -> Result<Vec<Result<proto::Request, String>>, FrameError> {
     if frame.len() > limits::CLIENT_FRAME_BYTES_MAX {
         return Err(FrameError::TooLarge(frame.len()));
@@ -40,7 +40,7 @@ pub fn take_apart(mut frame: Bytes) -> Result<Vec<Result<proto::Request, String>
             continue;
         }
         if wire_type != WireType::LengthDelimited {
-            return Err(FrameError::NotAFrame("field 1 is no message".into()));
+            return Err(FrameError::NotAFrame("field 1 is not a message".into()));
         }
         let length = decode_varint(&mut frame).map_err(broken)?;
         let length = usize::try_from(length).ok().filter(|length| *length <= frame.remaining());

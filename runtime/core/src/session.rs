@@ -1,91 +1,33 @@
-//! A socket's session: Hello first, pings both ways, the token's end: by its time, because it is denied, or with its key.
+//! A socket's session: Hello first, then pings both ways, until the socket closes.
+//!
+//! A session ends with its token: when the token expires and is not renewed, when it is denied, or
+//! when its key is removed.
 
-use crate::hello::{Environment, Greeter};
+use crate::environment::{Environment, TokenRefused};
+use crate::hello::{Greeter, Identity};
+use crate::outputs::{Close, Outputs};
 use crate::places::Place;
 use crate::requests::{FrameError, take_apart};
-use crate::text::bounded;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
-use driftless_schemas::{SessionId, WriterId, close, format, limits};
-use std::collections::BTreeSet;
-
-/// Who is at the other end.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The checked token.
-    pub claims: Claims,
-    /// The session.
-    pub session: SessionId,
-    /// The session in this user's hands.
-    pub writer: WriterId,
-    /// The families that were offered; `None` is all of them.
-    pub offered: Option<BTreeSet<String>>,
-}
-
-/// The end of a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// One of [`driftless_schemas::close`].
-    pub code: u16,
-    /// For people.
-    pub reason: String,
-}
-
-/// What is to happen.
-#[derive(Debug, Default)]
-pub struct Outputs {
-    /// Encoded events; together a `ServerFrame`.
-    pub frame: BytesMut,
-    /// Refusals in the frame.
-    pub refused: Vec<RefusalCode>,
-    /// The identity has just become known.
-    pub is_greeted: bool,
-    /// The token was renewed.
-    pub is_renewed: bool,
-    /// Set when the socket is to be closed, after the frame. Nothing more is answered then.
-    pub close: Option<Close>,
-}
+use driftless_schemas::{close, limits};
 
 /// One socket's session.
 #[derive(Debug)]
 pub struct Session {
     greeter: Greeter,
     opened: MonotonicMs,
+    /// The last sign of life of the client.
     heard: MonotonicMs,
+    /// When the last ping was sent.
     pinged: MonotonicMs,
+    /// Pings sent so far.
     pings: u64,
     identity: Option<Identity>,
-    /// Its user's; free when the session is dropped.
+    /// The place among the user's connections; freed when the session is dropped.
     place: Option<Place<String>>,
-}
-
-impl Close {
-    /// A code and its reason.
-    #[must_use]
-    pub fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-}
-
-impl Outputs {
-    /// Adds an event.
-    pub fn event(&mut self, body: event::Body) {
-        format::push_event(&mut self.frame, body);
-    }
-
-    /// Adds a refusal; its message is [`bounded`].
-    pub fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
-        self.refused.push(code);
-        let message = bounded(message.into());
-        self.event(event::Body::Refused(proto::Refused { code: code.into(), message }));
-    }
-
-    /// Ends the socket; the first reason stays.
-    pub fn end(&mut self, code: u16, reason: impl Into<String>) {
-        self.close.get_or_insert_with(|| Close::new(code, reason));
-    }
 }
 
 impl Session {
@@ -95,19 +37,19 @@ impl Session {
         Self { greeter, opened: now, heard: now, pinged: now, pings: 0, identity: None, place: None }
     }
 
-    /// Who is at the other end, once it has said so.
+    /// The client's identity, once it has said Hello.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// A sign of life.
+    /// Notes a sign of life of the client. Moments may arrive out of order; the latest counts.
     pub fn heard(&mut self, now: MonotonicMs) {
         self.heard = self.heard.max(now);
     }
 
-    /// Takes a binary message. The requests that are the service's own go to `own`, each in its place among the others,
-    /// with who asks by the token of that moment; none before Hello.
+    /// Handles a binary message. Passes each request of the service itself to `own`, in order, with the
+    /// client's identity by the token of that moment; none before Hello.
     pub fn frame(
         &mut self,
         bytes: Bytes,
@@ -117,8 +59,8 @@ impl Session {
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
     ) {
         self.heard(now.monotonic);
-        if let Some(why) = self.denial(environment) {
-            return out.end(close::TOKEN, why);
+        if let Err(e) = self.recheck(environment) {
+            return out.end(close::TOKEN, e.to_string());
         }
         let requests = match take_apart(bytes) {
             Ok(requests) => requests,
@@ -194,13 +136,14 @@ impl Session {
         dead.min(other)
     }
 
-    /// Time has passed, or keys or deny list have changed: pings, or the end of a silent socket, an expired or a denied token.
+    /// To be called when time has passed, or when keys or the deny list have changed. Sends a ping if one
+    /// is due; closes the socket if its client is silent for too long or its token no longer valid.
     pub fn tick(&mut self, now: Now, environment: &dyn Environment, out: &mut Outputs) {
-        if let Some(why) = self.denial(environment) {
-            return out.end(close::TOKEN, why);
+        if let Err(e) = self.recheck(environment) {
+            return out.end(close::TOKEN, e.to_string());
         }
         if now.monotonic.ms_since(self.heard) >= limits::DEAD_AFTER_MS {
-            return out.end(close::DEAD_PEER, format!("nothing was heard for {} ms", limits::DEAD_AFTER_MS));
+            return out.end(close::DEAD_PEER, format!("no message came for {} ms", limits::DEAD_AFTER_MS));
         }
         let Some(identity) = &self.identity else {
             if now.monotonic.ms_since(self.opened) >= limits::HELLO_TIMEOUT_MS {
@@ -220,36 +163,12 @@ impl Session {
         }
     }
 
-    fn denial(&self, environment: &dyn Environment) -> Option<String> {
-        environment.denied(&self.identity.as_ref()?.claims)
+    fn recheck(&self, environment: &dyn Environment) -> Result<(), TokenRefused> {
+        self.identity.as_ref().map_or(Ok(()), |identity| environment.recheck(&identity.claims))
     }
 
     /// When the socket is closed for its token: at the token's end and the grace for a renewal.
     fn token_ends(&self, claims: &Claims) -> UnixMs {
         UnixMs::from_seconds(claims.expires_at).plus_ms(i64::from(self.greeter.renewal_grace_ms))
-    }
-}
-
-impl Identity {
-    /// Whether the token has ended.
-    #[must_use]
-    pub fn is_expired(&self, now: UnixMs) -> bool {
-        now >= UnixMs::from_seconds(self.claims.expires_at)
-    }
-
-    fn renew(&mut self, token: &str, now: UnixMs, environment: &dyn Environment, out: &mut Outputs) {
-        match environment.verify(token, now) {
-            Ok(claims) if claims.sub == self.claims.sub => {
-                self.claims = claims;
-                out.is_renewed = true;
-                out.event(event::Body::Renewed(proto::Renewed { token_expires_at: self.claims.expires_at }));
-            }
-            Ok(claims) => {
-                let (new, old) = (&claims.sub, &self.claims.sub);
-                let message = format!("the token is of {new:?}, but this socket is {old:?}'s; open another socket");
-                out.refuse(RefusalCode::Token, message);
-            }
-            Err(message) => out.refuse(RefusalCode::Token, message),
-        }
     }
 }

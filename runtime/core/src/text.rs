@@ -1,9 +1,12 @@
-//! Messages for people, kept short.
+//! Messages for people, cut to a bounded length.
 
 use driftless_schemas::limits;
 
-/// A message cut to 256 bytes: names, lists and what a model says may be long, and a frame may have thousands of
-/// requests that are wrong in the same way. The answer must not outgrow the question by much, nor a server's frame.
+/// Cuts a message to [`limits::DETAIL_BYTES_MAX`] (256 bytes).
+///
+/// Names, lists and a model's own messages may be long, and a frame may have thousands of requests that
+/// are wrong in the same way. The answer must not be much longer than the question, nor exceed a
+/// server's frame.
 #[must_use]
 pub fn bounded(mut message: String) -> String {
     if message.len() > limits::DETAIL_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! A socket's session from Hello to its end. The service's own request is Submit here.
+//! A socket's session from Hello to its end. `Submit` stands for the requests of the service itself.
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
@@ -6,7 +6,7 @@ use driftless_chunk::world::World;
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::places::Users;
 use driftless_runtime_core::rate::{Allowance, Rates};
-use driftless_runtime_core::{Close, Environment, Greeter, Outputs, Session, announced};
+use driftless_runtime_core::{Close, Environment, Greeter, Outputs, Session, TokenRefused, announced};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
@@ -23,11 +23,12 @@ const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// A token is `<sub>` or `<sub>@<expires_at>`, where `<sub>#<jti>` has a name of its own; anything with a `!` is refused.
-struct Desk;
+/// Accepts the tokens `<sub>` and `<sub>@<expires_at>`, where `<sub>#<jti>` names the token too.
+/// Refuses a token with a `!`.
+struct Verifier;
 
 thread_local! {
-    /// The `sub` or `jti` that is denied.
+    /// The denied `sub` or `jti`.
     static DENIED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
 }
 
@@ -35,10 +36,10 @@ fn deny(who: &str) {
     DENIED.set(Some(who.to_owned()));
 }
 
-impl Environment for Desk {
-    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
+impl Environment for Verifier {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, TokenRefused> {
         if token.contains('!') || token.is_empty() {
-            return Err(format!("the token {token:?} is forged"));
+            return Err(TokenRefused(format!("the token {token:?} is forged")));
         }
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let expires_at = expires_at.parse().unwrap_or(EXPIRES_S);
@@ -46,9 +47,13 @@ impl Environment for Desk {
         Ok(Claims { sub: sub.into(), jti, expires_at, access: Access::default(), key: Default::default() })
     }
 
-    fn denied(&self, claims: &Claims) -> Option<String> {
-        let denied = DENIED.with_borrow(Clone::clone)?;
-        (denied == claims.sub || Some(&denied) == claims.jti.as_ref()).then(|| format!("{denied} is denied"))
+    fn recheck(&self, claims: &Claims) -> Result<(), TokenRefused> {
+        match DENIED.with_borrow(Clone::clone) {
+            Some(denied) if denied == claims.sub || Some(&denied) == claims.jti.as_ref() => {
+                Err(TokenRefused(format!("{denied} is denied")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn random(&self) -> [u8; 10] {
@@ -60,12 +65,12 @@ fn greeter() -> Greeter {
     Greeter::new(Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap()))
 }
 
-/// A socket and everything that came out of it.
+/// A session and all its outputs.
 struct Scene {
     session: Session,
     now: Now,
     out: Outputs,
-    /// The service's own requests: by whom, with which end of the token.
+    /// The requests passed to the service: the user, and when the user's token expires.
     own: Vec<(String, i64)>,
 }
 
@@ -88,7 +93,7 @@ impl Scene {
 
     fn bytes(&mut self, bytes: impl Into<Bytes>) {
         let own = &mut self.own;
-        self.session.frame(bytes.into(), self.now, &Desk, &mut self.out, &mut |who, _, out| {
+        self.session.frame(bytes.into(), self.now, &Verifier, &mut self.out, &mut |who, _, out| {
             own.push((who.claims.sub.clone(), who.claims.expires_at));
             out.event(event::Body::Receipt(proto::Receipt::default()));
         });
@@ -113,7 +118,7 @@ impl Scene {
     }
 
     fn tick(&mut self) {
-        self.session.tick(self.now, &Desk, &mut self.out);
+        self.session.tick(self.now, &Verifier, &mut self.out);
     }
 
     /// Milliseconds until the session wants to be woken.
@@ -133,7 +138,7 @@ impl Scene {
         }
     }
 
-    /// The codes of refusals, where nothing but refusals came.
+    /// The codes of the refusals; panics on any other event.
     fn refusals(&mut self) -> Vec<RefusalCode> {
         let code = |e: event::Body| match e {
             event::Body::Refused(refused) => refused.code(),
@@ -211,7 +216,7 @@ fn an_unusable_hello_closes_with_a_code_of_its_own() {
         assert_eq!(scene.closed(), code);
         let Some(Close { reason, .. }) = &scene.out.close else { unreachable!() };
         assert!(reason.contains(hint), "{reason}");
-        assert!(scene.own.is_empty() && scene.events().is_empty(), "nothing after the end");
+        assert!(scene.own.is_empty() && scene.events().is_empty(), "no answer after the close");
     }
 }
 
@@ -227,7 +232,7 @@ fn a_new_session_is_above_what_was_asked_for() {
 }
 
 #[test]
-fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for() {
+fn the_greeter_sets_the_age_of_sessions_and_the_grace_for_a_renewal() {
     let set = || Greeter {
         session_age_max_ms: 1000,
         renewal_grace_ms: 3000,
@@ -252,7 +257,7 @@ fn the_greeter_says_how_old_a_session_may_be_and_how_long_a_token_is_waited_for(
 }
 
 #[test]
-fn families_that_a_client_has_no_model_for_are_not_offered() {
+fn families_whose_model_a_client_lacks_are_not_offered() {
     let revision = greeter().world.families()[0].revision;
     let model = |id: &str, revision| proto::ModelRevision { id: id.into(), revision };
     let models = vec![model("grid", revision), model("map", 999)];
@@ -274,7 +279,7 @@ fn a_token_may_be_renewed_by_its_user_and_by_nobody_else() {
     scene.send([submit(), renew(&format!("ann@{}", ends + 60)), submit()]);
     assert!(scene.out.is_renewed);
     let by = |expires| ("ann".to_owned(), expires);
-    assert_eq!(scene.own, [by(ends), by(ends + 60)], "each by the token of its moment");
+    assert_eq!(scene.own, [by(ends), by(ends + 60)], "each request is judged by the token of its moment");
     scene.pass(10_000);
     scene.send([request::Body::Pong(proto::Pong::default())]);
     scene.tick_at((ends + 20) * 1000);
@@ -301,14 +306,14 @@ fn a_denied_token_ends_its_socket_with_the_next_message_or_tick() {
         }
         assert_eq!(scene.closed(), close::TOKEN);
         assert!(!close::may_reconnect(scene.closed()));
-        assert!(scene.own.len() == 1 && scene.events().is_empty(), "nothing after the end");
+        assert!(scene.own.len() == 1 && scene.events().is_empty(), "no answer after the close");
         other.send([submit()]);
-        assert_eq!(other.out.close.is_some(), denied == "ann", "one token's end is not its user's");
+        assert_eq!(other.out.close.is_some(), denied == "ann", "denying one token does not deny its user");
     }
 }
 
 #[test]
-fn a_user_has_no_more_sockets_than_it_may_and_its_place_is_free_again() {
+fn a_user_opens_sockets_up_to_the_limit_and_a_closed_one_frees_its_place() {
     let users = Users::new(3, [("service".to_owned(), 10)].into());
     let greeter = Greeter { users, ..greeter() };
     let scene = || Scene::with(greeter.clone());
@@ -332,7 +337,7 @@ fn a_user_has_no_more_sockets_than_it_may_and_its_place_is_free_again() {
 }
 
 #[test]
-fn pings_go_out_and_silence_is_death() {
+fn pings_are_sent_and_a_silent_socket_is_closed() {
     let mut scene = Scene::greeted();
     scene.tick_at(NOW + 9_999);
     assert!(scene.events().is_empty());
@@ -425,7 +430,7 @@ fn a_step_of_the_wall_clock_changes_no_rate_and_admits_as_many_sockets() {
 #[test]
 fn a_bad_request_is_refused_alone_and_a_broken_frame_ends_the_socket() {
     let good = format::request(submit());
-    // A request whose inside is broken: field 8 (Submit) claims 5 bytes and has 1.
+    // A request with broken content: field 8 (Submit) claims 5 bytes and has 1.
     let broken_request = [&[0x0a, 3, 0x42, 5, 1][..], &good].concat();
     // A body that this version does not know.
     let unknown_body = [&[0x0a, 3, 0xfa, 1, 0][..], &good].concat();
@@ -455,9 +460,9 @@ fn a_frame_with_too_many_requests_is_refused_whole() {
     assert!(scene.own.is_empty() && scene.out.close.is_none());
 }
 
-/// The worst that one message can ask for still fits into one message of ours.
+/// The longest answer to one message fits into one message of ours.
 #[test]
-fn a_frame_of_nothing_but_wrong_requests_has_an_answer_that_fits_into_a_frame() {
+fn the_answer_to_a_frame_of_wrong_requests_fits_into_a_frame() {
     let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);
     let mut scene = Scene::new();
     scene.send([hello(&worst_name)]);
@@ -481,7 +486,7 @@ proptest! {
             }
             let length = frame.len();
             scene.bytes(frame);
-            // A request takes two bytes or more; a refusal repeats none of it.
+            // A request takes at least two bytes, and a refusal repeats none of them.
             prop_assert!(scene.out.frame.len() <= 512 * (length / 2 + 1));
             scene.events();
         }

@@ -2,6 +2,7 @@
 
 use crate::rng::Rng;
 use bytes::Bytes;
+use driftless_runtime_core::{Environment, TokenRefused};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::time::UnixMs;
 use std::cell::RefCell;
@@ -47,8 +48,8 @@ impl Outside {
     }
 }
 
-impl driftless_runtime_core::Environment for Outside {
-    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, String> {
+impl Environment for Outside {
+    fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, TokenRefused> {
         let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
         let name = token.split('@').next().unwrap_or_default();
         let access = match name.ends_with('!') {
@@ -60,8 +61,8 @@ impl driftless_runtime_core::Environment for Outside {
         Ok(Claims { sub, jti: None, expires_at, access, key: Default::default() })
     }
 
-    fn denied(&self, _claims: &Claims) -> Option<String> {
-        None
+    fn recheck(&self, _claims: &Claims) -> Result<(), TokenRefused> {
+        Ok(())
     }
 
     fn random(&self) -> [u8; 10] {

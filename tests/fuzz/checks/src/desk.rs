@@ -4,7 +4,7 @@ use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_runtime_core::Environment;
+use driftless_runtime_core::{Environment, TokenRefused};
 use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, request, submit};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
@@ -30,9 +30,9 @@ pub fn world() -> Arc<World> {
 pub struct Desk;
 
 impl Environment for Desk {
-    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, String> {
+    fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, TokenRefused> {
         if token.contains('!') || token.is_empty() {
-            return Err(format!("the token {token:?} is forged"));
+            return Err(TokenRefused(format!("the token {token:?} is forged")));
         }
         let (sub, expires_at) = token.split_once('@').unwrap_or((token, ""));
         let access = Access {
@@ -49,8 +49,11 @@ impl Environment for Desk {
         })
     }
 
-    fn denied(&self, claims: &Claims) -> Option<String> {
-        (claims.sub == "eve").then(|| "eve is denied".into())
+    fn recheck(&self, claims: &Claims) -> Result<(), TokenRefused> {
+        match claims.sub == "eve" {
+            true => Err(TokenRefused("eve is denied".into())),
+            false => Ok(()),
+        }
     }
 
     fn random(&self) -> [u8; 10] {
