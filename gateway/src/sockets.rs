@@ -152,7 +152,7 @@ impl Socket {
     }
 
     fn handle(&mut self, input: Input<'_>, out: &mut Outputs) {
-        self.connection.handle(input, self.context.clock.now(), &*self.context, out);
+        self.connection.handle(input, self.context.clock.now(), &self.context.verifier, out);
     }
 
     /// Sends what the session has for the client, which comes before the hub's answers to the same

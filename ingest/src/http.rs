@@ -56,7 +56,7 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
 
 fn check_token(shared: &Shared, token: Option<String>) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    shared.desk.check(&token, shared.clock.now().unix).map_err(|e| Problem::token(&e))
+    shared.verifier.verify(&token, shared.clock.now().unix).map_err(|e| Problem::token(&e))
 }
 
 /// The body of `POST /v1/sessions`; it may be empty.
@@ -87,7 +87,7 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
         })?,
     };
     let now = shared.clock.now().unix;
-    let session = ids::issue(wanted.session_after_ms, now, shared.desk.random()).map_err(|e| {
+    let session = ids::issue(wanted.session_after_ms, now, shared.verifier.random()).map_err(|e| {
         // What no clock of a server says is no session's time, and waiting for it helps nobody.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {

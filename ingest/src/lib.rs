@@ -10,7 +10,6 @@
 
 mod settings;
 mod start;
-mod desk;
 mod handover;
 mod socket;
 mod http;
@@ -23,6 +22,7 @@ pub use driftless_ingest_core::Policy;
 pub use settings::Settings;
 pub use start::{Error, Ingest, run, run_on};
 
+use driftless_auth::Verifier;
 use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::Rates;
 use driftless_runtime::clock::Clock;
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
     clock: Clock,
-    desk: desk::Desk,
+    verifier: Verifier,
     handover: handover::Handover,
     settings: Settings,
     metrics: metrics::Metrics,

@@ -100,7 +100,7 @@ impl Task<'_> {
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.shared.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
-        let mut changes = self.shared.desk.0.changes();
+        let mut changes = self.shared.verifier.changes();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at = MonotonicMs(0);
         loop {
@@ -138,7 +138,7 @@ impl Task<'_> {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.connection.handle(input, self.shared.clock.now(), &self.shared.desk, &mut self.out);
+        self.connection.handle(input, self.shared.clock.now(), &self.shared.verifier, &mut self.out);
     }
 
     /// More answers and messages, without waiting.
@@ -204,7 +204,7 @@ impl Task<'_> {
                     Input::Unknown(token)
                 }
             };
-            self.connection.handle(input, now, &self.shared.desk, &mut self.out);
+            self.connection.handle(input, now, &self.shared.verifier, &mut self.out);
         }
     }
 

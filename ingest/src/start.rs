@@ -1,6 +1,5 @@
 //! Starting, and serving alone.
 
-use crate::desk::Desk;
 use crate::handover::Handover;
 use crate::metrics::Metrics;
 use crate::{Settings, Shared, http, socket};
@@ -99,7 +98,7 @@ impl Ingest {
             admission: Arc::new(Admission::new(world, settings.policy.clone())),
             rates: Arc::new(rates(&settings.policy)),
             clock: Clock::default(),
-            desk: Desk(verifier),
+            verifier,
             handover,
             metrics: Metrics::new(),
             refused: LogThrottle::default(),

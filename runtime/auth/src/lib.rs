@@ -10,6 +10,7 @@
 //! jsonwebtoken verifies signatures, in constant time.
 
 mod deny;
+mod environment;
 mod keys;
 mod signer;
 mod verifier;
