@@ -1,6 +1,8 @@
-//! One command's checks, in order (DESIGN.md section 8): chunk id, family known, write access, command shape by the
-//! model, rate. The first that fails names the rejection. Frame size and decoding come before; nothing is held back
-//! after a rejection, because R8 keeps the order.
+//! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family, write
+//! access, shape by the model, rate.
+//!
+//! The first check that fails names the rejection. Frame size and decoding are checked before. The later
+//! commands of a rejected command are not held back, because R8 keeps the order.
 
 use crate::policy::Policy;
 use crate::rate::Bucket;
@@ -16,38 +18,38 @@ use driftless_schemas::{ChunkId, Partition, Seq, limits};
 use prost::Message as _;
 use std::sync::Arc;
 
-/// One command, as it came in.
+/// One command as the client sent it.
 #[derive(Clone, Debug)]
 pub struct Submission<'a> {
-    /// The chunk's id, unchecked.
+    /// The chunk id, unchecked.
     pub chunk_id: &'a str,
-    /// The writer's number.
+    /// The number that the writer gave the command.
     pub seq: u64,
-    /// The writer's number before it.
+    /// The writer's previous number for the chunk.
     pub after: u64,
-    /// `None` where the client sent none.
+    /// `None` if the client sent none.
     pub body: Option<Body<'a>>,
 }
 
-/// What is asked for.
+/// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body<'a> {
-    /// A command as its model understands it.
+    /// A command in the bytes of its model.
     Command(Bytes),
-    /// The same as JSON, to be read by the model.
+    /// A command in JSON, which the model converts.
     Json(&'a serde_json::Value),
-    /// Resolve all numbers below.
+    /// Resolve all numbers below this one, and commit nothing.
     Settle,
 }
 
-/// A command that may go to the log.
+/// A command that passed all checks, ready for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// The chunk.
     pub chunk: ChunkId,
-    /// The writer's number.
+    /// The number that the writer gave the command.
     pub seq: Seq,
-    /// Where it goes (R1).
+    /// The partition of the chunk (R1).
     pub partition: Partition,
     /// The Kafka key.
     pub key: Bytes,
@@ -55,7 +57,7 @@ pub struct Admitted {
     pub record: Bytes,
 }
 
-/// The checks of one world.
+/// The checks for the commands of one world.
 #[derive(Clone, Debug)]
 pub struct Admission {
     world: Arc<World>,
@@ -64,7 +66,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Checks for this world.
+    /// Checks for this world, with the limits of this policy.
     #[must_use]
     pub fn new(world: Arc<World>, policy: Policy) -> Self {
         let users = Users::new(policy.connections_per_user, policy.connections_of_role.clone());
@@ -83,7 +85,7 @@ impl Admission {
         &self.policy
     }
 
-    /// Greets clients by this policy.
+    /// A greeter with the limits of the policy.
     #[must_use]
     pub fn greeter(&self) -> Greeter {
         Greeter {
@@ -103,10 +105,11 @@ impl Admission {
         }
     }
 
-    /// Checks one command and makes its record. `is_reused` says whether the number belongs to another command already.
+    /// Checks one command and encodes its record. `is_reused` says whether the writer has used the number
+    /// for another command of this chunk.
     ///
     /// # Errors
-    /// [`Rejection`] with the first reason.
+    /// A [`Rejection`] that names the first check that failed.
     pub fn admit(
         &self,
         who: &Identity,
@@ -135,7 +138,7 @@ impl Admission {
         let (body, cost) = check_shape(&place, submission.body)?;
         if is_reused(&chunk) {
             let message = format!(
-                "number {} for {chunk} was used for another command on this socket; a number is never used twice",
+                "number {} for {chunk} was used for another command on this socket; number each command anew",
                 submission.seq
             );
             return Err(Rejection::never(RejectCode::SeqReused, message));
@@ -174,25 +177,25 @@ impl Admission {
         Rejection::later(RejectCode::RateLimited, wait_ms, message)
     }
 
-    /// The log takes nothing: certainly not in it.
+    /// A rejection for a command that was not handed to the log, because the log accepts nothing now.
     #[must_use]
     pub fn unavailable(&self) -> Rejection {
         let wait_ms = self.policy.unavailable_retry_ms;
-        let message = format!("the log takes nothing at the moment; send again in {wait_ms} ms");
+        let message = format!("the log accepts no records at the moment; send the command again in {wait_ms} ms");
         Rejection::later(RejectCode::Unavailable, wait_ms, message)
     }
 
-    /// The log says that it will never take this record.
+    /// A rejection for a command that the log will never accept.
     #[must_use]
     pub fn refused_by_log(&self, reason: &str) -> Rejection {
-        Rejection::never(RejectCode::Unavailable, format!("the log does not take this command: {reason}"))
+        Rejection::never(RejectCode::Unavailable, format!("the log refuses this command: {reason}"))
     }
 }
 
 fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {
     let refuse = |message| Err(Rejection::never(RejectCode::BadSeq, message));
     if seq == 0 {
-        return refuse("seq is 0; a writer's numbers for a chunk begin with 1".to_owned());
+        return refuse("seq is 0; the numbers of a writer for a chunk begin with 1".to_owned());
     }
     if after >= seq {
         return refuse(format!("after is {after}, but must be below seq {seq}: it names an earlier command"));
@@ -200,18 +203,18 @@ fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The command, and what it costs.
+/// Checks the body with the model. Returns the body of the record, and the command's cost.
 fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<(proto::command::Body, usize), Rejection> {
     let bad = |message: String| Rejection::never(RejectCode::BadCommand, message);
     let bytes = match body {
-        None => return Err(bad("it has neither a command nor a settle".to_owned())),
+        None => return Err(bad("the request has neither a command nor a settle".to_owned())),
         Some(Body::Settle) => return Ok((proto::command::Body::Settle(proto::Settle {}), 1)),
         Some(Body::Command(bytes)) => bytes,
         Some(Body::Json(json)) => place.family.model.command_from_json(json).map_err(|e| bad(e.0))?.into(),
     };
     if bytes.len() > limits::COMMAND_BYTES_MAX {
         let message = format!(
-            "the command has {} bytes; {} are the most. Split it into several",
+            "the command has {} bytes; the limit is {}. Split it into several commands",
             bytes.len(),
             limits::COMMAND_BYTES_MAX
         );
@@ -237,7 +240,7 @@ fn record(who: &Identity, chunk: &ChunkId, seq: u64, after: u64, now: UnixMs, bo
     record.encode_to_vec().into()
 }
 
-/// A list for a message, cut to a readable length.
+/// Lists entries for a message, five at most.
 fn listed(entries: &[String]) -> String {
     match entries {
         [] => "nothing".to_owned(),

@@ -1,11 +1,12 @@
-//! A socket's whole life: Hello, commands, receipts, pings, the token's end.
+//! One socket from Hello to its end: commands, receipts, pings, the expiry of its token.
 //!
-//! [`Connection::handle`] takes one input and appends what is to happen to [`Outputs`]: events in one encoded frame, so
-//! that a turn of many inputs is one message; records to produce; or the end. After the session's `close` is
-//! set, nothing more is answered.
+//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events, which join into one frame,
+//! so that a turn of many inputs is one message; records for the log; or the end of the socket. The
+//! connection answers nothing more once the session's `close` is set.
 //!
-//! Each accepted Submit ends in exactly one of: produced, or rejected. A produced one is receipted when the log has it;
-//! where the log cannot say (a time-out), nothing is said: the client sends again (section 8).
+//! Each Submit is either produced (handed to the log) or rejected. The client gets a receipt once the
+//! log has acknowledged the record. If the log does not say whether it has the record (a time-out), the
+//! client hears nothing and sends the command again (docs/design.md#ingest).
 
 use crate::admission::{Admission, Admitted, Body, Submission};
 use crate::numbers::{Numbers, fingerprint};
@@ -22,19 +23,19 @@ use std::sync::Arc;
 /// What happens to a connection.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
-    /// A binary message.
+    /// A binary websocket message arrived.
     Frame(Bytes),
-    /// A message that cannot be one of ours: a text, or more than the socket takes.
+    /// A message arrived that breaks the protocol: a text, or one that is too large. The text says how.
     Untrusted(&'a str),
-    /// A sign of life without content.
+    /// The client showed a sign of life: a websocket ping or pong, or it took bytes that waited.
     Heard,
-    /// The log has the record with this token.
+    /// The log has acknowledged the record with this token.
     Acknowledged(u32),
-    /// The log does not have it and never will.
+    /// The log does not have the record and never will; the text says why.
     Refused(u32, &'a str),
-    /// The log may or may not have it.
+    /// The log may or may not have the record.
     Unknown(u32),
-    /// It could not be handed to the log.
+    /// The record could not be handed to the log.
     Unsent(u32),
     /// Time has passed; see [`Connection::wake_at`].
     Tick,
@@ -43,7 +44,8 @@ pub enum Input<'a> {
 /// A record to append to `commands`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Produce {
-    /// Comes back in [`Input::Acknowledged`] and its siblings. Unique among what is in flight on this connection.
+    /// The shell repeats the token in [`Input::Acknowledged`], [`Input::Refused`], [`Input::Unknown`] or
+    /// [`Input::Unsent`]. No two records in flight on a connection have the same token.
     pub token: u32,
     /// Partition of `commands`.
     pub partition: Partition,
@@ -53,16 +55,17 @@ pub struct Produce {
     pub record: Bytes,
 }
 
-/// What is to happen.
+/// What a connection wants done.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// What the session says: events (ours are among them), refusals, and the end, after the frame.
+    /// Events for the client (the session's and ingest's own), refusals, and the end of the socket, which
+    /// comes after the frame.
     pub session: SessionOutputs,
-    /// To append, in order.
+    /// Records to append to the log, in order.
     pub produce: Vec<Produce>,
-    /// Receipts in the frame.
+    /// The number of receipts in the frame.
     pub receipts: u32,
-    /// Rejections in the frame.
+    /// The codes of the rejections in the frame.
     pub rejected: Vec<RejectCode>,
 }
 
@@ -80,12 +83,12 @@ pub struct Connection {
     intake: Intake,
 }
 
-/// What takes the commands of one socket.
+/// Accepts or rejects the commands of one socket.
 #[derive(Debug)]
 struct Intake {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
-    /// The user's, once it has said who it is.
+    /// The user's share of `rates`; `None` before the first command.
     bucket: Option<Bucket>,
     numbers: Numbers,
     in_flight: BTreeMap<u32, (ChunkId, Seq)>,
@@ -108,7 +111,7 @@ impl Connection {
         Self { session, intake }
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub fn handle(&mut self, input: Input<'_>, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         match input {
             Input::Frame(bytes) => self.frame(bytes, now, environment, out),
@@ -131,7 +134,7 @@ impl Connection {
             }
             Input::Unknown(token) => drop(self.intake.in_flight.remove(&token)),
             Input::Tick => {
-                // The silence of a socket that we do not read is not the client's.
+                // A full socket is not read, so the client may well have sent something.
                 if self.is_full() {
                     self.session.heard(now.monotonic);
                 }
@@ -140,13 +143,13 @@ impl Connection {
         }
     }
 
-    /// Commands that the log has not answered for.
+    /// Commands handed to the log whose outcome the log has not said.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.intake.in_flight.len()
     }
 
-    /// Whether the socket should not be read until something in flight is answered for.
+    /// Whether the socket is not to be read until the log has answered for a command in flight.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.in_flight() >= self.intake.admission.policy().in_flight_max
@@ -158,7 +161,7 @@ impl Connection {
         self.session.wake_at(now)
     }
 
-    /// Who is at the other end, once it has said so.
+    /// The client's identity, once it has said Hello.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.session.identity()
@@ -175,7 +178,7 @@ impl Connection {
                     said.event(event::Body::Rejected(rejection.event(submit.chunk_id, submit.seq)));
                 }
             },
-            _ => said.refuse(RefusalCode::WrongService, "this is ingest; the gateway takes this request"),
+            _ => said.refuse(RefusalCode::WrongService, "ingest does not serve this request; send it to the gateway"),
         });
     }
 }
@@ -205,3 +208,6 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

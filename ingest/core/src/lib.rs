@@ -1,14 +1,16 @@
-//! Ingest without I/O: what a client may submit, and how one socket behaves (DESIGN.md sections 8 and 9).
+//! Ingest without I/O: the checks of a command, and the behaviour of one socket
+//! (docs/design.md#ingest, docs/design.md#wire-protocol).
 //!
-//! Everything here is pure (R11): bytes, time, chance and checked tokens are arguments; what is to be sent, produced or
-//! closed comes back. It decides nothing about content: it asks the model for a command's shape only. The shell in
-//! `driftless-ingest` moves the bytes.
+//! This crate is pure (R11). Bytes, time, randomness and verified tokens are arguments; the outputs say
+//! what to send, to append to the log, or to close. The core decides nothing about content: it asks the
+//! model only whether a command has the right shape. The shell in `driftless-ingest` moves the bytes.
 //!
-//! * [`admission`]: one command's checks, in order, for websocket and HTTP alike.
-//! * [`rejection`]: a no, with its name, whether to come again, and the way out.
+//! * [`admission`]: the checks of one command, in order, the same over websocket and HTTP.
+//! * [`rejection`]: a rejection's code, whether to send the command again, and what to change.
 //! * [`rate`]: how much one user may submit, over all sockets of a process.
-//! * [`numbers`]: the memory that finds a number used twice.
-//! * [`connection`]: a socket's whole life; what it shares with the gateway is `driftless-runtime-core`'s.
+//! * [`numbers`]: finds a number that a socket uses for two commands.
+//! * [`connection`]: one socket from Hello to its end. `driftless-runtime-core` has the part that ingest
+//!   shares with the gateway.
 
 #![forbid(unsafe_code)]
 
@@ -19,8 +21,6 @@ pub mod policy;
 pub mod rate;
 pub mod rejection;
 
-#[cfg(test)]
-mod connection_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -1,47 +1,49 @@
-//! A memory of the newest numbers per chunk on one socket, to find a number that is used for two commands (R8: "never
-//! uses a number twice"). A resend is the same number with the same body, and is fine; `after` may differ.
+//! Remembers the newest numbers of one socket for each chunk, to find a number that is used for two
+//! commands (R8: a writer never uses a number twice).
 //!
-//! It is a help for authors of clients, not a proof: it is bounded, and another socket has another memory. R8 holds
-//! without it, by the ledger.
+//! A resend is the same number with the same body and is accepted; its `after` may differ. The memory
+//! helps authors of clients and proves nothing: it is bounded, and each socket has its own. The ledger
+//! keeps R8 without it.
 
 use driftless_schemas::{ChunkId, limits, proto};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Chunks that are remembered; the one that was written longest ago goes first.
+/// Remembered chunks. The chunk without a command for the longest time is evicted first.
 const CHUNKS_MAX: usize = 64;
 
-/// The numbers seen on one socket.
+/// The newest numbers of one socket.
 #[derive(Debug, Default)]
 pub struct Numbers {
     chunks: BTreeMap<ChunkId, Recent>,
-    clock: u64,
+    /// Counts the commands, to order the chunks by their newest command.
+    commands: u64,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
     touched: u64,
-    /// (number, fingerprint of the body), at most a ledger's window of them.
+    /// (number, fingerprint of the body), at most [`limits::LEDGER_WINDOW`] of them.
     numbers: VecDeque<(u64, u64)>,
 }
 
 impl Numbers {
-    /// Whether the number came with another body.
+    /// Whether the number was used with another body.
     #[must_use]
     pub fn is_reused(&self, chunk: &ChunkId, seq: u64, fingerprint: u64) -> bool {
         let Some(recent) = self.chunks.get(chunk) else { return false };
         recent.numbers.iter().any(|(number, other)| *number == seq && *other != fingerprint)
     }
 
-    /// Remembers a command that goes to the log.
+    /// Remembers a command that is handed to the log.
     pub fn remember(&mut self, chunk: &ChunkId, seq: u64, fingerprint: u64) {
-        self.clock += 1;
+        self.commands += 1;
         if !self.chunks.contains_key(chunk) && self.chunks.len() >= CHUNKS_MAX {
             let oldest = self.chunks.iter().min_by_key(|(_, recent)| recent.touched).map(|(id, _)| id.clone());
             oldest.map(|id| self.chunks.remove(&id));
         }
         let recent = self.chunks.entry(chunk.clone()).or_default();
-        recent.touched = self.clock;
+        recent.touched = self.commands;
         if recent.numbers.iter().any(|(number, _)| *number == seq) {
             return;
         }
@@ -52,10 +54,10 @@ impl Numbers {
     }
 }
 
-/// 64 bits that tell bodies apart. Whoever makes two collide fools only their own socket's memory.
+/// A hash of a body. A client that constructs a collision deceives only the memory of its own socket.
 #[must_use]
 pub fn fingerprint(body: Option<&proto::submit::Body>) -> u64 {
-    // `new` has fixed keys: no chance in it.
+    // `new` uses fixed keys, so the hash is deterministic (R11).
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     hasher.finish()
@@ -66,18 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_is_bounded_in_both_directions() {
+    fn the_memory_is_bounded_in_chunks_and_in_numbers() {
         let mut numbers = Numbers::default();
         let chunk = |i: i32| ChunkId::new("a", &[i]).unwrap();
         for seq in 1..=65 {
             numbers.remember(&chunk(0), seq, 1);
         }
-        assert!(!numbers.is_reused(&chunk(0), 1, 2), "the 65th pushed the first out");
+        assert!(!numbers.is_reused(&chunk(0), 1, 2), "the 65th number evicts the first");
         assert!(numbers.is_reused(&chunk(0), 2, 2) && !numbers.is_reused(&chunk(0), 2, 1));
         for i in 1..=64 {
             numbers.remember(&chunk(i), 1, 1);
         }
-        assert!(!numbers.is_reused(&chunk(0), 2, 2), "64 other chunks pushed it out");
+        assert!(!numbers.is_reused(&chunk(0), 2, 2), "64 other chunks evict it");
         assert_eq!(numbers.chunks.len(), CHUNKS_MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! What ingest asks of clients, as far as an operator may choose it.
+//! The limits of ingest that an operator may set.
 
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
@@ -12,26 +12,29 @@ pub struct Policy {
     pub commands_per_second: u32,
     /// Commands that one user may submit at once after a rest. Default 8,000.
     pub commands_burst: u32,
-    /// Command bytes a second, likewise. Default 4 MiB.
+    /// Command bytes a second that one user may submit, over all sockets. Default 4 MiB.
     pub bytes_per_second: u32,
-    /// Command bytes at once, likewise. Default 16 MiB.
+    /// Command bytes that one user may submit at once after a rest. Default 16 MiB.
     pub bytes_burst: u32,
-    /// What a user's commands may cost a second, likewise, in units of one cell: what they do, however few bytes they are. A fill
-    /// costs as many units as it has cells. Default 262,144.
+    /// The cost a second of the commands of one user, over all sockets, in units of one cell. A fill has
+    /// few bytes and costs as many units as it has cells. Default 262,144.
     pub cost_per_second: u32,
-    /// What they may cost at once, likewise. Default 1,048,576.
+    /// The cost of the commands that one user may submit at once after a rest. Default 1,048,576.
     pub cost_burst: u32,
-    /// Websockets of one user to this process; 0 is any number. Default 128.
+    /// Websockets of one user to this process; 0 means no limit. Default 128.
     pub connections_per_user: usize,
-    /// The same for users with a role, such as `service = 10000`; the most counts, and 0 is any number. Default: none.
+    /// The same for users with a role, such as `service = 10000`. The greatest limit of a user's roles
+    /// applies; 0 means no limit. Default: none.
     pub connections_of_role: BTreeMap<String, usize>,
-    /// Commands of one socket that may wait for the log; at that point the socket is not read. Default 4,096.
+    /// Commands of one socket in flight to the log, above which the socket is not read. Default 4,096.
     pub in_flight_max: usize,
-    /// How long after its end a token may still be renewed before the socket is closed, milliseconds. Default 10,000.
+    /// How long after the end of its token a socket stays open for a renewal, milliseconds. Default
+    /// 10,000.
     pub renewal_grace_ms: u32,
-    /// How much older than now a session may be, milliseconds. Default 7 days.
+    /// The greatest age of a session that a client hands in, milliseconds. Default 7 days.
     pub session_age_max_ms: u64,
-    /// What a client waits before it comes again when the log takes nothing, milliseconds. Default 1,000.
+    /// How long a client waits before it resends a command that the log had no room for, milliseconds.
+    /// Default 1,000.
     pub unavailable_retry_ms: u32,
 }
 
@@ -54,23 +57,23 @@ impl Default for Policy {
     }
 }
 
-/// A policy that cannot be used.
+/// A limit of a policy that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {value}: {problem}")]
 pub struct PolicyError {
-    /// The key.
+    /// The name of the setting.
     pub key: &'static str,
     /// Its value.
     pub value: u64,
-    /// What would be right.
+    /// The values that can be used.
     pub problem: String,
 }
 
 impl Policy {
-    /// Checks it.
+    /// Checks that ingest can work with the policy.
     ///
     /// # Errors
-    /// [`PolicyError`] for the first thing that is wrong.
+    /// [`PolicyError`] for the first setting that cannot be used.
     pub fn check(&self) -> Result<(), PolicyError> {
         let at_least = |key, value: u64, least: u64| match value < least {
             true => Err(PolicyError { key, value, problem: format!("must be at least {least}") }),
@@ -78,7 +81,7 @@ impl Policy {
         };
         at_least("commands_per_second", self.commands_per_second.into(), 1)?;
         at_least("commands_burst", self.commands_burst.into(), 1)?;
-        // A command that is larger than the burst would never be taken.
+        // A command larger than the burst would never be admitted.
         let largest = limits::COMMAND_BYTES_MAX as u64;
         at_least("bytes_per_second", self.bytes_per_second.into(), 1)?;
         at_least("bytes_burst", self.bytes_burst.into(), largest)?;

@@ -1,4 +1,4 @@
-//! Any bytes, in any order.
+//! Properties of a socket: any bytes, in any order.
 
 use crate::connection::Input;
 use crate::policy::Policy;
@@ -8,7 +8,7 @@ use driftless_schemas::proto::{event, submit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A body that is right, wrong, or nothing.
+/// A valid body, an invalid body, or none.
 fn body() -> impl Strategy<Value = Option<submit::Body>> {
     prop_oneof![
         Just(None),
@@ -31,7 +31,7 @@ proptest! {
 
     /// The frame of a correct client with one byte changed.
     #[test]
-    fn a_changed_byte_does_no_harm(at in 0usize..200, to: u8) {
+    fn a_changed_byte_affects_only_requests_of_its_frame(at in 0usize..200, to: u8) {
         let mut frame = bytes::BytesMut::new();
         for seq in 1..5 {
             format::push_request(&mut frame, submit("canvas/0/1", seq, seq - 1, cell(seq as u32, 1)));

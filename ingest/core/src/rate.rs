@@ -1,14 +1,15 @@
-//! How much one user may submit: commands, bytes, and what the commands cost by their model (`Model::cost`).
+//! How much one user may submit: commands, bytes, and the cost that the model gives to the commands
+//! (`Model::cost`).
 
 use crate::policy::Policy;
 use driftless_runtime_core::rate::{self, Allowance};
 
 /// The buckets of all users.
 pub type Rates = rate::Rates<3>;
-/// One user's: (commands, bytes, cost).
+/// One user's bucket: (commands, bytes, cost).
 pub type Bucket = rate::Bucket<3>;
 
-/// No user has submitted anything.
+/// Buckets with the limits of this policy, from which no user has taken anything.
 #[must_use]
 pub fn rates(policy: &Policy) -> Rates {
     Rates::new([

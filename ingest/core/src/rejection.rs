@@ -1,34 +1,34 @@
-//! A no to one transmission of one command.
+//! A rejection: the answer to one transmission of a command that ingest does not hand to the log.
 
 use driftless_runtime_core::text::bounded;
 use driftless_schemas::proto::{self, RejectCode, Retry};
 
-/// Why a command is not taken, and what the client can do about it.
+/// Why ingest rejects a command, and what the client can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
-    /// The name of the reason.
+    /// The reason.
     pub code: RejectCode,
-    /// Whether to send it again.
+    /// Whether the client may send the command again.
     pub retry: Retry,
     /// With [`Retry::After`]: milliseconds to wait.
     pub retry_after_ms: u32,
-    /// For people: the value, and the way out.
+    /// For people: the offending value, and what to change.
     pub message: String,
 }
 
 impl Rejection {
-    /// The same command will never be taken.
+    /// The same command will never be accepted.
     pub fn never(code: RejectCode, message: impl Into<String>) -> Self {
         Self { code, retry: Retry::Final, retry_after_ms: 0, message: bounded(message.into()) }
     }
 
-    /// Send it again after a while.
+    /// The client may send the command again after `wait_ms`.
     pub fn later(code: RejectCode, wait_ms: u32, message: impl Into<String>) -> Self {
         Self { code, retry: Retry::After, retry_after_ms: wait_ms, message: bounded(message.into()) }
     }
 
-    /// The token has ended.
+    /// The token has expired. The client may send the command again after a renewal.
     #[must_use]
     pub fn token_expired(expired_at: i64) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Rejection {
         }
     }
 
-    /// As the client gets it.
+    /// The event that tells the client.
     #[must_use]
     pub fn event(self, chunk_id: String, seq: u64) -> proto::Rejected {
         proto::Rejected {

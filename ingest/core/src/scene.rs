@@ -1,4 +1,4 @@
-//! What the tests of this crate stand on: a world, tokens that say what they are, and a socket to drive.
+//! Support for the tests of this crate: a world, a fake token verifier, and a socket to drive.
 
 use crate::connection::{Connection, Input, Outputs};
 use crate::rate::rates;
@@ -20,7 +20,7 @@ pub const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 pub const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// A token is `<sub>` or `<sub>@<expires_at>`; anything with a `!` is refused.
+/// Accepts the tokens `<sub>` and `<sub>@<expires_at>`, and refuses a token with a `!`.
 pub struct Verifier;
 
 impl Environment for Verifier {
@@ -54,7 +54,7 @@ pub fn admission(policy: Policy) -> Arc<Admission> {
     Arc::new(Admission::new(Arc::new(world), policy))
 }
 
-/// A socket and everything that came out of it.
+/// A socket and all its outputs.
 pub struct Scene {
     pub connection: Connection,
     pub now: Now,

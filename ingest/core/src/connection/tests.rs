@@ -1,4 +1,4 @@
-use crate::connection::Input;
+use super::Input;
 use crate::policy::Policy;
 use crate::scene::*;
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, Retry, event, request};
@@ -21,7 +21,7 @@ fn refusals(events: &[event::Body]) -> Vec<RefusalCode> {
 fn a_command_is_produced_as_it_came_and_receipted_when_the_log_has_it() {
     let mut scene = Scene::greeted(Policy::default());
     scene.send([submit("canvas/0/1", 3, 1, cell(5, 7))]);
-    assert!(scene.events().is_empty(), "no receipt before the log has it");
+    assert!(scene.events().is_empty(), "no receipt before the log has the record");
     let produce = scene.out.produce[0].clone();
     let place = admission(Policy::default()).world().place(&"canvas/0/1".parse().unwrap()).unwrap();
     assert_eq!((produce.partition, &produce.key[..]), (place.partition, &b"canvas/0/1"[..]));
@@ -41,12 +41,11 @@ fn a_command_is_produced_as_it_came_and_receipted_when_the_log_has_it() {
     scene.input(Input::Acknowledged(token));
     assert_eq!(scene.events(), [receipt("canvas/0/1", 3)]);
     scene.input(Input::Acknowledged(token));
-    assert!(scene.events().is_empty(), "one receipt for one transmission");
+    assert!(scene.events().is_empty(), "one receipt for each transmission");
 }
 
-/// Issue "Bad input": each has its own name, and the command behind it goes through.
 #[test]
-fn each_bad_command_has_its_own_rejection_and_costs_its_neighbours_nothing() {
+fn each_bad_command_has_its_own_rejection_and_its_neighbours_are_accepted() {
     let outside_palette = cell(5, 256);
     let outside_grid = cell(128 * 128, 1);
     for (bad, code, hint) in [
@@ -65,7 +64,7 @@ fn each_bad_command_has_its_own_rejection_and_costs_its_neighbours_nothing() {
         (
             submit("canvas/0/1", 1, 0, bytes(vec![0; limits::COMMAND_BYTES_MAX + 1])),
             RejectCode::CommandTooLarge,
-            "16384 are the most",
+            "the limit is 16384",
         ),
     ] {
         let mut scene = Scene::greeted(Policy::default());
@@ -80,12 +79,12 @@ fn each_bad_command_has_its_own_rejection_and_costs_its_neighbours_nothing() {
 }
 
 #[test]
-fn the_checks_stand_in_the_order_that_the_design_names() {
+fn the_checks_run_in_the_order_that_the_design_names() {
     let policy = Policy { commands_burst: 1, commands_per_second: 1, ..Policy::default() };
     let mut scene = Scene::greeted(policy);
     scene.send([submit("canvas/0/1", 1, 0, cell(1, 1))]);
     scene.produced();
-    // Each of these is wrong in everything that comes after what is named, too.
+    // Each of these requests also fails every check after the one that it names.
     for (request, code) in [
         (submit("Canvas", 0, 0, bytes("x")), RejectCode::BadChunkId),
         (submit("town/0/0", 0, 0, bytes("x")), RejectCode::UnknownFamily),
@@ -104,7 +103,7 @@ fn a_number_is_not_used_twice_but_may_be_sent_twice() {
     let mut scene = Scene::greeted(Policy::default());
     scene.send([submit("canvas/0/1", 5, 2, cell(1, 1))]);
     scene.send([submit("canvas/0/1", 5, 4, cell(1, 1)), submit("canvas/0/2", 5, 0, cell(2, 2))]);
-    assert_eq!(scene.produced().len(), 3, "a resend with another `after`, and another chunk");
+    assert_eq!(scene.produced().len(), 3, "a resend with another `after`, and the same number for another chunk");
     scene.send([submit("canvas/0/1", 5, 2, cell(1, 2))]);
     assert_eq!(scene.rejection().code(), RejectCode::SeqReused);
     scene.send([submit("canvas/0/1", 5, 2, settle())]);
@@ -112,7 +111,7 @@ fn a_number_is_not_used_twice_but_may_be_sent_twice() {
 }
 
 #[test]
-fn who_is_too_fast_hears_how_long_to_wait() {
+fn a_user_above_its_rate_is_told_how_long_to_wait() {
     let mut scene = Scene::greeted(Policy { commands_per_second: 10, commands_burst: 2, ..Policy::default() });
     let many: Vec<_> = (1..=4).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())).collect();
     scene.send(many);
@@ -147,7 +146,7 @@ fn a_step_of_the_wall_clock_refuses_no_user_and_forgives_none() {
     }
 }
 
-/// A fill is a few bytes and one command, and writes thousands of cells.
+/// A fill is one command of a few bytes that writes thousands of cells.
 #[test]
 fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
     let policy = || Policy { cost_per_second: 1_000, cost_burst: 4_096, ..Policy::default() };
@@ -176,7 +175,7 @@ fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
 }
 
 #[test]
-fn what_the_log_refuses_is_final_what_it_cannot_say_is_no_answer_and_what_it_cannot_take_is_for_later() {
+fn a_refusal_by_the_log_is_final_a_time_out_gets_no_answer_and_a_full_log_is_retried() {
     let mut scene = Scene::greeted(Policy::default());
     scene.send((1..=3).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
     let tokens: Vec<_> = scene.produced().into_iter().map(|(token, _)| token).collect();
@@ -193,11 +192,11 @@ fn what_the_log_refuses_is_final_what_it_cannot_say_is_no_answer_and_what_it_can
 }
 
 #[test]
-fn a_socket_with_too_much_in_flight_asks_not_to_be_read() {
+fn a_socket_with_too_many_commands_in_flight_is_not_to_be_read() {
     let mut scene = Scene::greeted(Policy { in_flight_max: 2, ..Policy::default() });
     scene.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
     assert!(scene.connection.is_full());
-    // It is not dead for that we do not read it.
+    // An unread socket is not closed as dead.
     scene.tick_at(NOW + 2 * limits::DEAD_AFTER_MS as i64);
     assert!(scene.out.session.close.is_none());
     let (token, _) = scene.produced().remove(0);
@@ -205,9 +204,9 @@ fn a_socket_with_too_much_in_flight_asks_not_to_be_read() {
     assert!(!scene.connection.is_full());
 }
 
-/// The worst that one message can ask for still fits into one message of ours.
+/// The longest answer to one message fits into one message of ours.
 #[test]
-fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() {
+fn the_answer_to_a_frame_of_wrong_commands_fits_into_a_frame() {
     let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);
     let mut scene = Scene::with(Policy::default());
     scene.send([hello(&worst_name)]);
@@ -225,9 +224,9 @@ fn a_frame_of_nothing_but_wrong_commands_has_an_answer_that_fits_into_a_frame() 
     }
 }
 
-/// What the session says is `driftless-runtime-core`'s; here is what ingest makes of it.
+/// `driftless-runtime-core` tests the session itself; this test checks that ingest configures it.
 #[test]
-fn the_policy_is_what_a_session_goes_by() {
+fn the_policy_sets_the_limits_of_a_session() {
     let policy =
         Policy { commands_per_second: 77, session_age_max_ms: 60_000, renewal_grace_ms: 3000, ..Policy::default() };
     let ends = NOW / 1000 + 10;
@@ -246,7 +245,7 @@ fn the_policy_is_what_a_session_goes_by() {
     let hello = proto::Hello { token: "ann".into(), session: old, ..Default::default() };
     scene.send([request::Body::Hello(hello), submit("canvas/0/1", 1, 0, settle())]);
     assert_eq!(scene.closed(), close::SESSION);
-    assert!(scene.produced().is_empty() && scene.events().is_empty(), "nothing after the end");
+    assert!(scene.produced().is_empty() && scene.events().is_empty(), "no answer after the close");
 }
 
 #[test]
@@ -258,7 +257,7 @@ fn commands_before_hello_are_refused() {
 }
 
 #[test]
-fn a_family_that_was_not_offered_takes_nothing() {
+fn a_family_that_was_not_offered_accepts_no_commands() {
     let mut scene = Scene::with(Policy::default());
     let grid = admission(Policy::default()).world().families()[0].revision;
     let models = vec![proto::ModelRevision { id: "grid".into(), revision: grid }];
@@ -289,11 +288,15 @@ fn a_command_is_checked_against_the_token_of_its_moment() {
     assert_eq!(renewed.token_expires_at, ends + 60);
     assert_eq!(scene.produced().len(), 1);
     scene.input(Input::Acknowledged(token));
-    assert_eq!(scene.events(), [receipt("canvas/0/1", 1)], "what was produced is receipted all the same");
+    assert_eq!(
+        scene.events(),
+        [receipt("canvas/0/1", 1)],
+        "a produced command is receipted although the token expired"
+    );
 }
 
 #[test]
-fn answers_stand_in_the_order_of_the_requests() {
+fn answers_come_in_the_order_of_the_requests() {
     let mut scene = Scene::greeted(Policy::default());
     let ping = |nonce| request::Body::Ping(proto::Ping { nonce });
     scene.send([ping(1), submit("", 1, 0, None), request::Body::Track(proto::Track::default()), ping(2)]);
