@@ -1,8 +1,12 @@
 //! One websocket, one task.
 //!
-//! A turn takes everything that is there: acknowledgements and messages. Then records are handed over, and what there is to say
-//! goes out as one message. While the log has no room for this socket's records, or too many are in flight, the socket is not
-//! read: TCP tells the client (back-pressure, no loss).
+//! A turn handles everything that is ready: acknowledgements and messages. Then the task hands the
+//! records to the log and enqueues its answers as one message.
+//!
+//! The task does not read from the socket while the log has no room for its records, while too many
+//! of its commands are in flight, or while more than [`limits::UNSENT_BYTES_MAX`] of its output waits
+//! for the client. TCP backpressure then reaches the client, nothing is lost, and no queue of ingest
+//! grows.
 
 use crate::Shared;
 use crate::handover::{Answer, Mailbox};
@@ -11,33 +15,39 @@ use driftless_ingest_core::{Connection, Input, Outputs, Produce};
 use driftless_log::AppendError;
 use driftless_runtime_core::Close;
 use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{close, limits};
 use driftless_web::http::ConnectionPermit;
-use driftless_web::socket::{Socket, close, end};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use driftless_web::socket::{Inbound, InboundError, Reader, SendQueue, close_payload, finish};
+use driftless_web::stream::Stream;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-/// Messages that are taken in one turn.
+/// Messages that one turn handles.
 const TURN_MESSAGES_MAX: usize = 64;
-/// A turn ends when there is so much to say, or to hand over.
+/// A turn ends at this many bytes of answers, or at this many records.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 const TURN_RECORDS_MAX: usize = 4096;
-/// Clients of an ingest that ends come again within this, milliseconds.
+/// The clients of an ingest that shuts down connect again at random moments within this time,
+/// milliseconds.
 const RECONNECT_SPREAD_MS: u32 = 1_000;
 
-/// Serves until the client goes, the core closes, or the end is asked for.
-pub(crate) async fn serve(socket: Socket, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
+/// Serves a socket until the client leaves, the core closes it, or ingest shuts down. `begun` are the
+/// bytes that the HTTP connection has read from it already.
+pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
     let _open = Open::new(&shared);
     let opened = shared.clock.monotonic();
     let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), opened);
-    let mailbox = shared.handover.mailbox();
     let mut task = Task {
-        socket,
+        stream,
+        reader: Reader::default(),
+        inbox: VecDeque::new(),
+        output: SendQueue::default(),
+        write_deadline: None,
         connection,
         permit,
-        mailbox,
+        mailbox: shared.handover.mailbox(),
         shared: &shared,
         out: Outputs::default(),
         unsent: Vec::new(),
@@ -45,16 +55,19 @@ pub(crate) async fn serve(socket: Socket, permit: Option<ConnectionPermit>, shar
         attempts: 0,
         sample: None,
     };
+    task.read(&begun);
+    // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
+    drop(begun);
     let ending = task.run().await;
-    let Task { socket, .. } = task;
+    let Task { stream, output, .. } = task;
     if let Some(Close { code, reason }) = ending {
         shared.metrics.closed(code);
         tracing::debug!(code, reason, "websocket closed");
-        end(socket, code, &reason).await;
+        finish(stream, output, close_payload(code, &reason)).await;
     }
 }
 
-/// Counts an open socket, also if its task should panic.
+/// Counts an open socket, also if its task panics.
 struct Open<'a>(&'a Shared);
 
 impl<'a> Open<'a> {
@@ -71,9 +84,17 @@ impl Drop for Open<'_> {
 }
 
 struct Task<'a> {
-    socket: Socket,
+    stream: Stream,
+    reader: Reader,
+    /// Messages that were read and not handled yet: those of one read at most.
+    inbox: VecDeque<Result<Inbound, InboundError>>,
+    /// Messages that the client has not taken yet.
+    output: SendQueue,
+    /// When the socket is closed unless the client has taken the message that it takes now. `None`
+    /// while no output waits.
+    write_deadline: Option<Instant>,
     connection: Connection,
-    /// Until it has said who it is.
+    /// The permit of a connection without an identity; released once the client has said Hello.
     permit: Option<ConnectionPermit>,
     mailbox: Mailbox,
     shared: &'a Arc<Shared>,
@@ -81,22 +102,24 @@ struct Task<'a> {
     /// Records that the log had no room for, in order.
     unsent: Vec<Produce>,
     unsent_since: Instant,
-    /// How often room was looked for since there was some.
+    /// How often the task has looked for room in vain.
     attempts: u32,
-    /// One record whose way to its acknowledgement is measured.
+    /// The record whose time until its acknowledgement is measured.
     sample: Option<(u32, Instant)>,
 }
 
 /// What ended the wait between two turns.
 enum Event {
     Answers(Vec<Answer>),
-    Message(Option<Result<Message, SocketError>>),
+    Readable,
+    Writable,
+    WriteTimeout,
     Time,
     Shutdown,
 }
 
 impl Task<'_> {
-    /// `None` when the client has gone.
+    /// Runs turns until the socket is to be closed; `None` if the client has left.
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.shared.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
@@ -104,34 +127,41 @@ impl Task<'_> {
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at = MonotonicMs(0);
         loop {
-            // The timer is set anew only where it would ring too late: most turns move the deadline away.
+            // The timer is reset only if it would ring too late: most turns move the deadline away.
             let now = self.shared.clock.now();
             let wake_at = self.connection.wake_at(now);
             if timer.is_elapsed() || wake_at < wakes_at {
                 wakes_at = wake_at;
                 timer.as_mut().reset(Instant::now() + now.monotonic.until(wake_at));
             }
-            let reads = self.unsent.is_empty() && !self.connection.is_full();
+            let reads = self.may_read();
+            let write_deadline = self.write_deadline;
             let event = tokio::select! {
                 biased;
                 () = &mut asked => Event::Shutdown,
                 answers = self.mailbox.next() => Event::Answers(answers),
-                message = self.socket.next(), if reads => Event::Message(message),
+                _ = self.stream.writable(), if write_deadline.is_some() => Event::Writable,
+                () = std::future::ready(()), if reads && !self.inbox.is_empty() => Event::Readable,
+                // The read finds the error of a socket that is broken.
+                _ = self.stream.readable(), if reads => Event::Readable,
+                () = sleep_until(write_deadline), if write_deadline.is_some() => Event::WriteTimeout,
                 () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
-                // The verifier lives as long as this.
+                // The verifier lives as long as the process.
                 _ = changes.changed() => Event::Time,
             };
             match event {
                 Event::Shutdown => return self.drain().await,
                 Event::Answers(answers) => self.answers(answers),
-                Event::Message(message) => self.message(message)?,
+                Event::WriteTimeout => return self.write_timeout(),
                 Event::Time => self.input(Input::Tick),
+                Event::Readable | Event::Writable => {}
             }
-            self.take_what_is_there()?;
+            self.handle_what_is_ready()?;
             self.hand_over();
-            self.write().await?;
+            self.send()?;
             if let Some(close) = self.out.session.close.take() {
+                self.flush_all().await?;
                 return Some(close);
             }
         }
@@ -141,17 +171,22 @@ impl Task<'_> {
         self.connection.handle(input, self.shared.clock.now(), &self.shared.verifier, &mut self.out);
     }
 
-    /// More answers and messages, without waiting.
-    fn take_what_is_there(&mut self) -> Option<()> {
+    /// Whether the next message may be handled.
+    fn may_read(&self) -> bool {
+        self.unsent.is_empty() && !self.connection.is_full() && self.output.bytes() <= limits::UNSENT_BYTES_MAX
+    }
+
+    /// Handles answers and messages that are ready, without waiting. `None` if the client has left.
+    fn handle_what_is_ready(&mut self) -> Option<()> {
         while let Some(answers) = self.mailbox.try_next() {
             self.answers(answers);
         }
         for _ in 0..TURN_MESSAGES_MAX {
             let has_room = self.out.session.frame.len() < TURN_BYTES_MAX && self.out.produce.len() < TURN_RECORDS_MAX;
-            if !has_room || !self.unsent.is_empty() || self.connection.is_full() || self.out.session.close.is_some() {
+            if !has_room || !self.may_read() || self.out.session.close.is_some() {
                 break;
             }
-            match self.socket.next().now_or_never() {
+            match self.next_message()? {
                 Some(message) => self.message(message)?,
                 None => break,
             }
@@ -159,25 +194,45 @@ impl Task<'_> {
         Some(())
     }
 
-    /// `None` when the client has gone.
-    fn message(&mut self, message: Option<Result<Message, SocketError>>) -> Option<()> {
-        match message? {
-            Ok(Message::Binary(bytes)) => {
+    /// The next message, read if need be. `Some(None)` if none is ready, `None` if the client has left.
+    fn next_message(&mut self) -> Option<Option<Result<Inbound, InboundError>>> {
+        loop {
+            if let Some(message) = self.inbox.pop_front() {
+                return Some(Some(message));
+            }
+            let Self { stream, reader, inbox, .. } = self;
+            match stream.read_ready(|bytes| feed(reader, bytes, inbox)) {
+                Ok(Some(())) => {}
+                Ok(None) => return Some(None),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        feed(&mut self.reader, bytes, &mut self.inbox);
+    }
+
+    /// Handles one message. `None` if the client has left.
+    fn message(&mut self, message: Result<Inbound, InboundError>) -> Option<()> {
+        match message {
+            Ok(Inbound::Binary(bytes)) => {
                 self.shared.metrics.received_bytes.increment(bytes.len() as u64);
                 self.input(Input::Frame(bytes));
             }
-            Ok(Message::Text(_)) => {
-                self.input(Input::Untrusted("a text message came; messages are binary ClientFrames"))
+            Ok(Inbound::Text) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
+            Ok(Inbound::Ping(payload)) => {
+                self.output.push_pong(payload);
+                self.input(Input::Heard);
             }
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => self.input(Input::Heard),
-            Ok(Message::Close(_)) => {
-                // The answer to a close is queued already; it goes out now or not at all.
-                let _ = self.socket.flush().now_or_never();
+            Ok(Inbound::Pong) => self.input(Input::Heard),
+            Ok(Inbound::Close(payload)) => {
+                // The client waits for nothing else, so the answer goes out now or not at all.
+                self.output.push_close(payload);
+                let _ = self.output.flush(&self.stream);
                 return None;
             }
-            Err(SocketError::Capacity(e)) => self.input(Input::Untrusted(&format!("too large: {e}"))),
-            Err(SocketError::Protocol(e)) => self.input(Input::Untrusted(&format!("no websocket frame: {e}"))),
-            Err(_) => return None,
+            Err(error) => self.input(Input::Untrusted(&error.to_string())),
         }
         Some(())
     }
@@ -208,6 +263,7 @@ impl Task<'_> {
         }
     }
 
+    /// Hands the turn's records to the log. Records that the log has no room for stay in `unsent`.
     fn hand_over(&mut self) {
         let was_waiting = !self.unsent.is_empty();
         let mut records = std::mem::take(&mut self.unsent);
@@ -224,7 +280,7 @@ impl Task<'_> {
             self.attempts = 0;
             self.sample = self.sample.or_else(|| last.map(|token| (token, Instant::now())));
         } else if !was_waiting || self.unsent.len() < count {
-            // The wait begins, or there was room for some.
+            // The wait begins, or there was room for some records.
             self.attempts = 0;
             self.unsent_since = Instant::now();
             metrics.back_pressure.increment(u64::from(!was_waiting));
@@ -241,27 +297,52 @@ impl Task<'_> {
         }
     }
 
-    /// One message with all that there is to say. `None` when the client has gone or takes nothing.
-    async fn write(&mut self) -> Option<()> {
+    /// Enqueues the turn's answers as one message and writes what the client takes now. `None` if the
+    /// client has left.
+    fn send(&mut self) -> Option<()> {
         self.count();
         if std::mem::take(&mut self.out.session.is_greeted)
             && let Some(permit) = self.permit.take()
         {
             permit.release_address();
         }
-        if self.out.session.frame.is_empty() {
-            return Some(());
+        if !self.out.session.frame.is_empty() {
+            self.output.push_binary(self.out.session.frame.split().freeze());
         }
-        let frame: Bytes = self.out.session.frame.split().freeze();
-        match tokio::time::timeout(self.shared.settings.waits.write(), self.socket.send(Message::Binary(frame))).await {
-            Ok(Ok(())) => Some(()),
-            Ok(Err(_)) => None,
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Option<()> {
+        let was_blocked = self.write_deadline.is_some();
+        let flushed = self.output.flush(&self.stream).ok()?;
+        if was_blocked && flushed.bytes > 0 {
+            // A client that takes bytes is alive, even if ingest does not read from it meanwhile.
+            self.input(Input::Heard);
+        }
+        if self.output.is_empty() {
+            self.write_deadline = None;
+        } else if !was_blocked || flushed.messages > 0 {
+            self.write_deadline = Some(Instant::now() + self.shared.settings.waits.write());
+        }
+        Some(())
+    }
+
+    /// Waits until the client has taken everything. `None` if it does not, or has left.
+    async fn flush_all(&mut self) -> Option<()> {
+        let drained = self.output.drain(&self.stream);
+        match tokio::time::timeout(self.shared.settings.waits.write(), drained).await {
+            Ok(result) => result.ok(),
             Err(_) => {
-                // A close frame would only queue behind what is not taken.
-                self.shared.metrics.closed(close::WRITE_TIMEOUT);
+                self.write_timeout();
                 None
             }
         }
+    }
+
+    /// The client takes nothing. A close frame would only queue up behind the rest.
+    fn write_timeout(&self) -> Option<Close> {
+        self.shared.metrics.closed(close::WRITE_TIMEOUT);
+        None
     }
 
     fn count(&mut self) {
@@ -273,21 +354,38 @@ impl Task<'_> {
         self.out.session.refused.drain(..).for_each(|code| metrics.refused(code));
     }
 
-    /// The end, in order: nothing more is read, what is in flight gets its receipts, then the client is sent elsewhere.
+    /// Shuts down in order: reads nothing more, sends the receipts of the commands in flight, then
+    /// closes with a code that says "connect again".
     async fn drain(&mut self) -> Option<Close> {
         self.give_up_unsent();
-        self.write().await?;
+        self.send()?;
+        self.flush_all().await?;
         let deadline = Instant::now() + self.shared.settings.waits.drain();
         while self.connection.in_flight() > 0 {
             match tokio::time::timeout_at(deadline, self.mailbox.next()).await {
                 Ok(answers) => self.answers(answers),
-                // Their clients ask elsewhere.
+                // The clients of the commands that are left resend them to another ingest.
                 Err(_) => break,
             }
-            self.write().await?;
+            self.send()?;
+            self.flush_all().await?;
         }
         let after_ms = rand::random_range(0..=RECONNECT_SPREAD_MS);
         let reason = close::come_again("this server is shutting down; connect again", after_ms);
         Some(Close { code: close::SHUTTING_DOWN, reason })
+    }
+}
+
+/// Appends the messages that end in these bytes to `inbox`, and an error after them.
+fn feed(reader: &mut Reader, bytes: &[u8], inbox: &mut VecDeque<Result<Inbound, InboundError>>) {
+    if let Err(error) = reader.feed(bytes, &mut |message| inbox.push_back(Ok(message))) {
+        inbox.push_back(Err(error));
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -117,7 +117,7 @@ impl Ingest {
         let sockets =
             warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(move |upgrade: Upgrade| {
                 let shared = Arc::clone(&shared);
-                upgrade.on_upgrade(move |socket, permit| socket::serve(socket, permit, shared))
+                upgrade.on_stream(move |stream, begun, permit| socket::serve(stream, begun, permit, shared))
             });
         Self::document().guard(sockets.or(http::routes(&self.shared)).unify().boxed())
     }

@@ -77,6 +77,9 @@ pub const CONNECTIONS_PER_USER: usize = 128;
 pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
 /// Bytes that wait for one socket before its chunks are marked as lagging.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Unsent bytes of one socket above which a server does not read from it: a client that takes no answers
+/// cannot make more of them.
+pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A record in Kafka, in bytes: `max.message.bytes` of the topics.
 pub const RECORD_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -150,6 +153,8 @@ const _: () = {
     // A record of decisions may exceed its target by one effect and its mark.
     assert!(DECISIONS_BYTES_TARGET + EFFECT_BYTES_MAX + COMMAND_BYTES_MAX + AUTHOR_BYTES_MAX + 4096 < RECORD_BYTES_MAX);
     assert!(COMMAND_BYTES_MAX <= EFFECT_BYTES_MAX);
+    // Reading stops before a client's chunks are marked as lagging.
+    assert!(UNSENT_BYTES_MAX < SOCKET_QUEUE_BYTES_MAX && UNSENT_BYTES_MAX < SERVER_FRAME_BYTES_MAX);
     // A ref with a full ledger fits into a record: an entry takes less than 64 bytes.
     assert!(LEDGER_WRITERS_MAX * 64 + 4096 < RECORD_BYTES_MAX);
     // A whole content fits into a server's frame, even if it does not compress.

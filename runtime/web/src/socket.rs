@@ -12,15 +12,11 @@
 use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
 use crate::stream::{CLOSE_TIMEOUT, Stream};
 use bytes::Bytes;
-use driftless_schemas::limits;
-use futures_util::StreamExt as _;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_tungstenite::WebSocketStream;
+use std::net::Shutdown as Half;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use warp::{Filter, Rejection};
 
@@ -28,26 +24,13 @@ pub use driftless_schemas::close;
 
 mod inbound;
 pub use inbound::{Inbound, InboundError, Reader};
-
-/// The server's side of a websocket.
-pub type Socket = WebSocketStream<Stream>;
+mod outbound;
+pub use outbound::{Flushed, SendQueue, frame_header};
 
 /// The subprotocol of ingest.
 pub const INGEST: &str = "driftless.ingest.v1";
 /// The subprotocol of the gateway.
 pub const GATEWAY: &str = "driftless.gateway.v1";
-
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-/// The configuration of sockets: small buffers, and no message above the limit for clients.
-#[must_use]
-pub fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(limits::CLIENT_FRAME_BYTES_MAX))
-        .max_frame_size(Some(limits::CLIENT_FRAME_BYTES_MAX))
-}
 
 /// Matches a request for a websocket. The path filter must come before this. Any fault of the
 /// request is rejected with a [`Problem`] that names it.
@@ -75,19 +58,6 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Answers with 101 and runs `serve` with the socket in a task of its own.
-    pub fn on_upgrade<F, U>(self, serve: F) -> Response
-    where
-        F: FnOnce(Socket, Option<ConnectionPermit>) -> U + Send + 'static,
-        U: Future<Output = ()> + Send + 'static,
-    {
-        self.on_stream(|stream, read, permit| async move {
-            let part = read.into();
-            let socket = Socket::from_partially_read(stream, part, Role::Server, Some(config())).await;
-            serve(socket, permit).await;
-        })
-    }
-
     /// Answers with 101 and runs `serve` with the stream and the bytes already read from it, for a
     /// service that reads and writes frames itself. The permit is held until `serve` ends.
     pub fn on_stream<F, U>(self, serve: F) -> Response
@@ -136,35 +106,24 @@ impl Upgrade {
     }
 }
 
-/// A close frame with one of our codes ([`close`]). The reason is cut to the length that a close
-/// frame can carry.
-#[must_use]
-pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
-    CloseFrame { code: code.into(), reason: close::reason(reason).into() }
-}
-
 /// The payload of a close frame with one of our codes.
 #[must_use]
 pub fn close_payload(code: u16, reason: &str) -> Bytes {
     [&code.to_be_bytes(), close::reason(reason).as_bytes()].concat().into()
 }
 
-/// Closes a socket so that the peer receives the close code. A TCP connection that closes while
-/// bytes are still arriving is reset, and the reset would overtake the close frame. Incoming bytes
-/// are therefore read and dropped until the peer closes too, or two seconds have passed.
-pub async fn end(mut socket: Socket, code: u16, reason: &str) {
-    let frame = close_frame(code, reason);
+/// Closes a socket so that the peer receives the close frame with this payload. A TCP connection that
+/// closes while bytes are still arriving is reset, and the reset would overtake the close frame.
+/// Incoming bytes are therefore read and dropped until the peer closes too, or [`CLOSE_TIMEOUT`] has
+/// passed.
+pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes) {
+    output.push_close(payload);
     let farewell = async {
-        if socket.close(Some(frame)).await.is_err() {
+        if output.drain(&stream).await.is_err() {
             return;
         }
-        while let Some(Ok(_)) = socket.next().await {}
-        // After an oversized message, only the bare stream can be read.
-        let mut dropped = [0; READ_BUFFER_BYTES];
-        let stream = socket.get_mut();
-        if stream.shutdown().await.is_ok() {
-            while stream.read(&mut dropped).await.is_ok_and(|n| n > 0) {}
-        }
+        stream.shut(Half::Write);
+        while stream.readable().await.is_ok() && stream.read_ready(|_| ()).is_ok() {}
     };
     // If the peer does not close in time, nothing is lost.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
@@ -236,5 +195,7 @@ fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
         .any(|value| value.trim().eq_ignore_ascii_case(wanted))
 }
 
+#[cfg(test)]
+pub(crate) mod echo;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@
 //! connections, slow clients that fill a buffer of known size) are the same over TLS.
 
 use socket2::SockRef;
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown as Half;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -19,6 +20,14 @@ use tokio::sync::oneshot;
 
 /// How long a peer may take to close its side after the service has closed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of one read.
+const READ_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// One read buffer for all sockets of a thread, so that a quiet socket holds no buffer.
+    static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -80,6 +89,20 @@ impl Stream {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Tls(stream) => stream.socket.try_read(buffer),
         }
+    }
+
+    /// Reads bytes that have arrived and passes them to `take`, which must not read itself. `None` if no
+    /// bytes have arrived.
+    ///
+    /// # Errors
+    /// The socket's error; `UnexpectedEof` once the peer has closed.
+    pub fn read_ready<T>(&self, take: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+        READ.with_borrow_mut(|buffer| match self.try_read(&mut buffer[..]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => Ok(Some(take(&buffer[..count]))),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            Err(e) => Err(e),
+        })
     }
 
     /// Writes as many bytes as fit into the send buffer.

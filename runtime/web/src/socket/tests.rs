@@ -1,8 +1,10 @@
 use super::*;
 use crate::http::{ServerOptions, serve};
 use driftless_runtime::shutdown::ShutdownSource;
-use futures_util::SinkExt as _;
+use driftless_schemas::limits;
+use futures_util::{SinkExt as _, StreamExt as _};
 use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -14,19 +16,7 @@ async fn start() -> (SocketAddr, ShutdownSource) {
     let shutdown = ShutdownSource::new();
     let routes = warp::path!("ws")
         .and(websocket(INGEST, Origins::default()))
-        .map(|upgrade: Upgrade| {
-            upgrade.on_upgrade(|mut socket, _| async move {
-                while let Some(Ok(message)) = socket.next().await {
-                    let sent = match message {
-                        Message::Binary(bytes) => socket.send(Message::Binary(bytes)).await,
-                        _ => socket.close(Some(close_frame(close::FRAME_UNTRUSTED, &"x".repeat(200)))).await,
-                    };
-                    if sent.is_err() {
-                        break;
-                    }
-                }
-            })
-        })
+        .map(|upgrade: Upgrade| upgrade.on_stream(|stream, begun, _| echo::echo(stream, begun)))
         .boxed();
     tokio::spawn(serve(listener, routes, Origins::default(), ServerOptions::new(100), shutdown.handle()));
     (address, shutdown)

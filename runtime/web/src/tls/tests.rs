@@ -1,6 +1,7 @@
 use super::*;
 use crate::http::{self, Origins, ServerOptions};
 use crate::settings::Http;
+use crate::socket::echo::echo;
 use crate::socket::{INGEST, Upgrade, websocket};
 use driftless_runtime::files::Reload;
 use driftless_runtime::shutdown::ShutdownSource;
@@ -45,15 +46,9 @@ async fn start() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let tls = Tls::new(settings(folder.path())).unwrap();
-    let socket = warp::path!("ws").and(websocket(INGEST, Origins::default())).map(|upgrade: Upgrade| {
-        upgrade.on_upgrade(|mut socket, _| async move {
-            while let Some(Ok(Message::Binary(bytes))) = socket.next().await {
-                if socket.send(Message::Binary(bytes)).await.is_err() {
-                    return;
-                }
-            }
-        })
-    });
+    let socket = warp::path!("ws")
+        .and(websocket(INGEST, Origins::default()))
+        .map(|upgrade: Upgrade| upgrade.on_stream(|stream, begun, _| echo(stream, begun)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
