@@ -20,7 +20,7 @@ pub enum LogFormat {
     /// Readable lines, with colours on a terminal.
     #[default]
     Text,
-    /// One JSON object per line (`--log-json`).
+    /// A JSON object per line (`--log-json`).
     Json,
 }
 
@@ -50,13 +50,13 @@ impl LogThrottle {
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (said, kept_back) = &mut *state;
-        if said.is_some_and(|said| now.saturating_duration_since(said) < Duration::from_secs(1)) {
-            *kept_back += 1;
+        let (logged, suppressed) = &mut *state;
+        if logged.is_some_and(|logged| now.saturating_duration_since(logged) < Duration::from_secs(1)) {
+            *suppressed += 1;
             return None;
         }
-        *said = Some(now);
-        Some(std::mem::take(kept_back))
+        *logged = Some(now);
+        Some(std::mem::take(suppressed))
     }
 }
 

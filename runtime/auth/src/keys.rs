@@ -36,13 +36,13 @@ impl KeyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
-    /// One secret that both signs and verifies (HS256): for a single machine.
+    /// A single secret that both signs and verifies (HS256): for a single machine.
     Secret,
     /// A private key that signs and a public key that verifies (EdDSA): for all other deployments.
     Pair,
 }
 
-/// One key with the only algorithm that it may be used with.
+/// A key with the only algorithm that it may be used with.
 #[derive(Clone)]
 pub(super) struct Key {
     pub kid: Option<String>,

@@ -1,6 +1,6 @@
 //! The seam above the log, in Kafka's own terms (docs/design.md#the-log-seam).
 //!
-//! These traits contain all that a service needs from its log: append with acknowledged offsets,
+//! The traits contain all that a service needs from its log: append with acknowledged offsets,
 //! read partitions from an offset with immediate wake-up, watermarks, and group membership. All of
 //! them work in batches, so the seam costs nothing on the hot path. One contract suite
 //! (`tests/contract`) keeps three implementations equal: [`kafka`] for production, [`sqlite`] as

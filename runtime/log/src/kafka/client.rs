@@ -38,7 +38,7 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
     config.set("client.id", &settings.client_id);
     config.set("socket.nagle.disable", "true");
     config.set("socket.keepalive.enable", "true");
-    // With the default of 10 s, clients would reconnect to a restarted broker too late.
+    // The default of 10 s would delay the reconnection to a restarted broker.
     config.set("reconnect.backoff.max.ms", "1000");
     // Brokers close idle connections routinely.
     config.set("log.connection.close", "false");

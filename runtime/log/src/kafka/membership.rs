@@ -205,8 +205,8 @@ impl MemberContext {
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
         tracing::info!(member = self.name, partitions = ?numbers(list), "partitions were assigned");
-        // With an explicit end offset, librdkafka does not ask for committed offsets, of which
-        // there are none.
+        // An explicit end offset keeps librdkafka from asking for committed offsets, of which there
+        // are none.
         let assigned = list
             .set_all_offsets(rdkafka::Offset::End)
             .and_then(|()| consumer.incremental_assign(list))

@@ -17,7 +17,7 @@ pub(crate) struct Topics {
     by_name: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
 }
 
-/// One topic.
+/// A topic with the tails of its partitions.
 pub(crate) struct Topic {
     pub name: Arc<str>,
     pub record_bytes_max: usize,

@@ -142,12 +142,12 @@ pub async fn serve(
         let Some((stream, peer, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(service.clone());
         let origins = origins.clone();
-        let Some(place) = options.admit(peer) else {
+        let Some(slot) = options.admit(peer) else {
             refuse(&stream, peer, options.tls.is_some());
             continue;
         };
         set_up(&stream, peer, options.write_timeout, options.tls.is_some());
-        let address = Arc::new(Mutex::new(Some(place)));
+        let address = Arc::new(Mutex::new(Some(slot)));
         let permit = ConnectionPermit { _permit: Arc::new(permit), address };
         let kept = permit.clone();
         let answer = move |mut request: Request<Incoming>| {

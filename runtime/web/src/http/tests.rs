@@ -200,7 +200,7 @@ async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    // With a single slot, the next client waits until the first has disconnected.
+    // The server has a single slot: the next client waits until the first has disconnected.
     let write_timeout = Duration::from_millis(200);
     let options = ServerOptions::new(1).with_write_timeout(write_timeout);
     tokio::spawn(serve(listener, routes, Origins::default(), options, shutdown.handle()));
@@ -212,7 +212,7 @@ async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
         stalled.write_all(format!("GET /{way} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
         let next = ask(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n");
         let next = tokio::time::timeout(Duration::from_secs(9), next).await;
-        assert!(next.unwrap_or_else(|_| panic!("{way}: it still holds its place")).contains("200 OK"));
+        assert!(next.unwrap_or_else(|_| panic!("{way}: the client still holds its slot")).contains("200 OK"));
         drop(stalled);
     }
     shutdown.end().await;
@@ -295,7 +295,7 @@ async fn an_address_has_a_limit_of_unauthenticated_connections() {
     let mut known = Vec::new();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while known.len() < 5 {
-        assert!(tokio::time::Instant::now() < deadline, "{} were let in", known.len());
+        assert!(tokio::time::Instant::now() < deadline, "only {} clients were accepted", known.len());
         let (stream, answer) = open(address, "/known").await;
         if answer.contains("known") {
             known.push(stream);

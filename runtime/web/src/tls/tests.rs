@@ -40,8 +40,7 @@ struct Running {
     trusted: CertificateDer<'static>,
 }
 
-/// Starts a server with a websocket that first sends as many bytes as the first message says, and
-/// then echoes.
+/// Starts a server with a websocket that echoes binary messages.
 async fn start() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
@@ -217,7 +216,7 @@ async fn a_peer_that_reads_nothing_does_not_keep_its_slot() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = ShutdownSource::new();
-    // One connection at a time.
+    // The server accepts a single connection at a time.
     let options = ServerOptions::new(1).with_tls(Tls::new(settings(folder.path())).unwrap());
     let routes = flood.or(http::healthz()).unify().boxed();
     tokio::spawn(http::serve(listener, routes, Origins::default(), options, shutdown.handle()));
@@ -228,7 +227,7 @@ async fn a_peer_that_reads_nothing_does_not_keep_its_slot() {
     );
     stalled.write_all(request.as_bytes()).await.unwrap();
     let sent = tokio::time::timeout(PATIENCE, is_filled.recv()).await.expect("all buffers are full").unwrap();
-    assert!(sent < 16 * 1024 * 1024, "{sent} bytes wait for a peer that takes nothing");
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes wait for a peer that reads nothing");
     // The peer is still connected and reads nothing, but its slot is free for another.
     let mut next = connect(address, &trusted).await.unwrap();
     next.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();

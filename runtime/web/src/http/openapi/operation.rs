@@ -1,4 +1,4 @@
-//! One operation of an OpenAPI document, built part by part.
+//! An operation of an OpenAPI document, built part by part.
 
 use serde_json::{Map, Value, json};
 
