@@ -1,6 +1,7 @@
-//! Arbitrary events in any order: owners that are replaced without noticing, lost records, snapshots
-//! whose `SnapshotStored` comes late or never, loads that fail or bring an older or newer ref than
-//! the log, clients that come, go, lag, refresh, and come back from a gateway that was ahead.
+//! Arbitrary events in any order: owners that are replaced without noticing, lost records,
+//! snapshots whose `SnapshotStored` comes late or never, loads that fail or bring an older or newer
+//! ref than the log, clients that come, go, lag, refresh, and come back from a gateway that was
+//! ahead.
 //!
 //! The clients check every event (`driftless_scenes::gateway::Client`). At rest, each client holds
 //! what the valid log says and knows the outcome of each of its commands.

@@ -84,7 +84,7 @@ fn a_refresh_of_a_lagging_chunk_is_answered_when_it_no_longer_lags() {
         write(&mut log, &mut owner, C, writer(1), &["a"]);
         gateway.read(&log, usize::MAX);
     }
-    // One frame is taken, so the queue has room for an answer.
+    // The client takes one frame, so the queue has room for an answer.
     gateway.take(&log, slow);
     gateway.request(slow, refresh(C, 1));
     let got = gateway.got(&log, slow);

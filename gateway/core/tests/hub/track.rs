@@ -52,7 +52,8 @@ fn a_client_gets_missing_updates_for_a_known_state_and_a_chunk_for_an_unknown_on
         (None, &["tracked 5", "chunk 5"]),
     ] {
         let socket = gateway.join(writer(3));
-        // Other tests check the client's side of `have`: here the client starts from the same state.
+        // Other tests check the client's side of `have`: here the client starts from the same
+        // state.
         let version = have.as_ref().map(|have| have.version);
         let covered = expected.len() != 2;
         if let (Some(version), true) = (version, covered) {
