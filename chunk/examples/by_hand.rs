@@ -3,6 +3,9 @@
 //! The figures of docs/decisions/0014-maps-and-readers-by-hand.md come from
 //! `cargo run --release -p driftless-chunk --example by_hand`.
 
+// R11 bans clocks in this package's library; a measurement needs one.
+#![allow(clippy::disallowed_methods)]
+
 use bytes::Bytes;
 use driftless_chunk::sorted::leaves::LeafMap;
 use driftless_schemas::proto::{

@@ -68,6 +68,15 @@ impl<K: Ord, V> LeafMap<K, V> {
         at.ok().map(|at| &self.leaves[leaf][at].1)
     }
 
+    /// Whether the map has a key.
+    #[must_use]
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+
     /// A key's value, mutably.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
@@ -139,6 +148,11 @@ impl<K: Ord, V> LeafMap<K, V> {
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.leaves.iter().flatten().map(|(key, value)| (key, value))
     }
+
+    /// All values, in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
 }
 
 /// Two maps are equal if their entries are. How entries are spread over leaves depends on the order of insertion.
@@ -165,6 +179,7 @@ mod tests {
         assert_eq!(map.len(), like.len());
         assert_eq!(map.is_empty(), like.is_empty());
         assert!(map.iter().eq(like.iter()));
+        assert!(map.values().eq(like.values()));
         assert!(map.leaves.iter().all(|leaf| (1..=LEAF_MAX).contains(&leaf.len())));
         assert!(room(map) <= 4 * (map.len() + LEAF_MAX), "{} entries take {}", map.len(), room(map));
     }
@@ -217,7 +232,10 @@ mod tests {
                 match what {
                     0..=3 => prop_assert_eq!(map.insert(key, value), like.insert(key, value)),
                     4..=5 => prop_assert_eq!(map.remove(&key), like.remove(&key)),
-                    6 => prop_assert_eq!(map.get(&key), like.get(&key)),
+                    6 => {
+                        prop_assert_eq!(map.get(&key), like.get(&key));
+                        prop_assert_eq!(map.contains_key(&key), like.contains_key(&key));
+                    }
                     _ => prop_assert_eq!(map.get_mut(&key), like.get_mut(&key)),
                 }
             }

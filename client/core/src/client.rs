@@ -97,7 +97,7 @@ impl ClientCore {
         if self.stopped.is_some() {
             return;
         }
-        if self.chunks.get(chunk).is_none() {
+        if !self.chunks.contains_key(chunk) {
             let outbox = self.untracked_outboxes.remove(chunk).unwrap_or_else(|| Outbox::new(&self.settings));
             self.chunks.insert(chunk.clone(), Box::new(Chunk::new(chunk.clone(), outbox)));
             self.with(now, chunk, |chunk, turn| chunk.send_track(turn));
@@ -423,7 +423,7 @@ impl ClientCore {
 
     /// All tracked chunks, in the order of their ids.
     fn tracked(&self) -> impl Iterator<Item = &Chunk> {
-        self.chunks.iter().map(|(_, chunk)| chunk.as_ref())
+        self.chunks.values().map(|chunk| chunk.as_ref())
     }
 
     fn with_all(&mut self, now: MonotonicMs, mut f: impl FnMut(&mut Chunk, &mut Turn<'_>)) {
