@@ -1,9 +1,9 @@
 //! The embedded log of `driftless dev`: one SQLite file, for one process on one machine
 //! (docs/design.md#the-log-seam).
 //!
-//! A single thread writes. It commits all queued appends in one transaction, adds them to the tails,
-//! wakes the readers, and acknowledges. An acknowledged record survives a killed process and a
-//! power cut, and all queued appends share the cost of one commit. Readers read from the tails; a
+//! A single thread writes. It commits all queued appends in one transaction, adds them to the
+//! tails, wakes the readers, and acknowledges. An acknowledged record survives a killed process and
+//! a power cut, and all queued appends share the cost of one commit. Readers read from the tails; a
 //! second thread reads older records for readers that lag. A lock file beside the database,
 //! released when the process dies, keeps a second process out. This log is not a broker and will
 //! not become one.

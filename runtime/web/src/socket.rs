@@ -112,10 +112,10 @@ pub fn close_payload(code: u16, reason: &str) -> Bytes {
     [&code.to_be_bytes(), close::reason(reason).as_bytes()].concat().into()
 }
 
-/// Closes a socket so that the peer receives the close frame with this payload. A TCP connection that
-/// closes while bytes are still arriving is reset, and the reset would overtake the close frame.
-/// Incoming bytes are therefore read and dropped until the peer closes too, or [`CLOSE_TIMEOUT`] has
-/// passed.
+/// Closes a socket so that the peer receives the close frame with this payload. A TCP connection
+/// that closes while bytes are still arriving is reset, and the reset would overtake the close
+/// frame. Incoming bytes are therefore read and dropped until the peer closes too, or
+/// [`CLOSE_TIMEOUT`] has passed.
 pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes) {
     output.push_close(payload);
     let farewell = async {

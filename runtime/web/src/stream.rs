@@ -91,8 +91,8 @@ impl Stream {
         }
     }
 
-    /// Reads bytes that have arrived and passes them to `take`, which must not read itself. `None` if no
-    /// bytes have arrived.
+    /// Reads bytes that have arrived and passes them to `take`, which must not read itself. `None`
+    /// if no bytes have arrived.
     ///
     /// # Errors
     /// The socket's error; `UnexpectedEof` once the peer has closed.
