@@ -8,8 +8,8 @@
 //! is expired. No clock is involved, so every copy of the ledger agrees.
 
 use crate::mutant::{self, Mutant};
-use driftless_schemas::proto;
-use driftless_schemas::{Offset, Seq, WriterId, format, limits};
+use driftless_schemas::stored::{StoredLedger, StoredWriter};
+use driftless_schemas::{Offset, Seq, WriterId, format, limits, proto};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
@@ -165,36 +165,41 @@ impl Ledger {
         }
     }
 
-    /// Encodes the ledger for a ref, least recently decided writer first.
+    /// The ledger as a ref carries it: the least recently decided writer first.
     #[must_use]
-    pub fn to_proto(&self) -> proto::Ledger {
+    pub fn to_stored(&self) -> StoredLedger {
         let entry = |(offset, writer): (&Offset, &WriterId)| {
             let entry = self.writers.get(writer)?;
-            Some(proto::LedgerEntry {
-                writer: writer.to_bytes(),
-                seq: entry.seq.0,
+            Some(StoredWriter {
+                writer: *writer,
+                seq: entry.seq,
                 committed_bits: entry.committed_bits,
-                last_offset: offset.0,
+                last_offset: *offset,
             })
         };
-        proto::Ledger { floor_ms: self.floor_ms, entries: self.by_offset.iter().filter_map(entry).collect() }
+        StoredLedger { floor_ms: self.floor_ms, entries: self.by_offset.iter().filter_map(entry).collect() }
     }
 
-    /// Decodes the ledger of a ref.
+    /// The message of [`Ledger::to_stored`].
+    #[must_use]
+    pub fn to_proto(&self) -> proto::Ledger {
+        self.to_stored().to_proto()
+    }
+
+    /// The ledger that a ref carries.
     ///
     /// # Errors
-    /// If a writer is not 16 bytes, a writer or an offset stands twice, or there are too many.
-    pub fn from_proto(ledger: &proto::Ledger) -> Result<Self, format::Error> {
+    /// [`format::Error::Field`] if a writer or an offset occurs twice, or if there are more writers
+    /// than [`limits::LEDGER_WRITERS_MAX`].
+    pub fn from_stored(ledger: &StoredLedger) -> Result<Self, format::Error> {
         let refuse = |problem: String| format::field("Ledger", "entries", problem);
         if ledger.entries.len() > limits::LEDGER_WRITERS_MAX {
             return Err(refuse(format!("{} writers", ledger.entries.len())));
         }
         let mut read = Self { floor_ms: ledger.floor_ms, ..Self::default() };
         for e in &ledger.entries {
-            let writer = WriterId::from_slice(&e.writer)
-                .ok_or_else(|| refuse(format!("a writer of {} bytes", e.writer.len())))?;
-            let offset = Offset(e.last_offset);
-            let entry = Entry { seq: Seq(e.seq), committed_bits: e.committed_bits, last_offset: offset };
+            let (writer, offset) = (e.writer, e.last_offset);
+            let entry = Entry { seq: e.seq, committed_bits: e.committed_bits, last_offset: offset };
             let known = read.writers.insert(writer, entry).is_some();
             if read.by_offset.insert(offset, writer).is_some() || known {
                 return Err(refuse(format!("writer {writer} or offset {offset} stands there twice")));
@@ -206,7 +211,7 @@ impl Ledger {
 
 impl PartialEq for Ledger {
     fn eq(&self, other: &Self) -> bool {
-        self.to_proto() == other.to_proto()
+        self.to_stored() == other.to_stored()
     }
 }
 

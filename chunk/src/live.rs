@@ -16,6 +16,7 @@ use driftless_schemas::proto::{
     self, Committed, Decisions, DiscardReason, Discarded, Entry, Mark, OutOfOrder, SessionExpired, Updates, command,
     mark::Outcome,
 };
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,9 +142,7 @@ impl LiveChunk {
     ///
     /// # Errors
     /// [`ApplyError`] if the bytes do not fit the ref, or the ref is invalid.
-    pub fn restore(model: Arc<dyn AnyModel>, stored: &proto::Ref, encoding: &[u8]) -> Result<Self, ApplyError> {
-        let hash = Hash::from_slice(&stored.hash)
-            .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
+    pub fn restore(model: Arc<dyn AnyModel>, stored: &StoredRef, encoding: &[u8]) -> Result<Self, ApplyError> {
         // An older ref of an index entry has no ledger. With an empty ledger, resolved numbers
         // would be decided again (R2).
         let ledger =
@@ -152,12 +151,12 @@ impl LiveChunk {
             let problem = format!("offset {} is above through_offset {}", entry.last_offset, stored.through_offset);
             return Err(format::field("Ref", "ledger", problem).into());
         }
-        check_version("Ref", "version", stored.version)?;
-        let ledger = if Mutant::ForgetLedger.is_on() { Ledger::new() } else { Ledger::from_proto(ledger)? };
+        check_version("Ref", "version", stored.version.0)?;
+        let ledger = if Mutant::ForgetLedger.is_on() { Ledger::new() } else { Ledger::from_stored(ledger)? };
         Ok(Self {
-            replica: Replica::restore(model, encoding, Version(stored.version), hash)?,
+            replica: Replica::restore(model, encoding, stored.version, stored.hash)?,
             ledger,
-            through_offset: Offset(stored.through_offset),
+            through_offset: stored.through_offset,
             is_careful: false,
         })
     }
@@ -167,15 +166,15 @@ impl LiveChunk {
     ///
     /// # Errors
     /// Those of [`LiveChunk::restore`].
-    pub fn restore_without_content(mut left: Replica, stored: &proto::Ref) -> Result<Self, ApplyError> {
+    pub fn restore_without_content(mut left: Replica, stored: &StoredRef) -> Result<Self, ApplyError> {
         let ledger =
             stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
-        check_version("Ref", "version", stored.version)?;
-        left.skip_to(Version(stored.version));
+        check_version("Ref", "version", stored.version.0)?;
+        left.skip_to(stored.version);
         Ok(Self {
             replica: left,
-            ledger: Ledger::from_proto(ledger)?,
-            through_offset: Offset(stored.through_offset),
+            ledger: Ledger::from_stored(ledger)?,
+            through_offset: stored.through_offset,
             is_careful: false,
         })
     }

@@ -5,6 +5,7 @@
 //! position without its epoch and n cannot be judged.
 
 use crate::mutant::Mutant;
+use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Epoch, Offset, proto};
 
 /// A position in one partition of `updates`: all records below `offset` are judged, `epoch` is the
@@ -36,15 +37,12 @@ impl Position {
 
     /// The position that a checkpoint names.
     #[must_use]
-    pub fn of_checkpoint(checkpoint: &proto::Checkpoint) -> Self {
+    pub fn of_checkpoint(checkpoint: &Checkpoint) -> Self {
         if Mutant::StartWithoutEpoch.is_on() {
-            return Self { offset: Offset(checkpoint.updates_low), epoch: Epoch(0), n: 0 };
+            return Self { offset: checkpoint.updates_low, epoch: Epoch(0), n: 0 };
         }
-        Self {
-            offset: Offset(checkpoint.updates_low),
-            epoch: Epoch(checkpoint.updates_low_epoch),
-            n: checkpoint.updates_low_n,
-        }
+        let Checkpoint { updates_low, updates_low_epoch, updates_low_n, .. } = *checkpoint;
+        Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n }
     }
 
     /// Judges the record at `offset` and advances past it. Records must come in the order of their

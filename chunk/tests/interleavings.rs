@@ -13,6 +13,7 @@ use driftless_schemas::proto::{
     Absent, Decisions, DeleteKey, Entry, MapCommand, MapGuard, Mark, PutKey, Ref, Updates, map_command, map_guard,
     mark::Outcome,
 };
+use driftless_schemas::stored::{Location, StoredRef};
 use driftless_schemas::{ChunkId, Offset, Partition, Seq, WriterId};
 use proptest::prelude::*;
 use prost::Message;
@@ -135,7 +136,7 @@ struct Scene {
     owner: LiveChunk,
     folder: LiveChunk,
     /// The newest ref with its encoding, and how many records it contains.
-    stored: Option<(Ref, Vec<u8>, usize)>,
+    stored: Option<(StoredRef, Vec<u8>, usize)>,
     /// A plain model of R8: per writer, the newest resolved number.
     newest: BTreeMap<WriterId, u64>,
     /// The decided numbers, and whether each was committed.
@@ -232,14 +233,17 @@ impl Scene {
                 assert!(!fold(&mut self.folder, &self.updates[which]));
             }
             Turn::Store => {
-                let stored = Ref {
-                    version: self.owner.replica.version().0,
-                    hash: self.owner.replica.hash().to_bytes(),
-                    through_offset: self.owner.through_offset.0,
-                    ledger: Some(self.owner.ledger.to_proto()),
-                    ..Default::default()
+                let stored = StoredRef {
+                    version: self.owner.replica.version(),
+                    hash: self.owner.replica.hash(),
+                    location: Location::Object,
+                    through_offset: self.owner.through_offset,
+                    model_revision: 1,
+                    bytes: self.owner.replica.encoded_bytes() as u64,
+                    ledger: Some(self.owner.ledger.to_stored()),
                 };
-                let stored = Ref::decode(&stored.encode_to_vec()[..]).unwrap();
+                let written = stored.to_proto().encode_to_vec();
+                assert_eq!(StoredRef::from_proto(Ref::decode(&written[..]).unwrap()).as_ref(), Ok(&stored));
                 self.stored = Some((stored, self.owner.replica.encoding().into_owned(), self.updates.len()));
             }
             Turn::Restore => self.folder = self.rebuilt(1),
@@ -271,7 +275,7 @@ impl Scene {
         assert_eq!(self.owner.through_offset, self.folder.through_offset);
         assert_eq!(self.owner.replica.version(), self.folder.replica.version());
         assert_eq!(self.owner.replica.hash(), self.folder.replica.hash());
-        assert_eq!(Ledger::from_proto(&self.owner.ledger.to_proto()).unwrap(), self.owner.ledger);
+        assert_eq!(Ledger::from_stored(&self.owner.ledger.to_stored()).unwrap(), self.owner.ledger);
     }
 
     /// Every author resends from its oldest number until all is resolved, as clients do.

@@ -11,7 +11,7 @@ use driftless_gateway_core::{LoadError, Loaded, Reread, newer_ref};
 use driftless_log::{self as log, Log, Reader};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_schemas::proto::Ref;
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use driftless_store::index::{IndexView, Indexes};
@@ -109,7 +109,7 @@ impl Loader {
     pub async fn load(
         &self,
         chunk: &ChunkId,
-        logged: Option<Ref>,
+        logged: Option<StoredRef>,
         reread: Option<Box<Reread>>,
     ) -> (Result<Option<Loaded>, LoadError>, Option<Box<Reread>>) {
         // The semaphore is never closed.
@@ -134,7 +134,7 @@ impl Loader {
         }
     }
 
-    async fn stored(&self, chunk: &ChunkId, logged: Option<Ref>) -> Result<Option<Loaded>, LoadError> {
+    async fn stored(&self, chunk: &ChunkId, logged: Option<StoredRef>) -> Result<Option<Loaded>, LoadError> {
         let indexed = self.newest_ref(chunk).await.map_err(LoadError::Unavailable)?;
         let Some(stored) = newer_ref(logged, indexed) else { return Ok(None) };
         match self.store.stored(&stored).await {
@@ -191,11 +191,11 @@ impl Loader {
         }
     }
 
-    async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<Ref>, String> {
+    async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<StoredRef>, String> {
         let place = self.world.place(chunk).map_err(|e| e.to_string())?;
         let view = usize::try_from(place.partition.0).ok().and_then(|i| self.views.get(i));
         let view = view.ok_or_else(|| format!("partition {} has no view", place.partition))?;
         let view = Arc::clone(&view.current.read().unwrap_or_else(PoisonError::into_inner));
-        Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.and_then(|entry| entry.newest))
+        Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.map(|entry| entry.newest))
     }
 }

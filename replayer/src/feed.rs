@@ -1,6 +1,8 @@
-//! One reader for all partitions of a process: it hands each batch to the ownership that asked for it.
+//! The one reader for all partitions of a process: the feed hands each batch to the ownership that
+//! asked for the partition.
 //!
-//! One reader instead of one per partition: a fetch then carries all partitions, and the broker answers once.
+//! With one reader instead of one per partition, a fetch carries all partitions, and the broker
+//! answers once (docs/decisions/0002).
 
 use bytes::Bytes;
 use driftless_log::{Log, ReadError};
@@ -9,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What a subscriber gets: records in offset order, or why there are no more.
+/// Records in offset order, or why there are no more.
 pub(crate) type Delivery = Result<Vec<(Offset, Bytes)>, ReadError>;
 
-/// A handle to ask for partitions.
+/// A handle to ask the feed for partitions.
 #[derive(Clone)]
 pub(crate) struct Feed {
     asks: UnboundedSender<Ask>,
@@ -26,7 +28,7 @@ enum Ask {
 
 struct Subscriber {
     to: UnboundedSender<Delivery>,
-    /// It gets one delivery, and more when it asks to go on.
+    /// The subscriber gets one delivery, and more after [`Feed::resume`].
     is_ahead: bool,
 }
 
@@ -44,7 +46,8 @@ impl Feed {
         self.ask(topic, partition, from, false)
     }
 
-    /// Reads what will be wanted soon: pauses after the first delivery, until [`Feed::resume`].
+    /// Reads a partition that will be wanted soon: the feed pauses after the first delivery, until
+    /// [`Feed::resume`].
     pub fn read_ahead(&self, topic: &Arc<str>, partition: Partition, from: Offset) -> UnboundedReceiver<Delivery> {
         self.ask(topic, partition, from, true)
     }
@@ -52,17 +55,17 @@ impl Feed {
     fn ask(&self, topic: &Arc<str>, partition: Partition, from: Offset, is_ahead: bool) -> UnboundedReceiver<Delivery> {
         let (to, receiver) = unbounded_channel();
         let subscriber = Subscriber { to, is_ahead };
-        // The feed outlives its handles' owners; if it is gone the receiver just ends.
+        // The feed lives as long as a handle does; if its task is gone, the receiver just ends.
         let _ = self.asks.send(Ask::Read { topic: Arc::clone(topic), partition, from, subscriber });
         receiver
     }
 
-    /// Stops fetching a partition for now; what was fetched already still comes.
+    /// Stops fetching a partition for now; records that were fetched already still come.
     pub fn pause(&self, topic: &Arc<str>, partition: Partition) {
         let _ = self.asks.send(Ask::Pause(Arc::clone(topic), partition));
     }
 
-    /// Goes on after a pause.
+    /// Fetches again after a pause.
     pub fn resume(&self, topic: &Arc<str>, partition: Partition) {
         let _ = self.asks.send(Ask::Resume(Arc::clone(topic), partition));
     }

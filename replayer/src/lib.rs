@@ -1,19 +1,29 @@
-//! The replayer: owns partitions, decides their commands, publishes the decisions, stores snapshots.
+//! The replayer: owns partitions, decides their commands, publishes the decisions, stores
+//! snapshots.
 //!
-//! This is the shell around [`driftless_replayer_core`]: it moves bytes between the log, the object store, the index
-//! and the cores, and turns errors into inputs. Each ownership is one task ([`ownership`]); all of them share one reader
-//! ([`feed`]) and one gapless producer ([`publisher`]), so that the decisions of a turn travel in few requests.
+//! This is the shell around [`driftless_replayer_core`]: it moves bytes between the log, the object
+//! store, the index and the cores, and turns errors into inputs. Each [`ownership`] is one task.
+//! All ownerships share one reader ([`feed`]) and one gapless producer ([`publisher`]), so that the
+//! decisions of one turn travel in few requests.
 
 #![forbid(unsafe_code)]
 
-mod beginning;
-mod feed;
-mod metrics;
-mod ownership;
-mod publisher;
+mod settings;
+pub use settings::Settings;
+mod error;
+pub use error::Error;
 mod service;
+pub use service::Replayer;
+mod assignments;
+mod ownership;
+mod context;
+mod report;
+mod feed;
+mod publisher;
+mod dead_letters;
 mod watchdog;
+pub use watchdog::WhenStuck;
+mod beginning;
+mod metrics;
 
 pub use driftless_replayer_core::Settings as CoreSettings;
-pub use service::{Error, Replayer, Settings};
-pub use watchdog::WhenStuck;

@@ -1,8 +1,9 @@
-//! The one gapless producer of a process, and the way of its acknowledgements back to the ownerships.
+//! The one gapless producer of a process, and the way of its acknowledgements back to the
+//! ownerships.
 //!
-//! A gapless producer ends with its first failure; every record after it fails too, and so every ownership that had one
-//! in flight ends (section 6). [`Publisher::renew`] then makes a new producer for the ownerships to come: nothing is
-//! ever produced again by the old ones.
+//! A gapless producer ends with its first failure: every later record fails too, and so each
+//! ownership with a record in flight ends (docs/design.md#ownership). [`Publisher::renew`] then
+//! makes a new producer for later ownerships; no ownership ever produces a record again.
 
 use driftless_log::{Ack, AckSink, Append, AppendError, Delivery, Error, Log, Producer};
 use driftless_schemas::Offset;
@@ -10,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// n of an ownership's record, and what became of it.
+/// The number n of an ownership's record, and whether the log has acknowledged it.
 pub(crate) type OwnAck = (u64, Result<Option<Offset>, AppendError>);
 
-/// A token is the ownership's number, then n in the lower bits.
+/// The token of an append has the ownership's number in its upper bits, and n in the lower ones.
 const N_BITS: u32 = 40;
 
 type Routes = Arc<RwLock<HashMap<u64, UnboundedSender<Vec<OwnAck>>>>>;
@@ -54,7 +55,7 @@ impl Publisher {
         (Route { id, producer: Arc::clone(&state.producer), routes: Arc::clone(&self.routes) }, acks)
     }
 
-    /// Replaces the producer, if it is still the one of that route. What it had in flight is abandoned.
+    /// Replaces the producer of a route if it is still in use, and abandons what it has in flight.
     pub fn renew(&self, failed: &Route) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&state.producer, &failed.producer) {
@@ -66,7 +67,8 @@ impl Publisher {
 }
 
 impl Route {
-    /// Hands over records; `token` of each is its n. What does not fit comes back.
+    /// Hands over records; `token` of each is its n. Gives back the records that do not fit into
+    /// the producer's queue.
     pub fn append(&self, mut records: Vec<Append>) -> Vec<Append> {
         for record in &mut records {
             record.token |= self.id << N_BITS;

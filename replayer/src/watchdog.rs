@@ -1,9 +1,11 @@
-//! A model that never comes back: its thread cannot be stopped, so the process ends, and the next owner discards the
-//! command unseen.
+//! The watchdog over models that never return. The thread of such a model cannot be stopped, so the
+//! process ends, and the next owner discards the command without asking the model
+//! (docs/decisions/0007).
 //!
-//! A thread of its own looks at all ownerships of the process. Where one step of an owner takes longer than
-//! [`limits::MODEL_CALL_MS_MAX`], the call is noted in the object store, and the process is aborted. The note decides
-//! nothing: the next owner does, in the log, and an owner that has not seen it finds out anew.
+//! The watchdog's own thread looks at all ownerships of the process. If one step of an owner takes
+//! longer than [`limits::MODEL_CALL_MS_MAX`](driftless_schemas::limits::MODEL_CALL_MS_MAX), the
+//! watchdog notes the call in the object store and aborts the process. The note decides nothing:
+//! the next owner decides, in the log. An owner that has not seen the note finds out anew.
 
 use driftless_replayer_core::{Call, Work, Working};
 use driftless_schemas::Partition;
@@ -18,13 +20,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const NOTE_WITHIN: Duration = Duration::from_secs(5);
 const NOTE_ATTEMPTS: usize = 4;
 
-/// What is done when a model did not come back, after it was noted.
+/// The reaction to a model that did not return, after the call was noted.
 #[derive(Clone, Default)]
 pub enum WhenStuck {
-    /// The process is aborted: whatever supervises it starts it again, or another replayer takes its partitions.
+    /// The process is aborted: its supervisor starts it again, or another replayer takes its
+    /// partitions.
     #[default]
     Abort,
-    /// This is called, once for each partition. The thread that the model has taken is lost.
+    /// The function is called, once for each partition. The thread that runs the model is lost.
     Call(Arc<dyn Fn(Partition) + Send + Sync>),
 }
 
@@ -37,7 +40,7 @@ impl fmt::Debug for WhenStuck {
     }
 }
 
-/// Looks after the ownerships of a process, until it is dropped.
+/// Looks after the ownerships of a process, until the watchdog is dropped.
 pub(crate) struct Watchdog {
     owners: Mutex<BTreeMap<Partition, Weak<Working>>>,
 }
@@ -51,7 +54,7 @@ struct Rules {
 
 impl Watchdog {
     /// # Errors
-    /// Where no thread can be made.
+    /// If no thread can be started.
     pub fn start(store: Store, generation: u32, call_ms_max: u64, when_stuck: WhenStuck) -> std::io::Result<Arc<Self>> {
         let looks_max = u128::from(call_ms_max) / LOOK_EVERY.as_millis() + 1;
         let rules = Rules { store, generation, looks_max, when_stuck };
@@ -61,7 +64,7 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// From now on, this owner of the partition is looked after.
+    /// From now on, the watchdog looks after this owner of the partition.
     pub fn look_after(&self, partition: Partition, owner: &Arc<Working>) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         owners.insert(partition, Arc::downgrade(owner));
@@ -73,10 +76,10 @@ impl Watchdog {
     }
 }
 
-/// Time is counted in looks, so that a process that was stopped and goes on finds nobody late.
+/// Counts time in looks: after a process was suspended and resumed, no call counts as late.
 fn watch(watchdog: &Weak<Watchdog>, rules: &Rules) {
     let mut seen: BTreeMap<Partition, (u64, u128)> = BTreeMap::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     loop {
         std::thread::sleep(LOOK_EVERY);
         let Some(watchdog) = watchdog.upgrade() else { return };
@@ -90,7 +93,7 @@ fn watch(watchdog: &Weak<Watchdog>, rules: &Rules) {
                 (*seen_step, *looks) = (step, 0);
             }
             *looks += 1;
-            if *looks > rules.looks_max && told.insert((partition, step)) {
+            if *looks > rules.looks_max && reported.insert((partition, step)) {
                 stuck(rules, partition, work);
             }
         }
@@ -100,35 +103,35 @@ fn watch(watchdog: &Weak<Watchdog>, rules: &Rules) {
 fn stuck(rules: &Rules, partition: Partition, work: Option<Work>) {
     let seconds = rules.looks_max * LOOK_EVERY.as_millis() / 1000;
     let Some(Work { chunk, call }) = work else {
-        tracing::error!(partition = partition.0, "one step takes longer than {seconds} s already");
+        tracing::error!(partition = partition.0, "one step of the owner takes longer than {seconds} s already");
         return;
     };
     let unanswered = match call {
         Call::Decide(offset) => {
             tracing::error!(
                 partition = partition.0, offset = offset.0, %chunk,
-                "the model has not come back from this command for {seconds} s: it is noted, and discarded after a restart"
+                "the model has not returned from this command for {seconds} s: the command is noted, and discarded after a restart"
             );
             Unanswered::Command(offset)
         }
         Call::Encode => {
             tracing::error!(
                 partition = partition.0, %chunk,
-                "the model has not come back from encoding this chunk for {seconds} s: after a restart, its commands are tried one by one"
+                "the model has not returned from encoding this chunk for {seconds} s: after a restart, its commands are tried one by one"
             );
             Unanswered::Chunk(chunk)
         }
         Call::Restore => {
-            // No command is to blame, and a restart would not help.
+            // No command is to blame, and a restart would call the model in the same way.
             tracing::error!(
                 partition = partition.0, %chunk,
-                "the model has not come back from restoring this chunk for {seconds} s: its partition stands still; mend the model"
+                "the model has not returned from restoring this chunk for {seconds} s: its partition stands still; mend the model"
             );
             return;
         }
     };
     if let Err(e) = note(rules, partition, &unanswered) {
-        tracing::error!(partition = partition.0, "it cannot be noted, so the next owner finds out anew: {e}");
+        tracing::error!(partition = partition.0, "the call cannot be noted, so the next owner finds out anew: {e}");
     }
     match &rules.when_stuck {
         WhenStuck::Abort => std::process::abort(),
@@ -136,8 +139,9 @@ fn stuck(rules: &Rules, partition: Partition, work: Option<Work>) {
     }
 }
 
-/// In a runtime of its own: the model may have taken a thread that the process's runtime needs. For the same reason, a
-/// request over a connection that it has made can hang, and is made again over another one.
+/// Notes the call, in a runtime made for it: the model may run on a thread that the process's
+/// runtime needs. For the same reason a request over a connection of that runtime can hang; it is
+/// then made again over another connection.
 fn note(rules: &Rules, partition: Partition, unanswered: &Unanswered) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let mut problem = String::new();

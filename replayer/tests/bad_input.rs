@@ -1,5 +1,6 @@
-//! Whole replayers over what they must not believe: foreign records, an index that is not their log's, spoilt snapshots and
-//! refs. Each is named, and nothing is decided on a content that is in doubt (R5, R7).
+//! Whole replayers over input that they must not believe: foreign records, the index of another
+//! log, spoilt snapshots and refs. The replayer names each of them, and decides no command on a
+//! content that is in doubt (R5, R7).
 
 mod scene;
 
@@ -9,8 +10,9 @@ use driftless_chunk::position::{Position, Validity};
 use driftless_log::memory::MemoryLog;
 use driftless_log::{Append, Delivery, Headers, Log as _, ReadError, TopicSpec};
 use driftless_replayer::Error;
-use driftless_schemas::proto::{Fence, IndexEntry, Ref, UpdatesRecord, updates_record::Body};
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, limits, storage};
+use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::{IndexEntry, StoredRef};
+use driftless_schemas::{ChunkId, Offset, Partition, limits, storage};
 use driftless_store::compress;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 
 const CHUNKS: i32 = 12;
 
-/// A world that a replayer has worked on and left in order.
+/// A world in which a replayer has decided commands, stored snapshots, and shut down in order.
 async fn worked_on() -> Scene {
     let mut scene = Scene::new().await;
     let process = scene.start("a").await;
@@ -36,9 +38,9 @@ async fn worked_on() -> Scene {
 }
 
 async fn ends(process: Process) -> Error {
-    let ended = tokio::time::timeout(PATIENCE, process.replayer.join()).await.expect("it ends by itself");
+    let ended = tokio::time::timeout(PATIENCE, process.replayer.join()).await.expect("the replayer ends by itself");
     process.runtime.shutdown_background();
-    ended.expect_err("it cannot go on")
+    ended.expect_err("the replayer cannot go on")
 }
 
 impl Scene {
@@ -57,26 +59,26 @@ impl Scene {
 
     async fn entry(&self, chunk: &ChunkId) -> IndexEntry {
         let partition = self.world.place(chunk).unwrap().partition;
-        self.indexes().view(partition).await.unwrap().entry(chunk).await.unwrap().expect("it was stored")
+        self.indexes().view(partition).await.unwrap().entry(chunk).await.unwrap().expect("the chunk was stored")
     }
 
-    async fn object(&self, stored: &Ref) -> Bytes {
-        self.store.compressed_snapshot(Hash::from_slice(&stored.hash).unwrap()).await.unwrap()
+    async fn object(&self, stored: &StoredRef) -> Bytes {
+        self.store.compressed_snapshot(stored.hash).await.unwrap()
     }
 
-    async fn replace(&self, stored: &Ref, data: Bytes) {
-        let path = Path::from(storage::snapshot(Hash::from_slice(&stored.hash).unwrap()));
+    async fn replace(&self, stored: &StoredRef, data: Bytes) {
+        let path = Path::from(storage::snapshot(stored.hash));
         self.store.object_store().put(&path, PutPayload::from_bytes(data)).await.unwrap();
     }
 
-    /// Past all that checks: a value of a partition's index.
+    /// Writes a value into a partition's index without any check.
     async fn garble(&self, partition: Partition, key: &str, value: &'static [u8]) {
         let db = slatedb::Db::open(storage::index(1, partition), self.store.object_store()).await.unwrap();
         db.put(key, value).await.unwrap();
         db.close().await.unwrap();
     }
 
-    /// Every hash in the log is that of its effects, from the beginning on (R10).
+    /// Checks that every hash in the log is that of its effects, from the beginning on (R10).
     async fn fold(&self) {
         for partition in self.world.partitions() {
             let mut position = Position::START;
@@ -99,7 +101,7 @@ impl Scene {
         self.decided().await.get(chunk).map_or(0, Vec::len)
     }
 
-    /// Waits until so much is decided.
+    /// Waits until so many commands of the chunk are decided.
     async fn decided_at_least(&self, chunk: &ChunkId, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -113,7 +115,7 @@ impl Scene {
     }
 }
 
-/// To skip it would be to decide again what it may have decided.
+/// A reader that skipped the record would decide commands again that the record may have decided.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
     let fence = |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into() })) };
@@ -134,12 +136,12 @@ async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
     }
 }
 
-/// Its checkpoint names offsets that this log does not have.
+/// The checkpoint names offsets that this log does not have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
     let mut scene = worked_on().await;
     let topics = scene.world.topics().clone();
-    // The same store, and another log.
+    // The store stays, and the log is another one.
     scene.log.inner = MemoryLog::new();
     for (topic, partitions) in [(&topics.commands, PARTITIONS), (&topics.updates, PARTITIONS), (&topics.dead_letter, 1)]
     {
@@ -158,7 +160,7 @@ async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
     assert!(scene.decided().await.is_empty(), "nothing was decided");
 }
 
-/// Retention was shorter than the time without a replayer.
+/// Retention was shorter than the time without a replayer, and no operator accepts the loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets() {
     for is_commands in [true, false] {
@@ -169,7 +171,7 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets(
         let (_, high) = scene.log.inner.watermarks(&topic, partition).await.unwrap();
         for _ in 0..5 {
             scene.submit(0);
-            // As a replaced owner writes, whom nobody counts.
+            // A record of a replaced owner, which no reader counts.
             let zombie = UpdatesRecord { epoch: 0, n: 7, body: Some(Body::Fence(Fence { owner: "z".into() })) };
             scene.append(&scene.world.topics().updates, partition, zombie.encode_to_vec().into()).await;
         }
@@ -186,10 +188,10 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r7_a_spoilt_snapshot_is_made_again_from_the_log() {
     let mut scene = worked_on().await;
-    // Each in another way, all that was ever stored.
+    // Every object that was ever stored is spoilt, in one of four ways.
     for number in 0..CHUNKS {
         let entry = scene.entry(&scene.chunk(number)).await;
-        for stored in entry.newest.iter().chain(&entry.older) {
+        for stored in std::iter::once(&entry.newest).chain(&entry.older) {
             let whole = scene.object(stored).await;
             let spoilt = match number % 4 {
                 0 => whole.slice(..whole.len() / 2),
@@ -211,7 +213,8 @@ async fn r7_a_spoilt_snapshot_is_made_again_from_the_log() {
     process.end().await.unwrap();
 }
 
-/// The log does not know it any more: it is lost, until somebody brings it back; its commands wait, and nobody else's.
+/// Neither the store nor the log has the content any more. The chunk's commands wait until the
+/// object is back; those of other chunks are decided.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
     let mut scene = worked_on().await;
@@ -221,15 +224,16 @@ async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
     let checkpoint = scene.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
     let entry = scene.entry(&lost).await;
     let mut kept = Vec::new();
-    for stored in entry.newest.iter().chain(&entry.older) {
+    for stored in std::iter::once(&entry.newest).chain(&entry.older) {
         kept.push((stored.clone(), scene.object(stored).await));
         scene.replace(stored, Bytes::from_static(b"spoilt")).await;
     }
-    // What the checkpoint allows goes; the records that are left are judged from its triple on.
+    // Retention takes what the checkpoint allows; the records that are left are judged from its
+    // triple on.
     let before = scene.decided().await;
     let (decided, others) = (before[&lost].len(), before.get(&scene.chunk(neighbour)).map_or(0, Vec::len));
     let all = scene.records(&topics.updates, partition).await;
-    scene.log.inner.truncate_before(&topics.updates, partition, Offset(checkpoint.updates_low)).unwrap();
+    scene.log.inner.truncate_before(&topics.updates, partition, checkpoint.updates_low).unwrap();
 
     let process = scene.start("b").await;
     process.owns(4).await;
@@ -255,16 +259,16 @@ async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(new_marks(&lost).await, 0, "{decided} were decided before");
-    // Somebody finds a copy.
+    // An operator brings the objects back.
     for (stored, data) in kept {
         scene.replace(&stored, data).await;
     }
     while new_marks(&lost).await < 3 {
-        assert!(Instant::now() < deadline, "it is there again");
+        assert!(Instant::now() < deadline, "the chunk's commands are decided once the object is back");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     process.end().await.unwrap();
-    // What stands in the log now is one history with what was cut off.
+    // The records that were cut off and those of the log together are one history.
     let mut live = LiveChunk::initial(Arc::clone(&scene.world.place(&lost).unwrap().family.model), &lost);
     let rest = scene.records(&topics.updates, partition).await;
     let mut position = Position::START;
@@ -316,7 +320,7 @@ async fn r4_a_spoilt_checkpoint_keeps_its_partition_without_an_owner() {
     }
     scene.decided_at_least(&scene.chunk(elsewhere), others + 3).await;
     let after = scene.log.inner.watermarks(&topics.updates, partition).await.unwrap();
-    assert_eq!(after, before, "not even a fence: its epoch would be one that was given out before");
-    assert!(process.replayer.ownership()().is_err(), "it is not ready");
+    assert_eq!(after, before, "the log has not even a fence: its epoch would be one that was given out before");
+    assert!(process.replayer.ownership()().is_err(), "the replayer is not ready");
     process.end().await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! A model that never comes back from a crafted command: the process gives up, and the next one discards that command and
-//! no other.
+//! A model that never returns from a crafted command: the process gives up, and the next process
+//! discards that command and no other.
 
 mod scene;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 const NEVER_DECIDED: &[u8] = b"endless in decide";
 const NEVER_ENCODED: &[u8] = b"endless in encode";
 
-/// What came last.
+/// A model whose content is the newest command.
 struct Last;
 
 fn endless() -> ! {
@@ -84,7 +84,8 @@ async fn scene() -> Scene {
     Scene::with(&models, "last").await
 }
 
-/// A process that tells when it would be aborted, and takes the name of the one before it.
+/// A process under the name of the process before it; the receiver hears when the process would be
+/// aborted.
 async fn start(scene: &Scene) -> (Process, Receiver<()>) {
     let (tell, told) = channel();
     let when_stuck = WhenStuck::Call(Arc::new(move |_| {
@@ -94,10 +95,10 @@ async fn start(scene: &Scene) -> (Process, Receiver<()>) {
     (scene.start_with(settings).await, told)
 }
 
-/// The process is stuck, and what it noted.
+/// Waits until the process would be aborted, kills it, and gives the calls that it noted.
 async fn ends_with(scene: &Scene, process: Process, told: Receiver<()>) -> Vec<Unanswered> {
     let told = tokio::task::spawn_blocking(move || told.recv_timeout(PATIENCE)).await.unwrap();
-    told.expect("it would be aborted");
+    told.expect("the process would be aborted");
     process.kill();
     let partition = scene.world.place(&scene.chunk(0)).unwrap().partition;
     scene.store.unanswered(1, partition).await.unwrap()
@@ -123,7 +124,7 @@ async fn r2_a_command_that_is_never_decided_is_discarded_by_the_next_owner() {
     assert_eq!(scene.records(&scene.world.topics().dead_letter, driftless_schemas::Partition(0)).await.len(), 1);
     second.end().await.unwrap();
 
-    // The note is of no use any more.
+    // The command is decided: the next owner deletes the note.
     let (third, _told) = start(&scene).await;
     scene.submit_command(0, NEVER_DECIDED.to_vec());
     assert_eq!(ends_with(&scene, third, _told).await, [Unanswered::Command(Offset(3))]);
@@ -144,7 +145,7 @@ async fn r2_a_command_whose_content_is_never_encoded_is_found_among_others() {
     submit(&mut scene);
     let (first, told) = start(&scene).await;
     assert_eq!(ends_with(&scene, first, told).await, [Unanswered::Chunk(scene.chunk(0))]);
-    // Careful: after each command the content is encoded.
+    // The second process is careful: it encodes the content after each command.
     let (second, told) = start(&scene).await;
     assert_eq!(ends_with(&scene, second, told).await, [Unanswered::Command(Offset(2))]);
     let (third, _told) = start(&scene).await;

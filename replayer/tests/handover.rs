@@ -1,11 +1,12 @@
-//! Whole replayers over a log in memory: partitions change hands, processes die, readers and producers fail, and every
-//! command is decided exactly once, in order (R2, R3, R8), with checkpoints that hold (R6).
+//! Whole replayers over a log in memory: partitions change hands, processes die, readers and
+//! producers fail, and every command is decided exactly once, in order (R2, R3, R8), with
+//! checkpoints that hold (R6).
 
 mod scene;
 
 use bytes::Bytes;
 use driftless_schemas::proto::{Command, CommandRecord, command_record};
-use driftless_schemas::{ChunkId, Offset, Partition, WriterId};
+use driftless_schemas::{ChunkId, Epoch, Offset, Partition, WriterId};
 use prost::Message as _;
 use scene::{PARTITIONS, PATIENCE, Scene};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const CHUNKS: i32 = 12;
 
-/// A few commands for every chunk.
+/// Submits a few commands for every chunk.
 fn submit(scene: &mut Scene, rounds: usize) {
     for _ in 0..rounds {
         (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
@@ -28,21 +29,22 @@ async fn r2_partitions_change_hands_and_every_command_is_decided_once() {
     first.owns(4).await;
     submit(&mut scene, 20);
 
-    // A second one takes half of it, while commands flow.
+    // A second process takes half of the partitions, while commands flow.
     let second = scene.start("b").await;
     submit(&mut scene, 20);
     second.owns(2).await;
     submit(&mut scene, 20);
     scene.all_decided().await;
 
-    // The first dies in the middle of its work.
+    // The first process dies in the middle of its work.
     submit(&mut scene, 20);
     first.kill();
     submit(&mut scene, 5);
     second.owns(4).await;
     scene.all_decided().await;
 
-    // A third takes the second's name and place: the second has lost everything, and says why it ends.
+    // A third process joins under the second's name: the second loses its partitions, and says why
+    // it ends.
     submit(&mut scene, 20);
     let third = scene.start("b").await;
     submit(&mut scene, 5);
@@ -59,7 +61,8 @@ async fn r2_partitions_change_hands_and_every_command_is_decided_once() {
     fourth.end().await.unwrap();
 }
 
-/// Every restart is a planned hand-over of several partitions to the other one, and a revocation back.
+/// Every restart is a planned hand-over of several partitions to the other process, and a
+/// revocation in the other direction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_rolling_restart_decides_every_command_once() {
     let mut scene = Scene::new().await;
@@ -76,7 +79,7 @@ async fn r2_a_rolling_restart_decides_every_command_once() {
         processes.push((name, scene.start(name).await));
     }
     scene.all_decided().await;
-    // What was decided in a hand-over is read once more by the next owner.
+    // The next owner reads the commands once more that were decided during a hand-over.
     scene.all_checkpointed().await;
     for (_, process) in processes {
         process.end().await.unwrap();
@@ -102,23 +105,23 @@ async fn r6_a_planned_end_writes_a_checkpoint_that_holds() {
         let view = scene.indexes().view(partition).await.unwrap();
         let checkpoint = view.checkpoint().await.unwrap();
         let (_, high) = driftless_log::Log::watermarks(&scene.log, &topics.commands, partition).await.unwrap();
-        assert_eq!((checkpoint.epoch, checkpoint.commands_next), (1, high.0));
-        let position = scene.position_at(partition, Offset(checkpoint.updates_low)).await;
-        assert_eq!((checkpoint.updates_low_epoch, checkpoint.updates_low_n), (position.epoch.0, position.n));
+        assert_eq!((checkpoint.epoch, checkpoint.commands_next), (Epoch(1), high));
+        let position = scene.position_at(partition, checkpoint.updates_low).await;
+        assert_eq!((checkpoint.updates_low_epoch, checkpoint.updates_low_n), (position.epoch, position.n));
         for chunk in (0..CHUNKS).map(|i| scene.chunk(i)) {
             let Some(entry) = view.entry(&chunk).await.unwrap() else { continue };
-            let newest = entry.newest.unwrap();
+            let newest = entry.newest;
             let marks = &decided[&chunk];
-            assert!(newest.through_offset <= marks.last().unwrap().source_offset);
+            assert!(newest.through_offset.0 <= marks.last().unwrap().source_offset);
             assert_eq!(
-                newest.version,
-                marks.iter().filter(|m| m.source_offset <= newest.through_offset).count() as u64
+                newest.version.0,
+                marks.iter().filter(|m| m.source_offset <= newest.through_offset.0).count() as u64
             );
             scene.store.stored(&newest).await.unwrap();
             stored += 1;
         }
     }
-    assert!(stored > 0, "what was announced is there");
+    assert!(stored > 0, "announced snapshots are in the store");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +133,8 @@ async fn r9_what_cannot_be_read_is_copied_with_its_origin_and_the_rest_goes_on()
     let chunk = scene.chunk(0);
     let partition = scene.world.place(&chunk).unwrap().partition;
     scene.submit_raw(partition, Bytes::from_static(b"\xff\xff rubbish"));
-    // Its numbers can be read: it is copied, and discarded, so that its writer goes on.
+    // The command's numbers can be read: the replayer copies and discards it, so that its writer
+    // goes on.
     let writer = WriterId([3; 16]).to_bytes();
     let command = Command { writer, author: "bob".into(), seq: 1, ..Command::default() };
     let body = Some(command_record::Body::Command(command));
@@ -167,7 +171,7 @@ async fn r9_what_cannot_be_read_is_copied_with_its_origin_and_the_rest_goes_on()
     assert!(header(1, "reason").contains("R1"), "{}", header(1, "reason"));
     process.end().await.unwrap();
     let view = scene.indexes().view(partition).await.unwrap();
-    assert_eq!(view.checkpoint().await.unwrap().commands_next, 5);
+    assert_eq!(view.checkpoint().await.unwrap().commands_next, Offset(5));
 }
 
 fn rubbish_for(chunk: &ChunkId) -> Bytes {

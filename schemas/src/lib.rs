@@ -23,6 +23,7 @@ pub mod format;
 pub mod limits;
 pub mod partitioner;
 pub mod storage;
+pub mod stored;
 pub mod time;
 pub mod topics;
 pub mod wire;

@@ -142,36 +142,30 @@ fn r5_a_ledger_in_a_ref_is_sorted_by_offset_and_exact() {
     ledger.resolve(writer(30, 1), Seq(4), true, Offset(7));
     ledger.resolve(writer(20, 2), Seq(1), false, Offset(8));
     ledger.resolve(writer(30, 1), Seq(6), true, Offset(9));
-    let stored = ledger.to_proto();
-    let entry = |writer: WriterId, seq, committed_bits, last_offset| proto::LedgerEntry {
-        writer: writer.to_bytes(),
-        seq,
+    let stored = ledger.to_stored();
+    let entry = |writer: WriterId, seq, committed_bits, last_offset| StoredWriter {
+        writer,
+        seq: Seq(seq),
         committed_bits,
-        last_offset,
+        last_offset: Offset(last_offset),
     };
     let entries = vec![entry(writer(20, 2), 1, 0, 8), entry(writer(30, 1), 6, 0b101, 9)];
-    assert_eq!(stored, proto::Ledger { floor_ms: 0, entries });
-    assert_eq!(Ledger::from_proto(&stored), Ok(ledger));
+    assert_eq!(stored, StoredLedger { floor_ms: 0, entries });
+    assert_eq!(Ledger::from_stored(&stored), Ok(ledger));
 }
 
 #[test]
 fn a_bad_ledger_is_refused() {
-    let entry = |writer: &[u8], last_offset| proto::LedgerEntry {
-        writer: writer.to_vec().into(),
-        seq: 1,
-        committed_bits: 1,
-        last_offset,
-    };
-    let ids: Vec<[u8; 16]> = (0..1025u64).map(|i| writer(7, i).0).collect();
-    let many = ids.iter().enumerate().map(|(i, id)| entry(id, i as i64)).collect();
+    let entry =
+        |writer, last_offset| StoredWriter { writer, seq: Seq(1), committed_bits: 1, last_offset: Offset(last_offset) };
+    let many = (0..1025).map(|i| entry(writer(7, i as u64), i)).collect();
+    let (one, two) = (WriterId([1; 16]), WriterId([2; 16]));
     for (entries, problem) in [
-        (vec![entry(&[1; 15], 1)], "a writer of 15 bytes"),
-        (vec![entry(&[], 1)], "a writer of 0 bytes"),
-        (vec![entry(&[1; 16], 1), entry(&[1; 16], 2)], "twice"),
-        (vec![entry(&[1; 16], 1), entry(&[2; 16], 1)], "twice"),
+        (vec![entry(one, 1), entry(one, 2)], "twice"),
+        (vec![entry(one, 1), entry(two, 1)], "twice"),
         (many, "1025 writers"),
     ] {
-        let error = Ledger::from_proto(&proto::Ledger { floor_ms: 0, entries }).unwrap_err().to_string();
+        let error = Ledger::from_stored(&StoredLedger { floor_ms: 0, entries }).unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
     }
 }
@@ -234,7 +228,7 @@ proptest! {
         let mut rebuilt = None;
         for (i, (who, step, is_committed)) in marks.into_iter().enumerate() {
             if i == cut {
-                rebuilt = Some((i, Ledger::from_proto(&ledger.to_proto()).unwrap(), offset_of(&ledger)));
+                rebuilt = Some((i, Ledger::from_stored(&ledger.to_stored()).unwrap(), offset_of(&ledger)));
                 prop_assert_eq!(&rebuilt.as_ref().unwrap().1, &ledger);
             }
             let before = offset_of(&ledger);

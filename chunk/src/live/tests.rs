@@ -4,6 +4,7 @@
 use super::*;
 use crate::model::{Fault, Model, Refusal};
 use driftless_schemas::proto::mark::Outcome;
+use driftless_schemas::stored::Location;
 use prost::Message;
 use serde_json::Value;
 
@@ -302,26 +303,27 @@ fn a_command_without_numbers_cannot_be_asked() {
 fn r5_a_ref_that_cannot_be_trusted_is_refused() {
     let mut live = live();
     effect(decide(&mut live, &asked(5, ANN, 1, 0, command(&[APPEND, 1]))));
-    let stored = proto::Ref {
-        version: 1,
-        hash: live.replica.hash().to_bytes(),
-        through_offset: 5,
-        ledger: Some(live.ledger.to_proto()),
-        ..Default::default()
+    let stored = StoredRef {
+        version: Version(1),
+        hash: live.replica.hash(),
+        location: Location::Object,
+        through_offset: Offset(5),
+        model_revision: 1,
+        bytes: 1,
+        ledger: Some(live.ledger.to_stored()),
     };
     let restore =
-        |stored: &proto::Ref, bytes: &[u8]| LiveChunk::restore(Arc::clone(live.replica.model()), stored, bytes);
+        |stored: &StoredRef, bytes: &[u8]| LiveChunk::restore(Arc::clone(live.replica.model()), stored, bytes);
     let restored = restore(&stored, &[1]).unwrap();
     assert_eq!((restored.ledger, restored.through_offset), (live.ledger.clone(), Offset(5)));
     assert!(matches!(restore(&stored, &[2]), Err(ApplyError::Hash { .. })));
     for bad in [
-        proto::Ref { hash: Bytes::from_static(&[0; 31]), ..stored.clone() },
         // An older ref of an index entry has no ledger. With an empty one, resolved numbers would
         // be decided again.
-        proto::Ref { ledger: None, ..stored.clone() },
-        proto::Ref { through_offset: 4, ..stored.clone() },
+        StoredRef { ledger: None, ..stored.clone() },
+        StoredRef { through_offset: Offset(4), ..stored.clone() },
         // The next version would be above the maximum.
-        proto::Ref { version: u64::MAX, ..stored.clone() },
+        StoredRef { version: Version(u64::MAX), ..stored.clone() },
     ] {
         assert!(matches!(restore(&bad, &[1]), Err(ApplyError::Format(_))), "{bad:?}");
     }

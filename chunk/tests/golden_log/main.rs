@@ -18,6 +18,7 @@ use driftless_chunk::live::LiveChunk;
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
 use driftless_schemas::proto::{self, UpdatesRecord, mark::Outcome, updates_record::Body};
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Hash, WriterId};
 use prost::Message;
 use reader::{Reader, from_file, to_file};
@@ -117,8 +118,8 @@ fn r5_every_ref_in_the_golden_log_leads_to_the_same_state() {
     for stored in &whole.stored {
         let id: ChunkId = stored.notice.chunk_id.parse().unwrap();
         let model = world.place(&id).unwrap().family.model.clone();
-        let at = stored.notice.r#ref.as_ref().unwrap();
-        let live = LiveChunk::restore(model, at, &stored.encoding).unwrap();
+        let at = StoredRef::from_proto(stored.notice.r#ref.clone().unwrap()).unwrap();
+        let live = LiveChunk::restore(model, &at, &stored.encoding).unwrap();
         // Reading may start anywhere before the ref. Here it starts at the log's beginning, so that
         // the ref already contains many of the records.
         let mut reader = Reader::new(&world);

@@ -11,7 +11,8 @@ use driftless_chunk::live::LiveChunk;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::Family;
-use driftless_schemas::proto::{self, Have, Ref};
+use driftless_schemas::proto::{self, Have};
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
 use std::cmp::Ordering;
@@ -23,7 +24,7 @@ pub(crate) struct Chunk {
     pub family: Arc<Family>,
     pub ring: Ring,
     /// The ref of the newest `SnapshotStored`.
-    pub newest_ref: Option<Ref>,
+    pub newest_ref: Option<StoredRef>,
     /// Replica and ledger at the position up to which the gateway has read.
     pub live: Option<LiveChunk>,
     /// A whole state, encoded for sending, to which the ring's updates can be added: the loaded
@@ -159,15 +160,14 @@ impl Chunk {
     ///
     /// # Errors
     /// The snapshot's hash is not the one that the log published for its version.
-    pub fn take_ref(&mut self, stored: Ref, settings: &Settings, now: MonotonicMs) -> Result<(), ApplyError> {
+    pub fn take_ref(&mut self, stored: StoredRef, settings: &Settings, now: MonotonicMs) -> Result<(), ApplyError> {
         self.ref_read_at = now;
-        let version = Version(stored.version);
-        let found = Hash::from_slice(&stored.hash);
+        let (version, found) = (stored.version, stored.hash);
         let published = self.hashes.iter_mut().find(|(published, _)| *published == version).map(|(_, hash)| {
             // All readers load the snapshot from now on, so its hash replaces the published one.
-            std::mem::replace(hash, found.unwrap_or(*hash))
+            std::mem::replace(hash, found)
         });
-        if let (None, Some(found)) = (published, found) {
+        if published.is_none() {
             // A load in flight may bring an older state at this version, which `restore` must not
             // accept.
             let at = self.hashes.partition_point(|(published, _)| *published < version);
@@ -183,14 +183,14 @@ impl Chunk {
         if Mutant::TrimByVersion.is_on() {
             self.ring.trim_by_version(version);
         } else {
-            self.ring.trim(Offset(stored.through_offset), kept);
+            self.ring.trim(stored.through_offset, kept);
         }
         // Keep the newest ref: the state to load must contain all records that were trimmed.
         if self.newest_ref.as_ref().is_none_or(|newest| newest.through_offset <= stored.through_offset) {
             self.newest_ref = Some(stored);
         }
-        match (published, found) {
-            (Some(expected), Some(found)) if expected != found => Err(ApplyError::Hash { version, expected, found }),
+        match published {
+            Some(expected) if expected != found => Err(ApplyError::Hash { version, expected, found }),
             _ => Ok(()),
         }
     }
@@ -214,13 +214,13 @@ impl Chunk {
 
     /// Drops all but the newest `kept` records from the ring; see [`Ring::evict`].
     pub fn evict(&mut self, kept: usize) {
-        let covered = self.newest_ref.as_ref().map_or(Offset::NONE, |newest| Offset(newest.through_offset));
+        let covered = self.newest_ref.as_ref().map_or(Offset::NONE, |newest| newest.through_offset);
         self.ring.evict(covered, kept);
     }
 
     /// Whether the newest ref contains all records that the ring has trimmed.
     pub fn has_ref_for_trimmed(&self) -> bool {
-        self.newest_ref.as_ref().is_some_and(|newest| Offset(newest.through_offset) >= self.ring.trimmed_through)
+        self.newest_ref.as_ref().is_some_and(|newest| newest.through_offset >= self.ring.trimmed_through)
     }
 
     /// Restores the replica from a stored state (`None`: the initial state), the reread records,
@@ -237,7 +237,7 @@ impl Chunk {
             Some(loaded) => {
                 let live = LiveChunk::restore(model, &loaded.stored, &loaded.encoding)?;
                 let version = live.replica.version();
-                let frame = self.chunk_frame(chunk, version, loaded.stored.hash.clone(), loaded.data);
+                let frame = self.chunk_frame(chunk, version, loaded.stored.hash.to_bytes(), loaded.data);
                 (live, Some(Base { version, frame }))
             }
         };

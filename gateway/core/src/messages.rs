@@ -5,7 +5,8 @@ use crate::reread::Reread;
 use crate::socket::{Frames, Joined, SocketId};
 use bytes::Bytes;
 use driftless_schemas::access::Access;
-use driftless_schemas::proto::{Ref, request};
+use driftless_schemas::proto::request;
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId};
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The ref.
-    pub stored: Ref,
+    pub stored: StoredRef,
     /// The object as stored: compressed with zstd.
     pub data: Bytes,
     /// The canonical encoding, verified.
@@ -60,7 +61,7 @@ pub enum LoadError {
     /// able to store it again.
     Lost {
         /// The ref that names it.
-        stored: Box<Ref>,
+        stored: Box<StoredRef>,
         /// The problem with the object.
         reason: String,
     },
@@ -72,7 +73,7 @@ pub enum LoadError {
 /// gateway that starts reading behind decisions that only the newer ref contains would miss them if
 /// it loaded the older one.
 #[must_use]
-pub fn newer_ref(logged: Option<Ref>, indexed: Option<Ref>) -> Option<Ref> {
+pub fn newer_ref(logged: Option<StoredRef>, indexed: Option<StoredRef>) -> Option<StoredRef> {
     match (logged, indexed) {
         (Some(logged), Some(indexed)) if indexed.through_offset > logged.through_offset => Some(indexed),
         (Some(logged), _) => Some(logged),
@@ -99,7 +100,7 @@ pub enum Output {
     /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever
     /// [`newer_ref`] chooses. Also reread the records that the hub evicted, unless that state
     /// contains them.
-    Load(ChunkId, Option<Ref>, Option<Box<Reread>>),
+    Load(ChunkId, Option<StoredRef>, Option<Box<Reread>>),
     /// The answer to [`Input::Asked`].
     Answer(u64, Answer),
     /// The replica differed from the log (R10) and is rebuilt; the text says how it differed.
@@ -121,10 +122,21 @@ pub enum Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use driftless_schemas::stored::Location;
 
     #[test]
     fn a_ref_read_late_from_the_log_does_not_hide_the_newer_ref_of_the_index() {
-        let of = |through_offset| Some(Ref { through_offset, ..Ref::default() });
+        let of = |through_offset| {
+            Some(StoredRef {
+                version: Version(1),
+                hash: Hash::of(b""),
+                location: Location::Object,
+                through_offset: Offset(through_offset),
+                model_revision: 1,
+                bytes: 0,
+                ledger: None,
+            })
+        };
         assert_eq!(newer_ref(of(20), of(30)), of(30));
         assert_eq!(newer_ref(of(30), of(20)), of(30));
         assert_eq!([newer_ref(None, of(1)), newer_ref(of(1), None), newer_ref(None, None)], [of(1), of(1), None]);

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use driftless_chunk::live::read_updates;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
-use driftless_schemas::proto::{Ref, UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Offset, Partition, format};
 
 /// The part of the log to read, and the chunk's records that were read from it.
@@ -45,8 +46,8 @@ impl Reread {
 
     /// Whether a stored state contains all evicted records, so that nothing needs to be read.
     #[must_use]
-    pub fn is_covered_by(&self, stored: &Ref) -> bool {
-        stored.through_offset >= self.evicted.through.0
+    pub fn is_covered_by(&self, stored: &StoredRef) -> bool {
+        stored.through_offset >= self.evicted.through
     }
 
     /// Takes records in the order of the log, and skips those outside the part to read.

@@ -16,11 +16,13 @@ use driftless_runtime::clock::unix_now;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
-    self, Checkpoint, Decisions, Fence, IndexEntry, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, event,
-    r#ref, request, updates_record::Body,
+    self, Decisions, Fence, SnapshotStored, Updates, UpdatesRecord, event, request, updates_record::Body,
 };
+use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::world::WorldSpec;
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits};
+use driftless_schemas::{
+    ChunkId, Epoch, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits,
+};
 use driftless_store::Store;
 use driftless_store::index::{Index, Indexes};
 use driftless_web::http::{Origins, ServerOptions, serve};
@@ -163,8 +165,8 @@ impl Town {
             let indexes = Indexes::new(self.store.object_store(), self.world.spec().generation);
             let (index, checkpoint) = indexes.claim(partition).await.unwrap();
             let fence = Body::Fence(Fence { owner: "test".into() });
-            self.send(partition, UpdatesRecord { epoch: checkpoint.epoch, n: 0, body: Some(fence) });
-            self.owned.insert(partition, (checkpoint.epoch, 0, index));
+            self.send(partition, UpdatesRecord { epoch: checkpoint.epoch.0, n: 0, body: Some(fence) });
+            self.owned.insert(partition, (checkpoint.epoch.0, 0, index));
         }
         let (epoch, n, _) = self.owned.get_mut(&partition).unwrap();
         *n += 1;
@@ -222,14 +224,14 @@ impl Town {
     pub async fn snapshot(&mut self, chunk: &str) {
         let live = self.live(chunk);
         let encoding = live.replica.encoding().into_owned();
-        let stored = Ref {
-            version: live.replica.version().0,
-            hash: live.replica.hash().to_bytes(),
-            location: Some(r#ref::Location::Object(StoredObject {})),
-            through_offset: live.through_offset.0,
+        let stored = StoredRef {
+            version: live.replica.version(),
+            hash: live.replica.hash(),
+            location: Location::Object,
+            through_offset: live.through_offset,
             model_revision: 1,
             bytes: encoding.len() as u64,
-            ledger: Some(live.ledger.to_proto()),
+            ledger: Some(live.ledger.to_stored()),
         };
         let hash = Hash::of(&encoding);
         self.store.put_snapshot(hash, &encoding).await.unwrap();
@@ -238,15 +240,15 @@ impl Town {
         let (_, high) = self.log.watermarks(&topic, partition).await.unwrap();
         let (epoch, n, index) = &self.owned[&partition];
         let checkpoint = Checkpoint {
-            epoch: *epoch,
-            commands_next: self.offsets,
-            updates_low: high.0,
-            updates_low_epoch: *epoch,
+            epoch: Epoch(*epoch),
+            commands_next: Offset(self.offsets),
+            updates_low: high,
+            updates_low_epoch: Epoch(*epoch),
             updates_low_n: *n,
         };
-        let entry = IndexEntry { newest: Some(stored.clone()), older: vec![] };
+        let entry = IndexEntry { newest: stored.clone(), older: vec![] };
         index.write(&checkpoint, &[(id(chunk), entry)]).await.unwrap();
-        let notice = SnapshotStored { chunk_id: chunk.into(), r#ref: Some(stored) };
+        let notice = SnapshotStored { chunk_id: chunk.into(), r#ref: Some(stored.to_proto()) };
         self.append(chunk, Body::SnapshotStored(notice)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Reading a record of `commands`: what it asks, or why it belongs into `dead-letter` (R9).
+//! Reading a record of `commands`: what the record asks for, or why it belongs into `dead-letter`
+//! (R9).
 
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody};
@@ -6,21 +7,21 @@ use driftless_chunk::world::{Place, World};
 use driftless_schemas::proto::{self, command_record::Body};
 use driftless_schemas::{ChunkId, Offset, Partition, format, limits};
 
-/// A record that can be placed.
+/// A record whose chunk lies in this partition.
 pub(crate) struct Placed {
     pub chunk: ChunkId,
     pub place: Place,
     pub ask: Ask,
 }
 
-/// What it asks.
+/// The request in a record.
 pub(crate) enum Ask {
     Command(Asked),
     Audit(proto::Audit),
 }
 
-/// Reads a record. The error says why it is of no use to anybody: its numbers cannot be read, or there is no chunk that
-/// they would belong to.
+/// Reads a record. The error says why no decision can be made of it: its numbers cannot be read, or
+/// they belong to no chunk of this partition.
 pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &Bytes) -> Result<Placed, String> {
     let record: proto::CommandRecord = format::decode("CommandRecord", value.clone()).map_err(|e| e.to_string())?;
     let chunk: ChunkId = record.chunk_id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
@@ -34,7 +35,8 @@ pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &
         Some(Body::Command(command)) => {
             let mut asked = Asked::from_proto(offset, command).map_err(|e| e.to_string())?;
             if asked.author.len() > limits::AUTHOR_BYTES_MAX {
-                // Its mark repeats the author: a record that the log refuses would end every ownership, again and again.
+                // The mark repeats the author. A record of `updates` that is too large for the log
+                // would end every ownership, again and again.
                 let problem =
                     format!("an author of {} bytes: at most {}", asked.author.len(), limits::AUTHOR_BYTES_MAX);
                 asked.author = String::new();

@@ -1,20 +1,31 @@
-//! What one owner of one partition does, without I/O: recover, decide, publish, snapshot, checkpoint.
+//! The owner of one partition, without I/O: it recovers, decides, publishes, takes snapshots and
+//! writes checkpoints.
 //!
-//! [`PartitionCore`] takes [`Input`]s (records, acknowledgements, loaded states, time) and gives [`Output`]s (records to
-//! append, objects to store, states to load). It keeps R2–R6 and R8 of DESIGN.md; section 6 tells the story. The shell
-//! in `driftless-replayer` moves bytes and turns errors into inputs; the simulator drives the same code.
+//! [`PartitionCore`] takes [`Input`]s (records, acknowledgements, loaded states, time) and gives
+//! [`Output`]s (records to append, objects to store, states to load). It keeps R2–R6 and R8;
+//! docs/design.md#ownership tells the story. The shell in `driftless-replayer` moves bytes and
+//! turns errors into inputs; the simulator drives the same code.
 
 #![forbid(unsafe_code)]
 
 mod partition;
 pub use partition::PartitionCore;
 mod messages;
-pub use messages::{End, Input, LoadError, OlderError, Output, Stats, Stored};
+pub use messages::{End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream};
+mod settings;
+pub use settings::Settings;
 mod commands;
 mod outbox;
+mod trail;
 mod progress;
-mod settings;
+mod dead_letters;
+mod checkpoints;
+mod chunks;
 mod slots;
-pub use settings::Settings;
+mod resident;
+mod refs;
+mod recovered;
+mod model_faults;
+mod guard;
 mod working;
 pub use working::{Call, Work, Working};

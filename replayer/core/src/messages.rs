@@ -1,47 +1,71 @@
-//! What goes into and comes out of a [`crate::PartitionCore`].
+//! The inputs and outputs of a [`crate::PartitionCore`].
 
 use bytes::Bytes;
-use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset};
+use std::fmt;
 
-/// What comes in.
+/// An event for the core.
 #[derive(Debug)]
 pub enum Input {
-    /// Records of `updates`, in order; only until the own fence was read.
+    /// Records of `updates`, in order, after [`Output::ReadUpdates`] and before
+    /// [`Output::ReadCommands`].
     Updates(Vec<(Offset, Bytes)>),
-    /// Retention has taken what recovery needs of `updates`, the log begins here, and an operator accepts it
-    /// ([`crate::Settings::accept_loss`]).
-    UpdatesCut(Offset),
-    /// Records of `commands`, in order; only after [`Output::ReadCommands`]. `(offset, value)`.
+    /// Records of `commands`, in order, after [`Output::ReadCommands`].
     Commands(Vec<(Offset, Bytes)>),
-    /// Retention has taken what should come next of `commands`, the log begins here, and an operator accepts it.
-    CommandsCut(Offset),
-    /// The answer to [`Output::Load`]: the index entry and the newest ref's canonical encoding, or nothing is stored.
+    /// A stream that the core reads does not hold the offset that comes next.
+    OutOfRange(OutOfRange),
+    /// The answer to [`Output::Load`]: the index entry and the newest ref's canonical encoding, or
+    /// nothing is stored.
     Loaded(ChunkId, Result<Option<Stored>, LoadError>),
     /// The answer to [`Output::LoadOlder`].
     OlderLoaded(ChunkId, Result<Bytes, OlderError>),
-    /// Records of `updates`, in order, after [`Output::ReadHistory`] and before [`Output::EndHistory`].
+    /// Records of `updates`, in order, after [`Output::ReadHistory`] and before
+    /// [`Output::EndHistory`].
     History(Vec<(Offset, Bytes)>),
-    /// What [`Output::ReadHistory`] asked for is not there any more: the log begins here.
-    HistoryCut(Offset),
-    /// Record `n` is acknowledged, at an offset where the log knows it. In the order of n.
+    /// Record `n` is acknowledged, at an offset if the log knows it. In the order of n.
     Acked(u64, Option<Offset>),
-    /// A record was not acknowledged.
+    /// Record `n` was not acknowledged, for this reason.
     AppendFailed(u64, String),
     /// The answer to [`Output::PutSnapshot`]: the object is durable, or not.
     SnapshotPut(ChunkId, Hash, Result<(), String>),
-    /// The answer to [`Output::DeadLetter`]: the record is acknowledged.
+    /// The answer to [`Output::DeadLetter`]: the copy is acknowledged.
     DeadLettered(u64),
     /// The answer to [`Output::WriteCheckpoint`].
     CheckpointWritten(Result<(), String>),
     /// Time has passed.
     Tick,
-    /// End in order: write a checkpoint and decide until it is written, then take nothing more and wait for what is on its
-    /// way.
+    /// End in order: write a checkpoint and decide until it is written, then take no more commands
+    /// and wait for what is in flight.
     Drain,
     /// Bits flip in the memory of a chunk, on purpose: to show that drift is found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
     Damage(ChunkId),
+}
+
+/// A stream of records that the core reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `updates`, up to the own fence.
+    Updates,
+    /// `commands`.
+    Commands,
+    /// `updates`, read again for one chunk.
+    History,
+}
+
+/// The offset that a stream wants next is outside of what the log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{stream} holds offsets {low}..{high}, but {wanted} is wanted")]
+pub struct OutOfRange {
+    /// The stream.
+    pub stream: Stream,
+    /// The offset that comes next.
+    pub wanted: Offset,
+    /// The log's first offset. Above `wanted`: retention has taken the records in between.
+    pub low: Offset,
+    /// The log's end. Below `wanted`: the index belongs to another log.
+    pub high: Offset,
 }
 
 /// A stored state as the shell loaded it.
@@ -49,7 +73,7 @@ pub enum Input {
 pub struct Stored {
     /// The index's entry.
     pub entry: IndexEntry,
-    /// The canonical encoding that the newest ref names.
+    /// The canonical encoding of the newest ref.
     pub encoding: Bytes,
 }
 
@@ -58,11 +82,12 @@ pub struct Stored {
 pub enum LoadError {
     /// The store does not answer. It may answer later.
     Unavailable(String),
-    /// The object of the newest ref is not there, or is not what its name says. The log may still know its content.
+    /// The object of the newest ref does not exist, or its content has another hash than its name.
+    /// The log may still lead to the content.
     Lost {
         /// The index's entry.
         entry: Box<IndexEntry>,
-        /// What is wrong with the object.
+        /// The problem with the object.
         reason: String,
     },
 }
@@ -72,11 +97,11 @@ pub enum LoadError {
 pub enum OlderError {
     /// The store does not answer. It may answer later.
     Unavailable,
-    /// It is not there, or is not what its name says.
+    /// The object does not exist, or its content has another hash than its name.
     Lost,
 }
 
-/// What is to be done.
+/// A task for the shell, in the order of the outputs.
 #[derive(Debug)]
 pub enum Output {
     /// Append to `updates`, in this order; report [`Input::Acked`] or [`Input::AppendFailed`].
@@ -88,37 +113,39 @@ pub enum Output {
         /// The encoded `UpdatesRecord`.
         value: Bytes,
     },
-    /// Read `updates` from here on.
+    /// Read `updates` from this offset on; report [`Input::Updates`] or [`Input::OutOfRange`].
     ReadUpdates(Offset),
-    /// The own fence was read: stop reading `updates`, and read `commands` from here on.
+    /// Stop reading `updates`, and read `commands` from this offset on; report [`Input::Commands`]
+    /// or [`Input::OutOfRange`]. Commands that were read before are still wanted.
     ReadCommands(Offset),
-    /// Beside `commands`, read `updates` from here on; report [`Input::History`] or [`Input::HistoryCut`].
+    /// Beside `commands`, read `updates` from this offset on; report [`Input::History`] or
+    /// [`Input::OutOfRange`].
     ReadHistory(Offset),
-    /// Stop that.
+    /// Stop reading what [`Output::ReadHistory`] asked for.
     EndHistory,
-    /// Load a chunk's stored state.
+    /// Load a chunk's stored state; report [`Input::Loaded`].
     Load(ChunkId),
     /// Load the object of an older ref; report [`Input::OlderLoaded`].
-    LoadOlder(ChunkId, Ref),
-    /// Store an encoding under its hash.
+    LoadOlder(ChunkId, StoredRef),
+    /// Store an encoding under its hash; report [`Input::SnapshotPut`].
     PutSnapshot {
-        /// Whose.
+        /// The chunk.
         chunk: ChunkId,
         /// BLAKE3 of the encoding.
         hash: Hash,
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// Store an object again that was lost. Nobody waits for it.
+    /// Store an object again that was lost. The core does not wait for it.
     Repair {
-        /// Whose.
+        /// The chunk.
         chunk: ChunkId,
         /// BLAKE3 of the encoding.
         hash: Hash,
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// Write refs and checkpoint in one batch, durable.
+    /// Write refs and checkpoint in one batch, durable; report [`Input::CheckpointWritten`].
     WriteCheckpoint {
         /// The checkpoint.
         checkpoint: Checkpoint,
@@ -131,25 +158,41 @@ pub enum Output {
         id: u64,
         /// Where the record stands in `commands`.
         offset: Offset,
-        /// Its bytes.
+        /// The record's bytes.
         value: Bytes,
-        /// Why.
+        /// Why it is copied.
         reason: String,
     },
-    /// Commits of a chunk are lost, as an operator has accepted: for the operator.
+    /// The ownership has come so far: for logs, metrics, and what the shell allows from then on.
+    Reached(Milestone),
+    /// For the operator: commits of a chunk are lost, as an operator has accepted.
     Lost(ChunkId, String),
-    /// A chunk was not what the log says (R10), and is now: for the operator.
+    /// For the operator: the records from `wanted` to `low` are lost, as an operator has accepted.
+    LossAccepted(OutOfRange),
+    /// For the operator: the content of a chunk was not what the log says (R10), and now it is.
     Drift(ChunkId, String),
-    /// A chunk cannot be loaded or checked for now; its commands wait, the others go on: for the operator.
+    /// For the operator: a chunk cannot be loaded or checked for now. Its commands wait, those of
+    /// other chunks are decided.
     Stuck(ChunkId, String),
-    /// The ownership is over; nothing more comes.
+    /// The ownership is over; no output follows.
     Ended(End),
+}
+
+/// A step in the life of an ownership. That recovery is over is [`Output::ReadCommands`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The log has acknowledged the fence.
+    FenceAcknowledged,
+    /// The first record after the fence is handed over.
+    FirstRecord,
+    /// The log has acknowledged the first record after the fence.
+    FirstRecordAcknowledged,
 }
 
 /// Why an ownership is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum End {
-    /// It was asked for, and everything is written.
+    /// The end was asked for, and everything is written.
     #[error("drained")]
     Drained,
     /// A newer owner has fenced this one.
@@ -158,42 +201,58 @@ pub enum End {
         /// The newer epoch.
         epoch: Epoch,
     },
-    /// A record was not acknowledged: nobody knows whether it is in the log. The next owner finds out.
+    /// A record was not acknowledged, so that it may or may not be in the log. The next owner finds
+    /// out.
     #[error("record {n} of updates was not acknowledged: {reason}")]
     AppendFailed {
-        /// Its number.
+        /// The record's number.
         n: u64,
-        /// What the log said.
+        /// The log's answer.
         reason: String,
     },
-    /// A record of `updates` cannot be read: to skip it would be to decide again what is decided.
+    /// A record of `updates` cannot be read: to skip it would decide its commands again.
     #[error("updates offset {offset} cannot be read: {reason}")]
     Unreadable {
-        /// Where.
+        /// Where the record stands.
         offset: Offset,
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// The model failed where a decision cannot be taken back. The next owner is to be careful with that chunk.
+    /// The log does not hold what comes next, and no operator accepts the loss
+    /// ([`crate::Settings::accept_loss`]), or accepting it would not help.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// The model failed where a decision cannot be taken back. The next owner is to be careful with
+    /// that chunk.
     #[error(
         "the model of {chunk} panicked while encoding, or its content is too large to be stored; its commands are tried one by one from here on"
     )]
     ModelFault {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
     },
-    /// A chunk that could not be loaded for long can be now; the commands that were not kept for it are read again.
+    /// A chunk that could not be loaded for long can be loaded now; the commands that were not kept
+    /// for it are read again.
     #[error("{chunk} can be loaded again; its commands are read once more")]
     Reread {
-        /// Which chunk.
+        /// The chunk.
         chunk: ChunkId,
     },
     /// The index refuses: another writer has fenced this one, or the store fails.
     #[error("the index cannot be written: {reason}")]
     Index {
-        /// What it said.
+        /// The index's answer.
         reason: String,
     },
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Updates | Self::History => "updates",
+            Self::Commands => "commands",
+        })
+    }
 }
 
 /// Counters and gauges for metrics.
@@ -207,9 +266,9 @@ pub struct Stats {
     pub expired: u64,
     pub dead_letters: u64,
     pub audits: u64,
-    /// Chunks that were compared with ref + log because of an audit or a doubt.
+    /// Chunks that were compared with ref and log because of an audit or a doubt.
     pub checks: u64,
-    /// Of them, and of those that were restored, the ones that differed from the log.
+    /// Chunks that differed from the log when they were compared or restored.
     pub drifts: u64,
     /// Lost objects that were made again out of the log.
     pub reconstructed: u64,
@@ -225,7 +284,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The counters of another, with its own gauges: what is left when an ownership is over.
+    /// The counters of another, with the gauges of this one: what is left when an ownership is
+    /// over.
     #[must_use]
     pub fn with_counters_of(self, other: &Self) -> Self {
         let Self { chunks, chunk_bytes, dirty_chunks, commands_open, stuck_chunks, .. } = self;

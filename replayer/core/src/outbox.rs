@@ -1,37 +1,39 @@
 //! Gathers the decisions of one poll into one record per chunk (R3).
 //!
-//! A record is sealed at the end of the poll, or earlier when it is above [`limits::DECISIONS_BYTES_TARGET`]. Sealing
-//! takes the state hash, so that each chunk is hashed once a poll.
+//! A record is sealed at the end of the poll, or earlier when it is above
+//! [`limits::DECISIONS_BYTES_TARGET`]. Sealing takes the state hash, so that each chunk is hashed
+//! once a poll.
 
-use crate::progress::{BatchId, Share, add_one};
+use crate::progress::{BatchId, BatchPart};
 use bytes::Bytes;
 use driftless_chunk::live::{Decided, LiveChunk};
 use driftless_schemas::proto::{Decisions, Entry, Mark, Updates};
 use driftless_schemas::{ChunkId, Hash, Version, limits};
 use prost::Message;
 
-/// What was decided for one chunk and is not in a record yet.
+/// Decisions for one chunk that are not in a record yet.
 #[derive(Default)]
 pub(crate) struct Open {
     marks: Vec<Mark>,
     entries: Vec<Entry>,
-    shares: Vec<Share>,
+    commands: Vec<BatchPart>,
     bytes: usize,
 }
 
 /// A record's body, ready to be numbered.
 pub(crate) struct Sealed {
     pub decisions: Decisions,
-    pub shares: Vec<Share>,
-    /// The version and hash that the record publishes, where it commits something.
+    /// The commands that the record decides.
+    pub commands: Vec<BatchPart>,
+    /// The version and hash that the record publishes, if it commits a command.
     pub published: Option<(Version, Hash)>,
-    /// The length of the content's encoding, where the record commits something.
+    /// The length of the content's encoding, if the record commits a command.
     pub content_bytes: usize,
 }
 
 impl Open {
     pub fn push(&mut self, decided: Decided, batch: BatchId) {
-        add_one(&mut self.shares, batch);
+        BatchPart::add_one(&mut self.commands, batch);
         self.bytes += decided.mark.encoded_len() + 8;
         self.marks.push(decided.mark);
         if let Some(entry) = decided.entry {
@@ -69,6 +71,6 @@ impl Open {
             updates = message.encode_to_vec().into();
         }
         let decisions = Decisions { chunk_id: chunk.to_string(), updates, marks: self.marks };
-        Sealed { decisions, shares: self.shares, published, content_bytes }
+        Sealed { decisions, commands: self.commands, published, content_bytes }
     }
 }

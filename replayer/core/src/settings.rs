@@ -12,19 +12,22 @@ pub struct Settings {
     pub snapshot_max_age_ms: u64,
     /// A chunk is stored at most once in this time, milliseconds.
     pub snapshot_min_interval_ms: u64,
-    /// Snapshots on their way to the object store at a time.
+    /// How many snapshots are on their way to the object store at a time.
     pub snapshots_in_flight_max: usize,
     /// A checkpoint is written this often while anything changed, milliseconds.
     pub checkpoint_interval_ms: u64,
-    /// Least recently used clean chunks are dropped above this, bytes.
+    /// Above this size, the least recently used clean chunks are dropped, bytes.
     pub chunks_bytes_max: usize,
-    /// Commands that wait for cold chunks or for acknowledgements before no more are taken.
+    /// No more commands are taken while this many wait for cold chunks or for acknowledgements.
     pub commands_in_flight_max: usize,
-    /// Commands that are kept for one chunk that cannot be loaded; those beyond are read again when it can be.
+    /// How many commands are kept for one chunk that cannot be loaded. The commands beyond are read
+    /// again when the chunk can be loaded.
     pub waiting_per_chunk_max: usize,
-    /// An operator accepts that what retention has taken is lost; without that, an owner that needs it refuses to go on.
+    /// An operator accepts that the records which retention has taken are lost. Without that, an
+    /// owner that needs them ends.
     pub accept_loss: bool,
-    /// How long a failed load waits before it is tried again, milliseconds; it doubles up to 64 times that.
+    /// How long a failed load waits before it is tried again, milliseconds; the pause doubles up to
+    /// 64 times that.
     pub load_retry_ms: u64,
 }
 
@@ -46,7 +49,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// For `driftless dev`: snapshots come soon enough to be looked at.
+    /// The settings of `driftless dev`: snapshots come soon enough to be looked at.
     #[must_use]
     pub fn dev() -> Self {
         Self { snapshot_max_age_ms: 30_000, ..Self::default() }

@@ -1,10 +1,11 @@
-//! What an owner is busy with, for a watchdog in another thread: a model that never returns cannot be asked, and its
-//! thread cannot be stopped.
+//! The current step of an owner, for a watchdog in another thread: a model that never returns
+//! cannot be asked, and its thread cannot be stopped.
 
 use driftless_schemas::{ChunkId, Offset};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Kept by a [`PartitionCore`](crate::PartitionCore), read by anybody.
+/// Written by a [`PartitionCore`](crate::PartitionCore), read by a watchdog.
 #[derive(Debug, Default)]
 pub struct Working(Mutex<State>);
 
@@ -15,19 +16,19 @@ struct State {
     work: Option<Work>,
 }
 
-/// A call of a model.
+/// A call into a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Whose model.
+    /// The chunk whose model is called.
     pub chunk: ChunkId,
-    /// What it does.
+    /// The task of the model.
     pub call: Call,
 }
 
-/// What a model is asked to do.
+/// A task of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Take up a stored content, and fold what the log has of it.
+    /// Take up a stored content, and fold what the log has of the chunk.
     Restore,
     /// Decide the command at this offset of `commands`, and fold its effect.
     Decide(Offset),
@@ -35,9 +36,19 @@ pub enum Call {
     Encode,
 }
 
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restore => f.write_str("restoring its content"),
+            Self::Decide(offset) => write!(f, "deciding the command at offset {offset}"),
+            Self::Encode => f.write_str("encoding its content"),
+        }
+    }
+}
+
 impl Working {
-    /// The number of the step that is being done, and what it is where it calls a model; `None`: the owner is idle. A number
-    /// that stays is a step that does not end.
+    /// The number of the step that the owner is doing, and the model call if there is one. `None`:
+    /// the owner is idle. A number that stays the same is a step that does not end.
     #[must_use]
     pub fn look(&self) -> Option<(u64, Option<Work>)> {
         let state = self.lock();

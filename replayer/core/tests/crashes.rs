@@ -1,6 +1,7 @@
-//! R2–R6, R8 and R9 under any interleaving of one partition's life: commands come doubled, too early and broken;
-//! records land late, acknowledgements get lost, loads and puts fail, checkpoints are written and not heard of; owners
-//! crash, are replaced without noticing, and go on writing. The oracles are the scene's.
+//! R2–R6, R8 and R9 under any interleaving of events in one partition. Commands arrive twice, too
+//! early, or broken. Records land late, acknowledgements get lost, loads and puts fail, and owners
+//! do not hear of checkpoints that are durable. Owners crash, are replaced without noticing, and go
+//! on writing. The scene has the oracles.
 
 use driftless_scenes::replayer::Wish;
 use driftless_scenes::replayer::actions::{Action, Numbering, run};
@@ -51,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn r2_to_r6_hold_whatever_crashes_and_whoever_goes_on(actions in prop::collection::vec(action(), 1..220)) {
+    fn r2_to_r6_hold_for_any_crashes_and_any_owner_that_goes_on(actions in prop::collection::vec(action(), 1..220)) {
         run(&actions);
     }
 }

@@ -1,15 +1,17 @@
-//! Retention took what recovery needs: without an operator's word an owner does not go on; with it, versions go on, content
-//! falls back to what is stored, and everybody is told.
+//! Retention has taken records that recovery needs. Unless an operator accepts the loss, the owner
+//! ends. With acceptance, versions go on, the content falls back to the stored state, and every
+//! gateway hears of it.
 
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
-use driftless_replayer_core::{Input, Output, PartitionCore, Settings, Stored};
+use driftless_replayer_core::{End, Input, OutOfRange, Output, PartitionCore, Settings, Stored, Stream};
 use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, world};
 use driftless_schemas::proto::{
-    Checkpoint, Command, Committed, Decisions, Entry, Fence, IndexEntry, Mark, Ref, StoredObject, Updates,
-    UpdatesRecord, mark::Outcome, r#ref, updates_record::Body,
+    Command, Committed, Decisions, Entry, Fence, Mark, Updates, UpdatesRecord, mark::Outcome, updates_record::Body,
 };
-use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
+use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version, WriterId};
 use prost::Message;
 
 fn chunk() -> ChunkId {
@@ -40,6 +42,11 @@ fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
     UpdatesRecord { epoch: 1, n, body: Some(Body::Decisions(decisions)) }.encode_to_vec().into()
 }
 
+/// Retention has taken the records from offset `wanted` to before `low`.
+fn cut(stream: Stream, wanted: i64, low: i64) -> Input {
+    Input::OutOfRange(OutOfRange { stream, wanted: Offset(wanted), low: Offset(low), high: Offset(90) })
+}
+
 fn outputs(core: &mut PartitionCore) -> Vec<Output> {
     std::iter::from_fn(|| core.poll_output()).collect()
 }
@@ -50,40 +57,47 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     let model = world.place(&chunk).unwrap().family.model.clone();
     let mut live = LiveChunk::initial(model, &chunk);
     let encoding = Bytes::from(live.replica.encoding().into_owned());
-    let newest = Ref {
-        version: 0,
-        hash: live.replica.hash().to_bytes(),
-        location: Some(r#ref::Location::Object(StoredObject {})),
-        through_offset: 0,
-        ledger: Some(live.ledger.to_proto()),
-        ..Ref::default()
+    let newest = StoredRef {
+        version: Version(0),
+        hash: live.replica.hash(),
+        location: Location::Object,
+        through_offset: Offset(0),
+        model_revision: 1,
+        bytes: encoding.len() as u64,
+        ledger: Some(live.ledger.to_stored()),
     };
-    let stored = Stored { entry: IndexEntry { newest: Some(newest), older: vec![] }, encoding };
-    let checkpoint = Checkpoint { epoch: 2, commands_next: 9, updates_low: 1, updates_low_epoch: 1, updates_low_n: 0 };
+    let stored = Stored { entry: IndexEntry { newest, older: vec![] }, encoding };
+    let checkpoint = Checkpoint {
+        epoch: Epoch(2),
+        commands_next: Offset(9),
+        updates_low: Offset(1),
+        updates_low_epoch: Epoch(1),
+        updates_low_n: 0,
+    };
     let settings = Settings { accept_loss: true, ..scene::settings() };
-    let mut core = PartitionCore::new(world, PARTITION, "b", checkpoint, settings, 0);
+    let mut core = PartitionCore::new(world, PARTITION, "b", checkpoint, settings, MonotonicMs(0));
     assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::ReadUpdates(Offset(1)))));
 
-    // Versions 1 to 4 are gone; 5 is there.
-    core.handle(Input::UpdatesCut(Offset(5)), 0);
-    assert!(matches!(outputs(&mut core)[..], [Output::ReadUpdates(Offset(5))]));
+    // Versions 1 to 4 are lost, and the log has version 5.
+    core.handle(cut(Stream::Updates, 1, 5), MonotonicMs(0));
+    assert!(matches!(outputs(&mut core)[..], [Output::LossAccepted(_), Output::ReadUpdates(Offset(5))]));
     let last = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
     let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
-    core.handle(Input::Updates(vec![(Offset(5), committed(5, 5, 8, &last)), (Offset(6), fence)]), 0);
-    core.handle(Input::Loaded(chunk.clone(), Ok(Some(stored))), 0);
+    core.handle(Input::Updates(vec![(Offset(5), committed(5, 5, 8, &last)), (Offset(6), fence)]), MonotonicMs(0));
+    core.handle(Input::Loaded(chunk.clone(), Ok(Some(stored))), MonotonicMs(0));
     assert!(core.is_running());
     let told = outputs(&mut core);
     let lost = told.iter().find_map(|output| match output {
         Output::Lost(of, reason) if *of == chunk => Some(reason),
         _ => None,
     });
-    assert!(lost.expect("it is told").contains("5 commits up to version 5"), "{told:?}");
+    assert!(lost.expect("the operator is told").contains("5 commits up to version 5"), "{told:?}");
 
     // The next commit is version 6, on the stored content; the lost numbers are not decided again.
     let record = |offset, command| (Offset(offset), scene::record(&chunk, command));
     let again = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
     let next = command(WriterId([1; 16]), 6, 5, Wish::Put(2));
-    core.handle(Input::Commands(vec![record(9, again), record(10, next)]), 0);
+    core.handle(Input::Commands(vec![record(9, again), record(10, next)]), MonotonicMs(0));
     let decisions = outputs(&mut core).into_iter().find_map(|output| match output {
         Output::Append { value, .. } => match UpdatesRecord::decode(value).unwrap().body {
             Some(Body::Decisions(decisions)) => Some(decisions),
@@ -97,39 +111,78 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     assert_eq!((updates.first_version, updates.entries.len()), (6, 1));
     assert!(Hash::from_slice(&updates.state_hash).is_some());
 
-    // And the state that is left is stored at once.
-    core.handle(Input::Acked(0, Some(Offset(6))), 0);
-    core.handle(Input::Tick, 1);
+    // The state that is left is stored at once.
+    core.handle(Input::Acked(0, Some(Offset(6))), MonotonicMs(0));
+    core.handle(Input::Tick, MonotonicMs(1));
     assert!(
         outputs(&mut core).iter().any(|output| matches!(output, Output::PutSnapshot { chunk: of, .. } if *of == chunk))
     );
 
-    // Until it is, the next owner begins where the epoch is known: what is left of the log goes on to count (R4).
-    core.handle(Input::Tick, 100_000);
+    // Until that is durable, the next owner begins where the epoch is known, so that the rest of
+    // the log still counts (R4).
+    core.handle(Input::Tick, MonotonicMs(100_000));
     let checkpoint = outputs(&mut core).into_iter().find_map(|output| match output {
         Output::WriteCheckpoint { checkpoint, .. } => Some(checkpoint),
         _ => None,
     });
     let checkpoint = checkpoint.expect("one is written");
-    assert_eq!((checkpoint.updates_low, checkpoint.updates_low_epoch, checkpoint.updates_low_n), (5, 1, 4));
+    assert_eq!(
+        (checkpoint.updates_low, checkpoint.updates_low_epoch, checkpoint.updates_low_n),
+        (Offset(5), Epoch(1), 4)
+    );
 }
 
 #[test]
 fn accepted_loss_of_commands_is_accepted_once() {
-    let checkpoint = Checkpoint { epoch: 2, ..Checkpoint::default() };
+    let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
     let settings = Settings { accept_loss: true, ..scene::settings() };
-    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, 0);
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
     let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
-    core.handle(Input::Updates(vec![(Offset(0), fence)]), 0);
-    core.handle(Input::CommandsCut(Offset(70)), 0);
+    core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
+    outputs(&mut core);
+    core.handle(cut(Stream::Commands, 0, 70), MonotonicMs(0));
     assert_eq!(core.commands_next(), Offset(70));
+    assert!(matches!(outputs(&mut core)[..], [Output::LossAccepted(_), Output::ReadCommands(Offset(70))]));
 }
 
 #[test]
-fn without_an_operators_word_nothing_is_accepted() {
-    let checkpoint = Checkpoint { epoch: 2, updates_low: 1, ..Checkpoint::default() };
-    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, scene::settings(), 0);
+fn without_an_operators_acceptance_an_owner_ends() {
+    let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(1), ..Checkpoint::default() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, scene::settings(), MonotonicMs(0));
     outputs(&mut core);
-    core.handle(Input::UpdatesCut(Offset(5)), 0);
-    assert!(outputs(&mut core).is_empty());
+    core.handle(cut(Stream::Updates, 1, 5), MonotonicMs(0));
+    let told = outputs(&mut core);
+    let Output::Ended(End::OutOfRange(range)) = &told[..][0] else { panic!("{told:?}") };
+    assert_eq!(range.to_string(), "updates holds offsets 5..90, but 1 is wanted");
+}
+
+/// An index that is ahead of the log belongs to another log: there is nothing to accept.
+#[test]
+fn an_operators_acceptance_does_not_help_if_the_log_is_another_one() {
+    let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
+    let settings = Settings { accept_loss: true, ..scene::settings() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
+    outputs(&mut core);
+    core.handle(cut(Stream::Updates, 200, 0), MonotonicMs(0));
+    assert!(matches!(outputs(&mut core)[..], [Output::Ended(End::OutOfRange(_))]));
+}
+
+/// Commands that the shell has read before the cut are decided before the commands behind it.
+#[test]
+fn r2_commands_before_a_cut_are_not_lost_with_it() {
+    let chunk = chunk();
+    let settings = Settings { accept_loss: true, ..scene::settings() };
+    let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
+    let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
+    core.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
+    core.handle(cut(Stream::Commands, 1, 70), MonotonicMs(0));
+    assert_eq!(core.commands_next(), Offset(0), "command 0 is not decided yet");
+    let put = (Offset(0), scene::record(&chunk, command(WriterId([1; 16]), 1, 0, Wish::Put(1))));
+    core.handle(Input::Commands(vec![put]), MonotonicMs(0));
+    core.handle(Input::Loaded(chunk, Ok(None)), MonotonicMs(0));
+    assert_eq!(core.commands_next(), Offset(0));
+    core.handle(Input::Acked(1, Some(Offset(1))), MonotonicMs(0));
+    assert_eq!(core.commands_next(), Offset(70));
 }

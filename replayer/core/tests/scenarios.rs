@@ -1,5 +1,5 @@
-//! Scenarios of one partition, step by step: what an owner does in which order, and what it makes of the traces that
-//! former owners left.
+//! Scenarios of one partition, step by step: the order in which an owner acts, and how a new owner
+//! reads the records that former owners left.
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input};
@@ -17,7 +17,7 @@ fn put(scene: &mut Scene, chunk: usize, from: u64, to: u64) {
     }
 }
 
-/// A new owner that has read its own fence, but nothing else was answered.
+/// A new owner that has read its own fence; nothing else that it asked for is answered.
 fn running(scene: &mut Scene) -> usize {
     let owner = scene.claim();
     while scene.land(owner) {}
@@ -43,7 +43,7 @@ fn r4_nothing_is_decided_before_the_own_fence_was_read() {
     assert!(!scene.core(owner).wants_commands());
     scene.land(owner);
     scene.ack(owner, true);
-    assert!(!scene.core(owner).is_running(), "an acknowledged fence is not a fence that was read");
+    assert!(!scene.core(owner).is_running(), "an acknowledged fence is not yet read back");
     assert!(is_fence(&scene, 0));
     scene.read_updates(owner, 1);
     assert!(scene.core(owner).is_running());
@@ -54,7 +54,8 @@ fn r4_nothing_is_decided_before_the_own_fence_was_read() {
 #[test]
 fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
     let mut scene = Scene::new();
-    // The first decides 1 to 3; its 4 gets lost, and its 5 lands: a hole.
+    // The first owner decides commands 1 to 3. Its record with 4 gets lost, and that with 5 lands:
+    // a hole.
     put(&mut scene, 0, 1, 3);
     let first = running(&mut scene);
     scene.read_commands(first, 3);
@@ -69,9 +70,10 @@ fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
     assert!(matches!(scene.owners[first].end, Some(End::AppendFailed { n: 2, .. })));
     scene.land(first);
     assert_eq!((record(&scene, 2).epoch, record(&scene, 2).n), (1, 3));
-    assert_eq!(scene.decided(0), 3, "nobody counts what comes after a hole");
+    assert_eq!(scene.decided(0), 3, "no reader counts a record after a hole");
 
-    // The second decides 4, does not notice the third, and decides 5 behind the third's fence.
+    // The second owner decides 4 and 5, does not notice the third owner, and decides more behind
+    // the third owner's fence.
     let second = running(&mut scene);
     scene.read_commands(second, 9);
     scene.load(second, true);
@@ -82,7 +84,7 @@ fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
     let third = running(&mut scene);
     scene.read_commands(second, 9);
     assert!(scene.land(second));
-    assert_eq!(scene.decided(0), 5, "a replaced owner counts for nobody");
+    assert_eq!(scene.decided(0), 5, "no reader counts a record of a replaced owner");
     scene.read_commands(third, 9);
     scene.load(third, true);
     scene.land(third);
@@ -91,7 +93,7 @@ fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
 }
 
 #[test]
-fn r4_who_reads_a_newer_fence_has_been_replaced() {
+fn r4_an_owner_that_reads_a_newer_fence_ends() {
     let mut scene = Scene::new();
     let slow = scene.claim();
     let fast = scene.claim();
@@ -112,28 +114,28 @@ fn r6_object_then_acknowledgement_then_ref_then_notice() {
     scene.read_commands(owner, 9);
     scene.load(owner, true);
     scene.tick(owner, 1);
-    assert_eq!(scene.owners[owner].puts.len(), 1, "three decisions are due");
+    assert_eq!(scene.owners[owner].puts.len(), 1, "three decisions make a snapshot due");
 
-    // The object is durable, the decisions are not acknowledged: a checkpoint without the ref.
+    // The object is durable, but the decisions are not acknowledged: the checkpoint has no ref.
     scene.put(owner, true);
     scene.tick(owner, 300);
     scene.write(owner, true);
     scene.tell_written(owner);
     assert!(scene.index.is_empty());
-    assert_eq!((scene.checkpoint.commands_next, scene.checkpoint.updates_low), (0, 1));
+    assert_eq!((scene.checkpoint.commands_next.0, scene.checkpoint.updates_low.0), (0, 1));
 
-    // Acknowledged: the ref, and only then the notice.
+    // The decisions are acknowledged: the ref is written, and only then the notice.
     scene.land(owner);
     scene.ack(owner, true);
     scene.tick(owner, 300);
     assert!(scene.owners[owner].to_append.is_empty());
     scene.write(owner, true);
     assert_eq!(scene.index.len(), 1);
-    assert!(scene.owners[owner].to_append.is_empty(), "written, but the owner does not know it yet");
+    assert!(scene.owners[owner].to_append.is_empty(), "the ref is written, but the owner does not know it yet");
     scene.tell_written(owner);
     scene.land(owner);
     assert!(matches!(record(&scene, 2).body, Some(Body::SnapshotStored(_))));
-    assert_eq!((scene.checkpoint.commands_next, scene.checkpoint.updates_low), (3, 2));
+    assert_eq!((scene.checkpoint.commands_next.0, scene.checkpoint.updates_low.0), (3, 2));
     scene.finish();
 }
 
@@ -153,7 +155,7 @@ fn r6_a_decision_read_behind_a_loaded_ref_makes_the_chunk_dirty() {
         scene.write(first, true);
         scene.tell_written(first);
     }
-    assert_eq!((scene.index.len(), scene.checkpoint.updates_low), (1, 1), "chunk 1 is in no ref");
+    assert_eq!((scene.index.len(), scene.checkpoint.updates_low.0), (1, 1), "chunk 1 is in no ref");
     put(&mut scene, 0, 4, 4);
     scene.read_commands(first, 9);
     while scene.land(first) {}
@@ -163,7 +165,8 @@ fn r6_a_decision_read_behind_a_loaded_ref_makes_the_chunk_dirty() {
     let owner = scene.claim();
     scene.land(owner);
     scene.ack(owner, true);
-    // Both chunks are in memory, and chunk 0 is clean, before the decision is read that its ref does not contain.
+    // Both chunks are in memory, and chunk 0 is clean, before the decision is read that its ref
+    // does not contain.
     scene.read_updates(owner, 2);
     while scene.load(owner, true) {}
     assert_eq!(scene.core(owner).stats().dirty_chunks, 1);
@@ -188,12 +191,12 @@ fn r6_an_acknowledgement_without_an_offset_moves_no_bound() {
     scene.tick(owner, 300);
     scene.write(owner, true);
     let checkpoint = scene.checkpoint;
-    assert_eq!((checkpoint.commands_next, checkpoint.updates_low, checkpoint.updates_low_n), (2, 1, 0));
+    assert_eq!((checkpoint.commands_next.0, checkpoint.updates_low.0, checkpoint.updates_low_n), (2, 1, 0));
     scene.finish();
 }
 
 #[test]
-fn r4_what_stands_twice_moves_no_bound_past_what_came_behind_it() {
+fn r4_a_record_that_stands_twice_moves_no_bound_past_the_records_behind_it() {
     let mut scene = Scene::new();
     put(&mut scene, 0, 1, 3);
     put(&mut scene, 1, 1, 3);
@@ -211,10 +214,11 @@ fn r4_what_stands_twice_moves_no_bound_past_what_came_behind_it() {
         scene.tick(owner, 300);
         scene.write(owner, true);
         scene.tell_written(owner);
-        (scene.checkpoint.updates_low, scene.checkpoint.updates_low_n)
+        (scene.checkpoint.updates_low.0, scene.checkpoint.updates_low_n)
     };
     assert_eq!(bound(&mut scene), (3, 2), "fence and two decisions");
-    // Two notices stand at 3 and 4, and of the copy of the first one the owner hears: n = 4 counts below it already.
+    // Two notices stand at 3 and 4. The owner hears of the second copy of the first notice: below
+    // that copy, n = 4 counts already.
     while scene.land(owner) {}
     scene.write_again(owner);
     scene.land(owner);
@@ -222,7 +226,7 @@ fn r4_what_stands_twice_moves_no_bound_past_what_came_behind_it() {
     assert_eq!(bound(&mut scene), (3, 2));
     scene.land(owner);
     scene.ack(owner, true);
-    assert_eq!(bound(&mut scene), (7, 4), "nothing else was on its way: the copies are below it too");
+    assert_eq!(bound(&mut scene), (7, 4), "no other record was in flight: the second copies stand below, too");
     scene.finish();
 }
 
@@ -235,13 +239,13 @@ fn a_planned_end_leaves_a_checkpoint_and_waits_for_no_cold_chunk() {
     scene.read_commands(owner, 9);
     scene.load(owner, true);
     scene.give(owner, Input::Drain);
-    assert!(scene.owners[owner].checkpoint.is_none(), "not before its decisions are acknowledged");
+    assert!(scene.owners[owner].checkpoint.is_none(), "no checkpoint before the decisions are acknowledged");
     scene.land(owner);
     scene.ack(owner, true);
-    assert!(scene.core(owner).wants_commands(), "it decides while the checkpoint is being written");
+    assert!(scene.core(owner).wants_commands(), "the owner decides while the checkpoint is being written");
     scene.write(owner, true);
-    assert_eq!(scene.checkpoint.commands_next, 0, "chunk 1 was never loaded");
-    assert_eq!(scene.checkpoint.updates_low, 1);
+    assert_eq!(scene.checkpoint.commands_next.0, 0, "chunk 1 was never loaded");
+    assert_eq!(scene.checkpoint.updates_low.0, 1);
     assert_eq!(scene.owners[owner].end, None);
     scene.tell_written(owner);
     assert_eq!(scene.owners[owner].end, Some(End::Drained));
@@ -259,23 +263,23 @@ fn r6_a_planned_end_without_a_quiet_moment_decides_until_its_checkpoint_is_writt
     put(&mut scene, 0, 2, 2);
     scene.read_commands(owner, 9);
     scene.tick(owner, 100);
-    assert!(scene.owners[owner].checkpoint.is_none(), "what was decided before is on its way");
+    assert!(scene.owners[owner].checkpoint.is_none(), "earlier decisions are in flight");
     scene.land(owner);
     scene.ack(owner, true);
-    assert!(scene.owners[owner].checkpoint.is_some(), "what was decided since is not waited for");
+    assert!(scene.owners[owner].checkpoint.is_some(), "the checkpoint does not wait for later decisions");
     scene.write(owner, true);
     scene.tell_written(owner);
     assert!(!scene.core(owner).wants_commands());
-    assert_eq!((scene.checkpoint.commands_next, scene.owners[owner].end.clone()), (1, None));
+    assert_eq!((scene.checkpoint.commands_next.0, scene.owners[owner].end.clone()), (1, None));
     while scene.land(owner) {}
     while scene.ack(owner, true) {}
     assert_eq!(scene.owners[owner].end, Some(End::Drained));
-    assert_eq!(scene.decided(0), 2, "and the next owner skips them");
+    assert_eq!(scene.decided(0), 2, "the next owner skips them");
     scene.finish();
 }
 
 #[test]
-fn a_chunk_that_cannot_be_loaded_holds_up_nobody_else_and_no_bound_passes_it() {
+fn a_chunk_that_cannot_be_loaded_blocks_no_other_and_no_bound_passes_it() {
     let mut scene = Scene::new();
     put(&mut scene, 0, 1, 1);
     let first = running(&mut scene);
@@ -302,8 +306,8 @@ fn a_chunk_that_cannot_be_loaded_holds_up_nobody_else_and_no_bound_passes_it() {
         }
     }
     assert_eq!((scene.decided(0), scene.decided(1)), (1, 4));
-    assert_eq!(scene.checkpoint.updates_low, 1, "where the decision stands that is not loaded");
-    assert_eq!(scene.checkpoint.commands_next, 0);
+    assert_eq!(scene.checkpoint.updates_low.0, 1, "the decision of the chunk that is not loaded stands there");
+    assert_eq!(scene.checkpoint.commands_next.0, 0);
     scene.finish();
 }
 
@@ -319,7 +323,7 @@ fn snapshots_that_wait_for_a_checkpoint_do_not_hold_up_the_next() {
         while scene.land(owner) {}
         while scene.ack(owner, true) {}
     }
-    // Two at a time may be on their way to the store; what is stored already makes room.
+    // Two puts at a time are allowed; a snapshot that is stored already does not count.
     let mut puts = 0;
     for _ in 0..3 {
         scene.tick(owner, 10);
@@ -352,13 +356,13 @@ fn r8_an_evicted_writer_stays_evicted_for_the_next_owner() {
         scene.serve(owner);
     }
     scene.kill(owner);
-    // Sent again, after it was decided and forgotten: it must not be decided again.
+    // A command that was decided and then forgotten is sent again: it must not be decided again.
     scene.submit(0, command(writer(0), 1, 0, Wish::Put(0)));
-    // And this one is remembered.
+    // The ledger remembers this writer.
     scene.submit(0, command(writer(count - 1), 1, 0, Wish::Put(0)));
     assert_eq!(scene.decided(0), count);
     scene.finish();
-    assert_eq!(scene.decided(0), count + 1, "one mark more: SessionExpired");
+    assert_eq!(scene.decided(0), count + 1, "one mark more, SessionExpired");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Replayers over one log in memory and one store in memory, each in a runtime of its own, so that a process can be
-//! killed: its tasks vanish where they stand.
+//! Replayers over one log in memory and one store in memory. Each replayer has its own runtime, so
+//! that a process can be killed: its tasks stop where they are.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nothing in these tests takes this long unless it is broken.
+/// Deadline of every wait: nothing that works takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const PARTITIONS: i32 = 4;
 
@@ -38,11 +38,11 @@ pub struct Scene {
     pub log: FaultyLog,
     pub store: Store,
     submitter: Arc<dyn Producer>,
-    /// The newest number of each chunk's one writer.
+    /// The newest number of each chunk's only writer.
     seqs: BTreeMap<ChunkId, u64>,
 }
 
-/// A replayer's process.
+/// A process with a replayer.
 pub struct Process {
     pub replayer: Replayer,
     pub shutdown: ShutdownSource,
@@ -67,7 +67,7 @@ impl Scene {
         Self::with(&Models::builtin(), "map").await
     }
 
-    /// All chunks have that model.
+    /// A scene in which all chunks have that model.
     pub async fn with(models: &Models, model: &str) -> Self {
         let spec = WorldSpec {
             name: "shell".into(),
@@ -97,7 +97,7 @@ impl Scene {
         Self { world, log, store: Store::memory(), submitter, seqs: BTreeMap::new() }
     }
 
-    /// A new process, which joins the group under that name.
+    /// Starts a process that joins the group under that name.
     pub async fn start(&self, member: &str) -> Process {
         self.start_with(settings(member)).await
     }
@@ -116,7 +116,7 @@ impl Scene {
         ChunkId::new("things", &[number]).unwrap()
     }
 
-    /// The next command of the chunk's writer.
+    /// Submits the next command of the chunk's writer.
     pub fn submit(&mut self, number: i32) {
         let seq = self.seqs.get(&self.chunk(number)).copied().unwrap_or(0) + 1;
         let put =
@@ -155,7 +155,7 @@ impl Scene {
         assert!(self.submitter.append(vec![append]).is_empty());
     }
 
-    /// All records of a partition by now.
+    /// All records that a partition has by now.
     pub async fn records(&self, topic: &str, partition: Partition) -> Vec<Record> {
         let (low, high) = self.log.inner.watermarks(topic, partition).await.unwrap();
         let mut reader = self.log.inner.reader().unwrap();
@@ -169,7 +169,7 @@ impl Scene {
         records
     }
 
-    /// What counts in `updates`: R2, R3 and R8 are checked on the way.
+    /// The decisions in `updates` that count; checks R2, R3 and R8 on the way.
     pub async fn decided(&self) -> BTreeMap<ChunkId, Vec<Mark>> {
         let mut decided: BTreeMap<ChunkId, Vec<Mark>> = BTreeMap::new();
         let mut versions: BTreeMap<ChunkId, u64> = BTreeMap::new();
@@ -224,7 +224,7 @@ impl Scene {
             let (_, high) = self.log.watermarks(&self.world.topics().commands, partition).await.unwrap();
             loop {
                 let checkpoint = self.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
-                if checkpoint.commands_next == high.0 {
+                if checkpoint.commands_next == high {
                     break;
                 }
                 assert!(Instant::now() < deadline, "{partition}: {checkpoint:?}, but the log ends at {high}");
@@ -269,24 +269,24 @@ impl Scene {
 
 impl Process {
     pub async fn owns(&self, count: usize) {
-        assert!(tokio::time::timeout(PATIENCE, self.replayer.ready(count)).await.expect("it becomes ready"));
+        assert!(tokio::time::timeout(PATIENCE, self.replayer.ready(count)).await.expect("the replayer becomes ready"));
     }
 
-    /// Ends in order.
+    /// Shuts the process down in order.
     pub async fn end(self) -> Result<(), driftless_replayer::Error> {
-        tokio::time::timeout(PATIENCE, self.shutdown.end()).await.expect("it ends in time");
+        tokio::time::timeout(PATIENCE, self.shutdown.end()).await.expect("the replayer ends in time");
         let ended = self.replayer.join().await;
         self.runtime.shutdown_background();
         ended
     }
 
-    /// Gone, in the middle of whatever it does.
+    /// Kills the process.
     pub fn kill(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// What is to go wrong once.
+/// Faults that happen once, when their flag is set.
 #[derive(Default)]
 pub struct Faults {
     /// The read of `commands` that brings the next records fails directly after them.

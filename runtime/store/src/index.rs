@@ -10,8 +10,8 @@
 //! databases of a process share one block cache, because the default cache is 640 MB per database.
 
 use bytes::Bytes;
-use driftless_schemas::proto::{Checkpoint, IndexEntry};
-use driftless_schemas::{ChunkId, Partition, format, storage};
+use driftless_schemas::stored::{Checkpoint, IndexEntry};
+use driftless_schemas::{ChunkId, Partition, format, proto, storage};
 use object_store::ObjectStore;
 use prost::Message;
 use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, GarbageCollectorOptions, Settings};
@@ -118,7 +118,7 @@ impl Indexes {
             .await?;
         let index = Index { db, checkpoints: AtomicU64::new(0) };
         let mut checkpoint = index.checkpoint().await?;
-        checkpoint.epoch += 1;
+        checkpoint.epoch = checkpoint.epoch.next();
         index.write(&checkpoint, &[]).await?;
         Ok((index, checkpoint))
     }
@@ -184,9 +184,9 @@ impl Index {
     /// [`Error::Fenced`] if a newer owner has opened the database; [`Error::Unavailable`].
     pub async fn write(&self, checkpoint: &Checkpoint, entries: &[(ChunkId, IndexEntry)]) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
-        batch.put(storage::CHECKPOINT, checkpoint.encode_to_vec());
+        batch.put(storage::CHECKPOINT, checkpoint.to_proto().encode_to_vec());
         for (chunk, entry) in entries {
-            batch.put(chunk.as_str(), entry.encode_to_vec());
+            batch.put(chunk.as_str(), entry.to_proto().encode_to_vec());
         }
         let written = self.db.write(batch).await?;
         // The write of a fenced writer still returns Ok; only the flush reports the fence (SlateDB
@@ -232,41 +232,35 @@ impl IndexView {
     }
 }
 
-/// Decodes a checkpoint and checks it. Every owner writes an epoch and log positions, so anything
-/// else is damage. Starting from zero instead would decide commands again that are decided already
-/// (R2).
 fn decode_checkpoint(bytes: Option<Bytes>) -> Result<Checkpoint, Error> {
     let Some(bytes) = bytes else { return Ok(Checkpoint::default()) };
-    let damaged = |problem| Error::Damaged { key: storage::CHECKPOINT.into(), problem };
-    let found: Checkpoint = format::decode_known("Checkpoint", bytes).map_err(|e| damaged(e.to_string()))?;
-    let is_possible = found.epoch > 0
-        && found.commands_next >= 0
-        && found.updates_low >= 0
-        && found.updates_low_epoch <= found.epoch
-        && (found.updates_low_epoch > 0 || found.updates_low_n == 0);
-    if !is_possible {
-        return Err(damaged(format!("no owner writes such a checkpoint: {found:?}")));
-    }
-    Ok(found)
+    let found = format::decode_known::<proto::Checkpoint>("Checkpoint", bytes).and_then(Checkpoint::from_proto);
+    found.map_err(|e| Error::Damaged { key: storage::CHECKPOINT.into(), problem: e.to_string() })
 }
 
 fn decode_entry(chunk: &ChunkId, bytes: Option<Bytes>) -> Result<Option<IndexEntry>, Error> {
     let Some(bytes) = bytes else { return Ok(None) };
-    let damaged = |problem| Error::Damaged { key: chunk.to_string(), problem };
-    let found: IndexEntry = format::decode_known("IndexEntry", bytes).map_err(|e| damaged(e.to_string()))?;
-    if found.newest.is_none() {
-        return Err(damaged("the entry names no snapshot".into()));
-    }
-    Ok(Some(found))
+    let found = format::decode_known::<proto::IndexEntry>("IndexEntry", bytes).and_then(IndexEntry::from_proto);
+    found.map(Some).map_err(|e| Error::Damaged { key: chunk.to_string(), problem: e.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_schemas::proto::Ref;
+    use driftless_schemas::stored::{Location, StoredRef};
+    use driftless_schemas::{Epoch, Hash, Offset, Version};
 
     fn entry(version: u64) -> IndexEntry {
-        IndexEntry { newest: Some(Ref { version, ..Ref::default() }), older: vec![] }
+        let newest = StoredRef {
+            version: Version(version),
+            hash: Hash::of(b""),
+            location: Location::Object,
+            through_offset: Offset(0),
+            model_revision: 1,
+            bytes: 0,
+            ledger: None,
+        };
+        IndexEntry { newest, older: vec![] }
     }
 
     #[tokio::test]
@@ -276,12 +270,12 @@ mod tests {
         assert_eq!(indexes.view(Partition(0)).await.unwrap().entry(&chunk).await.unwrap(), None);
 
         let (old, first) = indexes.claim(Partition(0)).await.unwrap();
-        assert_eq!(first, Checkpoint { epoch: 1, ..Checkpoint::default() });
-        let written = Checkpoint { commands_next: 7, updates_low: 5, ..first };
+        assert_eq!(first, Checkpoint { epoch: Epoch(1), ..Checkpoint::default() });
+        let written = Checkpoint { commands_next: Offset(7), updates_low: Offset(5), ..first };
         old.write(&written, &[(chunk.clone(), entry(3))]).await.unwrap();
 
         let (new, second) = indexes.claim(Partition(0)).await.unwrap();
-        assert_eq!(second, Checkpoint { epoch: 2, ..written });
+        assert_eq!(second, Checkpoint { epoch: Epoch(2), ..written });
         assert_eq!(new.entry(&chunk).await.unwrap(), Some(entry(3)));
         assert!(matches!(old.write(&written, &[(chunk.clone(), entry(9))]).await, Err(Error::Fenced)));
         assert_eq!(new.entry(&chunk).await.unwrap(), Some(entry(3)));

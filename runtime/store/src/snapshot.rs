@@ -2,7 +2,7 @@
 
 use super::{Error, Store};
 use bytes::Bytes;
-use driftless_schemas::proto::{Ref, r#ref};
+use driftless_schemas::stored::{Location, StoredRef};
 use driftless_schemas::{Hash, limits, storage};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
@@ -86,16 +86,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
-    pub async fn stored(&self, stored: &Ref) -> Result<StoredSnapshot, Error> {
-        let unknown =
-            |problem: &str| Error::Damaged { key: "a ref".into(), url: Arc::clone(&self.url), problem: problem.into() };
-        let hash = Hash::from_slice(&stored.hash).ok_or_else(|| unknown("its hash does not have 32 bytes"))?;
+    pub async fn stored(&self, stored: &StoredRef) -> Result<StoredSnapshot, Error> {
         let data = match &stored.location {
-            Some(r#ref::Location::Object(_)) => self.compressed_snapshot(hash).await?,
-            Some(r#ref::Location::Pack(pack)) => self.packed_snapshot(&pack.key, pack.offset, pack.len).await?,
-            None => return Err(unknown("it has no location that this version knows; upgrade this process")),
+            Location::Object => self.compressed_snapshot(stored.hash).await?,
+            Location::Pack { key, offset, len } => self.packed_snapshot(key, *offset, *len).await?,
         };
-        let encoding = self.verify(hash, &data)?;
+        let encoding = self.verify(stored.hash, &data)?;
         Ok(StoredSnapshot { data, encoding })
     }
 

@@ -110,7 +110,6 @@ macro_rules! snapshot_contract {
                 r7_putting_a_snapshot_again_changes_nothing,
                 r7_a_missing_object_is_reported_as_missing,
                 r7_an_object_that_does_not_match_its_name_is_never_loaded,
-                r7_a_ref_without_a_valid_hash_is_damaged,
             ],
         );
     };

@@ -3,8 +3,8 @@
 use driftless_contract_tests::harness::soon;
 use driftless_contract_tests::place::Place;
 use driftless_contract_tests::suite::index::{chunk, entry};
-use driftless_schemas::Partition;
-use driftless_schemas::proto::Checkpoint;
+use driftless_schemas::stored::Checkpoint;
+use driftless_schemas::{Epoch, Offset, Partition};
 use driftless_store::index::{Error, Indexes};
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
@@ -32,13 +32,13 @@ async fn files(store: &dyn ObjectStore) -> BTreeMap<Path, Vec<u8>> {
 async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
     let view = indexes.view(P).await?;
     let checkpoint = view.checkpoint().await?;
-    let newest = checkpoint.commands_next;
+    let newest = checkpoint.commands_next.0;
     let expected = |n: i64| (n <= newest).then(|| entry(n as u64 + 1));
     for n in 0..BATCHES {
         assert_eq!(view.entry(&chunk(n as i32)).await?, expected(n), "{what}: chunk {n}");
     }
     let (index, claimed) = indexes.claim(P).await?;
-    assert_eq!(claimed, Checkpoint { epoch: 2, ..checkpoint }, "{what}");
+    assert_eq!(claimed, Checkpoint { epoch: Epoch(2), ..checkpoint }, "{what}");
     for n in 0..BATCHES {
         assert_eq!(index.entry(&chunk(n as i32)).await?, expected(n), "{what}: chunk {n}");
     }
@@ -62,7 +62,7 @@ async fn a_damaged_file_is_an_error_and_never_another_entry() {
     let (index, first) = Indexes::new(place.store.object_store(), 1).claim(P).await.unwrap();
     for n in 0..BATCHES {
         index
-            .write(&Checkpoint { commands_next: n, ..first }, &[(chunk(n as i32), entry(n as u64 + 1))])
+            .write(&Checkpoint { commands_next: Offset(n), ..first }, &[(chunk(n as i32), entry(n as u64 + 1))])
             .await
             .unwrap();
     }

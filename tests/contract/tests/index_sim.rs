@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use driftless_contract_tests::suite::index::{Indexes, View, Writer, chunk, entry};
-use driftless_schemas::proto::{Checkpoint, IndexEntry};
-use driftless_schemas::{ChunkId, Partition};
+use driftless_schemas::stored::{Checkpoint, IndexEntry};
+use driftless_schemas::{ChunkId, Offset, Partition};
 use driftless_sim::store::{Fenced, IndexState, Store, WriterToken};
 use driftless_store::index::Error;
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ impl Indexes for Sim {
     /// Claims as the simulation's replayer does.
     async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error> {
         let (token, state) = self.0.borrow_mut().open(partition);
-        let checkpoint = Checkpoint { epoch: state.checkpoint.epoch + 1, ..state.checkpoint };
+        let checkpoint = Checkpoint { epoch: state.checkpoint.epoch.next(), ..state.checkpoint };
         let writer = SimWriter { store: Rc::clone(&self.0), partition, token };
         writer.write(&checkpoint, &[]).await?;
         Ok((Box::new(writer), checkpoint))
@@ -80,12 +80,12 @@ async fn a_stale_view_is_an_older_state_as_a_whole() {
     let (owner, first) = sim.claim(partition).await.unwrap();
     for n in 1..=9 {
         let entries = [(chunk(0), entry(n as u64)), (chunk(1), entry(n as u64))];
-        owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+        owner.write(&Checkpoint { commands_next: Offset(n), ..first }, &entries).await.unwrap();
     }
     for staleness in 0..15 {
         let view = sim.0.borrow().view(partition, staleness);
         let expected = 9_i64.saturating_sub(staleness as i64).max(0);
-        assert_eq!(view.checkpoint, Checkpoint { commands_next: expected, ..first });
+        assert_eq!(view.checkpoint, Checkpoint { commands_next: Offset(expected), ..first });
         for number in [0, 1] {
             assert_eq!(view.entries.get(&chunk(number)).cloned(), (expected > 0).then(|| entry(expected as u64)));
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use driftless_contract_tests::suite::snapshots::{Refused, Snapshots};
 use driftless_schemas::Hash;
-use driftless_schemas::proto::Ref;
+use driftless_schemas::stored::StoredRef;
 use driftless_sim::store::Store;
 use std::cell::RefCell;
 
@@ -16,7 +16,7 @@ impl Snapshots for Sim {
         self.0.borrow_mut().put(hash, encoding);
     }
 
-    async fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), Refused> {
+    async fn load(&self, stored: &StoredRef) -> Result<(Bytes, Bytes), Refused> {
         self.0.borrow().load(stored).map_err(|reason| match reason.contains("is not in the store") {
             true => Refused::Missing,
             false => Refused::Damaged,

@@ -16,7 +16,8 @@ use driftless_gateway_core::{
 use driftless_runtime_core::Greeter;
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Allowance, Rates};
-use driftless_schemas::proto::{self, Ref, RefusalCode, request};
+use driftless_schemas::proto::{self, RefusalCode, request};
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, close, limits};
 use prost::Message as _;
@@ -62,7 +63,7 @@ pub struct Process {
     /// The sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
     shared: Arc<connection::Shared>,
-    loads: VecDeque<(ChunkId, Option<Ref>, Option<Box<Reread>>)>,
+    loads: VecDeque<(ChunkId, Option<StoredRef>, Option<Box<Reread>>)>,
     outside: Outside,
     /// The answers to questions over HTTP.
     pub answers: BTreeMap<u64, Answer>,
@@ -213,7 +214,7 @@ impl Process {
         let place = self.world.place(&chunk).expect("the hub asks only for chunks of the world");
         let newest = || {
             let view = &self.views[place.partition.0 as usize];
-            view.entries.get(&chunk).and_then(|entry| entry.newest.clone())
+            view.entries.get(&chunk).map(|entry| entry.newest.clone())
         };
         let loaded = match (works && !store.is_away, newer_ref(told, newest())) {
             (false, _) => Err(LoadError::Unavailable("the store is away".into())),

@@ -219,20 +219,20 @@ impl Oracle {
         let p = partition.0 as usize;
         self.partitions[p].states_checked += 1;
         for (chunk, entry) in &state.entries {
-            let Some(newest) = &entry.newest else { continue };
-            if self.chunks.get(chunk).is_some_and(|truth| truth.stored_through == newest.through_offset) {
+            let newest = &entry.newest;
+            let through = newest.through_offset.0;
+            if self.chunks.get(chunk).is_some_and(|truth| truth.stored_through == through) {
                 continue;
             }
-            self.check_ref(chunk, newest, "in the index")?;
-            let hash = Hash::from_slice(&newest.hash).unwrap_or(Hash([0; 32]));
-            hold(store.object(hash).is_some(), "R6", || format!("{chunk}: a ref in the index names no stored object"))?;
-            let truth = self.chunks.get_mut(chunk).expect("checked");
-            hold(newest.through_offset > truth.stored_through, "R6", || {
-                format!("{chunk}: the index went back in time")
+            self.check_ref(chunk, &newest.to_proto(), "in the index")?;
+            hold(store.object(newest.hash).is_some(), "R6", || {
+                format!("{chunk}: a ref in the index names no stored object")
             })?;
-            truth.stored_through = newest.through_offset;
+            let truth = self.chunks.get_mut(chunk).expect("checked");
+            hold(through > truth.stored_through, "R6", || format!("{chunk}: the index went back in time"))?;
+            truth.stored_through = through;
         }
-        self.check_checkpoint(p, &state.checkpoint, log)
+        self.check_checkpoint(p, &state.checkpoint.to_proto(), log)
     }
 
     fn check_checkpoint(&mut self, p: usize, checkpoint: &proto::Checkpoint, log: &Log) -> Verdict {

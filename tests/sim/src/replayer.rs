@@ -14,8 +14,9 @@ use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
 use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings};
-use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
-use driftless_schemas::{ChunkId, Hash, Offset, Partition};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
+use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub struct Ownership {
     end_at_claim: Offset,
     fence: Option<Bytes>,
     loads: VecDeque<ChunkId>,
-    older: VecDeque<(ChunkId, Ref)>,
+    older: VecDeque<(ChunkId, StoredRef)>,
     history: Option<Offset>,
     repairs: VecDeque<(Hash, Bytes)>,
     puts: VecDeque<(ChunkId, Hash, Bytes)>,
@@ -140,8 +141,8 @@ impl Process {
         !self.is_paused && !self.is_down
     }
 
-    fn now(&self, now: u64) -> u64 {
-        now + self.clock_ms
+    fn now(&self, now: u64) -> MonotonicMs {
+        MonotonicMs(now + self.clock_ms)
     }
 
     /// Begins an ownership of a partition that is assigned and not owned. Returns the claimed
@@ -190,13 +191,13 @@ impl Process {
     fn claim(&self, partition: Partition, store: &mut Store) -> (Option<WriterToken>, Checkpoint) {
         if Mutant::OpenIndexAfterFence.is_on() {
             let mut checkpoint = store.view(partition, 0).checkpoint;
-            checkpoint.epoch += 1;
+            checkpoint.epoch = checkpoint.epoch.next();
             return (None, checkpoint);
         }
         let (token, state) = store.open(partition);
         let mut checkpoint = state.checkpoint;
-        if !Mutant::ReuseEpoch.is_on() || checkpoint.epoch == 0 {
-            checkpoint.epoch += 1;
+        if !Mutant::ReuseEpoch.is_on() || checkpoint.epoch == Epoch(0) {
+            checkpoint.epoch = checkpoint.epoch.next();
         }
         let written = store.write(partition, token, checkpoint, &[]);
         debug_assert!(written.is_ok(), "no other writer opened the index in between");
@@ -263,8 +264,7 @@ impl Process {
                 Output::EndHistory => own.history = None,
                 Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
                 Output::Drift(..) => *drifts += 1,
-                Output::Lost(..) => {}
-                Output::Stuck(..) => {}
+                Output::Reached(_) | Output::Lost(..) | Output::LossAccepted(_) | Output::Stuck(..) => {}
                 Output::Ended(end) => {
                     own.is_stopped = true;
                     let (name, pause) = match end {
@@ -272,6 +272,7 @@ impl Process {
                         End::Replaced { .. } => ("replaced", 2_000),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),
+                        End::OutOfRange(_) => ("out of range", 300),
                         End::ModelFault { chunk } => {
                             careful.insert(chunk);
                             ("model fault", 0)

@@ -5,7 +5,7 @@
 //! whole or not at all; views may be stale.
 
 use bytes::Bytes;
-use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
 use driftless_schemas::{ChunkId, Hash, Partition, limits};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -66,8 +66,8 @@ impl Store {
     ///
     /// # Errors
     /// If the object is missing, or its content does not match its name.
-    pub fn load(&self, stored: &Ref) -> Result<(Bytes, Bytes), String> {
-        let hash = Hash::from_slice(&stored.hash).ok_or("the ref's hash is not 32 bytes long")?;
+    pub fn load(&self, stored: &StoredRef) -> Result<(Bytes, Bytes), String> {
+        let hash = stored.hash;
         let data = self.objects.get(&hash).ok_or_else(|| format!("{hash} is not in the store"))?;
         let encoding = zstd::bulk::decompress(data, limits::CONTENT_BYTES_MAX).map_err(|e| e.to_string())?;
         match Hash::of(&encoding) == hash {

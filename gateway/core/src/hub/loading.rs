@@ -34,8 +34,7 @@ impl Hub {
         reread: Option<Box<Reread>>,
     ) {
         if let Err(LoadError::Lost { stored, .. }) = &loaded {
-            let hash = Hash::from_slice(&stored.hash).unwrap_or(Hash([0; 32]));
-            self.audit(&id, Version(stored.version), hash);
+            self.audit(&id, stored.version, stored.hash);
         }
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let attempts = match chunk.load {

@@ -13,6 +13,7 @@ use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::{
     self, Decisions, Have, Lagging, Outcome, Outcomes, UpdatesRecord, event, mark, outcome, updates_record::Body,
 };
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 
 /// Updates of one chunk in one turn, to be sent to its trackers.
@@ -240,6 +241,7 @@ impl Hub {
 
     fn take_stored(&mut self, stored: proto::SnapshotStored) -> Result<(), String> {
         let Some(r) = stored.r#ref else { return Err("a SnapshotStored without a ref".into()) };
+        let r = StoredRef::from_proto(r).map_err(|e| e.to_string())?;
         let (settings, now) = (self.settings.clone(), self.now);
         let (id, chunk) = self.chunk_of(&stored.chunk_id)?;
         let before = chunk.ring.bytes();

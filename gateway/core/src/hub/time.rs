@@ -45,7 +45,7 @@ impl Hub {
         chunk.base = None;
         let before = chunk.ring.bytes();
         if let Some(newest) = &chunk.newest_ref {
-            chunk.ring.trim(Offset(newest.through_offset), 0);
+            chunk.ring.trim(newest.through_offset, 0);
         }
         self.ring_bytes = self.ring_bytes + chunk.ring.bytes() - before;
         // Keep the offset up to which the ring was trimmed: a ref that is loaded later may be

@@ -35,7 +35,7 @@ fn r10_a_snapshot_that_differs_from_the_log_is_detected_as_drift() {
     let mut other = log.truth(C).clone();
     drifting(|| other.replica.fold(b"?").unwrap());
     let mut wrong = Snapshot::of(&mut other);
-    wrong.stored.version = 2;
+    wrong.stored.version = Version(2);
     owner.notice(&mut log, C, &wrong);
     gateway.read(&log, usize::MAX);
     assert_eq!(gateway.drifts.len(), 1);
@@ -44,7 +44,7 @@ fn r10_a_snapshot_that_differs_from_the_log_is_detected_as_drift() {
     log.hashes.insert((id(C), 2), other.replica.hash());
     gateway.held(socket, C).replica = None;
     assert_eq!(gateway.got(&log, socket), ["tracked 2", "chunk 2"]);
-    assert_eq!(gateway.held(socket, C).have().unwrap().hash, wrong.stored.hash);
+    assert_eq!(gateway.held(socket, C).have().unwrap().hash, wrong.stored.hash.to_bytes());
 }
 
 #[test]

@@ -92,8 +92,8 @@ fn the_stored_snapshot_is_sent_unchanged_with_the_updates_after_it() {
     }
     // A client with an older state gets whichever is smaller, too.
     let three = gateway.join(writer(2));
-    let mut have = snapshot.loaded();
-    gateway.request(three, track(C, Some(Have { version: 3, hash: have.stored.hash.split_to(32) })));
+    let have = snapshot.loaded();
+    gateway.request(three, track(C, Some(Have { version: 3, hash: have.stored.hash.to_bytes() })));
     assert_eq!(gateway.got(&log, three), ["tracked 17", "chunk 17"]);
     write(&mut log, &mut owner, C, writer(1), &["c"]);
     gateway.read(&log, usize::MAX);

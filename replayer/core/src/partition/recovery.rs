@@ -1,26 +1,50 @@
-//! Reading `updates` from the checkpoint's `updates_low` up to the own fence (DESIGN.md section 6, step 3).
+//! Reading `updates` from the checkpoint's `updates_low` up to the own fence
+//! (docs/design.md#ownership, step 3).
 
 use super::{PartitionCore, Phase};
+use crate::guard::{Calls, RestoreError};
 use crate::messages::{End, Output};
-use crate::slots::{Loading, Recovered, State, fold_recovered};
+use crate::recovered::{Recovered, read_record};
 use crate::working::Call;
 use bytes::Bytes;
 use driftless_chunk::position::{Position, Validity};
+use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::UpdatesRecord;
-use driftless_schemas::{ChunkId, Epoch, Offset, format};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{ChunkId, Epoch, Offset};
 
-impl PartitionCore {
-    /// The log begins above `updates_low`: what stood in between is lost.
-    pub(super) fn updates_are_cut(&mut self, low: Offset) {
-        if self.phase == Phase::Recovering && self.settings.accept_loss {
-            self.reading = Position { offset: low, ..Position::START };
-            self.is_adopting = true;
-            self.outputs.push_back(Output::ReadUpdates(low));
-        }
+/// How far recovery has read, and what follows it.
+pub(super) struct Recovery {
+    reading: Position,
+    /// Recovery begins where epoch and n are not known: the first record tells them.
+    is_adopting: bool,
+    commands_from: Offset,
+    /// [`Mutant::SkipByPartition`](driftless_chunk::mutant::Mutant::SkipByPartition): the newest
+    /// offset that any chunk has decided.
+    decided_through: Offset,
+}
+
+impl Recovery {
+    pub fn new(start: Position, commands_from: Offset) -> Self {
+        Self { reading: start, is_adopting: false, commands_from, decided_through: Offset::NONE }
     }
 
-    pub(super) fn recover(&mut self, records: Vec<(Offset, Bytes)>, now_ms: u64) {
+    /// Whether an earlier owner has decided a command at or above this offset, of any chunk.
+    pub fn has_decided(&self, command: Offset) -> bool {
+        command <= self.decided_through
+    }
+}
+
+impl PartitionCore {
+    /// The log begins at `low` by now: the records before are lost, and with them the epoch and n
+    /// of the records behind.
+    pub(super) fn continue_recovery_at(&mut self, low: Offset) {
+        self.recovery.reading = Position { offset: low, ..Position::START };
+        self.recovery.is_adopting = true;
+        self.outputs.push_back(Output::ReadUpdates(low));
+    }
+
+    pub(super) fn recover(&mut self, records: Vec<(Offset, Bytes)>, now: MonotonicMs) {
         for (offset, value) in records {
             if self.phase != Phase::Recovering {
                 return;
@@ -29,20 +53,22 @@ impl PartitionCore {
                 Ok(record) => record,
                 Err(reason) => return self.end(End::Unreadable { offset, reason }),
             };
-            if std::mem::take(&mut self.is_adopting) && record.n > 0 {
-                // Whoever wrote it: there is nobody left who could say that it does not count.
-                self.reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..self.reading };
+            let Recovery { reading, is_adopting, .. } = &mut self.recovery;
+            if std::mem::take(is_adopting) && record.n > 0 {
+                // The log has no fence any more that could say whether this record counts: it does.
+                *reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..*reading };
             }
-            let before = Position { offset, ..self.reading };
-            match self.reading.judge(offset, &record) {
+            let before = Position { offset, ..*reading };
+            let epoch = self.trail.epoch().0;
+            match reading.judge(offset, &record) {
                 Validity::Invalid => {}
-                Validity::Fence if record.epoch > self.epoch.0 => {
+                Validity::Fence if record.epoch > epoch => {
                     return self.end(End::Replaced { epoch: Epoch(record.epoch) });
                 }
-                Validity::Fence if record.epoch == self.epoch.0 => self.begin_running(),
+                Validity::Fence if record.epoch == epoch => self.begin_running(),
                 Validity::Fence => {}
                 Validity::Valid => {
-                    if let Err(reason) = self.note_recovered(before, record, now_ms) {
+                    if let Err(reason) = self.note_recovered(before, record, now) {
                         return self.end(End::Unreadable { offset, reason });
                     }
                 }
@@ -50,93 +76,59 @@ impl PartitionCore {
         }
     }
 
-    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now_ms: u64) -> Result<(), String> {
+    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now: MonotonicMs) -> Result<(), String> {
         let Some((chunk, recovered)) = Recovered::read(record)? else { return Ok(()) };
-        self.recovered_through = self.recovered_through.max(recovered.through());
-        // Their copies may have been lost with their owner; where they were not, there are two.
-        self.faulted.extend(recovered.model_faults().filter(|offset| *offset >= self.commands_from));
-        if matches!(recovered, Recovered::Stored(_)) && !self.slots.contains_key(&chunk) {
-            // Nothing to fold for it: no reason to load it.
+        let Recovery { decided_through, commands_from, .. } = &mut self.recovery;
+        *decided_through = recovered.through().max(*decided_through);
+        self.model_faults.discarded(recovered.model_faults().filter(|offset| *offset >= *commands_from));
+        if matches!(recovered, Recovered::Stored(..)) && !self.chunks.contains(&chunk) {
+            // There is nothing to fold for the chunk, and so no reason to load it.
             return Ok(());
         }
         let place = self.world.place(&chunk).map_err(|e| e.to_string())?;
-        self.use_slot(&chunk, || place);
-        match self.slots.get_mut(&chunk).map(|slot| &mut slot.state) {
-            None => debug_assert!(false, "use_slot makes the slot"),
-            Some(State::Loading(loading)) => {
+        self.use_slot(&chunk, place);
+        match self.chunks.loading_mut(&chunk) {
+            Some((_, loading)) => {
                 loading.bound.get_or_insert(before);
                 loading.recovered.push(recovered);
-                self.unstored.insert(chunk);
+                self.chunks.mark_unstored(&chunk);
             }
-            // Its state arrived while the log was still being read.
-            Some(State::Live(held) | State::Checking(held, _)) => {
-                let accept_loss = self.settings.accept_loss;
-                self.working.call(&chunk, Call::Restore);
-                held.recovered.push(recovered);
-                let lost_before = held.lost;
-                let folding = AssertUnwindSafe(|| {
-                    let newest = held.recovered.last().map(std::slice::from_ref).unwrap_or_default();
-                    let folded =
-                        fold_recovered(&mut held.live, newest, &mut held.published, accept_loss, &mut held.lost)?;
-                    held.live.replica.hash();
-                    Ok(folded)
-                });
-                match catch_unwind(folding).unwrap_or_else(|_| Err("its model panicked while folding".to_owned())) {
-                    Ok(0) => {}
-                    Ok(folded) => {
-                        held.soil(before, now_ms, folded);
-                        self.unstored.insert(chunk.clone());
-                        if held.lost > lost_before {
-                            self.tell_lost(&chunk);
-                        }
-                    }
-                    Err(reason) => {
-                        self.load_again(&chunk, before, reason, now_ms);
-                        return Ok(());
-                    }
-                }
-                self.compare_with_published(&chunk);
-            }
+            // The chunk's state arrived while the log was still being read.
+            None => self.fold_into_resident(&chunk, before, recovered, now),
         }
         Ok(())
     }
 
-    /// What came while it was live already does not fit: as if it had all come before, it waits until it does.
-    fn load_again(&mut self, chunk: &ChunkId, before: Position, reason: String, now_ms: u64) {
-        let Some(slot) = self.slots.get_mut(chunk) else { return };
-        if let State::Live(held) | State::Checking(held, _) =
-            std::mem::replace(&mut slot.state, State::Loading(Loading::default()))
-        {
-            self.stats.chunk_bytes = self.stats.chunk_bytes.saturating_sub(held.bytes);
-            let bound = held.dirty.map_or(before, |dirty| dirty.bound);
-            slot.state =
-                State::Loading(Loading { bound: Some(bound), recovered: held.recovered, ..Loading::default() });
-            self.unstored.insert(chunk.clone());
+    fn fold_into_resident(&mut self, chunk: &ChunkId, before: Position, recovered: Recovered, now: MonotonicMs) {
+        let accept_loss = self.settings.accept_loss;
+        let Some(resident) = self.chunks.resident_mut(chunk) else { return };
+        let (decisions_before, lost_before) = (resident.folded.decisions, resident.folded.lost);
+        let folded = &mut resident.folded;
+        let result = resident.live.run(Calls::of(&self.working, chunk), Call::Restore, |live| {
+            folded.fold(live, std::slice::from_ref(&recovered), accept_loss)?;
+            live.replica.hash();
+            Ok::<(), ApplyError>(())
+        });
+        resident.recovered.push(recovered);
+        if let Err(e) = result.map_err(RestoreError::from).and_then(|folded| folded.map_err(RestoreError::from)) {
+            self.chunks.load_again(chunk, before);
+            return self.load_failed(chunk, e.to_string(), now);
         }
-        self.load_failed(chunk, reason, now_ms);
+        let (news, lost) = (resident.folded.decisions - decisions_before, resident.folded.lost - lost_before);
+        if news > 0 {
+            resident.mark_dirty(before, now, news);
+            self.chunks.mark_unstored(chunk);
+        }
+        if lost > 0 {
+            self.declare_loss(chunk, now);
+        }
+        self.compare_with_published(chunk);
     }
 
     fn begin_running(&mut self) {
-        for slot in self.slots.values_mut() {
-            if let State::Live(held) | State::Checking(held, _) = &mut slot.state {
-                held.recovered = Vec::new();
-            }
-        }
-        self.known = self.reading;
-        // The own fence was the last that was read.
-        self.acked_at = Some(Offset(self.reading.offset.0 - 1));
+        self.chunks.forget_recovered();
+        self.trail.anchor(self.recovery.reading);
         self.phase = Phase::Running;
-        self.outputs.push_back(Output::ReadCommands(self.commands_from));
-    }
-}
-
-/// A record of `updates`, or why this version cannot read it.
-pub(super) fn read_record(value: Bytes) -> Result<UpdatesRecord, String> {
-    match format::decode_known("UpdatesRecord", value) {
-        Ok(UpdatesRecord { body: None, .. }) => {
-            Err("it has no body that this version knows; upgrade this process".into())
-        }
-        Ok(record) => Ok(record),
-        Err(e) => Err(e.to_string()),
+        self.outputs.push_back(Output::ReadCommands(self.recovery.commands_from));
     }
 }

@@ -4,8 +4,8 @@ use super::index::{chunk, entry};
 use crate::harness::soon;
 use crate::place::Place;
 use bytes::Bytes;
-use driftless_schemas::proto::{Checkpoint, IndexEntry};
-use driftless_schemas::{Partition, storage};
+use driftless_schemas::stored::Checkpoint;
+use driftless_schemas::{Epoch, Offset, Partition, proto, storage};
 use driftless_store::index::{Error, Indexes};
 use futures_util::StreamExt as _;
 use prost::Message as _;
@@ -51,7 +51,7 @@ pub async fn a_view_of_an_empty_index_writes_nothing(place: &Place) {
 pub async fn a_view_follows(place: &Place) {
     let (index, first) = indexes(place, 1).claim(P).await.unwrap();
     let view = indexes(place, 1).view(P).await.unwrap();
-    let written = Checkpoint { commands_next: 1, ..first };
+    let written = Checkpoint { commands_next: Offset(1), ..first };
     index.write(&written, &[(chunk(0), entry(1))]).await.unwrap();
     soon("the view sees it", async {
         while view.checkpoint().await.unwrap() != written {
@@ -64,11 +64,11 @@ pub async fn a_view_follows(place: &Place) {
 
 pub async fn generations_are_independent(place: &Place) {
     let (one, first) = indexes(place, 1).claim(P).await.unwrap();
-    one.write(&Checkpoint { commands_next: 1, ..first }, &[(chunk(0), entry(1))]).await.unwrap();
+    one.write(&Checkpoint { commands_next: Offset(1), ..first }, &[(chunk(0), entry(1))]).await.unwrap();
     for generation in [2, 11] {
         assert_eq!(indexes(place, generation).view(P).await.unwrap().entry(&chunk(0)).await.unwrap(), None);
         let (index, begun) = indexes(place, generation).claim(P).await.unwrap();
-        assert_eq!(begun, Checkpoint { epoch: 1, ..Checkpoint::default() });
+        assert_eq!(begun, Checkpoint { epoch: Epoch(1), ..Checkpoint::default() });
         assert_eq!(index.entry(&chunk(0)).await.unwrap(), None);
     }
     one.write(&first, &[]).await.expect("an owner in another generation does not fence this one");
@@ -78,15 +78,15 @@ pub async fn a_foreign_value_is_named_and_never_taken_for_an_entry(place: &Place
     let (index, first) = indexes(place, 1).claim(P).await.unwrap();
     index.write(&first, &[(chunk(0), entry(5)), (chunk(1), entry(6))]).await.unwrap();
     index.close().await;
-    let whole = entry(5).encode_to_vec();
+    let whole = entry(5).to_proto().encode_to_vec();
     let newer = [&whole[..], &[0x78, 1]].concat();
-    let without = IndexEntry { newest: None, older: entry(5).newest.into_iter().collect() };
+    let without = proto::IndexEntry { newest: None, older: vec![entry(5).newest.to_proto()] };
     for (what, value) in [
         ("text", b"not of ours".to_vec()),
         ("cut", whole[..whole.len() - 1].to_vec()),
         ("nothing", vec![]),
         ("history without a newest", without.encode_to_vec()),
-        ("a checkpoint", Checkpoint { epoch: 3, ..Checkpoint::default() }.encode_to_vec()),
+        ("a checkpoint", Checkpoint { epoch: Epoch(3), ..Checkpoint::default() }.to_proto().encode_to_vec()),
         ("a newer version's", newer),
     ] {
         put(place, chunk(0).as_str(), value.into()).await;
@@ -102,20 +102,26 @@ pub async fn a_foreign_value_is_named_and_never_taken_for_an_entry(place: &Place
 
 pub async fn a_foreign_checkpoint_is_named_and_never_taken_for_the_beginning(place: &Place) {
     let (index, first) = indexes(place, 1).claim(P).await.unwrap();
-    let good = Checkpoint { commands_next: 9, updates_low: 8, updates_low_epoch: 1, updates_low_n: 7, ..first };
+    let good = Checkpoint {
+        commands_next: Offset(9),
+        updates_low: Offset(8),
+        updates_low_epoch: Epoch(1),
+        updates_low_n: 7,
+        ..first
+    };
     index.write(&good, &[(chunk(0), entry(5))]).await.unwrap();
     index.close().await;
-    let whole = good.encode_to_vec();
+    let whole = good.to_proto().encode_to_vec();
     for (what, value) in [
         ("text", b"not of ours".to_vec()),
         ("cut", whole[..whole.len() - 1].to_vec()),
         ("nothing", vec![]),
-        ("an entry", entry(5).encode_to_vec()),
-        ("no epoch", Checkpoint { epoch: 0, ..good }.encode_to_vec()),
-        ("below the log", Checkpoint { commands_next: -1, ..good }.encode_to_vec()),
-        ("below the updates", Checkpoint { updates_low: -9, ..good }.encode_to_vec()),
-        ("a later epoch's place", Checkpoint { updates_low_epoch: 2, ..good }.encode_to_vec()),
-        ("a number of no epoch", Checkpoint { updates_low_epoch: 0, ..good }.encode_to_vec()),
+        ("an entry", entry(5).to_proto().encode_to_vec()),
+        ("no epoch", Checkpoint { epoch: Epoch(0), ..good }.to_proto().encode_to_vec()),
+        ("below the log", Checkpoint { commands_next: Offset(-1), ..good }.to_proto().encode_to_vec()),
+        ("below the updates", Checkpoint { updates_low: Offset(-9), ..good }.to_proto().encode_to_vec()),
+        ("a later epoch's place", Checkpoint { updates_low_epoch: Epoch(2), ..good }.to_proto().encode_to_vec()),
+        ("a number of no epoch", Checkpoint { updates_low_epoch: Epoch(0), ..good }.to_proto().encode_to_vec()),
     ] {
         put(place, storage::CHECKPOINT, value.into()).await;
         assert_names(indexes(place, 1).claim(P).await.map(|(_, checkpoint)| checkpoint), storage::CHECKPOINT, what);
@@ -124,5 +130,5 @@ pub async fn a_foreign_checkpoint_is_named_and_never_taken_for_the_beginning(pla
     }
     put(place, storage::CHECKPOINT, whole.into()).await;
     let (_, again) = indexes(place, 1).claim(P).await.unwrap();
-    assert_eq!(again, Checkpoint { epoch: 2, ..good });
+    assert_eq!(again, Checkpoint { epoch: Epoch(2), ..good });
 }

@@ -4,8 +4,8 @@
 use crate::harness::soon;
 use crate::place::Place;
 use async_trait::async_trait;
-use driftless_schemas::proto::{Checkpoint, IndexEntry, Ref};
-use driftless_schemas::{ChunkId, Hash, Partition};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
+use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition, Version};
 use driftless_store::index::{self, Error, Index, IndexView};
 use futures_util::future::{join, join_all};
 
@@ -98,8 +98,16 @@ pub fn chunk(number: i32) -> ChunkId {
 
 /// An index entry whose newest ref has that version.
 pub fn entry(version: u64) -> IndexEntry {
-    let hash = Hash::of(&version.to_le_bytes()).to_bytes();
-    IndexEntry { newest: Some(Ref { version, hash, ..Ref::default() }), older: vec![] }
+    let newest = StoredRef {
+        version: Version(version),
+        hash: Hash::of(&version.to_le_bytes()),
+        location: Location::Object,
+        through_offset: Offset(0),
+        model_revision: 1,
+        bytes: 0,
+        ledger: None,
+    };
+    IndexEntry { newest, older: vec![] }
 }
 
 async fn claim(subject: &dyn Indexes, partition: Partition) -> (Box<dyn Writer>, Checkpoint) {
@@ -118,7 +126,7 @@ pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: 
     let mut owners = Vec::new();
     for epoch in 1..=8 {
         let (owner, checkpoint) = claim(subject, P).await;
-        assert_eq!(checkpoint, Checkpoint { epoch, ..Checkpoint::default() });
+        assert_eq!(checkpoint, Checkpoint { epoch: Epoch(epoch), ..Checkpoint::default() });
         // The new epoch is durable before the owner has written anything else.
         assert_eq!(subject.view(P).await.checkpoint().await, checkpoint);
         owners.push((owner, checkpoint));
@@ -133,21 +141,21 @@ pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: 
 
 pub async fn r4_a_fenced_writer_is_refused_and_its_writes_are_never_visible(subject: &dyn Indexes) {
     let (old, first) = claim(subject, P).await;
-    let before = Checkpoint { commands_next: 7, updates_low: 5, ..first };
+    let before = Checkpoint { commands_next: Offset(7), updates_low: Offset(5), ..first };
     old.write(&before, &[(chunk(0), entry(3))]).await.unwrap();
     let (new, second) = claim(subject, P).await;
-    assert_eq!(second, Checkpoint { epoch: 2, ..before });
-    let late = Checkpoint { commands_next: 99, ..before };
+    assert_eq!(second, Checkpoint { epoch: Epoch(2), ..before });
+    let late = Checkpoint { commands_next: Offset(99), ..before };
     for round in 0..3 {
         let written = old.write(&late, &[(chunk(0), entry(9)), (chunk(1), entry(9))]).await;
         assert!(is_fenced(&written), "the old owner can write in round {round}");
         assert_eq!((new.checkpoint().await, new.entry(&chunk(0)).await), (second, Some(entry(3))));
     }
-    new.write(&Checkpoint { commands_next: 8, ..second }, &[(chunk(2), entry(4))]).await.unwrap();
+    new.write(&Checkpoint { commands_next: Offset(8), ..second }, &[(chunk(2), entry(4))]).await.unwrap();
     let written = old.write(&late, &[(chunk(2), entry(9))]).await;
     assert!(is_fenced(&written), "the old owner can write after the new owner has written");
     let (third, checkpoint) = claim(subject, P).await;
-    assert_eq!(checkpoint, Checkpoint { epoch: 3, commands_next: 8, ..second });
+    assert_eq!(checkpoint, Checkpoint { epoch: Epoch(3), commands_next: Offset(8), ..second });
     let view = subject.view(P).await;
     for (number, expected) in [(0, Some(entry(3))), (1, None), (2, Some(entry(4)))] {
         assert_eq!(third.entry(&chunk(number)).await, expected);
@@ -174,7 +182,7 @@ pub async fn r4_one_of_many_simultaneous_claims_can_write(subject: &dyn Indexes)
     let mut writers = 0;
     for (owner, checkpoint) in &owners {
         let is_last = checkpoint.epoch == *epochs.last().unwrap();
-        let is_refused = is_fenced(&owner.write(&Checkpoint { commands_next: 1, ..*checkpoint }, &[]).await);
+        let is_refused = is_fenced(&owner.write(&Checkpoint { commands_next: Offset(1), ..*checkpoint }, &[]).await);
         assert!(is_last || is_refused, "the owner of epoch {} of {epochs:?} can write", checkpoint.epoch);
         writers += u32::from(!is_refused);
     }
@@ -182,22 +190,22 @@ pub async fn r4_one_of_many_simultaneous_claims_can_write(subject: &dyn Indexes)
     // The next claim gets an epoch above all of these, whichever of them won.
     let (_, next) = claim(subject, P).await;
     assert!(epochs.iter().all(|epoch| *epoch < next.epoch), "{epochs:?}, {next:?}");
-    assert_eq!(next.commands_next, i64::from(writers));
+    assert_eq!(next.commands_next, Offset(i64::from(writers)));
 }
 
 pub async fn r4_the_next_owner_finds_every_acknowledged_write_and_nothing_else(subject: &dyn Indexes) {
     let (mut owner, mut checkpoint) = claim(subject, P).await;
     for round in 1..=10 {
-        let written = Checkpoint { commands_next: round, ..checkpoint };
+        let written = Checkpoint { commands_next: Offset(round), ..checkpoint };
         let entries: Vec<_> = (0..20).map(|n| (chunk(n), entry(round as u64))).collect();
         // The new owner claims while the old owner writes.
         let (result, claimed) = join(owner.write(&written, &entries), subject.claim(P)).await;
         let (next, found) = claimed.expect("no third owner claims at the same time");
-        let is_there = found.commands_next == round;
+        let is_there = found.commands_next == Offset(round);
         // A write that is refused may still be stored, as long as it is stored as a whole. The
         // stored epoch is the new owner's either way.
         assert!(is_there || is_fenced(&result), "the write of round {round} was acknowledged and is lost");
-        assert_eq!(found.epoch, checkpoint.epoch + 1);
+        assert_eq!(found.epoch, checkpoint.epoch.next());
         let newest = next.entry(&chunk(0)).await;
         assert_eq!(is_there, newest == Some(entry(round as u64)));
         for n in 0..20 {
@@ -215,15 +223,15 @@ async fn whole(view: &dyn View, chunks: i32) -> Option<i64> {
     let checkpoint = view.checkpoint().await;
     let mut versions = Vec::new();
     for n in 0..chunks {
-        let version = |entry: IndexEntry| entry.newest.expect("each entry has a newest ref").version as i64;
+        let version = |entry: IndexEntry| entry.newest.version.0 as i64;
         versions.push(view.entry(&chunk(n)).await.map_or(0, version));
     }
     if view.checkpoint().await != checkpoint {
         return None;
     }
-    let is_whole = versions.iter().all(|version| *version == checkpoint.commands_next);
+    let is_whole = versions.iter().all(|version| *version == checkpoint.commands_next.0);
     assert!(is_whole, "the view shows a part of a batch: {checkpoint:?} with versions {versions:?}");
-    Some(checkpoint.commands_next)
+    Some(checkpoint.commands_next.0)
 }
 
 pub async fn a_batch_is_visible_as_a_whole_or_not_at_all(subject: &dyn Indexes) {
@@ -232,7 +240,7 @@ pub async fn a_batch_is_visible_as_a_whole_or_not_at_all(subject: &dyn Indexes) 
     let writing = async {
         for n in 1..=BATCHES {
             let entries: Vec<_> = (0..50).map(|chunk_number| (chunk(chunk_number), entry(n as u64))).collect();
-            owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+            owner.write(&Checkpoint { commands_next: Offset(n), ..first }, &entries).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -254,7 +262,7 @@ pub async fn a_view_shows_durable_batches_and_never_goes_back(subject: &dyn Inde
     for n in 1..=12 {
         // A durable batch is in every view that is opened later, and no view is ahead of it.
         let entries = [(chunk(0), entry(n as u64)), (chunk(1), entry(n as u64))];
-        owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+        owner.write(&Checkpoint { commands_next: Offset(n), ..first }, &entries).await.unwrap();
         views.push((subject.view(P).await, n));
         for (view, seen) in &mut views {
             let Some(now) = whole(&**view, 2).await else { continue };
@@ -274,7 +282,7 @@ pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
     let mut expected = Checkpoint::default();
     for round in 1..=5_u64 {
         let (owner, found) = claim(subject, P).await;
-        expected.epoch = round;
+        expected.epoch = Epoch(round);
         assert_eq!(found, expected);
         for n in 0..30 {
             // Each chunk keeps the entry of the last owner that wrote one for it.
@@ -283,10 +291,10 @@ pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
         }
         assert_eq!(owner.entry(&chunk(-1)).await, None);
         expected = Checkpoint {
-            epoch: round,
-            commands_next: 100 * round as i64,
-            updates_low: 90 * round as i64,
-            updates_low_epoch: round,
+            epoch: Epoch(round),
+            commands_next: Offset(100 * round as i64),
+            updates_low: Offset(90 * round as i64),
+            updates_low_epoch: Epoch(round),
             updates_low_n: round * 7,
         };
         let entries: Vec<_> = (0..30).filter(|n| n % round == 0).map(|n| (chunk(n as i32), entry(round))).collect();
@@ -299,11 +307,11 @@ pub async fn an_index_with_two_hundred_checkpoints_can_be_reopened(subject: &dyn
     let (owner, first) = claim(subject, P).await;
     for n in 1..=200 {
         let entries = [(chunk(n as i32), entry(n as u64)), (chunk(0), entry(n as u64))];
-        owner.write(&Checkpoint { commands_next: n, ..first }, &entries).await.unwrap();
+        owner.write(&Checkpoint { commands_next: Offset(n), ..first }, &entries).await.unwrap();
     }
     drop(owner);
     let (next, found) = claim(subject, P).await;
-    assert_eq!(found, Checkpoint { epoch: 2, commands_next: 200, ..first });
+    assert_eq!(found, Checkpoint { epoch: Epoch(2), commands_next: Offset(200), ..first });
     let view = subject.view(P).await;
     assert_eq!((next.entry(&chunk(0)).await, view.entry(&chunk(0)).await), (Some(entry(200)), Some(entry(200))));
     for n in 1..=200 {
@@ -317,8 +325,8 @@ pub async fn partitions_are_independent(subject: &dyn Indexes) {
     // Some of these partitions' names are prefixes of others.
     for partition in [1, 11, 0, 10].map(Partition) {
         let (owner, first) = claim(subject, partition).await;
-        assert_eq!(first, Checkpoint { epoch: 1, ..Checkpoint::default() });
-        let written = Checkpoint { commands_next: i64::from(partition.0) + 1, ..first };
+        assert_eq!(first, Checkpoint { epoch: Epoch(1), ..Checkpoint::default() });
+        let written = Checkpoint { commands_next: Offset(i64::from(partition.0) + 1), ..first };
         owner.write(&written, &[(chunk(0), entry(partition.0 as u64 + 1))]).await.unwrap();
         owners.push((partition, owner, written));
     }

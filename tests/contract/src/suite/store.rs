@@ -1,12 +1,13 @@
 //! Claims about the object store: packs, the world spec with its conditional puts, lists, and
 //! object names.
 
-use super::snapshots::{Refused, Snapshots as _, content, refused};
+use super::index::entry;
+use super::snapshots::{Refused, Snapshots as _, content, ref_to, refused};
 use crate::harness::soon;
 use crate::place::Place;
-use driftless_schemas::proto::{Checkpoint, IndexEntry, PackedObject, Ref, r#ref};
+use driftless_schemas::stored::{Checkpoint, Location, StoredRef};
 use driftless_schemas::world::{StoredWorld, WorldSpec};
-use driftless_schemas::{ChunkId, Hash, Partition, storage};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, storage};
 use driftless_store::index::Indexes;
 use driftless_store::{Error, compress};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -22,9 +23,8 @@ pub async fn r7_a_part_of_a_pack_is_verified_as_a_whole_object_is(place: &Place)
     let (key, pack) = ("packs/1", parts.concat());
     place.store.object_store().put(&Path::from(key), PutPayload::from(pack.clone())).await.unwrap();
     let stored = |key: &str, offset: usize, len: usize, which: usize| {
-        let pack = PackedObject { key: key.into(), offset: offset as u64, len: len as u64 };
-        let hash = Hash::of(&encodings[which]).to_bytes();
-        Ref { hash, location: Some(r#ref::Location::Pack(pack)), ..Ref::default() }
+        let location = Location::Pack { key: key.into(), offset: offset as u64, len: len as u64 };
+        StoredRef { location, ..ref_to(Hash::of(&encodings[which])) }
     };
     let mut offset = 0;
     for (which, part) in parts.iter().enumerate() {
@@ -47,9 +47,6 @@ pub async fn r7_a_part_of_a_pack_is_verified_as_a_whole_object_is(place: &Place)
         assert_eq!(place.load(&stored(key, offset, len, 0)).await.unwrap_err(), Refused::Damaged, "{what}");
     }
     assert_eq!(place.load(&stored("packs/2", 0, first, 0)).await.unwrap_err(), Refused::Missing);
-    let nowhere = Ref { location: None, ..stored(key, 0, first, 0) };
-    let error = place.store.stored(&nowhere).await.unwrap_err();
-    assert!(error.to_string().contains("upgrade this process"), "{error}");
 }
 
 fn world(revision: u32, name: &str) -> StoredWorld {
@@ -178,10 +175,9 @@ pub async fn no_key_is_a_folder_of_another(place: &Place) {
             let (index, mut checkpoint) = indexes.claim(partition).await.unwrap();
             // Enough checkpoints for a flush of the memtable, so that every kind of file exists.
             for n in 0..70 {
-                checkpoint = Checkpoint { commands_next: n, ..checkpoint };
+                checkpoint = Checkpoint { commands_next: Offset(n), ..checkpoint };
                 let chunk = ChunkId::new("canvas", &[n as i32, partition.0]).unwrap();
-                let newest = Some(Ref { version: 1, hash: Hash::of(b"").to_bytes(), ..Ref::default() });
-                index.write(&checkpoint, &[(chunk, IndexEntry { newest, older: vec![] })]).await.unwrap();
+                index.write(&checkpoint, &[(chunk, entry(1))]).await.unwrap();
             }
             index.close().await;
         }

@@ -17,6 +17,7 @@ use driftless_runtime_core::requests::take_apart;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{self, command_record, updates_record};
 use driftless_schemas::storage::Unanswered;
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, SessionId, WriterId, format, limits, partitioner, wire};
 use prost::Message;
@@ -204,10 +205,12 @@ fn updates_record(bytes: Bytes) {
 
 fn stored_ref(bytes: Bytes) {
     message::<proto::Ref>(&bytes);
-    let Ok(stored) = format::decode::<proto::Ref>("Ref", bytes) else { return };
-    if let Some(Ok(ledger)) = stored.ledger.as_ref().map(Ledger::from_proto) {
-        let written = ledger.to_proto();
-        assert_eq!(Ledger::from_proto(&written).as_ref(), Ok(&ledger));
+    let Ok(message) = format::decode::<proto::Ref>("Ref", bytes) else { return };
+    let Ok(stored) = StoredRef::from_proto(message.clone()) else { return };
+    assert_eq!(stored.to_proto(), message, "a parsed ref is not written as it was read");
+    if let Some(Ok(ledger)) = stored.ledger.as_ref().map(Ledger::from_stored) {
+        let written = ledger.to_stored();
+        assert_eq!(Ledger::from_stored(&written).as_ref(), Ok(&ledger));
         assert_eq!(written.entries.len(), ledger.len());
     }
     for model in models() {
@@ -215,10 +218,10 @@ fn stored_ref(bytes: Bytes) {
         let encoding = LiveChunk::initial(Arc::clone(&model), &chunk).replica.encoding().into_owned();
         let _ = LiveChunk::restore(Arc::clone(&model), &stored, &encoding);
         // Restoring with the right hash.
-        let stored = proto::Ref { hash: Hash::of(&encoding).to_bytes(), ..stored.clone() };
+        let stored = StoredRef { hash: Hash::of(&encoding), ..stored.clone() };
         if let Ok(mut live) = LiveChunk::restore(model, &stored, &encoding) {
-            assert_eq!((live.replica.version().0, live.through_offset.0), (stored.version, stored.through_offset));
-            assert_eq!(live.replica.hash().to_bytes(), stored.hash);
+            assert_eq!((live.replica.version(), live.through_offset), (stored.version, stored.through_offset));
+            assert_eq!(live.replica.hash(), stored.hash);
         }
     }
 }

@@ -15,9 +15,10 @@ use driftless_scenes::gateway as scene;
 use driftless_scenes::gateway::run::{CHUNKS, Run, Step};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::{
-    self, Decisions, Entry, Fence, Have, Mark, Ref, SnapshotStored, Updates, UpdatesRecord, event, mark::Outcome,
-    request, updates_record::Body,
+    self, Decisions, Entry, Fence, Have, Mark, SnapshotStored, Updates, UpdatesRecord, event, mark::Outcome, request,
+    updates_record::Body,
 };
+use driftless_schemas::stored::{Location, StoredLedger, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, Version, WriterId, format, limits};
 use prost::Message;
@@ -303,7 +304,10 @@ impl ArbitraryPeers {
                     Some(mut live) if !script.rarely(3) => scene::Snapshot::of(&mut live).stored,
                     _ => draw_ref(script),
                 };
-                Body::SnapshotStored(SnapshotStored { chunk_id, r#ref: (!script.rarely(32)).then_some(stored) })
+                Body::SnapshotStored(SnapshotStored {
+                    chunk_id,
+                    r#ref: (!script.rarely(32)).then(|| stored.to_proto()),
+                })
             }
             _ => Body::Decisions(self.draw_decisions(chunk_id, script)),
         };
@@ -368,7 +372,7 @@ impl ArbitraryPeers {
             (1, _) => Err(LoadError::Lost { stored: Box::new(draw_ref(script)), reason: "lost".into() }),
             (2, Some(live)) => {
                 let encoding = Bytes::copy_from_slice(script.short());
-                let stored = Ref { hash: Hash::of(&encoding).to_bytes(), ..draw_ref(script) };
+                let stored = StoredRef { hash: Hash::of(&encoding), ..draw_ref(script) };
                 let stored = if script.rarely(2) { stored } else { scene::Snapshot::of(&mut live.clone()).stored };
                 Ok(Some(Loaded { stored, data: encoding.clone(), encoding }))
             }
@@ -497,12 +501,14 @@ fn hash(script: &mut Reader<'_>) -> Bytes {
     }
 }
 
-fn draw_ref(script: &mut Reader<'_>) -> Ref {
-    Ref {
-        version: script.number(),
-        hash: hash(script),
-        through_offset: script.number().cast_signed(),
-        ledger: script.rarely(2).then(|| proto::Ledger { floor_ms: script.number(), entries: vec![] }),
-        ..Ref::default()
+fn draw_ref(script: &mut Reader<'_>) -> StoredRef {
+    StoredRef {
+        version: Version(script.number()),
+        hash: Hash([script.u8(); 32]),
+        location: Location::Object,
+        through_offset: Offset(script.number().cast_signed()),
+        model_revision: 1,
+        bytes: 0,
+        ledger: script.rarely(2).then(|| StoredLedger { floor_ms: script.number(), entries: vec![] }),
     }
 }

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody, LiveChunk, read_updates};
 use driftless_chunk::model::AnyModel;
 use driftless_schemas::proto::{
-    Decisions, DiscardReason, Discarded, Ref, Updates, UpdatesRecord, mark::Outcome, updates_record::Body,
+    Decisions, DiscardReason, Discarded, Updates, UpdatesRecord, mark::Outcome, updates_record::Body,
 };
+use driftless_schemas::stored::{Location, StoredRef};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, WriterId, format};
 use prost::Message;
 use std::sync::Arc;
@@ -138,12 +139,14 @@ impl Machine {
         let encoding = Bytes::from(self.owner.replica.encoding().into_owned());
         decode::content(self.model.as_ref(), &encoding);
         assert!(self.model.decode(&encoding).is_ok(), "the model cannot decode its own encoding");
-        let stored = Ref {
-            version: self.owner.replica.version().0,
-            hash: Hash::of(&encoding).to_bytes(),
-            through_offset: self.owner.through_offset.0,
-            ledger: Some(self.owner.ledger.to_proto()),
-            ..Ref::default()
+        let stored = StoredRef {
+            version: self.owner.replica.version(),
+            hash: Hash::of(&encoding),
+            location: Location::Object,
+            through_offset: self.owner.through_offset,
+            model_revision: 1,
+            bytes: encoding.len() as u64,
+            ledger: Some(self.owner.ledger.to_stored()),
         };
         self.follower = LiveChunk::restore(Arc::clone(&self.model), &stored, &encoding).unwrap();
         self.compare();

@@ -10,15 +10,18 @@ use crate::reader::Reader;
 use bytes::Bytes;
 use driftless_chunk::live::read_updates;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{Input, LoadError, OlderError, Output, PartitionCore, Settings, Stored};
+use driftless_replayer_core::{
+    Input, LoadError, OlderError, OutOfRange, Output, PartitionCore, Settings, Stored, Stream,
+};
 use driftless_scenes::replayer::actions::{self, Action, Numbering};
 use driftless_scenes::replayer::{self as scene, PARTITION, Wish};
 use driftless_schemas::proto::{
-    self, Audit, Checkpoint, Command, CommandRecord, Decisions, Entry, Fence, IndexEntry, Ledger, LedgerEntry, Mark,
-    Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, command_record, mark::Outcome, r#ref,
-    updates_record::Body,
+    self, Audit, Command, CommandRecord, Decisions, Entry, Fence, Mark, Ref, SnapshotStored, Updates, UpdatesRecord,
+    command_record, mark::Outcome, updates_record::Body,
 };
-use driftless_schemas::{ChunkId, Hash, Offset, WriterId, format, limits};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredLedger, StoredRef, StoredWriter};
+use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Seq, Version, WriterId, format, limits};
 use prost::Message;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -118,9 +121,14 @@ impl ArbitraryPeers {
         let settings = Settings { accept_loss: script.rarely(3), waiting_per_chunk_max: 3, ..scene::settings() };
         let commands_next = script.below(4) as i64;
         let updates_low = script.below(4) as i64;
-        let checkpoint =
-            Checkpoint { epoch: 5, commands_next, updates_low, updates_low_epoch: 4, updates_low_n: script.number() };
-        let core = PartitionCore::new(Arc::clone(&WORLD), PARTITION, "fuzz", checkpoint, settings, 0);
+        let checkpoint = Checkpoint {
+            epoch: Epoch(5),
+            commands_next: Offset(commands_next),
+            updates_low: Offset(updates_low),
+            updates_low_epoch: Epoch(4),
+            updates_low_n: script.number(),
+        };
+        let core = PartitionCore::new(Arc::clone(&WORLD), PARTITION, "fuzz", checkpoint, settings, MonotonicMs(0));
         Self {
             core,
             chunks,
@@ -152,7 +160,7 @@ impl ArbitraryPeers {
                 break;
             }
             if let Some(input) = self.input(script) {
-                self.core.handle(input, self.now_ms);
+                self.core.handle(input, MonotonicMs(self.now_ms));
                 self.take();
                 assert!(self.core.stats().records >= self.next_n);
             }
@@ -172,7 +180,7 @@ impl ArbitraryPeers {
                     Input::Updates(vec![(self.next_update(), record)])
                 }
             },
-            4 if self.reads_updates && script.rarely(8) => Input::UpdatesCut(Offset(self.updates_next)),
+            4 if self.reads_updates && script.rarely(8) => out_of_range(Stream::Updates, self.updates_next, script),
             0..8 if self.reads_commands && self.core.wants_commands() => {
                 let count = script.below(4) + 1;
                 Input::Commands((0..count).map(|_| self.command(script)).collect())
@@ -182,7 +190,10 @@ impl ArbitraryPeers {
                 self.history_next += 1;
                 Input::History(vec![(Offset(self.history_next - 1), record)])
             }
-            10 if self.reads_history && script.rarely(8) => Input::HistoryCut(Offset(self.history_next)),
+            23 if self.reads_commands && script.rarely(16) => {
+                out_of_range(Stream::Commands, self.commands_next, script)
+            }
+            10 if self.reads_history && script.rarely(8) => out_of_range(Stream::History, self.history_next, script),
             11..14 => {
                 let chunk = self.loads.pop_front()?;
                 Input::Loaded(chunk, self.stored(script))
@@ -257,7 +268,11 @@ impl ArbitraryPeers {
                     assert!(!std::mem::replace(&mut self.is_writing, true), "one checkpoint at a time");
                 }
                 Output::DeadLetter { id, .. } => self.letters.push_back(id),
-                Output::Lost(..) | Output::Drift(..) | Output::Stuck(..) => {}
+                Output::Reached(_)
+                | Output::Lost(..)
+                | Output::LossAccepted(_)
+                | Output::Drift(..)
+                | Output::Stuck(..) => {}
                 Output::Ended(_) => self.is_over = true,
             }
         }
@@ -329,7 +344,7 @@ impl ArbitraryPeers {
             1 => Body::Fence(Fence { owner: "x".into() }),
             2 => Body::SnapshotStored(SnapshotStored {
                 chunk_id,
-                r#ref: (!script.rarely(16)).then(|| stored_ref(script)),
+                r#ref: (!script.rarely(16)).then(|| notice_ref(script)),
             }),
             _ => {
                 let (mut marks, mut entries) = (vec![], vec![]);
@@ -377,9 +392,9 @@ impl ArbitraryPeers {
     }
 
     fn stored(&self, script: &mut Reader<'_>) -> Result<Option<Stored>, LoadError> {
-        let mut entry = IndexEntry { newest: (!script.rarely(16)).then(|| stored_ref(script)), older: vec![] };
+        let mut entry = IndexEntry { newest: stored_ref(script), older: vec![] };
         for _ in 0..script.below(3) {
-            entry.older.push(Ref { ledger: None, ..stored_ref(script) });
+            entry.older.push(StoredRef { ledger: None, ..stored_ref(script) });
         }
         match script.below(8) {
             0 => Err(LoadError::Unavailable("away".into())),
@@ -387,13 +402,22 @@ impl ArbitraryPeers {
             2..4 => Ok(None),
             _ => {
                 let encoding = encoding(script);
-                if let Some(newest) = entry.newest.as_mut().filter(|_| !script.rarely(8)) {
-                    newest.hash = Hash::of(&encoding).to_bytes();
+                if !script.rarely(8) {
+                    entry.newest.hash = Hash::of(&encoding);
                 }
                 Ok(Some(Stored { entry, encoding }))
             }
         }
     }
+}
+
+/// The log begins at that offset by now, or ends before it.
+fn out_of_range(stream: Stream, next: i64, script: &mut Reader<'_>) -> Input {
+    let (wanted, low) = match script.rarely(4) {
+        true => (next, 0),
+        false => (next - 1, next),
+    };
+    Input::OutOfRange(OutOfRange { stream, wanted: Offset(wanted), low: Offset(low), high: Offset(next - 1) })
 }
 
 fn writer(script: &mut Reader<'_>) -> WriterId {
@@ -409,24 +433,35 @@ fn encoding(script: &mut Reader<'_>) -> Bytes {
     }
 }
 
-fn stored_ref(script: &mut Reader<'_>) -> Ref {
-    let entry = |script: &mut Reader<'_>| LedgerEntry {
-        writer: writer(script).to_bytes(),
-        seq: script.number(),
+/// A ref in a notice; rarely one that cannot be parsed.
+fn notice_ref(script: &mut Reader<'_>) -> Ref {
+    let mut notice = stored_ref(script).to_proto();
+    match script.below(16) {
+        0 => notice.hash = Bytes::copy_from_slice(script.short()),
+        1 => notice.location = None,
+        _ => {}
+    }
+    notice
+}
+
+fn stored_ref(script: &mut Reader<'_>) -> StoredRef {
+    let entry = |script: &mut Reader<'_>| StoredWriter {
+        writer: writer(script),
+        seq: Seq(script.number()),
         committed_bits: script.number(),
-        last_offset: script.number().cast_signed(),
+        last_offset: Offset(script.number().cast_signed()),
     };
-    Ref {
-        version: script.number(),
+    StoredRef {
+        version: Version(script.number()),
         hash: match script.below(3) {
-            0 => Bytes::copy_from_slice(script.short()),
-            _ => Hash::of(b"DLM1\0\0\0\0").to_bytes(),
+            0 => Hash([script.u8(); 32]),
+            _ => Hash::of(b"DLM1\0\0\0\0"),
         },
-        location: (!script.rarely(8)).then_some(r#ref::Location::Object(StoredObject {})),
-        through_offset: script.number().cast_signed(),
+        location: Location::Object,
+        through_offset: Offset(script.number().cast_signed()),
         model_revision: 1,
         bytes: script.number(),
-        ledger: (!script.rarely(8)).then(|| Ledger {
+        ledger: (!script.rarely(8)).then(|| StoredLedger {
             floor_ms: script.number(),
             entries: (0..script.below(3)).map(|_| entry(script)).collect(),
         }),

@@ -7,9 +7,9 @@ use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::world::World;
 use driftless_gateway_core::Loaded;
 use driftless_schemas::proto::{
-    Decisions, Fence, Have, Ref, SnapshotStored, StoredObject, Updates, UpdatesRecord, mark, r#ref,
-    updates_record::Body,
+    Decisions, Fence, Have, SnapshotStored, Updates, UpdatesRecord, mark, updates_record::Body,
 };
+use driftless_schemas::stored::{Location, StoredRef};
 use driftless_schemas::{ChunkId, Hash, Offset, Seq, WriterId};
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// A stored snapshot and its ref.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub stored: Ref,
+    pub stored: StoredRef,
     pub encoding: Bytes,
 }
 
@@ -26,14 +26,14 @@ impl Snapshot {
     pub fn of(live: &mut LiveChunk) -> Self {
         let encoding = Bytes::from(live.replica.encoding().into_owned());
         let hash = live.replica.hash();
-        let stored = Ref {
-            version: live.replica.version().0,
-            hash: hash.to_bytes(),
-            location: Some(r#ref::Location::Object(StoredObject {})),
-            through_offset: live.through_offset.0,
+        let stored = StoredRef {
+            version: live.replica.version(),
+            hash,
+            location: Location::Object,
+            through_offset: live.through_offset,
             model_revision: 3,
             bytes: encoding.len() as u64,
-            ledger: Some(live.ledger.to_proto()),
+            ledger: Some(live.ledger.to_stored()),
         };
         Self { stored, encoding }
     }
@@ -206,7 +206,7 @@ impl Log {
         let is_open = |through: &Option<(ChunkId, i64)>| {
             through.as_ref().is_some_and(|(chunk, offset)| {
                 let newest = self.index.get(chunk).and_then(|all| all.last());
-                newest.is_none_or(|newest| newest.stored.through_offset < *offset)
+                newest.is_none_or(|newest| newest.stored.through_offset.0 < *offset)
             })
         };
         self.through.iter().position(is_open).unwrap_or(self.records.len())
@@ -251,7 +251,7 @@ impl Owner {
     }
 
     pub fn notice(&mut self, log: &mut Log, chunk: &str, snapshot: &Snapshot) {
-        let stored = SnapshotStored { chunk_id: chunk.into(), r#ref: Some(snapshot.stored.clone()) };
+        let stored = SnapshotStored { chunk_id: chunk.into(), r#ref: Some(snapshot.stored.to_proto()) };
         let record = self.next(Body::SnapshotStored(stored));
         log.append(&record);
     }

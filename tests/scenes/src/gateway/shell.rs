@@ -6,7 +6,8 @@ use super::world::{P, id};
 use bytes::Bytes;
 use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
 use driftless_schemas::access::Access;
-use driftless_schemas::proto::{Ref, request};
+use driftless_schemas::proto::request;
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Version, WriterId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +18,7 @@ pub struct Gateway {
     /// The number of records that the hub has read.
     pub read: usize,
     pub now: u64,
-    pub loads: VecDeque<(ChunkId, Option<Ref>)>,
+    pub loads: VecDeque<(ChunkId, Option<StoredRef>)>,
     /// The part of the log that each of `loads` has to read again.
     rereads: VecDeque<Option<Box<Reread>>>,
     /// The records that the hub has read.
@@ -35,7 +36,7 @@ pub struct Gateway {
 /// A load that is postponed.
 pub struct PutOff {
     chunk: ChunkId,
-    stored: Option<Ref>,
+    stored: Option<StoredRef>,
     reread: Option<Box<Reread>>,
 }
 
@@ -133,7 +134,7 @@ impl Gateway {
     }
 
     /// Ends the next load with this result.
-    pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<Ref>) {
+    pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<StoredRef>) {
         let (chunk, stored) = self.loads.pop_front().expect("a load is open");
         let loaded = loaded.map_err(LoadError::Unavailable);
         let mut reread = self.rereads.pop_front().flatten();

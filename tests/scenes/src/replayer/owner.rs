@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, PartitionCore};
-use driftless_schemas::proto::{Checkpoint, IndexEntry};
+use driftless_schemas::stored::{Checkpoint, IndexEntry};
 use driftless_schemas::{ChunkId, Hash, Offset};
 use std::collections::VecDeque;
 

@@ -2,7 +2,8 @@
 //! again.
 
 use driftless_chunk::live::LiveChunk;
-use driftless_schemas::proto::{self, Mark, UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{Mark, UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::StoredLedger;
 use driftless_schemas::{Hash, Version};
 
 /// A chunk's state after a decision.
@@ -10,7 +11,7 @@ use driftless_schemas::{Hash, Version};
 pub(super) struct ChunkState {
     pub(super) version: Version,
     pub(super) hash: Hash,
-    pub(super) ledger: proto::Ledger,
+    pub(super) ledger: StoredLedger,
 }
 
 /// The expected decisions of a chunk, and how many of them are in the log.
@@ -25,7 +26,7 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn state_of(live: &mut LiveChunk) -> ChunkState {
         let (version, hash) = (live.replica.version(), live.replica.hash());
-        ChunkState { version, hash, ledger: live.ledger.to_proto() }
+        ChunkState { version, hash, ledger: live.ledger.to_stored() }
     }
 
     /// The number of marks for commands at or below that offset of `commands`.

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use driftless_chunk::live::{Asked, LiveChunk};
 use driftless_chunk::world::World;
 use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings};
-use driftless_schemas::proto::{
-    Checkpoint, Command, CommandRecord, IndexEntry, Ref, UpdatesRecord, updates_record::Body,
-};
+use driftless_schemas::proto::{Command, CommandRecord, UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
+use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, WriterId};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +26,7 @@ pub struct Scene {
     pub updates: Vec<Bytes>,
     pub checkpoint: Checkpoint,
     pub index: BTreeMap<ChunkId, IndexEntry>,
-    objects: BTreeMap<[u8; 32], Bytes>,
+    objects: BTreeMap<Hash, Bytes>,
     pub dead_letters: BTreeSet<Offset>,
     pub owners: Vec<Owner>,
     /// Chunks of [`PARTITION`].
@@ -40,7 +40,7 @@ pub struct Scene {
     last_valid_at: Vec<LastValid>,
     /// The valid decision records: offset, chunk, newest source offset.
     valid: Vec<(Offset, ChunkId, i64)>,
-    refs: Vec<(ChunkId, Ref)>,
+    refs: Vec<(ChunkId, StoredRef)>,
 }
 
 impl Default for Scene {
@@ -125,12 +125,13 @@ impl Scene {
 
     /// A new owner claims the index. Earlier owners continue without knowing it.
     pub fn claim(&mut self) -> usize {
-        self.checkpoint.epoch += 1;
+        self.checkpoint.epoch = self.checkpoint.epoch.next();
         let world = Arc::clone(&self.world);
-        let core = PartitionCore::new(world, PARTITION, "lab", self.checkpoint, self.settings.clone(), self.now_ms);
+        let now = MonotonicMs(self.now_ms);
+        let core = PartitionCore::new(world, PARTITION, "lab", self.checkpoint, self.settings.clone(), now);
         self.owners.push(Owner {
             core: Some(core),
-            epoch: self.checkpoint.epoch,
+            epoch: self.checkpoint.epoch.0,
             to_append: VecDeque::new(),
             landed: VecDeque::new(),
             acked: Offset(0),
@@ -162,7 +163,7 @@ impl Scene {
 
     /// Gives an input to an owner, and takes its outputs.
     pub fn give(&mut self, owner: usize, input: Input) {
-        let now = self.now_ms;
+        let now = MonotonicMs(self.now_ms);
         if let Some(core) = &mut self.owners[owner].core {
             core.handle(input, now);
         }
@@ -170,7 +171,7 @@ impl Scene {
     }
 
     fn pump(&mut self, index: usize) {
-        let newest = self.checkpoint.epoch;
+        let newest = self.checkpoint.epoch.0;
         let owner = &mut self.owners[index];
         let Some(core) = &mut owner.core else { return };
         while let Some(output) = core.poll_output() {
@@ -183,8 +184,12 @@ impl Scene {
                         // R6: the object is stored first, then the ref, and then the notice is
                         // appended.
                         let r = stored.r#ref.as_ref().unwrap();
-                        assert!(self.objects.contains_key(&r.hash[..]), "r6: a notice without its object");
-                        let is_stored = self.refs.iter().any(|(c, s)| c.as_str() == stored.chunk_id && s == r);
+                        assert!(
+                            self.objects.contains_key(&Hash::from_slice(&r.hash).unwrap()),
+                            "r6: a notice without its object"
+                        );
+                        let is_stored =
+                            self.refs.iter().any(|(c, s)| c.as_str() == stored.chunk_id && s.to_proto() == *r);
                         assert!(is_stored, "r6: a notice without its ref");
                     }
                     owner.to_append.push_back((n, value));
@@ -208,7 +213,8 @@ impl Scene {
                     owner.dead_letters.push_back((id, offset));
                 }
                 Output::LoadOlder(..) | Output::ReadHistory(_) | Output::EndHistory | Output::Repair { .. } => {}
-                Output::Drift(..) | Output::Stuck(..) | Output::Lost(..) => {}
+                Output::Reached(_) | Output::Drift(..) | Output::Stuck(..) | Output::Lost(..) => {}
+                Output::LossAccepted(range) => panic!("the log has all records: {range}"),
                 Output::Ended(end) => {
                     match &end {
                         End::Drained => {}
@@ -216,7 +222,7 @@ impl Scene {
                         End::AppendFailed { .. } => assert!(owner.was_failed, "{end}"),
                         End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
                         End::Reread { .. } => assert!(owner.was_away, "{end}"),
-                        End::Unreadable { .. } | End::ModelFault { .. } => panic!("{end}"),
+                        End::Unreadable { .. } | End::OutOfRange(_) | End::ModelFault { .. } => panic!("{end}"),
                     }
                     owner.end = Some(end);
                 }

@@ -1,12 +1,11 @@
 //! The answers that ownerships wait for: reads, loads, puts, checkpoints, dead letters.
 
 use super::{Process, Reading, Written};
-use crate::log::{DeadLetter, Log};
+use crate::log::{DeadLetter, Log, PartitionLog};
 use crate::store::Store;
-use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
-use driftless_replayer_core::{Input, LoadError, OlderError, Stored};
-use driftless_schemas::proto::Checkpoint;
+use driftless_replayer_core::{Input, LoadError, OlderError, OutOfRange, Stored, Stream};
+use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{ChunkId, Offset};
 use std::rc::Rc;
 
@@ -18,7 +17,9 @@ impl Process {
         match own.reading {
             Reading::Nothing => false,
             Reading::Updates(from) => {
-                let Some(mut records) = log.updates[p].read(from, count) else { return self.stop(i, "out of range") };
+                let Some(mut records) = log.updates[p].read(from, count) else {
+                    return self.out_of_range(i, Stream::Updates, from, &log.updates[p], now);
+                };
                 own.reading = Reading::Updates(Offset(from.0 + records.len() as i64));
                 let is_fake = Mutant::SkipFence.is_on() || Mutant::ReadToTheEnd.is_on();
                 if is_fake && from.0 + records.len() as i64 >= own.end_at_claim.0 {
@@ -36,7 +37,9 @@ impl Process {
                 if !own.core.wants_commands() {
                     return false;
                 }
-                let Some(records) = log.commands[p].read(from, count) else { return self.stop(i, "out of range") };
+                let Some(records) = log.commands[p].read(from, count) else {
+                    return self.out_of_range(i, Stream::Commands, from, &log.commands[p], now);
+                };
                 if records.is_empty() {
                     return false;
                 }
@@ -47,9 +50,11 @@ impl Process {
         }
     }
 
-    fn stop(&mut self, i: usize, why: &'static str) -> bool {
-        *self.ends.entry(why).or_default() += 1;
-        self.ownerships[i].is_stopped = true;
+    /// The log does not hold the offset that the core reads next; the core decides what follows.
+    fn out_of_range(&mut self, i: usize, stream: Stream, wanted: Offset, log: &PartitionLog, now: u64) -> bool {
+        let (low, high) = (log.low(), log.end());
+        self.ownerships[i].reading = Reading::Nothing;
+        self.give(i, Input::OutOfRange(OutOfRange { stream, wanted, low, high }), now);
         true
     }
 
@@ -61,10 +66,9 @@ impl Process {
             false => Err(LoadError::Unavailable("the store is away".into())),
             true => match store.view(own.partition, 0).entries.get(&chunk).cloned() {
                 None => Ok(None),
-                Some(entry) => match entry.newest.as_ref().map(|newest| store.load(newest)) {
-                    None => Ok(Some(Stored { entry, encoding: Bytes::new() })),
-                    Some(Ok((_, encoding))) => Ok(Some(Stored { entry, encoding })),
-                    Some(Err(reason)) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
+                Some(entry) => match store.load(&entry.newest) {
+                    Ok((_, encoding)) => Ok(Some(Stored { entry, encoding })),
+                    Err(reason) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
                 },
             },
         };
@@ -100,7 +104,9 @@ impl Process {
         let updates = &log.updates[own.partition.0 as usize];
         let Some(records) = updates.read(from, count) else {
             own.history = None;
-            self.give(i, Input::HistoryCut(updates.low()), now);
+            let (low, high) = (updates.low(), updates.end());
+            let range = OutOfRange { stream: Stream::History, wanted: from, low, high };
+            self.give(i, Input::OutOfRange(range), now);
             return true;
         };
         if records.is_empty() {
@@ -178,7 +184,7 @@ impl Process {
         if own.token.is_none() && own.core.is_running() {
             let (token, mut state) = store.open(own.partition);
             own.token = Some(token);
-            let checkpoint = Checkpoint { epoch: state.checkpoint.epoch + 1, ..Rc::make_mut(&mut state).checkpoint };
+            let checkpoint = Checkpoint { epoch: state.checkpoint.epoch.next(), ..Rc::make_mut(&mut state).checkpoint };
             let written = store.write(own.partition, token, checkpoint, &[]);
             debug_assert!(written.is_ok(), "no other writer opened the index in between");
         }

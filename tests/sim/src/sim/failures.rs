@@ -7,7 +7,7 @@ use crate::violation::Verdict;
 use bytes::Bytes;
 use driftless_client_core::Socket;
 use driftless_schemas::proto::{Command, CommandRecord, Settle, command, command_record};
-use driftless_schemas::{ChunkId, Offset, Partition, SessionId};
+use driftless_schemas::{ChunkId, Partition, SessionId};
 use prost::Message as _;
 
 impl Sim {
@@ -266,8 +266,8 @@ impl Sim {
     fn cut_log(&mut self) {
         let p = self.chance.below(self.log.updates.len());
         let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;
-        self.log.updates[p].cut(Offset(checkpoint.updates_low));
-        self.log.commands[p].cut(Offset(checkpoint.commands_next));
+        self.log.updates[p].cut(checkpoint.updates_low);
+        self.log.commands[p].cut(checkpoint.commands_next);
         self.count(Fault::LogCut);
     }
 }

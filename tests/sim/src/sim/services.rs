@@ -79,7 +79,7 @@ impl Sim {
                 let partition = process.ownerships[i].partition;
                 if let Some((_, state)) = process.write(i, index_works, &mut self.store) {
                     self.oracle.check_index(partition, &state, &self.store, &self.log)?;
-                    self.trace.note("checkpoint", r as u64, state.checkpoint.updates_low as u64);
+                    self.trace.note("checkpoint", r as u64, state.checkpoint.updates_low.0 as u64);
                 } else if !index_works {
                     self.count(Fault::IndexError);
                 }

@@ -3,7 +3,8 @@
 use super::super::reference::{LastValid, Reference};
 use super::Scene;
 use driftless_chunk::live::{LiveChunk, read_updates};
-use driftless_schemas::proto::{Decisions, IndexEntry, UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{Decisions, UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::IndexEntry;
 use driftless_schemas::{ChunkId, Offset};
 use prost::Message;
 use std::sync::Arc;
@@ -32,20 +33,20 @@ impl Scene {
     /// R6: a ref contains only decisions that are in the log, valid, and acknowledged.
     pub(super) fn check_refs(&self, owner: usize, entries: &[(ChunkId, IndexEntry)]) {
         for (chunk, entry) in entries {
-            let newest = entry.newest.as_ref().unwrap();
-            assert!(self.objects.contains_key(&newest.hash[..]), "r6: a ref without its object");
+            let newest = &entry.newest;
+            assert!(self.objects.contains_key(&newest.hash), "r6: a ref without its object");
             assert!(entry.older.iter().all(|older| older.ledger.is_none() && older.version != newest.version));
             let reference = &self.references[chunk];
-            let contained = reference.marks_through(newest.through_offset);
+            let contained = reference.marks_through(newest.through_offset.0);
             assert!(contained <= reference.decided, "r6: a ref of {chunk} contains what is not in the log");
             let state = &reference.states[contained];
-            assert_eq!((newest.version, &newest.hash[..]), (state.version.0, &state.hash.0[..]), "r6: {chunk}");
+            assert_eq!((newest.version, newest.hash), (state.version, state.hash), "r6: {chunk}");
             assert_eq!(newest.ledger.as_ref(), Some(&state.ledger), "r6: the ledger of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest_mark) in self.valid.iter().filter(|v| v.1 == *chunk) {
                 let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
                 assert!(
-                    is_known || *newest_mark > newest.through_offset,
+                    is_known || *newest_mark > newest.through_offset.0,
                     "r6: a ref of {chunk} contains updates {at}, which is not acknowledged"
                 );
             }
@@ -54,24 +55,24 @@ impl Scene {
 
     /// R6: the checkpoint does not point past an undecided command or an uncovered decision.
     pub(super) fn check_checkpoint(&self, owner: usize) {
-        let low = self.checkpoint.updates_low;
+        let low = self.checkpoint.updates_low.0;
         let here = self.last_valid_at.get(low as usize).expect("updates_low is in the log");
-        let triple = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
+        let triple = (self.checkpoint.updates_low_epoch.0, self.checkpoint.updates_low_n);
         assert_eq!(triple, (here.epoch, here.n), "r4: the triple of updates_low {low}");
         for (at, chunk, newest) in self.valid.iter().filter(|v| v.0.0 < low) {
-            let through = self.index.get(chunk).and_then(|e| e.newest.as_ref()).map_or(-1, |r| r.through_offset);
+            let through = self.index.get(chunk).map_or(-1, |entry| entry.newest.through_offset.0);
             assert!(*newest <= through, "r6: updates {at} is below updates_low {low} and in no ref of {chunk}");
         }
         for (chunk, reference) in &self.references {
-            let due = reference.marks.partition_point(|mark| mark.source_offset < self.checkpoint.commands_next);
+            let due = reference.marks.partition_point(|mark| mark.source_offset < self.checkpoint.commands_next.0);
             assert!(due <= reference.decided, "r6: commands_next passes an undecided command of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest) in self.valid.iter().filter(|v| v.1 == *chunk) {
                 let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
-                assert!(is_known || *newest >= self.checkpoint.commands_next, "r6: updates {at} is not acknowledged");
+                assert!(is_known || *newest >= self.checkpoint.commands_next.0, "r6: updates {at} is not acknowledged");
             }
         }
-        let next = Offset(self.checkpoint.commands_next);
+        let next = self.checkpoint.commands_next;
         assert!(
             self.buried.range(..next).all(|o| self.dead_letters.contains(o)),
             "r9: commands_next passes a dead letter that is not copied"
@@ -85,13 +86,11 @@ impl Scene {
             let model = Arc::clone(&self.world.place(chunk).unwrap().family.model);
             let mut live = match self.index.get(chunk) {
                 None => LiveChunk::initial(model, chunk),
-                Some(entry) => {
-                    LiveChunk::restore(model, entry.newest.as_ref().unwrap(), &self.encoding(entry)).unwrap()
-                }
+                Some(entry) => LiveChunk::restore(model, &entry.newest, &self.encoding(entry)).unwrap(),
             };
-            let (epoch, n) = (self.checkpoint.updates_low_epoch, self.checkpoint.updates_low_n);
+            let (epoch, n) = (self.checkpoint.updates_low_epoch.0, self.checkpoint.updates_low_n);
             let mut last_valid = LastValid { epoch, n };
-            for value in &self.updates[self.checkpoint.updates_low as usize..] {
+            for value in &self.updates[self.checkpoint.updates_low.0 as usize..] {
                 let record = UpdatesRecord::decode(value.clone()).unwrap();
                 if last_valid.accepts(&record)
                     && let Some(Body::Decisions(decisions)) = &record.body

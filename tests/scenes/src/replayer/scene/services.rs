@@ -5,7 +5,8 @@ use super::Scene;
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input, LoadError, Stored};
 use driftless_schemas::Offset;
-use driftless_schemas::proto::{IndexEntry, UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::IndexEntry;
 use prost::Message;
 
 impl Scene {
@@ -73,14 +74,13 @@ impl Scene {
     }
 
     pub(super) fn encoding(&self, entry: &IndexEntry) -> Bytes {
-        let newest = entry.newest.as_ref().unwrap();
-        self.objects.get(&newest.hash[..]).expect("r6: a ref without its object").clone()
+        self.objects.get(&entry.newest.hash).expect("r6: a ref without its object").clone()
     }
 
     pub fn put(&mut self, owner: usize, is_ok: bool) -> bool {
         let Some((chunk, hash, encoding)) = self.owners[owner].puts.pop_front() else { return false };
         if is_ok {
-            self.objects.insert(hash.0, encoding);
+            self.objects.insert(hash, encoding);
         }
         let result = if is_ok { Ok(()) } else { Err("the store is away".into()) };
         self.give(owner, Input::SnapshotPut(chunk, hash, result));
@@ -98,7 +98,7 @@ impl Scene {
     pub fn write(&mut self, owner: usize, is_ok: bool) -> bool {
         let o = &mut self.owners[owner];
         let Some((checkpoint, entries)) = o.checkpoint.take() else { return false };
-        if o.epoch != self.checkpoint.epoch {
+        if o.epoch != self.checkpoint.epoch.0 {
             o.written = Some(Err("fenced".into()));
             return true;
         }
@@ -106,7 +106,7 @@ impl Scene {
         o.written = Some(if is_ok { Ok(()) } else { Err("no answer".into()) });
         self.check_refs(owner, &entries);
         for (chunk, entry) in entries {
-            self.refs.push((chunk.clone(), entry.newest.clone().unwrap()));
+            self.refs.push((chunk.clone(), entry.newest.clone()));
             self.index.insert(chunk, entry);
         }
         self.checkpoint = checkpoint;
@@ -188,7 +188,7 @@ impl Scene {
             self.serve(owner);
         }
         assert_eq!(self.owners[owner].end, Some(End::Drained));
-        assert_eq!(self.checkpoint.commands_next, self.commands.len() as i64);
+        assert_eq!(self.checkpoint.commands_next.0, self.commands.len() as i64);
         self.check_restore();
     }
 }

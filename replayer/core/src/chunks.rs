@@ -1,0 +1,274 @@
+//! The chunks of an owner: in which slot each one is, which ones no ref contains, how much memory
+//! they take, and how many commands wait for chunks that stand still.
+//!
+//! Promises: a chunk has one slot; a chunk with a decision in no ref is among the unstored; the
+//! sizes and counts agree with the slots. Least recently used clean chunks are dropped when there
+//! are too many.
+
+use crate::resident::Resident;
+use crate::slots::{Loading, Slot, State, Waiting};
+use driftless_chunk::position::Position;
+use driftless_chunk::world::Place;
+use driftless_schemas::ChunkId;
+use driftless_schemas::time::MonotonicMs;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The chunks of one ownership.
+#[derive(Default)]
+pub(crate) struct Chunks {
+    slots: BTreeMap<ChunkId, Slot>,
+    /// Chunks with a decision in no ref, or with a snapshot under way.
+    unstored: BTreeSet<ChunkId>,
+    uses: u64,
+    /// Estimated memory of the chunks in memory.
+    bytes: usize,
+    /// Commands that wait for chunks which cannot be loaded, or are being checked.
+    set_aside: usize,
+}
+
+impl Chunks {
+    /// The chunk's slot, and whether it is new: then its stored state must be asked for.
+    pub fn slot(&mut self, chunk: &ChunkId, place: impl FnOnce() -> Place) -> (&mut Slot, bool) {
+        self.uses += 1;
+        let last_used = self.uses;
+        match self.slots.entry(chunk.clone()) {
+            Entry::Occupied(slot) => {
+                let slot = slot.into_mut();
+                slot.last_used = last_used;
+                (slot, false)
+            }
+            Entry::Vacant(slot) => {
+                let state = State::Loading(Loading::default());
+                (slot.insert(Slot { place: place(), last_used, state }), true)
+            }
+        }
+    }
+
+    pub fn contains(&self, chunk: &ChunkId) -> bool {
+        self.slots.contains_key(chunk)
+    }
+
+    pub fn state(&self, chunk: &ChunkId) -> Option<&State> {
+        self.slots.get(chunk).map(|slot| &slot.state)
+    }
+
+    pub fn place(&self, chunk: &ChunkId) -> Option<&Place> {
+        self.slots.get(chunk).map(|slot| &slot.place)
+    }
+
+    /// The chunk, if it is live.
+    pub fn live_mut(&mut self, chunk: &ChunkId) -> Option<(&Place, &mut Resident)> {
+        match self.slots.get_mut(chunk)? {
+            Slot { place, state: State::Live(resident), .. } => Some((place, resident)),
+            _ => None,
+        }
+    }
+
+    /// The chunk, if it is being checked.
+    pub fn checking_mut(&mut self, chunk: &ChunkId) -> Option<(&Place, &mut Resident)> {
+        match self.slots.get_mut(chunk)? {
+            Slot { place, state: State::Checking(resident, _), .. } => Some((place, resident)),
+            _ => None,
+        }
+    }
+
+    /// The chunk, if it is in memory.
+    pub fn resident_mut(&mut self, chunk: &ChunkId) -> Option<&mut Resident> {
+        self.slots.get_mut(chunk)?.resident_mut()
+    }
+
+    /// The loading state of the chunk, if it is loading.
+    pub fn loading_mut(&mut self, chunk: &ChunkId) -> Option<(&Place, &mut Loading)> {
+        match self.slots.get_mut(chunk)? {
+            Slot { place, state: State::Loading(loading), .. } => Some((place, loading)),
+            _ => None,
+        }
+    }
+
+    // ---- From one state to the next -------------------------------------------------------------
+
+    /// A loading chunk is in memory now. Gives what waited for it.
+    pub fn go_live(&mut self, chunk: &ChunkId, resident: Box<Resident>) -> Option<Loading> {
+        let slot = self.slots.get_mut(chunk)?;
+        let State::Loading(loading) = &mut slot.state else { return None };
+        let loading = std::mem::take(loading);
+        self.bytes += resident.bytes;
+        slot.state = State::Live(resident);
+        Some(loading)
+    }
+
+    /// The chunk is loaded again: the record of `updates` behind `before` does not fit. Its records
+    /// wait as if all had come before its state.
+    pub fn load_again(&mut self, chunk: &ChunkId, before: Position) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        if let State::Live(resident) | State::Checking(resident, _) = slot.take_state() {
+            self.bytes = self.bytes.saturating_sub(resident.bytes);
+            let bound = resident.dirty.map_or(before, |dirty| dirty.bound);
+            slot.state = State::Loading(Loading::again(bound, resident.recovered));
+            self.unstored.insert(chunk.clone());
+        }
+    }
+
+    /// A live chunk without a snapshot under way is checked from now on.
+    pub fn begin_check(&mut self, chunk: &ChunkId) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        slot.state = match slot.take_state() {
+            State::Live(resident) if resident.snapshot.is_none() => State::Checking(resident, Loading::for_check()),
+            other => other,
+        };
+    }
+
+    /// A checked chunk is live again. Gives what waited for it.
+    pub fn end_check(&mut self, chunk: &ChunkId) -> Option<Loading> {
+        let slot = self.slots.get_mut(chunk)?;
+        match slot.take_state() {
+            State::Checking(resident, loading) => {
+                slot.state = State::Live(resident);
+                Some(loading)
+            }
+            other => {
+                slot.state = other;
+                None
+            }
+        }
+    }
+
+    // ---- Commands that wait ---------------------------------------------------------------------
+
+    /// Keeps a command until its chunk is live, and says nothing if the chunk is live already.
+    pub fn enqueue(&mut self, chunk: &ChunkId, waiting: Waiting, per_chunk_max: usize, set_aside_max: usize) {
+        let has_room = self.set_aside < set_aside_max;
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        if let State::Loading(loading) | State::Checking(_, loading) = &mut slot.state {
+            self.set_aside += usize::from(loading.wait(waiting, per_chunk_max, has_room));
+        }
+    }
+
+    /// Keeps commands that waited for a chunk which is being checked now.
+    pub fn keep_for_check(&mut self, chunk: &ChunkId, waiting: Vec<Waiting>) {
+        let Some(slot) = self.slots.get_mut(chunk) else { return };
+        if let State::Checking(_, checking) = &mut slot.state {
+            checking.keep(waiting);
+            self.set_aside += checking.set_aside();
+        }
+    }
+
+    /// A chunk could not be loaded; its commands no longer count against those of other chunks.
+    pub fn load_failed(&mut self, chunk: &ChunkId, retry_at: impl FnOnce(u32) -> MonotonicMs) -> bool {
+        let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(chunk) else { return false };
+        self.set_aside += loading.set_aside();
+        loading.failed(retry_at);
+        true
+    }
+
+    /// The commands that waited for a chunk. `None`: not all of them were kept.
+    pub fn release(&mut self, loading: Loading) -> Option<Vec<Waiting>> {
+        let (waiting, set_aside) = loading.into_waiting();
+        self.set_aside = self.set_aside.saturating_sub(set_aside);
+        waiting
+    }
+
+    /// The chunks whose stored state must be asked for again now.
+    pub fn take_retries(&mut self, now: MonotonicMs) -> Vec<ChunkId> {
+        let is_due = |slot: &mut Slot| match &mut slot.state {
+            State::Loading(loading) => loading.take_retry(now),
+            State::Live(_) | State::Checking(..) => false,
+        };
+        self.slots.iter_mut().filter_map(|(chunk, slot)| is_due(slot).then(|| chunk.clone())).collect()
+    }
+
+    /// Commands that wait for chunks which stand still.
+    pub fn set_aside(&self) -> usize {
+        self.set_aside
+    }
+
+    // ---- What no ref contains -------------------------------------------------------------------
+
+    pub fn mark_unstored(&mut self, chunk: &ChunkId) {
+        if !self.unstored.contains(chunk) {
+            self.unstored.insert(chunk.clone());
+        }
+    }
+
+    pub fn mark_stored(&mut self, chunk: &ChunkId) {
+        self.unstored.remove(chunk);
+    }
+
+    /// Looks at each chunk that no ref contains, in the order of their ids, until `look` says
+    /// false.
+    pub fn for_each_unstored(&mut self, mut look: impl FnMut(&ChunkId, &mut Slot) -> bool) {
+        for chunk in &self.unstored {
+            if let Some(slot) = self.slots.get_mut(chunk)
+                && !look(chunk, slot)
+            {
+                return;
+            }
+        }
+    }
+
+    /// How many live chunks that no ref contains are so.
+    pub fn count_unstored(&self, is_so: impl Fn(&Resident) -> bool) -> usize {
+        let slot = |chunk| self.slots.get(chunk);
+        let is_counted = |slot: &&Slot| matches!(&slot.state, State::Live(resident) if is_so(resident));
+        self.unstored.iter().filter_map(slot).filter(is_counted).count()
+    }
+
+    /// Recovery is over: the records that it kept in case that a chunk is loaded again are dropped.
+    pub fn forget_recovered(&mut self) {
+        self.slots.values_mut().filter_map(Slot::resident_mut).for_each(|resident| resident.recovered = Vec::new());
+    }
+
+    // ---- Memory ---------------------------------------------------------------------------------
+
+    /// A live chunk's content has this encoded length now.
+    pub fn set_encoded_bytes(&mut self, chunk: &ChunkId, encoded_bytes: usize) {
+        let Some(Slot { state: State::Live(resident), .. }) = self.slots.get_mut(chunk) else { return };
+        let bytes = resident.estimate_bytes(encoded_bytes);
+        self.bytes = self.bytes + bytes - std::mem::replace(&mut resident.bytes, bytes);
+    }
+
+    /// Drops the least recently used clean chunks if all take more than `bytes_max`.
+    pub fn drop_cold(&mut self, bytes_max: usize) {
+        if self.bytes <= bytes_max {
+            return;
+        }
+        let is_clean = |slot: &Slot| matches!(&slot.state, State::Live(resident) if resident.is_clean());
+        let clean = self.slots.iter().filter(|(_, slot)| is_clean(slot));
+        let mut clean: Vec<(u64, ChunkId)> = clean.map(|(chunk, slot)| (slot.last_used, chunk.clone())).collect();
+        clean.sort_unstable();
+        let target = bytes_max / 10 * 9;
+        for (_, chunk) in clean {
+            if self.bytes <= target {
+                return;
+            }
+            if let Some(Slot { state: State::Live(resident), .. }) = self.slots.remove(&chunk) {
+                self.bytes = self.bytes.saturating_sub(resident.bytes);
+            }
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn unstored(&self) -> usize {
+        self.unstored.len()
+    }
+
+    /// How many chunks cannot be loaded.
+    pub fn failing(&self) -> usize {
+        self.slots.values().filter(|slot| slot.is_failing()).count()
+    }
+}
+
+impl Slot {
+    /// The slot's state; an empty loading state stands in its place.
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Loading(Loading::default()))
+    }
+}

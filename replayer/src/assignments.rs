@@ -1,0 +1,270 @@
+//! The partitions that the group assigns to this process: an ownership begins for each of them, is
+//! begun again when it fails, and ends in order when the group revokes the partition or the process
+//! shuts down.
+
+use crate::context::Context;
+use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS};
+use crate::ownership::{self, Order, Outcome};
+use driftless_log::{self as log, Log, MembershipEvent, ReadError};
+use driftless_replayer_core::{End, OutOfRange, Stream};
+use driftless_runtime::shutdown::Shutdown;
+use driftless_schemas::Partition;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+
+/// A replaced owner waits as if it had failed this often: 8 s, longer than a member's session
+/// time-out.
+const FAILURES_OF_THE_REPLACED: u32 = 5;
+
+/// How long leaving the group may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(6);
+
+/// The partitions of this process, and their ownerships.
+pub(crate) struct Assignments {
+    context: Arc<Context>,
+    /// Whether recovery of each partition is over.
+    running: watch::Sender<BTreeMap<Partition, bool>>,
+    owned: HashMap<Partition, Owned>,
+    tasks: JoinSet<(Partition, Outcome)>,
+    drain_timeout: Duration,
+    member: GroupMember,
+}
+
+/// A partition that the group has assigned to this process.
+struct Owned {
+    orders: watch::Sender<Order>,
+    task: tokio::task::Id,
+    /// Told when the ownership is over, and not begun again.
+    ended: Vec<oneshot::Sender<()>>,
+    failures: u32,
+    /// The group has assigned the partition again while the ownership was still ending.
+    is_wanted_again: bool,
+}
+
+/// This process as a member of the group: it joins, and joins again after it was fenced.
+pub(crate) struct GroupMember {
+    log: Arc<dyn Log>,
+    group: String,
+    topic: Arc<str>,
+    name: String,
+    rejoins: VecDeque<Instant>,
+}
+
+impl GroupMember {
+    pub fn new(log: Arc<dyn Log>, group: String, topic: Arc<str>, name: String) -> Self {
+        Self { log, group, topic, name, rejoins: VecDeque::new() }
+    }
+
+    pub fn join(&self) -> Result<log::Membership, log::Error> {
+        self.log.join(&self.group, &self.topic, &self.name)
+    }
+
+    /// Joins once more after the group has fenced this member. The reason need not be another
+    /// process: a request of this one that was held up for longer than the session time-out has the
+    /// same effect. Two processes that share a name fence each other in turn, until one of them has
+    /// joined too often.
+    async fn join_again(&mut self) -> Result<log::Membership, Error> {
+        let now = Instant::now();
+        let within = Duration::from_millis(REJOINS_WITHIN_MS);
+        self.rejoins.retain(|at| now.duration_since(*at) < within);
+        let count = self.rejoins.len();
+        if count >= REJOINS_MAX {
+            return Err(Error::Membership { member: self.name.clone() });
+        }
+        tracing::warn!(member = self.name, "the group has fenced this member; joining again");
+        tokio::time::sleep(Duration::from_millis(250 << count)).await;
+        self.rejoins.push_back(now);
+        Ok(self.join()?)
+    }
+}
+
+impl Assignments {
+    pub fn new(
+        context: Arc<Context>,
+        running: watch::Sender<BTreeMap<Partition, bool>>,
+        drain_timeout: Duration,
+        member: GroupMember,
+    ) -> Self {
+        Self { context, running, owned: HashMap::new(), tasks: JoinSet::new(), drain_timeout, member }
+    }
+
+    /// Owns what the group assigns until the process shuts down, or something fails for good.
+    pub async fn run(mut self, mut membership: log::Membership, shutdown: Shutdown) -> Result<(), Error> {
+        let result = loop {
+            tokio::select! {
+                () = shutdown.wait() => break Ok(()),
+                event = membership.events.recv() => match event {
+                    Some(event) => self.take_event(event),
+                    None => match self.rejoin().await {
+                        Ok(again) => membership = again,
+                        Err(e) => break Err(e),
+                    }
+                },
+                Some(joined) = self.tasks.join_next() => {
+                    if let Some((partition, outcome)) = self.ended(joined)
+                        && let Err(e) = self.take_end(partition, outcome)
+                    {
+                        break Err(e);
+                    }
+                }
+            }
+        };
+        if let Err(e) = &result {
+            tracing::error!("the replayer ends for good: {e}");
+        }
+        self.drain_all().await;
+        // Only now may another member take the partitions.
+        membership.leave(LEAVE_WITHIN).await;
+        result
+    }
+
+    async fn drain_all(&mut self) {
+        for owned in self.owned.values() {
+            owned.orders.send_replace(Order::Drain);
+        }
+        let drained = tokio::time::timeout(self.drain_timeout, async {
+            while let Some(joined) = self.tasks.join_next().await {
+                if let Some((partition, outcome)) = self.ended(joined) {
+                    tracing::info!(partition = partition.0, "ended: {outcome}");
+                }
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("the partitions did not end in time; the next owner recovers them from the log");
+            self.tasks.abort_all();
+        }
+    }
+
+    async fn rejoin(&mut self) -> Result<log::Membership, Error> {
+        let owned: Vec<Partition> = self.owned.keys().copied().collect();
+        self.take_event(MembershipEvent::Lost(owned));
+        self.member.join_again().await
+    }
+
+    fn take_event(&mut self, event: MembershipEvent) {
+        match event {
+            MembershipEvent::Assigned(partitions) => {
+                for partition in partitions {
+                    match self.owned.get_mut(&partition) {
+                        Some(ending) => ending.is_wanted_again = true,
+                        None => self.begin(partition, 0),
+                    }
+                }
+            }
+            MembershipEvent::Revoked { partitions, done } => {
+                let waits: Vec<_> = partitions.iter().filter_map(|p| self.end(*p, Order::Drain)).collect();
+                tokio::spawn(async move {
+                    for wait in waits {
+                        let _ = wait.await;
+                    }
+                    let _ = done.send(());
+                });
+            }
+            MembershipEvent::Lost(partitions) => {
+                for partition in partitions {
+                    tracing::warn!(partition = partition.0, "lost: another process may own it");
+                    let _ = self.end(partition, Order::Stop);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, partition: Partition, failures: u32) {
+        let (orders, ordered) = watch::channel(Order::Continue);
+        let (is_running, mut running) = watch::channel(false);
+        self.running.send_modify(|all| {
+            all.insert(partition, false);
+        });
+        let all = self.running.clone();
+        tokio::spawn(async move {
+            if running.wait_for(|is| *is).await.is_ok() {
+                all.send_modify(|all| {
+                    all.entry(partition).and_modify(|is| *is = true);
+                });
+            }
+        });
+        let context = Arc::clone(&self.context);
+        let task = self.tasks.spawn(async move {
+            if failures > 0 {
+                // A growing pause: the store or the log may need time, or a newer owner is right.
+                let pause = Duration::from_millis(250 << failures.min(6));
+                let mut ordered = ordered.clone();
+                let ended = ordered.wait_for(|order| *order != Order::Continue);
+                if tokio::time::timeout(pause, ended).await.is_ok() {
+                    return (partition, Outcome::Stopped);
+                }
+            }
+            (partition, ownership::run(context, partition, ordered, is_running).await)
+        });
+        let owned = Owned { orders, task: task.id(), ended: Vec::new(), failures, is_wanted_again: false };
+        self.owned.insert(partition, owned);
+    }
+
+    /// Ends an ownership; the receiver hears when it is over.
+    fn end(&mut self, partition: Partition, order: Order) -> Option<oneshot::Receiver<()>> {
+        let owned = self.owned.get_mut(&partition)?;
+        let (ended, wait) = oneshot::channel();
+        owned.ended.push(ended);
+        owned.orders.send_replace(order);
+        owned.is_wanted_again = false;
+        Some(wait)
+    }
+
+    /// The partition of an ownership that is over, and its outcome. A panic ends one ownership, and
+    /// never silently.
+    fn ended(&self, joined: Result<(Partition, Outcome), JoinError>) -> Option<(Partition, Outcome)> {
+        match joined {
+            Ok(ended) => Some(ended),
+            Err(e) => {
+                let (partition, _) = self.owned.iter().find(|(_, owned)| owned.task == e.id())?;
+                Some((*partition, Outcome::Panicked(e.to_string())))
+            }
+        }
+    }
+
+    /// Decides what follows the end of an ownership: nothing, another one, or the process's end.
+    fn take_end(&mut self, partition: Partition, outcome: Outcome) -> Result<(), Error> {
+        let Some(owned) = self.owned.remove(&partition) else { return Ok(()) };
+        let was_running = self.running.borrow().get(&partition).copied().unwrap_or(false);
+        self.running.send_modify(|all| {
+            all.remove(&partition);
+        });
+        if *owned.orders.borrow() != Order::Continue {
+            tracing::info!(partition = partition.0, "ended: {outcome}");
+            for ended in owned.ended {
+                let _ = ended.send(());
+            }
+            if owned.is_wanted_again {
+                self.begin(partition, 0);
+            }
+            return Ok(());
+        }
+        let failures = match outcome {
+            Outcome::Core(End::OutOfRange(range)) => return Err(self.retention(partition, range)),
+            Outcome::Core(end @ End::Unreadable { .. }) => return Err(Error::Unreadable { partition, end }),
+            // Another owner has claimed the partition: two owners that claim in turn would fence
+            // each other again and again. The group will say which of them is right.
+            Outcome::Core(End::Replaced { .. } | End::Index { .. }) => FAILURES_OF_THE_REPLACED.max(owned.failures + 1),
+            _ if was_running => 1,
+            _ => owned.failures + 1,
+        };
+        tracing::warn!(partition = partition.0, "the ownership ended: {outcome}; taking it up again");
+        self.begin(partition, failures);
+        Ok(())
+    }
+
+    /// Retention has taken what an ownership needs, and no operator accepts the loss.
+    fn retention(&self, partition: Partition, range: OutOfRange) -> Error {
+        let OutOfRange { stream, wanted, low, high } = range;
+        let topics = self.context.world.topics();
+        let topic = match stream {
+            Stream::Commands => &topics.commands,
+            Stream::Updates | Stream::History => &topics.updates,
+        };
+        let source = ReadError::OutOfRange { topic: Arc::clone(topic), partition, wanted, low, high };
+        Error::Retention { partition, source }
+    }
+}

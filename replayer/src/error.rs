@@ -1,0 +1,53 @@
+//! Errors that end a replayer.
+
+use driftless_log as log;
+use driftless_replayer_core::End;
+use driftless_schemas::Partition;
+
+/// A member that the group has fenced joins again this often within [`REJOINS_WITHIN_MS`].
+pub(crate) const REJOINS_MAX: usize = 4;
+/// See [`REJOINS_MAX`].
+pub(crate) const REJOINS_WITHIN_MS: u64 = 60_000;
+
+/// An error that ends a replayer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Topics or connections.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// A topic of the world does not exist.
+    #[error("topic {topic} does not exist: run `driftless init` for this world first")]
+    NoTopic {
+        /// The topic's name.
+        topic: String,
+    },
+    /// The log no longer holds what recovery needs.
+    #[error(
+        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"
+    )]
+    Retention {
+        /// The partition.
+        partition: Partition,
+        /// The offsets.
+        source: log::ReadError,
+    },
+    /// The watchdog's thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A record of `updates` cannot be read.
+    #[error("partition {partition}: {end}")]
+    Unreadable {
+        /// The partition.
+        partition: Partition,
+        /// Offset and reason.
+        end: End,
+    },
+    /// The group has fenced this member again and again.
+    #[error(
+        "the group membership ended {REJOINS_MAX} times within a minute: another process uses the member name {member:?} (give each replayer its own with --member), or this one was held up for longer than the session time-out, again and again"
+    )]
+    Membership {
+        /// The name of this process.
+        member: String,
+    },
+}

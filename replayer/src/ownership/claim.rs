@@ -1,0 +1,114 @@
+//! The first steps of an ownership (docs/design.md#ownership): open the index, which fences older
+//! owners and makes the epoch durable, and only then make the core, whose first record is the
+//! fence. One open, one epoch, one fence: nothing is ever reopened within an ownership.
+
+use super::reading::Reading;
+use super::{LOADS_AT_FIRST, Ownership};
+use crate::beginning::Beginning;
+use crate::context::Context;
+use crate::dead_letters::Copies;
+use crate::publisher::OwnAck;
+use crate::report::Report;
+use driftless_replayer_core::{PartitionCore, Stats};
+use driftless_schemas::storage::Unanswered;
+use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_store::index;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// An ownership, and where it hears of acknowledgements and reports.
+pub(super) struct Claimed {
+    pub ownership: Ownership,
+    pub acks: UnboundedReceiver<Vec<OwnAck>>,
+    pub reports: UnboundedReceiver<Report>,
+}
+
+/// Calls from which models did not return, in earlier ownerships.
+#[derive(Default)]
+struct Calls {
+    commands: BTreeSet<Offset>,
+    chunks: BTreeSet<ChunkId>,
+}
+
+/// Claims the partition.
+pub(super) async fn claim(
+    context: Arc<Context>,
+    partition: Partition,
+    mut beginning: Beginning,
+) -> Result<Claimed, index::Error> {
+    let (claimed, calls) = tokio::join!(context.indexes.claim(partition), unanswered(&context, partition));
+    let (index, checkpoint) = claimed?;
+    beginning.claimed(checkpoint.epoch);
+    let commands_from = checkpoint.commands_next;
+    let reading = Reading::new(context.feed.clone(), context.world.topics().clone(), partition, commands_from);
+    let (route, acks) = context.publisher.route();
+    let (reports, heard) = unbounded_channel();
+    #[cfg(debug_assertions)]
+    context.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(reports.clone());
+    let mut careful = context.careful();
+    careful.extend(calls.chunks.iter().cloned());
+    forget(&context, partition, &calls, commands_from);
+    let (world, settings) = (Arc::clone(&context.world), context.settings.clone());
+    let now = context.clock.monotonic();
+    let core = PartitionCore::new(world, partition, &context.member, checkpoint, settings, now)
+        .careful_with(careful)
+        .without_asking(calls.commands);
+    context.watchdog.look_after(partition, &core.working());
+    let ownership = Ownership {
+        context,
+        partition,
+        core,
+        index: Arc::new(index),
+        route,
+        copies: Copies::new(reports.clone(), partition),
+        reports,
+        reading,
+        unsent: VecDeque::new(),
+        load_permits: Arc::new(Semaphore::new(LOADS_AT_FIRST)),
+        is_loading_freely: false,
+        unread: None,
+        reported: Stats::default(),
+        beginning,
+    };
+    Ok(Claimed { ownership, acks, reports: heard })
+}
+
+async fn unanswered(context: &Context, partition: Partition) -> Calls {
+    let mut calls = Calls::default();
+    match context.store.unanswered(context.world.spec().generation, partition).await {
+        Ok(noted) => {
+            for call in noted {
+                match call {
+                    Unanswered::Command(offset) => drop(calls.commands.insert(offset)),
+                    Unanswered::Chunk(chunk) => drop(calls.chunks.insert(chunk)),
+                }
+            }
+        }
+        // Without the notes, the watchdog finds such calls anew.
+        Err(e) => tracing::warn!(
+            partition = partition.0,
+            "cannot read the notes of calls that models did not return from: {e}"
+        ),
+    }
+    calls
+}
+
+/// Deletes the notes of commands that are decided. Chunk notes are deleted too: careful mode finds
+/// the offending command.
+fn forget(context: &Arc<Context>, partition: Partition, calls: &Calls, commands_from: Offset) {
+    let decided = calls.commands.range(..commands_from).copied().map(Unanswered::Command);
+    let done: Vec<_> = decided.chain(calls.chunks.iter().cloned().map(Unanswered::Chunk)).collect();
+    if done.is_empty() {
+        return;
+    }
+    let context = Arc::clone(context);
+    tokio::spawn(async move {
+        for call in done {
+            if let Err(e) = context.store.remove_unanswered(context.world.spec().generation, partition, &call).await {
+                tracing::warn!(partition = partition.0, "the next owner deletes the note of {call}: {e}");
+            }
+        }
+    });
+}

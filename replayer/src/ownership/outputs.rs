@@ -1,0 +1,80 @@
+//! Carrying out what the core wants.
+
+use super::Ownership;
+use driftless_log::{Append, Headers};
+use driftless_replayer_core::{End, Input, Milestone, OutOfRange, Output};
+use driftless_schemas::ChunkId;
+use driftless_schemas::stored::{Checkpoint, IndexEntry};
+use std::sync::Arc;
+
+impl Ownership {
+    /// Carries out what the core wants. `Some`: the ownership has ended.
+    pub(super) fn carry_out(&mut self) -> Option<End> {
+        let mut ended = None;
+        let mut appends: Vec<Append> = self.unsent.drain(..).collect();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Append { n, key, value } => appends.push(Append {
+                    topic: Arc::clone(&self.context.world.topics().updates),
+                    partition: self.partition,
+                    key: key.into(),
+                    value,
+                    headers: Headers::new(),
+                    token: n,
+                }),
+                Output::ReadUpdates(from) => self.reading.read_updates(from),
+                Output::ReadCommands(from) => self.reading.read_commands(from),
+                Output::ReadHistory(from) => self.reading.read_history(from),
+                Output::EndHistory => self.reading.end_history(),
+                Output::Load(chunk) => self.load(chunk),
+                Output::LoadOlder(chunk, stored) => self.load_older(chunk, stored),
+                Output::Repair { chunk, hash, encoding } => self.repair(chunk, hash, encoding),
+                Output::PutSnapshot { chunk, hash, encoding } => self.put_snapshot(chunk, hash, encoding),
+                Output::WriteCheckpoint { checkpoint, entries } => self.write_checkpoint(checkpoint, entries),
+                Output::DeadLetter { id, offset, value, reason } => {
+                    let topics = self.context.world.topics();
+                    self.copies.copy(&self.context.dead_letters, topics, id, (offset, value, reason));
+                }
+                Output::Reached(milestone) => self.reached(milestone),
+                Output::Drift(chunk, reason) => {
+                    tracing::error!(%chunk, "the chunk had drifted, and is healed: {reason}");
+                }
+                Output::Lost(chunk, reason) => tracing::error!(%chunk, "{reason}"),
+                Output::LossAccepted(OutOfRange { stream, wanted, low, .. }) => {
+                    let partition = self.partition.0;
+                    tracing::error!(partition, "{stream}: offsets {wanted} to {low} are lost, as --accept-loss allows");
+                }
+                Output::Stuck(chunk, reason) => {
+                    tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
+                }
+                Output::Ended(end) => {
+                    if let End::ModelFault { chunk } = &end {
+                        self.context.be_careful_with(chunk.clone());
+                    }
+                    ended = Some(end);
+                }
+            }
+        }
+        if !appends.is_empty() && ended.is_none() {
+            self.unsent = self.route.append(appends).into();
+        }
+        self.report();
+        ended
+    }
+
+    fn reached(&mut self, milestone: Milestone) {
+        match milestone {
+            Milestone::FenceAcknowledged => self.beginning.fenced(),
+            Milestone::FirstRecord => self.beginning.decided(),
+            Milestone::FirstRecordAcknowledged => self.load_freely(),
+        }
+    }
+
+    fn write_checkpoint(&self, checkpoint: Checkpoint, entries: Vec<(ChunkId, IndexEntry)>) {
+        let index = Arc::clone(&self.index);
+        self.spawn(async move {
+            let written = index.write(&checkpoint, &entries).await.map_err(|e| e.to_string());
+            Input::CheckpointWritten(written)
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! The streams that an ownership reads: `updates` until recovery is over, then `commands`; and, now
+//! and then, `updates` again for one chunk.
+
+use crate::feed::{Delivery, Feed};
+use bytes::Bytes;
+use driftless_log::ReadError;
+use driftless_replayer_core::{Input, OutOfRange, Stream};
+use driftless_schemas::topics::Topics;
+use driftless_schemas::{Offset, Partition};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+type Deliveries = UnboundedReceiver<Delivery>;
+
+/// The streams of one ownership.
+pub(super) struct Reading {
+    feed: Feed,
+    topics: Topics,
+    partition: Partition,
+    /// The stream of `incoming`: `updates` or `commands`.
+    stream: Stream,
+    incoming: Option<Deliveries>,
+    /// The first of the commands, read while `updates` is still being read.
+    ahead: Option<(Offset, Deliveries)>,
+    /// `updates`, read again for one chunk.
+    history: Option<Deliveries>,
+    /// Records that the core does not want yet.
+    backlog: VecDeque<Vec<(Offset, Bytes)>>,
+    is_paused: bool,
+}
+
+impl Reading {
+    /// Nothing is read yet but the first of the commands: both topics then come in one fetch.
+    pub fn new(feed: Feed, topics: Topics, partition: Partition, commands_from: Offset) -> Self {
+        let ahead = feed.read_ahead(&topics.commands, partition, commands_from);
+        Self {
+            feed,
+            topics,
+            partition,
+            stream: Stream::Updates,
+            incoming: None,
+            ahead: Some((commands_from, ahead)),
+            history: None,
+            backlog: VecDeque::new(),
+            is_paused: false,
+        }
+    }
+
+    /// The stream that is being read.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// Reads `updates` from here on.
+    pub fn read_updates(&mut self, from: Offset) {
+        self.incoming = Some(self.feed.read(&self.topics.updates, self.partition, from));
+        self.stream = Stream::Updates;
+    }
+
+    /// Reads `commands` from here on. What is left of `updates` is not wanted any more.
+    pub fn read_commands(&mut self, from: Offset) {
+        if self.stream == Stream::Updates {
+            self.backlog.clear();
+        }
+        self.stream = Stream::Commands;
+        self.is_paused = false;
+        // Dropping the old receiver ends what it read.
+        self.incoming = Some(match self.ahead.take() {
+            Some((at, receiver)) if at == from => {
+                self.feed.resume(&self.topics.commands, self.partition);
+                receiver
+            }
+            _ => self.feed.read(&self.topics.commands, self.partition, from),
+        });
+    }
+
+    /// Beside the stream, reads `updates` again from here on.
+    pub fn read_history(&mut self, from: Offset) {
+        self.history = Some(self.feed.read(&self.topics.updates, self.partition, from));
+    }
+
+    pub fn end_history(&mut self) {
+        self.history = None;
+    }
+
+    /// The next delivery; never, while nothing is read.
+    pub async fn next(&mut self) -> (Stream, Option<Delivery>) {
+        tokio::select! {
+            biased;
+            delivery = receive(&mut self.history) => (Stream::History, delivery),
+            delivery = receive(&mut self.incoming) => (self.stream, delivery),
+        }
+    }
+
+    /// A delivery of the stream that is there already.
+    pub fn try_next(&mut self) -> Option<(Stream, Delivery)> {
+        let delivery = self.incoming.as_mut()?.try_recv().ok()?;
+        Some((self.stream, delivery))
+    }
+
+    /// Takes a delivery. Gives what the core must hear of at once; records of the stream wait in
+    /// the backlog.
+    ///
+    /// # Errors
+    /// The reader is broken, and so the ownership must end.
+    pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, ReadError> {
+        match delivery {
+            Some(Ok(records)) if stream == Stream::History => Ok(Some(Input::History(records))),
+            Some(Ok(records)) => {
+                self.backlog.push_back(records);
+                Ok(None)
+            }
+            Some(Err(ReadError::OutOfRange { wanted, low, high, .. })) => {
+                self.forget(stream);
+                Ok(Some(Input::OutOfRange(OutOfRange { stream, wanted, low, high })))
+            }
+            Some(Err(e)) => {
+                self.forget(stream);
+                Err(e)
+            }
+            None => {
+                self.forget(stream);
+                match stream {
+                    // The stream beside it tells of a reader that has ended.
+                    Stream::History => Ok(None),
+                    Stream::Updates | Stream::Commands => Err(ReadError::Broken {
+                        topic: Arc::clone(self.topic()),
+                        partition: self.partition,
+                        reason: "the reader of this process has ended".into(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// All records that the core has not had yet.
+    pub fn take_backlog(&mut self) -> Vec<(Offset, Bytes)> {
+        let mut records = self.backlog.pop_front().unwrap_or_default();
+        self.backlog.drain(..).for_each(|more| records.extend(more));
+        records
+    }
+
+    /// Stops fetching while there are records that the core does not want.
+    pub fn pause(&mut self) {
+        if !self.backlog.is_empty() && !std::mem::replace(&mut self.is_paused, true) {
+            self.feed.pause(self.topic(), self.partition);
+        }
+    }
+
+    /// Fetches again after a pause.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.is_paused) {
+            self.feed.resume(self.topic(), self.partition);
+        }
+    }
+
+    fn topic(&self) -> &Arc<str> {
+        match self.stream {
+            Stream::Commands => &self.topics.commands,
+            Stream::Updates | Stream::History => &self.topics.updates,
+        }
+    }
+
+    fn forget(&mut self, stream: Stream) {
+        match stream {
+            Stream::History => self.history = None,
+            Stream::Updates | Stream::Commands => self.incoming = None,
+        }
+    }
+}
+
+async fn receive(deliveries: &mut Option<Deliveries>) -> Option<Delivery> {
+    match deliveries {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}

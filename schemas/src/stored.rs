@@ -1,0 +1,329 @@
+//! The contents of the object store's index as domain types: refs, ledgers and checkpoints.
+//!
+//! The protobuf messages of `store.proto` allow values that no owner writes: a hash of 31 bytes, a
+//! writer of 3, a ref without a location. A reader parses each message once, where the bytes are
+//! read (the index, or a record of `updates`), and everything behind that place works with the
+//! types of this module. Parsing is total, and an error names the field and its value. What is
+//! written is the same protobuf as before: `to_proto` is the inverse of `from_proto`.
+
+use crate::format::{self, Error};
+use crate::{Epoch, Hash, Offset, Seq, Version, WriterId, proto};
+
+/// A stored state of a chunk: which object holds it, and which commands it contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRef {
+    /// The number of commands that were committed to the chunk up to this state.
+    pub version: Version,
+    /// BLAKE3 of the canonical encoding.
+    pub hash: Hash,
+    /// Where the encoding lies.
+    pub location: Location,
+    /// Every command of the chunk at or below this offset of `commands` is decided, and the state
+    /// contains its decision.
+    pub through_offset: Offset,
+    /// The revision of the model that wrote the encoding.
+    pub model_revision: u32,
+    /// Length of the canonical encoding, uncompressed.
+    pub bytes: u64,
+    /// The ledger as it was when the command at `through_offset` was decided. Refs of an index
+    /// entry's history have none.
+    pub ledger: Option<StoredLedger>,
+}
+
+/// Where the encoding of a stored state lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In an object of its own, which is named by the hash (see [`crate::storage::snapshot`]).
+    Object,
+    /// In a part of an object that holds many snapshots. Readers understand it; no version of
+    /// Driftless writes it yet.
+    Pack {
+        /// Key of the object.
+        key: String,
+        /// Where the part begins, in bytes.
+        offset: u64,
+        /// Length of the part in bytes.
+        len: u64,
+    },
+}
+
+/// A chunk's ledger as a ref carries it (R8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredLedger {
+    /// The floor: milliseconds since 1970. A writer without an entry counts only if its session is
+    /// younger.
+    pub floor_ms: u64,
+    /// An entry per writer, the least recently decided writer first.
+    pub entries: Vec<StoredWriter>,
+}
+
+/// The entry of one writer in a stored ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredWriter {
+    /// The writer.
+    pub writer: WriterId,
+    /// The newest resolved number.
+    pub seq: Seq,
+    /// Bit i says whether number `seq - i` was committed.
+    pub committed_bits: u64,
+    /// The offset in `commands` of the writer's last decided command.
+    pub last_offset: Offset,
+}
+
+/// The index's value under a chunk id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// The newest stored state.
+    pub newest: StoredRef,
+    /// History, newest first, without ledgers.
+    pub older: Vec<StoredRef>,
+}
+
+/// The index's value under `!checkpoint`; all zero where no owner has claimed the partition yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The epoch of the newest owner.
+    pub epoch: Epoch,
+    /// Every command below this offset of `commands` is decided, and its decision is acknowledged.
+    pub commands_next: Offset,
+    /// Every valid decision that no ref covers stands at or above this offset of `updates`.
+    pub updates_low: Offset,
+    /// The current epoch just below `updates_low` (R4).
+    pub updates_low_epoch: Epoch,
+    /// The last valid n just below `updates_low` (R4).
+    pub updates_low_n: u64,
+}
+
+impl StoredRef {
+    /// Parses a ref.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if the hash has not 32 bytes, if there is no location, or if the ledger
+    /// cannot be parsed.
+    pub fn from_proto(stored: proto::Ref) -> Result<Self, Error> {
+        let hash = Hash::from_slice(&stored.hash)
+            .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
+        Ok(Self {
+            version: Version(stored.version),
+            hash,
+            location: Location::from_proto(stored.location)?,
+            through_offset: Offset(stored.through_offset),
+            model_revision: stored.model_revision,
+            bytes: stored.bytes,
+            ledger: stored.ledger.as_ref().map(StoredLedger::from_proto).transpose()?,
+        })
+    }
+
+    /// The message that [`StoredRef::from_proto`] parses to this ref.
+    #[must_use]
+    pub fn to_proto(&self) -> proto::Ref {
+        proto::Ref {
+            version: self.version.0,
+            hash: self.hash.to_bytes(),
+            location: Some(self.location.to_proto()),
+            through_offset: self.through_offset.0,
+            model_revision: self.model_revision,
+            bytes: self.bytes,
+            ledger: self.ledger.as_ref().map(StoredLedger::to_proto),
+        }
+    }
+}
+
+impl Location {
+    fn from_proto(location: Option<proto::r#ref::Location>) -> Result<Self, Error> {
+        match location {
+            Some(proto::r#ref::Location::Object(proto::StoredObject {})) => Ok(Self::Object),
+            Some(proto::r#ref::Location::Pack(proto::PackedObject { key, offset, len })) => {
+                Ok(Self::Pack { key, offset, len })
+            }
+            None => Err(format::field("Ref", "location", "it has none that this version knows; upgrade this process")),
+        }
+    }
+
+    fn to_proto(&self) -> proto::r#ref::Location {
+        match self {
+            Self::Object => proto::r#ref::Location::Object(proto::StoredObject {}),
+            Self::Pack { key, offset, len } => {
+                proto::r#ref::Location::Pack(proto::PackedObject { key: key.clone(), offset: *offset, len: *len })
+            }
+        }
+    }
+}
+
+impl StoredLedger {
+    /// Parses a ledger.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if a writer has not 16 bytes.
+    pub fn from_proto(ledger: &proto::Ledger) -> Result<Self, Error> {
+        let entries = ledger.entries.iter().map(StoredWriter::from_proto).collect::<Result<_, _>>()?;
+        Ok(Self { floor_ms: ledger.floor_ms, entries })
+    }
+
+    /// The message that [`StoredLedger::from_proto`] parses to this ledger.
+    #[must_use]
+    pub fn to_proto(&self) -> proto::Ledger {
+        let entries = self.entries.iter().map(StoredWriter::to_proto).collect();
+        proto::Ledger { floor_ms: self.floor_ms, entries }
+    }
+}
+
+impl StoredWriter {
+    fn from_proto(entry: &proto::LedgerEntry) -> Result<Self, Error> {
+        let writer = WriterId::from_slice(&entry.writer)
+            .ok_or_else(|| format::field("Ledger", "entries", format!("a writer of {} bytes", entry.writer.len())))?;
+        Ok(Self {
+            writer,
+            seq: Seq(entry.seq),
+            committed_bits: entry.committed_bits,
+            last_offset: Offset(entry.last_offset),
+        })
+    }
+
+    fn to_proto(&self) -> proto::LedgerEntry {
+        proto::LedgerEntry {
+            writer: self.writer.to_bytes(),
+            seq: self.seq.0,
+            committed_bits: self.committed_bits,
+            last_offset: self.last_offset.0,
+        }
+    }
+}
+
+impl IndexEntry {
+    /// Parses an entry.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if the entry names no newest state, or if a ref cannot be parsed.
+    pub fn from_proto(entry: proto::IndexEntry) -> Result<Self, Error> {
+        let newest = entry.newest.ok_or_else(|| format::field("IndexEntry", "newest", "it names no state"))?;
+        Ok(Self {
+            newest: StoredRef::from_proto(newest)?,
+            older: entry.older.into_iter().map(StoredRef::from_proto).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The message that [`IndexEntry::from_proto`] parses to this entry.
+    #[must_use]
+    pub fn to_proto(&self) -> proto::IndexEntry {
+        proto::IndexEntry {
+            newest: Some(self.newest.to_proto()),
+            older: self.older.iter().map(StoredRef::to_proto).collect(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Parses a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Field`] for values that no owner writes. To begin from zero because of them would
+    /// decide commands again that are decided already (R2).
+    pub fn from_proto(found: proto::Checkpoint) -> Result<Self, Error> {
+        let refuse = |field, problem: String| Err(format::field("Checkpoint", field, problem));
+        if found.epoch == 0 {
+            return refuse("epoch", "0, but the first owner has epoch 1".into());
+        }
+        for (field, offset) in [("commands_next", found.commands_next), ("updates_low", found.updates_low)] {
+            if offset < 0 {
+                return refuse(field, format!("{offset}, but offsets count from 0"));
+            }
+        }
+        if found.updates_low_epoch > found.epoch {
+            let problem = format!("{} is above the owner's epoch {}", found.updates_low_epoch, found.epoch);
+            return refuse("updates_low_epoch", problem);
+        }
+        if found.updates_low_epoch == 0 && found.updates_low_n > 0 {
+            return refuse("updates_low_n", format!("{}, but epoch 0 has no records", found.updates_low_n));
+        }
+        Ok(Self {
+            epoch: Epoch(found.epoch),
+            commands_next: Offset(found.commands_next),
+            updates_low: Offset(found.updates_low),
+            updates_low_epoch: Epoch(found.updates_low_epoch),
+            updates_low_n: found.updates_low_n,
+        })
+    }
+
+    /// The message that [`Checkpoint::from_proto`] parses to this checkpoint.
+    #[must_use]
+    pub fn to_proto(&self) -> proto::Checkpoint {
+        proto::Checkpoint {
+            epoch: self.epoch.0,
+            commands_next: self.commands_next.0,
+            updates_low: self.updates_low.0,
+            updates_low_epoch: self.updates_low_epoch.0,
+            updates_low_n: self.updates_low_n,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn good() -> proto::Ref {
+        let ledger = StoredLedger {
+            floor_ms: 7,
+            entries: vec![StoredWriter {
+                writer: WriterId([1; 16]),
+                seq: Seq(3),
+                committed_bits: 5,
+                last_offset: Offset(9),
+            }],
+        };
+        let stored = StoredRef {
+            version: Version(2),
+            hash: Hash::of(b"content"),
+            location: Location::Object,
+            through_offset: Offset(9),
+            model_revision: 1,
+            bytes: 7,
+            ledger: Some(ledger),
+        };
+        stored.to_proto()
+    }
+
+    #[test]
+    fn a_parsed_entry_is_written_as_it_was_read() {
+        let pack = proto::PackedObject { key: "packs/1".into(), offset: 3, len: 4 };
+        let older = proto::Ref { location: Some(proto::r#ref::Location::Pack(pack)), ledger: None, ..good() };
+        let entry = proto::IndexEntry { newest: Some(good()), older: vec![older] };
+        assert_eq!(IndexEntry::from_proto(entry.clone()).unwrap().to_proto(), entry);
+    }
+
+    #[test]
+    fn r7_a_ref_that_names_nothing_is_refused_with_its_field() {
+        let short_writer = proto::LedgerEntry { writer: Bytes::from_static(&[1; 3]), ..Default::default() };
+        let ledger = proto::Ledger { floor_ms: 0, entries: vec![short_writer] };
+        for (bad, said) in [
+            (proto::Ref { hash: Bytes::from_static(&[7; 31]), ..good() }, "Ref.hash is not valid: 31 bytes"),
+            (proto::Ref { hash: Bytes::new(), ..good() }, "Ref.hash is not valid: 0 bytes"),
+            (proto::Ref { location: None, ..good() }, "upgrade this process"),
+            (proto::Ref { ledger: Some(ledger), ..good() }, "a writer of 3 bytes"),
+        ] {
+            let error = StoredRef::from_proto(bad).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let nameless = proto::IndexEntry { newest: None, older: vec![good()] };
+        assert!(IndexEntry::from_proto(nameless).is_err());
+    }
+
+    #[test]
+    fn r2_a_checkpoint_that_no_owner_writes_is_refused_with_its_field() {
+        let good =
+            proto::Checkpoint { epoch: 2, commands_next: 9, updates_low: 8, updates_low_epoch: 1, updates_low_n: 7 };
+        assert_eq!(Checkpoint::from_proto(good).unwrap().to_proto(), good);
+        for (bad, field) in [
+            (proto::Checkpoint { epoch: 0, ..good }, "epoch"),
+            (proto::Checkpoint { commands_next: -1, ..good }, "commands_next"),
+            (proto::Checkpoint { updates_low: -9, ..good }, "updates_low"),
+            (proto::Checkpoint { updates_low_epoch: 3, ..good }, "updates_low_epoch"),
+            (proto::Checkpoint { updates_low_epoch: 0, ..good }, "updates_low_n"),
+        ] {
+            let error = Checkpoint::from_proto(bad).unwrap_err();
+            assert!(matches!(&error, Error::Field { field: found, .. } if *found == field), "{error}");
+        }
+    }
+}
