@@ -1,12 +1,10 @@
-//! Commands without a websocket: for services, scripts and `curl`.
+//! Commands over HTTP, for services, scripts and `curl`.
 //!
-//! `POST /v1/sessions` gives out a session, `POST /v1/chunks/{id}/commands` takes commands and answers when the log has
-//! acknowledged them. The checks are the same as on a websocket.
+//! `POST /v1/sessions` issues a session. `POST /v1/chunks/{id}/commands` accepts commands and answers
+//! once the log has acknowledged them. The checks are the same as on a websocket.
 
-use crate::Shared;
-use crate::handover::Mailbox;
-use crate::results::{Accepted, Outcome, answer, rejected, unacknowledged};
-use crate::submission::{Batch, Item};
+use crate::context::Context;
+use crate::producer::Mailbox;
 use bytes::Bytes;
 use driftless_auth::Claims;
 use driftless_ingest_core::rate::Bucket;
@@ -15,26 +13,32 @@ use driftless_log::AppendError;
 use driftless_runtime_core::{Environment as _, Identity, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
 use driftless_web::http::{ChunkPath, Problem, Response, Routes, body, chunk_path, json, query_value, token};
+use results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use submission::{Batch, Item};
 use tokio::time::Instant;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// How much longer than the producer a request waits: what the log gives up on is told, so this is never the reason.
+mod results;
+mod submission;
+
+/// How much longer than the producer a request waits. The producer reports each record that it gives up,
+/// so a request never waits in vain.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
-pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
-    let with = |shared: Arc<Shared>| warp::any().map(move || Arc::clone(&shared));
+pub(crate) fn routes(context: &Arc<Context>) -> Routes {
+    let with = |context: Arc<Context>| warp::any().map(move || Arc::clone(&context));
     let sessions = warp::path!("v1" / "sessions")
         .and(warp::post())
-        .and(with(Arc::clone(shared)))
+        .and(with(Arc::clone(context)))
         .and(token())
         .and(body(limits::CLIENT_FRAME_BYTES_MAX))
-        .map(|shared: Arc<Shared>, token, body: Bytes| {
-            new_session(&shared, token, &body).unwrap_or_else(Problem::response)
+        .map(|context: Arc<Context>, token, body: Bytes| {
+            new_session(&context, token, &body).unwrap_or_else(Problem::response)
         });
     let commands = chunk_path()
         .and_then(|path: ChunkPath| async move {
@@ -42,27 +46,27 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
             if is_ours { Ok(path.chunk) } else { Err(warp::reject::not_found()) }
         })
         .and(warp::post())
-        .and(with(Arc::clone(shared)))
+        .and(with(Arc::clone(context)))
         .and(token())
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(body(limits::CLIENT_FRAME_BYTES_MAX))
-        .then(|chunk: ChunkId, shared: Arc<Shared>, token, headers, query: String, body| async move {
+        .then(|chunk: ChunkId, context: Arc<Context>, token, headers, query: String, body| async move {
             let request = Request { chunk, headers, query, body };
-            commands(&shared, token, request).await.unwrap_or_else(Problem::response)
+            commands(&context, token, request).await.unwrap_or_else(Problem::response)
         });
     sessions.or(commands).unify().boxed()
 }
 
-fn check_token(shared: &Shared, token: Option<String>) -> Result<Claims, Problem> {
+fn check_token(context: &Context, token: Option<String>) -> Result<Claims, Problem> {
     let token = token.ok_or_else(Problem::no_token)?;
-    shared.verifier.verify(&token, shared.clock.now().unix).map_err(|e| Problem::token(&e))
+    context.verifier.verify(&token, context.clock.now().unix).map_err(|e| Problem::token(&e))
 }
 
-/// The body of `POST /v1/sessions`; it may be empty.
+/// The body of `POST /v1/sessions`, which may be empty.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Wanted {
+struct SessionRequest {
     /// The session's time will be above this.
     session_after_ms: u64,
 }
@@ -71,28 +75,28 @@ struct Wanted {
 struct NewSession {
     session: SessionId,
     writer: driftless_schemas::WriterId,
-    /// After this no server takes the session any more.
+    /// No server accepts the session after this.
     expires_at_ms: u64,
     /// Seconds since the Unix epoch.
     token_expires_at: i64,
 }
 
-fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Response, Problem> {
-    let claims = check_token(shared, token)?;
-    let wanted: Wanted = match body {
-        [] => Wanted::default(),
+fn new_session(context: &Context, token: Option<String>, body: &[u8]) -> Result<Response, Problem> {
+    let claims = check_token(context, token)?;
+    let wanted: SessionRequest = match body {
+        [] => SessionRequest::default(),
         json => serde_json::from_slice(json).map_err(|e| {
             let detail = format!("{e}; the body may be empty, or {{\"session_after_ms\": <milliseconds>}}");
             Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail)
         })?,
     };
-    let now = shared.clock.now().unix;
-    let session = ids::issue(wanted.session_after_ms, now, shared.verifier.random()).map_err(|e| {
-        // What no clock of a server says is no session's time, and waiting for it helps nobody.
+    let now = context.clock.now().unix;
+    let session = ids::issue(wanted.session_after_ms, now, context.verifier.random()).map_err(|e| {
+        // No server's clock reads such a time, so no session has it, and a retry would not help.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {
             let detail =
-                format!("{e}; session_after_ms is the largest `floor_ms` that was seen, and no floor is so far ahead");
+                format!("{e}; session_after_ms must be the largest `floor_ms` that the client has seen, and no floor is so far ahead");
             return Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail);
         }
         let wait_ms = u32::try_from(wait_ms.saturating_sub(limits::SESSION_AHEAD_MAX_MS)).unwrap_or(u32::MAX).max(1000);
@@ -101,7 +105,7 @@ fn new_session(shared: &Shared, token: Option<String>, body: &[u8]) -> Result<Re
     let new = NewSession {
         session,
         writer: session.writer(&claims.sub),
-        expires_at_ms: session.time_ms().saturating_add(shared.settings.policy.session_age_max_ms),
+        expires_at_ms: session.time_ms().saturating_add(context.settings.policy.session_age_max_ms),
         token_expires_at: claims.expires_at,
     };
     Ok(no_store(json(StatusCode::CREATED, &new)))
@@ -127,11 +131,11 @@ impl Request {
     }
 }
 
-async fn commands(shared: &Shared, token: Option<String>, request: Request) -> Result<Response, Problem> {
-    let claims = check_token(shared, token)?;
-    shared.metrics.received_bytes.increment(request.body.len() as u64);
+async fn commands(context: &Context, token: Option<String>, request: Request) -> Result<Response, Problem> {
+    let claims = check_token(context, token)?;
+    context.metrics.received_bytes.increment(request.body.len() as u64);
     let batch = request.batch()?;
-    let outcomes = Submitting::new(shared, &request.chunk, claims).submit(&batch.items).await?;
+    let outcomes = Submitting::new(context, &request.chunk, claims).submit(&batch.items).await?;
     Ok(no_store(answer(outcomes, batch.is_array)))
 }
 
@@ -140,35 +144,35 @@ fn no_store(mut response: Response) -> Response {
     response
 }
 
-/// One request on its way through the log.
+/// The commands of one request on their way through the log.
 struct Submitting<'a> {
-    shared: &'a Shared,
+    context: &'a Context,
     chunk: &'a ChunkId,
     claims: Claims,
     bucket: Bucket,
     outcomes: Vec<Option<Outcome>>,
-    /// By token, which is the command's place in the request.
+    /// Records without an acknowledgement, by token: the index of the command in the request.
     in_flight: BTreeMap<u32, (Seq, Partition)>,
 }
 
 impl<'a> Submitting<'a> {
-    fn new(shared: &'a Shared, chunk: &'a ChunkId, claims: Claims) -> Self {
-        let bucket = shared.rates.of(&claims.sub, shared.clock.monotonic());
-        Self { shared, chunk, claims, bucket, outcomes: Vec::new(), in_flight: BTreeMap::new() }
+    fn new(context: &'a Context, chunk: &'a ChunkId, claims: Claims) -> Self {
+        let bucket = context.rates.of(&claims.sub, context.clock.monotonic());
+        Self { context, chunk, claims, bucket, outcomes: Vec::new(), in_flight: BTreeMap::new() }
     }
 
     async fn submit(mut self, items: &[Item]) -> Result<Vec<Outcome>, Problem> {
-        let mut mailbox = self.shared.handover.mailbox();
+        let mut mailbox = self.context.producer.open_mailbox();
         let records = self.admit_all(items)?;
         let count = records.len();
-        let unsent = self.shared.handover.append(&mailbox, records);
-        self.shared.metrics.produced.increment((count - unsent.len()) as u64);
+        let unsent = self.context.producer.append(&mailbox, records);
+        self.context.metrics.produced.increment((count - unsent.len()) as u64);
         for record in unsent {
-            let rejection = self.shared.admission.unavailable();
+            let rejection = self.context.admission.unavailable();
             self.not_in_log(record.token, &rejection);
         }
         self.await_answers(&mut mailbox).await;
-        // Every command has its outcome now; `internal` would say otherwise aloud.
+        // Every command has its outcome by now; `internal` would make a bug visible.
         Ok(self.outcomes.into_iter().map(|o| o.unwrap_or_else(|| Outcome::Failed(Problem::internal()))).collect())
     }
 
@@ -180,8 +184,8 @@ impl<'a> Submitting<'a> {
                 earlier.session == item.session && earlier.seq == item.seq && !earlier.has_same_body(item)
             });
             let submission = item.submission(self.chunk);
-            let admission = &self.shared.admission;
-            match admission.admit(&identity, submission, &self.bucket, self.shared.clock.now(), |_| is_reused) {
+            let admission = &self.context.admission;
+            match admission.admit(&identity, submission, &self.bucket, self.context.clock.now(), |_| is_reused) {
                 Ok(Admitted { seq, partition, key, record, .. }) => {
                     // A request has at most HTTP_COMMANDS_MAX commands.
                     let token = i as u32;
@@ -199,8 +203,8 @@ impl<'a> Submitting<'a> {
     }
 
     fn identity(&self, session: SessionId) -> Result<Identity, Problem> {
-        let age_max_ms = self.shared.settings.policy.session_age_max_ms;
-        let session = ids::accept(&session.0, self.shared.clock.now().unix, age_max_ms).map_err(|e| {
+        let age_max_ms = self.context.settings.policy.session_age_max_ms;
+        let session = ids::accept(&session.0, self.context.clock.now().unix, age_max_ms).map_err(|e| {
             let detail = format!("{e} (POST /v1/sessions)");
             Problem::new(StatusCode::BAD_REQUEST, "bad_session", detail)
         })?;
@@ -209,7 +213,7 @@ impl<'a> Submitting<'a> {
     }
 
     async fn await_answers(&mut self, mailbox: &mut Mailbox) {
-        let deadline = Instant::now() + self.shared.settings.waits.acknowledgement() + ANSWER_GRACE;
+        let deadline = Instant::now() + self.context.settings.waits.acknowledgement() + ANSWER_GRACE;
         while !self.in_flight.is_empty() {
             match tokio::time::timeout_at(deadline, mailbox.next()).await {
                 Ok(answers) => {
@@ -217,17 +221,17 @@ impl<'a> Submitting<'a> {
                         match answer.result {
                             Ok(offset) => self.accepted(answer.token, offset),
                             Err(AppendError::Refused(reason)) => {
-                                let rejection = self.shared.admission.refused_by_log(&reason);
+                                let rejection = self.context.admission.refused_by_log(&reason);
                                 self.not_in_log(answer.token, &rejection);
                             }
-                            Err(error) => self.nobody_knows(answer.token, &error),
+                            Err(error) => self.not_acknowledged(answer.token, &error),
                         }
                     }
                 }
                 Err(_) => {
                     let error = AppendError::Unknown("no acknowledgement came in time".into());
                     let tokens: Vec<u32> = self.in_flight.keys().copied().collect();
-                    tokens.into_iter().for_each(|token| self.nobody_knows(token, &error));
+                    tokens.into_iter().for_each(|token| self.not_acknowledged(token, &error));
                 }
             }
         }
@@ -235,7 +239,7 @@ impl<'a> Submitting<'a> {
 
     fn accepted(&mut self, token: u32, offset: Option<driftless_schemas::Offset>) {
         if let Some((seq, partition)) = self.in_flight.remove(&token) {
-            self.shared.metrics.receipts.increment(1);
+            self.context.metrics.receipts.increment(1);
             let accepted = Accepted { chunk_id: self.chunk.to_string(), seq: seq.0, partition, offset };
             self.settle(token, Outcome::Accepted(accepted));
         }
@@ -248,21 +252,21 @@ impl<'a> Submitting<'a> {
         }
     }
 
-    fn nobody_knows(&mut self, token: u32, error: &AppendError) {
+    fn not_acknowledged(&mut self, token: u32, error: &AppendError) {
         if let Some((seq, _)) = self.in_flight.remove(&token) {
-            self.shared.metrics.unacknowledged.increment(1);
+            self.context.metrics.unacknowledged.increment(1);
             self.settle(token, Outcome::Failed(unacknowledged(self.chunk, seq.0, error)));
         }
     }
 
     fn rejected(&self, seq: u64, rejection: &Rejection) -> Outcome {
-        self.shared.metrics.rejected(rejection.code);
+        self.context.metrics.rejected(rejection.code);
         Outcome::Failed(rejected(self.chunk, seq, rejection))
     }
 
     fn settle(&mut self, token: u32, outcome: Outcome) {
-        if let Some(place) = self.outcomes.get_mut(token as usize) {
-            *place = Some(outcome);
+        if let Some(slot) = self.outcomes.get_mut(token as usize) {
+            *slot = Some(outcome);
         }
     }
 }

@@ -1,46 +1,30 @@
-//! Ingest: takes commands over websockets and HTTP, checks them, and puts them into the log (DESIGN.md section 8).
+//! Ingest: receives commands over websockets and HTTP, checks them, and appends them to the log
+//! (docs/design.md#ingest).
 //!
-//! It is stateless: any number of processes may run side by side, and a client may come back to another one. What may be
-//! submitted and how a socket behaves is `driftless-ingest-core`'s business; here bytes are moved. An answer never
-//! runs ahead of the log: a receipt is sent when the log has acknowledged.
+//! Ingest is stateless: any number of processes may run side by side, and a client may reconnect to any
+//! of them. `driftless-ingest-core` decides what a client may submit and how a socket behaves; this
+//! crate moves bytes. An answer never runs ahead of the log: a receipt is sent once the log has
+//! acknowledged the command.
 //!
 //! [`Ingest::routes`] can be mounted beside other services on one port; [`run`] serves on its own.
+//!
+//! * `service`: starts all parts; `settings`, `error`, `context`: what the parts share.
+//! * `producer`: hands records to the log and routes the acknowledgements.
+//! * `sockets`: websockets; `http`: the same over HTTP; `openapi` describes both.
 
 #![forbid(unsafe_code)]
 
+mod service;
 mod settings;
-mod start;
-mod handover;
-mod socket;
+mod error;
+mod context;
+mod producer;
+mod sockets;
 mod http;
 mod openapi;
-mod results;
-mod submission;
 pub mod metrics;
 
 pub use driftless_ingest_core::Policy;
+pub use error::Error;
+pub use service::{Ingest, run, run_on};
 pub use settings::Settings;
-pub use start::{Error, Ingest, run, run_on};
-
-use driftless_auth::Verifier;
-use driftless_ingest_core::Admission;
-use driftless_ingest_core::rate::Rates;
-use driftless_runtime::clock::Clock;
-use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::telemetry::LogThrottle;
-use std::sync::Arc;
-
-/// What all sockets and requests of a process share.
-pub(crate) struct Shared {
-    admission: Arc<Admission>,
-    rates: Arc<Rates>,
-    clock: Clock,
-    verifier: Verifier,
-    handover: handover::Handover,
-    settings: Settings,
-    metrics: metrics::Metrics,
-    /// What is wrong with the log is met by all who wait for it.
-    refused: LogThrottle,
-    unacknowledged: LogThrottle,
-    shutdown: Shutdown,
-}

@@ -1,4 +1,4 @@
-//! What ingest counts. No label has unbounded values: never a chunk, a user or a session.
+//! The metrics of ingest. No label has unbounded values: never a chunk, a user or a session.
 
 use driftless_ingest_core::rejection;
 use driftless_schemas::close;
@@ -7,7 +7,7 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-/// Handles to the metrics that are counted often.
+/// Handles to the metrics that are updated often.
 pub(crate) struct Metrics {
     pub sockets: Gauge,
     pub in_flight: Gauge,
@@ -20,7 +20,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Takes the handles from the recorder that is installed now.
+    /// Takes the handles from the recorder that is installed.
     pub(crate) fn new() -> Self {
         describe();
         Self {
@@ -48,32 +48,29 @@ impl Metrics {
     }
 }
 
-/// Describes the metrics to the recorder that is installed now.
+/// Describes the metrics to the recorder that is installed.
 pub fn describe() {
     describe_gauge!("driftless_ingest_sockets", "Open websockets.");
     describe_gauge!("driftless_ingest_in_flight", "Commands handed to the log and not yet acknowledged.");
     describe_counter!("driftless_ingest_received_bytes_total", "Bytes of websocket messages and request bodies.");
     describe_counter!("driftless_ingest_produced_total", "Commands accepted and handed to the log.");
-    describe_counter!(
-        "driftless_ingest_receipts_total",
-        "Commands that the log acknowledged and whose client was told."
-    );
+    describe_counter!("driftless_ingest_receipts_total", "Receipts: commands that the log acknowledged.");
     describe_counter!("driftless_ingest_rejected_total", "Transmissions of commands that were rejected, by reason.");
     describe_counter!(
         "driftless_ingest_refused_total",
-        "Requests on websockets that could not be understood or were not allowed, by reason."
+        "Requests on websockets that could not be decoded or were not allowed, by reason."
     );
     describe_counter!("driftless_ingest_closed_total", "Websockets that the server closed, by reason.");
     describe_counter!(
         "driftless_ingest_unacknowledged_total",
-        "Commands whose fate the log did not tell in time: they may be decided all the same, and their clients send them again."
+        "Commands that the log did not acknowledge in time. They may be in the log; their clients resend them."
     );
     describe_counter!(
         "driftless_ingest_back_pressure_total",
-        "Times that a socket was not read because the log had no room."
+        "How often a socket was not read because the log had no room."
     );
     describe_histogram!(
         "driftless_ingest_receipt_seconds",
-        "From handing a command to the log until its acknowledgement; one sample at a time per socket."
+        "Time from handing a command to the log until its acknowledgement; one sample at a time per socket."
     );
 }

@@ -1,4 +1,4 @@
-//! How an ingest process is set up.
+//! The settings of an ingest process.
 
 use driftless_ingest_core::Policy;
 use driftless_web::settings::Http;
@@ -9,27 +9,29 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How it is reached.
+    /// Address, TLS and limits of HTTP.
     pub http: Http,
-    /// What it asks of clients.
+    /// Limits of users and sockets.
     pub policy: Policy,
-    /// How long it waits for what.
+    /// Time limits.
     pub waits: Waits,
 }
 
-/// How long ingest waits for what.
+/// The time limits of ingest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Waits {
-    /// For the log to acknowledge a record; then it is given up without an answer (`message.timeout.ms`). Default 10,000 ms.
+    /// How long ingest waits for the log to acknowledge a record, before it gives up without an answer
+    /// to the client (`message.timeout.ms`). Default 10,000 ms.
     pub acknowledgement_ms: u64,
-    /// For room in the producer's queue; then what could not be handed over is rejected for later. Default 3,000 ms.
+    /// How long ingest waits for room in the producer's queue, before it rejects the commands that had
+    /// none; their clients may retry. Default 3,000 ms.
     pub room_ms: u64,
-    /// For a client to take what is sent to it. Default 10,000 ms.
+    /// How long a client may take for one message that is sent to it. Default 10,000 ms.
     pub write_ms: u64,
-    /// At the end, for what is in flight. Default 10,000 ms.
+    /// How long ingest waits at a shutdown for the commands in flight. Default 10,000 ms.
     pub drain_ms: u64,
-    /// At the start, for the log to answer. Default 30,000 ms.
+    /// How long ingest waits at the start for the log to answer. Default 30,000 ms.
     pub start_ms: u64,
 }
 

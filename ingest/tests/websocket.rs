@@ -409,7 +409,10 @@ async fn a_log_without_the_right_topic_is_refused_at_the_start() {
         Ingest::start(Settings::default(), world(), log, verifier, shutdown.handle()).await.err().unwrap()
     };
     let error = start(Arc::new(MemoryLog::new()), verifier.clone()).await;
-    assert!(matches!(error, StartError::NoTopic { .. }) && error.to_string().contains("driftless init"), "{error}");
+    assert!(
+        matches!(error, StartError::Log(log::Error::NoTopic { .. })) && error.to_string().contains("driftless init"),
+        "{error}"
+    );
 
     let log = MemoryLog::new();
     let spec = TopicSpec {
@@ -420,6 +423,6 @@ async fn a_log_without_the_right_topic_is_refused_at_the_start() {
     };
     log.create_topic(&spec).await.unwrap();
     let error = start(Arc::new(log), verifier).await;
-    assert!(matches!(error, StartError::PartitionCount { found: 3, wanted: 12, .. }), "{error}");
+    assert!(matches!(error, StartError::Log(log::Error::PartitionCount { found: 3, wanted: 12, .. })), "{error}");
     assert!(error.to_string().contains("driftless init"), "{error}");
 }

@@ -270,7 +270,7 @@ pub enum Error {
     /// The topic exists with another number of partitions.
     #[error(
         "topic {topic} has {found} partitions, but the world has {wanted}. Commands would go to the wrong partitions: \
-         correct `partitions` in world.toml, or start a new generation of the world"
+         correct `partitions` in world.toml, or start a new generation of the world with `driftless init`"
     )]
     PartitionCount {
         /// Topic name.
@@ -279,6 +279,17 @@ pub enum Error {
         found: i32,
         /// The number of partitions in the world spec.
         wanted: i32,
+    },
+    /// A topic of the world does not exist: wrong log, wrong world, or `driftless init` did not run.
+    #[error(
+        "there is no topic {topic} in {log}; create the topics of this world with `driftless init`, or check that \
+         this is the world's log"
+    )]
+    NoTopic {
+        /// Topic name.
+        topic: String,
+        /// The log that was asked.
+        log: String,
     },
     /// The topic or partition does not exist.
     #[error("topic {topic} does not exist")]
@@ -289,6 +300,19 @@ pub enum Error {
     /// A setting is not usable.
     #[error("{0}")]
     Settings(String),
+}
+
+/// Checks that a topic exists and has as many partitions as the world says, which are frozen for a
+/// generation (R1).
+///
+/// # Errors
+/// [`Error::NoTopic`], [`Error::PartitionCount`], [`Error::Unavailable`].
+pub async fn check_topic(log: &dyn Log, topic: &str, partitions: i32) -> Result<(), Error> {
+    match log.partitions(topic).await? {
+        Some(found) if found == partitions => Ok(()),
+        Some(found) => Err(Error::PartitionCount { topic: topic.to_owned(), found, wanted: partitions }),
+        None => Err(Error::NoTopic { topic: topic.to_owned(), log: log.describe() }),
+    }
 }
 
 /// A log: topics of partitions of records.

@@ -1,6 +1,8 @@
-//! Commands in the body of a request: one JSON object, an array of them, one protobuf `Submit`, or a protobuf `ClientFrame`
-//! of several. What is not well-formed is refused as a whole, before anything of it is sent; each command of what is gets an
-//! answer of its own.
+//! Parses the body of a request: a JSON object, an array of them, a protobuf `Submit`, or a protobuf
+//! `ClientFrame` of several.
+//!
+//! A malformed body is refused as a whole, before any of its commands is handed to the log. Each command
+//! of a well-formed body has its own outcome.
 
 use bytes::Bytes;
 use driftless_ingest_core::{Body, Submission};
@@ -30,10 +32,10 @@ enum Form {
     Protobuf(Option<submit::Body>),
 }
 
-/// A request's body, read.
+/// A parsed body.
 pub(crate) struct Batch {
     pub items: Vec<Item>,
-    /// Whether the body was an array or a frame; then the answer is an array too.
+    /// Whether the body was an array or a frame, so that the answer is an array too.
     pub is_array: bool,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Batch {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonItem {
-    /// 32 hex digits; may stand in the header `Driftless-Session` or in `?session=` instead.
+    /// 32 hex digits; the header `Driftless-Session` or `?session=` may have it instead.
     session: Option<SessionId>,
     seq: u64,
     #[serde(default)]
@@ -52,7 +54,7 @@ struct JsonItem {
 }
 
 impl Batch {
-    /// Reads a body. `session` is what header or query say.
+    /// Parses a body. `session` comes from the header or the query.
     pub(crate) fn read(
         chunk: &ChunkId,
         content_type: &str,
@@ -65,15 +67,16 @@ impl Batch {
                 SUBMIT => one(chunk, body.clone(), session),
                 CLIENT_FRAME => frame(chunk, body.clone(), session),
                 other => {
-                    let detail = format!("proto={other} is not taken; send a {SUBMIT}, or several in a {CLIENT_FRAME}");
+                    let detail =
+                        format!("proto={other} is not supported; send a {SUBMIT}, or several in a {CLIENT_FRAME}");
                     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
                 }
             },
             "application/json" | "" => json(body, session),
             other => {
                 let detail = format!(
-                    "{other:?} is not taken; send application/json, or application/x-protobuf with a Submit, or with \
-                     several in a ClientFrame (application/x-protobuf; proto={CLIENT_FRAME})"
+                    "{other:?} is not supported; send application/json, or application/x-protobuf with a Submit, or \
+                     with several in a ClientFrame (application/x-protobuf; proto={CLIENT_FRAME})"
                 );
                 Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
             }
@@ -92,7 +95,7 @@ impl Item {
         Submission { chunk_id: chunk.as_str(), seq: self.seq, after: self.after, body }
     }
 
-    /// What tells this command from another with the same number.
+    /// Whether two commands with the same number are the same command.
     pub(crate) fn has_same_body(&self, other: &Self) -> bool {
         match (&self.body, &other.body) {
             (Form::Json(one), Form::Json(two)) => one == two,
@@ -103,7 +106,7 @@ impl Item {
     }
 }
 
-/// What stands behind `proto=`.
+/// The value of the parameter `proto`.
 fn message(parameters: &str) -> Option<&str> {
     let pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
     let value =
@@ -112,18 +115,19 @@ fn message(parameters: &str) -> Option<&str> {
 }
 
 fn one(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Batch, Problem> {
-    let submit = proto::Submit::decode(body).map_err(|e| malformed(format!("the body is no Submit: {e}")))?;
+    let submit = proto::Submit::decode(body).map_err(|e| malformed(format!("the body is not a Submit: {e}")))?;
     Ok(Batch { items: vec![protobuf(chunk, submit, session)?], is_array: false })
 }
 
 fn frame(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Batch, Problem> {
-    let frame = proto::ClientFrame::decode(body).map_err(|e| malformed(format!("the body is no ClientFrame: {e}")))?;
+    let frame =
+        proto::ClientFrame::decode(body).map_err(|e| malformed(format!("the body is not a ClientFrame: {e}")))?;
     check_count(frame.requests.len())?;
     let items = frame.requests.into_iter().enumerate().map(|(i, request)| match request.body {
         Some(request::Body::Submit(submit)) => {
             protobuf(chunk, submit, session).map_err(|problem| at(i, "the frame", problem))
         }
-        _ => Err(malformed(format!("request {i} of the frame is no Submit: nothing else is taken here"))),
+        _ => Err(malformed(format!("request {i} of the frame is not a Submit; only Submits are supported here"))),
     });
     Ok(Batch { items: items.collect::<Result<_, _>>()?, is_array: true })
 }
@@ -131,7 +135,7 @@ fn frame(chunk: &ChunkId, body: Bytes, session: Option<SessionId>) -> Result<Bat
 fn protobuf(chunk: &ChunkId, submit: proto::Submit, session: Option<SessionId>) -> Result<Item, Problem> {
     if !submit.chunk_id.is_empty() && submit.chunk_id != chunk.as_str() {
         return Err(malformed(format!(
-            "the path says {chunk}, the Submit {:?}; leave the latter empty",
+            "the path names the chunk {chunk}, the Submit {:?}; leave chunk_id empty",
             submit.chunk_id
         )));
     }
@@ -142,17 +146,17 @@ fn protobuf(chunk: &ChunkId, submit: proto::Submit, session: Option<SessionId>) 
 fn check_count(count: usize) -> Result<(), Problem> {
     match count {
         1..=HTTP_COMMANDS_MAX => Ok(()),
-        _ => Err(malformed(format!("the body has {count} commands; 1 to {HTTP_COMMANDS_MAX} are taken"))),
+        _ => Err(malformed(format!("the body has {count} commands; send 1 to {HTTP_COMMANDS_MAX}"))),
     }
 }
 
-fn at(place: usize, of: &str, mut problem: Problem) -> Problem {
-    problem.detail.insert_str(0, &format!("command {place} of {of}: "));
+fn at(index: usize, of: &str, mut problem: Problem) -> Problem {
+    problem.detail.insert_str(0, &format!("command {index} of {of}: "));
     problem
 }
 
 fn json(body: &[u8], session: Option<SessionId>) -> Result<Batch, Problem> {
-    let value: Value = serde_json::from_slice(body).map_err(|e| malformed(format!("the body is no JSON: {e}")))?;
+    let value: Value = serde_json::from_slice(body).map_err(|e| malformed(format!("the body is not JSON: {e}")))?;
     let (values, is_array) = match value {
         Value::Array(values) => (values, true),
         one => (vec![one], false),
@@ -165,12 +169,12 @@ fn json(body: &[u8], session: Option<SessionId>) -> Result<Batch, Problem> {
 }
 
 fn item(value: Value, session: Option<SessionId>) -> Result<Item, Problem> {
-    let example = r#"one looks like {"session": "<32 hex digits>", "seq": 1, "after": 0, "command": {…}}, or with "settle": true instead of a command"#;
+    let example = r#"for example {"session": "<32 hex digits>", "seq": 1, "after": 0, "command": {…}}, or with "settle": true instead of a command"#;
     let item: JsonItem = serde_json::from_value(value).map_err(|e| malformed(format!("{e}; {example}")))?;
     let body = match (item.command, item.settle) {
         (Some(command), false) => Form::Json(command),
         (None, true) => Form::Settle,
-        _ => return Err(malformed(format!("it must have either a command or a settle; {example}"))),
+        _ => return Err(malformed(format!("a command must have either `command` or `settle`; {example}"))),
     };
     let session = item.session.or(session).ok_or_else(no_session)?;
     Ok(Item { session, seq: item.seq, after: item.after, body })
@@ -181,6 +185,6 @@ fn malformed(detail: String) -> Problem {
 }
 
 fn no_session() -> Problem {
-    let detail = "no session; get one with POST /v1/sessions and send it in the body, in the header Driftless-Session or as ?session=";
+    let detail = "the session is missing; get one with POST /v1/sessions and send it in the body, in the header Driftless-Session or as ?session=";
     Problem::new(StatusCode::BAD_REQUEST, "session_missing", detail)
 }

@@ -8,8 +8,8 @@
 //! for the client. TCP backpressure then reaches the client, nothing is lost, and no queue of ingest
 //! grows.
 
-use crate::Shared;
-use crate::handover::{Answer, Mailbox};
+use crate::context::Context;
+use crate::producer::{Answer, Mailbox};
 use bytes::Bytes;
 use driftless_ingest_core::{Connection, Input, Outputs, Produce};
 use driftless_log::AppendError;
@@ -35,10 +35,10 @@ const RECONNECT_SPREAD_MS: u32 = 1_000;
 
 /// Serves a socket until the client leaves, the core closes it, or ingest shuts down. `begun` are the
 /// bytes that the HTTP connection has read from it already.
-pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, shared: Arc<Shared>) {
-    let _open = Open::new(&shared);
-    let opened = shared.clock.monotonic();
-    let connection = Connection::new(Arc::clone(&shared.admission), Arc::clone(&shared.rates), opened);
+pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
+    let _open = Open::new(&context);
+    let opened = context.clock.monotonic();
+    let connection = Connection::new(Arc::clone(&context.admission), Arc::clone(&context.rates), opened);
     let mut task = Task {
         stream,
         reader: Reader::default(),
@@ -47,8 +47,8 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
         write_deadline: None,
         connection,
         permit,
-        mailbox: shared.handover.mailbox(),
-        shared: &shared,
+        mailbox: context.producer.open_mailbox(),
+        context: &context,
         out: Outputs::default(),
         unsent: Vec::new(),
         unsent_since: Instant::now(),
@@ -61,19 +61,19 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
     let ending = task.run().await;
     let Task { stream, output, .. } = task;
     if let Some(Close { code, reason }) = ending {
-        shared.metrics.closed(code);
+        context.metrics.closed(code);
         tracing::debug!(code, reason, "websocket closed");
         finish(stream, output, close_payload(code, &reason)).await;
     }
 }
 
 /// Counts an open socket, also if its task panics.
-struct Open<'a>(&'a Shared);
+struct Open<'a>(&'a Context);
 
 impl<'a> Open<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.metrics.sockets.increment(1);
-        Self(shared)
+    fn new(context: &'a Context) -> Self {
+        context.metrics.sockets.increment(1);
+        Self(context)
     }
 }
 
@@ -97,7 +97,7 @@ struct Task<'a> {
     /// The permit of a connection without an identity; released once the client has said Hello.
     permit: Option<ConnectionPermit>,
     mailbox: Mailbox,
-    shared: &'a Arc<Shared>,
+    context: &'a Context,
     out: Outputs,
     /// Records that the log had no room for, in order.
     unsent: Vec<Produce>,
@@ -121,14 +121,14 @@ enum Event {
 impl Task<'_> {
     /// Runs turns until the socket is to be closed; `None` if the client has left.
     async fn run(&mut self) -> Option<Close> {
-        let shutdown = self.shared.shutdown.clone();
+        let shutdown = self.context.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
-        let mut changes = self.shared.verifier.changes();
+        let mut changes = self.context.verifier.changes();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at = MonotonicMs(0);
         loop {
             // The timer is reset only if it would ring too late: most turns move the deadline away.
-            let now = self.shared.clock.now();
+            let now = self.context.clock.now();
             let wake_at = self.connection.wake_at(now);
             if timer.is_elapsed() || wake_at < wakes_at {
                 wakes_at = wake_at;
@@ -145,7 +145,7 @@ impl Task<'_> {
                 // The read finds the error of a socket that is broken.
                 _ = self.stream.readable(), if reads => Event::Readable,
                 () = sleep_until(write_deadline), if write_deadline.is_some() => Event::WriteTimeout,
-                () = self.shared.handover.room(self.attempts), if !self.unsent.is_empty() => Event::Time,
+                () = self.context.producer.wait_for_room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
                 // The verifier lives as long as the process.
                 _ = changes.changed() => Event::Time,
@@ -168,7 +168,7 @@ impl Task<'_> {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.connection.handle(input, self.shared.clock.now(), &self.shared.verifier, &mut self.out);
+        self.connection.handle(input, self.context.clock.now(), &self.context.verifier, &mut self.out);
     }
 
     /// Whether the next message may be handled.
@@ -217,7 +217,7 @@ impl Task<'_> {
     fn message(&mut self, message: Result<Inbound, InboundError>) -> Option<()> {
         match message {
             Ok(Inbound::Binary(bytes)) => {
-                self.shared.metrics.received_bytes.increment(bytes.len() as u64);
+                self.context.metrics.received_bytes.increment(bytes.len() as u64);
                 self.input(Input::Frame(bytes));
             }
             Ok(Inbound::Text) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
@@ -238,28 +238,28 @@ impl Task<'_> {
     }
 
     fn answers(&mut self, answers: Vec<Answer>) {
-        let now = self.shared.clock.now();
+        let now = self.context.clock.now();
         for Answer { token, result } in answers {
             if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == token) {
-                self.shared.metrics.receipt_seconds.record(since.elapsed());
+                self.context.metrics.receipt_seconds.record(since.elapsed());
             }
             let input = match &result {
                 Ok(_) => Input::Acknowledged(token),
                 Err(AppendError::Refused(reason)) => {
-                    if let Some(others) = self.shared.refused.due(Instant::now().into_std()) {
+                    if let Some(others) = self.context.refused_log.due(Instant::now().into_std()) {
                         tracing::error!(reason, others, "the log refuses a command; its client was told");
                     }
                     Input::Refused(token, reason)
                 }
                 Err(AppendError::Unknown(reason)) => {
-                    self.shared.metrics.unacknowledged.increment(1);
-                    if let Some(others) = self.shared.unacknowledged.due(Instant::now().into_std()) {
+                    self.context.metrics.unacknowledged.increment(1);
+                    if let Some(others) = self.context.unacknowledged_log.due(Instant::now().into_std()) {
                         tracing::warn!(reason, others, "a command was not acknowledged; its client sends it again");
                     }
                     Input::Unknown(token)
                 }
             };
-            self.connection.handle(input, now, &self.shared.verifier, &mut self.out);
+            self.connection.handle(input, now, &self.context.verifier, &mut self.out);
         }
     }
 
@@ -272,10 +272,10 @@ impl Task<'_> {
             return;
         }
         let (count, last) = (records.len(), records.last().map(|record| record.token));
-        self.unsent = self.shared.handover.append(&self.mailbox, records);
-        let metrics = &self.shared.metrics;
+        self.unsent = self.context.producer.append(&self.mailbox, records);
+        let metrics = &self.context.metrics;
         metrics.produced.increment((count - self.unsent.len()) as u64);
-        metrics.in_flight.set(self.shared.handover.in_flight() as f64);
+        metrics.in_flight.set(self.context.producer.in_flight() as f64);
         if self.unsent.is_empty() {
             self.attempts = 0;
             self.sample = self.sample.or_else(|| last.map(|token| (token, Instant::now())));
@@ -284,7 +284,7 @@ impl Task<'_> {
             self.attempts = 0;
             self.unsent_since = Instant::now();
             metrics.back_pressure.increment(u64::from(!was_waiting));
-        } else if self.unsent_since.elapsed() >= self.shared.settings.waits.room() {
+        } else if self.unsent_since.elapsed() >= self.context.settings.waits.room() {
             self.give_up_unsent();
         } else {
             self.attempts = self.attempts.saturating_add(1);
@@ -322,7 +322,7 @@ impl Task<'_> {
         if self.output.is_empty() {
             self.write_deadline = None;
         } else if !was_blocked || flushed.messages > 0 {
-            self.write_deadline = Some(Instant::now() + self.shared.settings.waits.write());
+            self.write_deadline = Some(Instant::now() + self.context.settings.waits.write());
         }
         Some(())
     }
@@ -330,7 +330,7 @@ impl Task<'_> {
     /// Waits until the client has taken everything. `None` if it does not, or has left.
     async fn flush_all(&mut self) -> Option<()> {
         let drained = self.output.drain(&self.stream);
-        match tokio::time::timeout(self.shared.settings.waits.write(), drained).await {
+        match tokio::time::timeout(self.context.settings.waits.write(), drained).await {
             Ok(result) => result.ok(),
             Err(_) => {
                 self.write_timeout();
@@ -341,12 +341,12 @@ impl Task<'_> {
 
     /// The client takes nothing. A close frame would only queue up behind the rest.
     fn write_timeout(&self) -> Option<Close> {
-        self.shared.metrics.closed(close::WRITE_TIMEOUT);
+        self.context.metrics.closed(close::WRITE_TIMEOUT);
         None
     }
 
     fn count(&mut self) {
-        let metrics = &self.shared.metrics;
+        let metrics = &self.context.metrics;
         if self.out.receipts > 0 {
             metrics.receipts.increment(u64::from(std::mem::take(&mut self.out.receipts)));
         }
@@ -360,7 +360,7 @@ impl Task<'_> {
         self.give_up_unsent();
         self.send()?;
         self.flush_all().await?;
-        let deadline = Instant::now() + self.shared.settings.waits.drain();
+        let deadline = Instant::now() + self.context.settings.waits.drain();
         while self.connection.in_flight() > 0 {
             match tokio::time::timeout_at(deadline, self.mailbox.next()).await {
                 Ok(answers) => self.answers(answers),

@@ -1,4 +1,4 @@
-//! Answers to `POST /v1/chunks/{id}/commands`.
+//! The answers to `POST /v1/chunks/{id}/commands`.
 
 use driftless_ingest_core::Rejection;
 use driftless_log::AppendError;
@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
-/// What became of one command of a request.
+/// The outcome of one command of a request.
 pub(crate) enum Outcome {
-    /// It is in the log: it will be decided.
+    /// The log has the command, so it will be decided.
     Accepted(Accepted),
-    /// It is not, or nobody can say.
+    /// The log does not have the command, or did not say.
     Failed(Problem),
 }
 
@@ -23,12 +23,13 @@ pub(crate) struct Accepted {
     pub chunk_id: String,
     pub seq: u64,
     pub partition: Partition,
-    /// Absent where the log knows that it has it, but not where.
+    /// Absent if the log acknowledged the record without an offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<Offset>,
 }
 
-/// One outcome as it is; several as an array: 202 if all were accepted, else 207, each with a status of its own.
+/// A single outcome is the answer itself. Several become an array: 202 if all commands were accepted, or
+/// else 207, each outcome with its own status.
 pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
     if !is_array && outcomes.len() == 1 {
         return match outcomes.remove(0) {
@@ -52,7 +53,7 @@ pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
     json(status, &json!({ "results": results }))
 }
 
-/// A rejection as a problem, with the same code as on a websocket.
+/// Converts a rejection to a problem document with the same code as on a websocket.
 pub(crate) fn rejected(chunk: &ChunkId, seq: u64, rejection: &Rejection) -> Problem {
     let status = match rejection.code {
         RejectCode::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,9 +74,9 @@ pub(crate) fn rejected(chunk: &ChunkId, seq: u64, rejection: &Rejection) -> Prob
     }
 }
 
-/// The log did not say whether it has the command.
+/// The problem document for a command that the log did not acknowledge in time.
 pub(crate) fn unacknowledged(chunk: &ChunkId, seq: u64, error: &AppendError) -> Problem {
-    let detail = format!("{error}. Send the same again (same session, seq and command): it is never applied twice");
+    let detail = format!("{error}. Send the same command again (same session and seq): it is never applied twice");
     about(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not_acknowledged", detail), chunk, seq)
         .with("retry", "after")
         .with_retry_after_ms(1000)

@@ -1,0 +1,27 @@
+//! State that every websocket and every HTTP request of an ingest process shares.
+
+use crate::metrics::Metrics;
+use crate::producer::CommandProducer;
+use crate::settings::Settings;
+use driftless_auth::Verifier;
+use driftless_ingest_core::Admission;
+use driftless_ingest_core::rate::Rates;
+use driftless_runtime::clock::Clock;
+use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime::telemetry::LogThrottle;
+use std::sync::Arc;
+
+/// State that every websocket and every HTTP request shares.
+pub(crate) struct Context {
+    pub admission: Arc<Admission>,
+    pub rates: Arc<Rates>,
+    pub clock: Clock,
+    pub verifier: Verifier,
+    pub producer: CommandProducer,
+    pub settings: Settings,
+    pub metrics: Metrics,
+    /// Every socket meets a fault of the log, so these bound how often the fault is logged.
+    pub refused_log: LogThrottle,
+    pub unacknowledged_log: LogThrottle,
+    pub shutdown: Shutdown,
+}

@@ -1,0 +1,27 @@
+//! The reasons why ingest does not start.
+
+use driftless_ingest_core::policy::PolicyError;
+use driftless_log as log;
+use driftless_runtime::settings::SettingError;
+
+/// Why ingest does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The topic is missing or wrong, or the log cannot be reached.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// A limit of the policy cannot be used.
+    #[error("ingest.policy: {0}")]
+    Policy(#[from] PolicyError),
+    /// Another setting cannot be used.
+    #[error("ingest: {0}")]
+    Setting(#[from] SettingError),
+    /// The address cannot be listened on.
+    #[error("ingest cannot listen on {address}: {reason}; choose another address with --http")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's error.
+        reason: std::io::Error,
+    },
+}

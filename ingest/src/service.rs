@@ -1,0 +1,177 @@
+//! Ingest as a service: start, routes, and serving on a listener of its own.
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::producer::CommandProducer;
+use crate::settings::Settings;
+use crate::{http, sockets};
+use driftless_auth::Verifier;
+use driftless_chunk::world::World;
+use driftless_ingest_core::Admission;
+use driftless_ingest_core::rate::rates;
+use driftless_log::{self as log, Log};
+use driftless_runtime::clock::Clock;
+use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime::telemetry::{self, LogThrottle};
+use driftless_web::http as web;
+use driftless_web::http::openapi::{Document, openapi};
+use driftless_web::socket::{INGEST, Upgrade, websocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use warp::Filter;
+
+/// The pause between two attempts to reach the log at the start.
+const START_RETRY: Duration = Duration::from_secs(1);
+
+/// A running ingest. Dropping it does not close its sockets; the shutdown that it was started with does.
+pub struct Ingest {
+    context: Arc<Context>,
+    origins: web::Origins,
+}
+
+impl Ingest {
+    /// Checks the settings and the topic, and creates the producer.
+    ///
+    /// # Errors
+    /// [`Error`] says what is wrong, where, and what to change.
+    pub async fn start(
+        settings: Settings,
+        world: Arc<World>,
+        log: Arc<dyn Log>,
+        verifier: Verifier,
+        shutdown: Shutdown,
+    ) -> Result<Self, Error> {
+        settings.policy.check()?;
+        let origins = settings.http.origins()?;
+        let topic = Arc::clone(&world.topics().commands);
+        check_topic(&*log, &topic, world.spec().partitions, settings.waits.start(), &shutdown).await?;
+        let producer = CommandProducer::new(&*log, Arc::clone(&topic), settings.waits.acknowledgement())?;
+        tracing::info!(world = world.spec().name, %topic, log = log.describe(), "ingest has started");
+        let context = Context {
+            admission: Arc::new(Admission::new(world, settings.policy.clone())),
+            rates: Arc::new(rates(&settings.policy)),
+            clock: Clock::default(),
+            verifier,
+            producer,
+            settings,
+            metrics: Metrics::new(),
+            refused_log: LogThrottle::default(),
+            unacknowledged_log: LogThrottle::default(),
+            shutdown,
+        };
+        Ok(Self { context: Arc::new(context), origins })
+    }
+
+    /// `GET /v1/ingest` (websocket), `POST /v1/sessions`, `POST /v1/chunks/{id}/commands`. Serve them
+    /// with [`driftless_web::http::serve`], whose connections websockets need.
+    #[must_use]
+    pub fn routes(&self) -> web::Routes {
+        let context = Arc::clone(&self.context);
+        let sockets =
+            warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(move |upgrade: Upgrade| {
+                let context = Arc::clone(&context);
+                upgrade.on_stream(move |stream, begun, permit| sockets::serve(stream, begun, permit, context))
+            });
+        Self::document().guard(sockets.or(http::routes(&self.context)).unify().boxed())
+    }
+
+    /// The OpenAPI document of [`Self::routes`].
+    #[must_use]
+    pub fn document() -> Document {
+        crate::openapi::document()
+    }
+
+    /// Whether new clients should connect to this process.
+    ///
+    /// # Errors
+    /// Why they should not.
+    pub fn ready(&self) -> Result<(), String> {
+        match self.context.shutdown.is_requested() {
+            true => Err("ingest is shutting down".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Commands handed to the log and not yet acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.context.producer.in_flight()
+    }
+}
+
+/// Checks the topic of commands, and waits for the log if it does not answer yet.
+async fn check_topic(
+    log: &dyn Log,
+    topic: &str,
+    partitions: i32,
+    wait: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), log::Error> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match log::check_topic(log, topic, partitions).await {
+            Err(error @ log::Error::Unavailable { .. }) if Instant::now() < deadline && !shutdown.is_requested() => {
+                tracing::warn!(%error, "waiting for the log");
+                tokio::select! {
+                    () = shutdown.wait() => {}
+                    () = tokio::time::sleep(START_RETRY) => {}
+                }
+            }
+            checked => return checked,
+        }
+    }
+}
+
+/// Starts ingest, serves on `settings.http.listen` until the shutdown is requested, and shuts down in
+/// order. Adds `/healthz`, `/readyz` and, if metrics are given, `/metrics`.
+///
+/// # Errors
+/// [`Error`] if ingest does not start.
+pub async fn run(
+    settings: Settings,
+    world: Arc<World>,
+    log: Arc<dyn Log>,
+    verifier: Verifier,
+    metrics: Option<telemetry::Metrics>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    // Checked before binding, so that ingest never listens with settings that it refuses.
+    settings.http.server_options()?;
+    let address = settings.http.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
+    run_on(listener, settings, world, log, verifier, metrics, shutdown).await
+}
+
+/// Like [`run`], on a listener that the caller has bound.
+///
+/// # Errors
+/// [`Error`] if ingest does not start.
+pub async fn run_on(
+    listener: TcpListener,
+    settings: Settings,
+    world: Arc<World>,
+    log: Arc<dyn Log>,
+    verifier: Verifier,
+    metrics: Option<telemetry::Metrics>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let options = settings.http.server_options()?;
+    let origins = settings.http.origins()?;
+    let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
+    let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
+    routes = routes.or(openapi(&Ingest::document())).unify().boxed();
+    routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
+        routes = routes.or(web::metrics(metrics)).unify().boxed();
+    }
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "ingest listens");
+    }
+    web::serve(listener, routes, origins, options, shutdown).await;
+    Ok(())
+}
