@@ -1,7 +1,7 @@
 //! Commands over HTTP, for services, scripts and `curl`.
 //!
-//! `POST /v1/sessions` issues a session. `POST /v1/chunks/{id}/commands` accepts commands and answers
-//! once the log has acknowledged them. The checks are the same as on a websocket.
+//! `POST /v1/sessions` issues a session. `POST /v1/chunks/{id}/commands` accepts commands and
+//! answers once the log has acknowledged them. The checks are the same as on a websocket.
 
 use crate::context::Context;
 use crate::producer::Mailbox;
@@ -26,8 +26,8 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 mod results;
 mod submission;
 
-/// How much longer than the producer a request waits. The producer reports each record that it gives up,
-/// so a request never waits in vain.
+/// How much longer than the producer a request waits. The producer reports each record that it
+/// gives up, so a request never waits in vain.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes(context: &Arc<Context>) -> Routes {

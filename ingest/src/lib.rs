@@ -1,10 +1,10 @@
 //! Ingest: receives commands over websockets and HTTP, checks them, and appends them to the log
 //! (docs/design.md#ingest).
 //!
-//! Ingest is stateless: any number of processes may run side by side, and a client may reconnect to any
-//! of them. `driftless-ingest-core` decides what a client may submit and how a socket behaves; this
-//! crate moves bytes. An answer never runs ahead of the log: a receipt is sent once the log has
-//! acknowledged the command.
+//! Ingest is stateless: any number of processes may run side by side, and a client may reconnect to
+//! any of them. `driftless-ingest-core` decides what a client may submit and how a socket behaves;
+//! this crate moves bytes. An answer never runs ahead of the log: a receipt is sent once the log
+//! has acknowledged the command.
 //!
 //! [`Ingest::routes`] can be mounted beside other services on one port; [`run`] serves on its own.
 //!

@@ -1,9 +1,9 @@
 //! Hands records to the log, and routes each acknowledgement to the socket or request that sent the
 //! record.
 //!
-//! One producer serves all sockets and requests. Each of them has a [`Mailbox`]. The token of an append
-//! is the number of the mailbox and the owner's own token, so routing costs one look-up per mailbox and
-//! batch.
+//! One producer serves all sockets and requests. Each of them has a [`Mailbox`]. The token of an
+//! append is the number of the mailbox and the owner's own token, so routing costs one look-up per
+//! mailbox and batch.
 
 use driftless_ingest_core::Produce;
 use driftless_log::{self as log, Ack, Append, AppendError, Delivery, Log, Producer};
@@ -44,8 +44,8 @@ pub(crate) struct Answer {
     pub result: Result<Option<Offset>, AppendError>,
 }
 
-/// Receives the acknowledgements of one socket or request. A mailbox holds at most one answer for each
-/// record in flight.
+/// Receives the acknowledgements of one socket or request. A mailbox holds at most one answer for
+/// each record in flight.
 pub(crate) struct Mailbox {
     number: u32,
     answers: mpsc::UnboundedReceiver<Vec<Answer>>,

@@ -26,7 +26,8 @@ use warp::Filter;
 /// The pause between two attempts to reach the log at the start.
 const START_RETRY: Duration = Duration::from_secs(1);
 
-/// A running ingest. Dropping it does not close its sockets; the shutdown that it was started with does.
+/// A running ingest. Dropping it does not close its sockets; the shutdown that it was started with
+/// does.
 pub struct Ingest {
     context: Arc<Context>,
     origins: web::Origins,
@@ -65,8 +66,8 @@ impl Ingest {
         Ok(Self { context: Arc::new(context), origins })
     }
 
-    /// `GET /v1/ingest` (websocket), `POST /v1/sessions`, `POST /v1/chunks/{id}/commands`. Serve them
-    /// with [`driftless_web::http::serve`], whose connections websockets need.
+    /// `GET /v1/ingest` (websocket), `POST /v1/sessions`, `POST /v1/chunks/{id}/commands`. Serve
+    /// them with [`driftless_web::http::serve`], whose connections websockets need.
     #[must_use]
     pub fn routes(&self) -> web::Routes {
         let context = Arc::clone(&self.context);
@@ -125,8 +126,8 @@ async fn check_topic(
     }
 }
 
-/// Starts ingest, serves on `settings.http.listen` until the shutdown is requested, and shuts down in
-/// order. Adds `/healthz`, `/readyz` and, if metrics are given, `/metrics`.
+/// Starts ingest, serves on `settings.http.listen` until the shutdown is requested, and shuts down
+/// in order. Adds `/healthz`, `/readyz` and, if metrics are given, `/metrics`.
 ///
 /// # Errors
 /// [`Error`] if ingest does not start.

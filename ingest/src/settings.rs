@@ -21,11 +21,11 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Waits {
-    /// How long ingest waits for the log to acknowledge a record, before it gives up without an answer
-    /// to the client (`message.timeout.ms`). Default 10,000 ms.
+    /// How long ingest waits for the log to acknowledge a record, before it gives up without an
+    /// answer to the client (`message.timeout.ms`). Default 10,000 ms.
     pub acknowledgement_ms: u64,
-    /// How long ingest waits for room in the producer's queue, before it rejects the commands that had
-    /// none; their clients may retry. Default 3,000 ms.
+    /// How long ingest waits for room in the producer's queue, before it rejects the commands that
+    /// had none; their clients may retry. Default 3,000 ms.
     pub room_ms: u64,
     /// How long a client may take for one message that is sent to it. Default 10,000 ms.
     pub write_ms: u64,

@@ -4,9 +4,9 @@
 //! records to the log and enqueues its answers as one message.
 //!
 //! The task does not read from the socket while the log has no room for its records, while too many
-//! of its commands are in flight, or while more than [`limits::UNSENT_BYTES_MAX`] of its output waits
-//! for the client. TCP backpressure then reaches the client, nothing is lost, and no queue of ingest
-//! grows.
+//! of its commands are in flight, or while more than [`limits::UNSENT_BYTES_MAX`] of its output
+//! waits for the client. TCP backpressure then reaches the client, nothing is lost, and no queue of
+//! ingest grows.
 
 use crate::context::Context;
 use crate::producer::{Answer, Mailbox};
@@ -33,8 +33,8 @@ const TURN_RECORDS_MAX: usize = 4096;
 /// milliseconds.
 const RECONNECT_SPREAD_MS: u32 = 1_000;
 
-/// Serves a socket until the client leaves, the core closes it, or ingest shuts down. `begun` are the
-/// bytes that the HTTP connection has read from it already.
+/// Serves a socket until the client leaves, the core closes it, or ingest shuts down. `begun` are
+/// the bytes that the HTTP connection has read from it already.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let _open = Open::new(&context);
     let opened = context.clock.monotonic();
@@ -194,7 +194,8 @@ impl Task<'_> {
         Some(())
     }
 
-    /// The next message, read if need be. `Some(None)` if none is ready, `None` if the client has left.
+    /// The next message, read if need be. `Some(None)` if none is ready, `None` if the client has
+    /// left.
     fn next_message(&mut self) -> Option<Option<Result<Inbound, InboundError>>> {
         loop {
             if let Some(message) = self.inbox.pop_front() {
@@ -297,8 +298,8 @@ impl Task<'_> {
         }
     }
 
-    /// Enqueues the turn's answers as one message and writes what the client takes now. `None` if the
-    /// client has left.
+    /// Enqueues the turn's answers as one message and writes what the client takes now. `None` if
+    /// the client has left.
     fn send(&mut self) -> Option<()> {
         self.count();
         if std::mem::take(&mut self.out.session.is_greeted)

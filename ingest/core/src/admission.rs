@@ -1,8 +1,8 @@
-//! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family, write
-//! access, shape by the model, rate.
+//! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family,
+//! write access, shape by the model, rate.
 //!
-//! The first check that fails names the rejection. Frame size and decoding are checked before. The later
-//! commands of a rejected command are not held back, because R8 keeps the order.
+//! The first check that fails names the rejection. Frame size and decoding are checked before. The
+//! later commands of a rejected command are not held back, because R8 keeps the order.
 
 use crate::policy::Policy;
 use crate::rate::Bucket;
@@ -105,8 +105,8 @@ impl Admission {
         }
     }
 
-    /// Checks one command and encodes its record. `is_reused` says whether the writer has used the number
-    /// for another command of this chunk.
+    /// Checks one command and encodes its record. `is_reused` says whether the writer has used the
+    /// number for another command of this chunk.
     ///
     /// # Errors
     /// A [`Rejection`] that names the first check that failed.
@@ -177,7 +177,8 @@ impl Admission {
         Rejection::later(RejectCode::RateLimited, wait_ms, message)
     }
 
-    /// A rejection for a command that was not handed to the log, because the log accepts nothing now.
+    /// A rejection for a command that was not handed to the log, because the log accepts nothing
+    /// now.
     #[must_use]
     pub fn unavailable(&self) -> Rejection {
         let wait_ms = self.policy.unavailable_retry_ms;

@@ -1,12 +1,12 @@
 //! One socket from Hello to its end: commands, receipts, pings, the expiry of its token.
 //!
-//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events, which join into one frame,
-//! so that a turn of many inputs is one message; records for the log; or the end of the socket. The
-//! connection answers nothing more once the session's `close` is set.
+//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events, which join into one
+//! frame, so that a turn of many inputs is one message; records for the log; or the end of the
+//! socket. The connection answers nothing more once the session's `close` is set.
 //!
-//! Each Submit is either produced (handed to the log) or rejected. The client gets a receipt once the
-//! log has acknowledged the record. If the log does not say whether it has the record (a time-out), the
-//! client hears nothing and sends the command again (docs/design.md#ingest).
+//! Each Submit is either produced (handed to the log) or rejected. The client gets a receipt once
+//! the log has acknowledged the record. If the log does not say whether it has the record (a
+//! time-out), the client hears nothing and sends the command again (docs/design.md#ingest).
 
 use crate::admission::{Admission, Admitted, Body, Submission};
 use crate::numbers::{Numbers, fingerprint};
@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub enum Input<'a> {
     /// A binary websocket message arrived.
     Frame(Bytes),
-    /// A message arrived that breaks the protocol: a text, or one that is too large. The text says how.
+    /// A message arrived that breaks the protocol: a text, or one that is too large. The text says
+    /// how.
     Untrusted(&'a str),
     /// The client showed a sign of life: a websocket ping or pong, or it took bytes that waited.
     Heard,
@@ -44,8 +45,9 @@ pub enum Input<'a> {
 /// A record to append to `commands`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Produce {
-    /// The shell repeats the token in [`Input::Acknowledged`], [`Input::Refused`], [`Input::Unknown`] or
-    /// [`Input::Unsent`]. No two records in flight on a connection have the same token.
+    /// The shell repeats the token in [`Input::Acknowledged`], [`Input::Refused`],
+    /// [`Input::Unknown`] or [`Input::Unsent`]. No two records in flight on a connection have the
+    /// same token.
     pub token: u32,
     /// Partition of `commands`.
     pub partition: Partition,
@@ -58,8 +60,8 @@ pub struct Produce {
 /// What a connection wants done.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Events for the client (the session's and ingest's own), refusals, and the end of the socket, which
-    /// comes after the frame.
+    /// Events for the client (the session's and ingest's own), refusals, and the end of the socket,
+    /// which comes after the frame.
     pub session: SessionOutputs,
     /// Records to append to the log, in order.
     pub produce: Vec<Produce>,

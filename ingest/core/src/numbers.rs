@@ -1,9 +1,9 @@
 //! Remembers the newest numbers of one socket for each chunk, to find a number that is used for two
 //! commands (R8: a writer never uses a number twice).
 //!
-//! A resend is the same number with the same body and is accepted; its `after` may differ. The memory
-//! helps authors of clients and proves nothing: it is bounded, and each socket has its own. The ledger
-//! keeps R8 without it.
+//! A resend is the same number with the same body and is accepted; its `after` may differ. The
+//! memory helps authors of clients and proves nothing: it is bounded, and each socket has its own.
+//! The ledger keeps R8 without it.
 
 use driftless_schemas::{ChunkId, limits, proto};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,7 +54,8 @@ impl Numbers {
     }
 }
 
-/// A hash of a body. A client that constructs a collision deceives only the memory of its own socket.
+/// A hash of a body. A client that constructs a collision deceives only the memory of its own
+/// socket.
 #[must_use]
 pub fn fingerprint(body: Option<&proto::submit::Body>) -> u64 {
     // `new` uses fixed keys, so the hash is deterministic (R11).

@@ -16,25 +16,26 @@ pub struct Policy {
     pub bytes_per_second: u32,
     /// Command bytes that one user may submit at once after a rest. Default 16 MiB.
     pub bytes_burst: u32,
-    /// The cost a second of the commands of one user, over all sockets, in units of one cell. A fill has
-    /// few bytes and costs as many units as it has cells. Default 262,144.
+    /// The cost a second of the commands of one user, over all sockets, in units of one cell. A
+    /// fill has few bytes and costs as many units as it has cells. Default 262,144.
     pub cost_per_second: u32,
     /// The cost of the commands that one user may submit at once after a rest. Default 1,048,576.
     pub cost_burst: u32,
     /// Websockets of one user to this process; 0 means no limit. Default 128.
     pub connections_per_user: usize,
-    /// The same for users with a role, such as `service = 10000`. The greatest limit of a user's roles
-    /// applies; 0 means no limit. Default: none.
+    /// The same for users with a role, such as `service = 10000`. The greatest limit of a user's
+    /// roles applies; 0 means no limit. Default: none.
     pub connections_of_role: BTreeMap<String, usize>,
-    /// Commands of one socket in flight to the log, above which the socket is not read. Default 4,096.
+    /// Commands of one socket in flight to the log, above which the socket is not read. Default
+    /// 4,096.
     pub in_flight_max: usize,
     /// How long after the end of its token a socket stays open for a renewal, milliseconds. Default
     /// 10,000.
     pub renewal_grace_ms: u32,
     /// The greatest age of a session that a client hands in, milliseconds. Default 7 days.
     pub session_age_max_ms: u64,
-    /// How long a client waits before it resends a command that the log had no room for, milliseconds.
-    /// Default 1,000.
+    /// How long a client waits before it resends a command that the log had no room for,
+    /// milliseconds. Default 1,000.
     pub unavailable_retry_ms: u32,
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct Accepted {
     pub offset: Option<Offset>,
 }
 
-/// A single outcome is the answer itself. Several become an array: 202 if all commands were accepted, or
-/// else 207, each outcome with its own status.
+/// A single outcome is the answer itself. Several become an array: 202 if all commands were
+/// accepted, or else 207, each outcome with its own status.
 pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
     if !is_array && outcomes.len() == 1 {
         return match outcomes.remove(0) {

@@ -1,8 +1,8 @@
-//! Parses the body of a request: a JSON object, an array of them, a protobuf `Submit`, or a protobuf
-//! `ClientFrame` of several.
+//! Parses the body of a request: a JSON object, an array of them, a protobuf `Submit`, or a
+//! protobuf `ClientFrame` of several.
 //!
-//! A malformed body is refused as a whole, before any of its commands is handed to the log. Each command
-//! of a well-formed body has its own outcome.
+//! A malformed body is refused as a whole, before any of its commands is handed to the log. Each
+//! command of a well-formed body has its own outcome.
 
 use bytes::Bytes;
 use driftless_ingest_core::{Body, Submission};

@@ -1,10 +1,10 @@
-//! How many sockets a service admits: after a restart all clients connect at once, and each asks for
-//! its chunks.
+//! How many sockets a service admits: after a restart all clients connect at once, and each asks
+//! for its chunks.
 //!
 //! A generic cell rate algorithm (ITU-T I.371) decides which sockets are admitted. Each socket that
 //! is not gets a different time to connect again, as if the refused sockets queued up: so they come
-//! back at the admitted rate. Time is monotonic, because a wall clock that steps back must not refuse
-//! clients.
+//! back at the admitted rate. Time is monotonic, because a wall clock that steps back must not
+//! refuse clients.
 
 use driftless_schemas::time::MonotonicMs;
 use std::sync::{Mutex, PoisonError};
@@ -62,8 +62,8 @@ impl Admission {
     }
 }
 
-/// The longest wait, milliseconds, for `sockets` sockets that are closed together: if each waits for
-/// a random part of it, they connect again at `per_second`.
+/// The longest wait, milliseconds, for `sockets` sockets that are closed together: if each waits
+/// for a random part of it, they connect again at `per_second`.
 #[must_use]
 pub fn spread_ms(sockets: usize, per_second: u32) -> u32 {
     let ms = (sockets as u64).saturating_mul(1000).checked_div(per_second.into()).unwrap_or(0);

@@ -100,7 +100,8 @@ impl Greeter {
         })
     }
 
-    /// The families whose model the client has. A client that names no models is offered all families.
+    /// The families whose model the client has. A client that names no models is offered all
+    /// families.
     fn offer(&self, models: &[proto::ModelRevision]) -> Result<(Vec<proto::Family>, Option<BTreeSet<String>>), Close> {
         let mut families = self.world.announced();
         if models.is_empty() {

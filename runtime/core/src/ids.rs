@@ -1,8 +1,8 @@
 //! Session ids: how a service issues a new one, and which ones it accepts again
 //! (docs/design.md#wire-protocol).
 //!
-//! The ledger compares a session's time with its floor. A session from the future would push the floor
-//! ahead of all other sessions; a session that is too old may have left the ledgers.
+//! The ledger compares a session's time with its floor. A session from the future would push the
+//! floor ahead of all other sessions; a session that is too old may have left the ledgers.
 
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, limits};

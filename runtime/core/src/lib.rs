@@ -1,5 +1,5 @@
-//! The part of a websocket's life that ingest and gateway share, without I/O: Hello, tokens, sessions,
-//! pings, and frames taken apart.
+//! The part of a websocket's life that ingest and gateway share, without I/O: Hello, tokens,
+//! sessions, pings, and frames taken apart.
 //!
 //! [`Session`] takes a message's bytes, answers the requests that concern the session itself, and
 //! passes the service's own requests on. Time, randomness and verified tokens are arguments (R11).

@@ -1,7 +1,7 @@
 //! Who has how many connections: a count for each user, or for each address.
 //!
-//! A [`Place`] is one connection's part of its holder's count; it is free again when it is dropped, however the connection
-//! ended. Who holds nothing is not remembered.
+//! A [`Place`] is one connection's part of its holder's count; it is free again when it is dropped,
+//! however the connection ended. Who holds nothing is not remembered.
 
 use driftless_schemas::access::Claims;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! How much one user may ask for: a generic cell rate algorithm (ITU-T I.371) over several quantities
-//! at once.
+//! How much one user may ask for: a generic cell rate algorithm (ITU-T I.371) over several
+//! quantities at once.
 //!
 //! All sockets and requests of a user share one bucket per process. The crate `governor` limits one
 //! quantity, reads a clock of its own behind a trait, and keeps its users in a map with random
@@ -81,7 +81,8 @@ impl<const N: usize> Rates<N> {
 }
 
 impl<const N: usize> Users<N> {
-    /// Forgets users without a connection whose units are all worked off: a fresh bucket equals theirs.
+    /// Forgets users without a connection whose units are all worked off: a fresh bucket equals
+    /// theirs.
     fn sweep(&mut self, now: MonotonicMs) {
         if self.buckets.len() < self.sweep_at {
             return;
@@ -123,8 +124,8 @@ impl<const N: usize> Bucket<N> {
 
     /// Takes these units in any case, in debt if need be.
     ///
-    /// Returns the milliseconds until the debt is worked off, 0 without debt. The service should not
-    /// read from the user before that.
+    /// Returns the milliseconds until the debt is worked off, 0 without debt. The service should
+    /// not read from the user before that.
     #[must_use]
     pub fn owe(&self, amounts: [usize; N], now: MonotonicMs) -> u32 {
         let now_ns = nanoseconds(now);

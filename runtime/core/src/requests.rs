@@ -1,8 +1,9 @@
 //! Takes a frame apart into its requests, so that a bad request does not affect the other requests.
 //!
-//! A `ClientFrame` is `repeated Request requests = 1`. This module walks its outer layer by hand. If
-//! that layer is broken, none of the bytes can be trusted; if one request is broken, only that request
-//! is refused. The walk also bounds the number of requests before it allocates memory for them.
+//! A `ClientFrame` is `repeated Request requests = 1`. This module walks its outer layer by hand.
+//! If that layer is broken, none of the bytes can be trusted; if one request is broken, only that
+//! request is refused. The walk also bounds the number of requests before it allocates memory for
+//! them.
 
 use bytes::{Buf as _, Bytes};
 use driftless_schemas::{limits, proto};
@@ -18,7 +19,8 @@ pub enum FrameError {
     /// The bytes are not a `ClientFrame` in protobuf.
     #[error("the message is not a ClientFrame: {0}")]
     NotAFrame(String),
-    /// The frame has more than [`limits::CLIENT_FRAME_REQUESTS_MAX`] requests. None of them was decoded.
+    /// The frame has more than [`limits::CLIENT_FRAME_REQUESTS_MAX`] requests. None of them was
+    /// decoded.
     #[error("the message has more than {max} requests; send several", max = limits::CLIENT_FRAME_REQUESTS_MAX)]
     TooMany,
 }

@@ -48,8 +48,8 @@ impl Session {
         self.heard = self.heard.max(now);
     }
 
-    /// Handles a binary message. Passes each request of the service itself to `own`, in order, with the
-    /// client's identity by the token of that moment; none before Hello.
+    /// Handles a binary message. Passes each request of the service itself to `own`, in order, with
+    /// the client's identity by the token of that moment; none before Hello.
     pub fn frame(
         &mut self,
         bytes: Bytes,
@@ -136,8 +136,9 @@ impl Session {
         dead.min(other)
     }
 
-    /// To be called when time has passed, or when keys or the deny list have changed. Sends a ping if one
-    /// is due; closes the socket if its client is silent for too long or its token no longer valid.
+    /// To be called when time has passed, or when keys or the deny list have changed. Sends a ping
+    /// if one is due; closes the socket if its client is silent for too long or its token no longer
+    /// valid.
     pub fn tick(&mut self, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         if let Err(e) = self.recheck(environment) {
             return out.end(close::TOKEN, e.to_string());

@@ -4,9 +4,9 @@ use driftless_schemas::limits;
 
 /// Cuts a message to [`limits::DETAIL_BYTES_MAX`] (256 bytes).
 ///
-/// Names, lists and a model's own messages may be long, and a frame may have thousands of requests that
-/// are wrong in the same way. The answer must not be much longer than the question, nor exceed a
-/// server's frame.
+/// Names, lists and a model's own messages may be long, and a frame may have thousands of requests
+/// that are wrong in the same way. The answer must not be much longer than the question, nor exceed
+/// a server's frame.
 #[must_use]
 pub fn bounded(mut message: String) -> String {
     if message.len() > limits::DETAIL_BYTES_MAX {

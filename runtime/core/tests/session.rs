@@ -1,4 +1,5 @@
-//! A socket's session from Hello to its end. `Submit` stands for the requests of the service itself.
+//! A socket's session from Hello to its end. `Submit` stands for the requests of the service
+//! itself.
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
