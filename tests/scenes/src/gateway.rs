@@ -10,7 +10,7 @@ mod log;
 mod shell;
 mod world;
 
-pub use client::{Client, Held, refresh, track, untrack};
+pub use client::{Client, ClientChunk, refresh, track, untrack};
 pub use log::{Fate, Log, Owner, Snapshot, write};
 pub use shell::{Gateway, PutOff, settings};
 pub use world::{P, drifting, id, world, writer};

@@ -26,7 +26,7 @@ pub struct Client {
     pub writer: WriterId,
     /// Batches of frames that the hub sent and the client has not read.
     pub pipe: VecDeque<Vec<Bytes>>,
-    pub chunks: BTreeMap<ChunkId, Held>,
+    pub chunks: BTreeMap<ChunkId, ClientChunk>,
     pub closed: Option<u16>,
     /// Descriptions of the events that came since the test last asked.
     pub got: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Client {
 
 /// A client's state for one chunk.
 #[derive(Default)]
-pub struct Held {
+pub struct ClientChunk {
     pub replica: Option<Replica>,
     pub is_asked: bool,
     /// True if a Tracked came, and no Lagging after it.
@@ -48,7 +48,7 @@ pub struct Held {
     pub rejected: Option<i32>,
 }
 
-impl Held {
+impl ClientChunk {
     pub fn version(&self) -> Option<u64> {
         self.replica.as_ref().map(|replica| replica.version().0)
     }
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    pub fn held(&mut self, chunk: &str) -> &mut Held {
+    pub fn held(&mut self, chunk: &str) -> &mut ClientChunk {
         self.chunks.entry(id(chunk)).or_default()
     }
 
@@ -111,7 +111,7 @@ impl Client {
             event::Body::TrackRejected(r) => {
                 self.got.push(format!("rejected {}", r.code().as_str_name().replace("TRACK_REJECT_CODE_", "")));
                 if let Ok(chunk) = r.chunk_id.parse() {
-                    self.chunks.insert(chunk, Held { rejected: Some(r.code), ..Held::default() });
+                    self.chunks.insert(chunk, ClientChunk { rejected: Some(r.code), ..ClientChunk::default() });
                 }
             }
             event::Body::Refused(r) => {
@@ -201,7 +201,7 @@ impl Client {
 
 /// All fields of a Tracked are of one position: each commit of the client up to the Tracked's
 /// version is resolved in it, and no later one is.
-fn check_resolved(log: &Log, held: &mut Held, chunk: &ChunkId, writer: WriterId, t: &proto::Tracked) {
+fn check_resolved(log: &Log, held: &mut ClientChunk, chunk: &ChunkId, writer: WriterId, t: &proto::Tracked) {
     let Some(tracked::Resolved::Ledger(ledger)) = &t.resolved else { panic!("{:?}", t.resolved) };
     for ((_, _, seq), fate) in log.fates.range((chunk.clone(), writer, 0)..=(chunk.clone(), writer, u64::MAX)) {
         let bit = ledger.seq.checked_sub(*seq).filter(|d| *d < 64).map(|d| ledger.committed_bits >> d & 1 == 1);

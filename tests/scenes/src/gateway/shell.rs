@@ -1,6 +1,6 @@
 //! A hub in a shell that reads, loads and carries messages one step at a time.
 
-use super::client::{Client, Held, track};
+use super::client::{Client, ClientChunk, track};
 use super::log::{Log, Snapshot};
 use super::world::{P, id};
 use bytes::Bytes;
@@ -212,7 +212,7 @@ impl Gateway {
         std::mem::take(&mut self.clients.get_mut(&socket).unwrap().got)
     }
 
-    pub fn held(&mut self, socket: SocketId, chunk: &str) -> &mut Held {
+    pub fn held(&mut self, socket: SocketId, chunk: &str) -> &mut ClientChunk {
         self.clients.get_mut(&socket).unwrap().held(chunk)
     }
 
