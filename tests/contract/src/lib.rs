@@ -4,9 +4,9 @@
 //!
 //! | seam | fake | real |
 //! | --- | --- | --- |
-//! | log | the simulator's ([`partition_contract!`]) | memory, SQLite, Apache Kafka ([`log_contract!`]) |
-//! | store | the simulator's ([`snapshot_contract!`]) | memory, a folder, an S3 server ([`store_contract!`]) |
-//! | index | the simulator's ([`index_contract!`]) | SlateDB on the same three ([`index_contract_on!`]) |
+//! | log | simulator ([`partition_contract!`]) | memory, SQLite, Apache Kafka ([`log_contract!`]) |
+//! | store | simulator ([`snapshot_contract!`]) | memory, folder, S3 server ([`store_contract!`]) |
+//! | index | simulator ([`index_contract!`]) | SlateDB on these three ([`index_contract_on!`]) |
 //!
 //! [`suite`] holds the claims, one function each. Each file in `tests/` runs all of them against
 //! one implementation, and holds the claims that only this implementation makes.

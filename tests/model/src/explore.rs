@@ -1,8 +1,8 @@
 //! Explores a model with stateright's breadth-first search.
 //!
 //! A run without a violation is exhaustive. No target, depth or time limit is set, so a checker's
-//! thread ends only when no state is left (`stateright/src/checker/bfs.rs`), and all threads are
-//! joined. stateright's `eventually` is not used, because it is checked on acyclic paths only.
+//! thread ends only when no state is left (see stateright's breadth-first checker), and all threads
+//! are joined. stateright's `eventually` is not used, because it is checked on acyclic paths only.
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;
