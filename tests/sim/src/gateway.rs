@@ -1,7 +1,7 @@
 //! A gateway process of the simulation: a real [`Hub`] and real [`Connection`]s, which start from
 //! views of the index that may be stale.
 
-use crate::link::{Link, Outside};
+use crate::link::{Link, SimEnvironment};
 use crate::log::Log;
 use crate::rng::Rng;
 use crate::store::{IndexState, Store};
@@ -64,7 +64,7 @@ pub struct Process {
     pub sockets: BTreeMap<u64, Socket>,
     shared: Arc<connection::Shared>,
     loads: VecDeque<(ChunkId, Option<StoredRef>, Option<Box<Reread>>)>,
-    outside: Outside,
+    environment: SimEnvironment,
     /// The answers to questions over HTTP.
     pub answers: BTreeMap<u64, Answer>,
     next_ask: u64,
@@ -113,7 +113,7 @@ impl Process {
             skew_ms,
             sockets: BTreeMap::new(),
             loads: VecDeque::new(),
-            outside: Outside::new(seed),
+            environment: SimEnvironment::new(seed),
             answers: BTreeMap::new(),
             next_ask: 0,
             drifts: 0,
@@ -159,7 +159,7 @@ impl Process {
         let Some(message) = socket.link.up.pop_front() else { return Ok(false) };
         let mut out = Outputs::default();
         let input = connection::Input::Frame(message.clone());
-        socket.connection.handle(input, clock, &self.outside, &mut out);
+        socket.connection.handle(input, clock, &self.environment, &mut out);
         self.refused_expired += socket.check_expiry(&message, clock.unix, &out)?;
         socket.send(&mut out);
         for input in out.hub {
@@ -239,7 +239,7 @@ impl Process {
         let clock = self.clock(now);
         for socket in self.sockets.values_mut() {
             let mut out = Outputs::default();
-            socket.connection.handle(connection::Input::Tick, clock, &self.outside, &mut out);
+            socket.connection.handle(connection::Input::Tick, clock, &self.environment, &mut out);
             socket.send(&mut out);
         }
         self.hub.handle(Input::Tick, MonotonicMs(now));
@@ -326,7 +326,7 @@ impl Socket {
 
     /// Oracle: the gateway refuses each Track and Refresh that arrives after the token expired, and
     /// passes every other one to the hub. Judged from the client's message and from what
-    /// [`Outside`] says of its tokens, not from the session. Returns the number of refusals.
+    /// [`SimEnvironment`] says of its tokens, not from the session. Returns the number of refusals.
     fn check_expiry(&mut self, message: &Bytes, now: UnixMs, out: &Outputs) -> Result<u64, Violation> {
         if out.session.close.is_some() {
             return Ok(0);
@@ -339,7 +339,7 @@ impl Socket {
             match (&body, self.expires) {
                 (request::Body::Hello(proto::Hello { token, .. }), None)
                 | (request::Body::Renew(proto::Renew { token }), Some(_)) => {
-                    self.expires = Some(Outside::expiry(token, now));
+                    self.expires = Some(SimEnvironment::expiry(token, now));
                 }
                 (body, Some(expires)) if is_read(body) => match now < expires {
                     true => passed.push(body.clone()),

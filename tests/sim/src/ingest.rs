@@ -1,7 +1,7 @@
 //! An ingest process of the simulation: real [`Connection`]s, and a producer whose records may land
 //! late, fail, or have an unknown result.
 
-use crate::link::{Link, Outside};
+use crate::link::{Link, SimEnvironment};
 use crate::log::Log;
 use crate::rng::Rng;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub struct Process {
     /// The sockets, by number.
     pub sockets: BTreeMap<u64, Socket>,
     pending: Vec<Pending>,
-    outside: Outside,
+    environment: SimEnvironment,
 }
 
 /// A socket.
@@ -57,7 +57,7 @@ impl Process {
             skew_ms,
             sockets: BTreeMap::new(),
             pending: Vec::new(),
-            outside: Outside::new(seed),
+            environment: SimEnvironment::new(seed),
         }
     }
 
@@ -158,7 +158,7 @@ impl Process {
         let now = self.clocks(now);
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         let mut out = Outputs::default();
-        socket.connection.handle(input, now, &self.outside, &mut out);
+        socket.connection.handle(input, now, &self.environment, &mut out);
         if !out.session.frame.is_empty() {
             socket.link.down.push_back(out.session.frame.freeze());
         }

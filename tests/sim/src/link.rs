@@ -31,9 +31,9 @@ impl Link {
 
 /// Verifies tokens. A token is `<sub>`, or `<sub>!` if the user may only read. `@<seconds>` at its
 /// end says how long it is valid after it was verified; without that it outlives every run.
-pub struct Outside(RefCell<Rng>);
+pub struct SimEnvironment(RefCell<Rng>);
 
-impl Outside {
+impl SimEnvironment {
     /// An environment with a separate random stream.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -48,7 +48,7 @@ impl Outside {
     }
 }
 
-impl Environment for Outside {
+impl Environment for SimEnvironment {
     fn verify(&self, token: &str, now: UnixMs) -> Result<Claims, TokenRefused> {
         let all = || vec!["things/".to_owned(), "canvas/".to_owned()];
         let name = token.split('@').next().unwrap_or_default();

@@ -4,8 +4,8 @@
 //! The check: every Submit is produced or rejected, and a produced one gets one answer. Its record
 //! is in the sender's name, and for a chunk that the sender may write.
 
-use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
+use crate::untrusted::{self, START, TestEnvironment};
 use bytes::Bytes;
 use driftless_ingest_core::rate::rates;
 use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy};
@@ -26,7 +26,7 @@ pub fn check(data: &[u8]) {
     };
     policy.check().unwrap();
     let rates = Arc::new(rates(&policy));
-    let connection = Connection::new(Arc::new(Admission::new(desk::world(), policy)), rates, START.monotonic);
+    let connection = Connection::new(Arc::new(Admission::new(untrusted::world(), policy)), rates, START.monotonic);
     let mut socket = Socket { connection, now: START, outstanding: BTreeSet::new() };
     while !script.is_empty() && socket.step(&mut script) {}
 }
@@ -43,7 +43,7 @@ impl Socket {
     fn step(&mut self, script: &mut Reader<'_>) -> bool {
         match script.below(8) {
             0..4 => {
-                let frame = desk::frame(script);
+                let frame = untrusted::frame(script);
                 self.frame(frame)
             }
             4 | 5 => {
@@ -62,8 +62,8 @@ impl Socket {
             }
             6 => {
                 self.now = match script.rarely(2) {
-                    true => desk::after(self.now, self.connection.wake_at(self.now).ms_since(self.now.monotonic)),
-                    false => desk::later(script, self.now),
+                    true => untrusted::after(self.now, self.connection.wake_at(self.now).ms_since(self.now.monotonic)),
+                    false => untrusted::later(script, self.now),
                 };
                 let out = self.input(Input::Tick);
                 let is_closed = out.session.close.is_some();
@@ -104,7 +104,7 @@ impl Socket {
 
     fn input(&mut self, input: Input<'_>) -> Outputs {
         let mut out = Outputs::default();
-        self.connection.handle(input, self.now, &Desk, &mut out);
+        self.connection.handle(input, self.now, &TestEnvironment, &mut out);
         for produce in &out.produce {
             assert!(self.outstanding.insert(produce.token), "token {} is in use", produce.token);
             self.record(produce.record.clone());

@@ -26,7 +26,7 @@ mod machine;
 pub mod grid;
 pub mod map;
 
-mod desk;
+mod untrusted;
 pub mod session;
 pub mod ingest;
 

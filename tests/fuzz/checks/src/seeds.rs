@@ -35,7 +35,7 @@ const WORLD: &str = "name = \"town\"\npartitions = 4\nupdates_retention_hours = 
 pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut seeds = match target {
         "decode" => decode(),
-        // The leading bytes select a frame: see `desk::frame`.
+        // The leading bytes select a frame: see `untrusted::frame`.
         "session" => frames("client_frame", &[2, 0]),
         "ingest" => frames("client_frame", &[0, 0, 0]),
         // The leading bytes select a message on the gateway's socket: see `client::World::step`.

@@ -3,8 +3,8 @@
 //! The check: every request has at most one answer, the service gets no request before Hello,
 //! answers are not much longer than requests, and the session asks for no timer in the past.
 
-use crate::desk::{self, Desk, START};
 use crate::reader::Reader;
+use crate::untrusted::{self, START, TestEnvironment};
 use driftless_runtime_core::requests::take_apart;
 use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::{self, event};
@@ -18,16 +18,16 @@ const WELCOME_BYTES_MAX: usize = 4096;
 pub fn check(data: &[u8]) {
     let mut script = Reader::new(data);
     let mut now = START;
-    let mut session = Session::new(Greeter::new(desk::world()), now.monotonic);
+    let mut session = Session::new(Greeter::new(untrusted::world()), now.monotonic);
     while !script.is_empty() {
         let mut out = Outputs::default();
         match script.below(4) {
             0 => {
                 now = match script.rarely(2) {
-                    true => desk::after(now, session.wake_at(now).ms_since(now.monotonic)),
-                    false => desk::later(&mut script, now),
+                    true => untrusted::after(now, session.wake_at(now).ms_since(now.monotonic)),
+                    false => untrusted::later(&mut script, now),
                 };
-                session.tick(now, &Desk, &mut out);
+                session.tick(now, &TestEnvironment, &mut out);
                 let (wake_at, now) = (session.wake_at(now), now.monotonic);
                 assert!(
                     out.close.is_some() || wake_at > now,
@@ -36,11 +36,11 @@ pub fn check(data: &[u8]) {
             }
             1 => session.heard(now.monotonic),
             _ => {
-                let frame = desk::frame(&mut script);
+                let frame = untrusted::frame(&mut script);
                 let was_greeted = session.identity().is_some();
                 let asked = take_apart(frame.clone());
                 let mut own = 0;
-                session.frame(frame, now, &Desk, &mut out, &mut |who, _, _| {
+                session.frame(frame, now, &TestEnvironment, &mut out, &mut |who, _, _| {
                     assert!(!who.claims.sub.contains('!'));
                     own += 1;
                 });

@@ -27,9 +27,9 @@ pub fn world() -> Arc<World> {
 
 /// An environment in which a token is `<sub>` or `<sub>@<expires_at>`, and a text with a `!` is
 /// refused.
-pub struct Desk;
+pub struct TestEnvironment;
 
-impl Environment for Desk {
+impl Environment for TestEnvironment {
     fn verify(&self, token: &str, _now: UnixMs) -> Result<Claims, TokenRefused> {
         if token.contains('!') || token.is_empty() {
             return Err(TokenRefused(format!("the token {token:?} is forged")));
