@@ -20,15 +20,15 @@ const BURST_US: u64 = 2_000_000;
 pub struct Admission {
     /// Microseconds that one admitted socket takes; 0 admits every socket.
     each_us: u64,
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Queue {
     /// When all admitted sockets will have been worked off, in microseconds of the service's clock.
-    busy_until_us: u64,
+    admitted_until_us: u64,
     /// When the socket that was refused last is to connect again.
-    end_us: u64,
+    last_retry_us: u64,
 }
 
 impl Admission {
@@ -36,7 +36,7 @@ impl Admission {
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         let each_us = 1_000_000_u64.checked_div(per_second.into()).unwrap_or(0);
-        Self { each_us, line: Mutex::default() }
+        Self { each_us, queue: Mutex::default() }
     }
 
     /// Admits one socket.
@@ -49,16 +49,17 @@ impl Admission {
             return Ok(());
         }
         let now_us = now.0.saturating_mul(1000);
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy_until_us = line.busy_until_us.max(now_us).saturating_add(self.each_us);
-        if busy_until_us <= now_us.saturating_add(BURST_US) {
-            line.busy_until_us = busy_until_us;
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted_until_us = queue.admitted_until_us.max(now_us).saturating_add(self.each_us);
+        if admitted_until_us <= now_us.saturating_add(BURST_US) {
+            queue.admitted_until_us = admitted_until_us;
             return Ok(());
         }
         // A refused socket queues up behind the sockets that are admitted by then.
         let longest_us = now_us.saturating_add(u64::from(RETRY_AFTER_MS_MAX) * 1000);
-        line.end_us = line.end_us.max(now_us.saturating_add(BURST_US)).saturating_add(self.each_us).min(longest_us);
-        Err(u32::try_from(line.end_us.saturating_sub(now_us) / 1000).unwrap_or(RETRY_AFTER_MS_MAX))
+        queue.last_retry_us =
+            queue.last_retry_us.max(now_us.saturating_add(BURST_US)).saturating_add(self.each_us).min(longest_us);
+        Err(u32::try_from(queue.last_retry_us.saturating_sub(now_us) / 1000).unwrap_or(RETRY_AFTER_MS_MAX))
     }
 }
 
