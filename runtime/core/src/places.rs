@@ -1,7 +1,7 @@
-//! Who has how many connections: a count for each user, or for each address.
+//! Counts the open connections of each holder: a user, or an address.
 //!
-//! A [`Place`] is one connection's part of its holder's count; it is free again when it is dropped,
-//! however the connection ended. Who holds nothing is not remembered.
+//! A [`Place`] is one connection in its holder's count. Dropping it frees the place, however the
+//! connection ended. A holder without connections takes no memory.
 
 use driftless_schemas::access::Claims;
 use std::collections::BTreeMap;
@@ -11,36 +11,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Places<K: Ord>(Arc<Mutex<BTreeMap<K, usize>>>);
 
-/// A connection's place.
+/// The place of one connection.
 #[derive(Debug)]
 pub struct Place<K: Ord> {
     places: Places<K>,
     holder: K,
 }
 
-/// How many connections each user may have, and has. Clones share the counts.
+/// Counts and limits the connections of each user. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Users {
-    /// Any number where it is 0.
+    /// The limit of each user; 0 means no limit.
     pub connections_per_user: usize,
-    /// For users with a role; the most counts, and 0 is any number.
+    /// Limits for users with a role. The greatest limit of a user's roles applies; 0 means no limit.
     pub connections_of_role: BTreeMap<String, usize>,
     places: Places<String>,
 }
 
-/// A holder has as many as it may have.
+/// A holder has reached its limit of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} connections are open already, which is the most: one must be closed first")]
+#[error("{0} connections are open already, which is the limit: close one first")]
 pub struct TooMany(pub usize);
 
 impl Users {
-    /// Nobody is connected.
+    /// Counts of zero, with these limits.
     #[must_use]
     pub fn new(connections_per_user: usize, connections_of_role: BTreeMap<String, usize>) -> Self {
         Self { connections_per_user, connections_of_role, places: Places::default() }
     }
 
-    /// How many this user may have; 0 is any number.
+    /// The limit of this user; 0 means no limit.
     #[must_use]
     pub fn max_of(&self, claims: &Claims) -> usize {
         let of_roles = claims.access.roles.iter().filter_map(|role| self.connections_of_role.get(role).copied());
@@ -48,10 +48,10 @@ impl Users {
         of_roles.chain([self.connections_per_user]).max_by_key(any_is_most).unwrap_or(0)
     }
 
-    /// A place for one more connection.
+    /// Takes a place for one more connection of this user.
     ///
     /// # Errors
-    /// [`TooMany`].
+    /// [`TooMany`] if the user has reached its limit.
     pub fn take(&self, claims: &Claims) -> Result<Place<String>, TooMany> {
         self.places.take(&claims.sub, self.max_of(claims))
     }
@@ -64,10 +64,10 @@ impl<K: Ord> Default for Places<K> {
 }
 
 impl<K: Ord + Clone> Places<K> {
-    /// Takes a place; a holder may have `max` of them, or any number where that is 0.
+    /// Takes a place of a holder that may have `max` of them; 0 means no limit.
     ///
     /// # Errors
-    /// [`TooMany`]; nothing was taken.
+    /// [`TooMany`] if the holder has `max` places already. No place is taken then.
     pub fn take(&self, holder: &K, max: usize) -> Result<Place<K>, TooMany> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(holder) {
