@@ -7,7 +7,8 @@ pub struct Ref {
     /// 32 bytes: BLAKE3-256 of the canonical encoding.
     #[prost(bytes = "bytes", tag = "2")]
     pub hash: ::prost::bytes::Bytes,
-    /// Every command of the chunk at or below this offset of `commands` is decided, and its decision is contained.
+    /// Every command of the chunk at or below this offset of `commands` is decided, and the state
+    /// contains its decision.
     #[prost(int64, tag = "5")]
     pub through_offset: i64,
     /// The revision of the model that wrote the encoding.
@@ -16,7 +17,7 @@ pub struct Ref {
     /// Length of the canonical encoding, uncompressed.
     #[prost(uint64, tag = "7")]
     pub bytes: u64,
-    /// As it was when `through_offset` was decided. Absent in the older refs of an IndexEntry.
+    /// The ledger as of `through_offset`. Absent in the older refs of an IndexEntry.
     #[prost(message, optional, tag = "8")]
     pub ledger: ::core::option::Option<Ledger>,
     #[prost(oneof = "r#ref::Location", tags = "3, 4")]
@@ -26,10 +27,11 @@ pub struct Ref {
 pub mod r#ref {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Location {
-        /// An object of its own, `snapshots/<hh>/<hash in hex>`.
+        /// A separate object, `snapshots/<hh>/<hash in hex>`.
         #[prost(message, tag = "3")]
         Object(super::StoredObject),
-        /// A part of an object that holds many snapshots. Reserved: understood by readers, not written yet.
+        /// A part of an object that holds many snapshots. Reserved: readers understand it, writers do
+        /// not write it yet.
         #[prost(message, tag = "4")]
         Pack(super::PackedObject),
     }
@@ -46,10 +48,11 @@ pub struct PackedObject {
     #[prost(uint64, tag = "3")]
     pub len: u64,
 }
-/// Per chunk and recent writer: what is resolved (R8).
+/// The resolved numbers of a chunk's recent writers (R8).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Ledger {
-    /// Milliseconds since the Unix epoch: writers that the ledger does not know count only if their session is younger.
+    /// Milliseconds since the Unix epoch. A writer that the ledger does not know is refused unless its
+    /// session is younger.
     #[prost(uint64, tag = "1")]
     pub floor_ms: u64,
     /// The least recently decided one first.
@@ -66,7 +69,8 @@ pub struct LedgerEntry {
     /// Bit i says whether number seq - i was committed.
     #[prost(fixed64, tag = "3")]
     pub committed_bits: u64,
-    /// The offset in `commands` of the writer's last decided command; the order of eviction.
+    /// The offset in `commands` of the writer's last decided command, which gives the order of
+    /// eviction.
     #[prost(int64, tag = "4")]
     pub last_offset: i64,
 }
@@ -84,10 +88,10 @@ pub struct IndexEntry {
 pub struct Checkpoint {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    /// Every command below it is decided, and its decision is acknowledged.
+    /// Every command below this offset is decided, and its decision is acknowledged.
     #[prost(int64, tag = "2")]
     pub commands_next: i64,
-    /// Every valid decision that no ref covers stands at or above it.
+    /// Every valid decision that no ref covers stands at or above this offset.
     #[prost(int64, tag = "3")]
     pub updates_low: i64,
     /// The current epoch and the last valid n just below updates_low (R4).
@@ -114,7 +118,7 @@ pub mod command_record {
         Audit(super::Audit),
     }
 }
-/// One edit that a client asks for, as ingest accepted it.
+/// An edit that a client asks for, as ingest accepted it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Command {
     /// 16 bytes: 48-bit session time in ms, big-endian, then 10 bytes of BLAKE3(session || sub).
@@ -126,13 +130,14 @@ pub struct Command {
     /// The writer's number for this command to this chunk, from 1 upwards; never used twice.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
-    /// The writer's previous number for this chunk that it has not withdrawn; 0 if there is none. after < seq.
+    /// The writer's previous number for this chunk that it has not withdrawn; 0 if there is none.
+    /// after < seq.
     #[prost(uint64, tag = "4")]
     pub after: u64,
-    /// When ingest received it, milliseconds since the Unix epoch.
+    /// The time at which ingest received the command, milliseconds since the Unix epoch.
     #[prost(int64, tag = "5")]
     pub received_at_ms: i64,
-    /// The roles that the author's token named; a part of what the model may know when it decides.
+    /// The roles that the author's token named. The model may ask for them when it decides.
     #[prost(string, repeated, tag = "8")]
     pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(oneof = "command::Body", tags = "6, 7")]
@@ -142,33 +147,34 @@ pub struct Command {
 pub mod command {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Body {
-        /// Opaque bytes that the chunk's model understands.
+        /// Opaque bytes that only the chunk's model understands.
         #[prost(bytes, tag = "6")]
         Command(::prost::bytes::Bytes),
-        /// Resolves every number below `seq` without doing anything.
+        /// Resolves every number below `seq` and has no other effect.
         #[prost(message, tag = "7")]
         Settle(super::Settle),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Settle {}
-/// A gateway that folded the log to another hash than the log says asks the owner to check the chunk.
+/// A gateway that folded the log to another hash than the log states asks the owner to check the
+/// chunk.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Audit {
     #[prost(uint64, tag = "1")]
     pub version: u64,
-    /// The hash that the reporter came to.
+    /// The hash that the reporter computed.
     #[prost(bytes = "bytes", tag = "2")]
     pub hash: ::prost::bytes::Bytes,
-    /// Which process reports it; for people.
+    /// The reporting process, for people.
     #[prost(string, tag = "3")]
     pub reporter: ::prost::alloc::string::String,
 }
 /// The value of a record in `<world>.<gen>.updates`.
 ///
-/// R4: a fence is valid iff its epoch is greater than the current one, which it becomes (and the last valid n becomes
-/// 0). Any other record is valid iff its epoch is the current one and its n is the last valid n plus 1. Invalid records
-/// are skipped.
+/// R4: a fence is valid iff its epoch is greater than the current one, which it becomes (and the
+/// last valid n becomes 0). Any other record is valid iff its epoch is the current one and its n is
+/// the last valid n plus 1. Readers skip invalid records.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdatesRecord {
     #[prost(uint64, tag = "1")]
@@ -193,7 +199,7 @@ pub mod updates_record {
 /// The first record of an ownership, n = 0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fence {
-    /// Which process owns the partition from here on; for people.
+    /// The process that owns the partition from here on, for people.
     #[prost(string, tag = "1")]
     pub owner: ::prost::alloc::string::String,
 }
@@ -202,14 +208,15 @@ pub struct Fence {
 pub struct Decisions {
     #[prost(string, tag = "1")]
     pub chunk_id: ::prost::alloc::string::String,
-    /// An encoded Updates; empty when nothing was committed. Encoded once, passed on byte for byte.
+    /// An encoded Updates, empty if nothing was committed. Encoded once and passed on byte for byte.
     #[prost(bytes = "bytes", tag = "2")]
     pub updates: ::prost::bytes::Bytes,
-    /// One per decision, in the order of the commands. The i-th committed mark belongs to the i-th entry of `updates`.
+    /// A mark per decision, in the order of the commands. The i-th committed mark belongs to the
+    /// i-th entry of `updates`.
     #[prost(message, repeated, tag = "3")]
     pub marks: ::prost::alloc::vec::Vec<Mark>,
 }
-/// What became of one command. Private: it names authors and times.
+/// The outcome of one command. Private, because it names authors and times.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Mark {
     /// The command's offset in the same partition of `commands`.
@@ -246,21 +253,24 @@ pub struct Committed {}
 pub struct Discarded {
     #[prost(enumeration = "DiscardReason", tag = "1")]
     pub reason: i32,
-    /// For people: which cell, which key. At most 256 bytes.
+    /// For people, such as the cell or the key. At most 256 bytes.
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
 }
-/// `after` is above what is resolved: an earlier command has not arrived. No effect; send again from the oldest.
+/// `after` is above the newest resolved number: an earlier command has not arrived. No effect; the
+/// client sends again from its oldest unresolved command.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutOfOrder {}
-/// The ledger does not know the writer, and the writer's session time is not above the floor. No effect.
+/// The ledger does not know the writer, and the writer's session time is not above the floor. No
+/// effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionExpired {
     /// Milliseconds since the Unix epoch.
     #[prost(uint64, tag = "1")]
     pub floor_ms: u64,
 }
-/// Committed commands of a chunk, dense: entry i carries version first_version + i. This is what every tracker gets.
+/// Committed commands of a chunk, without gaps: entry i carries version first_version + i. Every
+/// tracker gets these bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Updates {
     #[prost(string, tag = "1")]
@@ -280,7 +290,7 @@ pub struct Entry {
     pub writer: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub seq: u64,
-    /// What the model folds; by default the command itself.
+    /// The input of the model's fold; by default the command itself.
     #[prost(bytes = "bytes", tag = "3")]
     pub effect: ::prost::bytes::Bytes,
 }
@@ -296,17 +306,18 @@ pub struct SnapshotStored {
 #[repr(i32)]
 pub enum DiscardReason {
     Unspecified = 0,
-    /// A guard did not hold.
+    /// A guard failed.
     Conflict = 1,
-    /// The chunk has no room for it.
+    /// The chunk is full.
     Full = 2,
-    /// The model cannot read the command, or it does not fit the family's parameters.
+    /// The model cannot read the command, or the command does not fit the family's parameters.
     Invalid = 3,
-    /// The record in `commands` cannot be decoded beyond writer, seq and after; it was copied to `dead-letter`.
+    /// Only writer, seq and after of the record in `commands` could be decoded. The record was copied
+    /// to `dead-letter`.
     Undecodable = 4,
-    /// The model failed on it; it was copied to `dead-letter`.
+    /// The model panicked or never returned. The record was copied to `dead-letter`.
     ModelFault = 5,
-    /// It was a Settle: it has no effect on the content.
+    /// The command was a Settle, which has no effect on the content.
     Settled = 6,
 }
 impl DiscardReason {
@@ -402,10 +413,11 @@ pub mod event {
         /// The client answers with a Pong.
         #[prost(message, tag = "3")]
         Ping(super::Ping),
-        /// A frame or request that cannot be understood, or is not allowed now. The socket lives on unless it is closed.
+        /// A frame or request was not understood, or is not allowed now. The socket stays open unless
+        /// the server closes it.
         #[prost(message, tag = "4")]
         Refused(super::Refused),
-        /// A Renew was taken.
+        /// A Renew was accepted.
         #[prost(message, tag = "5")]
         Renewed(super::Renewed),
         /// Ingest.
@@ -420,7 +432,7 @@ pub mod event {
         TrackRejected(super::TrackRejected),
         #[prost(message, tag = "18")]
         Chunk(super::Chunk),
-        /// An encoded Updates as it stands in the log.
+        /// An encoded Updates, byte for byte as in the log.
         #[prost(bytes, tag = "19")]
         Updates(::prost::bytes::Bytes),
         #[prost(message, tag = "20")]
@@ -436,14 +448,14 @@ pub mod event {
 pub struct Hello {
     #[prost(string, tag = "1")]
     pub token: ::prost::alloc::string::String,
-    /// 16 bytes, from an earlier Welcome; empty asks for a new one.
+    /// 16 bytes from an earlier Welcome; empty asks for a new session.
     #[prost(bytes = "bytes", tag = "2")]
     pub session: ::prost::bytes::Bytes,
-    /// The models that the client has. A family whose model or revision is missing is not offered; a client that names none
-    /// is offered all.
+    /// The models that the client has. A family of another model or revision is not offered. A client
+    /// that names no model is offered every family.
     #[prost(message, repeated, tag = "3")]
     pub models: ::prost::alloc::vec::Vec<ModelRevision>,
-    /// A new session's time will be above this (milliseconds since the Unix epoch).
+    /// The time of a new session will be above this, milliseconds since the Unix epoch.
     #[prost(uint64, tag = "4")]
     pub session_after_ms: u64,
 }
@@ -469,21 +481,23 @@ pub struct Welcome {
     pub token_expires_at: i64,
     #[prost(string, tag = "6")]
     pub world: ::prost::alloc::string::String,
-    /// Which topics' offsets and positions this world's are.
+    /// The generation of the topics, to which offsets and positions belong.
     #[prost(uint32, tag = "7")]
     pub generation: u32,
-    /// The server's clock, milliseconds since the Unix epoch; for display only.
+    /// The server's wall clock, milliseconds since the Unix epoch; for display only.
     #[prost(int64, tag = "8")]
     pub server_time_ms: i64,
 }
-/// Each service announces what it asks of its clients; 0 where it is the other one's business, or is not limited.
+/// Limits that the service enforces. 0 means that the other service enforces it, or that there is
+/// none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
     #[prost(uint32, tag = "1")]
     pub frame_bytes_max: u32,
     #[prost(uint32, tag = "2")]
     pub command_bytes_max: u32,
-    /// Per user and ingest process, over all sockets, sustained. After a rest commands_burst are taken at once.
+    /// Per user and ingest process, over all sockets, sustained. After a rest, commands_burst are
+    /// accepted at once.
     #[prost(uint32, tag = "3")]
     pub commands_per_second: u32,
     #[prost(uint32, tag = "4")]
@@ -494,20 +508,21 @@ pub struct Limits {
     pub dead_after_ms: u32,
     #[prost(uint32, tag = "7")]
     pub commands_burst: u32,
-    /// Bytes of commands, likewise.
+    /// Bytes of commands, per user and ingest process.
     #[prost(uint32, tag = "8")]
     pub bytes_per_second: u32,
     #[prost(uint32, tag = "9")]
     pub bytes_burst: u32,
-    /// What commands cost, likewise: their model says how much each of them does.
+    /// Cost of commands, per user and ingest process. The model says what each command costs.
     #[prost(uint32, tag = "10")]
     pub cost_per_second: u32,
     #[prost(uint32, tag = "11")]
     pub cost_burst: u32,
-    /// Websockets and event streams that this user may have to this process.
+    /// Websockets and event streams of this user to this process.
     #[prost(uint32, tag = "12")]
     pub connections_max: u32,
-    /// Per user and gateway process: Track, Untrack, Refresh and DriftReport. Whoever sends more is not read for a while.
+    /// Track, Untrack, Refresh and DriftReport, per user and gateway process. The gateway pauses
+    /// reading from a user that sends more.
     #[prost(uint32, tag = "13")]
     pub requests_per_second: u32,
     #[prost(uint32, tag = "14")]
@@ -525,7 +540,7 @@ pub struct Family {
     /// JSON: the model's parameters.
     #[prost(string, tag = "4")]
     pub parameters: ::prost::alloc::string::String,
-    /// How many coordinates a chunk id has.
+    /// The number of coordinates in a chunk id.
     #[prost(uint32, tag = "5")]
     pub coordinates: u32,
     /// Each coordinate lies within min..=max.
@@ -551,7 +566,7 @@ pub struct Renewed {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
-    /// Given back.
+    /// The Pong carries the same nonce.
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
 }
@@ -568,7 +583,7 @@ pub struct Refused {
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
-/// To ingest: one command.
+/// A command, sent to ingest.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Submit {
     #[prost(string, tag = "1")]
@@ -590,7 +605,7 @@ pub mod submit {
         Settle(super::Settle),
     }
 }
-/// The command is in the log: it will be decided. Not a decision.
+/// The command is in the log and will be decided. Not a decision.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Receipt {
     #[prost(string, tag = "1")]
@@ -609,19 +624,19 @@ pub struct Rejected {
     pub code: i32,
     #[prost(enumeration = "Retry", tag = "4")]
     pub retry: i32,
-    /// With RETRY_AFTER: milliseconds to wait.
+    /// Milliseconds to wait, if `retry` is RETRY_AFTER.
     #[prost(uint32, tag = "5")]
     pub retry_after_ms: u32,
     /// For people: the value, and the way out.
     #[prost(string, tag = "6")]
     pub message: ::prost::alloc::string::String,
 }
-/// To the gateway: keep me up to date with this chunk.
+/// Asks the gateway to keep the client up to date with this chunk.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Track {
     #[prost(string, tag = "1")]
     pub chunk_id: ::prost::alloc::string::String,
-    /// What the client holds already; absent if nothing.
+    /// The client's replica; absent if it has none.
     #[prost(message, optional, tag = "2")]
     pub have: ::core::option::Option<Have>,
 }
@@ -637,7 +652,7 @@ pub struct Untrack {
     #[prost(string, tag = "1")]
     pub chunk_id: ::prost::alloc::string::String,
 }
-/// Send me what I miss after this version.
+/// Asks for the updates after this version.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refresh {
     #[prost(string, tag = "1")]
@@ -645,7 +660,7 @@ pub struct Refresh {
     #[prost(uint64, tag = "2")]
     pub version: u64,
 }
-/// The client's confirmed replica has another hash than a beacon or an update says.
+/// The client's confirmed replica has another hash than a beacon or an update states.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DriftReport {
     #[prost(string, tag = "1")]
@@ -657,7 +672,7 @@ pub struct DriftReport {
     #[prost(bytes = "bytes", tag = "4")]
     pub found_hash: ::prost::bytes::Bytes,
 }
-/// The answer to Track, and the end of lagging. All of it is taken at one position of the log.
+/// The answer to Track, and the end of lagging. All fields are taken at one position of the log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tracked {
     #[prost(string, tag = "1")]
@@ -673,10 +688,12 @@ pub struct Tracked {
 pub mod tracked {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Resolved {
-        /// The tracker's own ledger entry. All zero: a young writer that is not known yet.
+        /// The tracker's own ledger entry; all zero for a young writer that the ledger does not know
+        /// yet.
         #[prost(message, tag = "4")]
         Ledger(super::Resolved),
-        /// The writer is not known, and its session time is not above the floor: nothing can be said.
+        /// The ledger does not know the writer, and its session time is not above the floor: the fate of
+        /// its numbers is not known.
         #[prost(message, tag = "5")]
         Expired(super::ResolvedExpired),
     }
@@ -701,7 +718,7 @@ pub struct TrackRejected {
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
 }
-/// A whole state.
+/// The whole state of a chunk.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Chunk {
     #[prost(string, tag = "1")]
@@ -718,8 +735,8 @@ pub struct Chunk {
     #[prost(bytes = "bytes", tag = "6")]
     pub data: ::prost::bytes::Bytes,
 }
-/// What became of the receiver's own commands, other than commits (those stand in Updates). Never sent before the Updates
-/// of the same record.
+/// Outcomes of the receiver's own commands, except commits, which stand in Updates. Never sent
+/// before the Updates of the same record.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Outcomes {
     #[prost(string, tag = "1")]
@@ -760,7 +777,7 @@ pub struct Beacon {
     #[prost(bytes = "bytes", tag = "3")]
     pub hash: ::prost::bytes::Bytes,
 }
-/// This chunk's updates are skipped until the next Tracked for it.
+/// The gateway skips this chunk's updates for this client until the next Tracked.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lagging {
     #[prost(string, tag = "1")]
@@ -826,7 +843,7 @@ pub enum RejectCode {
     UnknownFamily = 3,
     OutOfBounds = 4,
     NoWriteAccess = 5,
-    /// The model says no to the command's shape: out of the grid, off the palette, not decodable, …
+    /// The model refuses the command's shape: out of the grid, off the palette, not decodable, …
     BadCommand = 6,
     /// seq is 0, or after is not below seq.
     BadSeq = 7,
@@ -880,11 +897,11 @@ impl RejectCode {
 #[repr(i32)]
 pub enum Retry {
     Unspecified = 0,
-    /// The same command will never be taken.
+    /// The same command will never be accepted.
     Final = 1,
-    /// Send it again later.
+    /// The client may send it again later.
     After = 2,
-    /// Renew the token, then send it again.
+    /// The client renews the token, then sends it again.
     Reauthenticate = 3,
 }
 impl Retry {
@@ -920,9 +937,9 @@ pub enum TrackRejectCode {
     OutOfBounds = 3,
     NoReadAccess = 4,
     TooMany = 5,
-    /// The client said in Hello that it does not have the chunk's model in this revision.
+    /// The client's Hello did not name the chunk's model in this revision.
     Model = 6,
-    /// The stored state cannot be loaded now. Track again later.
+    /// The stored state cannot be loaded now. The client tracks again later.
     Unavailable = 7,
 }
 impl TrackRejectCode {
@@ -957,7 +974,8 @@ impl TrackRejectCode {
         }
     }
 }
-/// Model `grid`: a box of cells. The index of a cell is x + X * (y + Y * z), where X, Y, Z is the size.
+/// Model `grid`: a box of cells. The index of a cell is x + X * (y + Y * z), where X, Y, Z is the
+/// size.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GridCommand {
     #[prost(oneof = "grid_command::Body", tags = "1, 2")]
@@ -981,7 +999,8 @@ pub struct SetCells {
     /// As many as cells, each below the palette size.
     #[prost(uint32, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<u32>,
-    /// Empty, or as many as cells: 0 is "no guard", g > 0 says that the cell must hold g - 1, else all is discarded.
+    /// Empty, or as many as cells. 0 is no guard. g > 0 requires the cell to hold g - 1; if it does
+    /// not, the whole command is discarded.
     #[prost(uint32, repeated, tag = "3")]
     pub guards: ::prost::alloc::vec::Vec<u32>,
 }
@@ -1003,7 +1022,8 @@ pub struct FillBox {
     pub depth: u32,
     #[prost(uint32, tag = "7")]
     pub value: u32,
-    /// 0 is "no guard", g > 0 says that every cell of the box must hold g - 1, else all is discarded.
+    /// 0 is no guard. g > 0 requires every cell of the box to hold g - 1; otherwise the command is
+    /// discarded.
     #[prost(uint32, tag = "8")]
     pub guard: u32,
 }
@@ -1039,7 +1059,7 @@ pub struct DeleteKey {
     #[prost(message, optional, tag = "2")]
     pub guard: ::core::option::Option<MapGuard>,
 }
-/// What the key must hold, else the command is discarded.
+/// A condition on the key. If it fails, the command is discarded.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MapGuard {
     #[prost(oneof = "map_guard::Is", tags = "1, 2")]
@@ -1049,10 +1069,10 @@ pub struct MapGuard {
 pub mod map_guard {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Is {
-        /// There is no such key.
+        /// The key must not exist.
         #[prost(message, tag = "1")]
         Absent(super::Absent),
-        /// 32 bytes: BLAKE3-256 of the present value.
+        /// The key must exist with a value of this BLAKE3-256 hash, 32 bytes.
         #[prost(bytes, tag = "2")]
         ValueHash(::prost::bytes::Bytes),
     }
