@@ -20,10 +20,10 @@ use crate::results::{Suite, Suites};
 use crate::sdk::Sdk;
 use crate::step::{Outcome, Report, Screen, Verdict, seconds};
 use crate::workspace::Workspace;
-use crate::{disk, layers, process, purity, python, toolchain};
+use crate::{disk, layers, process, purity, python, tidy, toolchain};
 
 const EXAMPLES: &str = "\
-The steps: toolchain, format, purity, licences (cargo-deny), prerequisites, build (with lints),
+The steps: toolchain, format, tidy, purity, licences (cargo-deny), prerequisites, build (with lints),
 codegen, sdk (what the browser runs), tests, browser (Playwright). The last four build first.
 
 Examples:
@@ -57,9 +57,10 @@ pub struct Options {
 
 type Step = fn(&mut Run) -> Result<Verdict>;
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("toolchain", Run::toolchain),
     ("format", Run::format),
+    ("tidy", Run::tidy),
     ("purity", Run::purity),
     ("licences", Run::licences),
     ("prerequisites", Run::prerequisites),
@@ -124,6 +125,11 @@ impl Run {
         format.args(["fmt", "--all", "--check"]).stdout(self.screen.stdio());
         process::check("rustfmt", format).context("run `cargo xtask fmt`")?;
         Ok(Verdict::Passed("all code is formatted".into()))
+    }
+
+    /// Checks prose, references, circles between files, and lengths. Needs no build.
+    fn tidy(&mut self) -> Result<Verdict> {
+        tidy::check(&self.workspace.root).map(Verdict::Passed)
     }
 
     fn purity(&mut self) -> Result<Verdict> {

@@ -1,4 +1,5 @@
-//! `cargo xtask tidy`: checks what keeps a stranger out of the code.
+//! `cargo xtask tidy`: checks what keeps a stranger out of the code. The step `tidy` of
+//! `cargo xtask test` runs the same checks.
 //!
 //! Each check is a function from [`Tree`] to findings, and each finding names a place and says what
 //! to do. The checks read files as text: they rely on rustfmt's layout instead of parsing Rust.
@@ -13,6 +14,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt;
+use std::path::Path;
 
 use crate::workspace::Workspace;
 use tree::Tree;
@@ -71,6 +73,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     println!("{}", verdict(&tree)?);
     Ok(())
+}
+
+/// The step of `cargo xtask test`. An error lists every finding.
+pub fn check(root: &Path) -> Result<String> {
+    verdict(&Tree::read(root)?)
 }
 
 fn verdict(tree: &Tree) -> Result<String> {
