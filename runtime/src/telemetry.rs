@@ -60,6 +60,11 @@ impl LogThrottle {
     }
 }
 
+/// The recorder cannot be installed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot install the metrics recorder: {0}")]
+pub struct InstallError(String);
+
 /// The metrics recorder of the process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
@@ -68,9 +73,9 @@ impl Metrics {
     /// Installs the recorder for the whole process, or returns the one that is installed already.
     ///
     /// # Errors
-    /// Fails if other code has installed a recorder.
-    pub fn install() -> Result<Self, String> {
-        static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    /// [`InstallError`] if other code has installed a recorder.
+    pub fn install() -> Result<Self, InstallError> {
+        static INSTALLED: OnceLock<Result<PrometheusHandle, InstallError>> = OnceLock::new();
         INSTALLED.get_or_init(install).clone().map(Self)
     }
 
@@ -98,12 +103,12 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn install() -> Result<PrometheusHandle, String> {
+fn install() -> Result<PrometheusHandle, InstallError> {
     let installed = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets(&SIZES))
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|e| format!("cannot install the metrics recorder: {e}"))?;
+        .map_err(|e| InstallError(e.to_string()))?;
     crate::metrics::describe();
     Ok(installed)
 }
