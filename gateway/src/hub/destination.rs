@@ -43,11 +43,11 @@ impl SocketIds {
     pub fn websocket(&self, shards: usize) -> SocketId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let shards = shards.clamp(1, SHARDS_MAX) as u64;
-        SocketId(number << BITS | number % shards)
+        SocketId((number << BITS) | (number % shards))
     }
 
     pub fn event_stream(&self) -> SocketId {
-        SocketId(self.next.fetch_add(1, Ordering::Relaxed) << BITS | EVENT_STREAM)
+        SocketId((self.next.fetch_add(1, Ordering::Relaxed) << BITS) | EVENT_STREAM)
     }
 }
 

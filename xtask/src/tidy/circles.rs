@@ -111,9 +111,9 @@ impl Package<'_> {
     }
 
     /// The deepest module that a path below `base` names, following re-exports.
-    fn resolve<'n>(&self, base: &Module, names: impl Iterator<Item = &'n str> + Clone) -> Module {
+    fn resolve<'n>(&self, base: &Module, mut names: impl Iterator<Item = &'n str> + Clone) -> Module {
         let found = self.resolve_below(base, names.clone());
-        let next = names.skip(found.len() - base.len()).next();
+        let next = names.nth(found.len() - base.len());
         let exported = next.and_then(|name| self.exports.get(&found)?.get(name));
         exported.cloned().unwrap_or(found)
     }

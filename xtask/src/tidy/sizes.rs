@@ -63,7 +63,7 @@ fn items(file: &File, begins: fn(&str) -> Option<&str>, measure: fn(&[&str]) -> 
         let indentation = line.len() - line.trim_start().len();
         let is_end = |line: &&str| {
             line.len() > indentation
-                && &line[..indentation] == &" ".repeat(indentation)
+                && line[..indentation] == " ".repeat(indentation)
                 && line[indentation..].starts_with('}')
         };
         // A signature without a body ends before any brace of its own indentation.
