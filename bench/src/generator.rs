@@ -1,4 +1,4 @@
-//! Bare sockets for measuring: they submit edits and read commits.
+//! Minimal websocket clients for benchmarks: they submit edits and read commits.
 //!
 //! The sockets do less than the SDK on purpose, because the benchmark measures the servers and not
 //! the client.

@@ -2,8 +2,8 @@
 //!
 //! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of
 //! u16, x fastest. The state *is* that encoding, so that hashing and storing copy nothing. The
-//! palette is not part of it, so that it may grow. Commands are `GridCommand`s (`model.proto`); the
-//! effect of a command is the command.
+//! palette is not encoded, so that it may grow later. Commands are `GridCommand`s (`model.proto`); a
+//! committed command is its own effect.
 
 mod command_json;
 
@@ -37,7 +37,7 @@ pub struct Grid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cells(Vec<u8>);
 
-/// A command that fits this grid.
+/// A command that was checked against this grid's size and palette.
 enum Checked {
     Set(SetCells),
     Fill { fill: FillBox, end: [u32; 3] },
@@ -109,7 +109,7 @@ impl Grid {
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&MAGIC);
         for (i, n) in self.size.iter().enumerate() {
-            // `from_parameters` has checked that it fits.
+            // `from_parameters` has checked that the size fits into 16 bits.
             let n = u16::try_from(*n).unwrap_or(u16::MAX).to_le_bytes();
             header[4 + 2 * i..6 + 2 * i].copy_from_slice(&n);
         }
@@ -293,8 +293,8 @@ impl Model for Grid {
         true
     }
 
-    /// Writes the old values, guarded by the new ones: one fill if a fill replaced a single value,
-    /// sets otherwise.
+    /// Builds the commands that undo an effect: they set the old values, guarded by the new ones. One
+    /// fill if a fill replaced a single value, sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
         let mut new: Vec<(usize, u32)> = Vec::new();
         match self.read(effect) {

@@ -1,5 +1,5 @@
-// Measures the SDK in a real Chromium: the built package, with a WebSocket that delivers messages
-// which this program made before.
+// Measures the built SDK in a real Chromium, with a fake WebSocket that delivers messages made in
+// advance.
 //
 //   npm run build && npm run bench [-- --json]
 //
@@ -22,7 +22,7 @@ const WARM_UP = 5;
 const UPDATES = 1000;
 const SIZE = [64, 64, 1];
 
-/** Milliseconds. */
+/** The aims, in milliseconds. */
 const TARGETS = { updates_ms: 5, entries_ms: 5, hash_64_kib_ms: 0.5 };
 const WORDS = {
   updates_ms: `${UPDATES} updates to a 64×64 chunk, each of one edit, in one frame`,
@@ -58,7 +58,7 @@ function script(isOneUpdate) {
       return { writer, seq: version, effect: frames.setCells([cell, value]) };
     });
     const [firstVersion, stateHash] = [version - UPDATES + 1, hashNow()];
-    // The client compares only the last hash of the updates in a frame.
+    // The client compares only the last hash of a frame's updates, so the other hashes may be empty.
     if (isOneUpdate) return frames.serverFrame({ updates: { chunkId, firstVersion, entries, stateHash } });
     return frames.serverFrame(
       ...entries.map((entry, i) => ({
@@ -98,7 +98,7 @@ const welcome = frames.serverFrame({
   },
 });
 
-/** Runs in the page. */
+/** The measurement, executed inside the page. */
 async function measure(settings) {
   const page = await import("/bench-page.mjs");
   return page.measure(settings);

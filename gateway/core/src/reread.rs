@@ -2,7 +2,7 @@
 //! memory.
 //!
 //! The ring kept the position before the first evicted record. Reading starts there, so that R4
-//! judges the same records as valid as the first time.
+//! accepts exactly the same records as in the first pass.
 
 use crate::ring::{Evicted, Record};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ impl Reread {
     /// Takes records in the order of the log, and skips those outside the part to read.
     ///
     /// # Errors
-    /// A record cannot be decoded, although it could be the first time.
+    /// If a record cannot be decoded, although the first reading decoded it.
     pub fn take(&mut self, records: Vec<(Offset, Bytes)>) -> Result<(), String> {
         for (offset, value) in records {
             if self.next().is_none_or(|next| offset < next) {

@@ -202,7 +202,7 @@ mod tests {
     const LENGTH: Duration = Duration::from_secs(600);
 
     #[test]
-    fn a_seed_is_a_plan() {
+    fn the_same_seed_gives_the_same_plan() {
         assert_eq!(draw(7, CAST, LENGTH), draw(7, CAST, LENGTH));
         assert_ne!(draw(7, CAST, LENGTH), draw(8, CAST, LENGTH));
     }

@@ -13,16 +13,17 @@ struct Known {
     offset: i64,
 }
 
-/// The judgement of a command by its numbers.
+/// The verdict of R8 on a command, from its `seq` and `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
     /// The command is next, and must be decided.
     Next,
-    /// The number was resolved before.
+    /// The number is resolved already.
     Resend,
     /// An earlier command is missing.
     OutOfOrder,
-    /// The ledger has evicted the writer; the value is the floor.
+    /// The ledger has evicted the writer. The value is the floor: the session time that a new writer
+    /// must exceed.
     Expired(u64),
 }
 
@@ -75,7 +76,7 @@ impl Ledger {
         self.known.push(known);
     }
 
-    /// The ledger as a ref must contain it.
+    /// The ledger in the form that a ref must contain.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         let entry = |known: &Known| proto::LedgerEntry {

@@ -1,8 +1,8 @@
-//! Circles between sibling files: `a` uses `b`, and `b` uses `a`, perhaps by way of others.
+//! Finds import circles, direct or indirect, between sibling files.
 //!
-//! A parent and its children may refer to each other. A reference between two files counts between
-//! the two siblings that hold them: `hub/log.rs` using `ring.rs` is `hub` using `ring`. Names that a
-//! parent re-exports count as the child that defines them. Tests inside a file do not count.
+//! A parent and its children may refer to each other. A reference between two files counts for
+//! their ancestors that are siblings: `hub/log.rs` using `ring.rs` is `hub` using `ring`. A
+//! re-exported name counts for the child that defines it. Tests inside a file do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 use super::Finding;
 use super::tree::{File, Language, Tree};
 
-/// Circles that stay, each by its lowest file name and with the reason.
+/// Allowed circles, each by its folder and its alphabetically first file, with the reason.
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// A module by its path from its package's `src`: `["hub", "log"]`.
@@ -65,7 +65,7 @@ pub fn all(tree: &Tree) -> Vec<Circle> {
 
 // ---- Rust ---------------------------------------------------------------------------------------
 
-/// By the folder of each `src` with a library or a program in it.
+/// The packages of the tree: every `src` folder with a `lib.rs` or `main.rs`.
 fn packages(tree: &Tree) -> Vec<Package<'_>> {
     let rust = || tree.files.iter().filter(|file| file.language == Language::Rust);
     let roots: BTreeSet<&str> = rust()
@@ -82,7 +82,8 @@ fn packages(tree: &Tree) -> Vec<Package<'_>> {
     roots.into_iter().map(package).collect()
 }
 
-/// `hub/log.rs` and `hub/log/mod.rs` are `hub::log`; the root and programs in `bin` are none.
+/// `hub/log.rs` and `hub/log/mod.rs` are `hub::log`. The root is the empty path; programs in `bin` are
+/// no modules.
 fn module_of(path: &str) -> Option<Module> {
     let path = path.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -130,7 +131,7 @@ impl Package<'_> {
         found
     }
 
-    /// Which module uses which.
+    /// The uses between modules: (user, used).
     fn uses(&self) -> BTreeSet<(Module, Module)> {
         let mut uses = BTreeSet::new();
         for (module, file) in &self.modules {
@@ -149,8 +150,8 @@ impl Package<'_> {
     }
 }
 
-/// Every path of a file that begins with `crate`, `super`, `self`, or is re-exported, with braces taken apart; and
-/// whether a `pub use` has it. Without comments and without `mod tests`.
+/// All paths in a file that start with `crate`, `super` or `self`, or that a `use` names, with groups in
+/// braces expanded. The flag tells whether a `pub use` names the path. Comments and tests do not count.
 fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     let mut found = Vec::new();
     let code = without_tests(text);
@@ -177,7 +178,8 @@ fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     found
 }
 
-/// What stands before `use` in a statement is nothing but attributes, visibility, or the end of something else.
+/// Whether a statement is a `use`: only attributes, a visibility, or the end of the previous item may
+/// stand before the word.
 fn is_use(before: &str) -> bool {
     let before = before.trim_end();
     let last = before.lines().next_back().unwrap_or_default().trim();
@@ -216,13 +218,13 @@ fn expand(before: &[String], tree: &str, each: &mut dyn FnMut(Vec<String>)) {
     }
 }
 
-/// Without comments, and without blocks under `#[cfg(test)]`.
+/// Returns the source without comments and without items under `#[cfg(test)]`.
 fn without_tests(text: &str) -> String {
     let mut kept = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line.trim() == "#[cfg(test)]" {
-            // An item may have more attributes; a block ends at its own indentation.
+            // Skips further attributes. A block ends at the closing brace of its own indentation.
             let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
             let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
             if item.trim_end().ends_with('{') {
@@ -238,7 +240,7 @@ fn without_tests(text: &str) -> String {
 
 // ---- TypeScript and JavaScript ------------------------------------------------------------------
 
-/// Which file uses which, by `from "./x.js"`; paths as modules, without extensions.
+/// The imports between files, found by `from "./x.js"`. A module is a path without its extension.
 fn script_uses(tree: &Tree) -> BTreeSet<(Module, Module)> {
     let scripts: Vec<&File> = tree.files.iter().filter(|file| file.language == Language::Script).collect();
     let module = |path: &str| -> Module {
@@ -302,7 +304,7 @@ fn among_siblings(folder: &str, uses: &BTreeSet<(Module, Module)>) -> Vec<Circle
     circles
 }
 
-/// All that `name` uses, and what those use, and so on.
+/// Everything that `name` uses, directly or through others.
 fn reach<'a>(uses: &'a BTreeMap<String, BTreeSet<String>>, name: &String) -> BTreeSet<&'a String> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&String> = uses.get(name).into_iter().flatten().collect();

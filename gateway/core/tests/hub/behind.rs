@@ -25,7 +25,7 @@ fn r12_a_client_that_is_ahead_waits_until_the_gateway_has_caught_up() {
 }
 
 #[test]
-fn r12_a_repeated_track_gets_no_updates_of_the_old_one_while_it_waits() {
+fn r12_a_waiting_repeated_track_gets_no_updates_of_the_previous_track() {
     let (mut log, mut owner) = log(2);
     let mut gateway = all(&log, settings());
     let socket = gateway.tracker(&log, writer(1), C);
@@ -51,7 +51,7 @@ fn r12_a_client_that_waits_too_long_is_sent_to_another_gateway() {
     let ahead = gateway.join(writer(1));
     gateway.request(ahead, track(C, Some(have)));
     gateway.tick(4_000);
-    // After the load, the hub knows that it is behind.
+    // Once the chunk is loaded, the hub can tell that its state is older than the client's.
     gateway.load_all(&log);
     gateway.tick(4_999);
     assert_eq!(gateway.clients[&ahead].closed, None);
