@@ -58,7 +58,8 @@ macro_rules! map {
             bytes
         };
         let walk = best(1, || drop(black_box(encode())));
-        // A batch as a replayer and a gateway handle it: three look-ups and one insertion a command, then one hash.
+        // A batch as a replayer and a gateway handle it: three look-ups and one insertion a
+        // command, then one hash.
         let batch = |count: usize| {
             let mut copy = map.clone();
             best(1, || {

@@ -2,8 +2,8 @@
 //!
 //! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of
 //! u16, x fastest. The state *is* that encoding, so that hashing and storing copy nothing. The
-//! palette is not encoded, so that it may grow later. Commands are `GridCommand`s (`model.proto`); a
-//! committed command is its own effect.
+//! palette is not encoded, so that it may grow later. Commands are `GridCommand`s (`model.proto`);
+//! a committed command is its own effect.
 
 mod command_json;
 
@@ -293,8 +293,8 @@ impl Model for Grid {
         true
     }
 
-    /// Builds the commands that undo an effect: they set the old values, guarded by the new ones. One
-    /// fill if a fill replaced a single value, sets otherwise.
+    /// Builds the commands that undo an effect: they set the old values, guarded by the new ones.
+    /// One fill if a fill replaced a single value, sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
         let mut new: Vec<(usize, u32)> = Vec::new();
         match self.read(effect) {

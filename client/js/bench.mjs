@@ -58,7 +58,8 @@ function script(isOneUpdate) {
       return { writer, seq: version, effect: frames.setCells([cell, value]) };
     });
     const [firstVersion, stateHash] = [version - UPDATES + 1, hashNow()];
-    // The client compares only the last hash of a frame's updates, so the other hashes may be empty.
+    // The client compares only the last hash of a frame's updates, so the other hashes may be
+    // empty.
     if (isOneUpdate) return frames.serverFrame({ updates: { chunkId, firstVersion, entries, stateHash } });
     return frames.serverFrame(
       ...entries.map((entry, i) => ({

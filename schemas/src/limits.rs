@@ -77,8 +77,8 @@ pub const CONNECTIONS_PER_USER: usize = 128;
 pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
 /// Bytes that wait for one socket before its chunks are marked as lagging.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// Unsent bytes of one socket above which a server does not read from it: a client that takes no answers
-/// cannot make more of them.
+/// Unsent bytes of one socket above which a server does not read from it: a client that takes no
+/// answers cannot make more of them.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A record in Kafka, in bytes: `max.message.bytes` of the topics.

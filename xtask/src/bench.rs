@@ -20,7 +20,8 @@ DRIFTLESS_TEST_BROKERS names brokers that run already; --kafka then takes them."
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Use a real Apache Kafka, the same as --log kafka (stands before the arguments for the benchmarks)
+    /// Use a real Apache Kafka, the same as --log kafka (stands before the arguments for the
+    /// benchmarks)
     #[arg(long)]
     kafka: bool,
     /// Passed to the benchmarks

@@ -1,8 +1,8 @@
 //! A sorted map of leaves: the map of the browser's core.
 //!
-//! It does what the standard library's B-tree does, in less code: each type of entry adds 1 KB to the
-//! browser's core, where the B-tree adds 4 to 8 KB. A look-up takes longer, a walk over all entries
-//! takes less time (docs/decisions/0014-maps-and-readers-by-hand.md).
+//! It does what the standard library's B-tree does, in less code: each type of entry adds 1 KB to
+//! the browser's core, where the B-tree adds 4 to 8 KB. A look-up takes longer, a walk over all
+//! entries takes less time (docs/decisions/0014-maps-and-readers-by-hand.md).
 //!
 //! Entries lie in consecutive leaves of at most [`LEAF_MAX`] entries. A look-up is two binary
 //! searches. Inserting and removing move the entries of one leaf at most.
@@ -45,7 +45,8 @@ impl<K: Ord, V> LeafMap<K, V> {
         self.len == 0
     }
 
-    /// The leaf of a key, and the key's place in it; the place to insert it if the map does not have it.
+    /// The leaf of a key, and the key's place in it; the place to insert it if the map does not
+    /// have it.
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> (usize, Result<usize, usize>)
     where
         K: Borrow<Q>,
@@ -104,7 +105,8 @@ impl<K: Ord, V> LeafMap<K, V> {
                 }
                 self.leaves.insert(at_leaf + 1, rest);
             }
-            // The key belongs after a full leaf: a new leaf keeps it full, so that inserting in order fills leaves.
+            // The key belongs after a full leaf: a new leaf keeps it full, so that inserting in
+            // order fills leaves.
             Some(_) => self.leaves.insert(at_leaf + 1, vec![(key, value)]),
             None => self.leaves.push(vec![(key, value)]),
         }
@@ -155,7 +157,8 @@ impl<K: Ord, V> LeafMap<K, V> {
     }
 }
 
-/// Two maps are equal if their entries are. How entries are spread over leaves depends on the order of insertion.
+/// Two maps are equal if their entries are. How entries are spread over leaves depends on the order
+/// of insertion.
 impl<K: Ord, V: PartialEq> PartialEq for LeafMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.iter().eq(other.iter())

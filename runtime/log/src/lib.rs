@@ -280,7 +280,8 @@ pub enum Error {
         /// The number of partitions in the world spec.
         wanted: i32,
     },
-    /// A topic of the world does not exist: wrong log, wrong world, or `driftless init` did not run.
+    /// A topic of the world does not exist: wrong log, wrong world, or `driftless init` did not
+    /// run.
     #[error(
         "there is no topic {topic} in {log}; create the topics of this world with `driftless init`, or check that \
          this is the world's log"

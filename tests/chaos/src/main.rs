@@ -23,7 +23,8 @@ Needs Java, Maven, Go and Python 3, about 4 GB of memory and 1 GB of disk space.
 faults, not the run: real processes are not deterministic.
 Exit code: 0 everything holds, 1 it does not (the output says what, and where the logs are).";
 
-/// Kill, pause and cut off real processes while clients edit, and check that nothing is lost, doubled or different.
+/// Kill, pause and cut off real processes while clients edit, and check that nothing is lost,
+/// doubled or different.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos", version, after_help = EXAMPLES)]
 struct Cli {

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A replayer's late requests can make Kafka believe that another one has its name (static membership): the session timed
-/// out, it joined again, and what it had sent before arrived after that. It ends, and is started again.
+/// A replayer's late requests can make Kafka believe that another one has its name (static
+/// membership): the session timed out, it joined again, and what it had sent before arrived after
+/// that. It ends, and is started again.
 const FENCED_BY_ITSELF: &str = "the group membership ended";
 /// A chunk that painters may read but not write.
 pub(crate) const FORBIDDEN: &str = "canvas/1000/1000";

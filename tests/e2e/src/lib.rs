@@ -1,4 +1,5 @@
-//! End to end: real processes of the `driftless` program, real sockets, a real Apache Kafka and a real S3 server.
+//! End to end: real processes of the `driftless` program, real sockets, a real Apache Kafka and a
+//! real S3 server.
 //!
 //! A test starts a [`stack`], and lets the Rust SDK or a [`raw`] client talk to it through
 //! [`proxy`]s that break connections at a chosen message. It kills and restarts [`process`]es. At

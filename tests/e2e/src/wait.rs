@@ -1,4 +1,5 @@
-//! Waiting for a condition with a deadline. No test measures time: the deadline only ends what hangs.
+//! Waiting for a condition with a deadline. No test measures time: the deadline only ends what
+//! hangs.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -22,8 +22,8 @@ pub enum Numbers {
     Resend,
     /// An earlier command is missing.
     OutOfOrder,
-    /// The ledger has evicted the writer. The value is the floor: the session time that a new writer
-    /// must exceed.
+    /// The ledger has evicted the writer. The value is the floor: the session time that a new
+    /// writer must exceed.
     Expired(u64),
 }
 

@@ -82,8 +82,8 @@ fn packages(tree: &Tree) -> Vec<Package<'_>> {
     roots.into_iter().map(package).collect()
 }
 
-/// `hub/log.rs` and `hub/log/mod.rs` are `hub::log`. The root is the empty path; programs in `bin` are
-/// no modules.
+/// `hub/log.rs` and `hub/log/mod.rs` are `hub::log`. The root is the empty path; programs in `bin`
+/// are no modules.
 fn module_of(path: &str) -> Option<Module> {
     let path = path.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -150,8 +150,9 @@ impl Package<'_> {
     }
 }
 
-/// All paths in a file that start with `crate`, `super` or `self`, or that a `use` names, with groups in
-/// braces expanded. The flag tells whether a `pub use` names the path. Comments and tests do not count.
+/// All paths in a file that start with `crate`, `super` or `self`, or that a `use` names, with
+/// groups in braces expanded. The flag tells whether a `pub use` names the path. Comments and tests
+/// do not count.
 fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     let mut found = Vec::new();
     let code = without_tests(text);
@@ -178,8 +179,8 @@ fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     found
 }
 
-/// Whether a statement is a `use`: only attributes, a visibility, or the end of the previous item may
-/// stand before the word.
+/// Whether a statement is a `use`: only attributes, a visibility, or the end of the previous item
+/// may stand before the word.
 fn is_use(before: &str) -> bool {
     let before = before.trim_end();
     let last = before.lines().next_back().unwrap_or_default().trim();

@@ -64,7 +64,8 @@ fn decisions(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     }
 }
 
-/// Names like `schemas/src/limits.rs` and `docs/design.md#topics`, from the root, from the file, or the end of a path.
+/// Names like `schemas/src/limits.rs` and `docs/design.md#topics`, from the root, from the file, or
+/// the end of a path.
 fn files(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     let is_part = |c: char| c.is_alphanumeric() || "/._-{,}#@*".contains(c);
     for token in line.words.split(|c| !is_part(c)) {

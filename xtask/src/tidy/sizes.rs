@@ -1,7 +1,7 @@
 //! How long files and functions are, and how many fields structs have.
 //!
-//! Only the length of files is a check. Functions and structs end where rustfmt and the formatter of
-//! the scripts put the closing brace: at the indentation of their first line.
+//! Only the length of files is a check. Functions and structs end where rustfmt and the formatter
+//! of the scripts put the closing brace: at the indentation of their first line.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,8 @@ fn largest(all: impl Iterator<Item = Sized>) -> Vec<Value> {
     all.iter().take(NAMED).map(|item| json!({ "size": item.size, "name": item.name })).collect()
 }
 
-/// Each item that begins with a line that `begins` accepts, measured from that line to its closing brace.
+/// Each item that begins with a line that `begins` accepts, measured from that line to its closing
+/// brace.
 fn items(file: &File, begins: fn(&str) -> Option<&str>, measure: fn(&[&str]) -> usize) -> Vec<Sized> {
     let lines: Vec<&str> = file.text.lines().collect();
     let mut found = Vec::new();

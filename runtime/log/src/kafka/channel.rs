@@ -83,8 +83,8 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Notes that librdkafka's queue is not empty, and wakes the thread. librdkafka calls this while
-    /// it holds a lock on its queue, so this must not call librdkafka.
+    /// Notes that librdkafka's queue is not empty, and wakes the thread. librdkafka calls this
+    /// while it holds a lock on its queue, so this must not call librdkafka.
     pub(super) fn filled(&self) {
         self.state().is_filled = true;
         self.work.notify_one();

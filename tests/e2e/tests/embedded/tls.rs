@@ -1,4 +1,5 @@
-//! `driftless dev` with a certificate: everything goes over TLS, by the SDK and by the command line.
+//! `driftless dev` with a certificate: everything goes over TLS, by the SDK and by the command
+//! line.
 
 use driftless_client::{Client, Settings};
 use driftless_e2e_tests::edits::chunk;

@@ -1,4 +1,5 @@
-//! Real processes on a real Apache Kafka and a real S3 server: two ingests, two gateways, a replayer.
+//! Real processes on a real Apache Kafka and a real S3 server: two ingests, two gateways, a
+//! replayer.
 
 mod dead_letter;
 mod outages;
