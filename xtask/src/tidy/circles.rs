@@ -76,6 +76,9 @@ fn packages(tree: &Tree) -> Vec<Package<'_>> {
         let in_it =
             rust().filter_map(|file| Some((module_of(file.path.strip_prefix(folder)?.strip_prefix('/')?)?, file)));
         let mut package = Package { folder, modules: in_it.collect(), exports: BTreeMap::new() };
+        let tests: Vec<Module> =
+            package.modules.iter().flat_map(|(module, file)| test_modules(module, &file.text)).collect();
+        package.modules.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));
         package.exports = package.modules.keys().map(|module| (module.clone(), package.exports_of(module))).collect();
         package
     };
@@ -92,6 +95,16 @@ fn module_of(path: &str) -> Option<Module> {
         _ if path.starts_with("bin/") => None,
         _ => Some(path.split('/').map(str::to_owned).collect()),
     }
+}
+
+/// The modules in files of their own that `module` declares for tests only.
+fn test_modules(module: &Module, text: &str) -> Vec<Module> {
+    let lines: Vec<&str> = text.lines().collect();
+    let declared = lines
+        .windows(2)
+        .filter(|pair| pair[0].trim() == "#[cfg(test)]")
+        .filter_map(|pair| pair[1].trim().trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';'));
+    declared.map(|name| [&module[..], &[name.to_owned()]].concat()).collect()
 }
 
 impl Package<'_> {
@@ -354,9 +367,10 @@ mod tests {
     #[test]
     fn parents_children_and_tests_are_free() {
         let files = [
-            ("a/src/lib.rs", "mod hub;\nmod scene;\n"),
+            ("a/src/lib.rs", "mod hub;\n#[cfg(test)]\nmod scene;\n"),
             ("a/src/hub.rs", "mod log;\nuse log::Log;\n#[cfg(test)]\nmod tests {\n    use crate::scene;\n}\n"),
-            ("a/src/hub/log.rs", "use super::Hub;\nuse crate::hub;\n"),
+            ("a/src/hub/log.rs", "use super::Hub;\nuse crate::hub;\n#[cfg(test)]\nmod tests;\n"),
+            ("a/src/hub/log/tests.rs", "use crate::scene::Scene;\n"),
             ("a/src/scene.rs", "use crate::hub::Hub;\n// crate::nothing\n"),
         ];
         assert!(circles(&files).is_empty());
