@@ -2,7 +2,7 @@
 /* eslint-disable */
 
 /**
- * One client.
+ * A client.
  */
 export class Core {
     free(): void;
@@ -10,25 +10,26 @@ export class Core {
     cancel(now: number, chunk: number, command: number): void;
     close(now: number): void;
     /**
-     * The colours of a family's values, red, green and blue; empty where they have none.
+     * The colours of a family's values, as red, green and blue bytes; empty if its model has none.
      */
     colors(family: string): Uint8Array;
     connected(now: number, socket: number, token: string): void;
     /**
-     * The view as the model's JSON; empty where there is none.
+     * The view in the model's JSON; empty if the chunk is not loaded.
      */
     content_json(chunk: number): string;
     /**
-     * Flips a bit of the confirmed replica, as bad memory would: to show that drift is found and healed. False where there is
-     * nothing to flip.
+     * Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
+     * healed. Returns false if there is nothing to flip.
      */
     damage(now: number, chunk: number): boolean;
     /**
-     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed replica.
+     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
+     * replica.
      */
     describe(chunk: number): string;
     /**
-     * `code` is 0 where there was none.
+     * A socket has closed. `code` is the server's close code; 0 if there was none.
      */
     disconnected(now: number, socket: number, code: number): void;
     /**
@@ -36,8 +37,8 @@ export class Core {
      */
     encoding(chunk: number): Uint8Array | undefined;
     /**
-     * Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
-     * times, the changes are told once, at the end.
+     * All events since the last call, as a JSON array; an empty string if there are none. The
+     * changes of a chunk are merged into one event, at the end.
      */
     events(): string;
     /**
@@ -45,40 +46,41 @@ export class Core {
      */
     families(): string;
     /**
-     * A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
-     * there until the next call that is not a reading one.
+     * A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
+     * pending marks (u8) in this module's memory. The addresses are valid until the next call that
+     * changes something.
      */
     grid(chunk: number): Uint32Array | undefined;
     /**
-     * BLAKE3-256 in hex, as guards name values by it.
+     * The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
      */
     static hash(data: Uint8Array | number[]): string;
     /**
-     * Whether a map's entry is shown otherwise than it is confirmed.
+     * Whether a key's value in the view differs from the confirmed one.
      */
     is_pending(chunk: number, key: string): boolean;
     /**
-     * A map's keys, as a JSON array, in order.
+     * A map's keys in order, as a JSON array.
      */
     keys(chunk: number): string;
     /**
-     * What is shown of a chunk: `none`, `grid`, `map` or `other`.
+     * The kind of a chunk's view: `none`, `grid`, `map` or `other`.
      */
     kind(chunk: number): string;
     /**
-     * `settings` is a JSON object; what is absent has its default: `author`, `roles`, `can_renew`, `pending_max`, `undo_max`,
-     * `resend_after_ms`, `renew_before_ms`.
+     * `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
+     * `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
      *
      * # Errors
-     * A setting of the wrong type.
+     * `settings`: a member has the wrong type.
      */
     constructor(settings: string, decompressor: any);
     /**
-     * When [`Self::tick`] is to be called; infinity where nothing is due.
+     * When [`Self::tick`] must be called next; infinity if no timer is set.
      */
     next_deadline(): number;
     /**
-     * Commands without an outcome.
+     * The number of commands without an outcome.
      */
     pending(): number;
     /**
@@ -88,35 +90,40 @@ export class Core {
     received(now: number, socket: number, message: Uint8Array | number[]): void;
     renew(now: number, token: string): void;
     /**
-     * An encoded command.
+     * Submits an encoded command, and returns its id.
      *
      * # Errors
-     * `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
+     * `not_tracked`, `too_large`, `too_many`, `closed`: the command was not accepted.
      */
     submit(now: number, chunk: number, command: Uint8Array | number[]): number;
     /**
-     * A command as the model's JSON.
+     * Submits a command in the model's JSON, and returns its id.
      *
      * # Errors
-     * As [`Self::submit`]; `invalid_command` where the model does not take it; `no_model` before a server announced the family.
+     * The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
+     * `no_model` if no server has announced the family yet, or if this client cannot make its
+     * model.
      */
     submit_json(now: number, chunk: number, command: string): number;
     /**
-     * The commands that take it back; none where it cannot be.
+     * Submits the inverse of a commit, and returns the ids of its commands; none if the commit
+     * cannot be taken back.
      *
      * # Errors
-     * As [`Self::submit`].
+     * The errors of [`Self::submit`].
      */
     take_back(now: number, chunk: number, command: number): Float64Array;
     tick(now: number): void;
     /**
+     * Tracks a chunk, and returns its number.
+     *
      * # Errors
-     * `chunk_id`: not a chunk's id.
+     * `chunk_id`: the text is not a chunk id.
      */
     track(now: number, chunk: string): number;
     untrack(now: number, chunk: number): void;
     /**
-     * A map's value.
+     * The value of a key of a map.
      */
     value(chunk: number, key: string): Uint8Array | undefined;
     /**

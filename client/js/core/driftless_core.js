@@ -1,7 +1,7 @@
 /* @ts-self-types="./driftless_core.d.ts" */
 
 /**
- * One client.
+ * A client.
  */
 export class Core {
     __destroy_into_raw() {
@@ -29,7 +29,7 @@ export class Core {
         wasm.core_close(this.__wbg_ptr, now);
     }
     /**
-     * The colours of a family's values, red, green and blue; empty where they have none.
+     * The colours of a family's values, as red, green and blue bytes; empty if its model has none.
      * @param {string} family
      * @returns {Uint8Array}
      */
@@ -54,7 +54,7 @@ export class Core {
         wasm.core_connected(this.__wbg_ptr, val2, val3, ptr0, len0);
     }
     /**
-     * The view as the model's JSON; empty where there is none.
+     * The view in the model's JSON; empty if the chunk is not loaded.
      * @param {number} chunk
      * @returns {string}
      */
@@ -71,8 +71,8 @@ export class Core {
         }
     }
     /**
-     * Flips a bit of the confirmed replica, as bad memory would: to show that drift is found and healed. False where there is
-     * nothing to flip.
+     * Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
+     * healed. Returns false if there is nothing to flip.
      * @param {number} now
      * @param {number} chunk
      * @returns {boolean}
@@ -82,7 +82,8 @@ export class Core {
         return ret !== 0;
     }
     /**
-     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed replica.
+     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
+     * replica.
      * @param {number} chunk
      * @returns {string}
      */
@@ -99,7 +100,7 @@ export class Core {
         }
     }
     /**
-     * `code` is 0 where there was none.
+     * A socket has closed. `code` is the server's close code; 0 if there was none.
      * @param {number} now
      * @param {number} socket
      * @param {number} code
@@ -122,8 +123,8 @@ export class Core {
         return v1;
     }
     /**
-     * Everything that happened since the last call, as a JSON array; empty where nothing did. Of a chunk that changed several
-     * times, the changes are told once, at the end.
+     * All events since the last call, as a JSON array; an empty string if there are none. The
+     * changes of a chunk are merged into one event, at the end.
      * @returns {string}
      */
     events() {
@@ -155,8 +156,9 @@ export class Core {
         }
     }
     /**
-     * A grid's X, Y, Z, and where its cells (u16, x fastest) and its pending marks (u8) are in this module's memory. They stay
-     * there until the next call that is not a reading one.
+     * A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
+     * pending marks (u8) in this module's memory. The addresses are valid until the next call that
+     * changes something.
      * @param {number} chunk
      * @returns {Uint32Array | undefined}
      */
@@ -170,7 +172,7 @@ export class Core {
         return v1;
     }
     /**
-     * BLAKE3-256 in hex, as guards name values by it.
+     * The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
      * @param {Uint8Array | number[]} data
      * @returns {string}
      */
@@ -189,7 +191,7 @@ export class Core {
         }
     }
     /**
-     * Whether a map's entry is shown otherwise than it is confirmed.
+     * Whether a key's value in the view differs from the confirmed one.
      * @param {number} chunk
      * @param {string} key
      * @returns {boolean}
@@ -202,7 +204,7 @@ export class Core {
         return ret !== 0;
     }
     /**
-     * A map's keys, as a JSON array, in order.
+     * A map's keys in order, as a JSON array.
      * @param {number} chunk
      * @returns {string}
      */
@@ -219,7 +221,7 @@ export class Core {
         }
     }
     /**
-     * What is shown of a chunk: `none`, `grid`, `map` or `other`.
+     * The kind of a chunk's view: `none`, `grid`, `map` or `other`.
      * @param {number} chunk
      * @returns {string}
      */
@@ -236,11 +238,11 @@ export class Core {
         }
     }
     /**
-     * `settings` is a JSON object; what is absent has its default: `author`, `roles`, `can_renew`, `pending_max`, `undo_max`,
-     * `resend_after_ms`, `renew_before_ms`.
+     * `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
+     * `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
      *
      * # Errors
-     * A setting of the wrong type.
+     * `settings`: a member has the wrong type.
      * @param {string} settings
      * @param {any} decompressor
      */
@@ -256,7 +258,7 @@ export class Core {
         return this;
     }
     /**
-     * When [`Self::tick`] is to be called; infinity where nothing is due.
+     * When [`Self::tick`] must be called next; infinity if no timer is set.
      * @returns {number}
      */
     next_deadline() {
@@ -264,7 +266,7 @@ export class Core {
         return ret;
     }
     /**
-     * Commands without an outcome.
+     * The number of commands without an outcome.
      * @returns {number}
      */
     pending() {
@@ -308,10 +310,10 @@ export class Core {
         wasm.core_renew(this.__wbg_ptr, val2, ptr0, len0);
     }
     /**
-     * An encoded command.
+     * Submits an encoded command, and returns its id.
      *
      * # Errors
-     * `not_tracked`, `too_large`, `too_many`, `closed`: it was not taken.
+     * `not_tracked`, `too_large`, `too_many`, `closed`: the command was not accepted.
      * @param {number} now
      * @param {number} chunk
      * @param {Uint8Array | number[]} command
@@ -329,10 +331,12 @@ export class Core {
         return ret[0];
     }
     /**
-     * A command as the model's JSON.
+     * Submits a command in the model's JSON, and returns its id.
      *
      * # Errors
-     * As [`Self::submit`]; `invalid_command` where the model does not take it; `no_model` before a server announced the family.
+     * The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
+     * `no_model` if no server has announced the family yet, or if this client cannot make its
+     * model.
      * @param {number} now
      * @param {number} chunk
      * @param {string} command
@@ -350,10 +354,11 @@ export class Core {
         return ret[0];
     }
     /**
-     * The commands that take it back; none where it cannot be.
+     * Submits the inverse of a commit, and returns the ids of its commands; none if the commit
+     * cannot be taken back.
      *
      * # Errors
-     * As [`Self::submit`].
+     * The errors of [`Self::submit`].
      * @param {number} now
      * @param {number} chunk
      * @param {number} command
@@ -375,8 +380,10 @@ export class Core {
         wasm.core_tick(this.__wbg_ptr, now);
     }
     /**
+     * Tracks a chunk, and returns its number.
+     *
      * # Errors
-     * `chunk_id`: not a chunk's id.
+     * `chunk_id`: the text is not a chunk id.
      * @param {number} now
      * @param {string} chunk
      * @returns {number}
@@ -399,7 +406,7 @@ export class Core {
         wasm.core_untrack(this.__wbg_ptr, now, chunk);
     }
     /**
-     * A map's value.
+     * The value of a key of a map.
      * @param {number} chunk
      * @param {string} key
      * @returns {Uint8Array | undefined}
