@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("runtime", &["schemas"]),
     ("log", &["schemas", "runtime"]),
     ("store", &["schemas", "runtime"]),
-    ("auth", &["schemas", "runtime"]),
+    ("auth", &["schemas", "runtime-core", "runtime"]),
     ("web", &["schemas", "runtime-core", "runtime", "auth"]),
     ("ingest", &["schemas", "chunk", "runtime-core", "runtime", "log", "auth", "web", "ingest-core"]),
     ("replayer", &["schemas", "chunk", "runtime-core", "runtime", "log", "store", "replayer-core"]),
