@@ -12,12 +12,6 @@ pub enum Error {
     /// The index cannot be read.
     #[error(transparent)]
     Index(#[from] index::Error),
-    /// The world's topics do not exist.
-    #[error("topic {topic} does not exist: run `driftless init` for this world first")]
-    NoTopic {
-        /// Name of the missing topic.
-        topic: String,
-    },
     /// The gateway cannot read on in the log.
     #[error("{0}")]
     Follow(String),

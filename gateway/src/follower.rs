@@ -70,14 +70,7 @@ impl Follower {
     pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, Error> {
         let indexes = Indexes::new(store.object_store(), world.spec().generation);
         let topic = Arc::clone(&world.topics().updates);
-        match log.partitions(&topic).await? {
-            None => return Err(Error::NoTopic { topic: topic.to_string() }),
-            Some(found) if found != world.spec().partitions => {
-                let wanted = world.spec().partitions;
-                return Err(log::Error::PartitionCount { topic: topic.to_string(), found, wanted }.into());
-            }
-            Some(_) => {}
-        }
+        log::check_topic(&**log, &topic, world.spec().partitions).await?;
         let mut reader = log.reader()?;
         let (mut positions, mut views, mut goals) = (Vec::new(), Vec::new(), BTreeMap::new());
         for partition in world.partitions() {

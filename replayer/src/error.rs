@@ -15,12 +15,6 @@ pub enum Error {
     /// Topics or connections.
     #[error(transparent)]
     Log(#[from] log::Error),
-    /// A topic of the world does not exist.
-    #[error("topic {topic} does not exist: run `driftless init` for this world first")]
-    NoTopic {
-        /// The topic's name.
-        topic: String,
-    },
     /// The log no longer holds what recovery needs.
     #[error(
         "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"

@@ -33,7 +33,7 @@ impl Replayer {
     /// Checks the topics and starts.
     ///
     /// # Errors
-    /// [`Error::NoTopic`], [`Error::Log`], [`Error::Thread`].
+    /// [`Error::Log`], [`Error::Thread`].
     pub async fn start(
         settings: Settings,
         world: Arc<World>,
@@ -111,13 +111,7 @@ async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Error> {
     let topics = world.topics();
     let wanted = world.spec().partitions;
     for (topic, wanted) in [(&topics.commands, wanted), (&topics.updates, wanted), (&topics.dead_letter, 1)] {
-        match log.partitions(topic).await? {
-            None => return Err(Error::NoTopic { topic: topic.to_string() }),
-            Some(found) if found != wanted => {
-                return Err(log::Error::PartitionCount { topic: topic.to_string(), found, wanted }.into());
-            }
-            Some(_) => {}
-        }
+        log::check_topic(log, topic, wanted).await?;
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ pub struct Place<K: Ord> {
 pub struct Users {
     /// The limit of each user; 0 means no limit.
     pub connections_per_user: usize,
-    /// Limits for users with a role. The greatest limit of a user's roles applies; 0 means no limit.
+    /// Limits for users with a role. The greatest limit of a user's roles applies; 0 means no
+    /// limit.
     pub connections_of_role: BTreeMap<String, usize>,
     places: Places<String>,
 }
