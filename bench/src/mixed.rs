@@ -66,7 +66,8 @@ const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
 /// A setting of the gateway: a socket that accepts no bytes for this long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// A send queue may exceed its limit by the rest of one answer.
+/// The gateway checks the limit of a send queue before it enqueues an answer, so a queue may exceed
+/// its limit by one answer.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
 /// Other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two topics, batches
 /// in flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
@@ -83,7 +84,8 @@ struct Run {
     fast: usize,
     slow: usize,
     stalled: usize,
-    /// Edit due → update at a fast client.
+    /// The time from the moment an edit was due to its update at a client that is neither slow nor
+    /// stalled.
     latency: Quantiles,
     edits: u64,
     /// Number of replicas that were compared with the server's hash.
@@ -113,7 +115,7 @@ struct Report {
     holds: bool,
 }
 
-/// Measures.
+/// Measures with and without slow and stalled clients, and fails if an aim is missed.
 pub(crate) async fn run(args: MixedArgs) -> Result<()> {
     cores::pin("1", &std::process::id().to_string());
     let sockets = args.sockets as usize;

@@ -134,9 +134,9 @@ impl Replica {
         &self.model
     }
 
-    /// Moves to a later version with the same content: the commits in between are lost, and an
-    /// operator has accepted the loss. A version is never given twice, so only the content falls
-    /// back.
+    /// Moves to a later version but keeps the content. Used when commits were lost and an operator
+    /// has accepted the loss: their versions are never given again, so the version moves past them,
+    /// and the content stays as it was before them.
     pub fn skip_to(&mut self, version: Version) {
         self.version = self.version.max(version);
     }
@@ -170,8 +170,8 @@ impl Replica {
 
     /// Applies updates and returns the number of new entries.
     ///
-    /// Entries at or below the replica's version are skipped one by one. The hash is compared if
-    /// the last entry is new, or is exactly the replica's version.
+    /// Entries that the replica already has are skipped one by one. The updates carry the hash
+    /// after their last entry; it is compared unless the replica is already past that entry.
     ///
     /// # Errors
     /// [`ApplyError`]. After [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is
@@ -184,7 +184,7 @@ impl Replica {
         Ok(fresh)
     }
 
-    /// Compares the content with another component's hash of the replica's version (R10).
+    /// Compares the replica's hash with another component's hash of the same version (R10).
     ///
     /// # Errors
     /// [`ApplyError::Hash`].

@@ -1,7 +1,8 @@
 //! The `driftless` program: one module for each subcommand, with its arguments and a `run`.
 //!
-//! The program is a library with one function, so that the package of the end-to-end tests can
-//! contain the same program: Cargo builds for a test only the programs of the test's own package.
+//! The program is a library whose `main` is one call. The end-to-end tests need the binary, but
+//! Cargo builds for a test only the binaries of the test's own package, so that package defines the
+//! same binary with the same call.
 
 #![forbid(unsafe_code)]
 

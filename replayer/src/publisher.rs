@@ -3,7 +3,8 @@
 //!
 //! A gapless producer ends with its first failure: every later record fails too, and so each
 //! ownership with a record in flight ends (docs/design.md#ownership). [`Publisher::renew`] then
-//! makes a new producer for later ownerships; no ownership ever produces a record again.
+//! makes a new producer for later ownerships; an ownership never produces a record a second time,
+//! but ends instead.
 
 use driftless_log::{Ack, AckSink, Append, AppendError, Delivery, Error, Log, Producer};
 use driftless_schemas::Offset;
@@ -55,7 +56,8 @@ impl Publisher {
         (Route { id, producer: Arc::clone(&state.producer), routes: Arc::clone(&self.routes) }, acks)
     }
 
-    /// Replaces the producer of a route if it is still in use, and abandons what it has in flight.
+    /// Replaces the producer that `route` used, unless another ownership has replaced it already.
+    /// The records that the old producer has in flight are abandoned.
     pub fn renew(&self, failed: &Route) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&state.producer, &failed.producer) {

@@ -32,11 +32,12 @@ export interface WorldEvents {
  *
  * - `loading`: there is nothing to show yet.
  * - `live`: the replica follows the log.
- * - `lagging`: there is a replica, but no updates arrive at present.
+ * - `lagging`: there is a replica, but the gateway skips its updates because this client reads too
+ *   slowly, or there is no connection. The replica may be old.
  * - `reloading`: the replica differs from the log, or a message for it cannot be used. A fresh
  *   state is on its way; do not trust what is shown meanwhile.
- * - `rejected`: the gateway does not serve the chunk to this user. `track` asks again.
+ * - `rejected`: the gateway does not serve the chunk to this user. Call `track` to ask again.
  * - `failed`: the client gave up, because the chunk was reloaded too often or its model is unknown.
- *   `track` tries again.
+ *   Call `track` to try again.
  */
 export type ChunkStatus = "loading" | "live" | "lagging" | "reloading" | "rejected" | "failed";

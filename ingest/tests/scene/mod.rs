@@ -119,7 +119,7 @@ impl Scene {
         Ok(Client { socket, events: Vec::new() })
     }
 
-    /// A socket of `sub` on which Hello was said; and its session.
+    /// Connects as user `sub` and says Hello. Returns the socket and its session.
     pub async fn greeted(&self, sub: &str) -> (Client, SessionId) {
         let mut client = self.socket().await;
         client.send([hello(self.token(sub))]).await;
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Receipts until there are so many: (chunk, seq).
+    /// Waits for `count` receipts and returns each as (chunk, seq).
     pub async fn receipts(&mut self, count: usize) -> Vec<(String, u64)> {
         let mut receipts = Vec::new();
         while receipts.len() < count {
@@ -232,7 +232,8 @@ impl Client {
         }
     }
 
-    /// The socket is alive: a ping is answered, after everything before it.
+    /// Checks that the socket is alive: sends a ping and waits for its answer, which comes after
+    /// all earlier answers.
     pub async fn is_alive(&mut self) {
         self.send([request::Body::Ping(proto::Ping { nonce: 77 })]).await;
         assert_eq!(self.event().await, event::Body::Pong(proto::Pong { nonce: 77 }));

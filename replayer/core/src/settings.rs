@@ -12,19 +12,21 @@ pub struct Settings {
     pub snapshot_max_age_ms: u64,
     /// A chunk is stored at most once in this time, milliseconds.
     pub snapshot_min_interval_ms: u64,
-    /// How many snapshots are on their way to the object store at a time.
+    /// The most snapshots that are being written to the object store at a time.
     pub snapshots_in_flight_max: usize,
     /// A checkpoint is written this often while anything changed, milliseconds.
     pub checkpoint_interval_ms: u64,
-    /// Above this size, the least recently used clean chunks are dropped, bytes.
+    /// If the chunks in memory take more than this, the least recently used clean ones are dropped,
+    /// bytes.
     pub chunks_bytes_max: usize,
-    /// No more commands are taken while this many wait for cold chunks or for acknowledgements.
+    /// The owner takes no more commands while this many wait for a chunk to load, or for the log to
+    /// acknowledge their decision.
     pub commands_in_flight_max: usize,
     /// How many commands are kept for one chunk that cannot be loaded. The commands beyond are read
     /// again when the chunk can be loaded.
     pub waiting_per_chunk_max: usize,
-    /// An operator accepts that the records which retention has taken are lost. Without that, an
-    /// owner that needs them ends.
+    /// If true, the operator accepts the loss of records that retention has deleted, and the owner
+    /// goes on without them. If false, an owner that needs such a record ends.
     pub accept_loss: bool,
     /// How long a failed load waits before it is tried again, milliseconds; the pause doubles up to
     /// 64 times that.

@@ -1,6 +1,8 @@
-//! Models that panic or never return while the owner checks a chunk. Every call goes through the
-//! core's guard: a panic costs at most the ownership, never the process, and the watchdog knows of
-//! each call before it begins.
+//! Models that panic or never return while the owner checks a chunk. In a check the owner rebuilds
+//! the chunk's content from an older stored state and the log, and compares it with the content in
+//! memory. The core's guard surrounds each call of a model: after a panic the owner gives up its
+//! partition at worst, and the process lives on. The guard tells the watchdog of each call before
+//! it begins, so that the watchdog can name a call that never returns.
 
 use bytes::Bytes;
 use driftless_chunk::model::{Context, Decision, Fault, Model, Models, Refusal};
@@ -30,7 +32,8 @@ enum Asked {
 thread_local! {
     /// After so many more calls of that kind, one call panics.
     static PANICS: Cell<Option<(Asked, u32)>> = const { Cell::new(None) };
-    /// The owner's step, as the watchdog would read it during a call.
+    /// The call that the owner reports to its watchdog. The watchdog reads it from another thread;
+    /// here the model reads it during its own call.
     static WORKING: RefCell<Option<Arc<Working>>> = const { RefCell::new(None) };
     /// The model calls so far, each with the call that the watchdog would have read.
     static SEEN: RefCell<Vec<(Asked, Option<Call>)>> = const { RefCell::new(Vec::new()) };
@@ -186,8 +189,8 @@ impl Owner {
         self.record(command_record::Body::Audit(audit));
     }
 
-    /// The chunk is loaded, decides one command, and its check begins: the state of version 0 is
-    /// wanted.
+    /// The owner loads the chunk, decides one command, and begins its check: it asks for the state
+    /// of version 0.
     fn checking() -> Self {
         let mut owner = Self::new();
         owner.put(1);
@@ -261,7 +264,7 @@ fn a_model_that_panics_in_decode_or_fold_while_its_chunk_is_checked_stops_no_par
 }
 
 #[test]
-fn a_model_that_panics_encoding_what_the_log_leads_to_leaves_the_chunk_as_it_is() {
+fn if_the_rebuilt_content_cannot_be_encoded_the_chunk_stays_as_it_is() {
     let mut owner = Owner::checking();
     PANICS.set(Some((Asked::Encode, 0)));
     let outputs = owner.check();
@@ -272,7 +275,7 @@ fn a_model_that_panics_encoding_what_the_log_leads_to_leaves_the_chunk_as_it_is(
 }
 
 #[test]
-fn r10_a_content_in_memory_that_cannot_be_encoded_is_replaced_by_what_the_log_leads_to() {
+fn r10_a_content_in_memory_that_cannot_be_encoded_is_replaced_by_the_rebuilt_content() {
     let mut owner = Owner::checking();
     // The first encoding is that of the rebuilt content, the second that of the content in memory.
     PANICS.set(Some((Asked::Encode, 1)));
@@ -283,12 +286,13 @@ fn r10_a_content_in_memory_that_cannot_be_encoded_is_replaced_by_what_the_log_le
 }
 
 #[test]
-fn a_content_that_cannot_be_encoded_and_not_be_rebuilt_ends_the_ownership_with_its_chunk() {
+fn a_content_that_can_neither_be_encoded_nor_rebuilt_ends_the_ownership_and_the_end_names_the_chunk() {
     let mut owner = Owner::checking();
     let lost = owner.log.clone();
     owner.give(Input::OlderLoaded(owner.chunk.clone(), Ok(Bytes::new())));
     PANICS.set(Some((Asked::Encode, 0)));
-    // Retention has taken the log behind the fence of the next owner, so that nothing is rebuilt.
+    // A second owner takes over. Retention has deleted the records before its fence, so it cannot
+    // rebuild the content.
     let (wanted, low) = (Offset(0), Offset(lost.len() as i64));
     owner.give(Input::OutOfRange(OutOfRange { stream: Stream::History, wanted, low, high: low }));
     let outputs = owner.outputs();

@@ -3,7 +3,8 @@
 //! A painter sets cells and rectangles, and puts and deletes keys. Guards on what it sees make the
 //! decider discard some edits when others edit too. A painter takes some edits back, and now and
 //! then sends edits that ingest never accepts: a cell that does not exist, a chunk that it may not
-//! write. Sometimes it bursts past the window of 63 numbers.
+//! write. Sometimes it submits more edits in a burst than a writer may have undecided at a time
+//! (63), so that the client must hold some back.
 
 use anyhow::{Result, ensure};
 use driftless_chunk::grid::Cells;
@@ -40,9 +41,9 @@ pub struct Line {
     /// The chunk.
     #[serde(serialize_with = "as_text")]
     pub chunk: ChunkId,
-    /// The writer under which it was last sent, with `seq`; null if it was never sent.
+    /// The writer under which the edit was last sent; null if it was never sent.
     pub writer: Option<String>,
-    /// See `writer`.
+    /// The edit's number under that writer; null if it was never sent.
     pub seq: Option<u64>,
     /// `committed`, `discarded`, `rejected`, `withdrawn` or `unknown`.
     pub outcome: &'static str,
@@ -261,7 +262,7 @@ impl Painter {
         let seen = seen.flatten().unwrap_or_default();
         let guarded: Vec<_> = cells.into_iter().zip(seen).map(|(cell, now)| (cell, self.value(), Some(now))).collect();
         match guarded[..] {
-            // The client sees no key yet.
+            // The client sees none of these cells yet, so there is no value to guard.
             [] => edits::set(self.cell(), self.value()),
             _ => edits::set_many(&guarded),
         }

@@ -1,9 +1,11 @@
-//! The session that both sockets share: Hello and Welcome, tokens, and the change to a new session.
+//! The session that the client's two sockets (to ingest and to a gateway) share: Hello and Welcome,
+//! tokens, and the change to a new session.
 //!
 //! The first socket that opens gets a session, and the other one names it in its Hello. If a
-//! chunk's ledger has forgotten the session, the client gives out no more numbers, and begins a new
-//! session once no number of the old one is unresolved. The client must wait, because a writer id
-//! belongs to its session and the gateway tells outcomes only to the writer of the current session.
+//! chunk's ledger has forgotten the session, the client numbers no more commands. It begins a new
+//! session when every command of the old one has its outcome. The client must wait, because each
+//! session has its own writer id and the gateway tells outcomes only to the writer of the current
+//! session.
 
 use super::ClientCore;
 use crate::chunk::{Chunk, Turn};
@@ -85,8 +87,8 @@ impl ClientCore {
         });
     }
 
-    /// Sends Hello on each open socket. Without a session only the first socket may: the second
-    /// waits for its session.
+    /// Sends Hello on each open socket. While there is no session, only the first socket sends one;
+    /// the second waits until the first has got the session.
     pub(super) fn send_hello(&mut self, now: MonotonicMs) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
         let is_old = self.session.is_some_and(|session| self.age_ms(now, session) > SESSION_AGE_MS);
@@ -120,7 +122,8 @@ impl ClientCore {
         self.tracked().any(|chunk| chunk.outbox.has_open_numbers())
     }
 
-    /// Forgets the session: numbers count from 1 again, and unresolved ones end as unknown.
+    /// Forgets the session. Commands without an outcome end as unknown, and the next command gets
+    /// number 1.
     pub(super) fn forget_session(&mut self, now: MonotonicMs) {
         self.session = None;
         self.is_ending_session = false;

@@ -1,4 +1,4 @@
-//! Track, Untrack and Refresh of a socket that takes all bytes.
+//! Track, Untrack and Refresh on a socket that is never slow: it accepts every byte at once.
 
 use super::{C, all, log};
 use driftless_scenes::gateway::*;
@@ -52,8 +52,8 @@ fn a_client_gets_missing_updates_for_a_known_state_and_a_chunk_for_an_unknown_on
         (None, &["tracked 5", "chunk 5"]),
     ] {
         let socket = gateway.join(writer(3));
-        // Other tests check the client's side of `have`: here the client starts from the same
-        // state.
+        // Here the client's replica is exactly the state that `have` names. Other tests check other
+        // cases.
         let version = have.as_ref().map(|have| have.version);
         let covered = expected.len() != 2;
         if let (Some(version), true) = (version, covered) {
@@ -81,7 +81,8 @@ fn the_stored_snapshot_is_sent_unchanged_with_the_updates_after_it() {
     assert_eq!(wanted, Some(snapshot.stored.clone()), "the ref that the log named");
     gateway.load(&log);
     assert_eq!(gateway.got(&log, one), ["tracked 5", "chunk 3", "updates 4-4", "updates 5-5"]);
-    // Updates larger than the content: the gateway encodes the replica anew, and reuses it.
+    // The updates after the snapshot are larger than the content. The gateway encodes its replica
+    // instead, and keeps the encoding for later clients.
     let long = "l".repeat(250);
     write(&mut log, &mut owner, C, writer(1), &[long.as_str(); 12]);
     gateway.read(&log, usize::MAX);
@@ -110,7 +111,7 @@ fn a_ref_ahead_of_this_gateway_is_served_and_then_caught_up_with() {
     log.snapshot(C);
     let one = gateway.join(writer(1));
     gateway.request(one, track(C, None));
-    // The index has a ref to records that this gateway has not read yet.
+    // The index already names a snapshot that contains records which this gateway has not read yet.
     gateway.load(&log);
     assert_eq!(gateway.got(&log, one), ["tracked 4", "chunk 4"]);
     assert_eq!(gateway.held(one, C).known.len(), 5);

@@ -1,9 +1,10 @@
-//! Websocket messages around the hub's frames. One frame for many sockets is framed once, and the
-//! sockets share its bytes.
+//! Wraps the hub's frames in websocket messages. A frame that goes to many sockets is wrapped once,
+//! and the sockets share the bytes.
 
 use bytes::Bytes;
 use driftless_gateway_core::Frames;
 use driftless_schemas::limits;
+use driftless_web::socket::frame_header;
 use smallvec::{SmallVec, smallvec};
 use std::io::IoSlice;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -12,8 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 /// A frame above it is a message of its own.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(MESSAGE_BYTES_MAX <= limits::SERVER_FRAME_BYTES_MAX);
-/// A message of one frame up to this size is built as one piece. The frame of a larger message is
-/// not copied behind its header.
+/// A single frame up to this size is copied behind its websocket header into one piece. A larger
+/// frame is not copied: its header is a piece of its own.
 const CONTIGUOUS_BYTES_MAX: usize = 16 * 1024;
 /// Most parts of one vectored write.
 pub(super) const PARTS_MAX: usize = 64;
@@ -45,7 +46,7 @@ impl Message {
 
     fn new(opcode: OpCode, frames: Frames, is_counted: bool) -> Self {
         let bytes = frames.iter().map(Bytes::len).sum();
-        let header = header(opcode, bytes);
+        let header = frame_header(opcode, bytes);
         let len = header.len() + bytes;
         let counted = if is_counted { bytes } else { 0 };
         let parts = match len <= CONTIGUOUS_BYTES_MAX && frames.len() <= 1 {
@@ -114,23 +115,6 @@ impl MessageCache {
     }
 }
 
-/// The header of an unfragmented, unmasked websocket frame (RFC 6455, section 5.2).
-fn header(opcode: OpCode, length: usize) -> SmallVec<[u8; 10]> {
-    let first = 0x80 | u8::from(opcode);
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..126), _) => smallvec![first, length],
-        (_, Ok(length)) => {
-            let [a, b] = length.to_be_bytes();
-            smallvec![first, 126, a, b]
-        }
-        _ => {
-            let mut header = smallvec![first, 127];
-            header.extend_from_slice(&(length as u64).to_be_bytes());
-            header
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,9 +126,13 @@ mod tests {
             let mut expected = Vec::new();
             let payload = vec![0; length];
             Frame::message(payload.clone(), OpCode::Data(Data::Binary), true).format(&mut expected).unwrap();
-            assert_eq!([&header(OpCode::Data(Data::Binary), length)[..], &payload].concat(), expected, "{length}");
+            assert_eq!(
+                [&frame_header(OpCode::Data(Data::Binary), length)[..], &payload].concat(),
+                expected,
+                "{length}"
+            );
         }
-        assert_eq!(header(OpCode::Control(Control::Close), 2)[..], [0x88, 2]);
+        assert_eq!(frame_header(OpCode::Control(Control::Close), 2)[..], [0x88, 2]);
     }
 
     #[test]
@@ -166,7 +154,7 @@ mod tests {
     fn parts_continue_where_a_partial_write_stopped() {
         let frames = [Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
         let message = Message::new(OpCode::Data(Data::Binary), frames.into_iter().collect(), true);
-        let whole = [&header(OpCode::Data(Data::Binary), 7)[..], b"abcdefg"].concat();
+        let whole = [&frame_header(OpCode::Data(Data::Binary), 7)[..], b"abcdefg"].concat();
         for skip in 0..message.len {
             let mut parts = SmallVec::new();
             message.parts(skip, &mut parts);

@@ -163,7 +163,7 @@ async fn an_oversized_head_gets_a_problem_document() {
 }
 
 #[tokio::test]
-async fn a_route_outside_the_document_is_not_reachable() {
+async fn a_route_missing_from_the_openapi_document_is_not_reachable() {
     let any = warp::any().map(|| bytes_response(StatusCode::OK, "text/plain", "reached".into())).boxed();
     let operation = |id: &str| openapi::Operation::new(id, "one");
     let document = openapi::Document::new([

@@ -213,7 +213,7 @@ impl Sim {
             let writer = SessionId::new(self.now - age, random).writer("stranger");
             let body = match self.chance.below(4) {
                 0 => Some(command::Body::Settle(Settle {})),
-                // A command of which only the numbers can be decoded.
+                // A command whose writer, seq and after can be decoded, and whose body cannot.
                 1 => None,
                 _ => {
                     self.unique += 1;
@@ -239,8 +239,9 @@ impl Sim {
         let chunk = self.a_chunk();
         let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
         let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
-        // Each chunk is damaged at most once a run. After an unnoticed damage, no undamaged state
-        // is left from which a second damage could be healed.
+        // Each chunk is damaged at most once a run. A damage that no check finds gets into later
+        // snapshots. A second damage could then be healed only to that damaged state, and the
+        // oracle would report a failure that is not the owner's.
         if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
             return;
         }

@@ -37,7 +37,7 @@ export class KeyMap {
     return this.#engine.read((core) => core.value(this.#number, key));
   }
 
-  /** A key's value as UTF-8. */
+  /** A key's value, decoded from UTF-8 to a string. */
   text(key: string): string | undefined {
     const value = this.get(key);
     return value && utf8.decode(value);
@@ -48,7 +48,7 @@ export class KeyMap {
     return this.get(key) !== undefined;
   }
 
-  /** Whether a key is not committed with the value that is shown. */
+  /** Whether the value shown for a key is not committed yet. */
   isPending(key: string): boolean {
     return this.#engine.read((core) => core.is_pending(this.#number, key));
   }
