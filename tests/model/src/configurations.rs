@@ -1,4 +1,4 @@
-//! The bounds that are explored.
+//! The configurations that a run explores, each with its bounds.
 //!
 //! Each configuration allows much of one kind of failure and little of the others, because
 //! exploring all of them at once would not end. The report prints each configuration's bounds in
@@ -7,14 +7,14 @@
 use crate::explore::{Explored, explore};
 use crate::{ownership, writer};
 
-/// A model with bounds, and perhaps with a broken rule.
+/// One of the two models with its bounds. The option is a mutant, which breaks one rule.
 #[derive(Clone, Debug)]
 pub enum Setup {
     Ownership(ownership::Bounds, Option<ownership::mutant::Mutant>),
     Writing(writer::Bounds, Option<writer::mutant::Mutant>),
 }
 
-/// A named exploration.
+/// An exploration with a name, by which the command line selects it.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     pub name: &'static str,
@@ -22,7 +22,7 @@ pub struct Configuration {
 }
 
 impl Setup {
-    /// Explores all states. `progress` gets the number of states found so far.
+    /// Explores all states within the bounds. `progress` gets the number of states found so far.
     pub fn explore(&self, threads: usize, progress: impl FnMut(usize)) -> Explored {
         match self.clone() {
             Self::Ownership(bounds, mutant) => explore(ownership::Ownership::new(bounds, mutant), threads, progress),
@@ -30,7 +30,7 @@ impl Setup {
         }
     }
 
-    /// The bounds in words.
+    /// The bounds as text, for the report.
     #[must_use]
     pub fn bounds(&self) -> String {
         match self {
@@ -48,7 +48,7 @@ fn writing(name: &'static str, bounds: writer::Bounds) -> Configuration {
     Configuration { name, setup: Setup::Writing(bounds, None) }
 }
 
-/// Small bounds: they take seconds, even without optimisation.
+/// Configurations with small bounds. They take seconds, even without optimisation.
 #[must_use]
 pub fn quick() -> Vec<Configuration> {
     use crate::ownership::Bounds as O;
@@ -79,12 +79,12 @@ pub fn quick() -> Vec<Configuration> {
     ]
 }
 
-/// The bounds that `docs/decisions/0005-models.md` reports: they take minutes.
+/// The configurations that `docs/decisions/0005-models.md` reports. They take minutes.
 #[must_use]
 pub fn full() -> Vec<Configuration> {
     use crate::ownership::Bounds as O;
     use crate::writer::Bounds as W;
-    // A single decision in flight at a time, and no lost appends.
+    // Each owner has at most one decision in flight, and no append is lost.
     let calm = |chunk_of: &[u8]| O { in_flight: 1, losses: 0, snapshots: 1, ..O::plain(chunk_of, 2) };
     vec![
         ownership("owners", O::plain(&[0, 0, 0], 2)),

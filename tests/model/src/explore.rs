@@ -1,8 +1,9 @@
 //! Explores a model with stateright's breadth-first search.
 //!
-//! A run without a violation is exhaustive. No target, depth or time limit is set, so a checker's
-//! thread ends only when no state is left (see stateright's breadth-first checker), and all threads
-//! are joined. stateright's `eventually` is not used, because it is checked on acyclic paths only.
+//! A run that finds no violation has visited every state. The run sets no target, depth or time
+//! limit, so a thread of stateright's breadth-first checker ends only when no state is left.
+//! `explore` joins all threads. The models do not use stateright's `eventually`, because stateright
+//! checks it only on paths without cycles.
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;
@@ -10,8 +11,8 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lets only the first violation be reported: stateright would replace it by later ones, which have
-/// longer traces. With one thread, the first trace is one of the shortest.
+/// Reports only the first violation. stateright would replace the first violation by later ones,
+/// whose traces are longer. With one thread, the first trace is one of the shortest.
 #[derive(Debug, Default)]
 pub struct First(AtomicBool);
 
@@ -24,16 +25,16 @@ impl First {
 /// The result of an exploration.
 #[derive(Clone, Debug)]
 pub struct Explored {
-    /// Distinct states.
+    /// The number of distinct states.
     pub states: usize,
-    /// Steps taken: each makes a state, which may be one that was seen before.
+    /// The number of steps taken. Each step makes a state, which may have been seen before.
     pub steps: usize,
-    /// The largest number of steps that some state needs; with several threads it may be a little
-    /// more.
+    /// The number of steps on the longest of the traces by which the search reached states. With
+    /// several threads this may be a little more than necessary.
     pub depth: usize,
     pub took: Duration,
     pub violation: Option<Violation>,
-    /// Events that should occur in some state and occur in none.
+    /// Events that must occur in some state and that occurred in none.
     pub absent: Vec<&'static str>,
 }
 
@@ -45,7 +46,7 @@ pub struct Violation {
 }
 
 impl Explored {
-    /// Whether no property is violated and every expected event occurs in some state.
+    /// True if no property is violated and every expected event occurred in some state.
     pub fn is_ok(&self) -> bool {
         self.violation.is_none() && self.absent.is_empty()
     }

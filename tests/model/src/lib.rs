@@ -5,13 +5,14 @@
 //! holds rules that are broken one at a time, each of which must be caught. [`report`] presents the
 //! results. `cargo xtask model` runs everything; the tests run the small bounds and every mutant.
 //!
-//! R4 is the product's own code (`driftless_chunk::position`). The ledger's rule is written again,
-//! and compared with the product's on all short histories. Everything else is a model: the
-//! simulator (`tests/sim`) and the tests of the cores show that the code behaves the same.
+//! R4 is not written again: the models call the product's own code (`driftless_chunk::position`).
+//! The ledger's rule is written again, and a test compares it with the product's ledger on all
+//! short histories. All other rules exist only as models. The simulator (`tests/sim`) and the tests
+//! of the cores show that the code behaves as these models do.
 //!
-//! Not modelled: garbage collection, an unclean leader election, a log that loses acknowledged
-//! records, drift and healing, the events that a gateway sends to its sockets, time.
-//! `docs/decisions/0005-models.md` states the consequences.
+//! The models leave out garbage collection, an unclean leader election, a log that loses
+//! acknowledged records, drift and healing, the events that a gateway sends to its sockets, and
+//! time. `docs/decisions/0005-models.md` states the consequences.
 //!
 //! Every rule change that broke an earlier version of the design is a mutant here. Four behaviours
 //! are narrower in these models than in the tests that attack them elsewhere:

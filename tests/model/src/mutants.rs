@@ -1,7 +1,8 @@
-//! The rules, broken one at a time. A model that does not catch a broken rule proves nothing about
-//! the rule itself.
+//! Mutants: the rules, broken one at a time. If a model does not catch a broken rule, then the
+//! model proves nothing about that rule.
 //!
-//! Each mutant names the property that must catch it, so that none is caught by accident.
+//! Each mutant names the property that must catch it, so that no mutant passes as caught because of
+//! another property.
 
 use crate::configurations::Setup;
 use crate::{ownership, writer};

@@ -1,12 +1,12 @@
 //! R2 to R6 and recovery (docs/design.md#ownership) for one partition: owners, the log `updates`,
 //! the index, a gateway.
 //!
-//! All commands are in `commands` from the start: an owner that reads slowly sees the same as an
-//! owner to which commands come late. The initial states differ in whether each command is
-//! committed or discarded. Each owner decides the other way round than the owner before it, so that
-//! a second decision shows. A record holds one decision. Decisions of different chunks may be made
-//! in any order, as when a chunk is loaded late. An owner never stops by itself: an owner that gets
-//! no further step has crashed.
+//! All commands are in `commands` from the start, because an owner that reads slowly sees the same
+//! as an owner to which commands come late. The initial states differ in whether each command is
+//! committed or discarded. Each owner decides a command contrary to the previous owner, so that a
+//! second decision of one command is visible. A record holds one decision. Decisions of different
+//! chunks may be made in any order, as when a chunk is loaded late. An owner never stops by itself.
+//! An owner that takes no further step has crashed.
 
 pub mod mutant;
 pub mod log;
@@ -25,20 +25,20 @@ use stateright::{Model, Property};
 use std::fmt;
 use truth::{Fault, seen};
 
-/// The limits of an exploration: how often each event may happen.
+/// The limits of an exploration: how often each kind of event may happen in one trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// The chunk of each command, by its offset in `commands`.
     pub chunk_of: Vec<u8>,
-    /// Ownerships; each may begin at any time after the one before it.
+    /// The limit on ownerships. Each may begin at any time after the previous ownership has begun.
     pub owners: u8,
-    /// Decisions of one owner in flight.
+    /// The limit on one owner's decisions that are in flight at a time.
     pub in_flight: u8,
-    /// Appends that get lost, although later ones may land.
+    /// The limit on appends that get lost. Later appends may land nevertheless.
     pub losses: u8,
-    /// How often a producer appends its unacknowledged records again.
+    /// The limit on how often a producer appends its unacknowledged records again.
     pub rewrites: u8,
-    /// Snapshots that one owner takes.
+    /// The limit on the snapshots that one owner takes.
     pub snapshots: u8,
     /// True if a snapshot is frozen some time before the checkpoint that writes its ref. False if
     /// the checkpoint freezes it.
@@ -46,19 +46,20 @@ pub struct Bounds {
     /// True if an index batch takes three steps: it begins, becomes durable, and its writer learns
     /// of it. False if all three are one step.
     pub is_flush_split: bool,
-    /// True if acknowledgements may come without an offset.
+    /// True if acknowledgements may come without the record's offset.
     pub has_blind_acks: bool,
-    /// Gateways that start, one after the other.
+    /// The limit on gateways that start, one after the other.
     pub views: u8,
-    /// How often a log is cut, at any offset.
+    /// The limit on how often retention cuts a log, at any offset.
     pub cuts: u8,
-    /// True if an owner that is fenced at the index forgets the state that it needs only for
-    /// writing there, which reduces the number of states. False explores such owners in full.
+    /// True if an owner that the index has fenced forgets the state that it needs only for writing
+    /// to the index. Forgetting reduces the number of states. If this is false, such owners are
+    /// explored in full.
     pub is_reduced: bool,
 }
 
 impl Bounds {
-    /// Only owners, and appends that arrive or get lost.
+    /// Bounds for owners whose appends land or get lost. All other events are off.
     pub fn plain(chunk_of: &[u8], owners: u8) -> Self {
         Self {
             chunk_of: chunk_of.to_vec(),
@@ -103,12 +104,12 @@ pub struct Ownership {
     first: First,
 }
 
-/// The whole state: durable, in memory, and in flight. `fault` and `seen` follow from the other
-/// fields.
+/// The whole state: what is durable, what is in memory, and what is in flight. The fields `fault`
+/// and `seen` follow from the other fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// A bit for each command: whether the first owner commits it. Each later owner decides the
-    /// other way round than the owner before it.
+    /// One bit for each command: whether the first owner commits the command. Each later owner
+    /// decides contrary to the previous owner.
     outcomes: u8,
     pub log: Vec<Record>,
     pub starts: Starts,
@@ -123,7 +124,8 @@ pub struct State {
     seen: u8,
 }
 
-/// A step of the model. Owners are numbered from 0 here.
+/// A step of the model. The first number is the index of the owner that takes the step, counted
+/// from 0. Cuts have an offset instead, and loads of the gateway a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Open(u8),
@@ -161,12 +163,13 @@ impl Ownership {
         Facts { chunk_of: &self.bounds.chunk_of, mutant: self.mutant }
     }
 
-    /// Mutants are explored in full, because some of them let a replaced owner write.
+    /// True if fenced owners forget what they need only for writing to the index. Mutants are
+    /// always explored in full, because some of them let a replaced owner write.
     fn is_reduced(&self) -> bool {
         self.bounds.is_reduced && self.mutant.is_none()
     }
 
-    /// The number of snapshots that a checkpoint may freeze.
+    /// The limit on the snapshots that checkpoints freeze; 0 if another step freezes them earlier.
     fn freezing(&self) -> u8 {
         if self.bounds.is_frozen_early { 0 } else { self.bounds.snapshots }
     }
@@ -216,7 +219,7 @@ impl Ownership {
     fn running_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
         let owner = &state.owners[usize::from(o)];
         let is_writer = state.index.writer == o + 1;
-        // The index refuses the writes of a replaced owner.
+        // The index refuses the writes of a replaced owner, so the model leaves these steps out.
         let may_write = is_writer || !self.is_reduced();
         for chunk in 0..self.chunks() {
             if owner.flight.len() < usize::from(self.bounds.in_flight)
@@ -233,8 +236,8 @@ impl Ownership {
                 actions.push(Action::Freeze(o, chunk));
             }
         }
-        // Without split flushes, a replaced owner must not begin a batch: it would count as
-        // written.
+        // If a flush is one step, then a batch that has begun counts as written. So a replaced
+        // owner must not begin one.
         let may_begin = is_writer || self.bounds.is_flush_split || self.mutant == Some(Mutant::IndexWithoutFence);
         if may_write && may_begin && owner.clone().checkpoint(self.freezing(), self.facts()) {
             actions.push(Action::Checkpoint(o));

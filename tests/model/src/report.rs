@@ -13,7 +13,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Records the result of a configuration, and returns the lines that describe it.
+    /// Adds the result of a configuration, and returns the lines of text that describe it.
     pub fn explored(&mut self, configuration: Configuration, explored: Explored) -> String {
         let Explored { states, depth, took, .. } = explored;
         let seconds = took.as_secs_f64();
@@ -28,7 +28,7 @@ impl Report {
         format!("{name:<14} {states:>10} states, depth {depth:>2}, {seconds:>6.1} s: {verdict}\n{:15}{bounds}", "")
     }
 
-    /// Records the result of a mutant, and returns the lines that describe it.
+    /// Adds the result of a mutant, and returns the lines of text that describe it.
     pub fn caught(&mut self, mutant: Mutant, explored: Explored, with_trace: bool) -> String {
         let name = &mutant.name;
         let mut line = match &explored.violation {
@@ -52,14 +52,15 @@ impl Report {
         line
     }
 
-    /// Whether each configuration passed and each mutant was caught by the property named for it.
+    /// True if each configuration passed, and each mutant was caught by the property that is named
+    /// for it.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.explored.iter().all(|(_, explored)| explored.is_ok())
             && self.caught.iter().all(|(mutant, explored)| is_caught(mutant, explored))
     }
 
-    /// The line that sums up the run.
+    /// One line that sums up the run.
     #[must_use]
     pub fn conclusion(&self) -> String {
         let states: usize = self.explored.iter().map(|(_, explored)| explored.states).sum();
@@ -107,7 +108,7 @@ impl Report {
     }
 }
 
-/// Whether the mutant was caught by the property named for it.
+/// True if the mutant was caught by the property that is named for it.
 #[must_use]
 pub fn is_caught(mutant: &Mutant, explored: &Explored) -> bool {
     explored.violation.as_ref().is_some_and(|violation| violation.property == mutant.property)

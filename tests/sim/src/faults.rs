@@ -68,7 +68,7 @@ impl Fault {
         Self::TornCheckpoint,
     ];
 
-    /// The name in tables and in JSON.
+    /// The name of this fault, which tables and JSON show.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -106,20 +106,22 @@ impl Fault {
 /// The number of occurrences of each fault.
 pub type Counts = BTreeMap<Fault, u64>;
 
-/// The likelihood of each fault, drawn once for a run, so that some faults dominate some runs.
+/// The likelihood of each fault. A run draws them once at its start, so that different faults
+/// dominate different runs.
 #[derive(Clone, Debug)]
 pub struct Likelihoods {
-    /// Faults of processes, in 1,000 steps.
+    /// In 1,000 steps, how often a process is killed, stopped, restarted or moved.
     pub processes: u32,
-    /// Faults of sockets, in 1,000 steps.
+    /// In 1,000 steps, how often a socket breaks.
     pub sockets: u32,
-    /// Failures in 1,000 records from ingest to the log.
+    /// In 1,000 records that ingest appends to `commands`, how many fail or get an unknown result.
     pub ingest: u32,
-    /// Failures in 1,000 deliveries of a replayer.
+    /// How often deliveries of a replayer fail, or are acknowledged without an offset, in
+    /// thousandths. Each check uses a fraction of this value.
     pub delivery: u32,
     /// In 1,000 steps, how often a producer appends its unacknowledged records again.
     pub written_again: u32,
-    /// Failures in 1,000 operations of the store.
+    /// In 1,000 operations of the object store, how many fail.
     pub store: u32,
     /// In 1,000 steps of a replayer, how often its records neither land nor are acknowledged.
     pub slow_log: u32,
@@ -133,26 +135,26 @@ pub struct Likelihoods {
     pub cancels: u32,
     /// In 1,000 user actions, how many are bursts of edits.
     pub bursts: u32,
-    /// In 1,000 steps, how often replicas of clients and gateways are damaged.
+    /// In 1,000 steps, how often a replica of a client or of a gateway is damaged.
     pub damage: u32,
-    /// In 1,000 steps, how often an owner's chunk is damaged.
+    /// In 1,000 steps, how often a chunk in an owner's memory is damaged.
     pub owner_damage: u32,
-    /// In 1,000 steps, how often a stored object is damaged. If this is not 0, the log is never
-    /// cut, so that objects can be reconstructed.
+    /// In 1,000 steps, how often a stored object is damaged. If this is not 0, the run never cuts
+    /// the log, so that an owner can reconstruct damaged objects from it.
     pub losses: u32,
-    /// The most milliseconds between two steps.
+    /// The maximum time between two steps, in milliseconds.
     pub pace_ms: usize,
-    /// True if ingest rejects many commands because of their rate.
+    /// True if ingest has a low rate limit and so rejects many commands.
     pub is_strict: bool,
-    /// The validity of a gateway socket's token in seconds; `None` if it outlives the run.
+    /// How long the token of a gateway socket is valid, in seconds; `None` if it outlives the run.
     pub token_life_s: Option<u32>,
     /// In 1,000 steps, how often a client renews the token of its gateway socket.
     pub renewals: u32,
 }
 
 impl Likelihoods {
-    /// Draws the likelihoods of a run. `again` is the stream for producers that append records
-    /// again, and `tokens` the stream for expiring tokens.
+    /// Draws the likelihoods of a run from `rng`. Two faults have separate streams: `again` is for
+    /// producers that append records again, and `tokens` for expiring tokens.
     #[must_use]
     pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng) -> Self {
         Self {

@@ -42,7 +42,8 @@ fn settings() -> Settings {
     }
 }
 
-/// Reads records again that the hub has dropped. Retention may have deleted them meanwhile.
+/// Reads the records that the hub asks for again because it has dropped them from memory. An error
+/// means that retention has deleted some of them.
 fn read_again(reread: &mut Reread, log: &Log) -> Result<(), String> {
     while let Some(from) = reread.next() {
         let records = log.updates[reread.partition().0 as usize].read(from, 16).ok_or("retention deleted it")?;
@@ -56,32 +57,33 @@ pub struct Process {
     hub: Hub,
     world: Arc<World>,
     views: Vec<Rc<IndexState>>,
-    /// The time at which each view was opened; 0 for the first views, which may be stale.
+    /// The time at which each view of the index was opened, by partition. 0 marks a view from the
+    /// start of the process, which may be stale.
     opened: Vec<u64>,
     /// The difference between the process's wall clock and the simulation's time.
     pub skew_ms: i64,
-    /// The sockets, by number.
+    /// The open sockets, by socket number.
     pub sockets: BTreeMap<u64, Socket>,
     shared: Arc<connection::Shared>,
     loads: VecDeque<(ChunkId, Option<StoredRef>, Option<Box<Reread>>)>,
     environment: SimEnvironment,
-    /// The answers to questions over HTTP.
+    /// The hub's answers to questions that [`Process::ask`] asked, by question number.
     pub answers: BTreeMap<u64, Answer>,
     next_ask: u64,
-    /// The number of replicas that differed from the log.
+    /// The number of replicas that the hub found to differ from the log.
     pub drifts: u64,
-    /// The number of times that a chunk of a socket began to lag.
+    /// The number of times that the hub reported that a chunk of a socket began to lag.
     pub laggings: u64,
-    /// Audits that are to be appended to `commands`.
+    /// Audits that the hub asked for and that the simulation must append to `commands`.
     pub audits: Vec<(ChunkId, Version, Hash)>,
-    /// The number of requests that were refused because the token had expired, since the
-    /// simulation last took it.
+    /// The number of requests that were refused because their socket's token had expired. The
+    /// simulation takes this count after each message and resets it to 0.
     pub refused_expired: u64,
 }
 
 /// A socket.
 pub struct Socket {
-    /// The wire.
+    /// The messages in flight in both directions.
     pub link: Link,
     connection: Connection,
     /// The time at which this socket's token expires, by the oracle's own account; `None` before
@@ -136,20 +138,21 @@ impl Process {
         }
     }
 
-    /// A client connects.
+    /// Opens the server's end of a socket after a client has connected.
     pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
         let mut out = Outputs::default();
         let connection = Connection::open(SocketId(id), Arc::clone(&self.shared), self.clock(now), &mut out);
         self.sockets.insert(id, Socket { link: Link::new(peer), connection, expires: None, queued: VecDeque::new() });
     }
 
-    /// Whether the socket is open and its client has been welcomed.
+    /// True if the socket is open and its client has been welcomed.
     #[must_use]
     pub fn is_welcomed(&self, id: u64) -> bool {
         self.sockets.get(&id).is_some_and(|socket| socket.connection.identity().is_some())
     }
 
-    /// The next message of a client arrives.
+    /// Handles the next message that the client has sent on this socket. Returns false if there is
+    /// none.
     ///
     /// # Errors
     /// A violation.
@@ -169,7 +172,8 @@ impl Process {
         Ok(true)
     }
 
-    /// Writes up to `count` queued frames to a socket.
+    /// Joins up to `count` queued frames into one message and writes it to a socket. Returns false
+    /// if no frame is queued.
     ///
     /// # Errors
     /// A violation.
@@ -189,8 +193,8 @@ impl Process {
         Ok(true)
     }
 
-    /// Reads the next records of a partition. Returns false if there are none, and `None` if
-    /// retention deleted them.
+    /// Reads up to `count` records of a partition from the hub's position. Returns `Some(false)` if
+    /// there are no new records, and `None` if retention deleted the records at that position.
     ///
     /// # Errors
     /// A violation.
@@ -205,7 +209,8 @@ impl Process {
         Ok(Some(true))
     }
 
-    /// The oldest load is answered.
+    /// Answers the hub's oldest open request to load a chunk. The load fails unless `works` is
+    /// true. Returns false if no request is open.
     ///
     /// # Errors
     /// A violation.
@@ -231,7 +236,7 @@ impl Process {
         Ok(true)
     }
 
-    /// Time passes.
+    /// Advances the clocks of all sockets and of the hub to `now`.
     ///
     /// # Errors
     /// A violation.
@@ -246,7 +251,8 @@ impl Process {
         self.take_outputs()
     }
 
-    /// Asks a question as over HTTP, and returns its number in `answers`.
+    /// Asks the hub a question, as the HTTP interface does. Returns the question's number, which is
+    /// the key of its answer in `answers`.
     ///
     /// # Errors
     /// A violation.
@@ -258,7 +264,7 @@ impl Process {
         Ok(id)
     }
 
-    /// Injects a fault: bits of a replica flip.
+    /// Injects a fault: bits flip in the hub's replica of the chunk.
     ///
     /// # Errors
     /// A violation.
@@ -267,7 +273,7 @@ impl Process {
         self.take_outputs()
     }
 
-    /// A socket is closed.
+    /// Removes a socket, and informs the hub if the client was welcomed.
     ///
     /// # Errors
     /// A violation.
@@ -307,7 +313,7 @@ impl Process {
         Ok(())
     }
 
-    /// The clients of all sockets.
+    /// The clients at the other ends of all sockets, by their number in the run.
     #[must_use]
     pub fn peers(&self) -> Vec<usize> {
         self.sockets.values().filter_map(|socket| socket.link.peer).collect()
@@ -325,8 +331,9 @@ impl Socket {
     }
 
     /// Oracle: the gateway refuses each Track and Refresh that arrives after the token expired, and
-    /// passes every other one to the hub. Judged from the client's message and from what
-    /// [`SimEnvironment`] says of its tokens, not from the session. Returns the number of refusals.
+    /// passes each other Track and Refresh to the hub. The oracle does not ask the session. It uses
+    /// only the client's message and the expiry that [`SimEnvironment`] gives to the token. Returns
+    /// the number of refusals.
     fn check_expiry(&mut self, message: &Bytes, now: UnixMs, out: &Outputs) -> Result<u64, Violation> {
         if out.session.close.is_some() {
             return Ok(0);

@@ -20,7 +20,7 @@ pub struct Process {
     rates: Arc<Rates>,
     /// The difference between the process's wall clock and the simulation's time.
     pub skew_ms: i64,
-    /// The sockets, by number.
+    /// The open sockets, by socket number.
     pub sockets: BTreeMap<u64, Socket>,
     pending: Vec<Pending>,
     environment: SimEnvironment,
@@ -28,7 +28,7 @@ pub struct Process {
 
 /// A socket.
 pub struct Socket {
-    /// The wire.
+    /// The messages in flight in both directions.
     pub link: Link,
     connection: Connection,
 }
@@ -39,12 +39,12 @@ struct Pending {
     has_landed: bool,
 }
 
-/// A record whose producer is gone and that may still land: partition, key, value.
+/// A record whose producer is gone and that may still land in the log, as partition, key and value.
 pub type OrphanRecord = (Partition, Bytes, Bytes);
 
 impl Process {
-    /// A process without sockets. If it `is_strict`, it rejects many commands because of their
-    /// rate.
+    /// A process without sockets. If `is_strict`, it has a low rate limit and so rejects many
+    /// commands.
     #[must_use]
     pub fn new(world: &Arc<World>, skew_ms: i64, is_strict: bool, seed: u64) -> Self {
         let policy = match is_strict {
@@ -65,13 +65,14 @@ impl Process {
         Now { unix: UnixMs(now as i64 + self.skew_ms), monotonic: MonotonicMs(now) }
     }
 
-    /// A client connects.
+    /// Opens the server's end of a socket after a client has connected.
     pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
         let connection = Connection::new(Arc::clone(&self.admission), Arc::clone(&self.rates), MonotonicMs(now));
         self.sockets.insert(id, Socket { link: Link::new(peer), connection });
     }
 
-    /// The next message of a client arrives.
+    /// Handles the next message that the client has sent on this socket. Returns false if there is
+    /// none.
     pub fn receive(&mut self, id: u64, now: u64) -> bool {
         let Some(socket) = self.sockets.get_mut(&id) else { return false };
         let Some(message) = socket.link.up.pop_front() else { return false };
@@ -79,14 +80,14 @@ impl Process {
         true
     }
 
-    /// Time passes for a socket.
+    /// Advances the clock of a socket to `now`.
     pub fn tick(&mut self, id: u64, now: u64) {
         self.give(id, Input::Tick, now);
     }
 
-    /// Advances one record: it lands, is acknowledged, fails, or its result is unknown. `fault` is
-    /// the likelihood of failures. Returns `None` if no record is pending, and a record that may
-    /// land later.
+    /// Advances one pending record: the record lands, is acknowledged, fails, or gets an unknown
+    /// result. `fault` is the likelihood of a failure in 1,000. Returns `None` if no record is
+    /// pending. Otherwise the inner option holds a record that may still land later.
     pub fn produce(&mut self, log: &mut Log, now: u64, fault: u32, rng: &mut Rng) -> Option<Option<OrphanRecord>> {
         if self.pending.is_empty() {
             return None;
@@ -139,8 +140,8 @@ impl Process {
         Some(None)
     }
 
-    /// The process is killed. Returns its records in flight, which may land later or never, and the
-    /// clients that lost their sockets.
+    /// Kills the process. Returns the records that have not landed, which may land later or never,
+    /// and the clients that lost their sockets.
     pub fn crash(&mut self) -> (Vec<OrphanRecord>, Vec<usize>) {
         let open = std::mem::take(&mut self.pending).into_iter().filter(|pending| !pending.has_landed);
         let orphans = open.map(|p| (p.produce.partition, p.produce.key, p.produce.record)).collect();
@@ -148,7 +149,7 @@ impl Process {
         (orphans, sockets.into_values().filter_map(|socket| socket.link.peer).collect())
     }
 
-    /// The number of records without a result.
+    /// The number of records that have no result yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()

@@ -4,7 +4,7 @@
 use driftless_schemas::WriterId;
 use driftless_schemas::proto;
 
-/// The ledger's entry for a writer.
+/// What the ledger remembers about one writer.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     writer: WriterId,
@@ -16,18 +16,18 @@ struct Known {
 /// The verdict of R8 on a command, from its `seq` and `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// The command is next, and must be decided.
+    /// The command is the writer's next one, so the owner must decide it.
     Next,
-    /// The number is resolved already.
+    /// The command is a resend: its `seq` is resolved already, so it needs no decision.
     Resend,
-    /// An earlier command is missing.
+    /// `after` names an earlier command that is not resolved, so this command must be refused.
     OutOfOrder,
-    /// The ledger has evicted the writer. The value is the floor: the session time that a new
-    /// writer must exceed.
+    /// The ledger has evicted the writer. The value is the ledger's floor: a new session must have
+    /// a time above it.
     Expired(u64),
 }
 
-/// The ledger of a chunk: writers, the least recently decided first.
+/// The ledger of a chunk. Its writers are sorted by their newest decision, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     floor: u64,
@@ -37,7 +37,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Judges a command by its numbers.
+    /// Returns the verdict on a command with this `seq` and `after`.
     #[must_use]
     pub fn judge(&self, writer: WriterId, seq: u64, after: u64) -> Numbers {
         let newest = match self.known.iter().find(|known| known.writer == writer) {
@@ -54,7 +54,8 @@ impl Ledger {
         }
     }
 
-    /// A command was decided.
+    /// Records the decision of a command, and evicts the oldest writer if there are more than
+    /// `writers_max`.
     pub fn decide(&mut self, writer: WriterId, seq: u64, is_committed: bool, offset: i64, writers_max: usize) {
         let mut known = match self.known.iter().position(|known| known.writer == writer) {
             Some(at) => self.known.remove(at),
@@ -76,7 +77,7 @@ impl Ledger {
         self.known.push(known);
     }
 
-    /// The ledger in the form that a ref must contain.
+    /// The ledger as a protobuf message, in exactly the form that a ref of this state must contain.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         let entry = |known: &Known| proto::LedgerEntry {

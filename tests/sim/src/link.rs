@@ -22,15 +22,16 @@ pub struct Link {
 }
 
 impl Link {
-    /// An empty link to that client.
+    /// An empty link to the client with this number.
     #[must_use]
     pub fn new(peer: usize) -> Self {
         Self { peer: Some(peer), ..Self::default() }
     }
 }
 
-/// Verifies tokens. A token is `<sub>`, or `<sub>!` if the user may only read. `@<seconds>` at its
-/// end says how long it is valid after it was verified; without that it outlives every run.
+/// Verifies the simulation's tokens. A token is `<sub>`, or `<sub>!` if the user may only read. A
+/// suffix `@<seconds>` says how long the token is valid from the moment of its verification. A
+/// token without the suffix outlives every run.
 pub struct SimEnvironment(RefCell<Rng>);
 
 impl SimEnvironment {
@@ -40,7 +41,7 @@ impl SimEnvironment {
         Self(RefCell::new(Rng::new(seed, 77)))
     }
 
-    /// When a token expires that is verified at `now`.
+    /// The time at which a token expires if it is verified at `now`.
     #[must_use]
     pub fn expiry(token: &str, now: UnixMs) -> UnixMs {
         let life_s = token.split_once('@').and_then(|(_, life_s)| life_s.parse().ok());

@@ -1,8 +1,9 @@
-//! The simulation's log, which keeps Kafka's promises and no more.
+//! The simulation's log. It keeps the promises that Kafka makes and no others.
 //!
 //! A record lands at the end of its partition and keeps its offset for ever. Retention may delete
-//! records at the start. The simulation decides whether and when a record lands, and whether its
-//! producer learns of it: see `replayer::producer`.
+//! A record that lands is added to the end of its partition and keeps its offset for ever.
+//! Retention may delete records at the start. The simulation decides whether and when a record
+//! lands, and whether its producer gets an acknowledgement (see `replayer::producer`).
 
 use bytes::Bytes;
 use driftless_schemas::{Offset, Partition};
@@ -23,12 +24,12 @@ pub struct PartitionLog {
     records: Vec<Record>,
 }
 
-/// A copy in `dead-letter`.
+/// A copy of a record in the topic `dead-letter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The record's partition of `commands`.
+    /// The partition of `commands` that holds the original record.
     pub partition: Partition,
-    /// The record's offset in this partition.
+    /// The offset of the original record in this partition.
     pub offset: Offset,
 }
 
@@ -71,14 +72,14 @@ impl PartitionLog {
         Offset(self.low as i64)
     }
 
-    /// The record at an offset, even if retention deleted it: for oracles.
+    /// The record at an offset, even if retention has deleted it. Only oracles may use this.
     #[must_use]
     pub fn get(&self, offset: Offset) -> Option<&Record> {
         self.records.get(usize::try_from(offset.0).ok()?)
     }
 
-    /// At most `count` records from an offset on; `None` if the offset is out of range, that is
-    /// deleted or beyond the end.
+    /// Returns up to `count` records, beginning at offset `from`. Returns `None` if retention
+    /// deleted this offset or if it is beyond the end.
     #[must_use]
     pub fn read(&self, from: Offset, count: usize) -> Option<Vec<(Offset, Bytes)>> {
         let from = usize::try_from(from.0).ok().filter(|from| *from >= self.low)?;
@@ -86,7 +87,7 @@ impl PartitionLog {
         Some(records.map(|(record, offset)| (Offset(offset as i64), record.value.clone())).collect())
     }
 
-    /// Retention deletes all records below that offset.
+    /// Applies retention: deletes all records below the offset `low`.
     pub fn cut(&mut self, low: Offset) {
         self.low = self.low.max(usize::try_from(low.0).unwrap_or(0)).min(self.records.len());
     }

@@ -1,11 +1,11 @@
-//! The search for mutants: an oracle must find each deliberate bug, in a run that passes without
-//! the bug.
+//! The search for mutants. A mutant is a deliberate bug in the code. For each mutant, an oracle
+//! must report a violation in a run that passes without the mutant.
 
 use crate::seeds::{run, run_many};
 use driftless_chunk::mutant::Mutant;
 use serde_json::{Value, json};
 
-/// The default number of seeds within which a mutant must be found.
+/// The default limit on the seeds that the search runs for one mutant.
 pub const SEEDS_MAX: u64 = 3_000;
 
 /// The result of the search for a mutant.
@@ -13,9 +13,9 @@ pub const SEEDS_MAX: u64 = 3_000;
 pub struct Hunt {
     /// The deliberate bug.
     pub mutant: Mutant,
-    /// Seeds that were run.
+    /// The number of seeds that were run.
     pub seeds: u64,
-    /// The seed that found the mutant, and the violation.
+    /// The seed whose run violated a rule, and the violation; `None` if no run did.
     pub found: Option<(u64, String)>,
 }
 
@@ -35,7 +35,7 @@ pub fn hunt(mutant: Mutant, first: u64, threads: usize, seeds_max: u64) -> Hunt 
             }
         },
     );
-    // A seed that fails without the bug too does not count.
+    // A seed whose run fails without the bug too does not count.
     if let Some((seed, _)) = &hunt.found
         && run(*seed, None).violation.is_some()
     {

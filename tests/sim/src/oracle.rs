@@ -28,19 +28,21 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The state of a partition, by the log.
+/// What the oracle knows about a partition from the log alone.
 #[derive(Default)]
 struct PartitionTruth {
     judged: i64,
-    /// The epoch and n before each offset, and at the end.
+    /// The epoch and n of the newest valid record before each offset. The last entry belongs to the
+    /// end of the log.
     standing: Vec<(u64, u64)>,
     /// The valid decision records in order: offset, chunk, offset of the last mark.
     decisions: Vec<(i64, ChunkId, i64)>,
     read_commands: i64,
-    /// The offsets of records in `commands` that belong to no chunk: they must become dead letters.
+    /// The offsets of records in `commands` that belong to no chunk. The owner must copy each of
+    /// them to `dead-letter`.
     foreign: Vec<i64>,
     states_checked: usize,
-    /// The number of leading `decisions` that refs are known to cover.
+    /// How many decisions at the start of `decisions` are known to be covered by refs.
     covered: usize,
 }
 
@@ -50,12 +52,12 @@ pub struct Oracle {
     partitions: Vec<PartitionTruth>,
     /// The chunks by id.
     pub chunks: BTreeMap<ChunkId, ChunkTruth>,
-    /// Counts of the events that the oracle judged.
+    /// Counts of the events that the oracle has judged.
     pub seen: Seen,
 }
 
 impl Oracle {
-    /// The oracle of an empty log.
+    /// An oracle for an empty log.
     #[must_use]
     pub fn new(world: &Arc<World>) -> Self {
         let partition = || PartitionTruth { standing: vec![(0, 0)], ..PartitionTruth::default() };
@@ -73,7 +75,7 @@ impl Oracle {
         oracle
     }
 
-    /// Checks all new records of the log.
+    /// Judges all records that have landed in the log since the last call.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -183,8 +185,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// R6, R7: a visible ref names a stored object, and contains exactly the log's decisions up to
-    /// its `through_offset`.
+    /// R6, R7: checks a ref that readers can see. It must name a stored object, and contain exactly
+    /// the log's decisions up to its `through_offset`.
     fn check_ref(&mut self, chunk: &ChunkId, stored: &Ref, what: &str) -> Verdict {
         self.seen.refs += 1;
         let Some(truth) = self.chunks.get(chunk) else {
@@ -210,7 +212,7 @@ impl Oracle {
         })
     }
 
-    /// Checks the newest durable state of the index.
+    /// Checks the newest durable state of a partition's index.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -272,7 +274,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Checks an event that is sent to a client.
+    /// Checks an event that a gateway sends to a client.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -317,7 +319,8 @@ impl Oracle {
         })
     }
 
-    /// Describes a command that has no decision; `None` if every command has one.
+    /// Describes the first command that should have a decision and has none; `None` if no decision
+    /// is missing.
     #[must_use]
     pub fn unanswered(&self) -> Option<String> {
         self.chunks.iter().find_map(|(chunk, truth)| {
@@ -326,7 +329,7 @@ impl Oracle {
         })
     }
 
-    /// Notes that the memory of that chunk's owner was damaged.
+    /// Notes that the owner's memory of this chunk was damaged.
     pub fn damaged(&mut self, chunk: &ChunkId) {
         if let Some(truth) = self.chunks.get_mut(chunk) {
             truth.is_damaged = true;
@@ -334,7 +337,7 @@ impl Oracle {
         }
     }
 
-    /// Notes that an owner was lost, with everything that it had not appended yet.
+    /// Notes that an owner was lost, together with all records that it had not appended yet.
     pub fn lost_an_owner(&mut self) {
         self.chunks.values_mut().for_each(|truth| truth.lost_owner |= truth.is_damaged);
     }

@@ -1,5 +1,5 @@
-//! A client of the simulation: a real [`ClientCore`] with its user, and the outcomes that the user
-//! got.
+//! A client of the simulation: a real [`ClientCore`], its simulated user, and the outcomes that the
+//! user received.
 
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -13,7 +13,7 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A client's connection: the number of the process, and the number of the socket.
+/// A client's connection: the number of the server process, and the number of the socket in it.
 pub type Connected = (usize, u64);
 
 /// A client and its user.
@@ -24,24 +24,25 @@ pub struct Peer {
     pub core: ClientCore,
     /// The difference between the client's clock and the simulation's time.
     pub skew_ms: u64,
-    /// The connection to ingest.
+    /// The connection to ingest; `None` while there is none.
     pub ingest: Option<Connected>,
-    /// The connection to a gateway.
+    /// The connection to a gateway; `None` while there is none.
     pub gateway: Option<Connected>,
     /// The chunks that the client tracks.
     pub chunks: Vec<ChunkId>,
-    /// All edits, in the user's order.
+    /// All edits that the user submitted, in order.
     pub submitted: Vec<(CommandId, ChunkId, Bytes)>,
     /// The outcome of each edit.
     pub outcomes: BTreeMap<CommandId, Outcome>,
     shown: BTreeMap<ChunkId, u64>,
-    /// Replicas that the simulation damaged, and whose damage the client has not found yet.
+    /// Replicas that the simulation damaged and whose damage the client has not found yet.
     pub damaged: BTreeSet<ChunkId>,
-    /// The number of chunks that the client gave up. A failure excuses an *unknown* outcome.
+    /// The number of chunks that the client gave up after a failure. After such a failure an
+    /// *unknown* outcome is no violation.
     pub failures: u64,
     /// The number of new sessions that the client began.
     pub sessions: u64,
-    /// The number of drifts that the client found.
+    /// The number of replicas that the client found to differ from the log.
     pub drifts: u64,
 }
 
@@ -53,7 +54,7 @@ pub enum Ask {
 }
 
 impl Peer {
-    /// A client that tracks some of the chunks.
+    /// A client with index `i` that tracks some of the chunks.
     #[must_use]
     pub fn new(i: usize, now: u64, skew_ms: u64, rng: &mut Rng) -> Self {
         // The simulation renews tokens by itself; a socket closed for its token is opened again.
@@ -82,13 +83,14 @@ impl Peer {
         }
     }
 
-    /// This client's clock, which counts from 1970 and is skewed, at the simulation's time.
+    /// This client's clock at the simulation's time `now`, with the client's skew. It counts
+    /// milliseconds since 1970.
     #[must_use]
     pub fn clock(&self, now: u64) -> MonotonicMs {
         MonotonicMs(now + self.skew_ms)
     }
 
-    /// The user edits.
+    /// The user submits a random edit to one of the chunks.
     pub fn edit(&mut self, unique: &mut u32, now: u64, rng: &mut Rng) {
         let chunk = self.chunks[rng.below(self.chunks.len())].clone();
         *unique += 1;
@@ -105,7 +107,8 @@ impl Peer {
         self.core.cancel(self.clock(now), &chunk, id);
     }
 
-    /// Injects a fault: bits of a replica flip.
+    /// Injects a fault: bits of a live replica flip. Returns false if the chosen chunk has no live
+    /// replica.
     pub fn damage(&mut self, which: usize) -> bool {
         let chunk = self.chunks[which % self.chunks.len()].clone();
         let is_damaged = self.core.status(&chunk) == Some(&ChunkStatus::Live)
@@ -116,7 +119,7 @@ impl Peer {
         is_damaged
     }
 
-    /// Takes the core's events, and compares them with the log.
+    /// Runs the core's timers, takes the core's events, and compares them with the log.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -132,7 +135,8 @@ impl Peer {
             match event {
                 Event::Outcome { chunk, command, outcome, number, is_receipted } => {
                     if is_receipted {
-                        // A command with a receipt must be in the log, without a resend.
+                        // A receipt promises that the command is in the log, so no resend may be
+                        // needed.
                         let stands = number.is_some_and(|n| oracle.chunks[&chunk].was_asked(n.writer, n.seq.0));
                         hold(stands, "R8", || {
                             format!("{}: {command:?} of {chunk} has a receipt, but is not in the log", self.name)
@@ -171,7 +175,7 @@ impl Peer {
     fn take_outcome(&mut self, chunk: &ChunkId, command: CommandId, outcome: Outcome, oracle: &Oracle) -> Verdict {
         let (name, truth) = (&self.name, &oracle.chunks[chunk]);
         let bytes = self.submitted.iter().rev().find(|(id, ..)| *id == command).map(|(_, _, bytes)| bytes.clone());
-        // A command may be withdrawn before it is sent; then it is in no log.
+        // A command that was withdrawn before its first transmission is in no log.
         let version = bytes.and_then(|bytes| truth.committed.get(&bytes).copied());
         match (&outcome, version) {
             (Outcome::Committed { version: Some(said) }, Some(is)) if said.0 != is => {
@@ -191,7 +195,7 @@ impl Peer {
         hold(before.is_none(), "R8", || format!("{name}: {command:?} has two outcomes"))
     }
 
-    /// R10, R12: a healthy replica matches the log, and is never older than before.
+    /// R10, R12: a healthy replica matches the log, and its version never goes down.
     fn compare_replicas(&mut self, oracle: &Oracle) -> Verdict {
         for chunk in &self.chunks {
             if self.damaged.contains(chunk)
@@ -212,7 +216,7 @@ impl Peer {
         Ok(())
     }
 
-    /// R12: a gateway that answers a Track is not behind the client's replica.
+    /// R12: the `Tracked` event of a gateway is not behind the client's replica.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -226,7 +230,7 @@ impl Peer {
         })
     }
 
-    /// Whether no command is pending, and each chunk is live and matches the log.
+    /// True if no command is pending, and each tracked chunk is live and matches the log.
     pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
         self.core.pending() == 0
             && self.chunks.clone().iter().all(|chunk| {
@@ -264,7 +268,7 @@ impl Peer {
             };
             hold(agrees, "R8", || format!("{name}: {id:?} of {chunk} ended as {outcome:?}, the log says {version:?}"))?;
             if let Outcome::Unknown { reason } = outcome {
-                // A client that lost its access cannot settle its numbers either.
+                // A client that lost its write access cannot settle its open commands either.
                 let is_excused = oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
                 hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without a cause: {reason}"))?;
             }

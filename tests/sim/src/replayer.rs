@@ -1,9 +1,9 @@
-//! A replayer process of the simulation: the behaviour of `driftless-replayer` around the real
-//! [`PartitionCore`].
+//! A replayer process of the simulation. It surrounds the real [`PartitionCore`] with the behaviour
+//! of `driftless-replayer`.
 //!
 //! Each operation that takes time in the real shell (a load, a put, a checkpoint, a delivery) waits
-//! here until the simulation lets it succeed, fail or get lost. The mutants of the shell are here
-//! too.
+//! here until the simulation decides that it succeeds, fails or gets lost. This module also holds
+//! the mutants that break the shell and not the core.
 
 mod producer;
 mod services;
@@ -21,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Settings with short intervals and low limits, so that everything happens soon and often.
+/// Settings with short intervals and low limits, so that snapshots, checkpoints and evictions
+/// happen often in a short run.
 fn settings() -> Settings {
     Settings {
         snapshot_every: 6,
@@ -37,7 +38,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A record that was given to the producer and is not acknowledged.
+/// A record that the producer has accepted and the log has not acknowledged.
 #[derive(Clone, Debug)]
 pub struct Sent {
     ownership: u64,
@@ -48,10 +49,10 @@ pub struct Sent {
     landed: Option<Offset>,
 }
 
-/// A record whose producer is gone and that may still land: partition, key, value.
+/// A record whose producer is gone and that may still land in the log, as partition, key and value.
 pub type OrphanRecord = (Partition, Bytes, Bytes);
 
-/// A state of a partition's index that became durable, for the oracle.
+/// A partition and the newest durable state of its index. The oracle checks this state.
 pub type Written = (Partition, Rc<IndexState>);
 
 enum Reading {
@@ -60,7 +61,7 @@ enum Reading {
     Commands(Offset),
 }
 
-/// An ownership of a partition.
+/// One ownership of a partition, from its claim to its end.
 pub struct Ownership {
     id: u64,
     /// The owned partition.
@@ -69,7 +70,8 @@ pub struct Ownership {
     pub core: PartitionCore,
     token: Option<WriterToken>,
     reading: Reading,
-    /// The end of the log when the ownership began, and its fence: for mutants.
+    /// The end of the log when the ownership began, and the ownership's fence. Only mutants use the
+    /// two fields.
     end_at_claim: Offset,
     fence: Option<Bytes>,
     loads: VecDeque<ChunkId>,
@@ -94,8 +96,8 @@ pub struct Process {
     pub is_paused: bool,
     /// True while the process does not run.
     pub is_down: bool,
-    /// The partitions that the group assigned to the process, with the time at which it may begin
-    /// an ownership, which is later after a failure.
+    /// The partitions that the group assigned to the process. The value is the earliest time at
+    /// which the process may begin an ownership; a failure moves it to later.
     pub assigned: BTreeMap<Partition, u64>,
     /// The ownerships that have not ended.
     pub ownerships: Vec<Ownership>,
@@ -103,13 +105,13 @@ pub struct Process {
     /// For [`Mutant::ProduceAgain`]: the second record in flight lands before the first.
     lands_second: bool,
     next_id: u64,
-    /// The number of ended ownerships, by reason.
+    /// The number of ended ownerships, by the reason for the end.
     pub ends: BTreeMap<&'static str, u64>,
-    /// Chunks whose model panicked.
+    /// Chunks whose model panicked. Later ownerships load them in careful mode.
     careful: BTreeSet<ChunkId>,
-    /// The number of chunks that differed from the log.
+    /// The number of chunks in owners' memory that were found to differ from the log.
     pub drifts: u64,
-    /// Lost objects that ended ownerships reconstructed.
+    /// The number of lost objects that ended ownerships had reconstructed.
     reconstructed: u64,
 }
 
@@ -135,7 +137,7 @@ impl Process {
         }
     }
 
-    /// Whether the process takes steps.
+    /// True if the process takes steps: it is neither stopped nor killed.
     #[must_use]
     pub fn is_awake(&self) -> bool {
         !self.is_paused && !self.is_down
@@ -145,8 +147,8 @@ impl Process {
         MonotonicMs(now + self.clock_ms)
     }
 
-    /// Begins an ownership of a partition that is assigned and not owned. Returns the claimed
-    /// index.
+    /// Begins an ownership of a partition that is assigned and not owned yet. Returns the state of
+    /// the index after the claim, or `None` if no ownership begins.
     pub fn begin_assigned(&mut self, now: u64, store: &mut Store, log: &Log) -> Option<Written> {
         let due = |(p, at): (&Partition, &u64)| {
             (*at <= now && !self.ownerships.iter().any(|own| own.partition == *p)).then_some(*p)
@@ -186,8 +188,8 @@ impl Process {
         Some((partition, store.view(partition, 0)))
     }
 
-    /// Opens the index and claims a new epoch: one open, one epoch, one fence
-    /// (docs/design.md#ownership).
+    /// Opens the index and claims a new epoch. Each ownership opens the index once, uses one epoch,
+    /// and appends one fence (docs/design.md#ownership).
     fn claim(&self, partition: Partition, store: &mut Store) -> (Option<WriterToken>, Checkpoint) {
         if Mutant::OpenIndexAfterFence.is_on() {
             let mut checkpoint = store.view(partition, 0).checkpoint;
@@ -204,7 +206,8 @@ impl Process {
         (Some(token), checkpoint)
     }
 
-    /// The group revokes a partition in a planned hand-over.
+    /// Drains the ownership of a partition, because the group revokes the partition in a planned
+    /// hand-over.
     pub fn revoke(&mut self, partition: Partition, now: u64) {
         self.assigned.remove(&partition);
         for i in 0..self.ownerships.len() {
@@ -215,13 +218,14 @@ impl Process {
         }
     }
 
-    /// The process learns that the group has already given a partition to another process.
+    /// Drops the ownership of a partition, because the group has already given the partition to
+    /// another process.
     pub fn lose(&mut self, partition: Partition) {
         self.assigned.remove(&partition);
         self.ownerships.retain(|own| own.partition != partition);
     }
 
-    /// The process is killed. The producer's records in flight may land later or never.
+    /// Kills the process. Returns the producer's records in flight, which may land later or never.
     pub fn crash(&mut self) -> Vec<OrphanRecord> {
         self.ownerships.clear();
         self.assigned.clear();
@@ -229,7 +233,7 @@ impl Process {
         self.abandon()
     }
 
-    /// Whether a checkpoint is durable that its core does not know of yet.
+    /// True if some checkpoint is durable and its core has not learned of it yet.
     #[must_use]
     pub fn has_unheard_checkpoint(&self) -> bool {
         self.ownerships.iter().any(|own| matches!(own.written, Some(Ok(()))))
@@ -289,7 +293,7 @@ impl Process {
         }
     }
 
-    /// The number of lost objects that were reconstructed.
+    /// The number of lost objects that this process has reconstructed.
     #[must_use]
     pub fn reconstructed(&self) -> u64 {
         self.reconstructed + self.ownerships.iter().map(|own| own.core.stats().reconstructed).sum::<u64>()

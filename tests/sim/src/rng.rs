@@ -1,12 +1,12 @@
 //! Random numbers from one seed. Each purpose has a separate stream, so that a change in one stream
 //! does not affect the others.
 
-/// splitmix64 (Steele, Lea, Flood 2014).
+/// A random stream by splitmix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The stream with that number.
+    /// Makes the stream number `stream` of a seed.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut rng = Self(seed ^ stream.wrapping_mul(0xd134_2543_de82_ef95));
@@ -23,18 +23,18 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to n - 1, or 0 if n is 0.
+    /// A random number from 0 to n - 1, or 0 if n is 0.
     pub fn below(&mut self, n: usize) -> usize {
         // The bias of the modulus is too small to matter in a simulation.
         if n == 0 { 0 } else { (self.next() % n as u64) as usize }
     }
 
-    /// True in `permille` of 1,000 cases.
+    /// True with a probability of `permille` in 1,000.
     pub fn permille(&mut self, permille: u32) -> bool {
         self.below(1000) < permille as usize
     }
 
-    /// A random element.
+    /// A random element of the slice.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }

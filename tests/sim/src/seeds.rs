@@ -1,4 +1,5 @@
-//! Many runs in parallel. Each seed is an independent run, whichever thread runs it.
+//! Many runs in parallel. Each seed is an independent run, so the number of threads does not change
+//! any result.
 
 use crate::faults::Counts;
 use crate::oracle::Seen;
@@ -11,26 +12,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The sum of many reports.
+/// The sum of the reports of many runs.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// The number of runs.
     pub seeds: u64,
-    /// Steps of all runs.
+    /// The number of steps in all runs.
     pub steps: u64,
-    /// Edits that users made.
+    /// The number of edits that users made.
     pub edits: u64,
-    /// Faults by kind.
+    /// The number of faults, by kind.
     pub faults: Counts,
     /// Counts of the events that the oracles judged.
     pub seen: Seen,
-    /// Outcomes by kind: committed, discarded, rejected, withdrawn, unknown.
+    /// The number of outcomes that users received, by kind: committed, discarded, rejected,
+    /// withdrawn, unknown.
     pub outcomes: [u64; 5],
-    /// Drifts found by clients, gateways and owners.
+    /// The number of drifts that clients, gateways and owners found, in this order.
     pub drifts: [u64; 3],
-    /// Lost objects that owners reconstructed.
+    /// The number of lost objects that owners reconstructed.
     pub reconstructed: u64,
-    /// The first violation, with its seed.
+    /// The seed of the first run that violated a rule, and the violation; `None` if no run did.
     pub violation: Option<(u64, Violation)>,
 }
 
@@ -38,7 +40,7 @@ const OUTCOMES: [&str; 5] = ["committed", "discarded", "rejected", "withdrawn", 
 const DRIFTS: [&str; 3] = ["client", "gateway", "owner"];
 
 impl Totals {
-    /// Adds a run.
+    /// Adds the report of a run.
     pub fn add(&mut self, report: &Report) {
         self.seeds += 1;
         self.steps += report.steps;
@@ -55,7 +57,7 @@ impl Totals {
         }
     }
 
-    /// The number of commands that were decided or passed over as resends.
+    /// The number of commands that owners decided or passed over as resends.
     #[must_use]
     pub fn commands(&self) -> u64 {
         let Seen { committed, discarded, out_of_order, expired, resends, .. } = self.seen;
@@ -139,8 +141,8 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
     })
 }
 
-/// Runs seeds from `first` on, as long as `goes_on` returns true, and gives each report to `take`,
-/// in any order. A violation ends the runs.
+/// Runs seeds from `first` on, as long as `goes_on` returns true for the next seed. `take` gets
+/// each report; the order of the reports is not defined. After a violation no further run begins.
 pub fn run_many(
     first: u64,
     threads: usize,

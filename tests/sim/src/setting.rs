@@ -16,12 +16,13 @@ use crate::rng::Rng;
 
 /// The number of partitions.
 pub const PARTITIONS: i32 = 2;
-/// The number of writers that a ledger remembers: small, so that evictions are common.
+/// The limit on the writers that a chunk's ledger remembers. The limit is low, so that evictions
+/// are common.
 pub const LEDGER_WRITERS: usize = 4;
 /// The number of cells of a grid.
 const CELLS: u32 = 16;
 
-/// A world with maps and grids so small that commands conflict or do not fit.
+/// A world whose maps and grids are so small that commands often conflict or do not fit.
 #[must_use]
 pub fn world() -> Arc<World> {
     let family = |name: &str, model: &str, parameters: serde_json::Value, region| FamilySpec {
@@ -46,7 +47,7 @@ pub fn world() -> Arc<World> {
     Arc::new(World::new("sim", spec, &Models::builtin()).expect("the simulation's spec is valid"))
 }
 
-/// The chunks that are edited.
+/// The chunks that users edit.
 #[must_use]
 pub fn chunks() -> Vec<ChunkId> {
     ["things/0", "things/1", "things/3", "canvas/0", "canvas/2"].map(|id| id.parse().expect("a valid id")).to_vec()
@@ -65,8 +66,8 @@ fn map_command(unique: u32, rng: &mut Rng) -> Bytes {
     let key = format!("k{}", rng.below(6));
     let absent = || Some(MapGuard { is: Some(map_guard::Is::Absent(Absent {})) });
     let body = match rng.below(8) {
-        // Only the key of a delete can be unique, so each deletes another key, which mostly is not
-        // set.
+        // In a delete only the key can be unique. So each delete names a key of its own, which
+        // mostly is not set.
         0 => map_command::Body::Delete(DeleteKey { key: format!("d{unique}"), guard: None }),
         1 | 2 => map_command::Body::Put(PutKey { key, value: unique.to_string().into(), guard: absent() }),
         3 => map_command::Body::Put(PutKey { key: format!("d{unique}"), value: "x".into(), guard: None }),

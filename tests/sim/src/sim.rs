@@ -1,8 +1,8 @@
 //! A run of one seed: a world of real cores, a workload and faults, step by step.
 //!
 //! Scheduling, faults and workload each draw from a separate random stream. After every step the
-//! oracles check everything new. Once the faults end, the world must come to rest within a bounded
-//! number of steps, and then all parts must agree.
+//! oracles check everything new. When the faults end, the world must come to rest within a bounded
+//! number of steps. At rest, all parts must hold the same state.
 //!
 //! * `network`: users, and messages between clients and servers.
 //! * `services`: the steps of the services, and the group that assigns partitions.
@@ -31,7 +31,8 @@ use std::sync::Arc;
 
 /// The time at which a run begins, in milliseconds since the Unix epoch.
 const BEGIN_MS: u64 = 1_800_000_000_000;
-/// The most steps from the end of the faults until the world is at rest.
+/// The limit on the steps from the end of the faults until the world is at rest. A run that needs
+/// more violates liveness.
 const REST_STEPS_MAX: u64 = 60_000;
 
 /// The result of a run.
@@ -39,23 +40,24 @@ const REST_STEPS_MAX: u64 = 60_000;
 pub struct Report {
     /// The seed, which names the run.
     pub seed: u64,
-    /// Steps that the run took.
+    /// The number of steps that the run took.
     pub steps: u64,
-    /// Edits that users made.
+    /// The number of edits that users made.
     pub edits: u64,
-    /// Faults by kind.
+    /// The number of faults, by kind.
     pub faults: Counts,
     /// Counts of the events that the oracles judged.
     pub seen: Seen,
-    /// Outcomes by kind: committed, discarded, rejected, withdrawn, unknown.
+    /// The number of outcomes that users received, by kind: committed, discarded, rejected,
+    /// withdrawn, unknown.
     pub outcomes: [u64; 5],
-    /// Drifts found by clients, gateways and owners.
+    /// The number of drifts that clients, gateways and owners found, in this order.
     pub drifts: [u64; 3],
-    /// Lost objects that owners reconstructed.
+    /// The number of lost objects that owners reconstructed.
     pub reconstructed: u64,
-    /// A digest of everything that happened.
+    /// A digest of everything that happened. Two runs of one seed have the same digest.
     pub trace: u64,
-    /// The rule that did not hold, if one did not.
+    /// The rule that did not hold; `None` if all rules held.
     pub violation: Option<Violation>,
 }
 
@@ -75,7 +77,7 @@ pub struct Sim {
     store: Store,
     oracle: Oracle,
     replayers: Vec<replayer::Process>,
-    /// The process to which the group assigns each partition.
+    /// The replayer process to which the group assigns each partition; the index is the partition.
     owners: Vec<usize>,
     /// Planned hand-overs in progress: partition, old process, new process.
     moves: Vec<(Partition, usize, usize)>,
@@ -85,25 +87,26 @@ pub struct Sim {
     ingests: Vec<ingest::Process>,
     peers: Vec<Peer>,
     next_socket: u64,
-    /// Records of dead producers that may still land: to `updates`, to `commands`.
+    /// Records for `updates` whose producers are dead and that may still land, one queue for each
+    /// producer. `late_commands` holds such records for `commands`.
     late_updates: Vec<VecDeque<replayer::OrphanRecord>>,
     late_commands: Vec<ingest::OrphanRecord>,
     is_faulty: bool,
     unique: u32,
     strangers: u64,
-    /// Drifts that gateways found before they were restarted.
+    /// The number of drifts that gateway processes found before they were restarted.
     past_drifts: u64,
     counts: Counts,
     trace: Trace,
 }
 
-/// Runs a seed.
+/// Runs a seed without keeping the text of its trace.
 #[must_use]
 pub fn run(seed: u64) -> Report {
     run_with(seed, Trace::new(false)).0
 }
 
-/// Runs a seed with the given trace, and returns both.
+/// Runs a seed and adds its events to the given trace. Returns the report and the trace.
 #[must_use]
 pub fn run_with(seed: u64, trace: Trace) -> (Report, Trace) {
     driftless_chunk::mutant::set_ledger_writers_max(Some(setting::LEDGER_WRITERS));
@@ -177,7 +180,7 @@ impl Sim {
             self.step()?;
         }
         self.come_to_rest()?;
-        // All processes are killed. The world must restore the same state from the stores, and
+        // All processes are killed. New processes must restore the same state from the stores, and
         // continue.
         self.kill_everything()?;
         for i in 0..self.peers.len() {
@@ -244,7 +247,7 @@ impl Sim {
         self.peers_turn()
     }
 
-    /// Lets each part of the world take a step, without faults.
+    /// Gives each part of the world one step, without faults.
     fn serve(&mut self) -> Verdict {
         self.steps += 1;
         self.now += 5 + self.schedule.below(40) as u64;
@@ -332,9 +335,9 @@ impl Sim {
                 let mut tries = 0;
                 let answer = loop {
                     let answer = self.gateways[g].answers.remove(&ask);
-                    // The owner reconstructs a lost object only after a request for it, so the
-                    // reader asks again. A gateway without clients may not have read yet that a
-                    // chunk was healed.
+                    // A question may have to be asked again, for two reasons. The owner
+                    // reconstructs a lost object only after a request for it. And a gateway without
+                    // clients may not have read yet that a chunk was healed.
                     let truth = &self.oracle.chunks[&chunk];
                     let comes_again = match &answer {
                         Some(Answer::Unavailable(_)) => true,
@@ -350,7 +353,8 @@ impl Sim {
                     self.serve()?;
                     tries += 1;
                     if comes_again || tries % 200 == 0 {
-                        // The gateway may have been restarted since the last question.
+                        // A gateway that was restarted since the last question has forgotten it, so
+                        // the test asks again.
                         ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
                     }
                     hold(tries < 2_000, "liveness", || format!("gateway {g} gives no answer about {chunk}"))?;

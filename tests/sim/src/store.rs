@@ -1,8 +1,8 @@
 //! The simulation's object store and index.
 //!
-//! Objects are immutable and named by their hash (R7). A partition's index behaves as SlateDB does:
-//! it has one writer at a time, and opening it fences the writer before; a batch is durable as a
-//! whole or not at all; views may be stale.
+//! Objects are immutable and named by their hash (R7). The index of a partition behaves as SlateDB
+//! does. The index has one writer at a time, and opening it fences the previous writer. A batch is
+//! durable as a whole or not at all. Views may be stale.
 
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
@@ -15,7 +15,7 @@ use std::rc::Rc;
 pub struct IndexState {
     /// The checkpoint, which the real index stores under `!checkpoint`.
     pub checkpoint: Checkpoint,
-    /// The entries with the refs of each chunk.
+    /// The index entry of each chunk, which holds the chunk's refs.
     pub entries: BTreeMap<ChunkId, IndexEntry>,
 }
 
@@ -23,7 +23,7 @@ pub struct IndexState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterToken(u64);
 
-/// A newer writer has opened the index.
+/// The error of a write by an older writer, after a newer writer has opened the index.
 #[derive(Debug)]
 pub struct Fenced;
 
@@ -50,19 +50,20 @@ impl Store {
         Self { objects: BTreeMap::new(), index: (0..partitions).map(|_| Index::default()).collect(), is_away: false }
     }
 
-    /// Stores an encoding under its hash.
+    /// Compresses a canonical encoding and stores it under its hash.
     pub fn put(&mut self, hash: Hash, encoding: &[u8]) {
         self.objects.insert(hash, compress(encoding));
     }
 
-    /// The raw stored bytes under that name, without verification: zstd(canonical encoding), if
-    /// undamaged.
+    /// The raw bytes that are stored under a hash, without verification. An undamaged object is the
+    /// zstd compression of the canonical encoding.
     #[must_use]
     pub fn object(&self, hash: Hash) -> Option<&Bytes> {
         self.objects.get(&hash)
     }
 
-    /// Loads an object and its encoding, verified (R7).
+    /// Loads and verifies the object that a ref names (R7). Returns the stored bytes and the
+    /// canonical encoding in them.
     ///
     /// # Errors
     /// If the object is missing, or its content does not match its name.
@@ -76,14 +77,15 @@ impl Store {
         }
     }
 
-    /// Injects a fault: replaces the content of the object with that index.
+    /// Injects a fault: replaces the content of the object number `which`. Returns the object's
+    /// name.
     pub fn damage(&mut self, which: usize) -> Option<Hash> {
         let (hash, data) = self.objects.iter_mut().nth(which)?;
         *data = compress(b"something else");
         Some(*hash)
     }
 
-    /// Injects a fault: replaces the bytes stored under that name; `None` deletes the object.
+    /// Injects a fault: replaces the bytes that are stored under a hash; `None` deletes the object.
     pub fn replace(&mut self, hash: Hash, data: Option<Bytes>) {
         match data {
             Some(data) => drop(self.objects.insert(hash, data)),
@@ -104,7 +106,7 @@ impl Store {
         (WriterToken(index.writer), index.states.last().cloned().unwrap_or_default())
     }
 
-    /// Writes a batch, which is durable as a whole.
+    /// Writes a checkpoint and index entries as one batch, which becomes durable as a whole.
     ///
     /// # Errors
     /// [`Fenced`] if a newer writer has opened the index.
@@ -126,7 +128,7 @@ impl Store {
         Ok(())
     }
 
-    /// The content of the index `staleness` writes ago.
+    /// A view of the index that misses the last `staleness` writes.
     #[must_use]
     pub fn view(&self, partition: Partition, staleness: usize) -> Rc<IndexState> {
         let states = &self.index[partition.0 as usize].states;
@@ -135,7 +137,7 @@ impl Store {
     }
 }
 
-/// Compresses as the real store does.
+/// Compresses an encoding as the real store does.
 fn compress(encoding: &[u8]) -> Bytes {
     zstd::bulk::compress(encoding, 1).unwrap_or_default().into()
 }

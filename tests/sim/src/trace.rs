@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The most lines that a trace keeps.
+/// The limit on the lines of text that a trace keeps; older lines are dropped.
 const LINES_MAX: usize = 4_000;
 
 /// The trace of a run.
@@ -19,7 +19,7 @@ impl Trace {
         Self { number: 0xcbf2_9ce4_8422_2325, lines: with_lines.then(VecDeque::new) }
     }
 
-    /// Adds an event to the trace.
+    /// Adds an event to the trace: a name and two values.
     pub fn note(&mut self, what: &'static str, a: u64, b: u64) {
         // FNV-1a over words is fast, and any difference in the events changes it.
         for word in [what.len() as u64, u64::from(what.as_bytes()[0]), a, b] {

@@ -12,7 +12,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// A violation of that rule.
+    /// Makes a violation of the rule with this name.
     pub fn new(rule: &'static str, detail: impl Into<String>) -> Self {
         Self { rule, detail: detail.into() }
     }
@@ -27,10 +27,11 @@ impl fmt::Display for Violation {
 /// The result of a check; `Err` is a violation.
 pub type Verdict = Result<(), Violation>;
 
-/// Returns a violation if the condition is false.
+/// Returns a violation of the rule if `is_so` is false. `detail` describes the values, and is
+/// called only then.
 ///
 /// # Errors
-/// The violation of that rule.
+/// The violation, if the condition is false.
 pub fn hold(is_so: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if is_so { Ok(()) } else { Err(Violation::new(rule, detail())) }
 }

@@ -9,15 +9,15 @@ use std::thread::available_parallelism;
 
 /// The number of seeds in CI. `cargo xtask sim` runs any number.
 const SEEDS: u64 = 2_000;
-/// The number of seeds within which each mutant must be found in CI; `cargo xtask sim --mutants`
-/// allows more.
+/// The limit on the seeds within which an oracle must find each mutant in CI; `cargo xtask sim
+/// --mutants` allows more.
 const MUTANT_SEEDS: u64 = 600;
 
 fn threads() -> usize {
     available_parallelism().map_or(2, usize::from)
 }
 
-/// A failure can be replayed, because a run depends on its seed alone.
+/// R11: a run depends on its seed alone, so that a failure can be replayed.
 #[test]
 fn r11_one_seed_gives_one_trace_twice() {
     for seed in 0..12 {
@@ -36,7 +36,7 @@ fn r1_to_r12_hold_in_every_run() {
         panic!("seed {seed}: {violation}\nto repeat it: cargo xtask sim --seed {seed} --trace");
     }
     assert_eq!(totals.seeds, SEEDS);
-    // A workload or a fault that no longer occurs tests nothing.
+    // A workload or a fault that never occurs would test nothing, so each kind must occur.
     for fault in Fault::ALL {
         assert!(totals.faults.contains_key(&fault), "{} never occurred", fault.name());
     }

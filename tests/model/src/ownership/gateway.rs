@@ -1,5 +1,5 @@
-//! A gateway: starts from a view of the index, which may be stale, reads `updates` from there, and
-//! restores replicas from a ref and the ring of newer decisions.
+//! A gateway. It starts from a view of the index, which may be stale. From the view's position it
+//! reads `updates`, and it restores replicas from a ref and from its ring of newer decisions.
 
 use super::index::{Index, Refs};
 use super::log::{Body, CHUNKS, Content, Decision, LogPosition, Record, UNKNOWN_EPOCH, judge};
@@ -8,7 +8,7 @@ use driftless_chunk::position::Validity;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gateway {
-    /// The view's refs.
+    /// The refs in the view of the index from which the gateway started.
     pub refs: Refs,
     pub position: LogPosition,
     pub chunks: [Tracked; CHUNKS],
@@ -17,13 +17,13 @@ pub struct Gateway {
 /// A gateway's state for one chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tracked {
-    /// Valid decisions, oldest first.
+    /// The ring: the valid decisions that the gateway has read and not trimmed, oldest first.
     pub ring: Vec<Decision>,
-    /// Commands below this may be missing from the ring.
+    /// An offset in `commands`. Decisions of commands below it may be missing from the ring.
     pub trimmed: u8,
-    /// The ref in the newest `SnapshotStored`.
+    /// The ref in the newest `SnapshotStored` record that the gateway has read.
     pub noticed: Option<Content>,
-    /// The ref that is being loaded.
+    /// The ref that is being loaded; `None` if no load is open.
     pub loading: Option<Content>,
     pub live: Option<Content>,
 }
@@ -34,7 +34,7 @@ impl Gateway {
         Self { refs: index.refs, position, chunks: Default::default() }
     }
 
-    /// Reads the next record.
+    /// Reads the next record of `updates`.
     pub fn read(&mut self, log: &[Record], chunk_of: &[u8], mutant: Option<Mutant>) {
         let Some(record) = log.get(usize::from(self.position.offset)) else { return };
         if judge(&mut self.position, record, mutant) != Validity::Valid {
@@ -53,7 +53,7 @@ impl Gateway {
         }
     }
 
-    /// Begins to load the newest stored state of a chunk that the gateway knows of.
+    /// Begins to load the newest ref of a chunk that the gateway knows of.
     pub fn load(&mut self, chunk: usize) {
         let tracked = &mut self.chunks[chunk];
         tracked.loading = Some(tracked.noticed.unwrap_or(self.refs[chunk]));
@@ -70,7 +70,8 @@ impl Tracked {
             self.trimmed = self.trimmed.max(self.ring.remove(0).command + 1);
         }
         if mutant == Some(Mutant::TrimByVersion) {
-            // A gateway that trims by version does not know the offset up to which it trimmed.
+            // A gateway that trims its ring by version does not know up to which offset it has
+            // trimmed.
             self.trimmed = self.trimmed.min(stored.through());
         }
         if self.noticed.is_none_or(|noticed| noticed.through() <= stored.through()) {
@@ -78,10 +79,11 @@ impl Tracked {
         }
     }
 
-    /// The stored state has arrived.
+    /// Completes the open load: folds the ring's decisions on top of the loaded ref.
     pub fn loaded(&mut self, mutant: Option<Mutant>) {
         let Some(mut live) = self.loading.take() else { return };
-        // The ring no longer reaches back to this ref: the chunk is loaded again.
+        // The ring no longer reaches back to this ref, so the replica would have a gap. The gateway
+        // loads the chunk again.
         if live.through() < self.trimmed && mutant != Some(Mutant::LoadWhileTrimmed) {
             return;
         }
@@ -92,8 +94,8 @@ impl Tracked {
     }
 }
 
-/// The position at which a reader starts: `updates_low`, with the epoch and n that the checkpoint
-/// holds.
+/// The position at which a reader starts. This is `updates_low` with the epoch and n that the
+/// checkpoint holds for it; some mutants replace these.
 pub fn start(updates_low: LogPosition, epoch: u8, mutant: Option<Mutant>) -> LogPosition {
     match mutant {
         Some(Mutant::LowWithoutEpoch) if updates_low.offset > 0 => LogPosition { epoch: UNKNOWN_EPOCH, ..updates_low },

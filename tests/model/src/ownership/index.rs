@@ -1,16 +1,17 @@
-//! The index: the durable refs and checkpoint, and the newest writer.
+//! The index of the partition: the durable refs and checkpoint, and the newest writer.
 
 use super::log::{CHUNKS, Content, LogPosition};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
-    /// Every command below this offset is decided, and its decision is acknowledged.
+    /// Every command below this offset is decided, and the record of its decision is acknowledged.
     pub commands_next: u8,
-    /// Every valid decision that no ref covers stands at or above this position.
+    /// Every valid decision that no ref covers has an offset at or above this position.
     pub updates_low: LogPosition,
 }
 
-/// A ref is the content itself: objects are immutable and named by their hash (R7).
+/// The ref of each chunk. In the model a ref is the content itself, because objects are immutable
+/// and named by their hash (R7).
 pub type Refs = [Content; CHUNKS];
 
 /// The durable state of the index.
@@ -23,7 +24,7 @@ pub struct Index {
     pub refs: Refs,
 }
 
-/// A batch of refs and a checkpoint that is being written.
+/// A batch of refs and a checkpoint that an owner is writing to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub epoch: u8,

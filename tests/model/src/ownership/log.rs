@@ -7,13 +7,13 @@ use super::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::{Epoch, Offset, proto};
 
-/// The number of chunks in a state.
+/// The limit on the chunks in a state.
 pub const CHUNKS: usize = 2;
-/// The largest number of commands in a state.
+/// The limit on the commands in a state.
 pub const COMMANDS: usize = 4;
 
-/// The unknown epoch of a position under [`Mutant::LowWithoutEpoch`]: the reader believes the epoch
-/// of the first record.
+/// Marks a position whose epoch is unknown. Only [`Mutant::LowWithoutEpoch`] makes such positions;
+/// its reader accepts the epoch of the first record that it reads.
 pub const UNKNOWN_EPOCH: u8 = u8::MAX;
 
 /// The decision about one command.
@@ -22,7 +22,7 @@ pub struct Decision {
     /// The command's offset in `commands`.
     pub command: u8,
     pub is_committed: bool,
-    /// The chunk's version after the decision, as its owner counts.
+    /// The chunk's version after the decision, as counted by the owner that decided.
     pub version: u8,
 }
 
@@ -30,7 +30,7 @@ pub struct Decision {
 pub enum Body {
     Fence,
     Decided(Decision),
-    /// `SnapshotStored`: the chunk's newest ref.
+    /// A `SnapshotStored` record: the chunk, and its newest ref.
     Stored(u8, Content),
 }
 
@@ -50,19 +50,20 @@ pub struct LogPosition {
     pub n: u8,
 }
 
-/// A chunk's state, with one bit for each command: which are committed and which are decided. These
-/// bits stand for the content, the version and the ledger.
+/// The state of a chunk, as one bit for each command: which commands are committed, and which are
+/// decided. These bits represent the content, the version and the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Content {
     pub committed: u8,
     pub decided: u8,
-    /// True if a decision was folded over a hole in the versions, or if the state differs from a
-    /// ref in the log.
+    /// True if a decision was folded although an earlier version was missing, or if the state
+    /// differs from a ref in the log.
     pub is_broken: bool,
 }
 
 impl Content {
-    /// The end of the commands that the content contains: a ref's `through_offset`, plus 1.
+    /// The offset behind the last command that the content contains, which is a ref's
+    /// `through_offset` plus 1.
     pub fn through(self) -> u8 {
         (u8::BITS - self.decided.leading_zeros()) as u8
     }
@@ -71,15 +72,15 @@ impl Content {
         self.committed.count_ones() as u8
     }
 
-    /// The content before the command at offset `through` and all later ones.
+    /// The content without the command at offset `through` and without all later commands.
     pub fn below(self, through: u8) -> Self {
         let mask = (1u16 << through) as u8;
         let mask = mask.wrapping_sub(1);
         Self { committed: self.committed & mask, decided: self.decided & mask, ..self }
     }
 
-    /// Folds a decision as `LiveChunk::fold` does: a decision that the content contains already is
-    /// skipped. Returns false if it was skipped.
+    /// Folds a decision as `LiveChunk::fold` does, which skips a decision that the content already
+    /// contains. Returns false if the decision was skipped.
     pub fn fold(&mut self, decision: Decision, mutant: Option<Mutant>) -> bool {
         let is_old = match mutant {
             Some(Mutant::ResumeByVersion) => decision.version <= self.version(),
@@ -108,7 +109,7 @@ impl LogPosition {
 }
 
 impl Record {
-    /// The record as the product's type, with the fields that R4 needs.
+    /// Converts the record to the product's type, with only the fields that R4 needs.
     fn to_proto(self) -> proto::UpdatesRecord {
         use proto::updates_record::Body as Proto;
         let body = match self.body {
@@ -120,7 +121,7 @@ impl Record {
     }
 }
 
-/// Judges the record at the position by R4, and moves the position behind the record.
+/// Judges by R4 the record at this position, and moves the position behind the record.
 pub fn judge(position: &mut LogPosition, record: &Record, mutant: Option<Mutant>) -> Validity {
     let is_fence = matches!(record.body, Body::Fence);
     if position.epoch == UNKNOWN_EPOCH {
@@ -137,7 +138,7 @@ pub fn judge(position: &mut LogPosition, record: &Record, mutant: Option<Mutant>
                 false => Validity::Invalid,
             }
         }
-        // Without fences, the first record of a higher epoch takes over.
+        // Without fences, the first record of a higher epoch makes its epoch the current one.
         Some(Mutant::NoFence) if record.epoch > position.epoch && record.n == 1 => {
             *position = LogPosition { offset: position.offset + 1, epoch: record.epoch, n: 1 };
             Validity::Valid

@@ -1,52 +1,58 @@
-//! Changes that broke earlier versions of the ownership rules. Each mutant changes one rule and
-//! must be caught.
+//! Changes that broke earlier versions of the ownership rules. Each mutant makes one such change,
+//! and a property must catch it.
 
 /// The rules that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// Readers start at `updates_low` without the epoch and n just below it: they believe the first
-    /// record.
+    /// Readers start at `updates_low` without the epoch and n just below it, so they accept the
+    /// first record that they read.
     LowWithoutEpoch,
-    /// Readers start at `updates_low` with the epoch that the checkpoint was written under.
+    /// Readers start at `updates_low` with the epoch under which the checkpoint was written,
+    /// although older epochs may follow in the log.
     LowWithNewestEpoch,
-    /// An acknowledged offset is taken for the record's last copy, although the producer may have
-    /// appended the record again after it.
+    /// An owner takes an acknowledged offset for the offset of the record's last copy, although the
+    /// producer may have appended the record again later.
     TrustEveryOffset,
-    /// R4 without n.
+    /// R4 does not compare n, so records after a hole count.
     NoNumbers,
     /// The owner itself appends an unacknowledged record again.
     ProduceAgain,
-    /// An acknowledgement counts although an earlier record has none.
+    /// An acknowledgement counts although an earlier record is not acknowledged.
     AcknowledgedOutOfOrder,
-    /// A chunk counts as dirty while its version is above its ref's.
+    /// A chunk counts as dirty only while its version is above the version of its ref. Discarded
+    /// commands do not raise the version, so their decisions get lost.
     DirtyByVersion,
-    /// A gateway's ring is trimmed by the stored version.
+    /// A gateway trims its ring by the version of the stored ref, instead of its `through_offset`.
     TrimByVersion,
-    /// Restoring a chunk skips decisions at or below its version.
+    /// An owner that restores a chunk skips decisions at or below the chunk's version, instead of
+    /// its `through_offset`.
     ResumeByVersion,
-    /// A gateway uses a ref that it loaded, although the ring was trimmed for a newer ref
+    /// A gateway uses a ref that it has loaded, although it trimmed the ring for a newer ref
     /// meanwhile.
     LoadWhileTrimmed,
     /// A fenced owner opens the index again and keeps its epoch.
     ReopenIndex,
-    /// The index is opened after the fence stands in the log.
+    /// An owner opens the index only after its fence has landed in the log.
     OpenAfterFence,
-    /// An owner appends no fence: its first record takes over by its higher epoch.
+    /// An owner appends no fence, so its first record takes over by its higher epoch.
     NoFence,
     /// A new owner reads to the end of `updates` instead of to its own fence.
     ReadToEnd,
-    /// A ref is written before its decisions are acknowledged.
+    /// An owner writes a ref before the decisions in it are acknowledged.
     RefBeforeAck,
-    /// `commands_next` counts decided commands, whether the decisions are acknowledged or not.
+    /// `commands_next` counts decided commands even if their decisions are not acknowledged.
     NextBeforeAck,
-    /// The fence is appended before the new epoch is durable.
+    /// An owner appends its fence before its new epoch is durable in the index.
     EpochNotDurable,
-    /// A new owner skips decided commands by one offset for the whole partition.
+    /// A new owner skips decided commands by one offset for the whole partition, instead of one for
+    /// each chunk.
     SkipByPartition,
-    /// An offset below the log's start is silently replaced by the log's start.
+    /// If retention has deleted an offset that an owner must read, the owner silently begins at the
+    /// log's start.
     SilentReset,
-    /// The index lets an older writer write.
+    /// The index accepts writes of an older writer.
     IndexWithoutFence,
-    /// A dirty chunk's bound is above the record that made the chunk dirty.
+    /// The bound of a dirty chunk is above the record that made the chunk dirty, so `updates_low`
+    /// passes that record.
     BoundAfterRecord,
 }

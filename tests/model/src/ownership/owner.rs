@@ -1,8 +1,8 @@
 //! An ownership: the behaviour of `replayer/core`, one step at a time.
 //!
-//! There is no step for a crash: an owner that takes no further step has crashed, and its records
-//! in flight may still land. For the same reason there is no step for a failed append.
-//! Acknowledgements come in order; a lost one never comes.
+//! There is no step for a crash, because an owner that takes no further step has crashed. Its
+//! records in flight may still land. There is no step for a failed append either, for the same
+//! reason. Acknowledgements come in order, and a lost acknowledgement never comes.
 
 use super::gateway::start;
 use super::index::{Batch, Checkpoint, Index, Refs};
@@ -10,12 +10,13 @@ use super::log::{Body, CHUNKS, COMMANDS, Content, Decision, LogPosition, Record,
 use super::mutant::Mutant;
 use driftless_chunk::position::Validity;
 
-/// How far an ownership has come.
+/// The phases of an ownership, in the order in which an owner passes through them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     #[default]
     Absent,
-    /// The index is open, older writers are fenced; refs and checkpoint are read.
+    /// The owner has opened the index, which fences older writers, and has read refs and
+    /// checkpoint.
     Opened,
     /// The epoch is durable, and the fence is in flight.
     Fencing,
@@ -23,7 +24,7 @@ pub enum Phase {
     Ended,
 }
 
-/// The state of an owner's record that is not acknowledged.
+/// The state of a record that the owner has appended and that is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     Flying,
@@ -31,24 +32,25 @@ pub enum Sent {
     Lost,
 }
 
-/// A chunk in an owner's memory.
+/// A chunk in the memory of an owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OwnedChunk {
     pub content: Content,
-    /// A position at or below the first decision that no ref contains; `None` if the chunk is
-    /// clean.
+    /// A position at or below the first decision that no ref of the chunk contains; `None` if the
+    /// chunk is clean.
     pub dirty: Option<LogPosition>,
     pub snapshot: Option<Snapshot>,
 }
 
-/// A snapshot that is being stored, with its frozen content.
+/// A snapshot of a chunk that is being stored. Its content does not change any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     pub content: Content,
-    /// The number of the last record that the snapshot contains.
+    /// The n of the last record whose decisions the snapshot contains. This record must be
+    /// acknowledged before the ref is written.
     requires_n: u8,
     dirty_after: Option<LogPosition>,
-    /// True if the batch that is being written contains the snapshot's ref.
+    /// True if the batch that is being written to the index contains the snapshot's ref.
     is_writing: bool,
 }
 
@@ -58,34 +60,35 @@ pub struct Owner {
     pub phase: Phase,
     pub epoch: u8,
     pub next_n: u8,
-    /// The number of records that are acknowledged without a gap.
+    /// The number of the owner's records that are acknowledged without a gap.
     pub acked: u8,
-    /// The records that are not acknowledged, oldest first.
+    /// The records that are appended and not acknowledged, oldest first.
     pub sent: Vec<Sent>,
-    /// The records on the way to the broker, in order.
+    /// The records on their way to the broker, in order.
     pub flight: Vec<Record>,
     /// The highest log position that the owner can vouch for: each later record of this owner has a
     /// higher offset.
     known: LogPosition,
-    /// The offset of the newest acknowledged record, if it is known.
+    /// The offset of the newest acknowledged record; `None` if the acknowledgement had no offset.
     acked_at: Option<u8>,
-    /// Acknowledged offsets are trusted from the record with this number on.
+    /// The owner trusts the offsets in acknowledgements only for records whose n is at least this.
     trusted_n: u8,
     commands_from: u8,
-    /// The refs that were read when the index was opened.
+    /// The refs that the owner read when it opened the index.
     refs: Refs,
     checkpoint: Checkpoint,
     pub chunks: [OwnedChunk; CHUNKS],
-    /// For each command the number of this owner's record that decided it; 0 if none did.
+    /// For each command, the n of this owner's record that decided the command; 0 if no record did,
+    /// or if the record is acknowledged.
     decided_by: [u8; COMMANDS],
     pub batch: Option<Batch>,
-    /// The number of snapshots begun.
+    /// The number of snapshots that this owner has begun.
     pub frozen: u8,
-    /// True if a batch of this owner was being written when a newer writer opened the index.
+    /// True if the index refused a batch of this owner because a newer writer opened the index.
     pub is_refused: bool,
 }
 
-/// The facts that do not change during an exploration.
+/// The facts that are the same in all states of an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The chunk of each command, by offset in `commands`.
@@ -96,14 +99,14 @@ pub struct Facts<'a> {
 /// Why an ownership does not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Retention deleted records that the owner must read.
+    /// Retention has deleted records that the owner must read.
     CutLog,
-    /// A newer fence stands before the owner's own fence.
+    /// The log holds a newer fence before the owner's own fence.
     Replaced,
 }
 
-/// Restores the chunks from refs and the decisions in `log[from.offset..end]` (R5). Returns the
-/// chunks and the position at the end.
+/// R5: restores the chunks from their refs and from the decisions in `log[from.offset..end]`.
+/// Returns the chunks and the log position at `end`.
 pub fn restore(
     log: &[Record],
     mut position: LogPosition,
@@ -152,13 +155,13 @@ impl OwnedChunk {
     }
 }
 
-/// A bound that is not known yet; only [`Mutant::BoundAfterRecord`] uses it.
+/// Marks a bound that is not known yet. Only [`Mutant::BoundAfterRecord`] uses this value.
 const UNKNOWN: LogPosition = LogPosition { offset: u8::MAX, epoch: 0, n: 0 };
 
 impl Owner {
     // ---- beginning ----
 
-    /// Opens the index. `number` counts owners from 1.
+    /// Opens the index as its newest writer. `number` is the owner's number, from 1.
     pub fn open(&mut self, number: u8, index: &mut Index, mutant: Option<Mutant>) {
         self.epoch = index.epoch + 1;
         if mutant == Some(Mutant::OpenAfterFence) {
@@ -175,8 +178,8 @@ impl Owner {
         self.checkpoint = index.checkpoint;
     }
 
-    /// Makes the epoch durable, then appends the fence. Called only while this owner is the newest
-    /// writer.
+    /// Makes the new epoch durable, and then appends the fence. The model calls this only while
+    /// this owner is the newest writer of the index.
     pub fn claim(&mut self, index: &mut Index, mutant: Option<Mutant>) {
         if mutant != Some(Mutant::EpochNotDurable) {
             index.epoch = self.epoch;
@@ -198,10 +201,11 @@ impl Owner {
         self.next_n += 1;
     }
 
-    /// Takes the first record in flight, which has landed or is lost.
+    /// Removes and returns the first record in flight. `how` says whether the record has landed or
+    /// is lost.
     pub fn flown(&mut self, how: Sent) -> Record {
         let record = self.flight.remove(0);
-        // An owner that has ended does not wait for the record.
+        // An owner that has ended does not wait for the record's acknowledgement.
         let waits = record.n.checked_sub(self.acked).and_then(|at| self.sent.get_mut(usize::from(at)));
         if let Some(sent) = waits {
             *sent = how;
@@ -209,7 +213,7 @@ impl Owner {
         record
     }
 
-    /// The offset at which recovery ends; `None` while recovery cannot begin.
+    /// The offset behind the last record that recovery reads; `None` while recovery cannot begin.
     pub fn recovery_end(&self, log: &[Record], mutant: Option<Mutant>) -> Option<u8> {
         if self.phase != Phase::Fencing {
             return None;
@@ -221,8 +225,8 @@ impl Owner {
         log.iter().position(is_own).map(|offset| offset as u8 + 1)
     }
 
-    /// Reads `updates` up to the owner's fence. This is one step, because that part of the log does
-    /// not change any more.
+    /// Reads `updates` up to the owner's fence. Reading is one step, because the log below the
+    /// fence does not change any more.
     pub fn recover(&mut self, number: u8, log: &[Record], starts: Starts, index: &mut Index, facts: Facts<'_>) {
         let Some(end) = self.recovery_end(log, facts.mutant) else { return };
         if facts.mutant == Some(Mutant::OpenAfterFence) {
@@ -253,7 +257,7 @@ impl Owner {
 
     // ---- deciding ----
 
-    /// The next undecided command of a chunk.
+    /// The first command of a chunk that has no decision; `None` if all have one.
     pub fn next_command(&self, chunk: u8, facts: Facts<'_>) -> Option<u8> {
         let through = self.chunks[usize::from(chunk)].content.through();
         (through.max(self.commands_from)..facts.chunk_of.len() as u8)
@@ -274,7 +278,7 @@ impl Owner {
         self.append(Body::Decided(decision));
     }
 
-    /// For [`Mutant::ProduceAgain`]: appends the decision again under a new number.
+    /// For [`Mutant::ProduceAgain`]: appends the decision of a command again, under a new n.
     pub fn produce_again(&mut self, command: u8, facts: Facts<'_>) {
         let content = self.chunks[usize::from(facts.chunk_of[usize::from(command)])].content;
         let upto = content.below(command + 1);
@@ -285,7 +289,7 @@ impl Owner {
         self.append(Body::Decided(Decision { command, is_committed, version: upto.version() }));
     }
 
-    /// The command of the oldest record that is not acknowledged.
+    /// The command whose decision is in the oldest unacknowledged record.
     pub fn oldest_unacked(&self) -> Option<u8> {
         let n = self.acked;
         (!self.sent.is_empty() && n > 0)
@@ -294,7 +298,7 @@ impl Owner {
             .map(|c| c as u8)
     }
 
-    /// The index in `sent` of the oldest record that may be acknowledged now.
+    /// The index in `sent` of the record that may be acknowledged next; `None` if no record may be.
     pub fn ackable(&self, mutant: Option<Mutant>) -> Option<usize> {
         match mutant {
             Some(Mutant::AcknowledgedOutOfOrder) => self.sent.iter().position(|sent| matches!(sent, Sent::Landed(_))),
@@ -302,7 +306,8 @@ impl Owner {
         }
     }
 
-    /// The owner's producer appends all landed and unacknowledged records again, before later ones.
+    /// The owner's producer appends all records that have landed without acknowledgement again,
+    /// before later records.
     pub fn write_again(&mut self, log: &[Record]) {
         let landed = self.sent.iter_mut().filter_map(|sent| match *sent {
             Sent::Landed(offset) => {
@@ -315,19 +320,21 @@ impl Owner {
         self.flight.splice(..0, again);
     }
 
-    /// Whether a record can be appended again. After a loss none can: the producer is gone.
+    /// True if the producer can append a record again. After a loss the producer is gone, so it can
+    /// append none.
     pub fn may_write_again(&self) -> bool {
         self.sent.iter().any(|sent| matches!(sent, Sent::Landed(_))) && !self.sent.contains(&Sent::Lost)
     }
 
-    /// An acknowledgement arrives. After a retry inside the producer it has no offset; otherwise it
-    /// has the offset of the record's last copy.
+    /// Acknowledges a record. The acknowledgement has no offset if the producer retried the append
+    /// internally. Otherwise it has the offset of the record's last copy.
     pub fn acknowledged(&mut self, at: usize, has_offset: bool, mutant: Option<Mutant>) {
         let Sent::Landed(offset) = self.sent[at] else { return };
         self.sent.drain(..=at);
         self.acked += at as u8 + 1;
         let n = self.acked - 1;
-        // Acknowledged and recovered decisions need not be told apart.
+        // From here on, an acknowledged decision is treated like a recovered one, so its record is
+        // forgotten.
         self.decided_by.iter_mut().filter(|by| **by <= n).for_each(|by| *by = 0);
         for snapshot in self.chunks.iter_mut().filter_map(|owned| owned.snapshot.as_mut()) {
             snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
@@ -341,7 +348,7 @@ impl Owner {
         }
         self.acked_at = has_offset.then_some(offset);
         let is_trusted = n >= self.trusted_n;
-        // A number that is passed has no effect any more; resetting it makes equal states
+        // A `trusted_n` that is reached has no further effect. Resetting it makes equal states
         // identical.
         self.trusted_n = if is_trusted { 0 } else { self.trusted_n };
         if has_offset && is_trusted {
@@ -353,9 +360,9 @@ impl Owner {
         }
     }
 
-    /// The index has a newer writer, and refuses this owner's writes for ever. The owner forgets
-    /// the state that it needs only for writing there, so that states which differ in nothing else
-    /// become identical. The owner continues to decide.
+    /// Forgets the state that the owner needs only for writing to the index, because the index has
+    /// a newer writer and refuses this owner's writes for ever. States that differ only in the
+    /// forgotten parts become identical. The owner continues to decide.
     pub fn forget_index(&mut self) {
         if self.phase == Phase::Opened {
             *self = Self { phase: Phase::Ended, ..Self::default() };
@@ -385,7 +392,8 @@ impl Owner {
         self.phase == Phase::Running && dirty.is_some() && snapshot.is_none()
     }
 
-    /// Takes a snapshot. The object is durable before its ref is written.
+    /// Takes a snapshot of a chunk. In the model, the object is durable at once and so always
+    /// before its ref is written.
     pub fn freeze(&mut self, chunk: usize) {
         self.frozen += 1;
         let requires_n = self.next_n - 1;
@@ -403,10 +411,10 @@ impl Owner {
         (self.commands_from..end).find(|command| !is_done(command)).unwrap_or(end)
     }
 
-    /// Begins to write a checkpoint, with the refs whose decisions are acknowledged (R6). Returns
-    /// false if there is nothing to write.
+    /// Begins to write a checkpoint, with the refs of all snapshots whose decisions are
+    /// acknowledged (R6). Returns false if there is nothing to write.
     ///
-    /// Dirty chunks are frozen first, up to a total of `snapshots`.
+    /// First takes snapshots of dirty chunks, while this owner has begun fewer than `snapshots`.
     pub fn checkpoint(&mut self, snapshots: u8, facts: Facts<'_>) -> bool {
         if self.phase != Phase::Running || self.batch.is_some() {
             return false;
@@ -442,7 +450,8 @@ impl Owner {
         true
     }
 
-    /// The owner learns that the batch is durable, and announces each ref in the log.
+    /// Informs the owner that its batch is durable. The owner then announces each of the batch's
+    /// refs in the log.
     pub fn checkpoint_written(&mut self) {
         let Some(batch) = self.batch.take() else { return };
         for (chunk, stored) in batch.refs.into_iter().enumerate() {
@@ -454,7 +463,7 @@ impl Owner {
     }
 }
 
-/// The first offsets that the logs still hold.
+/// The first offset that each of the two logs still holds after retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Starts {
     pub updates: u8,
@@ -462,7 +471,7 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Refuses offsets below the starts of the logs.
+    /// Refuses to read from offsets that retention has deleted.
     pub fn check(self, from: LogPosition, next: u8, mutant: Option<Mutant>) -> Result<(LogPosition, u8), Refusal> {
         if mutant == Some(Mutant::SilentReset) {
             return Ok((LogPosition { offset: from.offset.max(self.updates), ..from }, next.max(self.commands)));

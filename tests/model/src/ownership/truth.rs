@@ -1,5 +1,5 @@
-//! The properties of every state, checked from the log alone: from the decisions that are valid by
-//! R4, in log order.
+//! The properties that must hold in every state. They are checked from the log alone, that is from
+//! the decisions that are valid by R4, in log order.
 
 use super::State;
 use super::gateway::{Gateway, start};
@@ -7,7 +7,8 @@ use super::log::{Body, CHUNKS, COMMANDS, Content, LogPosition, judge};
 use super::owner::{Facts, Owner, Phase, restore};
 use driftless_chunk::position::Validity;
 
-/// A property that a state violates.
+/// A property that a state violates. Each variant names the rule or the document that demands the
+/// property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// R2
@@ -45,17 +46,17 @@ pub mod seen {
     pub const TWICE: u8 = 128;
 }
 
-/// The valid decisions of a log, and the state that follows from them.
+/// The valid decisions of a log, and the contents that follow from them.
 struct Truth {
     contents: [Content; CHUNKS],
-    /// For each decision its offset in `updates` and its command.
+    /// For each valid decision, its offset in `updates` and the offset of its command.
     decided: Vec<(u8, u8)>,
     low: Option<LogPosition>,
     seen: u8,
     deciders: u8,
 }
 
-/// Returns the first fault of a state, and the events that it shows.
+/// Returns the first property that a state violates, and the events that the state shows.
 pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
     let truth = match Truth::of(state, facts) {
         Ok(truth) => truth,
@@ -136,7 +137,7 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     if truth.low != Some(low) {
         return Some(Fault::LowMisjudged);
     }
-    // An owner that starts now restores exactly what the log says, or refuses.
+    // An owner that starts in this state restores exactly the log's decisions, or refuses to start.
     let from = start(low, index.epoch, facts.mutant);
     let restored = state
         .starts
@@ -150,8 +151,8 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     }
 }
 
-/// A replica equals what the log says up to some offset, and contains every decision that the
-/// gateway has read.
+/// Checks that each replica of a gateway equals the log's content up to some offset, and contains
+/// every decision that the gateway has read.
 fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     for (chunk, tracked) in gateway.chunks.iter().enumerate() {
         let Some(live) = tracked.live else { continue };
@@ -167,7 +168,7 @@ fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<F
     None
 }
 
-/// A fault if the newest owner is idle and a command is not decided.
+/// Returns a fault if the newest owner has nothing left to do and some command is not decided.
 fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     let (number, owner) = state.owners.iter().enumerate().find(|(i, _)| *i as u8 + 1 == state.index.writer)?;
     let is_newest = state.owners[number + 1..].iter().all(|later| later.phase == Phase::Absent);

@@ -1,4 +1,5 @@
-//! The state of a chunk by the log: its commands, their decisions, and the content that follows.
+//! What the oracle knows about a chunk from the log: its commands, their decisions, and the
+//! resulting content.
 
 use super::seen::Seen;
 use crate::ledger::{Ledger, Numbers};
@@ -11,7 +12,7 @@ use driftless_schemas::{ChunkId, Hash, Partition, WriterId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// A command in the log `commands`.
+/// A command record in the topic `commands`.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) offset: i64,
@@ -23,26 +24,28 @@ pub(super) struct Asked {
     pub(super) is_undecodable: bool,
 }
 
-/// The state of a chunk, by the log.
+/// What the oracle knows about a chunk from the log alone.
 pub struct ChunkTruth {
     pub(super) model: Arc<dyn AnyModel>,
     pub(super) content: Content,
     pub(super) partition: usize,
-    /// The state hash of each version.
+    /// The state hash of each version; the index is the version.
     pub(super) hashes: Vec<Hash>,
     /// The updates of valid records, by first version. Trackers must get exactly these bytes.
     pub(super) published: BTreeMap<u64, Bytes>,
     pub(super) asked: Vec<Asked>,
-    /// The commands of `asked` before this index have decisions, or need none.
+    /// An index into `asked`: each command before it has a decision, or needs none because it is a
+    /// resend.
     pub(super) cursor: usize,
     pub(super) ledger: Ledger,
-    /// The state after each valid record, by the offset of its last mark.
+    /// Version, state hash and ledger after each valid decision record, by the offset of the
+    /// record's last mark.
     pub(super) at_offset: BTreeMap<i64, (u64, Hash, proto::Ledger)>,
-    /// The version of each committed command, by the command's bytes.
+    /// The version that each committed command made, by the command's bytes.
     pub committed: HashMap<Bytes, u64>,
-    /// The numbers of all commands in the log.
+    /// Writer and `seq` of all commands in the log.
     pub(super) numbers: HashSet<(WriterId, u64)>,
-    /// The numbers that are resolved.
+    /// Writer and `seq` of all commands that are resolved.
     pub(super) resolved: HashSet<(WriterId, u64)>,
     /// The `through_offset` of the newest ref in the index.
     pub(super) stored_through: i64,
@@ -51,8 +54,8 @@ pub struct ChunkTruth {
     pub is_damaged: bool,
     /// The number of audits by gateways since the damage.
     pub audits: u64,
-    /// True if an owner was lost since the damage: the notice that the chunk was healed may be lost
-    /// with it.
+    /// True if an owner was lost since the damage. The notice that tells readers of the healed
+    /// chunk may then be lost too.
     pub(super) lost_owner: bool,
 }
 
@@ -104,10 +107,10 @@ impl ChunkTruth {
         self.hashes.get(version as usize).copied()
     }
 
-    /// True if the owner was damaged and the damage may have gone unnoticed. Without an audit by a
-    /// gateway, all others have the state that the damaged owner published and stored. If an owner
-    /// was lost since the damage, some readers may keep the damaged state; `docs/correctness.md`
-    /// gives the reason.
+    /// True if the owner's memory was damaged and some readers may still hold the damaged state.
+    /// Without an audit by a gateway, the damage goes unnoticed, because all readers hold the state
+    /// that the damaged owner published and stored. If an owner was lost since the damage, some
+    /// readers may keep the damaged state; `docs/correctness.md` gives the reason.
     #[must_use]
     pub fn is_unnoticed(&self) -> bool {
         self.is_damaged && (self.audits == 0 || self.lost_owner)
@@ -119,14 +122,14 @@ impl ChunkTruth {
         self.model.encode(&self.content).into_owned()
     }
 
-    /// Whether the log `commands` holds a command with that number.
+    /// True if the topic `commands` holds a command of this writer with this `seq`.
     #[must_use]
     pub fn was_asked(&self, writer: WriterId, seq: u64) -> bool {
         self.numbers.contains(&(writer, seq))
     }
 
-    /// Returns the offset of the first command below `next` that needs a decision and has none, as
-    /// an error.
+    /// Checks that each command below offset `next` has a decision or needs none. The error is the
+    /// offset of the first command that lacks a decision.
     pub(super) fn answered_below(&self, next: i64) -> Result<(), i64> {
         let open = self.asked[self.cursor..].iter().take_while(|asked| asked.offset < next);
         match open.into_iter().find(|a| self.ledger.judge(a.writer, a.seq, a.after) != Numbers::Resend) {
@@ -143,7 +146,7 @@ impl ChunkTruth {
         seen: &mut Seen,
     ) -> Verdict {
         let offset = mark.source_offset;
-        // Commands that the decisions pass over must be resends, which need no decision.
+        // The commands before this mark's offset must be resends, which need no decision.
         let asked = loop {
             let Some(asked) = self.asked.get(self.cursor) else {
                 return Err(Violation::new(

@@ -1,4 +1,4 @@
-//! Counts of the events that the oracles judged.
+//! Counts of the events that the oracles judged, so that a test can see that each kind occurs.
 
 /// Counts of the events that the oracles judged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,15 +11,15 @@ pub struct Seen {
     pub out_of_order: u64,
     /// Marks with the outcome `SessionExpired`.
     pub expired: u64,
-    /// Commands whose number was resolved before.
+    /// Resends: commands whose `seq` was resolved before.
     pub resends: u64,
-    /// Records of `updates` that are not valid.
+    /// Records of `updates` that R4 makes readers ignore.
     pub invalid: u64,
-    /// Refs that were compared.
+    /// Refs that were compared with the log.
     pub refs: u64,
-    /// Durable checkpoints that were compared.
+    /// Durable checkpoints that were compared with the log.
     pub checkpoints: u64,
-    /// Frames to clients that were compared.
+    /// Frames to clients that were compared with the log.
     pub frames: u64,
 }
 

@@ -9,7 +9,8 @@ use driftless_schemas::Partition;
 use std::collections::BTreeSet;
 
 impl Process {
-    /// The next record of a random partition lands in the log.
+    /// Lets the next record of a random partition land in the log. Returns false if no record
+    /// waits.
     pub fn land(&mut self, log: &mut Log, rng: &mut Rng) -> bool {
         self.land_next(Partition(rng.below(log.updates.len()) as i32), log)
     }
@@ -27,9 +28,10 @@ impl Process {
         true
     }
 
-    /// The producer begins a new epoch, as librdkafka does (docs/decisions/0012): it does not know
-    /// which unacknowledged records have landed, and appends all of them again, in order, before
-    /// later ones. The first of them lands at once, and is acknowledged if `is_heard`.
+    /// Begins a new producer epoch, as librdkafka does (docs/decisions/0012). The producer then
+    /// does not know which unacknowledged records have landed, so it appends all of them again, in
+    /// order, before later records. In each partition the first of them lands at once, and is
+    /// acknowledged if `is_heard`. Returns false if no landed record was unacknowledged.
     pub fn write_again(&mut self, log: &mut Log, is_heard: bool, now: u64) -> bool {
         let unknown = self.sent.iter_mut().filter(|sent| sent.landed.is_some());
         let again: BTreeSet<Partition> = unknown.map(|sent| (sent.landed = None, sent.partition).1).collect();
@@ -42,8 +44,9 @@ impl Process {
         !again.is_empty()
     }
 
-    /// The oldest record of a partition is acknowledged, if it has landed. `knows` is false if the
-    /// log reports a duplicate, and so no offset.
+    /// Acknowledges the oldest record of a partition. Returns false if the record has not landed.
+    /// If `knows` is false, the acknowledgement has no offset, as when the broker reports a
+    /// duplicate.
     pub fn ack(&mut self, partition: Partition, knows: bool, now: u64) -> bool {
         let Some(at) = self.sent.iter().position(|sent| sent.partition == partition) else { return false };
         let Some(offset) = self.sent[at].landed else { return false };
@@ -54,15 +57,16 @@ impl Process {
         true
     }
 
-    /// A delivery fails, which ends the gapless producer and every ownership with a record in
+    /// Lets a delivery fail. The failure ends the gapless producer, and each ownership with a
+    /// record in flight. Returns the records that may still land, or `None` if no record is in
     /// flight.
     pub fn fail(&mut self, now: u64) -> Option<Vec<OrphanRecord>> {
         if self.sent.is_empty() {
             return None;
         }
         if Mutant::ProduceAgain.is_on() {
-            // The mutant produces the oldest record again after the next one has landed, and both
-            // are acknowledged.
+            // The mutant lets the second record land before the oldest one, as if the producer had
+            // appended the oldest record again. Both are acknowledged.
             self.lands_second = true;
             return Some(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! The answers that ownerships wait for: reads, loads, puts, checkpoints, dead letters.
+//! The slow operations that ownerships wait for: reads, loads, puts, checkpoints, dead letters.
 
 use super::{Process, Reading, Written};
 use crate::log::{DeadLetter, Log, PartitionLog};
@@ -10,7 +10,8 @@ use driftless_schemas::{ChunkId, Offset};
 use std::rc::Rc;
 
 impl Process {
-    /// Reads the next records for an ownership.
+    /// Reads up to `count` records for the ownership at index `i`. Returns false if there is
+    /// nothing to read.
     pub fn read(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
         let own = &mut self.ownerships[i];
         let p = own.partition.0 as usize;
@@ -23,7 +24,8 @@ impl Process {
                 own.reading = Reading::Updates(Offset(from.0 + records.len() as i64));
                 let is_fake = Mutant::SkipFence.is_on() || Mutant::ReadToTheEnd.is_on();
                 if is_fake && from.0 + records.len() as i64 >= own.end_at_claim.0 {
-                    // The mutant behaves as if the owner's fence stood at the end of the log.
+                    // The mutant behaves as if the owner's fence were the last record of the log at
+                    // the claim.
                     records.retain(|(offset, _)| *offset < own.end_at_claim);
                     records.extend(own.fence.take().map(|fence| (own.end_at_claim, fence)));
                 }
@@ -50,7 +52,8 @@ impl Process {
         }
     }
 
-    /// The log does not hold the offset that the core reads next; the core decides what follows.
+    /// Reports to the core that the log does not hold the offset `wanted`. The core decides whether
+    /// the ownership ends.
     fn out_of_range(&mut self, i: usize, stream: Stream, wanted: Offset, log: &PartitionLog, now: u64) -> bool {
         let (low, high) = (log.low(), log.end());
         self.ownerships[i].reading = Reading::Nothing;
@@ -58,7 +61,8 @@ impl Process {
         true
     }
 
-    /// Answers the oldest load.
+    /// Answers the oldest request for a chunk's stored state. The load fails unless `works` is
+    /// true.
     pub fn load(&mut self, i: usize, works: bool, now: u64, store: &Store) -> bool {
         let own = &mut self.ownerships[i];
         let Some(chunk) = own.loads.pop_front() else { return false };
@@ -76,7 +80,7 @@ impl Process {
         true
     }
 
-    /// Reads the next records of history, or loads the object of an older ref.
+    /// Reads records, or loads the object of an older ref, for the reconstruction of a lost object.
     pub fn read_history(
         &mut self,
         i: usize,
@@ -117,12 +121,12 @@ impl Process {
         true
     }
 
-    /// Injects a fault: bits of a chunk's memory flip.
+    /// Injects a fault: bits flip in an owner's memory of a chunk.
     pub fn damage(&mut self, i: usize, chunk: &ChunkId, now: u64) {
         self.give(i, Input::Damage(chunk.clone()), now);
     }
 
-    /// Stores the oldest snapshot, or fails.
+    /// Stores the oldest waiting snapshot. The put fails unless `works` is true.
     pub fn put(&mut self, i: usize, works: bool, now: u64, store: &mut Store) -> bool {
         let own = &mut self.ownerships[i];
         let Some((chunk, hash, encoding)) = own.puts.pop_front() else { return false };
@@ -137,7 +141,8 @@ impl Process {
         true
     }
 
-    /// Writes the checkpoint, or fails. The core does not learn the result yet.
+    /// Writes the checkpoint to the index. The write fails unless `works` is true. The core learns
+    /// the result later, from [`Process::report_checkpoint`].
     pub fn write(&mut self, i: usize, works: bool, store: &mut Store) -> Option<Written> {
         let own = &mut self.ownerships[i];
         let token = own.token?;
@@ -157,14 +162,14 @@ impl Process {
         is_written.then(|| (own.partition, store.view(own.partition, 0)))
     }
 
-    /// The core learns the result of its checkpoint.
+    /// Reports the result of a checkpoint to its core. Returns false if there is no result.
     pub fn report_checkpoint(&mut self, i: usize, now: u64) -> bool {
         let Some(written) = self.ownerships[i].written.take() else { return false };
         self.give(i, Input::CheckpointWritten(written), now);
         true
     }
 
-    /// Appends a copy to `dead-letter`, and acknowledges it.
+    /// Appends the oldest waiting copy to `dead-letter`, and acknowledges the copy to the core.
     pub fn copy_dead_letter(&mut self, i: usize, now: u64, log: &mut Log) -> bool {
         let own = &mut self.ownerships[i];
         let Some((id, offset)) = own.letters.pop_front() else { return false };
@@ -173,12 +178,12 @@ impl Process {
         true
     }
 
-    /// Time passes.
+    /// Advances the clock of an ownership to `now`.
     pub fn tick(&mut self, i: usize, now: u64) {
         self.give(i, Input::Tick, now);
     }
 
-    /// For [`Mutant::OpenIndexAfterFence`]: opens the index after the fence.
+    /// For [`Mutant::OpenIndexAfterFence`]: opens the index after the fence has been appended.
     pub fn open_late(&mut self, i: usize, store: &mut Store) {
         let own = &mut self.ownerships[i];
         if own.token.is_none() && own.core.is_running() {

@@ -1,4 +1,4 @@
-//! The faults of a step: which occur, and what they do.
+//! The faults of a step: which of them occur, and how each changes the world.
 
 use super::Sim;
 use crate::faults::Fault;
@@ -161,7 +161,8 @@ impl Sim {
         let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
         let Some((at, id)) = connected else { return Ok(()) };
         if self.chance.permille(300) {
-            // The server does not notice: messages in flight still arrive there.
+            // The server does not notice the break, so messages in flight still arrive at the
+            // server.
             let link = match socket {
                 Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
                 Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
@@ -178,7 +179,8 @@ impl Sim {
         Ok(())
     }
 
-    /// Records of dead producers land late or never: in order, but with holes.
+    /// Lets records of dead producers land late or never. They keep their order, but some are left
+    /// out.
     pub(super) fn land_late_records(&mut self) {
         if !self.late_updates.is_empty() {
             let at = self.chance.below(self.late_updates.len());
@@ -213,7 +215,8 @@ impl Sim {
             let writer = SessionId::new(self.now - age, random).writer("stranger");
             let body = match self.chance.below(4) {
                 0 => Some(command::Body::Settle(Settle {})),
-                // A command whose writer, seq and after can be decoded, and whose body cannot.
+                // The command has a writer, `seq` and `after` that can be decoded, and a body that
+                // cannot.
                 1 => None,
                 _ => {
                     self.unique += 1;
@@ -239,9 +242,9 @@ impl Sim {
         let chunk = self.a_chunk();
         let partition = self.world.place(&chunk).expect("a chunk of the simulated world").partition;
         let Some(i) = self.replayers[r].ownerships.iter().position(|own| own.partition == partition) else { return };
-        // Each chunk is damaged at most once a run. A damage that no check finds gets into later
-        // snapshots. A second damage could then be healed only to that damaged state, and the
-        // oracle would report a failure that is not the owner's.
+        // Each chunk is damaged at most once in a run. Damage that no check finds gets into later
+        // snapshots. An owner could then heal a second damage only to the first damaged state, and
+        // the oracle would report a violation although the owner did nothing wrong.
         if self.oracle.chunks.get(&chunk).is_some_and(|truth| truth.is_damaged) {
             return;
         }
@@ -250,7 +253,7 @@ impl Sim {
         self.count(Fault::OwnerDamaged);
     }
 
-    /// A record that is no command of ours appears in `commands`.
+    /// Appends a record to `commands` that is no command of any chunk.
     fn append_foreign_record(&mut self) {
         let p = self.chance.below(self.log.commands.len());
         let value: Bytes = match self.chance.below(3) {
@@ -262,7 +265,7 @@ impl Sim {
         self.count(Fault::Rubbish);
     }
 
-    /// Retention deletes as much as the checkpoint allows: `updates` below `updates_low`, and
+    /// Lets retention delete as much as the checkpoint allows: `updates` below `updates_low`, and
     /// `commands` below `commands_next`.
     fn cut_log(&mut self) {
         let p = self.chance.below(self.log.updates.len());

@@ -50,7 +50,8 @@ impl Sim {
             let token = self.gateway_token(i);
             self.peers[i].core.connected(now, Socket::Gateway, token);
         } else if !self.is_faulty {
-            // A client with read access only reconnects with a token that allows writing.
+            // A client whose token allows only reading cannot send its pending commands. So its
+            // socket is closed, and it reconnects with a token that allows writing.
             let Some((at, id)) = self.peers[i].ingest else { return };
             if self.peers[i].core.pending() > 0 && self.schedule.permille(5) {
                 self.ingests[at].sockets.remove(&id);
@@ -59,7 +60,8 @@ impl Sim {
         }
     }
 
-    /// A token for a gateway. At rest it outlives the run, so that each Track gets its answer.
+    /// Makes the token of a client for a gateway. At rest the token outlives the run, so that the
+    /// gateway refuses no Track.
     fn gateway_token(&self, i: usize) -> String {
         let name = &self.peers[i].name;
         match self.likelihoods.token_life_s.filter(|_| self.is_faulty) {
@@ -68,7 +70,7 @@ impl Sim {
         }
     }
 
-    /// A client renews the token of its gateway socket.
+    /// Lets a random client renew the token of its gateway socket.
     pub(super) fn renew_token(&mut self) {
         let i = self.tokens.below(self.peers.len());
         let Some((at, id)) = self.peers[i].gateway.filter(|(at, id)| self.gateways[*at].is_welcomed(*id)) else {
@@ -85,7 +87,7 @@ impl Sim {
         self.next_socket
     }
 
-    /// The client notices that a socket is gone.
+    /// Closes the client's end of a socket, and informs the client's core.
     pub(super) fn disconnect(&mut self, i: usize, socket: Socket, code: Option<u16>) {
         let peer = &mut self.peers[i];
         let connected = if socket == Socket::Ingest { &mut peer.ingest } else { &mut peer.gateway };
@@ -121,8 +123,8 @@ impl Sim {
         Ok(())
     }
 
-    /// A message arrives at a client. Several frames may arrive as one, because concatenated frames
-    /// are a frame.
+    /// Delivers a message to a client. Several frames may arrive as one message, because
+    /// concatenated frames are a valid frame.
     pub(super) fn deliver_to_client(&mut self, socket: Socket) -> Verdict {
         let i = self.schedule.below(self.peers.len());
         let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };

@@ -1,4 +1,4 @@
-//! The steps of the services, and the group that gives partitions to replayers.
+//! The steps of the services, and the group that assigns partitions to replayers.
 
 use super::Sim;
 use crate::faults::Fault;
@@ -29,7 +29,7 @@ impl Sim {
             return Ok(());
         }
         let is_slow = self.is_faulty && self.chance.permille(self.likelihoods.slow_log);
-        // Records that were sent may land even while their process is paused.
+        // Records that the producer has sent may land even while its process is paused.
         for _ in 0..if is_slow { 0 } else { 1 + self.schedule.below(3) } {
             self.replayers[r].land(&mut self.log, &mut self.schedule);
         }
@@ -111,7 +111,8 @@ impl Sim {
                 let partition = Partition(self.schedule.below(setting::PARTITIONS as usize) as i32);
                 let count = 1 + self.schedule.below(6);
                 if self.gateways[g].read(partition, count, self.now, &self.log)?.is_none() {
-                    // Retention deleted records that the gateway needs: it stops, and is restarted.
+                    // Retention deleted records that the gateway still needs, so the gateway
+                    // process stops and is restarted.
                     self.restart_gateway(g);
                 }
             }
@@ -158,8 +159,8 @@ impl Sim {
             if self.replayers[owner].is_awake() {
                 self.replayers[owner].assigned.entry(partition).or_insert(self.now);
             } else if self.schedule.permille(30) || !self.is_faulty {
-                // The group missed the process for too long, and gives its partition to the other
-                // one.
+                // The process was silent for too long, so the group gives its partition to the
+                // other process.
                 let other = (owner + 1) % self.replayers.len();
                 if self.replayers[other].is_awake() {
                     if self.replayers[owner].assigned.contains_key(&partition) {
