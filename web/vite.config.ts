@@ -1,7 +1,8 @@
 import { defineConfig, type Plugin } from "vite";
 
 /**
- * The Rust binary embeds the files by name, so names have no hashes and the script has no chunks.
+ * The names of the built files. The Rust binary embeds the files by name, so the names have no
+ * hashes, and the script is one file.
  */
 const names = {
   entryFileNames: "app.js",
@@ -22,7 +23,8 @@ const server = process.env.DRIFTLESS ?? "http://127.0.0.1:8080";
 export default defineConfig({
   base: "./",
   plugins: [plain],
-  // The SDK finds its `.wasm` files relative to its module, which must not be moved.
+  // The SDK finds its `.wasm` files relative to its module, so Vite must not move the module into
+  // a bundle of dependencies.
   optimizeDeps: { exclude: ["@driftless/client"] },
   build: {
     target: "es2022",

@@ -9,10 +9,10 @@ import { Layer, union } from "./layer.js";
 import type { Box, ChunkPlace, View } from "./view.js";
 
 const FLASH_MS = 1000;
-/** The number of boxes of a chunk that are drawn one by one in a frame. More boxes are joined. */
+/** The largest number of boxes of a chunk that a frame draws one by one. More are joined to one. */
 const BOXES_MAX = 6;
 
-/** Written on a chunk, by its status. */
+/** The text that the board writes on a chunk, by the chunk's status. */
 const STATUS_TEXTS: Partial<Record<Chunk["status"], string>> = {
   loading: "loading…",
   rejected: "not served to you",
@@ -21,7 +21,7 @@ const STATUS_TEXTS: Partial<Record<Chunk["status"], string>> = {
 
 interface Flash {
   readonly place: ChunkPlace;
-  /** In world cells. */
+  /** The cells that flash, in world coordinates. */
   readonly boxes: readonly Box[];
   readonly until: number;
 }
@@ -62,7 +62,7 @@ export class Board {
 
   // ---- what changed ----
 
-  /** The view of a chunk changed. */
+  /** Draws the changed cells of a chunk in the next frame. */
   changed(chunk: Chunk, change: Change): void {
     const place = this.#placeOf(chunk.id);
     if (!place) return;
@@ -92,7 +92,7 @@ export class Board {
     this.#request();
   }
 
-  /** The view moved. */
+  /** Draws everything again in the next frame, because the {@link View} was panned or zoomed. */
   move(): void {
     this.#hasMoved = true;
     this.draw();
@@ -285,8 +285,8 @@ export class Board {
 }
 
 /**
- * Diagonal stripes, dark and light, so that they show on any colour. They are as wide at every
- * zoom.
+ * Diagonal stripes, dark and light, so that they show on any colour. The stripes have the same
+ * width at every zoom.
  */
 function hatch(context: CanvasRenderingContext2D, ratio: number): CanvasPattern {
   const size = 6 * Math.max(1, Math.round(ratio));

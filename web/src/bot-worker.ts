@@ -13,6 +13,7 @@ export class BotWorker {
   changed: () => void = () => {};
   /** Runs when the bots end without being stopped. */
   failed: (why: string) => void = () => {};
+  /** The last report of the worker. */
   state: FromBots | undefined;
   readonly #address: Address;
   readonly #view: View;
@@ -59,7 +60,7 @@ export class BotWorker {
     this.changed();
   }
 
-  /** The view moved. */
+  /** Sends the worker the new region to paint, if the view moved far enough to change it. */
   look(): void {
     if (!this.#worker) return;
     const region = this.#around();

@@ -34,14 +34,14 @@ export class Cursor {
     this.#overlay.outline(chunk && this.#view.chunkBox(chunk));
   }
 
-  /** Other chunks are visible now. */
+  /** Forgets the last chunk below the pointer, if that chunk is not visible any more. */
   look(visible: readonly ChunkPlace[]): void {
     if (!visible.some(({ id }) => id === this.#lastChunk?.id)) this.#lastChunk = undefined;
   }
 
   /**
-   * The chunk below the pointer. If there is none, the last one that was, as long as it is visible;
-   * then the chunk in the middle of the screen.
+   * The chunk below the pointer. If the pointer is outside of all chunks, the chunk that it was on
+   * last, as long as that chunk is visible. Otherwise the chunk in the middle of the screen.
    */
   get chunk(): ChunkPlace | undefined {
     const { width, height } = this.#view.screen;

@@ -36,7 +36,7 @@ export function listenForDoublePress(canvas: HTMLElement, parts: DoublePressPart
     if (!spot || !isSecond(before, last.at, spot)) return;
     last = NONE;
     const finish = () => {
-      // Both presses painted, but a label was meant.
+      // Both presses painted. The user meant a label, so the paint of both is undone.
       painting.undoSince(before.strokes);
       parts.addLabel(spot);
     };

@@ -1,6 +1,6 @@
 // Measures how long drawing a frame takes, and how many frames are drawn.
 
-/** The number of frames that are kept. */
+/** The number of frames whose times are kept. */
 const KEPT = 600;
 
 export class Frames {
@@ -21,7 +21,11 @@ export class Frames {
     return this.times.length - 1 - this.times.findLastIndex((at) => at < since);
   }
 
-  /** Measures all frames of the browser for a while, also those that the board does not draw. */
+  /**
+   * Measures all frames of the browser for `ms` milliseconds, also those that the board does not
+   * draw. `fps` is frames a second. `p99` and `longest` are gaps between frames, and `workP99` is
+   * the board's drawing time, all in milliseconds.
+   */
   async measure(ms: number): Promise<{ frames: number; fps: number; p99: number; longest: number; workP99: number }> {
     const gaps: number[] = [];
     this.work.length = 0;

@@ -70,7 +70,7 @@ export class Lab {
    */
   async dropGateway(): Promise<void> {
     const { world, view, painting, notice } = this.#parts;
-    // A function, because TypeScript takes a property that it has compared to be unchanged.
+    // A function, because TypeScript assumes that a property keeps the value found by a comparison.
     const status = () => world.status;
     if (status() !== "online") return;
     const began = performance.now();

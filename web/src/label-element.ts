@@ -114,7 +114,7 @@ export class LabelElement {
     });
   }
 
-  /** Closes the editor. Takes its text over, if there is one. */
+  /** Closes the editor. `text` is the label's new text, or `undefined` to keep the old one. */
   #close(form: HTMLFormElement, text: string | undefined): void {
     if (this.#editor !== form) return;
     this.#editor = undefined;

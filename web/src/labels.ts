@@ -8,9 +8,9 @@ import type { ChunkPlace, View } from "./view.js";
 import { LABEL_COLORS, type Label, parseLabel } from "./label.js";
 import { LabelElement } from "./label-element.js";
 
-/** While the user drags a label, other clients see it move this often. */
+/** The shortest time between two commands that move a label while the user drags it. */
 const DRAG_MS = 70;
-/** Chunks that are tracked though they are not visible. */
+/** The largest number of invisible chunks that stay tracked. */
 const UNSEEN_MAX = 48;
 /** Below this scale, in CSS pixels a cell, labels show no text. */
 const SCALE_MIN = 0.9;
@@ -18,7 +18,7 @@ const SCALE_MIN = 0.9;
 export interface LabelsHost {
   tracked(chunk: Chunk): void;
   refused(why: string): void;
-  /** Own commands that are undone together. */
+  /** Takes own commands that one undo takes back together. */
   submitted(pendings: readonly Pending[]): void;
 }
 
@@ -58,7 +58,7 @@ export class Labels {
     }
   }
 
-  /** The view moved. */
+  /** Moves the labels' elements, because the view moved. */
   moved(): void {
     // When zoomed out, there is no room for texts.
     this.#root.classList.toggle("is-far", this.#view.scale / this.#view.ratio < SCALE_MIN);
@@ -140,7 +140,8 @@ export class Labels {
         continue;
       }
       if (element && element.chunkId !== chunk.id && this.#chunks.get(element.chunkId)?.chunk.map.has(key)) {
-        // While a label crosses a border, both chunks have it for a moment. The newer place counts.
+        // While a label crosses a border, both chunks have it for a moment. A pending entry is
+        // newer than a committed one, so the element does not follow the committed entry.
         if (!chunk.map.isPending(key) && this.#chunks.get(element.chunkId)?.chunk.map.isPending(key)) continue;
       }
       const shown = element ?? this.#element(key);

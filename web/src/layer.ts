@@ -8,7 +8,7 @@ import type { Box } from "./view.js";
 /** The colour of a value that the palette does not have. Only a drifted replica has such values. */
 const OUT_OF_PALETTE = 0xffb400ff;
 
-/** Colours (`#rrggbb`) as pixels in memory. */
+/** Converts colours (`#rrggbb`) to the 32-bit values that their pixels have in an `ImageData`. */
 export function pixelsOf(colors: readonly string[]): Uint32Array {
   return Uint32Array.from(colors, (color) => {
     const [r = 0, g = 0, b = 0] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
@@ -18,7 +18,7 @@ export function pixelsOf(colors: readonly string[]): Uint32Array {
 
 export class Layer {
   readonly canvas: HTMLCanvasElement;
-  /** Whether there is a state to show. */
+  /** True if the chunk has cells to show. */
   isShown = false;
   /** Boxes around the uncommitted cells. */
   pending: Box[] = [];
@@ -61,7 +61,7 @@ export class Layer {
     return boxes as Box[];
   }
 
-  /** The canvas, up to date. */
+  /** Returns the canvas, after drawing all changed cells on it. */
   image(): HTMLCanvasElement {
     if (this.#stale) {
       const { x, y, width, height } = this.#stale;
@@ -71,7 +71,7 @@ export class Layer {
     return this.canvas;
   }
 
-  /** The RGBA values as drawn, x fastest. */
+  /** The RGBA values as drawn, x fastest. `undefined` if there are no cells to show. */
   rgba(): Uint8ClampedArray | undefined {
     if (!this.isShown) return undefined;
     this.image();
@@ -87,7 +87,8 @@ export function union(one: Box, other: Box): Box {
 }
 
 /**
- * Boxes around the marked cells: runs in a row, extended down while the next row has the same run.
+ * Boxes that cover exactly the cells with a mark. A box is a run of marked cells in a row, extended
+ * down as long as the next row has the same run.
  */
 export function boxesOf(marks: Uint8Array, across: number): Box[] {
   const boxes: Box[] = [];

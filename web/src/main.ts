@@ -7,7 +7,7 @@ import { byId } from "./dom.js";
 import { Notice } from "./notice.js";
 import { openPage } from "./page.js";
 
-/** The parts of the page that are of no use before there is a world. */
+/** The ids of the elements that cannot be used until the world is open. */
 const INERT = ["board", "tools", "dock", "zoom", "panel-body"];
 /** The number of own commits in a chunk that can be undone. */
 const UNDO_MAX = 256;

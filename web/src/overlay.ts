@@ -49,7 +49,7 @@ export class Overlay {
     this.#place(this.#outline, box);
   }
 
-  /** The view moved. */
+  /** Moves all elements, because the view moved. */
   moved(): void {
     this.#place(this.#cursor, this.#cursorBox);
     this.#place(this.#outline, this.#outlineBox);
@@ -81,7 +81,10 @@ export class Overlay {
     return this.#marks.get(id)?.frame.classList.contains("is-healed") === false;
   }
 
-  /** The chunk is live again. Returns how long it was not, in milliseconds. */
+  /**
+   * Marks a drifted chunk as healed, because it is live again. Returns the milliseconds since the
+   * drift was marked, or `undefined` if the chunk had no mark of a drift.
+   */
   healed(id: string): number | undefined {
     const mark = this.#marks.get(id);
     if (!mark || mark.frame.classList.contains("is-healed")) return undefined;

@@ -5,7 +5,7 @@ import { type Cell, type Chunk, DriftlessError, type Pending, type World } from 
 import { boxesOf } from "./layer.js";
 import type { Box, ChunkPlace, View } from "./view.js";
 
-/** The largest number of cells in one `set`. */
+/** The largest number of cells that a command `set` may have. */
 const SET_CELLS_MAX = 1024;
 /** A box with at least this number of cells is one `fill` instead of a part of a `set`. */
 const FILL_CELLS_MIN = 32;
@@ -77,7 +77,7 @@ export class Painting {
     this.#stroke = undefined;
   }
 
-  /** Makes a stroke of other commands, such as those of a label. */
+  /** Remembers commands that were submitted elsewhere, such as those of a label, as one stroke. */
   remember(pendings: readonly Pending[]): void {
     if (pendings.length > 0) this.#remember([...pendings]);
   }
@@ -166,7 +166,7 @@ export class Painting {
         }
         pending.cancel();
         isUndone = true;
-        // The server may have committed it before the cancel.
+        // The server may have committed the command before the cancel arrived.
         void pending.outcome.then(({ kind }) => kind === "committed" && this.#try(() => pending.undo()));
       }
       if (isUndone) return true;

@@ -26,7 +26,7 @@ export class Palette {
     return this.#rgb[value] ?? [255, 0, 180];
   }
 
-  /** The value whose colour looks most like this one. */
+  /** Returns the value whose colour looks most like `color`. */
   nearest(color: string | Rgb): number {
     const [r, g, b] = typeof color === "string" ? rgbOf(color) : color;
     const key = (clamp(r) << 16) | (clamp(g) << 8) | clamp(b);

@@ -13,7 +13,7 @@ import type { Labels } from "./labels.js";
 import type { ChunkPlace, View } from "./view.js";
 
 const EVERY_MS = 150;
-/** The number of latencies that the median and the percentile are taken of. */
+/** The number of newest latencies from which the median and the 95th percentile are computed. */
 const SAMPLES = 200;
 
 export interface PanelParts {

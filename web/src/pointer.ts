@@ -4,15 +4,18 @@
 import type { Spot, Tool, Tools } from "./tools.js";
 import type { View } from "./view.js";
 
-/** A finger that moved less than this, in CSS pixels, may be the first of two. */
+/**
+ * A first finger paints as soon as it moved this far, in CSS pixels. Until then, a second finger
+ * may follow and make the gesture a pinch.
+ */
 const SLOP = 5;
-/** A finger that rests for this time is alone, and paints. */
+/** A first finger that rests for this time paints, and waits no longer for a second one. */
 const ALONE_MS = 120;
 
 export interface PointerHost {
   /** The view was panned or zoomed. */
   moved(): void;
-  /** The pointer is above this world cell, or outside of the canvas. */
+  /** The pointer moved to the world cell `spot`, or out of the canvas (`undefined`). */
   hover(spot: Spot | undefined): void;
 }
 
@@ -64,7 +67,7 @@ export class Pointer {
     });
   }
 
-  /** Sets the mouse cursor to what a press will do. */
+  /** Sets the mouse cursor that shows the effect of a press. */
   cursor(): void {
     const isHand = this.#isSpaceDown || this.#tools.tool === "hand";
     this.#canvas.dataset.cursor = this.#gesture === "pan" ? "grabbing" : isHand ? "grab" : this.#tools.tool;
@@ -140,7 +143,7 @@ export class Pointer {
   #up(event: PointerEvent, isCancelled: boolean): void {
     const finger = this.#fingers.get(event.pointerId);
     this.#fingers.delete(event.pointerId);
-    // The finger was lifted before it counted as alone: a tap.
+    // The finger was lifted before `ALONE_MS` and without moving, so this is a tap, which paints.
     if (this.#gesture === "wait" && finger && !isCancelled) this.#press(this.#spotOf(finger.startX, finger.startY));
     clearTimeout(this.#timer);
     if (this.#gesture === "paint") this.#tools.up(isCancelled);

@@ -13,7 +13,7 @@ export interface ShortcutParts {
   readonly painting: Painting;
   readonly toolbar: Toolbar;
   readonly lab: Lab;
-  /** The view moved. */
+  /** Runs after a key or a button moved the view. */
   moved(): void;
 }
 

@@ -1,5 +1,5 @@
 // Counts the outcomes of the user's own edits, and their latencies. Remembers the last outcomes of
-// each chunk, and when its hash was last compared with the log.
+// each chunk, and the time at which the chunk's hash was last compared with the log.
 
 import type { Chunk, Outcome } from "@driftless/client";
 
@@ -9,8 +9,9 @@ const LAST = 4;
 
 export interface Ended {
   readonly outcome: Outcome;
+  /** The time from `submit` to the outcome, in milliseconds. */
   readonly ms: number;
-  /** By `performance.now()`. */
+  /** The time of the outcome, by `performance.now()`. */
   readonly at: number;
 }
 
@@ -29,14 +30,14 @@ export class Tally {
   readonly #last = new Map<string, Ended[]>();
   readonly #checked = new Map<string, { at: number; by: "loading" | "beacon" | "update"; version: number }>();
 
-  /** Listens to a chunk. */
+  /** Counts the outcomes of own edits of a chunk from now on. */
   follow(chunk: Chunk): void {
     const { id } = chunk;
     chunk.on("verified", ({ version }) => this.#checked.set(id, { at: performance.now(), by: "beacon", version }));
     chunk.on("status", ({ status }) => {
       if (status === "live") this.#checked.set(id, { at: performance.now(), by: "loading", version: chunk.version });
     });
-    // An update names the hash that it leads to, and the SDK compares it before the event.
+    // An update names the hash of the chunk after it. The SDK compares this hash before the event.
     chunk.on("change", ({ version }) => {
       const known = this.#checked.get(id);
       if (known && version > known.version) this.#checked.set(id, { at: performance.now(), by: "update", version });

@@ -7,8 +7,8 @@ import { draw, make, type Source } from "./stamp.js";
 import { SIZES, TOOLS, type Tool, type Tools } from "./tools.js";
 
 /**
- * The colours with a button of their own, replaced by the nearest ones of the palette. The first
- * nine have the keys 1 to 9.
+ * The colours that have a button each. The toolbar replaces each by the nearest colour of the
+ * palette. The first nine have the keys 1 to 9.
  */
 const QUICK = [
   ...["#1f2430", "#e03131", "#ff7f00", "#ffd433", "#33aa33", "#33aacc", "#3366ff", "#9933cc", "#fafaf7"],
@@ -56,7 +56,7 @@ export class Toolbar {
     this.changed();
   }
 
-  /** Takes a colour that was picked from the canvas, and goes back to the tool before. */
+  /** Chooses a colour that was picked from the canvas, and goes back to the previous tool. */
   picked(value: number): void {
     this.choose(value);
     if (this.#tools.tool === "pick") this.tool(this.#before);
@@ -92,7 +92,7 @@ export class Toolbar {
     this.#markStamps(undefined);
   }
 
-  /** Handles a key. Returns false if the toolbar does not use it. */
+  /** Handles a key. Returns false if the toolbar does not use the key. */
   key(event: KeyboardEvent): boolean {
     const digit = "123456789".indexOf(event.key);
     const swatch = byId("quick").children[digit] as HTMLButtonElement | undefined;

@@ -20,7 +20,7 @@ export interface ToolHost {
 
 export class Tools {
   tool: Tool = "brush";
-  /** The palette's value to paint with. */
+  /** The value that the tools paint, an index of the palette. */
   value = 1;
   /** The index of the size in {@link SIZES}. */
   size = 1;
@@ -40,7 +40,7 @@ export class Tools {
     return SIZES[this.size] ?? 1;
   }
 
-  /** A press. `tool` replaces the chosen tool until the release. */
+  /** Starts a gesture with a press. `tool` replaces the chosen tool until the release. */
   down(spot: Spot, tool: Tool = this.tool): void {
     this.#from = this.#last = spot;
     this.#using = tool;
@@ -58,7 +58,7 @@ export class Tools {
     else if (this.#using === "pick") this.#pick(spot);
   }
 
-  /** The release. If the gesture was cancelled, the tools that act at the release do nothing. */
+  /** Ends the gesture. If it was cancelled, the tools that act at the release do nothing. */
   up(isCancelled = false): void {
     const { box } = this;
     const from = this.#from;

@@ -3,9 +3,9 @@
 
 import type { Family } from "@driftless/client";
 
-/** The largest scale, in device pixels a cell. */
+/** The largest scale, in device pixels for each cell. */
 const SCALE_MAX = 64;
-/** The largest number of chunks across the screen. */
+/** The largest number of chunks that the view shows in a row or in a column. */
 const ACROSS_MAX = 14;
 
 /** The position of a chunk in the world. */
@@ -28,13 +28,13 @@ export class View {
   /** The size of a chunk in cells. */
   readonly width: number;
   readonly height: number;
-  /** The range of a chunk's coordinates. */
+  /** The smallest and the largest value of a chunk's coordinates, both inclusive. */
   readonly min: number;
   readonly max: number;
   /** The world position at the top left of the screen, in cells with fractions. */
   x = 0;
   y = 0;
-  /** In device pixels a cell. */
+  /** Device pixels for each cell. */
   scale = 1;
   /** The size of the screen in device pixels. */
   screen = { width: 0, height: 0 };
@@ -82,14 +82,14 @@ export class View {
     this.#clamp();
   }
 
-  /** Moves the content by device pixels. */
+  /** Moves the content right by `x` and down by `y`, in device pixels. */
   pan(x: number, y: number): void {
     this.x -= x / this.scale;
     this.y -= y / this.scale;
     this.#clamp();
   }
 
-  /** Moves as little as needed to show a cell at some distance from the edge. */
+  /** Pans as little as needed to show a world cell at some distance from the edge of the screen. */
   reveal(x: number, y: number): void {
     const [across, down] = [this.screen.width / this.scale, this.screen.height / this.scale];
     const margin = Math.min(across, down) / 8;

@@ -7,8 +7,8 @@ import type { Core } from "../core/driftless_core.js";
 export type { Core };
 
 /**
- * The JavaScript module that wasm-bindgen generates, as `cargo xtask wasm` builds it. Applications
- * with models of their own pass their own.
+ * The JavaScript module that wasm-bindgen generates, as `cargo xtask wasm` builds it. An
+ * application with models of its own passes the module of its own core.
  */
 export interface CoreModule {
   /** Instantiates the `.wasm` file. */
@@ -16,12 +16,13 @@ export interface CoreModule {
   Core: typeof Core;
 }
 
+/** An instantiated core, and the WebAssembly memory in which the core keeps grids. */
 export interface Loaded {
   Core: typeof Core;
   memory: WebAssembly.Memory;
 }
 
-/** A module with one SIMD instruction. A platform that accepts it can run the faster core. */
+/** A WebAssembly module with a SIMD instruction. If the platform accepts it, the core uses SIMD. */
 const SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ];
@@ -37,19 +38,20 @@ export function load(): Promise<Loaded> {
       : new URL("../core/driftless_core.wasm", import.meta.url);
     return loadFrom(module as unknown as CoreModule, url);
   });
-  // After a failure of the network, the next call tries again.
+  // If loading fails, the next call tries again.
   ours.catch(() => (ours = undefined));
   return ours;
 }
 
 /**
- * Loads a core. `input` is what wasm-bindgen takes: a URL, bytes, or a compiled module. In Node.js,
- * a `file:` URL is read from the file system, because `fetch` does not take such URLs there.
+ * Loads a core. `input` is the `.wasm` file as a URL, as bytes, or as a compiled module. In
+ * Node.js, a `file:` URL is read from the file system, because `fetch` does not take such URLs
+ * there.
  */
 export async function loadFrom(module: CoreModule, input: unknown): Promise<Loaded> {
   let module_or_path = input;
   if (input instanceof URL && input.protocol === "file:") {
-    // Kept out of the `import` as a literal: bundlers for browsers would try to resolve it.
+    // A variable, because bundlers for browsers would try to resolve a literal in the `import`.
     const fs = "node:fs/promises";
     const { readFile } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ fs)) as {
       readFile(url: URL): Promise<Uint8Array>;

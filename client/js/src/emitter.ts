@@ -5,7 +5,7 @@ export interface Abortable {
   signal?: AbortSignal | undefined;
 }
 
-/** The number of events that an iterator queues for its reader. */
+/** The largest number of events that an iterator queues for a slow reader. */
 const QUEUE_MAX = 1024;
 
 /** Typed events: listeners, one-shot promises and asynchronous iterators. */
@@ -32,9 +32,9 @@ export class Emitter<Events extends object> {
   }
 
   /**
-   * Resolves with the next event of this type. Rejects with the signal's reason. If there will be
-   * no more events, rejects with {@link ClosedError}, or with {@link UsageError} (`not_tracked`)
-   * for a chunk that is not tracked any more.
+   * Resolves with the next event of this type. Rejects with the signal's reason if the signal
+   * fires, with {@link ClosedError} if the world has closed, and with {@link UsageError}
+   * (`not_tracked`) if the chunk is not tracked any more.
    */
   once<T extends keyof Events>(type: T, { signal }: Abortable = {}): Promise<Events[T]> {
     return new Promise((resolve, reject) => {
@@ -64,7 +64,7 @@ export class Emitter<Events extends object> {
 
   /**
    * Iterates over the events of this type from now on. The iteration ends when the loop is left,
-   * the signal fires, or there will be no more events.
+   * when the signal fires, or when the world or the chunk that emits the events has ended.
    *
    * @throws {@link OverflowError} if the reader is 1,024 events behind.
    */
@@ -86,7 +86,7 @@ export class Emitter<Events extends object> {
     // Listens from the call on, and not from the first read on, so that no event in between is
     // lost.
     const off = this.on(type, (event) => {
-      // After a gap, the reader gets no further event.
+      // After the first dropped event, all later ones are dropped too: the reader never sees a gap.
       if (isFull) return;
       if (waiting.length < QUEUE_MAX) waiting.push(event);
       else isFull = true;
@@ -127,7 +127,7 @@ export class Emitter<Events extends object> {
     }
   }
 
-  /** Ends all iterators, and rejects every promise that waits for an event. */
+  /** Ends all iterators, and rejects with `reason` every promise that waits for an event. */
   protected end(reason: DriftlessError): void {
     this.#endReason ??= reason;
     for (const end of [...this.#ends]) end(reason);

@@ -3,11 +3,11 @@
  *
  * Everything happens in turns. A turn is one input of the core and what follows from it: messages
  * to send, the next deadline, and events. The engine delivers the events after the turn, in order.
- * A listener may start the next turn: its events are queued behind the ones that are being
- * delivered.
+ * A listener may start the next turn. The events of that turn are queued behind those that are
+ * being delivered.
  *
- * The engine knows a chunk by the core's number of it. `Chunk` is the object that the public API
- * registers for it, and the engine never looks inside.
+ * The engine identifies a chunk by the number that the core gave it. `Chunk` is the type of the
+ * object that the public API registers for a chunk. The engine never looks inside such an object.
  */
 
 import type { Core, Loaded } from "./core.js";
@@ -24,7 +24,10 @@ import { unzstd } from "./zstd.js";
 const TIMEOUT_MAX_MS = 2 ** 31 - 1;
 /** The servers, indexed by the core's socket numbers. */
 const SERVERS: readonly Server[] = ["ingest", "gateway"];
-/** Why the core drops a connection, by the code of the {@link ConnectionError}. */
+/**
+ * Why the core drops a connection: texts for the {@link ConnectionError}, by its code. The code is
+ * the reason in the core's `reconnect` event. A reason without a text is not reported.
+ */
 const PROBLEMS: Readonly<Record<string, string>> = {
   dead: "sent nothing for too long",
   undecodable: "sent a message that is not a frame of this protocol",
@@ -40,10 +43,16 @@ export interface EngineHost {
 /** Receives the events of one tracked chunk. */
 export interface ChunkListener<Chunk> {
   readonly chunk: Chunk;
-  /** The chunk was untracked, and stays until its last own command has an outcome. */
+  /**
+   * True if the chunk was untracked. The chunk stays registered until the last own command in it
+   * has an outcome.
+   */
   isLeaving: boolean;
   deliver(event: ChunkEvent): void;
-  /** The core cannot give outcomes any more, so open commands end as `unknown`. */
+  /**
+   * Ends all open commands as `unknown`, because the core cannot give outcomes any more. `detail`
+   * is the reason.
+   */
   abandon(detail: string): void;
   /** There will be no more events. */
   end(reason: DriftlessError): void;
@@ -54,26 +63,29 @@ type Input<R> = (core: Core, now: number) => R;
 const words = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 export class Engine<Chunk> {
-  /** The tracked chunks, by the core's numbers of them. */
+  /** The tracked chunks, indexed by the numbers that the core gave them. */
   readonly chunks: (ChunkListener<Chunk> | undefined)[] = [];
   readonly loaded: Loaded;
-  /** Bytes over both sockets. */
+  /** Bytes of the messages over both sockets since the world was opened. */
   readonly traffic = { received: 0, sent: 0 };
   status: WorldStatus = "connecting";
+  /** Why the world has ended. `undefined` as long as the world is open. */
   closed: ClosedError | undefined;
   /**
-   * Counts turns. A turn may move data in the core's memory, so a view of it lasts for one turn.
+   * The number of turns so far. A turn may move data in the core's memory, so an array over that
+   * memory is valid only until the next turn.
    */
   turns = 0;
   readonly #core: Core;
   readonly #settings: WorldSettings;
   readonly #host: EngineHost;
   readonly #sockets: readonly Socket[];
+  /** For each server: true if it has welcomed the client on its current connection. */
   readonly #isWelcomed = [false, false];
   readonly #stopListening: () => void;
   readonly #events: CoreEvent[] = [];
   #isDelivering = false;
-  /** The server's words at the last close. */
+  /** The server's reason text for the last connection that was closed or lost. */
   #closeReason = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
   #deadline = Infinity;
@@ -105,7 +117,7 @@ export class Engine<Chunk> {
 
   // ---- turns ----
 
-  /** Reads from the core. */
+  /** Reads from the core without starting a turn. */
   read<R>(look: (core: Core) => R): R {
     try {
       return look(this.#core);
@@ -134,8 +146,8 @@ export class Engine<Chunk> {
   }
 
   /**
-   * A turn out of a socket or a timer, without a caller. If the core fails, the world closes, and
-   * nothing is thrown.
+   * Runs a turn that a socket or a timer starts, so that there is no caller to throw an error to.
+   * If the core fails, the world closes, and nothing is thrown.
    */
   #backgroundTurn(input: Input<void>): void {
     if (this.closed) return;
@@ -176,7 +188,7 @@ export class Engine<Chunk> {
   }
 
   #tick(): void {
-    // A number that equals no deadline, so that the next one is scheduled in any case.
+    // `NaN` equals no deadline, so `#schedule` sets the timer again in any case.
     this.#deadline = NaN;
     this.#backgroundTurn((core, now) => core.tick(now));
   }
@@ -332,8 +344,8 @@ export class Engine<Chunk> {
   // ---- the end ----
 
   /**
-   * Ends the world for good. `isCoreAlive` is false after a failure of the core: then it cannot be
-   * asked.
+   * Ends the world for good. `isCoreAlive` is false if the core failed, or reported the end itself
+   * (`fatal`). Then the core gets no further input.
    */
   close(error: ClosedError, isCoreAlive = true): void {
     if (this.closed) return;

@@ -2,7 +2,8 @@
 export class DriftlessError extends Error {
   override readonly name: string = "DriftlessError";
   /**
-   * Stable, for programs. Each class lists its codes. The message is for people, and may change.
+   * A stable code for programs. Each subclass lists its codes. The message is for people, and may
+   * change.
    */
   readonly code: string;
   constructor(code: string, message: string, options?: ErrorOptions) {
@@ -12,7 +13,7 @@ export class DriftlessError extends Error {
 }
 
 /**
- * A command, a chunk or a setting that the client does not take. Nothing has happened. Codes:
+ * The client does not accept a command, a chunk or a setting. The call changed nothing. Codes:
  * `chunk_id`, `not_tracked`, `too_large`, `too_many`, `invalid_command`, `no_model`, `settings`.
  */
 export class UsageError extends DriftlessError {
@@ -22,7 +23,7 @@ export class UsageError extends DriftlessError {
 /**
  * The client has ended for good, and every pending command has its outcome. Codes:
  *
- * - `closed`: by {@link World.close} or its signal.
+ * - `closed`: the application called {@link World.close}, or the signal given to `connect` fired.
  * - `refused`: a server closed the connection for good. The message says whether another token or a
  *   newer client is needed.
  * - `core`: the core failed, which is a bug in Driftless or in a model of your own.
@@ -32,7 +33,7 @@ export class ClosedError extends DriftlessError {
 }
 
 /**
- * A problem that the client handles itself. Codes:
+ * A problem that the client handles itself, so the application needs to do nothing. Codes:
  *
  * - `token`: the token function failed. The client calls it again.
  * - `socket`: no WebSocket could be made. Check the URL.
@@ -49,9 +50,9 @@ export class ConnectionError extends DriftlessError {
  * Why `chunk.status` is `reloading`, `rejected` or `failed`. Codes:
  *
  * - `reloading`: the chunk drifted, or a message for it cannot be used. Nothing needs to be done.
- * - the gateway's codes, such as `no_read_access` and `unknown_family`.
- * - `failed`: the chunk was reloaded too often, or its model is unknown here or of another
- *   revision.
+ * - `no_read_access`, `unknown_family` and other codes of the gateway: it rejected the chunk.
+ * - `failed`: the chunk was reloaded too often, or this client does not know the chunk's model in
+ *   the server's revision.
  */
 export class ChunkError extends DriftlessError {
   override readonly name = "ChunkError";
@@ -65,8 +66,8 @@ export class OverflowError extends DriftlessError {
 }
 
 /**
- * Makes an error of what the core threw. A refusal is a JSON text with a code and a message; any
- * other value means that the core failed.
+ * Makes an error from a value that the core threw. To refuse an input, the core throws a JSON text
+ * with a code and a message. Any other value means that the core failed.
  */
 export function usageError(thrown: unknown): DriftlessError {
   if (typeof thrown === "string") {

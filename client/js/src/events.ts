@@ -4,8 +4,8 @@ import type { ClosedError, DriftlessError } from "./errors.js";
 export type Server = "ingest" | "gateway";
 
 /**
- * `online`: both servers have welcomed the client. `offline`: {@link World.goOffline} was called.
- * `closed`: the world has ended for good.
+ * `connecting`: at least one server has not welcomed the client yet. `online`: both servers have.
+ * `offline`: {@link World.goOffline} was called. `closed`: the world has ended for good.
  */
 export type WorldStatus = "connecting" | "online" | "offline" | "closed";
 
@@ -19,7 +19,7 @@ export interface WorldEvents {
   error: DriftlessError;
   /** The world ended for good. */
   close: ClosedError;
-  /** A server welcomed the client, and announced the world. */
+  /** A server welcomed the client. `world` is the world's name. */
   welcome: {
     readonly server: "ingest" | "gateway";
     readonly world: string;

@@ -1,6 +1,6 @@
 /**
  * A token, or a function that gives one. The client calls the function for every new connection,
- * and shortly before the last token expires.
+ * and shortly before the current token expires.
  */
 export type Token = string | (() => string | Promise<string>);
 
@@ -11,13 +11,16 @@ export interface WorldSettings {
   /** URLs of gateways. Each new connection takes the next URL of a list. */
   gateway: string | readonly string[];
   token: Token;
-  /** The user's name as predictions see it, for models that ask for the author. */
+  /**
+   * The user's name. The client passes the name to the model when it predicts the effect of a
+   * command. Only models that ask for the author use it.
+   */
   author?: string | undefined;
-  /** The user's roles as predictions see them. */
+  /** The user's roles, which the client passes to the model like `author`. */
   roles?: readonly string[] | undefined;
-  /** The number of commands that may be pending in one chunk (4,096). */
+  /** The largest number of commands that may be pending in one chunk. The default is 4,096. */
   pendingMax?: number | undefined;
-  /** The number of own commits in a chunk that can be undone (64). */
+  /** The largest number of own commits per chunk that are kept for undo. The default is 64. */
   undoMax?: number | undefined;
   /**
    * The `WebSocket` class to use where the platform has none: in Node.js before version 22, the one

@@ -16,7 +16,7 @@ export interface SocketLike {
   onerror: ((event: never) => void) | null;
 }
 
-/** Makes a WebSocket. */
+/** A WebSocket class. */
 export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
 
 /** The environment of a {@link Socket}: the settings that it needs, and its callbacks. */
@@ -27,7 +27,7 @@ export interface SocketHost {
   received(bytes: Uint8Array): void;
   /** `code` is 0 if there was no close frame. `reason` is the server's text. */
   closed(code: number, reason: string): void;
-  /** There is no token. The socket asks again after a wait. */
+  /** `token` rejected, or gave no string. The socket asks again after a wait. */
   tokenFailed(error: unknown): void;
   /** The platform cannot make a WebSocket of the URL. The socket tries again after a wait. */
   failed(error: unknown): void;
@@ -49,14 +49,16 @@ export class Socket {
   readonly #urls: readonly string[];
   readonly #protocol: string;
   readonly #host: SocketHost;
-  /** Counts connections, to take the next URL for each. */
+  /** The number of connections so far. Each connection takes the next URL of the list. */
   #connections = 0;
   #socket: SocketLike | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The number of failed or short connections in a row, which determines the next wait. */
   #failures = 0;
   #openedAt = 0;
-  /** Counts attempts. Callbacks of earlier attempts are ignored. */
+  /** The number of the current attempt. Callbacks of earlier attempts are ignored. */
   #attempt = 0;
+  /** True after `start`, until `stop`. */
   #isWanted = false;
 
   constructor(urls: readonly string[], protocol: string, host: SocketHost) {
@@ -81,8 +83,8 @@ export class Socket {
   }
 
   /**
-   * Drops the connection and connects again: at once, or after a wait if the last attempt failed or
-   * its connection was short. Does not call {@link SocketHost.closed}.
+   * Drops the connection and connects again: at once, or after a wait if earlier attempts failed
+   * and this connection was open for less than 5 s. Does not call {@link SocketHost.closed}.
    */
   restart(): void {
     this.#drop();

@@ -3,7 +3,8 @@ import type { Token } from "./settings.js";
 const TIMEOUT_MS = 10_000;
 
 /**
- * Gives a fixed token, or calls the token function. Rejects if the function takes longer than 10 s.
+ * Resolves with a fixed token, or with the result of the token function. Rejects if the function
+ * fails or takes longer than 10 s.
  */
 export async function askForToken(token: Token): Promise<string> {
   if (typeof token === "string") return token;

@@ -112,8 +112,8 @@ export class World extends Emitter<WorldEvents> {
   }
 
   /**
-   * Drops both connections. Commands can still be submitted: the view shows them, and they wait
-   * here until {@link World.goOnline}.
+   * Drops both connections. Commands can still be submitted: the view shows them, and the client
+   * keeps them until {@link World.goOnline}.
    */
   goOffline(): void {
     this.#engine.goOffline();
@@ -131,7 +131,8 @@ export class World extends Emitter<WorldEvents> {
 
   /**
    * Ends the world for good. Commands that were never sent end as withdrawn. Commands in flight end
-   * as unknown, though they may be committed: to lose nothing, wait for their outcomes first.
+   * as unknown, because the server may still commit them. To learn their outcomes, wait for these
+   * before the call.
    */
   close(): void {
     this.#engine.close(new ClosedError("closed", "the client was closed"));

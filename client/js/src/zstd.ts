@@ -13,7 +13,8 @@ import { Bits, type Fse, type Huffman, corrupt, fse, readFse, readHuffman, singl
 /** The largest size of a block, compressed and decompressed (RFC 8878, 3.1.1.2.4). */
 const BLOCK_BYTES_MAX = 128 * 1024;
 /**
- * A window of this size is accepted for any content, as RFC 8878, 3.1.1.1.2 advises for decoders.
+ * A frame may ask for a window of up to this many bytes, however small its content may be, as RFC
+ * 8878, 3.1.1.1.2 advises for decoders.
  */
 const WINDOW_BYTES_ALWAYS = 1024 * 1024;
 
@@ -25,8 +26,8 @@ interface Lengths {
 }
 
 /**
- * A length is the base of its code plus extra bits. The base of a code is the end of the code
- * before.
+ * Makes the table of one kind of length. A code means a range of lengths: the code's base plus the
+ * value of its extra bits. Each range starts where the range of the previous code ends.
  */
 function lengths(base: number, bits: readonly number[]): Lengths {
   let next = base;
@@ -36,7 +37,7 @@ function lengths(base: number, bits: readonly number[]): Lengths {
 /** The extra bits of both kinds of lengths are from RFC 8878, 3.1.1.3.2.1.1. */
 const LITERAL_LENGTHS = lengths(0, [...zeros(16), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 const MATCH_LENGTHS = lengths(3, [...zeros(32), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-/** Larger offsets need a larger window than this decompressor accepts. */
+/** The largest accepted code of an offset. Larger offsets need a larger window than is accepted. */
 const OFFSET_CODE_MAX = 24;
 
 const ones = (count: number, one = 1) => new Array<number>(count).fill(one);
@@ -56,7 +57,9 @@ const KINDS = [
 ] as const;
 
 interface Header {
+  /** The size of the window in bytes. */
   readonly window: number;
+  /** The size of the decompressed content in bytes, if the header has it. */
   readonly content: number | undefined;
   readonly hasChecksum: boolean;
   /** The position of the first block. */
@@ -88,7 +91,10 @@ function header(data: Uint8Array): Header {
   return { window: isSingle ? (content ?? 0) : window, content, hasChecksum: (flags & 4) !== 0, end };
 }
 
-/** The content so far, and the state that a block leaves to the next one: offsets and codes. */
+/**
+ * The decompressed content so far, and the state that the next block takes over: the last three
+ * offsets and the codes.
+ */
 class Frame {
   readonly out: Uint8Array;
   at = 0;
@@ -226,7 +232,8 @@ class Frame {
   }
 
   /**
-   * Reads which codes the sequences use, and the codes that the block describes. Returns the end.
+   * Reads how the block defines each kind of code: predefined, a single symbol, described in the
+   * block, or unchanged since the previous block. Returns the position after the definitions.
    */
   #readCodes(from: number, to: number): number {
     const data = this.#data;
@@ -263,7 +270,8 @@ class Frame {
 }
 
 /**
- * Decompresses one frame. Throws unless its header announces a content of at most `bytesMax` bytes.
+ * Decompresses one zstd frame. Throws unless the frame's header announces a content of at most
+ * `bytesMax` bytes.
  */
 export function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
   const { window, content, hasChecksum, end } = header(data);

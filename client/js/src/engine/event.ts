@@ -1,12 +1,12 @@
 import type { ChunkStatus, Server } from "../events.js";
 
-/** The core's events about one chunk. `chunk` is the core's number of it. */
+/** The core's events about one chunk. `chunk` is the number that the core gave the chunk. */
 export type ChunkEvent =
   | {
       is: "change";
       chunk: number;
       version: number;
-      /** Each is `[x, y, z, width, height, depth]`. */
+      /** The changed boxes of cells, each as `[x, y, z, width, height, depth]`. */
       rects?: [number, number, number, number, number, number][];
       keys?: string[];
       all?: true;
@@ -32,7 +32,7 @@ export type ChunkEvent =
 export type ConnectionEvent =
   /** `expires` is in seconds since 1970. */
   | { is: "welcomed"; socket: Server; world: string; expires: number }
-  /** The token expires soon. */
+  /** The token expires soon, so the core needs a new one. */
   | { is: "token" }
   | { is: "refused"; socket: Server; code: string; message: string }
   | { is: "reconnect"; socket: Server; reason: "dead" | "session" | "undecodable" }

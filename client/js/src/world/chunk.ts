@@ -20,14 +20,17 @@ export interface Rect {
 
 /**
  * The part of a view that looks different now: rectangles of a grid, keys of a map, or everything.
- * A cell or a key is listed also if only its pending mark changed, because it was committed.
+ * A cell or key whose edit was committed is listed too, because its pending mark changed.
  */
 export interface Change {
   /** The version of the confirmed replica below the view. */
   readonly version: number;
   readonly rects?: readonly Rect[];
   readonly keys?: readonly string[];
-  /** The chunk was loaded or dropped, or the client cannot tell more for its model. */
+  /**
+   * The whole view may look different: the chunk was loaded or dropped, or the client cannot list
+   * the changes for the chunk's model.
+   */
   readonly all?: true;
 }
 
@@ -41,8 +44,8 @@ export interface ChunkEvents {
   /** The replica had another hash than the log. The client loads the chunk again. */
   drift: { readonly version: number; readonly expected: string | undefined; readonly found: string };
   /**
-   * The gateway named the hash of the version that is here, in a beacon or in its answer to
-   * `track`, and the replica has the same hash.
+   * The replica has the hash that the gateway announced for the replica's version, in a beacon or
+   * in the answer to `track`.
    */
   verified: { readonly version: number; readonly hash: string };
   status: { readonly status: ChunkStatus; readonly error: ChunkError | undefined };
@@ -62,7 +65,7 @@ export class Chunk extends Emitter<ChunkEvents> {
   readonly grid: Grid;
   /** The entries, if the chunk's model is `map`. */
   readonly map: KeyMap;
-  /** When the gateway last confirmed the hash, by `performance.now()`. */
+  /** The time of the last `verified` event, by `performance.now()`. */
   verifiedAt: number | undefined;
   readonly #engine: Engine<Chunk>;
   readonly #number: number;
@@ -131,8 +134,8 @@ export class Chunk extends Emitter<ChunkEvents> {
   }
 
   /**
-   * The canonical encoding of the confirmed replica, for models of your own, which read it in your
-   * own core.
+   * The canonical encoding of the confirmed replica, for models of your own. Only a core that has
+   * the model can decode it.
    */
   get encoding(): Uint8Array | undefined {
     return this.#engine.read((core) => core.encoding(this.#number));
@@ -180,7 +183,10 @@ export class Chunk extends Emitter<ChunkEvents> {
     return pending;
   }
 
-  /** Stops following the chunk: at once, or when the last own command has its outcome. */
+  /**
+   * Stops following the chunk: at once, or, if own commands are pending, when the last of them has
+   * its outcome.
+   */
   untrack(): void {
     if (this.#engine.closed || this.#engine.chunks[this.#number] !== this.#listener) return;
     this.#engine.turn((core, now) => core.untrack(now, this.#number));

@@ -15,7 +15,7 @@ const highestBit = (value: number) => 31 - Math.clz32(value);
  * A bit stream, read backwards. The highest set bit of the last byte marks where reading starts.
  */
 export class Bits {
-  /** The number of unread bits. Below zero after reading past the end, which gives zeros. */
+  /** The number of unread bits. Negative after a read past the end, which gives zero bits. */
   left: number;
   readonly #data: Uint8Array;
   readonly #from: number;
@@ -28,7 +28,7 @@ export class Bits {
     this.left = 8 * (to - from - 1) + highestBit(last);
   }
 
-  /** The next `count` ≤ 25 bits, without reading past them. */
+  /** Returns the next `count` bits, at most 25, without consuming them. */
   peek(count: number): number {
     const at = this.left - count;
     if (at < 0) return this.left > 0 ? this.#bits(0, this.left) << -at : 0;
@@ -51,7 +51,8 @@ export class Bits {
 }
 
 /**
- * An FSE decoder. A state has a symbol; the next state is its base plus the value of its next bits.
+ * An FSE decoder: for each state, its symbol, a base, and a number of bits. The next state is the
+ * base plus the value of that many bits from the stream.
  */
 export interface Fse {
   readonly log: number;
@@ -66,7 +67,8 @@ export function single(symbol: number): Fse {
 }
 
 /**
- * A decoder of 2^`log` states. `counts` has the number of states of each symbol; −1 is "below one".
+ * Makes a decoder of 2^`log` states. `counts` has the number of states of each symbol. A count of
+ * −1 means a probability below that of one state; the symbol gets one state.
  */
 export function fse(log: number, counts: readonly number[]): Fse {
   const size = 1 << log;
@@ -95,7 +97,7 @@ export function fse(log: number, counts: readonly number[]): Fse {
   return { log, symbols, bits, bases };
 }
 
-/** Reads the description of an FSE code. `end` is the position behind it. */
+/** Reads the description of an FSE code. The returned `end` is the position after it. */
 export function readFse(
   data: Uint8Array,
   from: number,
@@ -145,7 +147,7 @@ export interface Huffman {
 
 const HUFFMAN_LOG_MAX = 11;
 
-/** Reads the description of a Huffman code. `end` is the position behind it. */
+/** Reads the description of a Huffman code. The returned `end` is the position after it. */
 export function readHuffman(data: Uint8Array, from: number, to: number): { table: Huffman; end: number } {
   const head = data[from] ?? 0;
   const weights: number[] = [];
@@ -174,7 +176,8 @@ export function readHuffman(data: Uint8Array, from: number, to: number): { table
 }
 
 /**
- * A decoder from the weights of all symbols but the last. The last weight fills up a power of two.
+ * Makes a decoder from the weights of all symbols but the last. The weight of the last symbol
+ * follows from the others, because the sum over all symbols is a power of two.
  */
 function huffman(weights: number[]): Huffman {
   const sum = weights.reduce((sum, weight) => sum + (weight > 0 ? 2 ** (weight - 1) : 0), 0);
@@ -197,7 +200,7 @@ function huffman(weights: number[]): Huffman {
   return { log, symbols, bits };
 }
 
-/** Fills `out` with symbols. The stream must end with the last one. */
+/** Decodes symbols until `out` is full. Throws unless the stream ends with the last symbol. */
 export function unhuffman(table: Huffman, data: Uint8Array, from: number, to: number, out: Uint8Array): void {
   const { log, symbols, bits } = table;
   const stream = new Bits(data, from, to);

@@ -67,8 +67,8 @@ export class Grid {
   }
 
   /**
-   * A mark for each of {@link cells}: 1 if the cell is not committed as shown. Like the cells, this
-   * is the client's own memory.
+   * A mark for each of {@link cells}: 1 if the value that the cell shows is not committed. Like the
+   * cells, this is the client's own memory.
    */
   get pending(): Uint8Array {
     return this.#view()?.pending ?? new Uint8Array();
@@ -79,7 +79,7 @@ export class Grid {
     return this.cells[this.#index(x, y, z)];
   }
 
-  /** Whether a cell is not committed as shown. */
+  /** True if the value that a cell shows is not committed. */
   isPending(x: number, y: number, z = 0): boolean {
     return this.pending[this.#index(x, y, z)] === 1;
   }

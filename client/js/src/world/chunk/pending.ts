@@ -7,8 +7,8 @@ export type DiscardReason =
 /** How a command ended. Every command has exactly one outcome, which never changes. */
 export type Outcome =
   /**
-   * The chunk has the effect, from this version on. `version` is absent if it is not known any
-   * more.
+   * The chunk has the command's effect from `version` on. `version` is absent if the client
+   * learned of the commit from the gateway's answer to `track`, which names no versions.
    */
   | { readonly kind: "committed"; readonly version?: number }
   /** The server's model decided against the command. `detail` is for people. */
@@ -29,7 +29,7 @@ export interface PendingActions {
   takeBack(): Pending[];
 }
 
-/** An own command, from `submit` until its outcome, and after. */
+/** A command that this client submitted. The object remains usable after the outcome. */
 export class Pending {
   readonly chunk: Chunk;
   /** The command as it was given to `submit`. */
