@@ -1,8 +1,8 @@
-//! A tracked chunk: its confirmed replica, this client's commands on top, and the state of its
-//! Track.
+//! A tracked chunk: its confirmed replica, this client's pending commands, and the progress of its
+//! Track request.
 //!
-//! This file has what users, connections and time do to a chunk; `chunk/gateway.rs` handles the
-//! gateway's messages.
+//! This file handles the calls of users, the events of connections, and timers. `chunk/gateway.rs`
+//! handles the gateway's messages.
 
 mod gateway;
 
@@ -22,14 +22,16 @@ use driftless_schemas::{ChunkId, Hash, Version, WriterId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The most reloads within [`RELOAD_WINDOW_MS`]; the chunk fails at the next one.
+/// The number of reloads that a chunk may have within [`RELOAD_WINDOW_MS`]. At the next reload the
+/// chunk fails.
 const RELOADS_MAX: usize = 3;
 const RELOAD_WINDOW_MS: u64 = 60_000;
-/// Milliseconds between two Tracks of a chunk that the gateway cannot load at present. Doubles, up
-/// to 32 times as long.
+/// Milliseconds before the client sends Track again for a chunk that the gateway cannot load at
+/// present. The time doubles with each attempt, up to 32 times this value.
 const UNAVAILABLE_RETRY_MS: u64 = 1_000;
 
-/// The context in which a chunk handles one input, and the queues for its requests and events.
+/// The context in which a chunk handles one input, and the queues for the chunk's requests and
+/// events.
 pub(crate) struct Turn<'a> {
     pub now: MonotonicMs,
     pub settings: &'a Settings,
@@ -44,40 +46,44 @@ pub(crate) struct Turn<'a> {
 /// A tracked chunk.
 pub(crate) struct Chunk {
     pub id: ChunkId,
-    /// Whether the user tracks the chunk. If not, the chunk stays until no command is pending.
+    /// Whether the user tracks the chunk. If false, the client keeps the chunk until none of its
+    /// commands is pending.
     pub is_wanted: bool,
     status: ChunkStatus,
     replica: Option<Replica>,
-    /// Whether the replica agrees with the log, as far as the client knows.
+    /// True if there is a replica that agrees with the log, as far as the client knows.
     is_healthy: bool,
-    /// The version and the hash that the newest updates gave, if the replica was not yet compared
-    /// with them.
+    /// The version of the replica and the log's hash of that version, from the newest updates.
+    /// `None` if the replica was compared with that hash already.
     unverified: Option<(Version, Hash)>,
     view: View,
     pub outbox: Outbox,
     pub undo: Undo,
-    /// A Track was sent on this connection.
+    /// True if a Track was sent on this connection.
     is_track_sent: bool,
-    /// Tracked was received, and no Lagging since.
+    /// True if Tracked was received, and no Lagging after it: the gateway sends this client all
+    /// updates.
     is_followed: bool,
-    /// The gateway has served the chunk since it was tracked: commands may be sent.
+    /// True if a gateway has answered Track with Tracked. Commands to the chunk are sent only then.
     was_served: bool,
-    /// The gateway's version at the last Tracked.
+    /// The version of the chunk that the last Tracked named.
     tracked_version: Version,
     /// All commits up to this version are covered by the last Tracked or by Updates since.
     seen_to: Version,
-    /// The version of the newest updates, if some before them are missing.
+    /// If updates are missing: the version that the replica must reach before the stream is
+    /// complete again.
     gap_to: Option<Version>,
-    /// When the client sends Track again, unless an answer advances the replica first.
+    /// When the client sends Track again, unless an answer to the Track or Refresh advances the
+    /// replica before that.
     answer_by: MonotonicMs,
     is_refreshing: bool,
     retry_at: MonotonicMs,
     retries: u32,
     reloads: VecDeque<MonotonicMs>,
     is_changed: bool,
-    /// Whether the client's list of touched chunks contains it.
+    /// Whether the client's list of touched chunks contains this chunk.
     pub is_touched: bool,
-    /// When [`Chunk::tick`] has work, as of the end of the last input.
+    /// When [`Chunk::tick`] has work next; computed at the end of the last input.
     pub due: MonotonicMs,
 }
 
@@ -166,7 +172,8 @@ impl Chunk {
         self.push_outcomes(concluded, turn);
     }
 
-    /// The user tracks the chunk, perhaps again.
+    /// Handles the user's call to track the chunk. If the chunk was rejected or has failed, the
+    /// client tries again.
     pub fn want(&mut self, turn: &mut Turn<'_>) {
         self.is_wanted = true;
         if self.is_refused() {
@@ -180,14 +187,15 @@ impl Chunk {
 
     pub fn rejected(&mut self, rejected: Rejected, turn: &Turn<'_>) {
         self.outbox.rejected(turn.now, rejected);
-        // A finally rejected command leaves the view.
+        // A command leaves the view when ingest rejects it finally.
         self.invalidate();
     }
 
     // ---- the gateway's connection ----
 
-    /// Sends Track; a healthy replica is named as `have`. Without a connection the next Welcome
-    /// sends it.
+    /// Sends Track. If the replica is healthy, `have` names its version and hash, so that the
+    /// gateway need not send the content again. Without a connection this method does nothing,
+    /// because the next Welcome calls it again.
     pub fn send_track(&mut self, turn: &mut Turn<'_>) {
         if self.is_refused() || !turn.is_connected {
             return;
@@ -211,7 +219,8 @@ impl Chunk {
         self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);
     }
 
-    /// From here on the stream may be incomplete, until the next Tracked.
+    /// Records that the stream of updates may be incomplete from now on. The next Tracked ends this
+    /// state.
     fn stop_following(&mut self) {
         self.is_followed = false;
         self.is_refreshing = false;
@@ -229,7 +238,8 @@ impl Chunk {
         }
     }
 
-    /// The family's parameters changed: restores the replica from its own bytes with the new model.
+    /// Handles a change of the family's parameters: restores the replica from its own encoding with
+    /// the new model. If the new model cannot read the encoding, there is no replica any more.
     pub fn remodel(&mut self, turn: &mut Turn<'_>) {
         self.invalidate();
         let (Some(replica), Some(model)) = (&mut self.replica, turn.families.of(&self.id)) else { return };
@@ -264,10 +274,12 @@ impl Chunk {
 
     // ---- the end of an input ----
 
-    /// Concludes commands, reports their outcomes, and sends what is due. Returns the floor of the
-    /// next session if this chunk needs a new one.
+    /// Concludes commands, reports their outcomes, and sends the commands that are due. If the
+    /// chunk's ledger has forgotten the session, returns the ledger's floor: the next session must
+    /// begin later.
     pub fn finish(&mut self, turn: &mut Turn<'_>, permit: SendPermit, submits: &mut Vec<Submit>) -> Option<UnixMs> {
-        // Verify first: a command is concluded by what the replica shows.
+        // Verify the replica first, because commands are concluded only when a healthy replica
+        // shows their effect.
         self.verify_updates(turn);
         let floor = self.outbox.finish_frame(turn.now);
         let permit = SendPermit { can_number: permit.can_number && floor.is_none(), ..permit };
@@ -316,7 +328,7 @@ impl Chunk {
         }
     }
 
-    /// The view must be predicted anew.
+    /// Drops the prediction, so that the next read of the view computes it anew.
     pub fn invalidate(&mut self) {
         self.view.invalidate();
         self.is_changed = true;
@@ -337,7 +349,7 @@ impl Chunk {
         self.send_track(turn);
     }
 
-    /// Gives the chunk up until the user tracks it again.
+    /// Stops following the chunk until the user tracks it again, and ends its commands.
     pub fn fail(&mut self, message: String, turn: &mut Turn<'_>) {
         turn.requests.extend(self.untrack_request());
         self.drop_state(&message, turn);
@@ -356,7 +368,7 @@ impl Chunk {
         self.push_outcomes(concluded, turn);
     }
 
-    /// Sends Track again later: the gateway cannot load the chunk at present.
+    /// Sets the timer that sends Track again, because the gateway cannot load the chunk at present.
     fn retry_later(&mut self, turn: &Turn<'_>) {
         self.is_track_sent = false;
         self.stop_following();

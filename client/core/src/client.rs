@@ -1,13 +1,13 @@
-//! The whole client. Inputs are the user's calls, two connections and time; outputs are requests
-//! and events.
+//! The whole client. Its inputs are the user's calls, the messages of two connections, and time.
+//! Its outputs are requests to servers and events for the shell.
 //!
 //! A shell calls one input method at a time and then takes all events ([`ClientCore::poll_event`]).
 //! Whenever a socket is writable, the shell takes the next message for it
 //! ([`ClientCore::poll_send`]). `now` comes from a monotonic clock.
 //!
-//! Both sockets share one session: the first that opens gets it, and the other one names it in its
-//! Hello. If a chunk's ledger has forgotten the session, a new session replaces it as soon as no
-//! number of the old one is unresolved.
+//! Both sockets share one session. The server of the socket that opens first creates the session,
+//! and the other socket names the session in its Hello. If a chunk's ledger has forgotten the
+//! session, the client begins a new session as soon as every number of the old session is resolved.
 
 mod inbox;
 mod session;
@@ -27,7 +27,8 @@ use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, limi
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The most fresh tokens in a row that servers may refuse before the client ends.
+/// The number of tokens in a row that servers may refuse. The client ends when servers refuse one
+/// more.
 const TOKENS_REFUSED_MAX: u32 = 3;
 
 /// The client's core; see the module's documentation.
@@ -38,19 +39,21 @@ pub struct ClientCore {
     gateway: Connection,
     session: Option<SessionId>,
     writer: Option<WriterId>,
-    /// The time of a new session must be later than this: the newest floor of a ledger that forgot
-    /// a session.
+    /// A lower limit for the time of the next session, which must be later. The limit is the
+    /// highest floor of all ledgers that forgot a session of this client.
     session_after: UnixMs,
-    /// Whether a new session begins as soon as no number of this one is unresolved.
+    /// Whether the session is ending. The client then numbers no more commands, and begins a new
+    /// session as soon as every number of this session is resolved.
     is_ending_session: bool,
     chunks: SortedMap<ChunkId, Box<Chunk>>,
-    /// The outboxes of chunks that are no longer tracked: their numbers must not be used again in
-    /// this session.
+    /// The outboxes of chunks that are no longer tracked. They are kept because this session must
+    /// not use their numbers again.
     untracked_outboxes: SortedMap<ChunkId, Outbox>,
-    /// Chunks that the current input touched, in that order ([`Chunk::is_touched`]).
+    /// Chunks that the current input touched, in the order in which it touched them
+    /// ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
-    /// A lower bound of all chunks' deadlines. The chunk that set it may have no deadline any more;
-    /// the next tick then computes the bound anew.
+    /// A lower bound of all chunks' deadlines. The bound may be too early, because the chunk whose
+    /// deadline it was may have no deadline any more. The next tick then computes the bound anew.
     due: MonotonicMs,
     events: VecDeque<Event>,
     next_command: u64,
@@ -106,8 +109,8 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// Stops tracking a chunk: at once, or when the last of this client's commands there has its
-    /// outcome.
+    /// Stops tracking a chunk. If commands of this client to the chunk are pending, the client
+    /// stops when the last of them has its outcome.
     pub fn untrack(&mut self, now: MonotonicMs, chunk: &ChunkId) {
         self.with(now, chunk, |chunk, _| chunk.is_wanted = false);
         self.finish(now);
@@ -133,8 +136,8 @@ impl ClientCore {
         Ok(id)
     }
 
-    /// Cancels a command. The command leaves the view at once. It ends as withdrawn, unless the log
-    /// has decided it already.
+    /// Cancels a command. The command leaves the view at once. Its outcome is
+    /// [`Outcome::Withdrawn`], unless the log contains a decision of the command.
     pub fn cancel(&mut self, now: MonotonicMs, chunk: &ChunkId, command: CommandId) {
         self.with(now, chunk, |chunk, turn| chunk.cancel(command, turn));
         self.finish(now);
@@ -149,7 +152,8 @@ impl ClientCore {
     /// commit as an update.
     ///
     /// # Errors
-    /// [`SubmitError`] of the first new command that was not accepted; the ones before it were.
+    /// [`SubmitError`] of the first new command that was not accepted. The new commands before that
+    /// one were accepted, and each of them has an outcome.
     pub fn take_back(
         &mut self,
         now: MonotonicMs,
@@ -160,7 +164,8 @@ impl ClientCore {
         inverse.into_iter().map(|command| self.submit(now, chunk, command)).collect()
     }
 
-    /// Hands over a fresh token of the same user.
+    /// Adopts a fresh token of the same user, and sends it to the servers that have welcomed the
+    /// client.
     pub fn renew(&mut self, now: MonotonicMs, token: String) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let connection = self.connection(socket);
@@ -174,15 +179,15 @@ impl ClientCore {
         self.renew_at = if self.token_life_ms > 0 { self.renewal_time(now) } else { MonotonicMs::NEVER };
     }
 
-    /// Ends the client. Commands that were never sent are withdrawn; unresolved ones end as
-    /// unknown.
+    /// Ends the client. Commands that were never sent end as [`Outcome::Withdrawn`]. Commands that
+    /// were sent and are unresolved end as [`Outcome::Unknown`].
     pub fn close(&mut self, now: MonotonicMs) {
         self.stop(now, "the client was closed", &Outcome::Withdrawn);
     }
 
     // ---- the connections ----
 
-    /// A socket has opened. Its Hello will carry this token.
+    /// Handles a socket that has opened. The Hello on this socket will carry `token`.
     pub fn connected(&mut self, now: MonotonicMs, socket: Socket, token: String) {
         if self.stopped.is_some() {
             return;
@@ -195,12 +200,15 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// A socket has closed; `code` is the server's close code, if there was one.
+    /// Handles a socket that has closed. `code` is the server's close code; `None` if the socket
+    /// closed without one.
     pub fn disconnected(&mut self, now: MonotonicMs, socket: Socket, code: Option<u16>) {
         self.connection_lost(now, socket);
         match code {
             Some(close::SESSION) => self.begin_session(now),
-            // The server timed out: this socket waited for the other one to get a session.
+            // The server closed this socket because it got no Hello in time. The client sent none,
+            // because the other socket had not got the session yet. This is no fault, so the client
+            // just connects again.
             Some(close::NO_HELLO) => {}
             Some(close::TOKEN) => {
                 self.tokens_refused += 1;
@@ -218,7 +226,8 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// A binary message has arrived. The core handles all its events, and then concludes commands.
+    /// Handles a binary message of a server. The core handles all events in the message, and then
+    /// concludes commands.
     pub fn received(&mut self, now: MonotonicMs, socket: Socket, message: Bytes) {
         if self.connection(socket).phase == Phase::Down {
             return;
@@ -240,8 +249,8 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// Handles timers. The shell calls it at [`Self::next_deadline`]; a call at any other time is
-    /// harmless.
+    /// Handles the timers that have expired. The shell calls this method at
+    /// [`Self::next_deadline`]. A call at any other time is harmless.
     pub fn tick(&mut self, now: MonotonicMs) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
@@ -267,8 +276,8 @@ impl ClientCore {
 
     // ---- output ----
 
-    /// When the shell should call [`Self::tick`] next: no timer is due before. `None`: no timer is
-    /// set.
+    /// The time at which the shell should call [`Self::tick`] next, because a timer may expire
+    /// then. `None` if no timer is set.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonotonicMs> {
         let Settings { ping_interval_ms, dead_after_ms, .. } = self.settings;
@@ -278,12 +287,13 @@ impl ClientCore {
         (next != MonotonicMs::NEVER).then_some(next)
     }
 
-    /// Takes the next message for a socket: all requests that wait, up to the largest frame.
+    /// Takes the next message for a socket. The message is a frame with the queued requests, as
+    /// many as the server's limit of a frame allows. `None` if no request is queued.
     pub fn poll_send(&mut self, socket: Socket) -> Option<Bytes> {
         self.connection(socket).take_frame()
     }
 
-    /// Whether [`Self::poll_send`] has a message.
+    /// Whether [`Self::poll_send`] would return a message.
     #[must_use]
     pub fn has_output(&self, socket: Socket) -> bool {
         match socket {
@@ -292,7 +302,7 @@ impl ClientCore {
         }
     }
 
-    /// Takes the next event.
+    /// Takes the next event; `None` if no event is queued.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
         if let Some(Event::Outcome { .. }) = event {
@@ -303,55 +313,58 @@ impl ClientCore {
 
     // ---- reading ----
 
-    /// The view: the model, the predicted content, and the version of the confirmed replica
-    /// below it. `None` until a replica is loaded.
+    /// The view of a chunk: the model, the content with the pending commands applied, and the
+    /// version of the confirmed replica. `None` until a replica is loaded.
     pub fn view(&mut self, chunk: &ChunkId) -> Option<(&Arc<dyn AnyModel>, &Content, Version)> {
         self.chunks.get_mut(chunk)?.view(&self.settings)
     }
 
-    /// The confirmed replica, without pending commands.
+    /// The confirmed replica of a chunk, which no pending command changes. `None` until a replica
+    /// is loaded.
     pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<&mut driftless_chunk::replica::Replica> {
         self.chunks.get_mut(chunk)?.replica()
     }
 
-    /// Flips a bit of the confirmed replica, to show that drift is found and healed. The view shows
-    /// the wrong content. Returns false if there is nothing to flip.
+    /// Flips a bit of the confirmed replica, to show that the client finds and heals drift. The
+    /// view shows the wrong content until then. Returns false if no replica is loaded, or if no
+    /// flipped bit gives a valid content.
     pub fn damage(&mut self, now: MonotonicMs, chunk: &ChunkId) -> bool {
         let is_damaged = self.with(now, chunk, |chunk, _| chunk.damage()).unwrap_or(false);
         self.finish(now);
         is_damaged
     }
 
-    /// The confirmed replica's hash.
+    /// The confirmed replica's hash; `None` until a replica is loaded.
     pub fn hash(&mut self, chunk: &ChunkId) -> Option<Hash> {
         self.confirmed(chunk).map(|replica| replica.hash())
     }
 
-    /// A chunk's status; `None` if it is not tracked.
+    /// A chunk's status; `None` if the chunk is not tracked.
     #[must_use]
     pub fn status(&self, chunk: &ChunkId) -> Option<&ChunkStatus> {
         self.chunks.get(chunk).map(|chunk| chunk.status())
     }
 
-    /// The families that the servers announced, by name.
+    /// The families that the gateways announced, in the order of their names.
     pub fn families(&self) -> impl Iterator<Item = &proto::Family> {
         self.families.announced()
     }
 
-    /// A family's model, or why this client cannot make it; `None` if no server has announced the
+    /// A family's model, or why this client cannot make it; `None` if no gateway has announced the
     /// family.
     #[must_use]
     pub fn model(&self, family: &str) -> Option<Result<&Arc<dyn AnyModel>, &str>> {
         self.families.model(family)
     }
 
-    /// The number of commands whose outcome was not yet taken ([`Self::poll_event`]).
+    /// The number of submitted commands whose outcome the shell has not yet taken with
+    /// [`Self::poll_event`].
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// The session; `None` until a server has given one out.
+    /// The session; `None` until a server has created one.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.session
@@ -401,7 +414,7 @@ impl ClientCore {
         self.due = self.earliest_due();
     }
 
-    /// The earliest deadline of a chunk.
+    /// The earliest deadline of all tracked chunks; [`MonotonicMs::NEVER`] if no chunk has one.
     fn earliest_due(&self) -> MonotonicMs {
         self.tracked().fold(MonotonicMs::NEVER, |first, chunk| first.min(chunk.due))
     }
@@ -433,16 +446,17 @@ impl ClientCore {
         }
     }
 
-    /// Lets a tracked chunk handle an input; [`Self::finish`] then concludes its commands. `None`
-    /// if the chunk is not tracked.
+    /// Lets a tracked chunk handle an input with `f`. The caller must then call [`Self::finish`],
+    /// which concludes the chunk's commands. Returns the result of `f`; `None` if the chunk is not
+    /// tracked.
     fn with<R>(&mut self, now: MonotonicMs, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
         self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
         result
     }
 
-    /// Runs `f` on a chunk. Not generic, so that the browser's core contains it once and not once
-    /// per kind of input.
+    /// Runs `f` on a chunk. The method is not generic, so that the browser's core contains its code
+    /// once and not once per kind of input.
     fn turn(&mut self, now: MonotonicMs, id: &ChunkId, f: &mut dyn FnMut(&mut Chunk, &mut Turn<'_>)) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_connected = self.gateway.is_welcomed();
@@ -465,13 +479,14 @@ impl ClientCore {
         }
     }
 
-    /// Ends an input: every chunk that the input touched concludes commands and sends what is due.
+    /// Ends an input. Every chunk that the input touched concludes commands, and sends the commands
+    /// that are due.
     fn finish(&mut self, now: MonotonicMs) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {
             let permit = SendPermit { can_send, can_number: !self.is_ending_session };
             let (mut submits, mut floor) = (Vec::new(), None);
-            // The chunk is still marked as touched, so that this call does not enqueue it again.
+            // The chunk is still marked as touched, so `turn` does not enqueue it again.
             self.turn(now, &id, &mut |chunk, turn| floor = chunk.finish(turn, permit, &mut submits));
             submits.into_iter().for_each(|submit| self.ingest.push(request::Body::Submit(submit)));
             if let Some(floor) = floor {
@@ -492,7 +507,8 @@ impl ClientCore {
         }
     }
 
-    /// Stops tracking a chunk, and keeps its numbers.
+    /// Stops tracking a chunk. Keeps the outbox, so that this session does not use its numbers
+    /// again.
     fn remove_chunk(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.remove(id) else { return };
         debug_assert!(!chunk.is_touched, "a removed chunk must not be in the list of touched chunks");

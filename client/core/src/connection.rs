@@ -1,7 +1,8 @@
-//! A websocket as the core sees it: Hello, pings, and the frames that wait to be sent.
+//! The core's state of one websocket: the progress of Hello and Welcome, pings, and the frames that
+//! wait to be sent.
 //!
-//! Requests are batched: each is appended to an encoded frame until the shell takes the frame, or
-//! until the frame has the largest size that the server allows.
+//! Requests are batched. Each request is appended to the last frame in the queue. A new frame
+//! begins when the shell has taken that frame, or when it has reached the server's limit.
 
 use bytes::Bytes;
 use driftless_schemas::proto::{self, Ping, Request, request};
@@ -13,7 +14,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Down,
-    /// The socket is open. Hello is not sent yet: it may wait until the other socket has a session.
+    /// The socket is open, and Hello is not sent yet. Hello may have to wait until the other socket
+    /// has got the session.
     Open,
     /// Hello is sent; Welcome is not received yet.
     HelloSent,
@@ -24,12 +26,18 @@ pub(crate) enum Phase {
 pub(crate) struct Connection {
     pub phase: Phase,
     pub token: String,
+    /// When the server's last message arrived; at first, when the socket opened.
     received_at: MonotonicMs,
+    /// When the client last sent Ping; at first, when the socket opened.
     pinged_at: MonotonicMs,
     nonce: u64,
+    /// The largest frame that the server accepts, in bytes.
     frame_bytes_max: usize,
+    /// Encoded frames to which no request can be added, in the order of sending.
     full_frames: VecDeque<Vec<u8>>,
+    /// The encoded frame to which requests are added.
     frame: Vec<u8>,
+    /// The number of requests in `frame`.
     requests: usize,
 }
 
@@ -72,7 +80,7 @@ impl Connection {
             return;
         }
         let request = wire::encode(&Request { body: Some(body) });
-        // The tag and the length take at most 6 bytes.
+        // The tag and the length in front of each request take at most 6 bytes together.
         let is_full = self.frame.len() + request.len() + 6 > self.frame_bytes_max;
         if self.requests > 0 && (is_full || self.requests >= limits::CLIENT_FRAME_REQUESTS_MAX) {
             self.full_frames.push_back(std::mem::take(&mut self.frame));
@@ -82,7 +90,7 @@ impl Connection {
         wire::push(&mut self.frame, &request);
     }
 
-    /// Takes the next message to send.
+    /// Takes the next frame to send; `None` if no request waits.
     pub fn take_frame(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.full_frames.pop_front() {
             return Some(frame.into());

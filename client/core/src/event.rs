@@ -1,10 +1,10 @@
-//! The core's events for its shell and the user, and the names that they share.
+//! The core's events for its shell and the user, and the types that occur in events.
 
 use driftless_schemas::proto::{DiscardReason, RefusalCode, RejectCode, TrackRejectCode};
 use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version, WriterId};
 use std::fmt;
 
-/// A connection of the client: it has two.
+/// One of the client's two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Socket {
     /// Receives commands.
@@ -22,38 +22,39 @@ impl fmt::Display for Socket {
     }
 }
 
-/// A command's local id: never used twice in one [`crate::ClientCore`], and not the command's
-/// number on the wire.
+/// A command's local id. A [`crate::ClientCore`] never uses an id twice. The id is not the
+/// command's number on the wire ([`Number`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// The writer and the number under which a command was last sent. With its chunk, they name the
-/// command in the log.
+/// The writer and the number under which a command was last sent. Together with the chunk id, the
+/// two name the command in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number {
     /// The writer id of the session.
     pub writer: WriterId,
-    /// The writer's number for that chunk.
+    /// The writer's number of the command; each chunk has its own numbers.
     pub seq: Seq,
 }
 
 /// How a command ended. Each command has exactly one outcome, and it is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The command is in the chunk.
+    /// The command is committed: the chunk contains its effect.
     Committed {
-        /// The version that the command made; `None` if it is no longer known.
+        /// The chunk's version after the command; `None` if the version is no longer known.
         version: Option<Version>,
     },
     /// The decider refused the command.
     Discarded {
-        /// The reason; `Unspecified` if it is no longer known.
+        /// The reason; `Unspecified` if the reason is no longer known.
         reason: DiscardReason,
         /// Details for people, such as the cell or the key.
         detail: String,
     },
-    /// Ingest finally rejected every transmission. Or the command was never sent and never will be;
-    /// the code is then `Unspecified`.
+    /// The command is not in the log and never will be. Either ingest rejected every transmission,
+    /// and said that a resend is useless; or the command was never sent, and the code is
+    /// `Unspecified`.
     Rejected {
         /// The reason.
         code: RejectCode,
@@ -62,8 +63,8 @@ pub enum Outcome {
     },
     /// The user cancelled the command, and it was not committed.
     Withdrawn,
-    /// The outcome can no longer be found out: the client lost its access, or the ledger its entry,
-    /// before the client could ask.
+    /// The outcome can no longer be found out. For example, the client lost its access, or the
+    /// chunk's ledger evicted the writer, before the client could ask.
     Unknown {
         /// A text for people.
         reason: String,
@@ -77,8 +78,8 @@ pub enum ChunkStatus {
     Loading,
     /// The replica follows the log.
     Live,
-    /// The replica receives no updates at present: the gateway skips the chunk, or there is no
-    /// connection.
+    /// The replica receives no updates at present, because the gateway has stopped sending them to
+    /// this slow client, or because there is no connection.
     Lagging,
     /// The replica differs from the log (R10), or a message cannot be used. A fresh replica is
     /// being loaded; do not trust the view until then.
@@ -86,15 +87,16 @@ pub enum ChunkStatus {
         /// A text for people.
         message: String,
     },
-    /// The gateway does not serve the chunk to this user. `track` asks again.
+    /// The gateway does not serve the chunk to this user. Another call of `track` asks again.
     Rejected {
         /// The reason.
         code: TrackRejectCode,
         /// A text for people.
         message: String,
     },
-    /// The client gave the chunk up: it was reloaded too often, or this client cannot make its
-    /// model. `track` tries again.
+    /// The client follows the chunk no longer: the chunk was reloaded too often, or this client
+    /// cannot make its model, or the client ended. `track` tries again, except after the client's
+    /// end.
     Failed {
         /// A text for people.
         message: String,
@@ -108,7 +110,7 @@ pub enum ReconnectReason {
     Dead,
     /// A new session begins.
     NewSession,
-    /// A message of the server cannot be decoded.
+    /// The client cannot decode a message of the server.
     Undecodable,
 }
 
@@ -142,18 +144,18 @@ pub enum Event {
         /// Whether ingest confirmed that the log has the command under that number.
         is_receipted: bool,
     },
-    /// The gateway named a hash for the confirmed replica's version, and the replica has that hash
-    /// (R10).
+    /// The gateway named its hash of the confirmed replica's version, and the replica has the same
+    /// hash (R10).
     Verified {
         /// The chunk.
         chunk: ChunkId,
         /// The version.
         version: Version,
-        /// The hash of both.
+        /// The hash, which the gateway's content and the replica share.
         hash: Hash,
     },
-    /// The confirmed replica had another hash than the log (R10). The client reported it and loads
-    /// the chunk again.
+    /// The confirmed replica had another hash than the log (R10). The client reported the drift to
+    /// the gateway, and loads the chunk again.
     Drift {
         /// The chunk.
         chunk: ChunkId,
@@ -170,10 +172,10 @@ pub enum Event {
         socket: Socket,
         /// The world's name.
         world: String,
-        /// Seconds since the Unix epoch.
+        /// When the token expires, in seconds since the Unix epoch; 0 if it never expires.
         token_expires_at: i64,
     },
-    /// A session began: numbers count from 1 again.
+    /// A session began. The numbers of commands count from 1 again.
     Session {
         /// The session's id.
         session: SessionId,
@@ -182,7 +184,7 @@ pub enum Event {
     },
     /// The client needs a fresh token: hand it to [`crate::ClientCore::renew`].
     TokenNeeded,
-    /// A server could not understand a request; for logs.
+    /// A server could not understand a request. This event is meant for logs.
     Refused {
         /// The server's socket.
         socket: Socket,
@@ -191,8 +193,8 @@ pub enum Event {
         /// A text for people.
         message: String,
     },
-    /// The shell must drop this socket at once and connect again; the core has already forgotten
-    /// it.
+    /// The shell must drop this socket at once and connect again. The core treats the socket as
+    /// closed already.
     Reconnect {
         /// The server's socket.
         socket: Socket,
@@ -216,12 +218,12 @@ pub enum SubmitError {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// The command is larger than servers accept.
+    /// The command is larger than ingest accepts.
     #[error("a command of {bytes} bytes is too large: the server accepts at most {bytes_max}")]
     TooLarge {
-        /// The command's size.
+        /// The command's size in bytes.
         bytes: usize,
-        /// The limit.
+        /// The largest size that ingest accepts, in bytes.
         bytes_max: usize,
     },
     /// Too many commands are pending: wait until some are decided.
@@ -232,7 +234,7 @@ pub enum SubmitError {
         /// The number of pending commands.
         pending: usize,
     },
-    /// The client was closed, or a server ended it for good.
+    /// The client was closed, or it ended because a server refused it for good.
     #[error("the client is closed: {reason}")]
     Closed {
         /// The reason.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A family of chunks.
 pub(crate) struct Family {
     announced: proto::Family,
-    /// The model, or why this client cannot make it (for people).
+    /// The model, or a text for people that says why this client cannot make the model.
     pub model: Result<Arc<dyn AnyModel>, String>,
 }
 
@@ -17,8 +17,8 @@ pub(crate) struct Family {
 pub(crate) struct Families(Vec<Family>);
 
 impl Families {
-    /// Adopts the families of a Welcome. Returns the names of those that changed: their replicas
-    /// must be restored with the new model.
+    /// Adopts the families of a Welcome. Returns the names of the families that are new or changed.
+    /// The caller must restore the replicas of these families with the new model.
     pub fn welcome(&mut self, settings: &Settings, announced: Vec<proto::Family>) -> Vec<String> {
         let mut changed = Vec::new();
         for family in announced {
@@ -26,8 +26,8 @@ impl Families {
             match self.0.binary_search_by(|known| known.announced.name.cmp(&name)) {
                 Ok(at) if self.0[at].announced == family => continue,
                 Ok(at) => self.0[at] = Family::new(settings, family),
-                // No world has more families. A model takes far more memory than the message that
-                // announces it.
+                // Ignore further families: no world has more. A model takes far more memory than
+                // its announcement, so a faulty server could use up the client's memory.
                 Err(_) if self.0.len() >= limits::FAMILIES_MAX => continue,
                 Err(at) => self.0.insert(at, Family::new(settings, family)),
             }

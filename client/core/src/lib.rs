@@ -1,19 +1,19 @@
 //! The client's core: replicas of the tracked chunks, the user's pending commands on top of them,
 //! and the rules by which every command ends with exactly one outcome.
 //!
-//! The one idea: `view = confirmed replica + own pending commands, decided again in order at every
-//! change`. The core keeps the client's half of R8 (numbers, resends, outcomes), R9 (a gap is
-//! always reported and filled), R10 (hashes are compared) and R12 (a healthy replica is never
-//! replaced by an older one).
+//! The one idea: `view = confirmed replica + own pending commands`. The core decides the pending
+//! commands again, in order, at every change. The core keeps the client's half of R8 (numbers,
+//! resends, outcomes), R9 (a gap is always reported and filled), R10 (hashes are compared) and R12
+//! (a healthy replica is never replaced by an older one).
 //!
 //! The core does no I/O and reads no clock (R11). A shell feeds [`ClientCore`] with the user's
 //! calls, messages and time, and sends the messages that the core produces. The same code runs
 //! under tokio (`driftless-client`) and in browsers (`client/wasm`).
 //!
-//! * [`client`]: the whole client: inputs, outputs, the session.
+//! * [`client`]: the client as a whole, with its inputs, its outputs and its session.
 //! * [`event`]: the events that a user receives.
-//! * `chunk`: one tracked chunk: replica, gateway protocol, view.
-//! * `outbox`: the pending commands of one chunk: R8 from the writer's side.
+//! * `chunk`: one tracked chunk, with its replica, its view, and the protocol with the gateway.
+//! * `outbox`: the pending commands of one chunk. It keeps the writer's side of R8.
 
 #![forbid(unsafe_code)]
 

@@ -1,17 +1,18 @@
-//! The pending commands of a chunk: rule R8 from the writer's side.
+//! The pending commands of a chunk. This module keeps the writer's side of rule R8.
 //!
 //! Every command is a [`PendingCommand`] from submission until its outcome. The outbox numbers a
-//! command when it first sends it, and never uses a number twice. It computes `after` anew at every
-//! transmission: the previous number that is not skipped, or the newest number that is known to be
-//! resolved.
+//! command when it first sends it, and never uses a number twice. At every transmission it computes
+//! `after` anew: the newest earlier number that is neither skipped nor resolved, or else the newest
+//! number that is known to be resolved.
 //!
 //! A command that the user cancelled, or that ingest will never accept, is *skipped*: the outbox
-//! does not send it again, and the `after` of later commands points before it. The ledger's bit
-//! tells its outcome once a later number (or a `Settle`) is resolved.
+//! does not send it again, and the `after` of later commands points before it. When a later number
+//! (or a `Settle`) is resolved, the skipped number is resolved too, and its bit in the ledger tells
+//! its outcome.
 //!
-//! The outbox first records how numbers were resolved. It concludes commands at the end of a frame,
-//! when the confirmed replica shows the effect. Each command is concluded once, and a conclusion is
-//! final.
+//! While the client handles a frame of the gateway, the outbox records how numbers were resolved.
+//! At the end of the frame it concludes commands. A committed command is concluded only when the
+//! confirmed replica shows its effect. Each command is concluded once, and a conclusion is final.
 
 use crate::event::{CommandId, Outcome};
 use crate::pending::{ConcludedCommand, PendingCommand, Resolution, Visible};
@@ -25,29 +26,31 @@ use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{ChunkId, Seq, Version, limits};
 use std::collections::VecDeque;
 
-/// Final rejections of a `Settle` before the commands that it would resolve end as unknown.
-/// Several, because access may come back, and transmissions that are in the log may still be
-/// decided.
+/// The number of final rejections of a `Settle` after which the commands that it would resolve end
+/// as unknown. The outbox tries several times, because the user's access may come back, and because
+/// the log may still decide earlier transmissions of these commands.
 const SETTLE_TRIES: u32 = 6;
-/// Milliseconds between two transmissions of a refused `Settle`.
+/// Milliseconds for which the outbox sends nothing after a final rejection of a `Settle`.
 const SETTLE_HOLD_MS: u64 = 10_000;
-/// Milliseconds that a command's discard may arrive after the commit of a later command. Then the
-/// outbox stops waiting, and the reason is unknown.
+/// Milliseconds for which the outbox waits for the reason of a discard after the stream has shown a
+/// later number. After that the command ends as discarded, and its reason is unknown.
 const REASON_GRACE_MS: u64 = 1_000;
 
 /// Permission to send and to number commands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendPermit {
-    /// Whether it may send: ingest has welcomed the client, and the gateway has served the chunk.
+    /// True if the outbox may send: ingest has welcomed the client, and a gateway has served the
+    /// chunk.
     pub can_send: bool,
-    /// Whether it may number commands: no, while the session is ending.
+    /// True if the outbox may number commands; false while the session is ending.
     pub can_number: bool,
 }
 
-/// The commands of one chunk that have no outcome yet, and the numbers of its writer.
+/// The commands of this client to one chunk that have no outcome yet, and the numbers of the
+/// current session.
 pub(crate) struct Outbox {
-    /// In the order of submission: first the numbered commands, by number, then those that wait for
-    /// a number.
+    /// The commands in the order of submission. Numbered commands come first, in the order of their
+    /// numbers; commands that wait for a number follow.
     entries: VecDeque<PendingCommand>,
     /// The newest number given out; 0 if there is none.
     newest: Seq,
@@ -59,9 +62,11 @@ pub(crate) struct Outbox {
     /// Whether the stream since the last Tracked is complete. If so, a number up to `stream_seq`
     /// that the stream did not show as committed was not committed.
     is_continuous: bool,
-    /// Since when the outcome of a number below `stream_seq` is missing.
+    /// The time since which the outcome of a number up to `stream_seq` is missing; `None` if no
+    /// such outcome is missing.
     missing_since: Option<MonotonicMs>,
-    /// The ledger's floor, if the stream said that the ledger has forgotten this writer.
+    /// The ledger's floor, if the stream of updates said that the ledger has forgotten this writer.
+    /// The next session must begin later.
     expired_floor: Option<UnixMs>,
     resend_timer: ResendTimer,
 }
@@ -98,7 +103,7 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Whether a number of this session is unresolved.
+    /// Whether a numbered command in this chunk is unresolved.
     pub fn has_open_numbers(&self) -> bool {
         self.entries.iter().any(|entry| entry.seq.is_some() && entry.resolution.is_none())
     }
@@ -109,8 +114,8 @@ impl Outbox {
         self.entries.push_back(PendingCommand::command(id, command, submitted_at));
     }
 
-    /// Withdraws a command. A command that was never sent is concluded at once; any other ends
-    /// through [`Self::conclude`].
+    /// Withdraws a command. If the command was never sent, removes and returns it with its outcome.
+    /// Otherwise returns `None`, and [`Self::conclude`] returns the command later.
     pub fn cancel(&mut self, id: CommandId) -> Option<ConcludedCommand> {
         let at = self.entries.iter().position(|entry| entry.id == Some(id))?;
         let entry = self.entries.get_mut(at)?;
@@ -126,15 +131,15 @@ impl Outbox {
 
     // ---- ingest ----
 
-    /// Handles a receipt: a transmission is in the log.
+    /// Handles a receipt, which says that a transmission is in the log.
     pub fn receipted(&mut self, seq: Seq) {
         if let Some(entry) = numbered(&mut self.entries, seq) {
             entry.is_receipted = true;
         }
     }
 
-    /// Handles a rejection: one transmission is not in the log. A decision overrides it, and other
-    /// transmissions of the command may be in the log.
+    /// Handles a rejection, which says that one transmission is not in the log. Other transmissions
+    /// of the command may be in the log, so a decision overrides the rejection.
     pub fn rejected(&mut self, now: MonotonicMs, rejected: proto::Rejected) {
         let seq = Seq(rejected.seq);
         let Some(entry) = numbered(&mut self.entries, seq) else { return };
@@ -155,11 +160,12 @@ impl Outbox {
             let reason = "ingest refuses to settle the command, and no other message tells its outcome";
             self.give_up_skipped_up_to(seq, reason);
         }
-        // The `after` of later commands in flight names the refused number: send them again with
-        // another one.
+        // Later commands in flight name the refused number as their `after`. Send them again with
+        // another `after`, because the refused number will not be resolved before them.
         self.resend_timer.request(now);
     }
 
+    /// Resolves all unresolved skipped numbers up to `seq` as unknown.
     fn give_up_skipped_up_to(&mut self, seq: Seq, reason: &str) {
         let below = |entry: &&mut PendingCommand| {
             entry.seq.is_some_and(|s| s <= seq) && entry.is_skipped() && entry.resolution.is_none()
@@ -177,7 +183,8 @@ impl Outbox {
 
     // ---- the gateway ----
 
-    /// Handles a decision about one of this writer's numbers, as the stream shows it.
+    /// Handles a decision about one of this writer's numbers that the gateway's stream of updates
+    /// contains.
     pub fn decided(&mut self, now: MonotonicMs, seq: Seq, resolution: Resolution, settings: &Settings) {
         self.stream_seq = self.stream_seq.max(seq);
         self.resolve_up_to(now, seq, settings);
@@ -186,20 +193,21 @@ impl Outbox {
         }
     }
 
-    /// Handles an out-of-order outcome: the decider misses an earlier command.
+    /// Handles an out-of-order outcome, which says that an earlier command has not reached the
+    /// decider. The outbox sends its commands again.
     pub fn out_of_order(&mut self, now: MonotonicMs, seq: Seq) {
         if seq > self.resolved {
             self.resend_timer.request(now);
         }
     }
 
-    /// Handles an expired session: new sessions must begin after `floor`.
+    /// Handles an expired session. A new session must begin later than `floor`.
     pub fn session_expired(&mut self, floor: UnixMs) {
         self.expired_floor = self.expired_floor.max(Some(floor));
     }
 
-    /// Handles a Tracked: `resolved` covers all decisions up to the gateway's position, at
-    /// `version`. The stream shows all later ones.
+    /// Handles a Tracked. `resolved` covers all decisions up to the gateway's position in the log,
+    /// where the chunk has `version`. The stream of updates shows all later decisions.
     pub fn tracked(&mut self, now: MonotonicMs, resolved: Resolved, version: Version, settings: &Settings) {
         self.is_continuous = true;
         self.stream_seq = Seq(0);
@@ -210,8 +218,8 @@ impl Outbox {
                 self.expired_floor = Some(UnixMs(0));
                 return;
             }
-            // The ledger may have evicted this writer after it committed the command: the outcome
-            // cannot be known.
+            // The ledger may have evicted this writer after a command was committed, so the
+            // outcomes cannot be known.
             return self.give_up("the chunk's ledger has forgotten this session");
         };
         self.resolve_up_to(now, newest, settings);
@@ -225,16 +233,18 @@ impl Outbox {
         }
     }
 
-    /// Handles a gap: the stream is incomplete until the gap is filled, or the next Tracked.
+    /// Handles a gap in the stream of updates. The stream counts as incomplete until the gap is
+    /// filled, or until the next Tracked.
     pub fn stream_interrupted(&mut self) {
         self.is_continuous = false;
     }
 
-    /// Handles the end of a gap: the missing updates have arrived.
+    /// Handles the end of a gap, after the missing updates have arrived.
     pub fn stream_complete(&mut self) {
         self.is_continuous = true;
     }
 
+    /// Records that all numbers up to `seq` are resolved.
     fn resolve_up_to(&mut self, now: MonotonicMs, seq: Seq, settings: &Settings) {
         // A faulty server may name numbers that this client never gave out. `after` must stay below
         // the next number.
@@ -247,8 +257,9 @@ impl Outbox {
 
     // ---- the end of a frame ----
 
-    /// Resolves the numbers that a complete frame shows as not committed. Returns the floor for the
-    /// next session if this session expired.
+    /// Resolves the numbers that were not committed: up to `stream_seq`, a complete stream shows
+    /// every commit. Returns the ledger's floor if the ledger has forgotten the session; the next
+    /// session must begin later.
     pub fn finish_frame(&mut self, now: MonotonicMs) -> Option<UnixMs> {
         if !self.is_continuous {
             return None;
@@ -260,8 +271,8 @@ impl Outbox {
             if entry.seq.is_none_or(|seq| seq > self.stream_seq) {
                 continue;
             }
-            // The gateway sends an outcome with the reason for a command that was not skipped: wait
-            // for it.
+            // The command was discarded. The gateway sends an outcome with the reason for a command
+            // that was not skipped, so wait for that outcome.
             if entry.is_skipped() || is_overdue {
                 entry.resolution = Some(Resolution::NotCommitted(None));
             } else {
@@ -275,9 +286,9 @@ impl Outbox {
         floor
     }
 
-    /// Takes the numbers from all unresolved commands: the stream said that the ledger has
-    /// forgotten the writer, so none of these numbers will be committed. The commands wait for
-    /// numbers of a new session.
+    /// Removes the numbers of all unresolved commands. The stream said that the ledger has
+    /// forgotten the writer, so none of these numbers will be committed. The commands then wait for
+    /// numbers of a new session. Skipped commands do not wait: they are resolved as not committed.
     fn expire(&mut self) {
         for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some() && entry.resolution.is_none()) {
             if entry.is_skipped() || entry.id.is_none() {
@@ -310,8 +321,8 @@ impl Outbox {
         }
     }
 
-    /// Ends all commands: sent ones as far as their outcome is known, and never sent ones with the
-    /// outcome `unsent`.
+    /// Ends all commands, and returns them. Resolved commands get their outcome, unresolved ones
+    /// that were sent end as unknown, and commands that were never sent get the outcome `unsent`.
     pub fn abandon(&mut self, reason: &str, unsent: &Outcome) -> Vec<ConcludedCommand> {
         self.give_up(reason);
         let mut concluded = self.conclude(Visible::Everything);
@@ -319,8 +330,8 @@ impl Outbox {
         concluded
     }
 
-    /// Starts a new session: numbers count from 1 again, and unresolved ones of the old session end
-    /// as unknown.
+    /// Prepares the outbox for a new session, whose numbers count from 1. Returns the concluded
+    /// commands of the old session; its unresolved commands end as unknown.
     pub fn renumber(&mut self, settings: &Settings) -> Vec<ConcludedCommand> {
         self.give_up("the session was lost");
         let concluded = self.conclude(Visible::Everything);
@@ -331,9 +342,10 @@ impl Outbox {
 
     // ---- sending ----
 
-    /// Sends unresolved commands again if that is due, then new commands, then a `Settle` if no
-    /// other command resolves a skipped number. Returns true if resending has not helped for a
-    /// while: another Tracked may.
+    /// Appends the commands that are due to `out`: first unresolved commands if a resend is due,
+    /// then new commands, then a `Settle` if no command in flight resolves a skipped number.
+    /// Returns true if several resends have brought no decision. The caller should then send Track
+    /// again, because an outcome may be lost, and Tracked would repeat it.
     pub fn send_due(
         &mut self,
         now: MonotonicMs,
@@ -364,7 +376,7 @@ impl Outbox {
         is_stuck
     }
 
-    /// When [`Self::send_due`] or [`Self::finish_frame`] has work without any input.
+    /// When [`Self::send_due`] or [`Self::finish_frame`] has work next if no input arrives before.
     pub fn deadline(&self, now: MonotonicMs, permit: SendPermit) -> MonotonicMs {
         let mut deadline = MonotonicMs::NEVER;
         if permit.can_send && self.has_sendable() {
@@ -384,17 +396,20 @@ impl Outbox {
         self.entries.iter().filter(|entry| entry.resolution.is_none()).filter_map(|entry| Some((entry.seq?, entry)))
     }
 
-    /// Whether a command is in flight for which a resend may help.
+    /// Whether a resend may bring a decision: a command is in flight that is neither skipped nor
+    /// resolved.
     fn has_sendable(&self) -> bool {
         self.open().any(|(seq, entry)| !entry.is_skipped() && seq > self.resolved)
     }
 
-    /// Whether `newest sent − oldest unresolved < window` also holds with one more number.
+    /// Whether the outbox may give out one more number: the distance from the oldest unresolved
+    /// number to the new one must stay below `window`.
     fn has_room(&self, window: u64) -> bool {
         self.open().next().is_none_or(|(oldest, _)| self.newest.next().0 - oldest.0 < window)
     }
 
-    /// Whether a skipped number is unresolved, and no higher number in flight will resolve it.
+    /// Whether a `Settle` is needed: a skipped number is unresolved, and no higher number is in
+    /// flight whose decision would resolve it.
     fn needs_settle(&self) -> bool {
         let skipped =
             self.open().filter(|(seq, entry)| entry.is_skipped() && *seq > self.resolved).map(|(seq, _)| seq).max();
@@ -402,6 +417,7 @@ impl Outbox {
         skipped.is_some() && sent < skipped
     }
 
+    /// Sends all commands again that are numbered, unresolved and not skipped.
     fn resend(&mut self, chunk: &ChunkId, out: &mut Vec<Submit>) {
         let mut after = self.resolved;
         for entry in self.entries.iter_mut().filter(|entry| entry.resolution.is_none() && !entry.is_skipped()) {
@@ -414,6 +430,7 @@ impl Outbox {
         }
     }
 
+    /// Numbers the command at index `at`, and sends it for the first time.
     fn send_new(&mut self, now: MonotonicMs, at: usize, chunk: &ChunkId, out: &mut Vec<Submit>) {
         if !self.has_sendable() {
             self.resend_timer.start(now);
@@ -429,6 +446,7 @@ impl Outbox {
     }
 }
 
+/// The command with the number `seq`; `None` if it has its outcome, or if there is no such number.
 fn numbered(entries: &mut VecDeque<PendingCommand>, seq: Seq) -> Option<&mut PendingCommand> {
     entries.iter_mut().take_while(|entry| entry.seq.is_some()).find(|entry| entry.seq == Some(seq))
 }

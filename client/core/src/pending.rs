@@ -1,7 +1,8 @@
-//! A command of this client without an outcome: its transmissions, what is known about them, and
-//! its outcome.
+//! A pending command of this client: its number, the answers to its transmissions, and the rules by
+//! which it gets its outcome.
 //!
-//! R8 from the writer's side: the outcome is given once it is certain, and never changes.
+//! These rules are the writer's side of R8: a command gets its outcome when the outcome is certain,
+//! and the outcome never changes.
 
 use crate::event::{CommandId, Outcome};
 use bytes::Bytes;
@@ -10,25 +11,26 @@ use driftless_schemas::proto::{self, DiscardReason, RejectCode, Submit, submit};
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{ChunkId, Seq, Version};
 
-/// How a number was resolved.
+/// The resolution of a command's number: whether the log has committed the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     /// The command is committed. A replica shows its effect from the version `visible_at` on.
     Committed { version: Option<Version>, visible_at: Version },
-    /// The command is not committed and never will be. The decider's reason, if it is known.
+    /// The command is not committed and never will be. The content is the decider's reason and its
+    /// details; `None` if they are not known.
     NotCommitted(Option<(DiscardReason, String)>),
-    /// The outcome can no longer be found out. Says why, for people.
+    /// The outcome can no longer be found out. The text says why, for people.
     Unknown(String),
 }
 
-/// How much of the log the user can see in the confirmed replica.
+/// The versions whose effects the user can see in the confirmed replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visible {
     /// The replica is healthy and at this version.
     UpTo(Version),
-    /// There is no replica, or it cannot be trusted.
+    /// There is no replica, or the replica differs from the log.
     Nothing,
-    /// No replica will ever show more: commands are concluded without waiting for it.
+    /// No replica will be loaded any more, so commands are concluded without waiting for one.
     Everything,
 }
 
@@ -45,23 +47,25 @@ pub(crate) struct PendingCommand {
     /// `None` for a `Settle`, which the user does not see.
     pub id: Option<CommandId>,
     pub command: Bytes,
-    /// When the user submitted it, as predictions see it. Not used for a `Settle`.
+    /// When the user submitted the command. Predictions take this as the time of receipt. Not used
+    /// for a `Settle`.
     pub submitted_at: UnixMs,
-    /// Set when the command is first sent.
+    /// The command's number; `None` until the command is first sent.
     pub seq: Option<Seq>,
-    /// The number of transmissions.
+    /// The number of transmissions under this number.
     pub sent: u32,
-    /// Transmissions that ingest rejected: they are not in the log. A transmission without an
-    /// answer may be in it.
+    /// The number of transmissions that ingest rejected, so that they are not in the log. A
+    /// transmission without an answer may be in the log.
     pub rejected: u32,
-    /// The number of final rejections among them.
+    /// The number of final rejections among the rejected transmissions.
     pub finals: u32,
-    /// Ingest confirmed that a transmission is in the log. The outbox does not act on it: it only
-    /// tells the user.
+    /// True if ingest confirmed that a transmission is in the log. The outbox only reports this to
+    /// the user, and sends the command again until it is decided.
     pub is_receipted: bool,
-    /// The user cancelled the command.
+    /// True if the user cancelled the command.
     pub is_cancelled: bool,
-    /// Ingest finally rejected the command: the code, and a text for people.
+    /// The code of ingest's final rejection, and a text for people. `None` without a final
+    /// rejection.
     pub refused: Option<(RejectCode, String)>,
     pub resolution: Option<Resolution>,
 }
@@ -87,8 +91,8 @@ impl PendingCommand {
         }
     }
 
-    /// Whether the outbox skips the command: no resend, no place in the view, and `after` of later
-    /// commands points before it.
+    /// Whether the outbox skips the command. The outbox does not send a skipped command again, the
+    /// view does not show it, and `after` of a later command never names its number.
     pub fn is_skipped(&self) -> bool {
         self.is_cancelled || self.refused.is_some()
     }
@@ -99,7 +103,8 @@ impl PendingCommand {
         self.id.is_some() && !self.is_skipped() && !is_lost
     }
 
-    /// Records a resolution. The first one stands; a later one may only add a version or a reason.
+    /// Records a resolution. The first resolution is final. A later one may only add a version or a
+    /// reason that the first one lacks.
     pub fn resolve(&mut self, resolution: Resolution) {
         match (&mut self.resolution, resolution) {
             (known @ None, resolution) => *known = Some(resolution),
@@ -111,8 +116,8 @@ impl PendingCommand {
         }
     }
 
-    /// Forgets the number and its transmissions, because they are not in the log: a new session
-    /// numbers the command anew.
+    /// Removes the number. The caller knows that no transmission under it will be committed, so a
+    /// new session may give the command another number.
     pub fn forget_number(&mut self) {
         self.seq = None;
         self.sent = 0;
@@ -121,12 +126,13 @@ impl PendingCommand {
         self.is_receipted = false;
     }
 
-    /// The command with its outcome; `None` for a `Settle`.
+    /// Makes the concluded command for the user; `None` for a `Settle`, which the user does not
+    /// see.
     pub fn concluded(&self, outcome: Outcome) -> Option<ConcludedCommand> {
         Some(ConcludedCommand { id: self.id?, outcome, seq: self.seq, is_receipted: self.is_receipted })
     }
 
-    /// The outcome, if it is certain.
+    /// The outcome; `None` while it is not certain, or while the user cannot see the commit yet.
     pub fn outcome(&self, visible: Visible) -> Option<Outcome> {
         match &self.resolution {
             Some(Resolution::Committed { version, visible_at }) => {
@@ -145,7 +151,8 @@ impl PendingCommand {
                 detail: "the command was not committed; the reason is no longer known".into(),
             })),
             Some(Resolution::Unknown(reason)) => Some(Outcome::Unknown { reason: reason.clone() }),
-            // Every transmission was rejected, and no other will follow.
+            // If ingest rejected every transmission of a skipped command, the command is not in the
+            // log, and no transmission will follow.
             None if self.seq.is_some() && self.sent == self.rejected => self.skipped_outcome(),
             None if self.refused.is_some() && Mutant::FinalResend.is_on() => self.skipped_outcome(),
             None => None,
@@ -160,7 +167,8 @@ impl PendingCommand {
         }
     }
 
-    /// The message that sends the command under the number `seq`.
+    /// Makes the message that sends the command under the number `seq`. `after` is the number that
+    /// the decider must have resolved before.
     pub fn message(&self, chunk: &ChunkId, seq: Seq, after: Seq) -> Submit {
         let body = match self.id {
             Some(_) => submit::Body::Command(self.command.clone()),

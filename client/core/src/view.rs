@@ -1,5 +1,5 @@
-//! The view: the confirmed content with this client's pending commands on top, decided again in
-//! order.
+//! The view of a chunk: the confirmed content, with this client's pending commands decided and
+//! folded into it in order.
 //!
 //! Without pending commands the view is the confirmed content itself, and nothing is copied. If a
 //! command is added at the end, only that command is decided. Any other change starts over from the
@@ -13,22 +13,24 @@ use driftless_chunk::replica::Replica;
 use driftless_schemas::ChunkId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The predicted content of one chunk, kept between reads.
+/// The predicted content of one chunk. It is kept between reads, so that a read decides only new
+/// commands.
 #[derive(Default)]
 pub(crate) struct View {
     /// The confirmed content with the first `predicted` commands applied; `None` if no command was
     /// predicted.
     content: Option<Content>,
+    /// The number of pending commands that `content` includes.
     predicted: usize,
 }
 
 impl View {
-    /// Drops the prediction: something changed other than a command added at the end.
+    /// Drops the prediction. Callers do this after every change except a new command at the end.
     pub fn invalidate(&mut self) {
         *self = Self::default();
     }
 
-    /// The content to show, brought up to date.
+    /// The content of the view. Decides the commands in `entries` that were not predicted yet.
     pub fn content<'a>(
         &'a mut self,
         chunk: &ChunkId,
@@ -57,7 +59,8 @@ impl View {
     }
 }
 
-/// Decides one command on `content` and folds its effect.
+/// Decides one command on `content` and folds its effect. If the model fails, `content` stays
+/// unchanged.
 fn predict(model: &dyn AnyModel, content: &mut Content, context: &Context<'_>, command: &[u8]) {
     let before = (!model.fold_is_atomic()).then(|| content.clone());
     let is_shown = catch_unwind(AssertUnwindSafe(|| match model.decide(content, context, command) {

@@ -1,11 +1,12 @@
-//! The numbers by which JavaScript names chunks, and the content of each chunk that it last saw.
+//! The numbers by which JavaScript names chunks, and the view of each chunk that JavaScript last
+//! saw.
 
 use crate::view_cache::ViewCache;
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::ChunkId;
 
-/// The numbers of chunks. A number is an index into a list; the first `track` of a chunk gives it
-/// out, for good.
+/// The numbered chunks. A chunk's number is its index in `chunks`. The first `track` of a chunk
+/// gives it a number, which never changes.
 #[derive(Default)]
 pub struct Chunks {
     numbers: SortedMap<ChunkId, u32>,
@@ -17,7 +18,8 @@ impl Chunks {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
-        // The page names every chunk: it runs out of memory long before it reaches u32::MAX.
+        // The page tracks every chunk itself, and runs out of memory long before the number reaches
+        // u32::MAX.
         let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.numbers.insert(id.clone(), number);
         self.chunks.push((id.clone(), ViewCache::default()));

@@ -1,8 +1,8 @@
-//! The client's core as JavaScript calls it.
+//! The interface through which JavaScript calls the client's core.
 //!
-//! Sockets are 0 (ingest) and 1 (gateway), chunks are numbers (`chunks.rs`), and times are
-//! milliseconds since 1970 by a clock that never goes backwards. Errors are thrown as strings of
-//! JSON, `{"code": …, "message": …}`.
+//! A socket is 0 (ingest) or 1 (gateway). A chunk is a number (`chunks.rs`). `now` and all other
+//! times are milliseconds since 1970, by a clock that never goes backwards. An error is thrown as a
+//! string of JSON, `{"code": …, "message": …}`; the sections "Errors" below list the codes.
 
 use crate::chunks::Chunks;
 use crate::event_json;
@@ -50,11 +50,12 @@ pub struct Core {
 
 #[wasm_bindgen]
 impl Core {
-    /// `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
-    /// `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
+    /// `settings` is a JSON object. Its members `author`, `roles`, `can_renew`, `pending_max`,
+    /// `undo_max`, `resend_after_ms` and `renew_before_ms` are optional, and mean the fields of
+    /// [`Settings`] with these names.
     ///
     /// # Errors
-    /// `settings`: a member has the wrong type.
+    /// `settings`: the text is not a JSON object, or a member has the wrong type.
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &str, decompressor: Decompressor) -> Result<Core, JsValue> {
         DECOMPRESSOR.with(|kept| kept.replace(Some(decompressor)));
@@ -110,8 +111,8 @@ impl Core {
     ///
     /// # Errors
     /// The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
-    /// `no_model` if no server has announced the family yet, or if this client cannot make its
-    /// model.
+    /// `no_model` if no gateway has announced the chunk's family yet, or if this client cannot make
+    /// the family's model.
     pub fn submit_json(&mut self, now: f64, chunk: u32, command: &str) -> Result<f64, JsValue> {
         let id = self.id(chunk)?;
         let command = self.encode(&id, command)?;
@@ -124,8 +125,8 @@ impl Core {
         }
     }
 
-    /// Submits the inverse of a commit, and returns the ids of its commands; none if the commit
-    /// cannot be taken back.
+    /// Submits the inverse of a commit, and returns the ids of the new commands. The list is empty
+    /// if the commit cannot be taken back.
     ///
     /// # Errors
     /// The errors of [`Self::submit`].
@@ -149,7 +150,7 @@ impl Core {
         self.client.connected(time(now), socket_of(socket), token);
     }
 
-    /// A socket has closed. `code` is the server's close code; 0 if there was none.
+    /// Handles a socket that has closed. `code` is the server's close code; 0 if there was none.
     pub fn disconnected(&mut self, now: f64, socket: u8, code: u16) {
         self.client.disconnected(time(now), socket_of(socket), Some(code).filter(|code| *code > 0));
     }
@@ -168,13 +169,13 @@ impl Core {
         self.client.next_deadline().map_or(f64::INFINITY, |at| at.0 as f64)
     }
 
-    /// The next message for a socket.
+    /// The next message for a socket; `None` if no request waits.
     pub fn poll_send(&mut self, socket: u8) -> Option<Vec<u8>> {
         self.client.poll_send(socket_of(socket)).map(Vec::from)
     }
 
     /// All events since the last call, as a JSON array; an empty string if there are none. The
-    /// changes of a chunk are merged into one event, at the end.
+    /// changes of a chunk are merged into one event, which follows all other events.
     pub fn events(&mut self) -> String {
         let mut out = Json::array();
         let mut changed: Vec<(u32, u64)> = Vec::new();
@@ -197,8 +198,9 @@ impl Core {
 
     // ---- reading ----
 
-    /// A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
-    /// replica.
+    /// Describes a chunk as a JSON object: its `status`, with `code` and `message` where the status
+    /// has them, and the `version` and `hash` of its confirmed replica. Empty if the chunk is not
+    /// tracked.
     pub fn describe(&mut self, chunk: u32) -> String {
         let Ok(id) = self.id(chunk) else { return String::new() };
         let Some(status) = self.client.status(&id).cloned() else { return String::new() };
@@ -222,9 +224,10 @@ impl Core {
         .into()
     }
 
-    /// A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
-    /// pending marks (u8) in this module's memory. The addresses are valid until the next call that
-    /// changes something.
+    /// Five numbers: a grid's sizes X, Y and Z, and the addresses of two arrays in this module's
+    /// memory. The first array has the cells (u16, x fastest). The second has a u8 per cell, which
+    /// is 1 if the cell is pending. The addresses are valid until the next call that changes
+    /// something. `None` if the chunk's view is no grid.
     pub fn grid(&self, chunk: u32) -> Option<Vec<u32>> {
         let Some(ViewCache::Grid(grid)) = self.chunks.view_cache(chunk) else { return None };
         let at = |pointer: usize| u32::try_from(pointer).unwrap_or(u32::MAX);
@@ -232,7 +235,7 @@ impl Core {
         Some(vec![size[0], size[1], size[2], at(grid.cells.as_ptr() as usize), at(grid.pending.as_ptr() as usize)])
     }
 
-    /// A map's keys in order, as a JSON array.
+    /// A map's keys in order, as a JSON array; an empty array if the chunk's view is no map.
     pub fn keys(&self, chunk: u32) -> String {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => event_json::texts(entries.iter().map(|entry| &entry.key)),
@@ -240,7 +243,7 @@ impl Core {
         }
     }
 
-    /// The value of a key of a map.
+    /// The value of a map's key; `None` if the view has no such key.
     pub fn value(&self, chunk: u32, key: &str) -> Option<Vec<u8>> {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => find(entries, key).map(|entry| entry.value.to_vec()),
@@ -248,7 +251,7 @@ impl Core {
         }
     }
 
-    /// Whether a key's value in the view differs from the confirmed one.
+    /// Whether a map's key has another value in the view than in the confirmed replica.
     pub fn is_pending(&self, chunk: u32, key: &str) -> bool {
         match self.chunks.view_cache(chunk) {
             Some(ViewCache::Map(entries)) => find(entries, key).is_some_and(|entry| entry.is_pending),
@@ -262,18 +265,19 @@ impl Core {
         self.client.view(&id).map_or(String::new(), |(model, view, _)| json::text(&model.content_to_json(view)))
     }
 
-    /// The canonical encoding of the confirmed replica.
+    /// The canonical encoding of the confirmed replica; `None` until the chunk is loaded.
     pub fn encoding(&mut self, chunk: u32) -> Option<Vec<u8>> {
         let id = self.id(chunk).ok()?;
         self.client.confirmed(&id).map(|replica| replica.encoding().into_owned())
     }
 
-    /// The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
+    /// The BLAKE3-256 hash of some bytes, in hex. The guards of `map` commands name values by this
+    /// hash.
     pub fn hash(data: &[u8]) -> String {
         driftless_schemas::Hash::of(data).to_string()
     }
 
-    /// The version of a chunk's confirmed replica.
+    /// The version of a chunk's confirmed replica; 0 until the chunk is loaded.
     pub fn version(&mut self, chunk: u32) -> f64 {
         let Some(id) = self.chunks.id(chunk) else { return 0.0 };
         #[allow(clippy::cast_precision_loss)]
@@ -288,7 +292,7 @@ impl Core {
             out.text("name", &family.name);
             out.text("model", &family.model);
             out.number("revision", family.model_revision.into());
-            // Passed on as text: the model parses it.
+            // The parameters stay JSON text within a string.
             out.text("parameters", &family.parameters);
             out.number("coordinates", family.coordinates.into());
             out.text("min", &family.coordinate_min.to_string());
@@ -298,7 +302,8 @@ impl Core {
         families.end()
     }
 
-    /// The colours of a family's values, as red, green and blue bytes; empty if its model has none.
+    /// The colours of a family's values, three bytes each (red, green, blue). Empty if the family's
+    /// model has no colours.
     pub fn colors(&self, family: &str) -> Vec<u8> {
         let model = self.client.model(family).and_then(Result::ok);
         model.and_then(|model| model.colors()).map(|colors| colors.as_flattened().to_vec()).unwrap_or_default()
@@ -309,8 +314,9 @@ impl Core {
         u32::try_from(self.client.pending()).unwrap_or(u32::MAX)
     }
 
-    /// Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
-    /// healed. Returns false if there is nothing to flip.
+    /// Flips a bit of the confirmed replica, as bad memory would, to show that the client finds and
+    /// heals drift. Returns false if no replica is loaded, or if no flipped bit gives a valid
+    /// content.
     pub fn damage(&mut self, now: f64, chunk: u32) -> bool {
         let Ok(id) = self.id(chunk) else { return false };
         self.client.damage(time(now), &id)
@@ -367,13 +373,14 @@ fn socket_of(number: u8) -> Socket {
     if number == 0 { Socket::Ingest } else { Socket::Gateway }
 }
 
-/// The SDK's clock counts from 1970 and never goes backwards: it is wall time and monotonic time at
-/// once.
+/// Converts a time of JavaScript. The SDK's clock counts from 1970 and never goes backwards, so its
+/// value is wall time and monotonic time at once.
 fn time(now: f64) -> MonotonicMs {
     MonotonicMs(whole(now))
 }
 
-/// Converts a number of JavaScript. Its numbers are exact up to 2^53; times and ids stay below.
+/// Converts a number of JavaScript to an integer. JavaScript's numbers are exact up to 2^53, and
+/// times and ids stay below that.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(number: f64) -> u64 {
     number.max(0.0) as u64

@@ -1,13 +1,13 @@
-//! Events as JSON. All events of a turn form one array, so that JavaScript fetches them with one
-//! call.
+//! Writes events as JSON. All events that follow an input form one array, so that JavaScript
+//! fetches them with one call.
 
 use crate::json::Json;
 use crate::view_cache::Change;
 use driftless_client_core::{ChunkStatus, Event, Outcome, ReconnectReason};
 use driftless_schemas::format::plain_name;
 
-/// An event as an object. `chunk` is its chunk's number; 0 if it has none. [`change`] writes the
-/// changes of a chunk.
+/// Writes an event as a JSON object. `chunk` is the number of the event's chunk; 0 if the event
+/// concerns no chunk. For [`Event::Changed`], call [`change`] instead.
 pub fn event(event: &Event, chunk: u32) -> String {
     let mut out = Json::object();
     let is = match event {
@@ -56,7 +56,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
             out.text("session", &session.to_string());
             out.text("writer", &hex::encode(writer.0));
         }
-        // `change` writes the event of a changed chunk, with the differences.
+        // These events have no members. [`change`] writes `Changed`, with the differences.
         Event::TokenNeeded | Event::Changed { .. } => {}
         Event::Refused { socket: of, code, message } => {
             out.text("socket", &of.to_string());
@@ -77,7 +77,8 @@ pub fn event(event: &Event, chunk: u32) -> String {
     out.end()
 }
 
-/// The event of a changed chunk, with the differences to what JavaScript last saw.
+/// Writes the event of a changed chunk, with the differences from the view that JavaScript last
+/// saw.
 pub fn change(chunk: u32, version: u64, change: &Change) -> String {
     let mut out = Json::object();
     out.text("is", "change");
@@ -99,14 +100,15 @@ pub fn change(chunk: u32, version: u64, change: &Change) -> String {
     out.end()
 }
 
-/// An array of strings.
+/// Writes an array of strings.
 pub fn texts<'a>(all: impl Iterator<Item = &'a String>) -> String {
     let mut array = Json::array();
     all.for_each(|text| array.text("", text));
     array.end()
 }
 
-/// Adds a status, and its code and message if it has them.
+/// Adds the members of a status to an object: `status`, and `code` and `message` if the status has
+/// them.
 pub fn status_members(out: &mut Json, status: &ChunkStatus) {
     let (name_of, message) = match status {
         ChunkStatus::Loading => ("loading", None),
@@ -125,6 +127,7 @@ pub fn status_members(out: &mut Json, status: &ChunkStatus) {
     }
 }
 
+/// Adds the members of an outcome to an object: `outcome`, and those of the outcome's fields.
 fn outcome_members(out: &mut Json, outcome: &Outcome) {
     let (name_of, detail) = match outcome {
         Outcome::Committed { version } => {

@@ -1,5 +1,5 @@
 //! Floating-point numbers as text. In browsers JavaScript converts them, because Rust's tables for
-//! it take 10 KB that do not compress.
+//! the conversion take 10 KB that do not compress.
 
 #[cfg(target_family = "wasm")]
 mod host {
@@ -14,7 +14,7 @@ mod host {
         fn string(number: f64) -> String;
     }
 
-    /// Adds the sign of a negative zero, which JavaScript omits.
+    /// Converts a number to text. Adds the sign of a negative zero, which JavaScript omits.
     pub fn write(number: f64) -> String {
         if number == 0.0 && number.is_sign_negative() { "-0.0".into() } else { string(number) }
     }

@@ -1,5 +1,5 @@
-//! A writer of JSON text. The events of a turn are written directly, because code that builds trees
-//! of values first would be a tenth of the core's size.
+//! A writer of JSON text. It writes text directly, because code that builds a tree of values first
+//! would be a tenth of the core's size.
 
 use crate::float;
 use serde_json::Value;
@@ -17,7 +17,8 @@ impl Json {
         Self("[".into())
     }
 
-    /// Writes a member's name in an object; an array has no names.
+    /// Writes the comma before the next element if one is needed, and in an object the member's
+    /// name. In an array `name` is ignored.
     fn name(&mut self, name: &str) {
         if !self.0.is_empty() && !self.0.ends_with(['{', '[']) {
             self.0.push(',');
@@ -43,7 +44,7 @@ impl Json {
         self.raw(name, if value { "true" } else { "false" });
     }
 
-    /// Adds text that is JSON already.
+    /// Adds a member or element whose value is JSON text already.
     pub fn raw(&mut self, name: &str, json: &str) {
         self.name(name);
         self.0.push_str(json);
@@ -82,7 +83,7 @@ impl Json {
     }
 }
 
-/// A value as text.
+/// Writes a value as JSON text.
 pub fn text(value: &Value) -> String {
     let mut whole = Json(String::new());
     whole.value("", value);

@@ -1,14 +1,13 @@
-//! `client/core` as WebAssembly: browsers predict, fold, verify and decode with the same code as
-//! the servers.
+//! `client/core` as WebAssembly: browsers predict commands, fold effects, and verify and decode
+//! contents with the same code as the servers.
 //!
 //! Calls between JavaScript and this module are few and large, never one per cell. JavaScript hands
 //! in a message, then calls [`Core::events`] once for all events that follow, as JSON, and
-//! [`Core::poll_send`] for the messages to send. It reads a grid's cells in place, through a view
-//! of this module's memory. The TypeScript SDK (`client/js`) is the only caller; games use that
-//! SDK.
+//! [`Core::poll_send`] for the messages to send. JavaScript reads a grid's cells in place, in this
+//! module's memory. The TypeScript SDK (`client/js`) is the only caller; games use that SDK.
 //!
-//! A studio with its own model builds its own core: a crate that depends on this one and calls
-//! [`register`] in its `#[wasm_bindgen(start)]` function (`examples/custom-model`).
+//! An application with its own model builds its own core: a crate that depends on this crate, and
+//! calls [`register`] in its `#[wasm_bindgen(start)]` function (`examples/custom-model`).
 
 mod chunks;
 mod core;
@@ -26,7 +25,7 @@ thread_local! {
     static MODELS: RefCell<Models> = RefCell::new(Models::builtin());
 }
 
-/// Adds models that every [`Core`] made afterwards knows.
+/// Adds models. Every [`Core`] that is made after this call knows them.
 pub fn register(add: impl FnOnce(&mut Models)) {
     MODELS.with(|models| add(&mut models.borrow_mut()));
 }

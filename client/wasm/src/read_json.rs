@@ -1,19 +1,20 @@
-//! A parser from JSON text to [`Value`]. serde_json's parser would be an eighth of the core's size.
+//! A parser from JSON text to [`Value`]. It is written by hand, because serde_json's parser would
+//! be an eighth of the core's size.
 //!
-//! JavaScript parses fractions, and does so exactly. Whole numbers of 64 bits are parsed here,
-//! because JavaScript would round them.
+//! In browsers JavaScript parses numbers with a fraction or an exponent, and does so exactly. Whole
+//! numbers of 64 bits are parsed here, because JavaScript would round them.
 
 use crate::float;
 use serde_json::{Map, Number, Value};
 use std::str::Chars;
 
-/// The deepest nesting of arrays and objects, as in serde_json.
+/// The deepest nesting of arrays and objects that is accepted; the same limit as serde_json's.
 const DEPTH_MAX: usize = 127;
 
 /// Parses one value, with the same result as `serde_json::from_str`.
 ///
 /// # Errors
-/// A text for people: the byte from which on the text is not JSON.
+/// A text for people that names the byte from which on the text is not JSON.
 pub fn read(text: &str) -> Result<Value, String> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(DEPTH_MAX).filter(|_| reader.peek().is_none());
@@ -46,6 +47,8 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
+    /// Reads a value. `depth` is the number of arrays and objects that may still be nested. Here
+    /// and in the methods below, `None` means that the text is not JSON.
     fn value(&mut self, depth: usize) -> Option<Value> {
         match self.peek()? {
             b'n' => self.take("null").map(|()| Value::Null),
@@ -77,6 +80,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads the comma-separated members between `open` and `close`; `member` reads one of them.
     fn members(&mut self, [open, close]: [&str; 2], mut member: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.take(open)?;
         if self.take(close).is_some() {
@@ -150,7 +154,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads the rest of a `\u` escape: a character, or a pair of surrogates.
+/// Reads the rest of a `\u` escape: the digits of a character, or of a pair of surrogates that
+/// stand for one.
 fn escaped(chars: &mut Chars<'_>) -> Option<char> {
     let first = unit(chars)?;
     if !(0xd800..0xdc00).contains(&first) {
@@ -171,7 +176,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Both parsers must agree about `text`.
+    /// Checks that this parser and serde_json agree about `text`.
     fn compare(text: &str) {
         match (read(text), serde_json::from_str::<Value>(text)) {
             (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{text}"),

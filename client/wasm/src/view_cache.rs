@@ -1,9 +1,9 @@
-//! The view of a chunk as JavaScript last saw it, and the differences to the present view:
-//! rectangles of a grid, keys of a map.
+//! The view of a chunk that JavaScript last saw, and its differences from the present view:
+//! rectangles of a grid, or keys of a map.
 //!
-//! A cell or an entry differs if its value differs, or if its *pending* mark does. A cell is
-//! pending if the view shows another value than the confirmed replica. A comparison takes a few
-//! passes over the content (8 KiB: about 2 µs). It is the same for every cause of a change:
+//! A cell or an entry is *pending* if the view shows another value than the confirmed replica. It
+//! differs from the last view if its value or its pending mark does. A comparison takes a few
+//! passes over the content (8 KiB: about 2 µs). The same comparison serves every cause of a change:
 //! commands, updates, a rollback, a fresh Chunk.
 
 use bytes::Bytes;
@@ -11,13 +11,14 @@ use driftless_chunk::grid::Cells;
 use driftless_chunk::map::Entries;
 use driftless_chunk::model::Content;
 
-/// More rows than this without a difference end a rectangle.
+/// The number of rows without a difference that a rectangle may span. After more such rows, the
+/// next difference begins another rectangle.
 const GAP_ROWS: usize = 4;
 
-/// The view of one chunk as JavaScript last saw it.
+/// The view of one chunk that JavaScript last saw.
 #[derive(Default)]
 pub enum ViewCache {
-    /// There is no view: the chunk is not loaded.
+    /// There is no view, because the chunk is not loaded.
     #[default]
     None,
     Grid(Grid),
@@ -32,7 +33,7 @@ pub enum ViewCache {
 pub struct Entry {
     pub key: String,
     pub value: Bytes,
-    /// Whether the confirmed replica has another value.
+    /// Whether the confirmed replica has another value for this key, or none.
     pub is_pending: bool,
 }
 
@@ -49,14 +50,14 @@ pub struct Grid {
 pub enum Change {
     /// Rectangles of a grid, each as x, y, z, width, height, depth.
     Rects(Vec<[usize; 6]>),
-    /// Keys of a map.
+    /// Keys of a map whose entries differ.
     Keys(Vec<String>),
     /// Everything may differ.
     All,
 }
 
-/// A copy of the present view. Copied, because the core cannot lend the view and the confirmed
-/// replica at the same time.
+/// A copy of the present view. The copy is needed because the core cannot lend the view and the
+/// confirmed replica at the same time.
 pub enum ViewCopy {
     Grid { size: [usize; 3], cells: Vec<u16> },
     Map(Entries),
@@ -112,19 +113,21 @@ impl ViewCache {
         }
     }
 
-    /// The chunk has no view any more.
+    /// Drops the cached view, because the chunk has no view any more. Returns a change if there was
+    /// a cached view.
     pub fn clear(&mut self) -> Option<Change> {
         let was = std::mem::take(self);
         (!matches!(was, Self::None)).then_some(Change::All)
     }
 }
 
-/// The entry of a key, in entries that are sorted by key.
+/// Finds the entry of a key. `entries` must be sorted by key.
 pub fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     let at = entries.binary_search_by(|entry| entry.key.as_str().cmp(key)).ok()?;
     entries.get(at)
 }
 
+/// The pending mark of each cell.
 fn pending(view: &[u16], confirmed: &Content) -> Vec<u8> {
     let confirmed = confirmed.get::<Cells>().into_iter().flat_map(Cells::values);
     view.iter().zip(confirmed).map(|(shown, confirmed)| u8::from(*shown != confirmed)).collect()
@@ -164,7 +167,7 @@ impl Grid {
     }
 }
 
-/// Makes a rectangle of depth 1 from left, top, right and bottom.
+/// Makes a rectangle of depth 1 at `z` from its left, top, right and bottom edges.
 fn with_depth([left, top, right, bottom]: [usize; 4], z: usize) -> [usize; 6] {
     [left, top, z, right - left, bottom - top, 1]
 }

@@ -2,8 +2,8 @@
 //! TrackRejected.
 //!
 //! The outbox learns the outcome of commands from every message, even if the replica cannot use the
-//! message: a decision is true in any case. The replica accepts only updates that fit (R3, R10),
-//! and a healthy replica is never replaced by an older state (R12).
+//! message, because a decision is final in any case. The replica accepts only updates that fit (R3,
+//! R10), and a healthy replica is never replaced by an older state (R12).
 
 use super::{Chunk, Turn};
 use crate::event::{ChunkStatus, Event};
@@ -64,8 +64,8 @@ impl Chunk {
         self.is_healthy = true;
         self.invalidate();
         if version > self.seen_to {
-            // The client never received the commits in between. Only another Tracked tells which of
-            // its commands are among them.
+            // The client never received the commits between `seen_to` and this version. Only
+            // another Tracked tells which of the client's own commands are among them.
             self.seen_to = version;
             if self.outbox.has_open_numbers() {
                 return self.send_track(turn);
@@ -165,8 +165,9 @@ impl Chunk {
         }
     }
 
-    /// A beacon names the version last sent on this socket. If the replica's version is lower,
-    /// updates were lost.
+    /// Handles a beacon, which names the version and the hash of the newest updates that the
+    /// gateway sent on this socket. If the client has not received updates up to that version, some
+    /// were lost.
     pub fn beacon(&mut self, beacon: &proto::Beacon, turn: &mut Turn<'_>) {
         let Some(hash) = Hash::from_slice(&beacon.hash) else { return };
         if !self.is_followed || !self.is_healthy {
@@ -202,8 +203,8 @@ impl Chunk {
         self.set_status(ChunkStatus::Rejected { code, message: rejected.message }, turn);
     }
 
-    /// Makes the initial content of a chunk that was never edited. Its hash is compared like any
-    /// other.
+    /// Makes the replica of version 0 from the model, because a gateway sends no content of a chunk
+    /// without commits. The callers compare its hash with the gateway's as for any version.
     fn start_empty(&mut self, turn: &Turn<'_>) {
         if let Some(model) = self.model(turn) {
             self.replica = Some(Replica::initial(model, &self.id));
@@ -228,8 +229,8 @@ impl Chunk {
         Replica::restore(model, &encoding, version, hash).map_err(|e| e.to_string())
     }
 
-    /// Compares the replica with the hash of the newest updates (R10). One comparison per frame is
-    /// enough: the last hash covers all updates before it.
+    /// Compares the replica's hash with the hash in the newest updates (R10). One comparison per
+    /// frame is enough, because the newest hash covers the effects of all earlier updates.
     pub(super) fn verify_updates(&mut self, turn: &mut Turn<'_>) {
         let Some((version, expected)) = self.unverified.take() else { return };
         let Some(replica) = self.replica.as_mut().filter(|replica| self.is_healthy && replica.version() == version)
@@ -250,7 +251,7 @@ impl Chunk {
             return;
         };
         self.unverified = None;
-        // Hash the content again: a cached hash would hide damage that happened since.
+        // Compute the hash from the content again, because a cached hash would hide later damage.
         let found = replica.hash_again();
         if found == expected {
             turn.events.push_back(Event::Verified { chunk: self.id.clone(), version, hash: found });
@@ -270,7 +271,7 @@ impl Chunk {
             self.outbox.stream_complete();
         }
         let Some(version) = version else {
-            // A Chunk must follow.
+            // Without a healthy replica the gateway must send a Chunk.
             return self.expect_answer(turn);
         };
         if self.gap_to.is_some() && !self.is_refreshing {

@@ -28,7 +28,8 @@ impl ClientCore {
             }
             // A receipt is not a decision: the outbox resends the command until a decision arrives.
             (Socket::Ingest, event::Body::Receipt(receipt)) => self.receipted(&receipt),
-            // Before Welcome the client has asked for nothing, and could not send a request in
+            // Before Welcome a gateway has no reason to send anything else, because the client has
+            // sent no Track. The client ignores such a message: it could not send a request in
             // response.
             (Socket::Gateway, body) if self.gateway.is_welcomed() => self.handle_gateway(now, body),
             (Socket::Ingest | Socket::Gateway, _) => {}

@@ -1,11 +1,11 @@
 //! The session that the client's two sockets (to ingest and to a gateway) share: Hello and Welcome,
 //! tokens, and the change to a new session.
 //!
-//! The first socket that opens gets a session, and the other one names it in its Hello. If a
-//! chunk's ledger has forgotten the session, the client numbers no more commands. It begins a new
-//! session when every command of the old one has its outcome. The client must wait, because each
-//! session has its own writer id and the gateway tells outcomes only to the writer of the current
-//! session.
+//! The server of the socket that opens first creates the session, and the other socket names the
+//! session in its Hello. If a chunk's ledger has forgotten the session, the client numbers no more
+//! commands. It begins a new session when every command of the old one has its outcome. The client
+//! must wait, because each session has its own writer id, and a gateway sends the outcomes of the
+//! current session's writer only.
 
 use super::ClientCore;
 use crate::chunk::{Chunk, Turn};
@@ -15,14 +15,16 @@ use driftless_schemas::proto::{self, Hello, ModelRevision, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{SessionId, WriterId, limits};
 
-/// The age in milliseconds at which the client replaces its session, if no number is unresolved.
-/// Servers refuse a session at `limits::SESSION_AGE_MAX_MS`.
+/// The age in milliseconds after which the client replaces its session when it connects again and
+/// no number is unresolved. Servers refuse a session that is older than
+/// `limits::SESSION_AGE_MAX_MS`, which is longer.
 const SESSION_AGE_MS: i64 = limits::SESSION_AGE_MAX_MS as i64 / 7 * 6;
-/// Milliseconds after which the core asks again for a token that did not come.
+/// Milliseconds after which the core asks the shell again for a token that it did not get.
 const TOKEN_RETRY_MS: u64 = 15_000;
 
 impl ClientCore {
-    /// Handles a Welcome: adopts session, limits, token expiry and families.
+    /// Handles a Welcome: adopts its session, its limits, the expiry of the token, and its
+    /// families.
     pub(super) fn welcome(&mut self, now: MonotonicMs, socket: Socket, welcome: proto::Welcome) {
         let (Some(session), Some(writer)) =
             (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
@@ -65,8 +67,8 @@ impl ClientCore {
         self.send_hello(now);
     }
 
-    /// Sets the timer for the next token. `token_expires_at` is in seconds since 1970; 0 means
-    /// never.
+    /// Sets the timer for the next token. `token_expires_at` is the expiry of the present token in
+    /// seconds since 1970; 0 if the token never expires.
     pub(super) fn renewed(&mut self, now: MonotonicMs, token_expires_at: i64) {
         let life_ms = UnixMs::from_seconds(token_expires_at).ms_since(self.settings.wall_time(now));
         self.token_life_ms = u64::try_from(life_ms).unwrap_or_default();
@@ -87,8 +89,8 @@ impl ClientCore {
         });
     }
 
-    /// Sends Hello on each open socket. While there is no session, only the first socket sends one;
-    /// the second waits until the first has got the session.
+    /// Sends Hello on each open socket. While there is no session, only one socket sends Hello. The
+    /// other socket waits for the Welcome of the first one, which names the session.
     pub(super) fn send_hello(&mut self, now: MonotonicMs) {
         let is_idle = !self.ingest.is_welcomed() && !self.gateway.is_welcomed();
         let is_old = self.session.is_some_and(|session| self.age_ms(now, session) > SESSION_AGE_MS);
@@ -122,8 +124,8 @@ impl ClientCore {
         self.tracked().any(|chunk| chunk.outbox.has_open_numbers())
     }
 
-    /// Forgets the session. Commands without an outcome end as unknown, and the next command gets
-    /// number 1.
+    /// Forgets the session. Unresolved commands end as unknown, and the next command to each chunk
+    /// gets number 1.
     pub(super) fn forget_session(&mut self, now: MonotonicMs) {
         self.session = None;
         self.is_ending_session = false;
@@ -135,7 +137,7 @@ impl ClientCore {
             }
             chunk.push_outcomes(concluded, turn);
         });
-        // Only now: the outcomes above name the writer of the old session.
+        // Clear the writer last, because the outcomes above name the writer of the old session.
         self.writer = None;
     }
 
@@ -156,14 +158,15 @@ impl ClientCore {
         self.settings.wall_time(now).ms_since(began)
     }
 
-    /// When to ask for another token: `renew_before_ms` before this one expires, or halfway through
-    /// a short lifetime.
+    /// When to ask for another token: `renew_before_ms` before the present token expires. For a
+    /// token with a lifetime below twice that, halfway through its lifetime.
     pub(super) fn renewal_time(&self, now: MonotonicMs) -> MonotonicMs {
         let life_ms = self.token_life_ms;
         now.plus_ms(life_ms - self.settings.renew_before_ms.min(life_ms / 2))
     }
 
-    /// Asks the shell for a token, if it can get one.
+    /// Asks the shell for a fresh token, if [`Settings::can_renew`] says that the shell can get
+    /// one.
     pub(super) fn request_token(&mut self, now: MonotonicMs) {
         if self.settings.can_renew {
             self.events.push_back(Event::TokenNeeded);

@@ -1,8 +1,8 @@
 //! Makes the JavaScript glue of a core's WebAssembly: `driftless-wasm-bindgen INPUT.wasm FOLDER
 //! NAME`.
 //!
-//! The result is that of `wasm-bindgen --target web --omit-default-module-path`, a program that
-//! takes four times as long to build.
+//! The result is the same as with `wasm-bindgen --target web --omit-default-module-path`. This
+//! crate exists because the program `wasm-bindgen` takes four times as long to build.
 
 use anyhow::{Context, Result};
 use wasm_bindgen_cli_support::Bindgen;

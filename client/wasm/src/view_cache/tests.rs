@@ -1,4 +1,4 @@
-//! The reported differences cover all changes, and not much more.
+//! Tests that the reported differences cover all changes, and not much more.
 
 use super::*;
 use driftless_chunk::model::{AnyModel, Context, Decision, Models};
