@@ -20,8 +20,10 @@ pub(crate) struct Context {
     pub producer: CommandProducer,
     pub settings: Settings,
     pub metrics: Metrics,
-    /// Every socket meets a fault of the log, so these bound how often the fault is logged.
+    /// Limits how often refused commands are logged: a fault of the log affects all sockets at
+    /// once.
     pub refused_log: LogThrottle,
+    /// Limits how often commands without an acknowledgement are logged, for the same reason.
     pub unacknowledged_log: LogThrottle,
     pub shutdown: Shutdown,
 }

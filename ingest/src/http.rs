@@ -26,8 +26,8 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 mod results;
 mod submission;
 
-/// How much longer than the producer a request waits. The producer reports each record that it
-/// gives up, so a request never waits in vain.
+/// A request waits for the producer's time-out and this much longer. Within that time the producer
+/// reports an outcome for each record, also for a record that it gives up.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes(context: &Arc<Context>) -> Routes {
@@ -67,7 +67,7 @@ fn check_token(context: &Context, token: Option<String>) -> Result<Claims, Probl
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct SessionRequest {
-    /// The session's time will be above this.
+    /// The time of the new session will be above this, in milliseconds since the Unix epoch.
     session_after_ms: u64,
 }
 
@@ -75,9 +75,9 @@ struct SessionRequest {
 struct NewSession {
     session: SessionId,
     writer: driftless_schemas::WriterId,
-    /// No server accepts the session after this.
+    /// Milliseconds since the Unix epoch; no server accepts the session after this time.
     expires_at_ms: u64,
-    /// Seconds since the Unix epoch.
+    /// The token's expiry, in seconds since the Unix epoch.
     token_expires_at: i64,
 }
 
@@ -92,7 +92,8 @@ fn new_session(context: &Context, token: Option<String>, body: &[u8]) -> Result<
     };
     let now = context.clock.now().unix;
     let session = ids::issue(wanted.session_after_ms, now, context.verifier.random()).map_err(|e| {
-        // No server's clock reads such a time, so no session has it, and a retry would not help.
+        // A wait above this limit is not caused by servers whose clocks differ, but by a wrong
+        // `session_after_ms`. A retry would not help, so the request is refused for good.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {
             let detail =
@@ -151,7 +152,8 @@ struct Submitting<'a> {
     claims: Claims,
     bucket: Bucket,
     outcomes: Vec<Option<Outcome>>,
-    /// Records without an acknowledgement, by token: the index of the command in the request.
+    /// The records without an acknowledgement, by token. The token is the index of the command in
+    /// the request.
     in_flight: BTreeMap<u32, (Seq, Partition)>,
 }
 
@@ -172,7 +174,8 @@ impl<'a> Submitting<'a> {
             self.not_in_log(record.token, &rejection);
         }
         self.await_answers(&mut mailbox).await;
-        // Every command has its outcome by now; `internal` would make a bug visible.
+        // Every command has an outcome by now. A missing one would be a bug, which the answer
+        // `internal` makes visible.
         Ok(self.outcomes.into_iter().map(|o| o.unwrap_or_else(|| Outcome::Failed(Problem::internal()))).collect())
     }
 
@@ -187,7 +190,8 @@ impl<'a> Submitting<'a> {
             let admission = &self.context.admission;
             match admission.admit(&identity, submission, &self.bucket, self.context.clock.now(), |_| is_reused) {
                 Ok(Admitted { seq, partition, key, record, .. }) => {
-                    // A request has at most HTTP_COMMANDS_MAX commands.
+                    // A request has at most HTTP_COMMANDS_MAX commands, so the index fits into a
+                    // u32.
                     let token = i as u32;
                     self.in_flight.insert(token, (seq, partition));
                     self.outcomes.push(None);

@@ -3,14 +3,15 @@
 //!
 //! Ingest is stateless: any number of processes may run side by side, and a client may reconnect to
 //! any of them. `driftless-ingest-core` decides what a client may submit and how a socket behaves;
-//! this crate moves bytes. An answer never runs ahead of the log: a receipt is sent once the log
-//! has acknowledged the command.
+//! this crate moves bytes. A client gets the receipt for a command only after the log has
+//! acknowledged the command's record.
 //!
-//! [`Ingest::routes`] can be mounted beside other services on one port; [`run`] serves on its own.
+//! [`Ingest::routes`] can be mounted beside other services on one port; [`run`] serves ingest
+//! alone.
 //!
-//! * `service`: starts all parts; `settings`, `error`, `context`: what the parts share.
+//! * `service`: starts ingest. `settings`, `error`, `context`: types that all modules share.
 //! * `producer`: hands records to the log and routes the acknowledgements.
-//! * `sockets`: websockets; `http`: the same over HTTP; `openapi` describes both.
+//! * `sockets`: commands over websockets. `http`: commands over HTTP. `openapi` describes both.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! Hands records to the log, and routes each acknowledgement to the socket or request that sent the
 //! record.
 //!
-//! One producer serves all sockets and requests. Each of them has a [`Mailbox`]. The token of an
-//! append is the number of the mailbox and the owner's own token, so routing costs one look-up per
-//! mailbox and batch.
+//! One producer serves all sockets and requests. Each socket and each request has a [`Mailbox`].
+//! The token of an append consists of the mailbox's number and the owner's own token for the
+//! record. Routing therefore costs one look-up for each mailbox in a batch of acknowledgements.
 
 use driftless_ingest_core::Produce;
 use driftless_log::{self as log, Ack, Append, AppendError, Delivery, Log, Producer};
@@ -14,10 +14,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// The producer's queue has room again only after it has delivered the acknowledgement, so a socket
-/// that is notified may still find none. A socket that waits for room therefore polls too: at first
-/// after the lower bound, then after twice as long each time, up to the upper bound. Thousands of
-/// waiting sockets then cost little while the log does not answer.
+/// The first and the longest interval at which a socket polls for room in the producer's queue. The
+/// interval doubles with each poll, so that thousands of waiting sockets cost little while the log
+/// does not answer. Notifications alone are not enough: the queue releases the room of a record
+/// only after it has delivered the acknowledgement, so a notified socket may still find no room.
 const ROOM_POLL_MS: std::ops::Range<u64> = 5..160;
 
 /// Appends the records of all sockets and requests to `commands`.
@@ -27,12 +27,12 @@ pub(crate) struct CommandProducer {
     mailboxes: Arc<Mailboxes>,
 }
 
-/// The open mailboxes, by number.
+/// All open mailboxes, by their numbers.
 #[derive(Default)]
 struct Mailboxes {
     open: RwLock<HashMap<u32, mpsc::UnboundedSender<Vec<Answer>>>>,
     next: AtomicU32,
-    /// Notified after each batch of acknowledgements.
+    /// Notified after each batch of acknowledgements: the producer's queue may have room then.
     room: Notify,
 }
 
@@ -101,7 +101,7 @@ impl CommandProducer {
     /// Waits until the producer's queue may have room. `attempt` counts the waits, from 0.
     pub(crate) async fn wait_for_room(&self, attempt: u32) {
         let poll_ms = (ROOM_POLL_MS.start << attempt.min(16)).min(ROOM_POLL_MS.end);
-        // Notified or not, the caller tries again.
+        // After a time-out the caller tries again too, so the result does not matter.
         let _ = tokio::time::timeout(Duration::from_millis(poll_ms), self.mailboxes.room.notified()).await;
     }
 
@@ -115,7 +115,8 @@ fn low_half(token: u64) -> u32 {
 }
 
 impl Mailboxes {
-    /// Gives each acknowledgement to its mailbox. The log calls this from its own threads.
+    /// Passes each acknowledgement to the mailbox of its record. The log calls this function from
+    /// its own threads.
     fn route(&self, acks: Vec<Ack>) {
         let mut by_mailbox: BTreeMap<u32, Vec<Answer>> = BTreeMap::new();
         for ack in acks {
@@ -124,7 +125,8 @@ impl Mailboxes {
         }
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         for (number, answers) in by_mailbox {
-            // The client of a closed socket gets no receipts: it resends its commands.
+            // If the socket has closed, the answers are dropped: the client resends all commands
+            // without a receipt on its next socket.
             if let Some(sender) = open.get(&number) {
                 let _ = sender.send(answers);
             }
@@ -137,11 +139,11 @@ impl Mailboxes {
 impl Mailbox {
     /// Waits for the next answers.
     pub(crate) async fn next(&mut self) -> Vec<Answer> {
-        // `mailboxes` keeps the sender until this mailbox is dropped.
+        // `mailboxes` keeps the sender until this mailbox is dropped, so `recv` never returns None.
         self.answers.recv().await.unwrap_or_default()
     }
 
-    /// The next answers that have arrived, if any have.
+    /// Returns the next answers without waiting; `None` if none have arrived.
     pub(crate) fn try_next(&mut self) -> Option<Vec<Answer>> {
         self.answers.try_recv().ok()
     }

@@ -26,8 +26,8 @@ use warp::Filter;
 /// The pause between two attempts to reach the log at the start.
 const START_RETRY: Duration = Duration::from_secs(1);
 
-/// A running ingest. Dropping it does not close its sockets; the shutdown that it was started with
-/// does.
+/// A running ingest. Dropping this value does not close the open sockets: they close when the
+/// shutdown that was passed to [`Ingest::start`] is requested.
 pub struct Ingest {
     context: Arc<Context>,
     origins: web::Origins,
@@ -37,7 +37,7 @@ impl Ingest {
     /// Checks the settings and the topic, and creates the producer.
     ///
     /// # Errors
-    /// [`Error`] says what is wrong, where, and what to change.
+    /// [`Error`] if a setting is unusable, or if the topic or the log is.
     pub async fn start(
         settings: Settings,
         world: Arc<World>,
@@ -66,8 +66,9 @@ impl Ingest {
         Ok(Self { context: Arc::new(context), origins })
     }
 
-    /// `GET /v1/ingest` (websocket), `POST /v1/sessions`, `POST /v1/chunks/{id}/commands`. Serve
-    /// them with [`driftless_web::http::serve`], whose connections websockets need.
+    /// Returns the routes `GET /v1/ingest` (websocket), `POST /v1/sessions` and
+    /// `POST /v1/chunks/{id}/commands`. Serve them with [`driftless_web::http::serve`], because the
+    /// websocket route works only on its connections.
     #[must_use]
     pub fn routes(&self) -> web::Routes {
         let context = Arc::clone(&self.context);
@@ -85,10 +86,10 @@ impl Ingest {
         crate::openapi::document()
     }
 
-    /// Whether new clients should connect to this process.
+    /// Checks that new clients should connect to this process (`/readyz`).
     ///
     /// # Errors
-    /// Why they should not.
+    /// The reason why they should not, such as a shutdown.
     pub fn ready(&self) -> Result<(), String> {
         match self.context.shutdown.is_requested() {
             true => Err("ingest is shutting down".into()),
@@ -96,14 +97,15 @@ impl Ingest {
         }
     }
 
-    /// Commands handed to the log and not yet acknowledged.
+    /// The number of commands that were handed to the log and are not acknowledged yet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.context.producer.in_flight()
     }
 }
 
-/// Checks the topic of commands, and waits for the log if it does not answer yet.
+/// Checks the topic of commands. If the log does not answer, retries until `wait` has passed or a
+/// shutdown is requested.
 async fn check_topic(
     log: &dyn Log,
     topic: &str,
@@ -126,8 +128,9 @@ async fn check_topic(
     }
 }
 
-/// Starts ingest, serves on `settings.http.listen` until the shutdown is requested, and shuts down
-/// in order. Adds `/healthz`, `/readyz` and, if metrics are given, `/metrics`.
+/// Starts ingest and serves on `settings.http.listen` until the shutdown is requested; then shuts
+/// down gracefully. Beside [`Ingest::routes`] there are `/healthz`, `/readyz` and, if `metrics` is
+/// given, `/metrics`.
 ///
 /// # Errors
 /// [`Error`] if ingest does not start.
@@ -139,7 +142,8 @@ pub async fn run(
     metrics: Option<telemetry::Metrics>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    // Checked before binding, so that ingest never listens with settings that it refuses.
+    // The options are checked before binding, so that ingest never listens with settings that it
+    // refuses.
     settings.http.server_options()?;
     let address = settings.http.listen;
     let listener =

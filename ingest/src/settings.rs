@@ -13,7 +13,7 @@ pub struct Settings {
     pub http: Http,
     /// Limits of users and sockets.
     pub policy: Policy,
-    /// Time limits.
+    /// Time limits on the log and on clients.
     pub waits: Waits,
 }
 
@@ -21,17 +21,20 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Waits {
-    /// How long ingest waits for the log to acknowledge a record, before it gives up without an
-    /// answer to the client (`message.timeout.ms`). Default 10,000 ms.
+    /// How long the producer tries to get a record acknowledged by the log
+    /// (`message.timeout.ms`), milliseconds. After that a websocket client gets no answer and
+    /// resends the command; an HTTP client gets 504. Default 10,000.
     pub acknowledgement_ms: u64,
-    /// How long ingest waits for room in the producer's queue, before it rejects the commands that
-    /// had none; their clients may retry. Default 3,000 ms.
+    /// How long a socket waits for room in the producer's queue before it rejects the commands that
+    /// do not fit, milliseconds. The client may retry these commands. Default 3,000.
     pub room_ms: u64,
-    /// How long a client may take for one message that is sent to it. Default 10,000 ms.
+    /// How long a client may take to receive one message before its socket is closed,
+    /// milliseconds. Default 10,000.
     pub write_ms: u64,
-    /// How long ingest waits at a shutdown for the commands in flight. Default 10,000 ms.
+    /// How long each socket waits at a shutdown for its commands in flight, milliseconds. Default
+    /// 10,000.
     pub drain_ms: u64,
-    /// How long ingest waits at the start for the log to answer. Default 30,000 ms.
+    /// How long ingest waits at its start for the log to answer, milliseconds. Default 30,000.
     pub start_ms: u64,
 }
 

@@ -1,7 +1,7 @@
-//! One websocket, one task.
+//! Websockets of clients, each served by a task of its own.
 //!
-//! A turn handles everything that is ready: acknowledgements and messages. Then the task hands the
-//! records to the log and enqueues its answers as one message.
+//! A task works in turns. A turn handles all acknowledgements and messages that are ready. Then the
+//! task hands the resulting records to the log and enqueues its answers as one message.
 //!
 //! The task does not read from the socket while the log has no room for its records, while too many
 //! of its commands are in flight, or while more than [`limits::UNSENT_BYTES_MAX`] of its output
@@ -24,17 +24,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Messages that one turn handles.
+/// The largest number of messages that one turn handles.
 const TURN_MESSAGES_MAX: usize = 64;
-/// A turn ends at this many bytes of answers, or at this many records.
+/// A turn handles no more messages once its answers have this many bytes.
 const TURN_BYTES_MAX: usize = 256 * 1024;
+/// A turn handles no more messages once it has this many records for the log.
 const TURN_RECORDS_MAX: usize = 4096;
-/// The clients of an ingest that shuts down connect again at random moments within this time,
-/// milliseconds.
+/// Ingest spreads the reconnections of its clients at a shutdown: each client is told to wait for a
+/// random time up to this many milliseconds.
 const RECONNECT_SPREAD_MS: u32 = 1_000;
 
-/// Serves a socket until the client leaves, the core closes it, or ingest shuts down. `begun` are
-/// the bytes that the HTTP connection has read from it already.
+/// Serves a socket until the client leaves, the core closes the socket, or ingest shuts down.
+/// `begun` holds the bytes of the websocket that the HTTP connection has read already.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let _open = Open::new(&context);
     let opened = context.clock.monotonic();
@@ -56,7 +57,8 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
         sample: None,
     };
     task.read(&begun);
-    // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
+    // Dropping `begun` frees the buffer of the HTTP connection, the largest allocation that an
+    // idle socket would otherwise keep.
     drop(begun);
     let ending = task.run().await;
     let Task { stream, output, .. } = task;
@@ -67,7 +69,8 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
     }
 }
 
-/// Counts an open socket, also if its task panics.
+/// Counts one open socket in the metric. `Drop` ends the count, so that it is correct even if the
+/// socket's task panics.
 struct Open<'a>(&'a Context);
 
 impl<'a> Open<'a> {
@@ -86,15 +89,16 @@ impl Drop for Open<'_> {
 struct Task<'a> {
     stream: Stream,
     reader: Reader,
-    /// Messages that were read and not handled yet: those of one read at most.
+    /// Messages that were read and not handled yet; they all come from a single read.
     inbox: VecDeque<Result<Inbound, InboundError>>,
-    /// Messages that the client has not taken yet.
+    /// Messages to the client that the socket has not accepted yet.
     output: SendQueue,
-    /// When the socket is closed unless the client has taken the message that it takes now. `None`
-    /// while no output waits.
+    /// When the socket is closed if the message that is being written is not complete by then.
+    /// `None` while the output queue is empty.
     write_deadline: Option<Instant>,
     connection: Connection,
-    /// The permit of a connection without an identity; released once the client has said Hello.
+    /// The permit of this connection. Once the client's Hello is accepted, the connection no longer
+    /// counts for its address.
     permit: Option<ConnectionPermit>,
     mailbox: Mailbox,
     context: &'a Context,
@@ -102,13 +106,14 @@ struct Task<'a> {
     /// Records that the log had no room for, in order.
     unsent: Vec<Produce>,
     unsent_since: Instant,
-    /// How often the task has looked for room in vain.
+    /// How often in a row the task has found no room for `unsent`.
     attempts: u32,
-    /// The record whose time until its acknowledgement is measured.
+    /// The record (token, time of the append) whose time until its acknowledgement is measured for
+    /// the metric; one at a time.
     sample: Option<(u32, Instant)>,
 }
 
-/// What ended the wait between two turns.
+/// The event that ended the wait between two turns.
 enum Event {
     Answers(Vec<Answer>),
     Readable,
@@ -119,7 +124,8 @@ enum Event {
 }
 
 impl Task<'_> {
-    /// Runs turns until the socket is to be closed; `None` if the client has left.
+    /// Runs turns until the socket must be closed. Returns the code and reason for the client, or
+    /// `None` if no close frame is to be sent, because the client has left or receives nothing.
     async fn run(&mut self) -> Option<Close> {
         let shutdown = self.context.shutdown.clone();
         let mut asked = std::pin::pin!(shutdown.wait());
@@ -127,7 +133,8 @@ impl Task<'_> {
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut wakes_at = MonotonicMs(0);
         loop {
-            // The timer is reset only if it would ring too late: most turns move the deadline away.
+            // Most turns move the deadline further away. The timer is reset only if it would fire
+            // too late; firing too early costs only an extra tick.
             let now = self.context.clock.now();
             let wake_at = self.connection.wake_at(now);
             if timer.is_elapsed() || wake_at < wakes_at {
@@ -142,12 +149,13 @@ impl Task<'_> {
                 answers = self.mailbox.next() => Event::Answers(answers),
                 _ = self.stream.writable(), if write_deadline.is_some() => Event::Writable,
                 () = std::future::ready(()), if reads && !self.inbox.is_empty() => Event::Readable,
-                // The read finds the error of a socket that is broken.
+                // The result is ignored: if the socket is broken, the read below returns the error.
                 _ = self.stream.readable(), if reads => Event::Readable,
                 () = sleep_until(write_deadline), if write_deadline.is_some() => Event::WriteTimeout,
                 () = self.context.producer.wait_for_room(self.attempts), if !self.unsent.is_empty() => Event::Time,
                 () = &mut timer => Event::Time,
-                // The verifier lives as long as the process.
+                // The keys or the deny list have changed, so the session must check its token
+                // again.
                 _ = changes.changed() => Event::Time,
             };
             match event {
@@ -171,12 +179,13 @@ impl Task<'_> {
         self.connection.handle(input, self.context.clock.now(), &self.context.verifier, &mut self.out);
     }
 
-    /// Whether the next message may be handled.
+    /// Returns true if the next message may be read and handled.
     fn may_read(&self) -> bool {
         self.unsent.is_empty() && !self.connection.is_full() && self.output.bytes() <= limits::UNSENT_BYTES_MAX
     }
 
-    /// Handles answers and messages that are ready, without waiting. `None` if the client has left.
+    /// Handles answers and messages that are ready, without waiting. Returns `None` if the client
+    /// has left.
     fn handle_what_is_ready(&mut self) -> Option<()> {
         while let Some(answers) = self.mailbox.try_next() {
             self.answers(answers);
@@ -194,8 +203,8 @@ impl Task<'_> {
         Some(())
     }
 
-    /// The next message, read if need be. `Some(None)` if none is ready, `None` if the client has
-    /// left.
+    /// Returns the next message and reads from the socket if the inbox is empty. Returns
+    /// `Some(None)` if no message is ready, and `None` if the client has left.
     fn next_message(&mut self) -> Option<Option<Result<Inbound, InboundError>>> {
         loop {
             if let Some(message) = self.inbox.pop_front() {
@@ -214,7 +223,7 @@ impl Task<'_> {
         feed(&mut self.reader, bytes, &mut self.inbox);
     }
 
-    /// Handles one message. `None` if the client has left.
+    /// Handles one message. Returns `None` if the client has left.
     fn message(&mut self, message: Result<Inbound, InboundError>) -> Option<()> {
         match message {
             Ok(Inbound::Binary(bytes)) => {
@@ -228,7 +237,8 @@ impl Task<'_> {
             }
             Ok(Inbound::Pong) => self.input(Input::Heard),
             Ok(Inbound::Close(payload)) => {
-                // The client waits for nothing else, so the answer goes out now or not at all.
+                // The client leaves and waits only for the close frame. One attempt to write it is
+                // enough: if the socket accepts nothing now, the frame is dropped.
                 self.output.push_close(payload);
                 let _ = self.output.flush(&self.stream);
                 return None;
@@ -298,8 +308,8 @@ impl Task<'_> {
         }
     }
 
-    /// Enqueues the turn's answers as one message and writes what the client takes now. `None` if
-    /// the client has left.
+    /// Enqueues the turn's answers as one message and writes as many bytes as the socket accepts
+    /// now. Returns `None` if the client has left.
     fn send(&mut self) -> Option<()> {
         self.count();
         if std::mem::take(&mut self.out.session.is_greeted)
@@ -317,7 +327,8 @@ impl Task<'_> {
         let was_blocked = self.write_deadline.is_some();
         let flushed = self.output.flush(&self.stream).ok()?;
         if was_blocked && flushed.bytes > 0 {
-            // A client that takes bytes is alive, even if ingest does not read from it meanwhile.
+            // A client that receives bytes is alive, even while ingest does not read from its
+            // socket.
             self.input(Input::Heard);
         }
         if self.output.is_empty() {
@@ -328,7 +339,8 @@ impl Task<'_> {
         Some(())
     }
 
-    /// Waits until the client has taken everything. `None` if it does not, or has left.
+    /// Waits until all output is written. Returns `None` if that takes too long, or if the client
+    /// has left.
     async fn flush_all(&mut self) -> Option<()> {
         let drained = self.output.drain(&self.stream);
         match tokio::time::timeout(self.context.settings.waits.write(), drained).await {
@@ -340,7 +352,8 @@ impl Task<'_> {
         }
     }
 
-    /// The client takes nothing. A close frame would only queue up behind the rest.
+    /// Counts the end of a socket whose client receives nothing. Returns `None`, because a close
+    /// frame would only queue up behind the other output.
     fn write_timeout(&self) -> Option<Close> {
         self.context.metrics.closed(close::WRITE_TIMEOUT);
         None
@@ -355,8 +368,8 @@ impl Task<'_> {
         self.out.session.refused.drain(..).for_each(|code| metrics.refused(code));
     }
 
-    /// Shuts down in order: reads nothing more, sends the receipts of the commands in flight, then
-    /// closes with a code that says "connect again".
+    /// Shuts the socket down gracefully: stops reading, sends the receipts for the commands in
+    /// flight, and then closes with a code that tells the client to connect again.
     async fn drain(&mut self) -> Option<Close> {
         self.give_up_unsent();
         self.send()?;
@@ -365,7 +378,8 @@ impl Task<'_> {
         while self.connection.in_flight() > 0 {
             match tokio::time::timeout_at(deadline, self.mailbox.next()).await {
                 Ok(answers) => self.answers(answers),
-                // The clients of the commands that are left resend them to another ingest.
+                // The client gets no receipts for the remaining commands, so it resends them to
+                // another ingest process.
                 Err(_) => break,
             }
             self.send()?;
@@ -377,7 +391,8 @@ impl Task<'_> {
     }
 }
 
-/// Appends the messages that end in these bytes to `inbox`, and an error after them.
+/// Feeds bytes to the reader. Appends each message that they complete to `inbox`, and then the
+/// error if the bytes are invalid.
 fn feed(reader: &mut Reader, bytes: &[u8], inbox: &mut VecDeque<Result<Inbound, InboundError>>) {
     if let Err(error) = reader.feed(bytes, &mut |message| inbox.push_back(Ok(message))) {
         inbox.push_back(Err(error));

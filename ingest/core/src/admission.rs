@@ -1,8 +1,9 @@
 //! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family,
-//! write access, shape by the model, rate.
+//! write access, numbers, shape by the model, reuse of a number, rate.
 //!
-//! The first check that fails names the rejection. Frame size and decoding are checked before. The
-//! later commands of a rejected command are not held back, because R8 keeps the order.
+//! The first check that fails determines the rejection. The caller has decoded the command and
+//! checked the size of its message before. A rejection does not hold back the writer's later
+//! commands, because the replayer enforces their order (R8).
 
 use crate::policy::Policy;
 use crate::rate::Bucket;
@@ -25,35 +26,35 @@ pub struct Submission<'a> {
     pub chunk_id: &'a str,
     /// The number that the writer gave the command.
     pub seq: u64,
-    /// The writer's previous number for the chunk.
+    /// The number of the writer's previous command to the chunk, or 0.
     pub after: u64,
-    /// `None` if the client sent none.
+    /// `None` if the request has no body, which is rejected.
     pub body: Option<Body<'a>>,
 }
 
-/// What a client asks for.
+/// The request of a [`Submission`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body<'a> {
-    /// A command in the bytes of its model.
+    /// A command in the binary encoding of its model.
     Command(Bytes),
     /// A command in JSON, which the model converts.
     Json(&'a serde_json::Value),
-    /// Resolve all numbers below this one, and commit nothing.
+    /// Resolve this number and all lower numbers, and commit nothing.
     Settle,
 }
 
 /// A command that passed all checks, ready for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    /// The chunk.
+    /// The chunk that the command is for.
     pub chunk: ChunkId,
     /// The number that the writer gave the command.
     pub seq: Seq,
     /// The partition of the chunk (R1).
     pub partition: Partition,
-    /// The Kafka key.
+    /// The record's key in Kafka.
     pub key: Bytes,
-    /// An encoded `CommandRecord`.
+    /// The record's value: an encoded `CommandRecord`.
     pub record: Bytes,
 }
 
@@ -66,26 +67,26 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Checks for this world, with the limits of this policy.
+    /// Creates the checks for this world, with the limits of this policy.
     #[must_use]
     pub fn new(world: Arc<World>, policy: Policy) -> Self {
         let users = Users::new(policy.connections_per_user, policy.connections_of_role.clone());
         Self { world, policy, users }
     }
 
-    /// The world.
+    /// The world whose commands are checked.
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// The policy.
+    /// The policy with the limits.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// A greeter with the limits of the policy.
+    /// Returns a greeter that answers each `Hello` with the limits of the policy.
     #[must_use]
     pub fn greeter(&self) -> Greeter {
         Greeter {
@@ -105,8 +106,8 @@ impl Admission {
         }
     }
 
-    /// Checks one command and encodes its record. `is_reused` says whether the writer has used the
-    /// number for another command of this chunk.
+    /// Checks one command and encodes its record. `is_reused` returns true if the writer has used
+    /// the command's number for another command to this chunk.
     ///
     /// # Errors
     /// A [`Rejection`] that names the first check that failed.
@@ -177,8 +178,8 @@ impl Admission {
         Rejection::later(RejectCode::RateLimited, wait_ms, message)
     }
 
-    /// A rejection for a command that was not handed to the log, because the log accepts nothing
-    /// now.
+    /// Returns the rejection for a command that the log's queue had no room for. The client may
+    /// send the command again.
     #[must_use]
     pub fn unavailable(&self) -> Rejection {
         let wait_ms = self.policy.unavailable_retry_ms;
@@ -186,7 +187,7 @@ impl Admission {
         Rejection::later(RejectCode::Unavailable, wait_ms, message)
     }
 
-    /// A rejection for a command that the log will never accept.
+    /// Returns the rejection for a command that the log will never accept.
     #[must_use]
     pub fn refused_by_log(&self, reason: &str) -> Rejection {
         Rejection::never(RejectCode::Unavailable, format!("the log refuses this command: {reason}"))
@@ -204,7 +205,8 @@ fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Checks the body with the model. Returns the body of the record, and the command's cost.
+/// Checks the body with the model. Returns the body for the record, and the command's cost in the
+/// model's units.
 fn check_shape(place: &Place, body: Option<Body<'_>>) -> Result<(proto::command::Body, usize), Rejection> {
     let bad = |message: String| Rejection::never(RejectCode::BadCommand, message);
     let bytes = match body {
@@ -241,7 +243,7 @@ fn record(who: &Identity, chunk: &ChunkId, seq: u64, after: u64, now: UnixMs, bo
     record.encode_to_vec().into()
 }
 
-/// Lists entries for a message, five at most.
+/// Lists entries for a message. Of more than five, only the first four are named.
 fn listed(entries: &[String]) -> String {
     match entries {
         [] => "nothing".to_owned(),

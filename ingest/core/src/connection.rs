@@ -1,12 +1,13 @@
 //! One socket from Hello to its end: commands, receipts, pings, the expiry of its token.
 //!
-//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events, which join into one
-//! frame, so that a turn of many inputs is one message; records for the log; or the end of the
-//! socket. The connection answers nothing more once the session's `close` is set.
+//! [`Connection::handle`] takes one input and appends to [`Outputs`]: events for the client,
+//! records for the log, or the end of the socket. All events join into one frame, so that the
+//! answers to many inputs are one message. Once the session's `close` is set, the connection sends
+//! no more answers.
 //!
 //! Each Submit is either produced (handed to the log) or rejected. The client gets a receipt once
-//! the log has acknowledged the record. If the log does not say whether it has the record (a
-//! time-out), the client hears nothing and sends the command again (docs/design.md#ingest).
+//! the log has acknowledged the record. After a time-out the log may or may not have the record;
+//! then the client gets no answer and sends the command again (docs/design.md#ingest).
 
 use crate::admission::{Admission, Admitted, Body, Submission};
 use crate::numbers::{Numbers, fingerprint};
@@ -20,23 +21,24 @@ use driftless_schemas::{ChunkId, Partition, Seq, close};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What happens to a connection.
+/// An event that a connection handles.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// A binary websocket message arrived.
     Frame(Bytes),
-    /// A message arrived that breaks the protocol: a text, or one that is too large. The text says
-    /// how.
+    /// A message arrived that breaks the protocol, such as a text message or one that is too
+    /// large. The string is the reason.
     Untrusted(&'a str),
-    /// The client showed a sign of life: a websocket ping or pong, or it took bytes that waited.
+    /// The client showed that it is alive: it sent a websocket ping or pong, or received bytes that
+    /// were queued for it.
     Heard,
     /// The log has acknowledged the record with this token.
     Acknowledged(u32),
-    /// The log does not have the record and never will; the text says why.
+    /// The log does not have the record with this token and never will. The string is the reason.
     Refused(u32, &'a str),
-    /// The log may or may not have the record.
+    /// The log may or may not have the record with this token.
     Unknown(u32),
-    /// The record could not be handed to the log.
+    /// The record with this token could not be handed to the log.
     Unsent(u32),
     /// Time has passed; see [`Connection::wake_at`].
     Tick,
@@ -45,23 +47,24 @@ pub enum Input<'a> {
 /// A record to append to `commands`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Produce {
-    /// The shell repeats the token in [`Input::Acknowledged`], [`Input::Refused`],
-    /// [`Input::Unknown`] or [`Input::Unsent`]. No two records in flight on a connection have the
-    /// same token.
+    /// Identifies the record: the shell passes the token back in [`Input::Acknowledged`],
+    /// [`Input::Refused`], [`Input::Unknown`] or [`Input::Unsent`]. No two records in flight on a
+    /// connection have the same token.
     pub token: u32,
-    /// Partition of `commands`.
+    /// The partition of the topic `commands`.
     pub partition: Partition,
-    /// The Kafka key.
+    /// The record's key in Kafka.
     pub key: Bytes,
-    /// An encoded `CommandRecord`.
+    /// The record's value: an encoded `CommandRecord`.
     pub record: Bytes,
 }
 
-/// What a connection wants done.
+/// What the shell must do for a connection.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Events for the client (the session's and ingest's own), refusals, and the end of the socket,
-    /// which comes after the frame.
+    /// The frame of events for the client (those of the session and those of ingest), the codes of
+    /// the refusals in it, and the end of the socket. The shell closes the socket after it has sent
+    /// the frame.
     pub session: SessionOutputs,
     /// Records to append to the log, in order.
     pub produce: Vec<Produce>,
@@ -78,7 +81,7 @@ impl Outputs {
     }
 }
 
-/// One socket.
+/// One client's socket: its session, and the commands that it submits.
 #[derive(Debug)]
 pub struct Connection {
     session: Session,
@@ -90,7 +93,7 @@ pub struct Connection {
 struct Intake {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
-    /// The user's share of `rates`; `None` before the first command.
+    /// The user's bucket in `rates`; `None` before the first command.
     bucket: Option<Bucket>,
     numbers: Numbers,
     in_flight: BTreeMap<u32, (ChunkId, Seq)>,
@@ -98,7 +101,7 @@ struct Intake {
 }
 
 impl Connection {
-    /// A socket that was just opened.
+    /// Creates the state of a socket that was just opened.
     #[must_use]
     pub fn new(admission: Arc<Admission>, rates: Arc<Rates>, now: MonotonicMs) -> Self {
         let session = Session::new(admission.greeter(), now);
@@ -136,7 +139,8 @@ impl Connection {
             }
             Input::Unknown(token) => drop(self.intake.in_flight.remove(&token)),
             Input::Tick => {
-                // A full socket is not read, so the client may well have sent something.
+                // The shell does not read from a full socket, so the client may have sent a message
+                // that is still unread. The client therefore counts as alive.
                 if self.is_full() {
                     self.session.heard(now.monotonic);
                 }
@@ -145,25 +149,26 @@ impl Connection {
         }
     }
 
-    /// Commands handed to the log whose outcome the log has not said.
+    /// The number of commands that were handed to the log and whose outcome is not known yet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.intake.in_flight.len()
     }
 
-    /// Whether the socket is not to be read until the log has answered for a command in flight.
+    /// Returns true if too many commands are in flight: the shell then must not read from the
+    /// socket until the log reports the outcome of one.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.in_flight() >= self.intake.admission.policy().in_flight_max
     }
 
-    /// When [`Input::Tick`] is due at the latest.
+    /// The time at which the shell must pass [`Input::Tick`] at the latest.
     #[must_use]
     pub fn wake_at(&self, now: Now) -> MonotonicMs {
         self.session.wake_at(now)
     }
 
-    /// The client's identity, once it has said Hello.
+    /// The client's identity; `None` before the client's Hello was accepted.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.session.identity()

@@ -1,34 +1,36 @@
-//! Remembers the newest numbers of one socket for each chunk, to find a number that is used for two
-//! commands (R8: a writer never uses a number twice).
+//! Remembers the newest command numbers of one socket for each chunk, to detect a number that is
+//! used for two different commands (R8: a writer never uses a number twice).
 //!
-//! A resend is the same number with the same body and is accepted; its `after` may differ. The
-//! memory helps authors of clients and proves nothing: it is bounded, and each socket has its own.
-//! The ledger keeps R8 without it.
+//! A resend has the same number and the same body, and is accepted; its `after` may differ. This
+//! memory only helps authors of clients to find their mistakes. It cannot detect all of them,
+//! because it is bounded and each socket has its own. The replayer's ledger enforces R8 without it.
 
 use driftless_schemas::{ChunkId, limits, proto};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Remembered chunks. The chunk without a command for the longest time is evicted first.
+/// The largest number of remembered chunks. The chunk without a command for the longest time is
+/// evicted first.
 const CHUNKS_MAX: usize = 64;
 
-/// The newest numbers of one socket.
+/// The newest command numbers of one socket, by chunk.
 #[derive(Debug, Default)]
 pub struct Numbers {
     chunks: BTreeMap<ChunkId, Recent>,
-    /// Counts the commands, to order the chunks by their newest command.
+    /// The number of remembered commands so far. It orders the chunks by their newest command.
     commands: u64,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
+    /// The value of [`Numbers::commands`] at the chunk's newest command.
     touched: u64,
     /// (number, fingerprint of the body), at most [`limits::LEDGER_WINDOW`] of them.
     numbers: VecDeque<(u64, u64)>,
 }
 
 impl Numbers {
-    /// Whether the number was used with another body.
+    /// Returns true if the number was used for this chunk with another body.
     #[must_use]
     pub fn is_reused(&self, chunk: &ChunkId, seq: u64, fingerprint: u64) -> bool {
         let Some(recent) = self.chunks.get(chunk) else { return false };
@@ -54,8 +56,8 @@ impl Numbers {
     }
 }
 
-/// A hash of a body. A client that constructs a collision deceives only the memory of its own
-/// socket.
+/// Returns a hash of a body. The hash is not cryptographic: a client that constructs a collision
+/// affects only the memory of its own socket.
 #[must_use]
 pub fn fingerprint(body: Option<&proto::submit::Body>) -> u64 {
     // `new` uses fixed keys, so the hash is deterministic (R11).

@@ -4,38 +4,44 @@ use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Limits of users and sockets.
+/// The limits of each user and each socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Commands a second that one user may submit to this process, over all sockets. Default 2,000.
+    /// The limit on the commands a second that one user submits to this process, over all sockets.
+    /// Default 2,000.
     pub commands_per_second: u32,
-    /// Commands that one user may submit at once after a rest. Default 8,000.
+    /// The limit on the commands that one user submits at once after a pause. Default 8,000.
     pub commands_burst: u32,
-    /// Command bytes a second that one user may submit, over all sockets. Default 4 MiB.
+    /// The limit on the bytes of commands a second that one user submits to this process, over all
+    /// sockets. Default 4 MiB.
     pub bytes_per_second: u32,
-    /// Command bytes that one user may submit at once after a rest. Default 16 MiB.
+    /// The limit on the bytes of commands that one user submits at once after a pause. Default
+    /// 16 MiB.
     pub bytes_burst: u32,
-    /// The cost a second of the commands of one user, over all sockets, in units of one cell. A
-    /// fill has few bytes and costs as many units as it has cells. Default 262,144.
+    /// The limit on the cost a second of one user's commands, over all sockets. The unit is the
+    /// cost of one cell: a fill has few bytes, but costs as many units as it has cells. Default
+    /// 262,144.
     pub cost_per_second: u32,
-    /// The cost of the commands that one user may submit at once after a rest. Default 1,048,576.
+    /// The limit on the cost of the commands that one user submits at once after a pause. Default
+    /// 1,048,576.
     pub cost_burst: u32,
-    /// Websockets of one user to this process; 0 means no limit. Default 128.
+    /// The limit on the open websockets of one user to this process; 0 means no limit. Default 128.
     pub connections_per_user: usize,
-    /// The same for users with a role, such as `service = 10000`. The greatest limit of a user's
-    /// roles applies; 0 means no limit. Default: none.
+    /// Limits on the open websockets of users with a role, such as `service = 10000`. The greatest
+    /// limit among `connections_per_user` and the user's roles applies; 0 means no limit. Default:
+    /// no roles.
     pub connections_of_role: BTreeMap<String, usize>,
-    /// Commands of one socket in flight to the log, above which the socket is not read. Default
-    /// 4,096.
+    /// The limit on the commands of one socket in flight to the log. Ingest does not read from a
+    /// socket that has reached it. Default 4,096.
     pub in_flight_max: usize,
     /// How long after the end of its token a socket stays open for a renewal, milliseconds. Default
     /// 10,000.
     pub renewal_grace_ms: u32,
-    /// The greatest age of a session that a client hands in, milliseconds. Default 7 days.
+    /// The greatest age of a session that a client may continue, milliseconds. Default 7 days.
     pub session_age_max_ms: u64,
-    /// How long a client waits before it resends a command that the log had no room for,
-    /// milliseconds. Default 1,000.
+    /// How long a rejection tells a client to wait before it resends a command that the log had no
+    /// room for, milliseconds. Default 1,000.
     pub unavailable_retry_ms: u32,
 }
 
@@ -64,9 +70,9 @@ impl Default for Policy {
 pub struct PolicyError {
     /// The name of the setting.
     pub key: &'static str,
-    /// Its value.
+    /// The value of the setting.
     pub value: u64,
-    /// The values that can be used.
+    /// The problem: the smallest value that can be used.
     pub problem: String,
 }
 

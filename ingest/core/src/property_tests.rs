@@ -1,4 +1,4 @@
-//! Properties of a socket: any bytes, in any order.
+//! Properties of a socket that hold for any bytes and for requests in any order.
 
 use crate::connection::Input;
 use crate::policy::Policy;
@@ -29,7 +29,8 @@ fn chunk() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// The frame of a correct client with one byte changed.
+    /// Changes one byte in the frame of a correct client. Either the whole frame is refused and the
+    /// socket closes, or only requests of this frame are affected.
     #[test]
     fn a_changed_byte_affects_only_requests_of_its_frame(at in 0usize..200, to: u8) {
         let mut frame = bytes::BytesMut::new();

@@ -1,4 +1,5 @@
-//! A rejection: the answer to one transmission of a command that ingest does not hand to the log.
+//! A rejection: the answer to a command that ingest does not hand to the log. It concerns one
+//! transmission only, because the client may send the same command again.
 
 use driftless_runtime_core::text::bounded;
 use driftless_schemas::proto::{self, RejectCode, Retry};
@@ -11,24 +12,27 @@ pub struct Rejection {
     pub code: RejectCode,
     /// Whether the client may send the command again.
     pub retry: Retry,
-    /// With [`Retry::After`]: milliseconds to wait.
+    /// Milliseconds that the client should wait before it sends the command again, with
+    /// [`Retry::After`]; otherwise 0.
     pub retry_after_ms: u32,
     /// For people: the offending value, and what to change.
     pub message: String,
 }
 
 impl Rejection {
-    /// The same command will never be accepted.
+    /// Creates a rejection of a command that will never be accepted.
     pub fn never(code: RejectCode, message: impl Into<String>) -> Self {
         Self { code, retry: Retry::Final, retry_after_ms: 0, message: bounded(message.into()) }
     }
 
-    /// The client may send the command again after `wait_ms`.
+    /// Creates a rejection after which the client may send the command again in `wait_ms`
+    /// milliseconds.
     pub fn later(code: RejectCode, wait_ms: u32, message: impl Into<String>) -> Self {
         Self { code, retry: Retry::After, retry_after_ms: wait_ms, message: bounded(message.into()) }
     }
 
-    /// The token has expired. The client may send the command again after a renewal.
+    /// Creates the rejection for an expired token; `expired_at` is in seconds since 1970. The
+    /// client may send the command again after it has renewed the token.
     #[must_use]
     pub fn token_expired(expired_at: i64) -> Self {
         Self {
@@ -39,7 +43,7 @@ impl Rejection {
         }
     }
 
-    /// The event that tells the client.
+    /// Returns the event that carries this rejection to the client.
     #[must_use]
     pub fn event(self, chunk_id: String, seq: u64) -> proto::Rejected {
         proto::Rejected {
@@ -52,7 +56,7 @@ impl Rejection {
         }
     }
 
-    /// The reason's name, for problem types and metric labels.
+    /// The name of the code, for problem types and metric labels.
     #[must_use]
     pub fn name(&self) -> &'static str {
         name(self.code)

@@ -20,7 +20,8 @@ pub const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 pub const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// Accepts the tokens `<sub>` and `<sub>@<expires_at>`, and refuses a token with a `!`.
+/// A fake verifier. A token is `<sub>` or `<sub>@<expires_at>`. A token with a `!` and the empty
+/// token are refused.
 pub struct Verifier;
 
 impl Environment for Verifier {
@@ -54,7 +55,7 @@ pub fn admission(policy: Policy) -> Arc<Admission> {
     Arc::new(Admission::new(Arc::new(world), policy))
 }
 
-/// A socket and all its outputs.
+/// A socket under test, its clocks, and its outputs that the test has not taken yet.
 pub struct Scene {
     pub connection: Connection,
     pub now: Now,
@@ -71,7 +72,7 @@ impl Scene {
         }
     }
 
-    /// A socket on which Hello was said, with [`SESSION`].
+    /// Returns a socket whose Hello was accepted, with the session [`SESSION`].
     pub fn greeted(policy: Policy) -> Self {
         let mut scene = Self::with(policy);
         scene.send([hello("ann")]);
@@ -89,13 +90,13 @@ impl Scene {
         self.input(Input::Frame(frame.freeze()));
     }
 
-    /// Both clocks go on by this many milliseconds.
+    /// Advances the wall clock and the monotonic clock by `ms` milliseconds.
     pub fn pass(&mut self, ms: u64) {
         self.now.unix = self.now.unix.plus_ms(ms as i64);
         self.now.monotonic = self.now.monotonic.plus_ms(ms);
     }
 
-    /// Both clocks go on until the wall clock reads `unix_ms`.
+    /// Advances both clocks until the wall clock reads `unix_ms`, and then inputs a tick.
     pub fn tick_at(&mut self, unix_ms: i64) {
         self.pass(UnixMs(unix_ms).ms_since(self.now.unix) as u64);
         self.input(Input::Tick);
@@ -107,7 +108,7 @@ impl Scene {
         frame.events.into_iter().map(|event| event.body.unwrap()).collect()
     }
 
-    /// The records since the last call: (token, record).
+    /// The records for the log since the last call: (token, record).
     pub fn produced(&mut self) -> Vec<(u32, proto::CommandRecord)> {
         self.out.produce.drain(..).map(|p| (p.token, proto::CommandRecord::decode(p.record).unwrap())).collect()
     }

@@ -11,13 +11,13 @@ use warp::http::StatusCode;
 
 /// The outcome of one command of a request.
 pub(crate) enum Outcome {
-    /// The log has the command, so it will be decided.
+    /// The log has the command, so the replayer will decide it.
     Accepted(Accepted),
-    /// The log does not have the command, or did not say.
+    /// The command was rejected, or the log did not acknowledge it; the problem tells which.
     Failed(Problem),
 }
 
-/// A command in the log.
+/// The answer for a command that the log has acknowledged.
 #[derive(Debug, Serialize)]
 pub(crate) struct Accepted {
     pub chunk_id: String,
@@ -28,8 +28,9 @@ pub(crate) struct Accepted {
     pub offset: Option<Offset>,
 }
 
-/// A single outcome is the answer itself. Several become an array: 202 if all commands were
-/// accepted, or else 207, each outcome with its own status.
+/// Creates the answer to a request from the outcomes of its commands. If the request had a single
+/// command, its outcome is the answer. For an array or a frame the answer is an array with a status
+/// for each outcome; its own status is 202 if all commands were accepted, or else 207.
 pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
     if !is_array && outcomes.len() == 1 {
         return match outcomes.remove(0) {
@@ -53,7 +54,8 @@ pub(crate) fn answer(mut outcomes: Vec<Outcome>, is_array: bool) -> Response {
     json(status, &json!({ "results": results }))
 }
 
-/// Converts a rejection to a problem document with the same code as on a websocket.
+/// Converts a rejection to a problem document whose type is the name of the websocket's rejection
+/// code.
 pub(crate) fn rejected(chunk: &ChunkId, seq: u64, rejection: &Rejection) -> Problem {
     let status = match rejection.code {
         RejectCode::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,8 +1,8 @@
-//! Parses the body of a request: a JSON object, an array of them, a protobuf `Submit`, or a
-//! protobuf `ClientFrame` of several.
+//! Parses the body of a request: a JSON object, an array of such objects, a protobuf `Submit`, or a
+//! protobuf `ClientFrame` of several `Submit` requests.
 //!
-//! A malformed body is refused as a whole, before any of its commands is handed to the log. Each
-//! command of a well-formed body has its own outcome.
+//! A malformed body is refused as a whole, before any of its commands is handed to the log. If the
+//! body is well-formed, each of its commands is accepted or rejected on its own.
 
 use bytes::Bytes;
 use driftless_ingest_core::{Body, Submission};
@@ -35,7 +35,7 @@ enum Form {
 /// A parsed body.
 pub(crate) struct Batch {
     pub items: Vec<Item>,
-    /// Whether the body was an array or a frame, so that the answer is an array too.
+    /// True if the body was an array or a frame; the answer then is an array too.
     pub is_array: bool,
 }
 
@@ -43,7 +43,8 @@ pub(crate) struct Batch {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonItem {
-    /// 32 hex digits; the header `Driftless-Session` or `?session=` may have it instead.
+    /// The session, 32 hex digits. If it is absent, the session comes from the header
+    /// `Driftless-Session` or from `?session=`.
     session: Option<SessionId>,
     seq: u64,
     #[serde(default)]
@@ -54,7 +55,8 @@ struct JsonItem {
 }
 
 impl Batch {
-    /// Parses a body. `session` comes from the header or the query.
+    /// Parses a body. `session` is the session of the header or the query, for commands that do not
+    /// name one.
     pub(crate) fn read(
         chunk: &ChunkId,
         content_type: &str,
@@ -95,7 +97,8 @@ impl Item {
         Submission { chunk_id: chunk.as_str(), seq: self.seq, after: self.after, body }
     }
 
-    /// Whether two commands with the same number are the same command.
+    /// Returns true if the bodies are equal: two commands with the same number are then the same
+    /// command, sent twice.
     pub(crate) fn has_same_body(&self, other: &Self) -> bool {
         match (&self.body, &other.body) {
             (Form::Json(one), Form::Json(two)) => one == two,
@@ -106,7 +109,7 @@ impl Item {
     }
 }
 
-/// The value of the parameter `proto`.
+/// Returns the value of the content type's parameter `proto`, which names a protobuf message.
 fn message(parameters: &str) -> Option<&str> {
     let pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
     let value =

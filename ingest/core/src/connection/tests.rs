@@ -84,7 +84,7 @@ fn the_checks_run_in_the_order_that_the_design_names() {
     let mut scene = Scene::greeted(policy);
     scene.send([submit("canvas/0/1", 1, 0, cell(1, 1))]);
     scene.produced();
-    // Each of these requests also fails every check after the one that it names.
+    // Each request fails the check for the code in its row, and all later checks.
     for (request, code) in [
         (submit("Canvas", 0, 0, bytes("x")), RejectCode::BadChunkId),
         (submit("town/0/0", 0, 0, bytes("x")), RejectCode::UnknownFamily),
@@ -130,7 +130,8 @@ fn a_user_above_its_rate_is_told_how_long_to_wait() {
     assert_eq!(scene.produced().len(), 1);
 }
 
-/// A wall clock steps when it is corrected. An active user must not be refused for it.
+/// A wall clock jumps when an administrator corrects it. Rates use the monotonic clock, so that a
+/// jump neither refuses an active user nor forgives a user above its rate.
 #[test]
 fn a_step_of_the_wall_clock_refuses_no_user_and_forgives_none() {
     for step_ms in [-3_600_000, 3_600_000 / 2] {
@@ -146,7 +147,8 @@ fn a_step_of_the_wall_clock_refuses_no_user_and_forgives_none() {
     }
 }
 
-/// A fill is one command of a few bytes that writes thousands of cells.
+/// A fill is one command of a few bytes that writes thousands of cells, so limits on commands and
+/// bytes alone would not limit its work.
 #[test]
 fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
     let policy = || Policy { cost_per_second: 1_000, cost_burst: 4_096, ..Policy::default() };
@@ -196,7 +198,7 @@ fn a_socket_with_too_many_commands_in_flight_is_not_to_be_read() {
     let mut scene = Scene::greeted(Policy { in_flight_max: 2, ..Policy::default() });
     scene.send((1..=2).map(|seq| submit("canvas/0/1", seq, seq - 1, settle())));
     assert!(scene.connection.is_full());
-    // An unread socket is not closed as dead.
+    // A socket that is not read, because too many commands are in flight, is not closed as dead.
     scene.tick_at(NOW + 2 * limits::DEAD_AFTER_MS as i64);
     assert!(scene.out.session.close.is_none());
     let (token, _) = scene.produced().remove(0);
@@ -204,7 +206,7 @@ fn a_socket_with_too_many_commands_in_flight_is_not_to_be_read() {
     assert!(!scene.connection.is_full());
 }
 
-/// The longest answer to one message fits into one message of ours.
+/// The longest answer to one message of a client fits into one message of the server.
 #[test]
 fn the_answer_to_a_frame_of_wrong_commands_fits_into_a_frame() {
     let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);
