@@ -1,4 +1,4 @@
-//! A whole ingest, spoken to over HTTP.
+//! Tests of a whole ingest service over HTTP.
 
 mod scene;
 
@@ -81,7 +81,8 @@ async fn a_session_and_a_command_by_json() {
     assert_eq!(command.body, Some(proto::command::Body::Command(cell_command(5, 7).into())));
     assert_eq!(command.writer, session.writer("ann").to_bytes());
 
-    // Sending it again is safe, and goes to the log again (R8 makes it one).
+    // A resend is safe: ingest appends the command to the log again, and the replayer decides it
+    // only once (R8).
     assert_eq!(browser.json(COMMANDS, body).await.0, 202);
     let (status, _) = browser.json(COMMANDS, json!({"session": session, "seq": 2, "settle": true})).await;
     assert_eq!(status, 202);
@@ -182,7 +183,8 @@ async fn an_array_has_an_outcome_for_each() {
     let expected = [(json!(202), Value::Null), (json!(409), json!("final")), (json!(422), json!("final"))];
     assert_eq!(outcomes(&some), expected);
 
-    // Many more than the burst, since one a second comes back meanwhile.
+    // Far more commands than the burst, because the rate allows one more for each second that the
+    // test takes.
     let many: Vec<_> = (4..500).map(|seq| item(seq, set(5, 5))).collect();
     let (status, some) = browser.json(COMMANDS, json!(many)).await;
     assert_eq!(status, 207);
@@ -208,7 +210,7 @@ async fn a_frame_has_an_outcome_for_each_and_is_refused_as_a_whole_where_it_is_n
     let statuses: Vec<_> = answer["results"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
     assert_eq!((status, statuses), (207, vec![json!(202), json!(202), json!(422)]), "{answer}");
     assert_eq!(browser.scene.count().await, 2);
-    // One alone is answered by an array, too: it came in one.
+    // A frame with a single command is answered with an array too.
     let (status, answer) = post(kind, frame(vec![request::Body::Submit(submit(3, cell(5, 8)))])).await;
     assert_eq!((status, &answer["results"][0]["seq"]), (202, &json!(3)));
 

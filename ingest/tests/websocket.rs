@@ -1,4 +1,4 @@
-//! A whole ingest, spoken to over websockets.
+//! Tests of a whole ingest service over websockets.
 
 mod scene;
 
@@ -41,7 +41,8 @@ async fn a_denied_user_is_closed_at_once_and_does_not_come_back() {
     let (mut other, _) = scene.greeted("ann").await;
     let token = scene.token("mallory");
     scene.deny("sub mallory\n");
-    // It says nothing, and is closed all the same: well before the next ping.
+    // The denied client sends nothing, and its socket is closed all the same, long before the next
+    // ping is due.
     assert_eq!(denied.closed().await, close::TOKEN);
     let mut again = scene.socket().await;
     again.send([hello(token.clone())]).await;
@@ -103,7 +104,8 @@ async fn many_commands_of_one_turn_are_receipted_in_few_messages() {
     assert_eq!(scene.records("canvas/0/1").await.len(), 1000);
 }
 
-/// Issue "Bad input": each has its own answer, and a neighbour on another socket notices nothing.
+/// Each bad input gets an answer of its own, and a client on another socket is not affected (issue
+/// "Bad input").
 #[tokio::test]
 async fn bad_input_is_named_and_costs_nobody_else_anything() {
     let scene = Scene::new().await;
@@ -121,7 +123,7 @@ async fn bad_input_is_named_and_costs_nobody_else_anything() {
         let rejected = client.rejected().await;
         assert_eq!((rejected.code(), rejected.retry()), (code, Retry::Final), "{}", rejected.message);
     }
-    // A request of the gateway, and one that nobody knows.
+    // A request for the gateway, and a request that no service knows.
     client.send([request::Body::Untrack(proto::Untrack { chunk_id: "canvas/0/1".into() })]).await;
     client.send_bytes(vec![0x0a, 3, 0xfa, 1, 0]).await;
     for code in [RefusalCode::WrongService, RefusalCode::Undecodable] {
@@ -199,7 +201,8 @@ async fn a_wrong_subprotocol_is_a_problem_before_it_is_a_socket() {
 
 #[tokio::test]
 async fn who_is_too_fast_is_told_when_to_come_again_over_all_sockets() {
-    // So many that what comes back in the meantime, one a second, does not matter.
+    // The burst is large, so that the one command a second that the rate allows during the test
+    // does not matter.
     let burst = 1000;
     let policy = Policy { commands_per_second: 1, commands_burst: burst, ..Policy::default() };
     let scene = Scene::with(Settings { policy, ..Settings::default() }, Arc::new(MemoryLog::new())).await;
@@ -227,7 +230,7 @@ async fn who_is_too_fast_is_told_when_to_come_again_over_all_sockets() {
     other.receipts(1).await;
 }
 
-/// A log whose producer does as it is told.
+/// A log whose producer acknowledges only when the test says so, through a [`Hand`].
 struct Puppet {
     inner: MemoryLog,
     strings: Arc<Mutex<Strings>>,
@@ -288,7 +291,7 @@ impl Log for Puppet {
     }
 }
 
-/// What pulls the strings.
+/// Controls the producer of a [`Puppet`].
 struct Hand(Arc<Mutex<Strings>>);
 
 impl Hand {
@@ -301,7 +304,7 @@ impl Hand {
         self.0.lock().unwrap().has_room = has_room;
     }
 
-    /// Waits until so many appends are held.
+    /// Waits until the producer holds `count` appends.
     async fn holds(&self, count: usize) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.0.lock().unwrap().held.len() < count {
@@ -310,7 +313,7 @@ impl Hand {
         }
     }
 
-    /// Answers for the oldest that is held.
+    /// Reports `result` for the oldest append that the producer holds.
     fn answer(&self, result: Result<Option<Offset>, AppendError>) {
         let (ack, sink) = {
             let mut strings = self.0.lock().unwrap();
@@ -330,7 +333,7 @@ async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
     hand.holds(4).await;
     client.is_alive().await; // No receipt came before this pong.
     hand.answer(Err(AppendError::Unknown("timed out".into())));
-    client.is_alive().await; // And no answer to the first at all.
+    client.is_alive().await; // No answer to the first command came before this pong.
     hand.answer(Err(AppendError::Refused("too large".into())));
     hand.answer(Ok(None));
     hand.answer(Ok(Some(Offset(7))));
@@ -343,7 +346,8 @@ async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
 async fn while_the_log_has_no_room_sockets_are_not_read_and_nothing_is_lost() {
     let (hand, log) = Hand::new();
     let mut settings = Settings::default();
-    // However busy this machine is, the wait for room does not end before the test has looked.
+    // The wait for room is long, so that it does not end before the test's check, even on a busy
+    // machine.
     settings.waits.room_ms = 600_000;
     let scene = Scene::with(settings, log).await;
     let (mut client, _) = scene.greeted("ann").await;

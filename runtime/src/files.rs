@@ -1,8 +1,8 @@
 //! Reloads files that may change while a service runs: keys, deny lists, certificates.
 //!
 //! The last usable content stays in force until new usable content replaces it. A missing,
-//! oversized or broken file is logged once, with its path and the problem, and counted; the old
-//! content stays in force. Files are polled every few seconds instead of watched: polling works on
+//! oversized or broken file therefore changes nothing: it is logged once, with its path and the
+//! problem, and counted. Files are polled every few seconds instead of watched: polling works on
 //! every file system, and through the symbolic links that Kubernetes swaps.
 
 use crate::metrics;
@@ -13,14 +13,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Two changes within the granularity of a file's modification time look like one. A file that was
-/// modified more recently than this is therefore read again at each poll.
+/// A file that was modified more recently than this is read again at each poll, because two changes
+/// within the granularity of a file's modification time look like one.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Reads a file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// A description of the problem for an operator, without the path.
+/// A description of the problem for an operator. It does not name the path.
 pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes));
@@ -31,8 +31,8 @@ pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Applies the bytes of the files. Returns a summary of the new content for the log, or what is
-/// wrong with the bytes.
+/// Applies the new content of the files. Returns a summary of it for the log, or the reason why it
+/// is not usable.
 type Apply = Box<dyn FnMut(&[Vec<u8>]) -> Result<String, String> + Send>;
 
 /// Keeps a value up to date with one file, or with several files that belong together.
@@ -42,6 +42,7 @@ pub struct Reloader {
     paths: Vec<PathBuf>,
     bytes_max: usize,
     apply: Apply,
+    /// The content at the last successful read; `None` before the first.
     seen: Option<Seen>,
     /// The fault that was logged last, until the files are usable again.
     fault: Option<Fault>,
@@ -61,11 +62,12 @@ pub enum Reload {
 /// The reason why the files are not usable.
 #[derive(PartialEq, Eq)]
 struct Fault {
-    /// True if a file does not exist: its return without a change repairs the fault.
+    /// True if a file does not exist. If that file comes back unchanged, the fault is over.
     is_missing: bool,
     problem: String,
 }
 
+/// The files as they were when they were last read.
 struct Seen {
     stamps: Vec<Stamp>,
     /// True if the modification times are old enough that any later change must alter the stamps.
@@ -74,6 +76,7 @@ struct Seen {
 }
 
 #[derive(PartialEq, Eq)]
+/// The metadata by which a change of a file is detected without reading it.
 struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
@@ -166,7 +169,7 @@ fn stamp(path: &Path) -> Result<Stamp, Fault> {
     Ok(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode })
 }
 
-/// Polls all files every `every`, until shutdown.
+/// Polls all files at the interval `every`, until shutdown.
 pub async fn keep_reloading(mut files: Vec<Reloader>, every: Duration, shutdown: Shutdown) {
     loop {
         let looked = tokio::task::spawn_blocking(move || {

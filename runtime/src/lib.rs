@@ -1,9 +1,9 @@
-//! Foundations of every service: the clock, files that change while it runs, logs and metrics,
-//! graceful shutdown.
+//! Foundations that all services use: the clock, files that may change while a service runs, logs
+//! and metrics, graceful shutdown.
 //!
 //! The log, the object store, tokens, and sockets are separate crates beside this one:
 //! `driftless-log`, `driftless-store`, `driftless-auth`, `driftless-web`. None of these crates
-//! knows a service.
+//! depends on a service.
 
 pub mod clock;
 pub mod files;

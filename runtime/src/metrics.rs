@@ -1,4 +1,4 @@
-//! Metrics that all services count in the same way, with their descriptions.
+//! The metrics of this crate, which are the same in every service, with their descriptions.
 
 use metrics::{counter, describe_counter};
 

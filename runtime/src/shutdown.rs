@@ -1,9 +1,9 @@
-//! Graceful shutdown: many tasks wait for one signal, and the source waits until all of them have
-//! finished.
+//! Graceful shutdown: many tasks wait for one signal. The source gives the signal and then waits
+//! until all tasks have finished.
 
 use tokio::sync::{mpsc, watch};
 
-/// Requests the shutdown. `main` or a test holds the source.
+/// Requests the shutdown of the tasks that hold a [`Shutdown`]. `main` or a test holds the source.
 #[derive(Debug)]
 pub struct ShutdownSource {
     request: watch::Sender<bool>,
@@ -20,7 +20,7 @@ pub struct Shutdown {
 }
 
 impl ShutdownSource {
-    /// Creates a shutdown that is not requested yet.
+    /// Creates the source of a shutdown that is not requested yet.
     #[must_use]
     pub fn new() -> Self {
         let (request, requested) = watch::channel(false);
@@ -28,7 +28,7 @@ impl ShutdownSource {
         Self { request, done, template: Shutdown { requested, _alive: alive } }
     }
 
-    /// Returns another handle.
+    /// Returns a handle for one more task.
     #[must_use]
     pub fn handle(&self) -> Shutdown {
         self.template.clone()

@@ -24,15 +24,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Installs logging. The filter comes from `DRIFTLESS_LOG`, otherwise from `RUST_LOG`, otherwise it
-/// is `info`, in the syntax of `tracing_subscriber::EnvFilter`. A second call has no effect.
+/// Installs logging. The filter is the value of `DRIFTLESS_LOG`, or else of `RUST_LOG`, in the
+/// syntax of `tracing_subscriber::EnvFilter`. Without either the level is `info`, and `warn` for
+/// slatedb and rdkafka. A second call has no effect.
 pub fn install_logging(format: LogFormat) {
     let wanted = ["DRIFTLESS_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
     // At `info`, slatedb and rdkafka log details that only their own developers need.
     let default = "info,slatedb=warn,rdkafka=warn,librdkafka=warn";
     let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error means that a subscriber is installed already, which is as good.
+    // An error means that a subscriber is installed already, for example by a test; that
+    // subscriber stays in use.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -40,13 +42,13 @@ pub fn install_logging(format: LogFormat) {
 }
 
 /// Limits a log line that thousands of clients may trigger at once to one line per second, and
-/// counts the suppressed ones.
+/// counts the suppressed lines.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<(Option<Instant>, u64)>);
 
 impl LogThrottle {
-    /// Returns how many lines were suppressed since the last logged one if a line may be logged
-    /// now, otherwise `None`.
+    /// Returns `Some` if a line may be logged now, with the number of lines that were suppressed
+    /// since the last logged line. Returns `None` if this line must be suppressed.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +62,7 @@ impl LogThrottle {
     }
 }
 
-/// The recorder cannot be installed.
+/// The error of a metrics recorder that cannot be installed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot install the metrics recorder: {0}")]
 pub struct InstallError(String);

@@ -1,4 +1,4 @@
-//! A whole ingest over a log in memory, and clients that connect to it.
+//! Test support: a whole ingest service over a log in memory, and clients that connect to it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Nothing in these tests takes this long unless it is broken.
+/// The deadline of each wait in these tests; only a broken service reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Scene {
@@ -94,7 +94,7 @@ impl Scene {
         Self { address, log, world, signer, forger, verifier, shutdown, folder }
     }
 
-    /// The deny list is this from now on.
+    /// Replaces the content of the deny file by `text`.
     pub fn deny(&self, text: &str) {
         std::fs::write(self.folder.path().join("deny"), text).unwrap();
         self.verifier.reloaders().iter_mut().for_each(|file| drop(file.reload()));
@@ -129,7 +129,7 @@ impl Scene {
         }
     }
 
-    /// All records of a chunk's partition.
+    /// Returns all records in the partition of a chunk.
     pub async fn records(&self, chunk: &str) -> Vec<(Record, proto::CommandRecord)> {
         let topic = &self.world.topics().commands;
         let partition = self.world.place(&chunk.parse().unwrap()).unwrap().partition;
@@ -147,7 +147,7 @@ impl Scene {
         records
     }
 
-    /// How many records there are in all partitions.
+    /// Returns the number of records in all partitions of `commands`.
     pub async fn count(&self) -> i64 {
         let mut count = 0;
         for partition in self.world.partitions() {
@@ -160,7 +160,7 @@ impl Scene {
 
 pub struct Client {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Received and not yet taken, newest first.
+    /// Events that were received and that the test has not taken yet, newest first.
     events: Vec<event::Body>,
 }
 
@@ -179,7 +179,7 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time")
     }
 
-    /// The next event, but for pings, which are answered.
+    /// Waits for the next event and returns it. Pings are answered and not returned.
     pub async fn event(&mut self) -> event::Body {
         loop {
             match self.events.pop() {
@@ -217,7 +217,7 @@ impl Client {
         receipts
     }
 
-    /// The code that the server closes with.
+    /// Waits until the server closes the socket and returns its close code.
     pub async fn closed(&mut self) -> u16 {
         loop {
             match self.message().await {

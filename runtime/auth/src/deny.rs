@@ -1,9 +1,10 @@
-//! The deny list: users and single tokens that are refused before their tokens expire.
+//! The deny list: users and single tokens that services refuse although the tokens have not
+//! expired.
 //!
 //! A line is `sub <name>` or `jti <id>`. Empty lines and lines that begin with `#` are ignored. A
 //! name that begins or ends with white space, or begins with a quote, is written as a JSON string:
-//! `sub " ann"`. Any other line makes the whole list unusable, and the error gives its number: a
-//! guess must never decide which user is denied.
+//! `sub " ann"`. Any other line makes the whole list unusable, because a guess must never decide
+//! which user is denied. The error names the number of that line.
 
 use super::TokenError;
 use driftless_runtime::files::read_bounded;
@@ -45,14 +46,15 @@ impl DenyList {
     /// Reads a deny file.
     ///
     /// # Errors
-    /// [`DenyError`].
+    /// [`DenyError`] if the file cannot be read, is too large, or has a wrong line.
     pub fn read(path: &Path) -> Result<Self, DenyError> {
         let error = |problem| DenyError { path: path.to_owned(), problem };
         let bytes = read_bounded(path, limits::DENY_FILE_BYTES_MAX).map_err(error)?;
         Self::parse(&bytes).map_err(|e| error(e.to_string()))
     }
 
-    /// Parses the text of a deny list. Total: any bytes give a list or the number of a wrong line.
+    /// Parses the text of a deny list. No bytes panic: the result is a list, or the number of the
+    /// first wrong line.
     ///
     /// # Errors
     /// [`Unreadable`] for the first line that is not understood.
@@ -90,7 +92,7 @@ impl DenyList {
     /// Checks that a token is not denied.
     ///
     /// # Errors
-    /// [`TokenError::Denied`].
+    /// [`TokenError::Denied`] if the list names the token or its user.
     pub fn check(&self, claims: &Claims) -> Result<(), TokenError> {
         let denied = |claim, value: &str| Err(TokenError::Denied { claim, value: value.to_owned() });
         match &claims.jti {

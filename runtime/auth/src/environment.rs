@@ -1,5 +1,5 @@
-//! The [`Environment`] of the sessions on a service's websockets: tokens verified by a
-//! [`Verifier`], and random bytes of the system.
+//! Implements [`Environment`] for [`Verifier`]: sessions on a service's websockets verify tokens
+//! with it, and get random bytes from the operating system.
 
 use crate::Verifier;
 use driftless_runtime_core::{Environment, TokenRefused};

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// RFC 7518, section 3.2: an HS256 secret must not be shorter than its hash.
+/// The smallest size of an HS256 secret. RFC 7518, section 3.2: the secret must not be shorter than
+/// the hash.
 const SECRET_BYTES_MIN: usize = 32;
-/// The largest number of keys in a JWKS. The verifier tries each of them on a token without `kid`.
+/// The largest number of keys in a JWKS. The limit bounds the work for a token without `kid`,
+/// because the verifier tries all keys.
 const KEYS_MAX: usize = 64;
 
 /// A problem with a key file.
@@ -51,7 +53,8 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Compares key material and algorithm. The `kid` and the kind of file do not matter.
+    /// Returns true if both keys have the same material and algorithm. The `kid` and the kind of
+    /// file are not compared.
     fn is(&self, other: &Self) -> bool {
         use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
         let is_same_material = match (self.decoding.kind(), other.decoding.kind()) {
@@ -63,7 +66,7 @@ impl Key {
     }
 }
 
-/// The keys in force, each with a number that identifies its material.
+/// The keys that the verifier accepts. Each key has a number that identifies its material.
 #[derive(Clone, Default)]
 pub(super) struct KeyRing {
     keys: Vec<(KeyNumber, Key)>,
@@ -85,7 +88,7 @@ impl KeyRing {
         ring
     }
 
-    /// True if the key with this number is in force.
+    /// Returns true if the key with this number is still accepted.
     pub fn has(&self, number: KeyNumber) -> bool {
         self.keys.iter().any(|(own, _)| *own == number)
     }
@@ -95,7 +98,7 @@ impl KeyRing {
     }
 }
 
-/// Reads a secret, a PEM public key or a JWKS.
+/// Reads a key file: a secret, a PEM public key or a JWKS.
 pub(super) fn read_keys(path: &Path) -> Result<Vec<Key>, KeyError> {
     let bytes = read_bounded(path, limits::KEY_FILE_BYTES_MAX)
         .map_err(|e| KeyError::new(path, format!("{e}; generate one with `driftless token --new-key FILE`")))?;
@@ -115,7 +118,7 @@ pub(super) fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<Key>, KeyError
     }
 }
 
-/// The secret is the bytes of the file without trailing white space, which editors add.
+/// Returns the secret: the bytes of the file without trailing white space, which editors add.
 pub(super) fn secret<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], KeyError> {
     let secret = bytes.trim_ascii_end();
     if secret.len() < SECRET_BYTES_MIN {
@@ -149,8 +152,8 @@ fn parse_pem(path: &Path, pem: &str) -> Result<Key, KeyError> {
     }
     let unusable = |problem: String| KeyError::new(path, format!("not an RSA, P-256 or Ed25519 public key: {problem}"));
     let der = DecodingKey::from_rsa_pem(bytes).map_err(|e| unusable(e.to_string()))?;
-    // Stored by modulus and exponent, as in a JWKS, so that the same key compares equal in both
-    // kinds of file.
+    // The key is stored by modulus and exponent, the form of a JWKS. The same key in a PEM file and
+    // in a JWKS therefore compares equal.
     let rsa = aws_lc_rs::rsa::PublicKey::from_der(der.as_bytes()).map_err(|e| unusable(e.to_string()))?;
     let (n, e) = (rsa.modulus(), rsa.exponent());
     let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
@@ -162,7 +165,7 @@ struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
-/// A JWKS may hold keys for other uses and of other kinds (RFC 7517, section 5); those are skipped.
+/// Parses a JWKS. Keys for other uses and of unsupported kinds are skipped (RFC 7517, section 5).
 fn parse_jwks(path: &Path, json: &str) -> Result<Vec<Key>, KeyError> {
     let set: KeySet = match serde_json::from_str(json) {
         Ok(set) => set,
@@ -188,7 +191,8 @@ fn parse_jwks(path: &Path, json: &str) -> Result<Vec<Key>, KeyError> {
     Ok(keys)
 }
 
-/// The only algorithm of a key; `None` for a key that this service cannot use.
+/// Returns the algorithm that the key may be used with; `None` for a key that this service cannot
+/// use.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     if matches!(&jwk.common.public_key_use, Some(other) if *other != PublicKeyUse::Signature) {
         return None;
@@ -208,7 +212,8 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
 }
 
 /// Generates a key at `path`, readable by its owner only. For a [`KeyKind::Pair`] the public key
-/// goes to `<path>.pub`. Returns the path of the file that services verify with.
+/// goes to `<path>.pub`. Returns the path of the file that services need to verify tokens: the
+/// public key of a pair, or the secret.
 ///
 /// # Errors
 /// Fails if the file exists (a key is never overwritten) or cannot be written.

@@ -5,9 +5,9 @@
 //! tests. Each key has exactly one algorithm, which is determined when the key is read. No token
 //! can therefore pass a public key off as an HMAC secret, or select the algorithm `none`.
 //!
-//! Keys may change while a service runs, and a validly signed token may be denied ([`DenyList`]):
-//! [`Verifier::reloaders`] keeps both files up to date. The clock is an argument (R11).
-//! jsonwebtoken verifies signatures, in constant time.
+//! The key file may change while a service runs, and so may the file of users and tokens that are
+//! denied ([`DenyList`]). [`Verifier::reloaders`] applies changes of both files. The time is an
+//! argument (R11). The crate jsonwebtoken verifies signatures in constant time.
 
 mod deny;
 mod environment;
@@ -24,11 +24,11 @@ pub use verifier::{Trust, Verifier};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// How a service verifies tokens.
+/// The settings with which a service verifies tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The key file: a secret of at least 32 bytes, used as is (HS256), a PEM public key (RSA,
+    /// The key file: a secret of at least 32 bytes (HS256; not decoded), a PEM public key (RSA,
     /// P-256, Ed25519), or a JWKS.
     pub key_file: PathBuf,
     /// A file of users and tokens that are refused although their signature is valid: lines `sub
@@ -45,8 +45,9 @@ pub struct Settings {
     /// If set, a token's `iss` must equal this. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// How far in the future a token's `nbf` may be, seconds: for an issuer whose clock is ahead of
-    /// this service's. `exp` has no such leeway, and `iat` is not checked. Default 30.
+    /// How far in the future a token's `nbf` may be, seconds. This tolerates an issuer whose clock
+    /// is ahead of this service's clock. `exp` has no such leeway, and `iat` is not checked.
+    /// Default 30.
     #[serde(default = "leeway")]
     pub not_before_leeway_s: u32,
 }
@@ -116,18 +117,18 @@ pub enum TokenError {
     /// The signature does not match.
     #[error("the token's signature does not match: it was signed with another key, or changed afterwards")]
     Forged,
-    /// `exp` has passed.
+    /// The token's expiry (`exp`) has passed.
     #[error("the token expired at {expired_at} (seconds since 1970), {ago_s} s ago; get a fresh one")]
     Expired {
-        /// `exp`.
+        /// The claim `exp`: seconds since 1970.
         expired_at: i64,
         /// The seconds since then.
         ago_s: i64,
     },
-    /// `nbf` is in the future.
+    /// The token's `nbf` is in the future.
     #[error("the token is not valid before {valid_from} (seconds since 1970), in {in_s} s; check the clocks")]
     NotYetValid {
-        /// `nbf`.
+        /// The claim `nbf`: seconds since 1970.
         valid_from: i64,
         /// The seconds until then.
         in_s: i64,
@@ -135,7 +136,7 @@ pub enum TokenError {
     /// The token is validly signed and has not expired, but is on the deny list.
     #[error("the token is denied: this service's deny list names its {claim} {value:?}")]
     Denied {
-        /// `sub` or `jti`.
+        /// The claim that the list names: `sub` or `jti`.
         claim: &'static str,
         /// The value of that claim.
         value: String,

@@ -61,8 +61,8 @@ impl Signer {
         self.sign(&claims)
     }
 
-    /// Signs any claims: for tests of what a verifier refuses, and for tokens with additional
-    /// claims.
+    /// Signs any claims. Tests sign unusable claims with this function; it also makes tokens with
+    /// additional claims.
     ///
     /// # Errors
     /// Fails if signing fails.

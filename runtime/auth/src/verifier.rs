@@ -1,4 +1,4 @@
-//! Verifies tokens.
+//! Verifies tokens: signature, times, audience, issuer, claims, and the deny list.
 
 use super::deny::DenyList;
 use super::keys::{Key, KeyRing, parse_keys, read_keys};
@@ -26,8 +26,8 @@ struct Inner {
     settings: Settings,
 }
 
-/// The keys and denials in force. Each part is replaced as a whole: a check uses the keys that were
-/// in force when it began.
+/// The current keys and deny list. A reload replaces one of them as a whole, so a check in progress
+/// uses either the old or the new content, and never a mixture.
 #[derive(Clone)]
 pub struct Trust {
     keys: Arc<KeyRing>,
@@ -78,15 +78,15 @@ impl Verifier {
         Duration::from_millis(u64::from(self.0.settings.reload_ms.max(1)))
     }
 
-    /// Subscribes to changes of keys and denials, for connections that outlive the check of their
-    /// token.
+    /// Subscribes to changes of the keys and the deny list. A connection that stays open must check
+    /// its token again after each change ([`Verifier::check_again`]).
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Trust> {
         self.0.trust.subscribe()
     }
 
-    /// Checks whether a token that was valid is still accepted: not denied since, and its key not
-    /// removed. Expiry is not checked here.
+    /// Checks again a token that was verified before: it must not be on the deny list, and its key
+    /// must still be in the key file. This function does not check the expiry.
     ///
     /// # Errors
     /// [`TokenError::Denied`], [`TokenError::KeyRemoved`].
@@ -170,8 +170,8 @@ fn signed_claims(
     Err(TokenError::Forged)
 }
 
-/// Returns the keys that may have signed the token. The algorithm must be the key's own, and so
-/// must the `kid` if token and key both have one.
+/// Returns the keys that may have signed the token. Each has the token's algorithm, and also its
+/// `kid` if both the token and the key have one.
 fn candidates<'k>(keys: &'k KeyRing, header: &TokenHeader) -> Result<Vec<(KeyNumber, &'k Key)>, TokenError> {
     let by_algorithm: Vec<_> = keys.iter().filter(|(_, key)| name_of(key.algorithm) == header.alg).collect();
     if by_algorithm.is_empty() {
@@ -196,8 +196,8 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// jsonwebtoken checks form, algorithm and signature only. This module checks times and claims,
-/// because jsonwebtoken would read the clock itself (R11).
+/// Makes jsonwebtoken check only form, algorithm and signature. This module checks times and claims
+/// itself, because jsonwebtoken would read the system's clock (R11).
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
@@ -213,8 +213,8 @@ struct TokenHeader {
 }
 
 impl TokenHeader {
-    /// Parses the header here: jsonwebtoken reports an unknown algorithm as bad JSON, and ignores
-    /// `crit`.
+    /// Parses the header of a token. jsonwebtoken's own parser is not enough, because it reports an
+    /// unknown algorithm as bad JSON, and ignores `crit`.
     fn read(token: &str) -> Result<Self, TokenError> {
         let malformed = |problem: &str| TokenError::Malformed(problem.to_owned());
         let mut parts = token.split('.');
@@ -252,7 +252,8 @@ fn read_claims(claims: &Map<String, Value>, key: KeyNumber) -> Result<Claims, To
     Ok(Claims { sub, jti: token_id(claims)?, expires_at, access, key })
 }
 
-/// A `jti` that cannot be compared with a deny list is refused.
+/// Returns the token's `jti`. A `jti` that is too long or not a string is refused, because no entry
+/// of a deny list could match it.
 fn token_id(claims: &Map<String, Value>) -> Result<Option<String>, TokenError> {
     match claims.get("jti") {
         None | Some(Value::Null) => Ok(None),
@@ -264,7 +265,8 @@ fn token_id(claims: &Map<String, Value>) -> Result<Option<String>, TokenError> {
     }
 }
 
-/// Reads a NumericDate (RFC 7519): seconds since 1970. A fraction is cut off.
+/// Reads a time claim (a NumericDate of RFC 7519): seconds since 1970, rounded down. `None` if the
+/// claim is absent.
 fn seconds(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<i64>, TokenError> {
     match claims.get(claim) {
         None | Some(Value::Null) => Ok(None),

@@ -1,33 +1,36 @@
-//! How many sockets a service admits: after a restart all clients connect at once, and each asks
-//! for its chunks.
+//! Limits how fast a service admits sockets. After a restart all clients connect at once, and each
+//! requests its chunks, so a service without this limit would be overloaded.
 //!
-//! A generic cell rate algorithm (ITU-T I.371) decides which sockets are admitted. Each socket that
-//! is not gets a different time to connect again, as if the refused sockets queued up: so they come
-//! back at the admitted rate. Time is monotonic, because a wall clock that steps back must not
-//! refuse clients.
+//! A generic cell rate algorithm (ITU-T I.371) decides which sockets are admitted. Each refused
+//! socket gets a different time to connect again, as if the refused sockets stood in a queue. The
+//! clients therefore return at the admitted rate. Time is monotonic, because a wall clock that
+//! jumps back must not refuse clients.
 
 use driftless_schemas::time::MonotonicMs;
 use std::sync::{Mutex, PoisonError};
 
-/// The longest wait that a refused socket is told, milliseconds.
+/// The longest time that a refused socket is told to wait, milliseconds.
 pub const RETRY_AFTER_MS_MAX: u32 = 60_000;
 
-/// Sockets are admitted at once up to the number that the rate admits in this time.
+/// The size of a burst, as a time: the service may admit at once as many sockets as the rate allows
+/// in these microseconds.
 const BURST_US: u64 = 2_000_000;
 
-/// Decides which sockets are admitted. All connections of a service share one.
+/// Decides which sockets are admitted. All connections of a service share one `Admission`.
 #[derive(Debug)]
 pub struct Admission {
-    /// Microseconds that one admitted socket takes; 0 admits every socket.
+    /// The microseconds of the rate that one admitted socket uses up; 0 admits every socket.
     each_us: u64,
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// When all admitted sockets will have been worked off, in microseconds of the service's clock.
+    /// The time until which the admitted sockets use up the rate, in microseconds of the service's
+    /// monotonic clock.
     admitted_until_us: u64,
-    /// When the socket that was refused last is to connect again.
+    /// When the most recently refused socket should connect again, in microseconds of the same
+    /// clock.
     last_retry_us: u64,
 }
 
@@ -43,7 +46,8 @@ impl Admission {
     ///
     /// # Errors
     /// Milliseconds after which the socket may connect again, at most [`RETRY_AFTER_MS_MAX`]. Below
-    /// that bound no two sockets are told the same time, as far as milliseconds tell them apart.
+    /// that bound each refused socket gets a later time than the one before, rounded to
+    /// milliseconds.
     pub fn admit(&self, now: MonotonicMs) -> Result<(), u32> {
         if self.each_us == 0 {
             return Ok(());
@@ -63,8 +67,9 @@ impl Admission {
     }
 }
 
-/// The longest wait, milliseconds, for `sockets` sockets that are closed together: if each waits
-/// for a random part of it, they connect again at `per_second`.
+/// Returns the longest wait, in milliseconds, for `sockets` sockets that are closed at once. If
+/// each client waits for a random part of that time, the clients connect again at the rate
+/// `per_second`.
 #[must_use]
 pub fn spread_ms(sockets: usize, per_second: u32) -> u32 {
     let ms = (sockets as u64).saturating_mul(1000).checked_div(per_second.into()).unwrap_or(0);

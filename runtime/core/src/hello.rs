@@ -17,15 +17,15 @@ use std::sync::Arc;
 pub struct Identity {
     /// The claims of the verified token.
     pub claims: Claims,
-    /// The session.
+    /// The id of the client's session.
     pub session: SessionId,
-    /// The writer id: the session in this user's hands.
+    /// The writer id, derived from the session and the user's name.
     pub writer: WriterId,
-    /// The families that were offered; `None` is all of them.
+    /// The names of the families that `Welcome` offered to the client; `None` means all families.
     pub offered: Option<BTreeSet<String>>,
 }
 
-/// The limits that every service announces; each service adds its own.
+/// Returns the limits that every service announces in `Welcome`. Each service adds its own limits.
 #[must_use]
 pub fn announced() -> proto::Limits {
     proto::Limits {
@@ -44,7 +44,7 @@ pub fn announced() -> proto::Limits {
 pub struct Greeter {
     /// The world that clients are welcomed to.
     pub world: Arc<World>,
-    /// The greatest age of a session that a client hands in, milliseconds.
+    /// The greatest age of a session that a client may continue, milliseconds.
     pub session_age_max_ms: u64,
     /// How long after the end of its token a socket stays open for a renewal, milliseconds.
     pub renewal_grace_ms: u32,
@@ -55,7 +55,7 @@ pub struct Greeter {
 }
 
 impl Greeter {
-    /// A greeter with the default limits that does not limit connections.
+    /// Creates a greeter with the default limits and no limit on connections.
     #[must_use]
     pub fn new(world: Arc<World>) -> Self {
         Self {
@@ -67,8 +67,9 @@ impl Greeter {
         }
     }
 
-    /// Checks the token, the session, the models and the number of connections, in this order. The
-    /// caller keeps the place for as long as the connection lives.
+    /// Checks the token, the session, the models and the number of connections, in this order.
+    /// Returns the client's identity, the answer to send, and the connection's place in the user's
+    /// count. The caller must keep the place as long as the connection lives.
     ///
     /// # Errors
     /// The code and the reason with which the socket is to be closed.
@@ -94,14 +95,15 @@ impl Greeter {
             ids::accept(&hello.session, now, self.session_age_max_ms)
         };
         session.map_err(|e| match e {
-            // A later attempt succeeds, so the client may retry by itself.
+            // The clock will catch up and a later attempt will succeed. The code `INTERNAL` makes
+            // the client retry by itself.
             SessionError::NotYet { .. } => Close::new(close::INTERNAL, e.to_string()),
             _ => Close::new(close::SESSION, e.to_string()),
         })
     }
 
-    /// The families whose model the client has. A client that names no models is offered all
-    /// families.
+    /// Returns the families whose model revision the client has, and their names. A client that
+    /// names no models is offered all families, with `None` in place of the names.
     fn offer(&self, models: &[proto::ModelRevision]) -> Result<(Vec<proto::Family>, Option<BTreeSet<String>>), Close> {
         let mut families = self.world.announced();
         if models.is_empty() {
@@ -144,13 +146,14 @@ impl Greeter {
 }
 
 impl Identity {
-    /// Whether the token has expired.
+    /// Returns true if the token has expired.
     #[must_use]
     pub fn is_expired(&self, now: UnixMs) -> bool {
         now >= UnixMs::from_seconds(self.claims.expires_at)
     }
 
-    /// Replaces the token by a fresh one of the same user; refuses any other.
+    /// Replaces the token by a new token of the same user. Refuses a token that is invalid or
+    /// belongs to another user.
     pub(crate) fn renew(&mut self, token: &str, now: UnixMs, environment: &dyn Environment, out: &mut Outputs) {
         match environment.verify(token, now) {
             Ok(claims) if claims.sub == self.claims.sub => {

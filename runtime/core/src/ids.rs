@@ -1,8 +1,9 @@
 //! Session ids: how a service issues a new one, and which ones it accepts again
 //! (docs/design.md#wire-protocol).
 //!
-//! The ledger compares a session's time with its floor. A session from the future would push the
-//! floor ahead of all other sessions; a session that is too old may have left the ledgers.
+//! A session id contains the time of its creation. A chunk's ledger forgets old sessions, and keeps
+//! a floor: the time below which sessions may be forgotten. A session from the future would push
+//! that floor ahead of all other sessions. A session that is too old may be forgotten already.
 
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, limits};
@@ -39,10 +40,10 @@ pub enum SessionError {
     },
 }
 
-/// Issues a session whose time is now, or just above `after_ms` if that is later.
+/// Issues a session whose time is `now`, or `after_ms` + 1 if that is later.
 ///
 /// # Errors
-/// [`SessionError::NotYet`] if that is further ahead than servers accept.
+/// [`SessionError::NotYet`] if the session's time would be further ahead than servers accept.
 pub fn issue(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionId, SessionError> {
     let now_ms = since_1970(now);
     let time_ms = now_ms.max(after_ms.saturating_add(1));
@@ -53,7 +54,7 @@ pub fn issue(after_ms: u64, now: UnixMs, random: [u8; 10]) -> Result<SessionId, 
     Ok(SessionId::new(time_ms, random))
 }
 
-/// Accepts a session that a client hands in again.
+/// Accepts a session that a client continues after a reconnection.
 ///
 /// # Errors
 /// [`SessionError`] says why the session is not accepted.
@@ -71,7 +72,8 @@ pub fn accept(bytes: &[u8], now: UnixMs, age_max_ms: u64) -> Result<SessionId, S
     Ok(session)
 }
 
-/// Milliseconds, as a session's 48-bit time counts them; a clock before 1970 reads as 1970.
+/// Returns the milliseconds since 1970, the unit of a session's time. A clock before 1970 reads as
+/// 1970.
 fn since_1970(now: UnixMs) -> u64 {
     u64::try_from(now.0).unwrap_or(0)
 }

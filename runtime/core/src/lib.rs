@@ -1,8 +1,8 @@
-//! The part of a websocket's life that ingest and gateway share, without I/O: Hello, tokens,
-//! sessions, pings, and frames taken apart.
+//! The part of a websocket's behaviour that ingest and gateway share, without I/O: Hello, tokens,
+//! sessions, pings, and the decoding of frames.
 //!
-//! [`Session`] takes a message's bytes, answers the requests that concern the session itself, and
-//! passes the service's own requests on. Time, randomness and verified tokens are arguments (R11).
+//! [`Session`] decodes a message, answers the requests that concern the session itself, and passes
+//! all other requests to the service. Time, randomness and verified tokens are arguments (R11).
 
 #![forbid(unsafe_code)]
 

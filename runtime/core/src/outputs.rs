@@ -1,4 +1,4 @@
-//! What a session wants done: events for the client, and the end of the socket.
+//! The outputs of a session: events for the client, and the end of the socket.
 
 use crate::text::bounded;
 use bytes::BytesMut;
@@ -8,29 +8,31 @@ use driftless_schemas::proto::{self, RefusalCode, event};
 /// The end of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// One of [`driftless_schemas::close`].
+    /// The close code: one of [`driftless_schemas::close`].
     pub code: u16,
     /// The reason, for people.
     pub reason: String,
 }
 
-/// What a session wants done.
+/// The outputs of a session, which the shell carries out.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Encoded events; together a `ServerFrame`.
+    /// The encoded events, which together are one `ServerFrame`.
     pub frame: BytesMut,
     /// The codes of the refusals in the frame.
     pub refused: Vec<RefusalCode>,
-    /// Whether the client's identity has just become known.
+    /// True if the client's Hello was accepted, so that its identity is known. The shell resets
+    /// this.
     pub is_greeted: bool,
-    /// Whether the token was renewed.
+    /// True if the client has renewed its token.
     pub is_renewed: bool,
-    /// Set if the socket is to be closed, after the frame. The session answers nothing more then.
+    /// Set if the shell must close the socket after it has sent the frame. The session then sends
+    /// no more answers.
     pub close: Option<Close>,
 }
 
 impl Close {
-    /// A code and its reason.
+    /// Creates a close from a code and a reason.
     #[must_use]
     pub fn new(code: u16, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
@@ -50,7 +52,7 @@ impl Outputs {
         self.event(event::Body::Refused(proto::Refused { code: code.into(), message }));
     }
 
-    /// Closes the socket. The first reason stays.
+    /// Closes the socket. If a close is set already, it is kept.
     pub fn end(&mut self, code: u16, reason: impl Into<String>) {
         self.close.get_or_insert_with(|| Close::new(code, reason));
     }

@@ -1,17 +1,18 @@
-//! Counts the open connections of each holder: a user, or an address.
+//! Counts and limits the open connections of each holder. A holder is a user or an address.
 //!
-//! A [`Place`] is one connection in its holder's count. Dropping it frees the place, however the
-//! connection ended. A holder without connections takes no memory.
+//! A [`Place`] stands for one connection in its holder's count. Dropping the place lowers the
+//! count, so the count is correct however the connection ended. A holder without connections takes
+//! no memory.
 
 use driftless_schemas::access::Claims;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The counts of all holders. Clones share them.
+/// The counts of all holders. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Places<K: Ord>(Arc<Mutex<BTreeMap<K, usize>>>);
 
-/// The place of one connection.
+/// One connection in the count of its holder, until the place is dropped.
 #[derive(Debug)]
 pub struct Place<K: Ord> {
     places: Places<K>,
@@ -21,10 +22,10 @@ pub struct Place<K: Ord> {
 /// Counts and limits the connections of each user. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Users {
-    /// The limit of each user; 0 means no limit.
+    /// The limit on the open connections of each user; 0 means no limit.
     pub connections_per_user: usize,
-    /// Limits for users with a role. The greatest limit of a user's roles applies; 0 means no
-    /// limit.
+    /// Limits on the open connections of users with a role. The greatest limit among
+    /// `connections_per_user` and the user's roles applies; 0 means no limit.
     pub connections_of_role: BTreeMap<String, usize>,
     places: Places<String>,
 }
@@ -35,13 +36,13 @@ pub struct Users {
 pub struct TooMany(pub usize);
 
 impl Users {
-    /// Counts of zero, with these limits.
+    /// Creates counts of zero with these limits.
     #[must_use]
     pub fn new(connections_per_user: usize, connections_of_role: BTreeMap<String, usize>) -> Self {
         Self { connections_per_user, connections_of_role, places: Places::default() }
     }
 
-    /// The limit of this user; 0 means no limit.
+    /// Returns the limit on this user's connections; 0 means no limit.
     #[must_use]
     pub fn max_of(&self, claims: &Claims) -> usize {
         let of_roles = claims.access.roles.iter().filter_map(|role| self.connections_of_role.get(role).copied());
@@ -65,7 +66,7 @@ impl<K: Ord> Default for Places<K> {
 }
 
 impl<K: Ord + Clone> Places<K> {
-    /// Takes a place of a holder that may have `max` of them; 0 means no limit.
+    /// Takes a place for one more connection of `holder`, whose limit is `max`; 0 means no limit.
     ///
     /// # Errors
     /// [`TooMany`] if the holder has `max` places already. No place is taken then.

@@ -1,26 +1,29 @@
-//! How much one user may ask for: a generic cell rate algorithm (ITU-T I.371) over several
-//! quantities at once.
+//! Limits the rate of each user with a generic cell rate algorithm (ITU-T I.371) over several
+//! quantities at once, such as commands and bytes.
 //!
 //! All sockets and requests of a user share one bucket per process. The crate `governor` limits one
 //! quantity, reads a clock of its own behind a trait, and keeps its users in a map with random
 //! hashing. Here time is an argument (R11), and the quantities of one request are taken together or
-//! not at all. Time is monotonic: a wall clock that steps must not refuse users, nor forgive them.
+//! not at all. Time is monotonic, because a wall clock that jumps must neither refuse users nor
+//! forgive them.
 
 use driftless_schemas::time::MonotonicMs;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// From this number of users on, each doubling of the number starts a sweep for buckets to forget.
+/// The number of users at which the first sweep removes unused buckets. Later sweeps follow
+/// whenever the number of users has doubled.
 const SWEEP_FROM: usize = 1024;
-/// The most debt that a user can have, so that the user's sockets are not silent for ever.
+/// The limit on a user's debt, in nanoseconds: a service does not read from a user's sockets while
+/// there is debt, and that pause must end.
 const DEBT_MAX_NS: u64 = 60_000_000_000;
 
 /// How much of one quantity a user may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Units a second, sustained.
+    /// The sustained rate, in units a second.
     pub per_second: u32,
-    /// Units at once, after a rest.
+    /// The number of units that a user may take at once after a pause.
     pub burst: u32,
 }
 
@@ -34,17 +37,19 @@ pub struct Rates<const N: usize> {
 #[derive(Debug)]
 struct Users<const N: usize> {
     buckets: BTreeMap<String, Arc<Mutex<Arrivals<N>>>>,
+    /// The number of buckets at which the next sweep runs.
     sweep_at: usize,
 }
 
-/// One user's bucket. Clones share it.
+/// One user's bucket. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct Bucket<const N: usize> {
     quantities: [Quantity; N],
     arrivals: Arc<Mutex<Arrivals<N>>>,
 }
 
-/// The time that one unit takes, and the units and the time of a whole burst.
+/// An [`Allowance`] as times: the time that one unit uses up, and the units and the time of a whole
+/// burst.
 #[derive(Clone, Copy, Debug)]
 struct Quantity {
     unit_ns: f64,
@@ -52,19 +57,19 @@ struct Quantity {
     burst_ns: u64,
 }
 
-/// For each quantity, when all units taken so far will have been worked off (the algorithm's
-/// "theoretical arrival time"): nanoseconds on the clock of [`MonotonicMs`].
+/// For each quantity, the time until which the units taken so far use up the rate (the algorithm's
+/// "theoretical arrival time"), in nanoseconds of the clock of [`MonotonicMs`].
 type Arrivals<const N: usize> = [u64; N];
 
 impl<const N: usize> Rates<N> {
-    /// Buckets from which no user has taken anything.
+    /// Creates full buckets with these allowances.
     #[must_use]
     pub fn new(allowances: [Allowance; N]) -> Self {
         let users = Users { buckets: BTreeMap::new(), sweep_at: SWEEP_FROM };
         Self { quantities: allowances.map(Quantity::new), users: Mutex::new(users) }
     }
 
-    /// A user's bucket.
+    /// Returns a user's bucket, which all sockets of the user share.
     #[must_use]
     pub fn of(&self, user: &str, now: MonotonicMs) -> Bucket<N> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +86,8 @@ impl<const N: usize> Rates<N> {
 }
 
 impl<const N: usize> Users<N> {
-    /// Forgets users without a connection whose units are all worked off: a fresh bucket equals
-    /// theirs.
+    /// Removes the buckets that are full again and that no connection uses: a new bucket would be
+    /// the same.
     fn sweep(&mut self, now: MonotonicMs) {
         if self.buckets.len() < self.sweep_at {
             return;
@@ -100,12 +105,13 @@ impl<const N: usize> Users<N> {
 }
 
 impl<const N: usize> Bucket<N> {
-    /// Takes these units of each quantity, or none of any.
+    /// Takes all of these amounts, or none of them.
     ///
-    /// More than a whole burst costs a whole burst, because a request of any size must be possible.
+    /// An amount above the burst counts as one burst, because a request of any size must be
+    /// possible.
     ///
     /// # Errors
-    /// The milliseconds to wait, at least 1. The bucket is unchanged.
+    /// The milliseconds after which the amounts are available, at least 1. The bucket is unchanged.
     pub fn take(&self, amounts: [usize; N], now: MonotonicMs) -> Result<(), u32> {
         let now_ns = nanoseconds(now);
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +128,7 @@ impl<const N: usize> Bucket<N> {
         Ok(())
     }
 
-    /// Takes these units in any case, in debt if need be.
+    /// Takes these amounts in any case. If the bucket does not have them, the user gets into debt.
     ///
     /// Returns the milliseconds until the debt is worked off, 0 without debt. The service should
     /// not read from the user before that.
@@ -146,12 +152,12 @@ impl Quantity {
         Self { unit_ns, burst, burst_ns: (unit_ns * f64::from(burst)) as u64 }
     }
 
-    /// The arrival time after taking these units.
+    /// Returns the arrival time after `units` more units are taken.
     fn after(self, arrival_ns: u64, units: usize, now_ns: u64) -> u64 {
         arrival_ns.max(now_ns).saturating_add((self.unit_ns * units as f64) as u64)
     }
 
-    /// How far an arrival time is beyond a whole burst.
+    /// Returns by how many nanoseconds an arrival time exceeds a whole burst; 0 if it does not.
     fn over(self, arrival_ns: u64, now_ns: u64) -> u64 {
         arrival_ns.saturating_sub(now_ns).saturating_sub(self.burst_ns)
     }
@@ -175,7 +181,7 @@ mod tests {
         NOW.plus_ms(ms)
     }
 
-    /// Commands and bytes.
+    /// Rates of two quantities: commands and bytes.
     fn rates() -> Rates<2> {
         Rates::new([Allowance { per_second: 10, burst: 5 }, Allowance { per_second: 1000, burst: 20_000 }])
     }

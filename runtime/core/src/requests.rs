@@ -1,9 +1,9 @@
-//! Takes a frame apart into its requests, so that a bad request does not affect the other requests.
+//! Splits a client's frame into its requests, so that a bad request does not affect the others.
 //!
-//! A `ClientFrame` is `repeated Request requests = 1`. This module walks its outer layer by hand.
-//! If that layer is broken, none of the bytes can be trusted; if one request is broken, only that
-//! request is refused. The walk also bounds the number of requests before it allocates memory for
-//! them.
+//! A `ClientFrame` is `repeated Request requests = 1`. This module parses that outer layer by hand.
+//! If the outer layer is broken, the whole frame is refused, because none of its bytes can be
+//! trusted. If one request is broken, only that request is refused. The parser also limits the
+//! number of requests before it decodes any of them.
 
 use bytes::{Buf as _, Bytes};
 use driftless_schemas::{limits, proto};
@@ -25,7 +25,8 @@ pub enum FrameError {
     TooMany,
 }
 
-/// Decodes the requests of a frame, each on its own.
+/// Decodes the requests of a frame, each on its own. Returns for each either the request or the
+/// reason why it cannot be decoded.
 ///
 /// # Errors
 /// [`FrameError`] if the frame as a whole cannot be used.

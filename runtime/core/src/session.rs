@@ -1,7 +1,7 @@
 //! A socket's session: Hello first, then pings both ways, until the socket closes.
 //!
-//! A session ends with its token: when the token expires and is not renewed, when it is denied, or
-//! when its key is removed.
+//! The session closes the socket when its token expires and is not renewed in time, when the token
+//! is denied, or when the key that signed it is removed.
 
 use crate::environment::{Environment, TokenRefused};
 use crate::hello::{Greeter, Identity};
@@ -19,37 +19,39 @@ use driftless_schemas::{close, limits};
 pub struct Session {
     greeter: Greeter,
     opened: MonotonicMs,
-    /// The last sign of life of the client.
+    /// When the client last gave a sign of life.
     heard: MonotonicMs,
     /// When the last ping was sent.
     pinged: MonotonicMs,
     /// Pings sent so far.
     pings: u64,
     identity: Option<Identity>,
-    /// The place among the user's connections; freed when the session is dropped.
+    /// The connection's place in the user's count of connections; freed when the session is
+    /// dropped.
     place: Option<Place<String>>,
 }
 
 impl Session {
-    /// A socket that was just opened.
+    /// Creates the session of a socket that was just opened.
     #[must_use]
     pub fn new(greeter: Greeter, now: MonotonicMs) -> Self {
         Self { greeter, opened: now, heard: now, pinged: now, pings: 0, identity: None, place: None }
     }
 
-    /// The client's identity, once it has said Hello.
+    /// The client's identity; `None` before the client's Hello was accepted.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// Notes a sign of life of the client. Moments may arrive out of order; the latest counts.
+    /// Records a sign of life of the client. Calls may come out of order; the latest time counts.
     pub fn heard(&mut self, now: MonotonicMs) {
         self.heard = self.heard.max(now);
     }
 
-    /// Handles a binary message. Passes each request of the service itself to `own`, in order, with
-    /// the client's identity by the token of that moment; none before Hello.
+    /// Handles a binary message. The session answers its own requests, such as Hello and Renew. It
+    /// passes all other requests to `own`, in order, with the client's current identity. Before
+    /// Hello it refuses them.
     pub fn frame(
         &mut self,
         bytes: Bytes,
@@ -117,11 +119,11 @@ impl Session {
         }
     }
 
-    /// When [`Session::tick`] is due at the latest.
+    /// The time at which [`Session::tick`] must be called at the latest.
     ///
-    /// The token's end is a wall time; this function converts it with the clocks of `now`. A wall
-    /// clock that steps afterwards is noticed at the next ping, which is never further away than
-    /// [`limits::PING_INTERVAL_MS`].
+    /// The token's end is a wall time, which this function converts to monotonic time with the
+    /// clocks of `now`. If the wall clock jumps afterwards, the result is wrong until the next
+    /// ping, at most [`limits::PING_INTERVAL_MS`] later.
     #[must_use]
     pub fn wake_at(&self, now: Now) -> MonotonicMs {
         let dead = self.heard.plus_ms(limits::DEAD_AFTER_MS);
@@ -136,9 +138,9 @@ impl Session {
         dead.min(other)
     }
 
-    /// To be called when time has passed, or when keys or the deny list have changed. Sends a ping
-    /// if one is due; closes the socket if its client is silent for too long or its token no longer
-    /// valid.
+    /// Call this when time has passed, or when the keys or the deny list have changed. Sends a ping
+    /// if one is due. Closes the socket if the client has been silent for too long, has not sent
+    /// Hello in time, or has a token that is no longer valid.
     pub fn tick(&mut self, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         if let Err(e) = self.recheck(environment) {
             return out.end(close::TOKEN, e.to_string());
@@ -168,7 +170,8 @@ impl Session {
         self.identity.as_ref().map_or(Ok(()), |identity| environment.recheck(&identity.claims))
     }
 
-    /// When the socket is closed for its token: at the token's end and the grace for a renewal.
+    /// Returns when the socket is closed because of its token: at the token's expiry plus the grace
+    /// for a renewal.
     fn token_ends(&self, claims: &Claims) -> UnixMs {
         UnixMs::from_seconds(claims.expires_at).plus_ms(i64::from(self.greeter.renewal_grace_ms))
     }

@@ -5,8 +5,8 @@ use driftless_schemas::limits;
 /// Cuts a message to [`limits::DETAIL_BYTES_MAX`] (256 bytes).
 ///
 /// Names, lists and a model's own messages may be long, and a frame may have thousands of requests
-/// that are wrong in the same way. The answer must not be much longer than the question, nor exceed
-/// a server's frame.
+/// that are wrong in the same way. The answers to a frame must therefore not be much longer than
+/// the frame, and must fit into one server frame.
 #[must_use]
 pub fn bounded(mut message: String) -> String {
     if message.len() > limits::DETAIL_BYTES_MAX {
