@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-/// Pins a process to a core. Without a second core, or without `taskset`, it prints a warning: the
+/// Pins the process with the id `process` to the core with the number `core`. If that fails,
+/// because there is no such core or no `taskset`, the function prints a warning. The measured
 /// figures are then lower than they could be.
 pub(crate) fn pin(core: &str, process: &str) {
     let pinned = Command::new("taskset").args(["-cp", core, process]).stdout(Stdio::null()).status();

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
+/// Duration of the unmeasured round before the measured rounds.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// An edit that is not seen this long after the last one was due counts as lost.
+/// How long the benchmark still waits for updates after the last edit was due. Edits without an
+/// update by then count as lost.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// The log for the edits.
@@ -69,6 +71,7 @@ pub(crate) struct EditArgs {
     json: bool,
 }
 
+/// The result of the benchmark, as `--json` prints it.
 #[derive(Serialize)]
 struct Report {
     log: String,
@@ -83,9 +86,9 @@ struct Report {
     ratio_p50: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio_p99: Option<f64>,
-    /// Edits that were due and never seen.
+    /// Number of edits whose update the observer never received.
     lost: usize,
-    /// Seen commits a second, in the slowest round.
+    /// Commits per second that the observer received, in the slowest round.
     seen_per_second: f64,
 }
 
@@ -155,12 +158,16 @@ fn print(report: &Report, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writers and an observer, which stay connected for all rounds.
+/// The writers, and an observer: a client that receives the updates of all chunks. All of them stay
+/// connected for all rounds.
 struct Bench {
     writers: Writers,
+    /// The commits that the observer received: time of arrival, writer, index of the chunk, and
+    /// number of the edit.
     commits: mpsc::UnboundedReceiver<(Instant, WriterId, u16, u64)>,
 }
 
+/// The result of one round.
 struct Measured {
     latencies: Vec<Duration>,
     lost: usize,
@@ -207,6 +214,8 @@ impl Bench {
     }
 }
 
+/// Reads the observer's socket, and sends each commit with its time of arrival to `to`. Answers
+/// pings.
 async fn observe(
     mut observer: Connected,
     numbers: HashMap<String, u16>,

@@ -2,7 +2,8 @@
 //! which latency, and the memory of an idle socket.
 //!
 //! The server is a process on one core. The crowd of clients runs in this process, on another core.
-//! A peer's server with the same control protocol (`infra/peers`) is measured in turn with ours.
+//! A peer is another project's server with the same control protocol (`infra/peers`). The benchmark
+//! measures it in turn with our gateway.
 
 mod dialect;
 mod crowd;
@@ -77,14 +78,19 @@ struct Ready {
     token: Option<String>,
 }
 
+/// Numbers of updates in flight, each measured by itself.
 const IN_FLIGHT: [usize; 3] = [1, 8, 64];
+/// Number of sockets in the measurements with one chunk.
 const ONE_CHUNK_SOCKETS: usize = 1_000;
+/// Number of chunks in the measurement with many chunks.
 const MANY_CHUNKS: usize = 500;
+/// Number of sockets on each of the many chunks.
 const SOCKETS_OF_EACH: usize = 10;
+/// Rate of updates at which latency is measured.
 const UPDATES_PER_SECOND: u32 = 20;
-/// The time for memory to settle.
+/// How long the sockets stay idle before their memory is measured.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Measures. Blocks.
+/// Runs the benchmark, and fails if an aim beside the peer is missed. Blocks the thread.
 pub(crate) fn run(args: &FanoutArgs) -> Result<()> {
     cores::pin("1", &std::process::id().to_string());
     let kinds: Vec<Kind> = match args.peer {
@@ -104,7 +110,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs the measured process.
+/// Runs our server, in the process that the benchmark measures.
 pub(crate) async fn serve(args: ServeArgs) -> Result<()> {
     server::run(args).await
 }
@@ -144,7 +150,8 @@ fn measure(args: &FanoutArgs, kinds: &[Kind]) -> Result<Vec<Row>> {
         for (kind, row) in kinds.iter().zip(&mut rows) {
             let server = Server::start(args, *kind, 1)?;
             let mut control = Control::connect(server.control)?;
-            // The first sockets cost more memory than further ones.
+            // The first sockets of a server cost more memory than further ones, so they are open
+            // before the first reading of the memory.
             let _first = Crowd::open(&*server.dialect, server.address, 100, 1)?;
             let before = control.resident()?;
             let mut crowd = Crowd::open(&*server.dialect, server.address, *count, 1)?;

@@ -19,7 +19,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A socket after Hello and Welcome.
+/// A socket on which the client has sent Hello and received Welcome.
 pub(crate) struct Connected {
     pub out: SplitSink<Socket, Message>,
     pub events: SplitStream<Socket>,
@@ -90,7 +90,7 @@ pub(crate) async fn track(connected: &mut Connected, chunks: &[ChunkId]) -> Resu
     Ok(())
 }
 
-/// The commits in an event, as (writer, chunk, seq).
+/// Returns the commits in an event, as (writer, chunk, sequence number).
 pub(crate) fn commits(event: event::Body) -> Result<Vec<(WriterId, String, u64)>> {
     let event::Body::Updates(bytes) = event else { return Ok(Vec::new()) };
     let updates: Updates = format::decode("Updates", bytes)?;

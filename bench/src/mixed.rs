@@ -60,22 +60,23 @@ pub(crate) struct MixedArgs {
     json: bool,
 }
 
-/// A setting of the gateway: the limit of a socket's send queue.
+/// Limit of a socket's send queue, which this benchmark sets for the gateway.
 const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
-/// A setting of the gateway: the limit of all rings together.
+/// Limit of all rings together, which this benchmark sets for the gateway.
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
-/// A setting of the gateway: a socket that accepts no bytes for this long is closed.
+/// Time limit, which this benchmark sets for the gateway: a socket that accepts no bytes for this
+/// long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The gateway checks the limit of a send queue before it enqueues an answer, so a queue may exceed
 /// its limit by one answer.
 const QUEUE_SLACK_BYTES: usize = 64 * 1024;
-/// Other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two topics, batches
-/// in flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
+/// The server's other memory: the embedded log's tails of 4 MiB for each of 12 partitions of two
+/// topics, batches in flight, snapshots in progress, SQLite's pages, and the allocator's reserve.
 const OTHER_BYTES: u64 = (24 * 4 + 128) * 1024 * 1024;
 const WRITERS: usize = 16;
 const CHUNKS: i32 = 500;
 const WARM_UP: Duration = Duration::from_secs(3);
-/// The most that slow and stalled clients may raise the p99 of the others, as a factor.
+/// Limit of the factor by which slow and stalled clients may raise the p99 of the other clients.
 const RATIO_MAX: f64 = 1.5;
 
 /// The measurements of one run.
@@ -84,8 +85,8 @@ struct Run {
     fast: usize,
     slow: usize,
     stalled: usize,
-    /// The time from the moment an edit was due to its update at a client that is neither slow nor
-    /// stalled.
+    /// The time from an edit's due time to the arrival of its update at a client that is neither
+    /// slow nor stalled.
     latency: Quantiles,
     edits: u64,
     /// Number of replicas that were compared with the server's hash.
@@ -95,12 +96,14 @@ struct Run {
     memory: Memory,
 }
 
-/// The server's resident memory, bytes.
+/// The server's resident memory, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Memory {
     /// Memory with all clients connected, before the edits.
     before: u64,
+    /// The highest value during the run.
     peak: u64,
+    /// The limit that `peak` must not exceed.
     bound: u64,
 }
 
@@ -111,7 +114,9 @@ struct Report {
     seconds: u32,
     without: Run,
     with: Run,
+    /// The p99 of the run with slow and stalled clients, divided by that of the other run.
     ratio_p99: f64,
+    /// True if neither the ratio nor the memory of a run exceeds its limit.
     holds: bool,
 }
 
@@ -163,6 +168,7 @@ fn print(report: &Report) {
     println!("p99 with slow clients / without: {:.2} (at most {RATIO_MAX})", report.ratio_p99);
 }
 
+/// Runs the load once, with this mix of clients.
 async fn measure(args: &MixedArgs, mix: Mix) -> Result<Run> {
     let Mix { fast, slow, stalled, .. } = mix;
     eprintln!("{fast} fast, {slow} slow, {stalled} stalled clients: connecting …");
@@ -255,7 +261,7 @@ impl Server {
         self.peak.load(Ordering::Relaxed).max(resident(self.pid).unwrap_or(0))
     }
 
-    /// Version and hash of every chunk, once all edits are committed.
+    /// Waits until all edits are committed. Returns version and hash of every chunk.
     async fn truth(&self, token: &str, chunks: &[ChunkId], edits: u64) -> Result<HashMap<ChunkId, (Version, Hash)>> {
         let client = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -274,7 +280,8 @@ impl Server {
     }
 }
 
-/// Version and hash of a chunk as the gateway serves it. The content must have that hash.
+/// Returns version and hash of a chunk as the gateway serves it. Fails if the content has another
+/// hash.
 async fn fetch(request: reqwest::RequestBuilder) -> Result<(Version, Hash)> {
     let response = request.header("accept", "application/octet-stream").send().await?.error_for_status()?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 
-/// `DRIFTLESS_BIN`, or the `driftless` beside this program, where one build puts both.
+/// Returns the path of the program: `DRIFTLESS_BIN`, or else the `driftless` in the folder of this
+/// program. One build puts both programs into that folder.
 pub(crate) fn driftless() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("DRIFTLESS_BIN").filter(|path| !path.is_empty()) {
         return Ok(named.into());

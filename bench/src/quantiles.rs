@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::time::Duration;
 
-/// Latencies in milliseconds.
+/// Quantiles of latencies, in milliseconds. `count` is the number of latencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
     pub count: usize,
@@ -14,18 +14,18 @@ pub(crate) struct Quantiles {
 }
 
 impl Quantiles {
-    /// The quantiles of latencies in any order.
+    /// Computes the quantiles. The latencies may have any order.
     pub fn of(mut latencies: Vec<Duration>) -> Self {
         latencies.sort_unstable();
         let at = |q: f64| {
-            // Nearest rank.
+            // The nearest-rank method: the quantile is always one of the latencies.
             let rank = (q * latencies.len() as f64).ceil() as usize;
             latencies.get(rank.saturating_sub(1)).map_or(0.0, |d| d.as_secs_f64() * 1e3)
         };
         Self { count: latencies.len(), p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
     }
 
-    /// The median of each quantile over several rounds.
+    /// Returns the median of each quantile over several rounds, and the sum of their counts.
     pub fn median(rounds: &[Self]) -> Self {
         let middle = |pick: fn(&Self) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(pick).collect();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-/// Resident memory of a process, bytes. Linux only.
+/// Returns the resident memory of a process, in bytes. Works on Linux only.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.context("resident memory is known on Linux only, and only of a running process")?;

@@ -2,7 +2,8 @@
 //! is replaced, or is restarted.
 //!
 //! A partition has many hot chunks on a real Kafka and a real S3 server; two replayers run as
-//! processes. A pause ends with a fact that every reader can see: a valid record in `updates`.
+//! processes. The end of a pause is visible to every reader, because it is a valid record in
+//! `updates`.
 
 mod decisions;
 mod hot;
@@ -22,14 +23,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Names of the three measured times.
 const FIRST: &str = "assigned → first decision";
 const ALL: &str = "assigned → last hot chunk";
 const PAUSE: &str = "last decision → first decision";
 
+/// Targets for the three measured times, in milliseconds.
 const FIRST_MS: f64 = 300.0;
 const ALL_MS: f64 = 1500.0;
 const PAUSE_MS: f64 = 300.0;
 
+/// Names of the ways in which an owner ends and is replaced.
 const KILL: &str = "kill -9, another takes over";
 const HAND_OVER: &str = "SIGTERM, another takes over";
 const RESTART: &str = "alone: SIGTERM, started again";
@@ -78,7 +82,7 @@ impl TakeoverArgs {
     }
 }
 
-/// Measures.
+/// Runs the benchmark, and fails if a target is missed.
 pub(crate) async fn run(args: TakeoverArgs) -> Result<()> {
     let mut bench = Bench::start(&args).await?;
     let mut figures = Figures::default();
@@ -117,8 +121,8 @@ pub(crate) async fn run(args: TakeoverArgs) -> Result<()> {
 
 struct Bench {
     chunks: usize,
-    /// The time between the snapshots and the end of an owner: the log of this time must be
-    /// replayed.
+    /// How long the owner still decides after it has stored all snapshots, before the benchmark
+    /// ends it. The next owner must replay the log of this time.
     settle: Duration,
     launcher: Launcher,
     log_name: String,
@@ -126,8 +130,9 @@ struct Bench {
     hot: HotChunks,
     owner: Replayer,
     standby: Option<Replayer>,
+    /// The most records of `updates` that a new owner read before it decided.
     recovered_records_max: u64,
-    /// The last field, so that the folder is removed last.
+    /// The last field, so that the folder is removed after everything else has ended.
     _dir: RunDir,
 }
 
@@ -184,8 +189,8 @@ impl Bench {
         })
     }
 
-    /// Waits until the owner has stored every chunk, and for the settle time. Returns the owner's
-    /// epoch.
+    /// Waits until the owner has stored a snapshot of every chunk, and then for the settle time.
+    /// Returns the owner's epoch.
     async fn settled(&mut self) -> Result<u64> {
         let epoch = self.decisions.epoch();
         self.decisions.all_stored(epoch, self.chunks, 3 * PATIENCE).await?;
@@ -193,8 +198,9 @@ impl Bench {
         Ok(epoch)
     }
 
-    /// Notes the times of a new owner, counted from its assignment by the consumer group. Returns
-    /// when its first decision was read.
+    /// Notes the times of a new owner, counted from its assignment by the consumer group. `before`
+    /// is the previous owner's epoch. If `targets` is true, the figures have targets. Returns when
+    /// this program read the new owner's first decision.
     async fn measure(
         &mut self,
         what: &'static str,
@@ -234,7 +240,7 @@ impl Bench {
         Ok(std::mem::replace(&mut self.owner, standby))
     }
 
-    /// Starts a process that joins the group without owning a partition.
+    /// Starts a replayer, and waits until it has joined the group without owning a partition.
     async fn stand_by(&mut self, member: &'static str) -> Result<()> {
         let mut standby = self.launcher.start(member)?;
         standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
@@ -242,6 +248,7 @@ impl Bench {
         Ok(())
     }
 
+    /// Kills the owner, and measures how the standby takes over.
     async fn kill(&mut self, figures: &mut Figures) -> Result<()> {
         let epoch = self.settled().await?;
         let mut old = self.take_standby()?;
@@ -253,6 +260,7 @@ impl Bench {
         self.stand_by(old.member).await
     }
 
+    /// Stops the owner gracefully, and measures how the standby takes over.
     async fn hand_over(&mut self, figures: &mut Figures) -> Result<()> {
         let epoch = self.settled().await?;
         let mut old = self.take_standby()?;
@@ -265,6 +273,7 @@ impl Bench {
         self.stand_by(old.member).await
     }
 
+    /// Stops the owner gracefully without a standby, and measures its restart.
     async fn restart(&mut self, figures: &mut Figures) -> Result<()> {
         let mut standby = self.standby.take().context("there is a second replayer")?;
         standby.ask_to_stop()?;
@@ -280,6 +289,7 @@ impl Bench {
         Ok(())
     }
 
+    /// Kills the owner without a standby, and measures its restart.
     async fn crash(&mut self, figures: &mut Figures) -> Result<()> {
         let epoch = self.settled().await?;
         let killed = SystemTime::now();
@@ -292,7 +302,7 @@ impl Bench {
         self.stand_by(other).await
     }
 
-    /// Ends the edits, and waits until all of them are decided.
+    /// Ends the edits, and waits until all of them are decided. Returns their number.
     async fn end(self) -> Result<u64> {
         let sent = tokio::task::spawn_blocking(move || self.hot.end()).await??;
         self.decisions.decided(sent, PATIENCE).await?;

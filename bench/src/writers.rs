@@ -23,8 +23,9 @@ pub(crate) struct Writers {
 
 struct Writer {
     id: WriterId,
+    /// Sends chunk and sequence number of each due edit to the task that owns the socket.
     due: mpsc::UnboundedSender<(u16, u64)>,
-    /// The last number for each chunk.
+    /// The sequence number of the last edit for each chunk.
     seqs: HashMap<u16, u64>,
 }
 
@@ -51,7 +52,8 @@ impl Writers {
         Ok(Self { chunks: u16::try_from(chunks.len()).unwrap_or(u16::MAX), writers })
     }
 
-    /// Spreads edits evenly over time, writers and chunks. Also returns when each edit is due.
+    /// Plans edits that are spread evenly over time, writers and chunks. Returns the schedule, and
+    /// the due time of each edit.
     pub fn schedule(&mut self, start: Instant, rate: u32, duration: Duration) -> (Schedule, HashMap<EditKey, Instant>) {
         let total = (f64::from(rate) * duration.as_secs_f64()) as usize;
         let mut due_at = HashMap::with_capacity(total);
@@ -86,7 +88,7 @@ impl Schedule {
     }
 }
 
-/// Sends due edits, batched into one message, and answers pings.
+/// Sends due edits, several in one message if they are due together. Answers pings.
 async fn write(
     mut connected: Connected,
     chunks: Vec<ChunkId>,

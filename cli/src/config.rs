@@ -10,26 +10,28 @@ use driftless_web::tls;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// All settings.
+/// The contents of the config file. Each field is a section.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// The log.
+    /// Section `[kafka]`: how to reach the log.
     pub kafka: KafkaSettings,
-    /// How tokens are checked.
+    /// Section `[auth]`: how ingest and gateway verify tokens. Without it, `--key-file` must name
+    /// the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<auth::Settings>,
-    /// The HTTP server of gateway and replayer (ingest has its own section).
+    /// Section `[http]`: the HTTP server of gateway and replayer. Ingest has its own in
+    /// `[ingest.http]`.
     pub http: Http,
-    /// Ingest.
+    /// Section `[ingest]`: the settings of ingest.
     pub ingest: driftless_ingest::Settings,
-    /// The replayer.
+    /// Section `[replayer]`: the settings of the replayer.
     pub replayer: driftless_replayer::Settings,
-    /// The gateway.
+    /// Section `[gateway]`: the settings of the gateway.
     pub gateway: driftless_gateway::Settings,
 }
 
-/// The file of settings.
+/// The flag that names the config file.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ConfigFile {
     /// A file with settings; --print-config of a service shows all settings.
@@ -37,7 +39,7 @@ pub(crate) struct ConfigFile {
     config: Option<PathBuf>,
 }
 
-/// The file of settings, for a service that can print them.
+/// The flags of a service that can print its settings: `--config` and `--print-config`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
@@ -62,7 +64,7 @@ impl ConfigArgs {
         self.file.read()
     }
 
-    /// Prints the settings if `--print-config` asks for it. Returns true if it printed them: the
+    /// Prints the settings if the user gave `--print-config`. Returns true if it printed them; the
     /// program then ends.
     pub fn print(&self, config: &Config) -> Result<bool> {
         if self.print_config {
@@ -72,7 +74,7 @@ impl ConfigArgs {
     }
 }
 
-/// TLS of a service.
+/// The flags for TLS of a service.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TlsArgs {
     /// Use TLS with this certificate chain, PEM. The file may change while the service runs.
@@ -88,7 +90,8 @@ pub(crate) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Applies the flags, which override the file.
+    /// Sets TLS and `insecure` in `http` if the flags ask for it. The flags override the config
+    /// file.
     pub fn apply(&self, http: &mut Http) {
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
             http.tls = Some(tls::Settings { cert: cert.clone(), key: key.clone() });
@@ -97,7 +100,7 @@ impl TlsArgs {
     }
 }
 
-/// The key that verifies tokens.
+/// The flags that name the key and the deny list for tokens.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KeyArgs {
     /// The key that verifies tokens: a secret (HS256), a PEM public key, or a JWKS. `driftless
@@ -111,7 +114,8 @@ pub(crate) struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// The verifier, from the flag or the config's `[auth]`.
+    /// Makes the verifier from the flags and the config's `[auth]`; a flag overrides its key there.
+    /// Fails if neither names a key file.
     pub fn verifier(&self, config: &Config) -> Result<auth::Verifier> {
         let mut settings = match (&self.key_file, &config.auth) {
             (Some(path), Some(auth)) => auth::Settings { key_file: path.clone(), ..auth.clone() },
@@ -129,7 +133,7 @@ impl KeyArgs {
     }
 }
 
-/// The `file://` URL of a path.
+/// Returns the `file://` URL of a path. A relative path counts from the working directory.
 pub(crate) fn file_url(path: &Path) -> Result<String> {
     let path = std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))?;
     Ok(format!("file://{}", path.display()))

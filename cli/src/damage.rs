@@ -1,5 +1,6 @@
-//! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in the memory of a chunk, to show
-//! that drift is found and healed. Only debug builds have this route.
+//! `POST /debug/damage/{replayer|gateway}?chunk=ID`: flips a bit in a service's copy of a chunk in
+//! memory. A demo or a test can then show that Driftless detects and heals drift. Only debug builds
+//! have this route.
 
 use driftless_schemas::ChunkId;
 use driftless_web::http::{Routes, only};
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use warp::http::{Method, StatusCode};
 use warp::{Filter, Reply};
 
-/// The route of one service.
+/// The route for one service. `service` is the last part of the path, and `damage` flips the bit.
 pub(crate) fn route(service: &'static str, damage: impl Fn(ChunkId) + Clone + Send + Sync + 'static) -> Routes {
     warp::path!("debug" / "damage" / String)
         .and_then(move |named: String| async move { if named == service { Ok(()) } else { Err(warp::reject()) } })

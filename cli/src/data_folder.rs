@@ -1,41 +1,43 @@
-//! The data folder of `driftless dev`: its files, and the log that it belongs to.
+//! The data folder of `driftless dev`: its files, and the log to which the folder is bound.
 //!
-//! Refs and checkpoints in the store hold offsets, and an offset has a meaning in one log only. The
-//! file `log.json` therefore names the folder's log, and `dev` refuses another log before it starts
-//! anything.
+//! Refs and checkpoints in the object store hold offsets, and an offset identifies a record in one
+//! log only. The file `log.json` therefore names the log to which the folder is bound, and `dev`
+//! refuses another log before it starts anything.
 //!
-//! Only one process at a time uses the folder, with any log. It holds the lock on `dev.lock`, which
-//! ends with the process.
+//! Only one `dev` process at a time uses the folder, whichever log it runs on. The process holds a
+//! file lock on `dev.lock`, and the operating system releases the lock when the process ends.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// The log that a data folder belongs to.
+/// The log to which a data folder is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "log", rename_all = "lowercase")]
 pub(crate) enum LogName {
-    /// The file `log.db` in the folder.
+    /// The embedded log: the file `log.db` in the folder.
     Embedded,
-    /// The Apache Kafka of `dev --kafka`, which lives in the folder.
+    /// The Apache Kafka that `dev --kafka` starts. Its data lives in the folder.
     Kafka,
-    /// A Kafka elsewhere.
+    /// A Kafka that runs elsewhere (`dev --brokers`).
     Brokers {
-        /// The bootstrap servers; several lists may lead to one cluster.
+        /// The bootstrap servers. Different lists may lead to the same cluster.
         brokers: String,
-        /// The id that tells clusters apart; unknown until the cluster was asked.
+        /// The id that Kafka gave the cluster; `None` until `dev` has asked the cluster.
         cluster_id: Option<String>,
     },
 }
 
+/// Returns true if both name the same log, as far as the cluster ids are known.
 impl LogName {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Brokers { cluster_id: Some(ours), .. }, Self::Brokers { cluster_id: Some(theirs), .. }) => {
                 ours == theirs
             }
-            // Without both ids the clusters cannot be told apart yet.
+            // A cluster id is still unknown, so both may name the same cluster. `bind` checks again
+            // when it knows the id.
             (Self::Brokers { .. }, Self::Brokers { .. }) => true,
             (ours, theirs) => ours == theirs,
         }
@@ -62,22 +64,22 @@ impl DataFolder {
         Self(path.to_owned())
     }
 
-    /// The embedded log.
+    /// Path of the embedded log's file.
     pub fn log_db(&self) -> PathBuf {
         self.0.join("log.db")
     }
 
-    /// The object store.
+    /// Path of the object store's folder.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }
 
-    /// Data, settings and logs of the Kafka of `dev --kafka`.
+    /// Path of the folder with data, settings and logs of the Kafka of `dev --kafka`.
     pub fn kafka(&self) -> PathBuf {
         self.0.join("kafka")
     }
 
-    /// The key that signs tokens.
+    /// Path of the file with the key that signs tokens.
     pub fn key(&self) -> PathBuf {
         self.0.join("dev.key")
     }
@@ -85,8 +87,8 @@ impl DataFolder {
     /// Makes the folder if it is missing, and locks it against every other `dev` until the returned
     /// file is dropped.
     ///
-    /// The lock file is never deleted: a process that had opened it before would then hold a lock
-    /// on a file that no other process can open.
+    /// No code deletes the lock file. After a deletion, a process that had opened the old file
+    /// would hold a lock on it, while the next process would create and lock a new file.
     pub fn lock(&self) -> Result<File> {
         let folder = self.0.display();
         std::fs::create_dir_all(&self.0)
@@ -108,7 +110,7 @@ impl DataFolder {
         self.0.join("log.json")
     }
 
-    /// The log that the folder belongs to; `None` for a folder without a world.
+    /// Returns the log to which the folder is bound, or `None` for a folder without a world.
     pub fn log(&self) -> Result<Option<LogName>> {
         let note = self.note();
         match std::fs::read(&note) {
@@ -120,7 +122,7 @@ impl DataFolder {
         }
     }
 
-    /// The log of a folder that an older version made, without a `log.json`.
+    /// Guesses the log from the files of a folder that an older version made without a `log.json`.
     fn guess(&self) -> Option<LogName> {
         if !self.store().join("world.json").exists() {
             return None;
@@ -132,7 +134,7 @@ impl DataFolder {
         }
     }
 
-    /// Fails if the folder belongs to another log.
+    /// Fails if the folder is bound to another log than `wanted`.
     pub fn check(&self, wanted: &LogName) -> Result<()> {
         match self.log()? {
             Some(found) if !found.is(wanted) => {
@@ -147,7 +149,7 @@ impl DataFolder {
         }
     }
 
-    /// Records that the folder belongs to this log from now on.
+    /// Binds the folder to this log from now on. Fails if the folder is bound to another log.
     pub fn bind(&self, log: &LogName) -> Result<()> {
         self.check(log)?;
         let note = self.note();
@@ -157,8 +159,8 @@ impl DataFolder {
             .with_context(|| format!("cannot write {}", note.display()))
     }
 
-    /// Deletes the files that `dev` made, except the locks, and no other file. The caller holds the
-    /// [`DataFolder::lock`].
+    /// Deletes the files that `dev` made, except the lock files. Files that `dev` did not make
+    /// stay. The caller must hold the [`DataFolder::lock`].
     pub fn clear(&self) -> Result<()> {
         for folder in [self.store(), self.kafka()] {
             remove(&folder, |path| std::fs::remove_dir_all(path))?;

@@ -1,17 +1,18 @@
 //! `driftless dead-letter`: an operator inspects and replays the records of the topic
-//! `dead-letter`, which a replayer could not read or decide (R9).
+//! `dead-letter`. These are records of `commands` that a replayer could not read or decide (R9).
 //!
-//! A dead letter is the raw record of `commands`, with reason and origin in its headers
-//! ([`letter`]). How it can be replayed ([`replay`]) depends on what R8 did with the original
-//! record ([`decision`]):
+//! A dead letter holds the bytes of a record of `commands`. Its headers hold the reason and the
+//! original position ([`letter`]). How the letter can be replayed ([`replay`]) depends on what a
+//! replayer decided about the original record under R8 ([`decision`]):
 //!
-//! * The record's number was resolved as discarded. The same bytes again would be a resend without
-//!   effect, so the record is submitted as a *new command* with a writer of its own.
-//! * No decision was made, because the record could not be placed. It is appended *as it is* to the
-//!   partition where it belongs now. R8 keeps it in order by its author's own numbers, and a client
-//!   that sends it again does no harm.
+//! * The record's sequence number was resolved as discarded. Appending the same bytes again would
+//!   be a resend without effect, so the command is submitted as a *new command* of a new writer.
+//! * No decision was made, because the replayer could not find the record's place in the world. The
+//!   record is appended *as it is* to the partition to which its chunk belongs now. The writer's
+//!   sequence numbers keep it in order (R8), and a client that sends the command again does no
+//!   harm.
 //!
-//! Either action, a second replay applies nothing again.
+//! With either action, a second replay of the same letter applies nothing again.
 
 mod decision;
 mod letter;
@@ -132,7 +133,7 @@ struct LocationArgs {
     data: Option<PathBuf>,
 }
 
-/// The log, with its world.
+/// An opened log, and the world whose topics it holds.
 struct Place {
     log: Arc<dyn Log>,
     world: Arc<World>,
@@ -180,7 +181,7 @@ impl Place {
         &self.world.topics().dead_letter
     }
 
-    /// The low and high watermark of `dead-letter`.
+    /// Returns the first offset of `dead-letter` and the offset after its last record.
     async fn bounds(&self) -> Result<(Offset, Offset)> {
         let bounds = self.log.watermarks(self.topic(), Partition(0)).await;
         bounds.with_context(|| format!("cannot look into {} in {}", self.topic(), self.log.describe()))

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A service that cannot reach its object store for this long ends.
+/// Time limit for reaching the object store at the start. After it the service ends with an error.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The addresses of a deployment.
@@ -39,7 +39,7 @@ pub(crate) struct Deployment {
 }
 
 impl DeploymentArgs {
-    /// Whether the arguments name a store.
+    /// Returns true if the arguments name an object store.
     pub fn is_named(&self) -> bool {
         self.store.is_some()
     }
@@ -54,7 +54,8 @@ impl DeploymentArgs {
         Ok((Arc::new(log), Store::open(store)?))
     }
 
-    /// Reads the named world.toml.
+    /// Reads the world.toml of `--world`. Returns its name and contents, or `None` without the
+    /// flag.
     pub fn spec(&self) -> Result<Option<(String, WorldSpec)>> {
         let Some(path) = &self.world else { return Ok(None) };
         let name = path.display().to_string();
@@ -98,7 +99,7 @@ async fn stored_world(store: &Store) -> Result<Option<StoredWorld>> {
     }
 }
 
-/// Fails if a spec differs from the stored one. The error names the difference and what to do.
+/// Fails if a spec differs from the stored world. The error names the difference and what to do.
 pub(crate) fn compare(file: &str, spec: &WorldSpec, stored: &StoredWorld, store: &Store) -> Result<()> {
     let Some((key, ours, theirs)) = first_difference(spec, &stored.spec)? else { return Ok(()) };
     bail!(
@@ -110,7 +111,7 @@ pub(crate) fn compare(file: &str, spec: &WorldSpec, stored: &StoredWorld, store:
     );
 }
 
-/// The first key with different values, and both values: (key, ours, theirs).
+/// Returns the first key with different values, and both values: (key, ours, theirs).
 fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(String, String, String)>> {
     use serde_json::Value;
     fn walk(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
@@ -132,12 +133,14 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
     Ok(walk("", &serde_json::to_value(ours)?, &serde_json::to_value(theirs)?))
 }
 
-/// The treatment of topics that exist although the store has no world.
+/// What to do with topics that exist although the store has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StrayTopics<'a> {
-    /// Refuse them: they may belong to another world. `remedy` tells the operator what to do.
+    /// Refuse them, because they may belong to another world. `remedy` tells the operator what to
+    /// do.
     Refused { remedy: &'a str },
-    /// Use them if they never held a record: an operator made them by hand for this world.
+    /// Use them if they never held a record: an operator may have created them by hand for this
+    /// world.
     TakenIfEmpty,
 }
 
@@ -193,6 +196,7 @@ async fn check_empty(log: &dyn Log, present: &[TopicSpec]) -> Result<()> {
     Ok(())
 }
 
+/// The topics of a world: `commands`, `updates` and `dead-letter`.
 fn topics(spec: &WorldSpec) -> [TopicSpec; 3] {
     const HOUR_MS: i64 = 3_600_000;
     let topics = spec.topics();

@@ -86,12 +86,14 @@ impl Args {
     }
 }
 
-/// Runs until Ctrl-C.
+/// Runs all services until a signal asks the process to end, or until a service ends by itself.
+/// Then shuts the other services down gracefully.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut http_settings = Http { listen: args.http, ..Http::default() };
     args.tls.apply(&mut http_settings);
     let options = http_settings.server_options().context("http")?;
-    // The port comes first: a second `driftless dev` fails here before it changes anything.
+    // The program binds its port first. A second `driftless dev` on this port then fails here,
+    // before it changes anything.
     let listener = listen(args.http).await?;
     let address = listener.local_addr()?;
     let site = Site::open(&args).await?;
@@ -103,15 +105,16 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let stack = Stack::start(&site, &origins, &front, &back).await?.ready().await?;
     let routes = stack.routes(&metrics);
     tokio::spawn(metrics.upkeep(front.handle()));
-    // A program that reads "ready" may send a signal at once, so the signals come before the
-    // announcement.
+    // A program that reads "ready" may send a signal at once, so `dev` listens for signals before
+    // it announces that it is ready.
     let mut signals = Signals::listen()?;
     let server = tokio::spawn(http::serve(listener, routes, origins, options, front.handle()));
     announce::announce(&args, address, http_settings.tls.is_some(), &site)?;
 
     let failed = stack.run_until(signals.asked_to_end()).await;
-    // The order of an edit: ingest takes no more commands, then the replayer publishes the last
-    // decisions. No acknowledged edit is lost.
+    // The services end in the order in which an edit meets them. First ingest accepts no more
+    // commands, and then the replayer publishes its last decisions, so no acknowledged edit is
+    // lost.
     if !args.json {
         println!("\nending: finishing what is under way");
     }
@@ -142,7 +145,8 @@ struct Site {
 impl Site {
     async fn open(args: &Args) -> Result<Self> {
         let folder = DataFolder::new(&args.data);
-        // The lock lasts until the process ends: background tasks may outlive `run` by a moment.
+        // The lock must last until the process ends, because background tasks may outlive `run` by
+        // a moment. The file is therefore never dropped.
         std::mem::forget(folder.lock()?);
         if args.fresh {
             folder.clear()?;

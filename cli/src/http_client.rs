@@ -77,7 +77,7 @@ fn base(url: &str) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     url: String,
-    /// The flag that names another gateway, for messages.
+    /// The command-line flag that chooses another gateway, for error messages.
     flag: &'static str,
     token: String,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Fetched {
     pub version: Version,
     pub hash: Hash,
-    /// The canonical encoding, whose hash was checked.
+    /// The canonical encoding of the chunk; [`Gateway::chunk`] has checked that it has this hash.
     pub encoding: Bytes,
 }
 
@@ -102,7 +102,8 @@ impl Gateway {
             let status = response.status();
             let text = response.text().await.unwrap_or_default();
             let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            // A gateway serves every path that this program requests.
+            // A gateway serves every path that this program requests. A 404 for an unknown path
+            // therefore comes from another server.
             let is_gateway = status != StatusCode::NOT_FOUND
                 || problem["type"].as_str().is_some_and(|kind| kind != "urn:driftless:problem:not_found");
             if !is_gateway {
@@ -116,7 +117,8 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Fetches a chunk's canonical encoding, and compares its hash.
+    /// Fetches a chunk's canonical encoding. Fails if its hash is not the one that the gateway
+    /// names.
     pub async fn chunk(&self, client: &Client, chunk: &ChunkId) -> Result<Fetched> {
         let response = self.get(client, &format!("/v1/chunks/{chunk}"), "application/octet-stream").await?;
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);

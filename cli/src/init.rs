@@ -66,12 +66,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The world of `dev` under a name that the user should change.
+/// The world of `driftless dev`, under a name that the user should change.
 fn example() -> WorldSpec {
     WorldSpec { name: "my-world".into(), ..WorldSpec::dev() }
 }
 
-/// Creates a world, completes an interrupted creation, or updates. Returns the revision.
+/// Creates a world, completes an interrupted creation, or adds to the world if `is_update` is true.
+/// Returns the revision of the stored world.
 async fn make(
     log: &dyn Log,
     store: &Store,
@@ -94,8 +95,8 @@ async fn make(
     }
 }
 
-/// Checks that an update only adds. A change that would alter old bytes or move them needs a new
-/// family or a new generation.
+/// Fails unless an update only adds to the world. A change after which stored bytes would read
+/// differently, or belong to another chunk, needs a new family or a new generation.
 fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
     if (&old.name, old.generation, old.partitions) != (&new.name, new.generation, new.partitions) {
         bail!("--update cannot change name, generation or partitions: start a new generation");

@@ -131,7 +131,8 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The words of an example, without its remark and without the parts that only the shell reads.
+    /// Splits an example into words, without its remark and without the parts that only the shell
+    /// reads (pipes and redirections).
     fn words(example: &str) -> Vec<String> {
         let end = example.find("   ").into_iter().chain(example.find(['|', '>'])).min().unwrap_or(example.len());
         example[..end].split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()

@@ -1,4 +1,4 @@
-//! The `driftless` program; see the library.
+//! The `driftless` program. All of its code is in the library of this package.
 
 fn main() -> std::process::ExitCode {
     driftless::main()

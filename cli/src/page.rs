@@ -1,5 +1,5 @@
-//! The page of `driftless dev`: the files that `npm run build` makes of `web/`, as a part of the
-//! binary.
+//! The web page of `driftless dev`. The binary contains the page's files, which `npm run build`
+//! makes from `web/`.
 
 use driftless_web::http::{Routes, bytes_response, only};
 use warp::Filter;
@@ -12,7 +12,7 @@ const WASM: &str = "application/wasm";
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
     img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Path, content type and content of each file.
+/// Path, content type and content of each file of the page.
 const FILES: &[(&str, &str, &[u8])] = &[
     ("", "text/html; charset=utf-8", include_bytes!("../../web/dist/index.html")),
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../web/dist/style.css")),

@@ -22,8 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// A client that does not connect within this time is an error, and so is a chunk that does not
-/// load.
+/// Time limit for a client to connect, for a chunk to load, and for a chunk to reach a version.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `driftless paint`.
@@ -101,7 +100,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Paints with all writers at once. Returns the newest version of each chunk.
+/// Paints with all writers at once. Returns the number of commands and the newest version of each
+/// chunk.
 async fn paint_all(plan: &Arc<Plan>, total: usize, args: &Args) -> Result<Painted> {
     let bar = ProgressBar::new(total as u64);
     bar.set_style(
@@ -127,19 +127,25 @@ async fn paint_all(plan: &Arc<Plan>, total: usize, args: &Args) -> Result<Painte
     Ok(all)
 }
 
-/// The part of the painting that one writer does.
+/// The part of the painting that one writer does. With `of` writers, the writer paints every
+/// `of`-th cell of each chunk.
 #[derive(Clone, Copy)]
 struct Share {
+    /// Index of the writer, from 0.
     writer: usize,
+    /// Number of writers.
     of: usize,
+    /// Largest number of cells in one command.
     cells: usize,
 }
 
+/// The result of painting: the number of commands, and the newest version of each chunk.
 struct Painted {
     commands: usize,
     versions: BTreeMap<ChunkId, Version>,
 }
 
+/// Starts a client, and waits until it is connected.
 async fn connect(settings: Settings) -> Result<Client> {
     let (ingest, gateway) = (settings.ingest_urls.join(", "), settings.gateway_urls.join(", "));
     let client = Client::start(settings);
@@ -151,12 +157,13 @@ async fn connect(settings: Settings) -> Result<Client> {
     bail!("no connection to {silent} within a minute: is Driftless running there? Choose another with {flag}");
 }
 
+/// Waits until a chunk is loaded.
 async fn ready(chunk: &Chunk) -> Result<()> {
     let ready = tokio::time::timeout(PATIENCE, chunk.ready()).await;
     Ok(ready.with_context(|| format!("{} did not come within a minute", chunk.id()))??)
 }
 
-/// Paints the share of one writer: every n-th cell of every chunk.
+/// Paints the share of one writer, and waits until all of its commands are committed.
 async fn paint(plan: &Plan, share: Share, settings: Settings, bar: &ProgressBar) -> Result<Painted> {
     let client = connect(settings).await?;
     let mut painted = Painted { commands: 0, versions: BTreeMap::new() };

@@ -68,7 +68,7 @@ pub(crate) struct GatewayArgs {
     tls: TlsArgs,
 }
 
-/// Runs an ingest until it is asked to end.
+/// Runs an ingest until a signal asks the process to end.
 pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     let mut config = args.config.read()?;
     if let Some(listen) = args.http {
@@ -101,7 +101,7 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     Ok(serving.await??)
 }
 
-/// Runs a replayer until it is asked to end.
+/// Runs a replayer until a signal asks the process to end.
 pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     let mut config = args.config.read()?;
     if let Some(member) = args.member {
@@ -128,7 +128,7 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     end_with(replayer.join(), signals, source).await
 }
 
-/// Runs a gateway until it is asked to end.
+/// Runs a gateway until a signal asks the process to end.
 pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let mut config = args.config.read()?;
     config.http.listen = args.http.unwrap_or(config.http.listen);
@@ -164,10 +164,11 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     end_with(gateway.join(), signals, source).await
 }
 
-/// Serves routes, health and metrics in a task of its own.
+/// Serves routes, health and metrics in a background task. Returns the signals that ask the process
+/// to end.
 ///
-/// A program that reads "listening" in the log may send a signal at once, so the signals come
-/// first.
+/// A program that reads "listening" in the log may send a signal at once. This function therefore
+/// listens for signals before it logs that word.
 async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
     let options = config.http.server_options().context("http")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
@@ -183,7 +184,8 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     Ok(signals)
 }
 
-/// Waits until a service ends by itself, or ends it gracefully on a signal.
+/// Waits until `service` ends by itself. On a signal, shuts it down gracefully and waits for its
+/// end.
 async fn end_with<E>(
     service: impl Future<Output = Result<(), E>>,
     mut signals: Signals,

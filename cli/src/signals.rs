@@ -15,7 +15,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen.
+    /// Starts to listen for SIGINT and SIGTERM.
     #[cfg(unix)]
     pub fn listen() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,7 @@ impl Signals {
         }
     }
 
-    /// Does nothing: on this system only `asked_to_end` listens.
+    /// Does nothing, because on this system only `asked_to_end` listens.
     #[cfg(not(unix))]
     pub fn listen() -> Result<Self> {
         Ok(Self {})
@@ -45,15 +45,16 @@ impl Signals {
     }
 }
 
-/// Waits until the reader of standard output is gone. Only a pipe shows that; otherwise the wait
-/// lasts forever.
+/// Waits until the program that reads standard output has closed its end of the pipe. If standard
+/// output is not a pipe, the wait lasts forever.
 pub(crate) async fn reader_is_gone() {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd;
         use tokio::io::Interest;
         use tokio::net::unix::pipe::Sender;
-        // This sender only waits; output still goes through `std`, which blocks.
+        // This sender only waits for that event. Output still goes through `std`, whose writes
+        // block.
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
         if let Ok(pipe) = pipe
             && pipe.ready(Interest::ERROR).await.is_ok()
@@ -64,8 +65,8 @@ pub(crate) async fn reader_is_gone() {
     std::future::pending().await
 }
 
-/// Whether the reader of the output is gone, as in `driftless watch … | head -1`: the end, not an
-/// error.
+/// Returns true if the error means that the reader of the output has closed the pipe, as in
+/// `driftless watch … | head -1`. That is a normal end, not an error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
@@ -74,7 +75,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// A program that reads "ready" may send its signal before this one waits.
+    /// A program that reads "ready" may send its signal before this process waits for it.
     #[tokio::test]
     async fn a_signal_before_the_wait_counts() {
         let mut signals = Signals::listen().unwrap();

@@ -23,7 +23,8 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Watches until Ctrl-C. After an interruption it reconnects and resumes where the stream ended.
+/// Watches until Ctrl-C. After an interruption the command reconnects, and the stream resumes after
+/// the last event that arrived.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let client = reqwest::Client::new();
     let gateway = args.target.gateway()?;
@@ -33,8 +34,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     loop {
         tokio::select! {
             () = signals.asked_to_end() => return Ok(()),
-            // The reader of `driftless watch … | head -1` is gone. A quiet chunk would show that
-            // only late.
+            // The reader of `driftless watch … | head -1` has closed the pipe. Without this branch
+            // the command would notice that only at the chunk's next update.
             () = reader_is_gone() => return Ok(()),
             streamed = stream(&args, &gateway, &client, &mut last_id) => match streamed {
                 Ok(()) => failures = 0,
@@ -55,6 +56,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
+/// Prints the events of one connection until the stream ends. `last_id` keeps the id of the last
+/// event, from which the next connection resumes.
 async fn stream(args: &Args, gateway: &Gateway, client: &reqwest::Client, last_id: &mut Option<String>) -> Result<()> {
     let have = last_id.as_ref().map(|id| format!("?have={id}")).unwrap_or_default();
     let path = format!("/v1/chunks/{}/events{have}", args.chunk);
@@ -79,7 +82,7 @@ fn take(args: &Args, event: &str, last_id: &mut Option<String>) -> Result<()> {
     }
     let (Some(name), Some(data)) = (field("event"), field("data")) else { return Ok(()) };
     let data: Value = serde_json::from_str(&data)?;
-    // `println!` would panic once the reader is gone.
+    // `println!` would panic once the reader has closed the pipe.
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::json!({"event": name, "data": data}))?;

@@ -1,5 +1,6 @@
-//! The floor: two bare rdkafka hops (produce → consume → produce → consume), without any code of
-//! ours in between. Number, size and partitions of the records are about those of the edits.
+//! The floor for the latency of an edit: two bare rdkafka hops (produce → consume → produce →
+//! consume), without any code of ours in between. The records have about the number, size and
+//! partitions of the edits' records.
 
 use super::EditArgs;
 use crate::quantiles::Quantiles;
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(20);
 
 type PlainProducer = ThreadedProducer<DefaultProducerContext>;
 
-/// Measures one round at the rate of the arguments.
+/// Measures the floor in one round. `args` gives the rate and the duration.
 pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quantiles> {
     let partitions = WorldSpec::dev().partitions;
     let topics = [format!("{name}-a"), format!("{name}-b")];
@@ -36,8 +37,8 @@ pub(super) fn measure(brokers: &str, name: &str, args: &EditArgs) -> Result<Quan
         std::thread::spawn(move || forward(&first, &producer, &to, &stop))
     };
     let sender = producer(brokers)?;
-    // The first record waits half a second for the producer's id on each hop, which the floor must
-    // not include.
+    // On each hop the first record waits half a second until the broker has given the producer its
+    // id. The warm-up keeps this wait out of the floor.
     for i in 0..WARM_UP_RECORDS {
         send(&sender, &topics[0], i32::try_from(i)? % partitions, &[0; RECORD_BYTES])?;
     }
@@ -93,7 +94,8 @@ fn warm_up(consumer: &BaseConsumer) -> Result<()> {
     Ok(())
 }
 
-/// Reads `total` records, and returns how long after its due time each arrived.
+/// Reads `total` records, or fewer if the deadline comes first. Returns how long after its due time
+/// each record arrived.
 fn receive(consumer: &BaseConsumer, total: usize, start: Instant, deadline: Instant) -> Result<Vec<Duration>> {
     let mut latencies = Vec::with_capacity(total);
     while latencies.len() < total && Instant::now() < deadline {

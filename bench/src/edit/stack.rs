@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 const START_WITHIN: Duration = Duration::from_secs(120);
 
-/// A running stack. Dropping it ends the processes.
+/// A running stack. Dropping it ends the processes and deletes their folder.
 pub(super) struct Stack {
     pub ingest_ws: String,
     pub gateway_ws: String,
@@ -30,6 +30,7 @@ pub(super) struct Stack {
     folder: PathBuf,
 }
 
+/// The part of the line printed by `driftless dev --json` that this benchmark needs.
 #[derive(Deserialize)]
 struct Ready {
     ingest_ws: String,

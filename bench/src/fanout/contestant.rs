@@ -43,7 +43,8 @@ impl<'s> Contestant<'s> {
     /// Resumes the server, measures, and pauses it again.
     pub fn awake<R>(&mut self, measure: impl FnOnce(&mut Crowd<'s>, &mut Control) -> Result<R>) -> Result<R> {
         self.server.signal("CONT")?;
-        // The server now does the work of the pause.
+        // The server first does the work that became due during the pause. This work is not
+        // measured.
         self.crowd.idle(AWAKE)?;
         let measured = measure(&mut self.crowd, &mut self.control)?;
         self.server.signal("STOP")?;
@@ -60,7 +61,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server with so many chunks, and waits until it is ready.
+    /// Starts a server with `chunks` chunks, and waits until it is ready.
     pub fn start(args: &FanoutArgs, kind: Kind, chunks: usize) -> Result<Self> {
         let program = match (kind, &args.peer) {
             (Kind::Peer, Some(peer)) => peer.clone(),

@@ -1,5 +1,5 @@
-//! Many sockets in one thread, on bare readiness events, so that the clients cost less CPU than the
-//! measured server.
+//! The crowd of clients: many sockets in one thread, on bare readiness events, so that the clients
+//! cost less CPU than the measured server.
 
 use super::dialect::Dialect;
 use anyhow::{Context, Result, bail, ensure};
@@ -9,15 +9,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A server closes a socket after this long without a message.
+/// Time limit for answers and updates. A server closes a socket after this long without a message.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most sockets that are being opened at a time.
+/// Limit of sockets that are being opened at the same time.
 const OPENING_MAX: usize = 64;
 const READ_BYTES: usize = 256 * 1024;
-/// Number of updates that a server has ready after `prepare`.
+/// Number of updates that a server holds ready, already encoded, after the request `prepare`.
 pub(super) const PREPARED: usize = 8 * 1024;
 
-/// The subscribed sockets.
+/// The sockets of all clients, each subscribed to one channel.
 pub(super) struct Crowd<'d> {
     dialect: &'d dyn Dialect,
     poll: Poll,
@@ -33,6 +33,7 @@ struct Socket {
     stream: TcpStream,
     is_upgraded: bool,
     is_subscribed: bool,
+    /// Number of the chunk or channel to which the socket subscribes.
     channel: usize,
     /// The beginning of an incomplete message.
     partial: Vec<u8>,
@@ -52,13 +53,13 @@ impl Control {
         Ok(Self { answers: BufReader::new(stream.try_clone()?), stream })
     }
 
-    /// Publishes the next updates, over the channels in turn.
+    /// Makes the server publish the next `count` updates, over the channels in turn.
     pub fn publish(&mut self, count: usize) -> Result<()> {
         Ok(self.stream.write_all(format!("publish {count}\n").as_bytes())?)
     }
 
-    /// Lets the server encode its next updates, so that only publishing is measured. Returns the
-    /// time that this took.
+    /// Lets the server encode its next updates in advance, so that a measurement includes only
+    /// publishing. Returns the time that the encoding took.
     pub fn prepare(&mut self) -> Result<Duration> {
         let began = Instant::now();
         self.stream.write_all(b"prepare\n")?;
@@ -68,7 +69,7 @@ impl Control {
         Ok(began.elapsed())
     }
 
-    /// The server's resident memory, bytes.
+    /// Returns the server's resident memory, in bytes.
     pub fn resident(&mut self) -> Result<u64> {
         self.stream.write_all(b"resident\n")?;
         let mut line = String::new();
@@ -119,7 +120,7 @@ impl<'d> Crowd<'d> {
         Ok(())
     }
 
-    /// Waits for events for at most `wait`, and reads.
+    /// Waits for events for at most `wait`, and reads from the sockets that have bytes.
     pub fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
@@ -176,13 +177,15 @@ impl<'d> Crowd<'d> {
             ensure!(rest.len() < READ_BYTES / 2, "a message of more than {} bytes", READ_BYTES / 2);
             socket.partial = rest.to_vec();
             if room > 0 {
-                // The socket is drained: the next event comes with the next bytes.
+                // The read did not fill the buffer, so the socket is drained. The next bytes cause
+                // a new event.
                 return Ok(());
             }
         }
     }
 
-    /// Measures the received updates a second, with `in_flight` updates in flight.
+    /// Measures the received updates per second, with `in_flight` updates in flight. Each update
+    /// reaches `per_update` sockets.
     pub fn deliveries(
         &mut self,
         control: &mut Control,
@@ -203,8 +206,8 @@ impl<'d> Crowd<'d> {
                 let wanted = crowd.updates + in_flight * per_update;
                 let deadline = Instant::now() + PATIENCE;
                 while crowd.updates < wanted {
-                    // A sleeping crowd would be woken by the server's write, which would count as
-                    // the server's work.
+                    // The crowd polls without sleeping. Otherwise the server's write would wake
+                    // this thread, and the wake-up would count as the server's work.
                     crowd.poll_once(Duration::ZERO)?;
                     ensure!(Instant::now() < deadline, "{} of {wanted} updates came", crowd.updates);
                 }
@@ -216,8 +219,8 @@ impl<'d> Crowd<'d> {
         count(self, time)
     }
 
-    /// Measures the time from the request to publish to each socket's update, at so many updates a
-    /// second.
+    /// Publishes `per_second` updates a second. Measures the time from each request to publish
+    /// until each socket has the update.
     pub fn latencies(&mut self, control: &mut Control, per_second: u32, time: Duration) -> Result<Vec<Duration>> {
         let sockets = self.sockets.len();
         let mut latencies = Vec::new();
@@ -242,7 +245,7 @@ impl<'d> Crowd<'d> {
         Ok(latencies)
     }
 
-    /// Only answers pings for this time.
+    /// Keeps the sockets open for this time, and only answers pings.
     pub fn idle(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -252,7 +255,7 @@ impl<'d> Crowd<'d> {
     }
 }
 
-/// A client's binary message, masked with zeros.
+/// Encodes a client's binary websocket message, masked with zeros.
 fn masked(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x82];
     match payload.len() {
@@ -267,7 +270,8 @@ fn masked(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Splits a complete first message off: opcode, payload, and the bytes after it.
+/// Splits the first message off `bytes`. Returns its opcode, its payload, and the bytes after it;
+/// `None` if the message is incomplete.
 fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (opcode, length) = (bytes.first()? & 0x0f, usize::from(bytes.get(1)? & 0x7f));
     let (begin, length) = match length {

@@ -10,20 +10,23 @@ pub(super) trait Dialect: Send + Sync {
     fn path(&self) -> &'static str;
     /// The subprotocol.
     fn subprotocol(&self) -> &'static str;
-    /// The messages that subscribe a socket to a chunk, or a channel, of that number.
+    /// Returns the messages that subscribe a socket to the chunk, or the channel, with this number.
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>>;
-    /// Counts the contents of a message.
+    /// Counts the updates in a server's message, and looks for the other contents in [`Counts`].
     fn read(&self, message: &[u8]) -> Counts;
-    /// The answer to a ping.
+    /// Returns the answer to a ping.
     fn pong(&self) -> Vec<u8>;
 }
 
-/// The contents of a message.
+/// The contents of a message that matter to the crowd.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub updates: usize,
+    /// True if the message confirms the subscription.
     pub is_subscribed: bool,
+    /// True if the message contains a ping, which the client must answer.
     pub is_ping: bool,
+    /// True if the server reports an error or refuses a request.
     pub is_error: bool,
 }
 
@@ -32,7 +35,7 @@ pub(super) struct Gateway {
     pub token: String,
 }
 
-/// The chunk with this number.
+/// Returns the id of the chunk with this number.
 pub(super) fn chunk(number: usize) -> String {
     format!("things/{number}/0")
 }
@@ -126,7 +129,8 @@ impl Dialect for Centrifuge {
     }
 }
 
-/// Splits a length-delimited message off.
+/// Splits the first message off `bytes`, where each message has its length before it. Returns the
+/// message and the bytes after it; `None` if the message is incomplete.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut length = 0;
     for (i, byte) in bytes.iter().enumerate().take(5) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The figures of one server.
+/// The figures of one server: those of one round, or the medians over the rounds.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Row {
     /// Deliveries a second with 1,000 sockets on one chunk, by updates in flight.
@@ -31,10 +31,11 @@ pub(super) struct Report {
     ratios: BTreeMap<String, f64>,
     /// Keys of the aims that are missed.
     pub missed: Vec<String>,
+    /// True if no aim is missed.
     pub holds: bool,
 }
 
-/// A line of the table.
+/// A line of the table: a figure with its key, its label and its aim.
 struct Figure {
     key: String,
     words: String,
@@ -73,7 +74,8 @@ impl fmt::Display for Aim {
     }
 }
 
-/// The aims beside centrifuge 0.40.1, with one core for the server.
+/// The aims by the key of their figure. They are set for a comparison with centrifuge 0.40.1, with
+/// one core for the server.
 const AIMS: [(&str, Aim); 7] = [
     ("w1", Aim::AtLeast(2.0)),
     ("w8", Aim::AtLeast(2.3)),
@@ -85,7 +87,8 @@ const AIMS: [(&str, Aim); 7] = [
 ];
 
 impl Report {
-    /// The report on our rows and, if there was a peer, its rows: one row for each round.
+    /// Makes the report from our rows and, if a peer was measured, the peer's rows. Each list has
+    /// one row for each round.
     pub fn of(rounds: u16, rows: &[Vec<Row>], idle: &[usize]) -> Self {
         let figures = figures(idle);
         let mut medians = rows.iter().map(|rows| median(rows));
@@ -114,7 +117,7 @@ impl Report {
     }
 }
 
-/// The median of each figure over the rounds.
+/// Returns the median of each figure over the rounds.
 fn median(rows: &[Row]) -> Row {
     let middle = |pick: &dyn Fn(&Row) -> Option<f64>| {
         let mut values: Vec<f64> = rows.iter().filter_map(pick).collect();
@@ -138,7 +141,7 @@ fn median(rows: &[Row]) -> Row {
     }
 }
 
-/// The figures of the table, in its order.
+/// Returns the lines of the table, in their order.
 fn figures(idle: &[usize]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for in_flight in IN_FLIGHT {

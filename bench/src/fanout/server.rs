@@ -1,5 +1,6 @@
-//! The measured process: a whole gateway, from the records of a log to the sockets, and a publisher
-//! that the control connection directs.
+//! The measured process of `fanout`: a whole gateway, which reads the records of a log and sends
+//! updates to sockets, and a publisher. The publisher appends records to the log when the control
+//! connection asks for it.
 
 use super::crowd::PREPARED;
 use super::dialect::chunk;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The length of a value: an update is then as long as a chat message.
+/// Length of the value that each update sets. An update is then as long as a chat message.
 const VALUE_BYTES: usize = 100;
 
 /// Serves until the control connection is closed.
@@ -118,15 +119,18 @@ async fn serve_requests(control: TcpStream, publisher: &mut Publisher) -> Result
     Ok(())
 }
 
-/// Writes valid records like an owner of the partition.
+/// Appends valid records to `updates`, like the owner of the partition.
 struct Publisher {
     world: Arc<World>,
     producer: Arc<dyn Producer>,
     chunks: Vec<(ChunkId, LiveChunk)>,
+    /// Number of commands decided so far. It selects the chunk of the next command.
     next: usize,
+    /// The record number `n` of the newest decided record.
     n: u64,
+    /// The offset in `commands` that the newest decision names. No such record exists.
     offset: i64,
-    /// Records decided in advance, so that deciding is not measured.
+    /// Records decided in advance, so that deciding is not part of the measurement.
     ahead: VecDeque<Append>,
 }
 
@@ -154,6 +158,7 @@ impl Publisher {
         Ok(publisher)
     }
 
+    /// Appends the next `count` records.
     fn publish(&mut self, count: usize) -> Result<()> {
         if self.ahead.len() < count {
             self.decide_ahead()?;
@@ -180,6 +185,7 @@ impl Publisher {
         }
     }
 
+    /// Decides commands until [`PREPARED`] records are ready.
     fn decide_ahead(&mut self) -> Result<()> {
         while self.ahead.len() < PREPARED {
             self.n += 1;

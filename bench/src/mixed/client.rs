@@ -21,7 +21,7 @@ pub(super) const SLOW_BYTES_PER_SECOND: usize = 1024;
 /// minutes.
 const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 
-/// The segment size of Ethernet.
+/// TCP segment size of a slow client, about that of Ethernet.
 const SLOW_SEGMENT_BYTES: u32 = 1400;
 
 /// How a client behaves.
@@ -114,7 +114,7 @@ pub(super) struct Client {
     connection: Option<Connection>,
     /// The time at which the socket was opened.
     pub since: MonotonicMs,
-    /// Number of replicas that differed from the log.
+    /// Number of times that the core found a replica that differed from the log.
     pub drifts: usize,
 }
 
@@ -147,7 +147,8 @@ impl Client {
         self.connection.is_some()
     }
 
-    /// Allows so many more bytes to be read; `usize::MAX` removes the limit.
+    /// Allows `bytes` more bytes to be read, but saves up at most one second's worth. `usize::MAX`
+    /// removes the limit.
     pub fn allow(&mut self, bytes: usize) {
         let Some(connection) = &mut self.connection else { return };
         let stream = connection.get_mut();
@@ -158,7 +159,8 @@ impl Client {
         };
     }
 
-    /// Reads the available messages. `show` gets each message before the core.
+    /// Reads the available messages. Passes each to `show`, and then to the core. The error says
+    /// why the socket ended.
     pub fn read(&mut self, now: MonotonicMs, show: &mut dyn FnMut(&Bytes)) -> Result<(), Disconnect> {
         let lost = loop {
             let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -210,19 +212,19 @@ impl Client {
     fn send(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some(message) = self.core.poll_send(Socket::Gateway) {
-            // On an error the next read finds the socket broken, or the next message takes this one
-            // along.
+            // An error needs no handling here. If the socket is broken, the next read finds out. If
+            // the socket is full, the message stays buffered, and the next send takes it along.
             let _ = connection.send(Message::Binary(message));
         }
         let _ = connection.flush();
     }
 
-    /// Whether all chunks are loaded and up to date.
+    /// Returns true if all chunks are loaded and up to date.
     pub fn is_live(&self) -> bool {
         self.chunks.iter().all(|chunk| self.core.status(chunk) == Some(&ChunkStatus::Live))
     }
 
-    /// Version and hash of the confirmed replica.
+    /// Returns version and hash of the chunk's confirmed replica.
     pub fn confirmed(&mut self, chunk: &ChunkId) -> Option<(Version, Hash)> {
         let replica = self.core.confirmed(chunk)?;
         Some((replica.version(), replica.hash()))

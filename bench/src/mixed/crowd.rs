@@ -20,9 +20,11 @@ use std::time::{Duration, Instant};
 
 /// The interval between two reads of a slow client.
 const SLOW_READ_INTERVAL: Duration = Duration::from_millis(100);
-/// A client that has just reconnected catches up for this long, and its latencies do not count.
+/// How long a client catches up after it has reconnected, in milliseconds. Its latencies do not
+/// count during this time.
 const CATCHING_UP_MS: u64 = 2_000;
-/// The pause before a closed client reconnects.
+/// The pause that a closed client asks for before it reconnects. The connecting thread waits at
+/// most 20 ms of it.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -43,9 +45,10 @@ pub(super) struct Tally {
     /// Number of times that a chunk began to lag for a client.
     pub lagging: usize,
     pub reconnects: u64,
-    /// Sockets that the server closed, by code; 0 stands for no close frame.
+    /// Number of sockets that the server closed, by close code; 0 means that there was no close
+    /// frame.
     pub closed: BTreeMap<u16, u64>,
-    /// Replicas that differed from the log.
+    /// Number of times that a client found a replica that differed from the log.
     pub drifts: usize,
 }
 
@@ -55,17 +58,22 @@ pub(super) struct Crowd {
     clients: Vec<Client>,
     poll: Poll,
     events: Events,
-    /// Clients that a thread reconnects, because connecting blocks, and their new sockets.
+    /// Sends clients to a thread that reconnects them, because connecting blocks. An entry holds
+    /// the client's index, its kind and the pause before the attempt.
     to_connect: Sender<(usize, Kind, Duration)>,
+    /// Receives the new sockets from that thread.
     connected: Receiver<(usize, Result<Connection>)>,
+    /// Index of each chunk, by its id.
     numbers: HashMap<String, u16>,
+    /// The due time of each measured edit.
     due: Arc<HashMap<EditKey, Instant>>,
+    /// Times from an edit's due time to the arrival of its update at a fast client.
     pub latencies: Vec<Duration>,
     pub tally: Tally,
     clock: Clock,
     ticked: Instant,
     slow_read_at: Instant,
-    /// The next fast client that loses its connection.
+    /// Index of the fast client that was the last to be disconnected on purpose.
     next_disconnected: usize,
 }
 
@@ -137,8 +145,8 @@ impl Crowd {
         self.due = Arc::new(due);
     }
 
-    /// Runs until then: slow clients read slowly, stalled ones not at all, and some lose their
-    /// connections.
+    /// Runs the crowd until the given time. Slow clients read slowly, stalled clients read nothing,
+    /// and some fast clients lose their connections.
     pub fn run_until(&mut self, until: Instant, mix: Mix) -> Result<()> {
         for client in &mut self.clients {
             if client.kind != Kind::Fast {
@@ -162,7 +170,7 @@ impl Crowd {
     }
 
     fn disconnect_one(&mut self, fast: usize) {
-        // A step by which every client has its turn before one is disconnected again.
+        // With this step every client has its turn before a client is disconnected a second time.
         self.next_disconnected = (self.next_disconnected + 2_654_435_761) % fast.max(1);
         let (at, now) = (self.next_disconnected, self.clock.monotonic());
         if self.clients[at].is_open() {
@@ -180,7 +188,7 @@ impl Crowd {
                     self.clients[at].allow(SLOW_BYTES_PER_SECOND / 10);
                     self.read(at)?;
                 }
-                // A reconnected client reads until it has its chunks.
+                // A stalled client that has reconnected reads until it has its chunks.
                 Kind::Stalled if self.clients[at].is_live() => self.clients[at].allow(0),
                 Kind::Stalled => {}
             }
@@ -218,7 +226,8 @@ impl Crowd {
         Ok(self.clients.iter().map(|client| client.chunks.len()).sum())
     }
 
-    /// Waits for events for at most `wait`, reads, and takes new connections.
+    /// Waits for events for at most `wait`, reads from the ready sockets, and takes new
+    /// connections.
     fn poll_once(&mut self, wait: Duration) -> Result<()> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, Some(wait)) {
@@ -228,7 +237,8 @@ impl Crowd {
         for event in &events {
             let at = event.token().0;
             let client = &mut self.clients[at];
-            // A client that reads nothing would not read the end of its stream either.
+            // A stalled client reads nothing, so it would not notice the end of its stream either.
+            // From now on it reads without a limit.
             if client.kind == Kind::Stalled && event.is_read_closed() && client.is_live() {
                 client.allow(usize::MAX);
             }
@@ -299,7 +309,7 @@ impl Crowd {
     }
 }
 
-/// The updates in a message, and the number of chunks that begin to lag.
+/// Returns the updates in a message, and the number of chunks that begin to lag.
 fn updates(message: &Bytes) -> Result<(Vec<Updates>, usize)> {
     let frame: ServerFrame = format::decode("ServerFrame", message.clone())?;
     let mut lagging = 0;

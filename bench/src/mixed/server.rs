@@ -1,4 +1,4 @@
-//! The measured process: ingest, replayer and gateway over the embedded log.
+//! The measured process of `mixed`: ingest, replayer and gateway over the embedded log.
 
 use super::{RINGS_BYTES, SOCKET_QUEUE_BYTES, WRITE_TIMEOUT};
 use anyhow::{Result, ensure};

@@ -1,8 +1,8 @@
-//! Follows `updates` like any reader: which owner decided which command, and when that was read
-//! here.
+//! Follows `updates` like any reader, and notes which owner decided which command, and when this
+//! program read the decision.
 //!
-//! The reader also checks the rules of the log: a record counts by R4, and the commands of a chunk
-//! are decided in order, none twice and none left out (R2, R3, R8).
+//! The reader also checks the rules of the log. R4 says which records count. The commands of a
+//! chunk must be decided in order, none twice and none left out (R2, R3, R8).
 
 use anyhow::{Context, Result, bail, ensure};
 use driftless_chunk::position::{Position, Validity};
@@ -14,29 +14,34 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// An ownership, by its records.
+/// The deeds of one ownership, which its records in `updates` show. An ownership has one epoch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ownership {
-    /// When the first decision was read.
+    /// When this program read the first decision.
     pub first: Option<SystemTime>,
-    /// When the newest decision was read.
+    /// When this program read the newest decision.
     pub last: Option<SystemTime>,
-    /// When every chunk had a decision of this ownership.
+    /// When every chunk had a decision of this ownership; `None` until then.
     pub all: Option<SystemTime>,
+    /// Ids of the chunks with a decision of this ownership.
     decided: HashSet<String>,
+    /// Ids of the chunks whose snapshot this ownership has stored.
     stored: HashSet<String>,
 }
 
+/// The sum of all records that were read.
 #[derive(Default)]
 struct Observed {
     ownerships: BTreeMap<u64, Ownership>,
-    /// The newest decided number of each chunk.
+    /// The sequence number of the newest decided command of each chunk.
     seqs: HashMap<String, u64>,
+    /// Number of decided commands.
     decided: u64,
+    /// Why the reader ended, if it failed.
     problem: Option<String>,
 }
 
-/// Follows `updates`.
+/// A background task that follows `updates`, and its findings.
 pub(super) struct Decisions {
     observed: watch::Receiver<Observed>,
 }
@@ -54,12 +59,12 @@ impl Decisions {
         Ok(Self { observed })
     }
 
-    /// The present state of the ownership with that epoch.
+    /// Returns the deeds of the ownership with this epoch up to now.
     pub fn ownership(&self, epoch: u64) -> Ownership {
         self.observed.borrow().ownerships.get(&epoch).cloned().unwrap_or_default()
     }
 
-    /// The newest epoch.
+    /// Returns the newest epoch.
     pub fn epoch(&self) -> u64 {
         self.observed.borrow().ownerships.keys().next_back().copied().unwrap_or_default()
     }
@@ -71,12 +76,12 @@ impl Decisions {
         self.wait("a decision of a new owner", within, found).await
     }
 
-    /// Waits until that ownership has decided a command of each chunk.
+    /// Waits until the ownership with this epoch has decided a command of each chunk.
     pub async fn all_decided(&self, epoch: u64, within: Duration) -> Result<()> {
         self.wait("a decision for every chunk", within, |observed| observed.ownerships.get(&epoch)?.all.map(drop)).await
     }
 
-    /// Waits until that ownership has stored all chunks.
+    /// Waits until the ownership with this epoch has stored snapshots of `chunks` chunks.
     pub async fn all_stored(&self, epoch: u64, chunks: usize, within: Duration) -> Result<()> {
         let found = |observed: &Observed| (observed.ownerships.get(&epoch)?.stored.len() >= chunks).then_some(());
         self.wait("a snapshot of every chunk", within, found).await

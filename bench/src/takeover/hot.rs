@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Longer than any pause without an owner, which must not end the edits.
+/// Time limit for the delivery of a record. No pause without an owner lasts this long, so no pause
+/// ends the edits.
 const DELIVERY: Duration = Duration::from_secs(60);
 /// Edits are sent in batches at this interval.
 const PACE: Duration = Duration::from_millis(2);
@@ -86,7 +87,8 @@ fn pace(
     Ok(())
 }
 
-/// The i-th edit: it sets one cell of the next chunk, with the one writer of all chunks.
+/// Makes the i-th edit, which sets one cell of the next chunk. One writer makes the edits of all
+/// chunks.
 fn edit(topic: &Arc<str>, chunks: &[ChunkId], i: u64) -> Append {
     let count = chunks.len() as u64;
     let (chunk, seq) = (&chunks[(i % count) as usize], i / count + 1);

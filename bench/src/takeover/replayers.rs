@@ -26,11 +26,13 @@ pub(super) struct Replayer {
     pub member: &'static str,
     process: Process,
     log: PathBuf,
+    /// Number of bytes of the log that were read.
     read: u64,
     events: Vec<Event>,
 }
 
-/// A line of a replayer's log. Its time is that of the machine's clock, like all times here.
+/// A line of a replayer's log. `at` is the line's timestamp. All times in this benchmark are by the
+/// clock of this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub at: SystemTime,
@@ -43,14 +45,14 @@ impl Event {
         self.line["message"] == "assigned" && (self.line["partitions"] != "[]") == some
     }
 
-    /// Whether the replayer starts to decide.
+    /// Returns true if the replayer starts to decide.
     pub fn is_deciding(&self) -> bool {
         self.line["message"] == "deciding"
     }
 }
 
 impl Launcher {
-    /// A command of the `driftless` program for the deployment.
+    /// Returns a command of the `driftless` program, with the addresses of the deployment.
     pub fn command(&self, service: &str) -> Result<Command> {
         let mut command = Command::new(program::driftless()?);
         command.args(["--log-json", service, "--brokers", &self.brokers, "--store", &self.store]);
@@ -58,7 +60,7 @@ impl Launcher {
         Ok(command)
     }
 
-    /// Starts a replayer with that member name.
+    /// Starts a replayer with this name in the consumer group.
     pub fn start(&mut self, member: &'static str) -> Result<Replayer> {
         self.starts += 1;
         let log = self.folder.join(format!("{member}-{}.log", self.starts));
@@ -95,17 +97,17 @@ impl Replayer {
         }
     }
 
-    /// kill -9.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// SIGTERM.
+    /// Asks the process to end, with SIGTERM.
     pub fn ask_to_stop(&mut self) -> Result<()> {
         self.process.ask_to_stop()
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process. Fails if its exit code is not 0.
     pub async fn ended(&mut self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
@@ -120,7 +122,7 @@ impl Replayer {
 
     fn read_log(&mut self) -> Result<()> {
         let text = read_from(&self.log, self.read)?;
-        // The replayer is still writing a line without its end.
+        // The replayer is still writing a line that has no end. The next call reads that line.
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             self.read += line.len() as u64;
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };

@@ -2,16 +2,20 @@
 
 use serde::Serialize;
 
-/// A figure over the rounds, milliseconds.
+/// A measured time, with its values in all rounds, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
+    /// How the owner ended.
     pub what: &'static str,
+    /// Which time was measured.
     pub name: &'static str,
     pub rounds_ms: Vec<f64>,
     pub median_ms: f64,
     pub worst_ms: f64,
+    /// Limit for the median, if there is a target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ms: Option<f64>,
+    /// True if the median does not exceed the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_met: Option<bool>,
 }
@@ -31,6 +35,7 @@ pub(super) struct Report {
     /// Number of commands; each was decided once.
     pub commands: u64,
     pub figures: Vec<Figure>,
+    /// True if no figure misses its target.
     pub is_met: bool,
 }
 

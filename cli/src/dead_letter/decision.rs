@@ -1,5 +1,6 @@
-//! The decisions by R8 about the dead-lettered records. They are in `updates`, where every decision
-//! has a mark with the offset of its command.
+//! Finds what a replayer decided (R8) about the original records of dead letters. The decisions are
+//! in the topic `updates`. There every decided command has a mark: a message with the outcome and
+//! with the command's offset in `commands`.
 
 use super::letter::Letter;
 use super::{Place, records};
@@ -11,24 +12,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The decision about a record.
+/// What a replayer decided about the original record of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The record's number is resolved, without effect.
+    /// The command had no effect, and its sequence number is resolved: it can never be used again.
     Discarded(DiscardReason),
-    /// The command took effect.
+    /// The command took effect, and its sequence number is resolved.
     Committed,
-    /// An earlier command had not arrived. The number is open, and the writer was told.
+    /// An earlier command of the writer had not arrived. The writer learned this from the replayer,
+    /// and the sequence number can still be used.
     OutOfOrder,
-    /// The writer was told that its session had expired.
+    /// The writer's session had expired. The writer learned this from the replayer, and the command
+    /// had no effect.
     SessionExpired,
-    /// No decision: the record could not be placed, or its number was resolved before.
+    /// `updates` has no decision: the record could not be placed, or its sequence number was
+    /// resolved by an earlier record.
     Nothing,
-    /// The log does not go back far enough, or the letter does not name its origin.
+    /// The decision cannot be found: `updates` does not begin at offset 0, or the letter does not
+    /// name a position in this world's `commands`.
     Unknown,
 }
 
-/// The decisions of several letters.
+/// Decisions by the original record's partition and offset in `commands`.
 pub(super) struct Decisions(BTreeMap<(Partition, Offset), Decision>);
 
 impl Decisions {
@@ -38,7 +43,8 @@ impl Decisions {
     }
 }
 
-/// Reads `updates` of each partition that letters came from, once.
+/// Finds the decisions about `letters`. Reads `updates` of each partition from which a letter came,
+/// once.
 pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>) -> Result<Decisions> {
     let topics = place.world.topics();
     let mut wanted: BTreeMap<Partition, BTreeSet<Offset>> = BTreeMap::new();
@@ -53,8 +59,9 @@ pub(super) async fn of(place: &Place, letters: impl IntoIterator<Item = &Letter>
     for (partition, wanted) in wanted {
         let (low, high) = place.log.watermarks(&topics.updates, partition).await?;
         if low > Offset(0) {
-            // Records below `low` are gone, and a position without its epoch and n cannot be judged
-            // (R4).
+            // Retention has deleted the records below `low`. Without them this reader does not know
+            // the epoch and the record number `n` that are valid at `low`, so it cannot judge the
+            // records from there on (R4).
             continue;
         }
         found.extend(wanted.iter().map(|offset| ((partition, *offset), Decision::Nothing)));
@@ -95,7 +102,8 @@ fn read(outcome: &Outcome) -> Decision {
 }
 
 impl Decision {
-    /// Whether the record's number can never be used again.
+    /// Returns true if the record's sequence number is resolved, so that it can never be used
+    /// again.
     pub fn is_resolved(self) -> bool {
         matches!(self, Self::Discarded(_) | Self::Committed)
     }

@@ -15,17 +15,17 @@ use std::fmt;
 pub(super) struct Letter {
     /// The letter's offset in `dead-letter`.
     pub offset: Offset,
-    /// When a replayer wrote it, milliseconds since the Unix epoch.
+    /// When a replayer wrote the letter, in milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
     /// Why the replayer could not read or decide the record.
     pub reason: String,
-    /// The position of the record in `commands`, if the headers name it.
+    /// The position of the original record in `commands`; `None` if the headers do not name it.
     pub origin: Option<Origin>,
-    /// The record of `commands`, byte for byte.
+    /// The original record of `commands`, byte for byte.
     pub value: Bytes,
 }
 
-/// The position of the original record.
+/// The position of the original record in the topic `commands`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
     pub topic: String,
@@ -33,7 +33,7 @@ pub(super) struct Origin {
     pub offset: Offset,
 }
 
-/// A letter that has a place in the present world.
+/// The decoded original record, with its chunk and the chunk's place in the present world.
 pub(super) struct Placed {
     pub chunk: ChunkId,
     pub place: world::Place,
@@ -41,6 +41,7 @@ pub(super) struct Placed {
 }
 
 impl Letter {
+    /// Takes reason and origin from the headers of a record of `dead-letter`.
     pub fn read(record: Record) -> Self {
         let header = |name: &str| {
             let found = record.headers.iter().find(|(header, _)| header == name);
@@ -62,8 +63,8 @@ impl Letter {
         }
     }
 
-    /// Decodes the letter as a replayer does, except for the check of its partition. The error
-    /// gives the reason why no replayer can.
+    /// Decodes the original record as a replayer does, except that its partition is not checked.
+    /// The error says why no replayer can decode the record.
     pub fn place(&self, world: &World) -> Result<Placed, String> {
         let record: proto::CommandRecord =
             format::decode("CommandRecord", self.value.clone()).map_err(|e| e.to_string())?;
@@ -76,8 +77,8 @@ impl Letter {
         Ok(Placed { chunk, place, body })
     }
 
-    /// The readable parts of the record, with or without a place in the world; null if nothing is
-    /// readable.
+    /// Returns the readable parts of the original record, even if the record has no place in the
+    /// present world. Returns null if no part is readable.
     pub fn record_json(&self, world: &World) -> Value {
         let Ok(record) = format::decode::<proto::CommandRecord>("CommandRecord", self.value.clone()) else {
             return Value::Null;
@@ -115,7 +116,8 @@ impl Letter {
             .map_or("unknown".into(), |Origin { topic, partition, offset }| format!("{topic}[{partition}] at {offset}"))
     }
 
-    /// The letter without its bytes.
+    /// Returns the letter's position, time, reason and origin, without the bytes of the original
+    /// record.
     pub fn to_json(&self) -> Value {
         json!({
             "offset": self.offset.0,
@@ -154,7 +156,7 @@ impl Placed {
     }
 }
 
-/// Milliseconds since the Unix epoch as `2026-11-25T18:50:31Z`.
+/// Formats milliseconds since the Unix epoch as `2026-11-25T18:50:31Z`.
 pub(super) fn utc(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

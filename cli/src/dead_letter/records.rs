@@ -1,4 +1,4 @@
-//! Reads a range of a partition record by record, with no more in memory than one poll returns.
+//! Reads a range of a partition record by record. Only the records of one poll are in memory.
 
 use anyhow::{Context, Result};
 use driftless_log::{Log, Record};

@@ -1,17 +1,20 @@
 //! Appends dead letters to `commands` again.
 //!
-//! R8 makes a second replay safe. A record that is appended as it is keeps its author's numbers, so
-//! a resolved number makes it a resend. A new command has the number 1 of a writer that is derived
-//! from chunk, writer and number of the record. The same record, and every copy of it, therefore
-//! gives the same command again: its second replay is a resend, too.
+//! Rule R8 makes a second replay of the same letter safe. A record that is appended as it is keeps
+//! its writer and sequence number. Once the number is resolved, another copy of the record counts
+//! as a resend without effect. A new command has the sequence number 1 of a derived writer, whose
+//! id is computed from chunk, writer and number of the original record. The same record, and every
+//! copy of it, therefore gives the same new command, and a second replay is a resend, too.
 //!
-//! The derived writer has the session time of the record's writer, because it must be the same
-//! every time. If more than 1,024 other writers have written to the chunk since, the chunk may
-//! answer that the session has expired; `--again` uses the present time instead.
+//! The derived writer's id contains the session time of the original writer, because the id must be
+//! the same on every replay. If more than 1,024 other writers have written to the chunk since that
+//! time, the chunk may decide that the session has expired. `--again` uses the present time
+//! instead.
 //!
-//! Author and roles stay those of the record: the model decides as if the author had asked now. The
-//! writer belongs to a session of the user with the empty name, and no token for that user is
-//! valid. The headers `replayed-by` and `replayed-from` name the operator and the dead letter.
+//! Author and roles stay those of the original record, so the model decides as if the author had
+//! asked now. The derived writer belongs to a session of the user with the empty name. No token for
+//! that user is valid, so no client can have this writer. The headers `replayed-by` and
+//! `replayed-from` name the operator and the dead letter.
 
 use super::decision::{self, Decision};
 use super::letter::{Letter, Origin, Placed};
@@ -32,25 +35,27 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Reasons that a replayer gives for a record whose numbers it could read: it applied R8 and
-/// discarded the record. They count only if the log does not go back far enough. A record with
-/// another reason is replayed as it is, which does no harm.
+/// Beginnings of the reasons that a replayer gives for a record that it discarded under R8, because
+/// it could read the record's sequence number. They matter only if `updates` does not go back far
+/// enough to show the decision. A record with any other reason is then replayed as it is, which
+/// does no harm.
 const NUMBERED: [&str; 4] =
     ["the model failed on it", "it has no body that this version knows", "an author of ", "a command of "];
 
-/// The most new commands for one chunk in one run. Each has a writer of its own, which evicts the
-/// least recent writer from the ledger: more new commands would make the chunk forget its present
-/// writers.
+/// Limit of new commands for one chunk in one run. Each new command adds a writer to the chunk's
+/// ledger, and a full ledger evicts the least recent writer. More new commands would make the chunk
+/// forget the writers that are active now.
 const NEW_WRITERS_MAX: usize = limits::LEDGER_WRITERS_MAX / 4;
 
-/// The action to replay a letter.
+/// What a replay does with a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Append the same bytes.
+    /// Append the original bytes again.
     AsItIs,
-    /// Submit the command of this writer again, with a new writer and number.
+    /// Submit the original command as a new command of a derived writer. The field is the original
+    /// writer.
     NewCommand(WriterId),
-    /// Refuse, because a replay would have no effect; with the reason.
+    /// Append nothing, because a replay would have no effect. The field is the reason.
     Refused(String),
 }
 
@@ -64,7 +69,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Chooses the action to replay a letter.
+/// Chooses what a replay does with a letter.
 pub(super) fn action(letter: &Letter, placed: &Result<Placed, String>, decision: Decision) -> Action {
     let placed = match placed {
         Ok(placed) => placed,
@@ -89,7 +94,8 @@ pub(super) fn action(letter: &Letter, placed: &Result<Placed, String>, decision:
     }
 }
 
-/// The reason for which ingest or a replayer would reject the command today.
+/// Returns the reason for which ingest or a replayer would reject the command today; `None` if they
+/// would accept it.
 fn rejection(placed: &Placed, command: &proto::Command) -> Option<String> {
     if command.author.len() > limits::AUTHOR_BYTES_MAX {
         return Some(format!("an author of {} bytes: at most {}", command.author.len(), limits::AUTHOR_BYTES_MAX));
@@ -104,8 +110,8 @@ fn rejection(placed: &Placed, command: &proto::Command) -> Option<String> {
     }
 }
 
-/// The writer of a new command: the same writer for the same command, and one that no user can
-/// have.
+/// Derives the writer of a new command. The same original command gives the same writer every time,
+/// unless `again_at_ms` adds the present time. No user can have this writer.
 fn operators_writer(
     chunk: &ChunkId,
     writer: WriterId,
@@ -122,17 +128,19 @@ fn operators_writer(
     }
     let mut random = [0; 10];
     random.copy_from_slice(&Hash::of(&identity).0[..10]);
-    // The session time of the record's writer is unchecked here. If it lay in the future, its
-    // eviction would raise the chunk's floor and expire all other writers. Time 0 counts as expired
-    // everywhere.
+    // No service has checked the session time of the original writer. If the derived writer had a
+    // time in the future, its later eviction would raise the chunk's floor of session times to that
+    // time, and all other writers would count as expired. The time of the dead letter therefore
+    // limits it. The minimum is 1, because the session time 0 counts as expired everywhere.
     let put_aside_ms = u64::try_from(letter.timestamp_ms).unwrap_or_default();
     let time_ms = again_at_ms.and_then(|now| u64::try_from(now).ok());
     let time_ms = time_ms.unwrap_or_else(|| writer.time_ms().min(put_aside_ms)).max(1);
-    // The services refuse tokens for the user "".
+    // The services refuse tokens for the user "", so no client can have this writer.
     SessionId::new(time_ms, random).writer("")
 }
 
-/// The record to append to `commands`, and the writer of a new command.
+/// Returns the record to append to `commands` and, for a new command, its derived writer. Returns
+/// `None` for a refused letter.
 fn record(
     letter: &Letter,
     placed: &Placed,
@@ -189,7 +197,7 @@ impl Appender {
     }
 }
 
-/// Counts of a run.
+/// Numbers of letters in a run, by what became of them.
 #[derive(Default)]
 struct Done {
     replayed: usize,
@@ -212,12 +220,15 @@ pub(super) async fn run(args: ReplayArgs) -> Result<()> {
 struct Run<'a> {
     place: &'a Place,
     args: &'a ReplayArgs,
-    /// The present time for the writers of new commands, if `--again` asks for it.
+    /// The session time that `--again` gives to the writers of new commands, in milliseconds since
+    /// the Unix epoch; `None` without `--again`.
     again_at_ms: Option<i64>,
     appender: Appender,
     bar: ProgressBar,
-    /// The first letter of each origin, which finds copies.
+    /// Offset of the first letter for each original record. A later letter with the same origin is
+    /// a copy.
     first_of: BTreeMap<Origin, Offset>,
+    /// Number of new commands for each chunk in this run.
     new_writers: BTreeMap<ChunkId, usize>,
     done: Done,
 }
@@ -278,7 +289,8 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Refuses a new command that would be one too many for its chunk in this run.
+    /// Refuses a new command that exceeds the chunk's limit [`NEW_WRITERS_MAX`]. Returns any other
+    /// action unchanged.
     fn within_limits(&mut self, action: Action, placed: &Result<Placed, String>) -> Action {
         let (Action::NewCommand(_), Ok(placed)) = (&action, placed) else { return action };
         let count = self.new_writers.entry(placed.chunk.clone()).or_default();
@@ -364,7 +376,7 @@ mod tests {
         for decision in [Decision::Nothing, Decision::OutOfOrder] {
             assert_eq!(way_of(placeable(), FAULT, decision), Action::AsItIs);
         }
-        // If the log does not go back far enough, the reason decides.
+        // If `updates` does not go back far enough, the letter's reason decides.
         assert!(matches!(way_of(placeable(), FAULT, Decision::Unknown), Action::NewCommand(_)));
         assert_eq!(way_of(placeable(), "no family is called \"things\"", Decision::Unknown), Action::AsItIs);
         for decision in [Decision::Committed, Decision::SessionExpired] {
@@ -416,7 +428,8 @@ mod tests {
         assert_ne!(new.writer, command().writer);
         let time = |command: &proto::Command| WriterId::from_slice(&command.writer).unwrap().time_ms();
         assert_eq!(time(&others[2]), 1_800_000_000_000);
-        // "012345" as a time lies in the far future, so the time of the dead letter limits it.
+        // The writer's id begins with "012345". As a session time these bytes lie in the far
+        // future, so the time of the dead letter limits it.
         assert_eq!(time(&new), 1_795_632_631_500);
         let ancient = made(encoded("things/0/0", proto::Command { writer: vec![0; 16].into(), ..command() }), None);
         assert_eq!(time(&ancient), 1, "0 is expired everywhere");

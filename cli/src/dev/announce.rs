@@ -9,10 +9,11 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The lifetime of the token that `dev` prints.
+/// The lifetime of the token that `dev` prints: 30 days, in hours.
 const TOKEN_HOURS: u32 = 24 * 30;
 
-/// Makes a token for every family of the world, and prints how to reach the services with it.
+/// Makes one token that may write to every family of the world, and prints how to reach the
+/// services with it.
 pub(super) fn announce(args: &Args, address: SocketAddr, is_tls: bool, site: &Site) -> Result<()> {
     let families = &site.world.spec().families;
     let write = families.iter().map(|family| format!("{}/", family.name)).collect();
@@ -60,11 +61,11 @@ pub(super) fn announce(args: &Args, address: SocketAddr, is_tls: bool, site: &Si
     Ok(())
 }
 
-/// The command that starts this program from another terminal: the path of this start, made
-/// absolute.
+/// Returns the command that starts this program from another terminal, quoted for a shell. The
+/// command is the path with which this process was started, made absolute.
 fn called_as(argument: Option<OsString>) -> String {
     let Some(program) = argument.filter(|program| !program.is_empty()) else { return "driftless".into() };
-    // The shell found a bare name on the PATH.
+    // The shell found a bare name on the PATH, so the name works in another terminal, too.
     let is_bare = Path::new(&program).components().count() == 1 && !Path::new(&program).has_root();
     let path = if is_bare { program.into() } else { std::path::absolute(&program).unwrap_or(program.into()) };
     let text = path.display().to_string();

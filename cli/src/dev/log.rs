@@ -14,6 +14,7 @@ pub(super) struct OpenedLog {
     pub name: LogName,
     /// The bootstrap servers, if the log is a Kafka.
     pub brokers: Option<String>,
+    /// The broker process of `--kafka`. Dropping it stops the process.
     broker: Option<Kafka>,
 }
 

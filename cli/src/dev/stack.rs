@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::task::JoinError;
 use warp::Filter;
 
-/// Longer than any recovery of a world on one machine should take.
+/// Time limit for all services to become ready. No recovery of a world on one machine should take
+/// longer.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// The running services.
@@ -34,7 +35,8 @@ enum Ended {
 }
 
 impl Stack {
-    /// Starts the services. `front` ends gateway and ingest; `back` ends the replayer.
+    /// Starts the services. `front` is the shutdown signal of gateway and ingest; `back` is that of
+    /// the replayer.
     pub async fn start(site: &Site, origins: &Origins, front: &ShutdownSource, back: &ShutdownSource) -> Result<Self> {
         let (world, log) = (|| Arc::clone(&site.world), || Arc::clone(&site.opened.log));
         let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
@@ -71,7 +73,7 @@ impl Stack {
         }
     }
 
-    /// The services' routes, health, metrics and the page.
+    /// Returns the routes of all services, with health, metrics and the page.
     pub fn routes(&self, metrics: &Metrics) -> Routes {
         let routes = self.gateway.routes().or(self.ingest.routes()).unify().boxed();
         #[cfg(debug_assertions)]
@@ -88,10 +90,12 @@ impl Stack {
         routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed()
     }
 
-    /// Runs until `asked` is done, or until a service ends by itself: that is the returned error.
+    /// Runs until `asked` completes, and then returns `None`. If a service ends by itself first,
+    /// returns an error that names the service.
     pub async fn run_until(self, asked: impl Future<Output = ()>) -> Option<anyhow::Error> {
         let Self { replayer, gateway, ingest, .. } = self;
-        // The sockets of ingest go on without this handle, which would delay the shutdown.
+        // The sockets of ingest continue without this handle. Keeping the handle would delay the
+        // shutdown.
         drop(ingest);
         let mut replaying = tokio::spawn(replayer.join());
         let mut following = tokio::spawn(gateway.join());

@@ -10,7 +10,8 @@ use driftless_client::{ChunkId, Settings, Version};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The number of cells that differ from the plan, read through a new client.
+/// Counts the cells that differ from the plan, read through a new client. First waits until each
+/// chunk has reached its version in `versions`.
 pub(super) async fn by_sdk(plan: &Plan, versions: &BTreeMap<ChunkId, Version>, settings: Settings) -> Result<usize> {
     let client = connect(settings).await?;
     let mut differing = 0;
@@ -34,7 +35,8 @@ pub(super) async fn by_sdk(plan: &Plan, versions: &BTreeMap<ChunkId, Version>, s
     Ok(differing)
 }
 
-/// The number of cells that differ from the plan, read over HTTP.
+/// Counts the cells that differ from the plan, read over HTTP. First waits until each chunk has
+/// reached its version in `versions`.
 pub(super) async fn by_http(
     plan: &Plan,
     versions: &BTreeMap<ChunkId, Version>,

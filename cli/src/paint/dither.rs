@@ -2,8 +2,9 @@
 
 use image::RgbImage;
 
-/// Floyd–Steinberg dithering to the nearest colours of the palette (Floyd and Steinberg 1976: 7, 3,
-/// 5, 1 sixteenths).
+/// Returns the palette index of each pixel, in scan order. Floyd–Steinberg dithering spreads the
+/// colour error of a pixel over four neighbours, in sixteenths: 7, 3, 5 and 1 (Floyd and Steinberg
+/// 1976).
 pub(super) fn quantise(picture: &RgbImage, colors: &[[u8; 3]]) -> Vec<u32> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let mut nearest = NearestColor::new(colors);

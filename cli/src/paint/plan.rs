@@ -29,6 +29,7 @@ pub(super) struct FamilyAnswer {
 /// The cells to paint: for each chunk the pairs (cell, value) in scan order.
 pub(super) type Plan = BTreeMap<ChunkId, Vec<(u32, u32)>>;
 
+/// The coordinates of a chunk, from the flag `--at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {
     x: i32,
@@ -44,7 +45,7 @@ impl FromStr for At {
     }
 }
 
-/// The model of a family of flat grids; an error for any other family.
+/// Returns the model of a family whose chunks are flat grids. Fails for any other family.
 pub(super) fn flat_grid(family: &FamilyAnswer) -> Result<Grid> {
     if family.model != "grid" || family.coordinates != 2 {
         bail!(
@@ -60,15 +61,16 @@ pub(super) fn flat_grid(family: &FamilyAnswer) -> Result<Grid> {
     Ok(grid)
 }
 
-/// Plans a picture whose upper left corner lies at chunk `at`, or around the middle of the page.
+/// Plans a picture whose upper left corner lies at chunk `at`. Without `at` the picture lies around
+/// the middle of the page.
 pub(super) fn plan(picture: &RgbImage, grid: &Grid, family: &FamilyAnswer, at: Option<At>) -> Result<Plan> {
     let at = at.unwrap_or_else(|| centered(picture, grid, family));
     let values = quantise(picture, Model::colors(grid).unwrap_or_default());
     place(&values, picture, grid, family, at)
 }
 
-/// The corner that puts the picture's middle at the corner of chunk 0,0. The page starts there,
-/// with four chunks by four.
+/// Returns the chunk for the picture's upper left corner that puts the picture's middle at the
+/// corner of chunk 0,0. The page starts there and shows four by four chunks.
 fn centered(picture: &RgbImage, grid: &Grid, family: &FamilyAnswer) -> At {
     let [sx, sy, _] = grid.size();
     let corner = |pixels: u32, cells: u32| {

@@ -1,9 +1,10 @@
-//! The cache folder of downloaded servers. Each is installed once, although several processes may
-//! want it.
+//! The cache folder of downloaded servers. Each server is installed once, even if several processes
+//! ask for it at the same time.
 //!
 //! An installation is built in a temporary folder under an exclusive file lock, and a rename gives
-//! it its final name. A folder under its final name is therefore complete. A stamp in the folder
-//! holds the recipe: a changed recipe causes a new installation.
+//! it its final name. A folder under its final name is therefore complete. The file `installed` in
+//! the folder holds the recipe: a text that identifies the contents. A changed recipe causes a new
+//! installation.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The first of `$DRIFTLESS_CACHE`, `$XDG_CACHE_HOME/driftless` and `$HOME/.cache/driftless` that
-/// is set.
+/// Returns the first of `$DRIFTLESS_CACHE`, `$XDG_CACHE_HOME/driftless` and
+/// `$HOME/.cache/driftless` that is set.
 ///
 /// The folder lies outside any target folder, so that `cargo clean` does not cost a download.
 pub fn cache_dir() -> Result<PathBuf> {
@@ -29,8 +30,8 @@ pub fn cache_dir() -> Result<PathBuf> {
     }
 }
 
-/// Returns the folder `name` of the cache. `build` makes it if it is missing or has another
-/// `recipe`; `build` gets an empty folder, which is renamed afterwards.
+/// Returns the folder `name` of the cache. If the folder is missing or has another `recipe`,
+/// `build` fills an empty folder first, which then gets the name.
 pub fn install_once(name: &str, recipe: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache_dir()?;
     let home = cache.join(name);

@@ -26,17 +26,17 @@ use crate::process::{self, Process};
 pub struct KafkaOptions {
     /// Holds data, configuration and logs. A cluster that an earlier run left here continues.
     pub dir: PathBuf,
-    /// 1 for replication factor 1; 3 or more for replication factor 3.
+    /// Number of nodes. The replication factor is the same number, but at most 3.
     pub nodes: usize,
     /// The first node's port; the other nodes get the next ports. `None` takes free ports.
     pub port: Option<u16>,
-    /// Heap of each JVM.
+    /// Limit of each JVM's heap, in MiB.
     pub heap_mb: u32,
     /// Listeners beside the plain one, by name: see [`listener`](Self::listener).
     pub listeners: Vec<(String, Vec<String>)>,
-    /// Lines added to `server.properties`; they override ours.
+    /// Lines added to `server.properties`, which override the lines of this crate.
     pub properties: Vec<(String, String)>,
-    /// How long a start may take.
+    /// Time limit for the start of all nodes.
     pub ready_within: Duration,
 }
 
@@ -205,6 +205,7 @@ impl Kafka {
         Ok(())
     }
 
+    /// A `java` command with the flags of every process of the node.
     fn java(&self, node: &Node) -> Command {
         let mut command = self.dist.java();
         command
@@ -215,7 +216,7 @@ impl Kafka {
         command
     }
 
-    /// Bootstrap list for clients: `127.0.0.1:port,…`, all nodes, running or not.
+    /// Returns the bootstrap list for clients: `127.0.0.1:port,…` of all nodes, running or not.
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
@@ -231,7 +232,7 @@ impl Kafka {
         &self.cluster_id
     }
 
-    /// How many nodes there are, running or not.
+    /// Returns the number of nodes, running or not.
     pub fn nodes(&self) -> usize {
         self.nodes.len()
     }
@@ -257,7 +258,7 @@ impl Kafka {
         Ok(())
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// Kills a node (SIGKILL), and waits until its process is gone.
     pub fn kill(&mut self, node: usize) -> Result<()> {
         match self.node_mut(node)?.process.take() {
             Some(mut process) => process.kill(),
@@ -265,7 +266,7 @@ impl Kafka {
         }
     }
 
-    /// SIGTERM, and waits until the process is gone (15 s, then SIGKILL).
+    /// Stops a node (SIGTERM, and SIGKILL after 15 s), and waits until its process is gone.
     pub fn stop(&mut self, node: usize) -> Result<()> {
         match self.node_mut(node)?.process.take() {
             Some(mut process) => process.stop(),
@@ -273,13 +274,13 @@ impl Kafka {
         }
     }
 
-    /// SIGSTOP: the node answers nothing and keeps its connections open. A node that does not run
-    /// is left alone.
+    /// Pauses a node (SIGSTOP): the node answers nothing and keeps its connections open. Does
+    /// nothing if the node does not run.
     pub fn pause(&mut self, node: usize) -> Result<()> {
         self.node_mut(node)?.process.as_mut().map_or(Ok(()), Process::pause)
     }
 
-    /// SIGCONT, and waits until the node lists itself as a broker again.
+    /// Resumes a node (SIGCONT), and waits until the node lists itself as a broker again.
     pub fn resume(&mut self, node: usize) -> Result<()> {
         let within = self.ready_within;
         let node = self.node_mut(node)?;
@@ -287,7 +288,7 @@ impl Kafka {
         node.wait_ready(1, within)
     }
 
-    /// SIGKILL for every node: the quick end when the data is not needed any more.
+    /// Kills every node (SIGKILL), which is quick. Use it when the data is no longer needed.
     pub fn kill_all(&mut self) -> Result<()> {
         (1..=self.nodes.len()).try_for_each(|node| self.kill(node))
     }
@@ -312,7 +313,8 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // All nodes at once: stopped one by one, the last node would wait in vain for a quorum.
+        // All nodes are asked to stop at the same time. If they stopped one by one, the last node
+        // would wait in vain for a quorum.
         for process in self.nodes.iter_mut().filter_map(|n| n.process.as_mut()) {
             let _ = process.ask_to_stop();
         }
@@ -322,7 +324,7 @@ impl Drop for Kafka {
     }
 }
 
-/// The nodes with their addresses and folders, and the port of each node's controller.
+/// Returns the nodes with their addresses and folders, and the port of each node's controller.
 fn lay_out(dir: &Path, options: &KafkaOptions) -> Result<(Vec<Node>, Vec<u16>)> {
     let mut ports = free_ports(options.nodes * (2 + options.listeners.len()))?;
     let mut listener_ports = ports.split_off(options.nodes * 2).into_iter();
@@ -347,7 +349,8 @@ fn lay_out(dir: &Path, options: &KafkaOptions) -> Result<(Vec<Node>, Vec<u16>)> 
     Ok((nodes, controllers))
 }
 
-/// The id of the cluster that `dir` holds, or of a new one. A cluster's size cannot change.
+/// Returns the id of the cluster in `dir`, or a new id for a new cluster. Fails if the cluster in
+/// `dir` has another number of nodes, because the number cannot change.
 fn cluster_id_of(dir: &Path, nodes: usize) -> Result<String> {
     let path = dir.join("cluster.json");
     if path.exists() {

@@ -17,8 +17,8 @@ rootLogger.level=info
 rootLogger.appenderRef.out.ref=out
 ";
 
-/// The `server.properties` of a node. `controllers` are the controller ports of all nodes in their
-/// order. Lines of `more` stand last, so that they override the others.
+/// Returns the `server.properties` of a node. `controllers` are the controller ports of all nodes,
+/// in the order of the nodes. The lines of `more` come last, so that they override the others.
 pub(crate) fn server_properties(node: &Node, controllers: &[u16], more: &[(String, String)]) -> String {
     let voters = controllers
         .iter()

@@ -59,7 +59,7 @@ fn check_java(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The `java` of `JAVA_HOME`; without that variable, the `java` on the path.
+/// Returns the `java` of `JAVA_HOME` or, without that variable, the `java` on the path.
 fn java_path() -> PathBuf {
     match env::var_os("JAVA_HOME").filter(|home| !home.is_empty()) {
         Some(home) => PathBuf::from(home).join("bin").join("java"),
@@ -77,7 +77,7 @@ impl KafkaDist {
             .with_context(|| format!("cannot read {}", dir.display()))?
             .map(|entry| Ok(entry?.path().to_string_lossy().into_owned()))
             .collect::<Result<Vec<_>>>()?;
-        // The class archive is valid for one order of the jars.
+        // The class archive is valid for one order of the jars, so the order must stay the same.
         jars.sort();
         Ok(Self { home, classpath: jars.join(":") })
     }
@@ -94,7 +94,7 @@ impl KafkaDist {
         command.args(["-cp", &self.classpath]);
         let archive = self.class_archive();
         if archive.exists() {
-            // A JVM ignores an archive that another JVM made, with a warning in its log.
+            // If another JVM made the archive, this JVM ignores it, with a warning in its log.
             command.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
         }
         command
@@ -108,12 +108,12 @@ impl KafkaDist {
         self.home.join("classes.jsa")
     }
 
-    /// The mark that this JVM cannot make an archive.
+    /// Path of the file that marks that this JVM cannot make a class archive.
     fn no_class_archive(&self) -> PathBuf {
         self.home.join("no-classes")
     }
 
-    /// Whether an earlier start made the class archive, or failed to.
+    /// Returns true if an earlier start has made the class archive, or has failed to make it.
     pub(crate) fn is_archive_decided(&self) -> bool {
         self.class_archive().exists() || self.no_class_archive().exists()
     }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// `Metadata`, version 2.
+/// The request `Metadata` of Kafka's protocol, in version 2.
 const API_KEY: i16 = 3;
 const API_VERSION: i16 = 2;
 /// An arbitrary number that the answer must repeat.
 const CORRELATION_ID: i32 = 0x6472_6674;
 
-/// A longer answer cannot belong to a request without topics.
+/// Limit of an answer's length. A longer answer cannot belong to a request without topics.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -38,7 +38,8 @@ pub struct Broker {
     pub port: i32,
 }
 
-/// Asks the broker at `addr` (`host:port`, plaintext) once. Each step may take 2 s.
+/// Asks the broker at `addr` (`host:port`, plaintext) once. The connection, and each read and
+/// write, may take 2 s.
 pub fn ask_metadata(addr: &str) -> Result<Metadata> {
     let address = addr.to_socket_addrs()?.next().with_context(|| format!("{addr} has no address"))?;
     let mut socket =
@@ -58,7 +59,8 @@ pub fn ask_metadata(addr: &str) -> Result<Metadata> {
     answer().and_then(|body| decode(&body)).with_context(|| format!("{addr} does not answer as a Kafka broker"))
 }
 
-/// Size, API key, version, correlation id and client id, then an empty list of topics.
+/// Encodes the request: size, API key, version, correlation id and client id, then an empty list of
+/// topics.
 fn request() -> Vec<u8> {
     let client_id = b"driftless";
     let mut body = Vec::new();
@@ -102,7 +104,7 @@ impl<'a> Reader<'a> {
         Ok(i32::from_be_bytes(self.take(4)?.try_into()?))
     }
 
-    /// NULLABLE_STRING: an int16 length, -1 for null.
+    /// Reads a NULLABLE_STRING: an int16 length, then the bytes. The length -1 means null.
     fn string(&mut self) -> Result<Option<String>> {
         let length = i16::from_be_bytes(self.take(2)?.try_into()?);
         match usize::try_from(length) {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::metadata::ask_metadata;
 use crate::process::Process;
 
-/// A JVM. Ids count from 1 and are Kafka's own `node.id`.
+/// A node, and its JVM while it runs. Ids count from 1 and are Kafka's own `node.id`.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub id: usize,
@@ -22,7 +22,9 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub name: String,
+    /// The address on which the node listens.
     pub addr: String,
+    /// The address that the node names to clients.
     pub advertised: String,
 }
 

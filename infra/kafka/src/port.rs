@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result};
 
-/// Well-known services use lower ports.
+/// The lowest port that this module chooses. Well-known services use lower ports.
 const LOWEST: u16 = 12_000;
 
 /// Returns `count` different ports that are free now. Another process may take one before the
@@ -37,8 +37,8 @@ fn free_listener() -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")
 }
 
-/// The lowest port of outgoing connections. Linux tells it; elsewhere 32768 is below the usual
-/// 49152.
+/// Returns the lowest port that the system gives to outgoing connections. Linux names it in a file.
+/// On other systems the result is 32768, which is below the usual 49152.
 fn lowest_outgoing_port() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -7,8 +7,8 @@
 //!   ends the servers in the right order.
 //! * Standard output and error of a child go to a log file. Every error shows the tail of that log.
 //!
-//! Signals go to a child that was not waited for yet, so its process id cannot belong to another
-//! process.
+//! A signal goes only to a child whose exit status was not collected yet, so its process id cannot
+//! belong to another process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -77,7 +77,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL, and waits for the end. A child that has ended is left alone.
+    /// Kills the child (SIGKILL), and waits for its end. Does nothing if the child has ended.
     pub fn kill(&mut self) -> Result<()> {
         if self.exit_status()?.is_none() {
             self.child.kill()?;
@@ -86,20 +86,20 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM without waiting, to stop several children at once. A paused child is resumed, so
-    /// that it receives the signal.
+    /// Asks the child to end (SIGTERM) and does not wait, so that a caller can stop several
+    /// children at once. Resumes a paused child, so that it receives the signal.
     pub fn ask_to_stop(&mut self) -> Result<()> {
         self.signal(libc::SIGTERM)?;
         self.signal(libc::SIGCONT)
     }
 
-    /// SIGSTOP: the child does nothing until [`resume`](Self::resume). From outside it looks like a
-    /// machine that hangs.
+    /// Pauses the child (SIGSTOP), which then does nothing until [`resume`](Self::resume). From
+    /// outside it looks like a machine that hangs.
     pub fn pause(&mut self) -> Result<()> {
         self.signal(libc::SIGSTOP)
     }
 
-    /// SIGCONT. A running child is left alone.
+    /// Resumes the child (SIGCONT). Does nothing if the child runs.
     pub fn resume(&mut self) -> Result<()> {
         self.signal(libc::SIGCONT)
     }
@@ -117,7 +117,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and waits for the end; SIGKILL after 15 s.
+    /// Stops the child (SIGTERM), and waits for its end. Kills it (SIGKILL) after 15 s.
     pub fn stop(&mut self) -> Result<()> {
         self.ask_to_stop()?;
         let what = format!("{} to stop", self.name);
@@ -177,7 +177,7 @@ pub fn finish(mut process: Process) -> Result<()> {
     Err(process.ended(status))
 }
 
-/// Names the missing program and how to get it.
+/// Describes why a program did not start. If the program is missing, the error says how to get it.
 fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
     if error.kind() != io::ErrorKind::NotFound {
         return anyhow!("{program}: {error}");
@@ -195,7 +195,7 @@ fn describe_spawn_error(program: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("`{program}` was not found: {mend}")
 }
 
-/// The end of a log, as part of an error.
+/// Returns the end of a log, as part of an error.
 fn log_tail(log: &Path) -> String {
     let tail = || -> io::Result<String> {
         let mut file = File::open(log)?;
@@ -213,6 +213,7 @@ fn log_tail(log: &Path) -> String {
 }
 
 type Spawned = io::Result<Child>;
+/// A command for the spawner thread, and the channel for the started child.
 type Order = (Command, mpsc::Sender<Spawned>);
 
 /// Starts a child on the one thread that forks, which lives as long as the process.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use driftless_local_kafka::cache;
 
-/// A folder for one run. Dropping it removes the folder; if the process was killed, a later run
-/// does.
+/// A folder for one run. Dropping it removes the folder. If the process was killed, a later run
+/// removes it.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -18,11 +18,12 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a folder. `name` tells people what it is for.
+    /// Makes a folder. `name` becomes a part of the folder's name and tells people its purpose.
     pub fn new(name: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cache = cache::cache_dir()?;
-        // No other process may sweep between the creation of a lock file and its locking.
+        // While this process holds the lock `runs`, no other process sweeps. A sweep between the
+        // creation of the lock file below and its locking would remove the new folder.
         let _sweeping = cache::lock(&cache, "runs")?;
         let runs = cache.join("runs");
         fs::create_dir_all(&runs)?;

@@ -44,9 +44,9 @@ pub fn install() -> Result<PathBuf> {
 pub struct S3Options {
     /// Holds the buckets and the log. Objects of an earlier run are kept.
     pub dir: PathBuf,
-    /// `None` takes a free port.
+    /// The port; `None` takes a free one.
     pub port: Option<u16>,
-    /// Created if it is missing.
+    /// The name of the bucket, which is created if it is missing.
     pub bucket: String,
 }
 
@@ -61,11 +61,11 @@ impl S3Options {
     }
 }
 
-/// The way to a bucket: its URL, and the variables that `object_store`
+/// The access to a bucket: its URL, and the variables that `object_store`
 /// (`AmazonS3Builder::from_env`) and most S3 clients read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// `s3://bucket`
+    /// The URL of the bucket, `s3://bucket`.
     pub url: String,
     /// `AWS_…` names and values.
     pub env: Vec<(String, String)>,
@@ -124,12 +124,12 @@ impl S3 {
         REGION
     }
 
-    /// `s3://bucket`
+    /// Returns the URL of the bucket, `s3://bucket`.
     pub fn url(&self) -> String {
         format!("s3://{}", self.bucket)
     }
 
-    /// The variables that clients read.
+    /// Returns the environment variables that S3 clients read.
     pub fn env(&self) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -161,12 +161,12 @@ impl S3 {
         self.process.as_mut().map_or(Ok(()), Process::check)
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// Kills the server (SIGKILL), and waits until its process is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.kill())
     }
 
-    /// SIGTERM, and waits until the process is gone (15 s, then SIGKILL).
+    /// Stops the server (SIGTERM, and SIGKILL after 15 s), and waits until its process is gone.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.stop())
     }
@@ -193,8 +193,8 @@ impl S3 {
     }
 }
 
-/// Requests the bucket without a signature. A refusal in S3's own words proves that the server
-/// serves.
+/// Requests the bucket without a signature. The answer `AccessDenied` in S3's format proves that
+/// the server handles requests.
 fn answers(port: u16, bucket: &str) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut socket =

@@ -13,8 +13,8 @@ use driftless_local_kafka::{Kafka, KafkaOptions};
 use crate::run_dir::RunDir;
 use crate::s3::{Access, S3, S3Options};
 
-/// A bootstrap list: `DRIFTLESS_TEST_BROKERS` if it is set. Otherwise the first call starts one
-/// node, which ends with this process.
+/// Returns a bootstrap list: `DRIFTLESS_TEST_BROKERS` if it is set. Otherwise the first call starts
+/// one node, which ends with this process.
 pub fn shared_kafka() -> Result<&'static str> {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let start = || {
@@ -30,8 +30,8 @@ pub fn shared_kafka() -> Result<&'static str> {
     get(SHARED.get_or_init(|| flat(start()))).map(String::as_str)
 }
 
-/// A bucket: `DRIFTLESS_TEST_S3` (`s3://bucket`, with the usual `AWS_…` variables) if it is set.
-/// Otherwise the first call starts a server, which ends with this process.
+/// Returns a bucket: `DRIFTLESS_TEST_S3` (`s3://bucket`, with the usual `AWS_…` variables) if it is
+/// set. Otherwise the first call starts a server, which ends with this process.
 ///
 /// Tests share the bucket, so each test uses a prefix of its own.
 pub fn shared_s3() -> Result<&'static Access> {
@@ -55,7 +55,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Turns the error into text, so that every later caller can get a copy.
+/// Turns an error into text, because every later caller gets a copy of it.
 fn flat<T>(result: Result<T>) -> Result<T, String> {
     result.map_err(|error| format!("{error:#}"))
 }
@@ -64,7 +64,8 @@ fn get<T>(kept: &Result<T, String>) -> Result<&T> {
     kept.as_ref().map_err(|error| anyhow!(error.clone()))
 }
 
-/// Fields drop in this order: the server before its folder.
+/// A server with its folder. Fields drop in this order, so the server ends before its folder is
+/// removed.
 enum Server {
     Kafka(Kafka, RunDir),
     S3(S3, RunDir),
