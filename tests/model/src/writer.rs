@@ -2,10 +2,10 @@
 //! connections to ingest, the log with its ledger, other writers that evict this one from the
 //! ledger, and a gateway that may be behind.
 //!
-//! Each message can get lost, wait on an old connection and overtake others, land twice, or be
-//! rejected for now or for good. The client may resend at any time. [`fault::Fault::Hangs`]
-//! expresses liveness as safety: no message is in flight, no failure happens from now on, and still
-//! some command never ends.
+//! Each message can get lost, land twice, or be rejected for now or for good. On an old connection
+//! it can also wait and land after later messages. The client may resend at any time.
+//! [`fault::Fault::Hangs`] expresses liveness as a safety property: no message is in flight and no
+//! failure happens from now on, yet some command never gets an outcome.
 
 pub mod mutant;
 pub mod ledger;
@@ -25,37 +25,41 @@ use state::State;
 use stateright::{Model, Property};
 use std::fmt;
 
-/// The time of the client's first session. The times of other writers are below and above it.
+/// The time of the client's first session. Other writers have times below and above it, so that
+/// they are evicted before or after the client.
 pub const SESSION: u8 = 10;
 
-/// The limits of an exploration: how often each event may happen. Messages may always get lost.
+/// The limits of an exploration: how often each kind of event may happen in one trace. Messages may
+/// always get lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Commands that the user submits.
+    /// The number of commands that the user submits.
     pub commands: u8,
     pub cancels: u8,
-    /// How often the client resends all its unresolved commands.
+    /// The limit on how often the client resends all its unresolved commands.
     pub resends: u8,
-    /// New connections to ingest, while messages on the old one may still land.
+    /// The limit on new connections to ingest. Messages on an old connection may still land.
     pub reconnects: u8,
-    /// Messages that land twice.
+    /// The limit on messages that land twice.
     pub doubles: u8,
-    /// Rejections that allow a retry.
+    /// The limit on rejections that allow a retry.
     pub retryable: u8,
-    /// Rejections that are final.
+    /// The limit on rejections that are final.
     pub finals: u8,
-    /// Session times of other writers, in the order of their commands; each writer has one command.
+    /// The session times of other writers, in the order in which their commands land. Each writer
+    /// has one command.
     pub others: Vec<u8>,
-    /// Writers that the ledger holds.
+    /// The limit on the writers that the ledger holds.
     pub ledger_writers: u8,
-    /// Numbers that the client may have in flight; the ledger remembers one more.
+    /// The limit on the numbers that the client may have in flight. The ledger remembers one more.
     pub window: u8,
-    /// How often the client tracks the chunk anew, at a gateway that may be behind.
+    /// The limit on how often the client tracks the chunk anew, at a gateway that may be behind.
     pub tracks: u8,
 }
 
 impl Bounds {
-    /// Only losses and resends.
+    /// Bounds for a client whose messages only land or get lost. All other events are off, except
+    /// resends.
     pub fn plain(commands: u8, resends: u8) -> Self {
         Self {
             commands,
@@ -93,7 +97,7 @@ pub struct Writing {
     first: First,
 }
 
-/// A step of the model. Connections are numbered from 0; the last one is the client's current
+/// A step of the model. Connections have indexes from 0; the last one is the client's current
 /// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -103,7 +107,8 @@ pub enum Action {
     Reconnect,
     Commit(u8),
     Discard(u8),
-    /// The message lands, and leads to no decision.
+    /// The first message of the connection with this index lands, and the log makes no decision
+    /// about it.
     Land(u8),
     Lose(u8),
     LandTwice(u8),
@@ -111,9 +116,9 @@ pub enum Action {
     RejectForGood(u8),
     Other(u8),
     Follow,
-    /// The client tracks the chunk at a gateway that has read the log up to this index.
+    /// The client tracks the chunk at a gateway that has read this many marks of the log.
     Track(u8),
-    /// Only mutants take this step and the following ones.
+    /// Only mutants take this step and the steps below.
     HeldBack(u8),
     TimeOut(u8),
     Undecodable(u8),
@@ -176,7 +181,8 @@ impl Writing {
             }
         }
         if state.used.tracks < self.bounds.tracks {
-            // R12: a gateway that is behind holds the Track until it has caught up.
+            // R12: a gateway that is behind the client's version does not answer the Track until it
+            // has caught up.
             let places = (0..=log.marks.len()).filter(|place| log.version_at(*place) >= client.version);
             for place in places.map(|place| place as u8) {
                 actions.push(Action::Track(place));
@@ -212,7 +218,8 @@ impl Writing {
                 state.pop(wire);
             }
             Action::LandTwice(wire) => {
-                // The copy lands later or never. The client gets no answer to it.
+                // The other copy waits on an old connection, so it lands later or never. The client
+                // gets no answer to it.
                 let message = state.wires[usize::from(wire)][0];
                 state.land(wire, true, rules);
                 state.wires.insert(0, vec![message]);
@@ -319,7 +326,7 @@ impl Model for Writing {
 }
 
 impl Writing {
-    /// True for the first violation, which alone is reported.
+    /// True for the first violation of the exploration. Only the first is reported.
     fn is_first(&self) -> bool {
         self.first.claim()
     }

@@ -1,5 +1,5 @@
-//! Explores small bounds exhaustively: no rule is violated, and the events that the rules are for
-//! occur.
+//! Explores configurations with small bounds exhaustively. No rule may be violated, and the events
+//! that the rules are made for must occur.
 
 use driftless_model_tests::configurations::{Configuration, Setup, quick};
 use driftless_model_tests::ownership::{self, Ownership};
@@ -30,7 +30,8 @@ fn r8_holds_in_every_state_of_writing() {
     assert!(states > 40_000, "{states} states");
 }
 
-/// No exploration is cut short: another order and more threads visit the same number of states.
+/// An exploration that uses more threads, and so another order, must find the same number of
+/// states. This shows that no exploration is cut short.
 #[test]
 fn exploring_in_another_order_finds_the_same_states() {
     fn counts<M>(model: impl Fn() -> M) -> [usize; 3]

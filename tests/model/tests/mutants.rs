@@ -1,4 +1,4 @@
-//! Each broken rule violates the property that is named for it.
+//! Each mutant violates the property that is named for it.
 
 use driftless_model_tests::mutants::all;
 use driftless_model_tests::report::is_caught;

@@ -1,7 +1,7 @@
-//! The model's ledger agrees with the product's on all short histories.
+//! The model's ledger agrees with the product's ledger on all short histories.
 //!
-//! The product's ledger holds 1,024 writers. Here 1,022 other writers, which are evicted last,
-//! leave room for two, as in the model.
+//! The product's ledger holds 1,024 writers. The test fills it with 1,022 other writers that are
+//! evicted last. So two places are left, as many as the model's ledger has.
 
 use driftless_chunk::ledger::{Ledger as Product, Resolved, Verdict};
 use driftless_model_tests::writer::ledger::{Ledger, Limits, Writer};
@@ -10,8 +10,8 @@ use driftless_schemas::{Offset, Seq, WriterId, limits};
 
 const LIMITS: Limits = Limits { writers: 2, window: 8 };
 const SEQ_MAX: u8 = 7;
-/// Two sessions of the same time, an older one that can be evicted after a newer one, and one that
-/// is so new that no eviction shuts it out.
+/// The writers of the histories: two sessions with the same time, an older session that can be
+/// evicted after a newer one, and a session so new that no eviction raises the floor above it.
 const WRITERS: [Writer; 4] = [
     Writer { time: 5, is_own: true },
     Writer { time: 3, is_own: false },
@@ -19,7 +19,8 @@ const WRITERS: [Writer; 4] = [
     Writer { time: 12, is_own: false },
 ];
 
-/// The steps that a writer may take: by how much its number rises, and whether it is committed.
+/// The steps that a writer may take. Each is an increase of the writer's number, and whether that
+/// command is committed.
 type Moves<'a> = &'a [(u8, bool)];
 
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl Pair {
         [self.model.verdict(writer, seq, after, self.mutant), product]
     }
 
-    /// Whether both ledgers answer every question alike.
+    /// True if both ledgers give the same answer to every question.
     fn agree(&self) -> bool {
         u64::from(self.model.floor) == self.product.floor_ms()
             && WRITERS.iter().all(|&writer| {
@@ -59,8 +60,8 @@ impl Pair {
             })
     }
 
-    /// Extends the history by each step that the product's ledger allows to a writer. Returns the
-    /// number of histories, or `None` if the ledgers differ in one.
+    /// Extends the history by each step that the product's ledger allows a writer. Returns the
+    /// number of histories, or `None` if the two ledgers differ after one of them.
     fn explore(&self, moves: Moves<'_>, steps: u8) -> Option<usize> {
         if !self.agree() {
             return None;
@@ -81,7 +82,7 @@ impl Pair {
     }
 }
 
-/// Explores short histories with every kind of step, and longer ones with one kind.
+/// Explores short histories with all kinds of steps, and longer ones with a single kind.
 fn histories(mutant: Option<Mutant>) -> Option<usize> {
     let pair = Pair::new(mutant);
     Some(pair.explore(&[(1, true), (1, false), (2, true)], 2)? + pair.explore(&[(1, true)], 5)?)

@@ -48,7 +48,7 @@ struct World {
     core: ClientCore,
     now: MonotonicMs,
     open: BTreeMap<CommandId, ChunkId>,
-    /// The command that each number of this session was used for.
+    /// The request that each number of this session was used for, by chunk and number.
     sent: BTreeMap<(String, u64), Option<submit::Body>>,
     session: Option<SessionId>,
     is_stopped: bool,
@@ -132,7 +132,7 @@ impl World {
         self.core.received(self.now, socket, proto::ServerFrame { events }.encode_to_vec().into());
     }
 
-    /// Takes the core's outputs, and compares them with earlier ones.
+    /// Takes the core's outputs, and compares each with what the core did before.
     fn take(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -140,8 +140,8 @@ impl World {
                     let was_open = self.open.remove(&command);
                     assert_eq!(was_open, Some(chunk), "{command:?} ends once, where it began");
                 }
-                // A server may give the same session out again. The client cannot notice, and the
-                // numbers start anew.
+                // A server may give the same session out a second time. The client cannot notice
+                // this, so its numbers start anew.
                 Event::Session { session, .. } => {
                     self.session = Some(session);
                     self.sent.clear();
@@ -258,7 +258,7 @@ impl World {
         welcome
     }
 
-    /// The replica's encoding, an empty map, or bytes that are no encoding.
+    /// Draws the replica's encoding, the encoding of an empty map, or bytes that are no encoding.
     fn draw_encoding(&mut self, chunk: &ChunkId, script: &mut Reader<'_>) -> Vec<u8> {
         let encoding = self.core.confirmed(chunk).map(|replica| replica.encoding().into_owned());
         encoding
@@ -266,7 +266,7 @@ impl World {
             .unwrap_or_else(|| if script.rarely(2) { b"DLM1\0\0\0\0".to_vec() } else { script.short().to_vec() })
     }
 
-    /// Updates that mostly apply to the replica and have the right hash.
+    /// Draws updates. Most of them apply to the replica and have the right hash.
     fn updates(&mut self, chunk: &ChunkId, first_version: u64, script: &mut Reader<'_>) -> Bytes {
         let own: Vec<Bytes> = self.core.session().map(|s| s.writer("ann").to_bytes()).into_iter().collect();
         let mut entries = vec![];
@@ -362,7 +362,7 @@ fn family(script: &mut Reader<'_>) -> proto::Family {
     }
 }
 
-/// A put for the map, a cell for the grid, or bytes that are no command.
+/// Draws a put for the map, a cell for the grid, or bytes that are no command.
 fn command(script: &mut Reader<'_>) -> Bytes {
     match script.below(8) {
         0 => Bytes::copy_from_slice(script.short()),

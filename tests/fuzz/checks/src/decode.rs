@@ -1,9 +1,9 @@
-//! The decoders of all data that comes from outside. The first byte selects the decoder for the
-//! others.
+//! Checks the decoders of all data that comes from outside. The first byte of an input selects the
+//! decoder, which reads the remaining bytes.
 //!
-//! The check: no bytes make a decoder panic, a decoded value is the same after encoding and
-//! decoding, a canonical form is unique, and decoding takes no more than a multiple of the input's
-//! length in memory.
+//! The check has four properties. No bytes make a decoder panic. A decoded value is the same after
+//! encoding and decoding. A canonical form is unique. Decoding uses at most a fixed multiple of the
+//! input's length in memory.
 
 use crate::memory;
 use bytes::Bytes;
@@ -28,11 +28,11 @@ use std::fmt::Debug;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Decodes bytes as one kind of data, and checks the properties of this kind.
+/// Decodes bytes as one kind of data, and panics if a property of this kind does not hold.
 pub type Kind = fn(Bytes);
 
-/// The kinds of data, by the names of the golden files. A kind's index is the first byte of its
-/// inputs.
+/// The kinds of data, named like the golden files. The first byte of an input selects a kind by its
+/// index here.
 pub const KINDS: [(&str, Kind); 25] = [
     ("client_frame", |bytes| frame::<proto::ClientFrame>(&bytes)),
     ("server_frame", |bytes| frame::<proto::ServerFrame>(&bytes)),
@@ -61,12 +61,13 @@ pub const KINDS: [(&str, Kind); 25] = [
     ("zstd", zstd),
 ];
 
-/// The most memory for a byte of input. A `ServerFrame` needs most: two bytes are an event, and a
-/// vector of events grows by doubling.
+/// The limit on the memory for one byte of input, in bytes. A `ServerFrame` needs most, because two
+/// bytes of input make an event and a vector of events grows by doubling.
 const MEMORY_PER_BYTE: usize = 1024;
-/// The memory for error messages, a model's colours and an uncompressed content.
+/// The memory in bytes that any input may use, for error messages, a model's colours and an
+/// uncompressed content.
 const MEMORY_ALWAYS: usize = 4 * limits::CONTENT_BYTES_MAX;
-/// The memory for a world: each of its families may have 65,536 colours.
+/// The memory in bytes that a world may use, because each of its families may have 65,536 colours.
 const MEMORY_OF_A_WORLD: usize = limits::FAMILIES_MAX * 1024 * 1024;
 
 pub fn check(data: &[u8]) {
@@ -92,8 +93,8 @@ fn models() -> [Arc<dyn AnyModel>; 3] {
     ]
 }
 
-/// A decoded message is the same after encoding and decoding, as protobuf and as JSON.
-/// `decode_known` accepts no unknown field.
+/// Checks that a decoded message is the same after encoding and decoding, as protobuf and as JSON.
+/// `decode_known`, which refuses unknown fields, must read the same message or refuse the bytes.
 fn message<M>(bytes: &Bytes)
 where
     M: Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
@@ -108,15 +109,17 @@ where
     if let Ok(known) = format::decode_known::<M>("message", bytes.clone()) {
         assert_eq!(known, read);
     }
-    // A number that is no variant of its enum has no JSON form.
+    // A number that is no variant of its enum has no JSON form, so encoding fails and the check
+    // ends here.
     if let Ok(text) = serde_json::to_string(&read) {
         assert_eq!(serde_json::from_str::<M>(&text).unwrap(), read, "{text}");
     }
 }
 
-/// Checks that no unknown field goes unnoticed, for messages without 32-bit numbers and without
-/// enums. In other messages the lengths can differ: prost drops the upper half of a number that is
-/// too large, and encodes a negative one in ten bytes that was given in five.
+/// Checks that `decode_known` refuses each message with unknown fields. This works for messages
+/// without 32-bit numbers and without enums. In other messages our encoding can have another length
+/// than the input: prost drops the upper half of a number that is too large, and encodes a negative
+/// number in ten bytes even if the input had five.
 fn known_message<M>(bytes: &Bytes)
 where
     M: Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
@@ -141,7 +144,7 @@ fn updates(bytes: Bytes) {
     small::<proto::Updates>(&bytes);
 }
 
-/// The small reader and writer agree with prost.
+/// Checks that the small reader and writer agree with prost.
 fn small<M>(bytes: &Bytes)
 where
     M: wire::Read + wire::Write + Message + Default + PartialEq + Debug,
@@ -217,7 +220,7 @@ fn stored_ref(bytes: Bytes) {
         let chunk = "things/0".parse().unwrap();
         let encoding = LiveChunk::initial(Arc::clone(&model), &chunk).replica.encoding().into_owned();
         let _ = LiveChunk::restore(Arc::clone(&model), &stored, &encoding);
-        // Restoring with the right hash.
+        // Gives the ref the right hash of the encoding, so that restoring gets past the hash check.
         let stored = StoredRef { hash: Hash::of(&encoding), ..stored.clone() };
         if let Ok(mut live) = LiveChunk::restore(model, &stored, &encoding) {
             assert_eq!((live.replica.version(), live.through_offset), (stored.version, stored.through_offset));
@@ -231,8 +234,8 @@ where
     M: wire::Read + wire::Write + Message + Default + PartialEq + Debug + Serialize + DeserializeOwned,
 {
     small::<M>(bytes);
-    // `decode_known` is not used for commands, which are not checked for unknown fields, and a list
-    // of one number can have a shorter encoding than ours.
+    // This check does not use `decode_known`, for two reasons. Commands are not checked for unknown
+    // fields, and a list of one number can have a shorter encoding than ours.
     if let Ok(read) = M::decode(bytes.clone()) {
         assert_eq!(M::decode(&read.encode_to_vec()[..]).as_ref(), Ok(&read));
     }
@@ -241,7 +244,7 @@ where
     }
 }
 
-/// A command that has a JSON form is the same after a way to JSON and back.
+/// Checks that a command which has a JSON form is the same after its conversion to JSON and back.
 pub fn model_command(model: &dyn AnyModel, bytes: &[u8]) {
     let is_taken = model.check(bytes).is_ok();
     match model.command_to_json(bytes) {
@@ -264,7 +267,7 @@ fn json_command(bytes: Bytes) {
     }
 }
 
-/// R7: a content has exactly one encoding.
+/// R7: checks that a content has exactly one encoding.
 pub fn content(model: &dyn AnyModel, bytes: &[u8]) {
     let Ok(content) = model.decode(bytes) else { return };
     assert_eq!(model.encode(&content), bytes, "the content has a second encoding");
@@ -274,7 +277,7 @@ pub fn content(model: &dyn AnyModel, bytes: &[u8]) {
     }
 }
 
-/// Taking a frame apart gives the requests that prost decodes from it.
+/// Checks that the product's split of a frame gives the requests that prost decodes from it.
 fn requests(bytes: Bytes) {
     let whole = proto::ClientFrame::decode(bytes.clone());
     match take_apart(bytes) {

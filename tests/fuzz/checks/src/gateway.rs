@@ -1,9 +1,9 @@
-//! The gateway's hub. An even first byte selects a valid log, store and clients, with all the
-//! oracles of the core's property test (`driftless_scenes::gateway::run`). An odd one selects a
-//! log, a store and sockets that break the rules.
+//! Checks the gateway's hub in two ways. An even first byte selects a valid log, a valid store and
+//! valid clients, with all oracles of the core's property test (`driftless_scenes::gateway::run`).
+//! An odd first byte selects a log, a store and sockets that break the rules.
 //!
-//! Both check that nothing panics and that a socket's queue is bounded. The second checks that no
-//! client gets a gap or an event after a close, and that each question gets one answer.
+//! Both ways check that nothing panics and that a socket's queue is bounded. The second also checks
+//! that no client gets a gap or an event after a close, and that each question gets one answer.
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -30,8 +30,8 @@ static WORLD: LazyLock<Arc<World>> = LazyLock::new(scene::world);
 const STEPS_MAX: usize = 200;
 const SOCKETS: u64 = 4;
 const IDS: [&str; 4] = ["tape/1", "map/0", "tape/99999", "nowhere/1"];
-/// The bytes by which a socket's queue may exceed its limit: an answer that began below the limit,
-/// and a few short events about each chunk.
+/// The limit in bytes by which a socket's queue may exceed its own limit. An answer may begin below
+/// the queue's limit and end above it, and a few short events about each chunk may follow.
 const OVER_MAX: usize = 64 * 1024;
 
 pub fn check(data: &[u8]) {
@@ -98,14 +98,14 @@ fn step(script: &mut Reader<'_>) -> Step {
     }
 }
 
-/// The state of a chunk that a socket has, by the events that it was sent.
+/// What a socket knows of a chunk, from the events that the hub sent to it.
 #[derive(Default)]
 struct SentChunk {
-    /// The version in the socket's last Track, until it is answered.
+    /// The version in the socket's last Track; `None` once the Track is answered.
     have: Option<u64>,
     version: Option<u64>,
     is_followed: bool,
-    /// The version of the newest Tracked in the batch that is being read.
+    /// The version of the newest Tracked in the batch of frames that is being checked.
     target: Option<u64>,
 }
 
@@ -125,7 +125,7 @@ struct ArbitraryPeers {
     source: i64,
     truth: BTreeMap<ChunkId, LiveChunk>,
     loads: VecDeque<(ChunkId, Option<Box<Reread>>)>,
-    /// The log so far, for loads that read it again.
+    /// All records of the log so far. Loads that read the log again take them from here.
     seen: Vec<(Offset, Bytes)>,
     peers: BTreeMap<SocketId, Peer>,
     asked: BTreeSet<u64>,
@@ -231,7 +231,7 @@ impl ArbitraryPeers {
     }
 
     fn request(&mut self, socket: SocketId, script: &mut Reader<'_>) {
-        // The shell does not read from a socket whose queue is full.
+        // The shell does not read requests from a socket whose queue is full.
         let Some(peer) = self.peers.get_mut(&socket).filter(|peer| peer.waits <= self.limit && !peer.is_closed) else {
             return;
         };
@@ -329,8 +329,8 @@ impl ArbitraryPeers {
                 _ => {
                     let effect = match script.below(4) {
                         0 => Bytes::copy_from_slice(script.short()),
-                        // The bytes are a put for the map, and any bytes are a command for the
-                        // tape.
+                        // The bytes are a valid put for the map. The tape takes any bytes as a
+                        // command.
                         _ => Bytes::from(vec![0x0a, 6, 0x0a, 1, b'a' + script.u8() % 4, 0x12, 1, script.u8()]),
                     };
                     entries.push(Entry { writer: writer.clone(), seq, effect });
@@ -380,8 +380,8 @@ impl ArbitraryPeers {
             (_, None) => Ok(None),
             (_, Some(mut live)) => Ok(Some(scene::Snapshot::of(&mut live).loaded())),
         };
-        // As in the shell: if the log cannot be read again, the load fails as during a store
-        // outage.
+        // If the log cannot be read again, the load fails, as the shell does during an outage of
+        // the store.
         let loaded = match reread.as_mut().map(|reread| reread.take(self.seen.clone())) {
             Some(Err(reason)) => Err(LoadError::Unavailable(reason)),
             _ => loaded,
@@ -421,8 +421,8 @@ impl ArbitraryPeers {
 }
 
 impl Peer {
-    /// R9: a tracked chunk has no gap, and a batch with a Tracked has the content that it
-    /// announces.
+    /// R9: checks that a tracked chunk has no gap, and that a batch with a Tracked holds the
+    /// content that the Tracked announces.
     fn turn(&mut self, frames: Vec<Bytes>) {
         for frame in frames {
             self.waits += frame.len();

@@ -1,8 +1,8 @@
-//! An ingest socket with arbitrary messages of an untrusted client, and arbitrary answers of the
-//! log.
+//! Checks an ingest socket that gets arbitrary messages of an untrusted client and arbitrary
+//! answers of the log.
 //!
-//! The check: every Submit is produced or rejected, and a produced one gets one answer. Its record
-//! is in the sender's name, and for a chunk that the sender may write.
+//! The check: every Submit is produced or rejected, and each produced Submit gets one answer. Its
+//! record is in the sender's name, and for a chunk that the sender may write.
 
 use crate::reader::Reader;
 use crate::untrusted::{self, START, TestEnvironment};
@@ -34,12 +34,12 @@ pub fn check(data: &[u8]) {
 struct Socket {
     connection: Connection,
     now: Now,
-    /// The tokens of records that were produced and have no answer from the log yet.
+    /// The tokens of the records that were produced and that the log has not answered yet.
     outstanding: BTreeSet<u32>,
 }
 
 impl Socket {
-    /// Takes a step. Returns false once the socket is closed.
+    /// Takes one step of the script. Returns false once the socket is closed.
     fn step(&mut self, script: &mut Reader<'_>) -> bool {
         match script.below(8) {
             0..4 => {

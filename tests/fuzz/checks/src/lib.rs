@@ -1,13 +1,13 @@
 //! The checks of the fuzz targets: one module for each target, with a function `check(data)` that
 //! panics if a property does not hold.
 //!
-//! The libFuzzer targets in `tests/fuzz/fuzz_targets` only call these functions. So every input
-//! that the fuzzer found becomes an ordinary test (`tests/regressions.rs`), and `cargo xtask test`
-//! builds, lints and runs this code.
+//! The libFuzzer targets in `tests/fuzz/fuzz_targets` only call these functions. This has two
+//! advantages: every input that the fuzzer found becomes an ordinary test (`tests/regressions.rs`),
+//! and `cargo xtask test` builds, lints and runs this code.
 //!
-//! [`reader::Reader`] turns bytes into values, and not a derive: an input can be written by hand,
-//! and the golden messages serve as seeds. A check depends on its input alone, and not on a clock
-//! or on chance.
+//! [`reader::Reader`] turns bytes into values. The checks use it instead of a derive macro, so that
+//! an input can be written by hand and golden messages serve as seeds. A check depends on its input
+//! alone, and not on a clock or on chance.
 //!
 //! * `decode`: all data that comes from outside: protobuf, ids, TOML, JSON, canonical encodings,
 //!   zstd.
@@ -34,10 +34,10 @@ pub mod gateway;
 pub mod replayer;
 pub mod client;
 
-/// Checks one input.
+/// The check of one target. It panics if a property does not hold for the input.
 pub type Check = fn(&[u8]);
 
-/// Every target by its name.
+/// Every target: its name and its check.
 pub const TARGETS: [(&str, Check); 8] = [
     ("client", client::check),
     ("decode", decode::check),

@@ -1,7 +1,8 @@
-//! A model as a state machine: an owner decides arbitrary commands, and a follower folds the
+//! Checks a model as a state machine. An owner decides arbitrary commands, and a follower folds the
 //! owner's encoded records.
 //!
-//! Both hold the same state (R5, R10), and a state that is stored and loaded is unchanged (R7).
+//! The check: owner and follower hold the same state (R5, R10), and a state that was stored and
+//! loaded is unchanged (R7).
 
 use crate::decode;
 use crate::reader::Reader;
@@ -16,7 +17,7 @@ use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, WriterId, format}
 use prost::Message;
 use std::sync::Arc;
 
-/// The most commands in one input.
+/// The limit on the commands that a check takes from one input.
 const COMMANDS_MAX: i64 = 200;
 
 pub struct Machine {
@@ -37,7 +38,7 @@ impl Machine {
         Self { model, chunk, owner, follower, offset: 0, open: Decisions::default(), updates: Updates::default() }
     }
 
-    /// Runs a script; `command` draws a command from it.
+    /// Runs a script. `command` draws the next command from the script.
     pub fn run(&mut self, script: &mut Reader<'_>, command: impl Fn(&mut Reader<'_>) -> Vec<u8>) {
         while !script.is_empty() && self.offset < COMMANDS_MAX {
             match script.below(16) {
@@ -101,7 +102,8 @@ impl Machine {
         self.updates.entries.extend(decided.entry);
     }
 
-    /// Sends the open decisions through an encoded record to the follower.
+    /// Encodes the owner's open decisions as a record, and lets the follower fold the decoded
+    /// record.
     fn seal(&mut self) {
         if self.open.marks.is_empty() {
             return;

@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Only one measurement runs at a time, because the counter is the whole process's.
+/// Allows only one measurement at a time, because the counter covers the whole process.
 static MEASURING: Mutex<()> = Mutex::new(());
 
-/// The largest number of bytes in use while `act` ran, less those in use before.
+/// Runs `act`. Returns the peak of the bytes in use meanwhile, minus the bytes in use before.
 pub fn peak_of(act: impl FnOnce()) -> usize {
     let _one = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let before = ALLOCATOR.current_usage();

@@ -1,11 +1,11 @@
-//! Bytes as a script: choices, numbers and texts are taken from the front.
+//! Reads an input as a script: choices, numbers and texts are taken from its front.
 //!
-//! Past the end every byte is zero. So every input is a whole script, and a longer input only
-//! continues a shorter one.
+//! Past the end of the input every byte is zero. So every input is a whole script, and appended
+//! bytes only continue it.
 
 use bytes::Bytes;
 
-/// The rest of an input.
+/// A script: the bytes of an input that have not been read yet.
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
         self.0.split_off_first().copied().unwrap_or(0)
     }
 
-    /// A number below `n`, which is at most 256.
+    /// Reads one byte as a number below `n`. `n` must be at most 256.
     pub fn below(&mut self, n: usize) -> usize {
         usize::from(self.u8()) % n.max(1)
     }
@@ -30,12 +30,13 @@ impl<'a> Reader<'a> {
         of[self.below(of.len())]
     }
 
-    /// True for one byte value in `n`. Zero, and so the end of the input, gives false.
+    /// Reads one byte. Returns true for one in `n` of the byte values. A zero byte, and so the end
+    /// of the input, gives false.
     pub fn rarely(&mut self, n: u8) -> bool {
         self.u8() % n == n - 1
     }
 
-    /// A number: mostly small, otherwise at the limits of some type.
+    /// Reads a number. Most are small, and some lie at the limits of an integer type.
     pub fn number(&mut self) -> u64 {
         match self.u8() {
             255 => u64::MAX,
@@ -53,13 +54,13 @@ impl<'a> Reader<'a> {
         std::array::from_fn(|_| self.u8())
     }
 
-    /// Up to 255 bytes, after a byte with their number.
+    /// Reads one byte as a length, and then that many bytes.
     pub fn short(&mut self) -> &'a [u8] {
         let length = usize::from(self.u8());
         self.take(length)
     }
 
-    /// Up to 65,535 bytes, after two bytes with their number.
+    /// Reads two bytes as a length, and then that many bytes.
     pub fn long(&mut self) -> Bytes {
         let length = usize::from(u16::from_le_bytes(self.array()));
         Bytes::copy_from_slice(self.take(length))
@@ -69,7 +70,7 @@ impl<'a> Reader<'a> {
         String::from_utf8_lossy(self.short()).into_owned()
     }
 
-    /// All remaining bytes.
+    /// Reads all remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }

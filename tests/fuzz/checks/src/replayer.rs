@@ -1,10 +1,10 @@
-//! The replayer's core. An even first byte selects valid logs and stores and any order of events,
-//! with all the oracles of the core's tests (`driftless_scenes::replayer`). An odd one selects
-//! records and stored states that break the rules.
+//! Checks the replayer's core in two ways. An even first byte selects valid logs and stores and any
+//! order of events, with all oracles of the core's tests (`driftless_scenes::replayer`). An odd
+//! first byte selects records and stored states that break the rules.
 //!
-//! The second checks that nothing panics, and that no output comes after the end. Each record that
-//! the owner appends is readable, within the limit of a record, and numbered without a hole under
-//! the owner's epoch.
+//! The second way checks that nothing panics, and that no output comes after the end of the
+//! ownership. Each record that the owner appends must be readable and within the size limit of a
+//! record. Its number must follow the previous number without a hole, under the owner's epoch.
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -95,7 +95,7 @@ struct ArbitraryPeers {
     now_ms: u64,
     epoch: u64,
     next_n: u64,
-    /// Records that are appended and not acknowledged.
+    /// The records that the core has appended and that are not acknowledged: number and value.
     sent: VecDeque<(u64, Bytes)>,
     updates_next: i64,
     commands_next: i64,
@@ -109,7 +109,7 @@ struct ArbitraryPeers {
     letters: VecDeque<u64>,
     is_writing: bool,
     is_over: bool,
-    /// The epoch and number of the newest record in `updates` that another owner wrote.
+    /// Epoch and n of the newest record in `updates` that another owner wrote.
     position: (u64, u64),
     source: i64,
 }
@@ -170,7 +170,7 @@ impl ArbitraryPeers {
     fn input(&mut self, script: &mut Reader<'_>) -> Option<Input> {
         Some(match script.below(24) {
             0..4 if self.reads_updates => match script.rarely(4) {
-                // The owner reads its own fence.
+                // The owner reads its own fence back from the log.
                 true => {
                     let (n, value) = self.sent.front()?.clone();
                     (n == 0).then_some(Input::Updates(vec![(self.next_update(), value)]))?
@@ -336,7 +336,7 @@ impl ArbitraryPeers {
         (offset, CommandRecord { chunk_id, body }.encode_to_vec().into())
     }
 
-    /// A record of an earlier owner, or one that looks like it.
+    /// Draws a record of an earlier owner, or bytes that resemble one.
     fn foreign_record(&mut self, script: &mut Reader<'_>) -> Bytes {
         let chunk_id = self.chunk(script);
         let body = match script.below(8) {
@@ -411,7 +411,8 @@ impl ArbitraryPeers {
     }
 }
 
-/// The log begins at that offset by now, or ends before it.
+/// Draws an out-of-range error: the log now begins above the offset that was read, or ends below
+/// it.
 fn out_of_range(stream: Stream, next: i64, script: &mut Reader<'_>) -> Input {
     let (wanted, low) = match script.rarely(4) {
         true => (next, 0),
@@ -424,7 +425,7 @@ fn writer(script: &mut Reader<'_>) -> WriterId {
     WriterId([script.below(3) as u8 + 1; 16])
 }
 
-/// The encoding of a map without keys or with one key, or bytes that are no encoding.
+/// Draws the encoding of a map with no key or one key, or bytes that are no encoding.
 fn encoding(script: &mut Reader<'_>) -> Bytes {
     match script.below(4) {
         0 => Bytes::copy_from_slice(script.short()),
@@ -433,7 +434,7 @@ fn encoding(script: &mut Reader<'_>) -> Bytes {
     }
 }
 
-/// A ref in a notice; rarely one that cannot be parsed.
+/// Draws the ref of a notice. A few of these refs cannot be parsed.
 fn notice_ref(script: &mut Reader<'_>) -> Ref {
     let mut notice = stored_ref(script).to_proto();
     match script.below(16) {

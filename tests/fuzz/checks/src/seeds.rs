@@ -1,5 +1,5 @@
-//! The seeds of the fuzzer: golden messages and short scripts. Code makes them, because the
-//! repository has the golden bytes already.
+//! Makes the fuzzer's seeds: golden messages and short scripts. No seed files are stored, because
+//! the repository has the golden bytes already.
 
 use crate::decode::KINDS;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// The number of random scripts for each target that reads a script.
 const SCRIPTS: u64 = 24;
-/// The variable that names the folder to which a target writes its seeds.
+/// The environment variable that names the folder to which a target writes its seeds.
 const FOLDER: &str = "DRIFTLESS_FUZZ_SEEDS";
 
-/// Texts for the kinds that have no golden bytes.
+/// Seeds for the kinds of data that have no golden file: the kind and a text.
 const TEXTS: [(&str, &str); 13] = [
     ("chunk_id", "canvas/0/-1"),
     ("chunk_id", "a/-2147483648/2147483647/5"),
@@ -31,14 +31,15 @@ const WORLD: &str = "name = \"town\"\npartitions = 4\nupdates_retention_hours = 
     coordinates = 2\nbounds = 10\nregion = 2\n[family.parameters]\nsize = [4, 4]\npalette = 4\ncolors = [\"#000000\", \"#ff0000\", \
     \"#00ff00\", \"#0000ff\"]\n[[family]]\nname = \"things\"\nmodel = \"map\"\nbounds = 0\n[family.parameters]\nentries_max = 3\n";
 
-/// The seeds of a target, each with a name.
+/// Makes the seeds of a target: a name and the bytes of each.
 pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut seeds = match target {
         "decode" => decode(),
-        // The leading bytes select a frame: see `untrusted::frame`.
+        // The leading bytes make the script draw a frame: see `untrusted::frame`.
         "session" => frames("client_frame", &[2, 0]),
         "ingest" => frames("client_frame", &[0, 0, 0]),
-        // The leading bytes select a message on the gateway's socket: see `client::World::step`.
+        // The leading bytes make the script draw a message on the gateway's socket: see
+        // `client::World::step`.
         "client" => frames("server_frame", &[0, 0, 9]),
         "grid" => frames("grid_command", &[0, 0, 7]),
         _ => vec![],
@@ -49,7 +50,8 @@ pub fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Called by a target's program: if [`FOLDER`] names a folder, writes the seeds there and exits.
+/// Writes the target's seeds and exits, if the variable [`FOLDER`] names a folder. Each target's
+/// program calls this first.
 pub fn write_if_asked(target: &str) {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let written = fs::create_dir_all(&folder)
@@ -66,7 +68,7 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."))
 }
 
-/// The golden messages, with their names.
+/// All golden messages: file name and bytes.
 fn goldens() -> Vec<(String, Vec<u8>)> {
     let folder = root().join("schemas/golden/1");
     let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
@@ -114,7 +116,8 @@ fn decode() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Golden messages with their length, after the bytes that lead a script to them.
+/// Makes a script for each golden message of a kind: the bytes `lead`, the message's length, and
+/// the message.
 fn frames(kind: &str, lead: &[u8]) -> Vec<(String, Vec<u8>)> {
     let all = goldens().into_iter().filter(|(name, _)| name.split('.').next() == Some(kind));
     all.map(|(name, bytes)| {

@@ -1,4 +1,4 @@
-//! A socket's session with arbitrary messages of an untrusted client.
+//! Checks a socket's session that gets arbitrary messages of an untrusted client.
 //!
 //! The check: every request has at most one answer, the service gets no request before Hello,
 //! answers are not much longer than requests, and the session asks for no timer in the past.
@@ -10,8 +10,8 @@ use driftless_runtime_core::{Greeter, Outputs, Session};
 use driftless_schemas::proto::{self, event};
 use prost::Message;
 
-/// The most bytes of an answer: a text of at most 256 bytes and a few numbers. A Welcome also
-/// announces the families.
+/// The limit on the length of an answer, in bytes: a text of at most 256 bytes and a few numbers.
+/// The limit on a Welcome is higher, because a Welcome also announces the families.
 const ANSWER_BYTES_MAX: usize = 400;
 const WELCOME_BYTES_MAX: usize = 4096;
 

@@ -1,4 +1,5 @@
-//! Untrusted clients at a socket: an environment with simple tokens, and arbitrary frames.
+//! Untrusted clients for the checks of sockets: an environment with simple tokens, and arbitrary
+//! frames.
 
 use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
@@ -25,8 +26,8 @@ pub fn world() -> Arc<World> {
     Arc::clone(&WORLD)
 }
 
-/// An environment in which a token is `<sub>` or `<sub>@<expires_at>`, and a text with a `!` is
-/// refused.
+/// Verifies the tokens of the checks. A token is `<sub>` or `<sub>@<expires_at>`. A token that is
+/// empty or contains a `!` is refused.
 pub struct TestEnvironment;
 
 impl Environment for TestEnvironment {
@@ -61,7 +62,7 @@ impl Environment for TestEnvironment {
     }
 }
 
-/// Returns a later time; mostly the difference is near one of the session's time-outs.
+/// Draws a later time. The difference is mostly near one of the session's time-outs.
 pub fn later(script: &mut Reader<'_>, now: Now) -> Now {
     let ms = match script.below(8) {
         7 => script.number(),
@@ -70,7 +71,7 @@ pub fn later(script: &mut Reader<'_>, now: Now) -> Now {
     after(now, ms)
 }
 
-/// Both clocks, `ms` later.
+/// Both clocks, advanced by `ms` milliseconds.
 pub fn after(now: Now, ms: u64) -> Now {
     Now { unix: now.unix.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)), monotonic: now.monotonic.plus_ms(ms) }
 }
@@ -81,7 +82,7 @@ pub fn frame(script: &mut Reader<'_>) -> Bytes {
     match script.below(8) {
         0 => frame.extend_from_slice(&script.long()),
         1 => {
-            // Many requests with the same few bytes.
+            // A frame with many copies of one request, which has only a few bytes.
             let request = script.short();
             for _ in 0..script.below(256) * 40 {
                 frame.extend_from_slice(&[0x0a, request.len() as u8]);

@@ -1,11 +1,12 @@
-//! The checks as ordinary tests: with the fuzzer's seeds, with the inputs that it found, and with
-//! some random changes of the seeds. A crash becomes a file in `tests/fuzz/regressions/<target>/`.
+//! Runs the checks as ordinary tests. The inputs are the fuzzer's seeds, the inputs that the fuzzer
+//! found, and some random mutations of the seeds. Each input that once crashed a target is a file
+//! in `tests/fuzz/regressions/<target>/`.
 
 use driftless_fuzz_checks::{Check, TARGETS, seeds};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The number of mutated inputs for each target.
+/// The number of mutated seeds and random scripts that run for each target.
 const MUTATIONS: u64 = 200;
 
 fn check_input(target: &str, check: Check, name: &str, input: &[u8]) {
@@ -58,7 +59,7 @@ fn mutated_seeds_and_random_scripts_hold() {
     }
 }
 
-/// Each target has a program, and each program belongs to a target.
+/// Each target has a libFuzzer program, and each program belongs to a target.
 #[test]
 fn libfuzzer_knows_every_target() {
     let files = fs::read_dir(seeds::root().join("tests/fuzz/fuzz_targets")).unwrap();

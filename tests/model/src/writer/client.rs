@@ -1,23 +1,24 @@
-//! The client's half of R8: the behaviour of `client/core/src/outbox.rs` without clocks. A resend
-//! may come at any time.
+//! The client's half of R8: the behaviour of `client/core/src/outbox.rs` without clocks. Because
+//! there is no clock, a resend may come at any time.
 
 use super::ledger::{Resolved, Writer};
 use super::log::{Fate, Mark, Message};
 use super::mutant::Mutant;
 use super::rules::Rules;
 
-/// The log's answer about a number.
+/// What the client has learned from the log about one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fact {
     Committed,
-    /// The command was decided, and discarded.
+    /// The log decided the command and discarded it.
     Discarded,
-    /// The command was not committed; the log has no decision of its own about it.
+    /// The command is not committed. The log may have no decision about it, because a later number
+    /// was decided.
     Not,
     Unknown,
 }
 
-/// How a command ends for its author.
+/// The outcome of a command, as its author gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Committed,
@@ -27,39 +28,41 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A command that has no outcome yet, or a `Settle`.
+/// A command of the user that has no outcome yet, or a `Settle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct PendingCommand {
-    /// The user's number for the command, from 1; 0 for a `Settle`.
+    /// The user's number of the command, from 1; 0 for a `Settle`.
     id: u8,
-    /// The number towards the log; 0 if the command was never sent.
+    /// The `seq` under which the command is sent; 0 if it was never sent in this session.
     seq: u8,
     sent: u8,
     rejected: u8,
     is_cancelled: bool,
     is_refused: bool,
-    /// Only [`Mutant::ReceiptedNotResent`] reads this field.
+    /// True if ingest has acknowledged the command. Only [`Mutant::ReceiptedNotResent`] reads this
+    /// field.
     is_receipted: bool,
     fact: Option<Fact>,
 }
 
-/// A client and its commands to one chunk.
+/// A client, with its commands to one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     pub session: u8,
     next_seq: u8,
     resolved: u8,
-    /// The newest own number that the stream showed as decided since the last `Tracked`.
+    /// The highest own `seq` that the stream has shown as decided since the last `Tracked`.
     stream_seq: u8,
     pending: Vec<PendingCommand>,
-    /// A bit for each number of this session that is skipped.
+    /// One bit for each `seq` of this session: whether the client skips it, because its command was
+    /// cancelled or rejected.
     pub skipped: u16,
     /// The outcome of each command, indexed by the user's number; the first entry is not used.
     pub outcomes: Vec<Option<Outcome>>,
     pub submitted: u8,
-    /// The index of the next mark that the stream brings.
+    /// The index of the next mark of the log that the stream brings.
     pub place: u8,
-    /// The newest version that the client was shown; R12 allows no older one after it.
+    /// The highest chunk version that the client has seen. R12 forbids that a lower one follows.
     pub version: u8,
 }
 
@@ -100,7 +103,8 @@ impl PendingCommand {
             Some(Fact::Discarded) => Some(Outcome::Discarded),
             Some(Fact::Not) => Some(skipped.unwrap_or(Outcome::Discarded)),
             Some(Fact::Unknown) => Some(Outcome::Unknown),
-            // All transmissions were rejected: none is in the log, and none will follow.
+            // Ingest rejected all transmissions of the command, so none is in the log and none will
+            // follow.
             None if self.seq > 0 && self.sent == self.rejected => skipped,
             None => None,
         }
@@ -127,7 +131,7 @@ impl Client {
         Writer { time: self.session, is_own: true }
     }
 
-    /// Whether every command of the user has an outcome.
+    /// True if every command of the user has an outcome.
     pub fn is_at_rest(&self) -> bool {
         self.pending.is_empty()
     }
@@ -168,8 +172,8 @@ impl Client {
         }
     }
 
-    /// Ingest rejected this transmission: it is not in the log. After a final rejection, ingest
-    /// would reject every other transmission too.
+    /// Handles ingest's rejection of a transmission, which is then not in the log. After a final
+    /// rejection, ingest would reject every other transmission of the command too.
     pub fn rejected(&mut self, message: Message, is_final: bool, rules: Rules) {
         let is_it = |command: &&mut PendingCommand| command.seq == message.seq && command.fact.is_none();
         if message.session != self.session {
@@ -189,8 +193,8 @@ impl Client {
 
     // ---- the gateway ----
 
-    /// The stream brings the next mark, in a frame of its own. Returns true if a new session
-    /// begins.
+    /// Handles the next mark of the stream, which comes in a frame of its own. Returns true if the
+    /// client begins a new session.
     pub fn follow(&mut self, mark: Mark, rules: Rules) -> bool {
         self.place += 1;
         self.version = self.version.max(mark.version);
@@ -211,8 +215,9 @@ impl Client {
         false
     }
 
-    /// The stream says that the ledger has forgotten this writer for ever, so no open number is
-    /// committed. Commands that are not skipped get numbers of a new session.
+    /// Handles a mark that says that the ledger has evicted this writer for ever. So no command
+    /// without a decision is committed. Commands that are not skipped get numbers of a new session.
+    /// Returns true, because a new session begins.
     fn expire(&mut self, floor: u8, rules: Rules) -> bool {
         for command in self.pending.iter_mut().filter(|command| command.is_open()) {
             match command.is_skipped() || command.id == 0 {
@@ -229,8 +234,8 @@ impl Client {
         true
     }
 
-    /// A `Tracked` brings what was resolved at a gateway's position; the stream brings everything
-    /// after it. Returns true if a new session begins.
+    /// Handles a `Tracked`, which says what was resolved at the gateway's position. The stream
+    /// brings all later marks. Returns true if the client begins a new session.
     pub fn tracked(&mut self, place: u8, version: u8, resolved: Resolved, floor: u8, rules: Rules) -> bool {
         self.place = place;
         self.version = self.version.max(version);
@@ -258,7 +263,7 @@ impl Client {
         false
     }
 
-    /// Removes the commands that have an outcome, and notes the outcomes.
+    /// Removes the commands that have an outcome from `pending`, and records their outcomes.
     pub fn conclude(&mut self) {
         let Self { pending, outcomes, .. } = self;
         pending.retain(|command| match command.outcome() {
@@ -283,7 +288,8 @@ impl Client {
         command.is_open() && !command.is_skipped() && command.seq > self.resolved && !is_done
     }
 
-    /// Resends from the oldest unresolved command on, with `after` computed anew.
+    /// Resends all unresolved commands, oldest first, and computes `after` anew for each. Returns
+    /// the messages.
     pub fn resend(&mut self, rules: Rules) -> Vec<Message> {
         let mut after = self.resolved;
         let mut messages = Vec::new();
@@ -301,8 +307,8 @@ impl Client {
         messages
     }
 
-    /// Sends new commands while the window has room, then a `Settle` if no other command resolves a
-    /// skipped number.
+    /// Sends new commands while the window has room. Then sends a `Settle` if a skipped number is
+    /// open and no later command resolves it. Returns the messages.
     pub fn pump(&mut self, rules: Rules) -> Vec<Message> {
         let mut messages = Vec::new();
         while let Some(at) = self.pending.iter().position(|command| command.seq == 0)
@@ -322,7 +328,8 @@ impl Client {
         messages
     }
 
-    /// Whether `newest sent − oldest unresolved < window` still holds after the next number.
+    /// True if one more number may be sent: `newest sent − oldest unresolved < window` must hold
+    /// afterwards.
     fn has_room(&self, window: u8) -> bool {
         self.pending.iter().find(|command| command.is_open()).is_none_or(|oldest| self.next_seq - oldest.seq < window)
     }

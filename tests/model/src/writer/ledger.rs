@@ -1,12 +1,12 @@
-//! The ledger's rule, written again: small enough to be part of millions of states, and with limits
-//! that a model can reach. `tests/same_ledger.rs` compares it with
-//! `driftless_chunk::ledger::Ledger` on all short histories.
+//! The rule of the ledger, implemented a second time. This ledger is small enough to be part of
+//! millions of states, and has limits that a model can reach. `tests/same_ledger.rs` compares it
+//! with `driftless_chunk::ledger::Ledger` on all short histories.
 
 use super::mutant::Mutant;
 pub use driftless_chunk::ledger::Verdict;
 use driftless_schemas::{Seq, WriterId};
 
-/// A writer: its session's time, and whether it is a session of the client.
+/// A writer: the time of its session, and whether the session belongs to the modelled client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Writer {
     pub time: u8,
@@ -17,25 +17,25 @@ pub struct Writer {
 struct Entry {
     writer: Writer,
     seq: u8,
-    /// Bit i says whether `seq - i` was committed.
+    /// One bit for each number: bit i says whether the number `seq - i` was committed.
     committed: u8,
 }
 
-/// The ledger's answer to a writer.
+/// What the ledger knows about a writer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolved {
     Known { seq: u8, committed: u8 },
     Expired,
 }
 
-/// The ledger's limits; the product's are 1,024 writers and 64 numbers.
+/// The limits of the ledger. The product's ledger holds 1,024 writers and 64 numbers for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub writers: u8,
     pub window: u8,
 }
 
-/// The ledger. The least recently decided writer stands first.
+/// The ledger of the chunk. Its first entry is the writer whose newest decision is oldest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
     pub floor: u8,
@@ -43,7 +43,7 @@ pub struct Ledger {
 }
 
 impl Writer {
-    /// The writer id with this time, for the product's ledger.
+    /// A writer id for the product's ledger, with this session time.
     #[must_use]
     pub fn id(self) -> WriterId {
         let mut bytes = [0; 16];
@@ -102,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// Stores the ledger in a ref and restores it.
+    /// The ledger after it was stored in a ref and restored from it.
     pub fn restored(&mut self, mutant: Option<Mutant>) {
         if mutant == Some(Mutant::OrderNotInRef) {
             self.entries.sort_unstable_by_key(|entry| entry.writer);
@@ -111,7 +111,8 @@ impl Ledger {
 }
 
 impl Resolved {
-    /// Whether a number was committed; `None` if the answer does not cover the number.
+    /// True if the number `asked` was committed; `None` if the ledger does not remember this
+    /// number.
     #[must_use]
     pub fn is_committed(self, asked: u8, limits: Limits) -> Option<bool> {
         let Self::Known { seq, committed } = self else { return None };
@@ -119,7 +120,7 @@ impl Resolved {
         (distance < limits.window && asked > 0).then(|| committed >> distance & 1 == 1)
     }
 
-    /// The same answer as the product's type.
+    /// Converts the answer to the product's type.
     #[must_use]
     pub fn product(self) -> driftless_chunk::ledger::Resolved {
         use driftless_chunk::ledger::Resolved as Product;

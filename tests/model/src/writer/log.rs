@@ -1,18 +1,18 @@
-//! The log of one chunk: `commands` and `updates` in one.
+//! The log of one chunk. In this model `commands` and `updates` are one log.
 //!
-//! A command is decided when it lands. No reader can see the difference: decisions follow from the
-//! order of the log alone, and a reader may be behind by any number of records.
+//! A command is decided when it lands. No reader can see the difference, for two reasons. Decisions
+//! follow from the order of the log alone, and a reader may be behind by any number of records.
 
 use super::ledger::{Ledger, Verdict, Writer};
 use super::rules::Rules;
 
-/// A transmission of a command.
+/// One transmission of a command. A command may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     pub session: u8,
     pub seq: u8,
     pub after: u8,
-    /// The user's number for the command; 0 for a `Settle`. The decider does not use it.
+    /// The user's number of the command; 0 for a `Settle`. The decider does not use it.
     pub id: u8,
 }
 
@@ -24,18 +24,18 @@ pub enum Fate {
     Expired { floor: u8 },
 }
 
-/// The log's record of what happened to a command.
+/// A mark: the log's record of what happened to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     pub writer: Writer,
     pub seq: u8,
     pub id: u8,
     pub fate: Fate,
-    /// The chunk's version after the mark.
+    /// The version of the chunk after this mark.
     pub version: u8,
 }
 
-/// All marks, and the decider's ledger.
+/// The log: all marks so far, and the ledger of the decider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Log {
     pub marks: Vec<Mark>,
@@ -57,8 +57,9 @@ impl Log {
         self.ledger.verdict(message.writer(), message.seq, message.after, rules.mutant)
     }
 
-    /// A client's command lands. `is_committed` is the chunk model's answer if the command is
-    /// decided.
+    /// A command of the client lands. If the ledger lets the command be decided, `is_committed`
+    /// says whether the chunk's model commits it. Returns what happened to the command, or `None`
+    /// if it is a resend.
     pub fn take(&mut self, message: Message, is_committed: bool, rules: Rules) -> Option<Fate> {
         let fate = match self.verdict(message, rules) {
             Verdict::Resend => return None,
@@ -71,7 +72,7 @@ impl Log {
         Some(fate)
     }
 
-    /// The only command of another writer lands. It is committed if it is decided.
+    /// The only command of another writer lands. If the ledger lets it be decided, it is committed.
     pub fn take_other(&mut self, time: u8, rules: Rules) {
         let writer = Writer { time, is_own: false };
         let fate = match self.ledger.verdict(writer, 1, 0, rules.mutant) {
@@ -89,8 +90,8 @@ impl Log {
         self.marks.push(mark);
     }
 
-    /// The ledger after the first `place` marks, folded from the marks alone, as every reader has
-    /// it.
+    /// The ledger that a reader has after the first `place` marks. It is folded from the marks
+    /// alone.
     pub fn ledger_at(&self, place: usize, rules: Rules) -> Ledger {
         let mut ledger = Ledger::default();
         self.marks[..place].iter().for_each(|mark| mark.fold(&mut ledger, rules));

@@ -1,44 +1,49 @@
-//! Changes that broke earlier versions of the writer's rule. Each mutant changes one rule and must
-//! be caught.
+//! Changes that broke earlier versions of the writer's rule. Each mutant makes one such change, and
+//! a property must catch it.
 
 /// The rules that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// After a retryable rejection ingest holds the later commands back until the rejected one
-    /// comes again.
+    /// After a rejection that allows a retry, ingest refuses later commands until the rejected
+    /// command comes again.
     HoldAtIngest,
-    /// A `Settle` waits for room in the client's window, instead of using the one spare number.
+    /// A `Settle` must wait for room in the client's window. The rule gives it one spare number.
     SettleInWindow,
     /// The client does not resend a command that has a receipt.
     ReceiptedNotResent,
-    /// Commands are sent again on a new connection only.
+    /// The client resends commands only after a new connection to ingest.
     ResentOnReconnectOnly,
-    /// An undecodable command is discarded without the test of `after`.
+    /// An undecodable command is discarded without a check of its `after`.
     UndecodableAnyOrder,
-    /// A command is decided iff `after == L`, and not iff `after ≤ L`.
+    /// The owner decides a command only if `after == L`. The rule says `after ≤ L`.
     AfterEquals,
-    /// The number of a cancelled command goes to the next one.
+    /// The client gives the number of a cancelled command to the next command.
     ReuseNumber,
-    /// A final rejection of one transmission is taken for a rejection of the command.
+    /// The client takes a final rejection of one transmission for the end of the command, although
+    /// another transmission may have landed.
     RejectedResendIsFinal,
-    /// A produce that timed out is answered with a rejection.
+    /// Ingest answers a produce that timed out with a rejection, although the record may land.
     TimeoutIsRejection,
-    /// A cancelled command ends as withdrawn at once.
+    /// The client reports a cancelled command as withdrawn at once, although it may be in the log.
     WithdrawnAtOnce,
-    /// Eviction leaves the floor as it is.
+    /// An eviction does not raise the floor.
     EvictWithoutFloor,
-    /// Eviction sets the floor to the evicted session's time, even if that lowers it.
+    /// An eviction sets the floor to the evicted session's time even if the floor was higher.
     FloorWithoutMax,
-    /// `Tracked` contains what was resolved at an older position of the log than its version.
+    /// The ledger's answer in `Tracked` comes from an older position of the log than the version in
+    /// `Tracked`.
     ResolvedOlderThanVersion,
-    /// A ref keeps the ledger's entries by writer, not by the order in which they are evicted.
+    /// A ref stores the ledger's entries sorted by writer, and so loses the order in which they are
+    /// evicted.
     OrderNotInRef,
-    /// `expired` in `Tracked` is taken for a proof, and the commands are submitted again.
+    /// The client takes `expired` in `Tracked` as a proof that its commands are not committed, and
+    /// submits them again.
     ResubmitOnTrackedExpired,
-    /// The client has more numbers in flight than the ledger remembers.
+    /// The client may have more numbers in flight than the ledger remembers.
     WindowTooWide,
-    /// A new session's time need not be above the floor that refused the old one.
+    /// The client's new session may have a time that is not above the floor that refused the old
+    /// session.
     SessionBelowFloor,
-    /// The stream silently omits a mark.
+    /// The stream omits a mark, and the client does not notice.
     SilentGap,
 }

@@ -3,7 +3,7 @@
 use super::ledger::Limits;
 use super::mutant::Mutant;
 
-/// The ledger's limits, the client's window, and possibly one broken rule.
+/// The ledger's limits, the size of the client's window, and possibly one broken rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub limits: Limits,

@@ -8,22 +8,23 @@ use super::log::{Fate, Log, Message};
 use super::mutant::Mutant;
 use super::rules::Rules;
 
-/// The whole state. `fault` and `seen` follow from the other fields.
+/// The whole state of the model. The fields `fault` and `seen` follow from the other fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub client: Client,
     /// The messages in flight on each connection, in order. The last connection is the client's
-    /// current one; the client has given up the others.
+    /// current one. The client has given up the others, but their messages may still land.
     pub wires: Vec<Vec<Message>>,
     pub log: Log,
-    /// For [`Mutant::HoldAtIngest`]: the number that ingest waits for; 0 if it waits for none.
+    /// For [`Mutant::HoldAtIngest`]: the `seq` of the rejected command for which ingest waits; 0 if
+    /// it waits for none.
     pub(super) held: u8,
     pub(super) used: Used,
     pub(super) fault: Option<Fault>,
     pub(super) seen: u8,
 }
 
-/// How often each bounded event has happened.
+/// How often each bounded event has happened in this state's trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Used {
     pub(super) cancels: u8,
@@ -36,8 +37,8 @@ pub(super) struct Used {
     pub(super) tracks: u8,
 }
 
-/// Without failures, all messages in flight arrive within far fewer steps, unless they circle for
-/// ever.
+/// The limit on the steps in which all messages in flight must arrive if no failure happens.
+/// Arrival needs far fewer steps, unless messages circle for ever.
 const STEPS_MAX: usize = 100;
 
 impl State {
@@ -62,8 +63,8 @@ impl State {
         self.wires.push(Vec::new());
     }
 
-    /// Ends a step: the client notes outcomes, then sends what it has to send. Old connections
-    /// without messages are removed.
+    /// Ends a step: the client records outcomes and sends new messages. Old connections without
+    /// messages are removed.
     pub(super) fn end_turn(&mut self, rules: Rules) {
         self.client.conclude();
         let messages = self.client.pump(rules);
@@ -86,7 +87,7 @@ impl State {
         self.held > 0 && message.seq > self.held
     }
 
-    /// The first message of a connection lands.
+    /// The first message of the connection with index `wire` lands.
     pub(super) fn land(&mut self, wire: u8, is_committed: bool, rules: Rules) {
         let is_current = usize::from(wire) + 1 == self.wires.len();
         let message = self.pop(wire);
@@ -106,15 +107,15 @@ impl State {
         }
     }
 
-    /// For [`Mutant::UndecodableAnyOrder`]: discards a command without the test of its `after`.
+    /// For [`Mutant::UndecodableAnyOrder`]: discards a command without a check of its `after`.
     pub(super) fn decide_unasked(&mut self, message: Message, rules: Rules) {
         let ledger::Resolved::Known { seq: newest, .. } = self.log.ledger.resolved(message.writer()) else { return };
         self.log.note(message.writer(), message.seq, message.id, Fate::Discarded, rules);
         self.passed_over(message, newest);
     }
 
-    /// Notes a fault if a decision passes over a number that its writer has not skipped: the
-    /// command with that number is lost behind a later one.
+    /// Records a fault if a decision passes over a number that its writer has not skipped. The
+    /// command with that number could never be decided any more.
     pub(super) fn passed_over(&mut self, message: Message, newest: u8) {
         let is_lost = |seq: u8| self.client.skipped >> seq & 1 == 0;
         if message.session == self.client.session && (newest + 1..message.seq).any(is_lost) {
@@ -138,13 +139,13 @@ impl State {
         }
     }
 
-    /// Whether no message is in flight and the client has read the whole log.
+    /// True if no message is in flight and the client has read the whole log.
     pub(super) fn is_quiet(&self) -> bool {
         self.wires.iter().all(Vec::is_empty) && usize::from(self.client.place) == self.log.marks.len()
     }
 
-    /// Whether every submitted command ends if no failure happens from now on. If resends alone do
-    /// not help, the client tracks the chunk again.
+    /// True if every submitted command gets an outcome when no failure happens from now on. In some
+    /// rounds the client also tracks the chunk again, in case resends alone do not help.
     pub(super) fn ends_well(&self, rules: Rules) -> bool {
         let mut state = self.clone();
         for round in 0..usize::from(state.client.submitted) * 4 + 8 {

@@ -1,4 +1,4 @@
-//! The properties of every state, checked from the log and the outcomes that the user got.
+//! The properties of every state, checked from the log and from the outcomes that the user got.
 
 use super::client::{Client, Outcome};
 use super::fault::Fault;
@@ -21,7 +21,7 @@ pub mod seen {
     pub const ALL_COMMITTED: u8 = 128;
 }
 
-/// Notes the state's first fault, and the events that it shows.
+/// Records the first property that a state violates, and the events that the state shows.
 pub fn examine(state: &mut State, rules: Rules) {
     let State { client, log, .. } = &*state;
     let fault = state
@@ -92,7 +92,8 @@ fn notable(client: &Client, log: &Log) -> u8 {
     seen
 }
 
-/// The faults that must never occur, and the events that must occur within these bounds.
+/// The properties of this model: the faults that must never occur, and the events that must occur
+/// within these bounds.
 pub fn properties(bounds: &Bounds) -> Vec<Property<Writing>> {
     macro_rules! never {
         ($fault:ident, $claim:literal) => {
