@@ -1,10 +1,10 @@
-//! Measures how fast a log is:
-//! `cargo run --release -p driftless-contract-tests --example log_speed -- sqlite`. Instead of
-//! `sqlite`, `memory` or `kafka` can be measured; `kafka` uses `DRIFTLESS_TEST_BROKERS` or starts a
-//! server.
+//! Measures the speed of a log: `cargo run --release -p driftless-contract-tests --example
+//! log_speed -- sqlite`. The argument is `sqlite`, `memory` or `kafka`. With `kafka` the program
+//! uses the brokers in `DRIFTLESS_TEST_BROKERS`, or starts a server.
 //!
-//! Two figures: the records a second that are appended and read again at full speed, and the time
-//! that one record takes from `append` to the reader.
+//! The program prints two figures. The first is the number of records per second that are appended
+//! and read again at full speed. The second is the time that one record takes from `append` to the
+//! reader.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -111,7 +111,7 @@ async fn latency(log: &dyn Log, topic: &str, rate: usize, group: usize) -> Resul
     let producer = log.producer(Delivery::Bounded(Duration::from_secs(60)), Arc::new(|_| ()))?;
     let topic: Arc<str> = topic.into();
     let count = rate * 3;
-    // The first record waits for connections and is not counted.
+    // The first record also waits until connections are open, so it is not counted.
     let first = Instant::now();
     assert!(producer.append(vec![record(&topic, 0, first)]).is_empty());
     reader.next().await?;
@@ -151,7 +151,7 @@ async fn latency(log: &dyn Log, topic: &str, rate: usize, group: usize) -> Resul
     Ok(())
 }
 
-/// CPU seconds of this process so far.
+/// CPU seconds that this process has used so far.
 fn cpu() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(')').next().context("a stat line")?.split_whitespace().collect();

@@ -1,5 +1,5 @@
 //! Tools that the claims share: unique topics, records, a sink that collects acknowledgements, and
-//! waiting with a deadline.
+//! waits with a deadline.
 
 use crate::Subject;
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
-/// The deadline for everything that has to happen: long enough for a machine that is busy with a
-/// build.
+/// The deadline of each wait for something that must happen. It is long enough for a machine that
+/// is busy with a build.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for `future`, and panics with `what` when [`DEADLINE`] passes first.
@@ -25,7 +25,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Returns a name that no other test uses, not even on a broker that keeps the topics of earlier
+/// Makes a name that no other test uses, not even on a broker that keeps the topics of earlier
 /// runs.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -46,7 +46,7 @@ pub async fn topic(subject: &dyn Subject, partitions: i32) -> Arc<str> {
     name.into()
 }
 
-/// Makes a record with that token and value.
+/// Makes a record with this token and value.
 pub fn record(topic: &Arc<str>, partition: i32, token: u64, value: impl Into<Bytes>) -> Append {
     Append {
         topic: Arc::clone(topic),
@@ -58,12 +58,13 @@ pub fn record(topic: &Arc<str>, partition: i32, token: u64, value: impl Into<Byt
     }
 }
 
-/// Makes records for one partition; the token and the value of each are its number.
+/// Makes records for one partition. Each number of the range is the token and the value of one
+/// record.
 pub fn numbered(topic: &Arc<str>, partition: i32, numbers: std::ops::Range<u64>) -> Vec<Append> {
     numbers.map(|number| record(topic, partition, number, number.to_string())).collect()
 }
 
-/// Reads the number back that [`numbered`] wrote into a record's value.
+/// Returns the number that [`numbered`] wrote into a record's value.
 pub fn number(record: &Record) -> u64 {
     let text = std::str::from_utf8(&record.value).expect("a number is text");
     text.parse().unwrap_or_else(|_| panic!("the record's value is no number: {text}"))
@@ -93,7 +94,7 @@ impl Acks {
         })
     }
 
-    /// Waits for `count` acknowledgements and takes them out, oldest first.
+    /// Waits until there are `count` acknowledgements, and removes and returns them, oldest first.
     pub async fn take(&self, count: usize) -> Vec<(u64, Result<Option<Offset>, AppendError>)> {
         let wait = async {
             loop {
@@ -133,7 +134,7 @@ pub async fn write(log: &dyn Log, records: Vec<Append>) {
     }
 }
 
-/// Reads until `count` records have come, and asserts that no more came.
+/// Reads until `count` records have arrived. Panics if more arrived.
 pub async fn read(reader: &mut dyn Reader, count: usize) -> Vec<(Partition, Record)> {
     let mut records = Vec::new();
     while records.len() < count {
@@ -147,7 +148,7 @@ pub async fn read(reader: &mut dyn Reader, count: usize) -> Vec<(Partition, Reco
     records
 }
 
-/// Waits for the reader's next error; records that come before it are dropped.
+/// Waits for the reader's next error. Records that arrive before the error are dropped.
 pub async fn read_error(reader: &mut dyn Reader) -> ReadError {
     loop {
         if let Err(error) = soon("an error", reader.next()).await {
@@ -156,8 +157,8 @@ pub async fn read_error(reader: &mut dyn Reader) -> ReadError {
     }
 }
 
-/// Proves that nothing is pending: appends one record to a partition that the reader has read to
-/// its end, and sees that the next call of `next` returns this record and nothing else.
+/// Proves that a reader has no record pending. Appends one record to a partition that the reader
+/// has read to its end. The next call of `next` must return this record and nothing else.
 pub async fn read_only_a_marker(log: &dyn Log, reader: &mut dyn Reader, topic: &Arc<str>, partition: i32) {
     const MARKER: u64 = 999_999_999;
     write(log, vec![record(topic, partition, 0, MARKER.to_string())]).await;

@@ -1,6 +1,7 @@
-//! The contract of logs, object stores and indexes: each claim is written once, and runs against
-//! every implementation (docs/design.md#the-log-seam, docs/design.md#object-store). A fake is only
-//! useful as far as it behaves like the real thing, so both run the same claims.
+//! The contract of logs, object stores and indexes. Each claim of the contract is written once, and
+//! runs against every implementation (docs/design.md#the-log-seam, docs/design.md#object-store). A
+//! fake is useful only as far as it behaves like the real implementation, so both run the same
+//! claims.
 //!
 //! | seam | fake | real |
 //! | --- | --- | --- |
@@ -8,8 +9,9 @@
 //! | store | simulator ([`snapshot_contract!`]) | memory, folder, S3 server ([`store_contract!`]) |
 //! | index | simulator ([`index_contract!`]) | SlateDB on these three ([`index_contract_on!`]) |
 //!
-//! [`suite`] holds the claims, one function each. Each file in `tests/` runs all of them against
-//! one implementation, and holds the claims that only this implementation makes.
+//! [`suite`] holds the claims, one function for each. Each file in `tests/` runs all claims of a
+//! seam against one implementation. The file also holds the claims that only this implementation
+//! makes.
 
 pub mod harness;
 pub mod place;
@@ -20,7 +22,7 @@ use driftless_log::{Log, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 
-/// A log under test, with the operations that the product's log trait does not have.
+/// A log under test, with an operation that the product's log trait does not have.
 #[async_trait]
 pub trait Subject: Send + Sync {
     /// The log. Several tests may share one log, because each test creates topics with unique
@@ -30,15 +32,16 @@ pub trait Subject: Send + Sync {
     async fn truncate_before(&self, topic: &str, partition: Partition, before: Offset);
 }
 
-/// A log that services can run on. Unlike the simulator's log, it has limits.
+/// A log on which services can run. Unlike the simulator's log, it has limits on queues and
+/// records.
 pub trait FullLog: Subject {
-    /// A handle of the log whose producers' queues have these limits.
+    /// Opens the log again, with these limits for the queues of its producers.
     fn log_with_queue(&self, queue: QueueLimits) -> Arc<dyn Log>;
     /// A record size in bytes that every topic of [`harness::topic`] refuses as too large.
     fn too_large_bytes(&self) -> usize;
 }
 
-/// Makes a test of every claim about logs. `$subject` is an expression that makes a [`FullLog`].
+/// Makes one test for each claim about logs. `$subject` is an expression that makes a [`FullLog`].
 #[macro_export]
 macro_rules! log_contract {
     ($subject:expr) => {
@@ -75,8 +78,8 @@ macro_rules! log_contract {
     };
 }
 
-/// Makes a test of every claim about offsets, order and watermarks, which the simulator's log has
-/// to keep too. `$subject` makes a [`Subject`].
+/// Makes one test for each claim about offsets, order and watermarks. The simulator's log keeps
+/// these claims too. `$subject` is an expression that makes a [`Subject`].
 #[macro_export]
 macro_rules! partition_contract {
     ($subject:expr) => {
@@ -99,8 +102,8 @@ macro_rules! partition_contract {
     };
 }
 
-/// Makes a test of every claim about snapshots, which the simulator's store has to keep too.
-/// `$subject` makes a [`suite::snapshots::Snapshots`].
+/// Makes one test for each claim about snapshots. The simulator's store keeps these claims too.
+/// `$subject` is an expression that makes a [`suite::snapshots::Snapshots`].
 #[macro_export]
 macro_rules! snapshot_contract {
     ($subject:expr) => {
@@ -115,7 +118,8 @@ macro_rules! snapshot_contract {
     };
 }
 
-/// Makes a test of every claim about the object store. `$place` makes a [`place::Place`].
+/// Makes one test for each claim about the object store. `$place` is an expression that makes a
+/// [`place::Place`].
 #[macro_export]
 macro_rules! store_contract {
     ($place:expr) => {
@@ -134,8 +138,8 @@ macro_rules! store_contract {
     };
 }
 
-/// Makes a test of every claim about the index that the simulator's index has to keep too.
-/// `$subject` makes a [`suite::index::Indexes`].
+/// Makes one test for each claim about the index that the simulator's index keeps too. `$subject`
+/// is an expression that makes a [`suite::index::Indexes`].
 #[macro_export]
 macro_rules! index_contract {
     ($subject:expr) => {
@@ -155,7 +159,8 @@ macro_rules! index_contract {
     };
 }
 
-/// Makes a test of every claim about the index on a real store. `$place` makes a [`place::Place`].
+/// Makes one test for each claim about the index on a real store. `$place` is an expression that
+/// makes a [`place::Place`].
 #[macro_export]
 macro_rules! index_contract_on {
     ($place:expr) => {
@@ -172,7 +177,7 @@ macro_rules! index_contract_on {
     };
 }
 
-/// Makes one test for each claim.
+/// Makes the tests for a list of claims. The other macros use this one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! claims {

@@ -1,15 +1,16 @@
-//! The places where an object store can lie: in memory, in a folder, on an S3 server. Each is
-//! opened as the services open it.
+//! The places where an object store can be: in memory, in a folder, on an S3 server. Each is opened
+//! as the services open it.
 
 use crate::harness::unique;
 use driftless_store::Store;
 
-/// A store that one test has to itself, empty at first.
+/// A place with an empty store that belongs to one test alone.
 pub struct Place {
     /// The store.
     pub store: Store,
-    /// Whether the store refuses a conditional update when the object has changed. A folder does
-    /// not: it is meant for one machine, on which no two processes update the same object.
+    /// True if the store refuses a conditional update when the object has changed. A folder does
+    /// not refuse it, because it is meant for one machine, on which no two processes update the
+    /// same object.
     pub updates_are_conditional: bool,
     _folder: Option<tempfile::TempDir>,
 }
@@ -27,8 +28,8 @@ impl Place {
         Self { store, updates_are_conditional: false, _folder: Some(folder) }
     }
 
-    /// A store on the S3 server that all tests of a process share, under a unique prefix. The
-    /// variable `DRIFTLESS_TEST_S3` names another server.
+    /// A store on an S3 server, under a unique prefix. All tests of a process share the server. The
+    /// variable `DRIFTLESS_TEST_S3` can name an existing server.
     pub async fn s3() -> Self {
         let shared = tokio::task::spawn_blocking(driftless_testbed::shared_s3).await;
         let access = shared.expect("starting an S3 server does not panic").expect("an S3 server can be started");

@@ -1,4 +1,4 @@
-//! The claims of the contract, one module for each area.
+//! The claims of the contract, in one module for each area.
 
 pub mod appends;
 pub mod groups;

@@ -27,8 +27,8 @@ async fn files(store: &dyn ObjectStore) -> BTreeMap<Path, Vec<u8>> {
     files
 }
 
-/// Reads the index as a view and as a new owner, and asserts that both see the same batches, each
-/// as a whole and without a gap. Returns the newest batch.
+/// Reads the index as a view and as a new owner. Asserts that both see the same batches, each as a
+/// whole and without a gap. Returns the number of the newest batch.
 async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
     let view = indexes.view(P).await?;
     let checkpoint = view.checkpoint().await?;
@@ -46,16 +46,17 @@ async fn read(indexes: &Indexes, what: &str) -> Result<i64, Error> {
     Ok(newest)
 }
 
-/// The number of batches: two more than the 64 after which the index flushes SlateDB's memtable, so
-/// that the newest ones stand in the WAL alone.
+/// The number of batches that the test writes. The index flushes SlateDB's memtable after 64
+/// batches, so the two newest are in the WAL alone.
 const BATCHES: i64 = 66;
 
-/// Deletes, cuts or flips a bit of each kind of file of an index, one file at a time.
+/// Deletes or cuts each kind of file of an index, or flips a bit in it, one file at a time.
 ///
-/// SlateDB 0.18 does not notice three kinds of damage, so neither do we, and only the object
-/// store's own durability protects against them. Flipped bits in a manifest: manifests have no
-/// checksum. A manifest that is gone: the one before it counts then. A WAL file that is gone or
-/// empty: an empty file there means a new owner.
+/// SlateDB 0.18 does not notice three kinds of damage, so the index does not notice them either.
+/// Only the durability of the object store protects against them. The first is a flipped bit in a
+/// manifest, because manifests have no checksum. The second is a missing manifest, because SlateDB
+/// then uses the previous one. The third is a missing or empty WAL file, because SlateDB marks a
+/// new owner by an empty WAL file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_an_error_and_never_another_entry() {
     let place = Place::memory();
@@ -66,7 +67,7 @@ async fn a_damaged_file_is_an_error_and_never_another_entry() {
             .await
             .unwrap();
     }
-    // The index is not closed, so that the newest batches stand in the WAL alone.
+    // The test does not close the index, so that the newest batches are in the WAL alone.
     let whole = Arc::new(files(&*place.store.object_store()).await);
     let mut kinds: BTreeMap<String, Vec<Path>> = BTreeMap::new();
     for path in whole.keys() {
@@ -75,7 +76,7 @@ async fn a_damaged_file_is_an_error_and_never_another_entry() {
     assert_eq!(kinds.keys().collect::<Vec<_>>(), ["compacted", "compactions", "manifest", "wal"]);
     let mut cases = Vec::new();
     for (kind, paths) in kinds {
-        // The two oldest and the two newest files of each kind stand for all.
+        // The two oldest and the two newest files represent all files of their kind.
         let chosen: BTreeSet<Path> = paths.iter().take(2).chain(paths.iter().rev().take(2)).cloned().collect();
         for path in chosen {
             for (how, data) in damage(&whole[&path]).into_iter().enumerate() {
@@ -105,32 +106,33 @@ async fn a_damaged_file_is_an_error_and_never_another_entry() {
     let (mut noticed, mut harmless) = (BTreeMap::new(), 0);
     for case in cases {
         match case.await.expect("the case does not panic") {
-            // The file is no longer read, or the flipped bit has no meaning.
+            // The index no longer reads the file, or the flipped bit has no meaning.
             (_, Ok(newest), _) if newest == BATCHES - 1 => harmless += 1,
             (_, Ok(newest), what) => panic!("{what}: the newest batch was lost, {newest} is the newest"),
             (kind, Err(error), what) => {
                 *noticed.entry(kind.clone()).or_insert(0) += 1;
                 match error {
                     Error::Damaged { problem, .. } | Error::Unavailable(problem) => assert!(!problem.is_empty()),
-                    // The compactor's epochs stand in these files, so damage can look like a fence.
+                    // The compactor's epochs are in these files, so damage can look like a fence.
                     Error::Fenced => assert_eq!(kind, "compactions", "{what}"),
                 }
             }
         }
     }
-    // Damage was noticed in each kind of file that entries are read from.
+    // Damage must be noticed in each kind of file from which the index reads entries.
     for (kind, least) in [("compacted", WAYS - 2), ("wal", WAYS - 2), ("manifest", 1)] {
         assert!(noticed.get(kind).is_some_and(|count| *count >= least), "{kind}: {noticed:?}, {harmless} harmless");
     }
 }
 
 const WAYS: usize = 8;
-/// The ways that leave no content (deleted or empty), and the ways that cut the file (empty or
-/// half).
+/// Indexes of damaged forms. `GONE` has the forms without content (deleted or empty). `CUT` has the
+/// forms that were cut (empty or half).
 const GONE: std::ops::Range<usize> = 0..2;
 const CUT: std::ops::Range<usize> = 1..3;
 
-/// The file deleted, empty, cut in half, and with one flipped bit at five places.
+/// Makes the damaged forms of a file: deleted, empty, cut in half, and with one flipped bit at five
+/// places.
 fn damage(bytes: &[u8]) -> [Option<Vec<u8>>; WAYS] {
     let flipped = |at: usize| {
         let mut flipped = bytes.to_vec();

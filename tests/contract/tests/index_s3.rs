@@ -1,5 +1,5 @@
-//! The index contract against SlateDB on a real S3 server, or on the one that `DRIFTLESS_TEST_S3`
-//! names.
+//! The index contract against SlateDB on an S3 server: a real one that the test starts, or the one
+//! that `DRIFTLESS_TEST_S3` names.
 
 use driftless_contract_tests::place::Place;
 

@@ -25,7 +25,7 @@ struct SimWriter {
 
 #[async_trait(?Send)]
 impl Indexes for Sim {
-    /// Claims as the simulation's replayer does.
+    /// Claims the index as a replayer of the simulation does.
     async fn claim(&self, partition: Partition) -> Result<(Box<dyn Writer>, Checkpoint), Error> {
         let (token, state) = self.0.borrow_mut().open(partition);
         let checkpoint = Checkpoint { epoch: state.checkpoint.epoch.next(), ..state.checkpoint };
@@ -55,7 +55,7 @@ impl Writer for SimWriter {
     }
 }
 
-/// A view that shows the state at the time when it was opened.
+/// A view of the index. It shows the state at the time when it was opened.
 struct SimView(Rc<IndexState>);
 
 #[async_trait(?Send)]
@@ -71,7 +71,7 @@ impl View for SimView {
 
 driftless_contract_tests::index_contract!(Sim::new());
 
-/// The simulation opens stale views: each shows, as a whole, a state that was durable at some time.
+/// A stale view, which the simulation opens, shows a state that was once durable, as a whole.
 #[tokio::test]
 async fn a_stale_view_is_an_older_state_as_a_whole() {
     let sim = Sim::new();

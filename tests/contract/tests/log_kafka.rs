@@ -1,5 +1,5 @@
-//! The log contract against a real Apache Kafka, or the brokers that `DRIFTLESS_TEST_BROKERS`
-//! names, and the claims that only real brokers can show.
+//! The log contract against Apache Kafka: real brokers that the test starts, or the brokers that
+//! `DRIFTLESS_TEST_BROKERS` names. This file also holds the claims that only real brokers can show.
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
@@ -98,7 +98,7 @@ fn properties_that_guarantees_depend_on_cannot_be_set() {
     assert!(with("linger.ms", "1").is_ok());
 }
 
-/// A broker is killed while a producer, a reader and a membership are open, and comes back.
+/// A broker is killed and comes back while a producer, a reader and a group membership are open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_is_only_a_delay() {
     let folder = driftless_testbed::RunDir::new("kafka-outage").unwrap();
@@ -124,7 +124,7 @@ async fn an_outage_is_only_a_delay() {
     })
     .await
     .unwrap();
-    // Appends and assigns while no broker runs.
+    // The test appends and assigns while no broker runs.
     assert!(producer.append(numbered(&topic, 0, 100..300)).is_empty());
     assert!(producer.append(numbered(&topic, 1, 300..310)).is_empty());
     reader.assign("t", Partition(1), Offset(0));
@@ -145,8 +145,8 @@ async fn an_outage_is_only_a_delay() {
     let numbers: Vec<u64> = records.iter().map(|(_, record)| number(record)).collect();
     assert_eq!(numbers, (100..310).collect::<Vec<_>>(), "each record comes once and in order");
     assert_eq!(records[0].1.offset, Offset(100));
-    // The group still has its member, or has given all partitions back to it. A second member gets
-    // its share either way.
+    // The group still has its first member, or has given all partitions back to it. In both cases a
+    // second member gets its share.
     let mut other = log.join("group", "t", "two").unwrap();
     soon("the group works again", async {
         loop {
@@ -174,7 +174,8 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Stops a broker's process until it gets SIGCONT.
+/// Sends SIGSTOP to the process of a broker and waits until it has stopped. SIGCONT lets the
+/// process continue.
 fn stop(pid: &str) {
     run("kill", &["-STOP", pid]);
     // The threads of the process do not stop at once.
@@ -182,13 +183,13 @@ fn stop(pid: &str) {
     driftless_testbed::until(DEADLINE, "the broker to stop", is_stopped).unwrap();
 }
 
-/// The broker is stopped while a request is in flight. The request reaches the log, but its answer
+/// A broker is stopped while a request is in flight. The request reaches the log, but the answer
 /// comes too late for the client, which sends the request again.
 ///
-/// librdkafka may then begin a new producer epoch and append records again that are in the log
+/// librdkafka may then begin a new producer epoch and append again the records that are in the log
 /// already (docs/decisions/0012). This was seen once in about forty runs on a busy machine, and
-/// with the gapless guarantee once in some hundreds. The copies come in order, and R4 and R8 count
-/// each record once.
+/// with the gapless guarantee once in some hundreds. The copies come in order, so readers that
+/// follow R4 and R8 count each record once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_records_that_are_sent_again_count_once() {
     let folder = driftless_testbed::RunDir::new("kafka-resend").unwrap();
@@ -206,8 +207,8 @@ async fn r4_records_that_are_sent_again_count_once() {
     let producers = [Acks::producer(&log, Delivery::Gapless), Acks::producer(&log, bounded())];
     let mut next = 0;
     for (producer, acks) in &producers {
-        // The first acknowledgements show that the connection is open and that the producer has its
-        // id.
+        // The first acknowledgements show that the connection is open and that the broker has given
+        // the producer its id.
         assert!(producer.append(numbered(&topic, 0, next..next + 10)).is_empty());
         assert_eq!(acks.take(10).await.len(), 10);
         stop(&pid);
@@ -223,7 +224,7 @@ async fn r4_records_that_are_sent_again_count_once() {
     }
     let bounds = async {
         loop {
-            // The client may first notice that a connection is broken.
+            // The client may first report that a connection is broken, so the test asks again.
             match log.watermarks("t", Partition(0)).await {
                 Ok(bounds) => return bounds,
                 Err(error) => {
@@ -247,15 +248,15 @@ async fn r4_records_that_are_sent_again_count_once() {
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
-/// A record is sent again after its topic was deleted. The broker then answers that there is no
-/// such topic, but this does not say that the first copy never was in the log.
+/// A record is sent again after its topic was deleted. The broker answers that there is no such
+/// topic. This answer does not prove that the first copy was never in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     let folder = driftless_testbed::RunDir::new("kafka-gone").unwrap();
     let options = KafkaOptions::new(folder.path());
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
     let pid = server.pid(1).expect("it runs").to_string();
-    // The back-off is long enough for the topic to be deleted before the record is sent again.
+    // The back-off is long enough for the test to delete the topic before the record is sent again.
     let properties = [("socket.timeout.ms", "500"), ("retry.backoff.ms", "15000"), ("retry.backoff.max.ms", "15000")];
     let settings = KafkaSettings {
         brokers: server.brokers().to_owned(),
@@ -273,15 +274,15 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "a stopped broker acknowledged");
     run("kill", &["-CONT", &pid]);
     let is_in = async {
-        // A broker that continues may not know the topic for a moment.
+        // A broker that has just continued may not know the topic for a moment.
         while !matches!(log.watermarks("t", Partition(0)).await, Ok((Offset(0), Offset(2)))) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     soon("the record is in the log", is_in).await;
     let is_gone = async {
-        // A client that finds no broker at first, as happens shortly after the broker continues,
-        // never finds the controller. So each attempt makes a new client.
+        // A client that finds no broker at first never finds the controller. This happens shortly
+        // after the broker continues, so each attempt makes a new client.
         let is_deleted = async || {
             let admin: AdminClient<_> =
                 rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
@@ -296,7 +297,7 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     soon("the topic is deleted", is_gone).await;
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Unknown(_))), "{result:?}");
-    // A record that is never sent is known not to be in the log.
+    // A record that was never sent is known not to be in the log.
     assert!(producer.append(numbered(&topic, 0, 2..3)).is_empty());
     let (_, result) = acks.take(1).await.remove(0);
     assert!(matches!(result, Err(AppendError::Refused(_))), "{result:?}");

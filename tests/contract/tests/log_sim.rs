@@ -1,9 +1,9 @@
 //! The claims about offsets, order, watermarks and out-of-range errors, against the simulator's
 //! log.
 //!
-//! The adapter below adds no behaviour. The simulator's log has no limits, groups or headers, and
-//! does not wake readers: the simulation itself decides what is delivered and what is lost. So the
-//! other claims do not run here.
+//! The adapter below adds no behaviour to the simulator's log. The simulator's log has no limits,
+//! groups or headers, and does not wake readers. The simulation itself decides what is delivered
+//! and what is lost. So the other claims do not run here.
 
 use async_trait::async_trait;
 use driftless_contract_tests::Subject;
@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Records of a partition in one call of `next`: few, so that a test needs many calls.
+/// The limit on the records of a partition in one call of `next`. It is low, so that a test needs
+/// many calls.
 const RECORDS_PER_READ: usize = 7;
 
 type Topics = BTreeMap<String, Vec<PartitionLog>>;
@@ -27,7 +28,7 @@ type Topics = BTreeMap<String, Vec<PartitionLog>>;
 #[derive(Clone)]
 struct Sim {
     topics: Arc<Mutex<Topics>>,
-    /// Counts appends; waiting readers subscribe to it.
+    /// The number of appends so far. Waiting readers subscribe to it.
     appended: watch::Sender<u64>,
 }
 
@@ -109,7 +110,7 @@ impl Producer for SimProducer {
             };
             Ack { token: append.token, result }
         };
-        // The sink is called under the lock, so that acknowledgements come in the order of the
+        // The sink is called under the lock, so that acknowledgements have the order of the
         // appends.
         (self.acks)(batch.into_iter().map(land).collect());
         drop(topics);
@@ -174,7 +175,8 @@ impl SimReader {
             };
             let Some(records) = log.read(wanted, RECORDS_PER_READ) else {
                 if !batches.is_empty() {
-                    // Batches that were read before the error are returned first.
+                    // Returns the batches that were read before the error. A later call returns
+                    // the error.
                     return Ok(batches);
                 }
                 let (low, high) = (log.low(), log.end());

@@ -1,4 +1,5 @@
-//! The log contract against SQLite, and the claims that only the embedded log makes.
+//! The log contract against SQLite. This file also holds the claims that only the embedded log
+//! makes.
 
 use async_trait::async_trait;
 use driftless_contract_tests::harness::{Acks, bounded, number, numbered, read, record, soon, spec, topic, write};
@@ -122,7 +123,7 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
     let Sqlite { folder, log } = Sqlite::new();
     let path = folder.path().join("log.db");
     refused(&path, &format!("process {} has it open", std::process::id()));
-    // The log is open as long as any handle, producer or reader of it exists.
+    // The log stays open as long as some handle, producer or reader of it exists.
     let reader = log.reader().unwrap();
     drop(log);
     refused(&path, "has it open");
@@ -164,8 +165,8 @@ async fn retention_deletes_old_records_and_keeps_new_ones() {
     log.create_topic(&spec("long", 1)).await.unwrap();
     write(&log, numbered(&"short".into(), 0, 0..10_000)).await;
     write(&log, numbered(&"long".into(), 0, 0..10)).await;
-    // Retention moves the start first and then deletes the rows: a reader may find the start
-    // further up, but never a hole.
+    // Retention first moves the start of the log and then deletes the rows. So a reader may find a
+    // higher start, but never a hole.
     let other = rusqlite::Connection::open(subject.path()).unwrap();
     let left = |topic: &str| -> i64 {
         other.query_row("SELECT count(*) FROM records WHERE topic = ?1", [topic], |row| row.get(0)).unwrap()
@@ -184,7 +185,7 @@ async fn retention_deletes_old_records_and_keeps_new_ones() {
 
 const CHILD: &str = "DRIFTLESS_CONTRACT_CHILD_LOG";
 
-/// The process that the test below starts and kills: it appends records, and prints each
+/// The process that the next test starts and kills. It appends records, and prints each
 /// acknowledgement. Without the variable `CHILD` this test does nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_appends_until_it_is_killed() {
@@ -230,7 +231,7 @@ async fn a_killed_process_loses_no_acknowledged_record() {
         refused(&path, &format!("process {}", child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Acknowledgements that the child printed just before it died count too.
+        // Acknowledgements that the child printed just before it was killed count too.
         lines.for_each(|line| {
             note(line);
         });

@@ -1,4 +1,5 @@
-//! R1: our partitioner against the Java client's. Its classes are among the test broker's jars.
+//! R1: compares our partitioner with the Java client's, whose classes are among the jars of the
+//! test broker.
 
 use driftless_schemas::partitioner::{murmur2, partition_for};
 use driftless_testbed::kafka;

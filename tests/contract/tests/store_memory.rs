@@ -6,11 +6,11 @@ use driftless_schemas::{Hash, Partition, storage};
 
 driftless_contract_tests::store_contract!(Place::memory());
 
-/// Names for many hashes, generations and partitions.
+/// Compares the object names for many hashes, generations and partitions.
 #[test]
 fn no_object_name_is_a_folder_of_another() {
     let hashes = (0..2_000_u32).map(|n| Hash::of(&n.to_le_bytes()));
-    // Hashes whose names share as many characters as possible.
+    // These hashes have names that share as many characters as possible.
     let alike = (0..=255).map(|byte| Hash([byte; 32])).chain([Hash([0; 32])]);
     let indexes = (1..130).flat_map(|generation| {
         [0, 1, 2, 9, 10, 11, 99, 100, 999].map(|partition| storage::index(generation, Partition(partition)))

@@ -12,7 +12,7 @@ pub async fn offsets_are_dense_from_zero_and_acks_come_in_order(subject: &dyn Su
     for delivery in [bounded(), Delivery::Gapless] {
         let (producer, acks) = Acks::producer(&*subject.log(), delivery);
         let base = if delivery == Delivery::Gapless { 100 } else { 0 };
-        // Each batch mixes records for three partitions.
+        // Each batch mixes records for all three partitions.
         for round in 0..10 {
             let batch = (0..30).map(|n| record(&topic, n % 3, (round * 30 + n) as u64, "x")).collect();
             assert!(producer.append(batch).is_empty(), "the queue has room for 300 records");
@@ -68,7 +68,8 @@ pub async fn a_record_too_large_is_refused_alone(subject: &dyn FullLog) {
     assert_eq!((records[0].1.value.len(), records[1].1.value.len()), (5, fits));
 }
 
-/// A record size slightly below the `record_bytes_max` of the topics here.
+/// A record size in bytes that is slightly below the `record_bytes_max` of the topics in these
+/// tests.
 fn log_bytes_that_fit() -> usize {
     255 << 10
 }
@@ -90,8 +91,8 @@ pub async fn an_unknown_topic_or_partition_is_refused(subject: &dyn Subject) {
     assert!(matches!(acks.take(1).await[0], (9, Ok(Some(Offset(0))))), "the producer still works");
 }
 
-/// A gate inside a sink: the sink blocks until the gate is opened, so that no record is
-/// acknowledged and all of them stay in flight.
+/// A gate inside a sink. The sink blocks until the test opens the gate. Until then no record is
+/// acknowledged, so all records stay in flight.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,
@@ -134,7 +135,7 @@ pub async fn records_that_do_not_fit_come_back_in_order(subject: &dyn FullLog) {
     let tokens: Vec<u64> = acks.take(160).await.into_iter().map(|(token, _)| token).collect();
     assert_eq!(tokens, (0..160).collect::<Vec<_>>());
 
-    // The queue's limit in bytes counts too, but an empty queue takes one record of any size.
+    // The queue also has a limit in bytes, but an empty queue takes one record of any size.
     let large = |token| record(&topic, 0, token, vec![b'x'; 200 << 10]);
     let rest = producer.append((0..8).map(large).collect());
     assert_eq!(rest.len(), 3, "five records of 200 KiB fit into 1 MiB");
@@ -222,7 +223,7 @@ pub async fn a_gapless_producer_ends_with_its_first_failure(subject: &dyn FullLo
             _ => assert!(matches!(result, Err(AppendError::Unknown(_))), "{token}: {result:?}"),
         }
     }
-    // A new producer continues behind the unbroken prefix.
+    // A new producer continues after the last record that landed without a gap.
     let (next, acks) = Acks::producer(&*log, Delivery::Gapless);
     assert!(next.append(numbered(&topic, 0, 0..1)).is_empty());
     let (_, result) = soon("an ack", acks.take(1)).await.remove(0);

@@ -1,4 +1,5 @@
-//! Claims about the index on a real store when its data is missing, foreign or damaged.
+//! Claims about the index on a real store when its data is missing, damaged, or not the index's
+//! own.
 
 use super::index::{chunk, entry};
 use crate::harness::soon;
@@ -18,14 +19,14 @@ fn indexes(place: &Place, generation: u32) -> Indexes {
     Indexes::new(place.store.object_store(), generation)
 }
 
-/// Writes a value into the index's database directly, without the checks of the index.
+/// Writes a value directly into the database of the index, without the index's checks.
 async fn put(place: &Place, key: &str, value: Bytes) {
     let db = Db::open(storage::index(1, P), place.store.object_store()).await.unwrap();
     db.put(key, value).await.unwrap();
     db.close().await.unwrap();
 }
 
-/// Asserts that the result is an error which names the key `wanted`.
+/// Asserts that the result is an error whose text names the key `wanted`.
 fn assert_names<T: std::fmt::Debug>(result: Result<T, Error>, wanted: &str, what: &str) {
     match result {
         Err(Error::Damaged { key, problem }) => {
@@ -41,8 +42,8 @@ pub async fn a_view_of_an_empty_index_writes_nothing(place: &Place) {
     assert_eq!(view.checkpoint().await.unwrap(), Checkpoint::default());
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);
     assert!(place.store.object_store().list(None).next().await.is_none());
-    // The view stays empty after an owner writes: its reader starts at the log's first offset, so
-    // that it misses nothing.
+    // The view stays empty even after an owner writes. This loses nothing, because the view's
+    // reader starts at the first offset of the log.
     let (index, first) = indexes(place, 1).claim(P).await.unwrap();
     index.write(&first, &[(chunk(0), entry(1))]).await.unwrap();
     assert_eq!(view.entry(&chunk(0)).await.unwrap(), None);

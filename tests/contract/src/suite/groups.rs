@@ -1,4 +1,4 @@
-//! Claims about groups.
+//! Claims about groups, which assign partitions to their members.
 
 use crate::Subject;
 use crate::harness::{soon, topic, unique};
@@ -7,7 +7,7 @@ use driftless_schemas::Partition;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// A member of a group, with the partitions that the events so far gave it.
+/// A member of a group, with the partitions that it owns according to its events.
 struct Member {
     membership: Membership,
     owned: BTreeSet<i32>,
@@ -20,8 +20,8 @@ impl Member {
         Self { membership, owned: BTreeSet::new(), name }
     }
 
-    /// Waits for one event and applies it. Revoked partitions are no longer owned, and are returned
-    /// with their `done`.
+    /// Waits for one event and applies it. If the event revokes partitions, they are removed from
+    /// `owned` and returned, with the channel by which the member reports that it is done.
     async fn turn(&mut self) -> Option<(BTreeSet<i32>, oneshot::Sender<()>)> {
         let event = self.membership.events.recv().await.expect("the membership does not end");
         self.take(event)
@@ -47,9 +47,10 @@ impl Member {
         }
     }
 
-    /// Asserts that no event is queued. The caller first waits until the coordinator has done other
-    /// work (it has formed another group, for example): a wrong event would have been sent by then.
-    /// There is no later event of this member that could serve as a marker.
+    /// Asserts that no event of this member is queued. Before the call, the caller waits until the
+    /// coordinator has done other work, for example formed another group. A wrong event would have
+    /// been sent by then. This wait is necessary because no later event of this member could serve
+    /// as a marker.
     fn assert_undisturbed(&mut self) {
         if let Ok(event) = self.membership.events.try_recv() {
             panic!("{}: the membership should not change, but this event came: {event:?}", self.name);
@@ -75,14 +76,14 @@ pub async fn the_only_member_gets_every_partition(subject: &dyn Subject) {
     let mut one = Member::join(&*log, &unique("group"), &topic, "one");
     one.until_owned(7).await;
     assert_eq!(one.owned, (0..7).collect());
-    // A member of another group takes nothing away.
+    // A member of another group takes no partition from this one.
     let mut other = Member::join(&*log, &unique("group"), &topic, "one");
     other.until_owned(7).await;
     one.assert_undisturbed();
 }
 
-/// Waits until the coordinator has formed a group from nothing: a measure of time that does not
-/// depend on how fast the machine is.
+/// Waits until the coordinator has formed a new group. Tests use this as a measure of time that
+/// does not depend on the speed of the machine.
 async fn form_another_group(log: &dyn Log, topic: &str) {
     Member::join(log, &unique("group"), topic, "bystander").until_owned(4).await;
 }
@@ -93,7 +94,7 @@ pub async fn members_share_without_overlap_and_leaving_gives_back(subject: &dyn 
     let mut one = Member::join(&*log, &group, &topic, "one");
     one.until_owned(9).await;
     let mut two = Member::join(&*log, &group, &topic, "two");
-    // The two never own the same partition, whichever of them gets its event first.
+    // The two members never own the same partition, whichever of them gets its event first.
     soon("both members own their share", async {
         while one.owned.len() + two.owned.len() != 9 || two.owned.len() < 4 {
             let (is_one, revoked) = tokio::select! {

@@ -1,5 +1,5 @@
-//! Claims about a partition's index that SlateDB on a real store and the simulator's index both
-//! keep.
+//! Claims about a partition's index. Both SlateDB on a real store and the simulator's index keep
+//! them.
 
 use crate::harness::soon;
 use crate::place::Place;
@@ -9,7 +9,7 @@ use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition, Version};
 use driftless_store::index::{self, Error, Index, IndexView};
 use futures_util::future::{join, join_all};
 
-/// Indexes under test.
+/// A set of indexes under test, one for each partition.
 #[async_trait(?Send)]
 pub trait Indexes {
     /// Opens a partition's index as its owner.
@@ -18,10 +18,10 @@ pub trait Indexes {
     async fn view(&self, partition: Partition) -> Box<dyn View>;
 }
 
-/// The index as its owner has it open.
+/// A partition's index, opened by its owner.
 #[async_trait(?Send)]
 pub trait Writer {
-    /// Writes a batch.
+    /// Writes a batch of a checkpoint and entries.
     async fn write(&self, checkpoint: &Checkpoint, entries: &[(ChunkId, IndexEntry)]) -> Result<(), Error>;
     /// The stored checkpoint.
     async fn checkpoint(&self) -> Checkpoint;
@@ -38,14 +38,14 @@ pub trait View {
     async fn entry(&self, chunk: &ChunkId) -> Option<IndexEntry>;
 }
 
-/// The index that the services use, on the store of some place.
+/// The index of the services, on the store of a [`Place`].
 pub struct Real {
     indexes: index::Indexes,
     _place: Place,
 }
 
 impl Real {
-    /// Uses a place that belongs to this test alone.
+    /// The indexes in a place that belongs to this test alone.
     pub fn new(place: Place) -> Self {
         Self { indexes: index::Indexes::new(place.store.object_store(), 1), _place: place }
     }
@@ -91,7 +91,7 @@ impl View for IndexView {
 
 const P: Partition = Partition(0);
 
-/// A chunk id with that number.
+/// A chunk id that contains this number.
 pub fn chunk(number: i32) -> ChunkId {
     ChunkId::new("canvas", &[number, 0]).expect("the id is valid")
 }
@@ -127,7 +127,7 @@ pub async fn r4_a_claim_gives_a_new_epoch_and_fences_the_writer_before(subject: 
     for epoch in 1..=8 {
         let (owner, checkpoint) = claim(subject, P).await;
         assert_eq!(checkpoint, Checkpoint { epoch: Epoch(epoch), ..Checkpoint::default() });
-        // The new epoch is durable before the owner has written anything else.
+        // The new epoch must be durable before the owner writes anything else.
         assert_eq!(subject.view(P).await.checkpoint().await, checkpoint);
         owners.push((owner, checkpoint));
     }
@@ -187,7 +187,7 @@ pub async fn r4_one_of_many_simultaneous_claims_can_write(subject: &dyn Indexes)
         writers += u32::from(!is_refused);
     }
     assert!(writers <= 1, "{writers} owners can write");
-    // The next claim gets an epoch above all of these, whichever of them won.
+    // The next claim gets an epoch above all of these epochs, whichever of the claims won.
     let (_, next) = claim(subject, P).await;
     assert!(epochs.iter().all(|epoch| *epoch < next.epoch), "{epochs:?}, {next:?}");
     assert_eq!(next.commands_next, Offset(i64::from(writers)));
@@ -202,8 +202,8 @@ pub async fn r4_the_next_owner_finds_every_acknowledged_write_and_nothing_else(s
         let (result, claimed) = join(owner.write(&written, &entries), subject.claim(P)).await;
         let (next, found) = claimed.expect("no third owner claims at the same time");
         let is_there = found.commands_next == Offset(round);
-        // A write that is refused may still be stored, as long as it is stored as a whole. The
-        // stored epoch is the new owner's either way.
+        // The index may refuse a write and store it nevertheless, as long as it stores the whole
+        // batch. In both cases the stored epoch is the new owner's.
         assert!(is_there || is_fenced(&result), "the write of round {round} was acknowledged and is lost");
         assert_eq!(found.epoch, checkpoint.epoch.next());
         let newest = next.entry(&chunk(0)).await;
@@ -217,8 +217,8 @@ pub async fn r4_the_next_owner_finds_every_acknowledged_write_and_nothing_else(s
     }
 }
 
-/// Reads a view whose entries all have `commands_next` as their version, and returns that number;
-/// `None` if the view changed while it was read.
+/// Reads a view and asserts that all its entries have `commands_next` as their version. Returns
+/// this number, or `None` if the view changed during the read.
 async fn whole(view: &dyn View, chunks: i32) -> Option<i64> {
     let checkpoint = view.checkpoint().await;
     let mut versions = Vec::new();
@@ -260,7 +260,8 @@ pub async fn a_view_shows_durable_batches_and_never_goes_back(subject: &dyn Inde
     let (owner, first) = claim(subject, P).await;
     let mut views: Vec<(Box<dyn View>, i64)> = Vec::new();
     for n in 1..=12 {
-        // A durable batch is in every view that is opened later, and no view is ahead of it.
+        // A durable batch must be in every view that is opened later. No view may be ahead of the
+        // newest durable batch.
         let entries = [(chunk(0), entry(n as u64)), (chunk(1), entry(n as u64))];
         owner.write(&Checkpoint { commands_next: Offset(n), ..first }, &entries).await.unwrap();
         views.push((subject.view(P).await, n));
@@ -271,7 +272,7 @@ pub async fn a_view_shows_durable_batches_and_never_goes_back(subject: &dyn Inde
         }
     }
     assert_eq!(views.last().map(|(_, seen)| *seen), Some(12));
-    // A view does not go back either when the owner changes.
+    // A change of owner does not make a view go back either.
     let (_next, _) = claim(subject, P).await;
     for (view, seen) in &views {
         assert!(whole(&**view, 2).await.is_none_or(|now| now >= *seen));
@@ -322,7 +323,7 @@ pub async fn an_index_with_two_hundred_checkpoints_can_be_reopened(subject: &dyn
 
 pub async fn partitions_are_independent(subject: &dyn Indexes) {
     let mut owners = Vec::new();
-    // Some of these partitions' names are prefixes of others.
+    // Some of the names of these partitions are prefixes of others.
     for partition in [1, 11, 0, 10].map(Partition) {
         let (owner, first) = claim(subject, partition).await;
         assert_eq!(first, Checkpoint { epoch: Epoch(1), ..Checkpoint::default() });

@@ -29,13 +29,14 @@ pub async fn reading_starts_at_any_offset_and_waits_at_the_end(subject: &dyn Sub
         assert!(records.iter().all(|(_, record)| record.offset.0 as u64 == number(record)));
         readers.push(reader);
     }
-    // Each reader waits at the end: the next record is all that it gets.
+    // Each reader waits at the end of the log, so the next record is all that each gets.
     write(&*log, numbered(&topic, 0, 50..51)).await;
     for reader in &mut readers {
         let numbers: Vec<u64> = read(&mut **reader, 1).await.iter().map(|(_, record)| number(record)).collect();
         assert_eq!(numbers, [50]);
     }
-    // A reader without partitions gets nothing of what was appended before it was given one.
+    // A reader without partitions must get no record that was appended before a partition was
+    // assigned to it.
     let mut idle = reader(&*log);
     idle.assign(&topic, Partition(0), Offset(51));
     read_only_a_marker(&*log, &mut *idle, &topic, 0).await;
@@ -190,7 +191,7 @@ pub async fn no_record_comes_after_unassign(subject: &dyn Subject) {
     write(&*log, numbered(&topic, 0, 0..2_000)).await;
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(0));
-    // More records are in flight when the partition is unassigned.
+    // More records are in flight to the reader when the partition is unassigned.
     soon("the first records", reader.next()).await.expect("reading succeeds");
     reader.unassign(&topic, Partition(0));
     write(&*log, numbered(&topic, 0, 2_000..2_001)).await;
@@ -205,8 +206,8 @@ pub async fn assigning_again_starts_at_the_new_offset(subject: &dyn Subject) {
     let topic = topic(subject, 1).await;
     write(&*log, numbered(&topic, 0, 0..3_000)).await;
     let mut reader = reader(&*log);
-    // Offsets go back and forth, with and without `unassign`, while records of the earlier
-    // assignment are in flight.
+    // The assigned offsets go back and forth, with and without `unassign` in between, while records
+    // of the earlier assignment are in flight.
     for (turn, from) in [0, 2_500, 10, 2_999, 1_500, 0].into_iter().enumerate() {
         if turn % 2 == 1 {
             reader.unassign(&topic, Partition(0));
@@ -236,8 +237,8 @@ pub async fn an_offset_beyond_the_end_is_out_of_range(subject: &dyn Subject) {
     let mut reader = reader(&*log);
     reader.assign(&topic, Partition(0), Offset(9));
     expect_out_of_range(read_error(&mut *reader).await, &topic, 9, 0, 5);
-    // The error unassigns the partition: its records do not come before the marker in the other
-    // one.
+    // The error unassigns the partition, so none of its records arrives before the marker in the
+    // other partition.
     write(&*log, numbered(&topic, 0, 5..15)).await;
     reader.assign(&topic, Partition(1), Offset(0));
     read_only_a_marker(&*log, &mut *reader, &topic, 1).await;
@@ -258,7 +259,7 @@ pub async fn an_offset_below_the_start_is_out_of_range(subject: &dyn Subject) {
     reader.assign(&topic, Partition(0), Offset(8));
     let numbers: Vec<u64> = read(&mut *reader, 12).await.iter().map(|(_, record)| number(record)).collect();
     assert_eq!(numbers, (8..20).collect::<Vec<_>>());
-    // Truncating below the start does not bring deleted records back.
+    // Truncation below the current start does not bring deleted records back.
     subject.truncate_before(&topic, Partition(0), Offset(5)).await;
     let watermarks = log.watermarks(&topic, Partition(0)).await.expect("the topic has watermarks");
     assert_eq!(watermarks, (Offset(8), Offset(20)));
@@ -321,7 +322,8 @@ pub async fn a_missing_partition_is_an_error_of_its_own(subject: &dyn Subject) {
 pub async fn dropping_a_call_of_next_loses_no_record(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
-    // More records than the log keeps in memory, so that reads from disk are interrupted too.
+    // These are more records than the log keeps in memory, so that reads from disk are interrupted
+    // too.
     let text = "x".repeat(2_000);
     let big = |n: u64| record(&topic, (n % 2) as i32, n, format!("{n:08}{text}"));
     write(&*log, (0..8_000).map(big).collect()).await;

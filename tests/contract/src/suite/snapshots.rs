@@ -1,4 +1,4 @@
-//! Claims about snapshots (R7) that the services' store and the simulator's store both keep.
+//! Claims about snapshots (R7). Both the store of the services and the simulator's store keep them.
 
 use crate::place::Place;
 use async_trait::async_trait;
@@ -14,20 +14,21 @@ use object_store::{ObjectStoreExt as _, PutPayload};
 pub trait Snapshots {
     /// Stores an encoding under its hash.
     async fn put(&self, hash: Hash, encoding: &[u8]);
-    /// Loads the snapshot that a ref names: the stored bytes, and the encoding in them.
+    /// Loads the snapshot that a ref names. Returns the stored bytes, and the canonical encoding in
+    /// them.
     async fn load(&self, stored: &StoredRef) -> Result<(Bytes, Bytes), Refused>;
     /// The raw bytes that are stored under a hash, without verification.
     async fn object(&self, hash: Hash) -> Option<Bytes>;
-    /// Replaces the stored bytes; `None` deletes the object.
+    /// Replaces the bytes that are stored under a hash; `None` deletes the object.
     async fn replace(&self, hash: Hash, data: Option<Bytes>);
 }
 
-/// Why a snapshot was not loaded.
+/// The reason why the store did not load a snapshot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No object has that name.
+    /// No object has the name in the ref.
     Missing,
-    /// The object's content does not match its name.
+    /// The content of the object does not match the object's name.
     Damaged,
 }
 
@@ -57,7 +58,7 @@ impl Snapshots for Place {
     }
 }
 
-/// The kind of an error. Asserts that the error's text names the store.
+/// Classifies an error of the store. Asserts that the error's text names the store's URL.
 pub fn refused(error: &Error, url: &str) -> Refused {
     assert!(error.to_string().contains(url), "the error does not name {url}: {error}");
     match error {
@@ -67,7 +68,7 @@ pub fn refused(error: &Error, url: &str) -> Refused {
     }
 }
 
-/// Makes a ref that names an object of its own.
+/// Makes a ref to an object that contains one snapshot alone.
 pub fn ref_to(hash: Hash) -> StoredRef {
     StoredRef {
         version: Version(1),
@@ -107,7 +108,7 @@ pub async fn r7_putting_a_snapshot_again_changes_nothing(subject: &dyn Snapshots
         subject.put(hash, &encoding).await;
         assert_eq!(subject.object(hash).await, first);
     }
-    // A put also repairs a damaged object: the owner relies on this.
+    // A put also repairs a damaged object, on which the owner relies.
     subject.replace(hash, Some(Bytes::from_static(b"damage"))).await;
     subject.put(hash, &encoding).await;
     assert_eq!(subject.object(hash).await, first);
@@ -120,7 +121,7 @@ pub async fn r7_a_missing_object_is_reported_as_missing(subject: &dyn Snapshots)
     subject.put(hash, &encoding).await;
     subject.replace(hash, None).await;
     assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Missing));
-    // A ref with a flipped bit names another object.
+    // A ref with a flipped bit in its hash names another object.
     subject.put(hash, &encoding).await;
     let mut flipped = hash;
     flipped.0[17] ^= 4;
@@ -146,8 +147,8 @@ pub async fn r7_an_object_that_does_not_match_its_name_is_never_loaded(subject: 
         subject.replace(hash, Some(data)).await;
         assert_eq!(subject.load(&ref_to(hash)).await, Err(Refused::Damaged), "{what}");
     }
-    // Flips bits all over the object. A few bits of zstd's format have no meaning: the object then
-    // still decompresses to the content, byte for byte.
+    // Flips single bits all over the object. A few bits of zstd's format have no meaning. If such a
+    // bit is flipped, the object still decompresses to the same content.
     let bits = whole.len() * 8;
     let mut noticed = 0;
     for bit in (0..bits).step_by((bits / 60).max(1) | 1) {

@@ -80,8 +80,8 @@ pub async fn a_world_is_made_once_and_changed_over_its_predecessor_only(place: &
     assert_eq!(store.world().await.unwrap(), Some(world(3, "e")));
 }
 
-/// Puts that revision from many tasks at once, each under another name; returns the names of the
-/// puts that succeeded.
+/// Puts a revision of the world spec from many tasks at once, each under another world name.
+/// Returns the names of the puts that succeeded.
 async fn race(place: &Place, revision: u32) -> Vec<String> {
     let names = (0..RACERS).map(|n| format!("racer-{revision}-{n}"));
     let racers: Vec<_> = names
@@ -112,7 +112,8 @@ pub async fn one_of_sixteen_changes_of_a_world_stays(place: &Place) {
         let winners = race(place, revision).await;
         let stored = place.store.world().await.unwrap().unwrap();
         assert_eq!(stored.revision, revision);
-        // Even without conditional updates, the stored world is one racer's, as a whole.
+        // Even without conditional updates, the stored world is exactly the world of one racer, and
+        // no mixture.
         assert!(winners.contains(&stored.spec.name), "{winners:?}: {stored:?}");
         assert!(winners.len() == 1 || !place.updates_are_conditional, "{winners:?}");
     }
@@ -144,7 +145,7 @@ async fn keys(place: &Place, prefix: &str) -> BTreeSet<String> {
 pub async fn a_list_has_exactly_the_keys_under_a_folder(place: &Place) {
     assert_eq!(keys(place, "snapshots").await, BTreeSet::new());
     let mut stored = BTreeSet::new();
-    // S3 lists at most 1,000 keys in one page; these are more.
+    // S3 lists at most 1,000 keys on one page, so this list needs a second page.
     let puts = (0..1_100_u32).map(|n| {
         let encoding = n.to_le_bytes();
         let hash = Hash::of(&encoding);
@@ -159,21 +160,22 @@ pub async fn a_list_has_exactly_the_keys_under_a_folder(place: &Place) {
         place.store.object_store().put(&Path::from(key), PutPayload::from_static(b"x")).await.unwrap();
     }
     assert_eq!(keys(place, "snapshots").await, stored);
-    // A prefix names a folder: a key that only begins with the same letters does not match.
+    // A prefix names a folder, so a key that only begins with the same letters does not match.
     assert_eq!(keys(place, "index/1/1/manifest").await, ["index/1/1/manifest/1".to_owned()].into());
     assert_eq!(keys(place, "index/1").await.len(), 2);
     assert_eq!(keys(place, "").await.len(), 1_100 + 4);
 }
 
-/// Some S3 servers refuse a key that is a folder prefix of another key. The objects of a whole
-/// deployment contain no such pair.
+/// Asserts that no object of a whole deployment has a key that is a folder prefix of another key.
+/// Some S3 servers refuse such a pair of keys.
 pub async fn no_key_is_a_folder_of_another(place: &Place) {
     let indexes = Indexes::new(place.store.object_store(), 1);
     place.store.put_world(&world(1, "a")).await.unwrap();
     for partition in [0, 1, 12].map(Partition) {
         for _ in 0..2 {
             let (index, mut checkpoint) = indexes.claim(partition).await.unwrap();
-            // Enough checkpoints for a flush of the memtable, so that every kind of file exists.
+            // Writes enough checkpoints to make SlateDB flush its memtable, so that every kind of
+            // file exists.
             for n in 0..70 {
                 checkpoint = Checkpoint { commands_next: Offset(n), ..checkpoint };
                 let chunk = ChunkId::new("canvas", &[n as i32, partition.0]).unwrap();
