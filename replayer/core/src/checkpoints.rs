@@ -1,4 +1,4 @@
-//! Which checkpoint was written last, and which one is being written: one at a time (R6).
+//! Keeps the newest checkpoint of an ownership, and allows only one to be written at a time (R6).
 
 use driftless_schemas::ChunkId;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
@@ -6,9 +6,11 @@ use driftless_schemas::time::MonotonicMs;
 
 /// The checkpoints of one ownership.
 pub(crate) struct Checkpoints {
+    /// The newest checkpoint, which is durable or being written.
     newest: Checkpoint,
     newest_at: MonotonicMs,
-    /// The chunks whose refs go with the checkpoint that is being written.
+    /// The chunks whose refs are written with the current checkpoint; `None` if none is being
+    /// written.
     writing: Option<Vec<ChunkId>>,
 }
 
@@ -21,12 +23,13 @@ impl Checkpoints {
         self.writing.is_some()
     }
 
-    /// Whether the newest checkpoint is older than `interval_ms`.
+    /// True if the newest checkpoint is at least `interval_ms` old.
     pub fn is_due(&self, interval_ms: u64, now: MonotonicMs) -> bool {
         now.ms_since(self.newest_at) >= interval_ms
     }
 
-    /// Notes that this checkpoint is being written; false if it says nothing new.
+    /// Notes that this checkpoint is being written. Returns false if it must not be written,
+    /// because it is equal to the newest one and there are no entries.
     pub fn begin(&mut self, checkpoint: Checkpoint, entries: &[(ChunkId, IndexEntry)], now: MonotonicMs) -> bool {
         if entries.is_empty() && checkpoint == self.newest {
             return false;
@@ -37,7 +40,7 @@ impl Checkpoints {
         true
     }
 
-    /// The checkpoint is durable; gives the chunks whose refs went with it.
+    /// Notes that the checkpoint is durable. Returns the chunks whose refs were written with it.
     pub fn written(&mut self, now: MonotonicMs) -> Vec<ChunkId> {
         self.newest_at = now;
         self.writing.take().unwrap_or_default()

@@ -1,9 +1,10 @@
-//! The chunks of an owner: in which slot each one is, which ones no ref contains, how much memory
-//! they take, and how many commands wait for chunks that stand still.
+//! The chunks in an owner's memory: the slot of each chunk, the chunks with decisions that no
+//! stored ref contains, the memory that all chunks take, and the number of commands that wait for
+//! chunks which cannot be loaded or are being checked.
 //!
-//! Promises: a chunk has one slot; a chunk with a decision in no ref is among the unstored; the
-//! sizes and counts agree with the slots. Least recently used clean chunks are dropped when there
-//! are too many.
+//! Invariants: a chunk has at most one slot; a chunk with a decision that no ref contains is in the
+//! set `unstored`; the sizes and counts agree with the slots. When the chunks take too much memory,
+//! the least recently used clean chunks are dropped.
 
 use crate::resident::Resident;
 use crate::slots::{Loading, Slot, State, Waiting};
@@ -18,17 +19,19 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(crate) struct Chunks {
     slots: BTreeMap<ChunkId, Slot>,
-    /// Chunks with a decision in no ref, or with a snapshot under way.
+    /// Chunks with a decision that no stored ref contains, or with a snapshot under way.
     unstored: BTreeSet<ChunkId>,
     uses: u64,
     /// Estimated memory of the chunks in memory.
     bytes: usize,
-    /// Commands that wait for chunks which cannot be loaded, or are being checked.
+    /// Waiting commands that do not count against `commands_in_flight_max`, because their chunks
+    /// cannot be loaded or are being checked.
     set_aside: usize,
 }
 
 impl Chunks {
-    /// The chunk's slot, and whether it is new: then its stored state must be asked for.
+    /// Returns the chunk's slot, and true if the slot is new. The caller must then ask for the
+    /// chunk's stored state.
     pub fn slot(&mut self, chunk: &ChunkId, place: impl FnOnce() -> Place) -> (&mut Slot, bool) {
         self.uses += 1;
         let last_used = self.uses;
@@ -88,7 +91,8 @@ impl Chunks {
 
     // ---- From one state to the next -------------------------------------------------------------
 
-    /// A loading chunk is in memory now. Gives what waited for it.
+    /// Makes a loading chunk live. Returns the commands that waited for it, or `None` if the chunk
+    /// was not loading.
     pub fn go_live(&mut self, chunk: &ChunkId, resident: Box<Resident>) -> Option<Loading> {
         let slot = self.slots.get_mut(chunk)?;
         let State::Loading(loading) = &mut slot.state else { return None };
@@ -98,8 +102,9 @@ impl Chunks {
         Some(loading)
     }
 
-    /// The chunk is loaded again: the record of `updates` behind `before` does not fit. Its records
-    /// wait as if all had come before its state.
+    /// Drops the chunk from memory so that it is loaded again, because the record of `updates`
+    /// behind `before` does not fit its content. The records that were folded into the chunk are
+    /// kept, and are folded again into the state that is loaded next.
     pub fn load_again(&mut self, chunk: &ChunkId, before: Position) {
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         if let State::Live(resident) | State::Checking(resident, _) = slot.take_state() {
@@ -110,7 +115,8 @@ impl Chunks {
         }
     }
 
-    /// A live chunk without a snapshot under way is checked from now on.
+    /// Makes a live chunk a checked one, whose commands wait. Does nothing if a snapshot of the
+    /// chunk is under way.
     pub fn begin_check(&mut self, chunk: &ChunkId) {
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         slot.state = match slot.take_state() {
@@ -119,7 +125,8 @@ impl Chunks {
         };
     }
 
-    /// A checked chunk is live again. Gives what waited for it.
+    /// Makes a checked chunk live again. Returns the commands that waited for it, or `None` if the
+    /// chunk was not being checked.
     pub fn end_check(&mut self, chunk: &ChunkId) -> Option<Loading> {
         let slot = self.slots.get_mut(chunk)?;
         match slot.take_state() {
@@ -136,7 +143,8 @@ impl Chunks {
 
     // ---- Commands that wait ---------------------------------------------------------------------
 
-    /// Keeps a command until its chunk is live, and says nothing if the chunk is live already.
+    /// Keeps a command until its chunk is live. Does nothing if the chunk is live already.
+    /// `set_aside_max` limits how many waiting commands of all chunks may be set aside.
     pub fn enqueue(&mut self, chunk: &ChunkId, waiting: Waiting, per_chunk_max: usize, set_aside_max: usize) {
         let has_room = self.set_aside < set_aside_max;
         let Some(slot) = self.slots.get_mut(chunk) else { return };
@@ -145,7 +153,7 @@ impl Chunks {
         }
     }
 
-    /// Keeps commands that waited for a chunk which is being checked now.
+    /// Gives a chunk that is being checked the commands that waited for it while it was loaded.
     pub fn keep_for_check(&mut self, chunk: &ChunkId, waiting: Vec<Waiting>) {
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         if let State::Checking(_, checking) = &mut slot.state {
@@ -154,7 +162,8 @@ impl Chunks {
         }
     }
 
-    /// A chunk could not be loaded; its commands no longer count against those of other chunks.
+    /// Notes that a load of the chunk failed. From now on, its commands do not count against
+    /// `commands_in_flight_max`. Returns false if the chunk is not loading.
     pub fn load_failed(&mut self, chunk: &ChunkId, retry_at: impl FnOnce(u32) -> MonotonicMs) -> bool {
         let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(chunk) else { return false };
         self.set_aside += loading.set_aside();
@@ -162,14 +171,14 @@ impl Chunks {
         true
     }
 
-    /// The commands that waited for a chunk. `None`: not all of them were kept.
+    /// Returns the commands that waited for a chunk, or `None` if not all of them were kept.
     pub fn release(&mut self, loading: Loading) -> Option<Vec<Waiting>> {
         let (waiting, set_aside) = loading.into_waiting();
         self.set_aside = self.set_aside.saturating_sub(set_aside);
         waiting
     }
 
-    /// The chunks whose stored state must be asked for again now.
+    /// Returns the chunks whose load failed and is to be tried again now.
     pub fn take_retries(&mut self, now: MonotonicMs) -> Vec<ChunkId> {
         let is_due = |slot: &mut Slot| match &mut slot.state {
             State::Loading(loading) => loading.take_retry(now),
@@ -178,7 +187,7 @@ impl Chunks {
         self.slots.iter_mut().filter_map(|(chunk, slot)| is_due(slot).then(|| chunk.clone())).collect()
     }
 
-    /// Commands that wait for chunks which stand still.
+    /// The number of waiting commands that do not count against `commands_in_flight_max`.
     pub fn set_aside(&self) -> usize {
         self.set_aside
     }
@@ -195,7 +204,7 @@ impl Chunks {
         self.unstored.remove(chunk);
     }
 
-    /// Looks at each chunk that no ref contains, in the order of their ids, until `look` says
+    /// Calls `look` for each unstored chunk, in the order of the chunk ids, until `look` returns
     /// false.
     pub fn for_each_unstored(&mut self, mut look: impl FnMut(&ChunkId, &mut Slot) -> bool) {
         for chunk in &self.unstored {
@@ -207,28 +216,30 @@ impl Chunks {
         }
     }
 
-    /// How many live chunks that no ref contains are so.
+    /// How many of the unstored chunks are live and satisfy `is_so`.
     pub fn count_unstored(&self, is_so: impl Fn(&Resident) -> bool) -> usize {
         let slot = |chunk| self.slots.get(chunk);
         let is_counted = |slot: &&Slot| matches!(&slot.state, State::Live(resident) if is_so(resident));
         self.unstored.iter().filter_map(slot).filter(is_counted).count()
     }
 
-    /// Recovery is over: the records that it kept in case that a chunk is loaded again are dropped.
+    /// Drops the records that recovery kept in case a chunk had to be loaded again: recovery is
+    /// over.
     pub fn forget_recovered(&mut self) {
         self.slots.values_mut().filter_map(Slot::resident_mut).for_each(|resident| resident.recovered = Vec::new());
     }
 
     // ---- Memory ---------------------------------------------------------------------------------
 
-    /// A live chunk's content has this encoded length now.
+    /// Notes the new encoded length of a live chunk's content, and updates the memory estimate.
     pub fn set_encoded_bytes(&mut self, chunk: &ChunkId, encoded_bytes: usize) {
         let Some(Slot { state: State::Live(resident), .. }) = self.slots.get_mut(chunk) else { return };
         let bytes = resident.estimate_bytes(encoded_bytes);
         self.bytes = self.bytes + bytes - std::mem::replace(&mut resident.bytes, bytes);
     }
 
-    /// Drops the least recently used clean chunks if all take more than `bytes_max`.
+    /// If all chunks together take more than `bytes_max`, drops the least recently used clean ones
+    /// until the rest takes at most 90% of it.
     pub fn drop_cold(&mut self, bytes_max: usize) {
         if self.bytes <= bytes_max {
             return;
@@ -260,14 +271,14 @@ impl Chunks {
         self.unstored.len()
     }
 
-    /// How many chunks cannot be loaded.
+    /// How many loading chunks have failed to load at least once.
     pub fn failing(&self) -> usize {
         self.slots.values().filter(|slot| slot.is_failing()).count()
     }
 }
 
 impl Slot {
-    /// The slot's state; an empty loading state stands in its place.
+    /// Takes the slot's state and leaves an empty loading state, which the caller replaces.
     fn take_state(&mut self) -> State {
         std::mem::replace(&mut self.state, State::Loading(Loading::default()))
     }

@@ -1,5 +1,5 @@
-//! Reading a record of `commands`: what the record asks for, or why it belongs into `dead-letter`
-//! (R9).
+//! Reads records of `commands`: the request in a record, or the reason why the record is copied to
+//! `dead-letter` (R9).
 
 use bytes::Bytes;
 use driftless_chunk::live::{Asked, AskedBody};
@@ -14,14 +14,17 @@ pub(crate) struct Placed {
     pub ask: Ask,
 }
 
-/// The request in a record.
+/// The request in a record of `commands`.
 pub(crate) enum Ask {
     Command(Asked),
     Audit(proto::Audit),
 }
 
-/// Reads a record. The error says why no decision can be made of it: its numbers cannot be read, or
-/// they belong to no chunk of this partition.
+/// Reads a record of `commands`.
+///
+/// # Errors
+/// Why the owner cannot make a decision for this record: the record cannot be decoded, has no body
+/// that this version knows, or its chunk does not belong to this partition.
 pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &Bytes) -> Result<Placed, String> {
     let record: proto::CommandRecord = format::decode("CommandRecord", value.clone()).map_err(|e| e.to_string())?;
     let chunk: ChunkId = record.chunk_id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
@@ -35,8 +38,9 @@ pub(crate) fn read(world: &World, partition: Partition, offset: Offset, value: &
         Some(Body::Command(command)) => {
             let mut asked = Asked::from_proto(offset, command).map_err(|e| e.to_string())?;
             if asked.author.len() > limits::AUTHOR_BYTES_MAX {
-                // The mark repeats the author. A record of `updates` that is too large for the log
-                // would end every ownership, again and again.
+                // The command's mark in `updates` repeats the author. With a very long author, that
+                // record would be too large for the log, and each owner in turn would end at it. So
+                // the author is left out, and the command counts as undecodable.
                 let problem =
                     format!("an author of {} bytes: at most {}", asked.author.len(), limits::AUTHOR_BYTES_MAX);
                 asked.author = String::new();

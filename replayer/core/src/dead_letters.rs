@@ -1,8 +1,8 @@
 //! Copies of commands to `dead-letter` that are not acknowledged yet (R9).
 //!
-//! A command's batch stays open until its copy is acknowledged, and a chunk that has decided the
-//! command is not stored before: an owner that takes over after a crash finds the command and its
-//! mark, and copies the command again.
+//! A command's batch stays open until its copy is acknowledged. A chunk that has decided the
+//! command is not stored before that either. So an owner that takes over after a crash reads the
+//! command and its mark again, and makes the copy again.
 
 use crate::progress::BatchPart;
 use driftless_schemas::ChunkId;
@@ -17,12 +17,13 @@ pub(crate) struct DeadLetters {
 
 struct InFlight {
     command: BatchPart,
-    /// The chunk that has decided the command.
+    /// The chunk that has decided the command, and that must not be stored before the copy is
+    /// acknowledged. `None`: no chunk waits for the copy.
     decided_by: Option<ChunkId>,
 }
 
 impl DeadLetters {
-    /// Notes a copy; the number names it.
+    /// Notes a copy that is handed to the log, and returns the copy's number.
     pub fn begin(&mut self, command: BatchPart, decided_by: Option<&ChunkId>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -30,7 +31,8 @@ impl DeadLetters {
         id
     }
 
-    /// A copy is acknowledged; gives the command that waited for it.
+    /// Notes that the copy `id` is acknowledged. Returns the command whose batch waited for the
+    /// copy, or `None` if no such copy is in flight.
     pub fn acknowledge(&mut self, id: u64) -> Option<BatchPart> {
         self.in_flight.remove(&id).map(|copy| copy.command)
     }
@@ -40,7 +42,7 @@ impl DeadLetters {
         self.next_id
     }
 
-    /// Whether each copy below `id` is acknowledged.
+    /// True if each copy with a number below `id` is acknowledged.
     pub fn is_acknowledged_below(&self, id: u64) -> bool {
         self.in_flight.first_key_value().is_none_or(|(oldest, _)| *oldest >= id)
     }

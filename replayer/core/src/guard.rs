@@ -21,19 +21,19 @@ pub(crate) struct Calls<'a> {
     chunk: &'a ChunkId,
 }
 
-/// A model panicked; the call says what it was doing.
+/// A model panicked during this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its model panicked while {0}")]
 pub(crate) struct ModelPanicked(Call);
 
-/// Why a model did not take up a content.
+/// Why a content could not be restored, or a record could not be folded into it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
     #[error(transparent)]
     Panicked(#[from] ModelPanicked),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// A record of `updates` does not fit.
+    /// A record of `updates` cannot be read.
     #[error("{0}")]
     Record(String),
 }
@@ -42,7 +42,7 @@ pub(crate) enum RestoreError {
 pub(crate) struct Guarded<T>(T);
 
 impl RestoreError {
-    /// Whether the content is what it was before the call.
+    /// True if the failed call has not changed the content.
     pub fn leaves_content_intact(&self) -> bool {
         matches!(self, Self::Record(_) | Self::Apply(ApplyError::Gap { .. } | ApplyError::Format(_)))
     }
@@ -60,7 +60,8 @@ impl<'a> Calls<'a> {
 }
 
 impl<T> Guarded<T> {
-    /// Makes a value with the help of its model, and something about it.
+    /// Makes a guarded value with the help of its model. The second value that `make` returns is
+    /// given back unguarded.
     pub fn make<R, E>(
         calls: Calls<'_>,
         call: Call,
@@ -69,7 +70,7 @@ impl<T> Guarded<T> {
         Ok(calls.run(call, make)?.map(|(value, about)| (Self(value), about)))
     }
 
-    /// Runs what may call the value's model.
+    /// Runs a function that may call the value's model.
     pub fn run<R>(
         &mut self,
         calls: Calls<'_>,
@@ -87,7 +88,8 @@ impl Guarded<Replica> {
 }
 
 impl Guarded<LiveChunk> {
-    /// The numbers of a ref whose content is lost, with an older content.
+    /// Makes a live chunk with the version and ledger of the ref `stored`, whose content is lost,
+    /// and with the older content of a replica.
     pub fn with_older_content(older: Guarded<Replica>, stored: &StoredRef) -> Result<Self, ApplyError> {
         LiveChunk::restore_without_content(older.0, stored).map(Self)
     }
@@ -96,8 +98,7 @@ impl Guarded<LiveChunk> {
         self.0.replica = rebuilt.0;
     }
 
-    /// Decides one command, as [`LiveChunk::decide`] does, which catches the panics of a model
-    /// itself.
+    /// Decides one command with [`LiveChunk::decide`], which catches the panics of a model itself.
     pub fn decide(&mut self, calls: Calls<'_>, partition: Partition, asked: &Asked) -> Option<Decided> {
         calls.working.call(calls.chunk, Call::Decide(asked.offset));
         self.0.decide(calls.chunk, partition, asked)

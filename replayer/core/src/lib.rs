@@ -2,9 +2,10 @@
 //! writes checkpoints.
 //!
 //! [`PartitionCore`] takes [`Input`]s (records, acknowledgements, loaded states, time) and gives
-//! [`Output`]s (records to append, objects to store, states to load). It keeps R2–R6 and R8;
-//! docs/design.md#ownership tells the story. The shell in `driftless-replayer` moves bytes and
-//! turns errors into inputs; the simulator drives the same code.
+//! [`Output`]s (records to append, objects to store, states to load). The core keeps rules R2–R6
+//! and R8; docs/design.md#ownership explains the steps of an ownership. The shell in
+//! `driftless-replayer` moves bytes and turns errors into inputs; the simulator drives the same
+//! code.
 
 #![forbid(unsafe_code)]
 

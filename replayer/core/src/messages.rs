@@ -8,37 +8,44 @@ use std::fmt;
 /// An event for the core.
 #[derive(Debug)]
 pub enum Input {
-    /// Records of `updates`, in order, after [`Output::ReadUpdates`] and before
+    /// Records of `updates`, in log order, between [`Output::ReadUpdates`] and
     /// [`Output::ReadCommands`].
     Updates(Vec<(Offset, Bytes)>),
-    /// Records of `commands`, in order, after [`Output::ReadCommands`].
+    /// Records of `commands`, in log order, after [`Output::ReadCommands`].
     Commands(Vec<(Offset, Bytes)>),
-    /// A stream that the core reads does not hold the offset that comes next.
+    /// The log does not hold the offset that the core has to read next from a stream.
     OutOfRange(OutOfRange),
-    /// The answer to [`Output::Load`]: the index entry and the newest ref's canonical encoding, or
-    /// nothing is stored.
+    /// The answer to [`Output::Load`]: the chunk's index entry and the encoding that its newest ref
+    /// names, or `None` if nothing is stored for the chunk.
     Loaded(ChunkId, Result<Option<Stored>, LoadError>),
-    /// The answer to [`Output::LoadOlder`].
+    /// The answer to [`Output::LoadOlder`]: the object's content.
     OlderLoaded(ChunkId, Result<Bytes, OlderError>),
-    /// Records of `updates`, in order, after [`Output::ReadHistory`] and before
+    /// Records of `updates`, in log order, between [`Output::ReadHistory`] and
     /// [`Output::EndHistory`].
     History(Vec<(Offset, Bytes)>),
-    /// Record `n` is acknowledged, at an offset if the log knows it. In the order of n.
+    /// The log has acknowledged record `n` of [`Output::Append`], with the record's offset if the
+    /// log reports one. Acknowledgements come in the order of `n`.
     Acked(u64, Option<Offset>),
-    /// Record `n` was not acknowledged, for this reason.
+    /// The log has not acknowledged record `n`; the text is the log's reason.
     AppendFailed(u64, String),
-    /// The answer to [`Output::PutSnapshot`]: the object is durable, or not.
+    /// The answer to [`Output::PutSnapshot`]: the object is durable, or the reason why it may not
+    /// be.
     SnapshotPut(ChunkId, Hash, Result<(), String>),
-    /// The answer to [`Output::DeadLetter`]: the copy is acknowledged.
+    /// The answer to [`Output::DeadLetter`]: the log has acknowledged the copy with this id, or has
+    /// refused it for good.
     DeadLettered(u64),
-    /// The answer to [`Output::WriteCheckpoint`].
+    /// The answer to [`Output::WriteCheckpoint`]: the batch is durable, or the index's reason why
+    /// it may not be.
     CheckpointWritten(Result<(), String>),
-    /// Time has passed.
+    /// Time has passed: the core retries loads, and begins the checks, snapshots and checkpoints
+    /// that are due.
     Tick,
-    /// End in order: write a checkpoint and decide until it is written, then take no more commands
-    /// and wait for what is in flight.
+    /// The ownership is to end in order. The core begins a last checkpoint, and decides commands
+    /// until that checkpoint is written. Then the core takes no more commands, and ends when the
+    /// log has acknowledged all its records.
     Drain,
-    /// Bits flip in the memory of a chunk, on purpose: to show that drift is found and healed.
+    /// Flips bits in the memory of a chunk on purpose. Tests use this input to show that drift is
+    /// found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
     Damage(ChunkId),
 }
@@ -46,46 +53,49 @@ pub enum Input {
 /// A stream of records that the core reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// `updates`, up to the own fence.
+    /// `updates`, which recovery reads up to this owner's own fence.
     Updates,
     /// `commands`.
     Commands,
-    /// `updates`, read again for one chunk.
+    /// `updates`, read again for one chunk that is being checked or rebuilt.
     History,
 }
 
-/// The offset that a stream wants next is outside of what the log holds.
+/// The core has to read an offset that the log does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{stream} holds offsets {low}..{high}, but {wanted} is wanted")]
 pub struct OutOfRange {
-    /// The stream.
+    /// The stream that does not hold the offset.
     pub stream: Stream,
-    /// The offset that comes next.
+    /// The offset that the core has to read next.
     pub wanted: Offset,
-    /// The log's first offset. Above `wanted`: retention has taken the records in between.
+    /// The log's first offset. If `low` is above `wanted`, retention has deleted the records from
+    /// `wanted` to before `low`.
     pub low: Offset,
-    /// The log's end. Below `wanted`: the index belongs to another log.
+    /// The log's end, one offset above its last record. If `high` is below `wanted`, the index
+    /// belongs to another log.
     pub high: Offset,
 }
 
-/// A stored state as the shell loaded it.
+/// A chunk's newest stored state, as the shell loaded it.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The index's entry.
+    /// The chunk's entry in the index.
     pub entry: IndexEntry,
-    /// The canonical encoding of the newest ref.
+    /// The canonical encoding of the content that the entry's newest ref names.
     pub encoding: Bytes,
 }
 
-/// Why a stored state was not loaded.
+/// Why a chunk's newest stored state was not loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LoadError {
-    /// The store does not answer. It may answer later.
+    /// The store does not answer now. The same load may succeed later.
     Unavailable(String),
-    /// The object of the newest ref does not exist, or its content has another hash than its name.
-    /// The log may still lead to the content.
+    /// The object of the newest ref does not exist, or the hash of its content is not the hash in
+    /// its name. The owner may still be able to rebuild the content from an older state and the
+    /// log.
     Lost {
-        /// The index's entry.
+        /// The chunk's entry in the index.
         entry: Box<IndexEntry>,
         /// The problem with the object.
         reason: String,
@@ -95,20 +105,21 @@ pub enum LoadError {
 /// Why an older ref's object was not loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OlderError {
-    /// The store does not answer. It may answer later.
+    /// The store does not answer now. The same load may succeed later.
     Unavailable,
-    /// The object does not exist, or its content has another hash than its name.
+    /// The object does not exist, or the hash of its content is not the hash in its name.
     Lost,
 }
 
-/// A task for the shell, in the order of the outputs.
+/// A task for the shell, which takes up the tasks in the order in which the core gives them.
 #[derive(Debug)]
 pub enum Output {
-    /// Append to `updates`, in this order; report [`Input::Acked`] or [`Input::AppendFailed`].
+    /// Append a record to `updates`, behind the records of earlier outputs. Report [`Input::Acked`]
+    /// or [`Input::AppendFailed`].
     Append {
         /// The record's number.
         n: u64,
-        /// The partition key.
+        /// The Kafka key of the record: the key of the record's chunk, and empty for the fence.
         key: String,
         /// The encoded `UpdatesRecord`.
         value: Bytes,
@@ -116,18 +127,19 @@ pub enum Output {
     /// Read `updates` from this offset on; report [`Input::Updates`] or [`Input::OutOfRange`].
     ReadUpdates(Offset),
     /// Stop reading `updates`, and read `commands` from this offset on; report [`Input::Commands`]
-    /// or [`Input::OutOfRange`]. Commands that were read before are still wanted.
+    /// or [`Input::OutOfRange`]. Records of `commands` that were fetched before this output are
+    /// still to be reported.
     ReadCommands(Offset),
-    /// Beside `commands`, read `updates` from this offset on; report [`Input::History`] or
-    /// [`Input::OutOfRange`].
+    /// Read `updates` from this offset on, at the same time as `commands`; report
+    /// [`Input::History`] or [`Input::OutOfRange`].
     ReadHistory(Offset),
-    /// Stop reading what [`Output::ReadHistory`] asked for.
+    /// Stop the reading that [`Output::ReadHistory`] began.
     EndHistory,
     /// Load a chunk's stored state; report [`Input::Loaded`].
     Load(ChunkId),
     /// Load the object of an older ref; report [`Input::OlderLoaded`].
     LoadOlder(ChunkId, StoredRef),
-    /// Store an encoding under its hash; report [`Input::SnapshotPut`].
+    /// Store an encoding as an object that is named by its hash; report [`Input::SnapshotPut`].
     PutSnapshot {
         /// The chunk.
         chunk: ChunkId,
@@ -136,7 +148,8 @@ pub enum Output {
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// Store an object again that was lost. The core does not wait for it.
+    /// Store an object again because it is lost, or because a gateway may be unable to load it. The
+    /// core expects no report.
     Repair {
         /// The chunk.
         chunk: ChunkId,
@@ -145,45 +158,51 @@ pub enum Output {
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// Write refs and checkpoint in one batch, durable; report [`Input::CheckpointWritten`].
+    /// Write the checkpoint and the changed entries to the index in one durable batch; report
+    /// [`Input::CheckpointWritten`].
     WriteCheckpoint {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// The entries that changed.
+        /// The index entries that have a new newest ref.
         entries: Vec<(ChunkId, IndexEntry)>,
     },
     /// Copy a record of `commands` to `dead-letter`; report [`Input::DeadLettered`] with the id.
     DeadLetter {
-        /// Names the copy.
+        /// The copy's number, which the report repeats.
         id: u64,
-        /// Where the record stands in `commands`.
+        /// The record's offset in `commands`.
         offset: Offset,
         /// The record's bytes.
         value: Bytes,
-        /// Why it is copied.
+        /// Why the record is copied to `dead-letter`.
         reason: String,
     },
-    /// The ownership has come so far: for logs, metrics, and what the shell allows from then on.
+    /// The ownership has reached this milestone. The shell logs and measures milestones, and runs
+    /// more loads at a time after the last one.
     Reached(Milestone),
-    /// For the operator: commits of a chunk are lost, as an operator has accepted.
+    /// A message for the operator: commits of this chunk are lost. An operator has accepted that
+    /// ([`crate::Settings::accept_loss`]).
     Lost(ChunkId, String),
-    /// For the operator: the records from `wanted` to `low` are lost, as an operator has accepted.
+    /// A message for the operator: the records from offset `wanted` to before `low` are lost. An
+    /// operator has accepted that ([`crate::Settings::accept_loss`]).
     LossAccepted(OutOfRange),
-    /// For the operator: the content of a chunk was not what the log says (R10), and now it is.
+    /// A message for the operator: this chunk's content differed from the content that the log
+    /// leads to (R10), and the owner has corrected it. The text names the hashes.
     Drift(ChunkId, String),
-    /// For the operator: a chunk cannot be loaded or checked for now. Its commands wait, those of
-    /// other chunks are decided.
+    /// A message for the operator: this chunk cannot be loaded or checked for now. Commands of a
+    /// chunk that is not loaded wait, while commands of other chunks are decided.
     Stuck(ChunkId, String),
     /// The ownership is over; no output follows.
     Ended(End),
 }
 
-/// A step in the life of an ownership. That recovery is over is [`Output::ReadCommands`].
+/// A step in the life of an ownership. There is no milestone for the end of recovery, because
+/// [`Output::ReadCommands`] marks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
     /// The log has acknowledged the fence.
     FenceAcknowledged,
-    /// The first record after the fence is handed over.
+    /// The core has given the first record after the fence to the shell.
     FirstRecord,
     /// The log has acknowledged the first record after the fence.
     FirstRecordAcknowledged,
@@ -192,7 +211,7 @@ pub enum Milestone {
 /// Why an ownership is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum End {
-    /// The end was asked for, and everything is written.
+    /// The shell asked for the end ([`Input::Drain`]), and everything is written.
     #[error("drained")]
     Drained,
     /// A newer owner has fenced this one.
@@ -201,29 +220,32 @@ pub enum End {
         /// The newer epoch.
         epoch: Epoch,
     },
-    /// A record was not acknowledged, so that it may or may not be in the log. The next owner finds
-    /// out.
+    /// The log did not acknowledge a record, so that the record may or may not be in the log. The
+    /// next owner reads the log and so learns which is the case.
     #[error("record {n} of updates was not acknowledged: {reason}")]
     AppendFailed {
         /// The record's number.
         n: u64,
-        /// The log's answer.
+        /// The log's reason.
         reason: String,
     },
-    /// A record of `updates` cannot be read: to skip it would decide its commands again.
+    /// A record of `updates` cannot be decoded. An owner that skipped it would decide its commands
+    /// a second time.
     #[error("updates offset {offset} cannot be read: {reason}")]
     Unreadable {
-        /// Where the record stands.
+        /// The record's offset in `updates`.
         offset: Offset,
-        /// Why it cannot be read.
+        /// Why the record cannot be decoded.
         reason: String,
     },
-    /// The log does not hold what comes next, and no operator accepts the loss
-    /// ([`crate::Settings::accept_loss`]), or accepting it would not help.
+    /// The log does not hold the offset that the core has to read next. Either no operator accepts
+    /// the loss ([`crate::Settings::accept_loss`]), or the loss is of a kind that cannot be
+    /// accepted.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// The model failed where a decision cannot be taken back. The next owner is to be careful with
-    /// that chunk.
+    /// The chunk's model failed after the chunk had decided commands, and those decisions cannot be
+    /// undone in memory. So the ownership ends, and the next owner is to try that chunk's commands
+    /// one by one ([`crate::PartitionCore::careful_with`]).
     #[error(
         "the model of {chunk} panicked while encoding, or its content is too large to be stored; its commands are tried one by one from here on"
     )]
@@ -231,17 +253,18 @@ pub enum End {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// A chunk that could not be loaded for long can be loaded now; the commands that were not kept
-    /// for it are read again.
+    /// A chunk that could not be loaded for long can be loaded now. Not all its commands were kept,
+    /// so the ownership ends, and the next owner reads them again.
     #[error("{chunk} can be loaded again; its commands are read once more")]
     Reread {
         /// The chunk.
         chunk: ChunkId,
     },
-    /// The index refuses: another writer has fenced this one, or the store fails.
+    /// A checkpoint could not be written: another owner has fenced this one in the index, or the
+    /// store fails.
     #[error("the index cannot be written: {reason}")]
     Index {
-        /// The index's answer.
+        /// The index's reason.
         reason: String,
     },
 }
@@ -266,11 +289,12 @@ pub struct Stats {
     pub expired: u64,
     pub dead_letters: u64,
     pub audits: u64,
-    /// Chunks that were compared with ref and log because of an audit or a doubt.
+    /// Chunks that were compared with their ref and the log, because a gateway audited them or
+    /// because the owner doubted their content.
     pub checks: u64,
-    /// Chunks that differed from the log when they were compared or restored.
+    /// Chunks whose content differed from the log when the owner compared or rebuilt it.
     pub drifts: u64,
-    /// Lost objects that were made again out of the log.
+    /// Lost objects that were rebuilt from an older state and the log.
     pub reconstructed: u64,
     pub records: u64,
     pub snapshots: u64,
@@ -279,13 +303,13 @@ pub struct Stats {
     pub chunk_bytes: usize,
     pub dirty_chunks: usize,
     pub commands_open: usize,
-    /// Chunks that cannot be loaded.
+    /// Chunks whose last load failed.
     pub stuck_chunks: usize,
 }
 
 impl Stats {
-    /// The counters of another, with the gauges of this one: what is left when an ownership is
-    /// over.
+    /// Returns the counters of `other` with the gauges of `self`. When an ownership is over, its
+    /// last counters remain valid, but its gauges do not.
     #[must_use]
     pub fn with_counters_of(self, other: &Self) -> Self {
         let Self { chunks, chunk_bytes, dirty_chunks, commands_open, stuck_chunks, .. } = self;

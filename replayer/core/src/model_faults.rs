@@ -13,34 +13,36 @@ pub(crate) struct ModelFaults {
 }
 
 impl ModelFaults {
-    /// The models of these chunks panicked where the panic could not be contained.
+    /// Notes chunks whose model failed in an earlier ownership after commands were decided. The
+    /// content of these chunks is encoded after each command.
     pub fn be_careful_with(&mut self, chunks: BTreeSet<ChunkId>) {
         self.careful = chunks;
     }
 
-    /// A model never returned from the commands at these offsets.
+    /// Notes the offsets of commands from which a model never returned.
     pub fn do_not_ask(&mut self, commands: BTreeSet<Offset>) {
         self.unanswered = commands;
     }
 
-    /// An earlier owner discarded these commands because the model failed. The copies to
-    /// `dead-letter` may have been lost with that owner, so they are made again.
+    /// Notes commands that an earlier owner discarded because the model failed. Their copies to
+    /// `dead-letter` may have been lost with that owner, so the commands are copied again when they
+    /// are read.
     pub fn discarded(&mut self, commands: impl Iterator<Item = Offset>) {
         self.discarded.extend(commands);
     }
 
-    /// Whether the chunk's content must be encoded after each command.
+    /// True if the chunk's content must be encoded after each command.
     pub fn is_careful(&self, chunk: &ChunkId) -> bool {
         self.careful.contains(chunk)
     }
 
-    /// Whether the model must not be asked about this command.
+    /// True if the model must not be asked about the command at this offset.
     pub fn is_unanswered(&self, command: Offset) -> bool {
         self.unanswered.contains(&command)
     }
 
-    /// Whether the command must be copied to `dead-letter` although it is decided already; true
-    /// once.
+    /// True if the command at this offset must be copied to `dead-letter` although an earlier owner
+    /// has decided it. A second call for the same offset returns false.
     pub fn take_discarded(&mut self, command: Offset) -> bool {
         self.discarded.remove(&command)
     }

@@ -1,8 +1,8 @@
 //! Gathers the decisions of one poll into one record per chunk (R3).
 //!
 //! A record is sealed at the end of the poll, or earlier when it is above
-//! [`limits::DECISIONS_BYTES_TARGET`]. Sealing takes the state hash, so that each chunk is hashed
-//! once a poll.
+//! [`limits::DECISIONS_BYTES_TARGET`]. Sealing computes the hash of the chunk's content, so that a
+//! chunk is hashed once per record and not once per command.
 
 use crate::progress::{BatchId, BatchPart};
 use bytes::Bytes;
@@ -20,7 +20,8 @@ pub(crate) struct Open {
     bytes: usize,
 }
 
-/// A record's body, ready to be numbered.
+/// A record's body, which [`RecordTrail::append`](crate::trail::RecordTrail::append) numbers and
+/// encodes.
 pub(crate) struct Sealed {
     pub decisions: Decisions,
     /// The commands that the record decides.

@@ -1,23 +1,24 @@
 //! An ownership of one partition as a state machine.
 //!
-//! The order of its steps is what keeps the rules (docs/design.md#ownership). The epoch is durable
-//! before this core exists: the shell has opened the index. The fence is the first record.
-//! `updates` is read up to the own fence before anything is decided. A record that was not
-//! acknowledged ends the ownership: no record is ever produced again.
+//! The order of the steps keeps the rules (docs/design.md#ownership). The epoch is durable before
+//! this core exists, because the shell has opened the index. The fence is the ownership's first
+//! record. The core reads `updates` up to its own fence before it decides anything. If the log does
+//! not acknowledge a record, the ownership ends, because an owner never produces a record a second
+//! time.
 //!
 //! [`PartitionCore`] joins parts that own their state and know nothing of each other: the record
 //! trail, progress, chunks, dead letters, checkpoints, and what is known about failing models. Each
-//! file below this one is one activity:
+//! module below is one activity:
 //!
 //! * `recovery`: reading `updates` up to the own fence.
 //! * `loading`: chunks that are not in memory yet. A chunk that cannot be loaded does not hold up
 //!   the others.
-//! * `deciding`: commands become decisions, and decisions become records.
+//! * `deciding`: making decisions of commands, and records of decisions.
 //! * `snapshots`: objects, refs and checkpoints, in the order that R6 asks for.
-//! * `history`: reading `updates` again for one chunk; `checks` compares the result with the chunk
-//!   in memory, `reconstruction` makes a lost object anew.
-//! * `drift`: what follows when a content is not what the log says (R10).
-//! * `leaving`: the planned end. `loss`: the log does not hold what is to be read.
+//! * `history`: reading `updates` again for one chunk. `checks` compares the result with the chunk
+//!   in memory; `reconstruction` makes a lost object of the result.
+//! * `drift`: the reaction to a content that differs from the content that the log leads to (R10).
+//! * `leaving`: the planned end. `loss`: reads of offsets that the log does not hold.
 
 use crate::checkpoints::Checkpoints;
 use crate::chunks::Chunks;
@@ -60,17 +61,18 @@ enum Phase {
     /// The owner still decides until its last checkpoint is written, so that commands do not wait
     /// for the object store during a hand-over.
     Leaving(Leaving),
-    /// The owner takes no more commands; what it has in flight is being acknowledged.
+    /// The owner takes no more commands, and waits until the log has acknowledged its records.
     Draining,
     Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
-    /// The checkpoint waits until the records below `n` and the copies below `letter` are
-    /// acknowledged: it contains all that was decided when the end was asked for.
+    /// The last checkpoint waits until the records below number `n` are acknowledged, and until the
+    /// next tick also for the dead-letter copies below number `letter`. Both numbers are taken when
+    /// the end is asked for, so that the checkpoint contains every earlier decision.
     Before { n: u64, letter: u64 },
-    /// The checkpoint is being written.
+    /// The last checkpoint is being written.
     Writing,
 }
 
@@ -94,8 +96,8 @@ pub struct PartitionCore {
 }
 
 impl PartitionCore {
-    /// An ownership that begins: the index is open, and `checkpoint.epoch` is this ownership's
-    /// epoch, durable.
+    /// Begins an ownership. The index must be open, and `checkpoint.epoch` must be this ownership's
+    /// epoch, already durable. `owner` is the name that the fence carries.
     #[must_use]
     pub fn new(
         world: Arc<World>,
@@ -123,13 +125,14 @@ impl PartitionCore {
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
-        // R4: the fence is the first record, and no other follows before it was read back.
+        // R4: the fence is the first record, and no other record follows before recovery has read
+        // the fence back.
         core.append(String::new(), Body::Fence(Fence { owner: owner.to_owned() }), Vec::new());
         core.outputs.push_back(Output::ReadUpdates(start.offset));
         core
     }
 
-    /// Takes an input.
+    /// Handles one input. [`Self::poll_output`] then gives the tasks that follow from it.
     pub fn handle(&mut self, input: Input, now: MonotonicMs) {
         if self.phase == Phase::Ended {
             return;
@@ -138,8 +141,8 @@ impl PartitionCore {
         self.take(input, now);
         self.continue_draining(now);
         self.working.end();
-        // The step in which the ownership ended may have gone on for a moment: the shell must not
-        // carry that out.
+        // The code that ended the ownership may have returned into code that added more outputs.
+        // The shell must not carry those out, so they are dropped.
         let is_end = |output: &Output| matches!(output, Output::Ended(_));
         if let Some(at) = self.outputs.iter().position(is_end) {
             self.outputs.truncate(at + 1);
@@ -171,13 +174,13 @@ impl PartitionCore {
         }
     }
 
-    /// The next task for the shell.
+    /// The next task for the shell, or `None` if there is no task now.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Whether more commands may be handed in: not too many wait for cold chunks or
-    /// acknowledgements.
+    /// True if the shell may hand in more commands: the core decides commands, and fewer than
+    /// `commands_in_flight_max` of them wait for a chunk to load or for an acknowledgement.
     #[must_use]
     pub fn wants_commands(&self) -> bool {
         // Commands that wait for a chunk which cannot be loaded do not count.
@@ -185,41 +188,44 @@ impl PartitionCore {
         self.is_running() && open < self.settings.commands_in_flight_max
     }
 
-    /// Whether recovery is over.
+    /// True while the core takes commands: from the end of recovery until the last checkpoint of a
+    /// planned end is written, or until the ownership ends.
     #[must_use]
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Leaving(_))
     }
 
-    /// The models of these chunks panicked where the panic could not be contained; see
-    /// [`End::ModelFault`].
+    /// Makes this ownership careful with chunks whose model failed in an earlier one
+    /// ([`End::ModelFault`]). Their content is encoded after each command, to find the command that
+    /// makes the model fail.
     #[must_use]
     pub fn careful_with(mut self, chunks: BTreeSet<ChunkId>) -> Self {
         self.model_faults.be_careful_with(chunks);
         self
     }
 
-    /// A model never returned from the commands at these offsets; see [`Working`]. They are
-    /// discarded without asking the model.
+    /// Makes this ownership discard the commands at these offsets without asking the model, because
+    /// a model never returned from them in an earlier ownership (see [`Working`]).
     #[must_use]
     pub fn without_asking(mut self, commands: BTreeSet<Offset>) -> Self {
         self.model_faults.do_not_ask(commands);
         self
     }
 
-    /// The owner's current step, for a watchdog.
+    /// The owner's current step, which a watchdog reads from another thread.
     #[must_use]
     pub fn working(&self) -> Arc<Working> {
         Arc::clone(&self.working)
     }
 
-    /// Every command below this offset is decided and acknowledged.
+    /// The offset below which every command is done: its decision is acknowledged, or it needs
+    /// none.
     #[must_use]
     pub fn commands_next(&self) -> Offset {
         self.progress.commands_next()
     }
 
-    /// Counters and gauges.
+    /// The counters and gauges of this ownership so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -282,7 +288,8 @@ impl PartitionCore {
     fn damage(&mut self, chunk: &ChunkId) {
         if let Some((_, resident)) = self.chunks.live_mut(chunk) {
             let calls = Calls::of(&self.working, chunk);
-            // A model that panics on it leaves a damaged content as well.
+            // If the model panics during this call, its content is damaged as well, so the panic is
+            // ignored.
             let _ = resident.live.run(calls, Call::Encode, |live| live.replica.damage());
         }
     }

@@ -1,20 +1,21 @@
-//! How far `commands` is done: `commands_next` of the checkpoint.
+//! Computes the checkpoint's `commands_next`, the offset below which every command is done.
 //!
-//! Commands arrive in batches, one per poll. A batch is done when each of its commands is decided
-//! and the decision is acknowledged, or when the command needs no decision. Everything below the
-//! first open batch is done, so that a checkpoint never points past what is acknowledged (R6).
-//! Counting by batch is coarser than counting by command, and a thousand times cheaper
-//! (docs/decisions/0003): after a crash, commands of an open batch are read again and skipped per
-//! chunk.
+//! Commands arrive in batches, one per poll. A command is done when its decision is acknowledged,
+//! or when it needs no decision. A batch is done when all its commands are done, and open until
+//! then. `commands_next` is the first offset of the oldest open batch, so that a checkpoint never
+//! points past a command whose decision is not acknowledged (R6). Counting by batch is coarser than
+//! counting by command, and a thousand times cheaper (docs/decisions/0003): after a crash, the next
+//! owner reads all commands of an open batch again, and each chunk skips the commands that it has
+//! decided already.
 
 use driftless_schemas::Offset;
 use std::collections::VecDeque;
 
-/// Names a batch.
+/// Identifies a batch within an ownership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BatchId(u64);
 
-/// A number of open commands of one batch.
+/// A number of commands of one batch that become done together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchPart {
     pub batch: BatchId,
@@ -27,14 +28,15 @@ struct Batch {
     open: usize,
 }
 
-/// The batches that are not done.
+/// The batches that are not done, oldest first, and the offset after the newest batch.
 #[derive(Debug)]
 pub(crate) struct Progress {
     batches: VecDeque<Batch>,
     first_id: u64,
     next: Offset,
     open: usize,
-    /// Commands from the first to before the second offset are lost.
+    /// The range of lost commands, from the first offset to before the second. `None` when the
+    /// range was passed, or when nothing is lost.
     lost: Option<(Offset, Offset)>,
 }
 
@@ -43,7 +45,7 @@ impl BatchPart {
         Self { batch, count: 1 }
     }
 
-    /// Adds one command to a list of parts.
+    /// Adds one command of `batch` to a list of parts.
     pub fn add_one(parts: &mut Vec<Self>, batch: BatchId) {
         match parts.last_mut() {
             Some(last) if last.batch == batch => last.count += 1,
@@ -57,7 +59,7 @@ impl Progress {
         Self { batches: VecDeque::new(), first_id: 0, next, open: 0, lost: None }
     }
 
-    /// A batch of `count` commands begins: the first at `first`, the last before `next`.
+    /// Begins a batch of `count` commands, from offset `first` to before offset `next`.
     pub fn begin(&mut self, first: Offset, next: Offset, count: usize) -> BatchId {
         let id = BatchId(self.first_id + self.batches.len() as u64);
         self.batches.push_back(Batch { first, open: count });
@@ -67,8 +69,8 @@ impl Progress {
         id
     }
 
-    /// The commands from `from` to before `to` are lost, and never come. Commands below `from` may
-    /// still come.
+    /// Notes that the commands from `from` to before `to` are lost, so that no batch will contain
+    /// them. Commands below `from` may still come.
     pub fn skip(&mut self, from: Offset, to: Offset) {
         self.lost = Some((from, to));
         self.skip_lost();
@@ -80,7 +82,8 @@ impl Progress {
         }
     }
 
-    /// The batch waits for one thing more.
+    /// The batch waits for one more event, such as a dead letter's acknowledgement.
+    /// [`Progress::done`] ends that wait like a command's.
     pub fn hold(&mut self, batch: BatchId) {
         if let Some(batch) = self.batch_mut(batch) {
             batch.open += 1;
@@ -88,7 +91,7 @@ impl Progress {
         }
     }
 
-    /// Some commands of a batch are done.
+    /// Notes that `part.count` commands of a batch are done.
     pub fn done(&mut self, part: BatchPart) {
         let count = part.count;
         let batch = self.batch_mut(part.batch);
@@ -103,17 +106,18 @@ impl Progress {
         }
     }
 
-    /// Every command below this offset is decided, and its decision acknowledged.
+    /// The offset below which every command is done.
     pub fn commands_next(&self) -> Offset {
         self.batches.front().map_or(self.next, |b| b.first)
     }
 
-    /// The mutant of [`Progress::commands_next`]: every command below this offset was read.
+    /// The offset below which every command was read. Only a mutant uses it, in the place of
+    /// [`Progress::commands_next`], to show that tests notice.
     pub fn read_up_to(&self) -> Offset {
         self.next
     }
 
-    /// How many commands are not done.
+    /// How many commands, and other events that batches wait for, are not done.
     pub fn open(&self) -> usize {
         self.open
     }

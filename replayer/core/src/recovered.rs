@@ -21,15 +21,15 @@ pub(crate) struct Folded {
     pub decisions: u64,
     /// The newest version whose hash the log says, and that hash.
     pub published: Option<(Version, Hash)>,
-    /// Commits whose content is lost, where an operator accepts that: those after a gap, because
-    /// they were decided on a content that is gone.
+    /// Commits whose content is lost, which an operator has accepted. These are all commits after a
+    /// gap in the log, because they were decided on a content that is gone.
     pub lost: u64,
 }
 
 /// Decodes a record of `updates`.
 ///
 /// # Errors
-/// Why this version cannot read it.
+/// Why this version cannot read the record.
 pub(crate) fn read_record(value: bytes::Bytes) -> Result<UpdatesRecord, String> {
     match format::decode_known("UpdatesRecord", value) {
         Ok(UpdatesRecord { body: None, .. }) => {
@@ -41,7 +41,8 @@ pub(crate) fn read_record(value: bytes::Bytes) -> Result<UpdatesRecord, String> 
 }
 
 impl Recovered {
-    /// Reads a valid record: its chunk, and what it says. `None`: the record is about no chunk.
+    /// Reads a valid record. Returns the chunk that the record is about, and the record's decisions
+    /// or notice. `None`: the record is about no chunk.
     ///
     /// # Errors
     /// Why the record cannot be read: the field and its value.
@@ -72,7 +73,8 @@ impl Recovered {
         marks.iter().filter(is_fault).map(|mark| Offset(mark.source_offset))
     }
 
-    /// The newest offset of `commands` that the record decides.
+    /// The newest offset of `commands` that the record decides, or [`Offset::NONE`] if it decides
+    /// none.
     pub fn through(&self) -> Offset {
         match self {
             Self::Decisions(decisions, _) => {
@@ -87,7 +89,7 @@ impl Folded {
     /// Folds the decisions of earlier owners, in order (R5).
     ///
     /// # Errors
-    /// [`ApplyError`]; the chunk is then not to be used.
+    /// [`ApplyError`] if a record cannot be folded. The chunk must not be used then.
     pub fn fold(&mut self, live: &mut LiveChunk, records: &[Recovered], accept_loss: bool) -> Result<(), ApplyError> {
         for record in records {
             let said = match record {

@@ -1,7 +1,8 @@
 //! The stored states of one chunk, as its owner knows them.
 //!
-//! An index entry always names a newest state. An owner can know of none: nothing was stored yet,
-//! or a check has shown that the newest state is wrong, so that no one may begin with it.
+//! An index entry always names a newest stored state, but an owner may know of none. Either nothing
+//! was stored yet, or a check has shown that the newest stored state is wrong, so that no reader
+//! may begin with it.
 
 use driftless_schemas::stored::{IndexEntry, StoredRef};
 use driftless_schemas::{Hash, Version, limits};
@@ -9,7 +10,7 @@ use driftless_schemas::{Hash, Version, limits};
 /// The refs of a chunk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refs {
-    /// The newest stored state, with its ledger.
+    /// The newest stored state with its ledger; `None` if there is no state to begin with.
     pub newest: Option<StoredRef>,
     /// Older states, newest first, without ledgers.
     pub older: Vec<StoredRef>,
@@ -21,8 +22,8 @@ impl Refs {
         self.newest.iter().chain(&self.older)
     }
 
-    /// The index entry with a newer ref on top. Ledgers of older refs are dropped: only the newest
-    /// state is ever decided with.
+    /// Returns the index entry with `newest` in front of the known refs. The ledgers of older refs
+    /// are dropped, because owners decide commands with the newest state only.
     pub fn entry_with(&self, newest: StoredRef) -> IndexEntry {
         let older = self.iter().filter(|stored| stored.version != newest.version);
         let without_ledger = |stored: &StoredRef| StoredRef { ledger: None, ..stored.clone() };
@@ -30,7 +31,8 @@ impl Refs {
         IndexEntry { newest, older }
     }
 
-    /// Forgets what was stored after version `base`: it may hold the error that a check has found.
+    /// Forgets the states with a version above `base`, because they may contain the error that a
+    /// check has found.
     pub fn drop_above(&mut self, base: Version) {
         self.older.retain(|older| older.version <= base);
         self.newest = self.newest.take().filter(|newest| newest.version <= base);

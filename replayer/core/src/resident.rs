@@ -1,8 +1,8 @@
-//! A chunk in an owner's memory: its content, its refs, and what of it no ref contains.
+//! A chunk in an owner's memory: its content, its refs, and its decisions that no ref contains.
 //!
-//! A chunk is dirty while a decision of it is in no stored ref. Its bound is a position in
+//! A chunk is dirty while it has a decision that no stored ref contains. Its bound is a position in
 //! `updates` that is not above the first such decision; the smallest bound is the checkpoint's
-//! `updates_low` (R6). A bound is the position after an *earlier* record that is trusted
+//! `updates_low` (R6). A bound is the position after an *earlier* record whose offset is trusted
 //! (docs/decisions/0012), never the acknowledged offset of the decision's own record.
 
 use crate::guard::{Calls, Guarded, ModelPanicked};
@@ -23,22 +23,23 @@ pub(crate) struct Resident {
     pub live: Guarded<LiveChunk>,
     /// The chunk's stored states.
     pub refs: Refs,
-    /// Decided and not in a record yet; empty between polls.
+    /// Decisions that are not in a record yet; empty between polls.
     pub open: Open,
     /// Decisions that no stored ref contains.
     pub dirty: Option<Dirty>,
     /// A snapshot under way.
     pub snapshot: Option<Snapshot>,
     pub last_snapshot_at: Option<MonotonicMs>,
-    /// The result of the log so far; `published` is the newest version and hash that the log says.
+    /// The result of folding the log so far. `published` is the newest version whose hash the log
+    /// names, with that hash.
     pub folded: Folded,
-    /// The log was told a hash that is not the content's: the content must be stored and announced
-    /// at once.
+    /// True if the content must be stored and announced at once, because trackers may have another
+    /// content.
     pub is_urgent: bool,
     /// Estimate of the memory that the chunk takes.
     pub bytes: usize,
-    /// While recovery still reads the log: the records that were folded, in case that a later one
-    /// does not fit.
+    /// The records that were folded during recovery. They are folded again if a later record does
+    /// not fit and the chunk is loaded again. Empty after recovery.
     pub recovered: Vec<Recovered>,
     /// Audits that stay open until the healed state is durable, so that a crash does not lose them.
     pub audits: Vec<BatchPart>,
@@ -47,18 +48,21 @@ pub(crate) struct Resident {
 /// Decisions that no ref contains.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dirty {
+    /// A position in `updates` at or below the first of these decisions.
     pub bound: Position,
+    /// When the first of these decisions was noted.
     pub since: MonotonicMs,
+    /// The number of these decisions.
     pub decisions: u64,
 }
 
 /// A snapshot under way.
 pub(crate) struct Snapshot {
     pub stored: StoredRef,
-    /// The last record that the snapshot contains: no reader may see the ref before that record is
-    /// acknowledged.
+    /// The number of the last record that the snapshot contains. No reader may see the ref before
+    /// the log has acknowledged that record.
     pub requires_n: u64,
-    /// Decisions since the snapshot.
+    /// Decisions that were made after the snapshot's content was encoded.
     pub dirty_after: Option<Dirty>,
     pub step: Step,
 }
@@ -75,7 +79,7 @@ pub(crate) enum Step {
 }
 
 impl Resident {
-    /// A chunk whose content has that encoded length.
+    /// Makes a clean chunk. `encoded_bytes` is the length of its content's encoding.
     pub fn new(live: Guarded<LiveChunk>, refs: Refs, folded: Folded, encoded_bytes: usize) -> Self {
         let mut resident = Self {
             live,
@@ -94,8 +98,8 @@ impl Resident {
         resident
     }
 
-    /// Version and hash of the content; the hash is computed again, because memory may have changed
-    /// under it (R10).
+    /// Returns the version and the hash of the content. The hash is computed anew, because memory
+    /// may be damaged since it was last computed (R10).
     pub fn measure(&mut self, calls: Calls<'_>) -> Result<(Version, Hash), ModelPanicked> {
         self.live.run(calls, Call::Encode, |live| (live.replica.version(), live.replica.hash_again()))
     }
@@ -105,12 +109,13 @@ impl Resident {
         self.live.run(calls, Call::Encode, |live| Bytes::from(live.replica.encoding().into_owned()))
     }
 
-    /// Whether the log says another hash of this version.
+    /// True if the log names a hash for this version, and that hash is not `hash`.
     pub fn differs_from_log(&self, version: Version, hash: Hash) -> bool {
         self.folded.published.is_some_and(|(at, said)| at == version && said != hash)
     }
 
-    /// From now on, the log says this of the chunk, unless it says more of a later version.
+    /// Notes that the log names this hash for this version, unless it names one for a later version
+    /// already.
     pub fn publish(&mut self, version: Version, hash: Hash) {
         if self.folded.published.is_none_or(|(known, _)| known <= version) {
             self.folded.published = Some((version, hash));
@@ -126,14 +131,15 @@ impl Resident {
         dirty.get_or_insert(Dirty { bound: known, since: now, decisions: 0 }).decisions += decisions;
     }
 
-    /// Asks for the content to be stored and announced at once, also where no decision made it
-    /// dirty.
+    /// Asks for the content to be stored and announced at once, even if no decision has made the
+    /// chunk dirty.
     pub fn mark_urgent(&mut self, known: Position, now: MonotonicMs) {
         self.is_urgent = true;
         self.dirty.get_or_insert(Dirty { bound: known, since: now, decisions: 0 });
     }
 
-    /// Where the first decision stands that no ref contains; a ref that is being written counts.
+    /// A position at or below the first decision that no ref contains; `None` if there is no such
+    /// decision. A ref that is being written counts as a ref.
     pub fn bound(&self) -> Option<Position> {
         match &self.snapshot {
             Some(snapshot) if snapshot.step == Step::Writing => snapshot.dirty_after.map(|d| d.bound),
@@ -141,7 +147,7 @@ impl Resident {
         }
     }
 
-    /// Roughly the memory that the chunk takes, with a canonical encoding of this length.
+    /// Estimates the memory that the chunk takes, if its content's encoding has this length.
     pub fn estimate_bytes(&self, encoded_bytes: usize) -> usize {
         encoded_bytes + self.live.ledger_writers() * 96 + 512
     }

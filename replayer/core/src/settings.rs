@@ -10,26 +10,27 @@ pub struct Settings {
     pub snapshot_every: u64,
     /// A dirty chunk is stored when its oldest unstored decision is this old, milliseconds.
     pub snapshot_max_age_ms: u64,
-    /// A chunk is stored at most once in this time, milliseconds.
+    /// The shortest time between two snapshots of one chunk, unless the chunk is urgent,
+    /// milliseconds.
     pub snapshot_min_interval_ms: u64,
     /// The most snapshots that are being written to the object store at a time.
     pub snapshots_in_flight_max: usize,
-    /// A checkpoint is written this often while anything changed, milliseconds.
+    /// The time between two checkpoints while anything changes, milliseconds.
     pub checkpoint_interval_ms: u64,
-    /// If the chunks in memory take more than this, the least recently used clean ones are dropped,
-    /// bytes.
+    /// The limit for the estimated memory of all chunks, bytes. Above it, the least recently used
+    /// clean chunks are dropped.
     pub chunks_bytes_max: usize,
     /// The owner takes no more commands while this many wait for a chunk to load, or for the log to
     /// acknowledge their decision.
     pub commands_in_flight_max: usize,
-    /// How many commands are kept for one chunk that cannot be loaded. The commands beyond are read
-    /// again when the chunk can be loaded.
+    /// The most commands that are kept for one chunk that cannot be loaded. Commands above this
+    /// limit are read again when the chunk can be loaded.
     pub waiting_per_chunk_max: usize,
     /// If true, the operator accepts the loss of records that retention has deleted, and the owner
     /// goes on without them. If false, an owner that needs such a record ends.
     pub accept_loss: bool,
-    /// How long a failed load waits before it is tried again, milliseconds; the pause doubles up to
-    /// 64 times that.
+    /// The pause before a failed load is tried again, milliseconds. The pause doubles with each
+    /// failure, up to 64 times this value.
     pub load_retry_ms: u64,
 }
 
@@ -51,7 +52,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings of `driftless dev`: snapshots come soon enough to be looked at.
+    /// The settings of `driftless dev`: snapshots are stored soon enough for a developer to see
+    /// them.
     #[must_use]
     pub fn dev() -> Self {
         Self { snapshot_max_age_ms: 30_000, ..Self::default() }

@@ -1,5 +1,5 @@
-//! A chunk's slot in an owner's memory: loading, live, or being checked; and the commands that
-//! wait.
+//! A chunk's slot in an owner's memory. The chunk is loading, live, or being checked; commands wait
+//! in the slot until the chunk is live.
 
 use crate::progress::BatchId;
 use crate::recovered::Recovered;
@@ -13,7 +13,8 @@ use driftless_schemas::time::MonotonicMs;
 /// The slot of one chunk.
 pub(crate) struct Slot {
     pub place: Place,
-    /// Counts up with every use; the smallest is the least recently used.
+    /// The number of the slot's last use; uses of all slots are counted in one sequence. The slot
+    /// with the smallest number is the least recently used.
     pub last_used: u64,
     pub state: State,
 }
@@ -21,30 +22,31 @@ pub(crate) struct Slot {
 pub(crate) enum State {
     Loading(Loading),
     Live(Box<Resident>),
-    /// The chunk is compared with ref and log; its commands wait.
+    /// The chunk is in memory and is being compared with its ref and the log. Its commands wait.
     Checking(Box<Resident>, Loading),
 }
 
 /// The commands and records that wait for a chunk which is not live.
 #[derive(Default)]
 pub(crate) struct Loading {
-    /// Where the first recovered decision stands.
+    /// A position in `updates` at or below the first recovered record.
     pub bound: Option<Position>,
-    /// Valid records that were read before the own fence.
+    /// Valid records about the chunk that recovery read before this owner's own fence.
     pub recovered: Vec<Recovered>,
-    /// Commands, in order.
+    /// The commands that wait, in the order of their offsets.
     waiting: Vec<Waiting>,
-    /// When to ask for the stored state again, after a failure.
+    /// When to try the load again after a failure; `None` while no retry is planned.
     retry_at: Option<MonotonicMs>,
-    /// Loads that failed.
+    /// How many loads of the chunk have failed.
     attempts: u32,
-    /// The chunk is in memory, and is compared with ref and log.
+    /// True if the commands wait for a check of a chunk that is in memory, and not for a load.
     is_check: bool,
-    /// Commands that do not count against the commands of other chunks.
+    /// How many of the chunk's commands do not count against `commands_in_flight_max`.
     set_aside: usize,
-    /// Commands after those that wait, which were not kept.
+    /// How many later commands were not kept, because too many were waiting.
     dropped: usize,
-    /// The lost object could not be made again.
+    /// True if the newest ref's object is lost and could not be rebuilt. No later failure asks for
+    /// another rebuild.
     pub is_given_up: bool,
 }
 
@@ -57,12 +59,12 @@ pub(crate) struct Waiting {
 }
 
 impl Slot {
-    /// Whether the chunk cannot be loaded.
+    /// True if the chunk is loading and its last load failed.
     pub fn is_failing(&self) -> bool {
         matches!(&self.state, State::Loading(loading) if loading.attempts > 0)
     }
 
-    /// The chunk in memory, whether it is live or being checked.
+    /// The chunk's memory if the chunk is live or being checked, `None` while it is loading.
     pub fn resident_mut(&mut self) -> Option<&mut Resident> {
         match &mut self.state {
             State::Live(resident) | State::Checking(resident, _) => Some(resident),
@@ -72,20 +74,22 @@ impl Slot {
 }
 
 impl Loading {
-    /// For a chunk that is loaded again, with the records that are to be folded into its state.
+    /// The waiting list of a chunk that is loaded again. `recovered` are the records to fold into
+    /// the loaded state.
     pub fn again(bound: Position, recovered: Vec<Recovered>) -> Self {
         Self { bound: Some(bound), recovered, ..Self::default() }
     }
 
-    /// For a chunk that is being checked, which may take long: while there is room, its commands do
-    /// not count against those of other chunks.
+    /// The waiting list of a chunk that is being checked. A check may take long, so the chunk's
+    /// commands do not count against `commands_in_flight_max` while there is room.
     pub fn for_check() -> Self {
         Self { is_check: true, ..Self::default() }
     }
 
-    /// Keeps a command until the chunk is live. True if the command does not count against
-    /// `commands_in_flight_max`: its chunk fails to load, or is being checked and there is room.
-    /// For a chunk that fails to load, at most `max` commands are kept.
+    /// Keeps a command until the chunk is live. Returns true if the command does not count against
+    /// `commands_in_flight_max`. That is so if its chunk fails to load, or if its chunk is being
+    /// checked and `has_room` is true. For a chunk that fails to load, at most `max` commands are
+    /// kept; later ones are only counted.
     pub fn wait(&mut self, waiting: Waiting, max: usize, has_room: bool) -> bool {
         let is_failing = self.attempts > 0;
         match is_failing && (self.dropped > 0 || !has_room || self.waiting.len() >= max) {
@@ -97,32 +101,35 @@ impl Loading {
         is_set_aside
     }
 
-    /// From now on, the commands that wait do not count against those of other chunks. Gives how
-    /// many commands that adds.
+    /// From now on, the waiting commands do not count against `commands_in_flight_max`. Returns how
+    /// many of them were still counted before.
     pub fn set_aside(&mut self) -> usize {
         let more = self.waiting.len() - self.set_aside.min(self.waiting.len());
         self.set_aside += more;
         more
     }
 
-    /// A load failed; `retry_at` gets the number of failures before it.
+    /// Notes that a load failed. `retry_at` takes the number of earlier failures and returns the
+    /// time of the next attempt.
     pub fn failed(&mut self, retry_at: impl FnOnce(u32) -> MonotonicMs) {
         self.retry_at = Some(retry_at(self.attempts));
         self.attempts += 1;
     }
 
-    /// Whether the stored state must be asked for again; true once.
+    /// Returns true if the time of the next attempt has come. The attempt is then due no more, so
+    /// that the next call returns false.
     pub fn take_retry(&mut self, now: MonotonicMs) -> bool {
         self.retry_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Keeps commands that waited for the chunk before.
+    /// Replaces the waiting commands by commands that waited for the chunk before its check.
     pub fn keep(&mut self, waiting: Vec<Waiting>) {
         self.waiting = waiting;
     }
 
-    /// The commands that waited, and how many of them were set aside. `None` for the commands: not
-    /// all of them were kept, so they must be read again.
+    /// Returns the commands that waited, and how many of them did not count against
+    /// `commands_in_flight_max`. The commands are `None` if not all of them were kept; they must
+    /// then be read again.
     pub fn into_waiting(self) -> (Option<Vec<Waiting>>, usize) {
         ((self.dropped == 0).then_some(self.waiting), self.set_aside)
     }

@@ -1,14 +1,17 @@
 //! The records that an ownership appends to `updates`: their numbers, their acknowledgements, and
 //! the positions from which a later reader may begin (R4, R6).
 //!
-//! A producer may write the records that are in flight once more (docs/decisions/0012), and then
-//! acknowledges each record at the offset of its second copy. R4 counts the first copies, and the
-//! first copies of later records may stand below that offset: a reader that began there would miss
-//! them. So an offset is a position only if no later record can stand below it. Two facts help. No
-//! copy of a record that was handed over after an acknowledgement stands below the acknowledged
-//! record. And no record stands between two neighbours. So after a record that does not stand just
-//! behind the one before it, no offset counts until every record that was in flight then is
-//! acknowledged, neighbour by neighbour.
+//! A producer may write the records that are in flight a second time (docs/decisions/0012), and
+//! then acknowledges each record at the offset of its second copy. R4 counts the first copies only.
+//! The first copies of later records may have offsets below the acknowledged one, and a reader that
+//! began behind the acknowledged offset would miss them. So a reader may begin behind an offset
+//! only if no later record can have a lower one.
+//!
+//! Two facts show when this is so. If a record was handed over after an acknowledgement, no copy of
+//! it has an offset below the acknowledged one. And no record is between two neighbouring offsets.
+//! So when a record is acknowledged at an offset that does not follow the previous record's
+//! directly, no offset is trusted for now. Offsets are trusted again when every record that was in
+//! flight then is acknowledged, each directly behind the previous one.
 
 use crate::messages::End;
 use crate::progress::BatchPart;
@@ -25,14 +28,14 @@ pub(crate) const FENCE: u64 = 0;
 /// The number of the record after the fence.
 pub(crate) const FIRST_AFTER_FENCE: u64 = FENCE + 1;
 
-/// The trail of one ownership.
+/// The records that one ownership has appended.
 pub(crate) struct RecordTrail {
     epoch: Epoch,
     next_n: u64,
     acked_n: u64,
-    /// Where the newest acknowledged record stands, if the log has said so.
+    /// The offset of the newest acknowledged record, if the log has reported it.
     acked_at: Option<Offset>,
-    /// Offsets of records below this n are no positions.
+    /// Offsets of records with a number below this one are not trusted as positions.
     trusted_n: u64,
     known: Position,
     in_flight: VecDeque<InFlight>,
@@ -60,17 +63,17 @@ impl RecordTrail {
         (n, record.encode_to_vec().into())
     }
 
-    /// The own fence was read back, as the last record below `position`.
+    /// Notes that recovery has read the own fence back, as the last record below `position`.
     pub fn anchor(&mut self, position: Position) {
         self.known = position;
         self.acked_at = Some(Offset(position.offset.0 - 1));
     }
 
-    /// Record `n` is acknowledged. Gives the commands that are done by it.
+    /// Notes that the log has acknowledged record `n`. Returns the commands that are done now.
     ///
     /// # Errors
-    /// [`End::AppendFailed`] if an older record is not acknowledged: what is acknowledged would be
-    /// no prefix (R6).
+    /// [`End::AppendFailed`] if an older record is not acknowledged yet. The acknowledged records
+    /// must have no gap (R6).
     pub fn acknowledge(&mut self, n: u64, offset: Option<Offset>) -> Result<Vec<BatchPart>, End> {
         let Some(oldest) = self.in_flight.pop_front() else { return Ok(Vec::new()) };
         if oldest.n != n {
@@ -78,7 +81,7 @@ impl RecordTrail {
             return Err(End::AppendFailed { n: oldest.n, reason });
         }
         self.acked_n = n;
-        // The fence's offset is known from reading it.
+        // The fence's offset is known already, because recovery has read the fence.
         if n != FENCE {
             let is_neighbour = offset.is_some() && offset == self.acked_at.map(Offset::next);
             if !is_neighbour && !Mutant::TrustEveryOffset.is_on() {
@@ -114,17 +117,17 @@ impl RecordTrail {
         self.next_n.saturating_sub(1)
     }
 
-    /// Whether record `n` is acknowledged.
+    /// True if record `n` is acknowledged.
     pub fn is_acknowledged(&self, n: u64) -> bool {
         n <= self.acked_n
     }
 
-    /// Whether each record below `n` is acknowledged.
+    /// True if each record with a number below `n` is acknowledged.
     pub fn is_acknowledged_below(&self, n: u64) -> bool {
         self.in_flight.front().is_none_or(|oldest| oldest.n >= n)
     }
 
-    /// Whether no record is in flight.
+    /// True if no record is in flight.
     pub fn is_acknowledged_to_the_end(&self) -> bool {
         self.in_flight.is_empty()
     }
@@ -155,8 +158,9 @@ mod tests {
     fn r4_the_offset_of_a_second_copy_is_no_position_until_neighbours_follow() {
         let mut trail = trail(4);
         trail.acknowledge(0, None).unwrap();
-        // Records 1 and 2 stand at 10 and 11, and once more at 12 and 13, where record 1 is
-        // acknowledged: below 13, the last valid n is 2.
+        // The first copies of records 1 and 2 have the offsets 10 and 11, the second copies 12 and
+        // 13. Record 1 is acknowledged at offset 12. A reader that began at 13 and took n = 1 as
+        // the last valid one would be wrong: the last valid record below 13 is record 2.
         trail.acknowledge(1, Some(Offset(12))).unwrap();
         assert_eq!(trail.known().n, 0);
         trail.acknowledge(2, Some(Offset(13))).unwrap();

@@ -1,16 +1,18 @@
-//! The current step of an owner, for a watchdog in another thread: a model that never returns
-//! cannot be asked, and its thread cannot be stopped.
+//! The current step of an owner, which a watchdog reads in another thread. A model that never
+//! returns blocks the owner's thread, so the owner itself cannot report it.
 
 use driftless_schemas::{ChunkId, Offset};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Written by a [`PartitionCore`](crate::PartitionCore), read by a watchdog.
+/// The current step of a [`PartitionCore`](crate::PartitionCore). The core writes it, and a
+/// watchdog reads it.
 #[derive(Debug, Default)]
 pub struct Working(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Counts up when a step begins, calls a model, or ends.
     step: u64,
     is_busy: bool,
     work: Option<Work>,
@@ -21,18 +23,18 @@ struct State {
 pub struct Work {
     /// The chunk whose model is called.
     pub chunk: ChunkId,
-    /// The task of the model.
+    /// What the model has to do in this call.
     pub call: Call,
 }
 
-/// A task of a model.
+/// What a model has to do in one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Take up a stored content, and fold what the log has of the chunk.
+    /// Restore a stored content, and fold the chunk's records in the log into it.
     Restore,
     /// Decide the command at this offset of `commands`, and fold its effect.
     Decide(Offset),
-    /// Encode its content, and so hash it.
+    /// Encode the chunk's content, so that the encoding can be hashed or stored.
     Encode,
 }
 
@@ -47,8 +49,8 @@ impl fmt::Display for Call {
 }
 
 impl Working {
-    /// The number of the step that the owner is doing, and the model call if there is one. `None`:
-    /// the owner is idle. A number that stays the same is a step that does not end.
+    /// Returns the number of the owner's current step, and the current model call if there is one.
+    /// `None`: the owner is idle. If the number stays the same for long, the step does not end.
     #[must_use]
     pub fn look(&self) -> Option<(u64, Option<Work>)> {
         let state = self.lock();

@@ -1,8 +1,8 @@
-//! A chunk in memory is compared with what ref and log lead to (R10).
+//! Compares a chunk in memory with the content that its ref and the log lead to (R10).
 //!
-//! While a chunk is checked its commands wait: a decision on a content that is in doubt would
-//! publish more of it. A content that differs is replaced by what ref and log lead to; decisions
-//! stay as they are (R5).
+//! While a chunk is checked its commands wait, because a decision on a doubtful content would
+//! publish more of a possible error. If the contents differ, the one that ref and log lead to
+//! replaces the one in memory. Decisions that were made are never changed (R5).
 
 use super::PartitionCore;
 use super::history::Rebuilt;
@@ -23,7 +23,7 @@ impl PartitionCore {
     ) {
         let Rebuilt { replica, base, version, hash } = rebuilt;
         let Some((_, resident)) = self.chunks.checking_mut(chunk) else { return self.close_audits(audits) };
-        // A content that its model cannot encode is damaged, too.
+        // If the model cannot encode the content in memory, that content is damaged, too.
         let found = resident.measure(Calls::of(&self.working, chunk)).ok().map(|(_, found)| found);
         let said = resident.folded.published.filter(|(at, _)| *at == version).map_or(hash, |(_, said)| said);
         resident.folded.published = Some((version, hash));
@@ -36,38 +36,42 @@ impl PartitionCore {
             );
             self.declare_drift(chunk, reason, now);
         }
-        // The content is right, and a gateway does not know it or cannot load it: a notice was lost
-        // with its writer, or an object is lost.
+        // The content is right now, but the gateway that audited it may have missed a notice, or
+        // may be unable to load an object. So a content with unstored decisions is stored and
+        // announced at once.
         if let Some((_, resident)) = self.chunks.checking_mut(chunk) {
             resident.is_urgent |= resident.dirty.is_some();
         }
         self.end_check(chunk, hash, |_| true, audits, now);
     }
 
-    /// Ref and log do not lead to the chunk's version any more.
+    /// Ends a check that has no result, because ref and log do not lead to the chunk's version any
+    /// more.
     pub(super) fn leave_unchecked(&mut self, chunk: &ChunkId, reason: &str, audits: Vec<BatchPart>, now: MonotonicMs) {
         self.outputs.push_back(Output::Stuck(chunk.clone(), format!("it cannot be checked: {reason}")));
         let Some((_, resident)) = self.chunks.checking_mut(chunk) else { return self.close_audits(audits) };
         let Ok((version, hash)) = resident.measure(Calls::of(&self.working, chunk)) else {
-            // No other content is left to take its place; the next owner begins with what is
-            // stored.
+            // The content in memory cannot be encoded, and there is no other to replace it. The
+            // next owner begins with the stored state.
             return self.end_by_model(chunk);
         };
         if resident.differs_from_log(version, hash) {
-            // Which hash is right cannot be found out any more: the content in memory is what every
-            // tracker gets.
+            // Nothing is left to show which hash is right. So every tracker gets the content in
+            // memory.
             resident.folded.published = Some((version, hash));
             let reason = format!("at version {version} its hash is {hash}, but the log says another, and {reason}");
             self.declare_drift(chunk, reason, now);
         }
-        // A gateway may have asked because it cannot load the object of the newest ref.
+        // A gateway may have asked for the check because it cannot load the object of the newest
+        // ref. If the content in memory is that object's, `end_check` stores it again.
         let is_content = |newest: &StoredRef| (newest.version, newest.hash) == (version, hash);
         self.end_check(chunk, hash, is_content, audits, now);
     }
 
-    /// The chunk is live again. The audits of a dirty chunk stay open until it is stored. Of a
-    /// clean chunk, the object is stored again and announced once more if `is_content` says that
-    /// the newest ref names its content.
+    /// Makes the chunk live again, and decides the commands that waited. The audits of a dirty
+    /// chunk stay open until the chunk is stored. For a clean chunk, the newest ref's object is
+    /// stored and announced again, if `is_content` returns true: the ref names the content in
+    /// memory.
     fn end_check(
         &mut self,
         chunk: &ChunkId,

@@ -1,5 +1,5 @@
-//! Commands become decisions (R2, R8), and the decisions of one poll become one record per chunk
-//! (R3).
+//! Makes decisions of commands (R2, R8), and gathers the decisions of one poll into one record per
+//! chunk (R3).
 
 use super::PartitionCore;
 use crate::commands::{self, Ask};
@@ -57,7 +57,8 @@ impl PartitionCore {
     }
 
     /// Copies a command to `dead-letter` that cannot be decoded, or on which the model is known to
-    /// fail.
+    /// fail. A command from which a model never returned is marked, so that the model is not asked
+    /// again.
     fn heed_model_faults(&mut self, asked: &mut Asked, value: &Bytes, batch: BatchId) {
         if self.model_faults.is_unanswered(asked.offset) {
             asked.body = AskedBody::Unanswered;
@@ -119,8 +120,9 @@ impl PartitionCore {
         self.seal(chunk, now);
     }
 
-    /// Copies a record to `dead-letter` (R9). Its batch waits for the copy, and so does the
-    /// snapshot of the chunk that has decided the command.
+    /// Copies a record to `dead-letter` (R9). The record's batch stays open until the copy is
+    /// acknowledged. If `chunk` has decided the command, that chunk is not stored before the copy
+    /// is acknowledged either.
     fn dead_letter(&mut self, offset: Offset, value: Bytes, reason: String, batch: BatchId, chunk: Option<&ChunkId>) {
         self.stats.dead_letters += 1;
         self.progress.hold(batch);
@@ -139,9 +141,10 @@ impl PartitionCore {
         resident.mark_dirty(known, now, open.count());
         let calls = Calls::of(&self.working, chunk);
         let sealed = match resident.live.run(calls, Call::Encode, |live| open.seal(chunk, live)) {
-            // No store could take a larger content, and no process could load it.
+            // A content above this limit could be neither stored nor loaded.
             Ok(sealed) if sealed.content_bytes <= limits::CONTENT_BYTES_MAX => sealed,
-            // Which command is to blame is not known: none of them is decided.
+            // Which command made the model fail is not known. So none of these decisions is
+            // published.
             _ => return self.end_by_model(chunk),
         };
         if sealed.published.is_some() {
@@ -152,14 +155,14 @@ impl PartitionCore {
         self.append(key, Body::Decisions(sealed.decisions), sealed.commands);
     }
 
-    /// The model failed where a decision cannot be taken back: the next owner is careful with the
-    /// chunk.
+    /// Ends the ownership, because the chunk's model failed after commands were decided in memory,
+    /// and those decisions cannot be undone. The next owner is careful with the chunk.
     pub(super) fn end_by_model(&mut self, chunk: &ChunkId) {
         self.end(End::ModelFault { chunk: chunk.clone() });
     }
 }
 
-/// Decides one command of a live chunk. True if the model failed on it.
+/// Decides one command of a live chunk. Returns true if the model failed on the command.
 fn decide(
     stats: &mut Stats,
     progress: &mut Progress,

@@ -1,7 +1,7 @@
-//! Drift: the content of a chunk is not what the log says (R10).
+//! Handles drift: the content of a chunk differs from the content that the log leads to (R10).
 //!
-//! The owner declares every drift here: it stores and announces the content that is right by now at
-//! once, so that every tracker gets a fresh state, and tells the operator.
+//! The owner declares every drift here. It stores and announces the corrected content at once, so
+//! that every tracker loads that content, and it reports the drift to the operator.
 
 use super::PartitionCore;
 use crate::guard::Calls;
@@ -11,16 +11,16 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Version};
 
 impl PartitionCore {
-    /// The owner's content, what it stored, or what it published was wrong; what is in memory now
-    /// is right.
+    /// Declares drift: the content that the owner had, an object that it stored, or a hash that it
+    /// published was wrong. The content that is in memory now is right.
     pub(super) fn declare_drift(&mut self, chunk: &ChunkId, reason: String, now: MonotonicMs) {
         self.announce_at_once(chunk, now);
         self.stats.drifts += 1;
         self.outputs.push_back(Output::Drift(chunk.clone(), reason));
     }
 
-    /// Commits of a chunk are lost. All trackers must see the content that is left, under a version
-    /// that no tracker has seen with another content.
+    /// Declares that commits of a chunk are lost. All trackers must load the content that is left,
+    /// under a version that no tracker has seen with another content.
     pub(super) fn declare_loss(&mut self, chunk: &ChunkId, now: MonotonicMs) {
         let Some(resident) = self.chunks.resident_mut(chunk) else { return };
         let calls = Calls::of(&self.working, chunk);
@@ -41,8 +41,8 @@ impl PartitionCore {
         }
     }
 
-    /// R10: the hash that the log says of the chunk's version must be the content's. If it is not,
-    /// no command is decided with the content before ref and log have told what is right.
+    /// R10: the hash that the log publishes for the chunk's version must be the hash of the chunk's
+    /// content. If the hashes differ, the chunk is checked before it decides any command.
     pub(super) fn compare_with_published(&mut self, chunk: &ChunkId) {
         let Some((_, resident)) = self.chunks.live_mut(chunk) else { return };
         let calls = Calls::of(&self.working, chunk);
@@ -53,7 +53,8 @@ impl PartitionCore {
         }
     }
 
-    /// The owner itself doubts the content; the chunk's commands wait from now on.
+    /// Asks for a check because the owner itself doubts the chunk's content. The chunk's commands
+    /// wait from now on.
     pub(super) fn doubt(&mut self, chunk: &ChunkId) {
         self.chunks.begin_check(chunk);
         self.want_check(chunk, Version(u64::MAX), None);

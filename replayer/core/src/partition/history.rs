@@ -1,9 +1,9 @@
-//! Reading `updates` again for one chunk: to check the chunk, or to make a lost object anew.
+//! Reads `updates` again for one chunk, to check the chunk or to rebuild a lost object.
 //!
-//! A base (a stored state, or the chunk's beginning) is loaded, and the effects that the log has of
-//! the chunk are folded into it, for one chunk at a time. A content that comes to another hash than
-//! log or ref say is not believed at once: the base may be what is wrong. It counts if a second
-//! base leads to the same content, or if there is no other base.
+//! The owner takes a base, which is a stored state or the chunk's initial content, and folds the
+//! chunk's effects from the log into it. The log is read for one chunk at a time. If the resulting
+//! hash differs from the hash that the log or the ref names, the base itself may be wrong. So such
+//! a result counts only if a second base leads to the same content, or if there is no other base.
 
 use super::{PartitionCore, Phase};
 use crate::guard::{Calls, Guarded, ModelPanicked, RestoreError};
@@ -23,22 +23,22 @@ use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Which chunks are to be read again, and the one that is being read.
+/// The chunks for which the log is to be read again, and the one for which it is being read.
 #[derive(Default)]
 pub(super) struct Histories {
     wanted: VecDeque<(ChunkId, Purpose)>,
     current: Option<History>,
-    /// The store did not answer: nothing is begun before this time.
+    /// No reading begins before this time; it is set when the store did not answer.
     retry_at: MonotonicMs,
 }
 
-/// Why a chunk is read again.
+/// Why the log is read again for a chunk.
 pub(super) enum Purpose {
-    /// Compare the chunk in memory with ref and log. What was stored from this version on is in
-    /// doubt too. The audits that ask for it stay open until then, so that a crash does not lose
-    /// them.
+    /// Compare the chunk in memory with ref and log. States that were stored at this version or
+    /// above are in doubt too, so they are no bases. The audits that asked for the check stay open
+    /// until it ends, so that a crash does not lose them.
     Check(Version, Vec<BatchPart>),
-    /// Make the content of the newest ref again.
+    /// Rebuild the content of the newest ref, whose object is lost.
     Reconstruct(Box<IndexEntry>),
 }
 
@@ -54,31 +54,35 @@ pub(super) struct Rebuilt {
 struct History {
     chunk: ChunkId,
     purpose: Purpose,
-    /// Refs to begin with, the best first; after them, the chunk's beginning.
+    /// The refs that are still to be tried as bases, the newest first. After them, the chunk's
+    /// initial content is the last base.
     bases: VecDeque<StoredRef>,
     replica: Option<Guarded<Replica>>,
     /// The version of the base.
     base: Version,
-    /// Contents that other bases have led to, the best base first; none of them agrees with the
-    /// log.
+    /// The contents that earlier bases have led to, newest base first. None of them has the hash
+    /// that the log or the ref names.
     others: Vec<Rebuilt>,
-    /// The base is the chunk's beginning: there is no other.
+    /// True if the base is the chunk's initial content, after which there is no other base.
     is_last: bool,
-    /// The newest ref's version, and where the log is read from if that ref is the base.
+    /// The newest ref's version, and the position from which the log is read if that ref is the
+    /// base. For any other base, the log is read from its start.
     after_newest: Option<(Version, Position)>,
     position: Position,
-    /// The version that the replica must come to.
+    /// The version that the replica must reach.
     target: Version,
-    /// The last own record that can tell of the chunk.
+    /// The number of this owner's last record that can contain effects of the chunk.
     until_n: u64,
-    /// From this offset on at the latest, the records are the owner's own.
+    /// From this offset on, all valid records are this owner's own.
     own_from: Offset,
 }
 
 impl PartitionCore {
-    /// A gateway's audit, or a doubt of the owner itself, asks for a check.
+    /// Asks for a check of the chunk, because of a gateway's audit or of the owner's own doubt.
+    /// States that were stored at version `suspect` or above are in doubt.
     pub(super) fn want_check(&mut self, chunk: &ChunkId, suspect: Version, audit: Option<BatchPart>) {
-        // A check that is under way answers this one too if it begins with an older state.
+        // A check that is under way serves this request too, if its bases are all older than
+        // `suspect`.
         if let Some(History { chunk: checked, purpose: Purpose::Check(_, audits), bases, base, .. }) =
             &mut self.histories.current
             && checked == chunk
@@ -111,7 +115,8 @@ impl PartitionCore {
         }
     }
 
-    /// Begins with the next chunk that is ready for it.
+    /// Begins to read the log for the next chunk that is ready, unless it is being read for another
+    /// chunk.
     pub(super) fn begin_history(&mut self, now: MonotonicMs) {
         for _ in 0..self.histories.wanted.len() {
             let is_early = now < self.histories.retry_at;
@@ -135,15 +140,17 @@ impl PartitionCore {
                 (Purpose::Reconstruct(entry), Some(State::Loading(_))) => {
                     self.begin_reconstruction(chunk, entry, now);
                 }
-                // A snapshot of the chunk, or its state, is on its way: later.
+                // A snapshot of the chunk is under way, or the chunk is still loading. Its check
+                // begins later.
                 (wanted @ Purpose::Check(..), Some(_)) => self.histories.wanted.push_back((chunk, wanted)),
-                // The chunk was dropped, clean: what is stored of it is to be checked all the same.
+                // The chunk was clean and is not in memory any more. It is loaded again, because
+                // its stored state must be checked.
                 (wanted @ Purpose::Check(..), None) => {
                     let Ok(place) = self.world.place(&chunk) else { continue };
                     self.use_slot(&chunk, place);
                     self.histories.wanted.push_back((chunk, wanted));
                 }
-                // The object was loaded after all.
+                // The object was loaded after all, so there is nothing to rebuild.
                 (Purpose::Reconstruct(_), _) => {}
             }
         }
@@ -190,7 +197,7 @@ impl PartitionCore {
 
     // ---- The base -------------------------------------------------------------------------------
 
-    /// Asks for the next base, or begins at the chunk's beginning.
+    /// Asks the shell for the next base, or takes the chunk's initial content if no ref is left.
     fn load_base(&mut self, now: MonotonicMs) {
         let Some(history) = &mut self.histories.current else { return };
         let chunk = history.chunk.clone();
@@ -228,14 +235,16 @@ impl PartitionCore {
         match loaded.ok().and_then(restore) {
             None => self.load_base(now),
             Some((replica, ())) => {
-                // Two versions may have one hash.
+                // The newest ref is recognised by its version, because two versions may have the
+                // same hash.
                 let after_newest = history.after_newest.filter(|(newest, _)| *newest == replica.version());
                 self.read_on_from(replica, after_newest.map_or(Position::START, |(_, position)| position), now);
             }
         }
     }
 
-    /// The store does not answer. A base that cannot be loaded just now is not given up for it.
+    /// Puts the reading off, because the store does not answer. The base is not skipped, because it
+    /// may be loaded later.
     fn put_history_off(&mut self, now: MonotonicMs) {
         self.histories.retry_at = now.plus_ms(self.settings.load_retry_ms);
         let Some(History { chunk, purpose, .. }) = self.histories.current.take() else { return };
@@ -260,8 +269,8 @@ impl PartitionCore {
 
     // ---- The log --------------------------------------------------------------------------------
 
-    /// The records below `low` are gone. From here on, the first fence tells the epoch; the content
-    /// that comes out is compared by its hash.
+    /// Continues at `low`, because the records below `low` are gone. The epoch is unknown until the
+    /// first fence behind `low`. The hash of the result shows whether it is right.
     pub(super) fn history_is_cut(&mut self, low: Offset, now: MonotonicMs) {
         if let Some(history) = &mut self.histories.current {
             if low >= history.own_from {
@@ -301,8 +310,7 @@ impl PartitionCore {
                 }
             }
             let Position { epoch, offset, .. } = history.position;
-            // Without its fence, which was cut off, no record that the own epoch wrote can be
-            // judged.
+            // If retention has deleted this owner's fence, none of its records can be judged.
             if history.is_all_read(own_epoch) || (epoch != own_epoch && offset >= history.own_from) {
                 return self.give_history_up("the log has not all of its decisions any more", now);
             }
@@ -332,13 +340,14 @@ impl PartitionCore {
         }
     }
 
-    /// The content that base and log have led to, with its hash.
+    /// Takes the content that base and log have led to, with its hash. `None`: there is no such
+    /// content.
     fn take_rebuilt(&mut self) -> Result<Option<Rebuilt>, String> {
         let Some(history) = &mut self.histories.current else { return Ok(None) };
         let Some(mut replica) = history.replica.take() else { return Ok(None) };
         let version = replica.version();
-        // A spoilt index entry may have refs above its newest, and a record of a spoilt log may
-        // lead past the version.
+        // A corrupt index entry may have older refs with a version above the newest ref's, and a
+        // corrupt log may have a record that leads past the target version.
         if version > history.target {
             return Err("what is stored or logged leads past its version".to_owned());
         }
@@ -347,7 +356,8 @@ impl PartitionCore {
         Ok(Some(Rebuilt { replica, base: history.base, version, hash }))
     }
 
-    /// Whether the content is another than log or ref say, and a second base can still be asked.
+    /// True if another base is to be tried: the content's hash differs from the hash that the log
+    /// or the ref names, no earlier base led to the same content, and a base is left.
     fn is_another_base_wanted(&self, rebuilt: &Rebuilt) -> bool {
         let Some(history) = self.histories.current.as_ref().filter(|history| !history.is_last) else { return false };
         let Rebuilt { version, hash, .. } = *rebuilt;
@@ -359,12 +369,13 @@ impl PartitionCore {
         !is_said && history.others.iter().all(|other| other.hash != hash)
     }
 
-    /// The log does not lead to the content. A checked chunk stays as it is; a chunk that cannot be
-    /// loaded stays so, or goes on with an older content if an operator accepts that.
+    /// Ends the reading, because base and log do not lead to the target version. If an earlier base
+    /// led to a content, a check uses that content. Otherwise a checked chunk keeps its content. A
+    /// chunk that cannot be loaded stays unloaded, unless an operator accepts loss.
     fn give_history_up(&mut self, reason: &str, now: MonotonicMs) {
         let Some(History { chunk, purpose, replica, others, .. }) = self.histories.current.take() else { return };
         self.outputs.push_back(Output::EndHistory);
-        // There is no second opinion: the best base counts.
+        // No second base has confirmed a content, so the content of the newest base counts.
         match (purpose, others.into_iter().next()) {
             (Purpose::Check(_, audits), Some(rebuilt)) => self.conclude_check(&chunk, rebuilt, audits, now),
             (Purpose::Check(_, audits), None) => self.leave_unchecked(&chunk, reason, audits, now),
@@ -376,13 +387,13 @@ impl PartitionCore {
 }
 
 impl History {
-    /// Whether every own record that can tell of the chunk was read.
+    /// True if every record of this owner that can contain effects of the chunk was read.
     fn is_all_read(&self, own_epoch: Epoch) -> bool {
         self.position.epoch == own_epoch && self.position.n >= self.until_n
     }
 }
 
-/// Folds what a record says of this chunk.
+/// Folds a record's updates into the replica, if the record is about this chunk.
 fn fold_one(
     replica: &mut Guarded<Replica>,
     calls: Calls<'_>,

@@ -1,15 +1,15 @@
-//! The planned end: the owner decides until its last checkpoint is written, and then waits for what
-//! it has in flight.
+//! The planned end: the owner decides until its last checkpoint is written, and then waits until
+//! the log has acknowledged all its records.
 
 use super::{Leaving, PartitionCore, Phase};
 use crate::messages::End;
 use driftless_schemas::time::MonotonicMs;
 
 impl PartitionCore {
-    /// The end was asked for.
+    /// Begins the planned end, which the shell has asked for.
     pub(super) fn drain(&mut self) {
         match self.phase {
-            // Nothing was decided: there is nothing to write.
+            // Nothing was decided yet, so there is no checkpoint to write.
             Phase::Recovering => self.end(End::Drained),
             Phase::Running => {
                 let (n, letter) = (self.trail.len(), self.dead_letters.next_id());
@@ -19,7 +19,8 @@ impl PartitionCore {
         }
     }
 
-    /// Begins the last checkpoint as soon as what it contains is acknowledged.
+    /// Begins the last checkpoint, once every record from before the request for the end is
+    /// acknowledged.
     pub(super) fn begin_leaving(&mut self, now: MonotonicMs) {
         if let Phase::Leaving(Leaving::Before { n, .. }) = self.phase
             && self.trail.is_acknowledged_below(n)
@@ -30,8 +31,9 @@ impl PartitionCore {
         }
     }
 
-    /// Goes on after any input. The next tick begins the last checkpoint even if copies to
-    /// `dead-letter` are in flight: they are made again for as long as it takes.
+    /// Advances the planned end; called after each input. The last checkpoint waits for copies to
+    /// `dead-letter` only until the next tick, because a copy that fails is tried again without a
+    /// time limit.
     pub(super) fn continue_draining(&mut self, now: MonotonicMs) {
         if let Phase::Leaving(Leaving::Before { letter, .. }) = self.phase
             && self.dead_letters.is_acknowledged_below(letter)
@@ -39,8 +41,8 @@ impl PartitionCore {
             self.begin_leaving(now);
         }
         if self.phase == Phase::Leaving(Leaving::Writing) && !self.checkpoints.is_writing() {
-            // Later decisions stand in the log: the next owner reads them, and skips their
-            // commands.
+            // Decisions that the last checkpoint does not contain are in the log. The next owner
+            // reads them, and skips their commands.
             self.phase = Phase::Draining;
         }
         // Commands that wait for a cold chunk are not decided; the next owner decides them.

@@ -1,8 +1,9 @@
-//! Chunks that are not in memory yet: from ref and log to a live chunk, and what waited for it.
+//! Loads chunks: makes a live chunk from its stored state and the log, and then decides the
+//! commands that waited for it.
 //!
-//! A chunk that cannot be loaded (the store is away, its object is lost, its model panics) keeps
-//! its own commands waiting and no others. Commands beyond a limit are not kept: `commands_next`
-//! stays before them, and they are read again when the chunk is there.
+//! A chunk that cannot be loaded (the store is away, its object is lost, its model panics) holds up
+//! only its own commands. Commands beyond `waiting_per_chunk_max` are not kept. `commands_next`
+//! stays below them, so that they are read again when the chunk can be loaded.
 
 use super::{PartitionCore, Phase};
 use crate::guard::{Calls, Guarded, RestoreError};
@@ -61,8 +62,8 @@ impl PartitionCore {
         }
     }
 
-    /// The object of the newest ref is lost for good, and the log does not lead to it any more. If
-    /// an operator accepts it, the content of an older ref takes its place.
+    /// Makes the chunk live with an older content, which an operator has accepted. The object of
+    /// the newest ref is lost for good, and the log does not lead to its content any more.
     pub(super) fn continue_with_older(
         &mut self,
         chunk: &ChunkId,
@@ -89,7 +90,8 @@ impl PartitionCore {
         }
     }
 
-    /// The records of a chunk that was not restored are folded at the next attempt.
+    /// Gives the recovered records back to a chunk that could not be restored, so that the next
+    /// attempt folds them.
     fn put_back(&mut self, chunk: &ChunkId, recovered: Vec<Recovered>) {
         if let Some((_, loading)) = self.chunks.loading_mut(chunk) {
             loading.recovered = recovered;
@@ -134,8 +136,8 @@ impl PartitionCore {
         }
     }
 
-    /// The commands that waited for a chunk. `None`: not all of them were kept, so that the
-    /// ownership ends, and they are read again.
+    /// Returns the commands that waited for a chunk. `None`: not all of them were kept, so the
+    /// ownership ends, and the next owner reads them again.
     pub(super) fn release(&mut self, chunk: &ChunkId, loading: Loading) -> Option<Vec<Waiting>> {
         let waiting = self.chunks.release(loading);
         if waiting.is_none() {
@@ -145,8 +147,8 @@ impl PartitionCore {
     }
 }
 
-/// A chunk as its stored state and the log give it. A model may panic on its own bytes: the chunk
-/// is then not restored, and the partition goes on.
+/// Makes a chunk from its stored state and its records in the log. If the model panics on its own
+/// bytes, the chunk is not restored, and the partition goes on without it.
 fn restore(
     calls: Calls<'_>,
     recovered: &[Recovered],
@@ -163,14 +165,16 @@ fn restore(
     Ok(Resident::new(live, refs, folded, encoded_bytes))
 }
 
-/// Folds the log into a chunk that was just loaded; gives the length of the content's encoding.
+/// Folds the recovered records into a chunk that was just loaded. Returns the length of the
+/// content's encoding.
 fn take_up(
     live: &mut LiveChunk,
     folded: &mut Folded,
     recovered: &[Recovered],
     accept_loss: bool,
 ) -> Result<usize, ApplyError> {
-    // Known without a record: the hash that the ref names, or that of the chunk's beginning.
+    // One published hash is known without any record: the hash that the ref names, or the hash of
+    // the chunk's initial content.
     folded.published = Some((live.replica.version(), live.replica.hash()));
     folded.fold(live, recovered, accept_loss)?;
     Ok(live.replica.encoded_bytes())

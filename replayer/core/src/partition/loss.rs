@@ -1,8 +1,9 @@
-//! The log does not hold an offset that is to be read.
+//! Handles reads of offsets that the log does not hold.
 //!
-//! Retention that was shorter than the time without an owner has taken records. Only an operator
-//! may accept that they are lost ([`Settings::accept_loss`](crate::Settings::accept_loss)); without
-//! that word, and whenever the log is another one, the ownership ends with the offsets.
+//! Either retention has deleted records while the partition had no owner, or the index belongs to
+//! another log. In the first case, an operator may accept that the records are lost
+//! ([`Settings::accept_loss`](crate::Settings::accept_loss)). Otherwise the ownership ends, and its
+//! error names the offsets.
 
 use super::{PartitionCore, Phase};
 use crate::messages::{End, OutOfRange, Output, Stream};
@@ -14,7 +15,8 @@ impl PartitionCore {
         let is_cut = wanted < low;
         let is_accepted = is_cut && self.settings.accept_loss;
         match stream {
-            // For one chunk that is read again, that the log begins later is an answer.
+            // A log that begins later does not end the ownership if it is only read again for one
+            // chunk.
             Stream::History if is_cut => self.history_is_cut(low, now),
             Stream::Updates if is_accepted && self.phase == Phase::Recovering => {
                 self.outputs.push_back(Output::LossAccepted(range));

@@ -1,4 +1,4 @@
-//! The object of a chunk's newest ref is lost, and is made again out of an older state and the log.
+//! Rebuilds the lost object of a chunk's newest ref from an older state and the log.
 
 use super::PartitionCore;
 use super::history::Rebuilt;
@@ -23,7 +23,8 @@ impl PartitionCore {
         let Rebuilt { mut replica, base, version, hash } = rebuilt;
         let (_, said) = newest_of(&entry);
         if said != hash && self.chunks.loading_mut(&chunk).is_none() {
-            // The object was loaded after all, and it is in doubt now.
+            // The chunk was loaded after all, and the rebuilt hash is not the one that its ref
+            // names. So the chunk must be checked.
             return self.want_check(&chunk, version, None);
         }
         let calls = Calls::of(&self.working, &chunk);
@@ -41,15 +42,16 @@ impl PartitionCore {
         }
     }
 
-    /// The memory of an owner was damaged, the owner stored what it had, and that object is lost as
-    /// well. What trackers were told of the version was wrong: they are told again, as after a
-    /// check.
+    /// Corrects trackers after a rebuilt content has another hash than the newest ref named. In
+    /// this case the memory of an owner was damaged, the owner stored the damaged content, and that
+    /// object is lost as well. Trackers were told the wrong hash for this version, so drift is
+    /// declared, as after a check.
     fn tell_mended(&mut self, chunk: &ChunkId, base: Version, (version, hash): (Version, Hash), now: MonotonicMs) {
         let is_checked = self.chunks.checking_mut(chunk).is_some();
         let Some(resident) = self.chunks.resident_mut(chunk) else { return };
         resident.refs.drop_above(base);
-        // A chunk that is being checked is in doubt because the log tells of the wrong hash too:
-        // its check tells every tracker.
+        // A chunk that is being checked is in doubt because the log publishes the wrong hash too.
+        // Its check will correct every tracker.
         if !is_checked {
             let reason =
                 format!("at version {version} the log leads to the hash {hash}; what was stored is another, and lost");
@@ -57,8 +59,9 @@ impl PartitionCore {
         }
     }
 
-    /// The content of the newest ref cannot be made again. If an operator accepts loss, the chunk
-    /// goes on with what one base has led to, or with an older content; else it stays as it is.
+    /// Handles a newest ref whose content cannot be rebuilt. If an operator accepts loss, the chunk
+    /// goes on with `rebuilt`, the content that one base led to, or else with `older`, a content of
+    /// an older version. Otherwise the chunk stays unloaded.
     pub(super) fn give_reconstruction_up(
         &mut self,
         chunk: ChunkId,
@@ -90,7 +93,8 @@ impl PartitionCore {
         self.outputs.push_back(Output::Stuck(chunk, reason));
     }
 
-    /// A later load that fails asks for no reconstruction any more.
+    /// Notes that the lost object cannot be rebuilt, so that a later failed load does not ask for
+    /// it again.
     fn give_up_loading(&mut self, chunk: &ChunkId) {
         if let Some((_, loading)) = self.chunks.loading_mut(chunk) {
             loading.is_given_up = true;

@@ -13,14 +13,15 @@ use driftless_schemas::proto::UpdatesRecord;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Offset};
 
-/// How far recovery has read, and what follows it.
+/// How far recovery has read `updates`, and the offset from which `commands` is read afterwards.
 pub(super) struct Recovery {
     reading: Position,
-    /// Recovery begins where epoch and n are not known: the first record tells them.
+    /// True if epoch and n at `reading` are unknown, because earlier records are lost. They are
+    /// then taken from the next record.
     is_adopting: bool,
     commands_from: Offset,
-    /// [`Mutant::SkipByPartition`](driftless_chunk::mutant::Mutant::SkipByPartition): the newest
-    /// offset that any chunk has decided.
+    /// The newest offset of `commands` that any chunk has decided. Only the mutant
+    /// [`Mutant::SkipByPartition`](driftless_chunk::mutant::Mutant::SkipByPartition) uses it.
     decided_through: Offset,
 }
 
@@ -29,15 +30,15 @@ impl Recovery {
         Self { reading: start, is_adopting: false, commands_from, decided_through: Offset::NONE }
     }
 
-    /// Whether an earlier owner has decided a command at or above this offset, of any chunk.
+    /// True if an earlier owner has decided a command at or above this offset, for any chunk.
     pub fn has_decided(&self, command: Offset) -> bool {
         command <= self.decided_through
     }
 }
 
 impl PartitionCore {
-    /// The log begins at `low` by now: the records before are lost, and with them the epoch and n
-    /// of the records behind.
+    /// Continues recovery at `low`, where the log begins now. The records below `low` are lost, and
+    /// so epoch and n at `low` are unknown.
     pub(super) fn continue_recovery_at(&mut self, low: Offset) {
         self.recovery.reading = Position { offset: low, ..Position::START };
         self.recovery.is_adopting = true;
@@ -55,7 +56,8 @@ impl PartitionCore {
             };
             let Recovery { reading, is_adopting, .. } = &mut self.recovery;
             if std::mem::take(is_adopting) && record.n > 0 {
-                // The log has no fence any more that could say whether this record counts: it does.
+                // The fence that would show whether this record is valid is lost. The record counts
+                // as valid.
                 *reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..*reading };
             }
             let before = Position { offset, ..*reading };
@@ -82,7 +84,8 @@ impl PartitionCore {
         *decided_through = recovered.through().max(*decided_through);
         self.model_faults.discarded(recovered.model_faults().filter(|offset| *offset >= *commands_from));
         if matches!(recovered, Recovered::Stored(..)) && !self.chunks.contains(&chunk) {
-            // There is nothing to fold for the chunk, and so no reason to load it.
+            // A notice of a stored snapshot contains nothing to fold, so it is no reason to load
+            // the chunk.
             return Ok(());
         }
         let place = self.world.place(&chunk).map_err(|e| e.to_string())?;

@@ -1,5 +1,6 @@
-//! Snapshots, refs and checkpoints, in the order that R6 asks for: decisions acknowledged and
-//! object durable, then ref and checkpoint in one batch, then the notice.
+//! Makes snapshots, refs and checkpoints in the order that R6 asks for. First the decisions are
+//! acknowledged and the object is durable. Then the ref and the checkpoint are written in one
+//! batch. Then a notice in `updates` announces the ref.
 
 use super::PartitionCore;
 use crate::guard::Calls;
@@ -14,7 +15,8 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Version};
 
 impl PartitionCore {
-    /// Whether a ref is waited for: the log says a hash that is not the content's.
+    /// True if a checkpoint must be written without waiting for its interval: the object of an
+    /// urgent chunk is durable, and its ref is not written yet.
     pub(super) fn is_checkpoint_urgent(&self) -> bool {
         let is_put = |resident: &Resident| resident.snapshot.as_ref().is_some_and(|s| s.step == Step::Put);
         self.chunks.count_unstored(|resident| resident.is_urgent && is_put(resident)) > 0
@@ -27,8 +29,9 @@ impl PartitionCore {
             let encoded = resident.encoding(Calls::of(&self.working, &chunk));
             let Ok(encoding) = encoded else { return self.end_by_model(&chunk) };
             let hash = Hash::of(&encoding);
-            // R10: what is stored must be what was published for that version. If it is not, ref
-            // and log tell what is right, and nothing is stored before.
+            // R10: the hash of a stored content must be the hash that was published for its
+            // version. If the two differ, the chunk is first checked against ref and log, and
+            // nothing is stored.
             match resident.differs_from_log(version, hash) {
                 true => self.doubt(&chunk),
                 false => self.put_snapshot(&chunk, version, hash, encoding, now),
@@ -36,10 +39,10 @@ impl PartitionCore {
         }
     }
 
-    /// The chunks of which a snapshot begins now.
+    /// The chunks whose snapshots begin now, as many as `snapshots_in_flight_max` allows.
     fn due_for_snapshot(&mut self, now: MonotonicMs) -> Vec<ChunkId> {
-        // A snapshot that only waits for the next checkpoint does not count: it would bound puts by
-        // the interval of checkpoints.
+        // A snapshot that only waits for the next checkpoint does not count against the limit. If
+        // it did, the interval of checkpoints would limit how many objects are stored.
         let is_putting = |resident: &Resident| resident.snapshot.as_ref().is_some_and(|s| s.step == Step::Putting);
         let mut room = self.settings.snapshots_in_flight_max.saturating_sub(self.chunks.count_unstored(is_putting));
         let uncopied = self.dead_letters.chunks();
@@ -88,8 +91,8 @@ impl PartitionCore {
             }
             _ => return,
         }
-        // The object is not stored: the chunk stays dirty from where it was, and a later tick tries
-        // again.
+        // The object was not stored. The chunk stays dirty from the same position as before the
+        // snapshot, and a later tick tries again.
         if let Some(Snapshot { dirty_after: Some(after), .. }) = resident.snapshot.take()
             && let Some(dirty) = &mut resident.dirty
         {
@@ -97,8 +100,8 @@ impl PartitionCore {
         }
     }
 
-    /// Writes the refs whose objects are durable and whose decisions are acknowledged (R6), with
-    /// the checkpoint.
+    /// Writes a checkpoint, in one batch with the refs whose objects are durable and whose
+    /// decisions are acknowledged (R6). Does nothing while another checkpoint is being written.
     pub(super) fn begin_checkpoint(&mut self, now: MonotonicMs) {
         if self.checkpoints.is_writing() {
             return;
@@ -154,20 +157,21 @@ impl PartitionCore {
             if resident.is_clean() {
                 self.chunks.mark_stored(&chunk);
             }
-            // The state that the audits asked for is durable.
+            // These audits waited until this state is durable, so they are done now.
             self.close_audits(audits);
             self.announce(&chunk, key, &stored);
         }
     }
 
-    /// Tells every reader of `updates` that this state can be loaded.
+    /// Tells every reader of `updates` that the state `stored` can be loaded.
     pub(super) fn announce(&mut self, chunk: &ChunkId, key: String, stored: &StoredRef) {
         let notice = SnapshotStored { chunk_id: chunk.to_string(), r#ref: Some(stored.to_proto()) };
         self.append(key, Body::SnapshotStored(notice), Vec::new());
     }
 }
 
-/// Whether a snapshot of a live chunk begins now.
+/// True if a snapshot of a live chunk begins now: the chunk is dirty, no snapshot of it is under
+/// way, and it is urgent or its unstored decisions are many or old.
 fn is_due(resident: &Resident, settings: &crate::Settings, now: MonotonicMs) -> bool {
     let (None, Some(dirty)) = (&resident.snapshot, resident.dirty) else { return false };
     let is_due =
@@ -177,7 +181,8 @@ fn is_due(resident: &Resident, settings: &crate::Settings, now: MonotonicMs) -> 
     resident.is_urgent || (is_due && !is_too_soon)
 }
 
-/// Whether the ref goes with the checkpoint that begins now.
+/// True if the snapshot's ref is written with the checkpoint that begins now. `is_acknowledged` is
+/// true if the log has acknowledged the last record that the snapshot contains.
 fn is_ref_due(snapshot: &Snapshot, is_acknowledged: bool) -> bool {
     let is_put = snapshot.step == Step::Put || (snapshot.step == Step::Putting && Mutant::AnnounceBeforeStored.is_on());
     is_put && (is_acknowledged || Mutant::RefBeforeAck.is_on())
