@@ -28,19 +28,23 @@ pub enum Answer {
 /// The status of a command, as far as this gateway knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
-    /// Committed, at this version where the ring still has it.
+    /// The command was committed at this version. The version is `None` if the ring no longer has
+    /// the command's record.
     Committed(Option<Version>),
-    /// Not committed, and never will be; with the reason where the ring still has it.
+    /// The command was not committed and never will be. The reason is `None` if the ring has no
+    /// discard of the command, for example because its record was dropped.
     NotCommitted(Option<Discarded>),
-    /// Not decided in what this gateway has read.
+    /// No record that this gateway has read decides the command. A later record may decide it.
     Unresolved,
     /// The ledger has forgotten the writer, so the status is unknown.
     Expired,
-    /// The writer's newest number is more than 64 numbers later, so the status is unknown.
+    /// The command's number is not among the newest 64 of its writer, which are all that the ledger
+    /// keeps. The status is therefore unknown.
     BeyondWindow,
 }
 
-/// Looks a command up in the ledger, and its details in the ring.
+/// Determines a command's status from `resolved`, the ledger entry of its writer. The ring adds the
+/// version or the reason of a discard.
 pub(crate) fn status(resolved: Resolved, ring: &Ring, writer: WriterId, seq: Seq) -> Status {
     let Resolved::Known { seq: newest, .. } = resolved else { return Status::Expired };
     if seq > newest || seq.0 == 0 {

@@ -25,22 +25,23 @@ pub(crate) struct Chunk {
     pub ring: Ring,
     /// The ref of the newest `SnapshotStored`.
     pub newest_ref: Option<StoredRef>,
-    /// Replica and ledger at the position up to which the gateway has read.
+    /// Replica and ledger at the position up to which the gateway has read; `None` until a state is
+    /// loaded.
     pub live: Option<LiveChunk>,
-    /// A whole state, encoded for sending, to which the ring's updates can be added: the loaded
-    /// snapshot or a later state.
+    /// A whole state, encoded for sending: the loaded snapshot, or a later state. A client that
+    /// needs a whole state gets this one and then the ring's later updates.
     pub base: Option<Base>,
     /// The newest hashes that the log published: (version, hash), newest last.
     pub hashes: VecDeque<(Version, Hash)>,
     pub trackers: BTreeSet<SocketId>,
     /// Sockets whose Track has no answer yet.
     pub waiting: BTreeMap<SocketId, Waiting>,
-    /// Questions over HTTP that wait for the replica.
+    /// Questions over HTTP that wait for the replica, each with its number.
     pub asks: Vec<(u64, Ask)>,
     pub load: Load,
     /// When the last record of the chunk was read.
     pub recorded_at: MonotonicMs,
-    /// Whether the chunk is in the hub's eviction order.
+    /// True if the hub's `eviction_order` contains the chunk.
     pub is_in_eviction_order: bool,
     /// When a client last tracked the chunk or asked for it.
     pub used_at: MonotonicMs,
@@ -58,16 +59,17 @@ pub(crate) struct Chunk {
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     pub version: Version,
-    /// An encoded `ServerFrame` with the Chunk.
+    /// An encoded `ServerFrame` with one `Chunk` event.
     pub frame: Bytes,
 }
 
-/// A Track without an answer. It waits for the replica, for answers to earlier requests, or for
-/// this gateway to catch up with the client's state (R12).
+/// A Track that is not answered yet. The answer waits for the replica, for the answers to the
+/// socket's earlier requests, or for this gateway to catch up with the client's state (R12).
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub have: Option<Have>,
-    /// When the gateway found that its replica is behind the client's state.
+    /// When the gateway found that its replica is older than the client's state; `None` if it is
+    /// not.
     pub behind_since: Option<MonotonicMs>,
 }
 
@@ -82,7 +84,7 @@ pub(crate) enum Load {
         attempts: u32,
         at: MonotonicMs,
     },
-    /// An attempt after so many failures is in flight.
+    /// Another attempt is in flight, after this many failures in a row.
     Retrying {
         attempts: u32,
     },
@@ -109,7 +111,8 @@ pub(crate) enum ContentError {
     Compress(String),
 }
 
-/// Updates up to this size are sent even if the whole content is smaller.
+/// Updates of up to this many bytes are sent without a comparison, even if the whole content would
+/// be smaller.
 const UPDATES_ALWAYS_BYTES: usize = 1024;
 
 impl Chunk {
@@ -156,10 +159,10 @@ impl Chunk {
         folded
     }
 
-    /// Takes the ref of a stored snapshot.
+    /// Takes the ref of a stored snapshot, and trims the records that the snapshot contains.
     ///
-    /// # Errors
-    /// The snapshot's hash is not the one that the log published for its version.
+    /// # Errors [`ApplyError::Hash`] if the snapshot's hash differs from the hash that the log
+    /// published for its version. The chunk keeps the ref even then.
     pub fn take_ref(&mut self, stored: StoredRef, settings: &Settings, now: MonotonicMs) -> Result<(), ApplyError> {
         self.ref_read_at = now;
         let (version, found) = (stored.version, stored.hash);
@@ -168,15 +171,16 @@ impl Chunk {
             std::mem::replace(hash, found)
         });
         if published.is_none() {
-            // A load in flight may bring an older state at this version, which `restore` must not
-            // accept.
+            // Remember the hash. A load in flight may bring a different, older state of this
+            // version, which `restore` must reject.
             let at = self.hashes.partition_point(|(published, _)| *published < version);
             self.hashes.insert(at, (version, found));
             while self.hashes.len() > settings.hashes_kept {
                 self.hashes.pop_front();
             }
         }
-        // The published hash may have been dropped, but the replica still has it.
+        // The published hash may have been dropped from `hashes`. The replica, if it is at this
+        // version, has that hash too.
         let own = self.live.as_mut().filter(|live| live.replica.version() == version).map(|live| live.replica.hash());
         let published = published.or(own);
         let kept = if self.trackers.is_empty() { 0 } else { settings.ring_kept };
@@ -195,8 +199,9 @@ impl Chunk {
         }
     }
 
-    /// Whether the hub may forget the chunk: it is not in use, and views of the index that were
-    /// opened at `opened` or later have its newest ref.
+    /// True if the hub may forget the chunk: the chunk is not in use, and its newest ref was read
+    /// before `opened`. Each view of the index that was opened at `opened` or later then contains
+    /// this ref.
     pub fn is_forgettable(&self, opened: MonotonicMs) -> bool {
         let is_unused = self.live.is_none() && !self.is_wanted() && self.trackers.is_empty() && self.load == Load::Idle;
         is_unused && self.ring.is_empty() && self.ref_read_at < opened
@@ -218,7 +223,7 @@ impl Chunk {
         self.ring.evict(covered, kept);
     }
 
-    /// Whether the newest ref contains all records that the ring has trimmed.
+    /// True if the state of the newest ref contains all records that the ring has trimmed.
     pub fn has_ref_for_trimmed(&self) -> bool {
         self.newest_ref.as_ref().is_some_and(|newest| newest.through_offset >= self.ring.trimmed_through)
     }
@@ -261,7 +266,8 @@ impl Chunk {
                 record.has_wrong_hash = folded.published.is_some_and(|said| said != live.replica.hash());
             }
         }
-        // R10: the last hash of this version in the log, from a record or a `SnapshotStored`.
+        // R10: compare the replica with the last hash that the log has for this version, from a
+        // record or a `SnapshotStored`.
         let version = live.replica.version();
         if let Some((_, hash)) = self.hashes.iter().rev().find(|(published, _)| *published == version) {
             live.replica.compare(*hash)?;
@@ -271,11 +277,11 @@ impl Chunk {
         Ok(())
     }
 
-    /// The frames that bring a client from its state to `newest`, which is the replica's version:
-    /// none, the updates, or a whole state, whichever is smaller.
+    /// The frames that bring a client from its state `have` to the replica's state, whose version
+    /// and hash are `newest`. They are no frames, the missing updates, or a whole state, whichever
+    /// is smallest.
     ///
-    /// # Errors
-    /// [`ContentError`]: send nothing of this chunk.
+    /// # Errors [`ContentError`]. The caller must then send no content of this chunk.
     pub fn content_after(
         &mut self,
         chunk: &ChunkId,
@@ -294,8 +300,9 @@ impl Chunk {
         }
     }
 
-    /// The update frames that bring a client from `have` to the replica's version, if the ring has
-    /// them all and the client's hash is the one in the log. `None`: the client needs a Chunk.
+    /// The update frames that bring a client from `have` to the replica's version. `None` if the
+    /// ring lacks some of them, or if the client's hash differs from the hash in the log. The
+    /// client then needs a whole state.
     fn missing_since(&self, have: &Have, newest: (Version, Hash)) -> Option<Vec<Bytes>> {
         let have_hash = Hash::from_slice(&have.hash)?;
         let version = Version(have.version);
@@ -312,8 +319,8 @@ impl Chunk {
         self.ring.frames_after(version, newest.0)
     }
 
-    /// A whole state: the encoded base and the updates after it or, if those are larger than the
-    /// base, the replica, encoded anew.
+    /// The frames of a whole state: the base and the updates after it. If those updates are larger
+    /// than the base, or missing, the replica is encoded anew and becomes the base.
     fn whole_state(&mut self, chunk: &ChunkId, newest: (Version, Hash)) -> Result<Vec<Bytes>, ContentError> {
         if let Some(base) = &self.base
             && let Some(updates) = self.ring.frames_after(base.version, newest.0)
@@ -328,10 +335,10 @@ impl Chunk {
         Ok(vec![frame])
     }
 
-    /// The replica's encoding, if its hash still is that of `newest` (R10).
+    /// The replica's canonical encoding, after a check that its hash still equals the hash in
+    /// `newest` (R10).
     ///
-    /// # Errors
-    /// [`ApplyError::Hash`]: memory was damaged.
+    /// # Errors [`ApplyError::Hash`] if the hashes differ, because memory was damaged.
     pub fn verified_encoding(&self, newest: (Version, Hash)) -> Result<Vec<u8>, ApplyError> {
         let encoding = self.live.as_ref().map(|live| live.replica.encoding().into_owned()).unwrap_or_default();
         match Hash::of(&encoding) {
@@ -358,7 +365,8 @@ impl Chunk {
         Some(Have { version: version.0, hash: hash.to_bytes() })
     }
 
-    /// Version and hash of the replica. The log's hash of that version takes precedence.
+    /// Version and hash of the replica; `None` without a replica. If the last hash in the log is
+    /// for this version, that hash is returned instead of the replica's own.
     pub fn newest(&mut self) -> Option<(Version, Hash)> {
         let live = self.live.as_mut()?;
         let version = live.replica.version();

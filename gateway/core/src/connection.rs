@@ -2,8 +2,9 @@
 //! request rate.
 //!
 //! [`Connection::handle`] takes one input and appends to [`Outputs`]: events for the client, inputs
-//! for the hub, or the end of the socket. The hub's inputs stand in the order in which the client
-//! asked, so a request after `Renew` is judged by the renewed token and one before it is not.
+//! for the hub, or the end of the socket. The inputs for the hub are in the order of the client's
+//! requests. The hub therefore judges a request before `Renew` by the old token, and a request
+//! after `Renew` by the renewed token.
 //!
 //! `Track` and `Refresh` read content. The connection refuses both once the token has expired, even
 //! while the session waits for a renewal (docs/design.md#access). Time, randomness and verified
@@ -36,11 +37,12 @@ pub struct Shared {
 /// An input of a connection.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
-    /// A binary websocket message arrived.
+    /// A binary websocket message with this payload arrived.
     Frame(Bytes),
     /// A websocket message arrived that breaks the protocol; the text says how.
     Untrusted(&'a str),
-    /// The client was alive at this moment: a ping or pong arrived, or the client took bytes.
+    /// The client showed at this time that it is alive: a ping or pong arrived, or the client took
+    /// bytes.
     Heard(MonotonicMs),
     /// Time has passed, or the keys or the deny list have changed.
     Tick,
@@ -49,13 +51,13 @@ pub enum Input<'a> {
 /// The outputs of a connection.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Events for the client, and the end of the socket. Send the frame before giving `hub` to the
-    /// hub: the session's answers come first.
+    /// Events for the client, and the code and reason if the socket must close. Send the events
+    /// before passing `hub` to the hub, because the session's answers precede the hub's.
     pub session: SessionOutputs,
     /// Inputs for the hub, in order.
     pub hub: Vec<HubInput>,
-    /// The user exceeded its rate: the socket is not to be read while
-    /// [`Connection::is_throttled`].
+    /// True if the user exceeded its request rate. The shell must then not read the socket while
+    /// [`Connection::is_throttled`] returns true.
     pub was_throttled: bool,
 }
 
@@ -67,12 +69,14 @@ pub struct Connection {
     session: Session,
     /// The user's share of [`Shared::requests`]; `None` before the first request.
     bucket: Option<Bucket<1>>,
+    /// The socket is not read before this time.
     throttled_until: MonotonicMs,
 }
 
 impl Connection {
-    /// A socket that was just opened. If too many sockets were opened at once, the outputs close it
-    /// with the time after which the client may try again.
+    /// Creates the connection of a socket that was just opened. If too many sockets were opened at
+    /// once, `out` closes the socket, and the close reason names the time after which the client
+    /// may connect again.
     #[must_use]
     pub fn open(socket: SocketId, shared: Arc<Shared>, now: Now, out: &mut Outputs) -> Self {
         if let Err(after_ms) = shared.admission.admit(now.monotonic) {
@@ -98,13 +102,13 @@ impl Connection {
         }
     }
 
-    /// The client's verified identity, once it has said Hello.
+    /// The client's verified identity; `None` before a valid Hello.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.session.identity()
     }
 
-    /// Whether the socket is not to be read now, because its user exceeded its rate.
+    /// Returns true while the socket must not be read, because its user exceeded the request rate.
     #[must_use]
     pub fn is_throttled(&self, now: MonotonicMs) -> bool {
         now < self.throttled_until
@@ -148,8 +152,8 @@ impl Connection {
         self.charge(requests, now.monotonic, out);
     }
 
-    /// Takes requests off the user's rate. They are served in any case; a user who exceeds the rate
-    /// is not read until the excess has drained.
+    /// Charges requests to the user's rate. The requests are served in any case. If the user has
+    /// exceeded the rate, this socket is not read until the excess has drained.
     fn charge(&mut self, requests: usize, now: MonotonicMs, out: &mut Outputs) {
         let Some(who) = self.session.identity().filter(|_| requests > 0) else { return };
         let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now));
@@ -173,7 +177,7 @@ fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &m
     }
 }
 
-/// The chunk that a request reads, if it reads one.
+/// The id of the chunk whose content a request reads; `None` if the request reads no content.
 fn reads(request: &request::Body) -> Option<&str> {
     match request {
         request::Body::Track(track) => Some(&track.chunk_id),

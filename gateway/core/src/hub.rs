@@ -1,8 +1,8 @@
 //! The hub: all chunks and sockets of a gateway.
 //!
 //! Handling one input is a turn. All frames of a turn for one socket leave in one [`Output::Send`],
-//! in order. The answer to a Track is taken at one position of the log: version, hash, the
-//! tracker's ledger entry and the content agree.
+//! in order. The answer to a Track describes the chunk at one position of the log, so that its
+//! version, hash, ledger entry and content agree.
 
 use crate::chunk::Chunk;
 use crate::messages::{Input, Output};
@@ -29,10 +29,11 @@ use log::TurnUpdates;
 pub struct Hub {
     world: Arc<World>,
     settings: Settings,
+    /// By partition: the position up to which `updates` was read.
     positions: Vec<Position>,
     chunks: HashMap<ChunkId, Chunk>,
     sockets: FxHashMap<SocketId, Socket>,
-    /// Updates of this turn that the trackers of a chunk have not been sent yet.
+    /// By chunk: updates of this turn that were not sent to the chunk's trackers yet.
     turn_updates: BTreeMap<ChunkId, TurnUpdates>,
     /// Sockets that have frames in this turn.
     turn_sockets: Vec<SocketId>,
@@ -50,8 +51,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub that reads each partition of `updates` from a position (R4), in the order of the
-    /// partitions.
+    /// Creates a hub. `positions` has one position for each partition, in the order of the
+    /// partitions. The hub reads `updates` from these positions on (R4).
     #[must_use]
     pub fn new(world: Arc<World>, settings: Settings, positions: Vec<Position>) -> Self {
         Self {
@@ -99,7 +100,7 @@ impl Hub {
         self.evict();
     }
 
-    /// The next thing to do; `None` until the next input.
+    /// Returns the next output; `None` if all outputs of the inputs so far were taken.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -116,7 +117,7 @@ impl Hub {
         self.sockets.len()
     }
 
-    /// Number of chunks of which the hub keeps anything.
+    /// Number of chunks of which the hub keeps a replica, records or a ref.
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.chunks.len()
@@ -134,7 +135,8 @@ impl Hub {
         self.ring_bytes
     }
 
-    /// Forgets unused chunks whose newest ref all views of the index have.
+    /// Forgets unused chunks whose newest ref was read before `opened`. All views of the index were
+    /// opened at `opened` or later, so they contain these refs.
     fn forget_unused(&mut self, opened: MonotonicMs) {
         self.chunks.retain(|_, chunk| !chunk.is_forgettable(opened));
         let chunks = &mut self.chunks;

@@ -1,10 +1,12 @@
-//! A gateway without I/O: follows `updates`, keeps replicas of tracked chunks, and sends updates to
-//! their trackers (docs/design.md#gateway).
+//! The core of a gateway, without I/O. It takes the records of the topic `updates`, keeps replicas
+//! of tracked chunks, and produces the updates for the sockets that track them
+//! (docs/design.md#gateway).
 //!
 //! * [`Hub`]: all chunks and sockets. It takes [`Input`]s (records, requests of sockets, loaded
 //!   states, time) and gives [`Output`]s (bytes for sockets, states to load). It keeps R4, R9, R10
 //!   and R12.
-//! * [`connection`]: one websocket before the hub: Hello, tokens, pings, the user's request rate.
+//! * [`connection`]: the protocol of one websocket. It handles Hello, tokens, pings and the user's
+//!   request rate, and passes all other requests to the hub.
 
 #![forbid(unsafe_code)]
 

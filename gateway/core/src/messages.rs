@@ -14,27 +14,31 @@ use std::sync::Arc;
 /// An input of the hub.
 #[derive(Debug)]
 pub enum Input {
-    /// Records of one partition of `updates`, in order, from where the last ones ended.
+    /// Records of one partition of `updates`, in the order of the log. They begin where the
+    /// previous records of this partition ended; the hub skips records that it has read already.
     Records(Partition, Vec<(Offset, Bytes)>),
     /// A socket has said Hello.
     Joined(SocketId, Joined),
-    /// A socket renewed its token, which gives this access.
+    /// A socket renewed its token. The new token gives this access.
     Renewed(SocketId, Arc<Access>),
-    /// A request other than Hello, Renew, Ping and Pong.
+    /// A request of a socket. Hello, Renew, Ping and Pong never arrive here, because
+    /// [`crate::connection::Connection`] handles them.
     Request(SocketId, request::Body),
-    /// Bytes of [`Output::Send`] were written to the socket.
+    /// This many bytes of frames from [`Output::Send`] were written to the socket.
     Written(SocketId, usize),
-    /// The socket is gone.
+    /// The socket has closed, so the hub forgets it.
     Left(SocketId),
-    /// The answer to [`Output::Load`]: the state, `None` if nothing is stored; and the reread
-    /// records, if the output asked for them.
+    /// The result of [`Output::Load`]. The second field has the stored state; `None` means that no
+    /// state of the chunk is stored. The third field has the reread records. It is `None` if the
+    /// output asked for none, if the stored state contains them, or if the load failed.
     Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
-    /// A question over HTTP; answered by [`Output::Answer`] with the same number.
+    /// A question over HTTP about a chunk. [`Output::Answer`] carries this question's number.
     Asked(u64, ChunkId, Ask),
-    /// All views of the index were opened at this time or later, so they have every ref that was in
-    /// the log before.
+    /// All views of the index were opened at this time or later. They therefore contain every ref
+    /// that the hub read from the log before this time, and the hub may forget unused chunks with
+    /// such refs.
     ViewsRenewed(MonotonicMs),
-    /// Time has passed.
+    /// Time has passed: the hub retries loads, sends beacons and drops idle replicas.
     Tick,
     /// Flips bits in the memory of a replica on purpose, to show that drift is found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -44,34 +48,38 @@ pub enum Input {
 /// A stored state.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The ref.
+    /// The ref that names the stored object.
     pub stored: StoredRef,
-    /// The object as stored: compressed with zstd.
+    /// The bytes of the stored object: the encoding, compressed with zstd. The hub sends them to
+    /// clients unchanged.
     pub data: Bytes,
-    /// The canonical encoding, verified.
+    /// The chunk's canonical encoding. Its hash was compared with the hash in the ref.
     pub encoding: Bytes,
 }
 
 /// Why a stored state was not loaded.
 #[derive(Clone, Debug)]
 pub enum LoadError {
-    /// The store does not answer now.
+    /// The store, the index or the log could not be read; the text says why. A retry may succeed.
     Unavailable(String),
-    /// The object is missing, or its content does not have the hash in its name. The owner may be
-    /// able to store it again.
+    /// The object is missing, or its content does not have the hash in its name. The hub then asks
+    /// the chunk's owner to check the chunk, because the owner may be able to store the object
+    /// again.
     Lost {
-        /// The ref that names it.
+        /// The ref that names the object.
         stored: Box<StoredRef>,
         /// The problem with the object.
         reason: String,
     },
 }
 
-/// The newer of the ref from the log and the ref from the index, which is the one to load.
+/// Returns the newer of a chunk's two refs: `logged` was read from the log, `indexed` from the
+/// index. The gateway loads the state that the returned ref names. Returns `None` if both are
+/// `None`.
 ///
 /// A view of the index may be ahead of the `SnapshotStored` records that the gateway has read. A
-/// gateway that starts reading behind decisions that only the newer ref contains would miss them if
-/// it loaded the older one.
+/// gateway that starts may begin to read the log after decisions that only the newer state
+/// contains. It would miss those decisions if it loaded the older state.
 #[must_use]
 pub fn newer_ref(logged: Option<StoredRef>, indexed: Option<StoredRef>) -> Option<StoredRef> {
     match (logged, indexed) {
@@ -86,34 +94,42 @@ pub fn newer_ref(logged: Option<StoredRef>, indexed: Option<StoredRef>) -> Optio
 pub enum Ask {
     /// The chunk's content.
     Content,
-    /// The status of a command.
+    /// The status of the command with this writer and sequence number.
     Status(WriterId, Seq),
 }
 
-/// An output of the hub: something to do.
+/// An output of the hub: an action that the shell carries out.
 #[derive(Debug)]
 pub enum Output {
-    /// Write these frames to a socket, in order; report the bytes with [`Input::Written`].
+    /// Write these frames to a socket, in order. Report the number of written bytes with
+    /// [`Input::Written`].
     Send(SocketId, Frames),
-    /// Close a socket with this code and reason, after all frames that were sent.
+    /// Close a socket with this websocket close code and reason, after all frames of earlier
+    /// [`Output::Send`]s.
     Close(SocketId, u16, String),
-    /// Load a chunk's stored state: of this ref or of the newest one in the index, whichever
-    /// [`newer_ref`] chooses. Also reread the records that the hub evicted, unless that state
+    /// Load a chunk's stored state and report it with [`Input::Loaded`]. [`newer_ref`] chooses
+    /// between this ref, which is from the log, and the newest ref in the index. If there is a
+    /// [`Reread`], also read the evicted records from the log again, unless the stored state
     /// contains them.
     Load(ChunkId, Option<StoredRef>, Option<Box<Reread>>),
-    /// The answer to [`Input::Asked`].
+    /// The answer to the question with this number ([`Input::Asked`]).
     Answer(u64, Answer),
-    /// The replica differed from the log (R10) and is rebuilt; the text says how it differed.
+    /// The chunk's replica differed from the log, so the hub rebuilds the replica (R10). The text
+    /// describes the difference.
     Drift(ChunkId, String),
-    /// Stored state and log lead to this hash at that version, but the log published another:
-    /// append an `Audit` to `commands`.
+    /// Append an `Audit` record to `commands`, which asks the chunk's owner to check its state at
+    /// this version. Either stored state and log lead to this hash although the log published
+    /// another hash, or the stored object with this hash is lost.
     Audit(ChunkId, Version, Hash),
-    /// A client reports that its replica drifted; count the report, do not trust it.
+    /// A client reports that its replica of the chunk drifted at this version. Only count the
+    /// report, because clients are not trusted.
     DriftReported(ChunkId, Version),
-    /// A chunk of a socket began to lag.
+    /// A chunk began to lag for one socket: the hub skips the chunk's updates until the socket's
+    /// queue has drained (R9).
     LaggingBegan,
-    /// A chunk of a socket no longer lags, after so many milliseconds: it was brought up to date,
-    /// untracked, or its socket left.
+    /// A chunk no longer lags for one socket. The number is how long the chunk lagged, in
+    /// milliseconds. The lag ends when the client is brought up to date, repeats or ends its Track,
+    /// or leaves, and when the replica is rebuilt.
     LaggingEnded(u64),
     /// A record of `updates` cannot be read: log the text and end the process.
     Fatal(String),

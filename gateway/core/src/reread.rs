@@ -1,5 +1,5 @@
-//! Reading a part of the log again for one chunk: the records that its ring evicted for lack of
-//! memory.
+//! Reads a part of the log again for one chunk, to get back the records that the chunk's ring
+//! evicted for lack of memory.
 //!
 //! The ring kept the position before the first evicted record. Reading starts there, so that R4
 //! accepts exactly the same records as in the first pass.
@@ -72,7 +72,8 @@ impl Reread {
         Ok(())
     }
 
-    /// The records; `None` if some are missing: not all was read, or the ring evicted more
+    /// Returns the reread records. `evicted` is what the chunk's ring lacks now. Returns `None` if
+    /// some of these records are missing, because not all were read or the ring evicted more
     /// meanwhile.
     pub(crate) fn into_records(self, evicted: Option<Evicted>) -> Option<Vec<Record>> {
         let is_whole = self.next().is_none() && evicted.is_none_or(|evicted| evicted.end <= self.evicted.end);

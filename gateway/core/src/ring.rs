@@ -1,10 +1,11 @@
-//! The recent records of one chunk: all that no snapshot contains, and a few more for resume and
-//! `Refresh`.
+//! The ring: the recent records of one chunk. A ring keeps the records that no snapshot contains,
+//! and a few more, from which resuming clients and `Refresh` are answered.
 //!
 //! A snapshot covers a record if the record's last mark is at or below the snapshot's
-//! `through_offset`. Versions cannot tell, because discards do not move them. The ring keeps the
-//! position of records that it evicted before a snapshot covered them, with the epoch and n that R4
-//! needs to read them again.
+//! `through_offset`. Versions cannot decide this, because a discarded command does not raise the
+//! version. A ring may evict records for lack of memory before a snapshot covers them. It then
+//! keeps their position in the log, with the epoch and the record number n, so that R4 can judge
+//! these records when they are read again.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use driftless_chunk::mutant::Mutant;
@@ -20,12 +21,12 @@ pub(crate) struct Record {
     pub at: Position,
     pub decisions: Decisions,
     pub updates: Option<Updates>,
-    /// The offset in `commands` of the last mark.
+    /// The offset in `commands` of the last mark: the last command that the record decides.
     pub through: Offset,
     /// An encoded `ServerFrame` around the log's updates; empty if the record committed nothing.
     pub frame: Bytes,
-    /// The record's hash is not that of the content. The record is never sent, because a client
-    /// would take its own replica for drifted.
+    /// True if the record's hash is not the hash of the content after this record. Such a record is
+    /// never sent, because a client would take its own replica for drifted.
     pub has_wrong_hash: bool,
 }
 
@@ -34,7 +35,8 @@ pub(crate) struct Record {
 pub(crate) struct Ring {
     records: VecDeque<Record>,
     bytes: usize,
-    /// Records whose last mark is at or below this offset may have been trimmed.
+    /// Records whose last mark is at or below this offset may have been trimmed. A stored state is
+    /// too old to load if it does not contain all of them.
     pub trimmed_through: Offset,
     /// Evicted records that no snapshot contains; all of them are older than the records in the
     /// ring.
@@ -44,11 +46,11 @@ pub(crate) struct Ring {
 /// The part of the log with evicted records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Evicted {
-    /// The position before the first record.
+    /// The position in `updates` before the first evicted record.
     pub from: Position,
-    /// The offset after the last record.
+    /// The offset in `updates` after the last evicted record.
     pub end: Offset,
-    /// The offset in `commands` of the last record's last mark.
+    /// The offset in `commands` of the last mark of the last evicted record.
     pub through: Offset,
 }
 
@@ -62,18 +64,19 @@ impl Record {
     /// Approximate memory.
     fn bytes(&self) -> usize {
         let entries = self.updates.as_ref().map_or(0, |updates| updates.entries.len());
-        // The log's bytes and the frame each hold the updates.
+        // The updates are in memory twice: in `decisions` and in `frame`.
         let held = 2 * self.frame.len() + size_of_val(&self.decisions.marks[..]);
         size_of::<Self>() + held + entries * size_of::<driftless_schemas::proto::Entry>()
     }
 
-    /// The versions of the entries: (first, last).
+    /// The versions of the entries: (first, last). `None` if the record committed nothing.
     pub fn versions(&self) -> Option<(Version, Version)> {
         let updates = self.updates.as_ref()?;
         Some((Version(updates.first_version), Version(updates.first_version + updates.entries.len() as u64 - 1)))
     }
 
-    /// The last version, with the hash that the log published for it.
+    /// The record's last version, with the hash that the log published for it. `None` if the record
+    /// committed nothing.
     pub fn published(&self) -> Option<(Version, Hash)> {
         let hash = Hash::from_slice(&self.updates.as_ref()?.state_hash)?;
         Some((self.versions()?.1, hash))
@@ -121,8 +124,8 @@ impl Ring {
         Some(record)
     }
 
-    /// Drops all but the newest `kept` records, and keeps the position of those that no snapshot
-    /// contains: the newest ref contains records up to `covered`.
+    /// Drops all but the newest `kept` records. `covered` is the `through_offset` of the newest
+    /// ref. The ring remembers the position of dropped records that this ref does not contain.
     pub fn evict(&mut self, covered: Offset, kept: usize) {
         self.trim(covered, kept);
         while self.records.len() > kept
@@ -136,7 +139,8 @@ impl Ring {
         }
     }
 
-    /// Drops records that a snapshot contains, except the newest `kept`.
+    /// Drops records that a snapshot contains, but keeps at least the newest `kept` records.
+    /// `through` is the snapshot's `through_offset`.
     pub fn trim(&mut self, through: Offset, kept: usize) {
         if let Some(evicted) = self.evicted.take_if(|evicted| evicted.through <= through) {
             self.trimmed_through = self.trimmed_through.max(evicted.through);
@@ -149,13 +153,15 @@ impl Ring {
         }
     }
 
-    /// The mutant of [`Ring::trim`]: trims by version, although discards do not move versions.
+    /// A deliberate defect in place of [`Ring::trim`]: trims by version, although discards do not
+    /// raise the version.
     pub fn trim_by_version(&mut self, version: Version) {
         self.records.retain(|record| record.versions().is_some_and(|(_, last)| last > version));
         self.bytes = self.records.iter().map(Record::bytes).sum();
     }
 
-    /// The frames with all versions above `have` up to `newest`; `None` if one is missing or wrong.
+    /// The frames with all versions above `have` up to `newest`; `None` if the ring lacks one of
+    /// these versions, or if a record has the wrong hash.
     pub fn frames_after(&self, have: Version, newest: Version) -> Option<Vec<Bytes>> {
         let mut frames = Vec::new();
         let mut wanted = newest;

@@ -3,26 +3,30 @@
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 
-/// How much the hub keeps, and when it sends what.
+/// Limits on what the hub keeps in memory, and the intervals of its periodic work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Records of a chunk that are kept for `Refresh` and resume although a snapshot contains them.
+    /// Number of newest records that a tracked chunk keeps in memory although a snapshot contains
+    /// them. `Refresh` and resuming clients are answered from these records.
     pub ring_kept: usize,
-    /// (version, hash) pairs of the log that are kept per chunk.
+    /// Number of newest (version, hash) pairs from the log that each chunk keeps. The hub compares
+    /// the state of a resuming client with them.
     pub hashes_kept: usize,
-    /// How long a client that is ahead of this gateway waits before its socket is closed,
-    /// milliseconds (R12).
+    /// How long a client whose state is newer than this gateway's waits before its socket is
+    /// closed, milliseconds (R12).
     pub behind_max_ms: u64,
-    /// Approximate memory that the rings of all chunks may take, bytes. Evicted records are read
-    /// from the log again when they are needed.
+    /// Limit on the approximate memory of all rings, bytes. A ring holds the recent records of one
+    /// chunk. Evicted records are read from the log again when they are needed.
     pub rings_bytes_max: usize,
-    /// How often a socket gets beacons, milliseconds. They are for chunks without an update for as
-    /// long.
+    /// Interval between the beacons for one socket, milliseconds. Only a chunk without a record in
+    /// the last interval gets a beacon.
     pub beacon_interval_ms: u64,
-    /// Bytes of beacons a second to one socket. At least one beacon is sent each time.
+    /// Limit on the bytes of beacons for one socket, per second. Each interval sends at least one
+    /// beacon, even if that beacon exceeds the limit.
     pub beacon_bytes_per_second: u32,
-    /// Bytes queued for one socket before its chunks are marked as lagging.
+    /// Limit on the bytes queued for one socket. The hub marks a chunk as lagging instead of
+    /// sending updates that would exceed the limit (R9).
     pub socket_queue_bytes_max: usize,
     /// How long a replica without trackers is kept, milliseconds.
     pub idle_replica_ms: u64,
@@ -30,7 +34,8 @@ pub struct Settings {
     pub load_retry_ms: u64,
     /// Shortest time between two audits of a chunk that differs from the log, milliseconds.
     pub audit_interval_ms: u64,
-    /// Loads of one chunk that may fail in a row before waiting clients get an error.
+    /// Number of loads of one chunk that may fail in a row. After that many failures, the waiting
+    /// clients get an error.
     pub load_attempts_max: u32,
 }
 

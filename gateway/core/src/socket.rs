@@ -16,7 +16,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 
-/// Encoded `ServerFrame`s, in order: usually a single one, which many sockets share.
+/// Encoded `ServerFrame`s for one socket, in order. Usually there is a single frame, whose bytes
+/// many sockets share.
 pub type Frames = SmallVec<[Bytes; 1]>;
 
 /// The identity of a socket that joins.
@@ -27,36 +28,39 @@ pub struct Joined {
     pub writer: WriterId,
     /// The chunks that the socket may read.
     pub access: Arc<Access>,
-    /// The families whose models the client has; `None` is all.
+    /// The families whose models the client has; `None` means all families.
     pub families: Option<BTreeSet<String>>,
 }
 
 /// A chunk that lags for a socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Lag {
-    /// The client's state of the chunk.
+    /// The state of the chunk that the client has. The updates that end the lag start after this
+    /// state. `None` means that the client needs a whole state.
     pub have: Option<Have>,
+    /// When the chunk began to lag.
     pub since: MonotonicMs,
 }
 
-/// A socket. Fields that each update touches come first and together: with thousands of sockets,
-/// each further cache line costs a cache miss.
+/// A socket. Fields that each update touches come first and together, because with thousands of
+/// sockets each further cache line costs a cache miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Socket {
     /// Bytes of frames that were sent and not yet reported as written.
     pub queued_bytes: usize,
-    /// Frames of this turn.
+    /// Frames for this socket in the current turn, which is the handling of one input.
     turn: Frames,
+    /// True once the hub has closed the socket, which then gets no more frames.
     pub is_closing: bool,
-    /// Chunks whose updates are skipped for this socket.
+    /// Chunks whose updates the hub skips for this socket until the queue has drained (R9).
     pub lagging: BTreeMap<ChunkId, Lag>,
-    /// Tracked chunks without an answer, in the order of the requests.
+    /// Chunks whose Track is not answered yet, in the order of the requests.
     answer_queue: BTreeMap<NonZeroU64, ChunkId>,
     pub joined: Joined,
     /// Tracked chunks, each with the key of its entry in `answer_queue`, if it has one.
     pub tracked: BTreeMap<ChunkId, Option<NonZeroU64>>,
-    /// The last key of `answer_queue`.
+    /// The last key that was used in `answer_queue`.
     last_key: u64,
     /// The lagging chunk that was brought up to date last.
     lagging_cursor: Option<ChunkId>,
@@ -83,8 +87,8 @@ impl Socket {
         }
     }
 
-    /// Adds a frame to this turn; a closing socket gets no more frames. Returns true for the first
-    /// frame of a turn.
+    /// Adds a frame to this turn; a closing socket gets no more frames. Returns true if this is the
+    /// first frame of the turn.
     pub fn send(&mut self, frame: Bytes) -> bool {
         if self.is_closing {
             return false;
@@ -94,7 +98,7 @@ impl Socket {
         self.turn.len() == 1
     }
 
-    /// The frames of this turn, if there are any.
+    /// Takes the frames of this turn; `None` if there are none.
     pub fn end_turn(&mut self) -> Option<Frames> {
         (!self.turn.is_empty()).then(|| std::mem::take(&mut self.turn))
     }
@@ -134,8 +138,8 @@ impl Socket {
         self.lagging.remove(id)
     }
 
-    /// Removes the next lagging chunk, round robin, so that a large chunk does not starve the
-    /// others.
+    /// Removes and returns the next lagging chunk, round robin, so that a large chunk does not
+    /// starve the others.
     pub fn next_lagging(&mut self) -> Option<(ChunkId, Lag)> {
         let after = self.lagging_cursor.as_ref().and_then(|cursor| {
             let mut later = self.lagging.range::<ChunkId, _>((Excluded(cursor), Unbounded));

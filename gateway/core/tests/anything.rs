@@ -3,8 +3,9 @@
 //! ref than the log, clients that come, go, lag, refresh, and come back from a gateway that was
 //! ahead.
 //!
-//! The clients check every event (`driftless_scenes::gateway::Client`). At rest, each client holds
-//! what the valid log says and knows the outcome of each of its commands.
+//! The clients check every event (`driftless_scenes::gateway::Client`). At rest, each client has
+//! the state that the valid records of the log lead to, and knows the outcome of each of its
+//! commands.
 
 use driftless_gateway_core::Settings;
 use driftless_scenes::gateway::run::{CHUNKS, Run, Step};

@@ -17,7 +17,8 @@ use std::time::Duration;
 const START: Now = Now { unix: UnixMs(1_800_000_000_000), monotonic: MonotonicMs(5_000) };
 const EXPIRES_S: i64 = 1_800_000_060;
 
-/// A token is `<expires_at> <chunk that it may read>`.
+/// Accepts tokens of the form `<expires_at> <chunk>`. A token may read only this chunk, and expires
+/// at this time, in seconds since 1970.
 struct Verifier;
 
 impl Environment for Verifier {
@@ -88,7 +89,7 @@ impl Socket {
         out
     }
 
-    /// All requests in one message.
+    /// Sends all requests in one websocket message, and returns the outputs.
     fn send(&mut self, requests: impl IntoIterator<Item = request::Body>) -> Outputs {
         let mut frame = BytesMut::new();
         requests.into_iter().for_each(|body| format::push_request(&mut frame, body));
@@ -145,7 +146,7 @@ fn a_socket_over_its_rate_is_served_then_throttled_and_its_silence_is_not_the_cl
     let mut socket = Socket::greeted();
     let out = socket.send((0..305).map(|_| untrack("tape/1")));
     assert_eq!((out.hub.len(), out.was_throttled), (305, true));
-    // 5 at once and 10 a second: the rest takes half a minute.
+    // The rate admits 5 requests at once and then 10 a second, so the other 300 take 30 seconds.
     assert!(socket.connection.is_throttled(socket.now.monotonic));
     socket.at(START.unix.plus_ms(29_999));
     assert!(socket.connection.is_throttled(socket.now.monotonic));

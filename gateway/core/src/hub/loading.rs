@@ -1,4 +1,4 @@
-//! Loading stored states, and answering what waits for them.
+//! Loads stored states, and answers the Tracks and questions that wait for them.
 
 use super::Hub;
 use crate::answer::{Answer, status};
@@ -47,7 +47,8 @@ impl Hub {
             Ok(loaded) => match chunk.restore(&id, loaded, reread) {
                 Ok(()) => Ok(()),
                 Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
-                    // The replica was just restored, so stored state and log contradict each other.
+                    // The replica was just restored, so its memory is not the cause: stored state
+                    // and log contradict each other.
                     self.audit(&id, version, found);
                     Err(format!(
                         "at version {version} stored state and log lead to hash {found}, but the log says {expected}; \
@@ -55,14 +56,16 @@ impl Hub {
                     ))
                 }
                 Err(RestoreError::Stale) if chunk.has_ref_for_trimmed() => {
-                    // The state of the newer ref contains what was trimmed: load that at once.
+                    // The state of the newest ref contains the trimmed records, so load that state
+                    // at once.
                     chunk.load = Load::Idle;
                     return self.begin_load(&id);
                 }
                 Err(e) => Err(e.to_string()),
             },
         };
-        // Even if no request waits any more: the replica must become idle in time.
+        // Watch the chunk even if no request waits for it any more, so that an idle replica is
+        // dropped.
         self.watched.insert(id.clone());
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         match restored {
@@ -84,8 +87,8 @@ impl Hub {
         }
     }
 
-    /// Asks the owner to check a chunk, at most once an interval. The owner decides: a gateway
-    /// alone proves nothing about the log.
+    /// Asks the owner to check a chunk, at most once each `audit_interval_ms`. The owner decides
+    /// what is wrong, because the finding of one gateway proves nothing about the log.
     pub(super) fn audit(&mut self, id: &ChunkId, version: Version, found: Hash) {
         let (now, interval_ms) = (self.now, self.settings.audit_interval_ms);
         let is_due = |last: MonotonicMs| now.ms_since(last) >= interval_ms;
@@ -94,7 +97,8 @@ impl Hub {
         self.outputs.push_back(Output::Audit(id.clone(), version, found));
     }
 
-    /// Rejects all that waits for the chunk. The next Track or question starts a new load.
+    /// Rejects all Tracks and questions that wait for the chunk. The next Track or question starts
+    /// a new load.
     fn give_up(&mut self, id: &ChunkId, reason: &str) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.load = Load::Idle;
@@ -108,8 +112,8 @@ impl Hub {
         }
     }
 
-    /// Answers what waits for a chunk whose replica is there. A Track in a socket's answer queue is
-    /// answered in its order.
+    /// Answers the Tracks and questions that wait for a chunk, if its replica is loaded. A Track
+    /// that is in its socket's answer queue is answered in the order of that queue.
     pub(super) fn answer_waiting(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| chunk.live.is_some()) else { return };
         if !chunk.is_wanted() {

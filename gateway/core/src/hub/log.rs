@@ -18,11 +18,12 @@ use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 
 /// Updates of one chunk in one turn, to be sent to its trackers.
 pub(super) struct TurnUpdates {
-    /// The chunk's state before them, which its trackers have.
+    /// The chunk's state before these updates, which is the state that the chunk's trackers have.
     before: Option<Have>,
-    /// The updates of each record.
+    /// The frames of the records that committed updates, one for each record.
     frames: Vec<Bytes>,
-    /// Outcomes for one writer, each with the number of frames that come before it.
+    /// Outcomes of commands that were not committed: the number of `frames` that precede them, the
+    /// writer who gets them, and the outcomes.
     outcomes: Vec<(usize, WriterId, Outcomes)>,
 }
 
@@ -31,7 +32,7 @@ impl TurnUpdates {
         Self { before, frames: Vec::new(), outcomes: Vec::new() }
     }
 
-    /// Adds a record. Its outcomes come after its updates.
+    /// Adds a record: first its updates, then its outcomes.
     fn add(&mut self, frame: Bytes, outcomes: Vec<(WriterId, Outcomes)>) {
         if !frame.is_empty() {
             self.frames.push(frame);
@@ -40,11 +41,13 @@ impl TurnUpdates {
         self.outcomes.extend(outcomes.into_iter().map(|(writer, outcomes)| (after, writer, outcomes)));
     }
 
+    /// Returns true if the writer is an author, which means that it has outcomes in this turn.
     fn is_author(&self, writer: WriterId) -> bool {
         self.outcomes.iter().any(|(_, author, _)| *author == writer)
     }
 
-    /// The updates for all trackers except authors of outcomes. Concatenated frames are a frame.
+    /// The updates for all trackers except authors, as one frame. Concatenated `ServerFrame`s are a
+    /// valid `ServerFrame`.
     fn joined(&self) -> Bytes {
         match &self.frames[..] {
             [one] => one.clone(),
@@ -52,7 +55,7 @@ impl TurnUpdates {
         }
     }
 
-    /// The updates and outcomes for an author.
+    /// The updates, with the outcomes of one author between them, as one frame.
     fn joined_for(&self, writer: WriterId) -> Bytes {
         let mut joined = BytesMut::new();
         let mut rest = self.frames.iter();
@@ -123,7 +126,7 @@ impl Hub {
         let frame = record.frame.clone();
         let outcomes = private_outcomes(&record.decisions);
         let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
-        // The version before this record, which is also that of the chunk's trackers.
+        // The replica's version before this record. The chunk's trackers have this version too.
         let had = chunk.live.as_ref().map(|live| live.replica.version());
         chunk.recorded_at = now;
         let before = chunk.ring.bytes();
@@ -135,7 +138,8 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(&id) else { return Ok(()) };
         if let Err(e) = pushed {
             if let ApplyError::Hash { version, found, .. } = &e {
-                // The owner may be the one that drifted, and its next snapshots would be wrong too.
+                // Ask for an audit, because the owner may have drifted instead of this gateway. The
+                // owner's next snapshots would then be wrong too.
                 self.audit(&id, *version, *found);
             }
             self.rebuild(&id, &e.to_string());
@@ -150,7 +154,8 @@ impl Hub {
                 updates.add(frame, outcomes);
             }
             if is_wanted {
-                // The answers contain this record, so the trackers' updates go first.
+                // The answers to waiting Tracks contain this record, so first send its updates to
+                // the sockets that are trackers already.
                 self.flush_updates(&id);
                 self.answer_waiting(&id);
             }
@@ -165,8 +170,8 @@ impl Hub {
         }
     }
 
-    /// Sends the same bytes to all trackers. Only an author of outcomes gets bytes of its own, with
-    /// the outcomes between the updates.
+    /// Sends the same bytes to all trackers. Only an author gets bytes of its own, with its
+    /// outcomes between the updates.
     pub(super) fn send_updates(&mut self, id: &ChunkId, updates: TurnUpdates) {
         let Some(chunk) = self.chunks.get(id) else { return };
         let all = updates.joined();
@@ -181,7 +186,8 @@ impl Hub {
             if all.is_empty() && !is_author {
                 continue;
             }
-            // A single record is sent whatever its size: there is no smaller way to the client.
+            // An empty queue takes a single record of any size, because the record cannot be sent
+            // in smaller parts.
             let is_alone = socket.queued_bytes == 0 && updates.frames.len() <= 1;
             if !is_alone && socket.queued_bytes + all.len() > max {
                 slow.push(*socket_id);
@@ -197,8 +203,9 @@ impl Hub {
         }
     }
 
-    /// R9: the client never sees a gap. The hub skips the chunk for this socket until the socket's
-    /// queue has drained.
+    /// Marks a chunk as lagging for a slow socket: the hub skips the chunk's updates for this
+    /// socket until the socket's queue has drained. Then the hub sends all that the client misses
+    /// after the state `sent`, so the client never sees a gap (R9).
     pub(super) fn begin_lagging(&mut self, socket_id: SocketId, id: &ChunkId, sent: Option<Have>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.lagging.insert(id.clone(), Lag { have: sent, since: self.now });
@@ -207,7 +214,8 @@ impl Hub {
         self.send_event(socket_id, event::Body::Lagging(Lagging { chunk_id: id.to_string() }));
     }
 
-    /// The chunk, if it lagged, no longer does.
+    /// Counts and reports the end of a lag that the caller has removed from a socket. Does nothing
+    /// for `None`.
     pub(super) fn end_lagging(&mut self, lag: Option<Lag>) {
         if let Some(lag) = lag {
             self.lagging = self.lagging.saturating_sub(1);
@@ -215,8 +223,8 @@ impl Hub {
         }
     }
 
-    /// The socket has taken bytes: brings lagging chunks up to date and answers more requests, as
-    /// far as the queue has room.
+    /// Handles the report that bytes were written to the socket. Brings lagging chunks up to date
+    /// and answers more Tracks, as far as the socket's queue has room.
     pub(super) fn take_written(&mut self, id: SocketId, bytes: usize) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
@@ -254,8 +262,8 @@ impl Hub {
         Ok(())
     }
 
-    /// R10: drops a replica that differs from the log, restores it from ref and log, and sends it
-    /// to all its trackers.
+    /// R10: drops a replica that differs from the log and begins to restore it from stored state
+    /// and log. All trackers of the chunk then wait for the restored state.
     pub(super) fn rebuild(&mut self, id: &ChunkId, reason: &str) {
         self.flush_updates(id);
         self.outputs.push_back(Output::Drift(id.clone(), reason.to_owned()));
@@ -313,11 +321,13 @@ impl Hub {
 
 #[derive(Clone, Copy)]
 enum EvictionRound {
+    /// Drops all records but the newest `ring_kept` of each chunk that has a replica.
     AllButKept,
+    /// Drops all records of each chunk.
     All,
 }
 
-/// The outcomes of commands that were not committed, by writer.
+/// The outcomes of commands that were not committed, by writer. Only the writer itself gets them.
 fn private_outcomes(decisions: &Decisions) -> Vec<(WriterId, Outcomes)> {
     let mut by_writer: Vec<(WriterId, Outcomes)> = Vec::new();
     for mark in &decisions.marks {

@@ -37,8 +37,9 @@ impl Hub {
         }
     }
 
-    /// Checks the hash of the hub's own replica, at most once an interval. A client's drift report
-    /// is not trusted, but it may have the same cause.
+    /// Checks the hash of the hub's own replica after a client's drift report, at most once each
+    /// `audit_interval_ms`. The hub does not trust the report, but the client may have drifted
+    /// because the hub's replica is damaged.
     fn recheck(&mut self, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let is_due = |last: MonotonicMs| self.now.ms_since(last) >= self.settings.audit_interval_ms;
@@ -94,8 +95,8 @@ impl Hub {
     }
 
     /// Answers Tracks in the order of the requests, as far as the socket's queue has room. A chunk
-    /// that is still loading blocks the answers behind it; one that failed to load, or for which
-    /// this gateway is behind, does not.
+    /// that is still loading blocks the answers behind it. A chunk that failed to load, or whose
+    /// replica is older than the client's state, does not.
     pub(super) fn answer_in_order(&mut self, socket_id: SocketId) {
         while let Some(socket) = self.sockets.get_mut(&socket_id)
             && socket.queued_bytes <= self.settings.socket_queue_bytes_max / 4
@@ -143,8 +144,8 @@ impl Hub {
         Ok((id, place))
     }
 
-    /// Answers a Track of a chunk that is loaded. R12: a client that is ahead waits until this
-    /// gateway has caught up.
+    /// Answers a Track of a chunk that is loaded. R12: a client whose state is newer than the
+    /// replica waits until this gateway has caught up.
     pub(super) fn track_loaded(&mut self, socket_id: SocketId, id: &ChunkId) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let version = chunk.newest().map(|(version, _)| version);
@@ -161,8 +162,8 @@ impl Hub {
         self.answer_or_lag(socket_id, id, have);
     }
 
-    /// Answers now, or marks the chunk as lagging if the socket's queue is full: then the answer
-    /// follows once the queue has drained.
+    /// Answers a Track or Refresh now. If the socket's queue is full, marks the chunk as lagging
+    /// instead; the answer then follows once the queue has drained.
     fn answer_or_lag(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<Have>) {
         let max = self.settings.socket_queue_bytes_max;
         match self.sockets.get(&socket_id).is_some_and(|socket| socket.queued_bytes > max) {
@@ -171,7 +172,8 @@ impl Hub {
         }
     }
 
-    /// Sends Tracked, then nothing, the missing updates, or a Chunk, whichever is smaller.
+    /// Sends Tracked, then what brings the client up to date: nothing, the missing updates, or a
+    /// whole state, whichever is smallest.
     pub(super) fn answer_track(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<&Have>) {
         let Some(socket) = self.sockets.get(&socket_id) else { return };
         let writer = socket.joined.writer;
@@ -186,7 +188,7 @@ impl Hub {
         };
         let frames = match chunk.content_after(id, have, (version, hash)) {
             Ok(frames) => frames,
-            // All trackers, this one too, get their answers from the new replica.
+            // The rebuilt replica answers all trackers, and this socket is one of them.
             Err(ContentError::Drift(e)) => return self.rebuild(id, &e.to_string()),
             Err(ContentError::Compress(e)) => {
                 return self.reject_track(socket_id, id.as_str(), TrackRejectCode::Unavailable, e);

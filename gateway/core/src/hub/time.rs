@@ -1,4 +1,5 @@
-//! The work of each tick: retries of loads, beacons, and dropping idle replicas.
+//! The work of each tick: retries loads, closes sockets that have waited too long (R12), drops idle
+//! replicas, and sends beacons.
 
 use super::Hub;
 use crate::chunk::Waiting;
@@ -18,8 +19,9 @@ impl Hub {
         self.send_beacons();
     }
 
-    /// Retries a load, closes sockets that have waited too long (R12), drops an idle replica.
-    /// Returns whether the next tick must look at the chunk again.
+    /// Does the work of a tick for one chunk. Retries its load, closes sockets that have waited too
+    /// long for this gateway to catch up (R12), and drops its replica if that is idle. Returns true
+    /// if the next tick must look at the chunk again.
     fn watch(&mut self, id: &ChunkId) -> bool {
         let now = self.now;
         let Some(chunk) = self.chunks.get_mut(id) else { return false };
@@ -48,8 +50,9 @@ impl Hub {
             chunk.ring.trim(newest.through_offset, 0);
         }
         self.ring_bytes = self.ring_bytes + chunk.ring.bytes() - before;
-        // Keep the offset up to which the ring was trimmed: a ref that is loaded later may be
-        // older, and is then stale (docs/design.md#gateway).
+        // Keep a chunk whose ring was trimmed, because `trimmed_through` is still needed: a state
+        // that is loaded later may be older than the trimmed records, and is then stale
+        // (docs/design.md#gateway).
         if chunk.ring.is_empty() && chunk.newest_ref.is_none() && chunk.ring.trimmed_through == Offset::NONE {
             self.chunks.remove(id);
         }
@@ -71,12 +74,12 @@ impl Hub {
         due.into_iter().for_each(|id| self.send_beacons_to(id));
     }
 
-    /// When a new socket gets its first beacons: spread, because many sockets connect at the same
-    /// time.
+    /// Returns when a new socket gets its first beacons. The times of different sockets are spread
+    /// over one interval, because many sockets may connect at the same time.
     pub(super) fn first_beacons_at(&self, id: SocketId) -> MonotonicMs {
         let interval = self.settings.beacon_interval_ms.max(1);
         // Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, section 6.4) spreads
-        // neighbouring ids.
+        // consecutive socket ids.
         let spread = (id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % interval;
         self.now.plus_ms(interval + spread)
     }
@@ -86,14 +89,14 @@ impl Hub {
         let Self { settings, sockets, chunks, now, .. } = self;
         let interval = settings.beacon_interval_ms;
         let budget = u64::from(settings.beacon_bytes_per_second) * interval / 1000;
-        // A socket with a long queue is busy, or takes nothing at all.
+        // A socket with a long queue gets no beacons, because it is busy or takes nothing at all.
         let room = settings.socket_queue_bytes_max / 4;
         let Some(socket) = sockets.get_mut(&socket_id).filter(|socket| socket.queued_bytes <= room) else { return };
         let (mut beacons, mut bytes, mut cursor) = (Vec::new(), 0, None);
         for id in socket.after_beacon_cursor() {
             let Some(chunk) = chunks.get_mut(id) else { continue };
             cursor = Some(id.clone());
-            // Recent updates carried the chunk's hash already.
+            // A chunk with recent records needs no beacon, because its updates carried the hash.
             let is_quiet = now.ms_since(chunk.recorded_at) >= interval;
             if !is_quiet || !chunk.trackers.contains(&socket_id) || socket.lagging.contains_key(id) {
                 continue;

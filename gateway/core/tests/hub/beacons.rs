@@ -1,4 +1,4 @@
-//! Beacons.
+//! Beacons: the version and hash of quiet chunks, sent round robin within a byte budget.
 
 use super::all;
 use driftless_gateway_core::Settings;
@@ -11,7 +11,8 @@ fn beacons_go_round_robin_to_quiet_chunks_and_not_to_sockets_that_take_nothing()
     for chunk in ["tape/1", "tape/2", "tape/3"] {
         write(&mut log, &mut owner, chunk, writer(1), &["a"]);
     }
-    // Two beacons of about 50 bytes each.
+    // Each interval sends two beacons: one takes about 50 bytes, so the second one uses up the
+    // budget of 60.
     let set =
         Settings { beacon_interval_ms: 1000, beacon_bytes_per_second: 60, socket_queue_bytes_max: 400, ..settings() };
     let mut gateway = all(&log, set);

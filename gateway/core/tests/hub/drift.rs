@@ -40,7 +40,8 @@ fn r10_a_snapshot_that_differs_from_the_log_is_detected_as_drift() {
     gateway.read(&log, usize::MAX);
     assert_eq!(gateway.drifts.len(), 1);
     gateway.loaded(Ok(Some(wrong.loaded())));
-    // The stored snapshot counts from now on: Tracked names its hash, and the client reloads.
+    // From now on the stored snapshot replaces the content that the log led to. Tracked therefore
+    // names the snapshot's hash, and the client loads the content anew.
     log.hashes.insert((id(C), 2), other.replica.hash());
     gateway.held(socket, C).replica = None;
     assert_eq!(gateway.got(&log, socket), ["tracked 2", "chunk 2"]);

@@ -1,4 +1,4 @@
-//! The hub, input by input. Each module is about one claim.
+//! Drives the hub input by input. Each module tests one part of the hub's work.
 
 mod track;
 mod records;

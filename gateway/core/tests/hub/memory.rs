@@ -63,7 +63,7 @@ fn an_idle_replica_is_dropped_after_a_while_and_nothing_leaks() {
     gateway.tick(30_000);
     assert_eq!((gateway.hub.chunks(), gateway.hub.sockets()), (0, 0));
 
-    // A load that completes after all sockets have left.
+    // A load may complete after all sockets have left. Its replica is dropped too.
     let socket = gateway.join(writer(1));
     gateway.request(socket, track(C, None));
     gateway.leave(socket);

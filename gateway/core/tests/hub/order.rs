@@ -11,7 +11,7 @@ fn a_socket_with_many_requests_gets_answers_only_as_its_queue_drains() {
     let mut owner = log.owner();
     let chunks: Vec<String> = (0..40).map(|i| format!("tape/{i}")).collect();
     for chunk in &chunks {
-        // A hash in hexadecimal does not compress much.
+        // A hash in hexadecimal does not compress much, so the content stays large.
         let hash = Hash::of(chunk.as_bytes()).to_string();
         write(&mut log, &mut owner, chunk, writer(1), &[&hash, &hash[1..], &hash[2..]]);
     }
@@ -31,7 +31,8 @@ fn a_socket_with_many_requests_gets_answers_only_as_its_queue_drains() {
     }
     let waiting =
         |gateway: &Gateway| -> usize { gateway.clients[&greedy].pipe.iter().flatten().map(|f| f.len()).sum() };
-    // A full queue, one answer above it, and one Lagging for each request.
+    // At most: a full queue (1000 bytes), one answer that exceeds the limit (500), and a Lagging of
+    // 20 bytes for each request.
     assert!(waiting(&gateway) < 1000 + 500 + 40 * 3 * 20, "{}", waiting(&gateway));
     let mut most = 0;
     while gateway.take(&log, greedy) {

@@ -77,7 +77,8 @@ fn outcomes_go_only_to_their_writer_together_with_the_updates_of_their_record() 
 #[test]
 fn a_snapshot_trims_by_offset_and_an_older_ref_is_loaded_again() {
     let (mut log, mut owner) = log(2);
-    // Discards move no version, so only the offset tells that the second ref covers them.
+    // Discards do not raise the version, so both refs have the same version. Only the offset shows
+    // that the second ref covers the discards.
     let old = log.snapshot(C);
     write(&mut log, &mut owner, C, writer(1), &["x", "x"]);
     let mut gateway = all(&log, settings());

@@ -52,8 +52,8 @@ fn a_client_gets_missing_updates_for_a_known_state_and_a_chunk_for_an_unknown_on
         (None, &["tracked 5", "chunk 5"]),
     ] {
         let socket = gateway.join(writer(3));
-        // Here the client's replica is exactly the state that `have` names. Other tests check other
-        // cases.
+        // A client that gets no Chunk must have exactly the state that `have` names, so that it can
+        // fold the updates. A client that gets a Chunk needs no replica.
         let version = have.as_ref().map(|have| have.version);
         let covered = expected.len() != 2;
         if let (Some(version), true) = (version, covered) {
