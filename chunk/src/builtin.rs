@@ -1,11 +1,11 @@
-//! The models that come with Driftless. They stand apart from [`crate::model`], which knows no
-//! model.
+//! The list of the models that come with Driftless. It is separate from [`crate::model`], because
+//! that module must not depend on any particular model.
 
 use crate::model::Models;
 use crate::{grid, map};
 
 impl Models {
-    /// `grid` and `map`.
+    /// The models that come with Driftless: `grid` and `map`.
     #[must_use]
     pub fn builtin() -> Self {
         let mut models = Self::none();

@@ -1,9 +1,9 @@
 //! The model `grid`: a box of cells, each a number below the palette's size.
 //!
 //! Canonical encoding, all little-endian: `"DLG1"`, X u16, Y u16, Z u16, 0 u16, then X·Y·Z cells of
-//! u16, x fastest. The state *is* that encoding, so that hashing and storing copy nothing. The
-//! palette is not encoded, so that it may grow later. Commands are `GridCommand`s (`model.proto`);
-//! a committed command is its own effect.
+//! u16, x fastest. In memory the state has the same layout, so that hashing and storing copy
+//! nothing. The palette is not encoded, so that it may grow later. Commands are `GridCommand`s
+//! (`model.proto`). The effect of a committed command is the command itself.
 
 mod command_json;
 
@@ -22,7 +22,7 @@ pub const REVISION: u32 = 1;
 const MAGIC: [u8; 4] = *b"DLG1";
 const HEADER: usize = 12;
 
-/// An effect whose undo would need more commands than this cannot be undone.
+/// The largest number of `set` commands in an inverse. An effect that needs more cannot be undone.
 const INVERSE_SETS_MAX: usize = 32;
 
 /// A grid of one size and palette.
@@ -33,7 +33,7 @@ pub struct Grid {
     colors: Vec<[u8; 3]>,
 }
 
-/// The content: its canonical encoding.
+/// The content of a chunk, stored as its canonical encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cells(Vec<u8>);
 
@@ -44,8 +44,9 @@ enum Checked {
 }
 
 impl Grid {
-    /// Makes the model from a family's parameters: `size` = [X, Y] or [X, Y, Z], `palette` = number
-    /// of values, and optionally `colors` = `"#rrggbb"` for each value, for pictures.
+    /// Makes the model from a family's parameters: `size` = [X, Y] or [X, Y, Z] in cells, `palette`
+    /// = the number of values that a cell may have, and optionally `colors` = one `"#rrggbb"` per
+    /// value, for pictures.
     ///
     /// # Errors
     /// [`ParameterError`] names the key.
@@ -84,13 +85,13 @@ impl Grid {
         Ok(Self { size, palette, colors })
     }
 
-    /// X, Y and Z.
+    /// The grid's size X, Y and Z, in cells.
     #[must_use]
     pub fn size(&self) -> [u32; 3] {
         self.size
     }
 
-    /// The value of a cell.
+    /// The value of a cell; `None` if the coordinates are outside the grid.
     #[must_use]
     pub fn get(&self, cells: &Cells, x: u32, y: u32, z: u32) -> Option<u16> {
         let [sx, sy, sz] = self.size;
@@ -173,7 +174,7 @@ impl Grid {
         Err(Refusal(format!("guard {guard} (value {}) is off the palette of {}", guard - 1, self.palette)))
     }
 
-    /// Describes the first cell whose guard fails.
+    /// Describes the first cell whose guard fails; `None` if every guard holds.
     fn conflict(&self, cells: &Cells, command: &Checked) -> Option<String> {
         let differs = |cell: usize, guard: u32| {
             let found = cells.get(cell);
@@ -196,7 +197,8 @@ impl Grid {
         }
     }
 
-    /// Whether the predicate holds for any cell of a box, tried in order up to the first such cell.
+    /// Whether the predicate `is_so` holds for any cell of a box. `is_so` gets the index of each
+    /// cell in order, up to the first one for which it holds.
     fn any_cell(&self, fill: &FillBox, end: [u32; 3], mut is_so: impl FnMut(usize) -> bool) -> bool {
         for z in fill.z..end[2] {
             for y in fill.y..end[1] {
@@ -224,7 +226,7 @@ impl Cells {
         }
     }
 
-    /// X, Y and Z.
+    /// The grid's size X, Y and Z, in cells.
     #[must_use]
     pub fn size(&self) -> [u16; 3] {
         let mut size = [0; 3];
@@ -253,7 +255,8 @@ impl Model for Grid {
         self.read(command).map(|_| ())
     }
 
-    /// The number of cells that the command writes: a fill of a few bytes may write the whole grid.
+    /// The number of cells that the command writes. The command's size is no measure, because a
+    /// fill of a few bytes may write the whole grid.
     fn cost(&self, command: &[u8]) -> u32 {
         match self.read(command) {
             Ok(Checked::Set(set)) => u32::try_from(set.cells.len()).unwrap_or(u32::MAX),
@@ -293,8 +296,9 @@ impl Model for Grid {
         true
     }
 
-    /// Builds the commands that undo an effect: they set the old values, guarded by the new ones.
-    /// One fill if a fill replaced a single value, sets otherwise.
+    /// Builds the commands that undo an effect. They set the old values, and their guards require
+    /// the new values. The result is one fill if the effect is a fill whose cells all had the same
+    /// value before, and sets otherwise.
     fn inverse(&self, before: &Cells, effect: &[u8]) -> Vec<Vec<u8>> {
         let mut new: Vec<(usize, u32)> = Vec::new();
         match self.read(effect) {
@@ -397,11 +401,11 @@ fn parse_color(name: &str) -> Option<[u8; 3]> {
     Some([r, g, b])
 }
 
-/// The colours of a palette that names none.
+/// The colours of a palette for which the parameters name no colours.
 ///
-/// Value 0 is paper (250, 250, 247). With 256 values or more, 1 to 252 are a cube of 6 reds × 7
-/// greens × 6 blues, blue fastest, and 253 to 255 are greys. Smaller palettes, and values above
-/// 255, go round the colour circle.
+/// Value 0 is the colour of paper (250, 250, 247). With 256 values or more, values 1 to 252 are a
+/// cube of 6 reds × 7 greens × 6 blues, blue fastest, and values 253 to 255 are greys. The values
+/// of smaller palettes, and values above 255, have colours from all around the colour circle.
 fn default_colors(palette: u32) -> Vec<[u8; 3]> {
     const PAPER: [u8; 3] = [250, 250, 247];
     let level = |i: u32, of: u32| u8::try_from(i * 255 / (of - 1)).unwrap_or(u8::MAX);
@@ -418,8 +422,8 @@ fn default_colors(palette: u32) -> Vec<[u8; 3]> {
         .collect()
 }
 
-/// A saturated colour. Neighbouring values are far apart on the colour circle (multiples of the
-/// golden angle).
+/// A saturated colour for a value. The angle on the colour circle is a multiple of the golden
+/// angle, so that neighbouring values get very different colours.
 fn hue(value: u32) -> [u8; 3] {
     let degrees = value.wrapping_mul(137) % 360;
     let ramp = |shift: u32| {

@@ -1,9 +1,8 @@
-//! Reads JSON member by member, with errors that name the member, its value, and what would be
-//! right.
+//! Reads JSON member by member. Its errors name the member, its value, and what would be right.
 //!
-//! The built-in models read their parameters and commands with it, and your own models may too.
-//! serde's derived readers do the same, but they are larger than the models in the browser's core
-//! (docs/decisions/0011), and their errors name no index in an array.
+//! The built-in models read their parameters and commands with this module, and your own models may
+//! use it too. serde's derived readers do the same, but in the browser's core they would be larger
+//! than the models themselves (docs/decisions/0011), and their errors name no index in an array.
 
 use crate::model::{ParameterError, Refusal};
 use driftless_schemas::Quoted;
@@ -20,7 +19,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Makes the problem for a value of the wrong kind.
+    /// Makes the problem for a value of the wrong type. `wanted` says what would be right.
     #[must_use]
     pub fn new(place: &str, found: &Value, wanted: &str) -> Self {
         let found = match found {
@@ -73,7 +72,7 @@ impl<'a> Members<'a> {
     /// Starts reading the object at `place`.
     ///
     /// # Errors
-    /// If the value is no object.
+    /// If the value is not an object.
     pub fn of(place: &'a str, value: &'a Value) -> Result<Self, Problem> {
         match value {
             Value::Object(object) => Ok(Self::of_object(place, object)),
@@ -87,7 +86,7 @@ impl<'a> Members<'a> {
         Self { place, object, taken: Vec::new() }
     }
 
-    /// Reads a member; `null` counts as absent.
+    /// Reads an optional member; `None` if the member is absent or `null`.
     pub fn optional(&mut self, name: &'static str) -> Option<&'a Value> {
         self.taken.push(name);
         self.object.get(name).filter(|value| !value.is_null())
@@ -96,7 +95,7 @@ impl<'a> Members<'a> {
     /// Reads an optional text.
     ///
     /// # Errors
-    /// If the member is no text.
+    /// If the member is not a string.
     pub fn optional_text(&mut self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
         text(name, value).map(Some).map_err(|problem| problem.within(self.place))
@@ -105,7 +104,7 @@ impl<'a> Members<'a> {
     /// Reads an optional whole number.
     ///
     /// # Errors
-    /// If the member is no such number.
+    /// If the member is not a whole number from 0 to `u32::MAX`.
     pub fn optional_number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
         let Some(value) = self.optional(name) else { return Ok(None) };
         number(name, value).map(Some).map_err(|problem| problem.within(self.place))
@@ -126,7 +125,7 @@ impl<'a> Members<'a> {
     /// Reads a required whole number.
     ///
     /// # Errors
-    /// If the member is missing, or is no such number.
+    /// If the member is missing, or is not a whole number from 0 to `u32::MAX`.
     pub fn number(&mut self, name: &'static str) -> Result<u32, Problem> {
         self.optional_number(name)?.ok_or_else(|| self.missing(name))
     }
@@ -134,7 +133,7 @@ impl<'a> Members<'a> {
     /// Reads a required text.
     ///
     /// # Errors
-    /// If the member is missing, or is no text.
+    /// If the member is missing, or is not a string.
     pub fn text(&mut self, name: &'static str) -> Result<&'a str, Problem> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
@@ -142,7 +141,7 @@ impl<'a> Members<'a> {
     /// Checks that every member was read.
     ///
     /// # Errors
-    /// Names a member that was not read.
+    /// If a member was not read. The problem names the first such member.
     pub fn end(self) -> Result<(), Problem> {
         match self.object.keys().find(|key| !self.taken.contains(&key.as_str())) {
             None => Ok(()),
@@ -156,11 +155,11 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Reads an object with exactly one member, which chooses between alternatives: its name and its
-/// value.
+/// Reads an object that chooses between alternatives by having exactly one member. Returns the
+/// member's name and value.
 ///
 /// # Errors
-/// If the value is no object, or does not have exactly one member.
+/// If the value is not an object, or does not have exactly one member.
 pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
     let Value::Object(object) = value else { return Err(Problem::new("", value, "an object")) };
     match object.iter().next() {
@@ -175,7 +174,7 @@ pub fn choice(value: &Value) -> Result<(&str, &Value), Problem> {
 /// Reads a whole number.
 ///
 /// # Errors
-/// If the value is no such number.
+/// If the value is not a whole number from 0 to `u32::MAX`.
 pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
     let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
     number.ok_or_else(|| Problem::new(place, value, "a whole number from 0 to 4294967295"))
@@ -184,7 +183,7 @@ pub fn number(place: &str, value: &Value) -> Result<u32, Problem> {
 /// Reads a text.
 ///
 /// # Errors
-/// If the value is no text.
+/// If the value is not a string.
 pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
     value.as_str().ok_or_else(|| Problem::new(place, value, "a text"))
 }
@@ -192,7 +191,7 @@ pub fn text<'a>(place: &str, value: &'a Value) -> Result<&'a str, Problem> {
 /// Reads an array.
 ///
 /// # Errors
-/// If the value is no array.
+/// If the value is not an array.
 pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> {
     match value {
         Value::Array(elements) => Ok(elements),
@@ -200,7 +199,7 @@ pub fn array<'a>(place: &str, value: &'a Value) -> Result<&'a [Value], Problem> 
     }
 }
 
-/// Makes an object of these members, without those that are null.
+/// Makes an object of these members. Leaves out members whose value is `null`.
 #[must_use]
 pub fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     let mut object = Map::new();

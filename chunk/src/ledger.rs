@@ -1,11 +1,13 @@
-//! The ledger: per chunk and recent writer, the newest resolved number, and whether each of the 64
-//! newest numbers was committed.
+//! The ledger of a chunk. For each recent writer it holds the writer's newest resolved number, and
+//! whether each of the 64 newest numbers was committed.
 //!
-//! The ledger keeps R8. With L the newest resolved number of the writer (0 at first), a command is
-//! decided iff `after ≤ L < seq`; `seq ≤ L` is a resend; `after > L` is out of order. The ledger
-//! holds at most [`limits::LEDGER_WRITERS_MAX`] writers. Evicting the least recently decided writer
-//! raises the floor to its session time, and an unknown writer that is not younger than the floor
-//! is expired. No clock is involved, so every copy of the ledger agrees.
+//! The ledger keeps R8. Let L be the newest resolved number of the writer (0 at first). A command
+//! is decided iff `after ≤ L < seq`. With `seq ≤ L` it is a resend, and otherwise, with `after >
+//! L`, it is out of order. The ledger holds at most [`limits::LEDGER_WRITERS_MAX`] writers. For a
+//! further writer it evicts the writer whose last decision is the oldest. An eviction raises the
+//! *floor* to the evicted writer's session time. A writer without an entry is expired if its
+//! session time is not above the floor, because it may have been evicted. No clock is involved, so
+//! all copies of the ledger are equal.
 
 use crate::mutant::{self, Mutant};
 use driftless_schemas::stored::{StoredLedger, StoredWriter};
@@ -13,7 +15,7 @@ use driftless_schemas::{Offset, Seq, WriterId, format, limits, proto};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
-/// A writer's numbers.
+/// The ledger's entry of one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     seq: Seq,
@@ -21,40 +23,42 @@ struct Entry {
     last_offset: Offset,
 }
 
-/// The verdict of R8 on a command, from its numbers alone.
+/// The verdict of R8 on a command. It depends only on the writer's numbers, not on the command
+/// itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The command is next: decide it.
+    /// The command is the writer's next one, so the owner must decide it.
     Decide,
-    /// The number is already resolved: no effect.
+    /// The command's number is already resolved, so the command has no effect.
     Resend,
-    /// An earlier command has not arrived: no effect, and the author is told.
+    /// An earlier command has not arrived, so this command has no effect. The author gets an
+    /// out-of-order outcome and sends both again.
     OutOfOrder,
-    /// The ledger does not know the writer, and its session time is not above the floor.
+    /// The ledger has no entry of the writer, and the writer's session time is not above the floor.
     Expired {
-        /// Milliseconds since the Unix epoch.
+        /// The floor, in milliseconds since the Unix epoch.
         floor_ms: u64,
     },
 }
 
-/// The ledger's answer to a writer about its numbers.
+/// The resolved numbers of one writer, as the ledger knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// Numbers up to `seq` are resolved, and bit i says whether `seq - i` was committed. All zero
-    /// means that no number is resolved yet.
+    /// All numbers up to `seq` are resolved. Both fields are 0 if no number is resolved yet.
     Known {
         /// The newest resolved number.
         seq: Seq,
-        /// Bit i is number `seq - i`.
+        /// Bit i is 1 if number `seq - i` was committed.
         committed_bits: u64,
     },
-    /// The ledger does not know the writer, and its session time is not above the floor.
+    /// The ledger has no entry of the writer, and the writer's session time is not above the floor.
     Expired,
 }
 
 /// The ledger of one chunk.
 ///
-/// The order of `writers` is never visible: all output is in the order of `by_offset`.
+/// The order of `writers` has no influence on results, because all output is in the order of
+/// `by_offset`.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     floor_ms: u64,
@@ -62,7 +66,8 @@ pub struct Ledger {
     by_offset: BTreeMap<Offset, WriterId>,
 }
 
-/// Writer ids end in 10 bytes of BLAKE3 and need no further hashing.
+/// The hasher of `writers`. Writer ids end in 10 bytes of BLAKE3, so the hasher takes their bytes
+/// as the hash.
 #[derive(Clone, Copy, Debug, Default)]
 struct WriterHasher(u64);
 
@@ -84,25 +89,26 @@ impl Ledger {
         Self::default()
     }
 
-    /// The floor: the session time of an unknown writer must be above it.
+    /// The floor, in milliseconds since the Unix epoch. The session time of a writer without an
+    /// entry must be above the floor.
     #[must_use]
     pub fn floor_ms(&self) -> u64 {
         self.floor_ms
     }
 
-    /// The number of known writers.
+    /// The number of writers with an entry.
     #[must_use]
     pub fn len(&self) -> usize {
         self.writers.len()
     }
 
-    /// Whether no writer is known.
+    /// Whether no writer has an entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writers.is_empty()
     }
 
-    /// Applies R8 to the numbers of a command.
+    /// Applies R8 to the numbers of a command, without changing the ledger.
     #[must_use]
     pub fn verdict(&self, writer: WriterId, seq: Seq, after: Seq) -> Verdict {
         let newest = match self.resolved(writer) {
@@ -120,7 +126,7 @@ impl Ledger {
         }
     }
 
-    /// The answer to a writer about its numbers.
+    /// The resolved numbers of a writer.
     #[must_use]
     pub fn resolved(&self, writer: WriterId) -> Resolved {
         match self.writers.get(&writer) {
@@ -131,8 +137,8 @@ impl Ledger {
     }
 
     /// Records a decision: `seq` becomes the writer's newest resolved number, and the numbers
-    /// between the previous one and `seq` count as skipped. `offset` is the command's offset in
-    /// `commands`; offsets must rise from call to call.
+    /// between the previously newest one and `seq` count as skipped, and so as not committed.
+    /// `offset` is the command's offset in `commands`; offsets must rise from call to call.
     pub fn resolve(&mut self, writer: WriterId, seq: Seq, is_committed: bool, offset: Offset) {
         let entry = match self.writers.get_mut(&writer) {
             Some(entry) => {
@@ -165,7 +171,8 @@ impl Ledger {
         }
     }
 
-    /// The ledger as a ref carries it: the least recently decided writer first.
+    /// Converts the ledger to the form that a ref contains. The writer whose last decision is the
+    /// oldest comes first.
     #[must_use]
     pub fn to_stored(&self) -> StoredLedger {
         let entry = |(offset, writer): (&Offset, &WriterId)| {
@@ -180,13 +187,13 @@ impl Ledger {
         StoredLedger { floor_ms: self.floor_ms, entries: self.by_offset.iter().filter_map(entry).collect() }
     }
 
-    /// The message of [`Ledger::to_stored`].
+    /// Converts the ledger to the protobuf message that a ref contains.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         self.to_stored().to_proto()
     }
 
-    /// The ledger that a ref carries.
+    /// Makes the ledger from the form that a ref contains.
     ///
     /// # Errors
     /// [`format::Error::Field`] if a writer or an offset occurs twice, or if there are more writers
@@ -216,7 +223,8 @@ impl PartialEq for Ledger {
 }
 
 impl Resolved {
-    /// Whether a number was committed. `None` means "not resolved yet" or "beyond the window".
+    /// Whether a number was committed. `None` if the number is not resolved yet, is older than the
+    /// 64 newest numbers, or belongs to an expired writer.
     #[must_use]
     pub fn is_committed(self, asked: Seq) -> Option<bool> {
         let Self::Known { seq, committed_bits } = self else { return None };

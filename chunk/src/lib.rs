@@ -3,14 +3,17 @@
 //! This crate is pure (R11): time, chance and bytes are arguments, and it does no I/O. The same
 //! code decides in the replayer, folds in gateways and clients, and runs in the browser.
 //!
-//! * [`model`]: the rules of a content. [`grid`] and [`map`] come with Driftless.
+//! * [`model`]: the trait of the rules for a chunk's content. The models [`grid`] and [`map`] come
+//!   with Driftless.
 //! * [`json`]: reading JSON member by member.
-//! * [`replica`]: a content at a version with its hash (R3, R10).
+//! * [`replica`]: a content with its version and hash (R3, R10).
 //! * [`ledger`]: per writer, the resolved numbers (R8).
-//! * [`live`]: replica and ledger together; decides commands and folds decisions (R2, R5).
+//! * [`live`]: replica and ledger of a chunk together. Decides commands, and folds decisions (R2,
+//!   R5).
 //! * [`position`]: which records of `updates` count (R4).
-//! * [`sorted`]: the container of `map`'s entries and of clients' chunks.
-//! * [`world`]: a world spec with its models.
+//! * [`sorted`]: a sorted map, which holds the entries of the model `map` and the chunks of a
+//!   client.
+//! * [`world`]: a world spec together with its models.
 //! * [`mutant`]: deliberate bugs for the simulator, absent without the feature `mutants`.
 
 #![forbid(unsafe_code)]

@@ -1,11 +1,11 @@
-//! A live chunk: replica and ledger at one position of the log. The owner decides with it, and
-//! every other process folds with it (R5).
+//! A live chunk: replica and ledger at one position of the log. The partition's owner decides
+//! commands with this type, and every other process folds the owner's decisions with it (R5).
 //!
 //! This module keeps R2 and R8. [`LiveChunk::decide`] gives a command at most one decision, in the
 //! writer's order. [`LiveChunk::fold`] applies the decisions of a record and skips those that the
 //! chunk already contains. `through_offset` is the chunk's position: every command of the chunk at
-//! or below that offset of `commands` is decided, and the chunk contains its decision. A version
-//! cannot be the position, because discards do not change it.
+//! or below that offset of `commands` is decided, and the chunk contains its decision. The version
+//! cannot serve as the position, because a discard does not change the version.
 
 use crate::ledger::{Ledger, Verdict};
 use crate::model::{AnyModel, Context, Decision, Fault};
@@ -29,12 +29,12 @@ pub struct LiveChunk {
     pub replica: Replica,
     /// The resolved numbers of recent writers.
     pub ledger: Ledger,
-    /// Every command of the chunk at or below this offset is decided, and its decision is
-    /// contained.
+    /// The chunk's position: every command of the chunk at or below this offset of `commands` is
+    /// decided, and replica and ledger contain the decision.
     pub through_offset: Offset,
-    /// Careful mode, for a chunk whose encoding has failed before. The content is encoded after
-    /// each command, and a command is discarded if its content cannot be encoded or is too large to
-    /// store. Slow.
+    /// True in careful mode, which is for a chunk whose content could not be encoded before. In
+    /// careful mode the owner encodes the content after each command, which is slow. It discards a
+    /// command whose resulting content cannot be encoded or is too large to store.
     pub is_careful: bool,
 }
 
@@ -47,9 +47,10 @@ pub struct Asked {
     pub writer: WriterId,
     /// The command's number.
     pub seq: Seq,
-    /// The writer's previous number that it has not withdrawn.
+    /// The writer's newest number before `seq` that it has not withdrawn. The command is decided
+    /// only after that number is resolved.
     pub after: Seq,
-    /// The user's name.
+    /// The name of the user who sent the command.
     pub author: String,
     /// The time at which ingest received the command, milliseconds since the Unix epoch.
     pub received_at_ms: i64,
@@ -64,10 +65,10 @@ pub struct Asked {
 pub enum AskedBody {
     /// A command for the model.
     Command(Bytes),
-    /// Resolves the numbers below, without effect.
+    /// No command. It only resolves the writer's numbers up to its own.
     Settle,
-    /// The model never returned from this command in an earlier ownership. The model is not called
-    /// again, and the command is discarded.
+    /// A command whose decision never returned from the model, as an earlier owner noted. The model
+    /// is not called again, and the command is discarded.
     Unanswered,
     /// Only the numbers could be decoded. The command is discarded, so that it does not block its
     /// writer (R9).
@@ -77,22 +78,25 @@ pub enum AskedBody {
 /// A decision that is not in the log yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
-    /// The mark, for every reader that keeps a ledger.
+    /// The mark: the command's number and outcome, for every reader that keeps a ledger.
     pub mark: Mark,
-    /// The entry for trackers, if the command was committed.
+    /// The entry with the effect, for every reader that keeps a replica; `None` if the command was
+    /// not committed.
     pub entry: Option<Entry>,
-    /// The model failed on the command, which belongs into `dead-letter`.
+    /// True if the model failed on the command. The owner must then write the command to the topic
+    /// `dead-letter`.
     pub is_model_fault: bool,
 }
 
 /// The result of folding a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// Entries that were new to the replica.
+    /// The number of entries that were new to the replica.
     pub entries: usize,
-    /// Whether any mark was new.
+    /// True if any mark was new to the ledger.
     pub is_news: bool,
-    /// The log's hash of the replica's version, if the record has it.
+    /// The log's hash of the replica's present version; `None` if the record has no hash of that
+    /// version.
     pub published: Option<Hash>,
 }
 
@@ -127,7 +131,7 @@ impl Asked {
 }
 
 impl LiveChunk {
-    /// Makes the live state of a chunk that never existed.
+    /// Makes the live state of a chunk to which no command was ever decided.
     #[must_use]
     pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
         Self {
@@ -161,11 +165,11 @@ impl LiveChunk {
         })
     }
 
-    /// Restores version and ledger of a ref whose content is lost, with the content of the replica
-    /// `left`.
+    /// Restores a chunk from a ref whose stored content is lost. Version and ledger come from the
+    /// ref, and the content is that of the older replica `left`.
     ///
     /// # Errors
-    /// Those of [`LiveChunk::restore`].
+    /// The errors of [`LiveChunk::restore`].
     pub fn restore_without_content(mut left: Replica, stored: &StoredRef) -> Result<Self, ApplyError> {
         let ledger =
             stored.ledger.as_ref().ok_or_else(|| format::field("Ref", "ledger", "it has none: it is history"))?;
@@ -181,8 +185,8 @@ impl LiveChunk {
 
     /// Decides a command (R2, R8). `None` means a resend, which has no effect.
     ///
-    /// Commands must come in the order of their offsets. A command at or below `through_offset` is
-    /// already decided and gives `None`.
+    /// Commands must come in the order of their offsets. For a command at or below
+    /// `through_offset`, which is already decided, the result is `None` too.
     pub fn decide(&mut self, chunk: &ChunkId, partition: Partition, asked: &Asked) -> Option<Decided> {
         if asked.offset <= self.through_offset && !Mutant::DropThroughOffset.is_on() {
             return None;
@@ -249,8 +253,8 @@ impl LiveChunk {
         };
         let model = Arc::clone(self.replica.model());
         let fault = |detail: String| (DiscardReason::ModelFault, detail);
-        // Ingest refuses such a command. But the decision of any record in `commands` must fit into
-        // a record of `updates`.
+        // Ingest refuses such a command, but another program may have written it to `commands`. The
+        // decision of any record in `commands` must fit into a record of `updates`.
         if command.len() > limits::COMMAND_BYTES_MAX {
             let detail = format!("a command of {} bytes: {} are allowed", command.len(), limits::COMMAND_BYTES_MAX);
             return Err((DiscardReason::Invalid, detail));
@@ -296,7 +300,7 @@ impl LiveChunk {
     /// record may be folded twice.
     ///
     /// # Errors
-    /// [`ApplyError`]. The chunk must not be used after an error.
+    /// [`ApplyError`] if the record cannot be folded. The chunk must not be used after an error.
     pub fn fold(&mut self, decisions: &Decisions, updates: Option<&Updates>) -> Result<Folded, ApplyError> {
         let folded = self.fold_effects(decisions, updates)?;
         if let Some(published) = folded.published {
@@ -305,11 +309,11 @@ impl LiveChunk {
         Ok(folded)
     }
 
-    /// Folds a record whose predecessors are lost for good: ledger and version advance, and the
-    /// content stays as it is.
+    /// Folds a record when earlier records are lost for good. Ledger and version advance, but the
+    /// content does not change.
     ///
     /// # Errors
-    /// [`ApplyError::Format`].
+    /// [`ApplyError::Format`] if the record is not valid.
     pub fn fold_without_content(
         &mut self,
         decisions: &Decisions,
@@ -321,8 +325,8 @@ impl LiveChunk {
         self.fold_effects(decisions, None)
     }
 
-    /// Folds like [`LiveChunk::fold`], but without comparing the hash. A caller that folds many
-    /// records in a row compares once, with the last [`Folded::published`].
+    /// Folds a record like [`LiveChunk::fold`], but does not compare the hash. A caller that folds
+    /// many records in a row compares once, with the last [`Folded::published`].
     ///
     /// # Errors
     /// [`ApplyError`] other than [`ApplyError::Hash`]. The chunk must not be used after an error.
@@ -353,8 +357,8 @@ impl LiveChunk {
     }
 }
 
-/// Decodes `decisions.updates`, and checks that entries and committed marks agree in number, order,
-/// writer and seq, and that the offsets of the marks rise.
+/// Decodes `decisions.updates`; `None` if no command was committed. Checks that entries and
+/// committed marks agree in count, order, writer and seq, and that the offsets of the marks rise.
 ///
 /// # Errors
 /// [`format::Error`] if a check fails, or the bytes cannot be decoded.
@@ -398,8 +402,8 @@ fn check_version(message: &'static str, field: &'static str, version: u64) -> Re
     }
 }
 
-/// Checks what prost accepts: prost keeps an unknown reason as a number, and drops an unknown
-/// outcome.
+/// Refuses a mark with an outcome or a reason that this version does not know. prost accepts such a
+/// mark: it keeps an unknown reason as a number, and drops an unknown outcome.
 fn check_mark(mark: &Mark) -> Result<(), format::Error> {
     match &mark.outcome {
         None => Err(format::Error::TooNew { message: "Mark" }),
@@ -411,8 +415,8 @@ fn check_mark(mark: &Mark) -> Result<(), format::Error> {
     }
 }
 
-/// Shares the effect's bytes with the command if they are a part of it. A model may also lend a
-/// constant, which is copied.
+/// Makes the effect's bytes. If the effect is a part of the command, the result shares the
+/// command's memory. Otherwise the model has lent a constant, which is copied.
 fn share(command: &Bytes, effect: &[u8]) -> Bytes {
     let (whole, part) = (command.as_ptr_range(), effect.as_ptr_range());
     match whole.start <= part.start && part.end <= whole.end {

@@ -2,8 +2,8 @@
 //!
 //! Canonical encoding, all little-endian: `"DLM1"`, count u32, then per entry in key order: key
 //! length u16, key (UTF-8), value length u32, value. Commands are `MapCommand`s (`model.proto`);
-//! the effect of a command is the command. A guard requires the key to be absent, or its value to
-//! have a hash.
+//! the effect of a committed command is the command itself. A guard requires the key to be absent,
+//! or the key's present value to have a certain hash.
 //!
 //! In JSON: `{"put": {"key": "a", "text": "…"}}` and `{"delete": {"key": "a"}}`. A value that is
 //! not UTF-8 is base64 in `value` instead of `text`. A `guard` is `"absent"` or the hash of the
@@ -28,7 +28,7 @@ pub const REVISION: u32 = 1;
 
 const MAGIC: [u8; 4] = *b"DLM1";
 const HEADER: usize = 8;
-/// Bytes of an entry in addition to key and value.
+/// The bytes that an entry takes in the canonical encoding in addition to its key and value.
 const ENTRY: usize = 6;
 
 /// A map with its limits.
@@ -46,7 +46,7 @@ impl Default for Map {
     }
 }
 
-/// The content.
+/// The content of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entries {
     map: SortedMap<String, Bytes>,
@@ -55,8 +55,9 @@ pub struct Entries {
 }
 
 impl Map {
-    /// Makes the model from a family's parameters: `entries_max` (4096), `key_bytes_max` (256),
-    /// `value_bytes_max` (4096), and `bytes_max` (262144, of the canonical encoding).
+    /// Makes the model from a family's parameters. All are upper limits: `entries_max` (4096 by
+    /// default), `key_bytes_max` (256), `value_bytes_max` (4096), and `bytes_max` (262144), which
+    /// limits the canonical encoding.
     ///
     /// # Errors
     /// [`ParameterError`] names the key.
@@ -142,7 +143,7 @@ impl Entries {
         Self { map: SortedMap::new(), bytes: HEADER }
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if the map does not have the key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Bytes> {
         self.map.get(key)
@@ -175,7 +176,7 @@ impl Model for Map {
         self.read(command).map(|_| ())
     }
 
-    /// A unit for the entry, and a unit for each 256 bytes to copy and hash.
+    /// The cost of a command: one unit for the entry, and one for each 256 bytes to copy and hash.
     fn cost(&self, command: &[u8]) -> u32 {
         u32::try_from(command.len() / 256).unwrap_or(u32::MAX).saturating_add(1)
     }
@@ -206,7 +207,8 @@ impl Model for Map {
         true
     }
 
-    /// Writes the old value, guarded by the hash of the new one, or by absence after a delete.
+    /// Builds the command that undoes an effect. It restores the old value, and its guard requires
+    /// the hash of the new value, or absence after a delete.
     fn inverse(&self, before: &Entries, effect: &[u8]) -> Vec<Vec<u8>> {
         let put_back = |key: &str, guard: map_guard::Is| {
             let old = before.get(key)?;
@@ -324,7 +326,7 @@ fn body_from_json(json: &Value) -> Result<map_command::Body, Refusal> {
     Ok(body)
 }
 
-/// The member for a value: `text` if it is UTF-8, else `value` in base64.
+/// The JSON member for a value: `text` if the value is UTF-8, otherwise `value` in base64.
 fn value_to_json(value: &[u8]) -> (&'static str, Value) {
     match std::str::from_utf8(value) {
         Ok(text) => ("text", text.into()),

@@ -1,9 +1,10 @@
 //! The rules of a chunk's content.
 //!
 //! A [`Model`] is total and deterministic. Any bytes give a result or an error, never a panic. The
-//! same arguments give the same bytes on every machine. The sizes of command and content bound the
-//! cost. A model is a value that holds its family's parameters. [`AnyModel`] is the same trait for
-//! code that serves all families.
+//! same arguments give the same bytes on every machine. The time that a call takes is bounded by
+//! the sizes of command and content. A value of a type that implements [`Model`] holds the
+//! parameters of one family. Code that serves all families uses [`AnyModel`], the same trait for
+//! trait objects.
 
 use driftless_schemas::ChunkId;
 use driftless_schemas::proto::DiscardReason;
@@ -12,7 +13,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The knowledge of a decision beside the state.
+/// The arguments of a decision in addition to the state and the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context<'a> {
     /// The chunk.
@@ -31,13 +32,14 @@ pub struct Context<'a> {
 /// The outcome that a model gives to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'c> {
-    /// The command is committed with this effect, by default the command itself.
+    /// The command is committed with this effect. An effect may borrow from the command, and often
+    /// is the command itself.
     Committed(Cow<'c, [u8]>),
     /// The command has no effect.
     Discarded {
         /// The reason, for programs.
         reason: DiscardReason,
-        /// The cell or key, for people.
+        /// Details for people, such as the cell or the key.
         detail: String,
     },
 }
@@ -47,8 +49,8 @@ pub enum Decision<'c> {
 #[error("{0}")]
 pub struct Refusal(pub String);
 
-/// The reason why a model cannot use an effect or a canonical encoding, which a model should have
-/// made.
+/// The reason why a model cannot use an effect or a canonical encoding. No model made those bytes,
+/// or a different one did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Fault(pub String);
@@ -66,11 +68,11 @@ pub struct ParameterError {
 /// A content as a picture: 8-bit RGB, row by row from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels in a row.
+    /// The number of pixels in a row.
     pub width: u32,
-    /// Rows.
+    /// The number of rows.
     pub height: u32,
-    /// 3 bytes a pixel.
+    /// The pixels, each 3 bytes: red, green, blue.
     pub rgb: Vec<u8>,
 }
 
@@ -82,49 +84,53 @@ pub trait Model: Send + Sync + 'static {
     /// The content at version 0.
     fn initial(&self, chunk: &ChunkId) -> Self::State;
 
-    /// Checks a command's shape, independent of any state. Ingest calls it.
+    /// Checks the form of a command without any state. Ingest calls this method, and refuses the
+    /// command if the check fails.
     ///
     /// # Errors
     /// [`Refusal`] names the fault and what would be right.
     fn check(&self, command: &[u8]) -> Result<(), Refusal>;
 
-    /// The cost of a command in units of one cell: the work of deciding and folding it, however few
-    /// bytes it has. Ingest limits the cost of a user's commands a second. Called only for commands
-    /// that `check` accepts.
+    /// The cost of a command: the work of deciding and folding it, in units of the work for one
+    /// cell. A small command may have a high cost. Ingest limits the cost of each user's commands
+    /// per second. This method is called only for commands that `check` accepts.
     fn cost(&self, _command: &[u8]) -> u32 {
         1
     }
 
-    /// Decides a command. Called with any bytes, also with commands that `check` refuses.
+    /// Decides a command. This method is called with any bytes, also with commands that `check`
+    /// refuses.
     fn decide<'c>(&self, state: &Self::State, context: &Context<'_>, command: &'c [u8]) -> Decision<'c>;
 
-    /// Applies an effect.
+    /// Applies an effect to the state.
     ///
     /// # Errors
     /// [`Fault`] if `decide` would never make this effect.
     fn fold(&self, state: &mut Self::State, effect: &[u8]) -> Result<(), Fault>;
 
-    /// Whether `fold` never panics, and leaves the state unchanged when it fails. If false, the
-    /// decider keeps a copy of the state to go back to.
+    /// True if `fold` never panics, and leaves the state unchanged when it returns an error. If
+    /// false, callers copy the state before each fold, so that they can restore it.
     fn fold_is_atomic(&self) -> bool {
         false
     }
 
-    /// Commands that undo an effect: decided in order on the content after the effect, they lead
-    /// back to `before`, the content that the effect was folded into. Guard them where the model
-    /// can, so that they are discarded instead of overwriting another user's later edit. Empty if
-    /// the effect cannot be undone, or changed nothing.
+    /// Builds the commands that undo an effect. Decided in order on the content after the effect,
+    /// these commands lead back to `before`, the content before the effect. Guard them where the
+    /// model can, so that they are discarded instead of overwriting another user's later edit.
+    /// Empty if the effect cannot be undone, or changed nothing.
     fn inverse(&self, _before: &Self::State, _effect: &[u8]) -> Vec<Vec<u8>> {
         Vec::new()
     }
 
-    /// The canonical encoding: the same bytes for the same content, always.
+    /// Makes the canonical encoding. Equal contents must have equal encodings on every machine,
+    /// because replicas compare the hashes of encodings.
     fn encode<'s>(&self, state: &'s Self::State) -> Cow<'s, [u8]>;
 
     /// Reads a canonical encoding.
     ///
     /// # Errors
-    /// [`Fault`] if the bytes are no canonical encoding, or belong to other parameters.
+    /// [`Fault`] if the bytes are not a canonical encoding, or if they do not fit this family's
+    /// parameters.
     fn decode(&self, bytes: &[u8]) -> Result<Self::State, Fault>;
 
     /// Reads a command from JSON, for people and for HTTP.
@@ -136,26 +142,26 @@ pub trait Model: Send + Sync + 'static {
     /// Writes a command as JSON.
     ///
     /// # Errors
-    /// [`Refusal`] if the bytes are no command.
+    /// [`Refusal`] if the bytes are not a command.
     fn command_to_json(&self, command: &[u8]) -> Result<Value, Refusal>;
 
-    /// Writes an effect as JSON, by default like a command.
+    /// Writes an effect as JSON. By default the effect is written as a command.
     ///
     /// # Errors
-    /// [`Refusal`] if the bytes are no effect.
+    /// [`Refusal`] if the bytes are not an effect.
     fn effect_to_json(&self, effect: &[u8]) -> Result<Value, Refusal> {
         self.command_to_json(effect)
     }
 
-    /// The content as JSON.
+    /// Writes the content as JSON.
     fn content_to_json(&self, state: &Self::State) -> Value;
 
-    /// The content as a picture, if the model has pictures.
+    /// Draws the content as a picture; `None` if the model makes no pictures.
     fn picture(&self, _state: &Self::State) -> Option<Picture> {
         None
     }
 
-    /// The colour of each value, 8-bit RGB, if values have colours.
+    /// The colour of each value, 8-bit RGB; `None` if the model's values have no colours.
     fn colors(&self) -> Option<&[[u8; 3]]> {
         None
     }
@@ -183,19 +189,19 @@ impl<S: Clone + Send + Sync + 'static> AnyState for S {
 }
 
 impl Content {
-    /// Wraps the state of some model.
+    /// Wraps the state of a model.
     pub fn new<S: Clone + Send + Sync + 'static>(state: S) -> Self {
         Self(Box::new(state))
     }
 
-    /// The state, if it is of this type.
+    /// The state, if its type is `S`.
     #[must_use]
     pub fn get<S: 'static>(&self) -> Option<&S> {
         // `as_ref` first: a Box<dyn AnyState> is itself an AnyState.
         self.0.as_ref().as_any().downcast_ref()
     }
 
-    /// The state, if it is of this type.
+    /// The state, if its type is `S`.
     #[must_use]
     pub fn get_mut<S: 'static>(&mut self) -> Option<&mut S> {
         self.0.as_mut().as_any_mut().downcast_mut()
@@ -216,9 +222,9 @@ impl std::fmt::Debug for Content {
 
 /// A [`Model`] as a trait object, implemented for every model.
 ///
-/// A content must come from the same model. With another model's content the methods return a
-/// fault, an empty encoding or a discard. Methods that only servers call are left out of the
-/// browser's core, to keep it small (docs/decisions/0011).
+/// A content that is passed to a method must come from the same model. With another model's content
+/// a method returns a fault, an empty encoding or a discard. Methods that only servers call are
+/// missing from the browser's core, to keep it small (docs/decisions/0011).
 #[allow(missing_docs)]
 pub trait AnyModel: Send + Sync + 'static {
     fn initial(&self, chunk: &ChunkId) -> Content;
@@ -317,8 +323,8 @@ impl Models {
         Self(Vec::new())
     }
 
-    /// Adds a model, or replaces the model of that name. `revision` counts changes of the model's
-    /// decisions or encoding.
+    /// Adds a model, or replaces the model with the same name. `revision` counts the changes of the
+    /// model's decisions or encoding.
     pub fn register<M: Model>(
         &mut self,
         id: &'static str,
@@ -331,13 +337,13 @@ impl Models {
         self.0.insert(at, (id, revision, make));
     }
 
-    /// The revision and constructor of a model.
+    /// The revision and the constructor of a model; `None` if no model has this name.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<(u32, &Constructor)> {
         self.0.iter().find(|(other, ..)| *other == id).map(|(_, revision, make)| (*revision, make))
     }
 
-    /// All names with their revisions, in order.
+    /// The names of all models with their revisions, in the order of the names.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         self.0.iter().map(|(id, revision, _)| (*id, *revision))
     }

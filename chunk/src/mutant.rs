@@ -1,15 +1,15 @@
-//! Deliberate bugs, one at a time, to prove that the simulator's oracles bite (`cargo xtask sim
-//! --mutants`).
+//! Deliberate bugs, called mutants. `cargo xtask sim --mutants` turns on one at a time, to prove
+//! that the simulator's oracles find it.
 //!
 //! Only the simulator enables the feature `mutants`. Without the feature, [`Mutant::is_on`] is a
-//! constant `false` that the compiler removes. A mutant is on for the thread that turned it on, so
-//! that seeds can run side by side. The same feature can make ledgers small, so that evictions are
-//! common.
+//! constant `false` that the compiler removes. A mutant is on only in the thread that turned it on,
+//! so that several seeds can run in parallel. The same feature can make ledgers small, so that
+//! evictions are common.
 
 use driftless_schemas::limits;
 
-/// A deliberate bug. Each description names the broken rule, and says so if the bug stands in the
-/// simulator's shell instead of a core.
+/// A deliberate bug. Its description ([`Mutant::story`]) names the rule that it breaks. Where the
+/// bug is in the simulator's shell and not in a core, the description says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "`Mutant::story` describes each")]
 pub enum Mutant {
@@ -94,7 +94,7 @@ impl Mutant {
         Self::ReceiptedNotResent,
     ];
 
-    /// A description of the bug, in a line.
+    /// A description of the bug in one line.
     #[must_use]
     pub fn story(self) -> &'static str {
         match self {
@@ -142,7 +142,7 @@ impl Mutant {
         }
     }
 
-    /// Whether this thread runs with this bug.
+    /// Whether this bug is on in the current thread.
     #[must_use]
     #[inline]
     pub fn is_on(self) -> bool {
@@ -153,7 +153,8 @@ impl Mutant {
     }
 }
 
-/// Writers in a ledger: [`limits::LEDGER_WRITERS_MAX`], unless a simulation asked for fewer.
+/// The largest number of writers in a ledger: [`limits::LEDGER_WRITERS_MAX`], unless a simulation
+/// has set a smaller number.
 #[must_use]
 #[inline]
 pub fn ledger_writers_max() -> usize {
@@ -177,12 +178,13 @@ mod switch {
         static LEDGER_WRITERS_MAX: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Turns a bug on for this thread; `None` turns all of them off.
+    /// Turns a bug on for this thread, and any other bug off. `None` turns all bugs off.
     pub fn set(mutant: Option<Mutant>) {
         CURRENT.set(mutant);
     }
 
-    /// Makes the ledgers of this thread small.
+    /// Sets the largest number of writers in the ledgers of this thread; `None` restores the
+    /// default.
     pub fn set_ledger_writers_max(max: Option<usize>) {
         LEDGER_WRITERS_MAX.set(max);
     }

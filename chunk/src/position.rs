@@ -1,22 +1,22 @@
-//! Rule R4 in one place for all readers: which records of `updates` count.
+//! Rule R4, which says which records of `updates` count. All readers use this module.
 //!
-//! A fence is valid iff its epoch is greater than the current one, which it becomes. Any other
-//! record is valid iff its epoch is the current one and its n is the last valid n plus 1. A
-//! position without its epoch and n cannot be judged.
+//! A fence is valid iff its epoch is greater than the current epoch. A valid fence makes its epoch
+//! the current one. Any other record is valid iff its epoch is the current one and its number n is
+//! the last valid n plus 1. So a reader that begins in the middle of the log must know the current
+//! epoch and the last valid n there.
 
 use crate::mutant::Mutant;
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Epoch, Offset, proto};
 
-/// A position in one partition of `updates`: all records below `offset` are judged, `epoch` is the
-/// current epoch there, and `n` is the last valid number.
+/// A position in one partition of `updates`: all records below `offset` are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The next offset to read.
     pub offset: Offset,
     /// The current epoch.
     pub epoch: Epoch,
-    /// The last valid n.
+    /// The number of the last valid record of the current epoch; 0 after a fence.
     pub n: u64,
 }
 
@@ -25,17 +25,18 @@ pub struct Position {
 pub enum Validity {
     /// A valid fence: a new owner begins.
     Fence,
-    /// The record counts.
+    /// A valid record that is no fence. Readers use it.
     Valid,
-    /// A replaced owner wrote the record, or it stands behind a hole. Readers skip it.
+    /// A replaced owner wrote the record, or an earlier record of its epoch is missing. Readers
+    /// skip the record.
     Invalid,
 }
 
 impl Position {
-    /// The start of the log.
+    /// The position at the start of the log.
     pub const START: Position = Position { offset: Offset(0), epoch: Epoch(0), n: 0 };
 
-    /// The position that a checkpoint names.
+    /// The position at which a reader begins according to a checkpoint.
     #[must_use]
     pub fn of_checkpoint(checkpoint: &Checkpoint) -> Self {
         if Mutant::StartWithoutEpoch.is_on() {
@@ -45,8 +46,8 @@ impl Position {
         Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n }
     }
 
-    /// Judges the record at `offset` and advances past it. Records must come in the order of their
-    /// offsets.
+    /// Judges the record at `offset`, and advances the position past that record. Records must come
+    /// in the order of their offsets.
     pub fn judge(&mut self, offset: Offset, record: &proto::UpdatesRecord) -> Validity {
         self.offset = offset.next();
         if matches!(record.body, Some(proto::updates_record::Body::Fence(_))) {

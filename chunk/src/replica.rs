@@ -1,5 +1,5 @@
-//! A replica: a chunk's content at a version, with its hash. Replayer, gateway and client use the
-//! same code (R10).
+//! A replica: a chunk's content at a version, with its hash. Replayer, gateway and client use this
+//! code (R10).
 
 use crate::model::{AnyModel, Content, Fault};
 use driftless_schemas::{ChunkId, Hash, Version, format, proto};
@@ -12,7 +12,8 @@ pub struct Replica {
     model: Arc<dyn AnyModel>,
     content: Content,
     version: Version,
-    /// The hash of `content` and the length of its encoding, once computed.
+    /// The hash of `content` and the length of its encoding in bytes; `None` if they are not
+    /// computed since the last change.
     hash: Option<(Hash, usize)>,
 }
 
@@ -20,7 +21,7 @@ pub struct Replica {
 /// [`ApplyError::Fold`] or [`ApplyError::Hash`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// Updates in between are missing.
+    /// Updates are missing between the replica's version and the first update.
     #[error("updates from version {first} on, but the replica is at {version}")]
     Gap {
         /// The replica's version.
@@ -28,7 +29,7 @@ pub enum ApplyError {
         /// The first version in the updates.
         first: Version,
     },
-    /// The model cannot read a content.
+    /// The model cannot read a canonical encoding.
     #[error("content of version {version}: {fault}")]
     Content {
         /// The version of the content.
@@ -44,30 +45,31 @@ pub enum ApplyError {
         /// The model's message.
         fault: Fault,
     },
-    /// The content differs from the decider's (R10).
+    /// The content differs from the content of the owner that decided the updates (R10).
     #[error("at version {version} the hash is {found}, but should be {expected}")]
     Hash {
-        /// The version at which they differ.
+        /// The version at which the two differ.
         version: Version,
         /// The log's hash.
         expected: Hash,
         /// The replica's hash.
         found: Hash,
     },
-    /// The message itself is not valid.
+    /// The updates or the stored state have an invalid format.
     #[error(transparent)]
     Format(#[from] format::Error),
 }
 
 impl Replica {
-    /// Makes the replica of a chunk that never existed, at version 0.
+    /// Makes the replica of a chunk at version 0, to which no command was committed yet.
     #[must_use]
     pub fn initial(model: Arc<dyn AnyModel>, chunk: &ChunkId) -> Self {
         let content = model.initial(chunk);
         Self { model, content, version: Version(0), hash: None }
     }
 
-    /// Makes a replica from a canonical encoding, and verifies its hash (R7).
+    /// Makes a replica from a canonical encoding, after verifying that the encoding has the given
+    /// hash (R7).
     ///
     /// # Errors
     /// [`ApplyError::Hash`] if the bytes have another hash; [`ApplyError::Content`] if the model
@@ -86,13 +88,13 @@ impl Replica {
         Ok(Self { model, content, version, hash: Some((hash, encoding.len())) })
     }
 
-    /// The number of commands committed so far.
+    /// The version: the number of commands that were committed to the chunk so far.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The state hash, computed at the first call after a change.
+    /// The state hash. It is computed at the first call after a change, and cached.
     pub fn hash(&mut self) -> Hash {
         self.hash_and_length().0
     }
@@ -134,16 +136,17 @@ impl Replica {
         &self.model
     }
 
-    /// Moves to a later version but keeps the content. Used when commits were lost and an operator
-    /// has accepted the loss: their versions are never given again, so the version moves past them,
-    /// and the content stays as it was before them.
+    /// Advances to a later version without changing the content. Used when commits were lost and an
+    /// operator has accepted the loss. The versions of the lost commits are never used again, so
+    /// the replica must skip them.
     pub fn skip_to(&mut self, version: Version) {
         self.version = self.version.max(version);
     }
 
-    /// Flips a bit of the content as bad memory would, without changing version or remembered hash,
-    /// to show that drift is found and healed (R10). False if no flipped bit gives a valid content.
-    /// Only the debug build of `driftless dev` and the browser's SDK offer it.
+    /// Flips a bit of the content as bad memory would, without changing the version or the cached
+    /// hash. This shows that drift is found and healed (R10). Returns false if no flipped bit gives
+    /// a valid content. Only the debug build of `driftless dev` and the browser's SDK offer this
+    /// function.
     pub fn damage(&mut self) -> bool {
         self.hash();
         let encoding = self.encoding().into_owned();
@@ -157,10 +160,10 @@ impl Replica {
         true
     }
 
-    /// Folds one effect, which makes the next version.
+    /// Folds one effect into the content, and increments the version.
     ///
     /// # Errors
-    /// The model's [`Fault`].
+    /// The model's [`Fault`] if it cannot use the effect.
     pub fn fold(&mut self, effect: &[u8]) -> Result<(), Fault> {
         self.model.fold(&mut self.content, effect)?;
         self.version = self.version.next();
@@ -170,8 +173,9 @@ impl Replica {
 
     /// Applies updates and returns the number of new entries.
     ///
-    /// Entries that the replica already has are skipped one by one. The updates carry the hash
-    /// after their last entry; it is compared unless the replica is already past that entry.
+    /// Entries that the replica already has are skipped one by one. The updates contain the hash
+    /// after their last entry. The replica's hash is compared with that hash, unless the replica's
+    /// version is already higher.
     ///
     /// # Errors
     /// [`ApplyError`]. After [`ApplyError::Gap`] or [`ApplyError::Format`] the replica is

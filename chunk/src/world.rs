@@ -1,5 +1,5 @@
-//! A world spec with its models. The one place where a chunk id becomes a family, a model, a key
-//! and a partition (R1).
+//! A world spec with its models. Every service finds the family, the model, the Kafka key and the
+//! partition of a chunk id through this module (R1).
 
 use crate::model::{AnyModel, Models};
 use driftless_schemas::topics::Topics;
@@ -18,7 +18,7 @@ pub struct Family {
     pub model: Arc<dyn AnyModel>,
 }
 
-/// A checked world.
+/// A world whose spec was checked, with the models of its families.
 #[derive(Clone)]
 pub struct World {
     spec: WorldSpec,
@@ -31,15 +31,15 @@ pub struct World {
 pub struct Place {
     /// The chunk's family.
     pub family: Arc<Family>,
-    /// The Kafka key.
+    /// The key of the chunk's records in Kafka.
     pub key: String,
     /// The partition of `commands` and `updates`.
     pub partition: Partition,
 }
 
 impl World {
-    /// Checks a spec with its parameters, and makes its models. `file` is the spec's name, for
-    /// messages.
+    /// Checks a spec, including the parameters of its families, and makes the families' models.
+    /// `file` is the name of the spec's file, for error messages.
     ///
     /// # Errors
     /// [`SpecError`] names the file, the key and the value.
@@ -74,13 +74,13 @@ impl World {
         &self.spec
     }
 
-    /// The topics of this generation.
+    /// The topics of the world's generation.
     #[must_use]
     pub fn topics(&self) -> &Topics {
         &self.topics
     }
 
-    /// All partitions.
+    /// All partitions of the world.
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
         (0..self.spec.partitions).map(Partition)
     }
@@ -106,7 +106,7 @@ impl World {
         Ok(Place { family: Arc::clone(family), key, partition })
     }
 
-    /// The families as `Welcome` announces them.
+    /// The families in the form in which `Welcome` announces them to clients.
     #[must_use]
     pub fn announced(&self) -> Vec<proto::Family> {
         self.families
@@ -125,7 +125,8 @@ impl World {
     }
 }
 
-/// The value of a parameter for messages, by its path: `size` and `size[1]` both show `size`.
+/// Shows the value of a parameter in an error message. `place` is the path of the fault: for both
+/// `size` and `size[1]` the message shows the whole value of `size`.
 fn shown(parameters: &serde_json::Map<String, serde_json::Value>, place: &str) -> String {
     let key = place.split(['.', '[']).next().unwrap_or_default();
     parameters.get(key).map_or_else(|| "(absent)".into(), serde_json::Value::to_string)

@@ -1,21 +1,21 @@
-//! A sorted map of leaves: the map of the browser's core.
+//! A sorted map for the browser's core.
 //!
-//! It does what the standard library's B-tree does, in less code: each type of entry adds 1 KB to
-//! the browser's core, where the B-tree adds 4 to 8 KB. A look-up takes longer, a walk over all
-//! entries takes less time (docs/decisions/0014-maps-and-readers-by-hand.md).
+//! It replaces the standard library's B-tree with less code: for each type of entry it adds 1 KB to
+//! the browser's core, and the B-tree adds 4 to 8 KB. A look-up takes longer than in the B-tree,
+//! and a walk over all entries takes less time (docs/decisions/0014-maps-and-readers-by-hand.md).
 //!
-//! Entries lie in consecutive leaves of at most [`LEAF_MAX`] entries. A look-up is two binary
-//! searches. Inserting and removing move the entries of one leaf at most.
+//! The entries are in consecutive vectors, called leaves, of at most [`LEAF_MAX`] entries each. A
+//! look-up is two binary searches. Inserting and removing move the entries of one leaf at most.
 
 use std::borrow::Borrow;
 
-/// The most entries of a leaf.
+/// The largest number of entries in a leaf.
 const LEAF_MAX: usize = 64;
 
 /// A map whose entries are in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct LeafMap<K, V> {
-    /// No leaf is empty.
+    /// The leaves in the order of their keys. No leaf is empty.
     leaves: Vec<Vec<(K, V)>>,
     len: usize,
 }
@@ -45,8 +45,8 @@ impl<K: Ord, V> LeafMap<K, V> {
         self.len == 0
     }
 
-    /// The leaf of a key, and the key's place in it; the place to insert it if the map does not
-    /// have it.
+    /// Finds the index of a key's leaf, and the key's index within that leaf. If the map does not
+    /// have the key, the second result is `Err` with the index at which to insert it.
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> (usize, Result<usize, usize>)
     where
         K: Borrow<Q>,
@@ -59,7 +59,7 @@ impl<K: Ord, V> LeafMap<K, V> {
         (leaf, entries.binary_search_by(|(other, _)| other.borrow().cmp(key)))
     }
 
-    /// A key's value.
+    /// A key's value; `None` if the map does not have the key.
     #[must_use]
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
@@ -78,7 +78,7 @@ impl<K: Ord, V> LeafMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// A key's value, mutably.
+    /// A mutable reference to a key's value; `None` if the map does not have the key.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -87,7 +87,7 @@ impl<K: Ord, V> LeafMap<K, V> {
         at.ok().map(|at| &mut self.leaves[leaf][at].1)
     }
 
-    /// Sets a key's value, and returns the previous one.
+    /// Sets a key's value, and returns the previous value if there was one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let (at_leaf, at) = self.find(&key);
         let at = match at {
@@ -105,15 +105,15 @@ impl<K: Ord, V> LeafMap<K, V> {
                 }
                 self.leaves.insert(at_leaf + 1, rest);
             }
-            // The key belongs after a full leaf: a new leaf keeps it full, so that inserting in
-            // order fills leaves.
+            // The key belongs at the end of a full leaf. Put it into a new leaf instead of
+            // splitting the full one, so that inserting in key order leaves full leaves behind.
             Some(_) => self.leaves.insert(at_leaf + 1, vec![(key, value)]),
             None => self.leaves.push(vec![(key, value)]),
         }
         None
     }
 
-    /// Removes a key, and returns its value.
+    /// Removes a key, and returns its value if the map had the key.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -130,9 +130,9 @@ impl<K: Ord, V> LeafMap<K, V> {
         Some(value)
     }
 
-    /// Merges this leaf and the next one if together they have at most half a leaf of entries. This
-    /// bounds the memory: whatever the order of insertions and removals, the map takes at most four
-    /// times the room that its entries need.
+    /// Merges the leaf at index `at` and the next one if together they have at most half of
+    /// [`LEAF_MAX`] entries. This bounds the memory: whatever the order of insertions and removals,
+    /// the map takes at most four times the room that its entries need.
     fn merge(&mut self, at: usize) {
         let length = |at: usize| self.leaves.get(at).map_or(LEAF_MAX, Vec::len);
         if length(at) + length(at + 1) <= LEAF_MAX / 2 {
@@ -157,8 +157,8 @@ impl<K: Ord, V> LeafMap<K, V> {
     }
 }
 
-/// Two maps are equal if their entries are. How entries are spread over leaves depends on the order
-/// of insertion.
+/// Two maps are equal if their entries are equal. The leaves may differ, because they depend on the
+/// order of insertion.
 impl<K: Ord, V: PartialEq> PartialEq for LeafMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.iter().eq(other.iter())
