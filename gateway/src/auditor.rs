@@ -13,7 +13,8 @@ use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the producer tries to deliver an audit. The hub asks again by itself.
+/// How long the producer tries to deliver an audit. A failure needs no handling, because the hub
+/// asks for the audit again later.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Writes audits.

@@ -72,9 +72,10 @@ fn part(encoding: &Bytes, range: Range<usize>) -> Response {
     response
 }
 
-/// The requested byte range (RFC 9110, section 14.2). `None` serves the whole content: without
-/// `Range`, if `If-Range` names another encoding, and for several ranges, other units and malformed
-/// values, which a server may ignore.
+/// The requested byte range (RFC 9110, section 14.2) of a content of `bytes` bytes. `None` means
+/// that the whole content is served: there is no `Range`, or `If-Range` names another encoding, or
+/// `Range` has several ranges, another unit or a malformed value, which a server may ignore. A
+/// range without any byte of the content is a problem (416).
 ///
 /// Parsed by hand: the crate `headers` misreads a suffix longer than the content, and a start
 /// behind the content's end.
@@ -87,7 +88,7 @@ fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<R
     let (first, last) = value(header::RANGE)?.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // A number that does not fit is behind the end of every content.
+        // A number too large for a `usize` lies behind the end of every content.
         is_number.then(|| digits.parse::<usize>().unwrap_or(usize::MAX))
     };
     let range = match (first, last) {

@@ -12,7 +12,7 @@ pub enum Error {
     /// The index cannot be read.
     #[error(transparent)]
     Index(#[from] index::Error),
-    /// The gateway cannot read on in the log.
+    /// The gateway cannot read `updates` any further; the text says why.
     #[error("{0}")]
     Follow(String),
 }

@@ -7,9 +7,9 @@
 //! The stream verifies its token again and again, because a token may expire or be denied.
 //!
 //! A stream of one chunk gives its events the `id` `<version>:<hash>`, and `Last-Event-ID` resumes
-//! the stream there. A stream of several chunks has no such id: one id would have to name the state
-//! of each chunk, on every event. Its reader passes `have` for each chunk instead. A chunk that is
-//! not served gets a `rejected` event, and the stream goes on with the others.
+//! the stream there. The events of a stream of several chunks have no ids, because each id would
+//! have to name the state of every chunk. Its reader passes `have` for each chunk instead. A chunk
+//! that is not served gets a `rejected` event, and the stream goes on with the others.
 
 mod json;
 mod query;
@@ -45,13 +45,16 @@ pub(crate) use query::{parse_id, parse_tracks};
 
 /// The stream sends a comment this often, so that proxies and browsers keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_millis(limits::EVENT_KEEP_ALIVE_MS);
+/// The stream verifies its token again at least this often.
 const TOKEN_CHECK: Duration = Duration::from_millis(limits::EVENT_TOKEN_CHECK_MS);
-/// The shortest time to the next check: clocks differ, so a token may outlive its expiry a little.
+/// The shortest time to the next check of the token. The timer and the wall clock may differ about
+/// the time of expiry, and this pause prevents a busy loop of checks. A stream may therefore
+/// outlive its token a little.
 const TOKEN_CHECK_MIN: Duration = Duration::from_millis(50);
 /// Browsers wait this long before they open a broken stream again.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// A reader without a free place waits this long: the gateway notices a dead stream by the next
-/// comment.
+/// A reader whose user has too many connections is told to retry after this time. By then the
+/// gateway has sent each stream a comment, has noticed dead streams, and has freed their places.
 const PLACE_RETRY_MS: u32 = limits::EVENT_KEEP_ALIVE_MS as u32;
 /// At shutdown, readers are told to wait for up to this much longer, so that they do not all come
 /// back at once.
@@ -62,11 +65,12 @@ pub(crate) struct Reader {
     pub claims: Claims,
     /// The token that the claims were read from.
     pub token: String,
-    /// Limits connections without an identity.
+    /// Counts the connection among those without an identity, until the reader is known.
     pub permit: Option<ConnectionPermit>,
 }
 
-/// Starts a stream of these chunks, if its user may have one more connection.
+/// Starts a stream of the chunks in `tracks`, if its user may have one more connection. The stream
+/// has the outcomes of `session`'s commands.
 pub(crate) fn respond(
     context: &Context,
     reader: Reader,
@@ -85,7 +89,8 @@ pub(crate) fn respond(
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
     let subscription = context.hub.subscribe(Joined { writer, access: Arc::new(claims.access), families: None });
     subscription.requests(tracks.into_iter().map(request::Body::Track).collect());
-    // Finds a key or denial that changed after the token was verified.
+    // The stream verifies its token once more at once, because a key or the deny list may have
+    // changed since the request was checked.
     let mut changes = context.verifier.changes();
     changes.mark_changed();
     let stream = EventStream {
@@ -143,10 +148,11 @@ fn next_check(expires_at: i64) -> Instant {
 struct EventStream {
     subscription: EventSubscription,
     families: Families,
-    /// Whether `Last-Event-ID` can say where the stream ended.
+    /// True if events have ids, so that `Last-Event-ID` can resume the stream.
     has_ids: bool,
-    /// Frames of the hub. Each is decoded only when the reader has taken the events of the one
-    /// before: JSON is much larger than a frame, and many whole chunks may be waiting.
+    /// Frames of the hub that are not decoded yet. A frame is decoded only once the reader has
+    /// taken all events of the previous frame, because JSON is much larger than a frame and many
+    /// whole chunks may be waiting.
     frames: VecDeque<Bytes>,
     /// Bytes of the frame whose events are in `ready`.
     decoded_bytes: usize,
@@ -166,14 +172,16 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Some((Ok(event), self));
             }
-            // The reader has taken all events of the frame: the hub may send as many bytes more.
+            // The reader has taken all events of the decoded frame, so report the frame's bytes to
+            // the hub as written.
             if self.decoded_bytes > 0 {
                 self.subscription.written(std::mem::take(&mut self.decoded_bytes));
             }
             if self.is_over {
                 return None;
             }
-            // Before the next frame, so that the token of a busy stream is verified too.
+            // Check the token before the next frame, so that the token of a busy stream is verified
+            // too.
             if self.check_at <= Instant::now() {
                 self.check_token();
                 continue;

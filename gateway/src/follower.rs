@@ -30,7 +30,8 @@ pub(crate) struct Follower {
     pub reader: Box<dyn Reader>,
     /// Where the reader starts in each partition.
     pub positions: Vec<Position>,
-    /// The end of each partition at start. The gateway is ready once it has read up to all of them.
+    /// The end of each partition when the follower started. The gateway is ready once it has read
+    /// up to all these offsets.
     pub goals: BTreeMap<Partition, Offset>,
     pub loader: Loader,
 }
@@ -56,11 +57,11 @@ struct View {
     current: RwLock<Arc<IndexView>>,
 }
 
-/// Most concurrent loads of stored states.
+/// Limit on concurrent loads of stored states.
 const LOADS_MAX: usize = 64;
-/// Most concurrent rereads of the log, each of which has its own reader.
+/// Limit on concurrent rereads of the log, each of which has its own reader.
 const REREADS_MAX: usize = 2;
-/// After this time a reread fails; the hub retries it.
+/// Limit on the time of a reread. A reread that takes longer fails, and the hub retries the load.
 const REREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a view is used before it is replaced. The hub may forget a chunk without trackers once
 /// all views are newer than the chunk's last ref, so it keeps such chunks about this long.
@@ -96,9 +97,9 @@ impl Follower {
 }
 
 impl Loader {
-    /// Loads the state of `logged` or of the newest ref in the index, whichever is newer; `None` if
-    /// nothing is stored. Also rereads the records that the hub evicted, unless that state contains
-    /// them.
+    /// Loads the state of `logged`, which is a ref from the log, or of the newest ref in the index,
+    /// whichever is newer. The state is `None` if no state of the chunk is stored. Also rereads the
+    /// records that the hub evicted, unless the loaded state contains them.
     pub async fn load(
         &self,
         chunk: &ChunkId,

@@ -71,7 +71,7 @@ async fn answer(
     }
     let (claims, place) = check(&path.chunk, token.as_deref(), context)?;
     pay(&claims, 1, context)?;
-    // `check` has verified that there is one.
+    // `check` fails without a token, so the default is never used.
     let token = token.unwrap_or_default();
     let answered = match suffix[..] {
         ["events"] => {
@@ -89,7 +89,7 @@ fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
     context.verifier.verify(token, unix_now()).map_err(|e| Problem::token(&e))
 }
 
-/// Takes requests off the user's rate.
+/// Charges requests to the user's rate, or returns a problem (429) if the rate is exceeded.
 fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
     let now = context.clock.monotonic();
     context.shared.requests.of(&claims.sub, now).take([requests], now).map_err(|wait_ms| {
@@ -134,9 +134,9 @@ fn open_events(
     events::respond(context, reader, session, vec![track])
 }
 
-/// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, because a page
-/// has few connections to a host. The stream itself says for each chunk whether the token may read
-/// it.
+/// `GET /v1/events?chunks=<id>,<id>…`: the events of several chunks in one stream, because a
+/// browser allows a page few connections to a host. The stream itself rejects each chunk that the
+/// token may not read.
 fn open_several(
     token: Option<&str>,
     query: &str,
@@ -185,8 +185,8 @@ async fn status(
     Ok(response)
 }
 
-/// `GET /v1/world`: what `Welcome` announces, for clients without a websocket; with the colours of
-/// flat grids.
+/// `GET /v1/world`: the description of the world that `Welcome` announces, for clients without a
+/// websocket, and the colours of flat grids.
 fn world_json(world: &World) -> Response {
     let families = world.families().iter().map(|family| {
         let spec = &family.spec;

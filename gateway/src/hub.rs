@@ -1,7 +1,7 @@
-//! The one task that owns the [`Hub`]: everything else sends it messages.
+//! The one task that owns the [`Hub`]. All other tasks send messages to this task.
 //!
 //! The task handles all messages that are waiting before it carries out the hub's outputs, so that
-//! a socket gets what arrived together in one write. The shards write to the websockets
+//! a socket gets the frames of all these messages in one write. The shards write to the websockets
 //! ([`shard`]).
 
 mod destination;
@@ -32,7 +32,7 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use handle::{EventSubscription, HubHandle, SocketHandle};
 
 const TICK: Duration = Duration::from_millis(100);
-/// Messages handled before the hub's outputs are carried out.
+/// Limit on the messages handled before the hub's outputs are carried out.
 const MESSAGES_PER_TURN: usize = 1024;
 
 /// The handle of a started hub's task.
@@ -83,7 +83,8 @@ pub(crate) fn start(
 struct Task {
     hub: Hub,
     loader: Loader,
-    /// Ends of partitions that were not reached yet. The gateway is ready when none is left.
+    /// By partition: where the log ended at start, until the hub has read up to there. The gateway
+    /// is ready when this map is empty.
     goals: BTreeMap<Partition, Offset>,
     auditor: Auditor,
     ready: watch::Sender<bool>,
@@ -91,11 +92,14 @@ struct Task {
     shards: Arc<[UnboundedSender<ToShard>]>,
     /// The output of this turn for each shard.
     batches: Vec<Vec<(SocketId, Outgoing)>>,
+    /// The channels to the event streams.
     subscribers: HashMap<SocketId, UnboundedSender<Outgoing>>,
+    /// The callers that wait for an answer, by the number of the question.
     asks: HashMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
     clock: Clock,
     fatal: Option<Error>,
+    /// At shutdown, the shards close the websockets one after the other over this time.
     drain: Duration,
     /// When the task ends, once shutdown has begun.
     ends_at: Option<MonotonicMs>,
@@ -226,7 +230,7 @@ impl Task {
         }
         for (batch, shard) in self.batches.iter_mut().zip(self.shards.iter()) {
             if !batch.is_empty() {
-                // A shard ends only with the shutdown.
+                // A send fails only if the shard has ended, which happens only at shutdown.
                 let _ = shard.send(ToShard::Batch(std::mem::take(batch)));
             }
         }
@@ -239,7 +243,7 @@ impl Task {
                     batch.push((id, outgoing));
                 }
             }
-            // An event stream that has ended is about to unsubscribe.
+            // A send fails if the event stream has ended, which is then about to unsubscribe.
             Destination::EventStream => drop(self.subscribers.get(&id).map(|to| to.send(outgoing))),
         }
     }

@@ -3,12 +3,14 @@
 //! A gateway decides nothing (R5): it reads decisions from `updates`, keeps replicas, and sends
 //! snapshots and updates to its clients. This crate is the shell around the core.
 //!
-//! * `service`: starts all parts; `settings`, `error`, `context`: what the parts share.
+//! * `service`: starts all parts. The parts share `settings`, `error` and `context`.
 //! * `follower`: reads `updates` and loads stored states.
 //! * `hub`: the one task that owns the core's hub, and the shards that write to websockets.
 //! * `sockets`: reads from websockets.
-//! * `http`, `content`, `events`: questions over HTTP and server-sent events; `openapi` lists them.
-//! * `auditor`: asks an owner to check a chunk, which is all that a gateway writes to the log.
+//! * `http`, `content`, `events`: the HTTP API and the server-sent events, which `openapi`
+//!   documents.
+//! * `auditor`: writes `Audit` records, which ask an owner to check a chunk. A gateway writes
+//!   nothing else to the log.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! The OpenAPI document of the gateway's HTTP API. `http` has the routes, which serve only what
-//! stands here; docs/protocol.md explains the API.
+//! The OpenAPI document of the gateway's HTTP API. The routes in `http` serve only the operations
+//! of this document; docs/protocol.md explains the API.
 
 use driftless_schemas::limits;
 use driftless_web::http::openapi::{Document, Operation, chunk_id_pattern, example, header, parameter, reference};
@@ -57,7 +57,8 @@ fn known() -> Value {
     )
 }
 
-/// Adds what all forms of a content have in common.
+/// Adds the headers and the other answers that all forms of a chunk's content have in common.
+/// `form` is the status code of the answer with the content.
 fn of_content(operation: Operation, form: u16) -> Operation {
     let etag = header("The state hash; a weak tag except for the canonical encoding.", &json!({"type": "string"}));
     let version = header("The chunk's version.", &json!({"type": "string", "pattern": "^[0-9]+$"}));

@@ -85,20 +85,22 @@ impl Gateway {
         crate::openapi::document()
     }
 
-    /// Flips a bit in the memory of a replica, to show that drift is healed. Debug builds only.
+    /// Returns a function that flips a bit in the memory of a chunk's replica, to show that drift
+    /// is healed. Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> impl Fn(driftless_schemas::ChunkId) + Clone + Send + Sync + use<> {
         let hub = self.hub.clone();
         move |chunk| hub.damage(chunk)
     }
 
-    /// Whether the gateway has read up to the log's end at its start.
+    /// Returns true once the gateway has read up to the offsets at which the log ended when the
+    /// gateway started.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
 
-    /// Readiness, to wait for or to poll.
+    /// A channel with the value of [`Self::is_ready`], to wait for or to poll.
     #[must_use]
     pub fn readiness(&self) -> watch::Receiver<bool> {
         self.ready.clone()
@@ -106,8 +108,7 @@ impl Gateway {
 
     /// Waits until the gateway ends.
     ///
-    /// # Errors
-    /// Why the gateway ended without a shutdown.
+    /// # Errors [`Error`] if the gateway ended without a shutdown; the error is the reason.
     pub async fn join(self) -> Result<(), Error> {
         match self.task.await {
             Ok(result) => result,
@@ -140,7 +141,7 @@ fn shard_settings(settings: &Settings) -> ShardSettings {
         write_timeout: Duration::from_millis(settings.write_timeout_ms),
         drain: Duration::from_millis(settings.drain_ms),
         io_uring: settings.io_uring,
-        // Each shard closes its part of the sockets.
+        // Each shard closes its part of the sockets, so it gets its part of the rate.
         admissions_per_second: settings.admissions_per_second.div_ceil(u32::try_from(count).unwrap_or(u32::MAX)),
     }
 }

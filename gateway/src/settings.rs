@@ -10,34 +10,37 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How much the hub keeps, and when it sends what.
+    /// The hub's limits on memory and queues, and the intervals of its periodic work.
     pub core: CoreSettings,
-    /// A socket that takes no bytes for this long is closed, milliseconds.
+    /// A socket that takes none of the bytes queued for it for this long is closed, milliseconds.
     pub write_timeout_ms: u64,
-    /// Streams of server-sent events at once; more are answered with 503. A stream costs several
-    /// times as much as a websocket. Each stream also counts as one of `http.connections_max`.
+    /// Limit on concurrent streams of server-sent events; a request above the limit is answered
+    /// with 503. A stream costs several times as much as a websocket. Each stream also counts as
+    /// one of `http.connections_max`.
     pub event_streams_max: usize,
-    /// Tasks that write to websockets; 0 is one for each core.
+    /// Number of tasks that write to websockets; 0 means one for each CPU core.
     pub shards: usize,
     /// Write to many websockets with one system call, where the kernel has io_uring and allows it.
     /// Default true.
     pub io_uring: bool,
-    /// Websockets and event streams of one user to this process; 0 is any number. Default 128.
+    /// Limit on the websockets and event streams that one user may have open to this process; 0
+    /// means no limit. Default 128.
     pub connections_per_user: usize,
-    /// The same for users with a role, such as `service = 10000`; the largest number of a user's
-    /// roles counts, and 0 is any number. Default: none.
+    /// The same limit for users with a role, such as `service = 10000`. If several limits apply to
+    /// a user, the greatest one counts; 0 means no limit. Default: none.
     pub connections_of_role: BTreeMap<String, usize>,
-    /// Requests a second (Track, Untrack, Refresh, DriftReport, and requests over HTTP) that one
-    /// user may send to this process, over all sockets. A socket that sends more is not read for a
-    /// while; over HTTP the answer is 429. Default 2,000.
+    /// Limit on the requests a second (Track, Untrack, Refresh, DriftReport, and requests over
+    /// HTTP) that one user may send to this process, over all sockets. A socket that sends more is
+    /// not read for a while; over HTTP the answer is 429. Default 2,000.
     pub requests_per_second: u32,
-    /// Requests that one user may send at once after a rest. Default 16,384.
+    /// Number of requests that one user may send at once after a pause. Default 16,384.
     pub requests_burst: u32,
     /// At shutdown, the gateway closes its websockets one after the other over this time,
     /// milliseconds. Each client is told a different time to reconnect, also if this is 0.
     pub drain_ms: u64,
-    /// Websockets that are admitted a second; twice as many at once. The others are told when to
-    /// reconnect. At shutdown, clients are told to reconnect at this rate. 0: no bound.
+    /// Limit on the websockets that are admitted a second; twice as many are admitted at once. The
+    /// others are told when to reconnect. At shutdown, clients are told to reconnect at this rate.
+    /// 0 means no limit.
     pub admissions_per_second: u32,
 }
 
@@ -60,7 +63,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How many requests one user may send.
+    /// The limit on the request rate of one user.
     pub(crate) fn requests_per_user(&self) -> Allowance {
         Allowance { per_second: self.requests_per_second, burst: self.requests_burst }
     }

@@ -1,5 +1,5 @@
-//! A websocket's connection as its two halves share it: the task that reads, and the shard that
-//! writes.
+//! The state of a websocket's connection that its two halves share: the task that reads, and the
+//! shard that writes.
 
 use driftless_schemas::limits;
 use driftless_schemas::time::MonotonicMs;
@@ -8,11 +8,11 @@ use socket2::SockRef;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// The hub has not handled the last requests yet.
+/// Flag: the hub has not handled the socket's last requests yet.
 const REQUESTS_PENDING: u8 = 1;
-/// The backlog of unwritten bytes is long.
+/// Flag: the socket's backlog of unwritten bytes is too long to read more requests.
 const CONGESTED: u8 = 2;
-/// The close frame was written, or never can be.
+/// Flag: the close frame was written, or can never be written.
 const ENDED: u8 = 4;
 
 /// The state of a websocket's connection.
@@ -37,12 +37,14 @@ impl SocketState {
         self.changed.notified().await;
     }
 
-    /// Whether the socket may be read. If not, more requests would grow the hub's queue, or produce
-    /// answers that the client does not take.
+    /// Returns true if the socket may be read. Otherwise more requests would grow the hub's queue,
+    /// or produce answers that the client does not take.
     pub fn is_readable(&self) -> bool {
         self.flags.load(Ordering::Acquire) & (REQUESTS_PENDING | CONGESTED) == 0
     }
 
+    /// Returns true if nothing more can be written, because the close frame was written or the
+    /// shard gave up on the socket.
     pub fn is_ended(&self) -> bool {
         self.flags.load(Ordering::Acquire) & ENDED != 0
     }

@@ -22,9 +22,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of one read.
+/// Limit on the bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The shortest pause between two looks at the clock.
+/// The shortest time that a socket without input sleeps before its next tick.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 thread_local! {
@@ -32,7 +32,8 @@ thread_local! {
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
 }
 
-/// Serves a socket until its end. `begun`: bytes that were read from the socket already.
+/// Serves a socket until its end. `begun` has the bytes that were read from the socket during the
+/// upgrade from HTTP.
 pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
     let state = Arc::new(SocketState::new(stream));
     let handle = context.hub.open(&state);
@@ -91,7 +92,7 @@ impl Socket {
                     true => Err(Ended::Gone),
                     false => Ok(()),
                 },
-                // The sender lives as long as the context, so this is never an error.
+                // The result is never an error, because the sender lives as long as the context.
                 _ = changes.changed() => self.tick(),
                 () = tokio::time::sleep(wait.max(PAUSE_MIN)) => self.tick(),
             };
@@ -155,8 +156,8 @@ impl Socket {
         self.connection.handle(input, self.context.clock.now(), &self.context.verifier, out);
     }
 
-    /// Sends what the session has for the client, which comes before the hub's answers to the same
-    /// requests. Ends the socket if the connection says so.
+    /// Sends the session's events to the client, before the hub's answers to the same requests.
+    /// Returns [`Ended::With`] if the connection closes the socket.
     fn carry_out(&mut self, out: &mut Outputs) -> Result<(), Ended> {
         if !out.session.frame.is_empty() {
             self.handle.shard(ToShard::SessionEvents(self.handle.id, out.session.frame.split().freeze()));
@@ -173,10 +174,10 @@ impl Socket {
         }
     }
 
-    /// Has the close frame written, then reads and drops what still comes in until the peer has
-    /// closed too or the farewell time is up. If the gateway closed a TCP connection while bytes
-    /// are coming in, the kernel would reset the connection, and the reset would overtake the close
-    /// frame.
+    /// Asks the shard to write the close frame. Then reads and drops incoming bytes until the peer
+    /// has closed too or `CLOSE_TIMEOUT` has passed. If the gateway closed a TCP connection while
+    /// bytes are coming in, the kernel would reset the connection, and the reset would overtake the
+    /// close frame.
     async fn finish(self, ended: Ended) {
         let Self { state, mut handle, .. } = self;
         match ended {
@@ -184,7 +185,7 @@ impl Socket {
             Ended::Closed(payload) => handle.shard(ToShard::CloseReply(handle.id, payload)),
             Ended::Gone => {}
         }
-        // The hub does not wait for the farewell.
+        // Leave the hub now, because the hub does not wait until the peer has closed.
         handle.leave();
         let farewell = async {
             while state.stream.readable().await.is_ok() {
@@ -199,7 +200,7 @@ impl Socket {
                 state.changed().await;
             }
         };
-        // After a time-out the socket is dropped, which loses nothing: the peer does not close.
+        // After a time-out the socket is dropped, because its peer does not close the connection.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
         drop(handle);
     }

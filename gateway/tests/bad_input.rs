@@ -1,5 +1,6 @@
 //! A whole gateway over bad input: damaged snapshots and refs, a foreign record, an index of
-//! another log. The gateway names each problem and never serves a doubtful content (R7).
+//! another log. The gateway names each problem and never serves content that it could not verify
+//! (R7).
 
 mod scene;
 
@@ -70,7 +71,8 @@ async fn r7_a_damaged_snapshot_is_never_served() {
     let mut flipped = whole.to_vec();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 8;
-    // Another valid state of the same chunk, under this one's name.
+    // One of the damages below stores another valid state of the chunk under the name of this
+    // state.
     town.decide(C, STRANGER, cells(9..10, 3, None)).await;
     let other = compress(&town.live(C).replica.encoding());
     let running = town.gateway(impatient()).await;
@@ -93,7 +95,7 @@ async fn r7_a_damaged_snapshot_is_never_served() {
         assert_eq!(answer.status, 503, "{what}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(&hash.to_string()), "{what}");
     }
-    // Restoring the object heals everything.
+    // Once the right object is stored again, the chunk can be tracked.
     town.store.put_snapshot(hash, &zstd::bulk::decompress(&whole, limits::CONTENT_BYTES_MAX).unwrap()).await.unwrap();
     client.send([track(C, None)]).await;
     assert_eq!(client.tracked().await.version, 6);

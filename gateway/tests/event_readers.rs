@@ -47,7 +47,8 @@ impl Reader {
         reader
     }
 
-    /// The text before `end`, which is dropped; `None` at the end of the stream.
+    /// Reads up to `end` and returns the text before it, without `end`; `None` if the stream ends
+    /// first.
     async fn until(&mut self, end: &[u8]) -> Option<String> {
         loop {
             if let Some(at) = self.got.windows(end.len()).position(|part| part == end) {
@@ -86,7 +87,7 @@ struct Page {
     last_id: Option<String>,
     is_lagging: bool,
     lagged: usize,
-    /// Number of Chunk events.
+    /// Number of Chunk events that the page received.
     chunks: usize,
 }
 
@@ -171,8 +172,8 @@ async fn r9_the_chunk_of_a_slow_reader_lags_and_catches_up() {
     let mut page = Page::default();
     page.take(reader.event().await.unwrap());
     page.take(reader.event().await.unwrap());
-    // The reader reads nothing now, and the buffers of kernel, server and hub hold less than all of
-    // this.
+    // The reader reads nothing now, and the buffers of kernel, server and hub cannot hold all 120
+    // updates.
     paint(&mut town, 120).await;
     seen(&running, &token, 120).await;
     page.read_to(&mut reader, 120).await;
@@ -231,7 +232,8 @@ async fn a_stream_that_breaks_again_and_again_neither_misses_nor_doubles_an_upda
     for round in 0..20_u32 {
         let last_id = page.last_id.clone();
         let mut reader = Reader::open(&running, &path, last_id.as_deref()).await;
-        // Some updates come while the stream is open and some while it is not. It breaks anywhere.
+        // The page drops each stream before it has read all updates, so the next stream must resume
+        // and send the rest. A stream may break anywhere, even within an event.
         for edit in 0..3 {
             town.decide(C, ann(), cells(round..round + 2, edit, None)).await;
             if edit == 1 {

@@ -172,7 +172,7 @@ async fn an_author_gets_the_status_of_its_command() {
     }
 }
 
-/// Reads until there are `count` events: (name, id, data).
+/// Reads the stream until it has `count` events, and returns them as (name, id, data).
 async fn events(stream: &mut TcpStream, count: usize) -> Vec<(String, String, Value)> {
     let mut text = String::new();
     let mut buffer = [0; 4096];

@@ -63,7 +63,8 @@ async fn sockets_and_event_streams_of_a_denied_user_are_closed_at_once() {
         assert!(read > 0, "the stream ended: {}", String::from_utf8_lossy(&answer));
     }
     town.deny("sub mallory\n");
-    // Both are closed although their clients send nothing, well before the next ping.
+    // The websocket and the event stream are closed well before the next ping, although their
+    // clients send nothing.
     assert_eq!(denied.closed().await, close::TOKEN);
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     let answer = String::from_utf8(answer).unwrap();
@@ -107,7 +108,7 @@ async fn each_user_has_its_own_limit_of_sockets_and_streams() {
     assert!(answer.headers.contains_key("retry-after"));
     running.greeted(&town.token("bob")).await;
     drop(first);
-    // The place is free once the gateway has noticed that the first socket is gone.
+    // The user may connect again once the gateway has noticed that the first socket is gone.
     tokio::time::timeout(PATIENCE, async {
         loop {
             let mut again = running.socket().await;
@@ -189,7 +190,7 @@ async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
     assert_eq!((at["offset"].as_i64(), at["epoch"].as_u64(), at["n"].as_u64()), (Some(11), Some(1), Some(9)));
 }
 
-/// The client reads nothing while many updates are sent, and then sees no gap.
+/// The client reads nothing while many updates are sent. When it reads again, it sees no gap.
 #[tokio::test(flavor = "multi_thread")]
 async fn r9_a_slow_client_lags_and_catches_up_without_a_gap() {
     let mut town = Town::new().await;
@@ -231,7 +232,7 @@ async fn r9_a_slow_client_lags_and_catches_up_without_a_gap() {
     assert_eq!(replica.hash(), town.live(C).replica.hash());
 }
 
-/// Checked with io_uring, which writes to many sockets at once, and without.
+/// Runs once with io_uring, which writes to many sockets with one call, and once without.
 #[tokio::test(flavor = "multi_thread")]
 async fn r9_clients_get_all_updates_in_order_while_others_take_nothing() {
     for io_uring in [true, false] {
@@ -423,8 +424,8 @@ async fn the_close_code_reaches_the_client() {
     tokio::time::timeout(PATIENCE, ended).await.expect("the shutdown completes").unwrap();
 }
 
-/// In a rolling deployment sockets are closed one after the other, and the others are served until
-/// then.
+/// In a rolling deployment, a gateway that shuts down closes its sockets one after the other. It
+/// serves each socket until that socket is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_gateway_closes_its_sockets_one_by_one() {
     let mut town = Town::new().await;

@@ -7,15 +7,15 @@ use driftless_web::http::Problem;
 use std::collections::BTreeSet;
 use warp::http::StatusCode;
 
-/// Reads `<version>:<hash>`.
+/// Parses an event id, `<version>:<hash>`; `None` if it is malformed.
 pub(crate) fn parse_id(id: &str) -> Option<Have> {
     let (version, hash) = id.split_once(':')?;
     let hash: Hash = hash.parse().ok()?;
     Some(Have { version: version.parse().ok()?, hash: hash.to_bytes() })
 }
 
-/// Reads `chunks=<id>,<id>,…` with `have=<version>:<hash>,,…`. `have` has as many places as there
-/// are chunks; a place may be empty.
+/// Reads `chunks=<id>,<id>,…` with `have=<version>:<hash>,,…`. `have` has one place for each chunk,
+/// in the same order. The place is empty if the reader has no state of the chunk.
 pub(crate) fn parse_tracks(chunks: &str, have: Option<&str>) -> Result<Vec<Track>, Problem> {
     let bad = |code: &str, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let chunks = unescape(chunks);

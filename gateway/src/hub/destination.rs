@@ -1,7 +1,7 @@
-//! The task that writes the hub's output to a socket, encoded in the socket's id.
+//! Which task writes the hub's output to a socket. The socket's id encodes this destination.
 //!
-//! The hub's task looks it up for each frame of each socket, so it is a mask of the id and not an
-//! entry of a map.
+//! The hub's task needs the destination for each frame of each socket. Masking the id is cheaper
+//! than looking it up in a map.
 
 use driftless_gateway_core::SocketId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,20 +32,21 @@ impl Destination {
     }
 }
 
-/// Numbers sockets and event streams, in the order in which they come.
+/// Assigns ids to websockets and event streams, ascending in the order in which they are opened.
 #[derive(Debug, Default)]
 pub(crate) struct SocketIds {
     next: AtomicU64,
 }
 
 impl SocketIds {
-    /// A websocket of one of `shards` shards, which take turns.
+    /// The id of a new websocket. The `shards` shards get the new websockets in turn.
     pub fn websocket(&self, shards: usize) -> SocketId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let shards = shards.clamp(1, SHARDS_MAX) as u64;
         SocketId((number << BITS) | (number % shards))
     }
 
+    /// The id of a new event stream.
     pub fn event_stream(&self) -> SocketId {
         SocketId((self.next.fetch_add(1, Ordering::Relaxed) << BITS) | EVENT_STREAM)
     }

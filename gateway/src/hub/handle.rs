@@ -14,9 +14,10 @@ use tokio::sync::{oneshot, watch};
 
 /// A message to the hub's task.
 pub(super) enum Message {
-    /// Inputs of one socket, in order.
+    /// Inputs of one socket, in order. The socket is not read until the second field, if any, is
+    /// dropped.
     Inputs(Vec<Input>, Option<PendingRequests>),
-    /// An event stream was opened; its output goes to this channel.
+    /// An event stream was opened. The hub's output for the stream goes to this channel.
     Subscribed(SocketId, UnboundedSender<Outgoing>),
     Unsubscribed(SocketId),
     Written(Written),
@@ -38,13 +39,14 @@ impl Drop for PendingRequests {
     }
 }
 
-/// Sends to the hub's task and to the shards.
+/// Sends messages to the hub's task and to the shards.
 #[derive(Clone)]
 pub(crate) struct HubHandle {
     pub(super) messages: UnboundedSender<Message>,
     pub(super) shards: Arc<[UnboundedSender<ToShard>]>,
     pub(super) ids: Arc<SocketIds>,
-    /// True once the gateway has read up to the log's end at its start.
+    /// True once the gateway has read up to the offsets at which the log ended when the gateway
+    /// started.
     pub ready: watch::Receiver<bool>,
 }
 
@@ -95,7 +97,7 @@ impl HubHandle {
         positions.await.ok()
     }
 
-    /// All views of the index were opened at this time or later.
+    /// Tells the hub that all views of the index were opened at this time or later.
     pub fn views_renewed(&self, opened: MonotonicMs) {
         self.tell(Message::ViewsRenewed(opened));
     }
@@ -106,7 +108,8 @@ impl HubHandle {
         self.tell(Message::Damage(chunk));
     }
 
-    /// Fails silently if the hub has ended: a caller that awaits an answer sees its channel closed.
+    /// Sends a message to the hub's task. Fails silently if the hub has ended: a caller that awaits
+    /// an answer sees its channel closed.
     fn tell(&self, message: Message) {
         let _ = self.messages.send(message);
     }
@@ -146,11 +149,13 @@ impl Drop for SocketHandle {
 }
 
 impl EventSubscription {
+    /// Passes requests of the stream's reader to the hub, in order.
     pub fn requests(&self, requests: Vec<request::Body>) {
         let inputs = requests.into_iter().map(|request| Input::Request(self.id, request)).collect();
         self.hub.tell(Message::Inputs(inputs, None));
     }
 
+    /// Reports that the reader has taken the events of this many bytes of frames.
     pub fn written(&self, bytes: usize) {
         self.hub.tell(Message::Written(vec![(self.id, bytes)]));
     }

@@ -1,10 +1,10 @@
 //! A shard: one task that writes to many websockets.
 //!
-//! A shard takes all that the hub has for its sockets in one turn and gives each socket its part in
-//! one write of shared bytes: a frame for many sockets is encoded once and never copied. Where the
-//! kernel has io_uring, one call writes to up to [`BATCH_MAX`] sockets. Only a socket whose write
-//! was partial gets a backlog, and the hub bounds its size (R9). A socket that takes no bytes for
-//! `write_timeout` is closed with a code that asks the client to reconnect.
+//! A shard takes the hub's output of one turn for all its sockets, and writes the frames of each
+//! socket with one call. A frame for many sockets is encoded once, and the sockets share its bytes.
+//! Where the kernel has io_uring, one call writes to up to [`BATCH_MAX`] sockets. Only a socket
+//! whose write was partial gets a backlog, and the hub bounds its size (R9). A socket that takes no
+//! bytes for `write_timeout` is closed with a code that asks the client to reconnect.
 
 mod message;
 mod writer;
@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use writer::{End, Flushed, Writer, send};
 
-/// Messages handled before reporting written bytes to the hub.
+/// Limit on the messages handled before the shard reports written bytes to the hub.
 const MESSAGES_PER_REPORT: usize = 256;
 const TICK: Duration = Duration::from_millis(100);
 
@@ -55,15 +55,15 @@ pub(crate) enum ToShard {
     Opened(SocketId, Arc<SocketState>),
     /// The hub's output for sockets of this shard, in order.
     Batch(Vec<(SocketId, Outgoing)>),
-    /// Events of the socket's session, which the hub does not count.
+    /// Events of the socket's session. The hub does not count their bytes as queued.
     SessionEvents(SocketId, Bytes),
     /// The answer to a websocket ping.
     Pong(SocketId, Bytes),
-    /// Write a close frame, then nothing more.
+    /// Write a close frame with this code and reason, then nothing more.
     Close(SocketId, u16, String),
     /// The client closed the socket: answer with the payload of its close frame.
     CloseReply(SocketId, Bytes),
-    /// The reading half has ended.
+    /// The reading half has ended, so the shard drops the socket.
     Left(SocketId),
 }
 
@@ -72,6 +72,7 @@ pub(crate) enum ToShard {
 pub(crate) struct ShardSettings {
     /// Number of shards.
     pub count: usize,
+    /// A socket that takes none of its queued bytes for this long is closed.
     pub write_timeout: Duration,
     /// At shutdown, a shard closes its sockets one after the other over this time.
     pub drain: Duration,
@@ -81,7 +82,8 @@ pub(crate) struct ShardSettings {
     pub io_uring: bool,
 }
 
-/// Starts a shard. It calls `report` with the bytes that it has written.
+/// Starts a shard and returns the channel for its messages. The shard calls `report` with the bytes
+/// that it has written to each socket.
 pub(crate) fn start(
     settings: ShardSettings,
     clock: Clock,
@@ -119,11 +121,11 @@ struct Shard<F> {
     settings: ShardSettings,
     clock: Clock,
     writers: FxHashMap<SocketId, Writer>,
-    /// Sockets with a backlog that blocked.
+    /// Sockets with a backlog whose last write blocked.
     stuck: FxHashSet<SocketId>,
     /// Sockets that have a future in `blocked`.
     awaited: FxHashSet<SocketId>,
-    /// Each resolves when its socket is writable again.
+    /// Futures of blocked sockets. Each resolves when its socket is writable again.
     blocked: FuturesUnordered<BoxFuture<'static, SocketId>>,
     /// Bytes of the hub's frames that were written and not yet reported.
     written: Written,
@@ -133,20 +135,21 @@ struct Shard<F> {
     /// Messages that go out with one call: each has one part, its socket has no backlog, and no two
     /// are for the same socket.
     gathered: Vec<(SocketId, Arc<SocketState>, Message)>,
-    /// Number of the current batch.
+    /// Number of the current batch, to compare with [`Writer::batch`].
     batch: u64,
 }
 
 /// The shutdown of a shard's sockets.
 struct Draining {
     began: MonotonicMs,
+    /// Number of sockets when the shutdown began.
     count: usize,
     /// Sockets that are still to be closed.
     sockets: Vec<SocketId>,
 }
 
 async fn writable(id: SocketId, socket: Arc<SocketState>) -> SocketId {
-    // The next write finds the error.
+    // An error is ignored, because the next write reports it.
     let _ = socket.stream.writable().await;
     id
 }

@@ -54,7 +54,7 @@ pub struct Town {
     pub signer: Signer,
     verifier: Verifier,
     producer: Arc<dyn Producer>,
-    /// By partition: epoch, n, and the claimed index.
+    /// By partition: the owner's epoch, the number n of its last record, and its claimed index.
     owned: BTreeMap<Partition, (u64, u64, Index)>,
     pub live: BTreeMap<ChunkId, LiveChunk>,
     offsets: i64,
@@ -187,7 +187,7 @@ impl Town {
         assert!(self.producer.append(vec![append]).is_empty());
     }
 
-    /// Decides a command and appends the decision. Returns the command's number.
+    /// Decides a command and appends the decision. Returns the command's sequence number.
     pub async fn decide(&mut self, chunk: &str, writer: WriterId, command: Vec<u8>) -> u64 {
         let seq = self.seqs.entry((id(chunk), writer)).or_default();
         *seq += 1;
@@ -253,7 +253,8 @@ impl Town {
     }
 }
 
-/// A command that sets cells of a canvas, if all of them have the value `guard`, if given.
+/// A command that sets the cells `at` of a canvas to `value`. With a `guard`, the command is
+/// discarded unless all these cells have the value `guard`.
 pub fn cells(at: std::ops::Range<u32>, value: u32, guard: Option<u32>) -> Vec<u8> {
     let cells: Vec<u32> = at.collect();
     let values = vec![value; cells.len()];

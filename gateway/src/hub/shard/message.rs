@@ -9,14 +9,15 @@ use smallvec::{SmallVec, smallvec};
 use std::io::IoSlice;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Frames are joined into one message up to this size, so that a browser handles early frames soon.
-/// A frame above it is a message of its own.
+/// Frames are joined into one websocket message of up to this many bytes. A browser handles a
+/// message only once it is complete, so a longer message would delay its first frames. A frame
+/// above this size is a message of its own.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(MESSAGE_BYTES_MAX <= limits::SERVER_FRAME_BYTES_MAX);
 /// A single frame up to this size is copied behind its websocket header into one piece. A larger
 /// frame is not copied: its header is a piece of its own.
 const CONTIGUOUS_BYTES_MAX: usize = 16 * 1024;
-/// Most parts of one vectored write.
+/// Limit on the parts of one vectored write.
 pub(super) const PARTS_MAX: usize = 64;
 
 /// A websocket message.
@@ -26,7 +27,8 @@ pub(super) struct Message {
     pub parts: Frames,
     /// Bytes of all parts.
     pub len: usize,
-    /// Bytes of the hub's frames, which the hub counts until they are reported as written.
+    /// Bytes of the hub's frames in this message. The hub counts them as queued until they are
+    /// reported as written.
     pub counted: usize,
 }
 
@@ -72,8 +74,8 @@ impl Message {
     }
 }
 
-/// Remembers the message around the last single frame: the hub hands the same frame to many sockets
-/// in a row, and it is framed once for all of them.
+/// Remembers the websocket message that was made of the last single frame. The hub passes the same
+/// frame to many sockets in a row, so the message is made once for all of them.
 #[derive(Default)]
 pub(super) struct MessageCache(Option<(Bytes, Bytes)>);
 
@@ -86,7 +88,7 @@ impl MessageCache {
             return Message { len: whole.len(), counted: frame.len(), parts: smallvec![whole.clone()] };
         }
         let message = Message::new(OpCode::Data(Data::Binary), smallvec![frame.clone()], true);
-        // Keeping the frame keeps its address: no other frame can appear at the same place.
+        // The cache keeps the frame alive, so no other frame can have the same address.
         self.0 = match &message.parts[..] {
             [whole] => Some((frame, whole.clone())),
             _ => None,

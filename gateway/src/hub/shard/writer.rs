@@ -12,8 +12,8 @@ use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown as Half;
 use std::sync::Arc;
 
-/// Above this size of the backlog, the socket is not read, because answers would only make the
-/// backlog longer. Below half of it, the socket is read again.
+/// If the backlog has more bytes than this, the socket is not read, because answers would only make
+/// the backlog longer. Once the backlog has less than half as many, the socket is read again.
 const CONGESTED_BYTES: usize = 64 * 1024;
 
 /// A socket.
@@ -22,20 +22,21 @@ pub(super) struct Writer {
     /// Messages that the socket has not taken yet. Boxed, because only slow sockets have one.
     pub backlog: Option<Box<Backlog>>,
     pub end: End,
-    /// The last batch that has a message for this socket.
+    /// Number of the last batch that has a message for this socket.
     pub batch: u64,
 }
 
 /// Whether the close frame was enqueued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
+    /// The close frame was not enqueued.
     No,
-    /// The last message of the backlog is the close frame. At this time the shard gives the socket
-    /// up.
+    /// The close frame was enqueued as the last message. If the socket has not taken it by this
+    /// time, the shard gives up on the socket.
     By(MonotonicMs),
 }
 
-/// Messages that wait for a socket: at least one.
+/// Messages that wait until their socket takes them. There is at least one.
 pub(super) struct Backlog {
     queue: VecDeque<Message>,
     /// Bytes of the first message that were written.
@@ -45,10 +46,13 @@ pub(super) struct Backlog {
     pub took: MonotonicMs,
 }
 
-/// How far a flush came.
+/// The result of writing a backlog.
 pub(super) enum Flushed {
+    /// The whole backlog was written.
     All,
+    /// The socket takes no more bytes now.
     Blocked,
+    /// The connection is broken.
     Broken,
 }
 
@@ -65,8 +69,8 @@ impl Writer {
         self.backlog = Some(Box::new(backlog));
     }
 
-    /// Writes as much of the backlog as the socket takes, and reports the hub's bytes of each
-    /// message that was written completely.
+    /// Writes as much of the backlog as the socket takes. Calls `written` for each message that was
+    /// written completely, with the number of its bytes that the hub counts.
     pub fn flush(&mut self, clock: Clock, written: &mut dyn FnMut(usize)) -> Flushed {
         while let Some(backlog) = &mut self.backlog {
             let sent = send(&self.socket.stream, &backlog.parts());
@@ -93,14 +97,14 @@ impl Writer {
         Flushed::All
     }
 
-    /// The close frame was written: shuts the writing half, so that the peer sees the end. The
-    /// reading half still drains what the peer sends.
+    /// Shuts the writing half of the connection after the close frame was written, so that the peer
+    /// sees the end. The reading half still drains what the peer sends.
     pub fn finish(&self) {
         self.socket.stream.shut(Half::Write);
         self.socket.set_ended();
     }
 
-    /// Drops all that waits and tells the reading half that nothing more can be written.
+    /// Drops the backlog and tells the reading half that nothing more can be written.
     pub fn give_up(&mut self) {
         self.backlog = None;
         self.end = End::By(MonotonicMs::default());
