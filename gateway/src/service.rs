@@ -108,7 +108,8 @@ impl Gateway {
 
     /// Waits until the gateway ends.
     ///
-    /// # Errors [`Error`] if the gateway ended without a shutdown; the error is the reason.
+    /// # Errors
+    /// [`Error`] if the gateway ended without a shutdown; the error is the reason.
     pub async fn join(self) -> Result<(), Error> {
         match self.task.await {
             Ok(result) => result,

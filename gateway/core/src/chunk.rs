@@ -161,7 +161,8 @@ impl Chunk {
 
     /// Takes the ref of a stored snapshot, and trims the records that the snapshot contains.
     ///
-    /// # Errors [`ApplyError::Hash`] if the snapshot's hash differs from the hash that the log
+    /// # Errors
+    /// [`ApplyError::Hash`] if the snapshot's hash differs from the hash that the log
     /// published for its version. The chunk keeps the ref even then.
     pub fn take_ref(&mut self, stored: StoredRef, settings: &Settings, now: MonotonicMs) -> Result<(), ApplyError> {
         self.ref_read_at = now;
@@ -281,7 +282,8 @@ impl Chunk {
     /// and hash are `newest`. They are no frames, the missing updates, or a whole state, whichever
     /// is smallest.
     ///
-    /// # Errors [`ContentError`]. The caller must then send no content of this chunk.
+    /// # Errors
+    /// [`ContentError`]. The caller must then send no content of this chunk.
     pub fn content_after(
         &mut self,
         chunk: &ChunkId,
@@ -338,7 +340,8 @@ impl Chunk {
     /// The replica's canonical encoding, after a check that its hash still equals the hash in
     /// `newest` (R10).
     ///
-    /// # Errors [`ApplyError::Hash`] if the hashes differ, because memory was damaged.
+    /// # Errors
+    /// [`ApplyError::Hash`] if the hashes differ, because memory was damaged.
     pub fn verified_encoding(&self, newest: (Version, Hash)) -> Result<Vec<u8>, ApplyError> {
         let encoding = self.live.as_ref().map(|live| live.replica.encoding().into_owned()).unwrap_or_default();
         match Hash::of(&encoding) {
