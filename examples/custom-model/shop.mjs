@@ -26,7 +26,7 @@ const shop = await world.track("shop/1").live();
 console.log(JSON.stringify(shop.json));
 for (const change of [-4, -7, 20, -26]) {
   const sale = shop.submit({ change });
-  // The model in the client predicts the outcome, so a sale below zero is not even shown.
+  // The model in the client predicts each outcome, so the view never shows a stock below zero.
   const shown = shop.json.stock;
   const { kind, detail } = await sale.outcome;
   console.log(JSON.stringify({ change, shown, kind, ...(detail && { detail }), stock: shop.json.stock }));

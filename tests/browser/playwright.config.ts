@@ -10,7 +10,7 @@ const { DRIFTLESS_TEST_CHROMIUM: executablePath, DRIFTLESS_TEST_OUTPUT: output =
 export default defineConfig({
   testDir: "specs",
   outputDir: `${output}/results`,
-  // A single worker, because scenarios that compete for two cores starve each other's windows.
+  // One scenario at a time, because scenarios that share two cores slow each other's windows down.
   workers: 1,
   retries: 0,
   forbidOnly: true,

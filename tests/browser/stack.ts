@@ -1,4 +1,5 @@
-// A `driftless dev` for each scenario, tokens for it, and windows of its page.
+// Gives each scenario a `driftless dev` of its own, tokens for this server, and windows of its
+// page.
 
 import { type Browser, type Page, test as base, expect } from "@playwright/test";
 import { mkdirSync } from "node:fs";
@@ -135,7 +136,7 @@ export async function shot(window: Window, name: string): Promise<void> {
 }
 
 export const test = base.extend<{ stack: Stack }>({
-  // Each scenario has its own, because the paint of another scenario would be in its pictures.
+  // Each scenario has its own server. On a shared one, its pictures would show the paint of others.
   stack: async ({}, use) => {
     const stack = new Stack();
     await stack.start();

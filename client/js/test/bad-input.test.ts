@@ -1,6 +1,6 @@
-// A gateway that sends wrong messages: what the client shows is right, or its status says that it
-// is not. The client loads a wrong chunk again, at most three times a minute. Then the chunk fails,
-// with the reason.
+// A gateway that sends wrong messages: either the client shows the right cells, or the chunk's
+// status says that they are not to be trusted. The client loads a wrong chunk again, at most three
+// times a minute. After that the chunk's status is `failed`, with the reason.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Chunk, World } from "../src/index.js";
@@ -10,7 +10,7 @@ import { CANVAS, Servers, THINGS, hashOf, hex, listen, settle, updates } from ".
 const ID = "canvas/0/0";
 const SIZE = [8, 8, 1] as const;
 
-/** The content at a version: the first `version` cells hold 1, 2, 3, … */
+/** The encoded content at a version: the first `version` cells hold 1, 2, 3, …, the others 0. */
 const contentAt = (version: number) => gridEncoding(SIZE, (i) => (i < version ? (i % 15) + 1 : 0));
 const hashAt = (version: number) => hashOf(contentAt(version));
 
@@ -37,7 +37,7 @@ let heard: [string, Message][];
 
 const say = (...events: Message[]) => servers.say("gateway", ...events);
 
-/** The chunk is live at this version, with the right hash and the right cells. */
+/** Expects the chunk to be live at this version, with the right hash and the right cells. */
 function expectLive(version: number): void {
   expect([chunk.status, chunk.version, chunk.hash]).toEqual(["live", version, hex(hashAt(version))]);
   expect([...chunk.grid.cells]).toEqual(Array.from({ length: 64 }, (_, i) => (i < version ? (i % 15) + 1 : 0)));

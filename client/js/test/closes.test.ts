@@ -31,7 +31,10 @@ const TABLE: [code: number, name: string, behaviour: Behaviour][] = [
   [4504, "SESSION", "new session"],
 ];
 
-/** Codes of others, and codes that do not exist yet. The client goes by their range. */
+/**
+ * Close codes that Driftless's servers do not send, or do not send yet. The client reacts to these
+ * by the range of the code.
+ */
 const OTHERS: [code: number, name: string, behaviour: Behaviour][] = [
   [1000, "a normal end", "again"],
   [1001, "going away", "again"],
@@ -103,7 +106,7 @@ describe.each(["ingest", "gateway"] as const)("%s closes with", (server) => {
     expect(close?.message).toContain(String(code));
     expect(close?.message).toContain("the reason of the server");
     if (code !== 4999) expect(close?.message).toContain(name.toLowerCase());
-    // The chunk was never served, so nothing was sent.
+    // The chunk was never served, so the client never sent the command.
     expect(await pending.outcome).toMatchObject({ kind: "rejected", code: "unspecified" });
     await expect(chunk.live()).rejects.toMatchObject({ name: "ChunkError" });
     await expect(world.online()).rejects.toBe(close);

@@ -1,5 +1,5 @@
 // Events: each listener gets each event once, a listener that fails does not disturb the others,
-// and no wait outlives the source.
+// and no promise waits for an emitter that has ended.
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Emitter } from "../src/emitter.js";

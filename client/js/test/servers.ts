@@ -1,5 +1,5 @@
-// Both servers, played by the test. They welcome every client, record its requests, and send the
-// events that the test gives them.
+// Plays both servers for a test. The fake servers welcome every client, record its requests, and
+// send the events that the test gives them.
 
 import { type Loaded, load } from "../src/core.js";
 import { type Chunk, type ConnectSettings, type Emitter, type World, connect } from "../src/index.js";

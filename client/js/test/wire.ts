@@ -14,7 +14,7 @@ const KINDS: Record<Kind, (part: Message) => boolean> = {
   updates: ({ updates, outcomes }) => updates !== undefined || outcomes !== undefined,
 };
 
-/** The faults that one client's messages meet, and counters of them. */
+/** The faults that a test sets for the messages of one client, and counters of these faults. */
 export class Wire {
   readonly WebSocket: unknown;
   /** The number of events by kind: `cut`, `put_off`, `receipt`, `drift`. */
@@ -78,7 +78,7 @@ export class Wire {
     this.counts[what] = (this.counts[what] ?? 0) + 1;
   }
 
-  /** Passes a message on, holds it back, or breaks the connection before or after it. */
+  /** Passes a message on by `pass`, holds it back, or breaks the connection before or after it. */
   judge(server: Server, parts: Message[], socket: WiredSocket, pass: () => void): void {
     const is = (kind: Kind) => parts.some(KINDS[kind]);
     if (is("receipt")) this.count("receipt");
@@ -96,7 +96,10 @@ export class Wire {
     else pass();
   }
 
-  /** The message that goes to ingest instead of this one, and the answers in ingest's place. */
+  /**
+   * Applies the faults to a message for ingest. Returns the bytes to send to ingest instead (`up`),
+   * and the events with which the wire answers in ingest's place (`down`).
+   */
   change(parts: Message[], bytes: Uint8Array): { up: Uint8Array; down: Message[] } {
     const down: Message[] = [];
     const kept = parts.filter(({ submit }) => {

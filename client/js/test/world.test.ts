@@ -41,7 +41,7 @@ function live(id = ID): Chunk {
   return chunk;
 }
 
-/** The update by which the client's own command becomes version 2. */
+/** The update that commits the client's own command as version 2. */
 const commit = (seq: number, effect: Uint8Array, ...cells: number[]) => {
   const { updates: message } = updates(ID, 2, hashOf(content(...cells)), effect) as { updates: Message };
   return { updates: { ...message, entries: [{ writer: servers.writer, seq, effect }] } };

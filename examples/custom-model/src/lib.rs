@@ -9,13 +9,13 @@ use driftless_schemas::proto::DiscardReason;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// The model with the parameters of one family.
+/// The model, made from the parameters of one family.
 struct Stock {
     /// The amount in a new chunk.
     start: i64,
 }
 
-/// Registers the model. All processes of a world must use the same name and revision.
+/// Registers the model under its name and revision. All processes of a world must use the same two.
 pub fn register(models: &mut Models) {
     models.register("stock", 1, Stock::from_parameters);
 }

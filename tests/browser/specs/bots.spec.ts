@@ -17,7 +17,7 @@ test("20 bots paint for a minute without an exception or a memory leak", async (
     await session.detach();
     return usedSize;
   };
-  // Palettes, layers and plots are allocated once in this time, and must not count as growth.
+  // In this time the page allocates palettes, layers and plots once. They must not count as growth.
   await ann.page.waitForTimeout(PAINTING_MS / 3);
   const early = await heap();
   await ann.page.waitForTimeout((PAINTING_MS * 2) / 3);

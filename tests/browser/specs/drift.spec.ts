@@ -12,7 +12,7 @@ test("a damaged chunk is found by the next update, and healed", async ({ browser
   ]);
   await bob.settled();
   await showAlike(ann, bob, CHUNK);
-  // The key damages the chunk at the pointer.
+  // The key D damages the chunk at the pointer.
   const board = (await ann.page.locator("#board").boundingBox()) ?? { x: 0, y: 0 };
   const place = await ann.page.evaluate(() => {
     const { driftless } = globalThis as unknown as { driftless: Hooks };

@@ -5,7 +5,7 @@ import { type Hooks, Window, expect, test } from "../stack.ts";
 const CHUNK = "canvas/0/0";
 const CLICKS = 50;
 
-/** Recorded in the page, and read by the test. */
+/** The observations that each page records, for the test to read. */
 interface Notes {
   notes: {
     /** The time of each press, and whether the next frame showed the paint. */
@@ -34,7 +34,7 @@ test("a click is painted in its own frame, and is committed in the other window"
       const notes: Notes["notes"] = { clicks: [], committed: [], shown: [] };
       (globalThis as unknown as Notes).notes = notes;
       const chunk = driftless.world.chunks.find((known) => known.id === id) as unknown as ChunkEvents;
-      // The same clock in all windows of a machine.
+      // This clock is the same in all windows of a machine, so the test can compare their times.
       const now = () => performance.timeOrigin + performance.now();
       chunk.on("change", ({ version }) => notes.shown.push([version, now()]));
       chunk.on("outcome", ({ outcome }) => {
