@@ -298,7 +298,8 @@ fn removing_a_key_ends_its_tokens_and_no_others() {
     let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
     let changes = verifier.changes();
     let [by_one, by_two] = [by_one, by_two].map(|token| verifier.verify(&token, NOW).unwrap());
-    // The same key in another order and under another `kid`.
+    // The second key moves to the front, and the first key gets another `kid`. Both are still the
+    // same keys.
     let mut renamed = keys(&one);
     renamed[0]["kid"] = json!("three");
     set(&[keys(&two), renamed.clone()].concat());
@@ -308,7 +309,7 @@ fn removing_a_key_ends_its_tokens_and_no_others() {
     set(&renamed);
     reload(&verifier);
     assert_eq!((verifier.check_again(&by_one), verifier.check_again(&by_two)), (Ok(()), Err(TokenError::KeyRemoved)));
-    // Another key in the place of the removed one does not count as the removed one.
+    // The second key is replaced by a new key, so a token that it signed is no longer accepted.
     set(&[renamed, keys(&rotated("four").0)].concat());
     reload(&verifier);
     assert_eq!(verifier.check_again(&by_two), Err(TokenError::KeyRemoved));

@@ -21,8 +21,8 @@ pub struct Outputs {
     pub frame: BytesMut,
     /// The codes of the refusals in the frame.
     pub refused: Vec<RefusalCode>,
-    /// True if the client's Hello was accepted, so that its identity is known. The shell resets
-    /// this.
+    /// True if the client's Hello was accepted, so that its identity is known. The caller
+    /// resets this.
     pub is_greeted: bool,
     /// True if the client has renewed its token.
     pub is_renewed: bool,

@@ -1,5 +1,5 @@
-//! A socket's session from Hello to its end. `Submit` stands for the requests of the service
-//! itself.
+//! Tests of a socket's session from Hello to its end. `Submit` is the example of a request that the
+//! session passes on to the service.
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::model::Models;
@@ -24,12 +24,12 @@ const EXPIRES_S: i64 = NOW / 1000 + 3600;
 const START: Now = Now { unix: UnixMs(NOW), monotonic: MonotonicMs(5_000) };
 const SESSION: SessionId = SessionId([1, 0xa3, 0x18, 0x5c, 0x50, 0, 0x70, 1, 0x80, 1, 1, 1, 1, 1, 1, 1]);
 
-/// Accepts the tokens `<sub>` and `<sub>@<expires_at>`, where `<sub>#<jti>` names the token too.
-/// Refuses a token with a `!`.
+/// A fake verifier. A token is `<sub>` or `<sub>@<expires_at>`; `<sub>` may be `<sub>#<jti>`, which
+/// gives the token an id. A token with a `!` is refused.
 struct Verifier;
 
 thread_local! {
-    /// The denied `sub` or `jti`.
+    /// The `sub` or `jti` that the fake verifier denies.
     static DENIED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
 }
 
@@ -66,7 +66,7 @@ fn greeter() -> Greeter {
     Greeter::new(Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap()))
 }
 
-/// A session and all its outputs.
+/// A session under test, its clocks and its outputs.
 struct Scene {
     session: Session,
     now: Now,
@@ -84,7 +84,7 @@ impl Scene {
         Self::with(greeter())
     }
 
-    /// A socket on which Hello was said, with [`SESSION`].
+    /// Returns a session whose Hello was accepted, with the id [`SESSION`].
     fn greeted() -> Self {
         let mut scene = Self::new();
         scene.send([hello("ann")]);
@@ -106,13 +106,13 @@ impl Scene {
         self.bytes(frame.freeze());
     }
 
-    /// Both clocks go on by this many milliseconds.
+    /// Advances the wall clock and the monotonic clock by `ms` milliseconds.
     fn pass(&mut self, ms: u64) {
         self.now.unix = self.now.unix.plus_ms(ms as i64);
         self.now.monotonic = self.now.monotonic.plus_ms(ms);
     }
 
-    /// Both clocks go on until the wall clock reads `unix_ms`; then the session ticks.
+    /// Advances both clocks until the wall clock reads `unix_ms`; then the session ticks.
     fn tick_at(&mut self, unix_ms: i64) {
         self.pass(u64::try_from(UnixMs(unix_ms).ms_since(self.now.unix)).expect("time does not run backwards"));
         self.tick();
@@ -122,7 +122,7 @@ impl Scene {
         self.session.tick(self.now, &Verifier, &mut self.out);
     }
 
-    /// Milliseconds until the session wants to be woken.
+    /// Returns the milliseconds until the session's next tick is due.
     fn wakes_in(&self) -> u64 {
         self.session.wake_at(self.now).ms_since(self.now.monotonic)
     }
@@ -359,8 +359,9 @@ fn pings_are_sent_and_a_silent_socket_is_closed() {
     assert_eq!(scene.closed(), close::DEAD_PEER);
 }
 
-/// A wall clock steps when it is corrected. Pings, the time limit for Hello and the one for silence
-/// go by monotonic time; a token ends by wall time, because its issuer wrote it in wall time.
+/// A wall clock jumps when an administrator corrects it. Pings and the time limits for Hello and
+/// for silence use monotonic time, so a jump does not change them. A token expires by wall time,
+/// because its issuer wrote its expiry in wall time.
 #[test]
 fn a_step_of_the_wall_clock_changes_no_timer_but_a_token_ends_by_wall_time() {
     const HOUR_MS: i64 = 3_600_000;
@@ -409,8 +410,9 @@ fn a_step_of_the_wall_clock_changes_no_timer_but_a_token_ends_by_wall_time() {
 
 #[test]
 fn a_step_of_the_wall_clock_changes_no_rate_and_admits_as_many_sockets() {
-    // Rates and admission take monotonic time only, which the types prove. Here is what follows for
-    // an active user: the same answers, however the wall clock steps between the requests.
+    // Rates and admission take monotonic time only, which the types prove. This test shows the
+    // consequence: an active user gets the same answers, however the wall clock jumps between the
+    // requests.
     let answers = |steps_ms: [i64; 3]| {
         let rates = Rates::new([Allowance { per_second: 10, burst: 2 }]);
         let admission = Admission::new(1);
@@ -461,7 +463,7 @@ fn a_frame_with_too_many_requests_is_refused_whole() {
     assert!(scene.own.is_empty() && scene.out.close.is_none());
 }
 
-/// The longest answer to one message fits into one message of ours.
+/// The longest answer to one message of a client fits into one message of the server.
 #[test]
 fn the_answer_to_a_frame_of_wrong_requests_fits_into_a_frame() {
     let worst_name = "\u{1}".repeat(limits::AUTHOR_BYTES_MAX);

@@ -1,8 +1,9 @@
 //! The log on Kafka, or on any broker that speaks its protocol, through librdkafka.
 //!
 //! Each client has an operating-system thread of its own that talks to librdkafka and passes
-//! records on in batches, so no tokio thread blocks. Broker outages are not errors: librdkafka
-//! reconnects, and its log lines go to `tracing` under the target `librdkafka`. `StreamConsumer`
+//! records on in batches, so no tokio thread blocks. A broker outage is not reported as an
+//! error, because librdkafka reconnects by itself; its log lines go to `tracing` under the target
+//! `librdkafka`. `StreamConsumer`
 //! and `split_partition_queue` are not used, because together they can stall a partition
 //! (rust-rdkafka issue 665).
 
@@ -23,15 +24,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The largest record of our topics, see `limits`.
+/// The largest record of Driftless's topics, in bytes.
 const RECORD_BYTES_MAX: u32 = driftless_schemas::limits::RECORD_BYTES_MAX as u32;
 
-/// How to reach Kafka and how to use it.
+/// The settings of a log on Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSettings {
-    /// The bootstrap brokers: `host:port`, separated by commas. librdkafka discovers the others
-    /// through them.
+    /// The bootstrap brokers: `host:port`, separated by commas. librdkafka discovers the other
+    /// brokers through these.
     pub brokers: String,
     /// The client id in the brokers' logs and quotas.
     pub client_id: String,
@@ -41,14 +42,14 @@ pub struct KafkaSettings {
     pub consumer_properties: BTreeMap<String, String>,
     /// More librdkafka properties for producers: `compression.type`, `batch.size`, …
     pub producer_properties: BTreeMap<String, String>,
-    /// Produce requests in flight to one broker, 1 to 5. With 1, a batch forms while the previous
-    /// one is in flight, which costs the broker less work under load and has the same latency
-    /// without load.
+    /// The limit on produce requests in flight to one broker, 1 to 5. With 1, records collect into
+    /// a batch while the previous batch is in flight. That costs the broker less work under load,
+    /// and has the same latency without load.
     pub producer_in_flight: u32,
-    /// How long a producer waits for more records before it sends a batch, milliseconds. 0 sends at
-    /// once.
+    /// How long a producer waits for more records before it sends a batch, milliseconds. 0 sends
+    /// each batch at once.
     pub producer_linger_ms: u32,
-    /// Limits of the records that a producer holds.
+    /// Limits on the records that a producer holds in memory.
     #[serde(skip)]
     pub queue: QueueLimits,
     /// The largest record, and the largest batch of records, that a producer sends, in bytes. New
@@ -94,7 +95,7 @@ impl KafkaLog {
     /// answer.
     ///
     /// # Errors
-    /// [`Error::Settings`]: a property that librdkafka does not know, or that Driftless sets
+    /// [`Error::Settings`] if a property is unknown to librdkafka, or is one that Driftless sets
     /// itself.
     pub fn new(settings: KafkaSettings) -> Result<Self, Error> {
         let settings = Arc::new(settings);
@@ -107,15 +108,15 @@ impl KafkaLog {
         Ok(Self { settings, admin })
     }
 
-    /// Returns the cluster's id, which is the same through any bootstrap address.
+    /// Returns the cluster's id. Two addresses with the same id belong to the same cluster.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`] if no broker answers.
     pub async fn cluster_id(&self) -> Result<String, Error> {
         self.admin.cluster_id().await
     }
 
-    /// Returns a handle whose producers hold at most `queue`.
+    /// Returns a handle whose producers use these limits on the records that they hold.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         Arc::make_mut(&mut self.settings).queue = queue;

@@ -1,13 +1,14 @@
-//! The seam above the log, in Kafka's own terms (docs/design.md#the-log-seam).
+//! The traits through which all services use the log, in Kafka's own terms
+//! (docs/design.md#the-log-seam).
 //!
-//! The traits contain all that a service needs from its log: append with acknowledged offsets,
-//! read partitions from an offset with immediate wake-up, watermarks, and group membership. All of
-//! them work in batches, so the seam costs nothing on the hot path. One contract suite
-//! (`tests/contract`) keeps three implementations equal: [`kafka`] for production, [`sqlite`] as
-//! the embedded default of `driftless dev`, and [`memory`] for tests.
+//! The traits contain all that a service needs from its log: append with acknowledged offsets, read
+//! partitions from an offset with immediate wake-up, watermarks, and group membership. All of these
+//! work in batches, so the traits cost nothing on the hot path. One contract suite
+//! (`tests/contract`) makes sure that the three implementations behave alike: [`kafka`] for
+//! production, [`sqlite`] as the embedded default of `driftless dev`, and [`memory`] for tests.
 //!
-//! The log knows nothing of chunks, commands or decisions. A failed append is never retried here
-//! beyond the retries of Kafka's idempotent producer (R6: a failed delivery ends an ownership).
+//! This crate knows nothing of chunks, commands or decisions. It does not retry a failed append;
+//! only Kafka's idempotent producer retries on its own (R6: a failed delivery ends an ownership).
 
 pub mod kafka;
 pub mod memory;
@@ -25,7 +26,7 @@ use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Memory overhead of a record beside its bytes.
+/// An estimate of the memory that a record takes beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// Record headers, in order: (name, value).
@@ -76,17 +77,19 @@ pub struct Append {
 pub struct Ack {
     /// The append's token.
     pub token: u64,
-    /// The offset of the record or of a copy of it: after a broken connection a producer may write
-    /// records again, in order (docs/decisions/0012-records-that-stand-twice.md). `Ok(None)`: the
-    /// log acknowledged the record without an offset, as librdkafka reports a duplicate.
+    /// The offset of the record, or of a copy of the record: after a broken connection a producer
+    /// may write records again, in order (docs/decisions/0012-records-that-stand-twice.md).
+    /// `Ok(None)` means that the log acknowledged the record without an offset; librdkafka does
+    /// that for a duplicate.
     pub result: Result<Option<Offset>, AppendError>,
 }
 
 /// The reason why an append was not acknowledged.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The record may be in the log, or may still arrive there: time-out, connection loss, purge. A
-    /// service must never report this as a rejection (docs/design.md#ingest).
+    /// The record may be in the log, or may still arrive there, for example after a time-out, a
+    /// lost connection or a purge. A service must never report this as a rejection
+    /// (docs/design.md#ingest).
     #[error("not acknowledged, may be in the log: {0}")]
     Unknown(String),
     /// The record is not in the log and never will be. The same append would fail again (too large,
@@ -99,24 +102,24 @@ pub enum AppendError {
 /// be quick and must not block.
 pub type AckSink = Arc<dyn Fn(Vec<Ack>) + Send + Sync>;
 
-/// How a producer behaves while the log does not answer.
+/// What a producer does with a record while the log does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Give up on a record after this time (ingest: `message.timeout.ms`).
     Bounded(Duration),
     /// Never give up, and never leave a gap. The acknowledged records of a partition are an
-    /// unbroken prefix of the appends, as the replayer's producer needs (docs/design.md#ownership);
-    /// some of them may be in the log twice, and R4 counts the first copy. The first failure ends
-    /// the producer: all later appends fail too.
+    /// unbroken prefix of the appends, as the replayer needs (docs/design.md#ownership). A record
+    /// may be in the log twice; readers count only the first copy (R4). The first failure ends the
+    /// producer: all later appends fail too.
     Gapless,
 }
 
-/// Writes records. Dropping a producer does not wait: records in flight end as acknowledged or as
-/// [`AppendError::Unknown`]. Callers that need the outcome flush first.
+/// Writes records. Dropping a producer does not wait: each record in flight is still acknowledged,
+/// or reported as [`AppendError::Unknown`]. Callers that need the outcome call `flush` first.
 #[async_trait]
 pub trait Producer: Send + Sync {
-    /// Enqueues a batch in order. Records that do not fit into the queue are returned, in order,
-    /// and were not sent: backpressure.
+    /// Enqueues a batch in order. Returns the records that do not fit into the queue, in order.
+    /// These were not sent; the caller must wait and append them again (backpressure).
     #[must_use = "the returned records were not sent"]
     fn append(&self, batch: Vec<Append>) -> Vec<Append>;
     /// The number of appended records without an acknowledgement.
@@ -148,7 +151,8 @@ pub trait Reader: Send {
     fn assign(&mut self, topic: &str, partition: Partition, from: Offset);
     /// Stops reading a partition. No batch of that partition is returned after this call.
     fn unassign(&mut self, topic: &str, partition: Partition);
-    /// Stops fetching a partition for now. Batches in flight may still arrive once.
+    /// Stops fetching a partition until [`Reader::resume`]. Records that were fetched before may
+    /// still be returned once.
     fn pause(&mut self, topic: &str, partition: Partition);
     /// Continues a paused partition where it stopped.
     fn resume(&mut self, topic: &str, partition: Partition);
@@ -160,8 +164,8 @@ pub trait Reader: Send {
 /// The reason why reading a partition stopped.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The requested offset is outside the offsets that the log holds: retention was shorter than
-    /// the downtime, or the offset belongs to another generation.
+    /// The log does not hold the requested offset. Either retention was shorter than the downtime
+    /// of the reader, or the offset belongs to another generation of the world.
     #[error("{topic}[{partition}] holds offsets {low}..{high}, but {wanted} is wanted")]
     OutOfRange {
         /// Topic name.
@@ -170,12 +174,13 @@ pub enum ReadError {
         partition: Partition,
         /// The requested offset.
         wanted: Offset,
-        /// The log's start.
+        /// The offset of the first record that the log holds.
         low: Offset,
-        /// The log's end (the next record's offset).
+        /// The offset of the next append.
         high: Offset,
     },
-    /// The reader is broken and does not recover; the caller must create a new one.
+    /// The partition cannot be read: it does not exist, or the reader itself has failed. A failed
+    /// reader does not recover, so the caller must create a new one.
     #[error("cannot read {topic}[{partition}]: {reason}")]
     Broken {
         /// Topic name.
@@ -206,16 +211,16 @@ pub enum MembershipEvent {
 
 /// A membership in a group. Dropping it leaves the group.
 pub struct Membership {
-    /// The changes, in order. The channel closes when the membership has ended by itself.
+    /// The changes, in order. If the channel closes, the membership has ended without the caller's
+    /// doing, and the service must join again.
     pub events: tokio::sync::mpsc::UnboundedReceiver<MembershipEvent>,
     /// Keeps the membership alive; opaque to callers.
     pub guard: Box<dyn std::any::Any + Send + Sync>,
 }
 
 impl Membership {
-    /// Leaves the group and waits until other members can get its partitions, but at most for
-    /// `within`. If the process exited earlier, the group would notice only after the session
-    /// time-out.
+    /// Leaves the group and waits until other members can get this member's partitions, but at most
+    /// for `within`. A process that exits earlier keeps its partitions until the session time-out.
     pub async fn leave(self, within: std::time::Duration) {
         let Self { mut events, guard } = self;
         drop(guard);
@@ -227,7 +232,7 @@ impl Membership {
     }
 }
 
-/// The wanted state of a topic.
+/// The state that a topic should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
     /// Topic name.
@@ -241,8 +246,8 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// Compares an existing topic with this spec. `Ok(false)`: the topic does not exist and can be
-    /// created.
+    /// Compares an existing topic's number of partitions with this spec. `Ok(false)` means that the
+    /// topic does not exist and can be created.
     fn is_satisfied_by(&self, existing: Option<i32>) -> Result<bool, Error> {
         if self.partitions < 1 {
             let problem = format!("topic {} must have at least 1 partition, not {}", self.name, self.partitions);
@@ -280,8 +285,8 @@ pub enum Error {
         /// The number of partitions in the world spec.
         wanted: i32,
     },
-    /// A topic of the world does not exist: wrong log, wrong world, or `driftless init` did not
-    /// run.
+    /// A topic of the world does not exist: this is another world's log, or `driftless init` did
+    /// not run.
     #[error(
         "there is no topic {topic} in {log}; create the topics of this world with `driftless init`, or check that \
          this is the world's log"
@@ -303,8 +308,8 @@ pub enum Error {
     Settings(String),
 }
 
-/// Checks that a topic exists and has as many partitions as the world says, which are frozen for a
-/// generation (R1).
+/// Checks that a topic exists and has `partitions` partitions. A world's number of partitions never
+/// changes within a generation (R1).
 ///
 /// # Errors
 /// [`Error::NoTopic`], [`Error::PartitionCount`], [`Error::Unavailable`].
@@ -319,7 +324,8 @@ pub async fn check_topic(log: &dyn Log, topic: &str, partitions: i32) -> Result<
 /// A log: topics of partitions of records.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// A name for messages: `kafka 127.0.0.1:9092`, `sqlite /path/log.db`, `memory`.
+    /// Returns the log's name for messages: `kafka 127.0.0.1:9092`, `sqlite /path/log.db`,
+    /// `memory`.
     fn describe(&self) -> String;
     /// Returns the number of partitions of a topic; `None` if the topic does not exist.
     async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error>;

@@ -30,7 +30,7 @@ impl MemoryLog {
         Self::default()
     }
 
-    /// Returns a handle whose producers hold at most `queue`.
+    /// Returns a handle whose producers use these limits on the records that they hold.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         self.queue = queue;

@@ -1,5 +1,5 @@
-//! The bookkeeping of a producer for records without an acknowledgement. The outbox limits their
-//! number (backpressure), ends a gapless producer at its first failure, and passes acknowledgements
+//! The records of a producer that are not acknowledged yet. The outbox limits their number and
+//! bytes (backpressure), ends a gapless producer at its first failure, and passes acknowledgements
 //! to the sink.
 
 use super::{Ack, AckSink, Append, AppendError, Delivery};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 pub struct QueueLimits {
     /// The largest number of records without an acknowledgement.
     pub records_max: usize,
-    /// The largest number of bytes in them: keys, values and headers.
+    /// The largest number of bytes in records without an acknowledgement: keys, values and headers.
     pub bytes_max: usize,
 }
 
@@ -96,19 +96,21 @@ impl Outbox {
         self.state().ended.clone().map(AppendError::Unknown)
     }
 
-    /// Makes all later appends fail. The first reason stays.
+    /// Ends the producer: all later appends fail. If the producer has ended already, the first
+    /// reason is kept.
     pub(super) fn end(&self, reason: impl FnOnce() -> String) {
         self.state().ended.get_or_insert_with(reason);
     }
 
-    /// Records a failed append, before or at the log. The failure ends a gapless producer.
+    /// Records a failed append, whether it failed before or after it reached the log. The failure
+    /// ends a gapless producer.
     pub(super) fn record_failure(&self, error: &AppendError) {
         if self.is_gapless {
             self.end(|| format!("this gapless producer ended at its first failure: {error}"));
         }
     }
 
-    /// Passes acknowledgements to the sink in order and releases their room in the queue.
+    /// Passes acknowledgements to the sink in order, and then releases their room in the queue.
     pub(super) fn settle(&self, settled: Vec<Settled>) {
         if settled.is_empty() {
             return;
@@ -136,7 +138,7 @@ impl Outbox {
         self.state().records
     }
 
-    /// Waits until no record is in flight.
+    /// Waits until no record is in flight. Returns false if `timeout` passes first.
     pub(super) async fn flush(&self, timeout: Duration) -> bool {
         let idle = async {
             loop {

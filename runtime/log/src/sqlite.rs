@@ -4,9 +4,9 @@
 //! A single thread writes. It commits all queued appends in one transaction, adds them to the
 //! tails, wakes the readers, and acknowledges. An acknowledged record survives a killed process and
 //! a power cut, and all queued appends share the cost of one commit. Readers read from the tails; a
-//! second thread reads older records for readers that lag. A lock file beside the database,
-//! released when the process dies, keeps a second process out. This log is not a broker and will
-//! not become one.
+//! second thread reads older records for readers that lag. A lock on a file beside the database
+//! keeps a second process out; the system releases the lock when the process ends. This log is not
+//! a broker and will not become one.
 
 mod history;
 mod schema;
@@ -31,9 +31,10 @@ use writer::{Job, Queue};
 /// Settings of the embedded log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteSettings {
-    /// Limits of the records that a producer holds.
+    /// Limits on the records that a producer holds in memory.
     pub queue: QueueLimits,
-    /// How many bytes of the newest records of each partition stay in memory for readers.
+    /// The limit on the bytes of records of each partition that stay in memory for readers. The
+    /// newest records stay.
     pub tail_bytes_max: usize,
     /// How often the writer deletes records that are past their retention.
     pub retention_every: Duration,
@@ -70,8 +71,8 @@ impl SqliteLog {
     /// Opens or creates the log at `path` with [`SqliteSettings::default`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: another process has the file open, or the file is not a log, or it
-    /// is damaged.
+    /// [`Error::Unavailable`] if another process has the file open, if the file is not a log, or if
+    /// it is damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::open_with(path, SqliteSettings::default())
     }
@@ -116,7 +117,7 @@ impl SqliteLog {
         })
     }
 
-    /// Returns a handle whose producers hold at most `queue`.
+    /// Returns a handle whose producers use these limits on the records that they hold.
     #[must_use]
     pub fn with_queue(mut self, queue: QueueLimits) -> Self {
         self.queue = queue;
@@ -149,7 +150,8 @@ impl SqliteLog {
     }
 }
 
-/// Locks the file `<path>.lock`.
+/// Locks the file `<path>.lock` and writes the process id into it. The lock lasts until the
+/// returned file is dropped.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
@@ -182,8 +184,8 @@ impl Drop for LogFile {
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A sink may drop the last handle, and sinks run on the writer's thread. A thread
-            // cannot join itself.
+            // Sinks run on the writer's thread, and a sink may drop the last handle. This code then
+            // runs on the writer's thread, which cannot join itself.
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
                 tracing::error!(path = %self.path.display(), "a thread of the embedded log panicked");
             }

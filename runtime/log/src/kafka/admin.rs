@@ -1,4 +1,4 @@
-//! Topics and watermarks.
+//! Creates and checks topics, and queries watermarks, through librdkafka.
 //!
 //! librdkafka's metadata calls block, so they run on tokio's blocking threads.
 
@@ -20,7 +20,8 @@ const BATCH_OVERHEAD_BYTES: usize = 64 << 10;
 
 /// The pause before the next query for a partition's leader.
 const LEADER_RETRY: Duration = Duration::from_millis(50);
-/// A broker that has just restarted, or was stalled, may not know its topics for a moment.
+/// How long a missing topic is queried again before it is reported. A broker that has just
+/// restarted or was stalled may not know its topics for a moment.
 const MISSING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long one client waits for the result of a change. A client whose first metadata response
@@ -80,7 +81,8 @@ impl Admin {
         }
     }
 
-    /// Makes one attempt. An error comes with the time for which it may be transient.
+    /// Queries the watermarks once. An error comes with the time for which the caller should retry,
+    /// because the error may be transient for that long.
     async fn watermarks_now(&self, topic: &str, partition: Partition) -> Result<(Offset, Offset), (Error, Duration)> {
         let at_once = |error| (error, Duration::ZERO);
         let missing = || (Error::NoSuchTopic { topic: topic.to_owned() }, MISSING_PATIENCE);
@@ -128,8 +130,8 @@ impl Admin {
                 // Another instance created the topic first; the check below treats it like an
                 // existing one.
                 None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => break,
-                // A broker that is starting, or whose heartbeat is late, does not count for a
-                // moment.
+                // The controller does not count a broker that is starting or whose heartbeat is
+                // late, so there may be too few brokers for a moment.
                 Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -147,8 +149,8 @@ impl Admin {
         self.until_known(spec).await
     }
 
-    /// Waits until the topic and its leaders are known: the brokers learn of them one after the
-    /// other.
+    /// Waits until the brokers know the topic and the leaders of its partitions. The brokers learn
+    /// of a new topic one after the other.
     async fn until_known(&self, spec: &TopicSpec) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout();
         loop {
@@ -188,7 +190,8 @@ impl Admin {
         Ok(())
     }
 
-    /// Repeats a change until it is answered. A change whose response was lost is requested again.
+    /// Requests a change until a broker answers or the deadline has passed. A change may therefore
+    /// be requested again after its response was lost.
     async fn change<T, F: Future<Output = Result<T, KafkaError>>>(
         &self,
         deadline: Instant,
@@ -244,7 +247,8 @@ impl Admin {
     }
 }
 
-/// No thread polls this client, so each query serves the log lines that librdkafka has queued.
+/// Serves the log lines that librdkafka has queued. No thread polls this client, so each query
+/// calls this function.
 fn drain(consumer: &BaseConsumer<Context>) {
     loop {
         let before = consumer.context().served();
@@ -254,7 +258,7 @@ fn drain(consumer: &BaseConsumer<Context>) {
     }
 }
 
-/// Returns the number of partitions of a topic.
+/// Returns the number of partitions of a topic; `None` if the topic does not exist.
 pub(super) fn count(
     consumer: &BaseConsumer<Context>,
     topic: &str,

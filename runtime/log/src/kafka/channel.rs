@@ -1,5 +1,6 @@
-//! The channel between the two halves of a reader: commands to the thread, outcomes to the async
-//! half, and the limit above which the thread stops polling.
+//! The channel between the two halves of a reader, the thread and the async half. Commands go to
+//! the thread, and outcomes go to the async half. Above a limit of outcomes the thread stops
+//! polling.
 
 use super::super::{ReadError, Record};
 use driftless_schemas::{Offset, Partition};
@@ -7,9 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The largest amount that the async half has not taken yet; above it the thread stops polling.
+/// The limit on the bytes of records that the async half has not taken yet. Above it the thread
+/// stops polling librdkafka.
 const BUFFERED_BYTES_MAX: usize = 4 << 20;
-/// A fallback in case librdkafka misses a wake-up, which has never been seen.
+/// The thread checks for work at this interval even without a wake-up. This is a fallback in case
+/// librdkafka misses a wake-up, which has never been observed.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A command of the async half to the thread.
@@ -47,6 +50,7 @@ struct State {
     /// True if librdkafka's queue may hold an event.
     is_filled: bool,
     outcomes: Vec<Outcome>,
+    /// The bytes of the records in `outcomes`.
     bytes: usize,
     is_closed: bool,
 }
@@ -64,7 +68,7 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Takes all outcomes. The thread polls again if it had stopped.
+    /// Takes all outcomes. If the thread had stopped polling because of the limit, it polls again.
     pub(super) fn take(&self) -> Vec<Outcome> {
         let mut state = self.state();
         let was_full = state.bytes >= BUFFERED_BYTES_MAX;
@@ -99,7 +103,7 @@ impl Shared {
         self.ready.notify_one();
     }
 
-    /// Waits for work. `None`: the reader was dropped.
+    /// Waits for work of the thread. Returns `None` if the reader was dropped.
     pub(super) fn wait(&self) -> Option<Work> {
         let is_idle = |state: &mut State| {
             !state.is_closed && state.commands.is_empty() && (!state.is_filled || state.bytes >= BUFFERED_BYTES_MAX)
@@ -122,5 +126,6 @@ impl Shared {
 /// The work of the thread when it wakes.
 pub(super) struct Work {
     pub commands: Vec<Command>,
+    /// True if the outcomes are below the limit, so that the thread may poll librdkafka.
     pub may_poll: bool,
 }

@@ -40,7 +40,7 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
     config.set("socket.keepalive.enable", "true");
     // The default of 10 s would delay the reconnection to a restarted broker.
     config.set("reconnect.backoff.max.ms", "1000");
-    // Brokers close idle connections routinely.
+    // Brokers routinely close idle connections, so a closed connection is not worth a log line.
     config.set("log.connection.close", "false");
     // How long librdkafka waits for a topic that does not exist. `create_topic` waits until a new
     // topic is known.
@@ -60,8 +60,8 @@ fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<Cli
 pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::new();
     config.set("fetch.queue.backoff.ms", "1");
-    // The broker answers a fetch as soon as it has a record. This bounds how long a newly assigned
-    // partition may wait for the fetch in flight.
+    // The broker answers a fetch as soon as it has a record. Without a record it answers after this
+    // time, and a newly assigned partition waits for that answer to the fetch in flight.
     config.set("fetch.wait.max.ms", "50");
     config.set("queued.max.messages.kbytes", "16384");
     let more = base(settings, &settings.consumer_properties)?;
@@ -88,9 +88,9 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
     config.set("linger.ms", settings.producer_linger_ms.to_string());
     config.set("max.in.flight.requests.per.connection", settings.producer_in_flight.to_string());
     config.set("message.max.bytes", settings.message_bytes_max.to_string());
-    // The broker would refuse a batch above the topic's limit as a whole.
+    // A batch must fit into the topic's limit, because the broker would refuse the whole batch.
     config.set("batch.size", settings.message_bytes_max.min(1_000_000).to_string());
-    // The outbox limits the records that a producer holds.
+    // No limits here, because the outbox limits the records that a producer holds.
     config.set("queue.buffering.max.messages", "0");
     config.set("queue.buffering.max.kbytes", i32::MAX.to_string());
     let more = base(settings, &settings.producer_properties)?;
@@ -110,7 +110,8 @@ pub(super) fn producer_config(settings: &KafkaSettings, delivery: Delivery) -> R
     Ok(config)
 }
 
-/// The entries of a configuration. `config_map` hides secrets, `get` does not.
+/// Returns the entries of a configuration. Only the names come from `config_map`, because it hides
+/// secret values; `get` returns them.
 fn entries(config: &ClientConfig) -> Vec<(String, String)> {
     let names = config.config_map().into_keys();
     names.filter_map(|name| Some((name.to_owned(), config.get(name)?.to_owned()))).collect()
@@ -176,14 +177,13 @@ impl ClientContext for Context {
     }
 }
 
-/// Recognises warnings that librdkafka logs at a healthy start, and that disappear without any
-/// action.
+/// Returns true for warnings that librdkafka logs even at a healthy start, and that need no action.
 fn is_expected(message: &str) -> bool {
     // Driftless needs this property (docs/design.md#ownership); librdkafka has called it
     // experimental since 2019.
     message.contains("enable.gapless.guarantee is experimental")
-        // librdkafka asks a broker that has just started again until the broker has loaded its
-        // coordinators.
+        // A broker that has just started is still loading its coordinators, and librdkafka retries
+        // until they are loaded.
         || message.ends_with("Coordinator load in progress: retrying")
 }
 

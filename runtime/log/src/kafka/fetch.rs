@@ -1,9 +1,9 @@
-//! The thread of a reader: the only one that talks to its librdkafka consumer.
+//! The thread of a reader. No other thread talks to the reader's librdkafka consumer.
 //!
 //! The thread sleeps until a command arrives or librdkafka reports a non-empty queue, and then
-//! drains the queue. A record therefore wakes it at once, an assignment does not wait for a poll to
-//! time out, and an idle reader costs nothing. If the async half does not keep up, the thread stops
-//! polling, and librdkafka stops fetching.
+//! drains the queue. A new record therefore wakes the thread at once, an assignment does not wait
+//! for a poll to time out, and an idle reader costs nothing. If the async half does not keep up,
+//! the thread stops polling, and librdkafka stops fetching.
 
 mod recovery;
 
@@ -21,10 +21,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The largest amount taken from librdkafka in one turn.
+/// The limit on the bytes of records that one turn takes from librdkafka.
 const POLL_BYTES_MAX: usize = 2 << 20;
-/// How long to wait for the brokers to name a topic's leaders before it is read. Without an answer
-/// librdkafka finds the leaders itself.
+/// How long the thread waits for the brokers to name the leaders of a topic's partitions before it
+/// reads the topic. Without an answer in time, librdkafka finds the leaders itself, but more
+/// slowly.
 const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl ConsumerContext for Context {}
@@ -33,12 +34,15 @@ pub(super) struct Fetcher {
     consumer: BaseConsumer<Context>,
     shared: Arc<Shared>,
     positions: HashMap<Arc<str>, Vec<Option<Position>>>,
-    /// When to find out which partition an error belongs to, if one is pending.
+    /// When to find out which partition an error belongs to. `None` if there is no such error.
     check_at: Option<Instant>,
 }
 
+/// The state of an assigned partition.
 struct Position {
+    /// The number of the assignment, by which stale records are detected.
     generation: u64,
+    /// The offset of the next record.
     next: i64,
     is_paused: bool,
     records: Vec<Record>,
@@ -142,7 +146,7 @@ impl Fetcher {
         if gone.count() > 0
             && let Err(error) = self.consumer.incremental_unassign(gone)
         {
-            // The partition was not assigned, so it is unassigned now as requested.
+            // The call fails if a partition was not assigned. It then is unassigned, as requested.
             tracing::debug!(%error, "librdkafka failed to unassign partitions");
         }
     }

@@ -4,9 +4,9 @@
 //! Kafka's group protocol decides which member owns which partition. A separate reader with its own
 //! offsets reads the records, so this consumer commits nothing and pauses its assignment.
 //! Assignment is cooperative: a partition that moves is revoked first, and the next member gets it
-//! only after `done`. The member is static (`group.instance.id`): a process that returns within the
-//! session time-out keeps its partitions, and one that leaves on purpose (by dropping the
-//! membership) releases them at once.
+//! only after the old owner has sent or dropped `done`. The member is static (`group.instance.id`):
+//! a process that returns within the session time-out keeps its partitions, and one that leaves on
+//! purpose (by dropping the membership) releases them at once.
 
 use super::super::{Error, Membership, MembershipEvent};
 use super::KafkaSettings;
@@ -27,19 +27,21 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// A member learns of a rebalance from the response to its next heartbeat, so a planned hand-over
-/// waits up to this long.
+/// The longest interval between heartbeats. A member learns of a rebalance from the response to its
+/// next heartbeat, so a planned hand-over waits up to this long.
 const HEARTBEAT_MS_MAX: u32 = 100;
 /// librdkafka checks whether a heartbeat is due only when its main thread wakes, and by itself that
 /// happens once a second. The member's thread therefore wakes it at this interval. A consumer must
 /// also poll now and then, or it leaves the group.
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a revocation checks whether the group has dropped this member.
+/// The interval at which a member that waits for `done` checks whether the group has dropped it.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// librdkafka sends its leave request a little after it reports an empty assignment. A static
-/// member that is closed before that never leaves the group.
+/// How long a leaving member stays open after its assignment is empty. librdkafka sends the leave
+/// request a little later than that, and a static member that is closed earlier never leaves the
+/// group.
 const LEAVE_GRACE: Duration = Duration::from_millis(200);
-/// The longest time for leaving. After it the session time-out removes the member.
+/// The longest time that leaving may take. A member that takes longer is removed by the session
+/// time-out.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &str) -> Result<Membership, Error> {
@@ -89,12 +91,15 @@ struct Signal {
 
 #[derive(Clone, Copy, Default)]
 struct SignalState {
+    /// True if librdkafka's queue may hold an event.
     is_filled: bool,
+    /// True if the membership was dropped.
     is_closed: bool,
 }
 
 impl Signal {
-    /// librdkafka calls this while it holds a lock on its queue, so this must not call librdkafka.
+    /// Changes the state and wakes the thread. librdkafka calls this while it holds a lock on its
+    /// queue, so this must not call librdkafka.
     fn set(&self, change: impl FnOnce(&mut SignalState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
@@ -111,7 +116,7 @@ impl Signal {
     }
 }
 
-/// Leaves the group when dropped.
+/// Makes the member leave the group when this is dropped.
 struct MembershipGuard(Arc<Signal>);
 
 impl Drop for MembershipGuard {
@@ -136,7 +141,7 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
         // Any call wakes librdkafka's main thread; the result does not matter.
         let _ = consumer.assignment();
     }
-    // Unsubscribing leaves the group. Closing alone would not, for a static member.
+    // Unsubscribing leaves the group. A static member that is only closed would stay in it.
     consumer.unsubscribe();
     let mut deadline = Instant::now() + LEAVE_WITHIN;
     let mut is_empty = false;
@@ -158,7 +163,7 @@ fn serve(consumer: &BaseConsumer<MemberContext>) -> Result<(), KafkaError> {
             Some(Err(error)) => {
                 tracing::debug!(member = consumer.context().name, %error, "the group membership reported an error");
             }
-            // A record fetched between assigning and pausing.
+            // A record that was fetched between assigning and pausing is dropped.
             Some(Ok(_)) => {}
             None if consumer.context().context.served() != served => {}
             None => return Ok(()),
@@ -238,9 +243,9 @@ impl MemberContext {
         }
     }
 
-    /// Waits until work on the partitions has ended. If that takes too long, or the group has
-    /// dropped this member meanwhile, the partitions count as lost: another member may own them
-    /// already.
+    /// Reports the partitions as revoked and waits until the service has ended its work on them. If
+    /// that takes too long, or the group has dropped this member meanwhile, reports the partitions
+    /// as lost, because another member may own them already.
     fn hand_over(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         let numbers = || partitions.iter().copied().map(Partition).collect::<Vec<_>>();
         let (done, wait) = oneshot::channel();

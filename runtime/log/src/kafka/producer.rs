@@ -1,9 +1,10 @@
 //! The idempotent producer of librdkafka, with its delivery reports collected into batches.
 //!
 //! Two threads serve a producer. rdkafka's thread polls librdkafka and calls
-//! [`DeliveryContext::delivery`] for each record, which puts the acknowledgement into a channel.
-//! The second thread drains that channel and calls the sink once per batch. Acknowledgements of one
-//! partition keep the order of the appends, including records that never left this process.
+//! [`DeliveryContext::delivery`] for each delivered record; that method puts the acknowledgement
+//! into a channel. The second thread drains that channel and calls the sink once per batch.
+//! Acknowledgements of one partition keep the order of the appends, including records that never
+//! left this process.
 
 use super::super::outbox::{Outbox, Settled, append_bytes};
 use super::super::{AckSink, Append, AppendError, Delivery, Error, Producer};
@@ -23,12 +24,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// The largest batch for one call of the sink.
+/// The limit on the acknowledgements in one call of the sink.
 const ACKS_MAX: usize = 16_384;
 
 pub(super) struct KafkaProducer {
     outbox: Arc<Outbox>,
-    /// `None` only while the producer is dropped.
+    /// `None` only while the producer is being dropped.
     inner: Option<ThreadedProducer<DeliveryContext>>,
     settled: mpsc::Sender<Settled>,
     /// An append holds this lock, so that records reach librdkafka in the order of their numbers.
@@ -49,14 +50,15 @@ struct AckOrder {
 
 #[derive(Default)]
 struct AckOrderState {
+    /// The number of the next acknowledgement to release.
     next: u64,
-    /// Acknowledgements that arrived before their turn.
+    /// Acknowledgements that arrived before those of earlier records.
     early: BTreeMap<u64, Settled>,
     /// True once an append of this partition has failed.
     is_broken: bool,
 }
 
-/// The bookkeeping that comes back with a delivery report.
+/// The data about a record in flight. librdkafka returns it with the delivery report.
 pub(super) struct InFlight {
     token: u64,
     bytes: usize,
@@ -65,6 +67,7 @@ pub(super) struct InFlight {
 }
 
 impl AckOrder {
+    /// Adds the acknowledgement of record `number`, and sends all that are next in order.
     fn release(&self, number: u64, settled: Settled, to: &mpsc::Sender<Settled>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.early.insert(number, settled);
@@ -74,8 +77,8 @@ impl AckOrder {
         } {
             state.next += 1;
             if self.is_gapless && state.is_broken && settled.ack.result.is_ok() {
-                // Acknowledged records must be an unbroken prefix. librdkafka promises that; this
-                // check enforces it.
+                // Acknowledged records must be an unbroken prefix. librdkafka guarantees
+                // that already; this check makes sure of it.
                 let reason = "acknowledged, but an earlier record was not".to_owned();
                 settled.ack.result = Err(AppendError::Unknown(reason));
             }
@@ -117,9 +120,10 @@ impl ProducerContext for DeliveryContext {
     }
 }
 
-/// Classifies a failed delivery. librdkafka may also report a missing partition for a record that
-/// it sent earlier: the acknowledgement was lost with the connection, and the broker has lost the
-/// partition since. Such a record may be in the log.
+/// Classifies a failed delivery. The error alone does not tell whether the record is in the log.
+/// librdkafka may report a missing partition for a record that it sent earlier, when the
+/// acknowledgement was lost with the connection and the broker has lost the partition since. Such a
+/// record may be in the log.
 fn undelivered(error: &KafkaError, is_certainly_not_in_log: bool) -> AppendError {
     if is_certainly_not_in_log { append_error(error) } else { AppendError::Unknown(error.to_string()) }
 }
@@ -133,7 +137,8 @@ fn is_certainly_not_in_log(message: &BorrowedMessage<'_>) -> bool {
     status == rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
-/// Classifies an error for a record that is not in the log: would the same append fail again?
+/// Classifies an error for a record that is not in the log. `Refused` means that the same append
+/// would fail again.
 fn append_error(error: &KafkaError) -> AppendError {
     match error.rdkafka_error_code() {
         Some(code) if code == RDKafkaErrorCode::MessageSizeTooLarge || is_missing_code(code) => {
@@ -229,10 +234,11 @@ impl Producer for KafkaProducer {
         self.outbox.flush(timeout).await
     }
 
-    /// Records in flight to a broker count as lost at once: an abandoned producer does not wait for
-    /// answers.
+    /// Gives up the records in flight to a broker at once: an abandoned producer does not wait for
+    /// the broker's answers.
     fn abandon(&self) {
-        // Locked, so that no append runs between its check of `ended` and librdkafka's queue.
+        // The lock makes sure that no append is between its check of `ended` and its call of
+        // librdkafka. Such a record would be enqueued after the purge.
         let _sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
         self.outbox.end(|| "the producer was abandoned".to_owned());
         if let Some(inner) = &self.inner {

@@ -1,9 +1,9 @@
 //! The async half of a reader. It sends commands to the thread in [`super::fetch`] and returns the
 //! records that the thread has fetched.
 //!
-//! Each assignment has a generation. Records of an earlier generation are dropped here, so that no
-//! stale record arrives after `assign` or `unassign` has returned, even if the thread sees the
-//! command later.
+//! Each assignment has a generation. The async half drops records of an earlier generation. No
+//! stale record is therefore returned after `assign` or `unassign` has returned, even if the thread
+//! executes the command later.
 
 use super::super::{Batch, Error, ReadError, Reader};
 use super::KafkaSettings;
@@ -19,7 +19,8 @@ pub(super) struct KafkaReader {
     next_generation: u64,
     /// Records that arrived while their partition was paused.
     paused: Vec<Fetched>,
-    /// Outcomes taken from the thread that follow an error, which is returned first.
+    /// Outcomes that were taken from the thread and not returned yet. `next` returns only one error
+    /// at a time, so the outcomes behind an error wait here.
     outcomes: std::collections::VecDeque<Outcome>,
 }
 
@@ -55,7 +56,8 @@ impl KafkaReader {
         }
     }
 
-    /// Returns what is ready, without waiting.
+    /// Returns the records that are ready, or an error, without waiting; `None` if nothing is
+    /// ready.
     fn take(&mut self) -> Option<Result<Vec<Batch>, ReadError>> {
         self.outcomes.extend(self.shared.take());
         let mut batches: Vec<Batch> = Vec::new();

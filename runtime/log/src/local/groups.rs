@@ -1,11 +1,11 @@
-//! Group membership among members in one process: even, sticky, and never two owners of one
-//! partition.
+//! Consumer groups whose members all run in one process. Partitions are spread evenly, stay with
+//! their owners where possible, and never have two owners at once.
 //!
 //! A partition that moves is first revoked; the next member gets it once the old owner has sent or
-//! dropped `done`. Dropping the membership releases all its partitions at once, and revoked ones as
-//! soon as their `done` is sent or dropped. As with Kafka's static members, a member that joins
-//! under a taken name replaces the older one: the older member loses all partitions and its event
-//! channel closes.
+//! dropped `done`. Dropping a membership releases its partitions at once; a partition that is being
+//! revoked is released once its `done` is sent or dropped. As with Kafka's static members, a member
+//! that joins under a taken name replaces the older one: the older member loses all partitions and
+//! its event channel closes.
 
 use super::super::{Error, Membership, MembershipEvent};
 use driftless_schemas::Partition;
@@ -55,8 +55,8 @@ impl Groups {
                 let lost = older.owned.iter().copied().map(Partition).collect::<Vec<_>>();
                 group.free.extend(older.owned);
                 if !lost.is_empty() {
-                    // The send fails if the older member has dropped its receiver; that member then
-                    // has stopped working.
+                    // The send fails if the older member has dropped its receiver. That member has
+                    // then stopped its work already.
                     let _ = older.events.send(MembershipEvent::Lost(lost));
                 }
             }
@@ -74,7 +74,8 @@ impl Groups {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Revokes the partitions above each member's share, and assigns the free ones.
+    /// Revokes the partitions that members have above their shares, and assigns the free
+    /// partitions.
     fn balance(&self, key: &(String, String), runtime: &tokio::runtime::Handle) {
         let revoked = match self.lock().get_mut(key) {
             Some(group) => group.balance(),
@@ -100,8 +101,8 @@ impl Group {
             return Vec::new();
         }
         let (share, extra) = (self.total / self.members.len(), self.total % self.members.len());
-        // The members with the most partitions keep the remainder, which moves the fewest
-        // partitions.
+        // If the partitions cannot be divided evenly, the members with the most partitions get one
+        // more than the others, because then the fewest partitions move.
         let mut order: Vec<usize> = (0..self.members.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(self.members[index].owned.len()));
 

@@ -1,5 +1,5 @@
 //! The reader of the in-process logs. It reads from the tails in memory, requests older records
-//! from a [`History`], and sleeps until one of them wakes it.
+//! from a [`History`], and sleeps until a tail or the history wakes it.
 
 use super::super::{Batch, ReadError, Reader, Record};
 use super::tails::{Lookup, Tail, Topics};
@@ -8,7 +8,8 @@ use driftless_schemas::{Offset, Partition};
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
-/// The largest result of one call of `next`; the rest follows with the next call.
+/// The limit on the bytes of records that one call of `next` returns. The next call returns the
+/// rest.
 const NEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Reads records that the tail no longer holds, on a thread of its own.
@@ -33,8 +34,8 @@ pub(crate) struct LocalReader {
     history: Option<Arc<dyn History>>,
     wake: Arc<Notify>,
     positions: Vec<Position>,
-    /// The position where the next call starts, so that a busy partition does not starve the
-    /// others.
+    /// Counts the calls. Each call starts with another partition, so that a busy partition does not
+    /// starve the others.
     turn: usize,
 }
 
@@ -44,8 +45,8 @@ struct Position {
     next: i64,
     is_paused: bool,
     tail: Option<Arc<Tail>>,
-    /// The outstanding reply of a [`History`]. Stored here instead of in a future, so that `next`
-    /// is cancel-safe.
+    /// The reply of a [`History`] that has not arrived yet. It is stored here and not in a future,
+    /// so that `next` is cancel-safe.
     pending: Option<oneshot::Receiver<Result<Vec<Record>, String>>>,
 }
 
@@ -58,7 +59,7 @@ impl LocalReader {
         self.positions.iter_mut().find(|p| p.partition == partition && &*p.topic == topic)
     }
 
-    /// Polls each partition once.
+    /// Takes the records that are ready in each partition.
     fn gather(&mut self) -> Result<Vec<Batch>, ReadError> {
         let mut batches = Vec::new();
         let mut bytes_left = NEXT_BYTES_MAX;
@@ -113,8 +114,8 @@ impl Position {
                     self.pending = None;
                     return Ok(Some(self.advance(records)));
                 }
-                // Retention may have deleted the requested records meanwhile; the lookup below then
-                // reports it.
+                // Retention has deleted the requested records meanwhile; the lookup below reports
+                // that.
                 Ok(_) if tail.watermarks().0 > self.next => self.pending = None,
                 Ok(_) => return Err(self.broken(format!("record {} is missing", self.next))),
                 Err(reason) => return Err(self.broken(reason)),

@@ -1,9 +1,10 @@
 //! The newest records of every partition, in memory, and the readers that wait for the next one.
 //!
-//! Readers read from the [`Tail`] only; records that it no longer holds come from a
-//! [`super::reader::History`]. A record enters the tail once it is durable (memory: at once;
-//! sqlite: after the commit), so that no reader sees a record that could still vanish. Readers do
-//! not poll: [`Tail::extend`] wakes those that registered.
+//! Readers get recent records from the [`Tail`] of a partition, and records that the tail no longer
+//! holds from a [`super::reader::History`]. A record enters the tail once it is durable (memory: at
+//! once; sqlite: after the commit), so that no reader sees a record that could still vanish.
+//! Readers do not poll: [`Tail::extend`] wakes the readers that have registered with
+//! [`Tail::watch`].
 
 use super::super::{AppendError, Record};
 use driftless_schemas::Partition;
@@ -73,7 +74,8 @@ impl Topic {
 
 /// The tail of one partition.
 pub(crate) struct Tail {
-    /// Above this many bytes the oldest records leave memory; `usize::MAX` keeps all.
+    /// The limit on the bytes of records in memory. Above it the oldest records are evicted;
+    /// `usize::MAX` keeps all records.
     bytes_max: usize,
     state: Mutex<State>,
 }
@@ -93,11 +95,11 @@ struct State {
 pub(crate) enum Lookup {
     /// The next records, in order; never empty.
     Records(Vec<Record>),
-    /// No record is there yet.
+    /// The requested offset is the end of the log, so no record exists there yet.
     Nothing,
     /// The next records are older than the tail, which begins at `until`.
     Older { until: i64 },
-    /// The log does not hold that offset.
+    /// The log does not hold the requested offset; it holds `low..high`.
     OutOfRange { low: i64, high: i64 },
 }
 
@@ -119,7 +121,8 @@ impl Tail {
         (state.low, state.high)
     }
 
-    /// Notifies `wake` at each change of this tail, until its last strong reference is dropped.
+    /// Notifies `wake` at each change of this tail, as long as the caller keeps a strong reference
+    /// to `wake`.
     pub(crate) fn watch(&self, wake: &Arc<Notify>) {
         let mut state = self.state();
         state.waiting.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(wake)));

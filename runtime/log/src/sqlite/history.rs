@@ -1,5 +1,5 @@
-//! The thread that reads records older than the tails, on a database connection of its own. Lagging
-//! readers therefore cost the writer nothing and never block a tokio thread.
+//! The thread that reads records which the tails no longer hold, on a database connection of its
+//! own. Lagging readers therefore neither slow the writer down nor block a tokio thread.
 
 use super::super::Record;
 use super::super::local::reader::HistoryRequest;
@@ -11,7 +11,8 @@ use std::sync::mpsc;
 pub(super) fn run(connection: &Connection, requests: mpsc::Receiver<HistoryRequest>) {
     for request in requests {
         let answer = read(connection, &request).map_err(|error| error.to_string());
-        // The send fails if the reader was dropped or was assigned another offset.
+        // The send fails if the reader was dropped or was assigned another offset; no reader then
+        // needs the answer.
         let _ = request.reply.send(answer);
         request.wake.notify_one();
     }

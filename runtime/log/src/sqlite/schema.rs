@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// "DrfL", so that another program's database is never mistaken for a log.
+/// The application id in the file's header, "DrfL". Another program's database is therefore never
+/// mistaken for a log.
 const APPLICATION_ID: i32 = 0x4472_664c;
 /// The version of the tables; increased with each change.
 const FORMAT: i32 = 1;
@@ -101,8 +102,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // SQLite applies the page size only before the first table exists.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL: a commit is durable when it returns. fullfsync: also on macOS, where fsync alone does
-    // not guarantee that.
+    // With FULL a commit is durable when it returns. On macOS that also needs fullfsync, because
+    // fsync alone does not guarantee it there.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
@@ -139,7 +140,8 @@ pub(super) fn load_topics(connection: &Connection, tail_bytes_max: usize) -> rus
     Ok(topics)
 }
 
-/// Returns (low, high) of a partition according to the tables.
+/// Reads the watermarks (low, high) of a partition from the tables: the offset of its first record,
+/// and the offset of the next append.
 pub(super) fn bounds(connection: &Connection, topic: &str, partition: i32) -> rusqlite::Result<(i64, i64)> {
     let low = connection
         .query_row("SELECT offset FROM starts WHERE topic = ?1 AND partition = ?2", params![topic, partition], |row| {

@@ -1,4 +1,5 @@
-//! The thread that writes: group commit, topics, retention.
+//! The thread that writes the embedded log's file: it commits appends in groups, creates topics,
+//! and applies retention.
 //!
 //! All appends that were queued during one commit go into the next one. A slow disk therefore makes
 //! larger batches, and no append waits for a timer. Offsets are assigned inside the transaction and
@@ -18,11 +19,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// The largest transaction, in records or bytes: a limit on the time until its acknowledgements.
+/// The limits on the records and bytes of one transaction, and so on the time until its records are
+/// acknowledged.
 const COMMIT_RECORDS_MAX: usize = 8_192;
 const COMMIT_BYTES_MAX: usize = 16 << 20;
-/// The number of records that retention deletes in one transaction, so that appends do not wait for
-/// it.
+/// The limit on the records of a partition that retention deletes in one transaction, so that
+/// appends do not wait long for retention.
 const RETENTION_RECORDS_MAX: i64 = 4_096;
 
 /// A job for the writer.
@@ -83,8 +85,8 @@ pub(super) struct Writer {
     retention_every: Duration,
     retention_due: Instant,
     newest_timestamp: UnixMs,
-    /// Set when a failed commit may have left records on the disk: the log then accepts no more
-    /// appends.
+    /// The reason why the log accepts no more appends. Set when a failed commit may have left
+    /// records on the disk.
     broken: Option<String>,
 }
 
@@ -130,7 +132,7 @@ impl Writer {
                     }
                     Job::CreateTopic { spec, reply } => {
                         self.append(std::mem::take(&mut appends));
-                        // The caller may have stopped waiting; the topic exists all the same.
+                        // The send fails if the caller no longer waits, which does not matter.
                         let _ = reply.send(self.create_topic(&spec));
                     }
                     Job::Truncate { topic, partition, before, reply } => {
@@ -146,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// Runs one transaction: commits the appends, extends the tails, acknowledges.
+    /// Commits appends in one transaction, extends the tails, and acknowledges the records.
     fn append(&mut self, appends: Vec<(Arc<Outbox>, Vec<Append>)>) {
         if appends.is_empty() {
             return;
@@ -249,7 +251,7 @@ impl Writer {
         };
         insert().map_err(|error| {
             let reason = format!("{}: {error}", self.at);
-            // The failed statement may have rolled back already.
+            // The rollback fails if the failed statement has rolled back already.
             let _ = self.connection.execute_batch("ROLLBACK");
             let is_gone = self.connection.is_autocommit()
                 && touched.iter().all(|touched| {
@@ -343,7 +345,8 @@ impl Writer {
         self.retention_due = Instant::now() + if is_more { Duration::ZERO } else { self.retention_every };
     }
 
-    /// Returns the first offset in `low..until` that is not older than `oldest`, or `until`.
+    /// Returns the offset of the first record in `low..until` that is not older than `oldest`, or
+    /// `until` if all are older.
     fn first_since(&self, topic: &str, partition: i32, low: i64, until: i64, oldest: UnixMs) -> rusqlite::Result<i64> {
         let mut select = self.connection.prepare_cached(
             "SELECT min(offset) FROM records WHERE topic = ?1 AND partition = ?2 AND offset >= ?3 AND offset < ?4 \

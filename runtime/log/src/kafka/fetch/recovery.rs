@@ -1,7 +1,8 @@
 //! The recovery of a reader's thread after an error.
 //!
-//! rdkafka does not say which partition an error belongs to, so the thread asks the brokers: a
-//! partition that cannot be read fails, and all others are assigned again.
+//! rdkafka does not report which partition an error belongs to, so the thread queries the brokers
+//! for each partition. A partition that cannot be read fails. If all can be read, all are assigned
+//! again.
 
 use super::super::super::ReadError;
 use super::super::admin::{count, is_missing_code};
@@ -59,8 +60,8 @@ impl Fetcher {
         failures
     }
 
-    /// Handles an error of an unknown partition: fails the partitions that cannot be read, and
-    /// restarts the others.
+    /// Finds the partitions that an error may belong to. Fails the partitions that cannot be read.
+    /// If all partitions can be read, restarts all of them.
     pub(super) fn check(&mut self, failures: &mut Vec<Outcome>) {
         self.check_at = None;
         let mut bad = Vec::new();
@@ -124,7 +125,8 @@ impl Fetcher {
         self.unassign(&gone);
     }
 
-    /// Restarts all partitions: librdkafka stopped one for a reason that no longer holds.
+    /// Restarts all partitions. librdkafka has stopped reading one of them, for a reason that no
+    /// longer exists, and does not say which.
     fn restart(&mut self) {
         let mut all = TopicPartitionList::new();
         let (mut again, mut pauses) = (Vec::new(), Vec::new());
