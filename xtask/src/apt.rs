@@ -1,4 +1,4 @@
-//! Installs packages with `apt-get`, where this process is root on a Debian.
+//! Installs packages with `apt-get`, if this process is root on a Debian system.
 
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -6,14 +6,14 @@ use std::process::Command;
 use crate::process;
 use crate::step::Screen;
 
-/// Whether this process is root on a Debian.
+/// Returns true if this process is root and the system has `apt-get`.
 pub fn may_install() -> bool {
     let mut id = Command::new("id");
     id.arg("-u");
     process::find("apt-get").is_some() && process::ask(id).is_ok_and(|user| user == "0")
 }
 
-/// Installs packages. Without the right to install, the error names the command.
+/// Installs packages. If this process may not install, the error names the command to run.
 pub fn install(screen: Screen, packages: &[&str]) -> Result<()> {
     if !may_install() {
         bail!("{} missing: apt-get install {}", packages.join(", "), packages.join(" "));

@@ -1,5 +1,5 @@
 //! `cargo xtask attack`: builds the services and the attacks (`tests/attack`), runs the tests that
-//! the threat model names, and attacks.
+//! the threat model names, and then attacks the services.
 //!
 //! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
 
@@ -12,14 +12,14 @@ use crate::process;
 use crate::toolchain;
 use crate::workspace::Workspace;
 
-/// Flags whose output does not depend on the tests of the threat model.
+/// Flags with which the output does not depend on the tests that the threat model names.
 const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version"];
 
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
     let mut build = workspace.cargo();
-    // The same build as that of `cargo xtask test`. Cargo would build single packages again, with
-    // other features.
+    // This is the build of `cargo xtask test`. If single packages were built instead, Cargo would
+    // choose other features and compile again.
     build.args(["build", "--workspace", "--all-targets"]);
     toolchain::lint(&mut build)?;
     process::check("the build", build)?;
@@ -41,8 +41,8 @@ pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> 
     Err(process::replace_this_process(attack)).context("cannot run driftless-attack")
 }
 
-/// The output of `cargo test` for these tests. `driftless-attack` judges it, because it knows which
-/// defence each test belongs to.
+/// Runs these tests, and returns the output of `cargo test`. `driftless-attack` judges the output,
+/// because it knows which defence each test belongs to.
 fn tests(workspace: &Workspace, names: &str) -> Result<String> {
     let names: Vec<&str> = names.lines().collect();
     if names.is_empty() {

@@ -29,7 +29,8 @@ pub struct Options {
     pub arguments: Vec<OsString>,
 }
 
-/// Builds `driftless` and the benchmarks with optimisation. Returns a command for the benchmarks.
+/// Builds `driftless` and the benchmarks with optimisation. Returns a command that runs the
+/// benchmarks.
 pub fn optimised(workspace: &Workspace) -> Result<Command> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", "driftless", "--package", "driftless-bench"]);
@@ -38,7 +39,7 @@ pub fn optimised(workspace: &Workspace) -> Result<Command> {
 }
 
 /// Builds with optimisation, and replaces this process by the benchmark `what` with these
-/// arguments.
+/// arguments. Returns only if the benchmark cannot start.
 pub fn pass_on(workspace: &Workspace, what: &str, arguments: Vec<OsString>) -> Result<ExitCode> {
     let mut bench = optimised(workspace)?;
     bench.arg(what).args(arguments);

@@ -67,12 +67,13 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The scenarios in `tests/browser`, which run against the built program.
 pub struct Scenarios<'a> {
     pub workspace: &'a Workspace,
     pub screen: Screen,
 }
 
-/// A test of Playwright's report.
+/// The result of one scenario, from Playwright's report.
 #[derive(Debug, PartialEq)]
 pub struct Scenario {
     pub name: String,
@@ -81,7 +82,7 @@ pub struct Scenario {
 }
 
 impl Scenarios<'_> {
-    /// Runs the scenarios against the built program.
+    /// Runs the scenarios against the built program. Fails if a scenario fails.
     pub fn run(&self, variables: &Variables, arguments: &[String]) -> Result<()> {
         let folder = self.folder();
         node_packages(&folder, self.screen)?;
@@ -101,7 +102,7 @@ impl Scenarios<'_> {
         process::check("the scenarios in Chromium", playwright)
     }
 
-    /// The results of all scenarios, from the report of the last run.
+    /// Returns the results of all scenarios, from the report of the last run.
     pub fn scenarios(&self) -> Result<Vec<Scenario>> {
         let file = self.output().join("report.json");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -112,21 +113,23 @@ impl Scenarios<'_> {
         Ok(found)
     }
 
-    /// The measurements of the scenario about speed.
+    /// Returns the measurements that the scenario about speed left in a file.
     fn figures(&self) -> Result<Value> {
         Ok(serde_json::from_str(&fs::read_to_string(self.output().join("figures.json"))?)?)
     }
 
+    /// The folder of the scenarios' sources.
     fn folder(&self) -> PathBuf {
         self.workspace.root.join("tests/browser")
     }
 
+    /// The folder of pictures, traces and reports.
     pub fn output(&self) -> PathBuf {
         self.workspace.target_dir.join("browser")
     }
 }
 
-/// Collects the scenarios of a suite and of the suites in it.
+/// Collects the scenarios of a suite, and those of the suites inside it.
 fn collect(node: &Value, found: &mut Vec<Scenario>) {
     let all = |name: &str| node[name].as_array().cloned().unwrap_or_default();
     for suite in all("suites") {

@@ -1,11 +1,12 @@
-//! `cargo xtask clean-cache`: removes our files from the cache folder, and no other file.
+//! `cargo xtask clean-cache`: removes Driftless's own files from the cache folder, and no other
+//! file.
 
 use anyhow::{Context, Result, bail};
 use driftless_testbed::cache_dir;
 use std::fs::{self, File};
 use std::path::Path;
 
-/// The prefixes of the names of our folders and lock files.
+/// Prefixes of the names of Driftless's folders and lock files in the cache folder.
 const OURS: [&str; 5] = ["kafka-", "versitygw-", "python", "runs", "rustc-web"];
 
 pub fn clean() -> Result<()> {
@@ -33,7 +34,7 @@ fn is_ours(name: &str) -> bool {
     OURS.iter().any(|ours| name.starts_with(ours))
 }
 
-/// Fails if a server or test runs: it holds the lock beside its folder.
+/// Fails if a server or a test runs. Each of them holds the lock file beside its folder in `runs`.
 fn refuse_while_in_use(runs: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(runs) else { return Ok(()) };
     for lock in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "lock"))

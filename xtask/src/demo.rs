@@ -53,14 +53,14 @@ pub struct Options {
     json: bool,
 }
 
-/// The things that all parts of the demo need.
+/// Paths and settings that all parts of the demo need.
 struct Environment<'a> {
     workspace: &'a Workspace,
     screen: Screen,
     picture: PathBuf,
-    /// Keeps screenshots and logs.
+    /// The folder that keeps screenshots and logs after the demo.
     output: PathBuf,
-    /// Removed at the end.
+    /// The folder of data and keys, which is removed at the end.
     dir: RunDir,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Environment<'a> {
     }
 
     fn build(&self) -> Result<Verdict> {
-        // The same build as that of `cargo dev`.
+        // `cargo dev` makes the same build.
         let mut build = self.workspace.cargo();
         build.args(["build", "--package", "driftless"]).stdout(self.screen.stdio());
         process::check("the build", build)?;

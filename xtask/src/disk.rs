@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// All targets of a fresh clone (5.2 GB), the core for the browser (0.5 GB), and the files of tests
-/// (0.3 GB).
+/// The space that a build of a fresh clone needs: all targets (5.2 GB), the core for the browser
+/// (0.5 GB), and the files of tests (0.3 GB).
 const FRESH_MB: u64 = 6_500;
-/// A later build mostly overwrites the files of an earlier one.
+/// The least space that a later build needs, because it mostly overwrites the files of an earlier
+/// build.
 const AGAIN_MB: u64 = 1_000;
-/// The folders of a build below the target folder.
+/// The folders below the target folder that builds fill.
 const BUILT: [&str; 2] = ["debug", "wasm"];
 
 /// Checks that the disk has enough space for a build of the workspace below `target`.
@@ -22,13 +23,14 @@ pub fn check_space(target: &Path) -> Result<()> {
     enough(target, free_mb, BUILT.map(|folder| size_mb(&target.join(folder))).iter().sum())
 }
 
-/// The free space on the disk where `folder` is, or will be.
+/// Returns the free space on the disk where `folder` is, or will be.
 fn free_mb(folder: &Path) -> Result<u64> {
     let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder);
     let disk = rustix::fs::statvfs(there).with_context(|| format!("cannot ask for the room at {}", there.display()))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize) / 1_000_000)
 }
 
+/// Fails if `free_mb` is too little for a build, of which earlier builds left `built_mb`.
 fn enough(target: &Path, free_mb: u64, built_mb: u64) -> Result<()> {
     let needed_mb = if built_mb == 0 { FRESH_MB } else { FRESH_MB.saturating_sub(built_mb).max(AGAIN_MB) };
     let remedy = match built_mb {
@@ -49,8 +51,8 @@ fn gigabytes(mb: u64) -> String {
     format!("{}.{} GB", mb / 1_000, mb % 1_000 / 100)
 }
 
-/// The size of all files below `folder`. An unreadable file counts as 0, because only a message
-/// uses the size.
+/// Returns the size of all files below `folder`. An unreadable file counts as 0, because the result
+/// need not be exact.
 fn size_mb(folder: &Path) -> u64 {
     let mut folders = vec![folder.to_owned()];
     let mut bytes = 0;
@@ -58,7 +60,7 @@ fn size_mb(folder: &Path) -> u64 {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                // A hard-linked program has two names, and is on the disk once.
+                // A hard-linked program has two names, but it is on the disk only once.
                 Ok(metadata) => bytes += metadata.len() / metadata.nlink().max(1),
                 Err(_) => {}
             }
@@ -84,7 +86,7 @@ mod tests {
         assert_eq!(said(1_000, 38_000), Ok(()));
         let again = said(999, 38_000).unwrap_err();
         assert!(again.contains("needs 1.0 GB") && again.contains("`cargo clean` frees 38.0 GB"), "{again}");
-        // Half of a build.
+        // An earlier build left about half of its files.
         assert_eq!(said(3_500, 3_000), Ok(()));
         said(3_499, 3_000).unwrap_err();
     }

@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: libFuzzer on the targets of `tests/fuzz`, starting from the committed inputs
 //! and from the inputs that earlier runs found.
 //!
-//! Plain Cargo builds the targets, with the flags that `cargo fuzz` would set. All of them are
-//! stable, so neither a nightly compiler nor an installation is needed
+//! Plain Cargo builds the targets, with the flags that `cargo fuzz` would set. All of these flags
+//! are stable, so fuzzing needs neither a nightly compiler nor an installation
 //! (docs/decisions/0009-fuzzing.md). `cargo fuzz --fuzz-dir tests/fuzz` works too.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -35,7 +35,7 @@ New inputs stay in target/fuzz/corpus, from which the next run starts. The exit 
 without a crash. To make a test of a crash, put its file into tests/fuzz/regressions/<target>/ under
 a name that describes the fault.";
 
-/// The flags of `cargo fuzz`.
+/// The compiler flags that `cargo fuzz` sets for coverage.
 const RUSTFLAGS: [&str; 6] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -44,11 +44,11 @@ const RUSTFLAGS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Ccodegen-units=1",
 ];
-/// An input that runs longer counts as a crash, seconds.
+/// Time limit for one input, in seconds. An input that runs longer counts as a crash.
 const TIMEOUT: u32 = 20;
-/// A process that uses more memory counts as a crash, MiB.
+/// Memory limit of a process, in MiB. A process that uses more counts as a crash.
 const MEMORY_MB: u32 = 2048;
-/// Longer inputs find nothing more, and are slow.
+/// Length limit of an input. Longer inputs are slow and find nothing more.
 const INPUT_BYTES_MAX: u32 = 4096;
 /// The time between two progress lines of a target.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -108,7 +108,8 @@ pub fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     Ok(if held == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The named targets, or all targets.
+/// Returns the names of the chosen targets: the named ones or, without names, all. Fails if a name
+/// is unknown.
 fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
     let folder = workspace.root.join("tests/fuzz/fuzz_targets");
     let mut all = Vec::new();
@@ -122,7 +123,7 @@ fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
     Ok(all.into_iter().filter(|name| names.is_empty() || names.contains(name)).collect())
 }
 
-/// Builds the programs of the targets. Returns their folder.
+/// Builds the programs of the targets. Returns the folder that contains them.
 fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<PathBuf> {
     ensure!(process::find("c++").is_some(), "a C++ compiler is missing (Debian: apt-get install build-essential)");
     let mut host = Command::new("rustc");
@@ -131,7 +132,7 @@ fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<Pa
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
     let into = workspace.target_dir.join("fuzz/build");
     let mut build = workspace.cargo();
-    // Given an explicit target, Cargo builds build scripts and macros without these flags.
+    // If the target is explicit, Cargo builds build scripts and macros without these flags.
     build.current_dir(workspace.root.join("tests/fuzz")).args(["build", "--release", "--target", host, "--target-dir"]);
     build.arg(&into).env("RUSTFLAGS", RUSTFLAGS.join(" ")).env_remove("RUSTC_WORKSPACE_WRAPPER").stdout(screen.stdio());
     build.args(targets.iter().flat_map(|target| ["--bin", target]));
@@ -142,19 +143,19 @@ fn build(workspace: &Workspace, targets: &[String], screen: Screen) -> Result<Pa
 struct Fuzz<'a> {
     root: &'a Path,
     programs: PathBuf,
-    /// The folder of corpus, seeds and crashes.
+    /// The folder of corpus, seeds and crashes, in the target folder.
     work: PathBuf,
     screen: Screen,
     options: &'a Options,
 }
 
-/// The result of a target.
+/// The result of fuzzing one target.
 struct TargetResult {
     target: String,
     took: Duration,
     progress: Progress,
     crashes: Vec<PathBuf>,
-    /// How the process ended, if it failed.
+    /// The exit status or error of the process, if it failed.
     failure: Option<String>,
 }
 
@@ -191,7 +192,7 @@ impl Fuzz<'_> {
         write.env("DRIFTLESS_FUZZ_SEEDS", &seeds);
         process::ask(write).context("no seeds were written")?;
         let mut fuzz = Command::new(&program);
-        // libFuzzer writes new inputs to the first folder.
+        // libFuzzer writes new inputs to the first folder of the list.
         fuzz.arg(&corpus).arg(&seeds);
         let regressions = self.root.join("tests/fuzz/regressions").join(target);
         fuzz.args(regressions.is_dir().then_some(regressions));

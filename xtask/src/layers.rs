@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
 
-/// Each crate with the crates that it may depend on, all names without `driftless-`. Tests
+/// Each crate with the crates that it may depend on. All names lack the prefix `driftless-`. Tests
 /// (`tests/…`) and dev-dependencies are not restricted.
 const LAYERS: [(&str, &[&str]); 24] = [
     ("schemas", &[]),
@@ -90,6 +90,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// The name of a package without the prefix `driftless-`.
 fn short(package: &str) -> &str {
     package.strip_prefix("driftless-").unwrap_or(package)
 }

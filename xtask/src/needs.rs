@@ -1,4 +1,5 @@
-//! The needs of integration tests beside Rust. Each package declares them in its manifest:
+//! Integration tests need servers or a browser besides Rust. Each package declares the needs of its
+//! test suites in its manifest:
 //!
 //! ```toml
 //! [package.metadata.driftless.needs]
@@ -11,7 +12,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// A server or a program that a suite needs.
+/// A server or a program that a test suite needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Kafka,
@@ -19,7 +20,7 @@ pub enum Need {
     Browser,
 }
 
-/// A suite: one file or folder in the `tests/` of a package.
+/// A test suite: one file or folder in the `tests/` of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntegrationTest {
     pub name: String,
@@ -37,7 +38,8 @@ impl Need {
     }
 }
 
-/// Joins the suites of a package with the `metadata` of its manifest.
+/// Adds to each suite the needs that the manifest declares; `metadata` is Cargo's view of them.
+/// Fails if a declaration names an unknown suite or need.
 pub fn declared(names: Vec<String>, metadata: &Value) -> Result<Vec<IntegrationTest>> {
     let declared = &metadata["driftless"]["needs"];
     if let Some(unknown) = declared.as_object().into_iter().flatten().find(|(suite, _)| !names.contains(suite)) {

@@ -1,7 +1,8 @@
-//! The things that tests need beside Rust: real servers, a browser, Node and Python packages.
+//! Servers and programs that tests need besides Rust: Kafka, S3, a browser, Node and Python
+//! packages.
 //!
-//! Each is installed once. Without the right to install (not root), the report names the missing
-//! things.
+//! Each is installed once. If this process may not install one (it is not root), the report names
+//! it as missing.
 
 use anyhow::{Context, Result, ensure};
 use std::env;
@@ -28,25 +29,26 @@ pub const NO_CHROMIUM: &str = "Chromium, for the tests of the web page: install 
                                name one in DRIFTLESS_TEST_CHROMIUM";
 pub const NO_NODE: &str = "Node.js is missing: install version 20 or newer";
 
+/// The result of the installation.
 #[derive(Debug, Default)]
 pub struct Prerequisites {
     pub variables: Variables,
-    /// The Kafka that tests will use.
+    /// The name of the Kafka that the tests will use, for the report.
     pub kafka: Option<String>,
-    /// The names of the things that are there.
+    /// Names of the installed prerequisites.
     pub found: Vec<String>,
-    /// The missing things, and what needs them.
+    /// The missing prerequisites, each with what needs it.
     pub missing: Vec<String>,
 }
 
 impl Prerequisites {
-    /// Whether a variable was set for the tests.
+    /// Returns true if a variable with this name is set for the tests.
     pub fn has(&self, name: &str) -> bool {
         self.variables.iter().any(|(known, _)| *known == name)
     }
 
-    /// Installs what the tests below `root` need. Without `servers` (`--quick`) it leaves out
-    /// Kafka, S3 and the browser.
+    /// Installs everything that the tests below `root` need. If `servers` is false (`--quick`),
+    /// leaves out Kafka, S3 and the browser.
     pub fn install(root: &Path, screen: Screen, servers: bool) -> Result<Self> {
         let mut all = Self::default();
         if servers {
@@ -76,7 +78,8 @@ impl Prerequisites {
     }
 }
 
-/// Installs Kafka if the tests will start one. Returns the name of the Kafka that they will use.
+/// Installs Kafka, unless the tests will use brokers that run already. Returns a name for the
+/// report.
 fn kafka_name() -> Result<String> {
     if let Some(brokers) = variable("DRIFTLESS_TEST_BROKERS") {
         return Ok(format!("the brokers at {brokers}"));
@@ -93,7 +96,8 @@ fn s3_name() -> Result<String> {
     Ok(format!("versitygw {}", s3::VERSION))
 }
 
-/// Finds a browser, or installs Chromium if this process may install packages.
+/// Finds a browser, or installs Chromium if this process may install packages. Returns `None` if
+/// there is no browser.
 pub fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
     if let Some(chromium) = variable("DRIFTLESS_TEST_CHROMIUM") {
         return Ok(Some(chromium.into()));
@@ -105,7 +109,7 @@ pub fn chromium(screen: Screen) -> Result<Option<PathBuf>> {
     Ok(installed())
 }
 
-/// Runs `npm ci`, unless the packages of the lock file are installed.
+/// Runs `npm ci`, unless the packages of the lock file are installed already.
 pub fn node_packages(folder: &Path, screen: Screen) -> Result<()> {
     let lock = folder.join("package-lock.json");
     let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
@@ -115,10 +119,10 @@ pub fn node_packages(folder: &Path, screen: Screen) -> Result<()> {
     }
     ensure!(process::find("npm").is_some(), "{NO_NODE}");
     let mut npm = Command::new("npm");
-    // The browser comes from the system, so install scripts need not download one.
+    // The browser comes from the system, so the packages' install scripts need not download one.
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder).stdout(screen.stdio());
     process::check("npm ci", npm)?;
-    // `npm ci` makes no folder for a lock file without packages.
+    // For a lock file without packages, `npm ci` creates no folder.
     fs::create_dir_all(folder.join("node_modules"))?;
     fs::write(&stamp, lock)?;
     Ok(())

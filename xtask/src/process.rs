@@ -9,7 +9,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Runs a command to its end, with its output on ours. The error names `what` failed.
+/// Runs a command to its end; its output goes to this program's output. Fails if the command fails,
+/// and the error calls the command `what`.
 pub fn check(what: &str, mut command: Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot run {program} for {what}"))?;
@@ -17,7 +18,7 @@ pub fn check(what: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command, and returns its standard output without the last line end.
+/// Runs a command. Returns its standard output without white space at the end.
 pub fn ask(mut command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stderr(Stdio::piped()).output().with_context(|| format!("cannot run {program}"))?;
@@ -26,20 +27,21 @@ pub fn ask(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Replaces this process by the command, which then gets the signals and gives the exit code.
-/// Returns only if the command cannot start.
+/// Replaces this process by the command, which then receives the signals and determines the exit
+/// code. Returns only if the command cannot start.
 pub fn replace_this_process(mut command: Command) -> io::Error {
     use std::os::unix::process::CommandExt;
     command.exec()
 }
 
-/// Runs a command, and passes each line of its two outputs, in their order, to `each_line`.
+/// Runs a command. Passes each line of its standard output and standard error to `each_line`, in
+/// the order in which the command wrote them.
 pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<ExitStatus> {
     let (output, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    // `command` holds copies of the pipe's writing end; the output ends when the last copy is
-    // closed.
+    // `command` holds copies of the pipe's writing end. The reader sees the end of the output only
+    // when the last copy is closed.
     drop(command);
     let (sender, lines) = channel();
     thread::spawn(move || read_lines(output, &sender));
@@ -47,7 +49,8 @@ pub fn lines(mut command: Command, mut each_line: impl FnMut(&str)) -> Result<Ex
         match lines.recv_timeout(Duration::from_millis(500)) {
             Ok(line) => each_line(&line),
             Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?),
-            // A process that the command left behind may hold the output open forever.
+            // A process that the command left behind may hold the output open forever, so the end
+            // of the command also ends the loop.
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(status) = child.try_wait()? {
                     return Ok(status);

@@ -1,6 +1,6 @@
-//! Checks that pure crates are pure (R11): no crate that does I/O is in their dependency tree, they
-//! forbid unsafe code, and their `clippy.toml` bans clocks, threads and the environment. Clippy
-//! enforces those bans in the build.
+//! Checks that the pure crates are pure (R11). No crate that does I/O is in their dependency trees,
+//! they forbid unsafe code, and their `clippy.toml` bans clocks, threads and the environment.
+//! Clippy enforces these bans in the build.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::process;
 use crate::workspace::{Package, Workspace};
 
-/// Crates with I/O, an async runtime, or randomness.
+/// Crates with I/O, an async runtime, or randomness. No pure crate may depend on one of them.
 const BANNED: [&str; 12] = [
     "tokio",
     "rdkafka",
@@ -25,13 +25,14 @@ const BANNED: [&str; 12] = [
     "getrandom",
 ];
 
-/// The crate whose `clippy.toml` is the reference: every pure crate bans at least the same methods.
+/// The crate whose `clippy.toml` is the reference. Every pure crate must ban at least the same
+/// methods.
 const MODEL: &str = "driftless-chunk";
 
-/// Bans that the reference itself must contain.
+/// Methods that the reference itself must ban.
 const ALWAYS_BANNED: [&str; 3] = ["std::time::Instant::now", "std::time::SystemTime::now", "std::thread::spawn"];
 
-/// Returns the number of pure crates. The error names every fault.
+/// Checks all pure crates, and returns their number. The error names every fault.
 pub fn check(workspace: &Workspace) -> Result<usize> {
     let pure: Vec<&Package> = workspace.packages.iter().filter(|package| is_pure(&package.name)).collect();
     let model = pure.iter().find(|package| package.name == MODEL).context("there is no driftless-chunk")?;
@@ -76,13 +77,14 @@ fn tree(workspace: &Workspace, package: &str) -> Result<String> {
     process::ask(tree)
 }
 
-/// The banned crates in a tree of lines like `zstd-sys v2.0.16+zstd.1.5.7 (*)`.
+/// Returns the banned crates in a dependency tree with lines like `zstd-sys v2.0.16+zstd.1.5.7
+/// (*)`.
 fn banned_in(tree: &str) -> Vec<&'static str> {
     let is_there = |banned: &&str| tree.lines().any(|line| line.split(' ').next() == Some(banned));
     BANNED.into_iter().filter(is_there).collect()
 }
 
-/// The paths in a crate's own `clippy.toml`.
+/// Returns the paths that a crate's own `clippy.toml` bans.
 fn bans_of(dir: &Path) -> Result<Vec<String>> {
     let file = dir.join("clippy.toml");
     let settings = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

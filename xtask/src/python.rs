@@ -10,9 +10,9 @@ use crate::apt;
 use crate::process;
 use crate::step::Screen;
 
-/// Returns the folder of programs of the environment `name`, which contains `python`.
+/// Returns the folder with the programs of the environment `name`, such as `python`.
 ///
-/// The environment is made anew when the requirements or the version of Python change.
+/// The environment is created anew when the requirements or the version of Python change.
 pub fn environment(name: &str, requirements: &Path, screen: Screen) -> Result<PathBuf> {
     let wanted = fs::read_to_string(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     let mut version = Command::new("python3");

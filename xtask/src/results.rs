@@ -1,5 +1,5 @@
-//! Counts the results in the output of `cargo test`: one suite for each test program, and one for
-//! each crate's doc tests (docs/decisions/0015-the-test-runner.md says why the text is parsed).
+//! Counts the results in the output of `cargo test`. Each test program is a suite, and so are each
+//! crate's doc tests (docs/decisions/0015-the-test-runner.md says why this program parses text).
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -18,7 +18,7 @@ pub struct Suite {
     pub failed: usize,
     pub ignored: usize,
     pub seconds: f64,
-    /// Whether the program lived to print its result.
+    /// True if the test program printed its result, and so did not die before.
     pub is_complete: bool,
 }
 
@@ -49,12 +49,12 @@ impl Suites {
         self.suites.iter().map(|suite| suite.ignored).sum()
     }
 
-    /// The suites that ran a test and passed it.
+    /// Returns the suites in which at least one test passed.
     pub fn with_tests(&self) -> impl Iterator<Item = &Suite> {
         self.suites.iter().filter(|suite| suite.passed > 0)
     }
 
-    /// The slowest suites, the slowest first.
+    /// Returns the `count` slowest suites, the slowest first.
     pub fn slowest(&self, count: usize) -> Vec<&Suite> {
         let mut suites: Vec<&Suite> = self.suites.iter().collect();
         suites.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -73,7 +73,8 @@ impl Suites {
 }
 
 impl Suite {
-    /// Reads `ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s`.
+    /// Adds the counts of a line such as `ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0
+    /// filtered out; finished in 0.05s`.
     fn take_result(&mut self, result: &str) {
         for part in result.split([';', '.', ' ']).collect::<Vec<_>>().windows(2) {
             let (Ok(count), what) = (part[0].parse::<usize>(), part[1]) else { continue };
@@ -90,8 +91,8 @@ impl Suite {
     }
 }
 
-/// The suite's name in `Running tests/golden.rs (target/debug/deps/golden-0123456789abcdef)` or
-/// `Doc-tests driftless_chunk`.
+/// Returns the suite's name from a line such as `Running tests/golden.rs
+/// (target/debug/deps/golden-0123456789abcdef)` or `Doc-tests driftless_chunk`.
 fn suite_name(line: &str) -> Option<String> {
     if let Some(library) = line.strip_prefix("Doc-tests ") {
         return Some(format!("{library} (doc)"));

@@ -13,7 +13,7 @@ use crate::workspace::{Workspace, files};
 
 const SDK: &str = "client/js";
 const PAGE: &str = "web";
-/// The built page. Its files are committed, and are part of the program.
+/// The built page. Its files are committed, and the program `driftless` contains them.
 const DIST: &str = "web/dist";
 
 pub struct Sdk<'a> {
@@ -50,15 +50,15 @@ impl Sdk<'_> {
         Ok(format!("{fresh}; tests, size"))
     }
 
-    /// Checks the types, and builds the SDK as it is published. Tests and the page depend on the
-    /// result.
+    /// Checks the types, and builds the SDK as it is published. The tests and the page use this
+    /// build.
     pub fn build(&self) -> Result<()> {
         node_packages(&self.folder(SDK), self.screen)?;
         self.npm(SDK, &["run", "check"], &Variables::new())?;
         self.npm(SDK, &["run", "build"], &Variables::new())
     }
 
-    /// Checks that the committed core and the committed page were built from these sources.
+    /// Checks that the committed core and the committed page were built from the present sources.
     fn fresh(&self) -> Result<String> {
         let core = wasm::check(self.workspace)?;
         node_packages(&self.folder(PAGE), self.screen)?;
@@ -67,7 +67,8 @@ impl Sdk<'_> {
         let out = built.display().to_string();
         self.npm(PAGE, &["run", "build", "--", "--outDir", &out, "--emptyOutDir"], &Variables::new())?;
         let (mut ours, mut committed) = (files(&built)?, files(&self.folder(DIST))?);
-        // The page's `.wasm` files are copies of the SDK's, which the check of the core compares.
+        // The page's `.wasm` files are copies of the SDK's `.wasm` files, which the check of the
+        // core compares.
         for files in [&mut ours, &mut committed] {
             files.retain(|name, _| !name.ends_with(".wasm"));
         }
@@ -81,17 +82,18 @@ impl Sdk<'_> {
         Ok(format!("{core}; {DIST} too"))
     }
 
-    /// Runs unit tests, golden bytes, and scenarios against the real services of `driftless dev`.
+    /// Runs the SDK's unit tests, its golden bytes, and its scenarios against the real services of
+    /// `driftless dev`.
     fn tests(&self, variables: &Variables) -> Result<()> {
         self.npm(SDK, &["test"], &self.with_program(variables))
     }
 
-    /// Measures the bytes that an application loads.
+    /// Measures the number of bytes that an application loads.
     fn size(&self) -> Result<()> {
         self.npm(SDK, &["run", "size"], &Variables::new())
     }
 
-    /// Runs a fresh project with the packed SDK in a real Chromium.
+    /// Runs a new project with the packed SDK in a real Chromium, as the quick start describes.
     fn quick_start(&self, variables: &Variables) -> Result<()> {
         let mut node = Command::new("node");
         node.arg("test/quick-start.mjs").current_dir(self.folder(SDK)).stdout(self.screen.stdio());
@@ -99,8 +101,8 @@ impl Sdk<'_> {
         process::check("the quick start's project", node)
     }
 
-    /// Builds the committed core again and compares it; then tests a core with a custom model
-    /// against its server.
+    /// Builds the committed core again, and compares both. Then tests a core with a custom model
+    /// against a server with the same model.
     fn cores(&self, variables: &Variables) -> Result<String> {
         let same = wasm::reproduce(self.workspace, self.screen)?;
         let core = self.workspace.target_dir.join("wasm/stock");

@@ -6,8 +6,8 @@ use std::io;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// The output for people. With `--json` it is standard error, and standard output has only the
-/// JSON.
+/// Where the output for people goes. With `--json` it goes to standard error, so that standard
+/// output has only the JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     pub is_stderr: bool,
@@ -22,7 +22,7 @@ impl Screen {
         }
     }
 
-    /// The standard output for a program that this program starts.
+    /// Returns the standard output for a program that this program starts.
     pub fn stdio(self) -> Stdio {
         if self.is_stderr { io::stderr().into() } else { Stdio::inherit() }
     }
@@ -35,6 +35,7 @@ pub enum Verdict {
     Skipped(String),
 }
 
+/// The steps of a run, printed while they happen.
 #[derive(Debug)]
 pub struct Report {
     screen: Screen,
@@ -69,12 +70,12 @@ impl Outcome {
 }
 
 impl Report {
-    /// A report of `all` steps.
+    /// Starts a report of `all` steps.
     pub fn new(screen: Screen, all: usize) -> Self {
         Self { screen, all, steps: Vec::new() }
     }
 
-    /// Runs a step. Returns false if it failed.
+    /// Runs a step with `act`, and prints its result. Returns false if the step failed.
     pub fn step(&mut self, name: &'static str, act: impl FnOnce() -> Result<Verdict>) -> bool {
         let number = self.steps.len() + 1;
         self.screen.say(&format!("== [{number}/{}] {name}", self.all));
@@ -100,7 +101,7 @@ impl Report {
         self.steps.iter().filter(|step| step.outcome == outcome).count()
     }
 
-    /// A row for each step: its outcome, its duration and the first line of its note.
+    /// Returns a row for each step: its outcome, its duration and the first line of its note.
     pub fn table(&self) -> String {
         let row = |step: &FinishedStep| {
             let note = step.note.lines().next().unwrap_or_default();
@@ -118,7 +119,7 @@ impl Report {
     }
 }
 
-/// The duration in seconds, rounded to tenths.
+/// Returns the duration in seconds, rounded to tenths.
 pub fn seconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 10.0).round() / 10.0
 }

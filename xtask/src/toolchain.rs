@@ -1,4 +1,4 @@
-//! The Rust toolchain, and builds with the lints in the same pass.
+//! Checks the Rust toolchain, and makes builds that run the lints in the same pass.
 
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -8,7 +8,8 @@ use std::process::Command;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Returns the compiler's version. The error names every missing tool.
+/// Checks that all tools are installed, and returns the compiler's version. The error names every
+/// missing tool.
 pub fn check(workspace: &Workspace) -> Result<String> {
     let mut faults = Vec::new();
     let mut format = workspace.cargo();
@@ -33,7 +34,7 @@ pub fn check(workspace: &Workspace) -> Result<String> {
     process::ask(version)
 }
 
-/// Makes a build lint the packages of this workspace in the same pass.
+/// Makes the command `build` lint the packages of this workspace while it compiles them.
 ///
 /// Plain rustc still compiles the crates from a registry, so that builds with and without lints
 /// share them. `[workspace.lints]` denies lints by name; this function also denies all other
@@ -46,7 +47,7 @@ pub fn lint(build: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The clippy of the compiler's own toolchain.
+/// Returns the path of clippy in the compiler's own toolchain.
 fn clippy_driver() -> Result<PathBuf> {
     let mut sysroot = rustc();
     sysroot.args(["--print", "sysroot"]);
@@ -96,13 +97,13 @@ mod tests {
     #[test]
     fn denied_lints_and_all_other_warnings_stop_the_build() {
         for (source, lint) in [
-            // [workspace.lints.rust], [workspace.lints.clippy]
+            // Lints that [workspace.lints.rust] and [workspace.lints.clippy] deny
             ("fn nobody_calls() {}", "function `nobody_calls` is never used"),
             ("pub fn f() { todo!() }", "clippy::todo"),
             ("pub fn f(v: &Vec<u8>) -> usize { v.len() }", "clippy::ptr-arg"),
-            // A warning that no lint table names
+            // A warning that no lint table mentions
             ("pub fn NotSnake() {}", "non-snake-case"),
-            // clippy.toml of the pure crates
+            // A method that clippy.toml of the pure crates bans
             ("pub fn f() -> std::time::Instant { std::time::Instant::now() }", "R11: time is an argument"),
         ] {
             let said = refusal("planted", source).unwrap_or_else(|| panic!("{lint} was let through"));

@@ -2,8 +2,8 @@
 //! JavaScript, into `client/js/core`.
 //!
 //! The result is committed like generated code, so that neither `cargo build` nor work on the SDK
-//! needs a compiler for WebAssembly. `BUILT.json` beside it holds a checksum of the sources; CI
-//! compares it.
+//! needs a compiler for WebAssembly. The file `BUILT.json` in the same folder holds a checksum of
+//! the sources. CI fails if the present sources have another checksum.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -25,7 +25,8 @@ const CRATE: &str = "driftless-client-wasm";
 const NAME: &str = "driftless_core";
 /// The folder of the committed core.
 const CORE: &str = "client/js/core";
-/// The sources of the core, beside the packages that Cargo.lock names.
+/// The folders and files from which the core is built. The packages that Cargo.lock names come in
+/// addition.
 const SOURCES: [&str; 7] = [
     "schemas/Cargo.toml",
     "schemas/src",
@@ -35,8 +36,8 @@ const SOURCES: [&str; 7] = [
     "client/core/src",
     "client/wasm",
 ];
-/// Flags that leave out the formatting of panics and source locations, a third of the size. A
-/// broken invariant still traps.
+/// Compiler flags that leave out source locations and the formatting of panics, which are a third
+/// of the size. A broken invariant still traps.
 const FLAGS: &str = "-Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none";
 /// Debian's compiler for the web and its dependencies, in the version of the distribution.
 const DEBIAN: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "libstd-rust-web-dev"];
@@ -87,8 +88,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the core again, and compares it byte by byte with the committed one if the same compiler
-/// made both.
+/// Builds the core again. If the same compiler made the committed core, compares both byte by byte.
 pub fn reproduce(workspace: &Workspace, screen: Screen) -> Result<String> {
     let again = workspace.target_dir.join("wasm/again");
     let built = build(workspace, screen, CRATE, &again)?;
@@ -107,7 +107,7 @@ pub fn reproduce(workspace: &Workspace, screen: Screen) -> Result<String> {
     Ok(format!("{CORE} equals a build of its sources, byte by byte"))
 }
 
-/// Checks that the committed core was built from these sources.
+/// Checks that the committed core was built from the present sources.
 pub fn check(workspace: &Workspace) -> Result<String> {
     let file = workspace.root.join(CORE).join("BUILT.json");
     let text =
@@ -119,7 +119,7 @@ pub fn check(workspace: &Workspace) -> Result<String> {
     Ok(format!("{CORE} was built from these sources"))
 }
 
-/// Builds a core into the folder `core`. Returns the content of its `BUILT.json`.
+/// Builds a core from `package` into the folder `core`. Returns the content of its `BUILT.json`.
 pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) -> Result<Value> {
     let compiler = Compiler::find(screen)?;
     let bindgen = bindgen(workspace, screen)?;
@@ -137,7 +137,7 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
     let glue = |folder: &str| read(&format!("{folder}/{NAME}.js"));
     ensure!(glue("plain")? == glue("simd")?, "the glue of the two builds differs, but one file must serve both");
     let mut bytes = serde_json::Map::new();
-    // Other files in the folder stay.
+    // Other files in the folder are left alone.
     fs::create_dir_all(core)?;
     for (from, to) in [
         (format!("plain/{NAME}.js"), format!("{NAME}.js")),
@@ -154,7 +154,7 @@ pub fn build(workspace: &Workspace, screen: Screen, package: &str, core: &Path) 
     Ok(built)
 }
 
-/// A checksum of the content of all sources, and of the names and versions of all packages.
+/// Returns a checksum of the content of all sources, and of the names and versions of all packages.
 fn sources(workspace: &Workspace) -> Result<String> {
     let mut checksum = Checksum::new();
     checksum.add(FLAGS.as_bytes());
@@ -179,7 +179,7 @@ fn sources(workspace: &Workspace) -> Result<String> {
     ]);
     tree.args(["--format", "{p} {f}", "--locked"]);
     let tree = process::ask(tree)?;
-    // Lines with a path are packages of this workspace, whose sources are in the checksum already.
+    // A line with a path is a package of this workspace, and the checksum has its sources already.
     let mut packages: Vec<&str> = tree.lines().filter(|line| !line.contains('/')).collect();
     packages.sort_unstable();
     packages.dedup();
@@ -189,8 +189,8 @@ fn sources(workspace: &Workspace) -> Result<String> {
     Ok(format!("{:016x}", checksum.0))
 }
 
-/// FNV-1a, 64 bits, of parts with their lengths. The checksum tells states of the sources apart; it
-/// need not resist an attacker.
+/// FNV-1a with 64 bits, over parts with their lengths. The checksum only has to tell states of the
+/// sources apart, so it need not resist an attacker.
 struct Checksum(u64);
 
 impl Checksum {
@@ -205,7 +205,7 @@ impl Checksum {
     }
 }
 
-/// Builds the program that makes the glue, with our Cargo.
+/// Builds the program that makes the glue to JavaScript, with the Cargo that runs this program.
 fn bindgen(workspace: &Workspace, screen: Screen) -> Result<PathBuf> {
     let target = workspace.target_dir.join("wasm/bindgen");
     let mut build = workspace.cargo();
@@ -217,9 +217,9 @@ fn bindgen(workspace: &Workspace, screen: Screen) -> Result<PathBuf> {
 
 /// A compiler for WebAssembly.
 enum Compiler {
-    /// The toolchain of rustup, with the target and the sources of the standard library.
+    /// The compiler of rustup, with the target and the sources of the standard library installed.
     Rustup,
-    /// Debian's compiler, in a folder of the cache.
+    /// Debian's compiler, unpacked into a folder of the cache.
     Debian(PathBuf),
 }
 
@@ -254,9 +254,10 @@ impl Compiler {
     fn build(&self, workspace: &Workspace, screen: Screen, package: &str, is_simd: bool) -> Result<PathBuf> {
         let target = workspace.target_dir.join(if is_simd { "wasm/simd" } else { "wasm/plain" });
         let mut build = workspace.cargo();
-        // Only a cdylib: Cargo does not optimise across crates if it also builds a Rust library.
+        // The build makes only a `cdylib`, because Cargo does not optimise across crates if it also
+        // builds a Rust library.
         build.args(["rustc", "--crate-type", "cdylib", "--profile", "wasm", "--package", package, "--lib", "--locked"]);
-        // The standard library is built with the same flags.
+        // The standard library is built again, with the same flags.
         build.args(["--target", TARGET, "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
         build.arg("--target-dir").arg(&target).stdout(screen.stdio());
         let mut flags = FLAGS.to_owned();
@@ -277,7 +278,7 @@ impl Compiler {
     }
 }
 
-/// Debian's compiler, unpacked into the cache.
+/// Unpacks Debian's compiler into the cache, and returns its folder.
 fn debian(screen: Screen) -> Result<PathBuf> {
     let missing =
         "no compiler for WebAssembly: `rustup target add wasm32-unknown-unknown` and `rustup component add rust-src`";
@@ -296,7 +297,8 @@ fn debian(screen: Screen) -> Result<PathBuf> {
     screen.say("downloading Debian's compiler for WebAssembly, once …");
     let packages = match download(&downloads, screen) {
         Ok(packages) => packages,
-        // The lists of packages may be missing, or older than the packages on the servers.
+        // The machine's lists of packages may be missing, or older than the packages on the
+        // servers.
         Err(_) if apt::may_install() => {
             apt::update_lists(screen)?;
             // Packages of the old lists must not mix with packages of the new ones.
@@ -327,8 +329,8 @@ fn download(folder: &Path, screen: Screen) -> Result<Vec<String>> {
     Ok(packages)
 }
 
-/// The compiler's packages: those in `DEBIAN`, and the standard library, LLVM and the linker of its
-/// version.
+/// Returns the packages to download: those in `DEBIAN`, and the standard library, LLVM and the
+/// linker of the compiler's version.
 fn dependencies() -> Result<Vec<String>> {
     let mut packages: Vec<String> = DEBIAN.map(str::to_owned).into();
     let mut at = 0;
@@ -344,7 +346,7 @@ fn dependencies() -> Result<Vec<String>> {
         }
         at += 1;
     }
-    // No package depends on the linker, which has LLVM's version.
+    // No package depends on the linker, so it is added here. It has LLVM's version.
     let llvm =
         packages.iter().find_map(|name| name.strip_prefix("libllvm")).context("Debian's rustc-web without LLVM")?;
     packages.push(format!("lld-{llvm}"));

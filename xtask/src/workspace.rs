@@ -22,9 +22,9 @@ pub struct Workspace {
 pub struct Package {
     pub name: String,
     pub dir: PathBuf,
-    /// The names of the workspace members that it depends on, without dev-dependencies.
+    /// Names of the workspace members on which the package depends, without dev-dependencies.
     pub builds_on: Vec<String>,
-    /// The suites in `tests/`.
+    /// The test suites in `tests/`.
     pub integration_tests: Vec<IntegrationTest>,
 }
 
@@ -44,14 +44,14 @@ impl Workspace {
         Ok(Self { root, target_dir: text(metadata, "target_directory")?.into(), packages })
     }
 
-    /// The Cargo that runs this program, in the root of the workspace.
+    /// Returns a command for the Cargo that runs this program, in the root of the workspace.
     pub fn cargo(&self) -> Command {
         let mut cargo = cargo();
         cargo.current_dir(&self.root);
         cargo
     }
 
-    /// The path of a program that `cargo build` makes.
+    /// Returns the path of a program that `cargo build` makes with this profile.
     pub fn program(&self, profile: &str, name: &str) -> PathBuf {
         self.target_dir.join(profile).join(name)
     }
@@ -89,8 +89,8 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The files below a folder with their contents, by their paths in it. For a file: the file itself,
-/// under the empty path.
+/// Returns the files below a folder with their contents, by their paths in the folder. If `folder`
+/// is a file, returns this file under the empty path.
 pub fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut paths = vec![folder.to_owned()];

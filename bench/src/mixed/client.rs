@@ -97,7 +97,7 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
 /// The reason why a socket ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disconnect {
-    /// The server closed it, with this code.
+    /// The server closed the socket; the field is the close code, if the server sent one.
     Closed(Option<u16>),
     /// The connection broke.
     Broken,

@@ -40,7 +40,8 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// Whether the consumer group assigns partitions to this process (`some`), or none.
+    /// Returns true if the consumer group assigns partitions to this process (`some` is true), or
+    /// assigns none (`some` is false).
     pub fn is_assigned(&self, some: bool) -> bool {
         self.line["message"] == "assigned" && (self.line["partitions"] != "[]") == some
     }

@@ -24,7 +24,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::wait;
 
-/// The length of the log's tail in an error.
+/// Length of the end of a log that an error quotes, in bytes.
 const LOG_TAIL_BYTES: u64 = 4096;
 
 /// A server that has not stopped within this time is killed.

@@ -105,7 +105,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The running servers. They drop before the folder that may hold their data.
+/// The running servers. The fields drop in this order, so servers end before the removal of the
+/// folder that may hold their data.
 struct Running {
     kafka: Option<Kafka>,
     s3: Option<S3>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use driftless_testbed::kafka::{Kafka, KafkaOptions, ask_metadata, install};
 use driftless_testbed::{RunDir, shared_kafka, until};
 
-/// Whether a process with this id exists and is no zombie.
+/// Returns true if a process with this id exists and is no zombie.
 fn is_alive(pid: u32) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(state.stdout).unwrap();

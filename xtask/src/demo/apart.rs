@@ -1,4 +1,5 @@
-//! The services as separate processes, over a real Apache Kafka and a real S3 server.
+//! The second part of the demo: the services as separate processes, over a real Apache Kafka and a
+//! real S3 server.
 
 use anyhow::{Context, Result, ensure};
 use driftless_testbed::kafka::{Kafka, KafkaDist, KafkaOptions};
@@ -18,7 +19,7 @@ use super::running::{Running, free_address};
 use crate::step::Verdict;
 use crate::{apt, process};
 
-/// Settings with which snapshots come within seconds.
+/// Settings of the replayer that make it store snapshots within seconds.
 const CONFIG: &str = "\
 [replayer.core]
 snapshot_max_age_ms = 1000
@@ -27,7 +28,7 @@ checkpoint_interval_ms = 500
 ";
 const SNAPSHOTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Fields drop in this order: services before servers.
+/// The running servers and services. The fields drop in this order, so services end before servers.
 pub struct Apart<'a> {
     environment: &'a Environment<'a>,
     services: Vec<Running>,
@@ -104,8 +105,9 @@ impl<'a> Apart<'a> {
         Ok(Verdict::Passed(summary(&this.painted)))
     }
 
-    /// Checks that every object below `snapshots/` has the hash of its content as its name, by an
-    /// independent program, and that the chunks that the gateway shows are among them.
+    /// Checks with independent programs (`zstd`, `b3sum`) that the name of every object below
+    /// `snapshots/` is the hash of its content. Also checks that there is a snapshot for each chunk
+    /// that the gateway shows.
     pub fn check_snapshots(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         if process::find("b3sum").is_none() {
@@ -132,7 +134,7 @@ impl<'a> Apart<'a> {
         Ok(Verdict::Passed(format!("{all} snapshots are named by their content, {} of them shown now", state.len())))
     }
 
-    /// The command `driftless SUBCOMMAND`, with the addresses of log and store.
+    /// Returns the command `driftless SUBCOMMAND`, with the addresses of log and store.
     fn driftless(&self, subcommand: &str) -> Command {
         let mut driftless = Command::new(self.environment.driftless());
         driftless.arg(subcommand).envs(self.s3.env());
@@ -157,7 +159,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The output of `zstd -dc FILE | b3sum`.
+/// Returns the output of `zstd -dc FILE | b3sum`: the hash of the decompressed content.
 fn content_hash(file: &Path) -> Result<String> {
     let mut zstd =
         Command::new("zstd").arg("-dc").arg(file).stdout(Stdio::piped()).spawn().context("cannot run zstd")?;

@@ -1,4 +1,4 @@
-//! The embedded stack: `cargo dev` over a temporary data folder.
+//! The first part of the demo, the embedded stack: `cargo dev` over a temporary data folder.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub struct Embedded<'a> {
     running: Option<Running>,
     page: String,
     target: Target,
-    /// The report of the last painting.
+    /// The JSON report of the last painting.
     painted: Value,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Embedded<'a> {
             target: Target::default(),
             painted: Value::Null,
         });
-        // The command that people use.
+        // The demo starts with the command that people use.
         let mut dev = environment.workspace.cargo();
         dev.args(["dev", "--fresh"]);
         embedded.launch(dev)?;
@@ -49,8 +49,8 @@ impl<'a> Embedded<'a> {
         Ok(Verdict::Passed(summary(&this.painted)))
     }
 
-    /// Ends the stack with `end`, starts it again, and checks that every chunk has its version and
-    /// hash.
+    /// Ends the stack with `end`, starts it again, and checks that every chunk has the same version
+    /// and hash as before.
     pub fn restart(slot: &mut Option<Self>, end: fn(Running) -> Result<()>) -> Result<Verdict> {
         let this = slot.as_mut().context("nothing runs")?;
         let before = state(&this.painted, &this.target)?;

@@ -1,4 +1,5 @@
-//! A small HTTP client for the demo: GET, and the answer's status and headers.
+//! A small HTTP client for the demo. It sends GET requests, and returns status and headers of the
+//! answer.
 
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
@@ -11,7 +12,8 @@ pub struct Answer {
     head: String,
 }
 
-/// Sends a GET request. `url` has the form `http://host:port/path`.
+/// Sends a GET request. `url` has the form `http://host:port/path`. An empty `token` means no
+/// authorization.
 pub fn get(url: &str, token: &str) -> Result<Answer> {
     let (host, path) = split(url).with_context(|| format!("{url} is no URL of the form http://host:port/path"))?;
     let mut socket = TcpStream::connect(host).with_context(|| format!("{host} does not answer"))?;

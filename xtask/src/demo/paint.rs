@@ -8,10 +8,11 @@ use std::process::Command;
 
 use super::http;
 
-/// The number of concurrent writers, and the least number of chunks for a convincing demo.
+/// The number of concurrent writers.
 const WRITERS: &str = "8";
+/// The least number of chunks for a convincing demo.
 const CHUNKS_MIN: u64 = 16;
-/// Cells along a side of a chunk of the family `canvas`.
+/// Number of cells along a side of a chunk of the family `canvas`.
 const SIDE: u64 = 128;
 
 /// The addresses of a deployment, and a token for it.
@@ -25,10 +26,11 @@ pub struct Target {
 /// Version and hash of each painted chunk.
 pub type State = BTreeMap<String, (String, String)>;
 
-/// Paints, and checks that no cell differs from the picture. Returns the program's report.
+/// Paints, and fails if a cell differs from the picture. Returns the JSON report of `driftless
+/// paint`.
 pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value> {
     let mut paint = Command::new(driftless);
-    // `state` looks for the chunks from 0,0 on.
+    // `state` looks for the painted chunks from chunk 0,0 on, so the picture must begin there.
     paint.arg("paint").arg(picture).args(["--at", "0,0", "--writers", WRITERS, "--json"]);
     paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway, "--token", &target.token]);
     let output = paint.output().context("cannot run driftless paint")?;
@@ -43,7 +45,7 @@ pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value>
     Ok(painted)
 }
 
-/// The report in a line.
+/// Summarises the report of `driftless paint` in one line.
 pub fn summary(painted: &Value) -> String {
     let [cells, chunks, writers] = ["cells", "chunks", "writers"].map(|name| &painted[name]);
     let seconds = painted["seconds"].as_f64().unwrap_or_default();

@@ -12,9 +12,11 @@ use std::time::Duration;
 use super::http;
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// Longer than services may take to drain.
+/// Time limit for the end of a service after a signal. It is longer than services may take to
+/// drain.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
+/// A running process, whose output goes to a log file.
 pub struct Running {
     name: String,
     process: Process,
@@ -25,7 +27,7 @@ impl Running {
         Ok(Self { name: name.to_owned(), process: Process::spawn(name, command, log)? })
     }
 
-    /// Waits for the line of JSON with `"ready": true`.
+    /// Waits for the line of JSON with `"ready": true`, and returns it.
     pub fn ready_line(&mut self) -> Result<Value> {
         let log = self.process.log().to_owned();
         self.process.ready(READY_WITHIN, || {
@@ -43,7 +45,8 @@ impl Running {
         })
     }
 
-    /// Sends the signal of Ctrl-C. The process must end by itself, with exit code 0.
+    /// Sends SIGINT, the signal of Ctrl-C. Fails unless the process then ends by itself with exit
+    /// code 0.
     pub fn interrupt(mut self) -> Result<()> {
         let mut kill = Command::new("kill");
         kill.args(["-INT", &self.process.pid().to_string()]);
@@ -58,7 +61,7 @@ impl Running {
     }
 }
 
-/// An address `127.0.0.1:port` with a port that is free now.
+/// Returns an address `127.0.0.1:port` with a port that is free now.
 pub fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0").context("no port is free")?.local_addr()?.to_string())
 }

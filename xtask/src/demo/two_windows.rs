@@ -9,17 +9,17 @@ use crate::prerequisites;
 use crate::process;
 use crate::step::Screen;
 
-/// The two halves of the script.
+/// The two halves of the script. The stack restarts between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Half {
-    /// Two windows paint, and each shows the paint of the other.
+    /// Two windows paint, and each shows the cells that the other painted.
     Paint,
-    /// After a restart both still show everything.
+    /// After the restart both windows still show everything.
     Check,
 }
 
-/// Runs the script on the page at `url`. The folder `output` gets the screenshots, and keeps what
-/// the second half needs.
+/// Runs one half of the script on the page at `url`. The folder `output` gets the screenshots, and
+/// keeps the files that the second half needs.
 pub fn run(root: &Path, url: &str, output: &Path, half: Half, screen: Screen) -> Result<()> {
     let folder = root.join(prerequisites::E2E_BROWSER);
     let Some(chromium) = prerequisites::chromium(screen)? else { bail!("{}", prerequisites::NO_CHROMIUM) };

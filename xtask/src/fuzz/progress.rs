@@ -1,29 +1,30 @@
 //! Reads libFuzzer's output: lines like `#4096 pulse cov: 1 ft: 2 corp: 3/4b …` and
 //! `stat::number_of_executed_units: 5`, and the names of files with crashes.
 
-/// The newest figures of a target.
+/// The newest figures that libFuzzer printed for a target.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub executions: u64,
-    /// Places in the code that inputs reached.
+    /// Number of places in the code that inputs have reached.
     pub edges: u64,
-    /// Edges, counted apart by how often they were reached and by the values compared there.
+    /// Number of edges with distinctions: an edge counts again for other numbers of visits and for
+    /// other values compared there.
     pub features: u64,
-    /// Number of kept inputs.
+    /// Number of inputs that libFuzzer keeps, because each reached something new.
     pub corpus: u64,
-    /// Files with an input that failed.
+    /// Names of files with an input that failed.
     pub written: Vec<String>,
 }
 
 impl Progress {
-    /// Reads a line. Returns false for a line that people should see.
+    /// Reads a line of output. Returns false if people should see the line.
     pub fn line(&mut self, line: &str) -> bool {
         if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
             self.executions = count.trim().parse().unwrap_or(self.executions);
             return true;
         }
         if let Some((_, file)) = line.split_once("Test unit written to ") {
-            // libFuzzer also writes slow inputs, which are no failures.
+            // libFuzzer also writes slow inputs to files, but they are no failures.
             if !file.contains("slow-unit-") {
                 self.written.push(file.trim().to_owned());
             }

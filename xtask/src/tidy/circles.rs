@@ -1,8 +1,9 @@
 //! Finds import circles, direct or indirect, between sibling files.
 //!
-//! A parent and its children may refer to each other. A reference between two files counts for
-//! their ancestors that are siblings: `hub/log.rs` using `ring.rs` is `hub` using `ring`. A
-//! re-exported name counts for the child that defines it. Tests inside a file do not count.
+//! A parent and its children may refer to each other. A reference between two files also counts as
+//! one between those ancestors that are siblings: if `hub/log.rs` uses `ring.rs`, then `hub` uses
+//! `ring`. A re-exported name counts for the child that defines it. Tests inside a file do not
+//! count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,16 +11,17 @@ use std::fmt;
 use super::Finding;
 use super::tree::{File, Language, Tree};
 
-/// Allowed circles, each by its folder and its alphabetically first file, with the reason.
+/// Allowed circles. Each is identified by its folder and its alphabetically first file, and has a
+/// reason.
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
-/// A module by its path from its package's `src`: `["hub", "log"]`.
+/// The path of a module below its package's `src`, such as `["hub", "log"]`.
 type Module = Vec<String>;
 
-/// Siblings that reach each other.
+/// Sibling modules that use each other, directly or through other siblings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Circle {
-    /// The folder of the package or of the parent.
+    /// The folder of the package, or of the siblings' parent.
     folder: String,
     siblings: Vec<String>,
 }
@@ -30,7 +32,7 @@ impl fmt::Display for Circle {
     }
 }
 
-/// The modules of one package, with the names that each re-exports from its children.
+/// The modules of one package, and the names that each of them re-exports from its children.
 struct Package<'a> {
     folder: &'a str,
     modules: BTreeMap<Module, &'a File>,
@@ -65,7 +67,7 @@ pub fn all(tree: &Tree) -> Vec<Circle> {
 
 // ---- Rust ---------------------------------------------------------------------------------------
 
-/// The packages of the tree: every `src` folder with a `lib.rs` or `main.rs`.
+/// Returns the packages of the tree: every `src` folder with a `lib.rs` or `main.rs`.
 fn packages(tree: &Tree) -> Vec<Package<'_>> {
     let rust = || tree.files.iter().filter(|file| file.language == Language::Rust);
     let roots: BTreeSet<&str> = rust()
@@ -85,8 +87,8 @@ fn packages(tree: &Tree) -> Vec<Package<'_>> {
     roots.into_iter().map(package).collect()
 }
 
-/// `hub/log.rs` and `hub/log/mod.rs` are `hub::log`. The root is the empty path; programs in `bin`
-/// are no modules.
+/// Returns the module of a file below `src`. Both `hub/log.rs` and `hub/log/mod.rs` are `hub::log`,
+/// and the root is the empty path. Programs in `bin` are no modules.
 fn module_of(path: &str) -> Option<Module> {
     let path = path.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -97,7 +99,7 @@ fn module_of(path: &str) -> Option<Module> {
     }
 }
 
-/// The modules in files of their own that `module` declares for tests only.
+/// Returns the modules that `module` declares for tests only and that have files of their own.
 fn test_modules(module: &Module, text: &str) -> Vec<Module> {
     let lines: Vec<&str> = text.lines().collect();
     let declared = lines
@@ -124,7 +126,7 @@ impl Package<'_> {
         exports
     }
 
-    /// The deepest module that a path below `base` names, following re-exports.
+    /// Returns the deepest module that the path `names` below `base` names, following re-exports.
     fn resolve<'n>(&self, base: &Module, mut names: impl Iterator<Item = &'n str> + Clone) -> Module {
         let found = self.resolve_below(base, names.clone());
         let next = names.nth(found.len() - base.len());
@@ -144,7 +146,7 @@ impl Package<'_> {
         found
     }
 
-    /// The uses between modules: (user, used).
+    /// Returns the uses between modules, as pairs (user, used).
     fn uses(&self) -> BTreeSet<(Module, Module)> {
         let mut uses = BTreeSet::new();
         for (module, file) in &self.modules {
@@ -163,9 +165,9 @@ impl Package<'_> {
     }
 }
 
-/// All paths in a file that start with `crate`, `super` or `self`, or that a `use` names, with
-/// groups in braces expanded. The flag tells whether a `pub use` names the path. Comments and tests
-/// do not count.
+/// Returns all paths in a file that start with `crate`, `super` or `self`, or that a `use` names,
+/// with groups in braces expanded. The boolean is true if a `pub use` names the path. Comments and
+/// tests do not count.
 fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     let mut found = Vec::new();
     let code = without_tests(text);
@@ -192,15 +194,15 @@ fn paths(text: &str) -> Vec<(bool, Vec<String>)> {
     found
 }
 
-/// Whether a statement is a `use`: only attributes, a visibility, or the end of the previous item
-/// may stand before the word.
+/// Returns true if a statement is a `use`; `before` is the text in front of that word. It may
+/// contain only attributes, a visibility, or the end of the previous item.
 fn is_use(before: &str) -> bool {
     let before = before.trim_end();
     let last = before.lines().next_back().unwrap_or_default().trim();
     last.is_empty() || last.starts_with("pub") || last.ends_with([']', '}', '{'])
 }
 
-/// Calls `each` with every path in `a::{b, c::d as e}`.
+/// Calls `each` with every path in a tree such as `a::{b, c::d as e}`.
 fn expand(before: &[String], tree: &str, each: &mut dyn FnMut(Vec<String>)) {
     let tree = tree.trim();
     let Some((names, inner)) = tree.split_once('{') else {
@@ -254,7 +256,8 @@ fn without_tests(text: &str) -> String {
 
 // ---- TypeScript and JavaScript ------------------------------------------------------------------
 
-/// The imports between files, found by `from "./x.js"`. A module is a path without its extension.
+/// Returns the imports between files, found by `from "./x.js"`. A module is a path without its
+/// extension.
 fn script_uses(tree: &Tree) -> BTreeSet<(Module, Module)> {
     let scripts: Vec<&File> = tree.files.iter().filter(|file| file.language == Language::Script).collect();
     let module = |path: &str| -> Module {
@@ -287,7 +290,7 @@ fn script_uses(tree: &Tree) -> BTreeSet<(Module, Module)> {
 
 // ---- Circles ------------------------------------------------------------------------------------
 
-/// Siblings that reach each other, by parent.
+/// Returns the circles among the children of each parent.
 fn among_siblings(folder: &str, uses: &BTreeSet<(Module, Module)>) -> Vec<Circle> {
     let mut by_parent: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (from, to) in uses {
@@ -318,7 +321,7 @@ fn among_siblings(folder: &str, uses: &BTreeSet<(Module, Module)>) -> Vec<Circle
     circles
 }
 
-/// Everything that `name` uses, directly or through others.
+/// Returns everything that `name` uses, directly or through others.
 fn reach<'a>(uses: &'a BTreeMap<String, BTreeSet<String>>, name: &String) -> BTreeSet<&'a String> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&String> = uses.get(name).into_iter().flatten().collect();

@@ -1,18 +1,19 @@
 //! Comments and Markdown: how blocks open, vague actors, and width.
 //!
-//! A comment that opens with a pronoun needs the file in the reader's head, and so does a sentence
-//! about "whoever". Both are counted per block and per line; a few may stay, a habit may not.
+//! A comment that opens with a pronoun needs the file in the reader's head. A sentence about
+//! "whoever" hides who acts. The check counts openings per block and vague actors per line. A few
+//! may stay, but a habit may not.
 
 use serde_json::{Value, json};
 
 use super::Finding;
 use super::tree::{File, Language, Tree};
 
-/// Columns of a line of prose.
+/// Limit of a line of prose, in columns.
 const WIDTH_MAX: usize = 100;
-/// Blocks that may open with one of [`OPENINGS`], of a hundred.
+/// Limit of the share of blocks that open with a word of [`OPENINGS`], in percent.
 const OPENINGS_PERCENT_MAX: f64 = 2.0;
-/// Lines with one of [`VAGUE`], of a thousand.
+/// Limit of the number of lines with a word of [`VAGUE`], per thousand lines.
 const VAGUE_PER_THOUSAND_MAX: f64 = 2.0;
 
 const OPENINGS: [&str; 17] = [
@@ -27,13 +28,13 @@ pub struct Line<'a> {
     pub file: &'a File,
     /// Counted from 1.
     pub number: usize,
-    /// Without the comment's marks.
+    /// The line's text without the comment's marks.
     pub words: &'a str,
-    /// The line as it stands in the file.
+    /// The line exactly as in the file.
     raw: &'a str,
-    /// The line above is prose too.
+    /// True if the line above is prose too.
     is_continued: bool,
-    /// The line is part of a code block.
+    /// True if the line is part of a code block.
     pub is_code: bool,
 }
 
@@ -116,14 +117,16 @@ impl Line<'_> {
         VAGUE.into_iter().find(|vague| !self.is_code && words.iter().any(|word| word == vague))
     }
 
-    /// Table rows, code, and a single long word (a link) cannot be wrapped.
+    /// Returns true if the line is too wide and could be wrapped. Table rows, code, and a single
+    /// long word (a link) cannot be wrapped.
     fn is_wide(&self) -> bool {
         let can_wrap = !self.is_code && !self.raw.trim_start().starts_with('|') && self.words.contains(' ');
         can_wrap && self.raw.chars().count() > WIDTH_MAX
     }
 }
 
-/// The lines of a file that are prose: whole-line comments, or all that is written in Markdown.
+/// Returns the lines of a file that are prose: whole-line comments, or everything in a Markdown
+/// file.
 pub fn lines(file: &File) -> Vec<Line<'_>> {
     let mut found = Vec::new();
     let (mut is_continued, mut is_code) = (false, false);
@@ -144,7 +147,7 @@ pub fn lines(file: &File) -> Vec<Line<'_>> {
     found
 }
 
-/// The words of a whole-line comment.
+/// Returns the text of a whole-line comment; `None` if the line is none.
 fn comment(language: Language, line: &str) -> Option<&str> {
     let line = line.trim_start();
     match language {

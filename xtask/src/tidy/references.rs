@@ -1,5 +1,5 @@
-//! References that lead nowhere: Markdown links and their anchors, files and decisions that prose
-//! names, and the papers that are not in the repository.
+//! Finds references that lead nowhere: Markdown links and their anchors, names of files and
+//! decisions in prose, and mentions of papers that are not in the repository.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,17 @@ use super::Finding;
 use super::prose::{self, Line};
 use super::tree::{File, Language, Tree};
 
-/// Endings of names that are looked up in the tree when prose names them with a folder.
+/// Endings of file names. If prose names such a file with a folder, the file must be in the tree.
 const FILE_ENDINGS: [&str; 9] = ["rs", "md", "proto", "ts", "mjs", "py", "toml", "json", "css"];
 
-/// Papers of the founders that a reader of the repository does not have.
+/// Papers of the founders. They are not in the repository, so prose must not refer to them.
 const ELSEWHERE: [(&str, &str); 2] =
     [("DESIGN.md", "name the section in docs/design.md"), ("FACTS", "state the fact here, or in a decision")];
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.files {
-        // The checks name what they look for.
+        // The checks' own sources name what the checks look for, so they are left out.
         if file.path.starts_with("xtask/src/tidy") {
             continue;
         }
@@ -49,7 +49,7 @@ fn papers(line: &Line<'_>, add: &mut dyn FnMut(String)) {
     }
 }
 
-/// `decision 0012`, `(0012)`, `docs/decisions/0012`.
+/// Checks references such as `decision 0012`, `(0012)` and `docs/decisions/0012`.
 fn decisions(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     for before in ["decision ", "decisions/", "("] {
         for (at, _) in line.words.match_indices(before) {
@@ -64,8 +64,8 @@ fn decisions(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     }
 }
 
-/// Names like `schemas/src/limits.rs` and `docs/design.md#topics`, from the root, from the file, or
-/// the end of a path.
+/// Checks names like `schemas/src/limits.rs` and `docs/design.md#topics`. A name may count from the
+/// root or from the file's folder, or may be the end of a path.
 fn files(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     let is_part = |c: char| c.is_alphanumeric() || "/._-{,}#@*".contains(c);
     for token in line.words.split(|c| !is_part(c)) {
@@ -74,7 +74,8 @@ fn files(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
         let Some((_, ending)) = name.rsplit_once('.') else { continue };
         let is_name =
             FILE_ENDINGS.contains(&ending) && name.contains('/') && !name.starts_with('/') && !name.contains('*');
-        // An address, an import of a package, or a path with a variable part.
+        // An address, an import of a package, or a path with a variable part is no reference to a
+        // file.
         let is_address = [':', '/'].iter().any(|before| line.words.contains(&format!("{before}{name}")));
         if !is_name || is_address || name.starts_with('@') || name.contains("..") {
             continue;
@@ -98,7 +99,7 @@ fn check_anchor(tree: &Tree, path: &str, anchor: Option<&str>, add: &mut dyn FnM
     }
 }
 
-/// The file that a name in `from` means.
+/// Returns the path of the file that `name` means in the file `from`.
 fn find<'t>(tree: &'t Tree, from: &str, name: &str) -> Option<&'t str> {
     let name = name.strip_prefix("./").unwrap_or(name);
     let beside = from.rsplit_once('/').map(|(folder, _)| format!("{folder}/{name}"));
@@ -108,7 +109,7 @@ fn find<'t>(tree: &'t Tree, from: &str, name: &str) -> Option<&'t str> {
     found.map(String::as_str)
 }
 
-/// `a/{b,c}.rs` is two names.
+/// Expands braces: `a/{b,c}.rs` is two names.
 fn braces(name: &str) -> Vec<String> {
     match name.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?))) {
         Some((before, (choices, after))) => {
@@ -118,7 +119,7 @@ fn braces(name: &str) -> Vec<String> {
     }
 }
 
-/// `[text](target)`, where the target is no address.
+/// Checks links `[text](target)` whose target is no web address.
 fn links(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     for rest in line.words.split("](").skip(1) {
         let Some(target) = rest.split([')', ' ']).next() else { continue };
@@ -135,7 +136,7 @@ fn links(tree: &Tree, line: &Line<'_>, add: &mut dyn FnMut(String)) {
     }
 }
 
-/// A relative path, from the folder of a file.
+/// Resolves the relative path `name` from the folder of `file`.
 fn beside(file: &str, name: &str) -> String {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
@@ -149,7 +150,7 @@ fn beside(file: &str, name: &str) -> String {
     parts.join("/")
 }
 
-/// The anchors that GitHub gives to the headings of a document.
+/// Returns the anchors that GitHub gives to the headings of a document.
 fn anchors(file: &File) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     let mut is_code = false;
@@ -159,7 +160,7 @@ fn anchors(file: &File) -> BTreeSet<String> {
         let heading = heading.trim_start_matches('#').trim().to_lowercase();
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
         let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
-        // A second heading of the same words gets a number.
+        // A second heading with the same words gets a number in its anchor.
         let repeated = (1..).map(|n| format!("{slug}-{n}")).find(|name| !anchors.contains(name));
         let is_new = !anchors.contains(&slug);
         anchors.insert(if is_new { slug } else { repeated.unwrap_or_default() });

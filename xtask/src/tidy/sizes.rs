@@ -1,7 +1,8 @@
-//! How long files and functions are, and how many fields structs have.
+//! Measures how long files and functions are, and how many fields structs have.
 //!
-//! Only the length of files is a check. Functions and structs end where rustfmt and the formatter
-//! of the scripts put the closing brace: at the indentation of their first line.
+//! Only the length of files is checked; the other figures are for the report. The end of a function
+//! or struct is the closing brace at the indentation of its first line, because rustfmt and the
+//! formatter of the scripts put it there.
 
 use serde_json::{Value, json};
 
@@ -9,10 +10,10 @@ use super::Finding;
 use super::tree::{File, Language, Tree};
 
 const FILE_LINES_MAX: usize = 800;
-/// How many of the largest the report names.
+/// How many of the largest items the report names.
 const NAMED: usize = 5;
 
-/// Something with a name and a size, at a place.
+/// A file, function or struct: its size, its name and its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Sized {
     size: usize,
@@ -54,8 +55,8 @@ fn largest(all: impl Iterator<Item = Sized>) -> Vec<Value> {
     all.iter().take(NAMED).map(|item| json!({ "size": item.size, "name": item.name })).collect()
 }
 
-/// Each item that begins with a line that `begins` accepts, measured from that line to its closing
-/// brace.
+/// Returns the items of a file with their sizes. An item begins with a line that `begins` accepts,
+/// and `measure` gets its lines up to the closing brace.
 fn items(file: &File, begins: fn(&str) -> Option<&str>, measure: fn(&[&str]) -> usize) -> Vec<Sized> {
     let lines: Vec<&str> = file.text.lines().collect();
     let mut found = Vec::new();
@@ -67,7 +68,7 @@ fn items(file: &File, begins: fn(&str) -> Option<&str>, measure: fn(&[&str]) -> 
                 && line[..indentation] == " ".repeat(indentation)
                 && line[indentation..].starts_with('}')
         };
-        // A signature without a body ends before any brace of its own indentation.
+        // A signature without a body, as in a trait, has no closing brace of its own.
         let Some(length) = lines[first..].iter().position(is_end) else { continue };
         let block = &lines[first..=first + length];
         if block.iter().any(|line| line.trim_end().ends_with('{')) {

@@ -1,4 +1,4 @@
-//! The files that people write: tracked by Git, and not generated.
+//! Reads the files that people write: tracked by Git, and not generated.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -7,20 +7,20 @@ use std::process::Command;
 
 use crate::process;
 
-/// Parts of paths whose files a program makes.
+/// Parts of the paths of generated files.
 const GENERATED: [&str; 4] = ["/generated/", "/dist/", "client/js/core/", "package-lock.json"];
 
 #[derive(Debug, Default)]
 pub struct Tree {
     /// Files with prose in them, sorted by path.
     pub files: Vec<File>,
-    /// Paths of all tracked files, also of generated ones and pictures.
+    /// Paths of all tracked files, including generated files and pictures.
     pub paths: Vec<String>,
 }
 
 #[derive(Debug)]
 pub struct File {
-    /// From the root, with `/` between folders.
+    /// The path from the root of the repository, with `/` between folders.
     pub path: String,
     pub language: Language,
     pub text: String,
@@ -31,9 +31,9 @@ pub enum Language {
     Rust,
     /// TypeScript and JavaScript.
     Script,
-    /// Comments begin with `#`.
+    /// A language whose comments begin with `#`.
     Hash,
-    /// Comments are like those of C: protobuf and CSS.
+    /// A language with comments like those of C: protobuf and CSS.
     Slash,
     Markdown,
 }
@@ -46,7 +46,7 @@ impl Tree {
         let mut files = Vec::new();
         for path in &paths {
             let Some(language) = Language::of(path) else { continue };
-            // A file that was deleted and not committed yet is still listed.
+            // Git also lists a file whose deletion is not committed yet.
             if GENERATED.iter().any(|part| path.contains(part)) || !root.join(path).is_file() {
                 continue;
             }
