@@ -1,4 +1,5 @@
-// Loading the core, and a core that fails: the world ends with the reason, and nothing else breaks.
+// Tests how the core is loaded, and what a failing core causes: the world ends with the reason, and
+// nothing else breaks.
 
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -91,7 +92,7 @@ describe("wrong settings are refused", () => {
 });
 
 describe("a core that fails", () => {
-  /** A world whose core has a method that can be made to trap, as WebAssembly does. */
+  /** Opens a world. After `fail`, the core's `method` throws as a WebAssembly trap does. */
   async function openFailing(method: string): Promise<{ servers: Servers; fail: () => void }> {
     const { Core } = await load();
     let isBroken = false;

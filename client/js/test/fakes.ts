@@ -10,7 +10,7 @@ export class FakeSocket implements SocketLike {
   onclose: ((event: never) => void) | null = null;
   onerror: ((event: never) => void) | null = null;
   readonly sent: Uint8Array[] = [];
-  /** The code that the client closed the socket with. */
+  /** The code with which the client closed the socket. `undefined` until then. */
   closedWith: number | undefined;
 
   constructor(

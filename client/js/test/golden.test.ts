@@ -1,5 +1,5 @@
-// The golden bytes of format 1, read by the core that browsers get. Servers will write this format
-// for ever.
+// The golden bytes of format 1, read by the same WebAssembly core that browsers load. Servers will
+// write this format for ever.
 
 import { afterEach, describe, expect, test } from "vitest";
 import { Chunk, type World } from "../src/index.js";
@@ -14,7 +14,7 @@ let world: World;
 afterEach(() => world?.close());
 
 describe("frames", () => {
-  /** A world whose servers sent golden bytes as Welcome, and nothing else. */
+  /** Opens a world whose servers send the golden bytes of `Welcome`, and nothing else. */
   async function openGolden(): Promise<[string, Message][]> {
     servers = new Servers();
     servers.isMute = true;

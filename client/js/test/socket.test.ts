@@ -1,5 +1,5 @@
-// A single connection: opened, kept, and opened again. It never gives up, and never connects in a
-// tight loop.
+// A single `Socket`: how it opens its connection, keeps it, and opens it again. A socket never
+// gives up, and never connects in a tight loop.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Socket, type SocketHost } from "../src/socket.js";

@@ -22,7 +22,7 @@ export async function eventually<T>(what: string, look: () => T | undefined | fa
   }
 }
 
-/** A promise with a deadline. */
+/** Waits for a promise, but not longer than `ms`. On a timeout, the error names `what`. */
 export async function soon<T>(what: string, promise: Promise<T>, ms = DEADLINE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -73,7 +73,7 @@ export class Stack {
     return world;
   }
 
-  /** A world of a user with all rights, once it is online. */
+  /** Opens a world for the user `sub`, by default with all rights, and waits until it is online. */
   async user(sub: string, rights?: Rights): Promise<World> {
     const world = await this.open(this.token(sub, rights), { author: sub });
     return soon(`${sub} to be online`, world.online());
