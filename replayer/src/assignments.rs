@@ -1,6 +1,6 @@
-//! The partitions that the group assigns to this process: an ownership begins for each of them, is
-//! begun again when it fails, and ends in order when the group revokes the partition or the process
-//! shuts down.
+//! The partitions that the group assigns to this process. An ownership begins for each assigned
+//! partition. If it fails, another one begins. It ends in order when the group revokes the
+//! partition or the process shuts down.
 
 use crate::context::Context;
 use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS};
@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
-/// A replaced owner waits as if it had failed this often: 8 s, longer than a member's session
-/// time-out.
+/// An owner that was replaced waits as if its partition had failed this many times before it claims
+/// the partition again. The pause is then 8 s, which is longer than a member's session time-out.
 const FAILURES_OF_THE_REPLACED: u32 = 5;
 
-/// How long leaving the group may take.
+/// The time limit for leaving the group.
 const LEAVE_WITHIN: Duration = Duration::from_secs(6);
 
 /// The partitions of this process, and their ownerships.
 pub(crate) struct Assignments {
     context: Arc<Context>,
-    /// Whether recovery of each partition is over.
+    /// For each owned partition, true if its recovery is over.
     running: watch::Sender<BTreeMap<Partition, bool>>,
     owned: HashMap<Partition, Owned>,
     tasks: JoinSet<(Partition, Outcome)>,
@@ -37,14 +37,17 @@ pub(crate) struct Assignments {
 struct Owned {
     orders: watch::Sender<Order>,
     task: tokio::task::Id,
-    /// Told when the ownership is over, and not begun again.
+    /// Receivers that wait for the end of the ownership. They are notified when it ended because of
+    /// an order.
     ended: Vec<oneshot::Sender<()>>,
+    /// How often in a row an ownership of the partition has ended by itself. The pause before the
+    /// next one grows with this number.
     failures: u32,
-    /// The group has assigned the partition again while the ownership was still ending.
+    /// True if the group has assigned the partition again while the ownership was still ending.
     is_wanted_again: bool,
 }
 
-/// This process as a member of the group: it joins, and joins again after it was fenced.
+/// This process as a member of the group. It joins, and joins again after the group has fenced it.
 pub(crate) struct GroupMember {
     log: Arc<dyn Log>,
     group: String,
@@ -62,9 +65,9 @@ impl GroupMember {
         self.log.join(&self.group, &self.topic, &self.name)
     }
 
-    /// Joins once more after the group has fenced this member. The reason need not be another
-    /// process: a request of this one that was held up for longer than the session time-out has the
-    /// same effect. Two processes that share a name fence each other in turn, until one of them has
+    /// Joins once more after the group has fenced this member. Another process with the same name
+    /// may be the cause, but so may a request of this process that took longer than the session
+    /// time-out. Two processes that share a name fence each other in turn, until one of them has
     /// joined too often.
     async fn join_again(&mut self) -> Result<log::Membership, Error> {
         let now = Instant::now();
@@ -91,7 +94,8 @@ impl Assignments {
         Self { context, running, owned: HashMap::new(), tasks: JoinSet::new(), drain_timeout, member }
     }
 
-    /// Owns what the group assigns until the process shuts down, or something fails for good.
+    /// Owns the partitions that the group assigns, until the process shuts down or an error ends
+    /// the replayer.
     pub async fn run(mut self, mut membership: log::Membership, shutdown: Shutdown) -> Result<(), Error> {
         let result = loop {
             tokio::select! {
@@ -189,7 +193,8 @@ impl Assignments {
         let context = Arc::clone(&self.context);
         let task = self.tasks.spawn(async move {
             if failures > 0 {
-                // A growing pause: the store or the log may need time, or a newer owner is right.
+                // The pause grows with each failure, because the store or the log may need time to
+                // recover, or a newer owner may be the right one.
                 let pause = Duration::from_millis(250 << failures.min(6));
                 let mut ordered = ordered.clone();
                 let ended = ordered.wait_for(|order| *order != Order::Continue);
@@ -203,7 +208,8 @@ impl Assignments {
         self.owned.insert(partition, owned);
     }
 
-    /// Ends an ownership; the receiver hears when it is over.
+    /// Gives an ownership the order to end. The receiver is notified when it is over. `None`: this
+    /// process does not own the partition.
     fn end(&mut self, partition: Partition, order: Order) -> Option<oneshot::Receiver<()>> {
         let owned = self.owned.get_mut(&partition)?;
         let (ended, wait) = oneshot::channel();
@@ -213,8 +219,8 @@ impl Assignments {
         Some(wait)
     }
 
-    /// The partition of an ownership that is over, and its outcome. A panic ends one ownership, and
-    /// never silently.
+    /// Returns the partition and the outcome of an ownership whose task has ended. A panic of the
+    /// task is an outcome, too, so that it is logged and the partition is taken up again.
     fn ended(&self, joined: Result<(Partition, Outcome), JoinError>) -> Option<(Partition, Outcome)> {
         match joined {
             Ok(ended) => Some(ended),
@@ -225,7 +231,8 @@ impl Assignments {
         }
     }
 
-    /// Decides what follows the end of an ownership: nothing, another one, or the process's end.
+    /// Reacts to the end of an ownership: does nothing if the end was ordered, begins another
+    /// ownership, or returns an error that ends the replayer.
     fn take_end(&mut self, partition: Partition, outcome: Outcome) -> Result<(), Error> {
         let Some(owned) = self.owned.remove(&partition) else { return Ok(()) };
         let was_running = self.running.borrow().get(&partition).copied().unwrap_or(false);
@@ -246,7 +253,8 @@ impl Assignments {
             Outcome::Core(End::OutOfRange(range)) => return Err(self.retention(partition, range)),
             Outcome::Core(end @ End::Unreadable { .. }) => return Err(Error::Unreadable { partition, end }),
             // Another owner has claimed the partition: two owners that claim in turn would fence
-            // each other again and again. The group will say which of them is right.
+            // each other again and again. During the pause, the group can revoke the partition from
+            // the wrong one.
             Outcome::Core(End::Replaced { .. } | End::Index { .. }) => FAILURES_OF_THE_REPLACED.max(owned.failures + 1),
             _ if was_running => 1,
             _ => owned.failures + 1,
@@ -256,7 +264,8 @@ impl Assignments {
         Ok(())
     }
 
-    /// Retention has taken what an ownership needs, and no operator accepts the loss.
+    /// The error for a partition whose log lacks records that an ownership needs, if no operator
+    /// accepts the loss.
     fn retention(&self, partition: Partition, range: OutOfRange) -> Error {
         let OutOfRange { stream, wanted, low, high } = range;
         let topics = self.context.world.topics();

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Objects that one process loads and stores at a time.
+/// The most objects that one process loads and stores at a time.
 pub(crate) const STORE_CONCURRENCY: usize = 64;
 
 /// The context of all ownerships of a process.
@@ -31,19 +31,20 @@ pub(crate) struct Context {
     /// [`STORE_CONCURRENCY`] permits; the semaphore is never closed.
     pub store_permits: Semaphore,
     pub settings: Settings,
-    /// The name of this process: static membership, fences.
+    /// The name of this process, which it uses as a static member of the group and in its fences.
     pub member: String,
     pub clock: Clock,
-    /// Chunks whose model panicked where the panic could not be contained; see
-    /// [`End::ModelFault`](driftless_replayer_core::End::ModelFault).
+    /// Chunks whose model failed after commands were decided
+    /// ([`End::ModelFault`](driftless_replayer_core::End::ModelFault)). Later ownerships are
+    /// careful with them.
     pub careful: Mutex<BTreeSet<ChunkId>>,
-    /// Where the ownerships hear of a chunk to damage on purpose.
+    /// The channels of all ownerships, over which a test orders a chunk to be damaged.
     #[cfg(debug_assertions)]
     pub damage: Mutex<Vec<Reports>>,
 }
 
 impl Context {
-    /// The next ownership of the chunk's partition is careful with it.
+    /// Makes later ownerships of the chunk's partition careful with the chunk.
     pub fn be_careful_with(&self, chunk: ChunkId) {
         self.careful.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
     }

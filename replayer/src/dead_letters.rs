@@ -16,10 +16,11 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 /// A copy that was not acknowledged is made again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// By the append's token: the ownership that waits for a copy, and the core's id of the copy.
+/// For each token of an append: the reports of the ownership that waits for the copy, and the
+/// number that its core gave the copy.
 type Waiting = Arc<Mutex<HashMap<u64, (Reports, u64)>>>;
 
-/// The producer of copies, and what its acknowledgements are for.
+/// The producer of copies, and the ownerships that wait for its acknowledgements.
 pub(crate) struct DeadLetters {
     producer: Arc<dyn Producer>,
     waiting: Waiting,
@@ -35,7 +36,7 @@ pub(crate) struct Copies {
 
 impl DeadLetters {
     /// # Errors
-    /// If the log has no producer to give.
+    /// If the log cannot make a producer.
     pub fn start(log: &dyn Log) -> Result<Self, log::Error> {
         let waiting = Waiting::default();
         let of_sink = Arc::clone(&waiting);
@@ -84,12 +85,12 @@ impl Copies {
         to.send(&self.reports, id, append);
     }
 
-    /// The copy is acknowledged, or refused for good.
+    /// Forgets the copy `id`, because it is acknowledged or refused for good.
     pub fn acknowledged(&mut self, id: u64) {
         self.unacknowledged.remove(&id);
     }
 
-    /// The copy is made again after a pause.
+    /// Plans to make the copy `id` again after [`PAUSE`], because the log did not acknowledge it.
     pub fn failed(&self, id: u64, reason: &str) {
         tracing::warn!(partition = self.partition.0, "a copy to dead-letter is made again: {reason}");
         let reports = self.reports.clone();
@@ -99,7 +100,7 @@ impl Copies {
         });
     }
 
-    /// Makes a copy again.
+    /// Makes the copy `id` again, unless it was acknowledged by now.
     pub fn copy_again(&self, to: &DeadLetters, id: u64) {
         if let Some(append) = self.unacknowledged.get(&id).cloned() {
             to.send(&self.reports, id, append);
@@ -120,7 +121,8 @@ fn origin(topics: &Topics, partition: Partition, offset: Offset, reason: String)
 fn report(id: u64, result: Result<Option<Offset>, log::AppendError>) -> Report {
     match result {
         Ok(_) => Report::Input(Input::DeadLettered(id)),
-        // The copy cannot be made, and the partition must go on.
+        // A refused copy can never be made. It counts as acknowledged, because the partition must
+        // go on.
         Err(log::AppendError::Refused(reason)) => {
             tracing::error!("a dead letter is not copied, it stays in commands only: {reason}");
             Report::Input(Input::DeadLettered(id))

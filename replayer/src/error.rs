@@ -4,15 +4,16 @@ use driftless_log as log;
 use driftless_replayer_core::End;
 use driftless_schemas::Partition;
 
-/// A member that the group has fenced joins again this often within [`REJOINS_WITHIN_MS`].
+/// The most times that a member joins again within [`REJOINS_WITHIN_MS`] after the group has fenced
+/// it.
 pub(crate) const REJOINS_MAX: usize = 4;
-/// See [`REJOINS_MAX`].
+/// The time, in milliseconds, within which [`REJOINS_MAX`] applies.
 pub(crate) const REJOINS_WITHIN_MS: u64 = 60_000;
 
 /// An error that ends a replayer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Topics or connections.
+    /// A topic is missing or wrong, or the log cannot be reached.
     #[error(transparent)]
     Log(#[from] log::Error),
     /// The log no longer holds what recovery needs.
@@ -22,7 +23,7 @@ pub enum Error {
     Retention {
         /// The partition.
         partition: Partition,
-        /// The offsets.
+        /// The wanted offset, and the offsets that the log holds.
         source: log::ReadError,
     },
     /// The watchdog's thread cannot be started.
@@ -33,10 +34,10 @@ pub enum Error {
     Unreadable {
         /// The partition.
         partition: Partition,
-        /// Offset and reason.
+        /// The end of the ownership, with the record's offset and the reason.
         end: End,
     },
-    /// The group has fenced this member again and again.
+    /// The group has fenced this member more than [`REJOINS_MAX`] times within a minute.
     #[error(
         "the group membership ended {REJOINS_MAX} times within a minute: another process uses the member name {member:?} (give each replayer its own with --member), or this one was held up for longer than the session time-out, again and again"
     )]

@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Records in offset order, or why there are no more.
+/// Records in offset order, or the error after which no more records follow.
 pub(crate) type Delivery = Result<Vec<(Offset, Bytes)>, ReadError>;
 
-/// A handle to ask the feed for partitions.
+/// A handle with which an ownership asks the feed to read partitions.
 #[derive(Clone)]
 pub(crate) struct Feed {
     asks: UnboundedSender<Ask>,
@@ -28,12 +28,12 @@ enum Ask {
 
 struct Subscriber {
     to: UnboundedSender<Delivery>,
-    /// The subscriber gets one delivery, and more after [`Feed::resume`].
+    /// True if the feed must pause after the next delivery, until [`Feed::resume`].
     is_ahead: bool,
 }
 
 impl Feed {
-    /// Starts the feed; it ends when all handles are dropped.
+    /// Starts the feed's task, which ends when all handles are dropped.
     pub fn start(log: &dyn Log) -> Result<Self, driftless_log::Error> {
         let reader = log.reader()?;
         let (asks, asked) = unbounded_channel();
@@ -41,7 +41,8 @@ impl Feed {
         Ok(Self { asks })
     }
 
-    /// Reads a partition from an offset on. Reading ends when the receiver is dropped.
+    /// Reads a partition of a topic from offset `from` on. The feed stops reading it when the
+    /// receiver is dropped.
     pub fn read(&self, topic: &Arc<str>, partition: Partition, from: Offset) -> UnboundedReceiver<Delivery> {
         self.ask(topic, partition, from, false)
     }
@@ -55,12 +56,14 @@ impl Feed {
     fn ask(&self, topic: &Arc<str>, partition: Partition, from: Offset, is_ahead: bool) -> UnboundedReceiver<Delivery> {
         let (to, receiver) = unbounded_channel();
         let subscriber = Subscriber { to, is_ahead };
-        // The feed lives as long as a handle does; if its task is gone, the receiver just ends.
+        // The feed's task lives as long as a handle does. If it is gone because of a panic, the
+        // receiver ends without a delivery.
         let _ = self.asks.send(Ask::Read { topic: Arc::clone(topic), partition, from, subscriber });
         receiver
     }
 
-    /// Stops fetching a partition for now; records that were fetched already still come.
+    /// Stops fetching a partition until [`Feed::resume`]. Records that were fetched already are
+    /// still delivered.
     pub fn pause(&self, topic: &Arc<str>, partition: Partition) {
         let _ = self.asks.send(Ask::Pause(Arc::clone(topic), partition));
     }

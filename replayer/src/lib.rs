@@ -1,10 +1,10 @@
 //! The replayer: owns partitions, decides their commands, publishes the decisions, stores
 //! snapshots.
 //!
-//! This is the shell around [`driftless_replayer_core`]: it moves bytes between the log, the object
-//! store, the index and the cores, and turns errors into inputs. Each [`ownership`] is one task.
-//! All ownerships share one reader ([`feed`]) and one gapless producer ([`publisher`]), so that the
-//! decisions of one turn travel in few requests.
+//! This crate is the shell around [`driftless_replayer_core`]. The shell moves bytes between the
+//! log, the object store, the index and the cores, and turns errors into inputs of the cores. Each
+//! [`ownership`] is one task. All ownerships share one reader ([`feed`]) and one gapless producer
+//! ([`publisher`]), so that the decisions of one turn travel in few requests.
 
 #![forbid(unsafe_code)]
 

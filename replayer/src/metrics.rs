@@ -4,7 +4,7 @@ use driftless_replayer_core::Stats;
 use driftless_schemas::Partition;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
-/// Describes all metrics; once per process.
+/// Describes all metrics of the replayer. Called once per process.
 pub(crate) fn describe() {
     describe_counter!("driftless_replayer_decisions_total", "Decisions by outcome");
     describe_counter!("driftless_replayer_resends_total", "Commands that were resolved already");
@@ -27,7 +27,7 @@ pub(crate) fn describe() {
     );
 }
 
-/// Reports what has changed since the last report.
+/// Reports the counters and gauges that changed from `before`, the last reported state, to `now`.
 pub(crate) fn report(partition: Partition, before: &Stats, now: &Stats) {
     let decided = |outcome: &'static str, before: u64, now: u64| {
         if now > before {

@@ -1,8 +1,8 @@
 //! An ownership of one partition: the task that drives a [`PartitionCore`].
 //!
-//! The task claims the partition (`claim`), and then only carries: records and acknowledgements
-//! into the core, and what the core wants (`outputs`) to the log, the store (`store_tasks`) and the
-//! index. Which of its two topics it reads is kept by `reading`.
+//! The task first claims the partition (`claim`). After that it only moves data: records and
+//! acknowledgements into the core, and the core's outputs (`outputs`) to the log, the store
+//! (`store_tasks`) and the index. `reading` keeps track of the topic that the task reads.
 
 use crate::beginning::Beginning;
 use crate::context::{Context, STORE_CONCURRENCY};
@@ -31,12 +31,12 @@ use reading::Reading;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Objects that one ownership loads at a time until its first decision is acknowledged. The log
-/// goes first, because nothing is decided before its end, and this many loads are enough to begin
-/// with.
+/// The most objects that one ownership loads at a time until its first decision is acknowledged.
+/// Reading the log goes first, because nothing is decided before recovery has read it, and so few
+/// loads leave it room.
 const LOADS_AT_FIRST: usize = 8;
 
-/// An order to an ownership.
+/// An order from the assignments to an ownership: go on, end in order, or end at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Continue,
@@ -47,13 +47,13 @@ pub(crate) enum Order {
 /// Why an ownership ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The core said so.
+    /// The core ended the ownership for this reason.
     Core(End),
-    /// The ownership was told to stop at once.
+    /// The ownership got the order to stop, or to end before it had claimed the partition.
     Stopped,
     /// The index could not be opened.
     Index(index::Error),
-    /// The reader of this process is broken.
+    /// The reader of this process failed, and delivers no more records.
     Read(ReadError),
     /// The ownership's task panicked: there is a bug.
     Panicked(String),
@@ -81,7 +81,8 @@ pub(crate) async fn run(
     let beginning = Beginning::new(partition);
     let claimed = tokio::select! {
         claimed = claim::claim(context, partition, beginning) => claimed,
-        // Nothing is appended yet: an owner that was told to end must not fence the new owner.
+        // No fence is appended yet. An ownership that got the order to end must not append one,
+        // because it would fence the new owner.
         _ = orders.wait_for(|order| *order != Order::Continue) => return Outcome::Stopped,
     };
     match claimed {
@@ -102,10 +103,13 @@ struct Ownership {
     /// Records that did not fit into the producer's queue.
     unsent: VecDeque<Append>,
     copies: Copies,
+    /// Limits how many objects this ownership loads at a time.
     load_permits: Arc<Semaphore>,
+    /// True if `load_permits` has as many permits as the process allows.
     is_loading_freely: bool,
-    /// Why the reader of this process gives no more.
+    /// The error after which the reader of this process delivers no more records.
     unread: Option<ReadError>,
+    /// The counters and gauges that were last reported as metrics.
     reported: Stats,
     beginning: Beginning,
 }
@@ -131,7 +135,8 @@ impl Ownership {
             tokio::select! {
                 biased;
                 changed = orders.changed() => {
-                    // Without its service, the partition has no use for an owner here.
+                    // If the sender is gone, the replayer has ended, so this ownership must stop,
+                    // too.
                     let order = if changed.is_ok() { *orders.borrow_and_update() } else { Order::Stop };
                     match order {
                         Order::Continue => {}
@@ -139,14 +144,15 @@ impl Ownership {
                         Order::Stop => return self.finish(Outcome::Stopped),
                     }
                 }
-                // Before the rest, or a partition that is busy all the time would never write a
-                // checkpoint.
+                // The tick comes before acknowledgements and records. Otherwise a partition that is
+                // always busy would never write a checkpoint.
                 _ = tick.tick() => self.tick(),
                 Some(gathered) = acks.recv() => self.take_acks(gathered),
                 Some(report) = reports.recv() => self.take_report(report),
                 (stream, delivery) = self.reading.next() => self.take_delivery(stream, delivery),
             }
-            // Messages that came together are handled together: fewer, larger records.
+            // Messages that arrived together are handled together, so that the core appends fewer,
+            // larger records.
             while let Ok(gathered) = acks.try_recv() {
                 self.take_acks(gathered);
             }
@@ -156,7 +162,7 @@ impl Ownership {
             while let Some((stream, delivery)) = self.reading.try_next() {
                 self.take_delivery(stream, Some(delivery));
             }
-            // A reader that gives no more ends the ownership, whatever else came in the same turn.
+            // A failed reader ends the ownership, whatever else arrived in the same turn.
             if let Some(e) = self.unread.take() {
                 return self.finish(Outcome::Read(e));
             }
@@ -171,13 +177,14 @@ impl Ownership {
 
     fn tick(&mut self) {
         if self.core.is_running() {
-            // There may be nothing to decide.
+            // Without commands, no decision would ever lift the limit on loads.
             self.load_freely();
         }
         self.handle(Input::Tick);
     }
 
-    /// The beginning is over: from now on, loads may take what the process allows.
+    /// Ends the limit on loads of the beginning. From now on, only the limit of the process
+    /// applies.
     fn load_freely(&mut self) {
         if !std::mem::replace(&mut self.is_loading_freely, true) {
             self.load_permits.add_permits(STORE_CONCURRENCY - LOADS_AT_FIRST);
@@ -211,7 +218,7 @@ impl Ownership {
             Ok(None) => {}
             Ok(Some(input)) => {
                 if stream == Stream::Updates {
-                    // Records that were read before go before.
+                    // Records that were read before this input must reach the core before it.
                     self.feed_core();
                 }
                 self.handle(input);
@@ -220,7 +227,8 @@ impl Ownership {
         }
     }
 
-    /// Gives the core what it wants, all at once, and pauses the reader while it wants nothing.
+    /// Gives the core all records that were read, if it wants records. Pauses the reader while the
+    /// core wants none.
     fn feed_core(&mut self) {
         let is_recovering = self.reading.stream() == Stream::Updates;
         if !is_recovering && (!self.core.wants_commands() || !self.unsent.is_empty()) {
@@ -248,8 +256,8 @@ impl Ownership {
         {
             tracing::error!("cannot make a new producer: {e}");
         }
-        // The index's background tasks would go on until the next owner fences them. What was
-        // written is durable, so the end does not wait for them.
+        // Unless it is closed, the index's background tasks run until the next owner fences them.
+        // All written data is durable, so this ownership does not wait until the index is closed.
         let index = self.index;
         tokio::spawn(async move { index.close().await });
         metrics::report(self.partition, &self.reported, &Stats::default().with_counters_of(&self.reported));

@@ -1,10 +1,10 @@
-//! The one gapless producer of a process, and the way of its acknowledgements back to the
-//! ownerships.
+//! The one gapless producer that all ownerships of a process share, and the routing of its
+//! acknowledgements back to them.
 //!
 //! A gapless producer ends with its first failure: every later record fails too, and so each
 //! ownership with a record in flight ends (docs/design.md#ownership). [`Publisher::renew`] then
-//! makes a new producer for later ownerships; an ownership never produces a record a second time,
-//! but ends instead.
+//! makes a new producer for later ownerships. An ownership whose append failed does not use the new
+//! producer, because it must never produce a record a second time.
 
 use driftless_log::{Ack, AckSink, Append, AppendError, Delivery, Error, Log, Producer};
 use driftless_schemas::Offset;
@@ -12,15 +12,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The number n of an ownership's record, and whether the log has acknowledged it.
+/// The number n of an ownership's record, with its offset if the log has acknowledged the record
+/// and reported the offset, or the error.
 pub(crate) type OwnAck = (u64, Result<Option<Offset>, AppendError>);
 
-/// The token of an append has the ownership's number in its upper bits, and n in the lower ones.
+/// The number of low bits of an append's token that hold n. The bits above hold the id of the
+/// ownership's route.
 const N_BITS: u32 = 40;
 
 type Routes = Arc<RwLock<HashMap<u64, UnboundedSender<Vec<OwnAck>>>>>;
 
-/// Makes producers and routes acknowledgements.
+/// Makes the process's producer, and routes its acknowledgements to the ownerships.
 pub(crate) struct Publisher {
     log: Arc<dyn Log>,
     routes: Routes,
@@ -32,7 +34,8 @@ struct Current {
     next_route: u64,
 }
 
-/// An ownership's access to the producer. Dropping it ends the routing.
+/// An ownership's access to the producer. When the route is dropped, acknowledgements for the
+/// ownership are discarded.
 pub(crate) struct Route {
     id: u64,
     producer: Arc<dyn Producer>,
@@ -46,7 +49,7 @@ impl Publisher {
         Ok(Self { log, routes, state: Mutex::new(Current { producer, next_route: 1 }) })
     }
 
-    /// A route for a new ownership.
+    /// Makes a route for a new ownership. The receiver gets the acknowledgements of its records.
     pub fn route(&self) -> (Route, UnboundedReceiver<Vec<OwnAck>>) {
         let (to, acks) = unbounded_channel();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +72,8 @@ impl Publisher {
 }
 
 impl Route {
-    /// Hands over records; `token` of each is its n. Gives back the records that do not fit into
-    /// the producer's queue.
+    /// Gives records to the producer. The `token` of each record is its number n. Returns the
+    /// records that do not fit into the producer's queue.
     pub fn append(&self, mut records: Vec<Append>) -> Vec<Append> {
         for record in &mut records {
             record.token |= self.id << N_BITS;
@@ -89,7 +92,8 @@ impl Drop for Route {
     }
 }
 
-/// Splits acknowledgements by ownership, keeping the order within each.
+/// Makes the producer's acknowledgement callback. It splits acknowledgements by ownership, and
+/// keeps their order within each ownership.
 fn sink(routes: &Routes) -> AckSink {
     let routes = Arc::clone(routes);
     Arc::new(move |acks: Vec<Ack>| {

@@ -5,13 +5,14 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// A message to an ownership's own task.
 pub(crate) enum Report {
-    /// For the core.
+    /// An input for the ownership's core.
     Input(Input),
-    /// The copy to `dead-letter` of this id was not acknowledged, for this reason.
+    /// The log did not acknowledge the copy to `dead-letter` with this number, for the given
+    /// reason.
     DeadLetterFailed(u64, String),
-    /// The copy of this id is due to be made again.
+    /// The pause after a failed copy is over, and the copy with this number is to be made again.
     DeadLetterDue(u64),
 }
 
-/// Where an ownership hears of reports.
+/// The sending half of an ownership's report channel.
 pub(crate) type Reports = UnboundedSender<Report>;

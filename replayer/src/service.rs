@@ -1,4 +1,4 @@
-//! The replayer as a service: checks the topics, starts, and says whether it is ready.
+//! The replayer as a service: checks the topics, starts the replayer, and reports when it is ready.
 
 use crate::assignments::{Assignments, GroupMember};
 use crate::context::{Context, STORE_CONCURRENCY};
@@ -30,10 +30,12 @@ pub struct Replayer {
 }
 
 impl Replayer {
-    /// Checks the topics and starts.
+    /// Checks the topics, joins the group, and starts to own the partitions that the group assigns.
+    /// The replayer ends when `shutdown` begins.
     ///
     /// # Errors
-    /// [`Error::Log`], [`Error::Thread`].
+    /// [`Error::Log`] if a topic is missing or wrong or the log cannot be reached,
+    /// [`Error::Thread`] if the watchdog cannot start.
     pub async fn start(
         settings: Settings,
         world: Arc<World>,
@@ -60,13 +62,15 @@ impl Replayer {
         })
     }
 
-    /// Waits until this process owns `count` partitions and has recovered all of them.
+    /// Waits until this process owns at least `count` partitions and has recovered all of them.
+    /// Returns false if the replayer ends first.
     pub async fn ready(&self, count: usize) -> bool {
         let mut running = self.running.clone();
         running.wait_for(|owned| owned.len() >= count && owned.values().all(|is| *is)).await.is_ok()
     }
 
-    /// Says whether all partitions that this process owns are recovered, or how many are not.
+    /// Returns a readiness check. The check succeeds if all partitions that this process owns are
+    /// recovered. Otherwise its error says how many are not.
     pub fn ownership(&self) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
         let running = self.running.clone();
         move || {
@@ -78,8 +82,8 @@ impl Replayer {
         }
     }
 
-    /// Flips a bit in the memory of a chunk, if this process owns the chunk: to show that drift is
-    /// healed. Debug builds only.
+    /// Returns a function that flips a bit in the memory of a chunk, if this process owns the
+    /// chunk. Tests use it to show that drift is healed. Debug builds only.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> impl Fn(driftless_schemas::ChunkId) + Clone + Send + Sync + use<> {
         use crate::report::Report;
@@ -88,8 +92,8 @@ impl Replayer {
         move |chunk| {
             let ownerships = context.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             for ownership in ownerships.iter() {
-                // An ownership that is over hears nothing; the owner of another partition has no
-                // such chunk.
+                // The order has no effect on an ownership that is over, or on the owner of another
+                // partition, which has no such chunk.
                 let _ = ownership.send(Report::Input(Input::Damage(chunk.clone())));
             }
         }
@@ -98,7 +102,7 @@ impl Replayer {
     /// Waits for the replayer's end.
     ///
     /// # Errors
-    /// Why it ended by itself.
+    /// The error that ended the replayer before its shutdown.
     pub async fn join(self) -> Result<(), Error> {
         match self.task.await {
             Ok(result) => result,

@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// The name of this process in the group, the same after a restart (static membership).
+    /// The name of this process in the group. It must be the same after a restart (static
+    /// membership).
     pub member: String,
-    /// When snapshots and checkpoints are made.
+    /// The settings of the partitions' cores: snapshots, checkpoints and memory.
     pub core: CoreSettings,
-    /// How long a planned end may take before the ownerships are dropped, milliseconds.
+    /// The time limit of a planned end, milliseconds. Ownerships that have not ended by then are
+    /// aborted.
     pub drain_timeout_ms: u64,
-    /// A model that has not returned from one call after this time never will, milliseconds.
+    /// The time limit of one model call, milliseconds. A model that has not returned by then counts
+    /// as one that never returns.
     pub model_call_ms_max: u64,
-    /// The reaction to such a model.
+    /// The reaction to a model that exceeds `model_call_ms_max`.
     #[serde(skip)]
     pub when_stuck: WhenStuck,
 }

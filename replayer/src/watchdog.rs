@@ -4,8 +4,9 @@
 //!
 //! The watchdog's own thread looks at all ownerships of the process. If one step of an owner takes
 //! longer than [`limits::MODEL_CALL_MS_MAX`](driftless_schemas::limits::MODEL_CALL_MS_MAX), the
-//! watchdog notes the call in the object store and aborts the process. The note decides nothing:
-//! the next owner decides, in the log. An owner that has not seen the note finds out anew.
+//! watchdog notes the call in the object store and aborts the process. The note itself discards
+//! nothing. The next owner reads it and appends the decision to the log. An owner that cannot read
+//! the note calls the model again, and the watchdog notes the call again.
 
 use driftless_replayer_core::{Call, Work, Working};
 use driftless_schemas::Partition;
@@ -40,7 +41,7 @@ impl fmt::Debug for WhenStuck {
     }
 }
 
-/// Looks after the ownerships of a process, until the watchdog is dropped.
+/// Watches the ownerships of a process. Its thread ends when the watchdog is dropped.
 pub(crate) struct Watchdog {
     owners: Mutex<BTreeMap<Partition, Weak<Working>>>,
 }
@@ -48,6 +49,7 @@ pub(crate) struct Watchdog {
 struct Rules {
     store: Store,
     generation: u32,
+    /// A step that is unchanged in more looks than this is stuck.
     looks_max: u128,
     when_stuck: WhenStuck,
 }
@@ -64,7 +66,8 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// From now on, the watchdog looks after this owner of the partition.
+    /// From now on, the watchdog watches this owner of the partition, in the place of any earlier
+    /// one.
     pub fn look_after(&self, partition: Partition, owner: &Arc<Working>) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         owners.insert(partition, Arc::downgrade(owner));
@@ -76,7 +79,8 @@ impl Watchdog {
     }
 }
 
-/// Counts time in looks: after a process was suspended and resumed, no call counts as late.
+/// The watchdog's thread. It counts looks and not time, so that no call counts as late after the
+/// process was suspended and resumed.
 fn watch(watchdog: &Weak<Watchdog>, rules: &Rules) {
     let mut seen: BTreeMap<Partition, (u64, u128)> = BTreeMap::new();
     let mut reported = BTreeSet::new();
@@ -139,9 +143,9 @@ fn stuck(rules: &Rules, partition: Partition, work: Option<Work>) {
     }
 }
 
-/// Notes the call, in a runtime made for it: the model may run on a thread that the process's
-/// runtime needs. For the same reason a request over a connection of that runtime can hang; it is
-/// then made again over another connection.
+/// Notes the call in the store. The request runs in its own runtime, because the model may block a
+/// thread that the process's runtime needs. For the same reason, a request over a connection of the
+/// process's runtime can hang. The request is then made again, over another connection.
 fn note(rules: &Rules, partition: Partition, unanswered: &Unanswered) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let mut problem = String::new();

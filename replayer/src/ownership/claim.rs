@@ -1,6 +1,7 @@
 //! The first steps of an ownership (docs/design.md#ownership): open the index, which fences older
 //! owners and makes the epoch durable, and only then make the core, whose first record is the
-//! fence. One open, one epoch, one fence: nothing is ever reopened within an ownership.
+//! fence. Each ownership opens the index once, has one epoch and appends one fence. It never
+//! reopens the index.
 
 use super::reading::Reading;
 use super::{LOADS_AT_FIRST, Ownership};
@@ -18,21 +19,25 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// An ownership, and where it hears of acknowledgements and reports.
+/// A claimed ownership, and the channels on which acknowledgements and reports arrive.
 pub(super) struct Claimed {
     pub ownership: Ownership,
     pub acks: UnboundedReceiver<Vec<OwnAck>>,
     pub reports: UnboundedReceiver<Report>,
 }
 
-/// Calls from which models did not return, in earlier ownerships.
+/// Notes of model calls that did not return in earlier ownerships: the command or the chunk of each
+/// call.
 #[derive(Default)]
 struct Calls {
     commands: BTreeSet<Offset>,
     chunks: BTreeSet<ChunkId>,
 }
 
-/// Claims the partition.
+/// Claims the partition: opens the index and makes the core.
+///
+/// # Errors
+/// The index's error, if the index cannot be opened.
 pub(super) async fn claim(
     context: Arc<Context>,
     partition: Partition,
@@ -86,7 +91,8 @@ async fn unanswered(context: &Context, partition: Partition) -> Calls {
                 }
             }
         }
-        // Without the notes, the watchdog finds such calls anew.
+        // The ownership goes on without the notes. If a model hangs again, the watchdog notes the
+        // call again.
         Err(e) => tracing::warn!(
             partition = partition.0,
             "cannot read the notes of calls that models did not return from: {e}"
@@ -95,8 +101,8 @@ async fn unanswered(context: &Context, partition: Partition) -> Calls {
     calls
 }
 
-/// Deletes the notes of commands that are decided. Chunk notes are deleted too: careful mode finds
-/// the offending command.
+/// Deletes the notes of commands that are decided. Notes of chunks are deleted too, because this
+/// ownership is careful with those chunks and so finds the command that makes the model fail.
 fn forget(context: &Arc<Context>, partition: Partition, calls: &Calls, commands_from: Offset) {
     let decided = calls.commands.range(..commands_from).copied().map(Unanswered::Command);
     let done: Vec<_> = decided.chain(calls.chunks.iter().cloned().map(Unanswered::Chunk)).collect();

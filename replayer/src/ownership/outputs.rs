@@ -1,4 +1,4 @@
-//! Carrying out what the core wants.
+//! Carries out the core's outputs.
 
 use super::Ownership;
 use driftless_log::{Append, Headers};
@@ -8,7 +8,8 @@ use driftless_schemas::stored::{Checkpoint, IndexEntry};
 use std::sync::Arc;
 
 impl Ownership {
-    /// Carries out what the core wants. `Some`: the ownership has ended.
+    /// Carries out all outputs that the core has now. `Some`: the core has ended the ownership, for
+    /// the returned reason.
     pub(super) fn carry_out(&mut self) -> Option<End> {
         let mut ended = None;
         let mut appends: Vec<Append> = self.unsent.drain(..).collect();

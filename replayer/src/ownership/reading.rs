@@ -1,5 +1,5 @@
-//! The streams that an ownership reads: `updates` until recovery is over, then `commands`; and, now
-//! and then, `updates` again for one chunk.
+//! The streams that an ownership reads: `updates` until recovery is over, then `commands`. If a
+//! chunk is checked or rebuilt, `updates` is read again at the same time as `commands`.
 
 use crate::feed::{Delivery, Feed};
 use bytes::Bytes;
@@ -18,20 +18,22 @@ pub(super) struct Reading {
     feed: Feed,
     topics: Topics,
     partition: Partition,
-    /// The stream of `incoming`: `updates` or `commands`.
+    /// The stream that `incoming` delivers: `updates` or `commands`.
     stream: Stream,
     incoming: Option<Deliveries>,
-    /// The first of the commands, read while `updates` is still being read.
+    /// The first delivery of `commands`, from the given offset on, which is fetched while `updates`
+    /// is still being read.
     ahead: Option<(Offset, Deliveries)>,
     /// `updates`, read again for one chunk.
     history: Option<Deliveries>,
-    /// Records that the core does not want yet.
+    /// Records that were delivered and that the core has not taken yet.
     backlog: VecDeque<Vec<(Offset, Bytes)>>,
     is_paused: bool,
 }
 
 impl Reading {
-    /// Nothing is read yet but the first of the commands: both topics then come in one fetch.
+    /// Begins to fetch the first commands, and nothing else. They then arrive in the same fetch as
+    /// the first records of `updates`.
     pub fn new(feed: Feed, topics: Topics, partition: Partition, commands_from: Offset) -> Self {
         let ahead = feed.read_ahead(&topics.commands, partition, commands_from);
         Self {
@@ -47,25 +49,25 @@ impl Reading {
         }
     }
 
-    /// The stream that is being read.
+    /// The main stream that is being read: `updates` or `commands`.
     pub fn stream(&self) -> Stream {
         self.stream
     }
 
-    /// Reads `updates` from here on.
+    /// Reads `updates` from offset `from` on.
     pub fn read_updates(&mut self, from: Offset) {
         self.incoming = Some(self.feed.read(&self.topics.updates, self.partition, from));
         self.stream = Stream::Updates;
     }
 
-    /// Reads `commands` from here on. What is left of `updates` is not wanted any more.
+    /// Reads `commands` from offset `from` on. Records of `updates` in the backlog are dropped.
     pub fn read_commands(&mut self, from: Offset) {
         if self.stream == Stream::Updates {
             self.backlog.clear();
         }
         self.stream = Stream::Commands;
         self.is_paused = false;
-        // Dropping the old receiver ends what it read.
+        // The old receiver is dropped, which ends its reading.
         self.incoming = Some(match self.ahead.take() {
             Some((at, receiver)) if at == from => {
                 self.feed.resume(&self.topics.commands, self.partition);
@@ -75,7 +77,7 @@ impl Reading {
         });
     }
 
-    /// Beside the stream, reads `updates` again from here on.
+    /// Reads `updates` again from offset `from` on, beside the main stream.
     pub fn read_history(&mut self, from: Offset) {
         self.history = Some(self.feed.read(&self.topics.updates, self.partition, from));
     }
@@ -84,7 +86,8 @@ impl Reading {
         self.history = None;
     }
 
-    /// The next delivery; never, while nothing is read.
+    /// Waits for the next delivery, and returns it with its stream. While nothing is being read,
+    /// waits for ever.
     pub async fn next(&mut self) -> (Stream, Option<Delivery>) {
         tokio::select! {
             biased;
@@ -93,17 +96,17 @@ impl Reading {
         }
     }
 
-    /// A delivery of the stream that is there already.
+    /// Returns a delivery of the main stream if one has arrived already.
     pub fn try_next(&mut self) -> Option<(Stream, Delivery)> {
         let delivery = self.incoming.as_mut()?.try_recv().ok()?;
         Some((self.stream, delivery))
     }
 
-    /// Takes a delivery. Gives what the core must hear of at once; records of the stream wait in
-    /// the backlog.
+    /// Takes a delivery. Returns the input that the core must handle at once, if there is one.
+    /// Records of the main stream go to the backlog instead.
     ///
     /// # Errors
-    /// The reader is broken, and so the ownership must end.
+    /// The reader's error, if the reader failed. The ownership must end then.
     pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, ReadError> {
         match delivery {
             Some(Ok(records)) if stream == Stream::History => Ok(Some(Input::History(records))),
@@ -122,7 +125,7 @@ impl Reading {
             None => {
                 self.forget(stream);
                 match stream {
-                    // The stream beside it tells of a reader that has ended.
+                    // If the reader has ended, the main stream reports it.
                     Stream::History => Ok(None),
                     Stream::Updates | Stream::Commands => Err(ReadError::Broken {
                         topic: Arc::clone(self.topic()),
@@ -134,14 +137,14 @@ impl Reading {
         }
     }
 
-    /// All records that the core has not had yet.
+    /// Takes all records from the backlog, in offset order.
     pub fn take_backlog(&mut self) -> Vec<(Offset, Bytes)> {
         let mut records = self.backlog.pop_front().unwrap_or_default();
         self.backlog.drain(..).for_each(|more| records.extend(more));
         records
     }
 
-    /// Stops fetching while there are records that the core does not want.
+    /// Pauses fetching if the backlog has records. Called while the core wants no records.
     pub fn pause(&mut self) {
         if !self.backlog.is_empty() && !std::mem::replace(&mut self.is_paused, true) {
             self.feed.pause(self.topic(), self.partition);

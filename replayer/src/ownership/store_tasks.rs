@@ -1,4 +1,4 @@
-//! Tasks that load and store objects for an ownership, and report to it.
+//! Tasks that load and store objects for an ownership and report the results to it.
 
 use super::Ownership;
 use crate::report::Report;
@@ -11,7 +11,7 @@ use driftless_store::{self as store, Store};
 use std::sync::Arc;
 
 impl Ownership {
-    /// Runs a task; the core hears of its result.
+    /// Runs a task in the background. Its result becomes an input of the core.
     pub(super) fn spawn(&self, task: impl Future<Output = Input> + Send + 'static) {
         let reports = self.reports.clone();
         tokio::spawn(async move {
@@ -62,7 +62,7 @@ impl Ownership {
         });
     }
 
-    /// Stores an object again that was lost; the core does not wait for it.
+    /// Stores a snapshot's object again. The core expects no report of the result.
     pub(super) fn repair(&self, chunk: ChunkId, hash: Hash, encoding: Bytes) {
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
