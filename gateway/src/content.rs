@@ -49,7 +49,8 @@ pub(crate) async fn content(
     }
     headers.insert(header::ETAG, text(&format!("{weak}{etag}")));
     headers.insert("driftless-version", text(&version.to_string()));
-    // A cache may store the response, but must revalidate it each time: the chunk changes.
+    // A cache may store the response, but must revalidate it each time, because the chunk may have
+    // changed.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
     Ok(response)
@@ -77,8 +78,8 @@ fn part(encoding: &Bytes, range: Range<usize>) -> Response {
 /// `Range` has several ranges, another unit or a malformed value, which a server may ignore. A
 /// range without any byte of the content is a problem (416).
 ///
-/// Parsed by hand: the crate `headers` misreads a suffix longer than the content, and a start
-/// behind the content's end.
+/// The range is parsed by hand, because the crate `headers` misreads a suffix longer than the
+/// content, and a start behind the content's end.
 fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<Range<usize>, Problem>> {
     let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
     // Neither a weak tag nor a date proves that the bytes are the same.

@@ -65,7 +65,8 @@ pub(crate) struct Reader {
     pub claims: Claims,
     /// The token that the claims were read from.
     pub token: String,
-    /// Counts the connection among those without an identity, until the reader is known.
+    /// Counts the connection among those of its address until the stream starts; then it counts for
+    /// its user.
     pub permit: Option<ConnectionPermit>,
 }
 

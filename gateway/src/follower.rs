@@ -28,7 +28,7 @@ use crate::metrics;
 pub(crate) struct Follower {
     /// Reads all partitions of `updates`.
     pub reader: Box<dyn Reader>,
-    /// Where the reader starts in each partition.
+    /// By partition: the position at which the reader starts.
     pub positions: Vec<Position>,
     /// The end of each partition when the follower started. The gateway is ready once it has read
     /// up to all these offsets.

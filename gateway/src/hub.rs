@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use handle::{EventSubscription, HubHandle, SocketHandle};
 
+/// Interval of [`Input::Tick`].
 const TICK: Duration = Duration::from_millis(100);
 /// Limit on the messages handled before the hub's outputs are carried out.
 const MESSAGES_PER_TURN: usize = 1024;
@@ -146,7 +147,8 @@ impl Task {
                 return Err(fatal);
             }
             self.notice_ready();
-            // Sockets are served until the shards have closed them.
+            // At shutdown, the task still serves sockets until the shards have closed them all or
+            // `ends_at` has come.
             if self.ends_at.is_some_and(|at| self.hub.sockets() == 0 || self.clock.monotonic() >= at) {
                 return Ok(());
             }

@@ -104,7 +104,7 @@ fn bytes(operation: Operation) -> Operation {
 }
 
 fn all_forms(operation: Operation) -> Operation {
-    // `Accept` is not listed as a parameter: the media types of the answers are its values.
+    // `Accept` is not listed as a parameter, because the media types of the answers are its values.
     json_form(bytes(png(operation)))
 }
 
@@ -123,7 +123,8 @@ fn events(operation: Operation) -> Operation {
 }
 
 fn events_of_one() -> Operation {
-    // No pattern: a malformed id is ignored, so that a browser can always resume its stream.
+    // The schema has no pattern, because the gateway ignores a malformed id. A browser can
+    // therefore always open its stream again.
     let have = json!({"type": "string", "examples": [format!("12:{}", "6628bb7c".repeat(8))]});
     events(at_chunk(Operation::new("events", "Server-sent events of one chunk")))
         .takes(parameter(

@@ -73,7 +73,7 @@ impl Gateway {
         })
     }
 
-    /// The routes, to be mounted beside others.
+    /// The gateway's HTTP and websocket routes, to be mounted beside others.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()

@@ -36,7 +36,7 @@ pub struct Settings {
     /// Number of requests that one user may send at once after a pause. Default 16,384.
     pub requests_burst: u32,
     /// At shutdown, the gateway closes its websockets one after the other over this time,
-    /// milliseconds. Each client is told a different time to reconnect, also if this is 0.
+    /// milliseconds. Even if this is 0, each client is told a different time to reconnect.
     pub drain_ms: u64,
     /// Limit on the websockets that are admitted a second; twice as many are admitted at once. The
     /// others are told when to reconnect. At shutdown, clients are told to reconnect at this rate.

@@ -57,7 +57,8 @@ struct Socket {
     reader: Reader,
     handle: SocketHandle,
     context: Arc<Context>,
-    /// Limits connections without an identity; released once the client has said Hello.
+    /// Counts the connection among those of its address until the client has said Hello; then it
+    /// counts for its user.
     permit: Option<ConnectionPermit>,
 }
 

@@ -79,7 +79,7 @@ pub(crate) enum Load {
     Idle,
     /// The first attempt is in flight.
     InFlight,
-    /// This many attempts failed in a row; the next one starts at this time.
+    /// This many attempts failed in a row. The next attempt starts at this time.
     RetryAt {
         attempts: u32,
         at: MonotonicMs,
@@ -93,7 +93,8 @@ pub(crate) enum Load {
 /// Why a chunk's replica could not be restored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// The ring was trimmed for a newer ref meanwhile, or evicted more records than were reread.
+    /// Records between the loaded state and the ring are missing: meanwhile the ring was trimmed
+    /// for a newer ref, or it evicted more records than were reread.
     #[error("the loaded state is older than the oldest record that is still held")]
     Stale,
     #[error(transparent)]
@@ -208,12 +209,12 @@ impl Chunk {
         is_unused && self.ring.is_empty() && self.ref_read_at < opened
     }
 
-    /// Whether a Track or a question waits for the replica.
+    /// Returns true if a Track or a question waits for the replica.
     pub fn is_wanted(&self) -> bool {
         !self.waiting.is_empty() || !self.asks.is_empty()
     }
 
-    /// Whether a load is in flight.
+    /// Returns true if a load is in flight.
     pub fn is_loading(&self) -> bool {
         matches!(self.load, Load::InFlight | Load::Retrying { .. })
     }
@@ -361,8 +362,8 @@ impl Chunk {
         }))
     }
 
-    /// The version with the hash that the log published for it; `None` if the hash is no longer
-    /// kept.
+    /// This version, with the hash that the log published for it; `None` if `hashes` no longer has
+    /// this version.
     pub fn published_at(&self, version: Version) -> Option<Have> {
         let (version, hash) = self.hashes.iter().rev().find(|(published, _)| *published == version)?;
         Some(Have { version: version.0, hash: hash.to_bytes() })

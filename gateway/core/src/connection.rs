@@ -93,7 +93,8 @@ impl Connection {
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
             Input::Heard(at) => self.session.heard(at),
             Input::Tick => {
-                // A throttled socket is not read, so the client may well have sent something.
+                // A throttled socket is not read, so the client may have sent something. Count the
+                // client as alive until the throttling ends.
                 if self.throttled_until > MonotonicMs::default() {
                     self.session.heard(now.monotonic.min(self.throttled_until));
                 }

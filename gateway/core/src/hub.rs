@@ -43,9 +43,9 @@ pub struct Hub {
     ring_bytes: usize,
     /// Chunks with records in their rings, in the order in which they are evicted.
     eviction_order: VecDeque<ChunkId>,
-    /// Lagging chunks, summed over all sockets.
+    /// Number of lagging chunks, summed over all sockets.
     lagging: usize,
-    /// When the current input was handed in.
+    /// The time of the current input.
     now: MonotonicMs,
     outputs: VecDeque<Output>,
 }

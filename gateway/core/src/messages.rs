@@ -34,9 +34,8 @@ pub enum Input {
     Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
     /// A question over HTTP about a chunk. [`Output::Answer`] carries this question's number.
     Asked(u64, ChunkId, Ask),
-    /// All views of the index were opened at this time or later. They therefore contain every ref
-    /// that the hub read from the log before this time, and the hub may forget unused chunks with
-    /// such refs.
+    /// All views of the index were opened at this time or later. They contain every ref that the
+    /// hub read from the log before this time, so the hub may forget unused chunks with such refs.
     ViewsRenewed(MonotonicMs),
     /// Time has passed: the hub retries loads, sends beacons and drops idle replicas.
     Tick,

@@ -32,19 +32,20 @@ impl Reread {
         Self { chunk, partition, position, evicted, records: Vec::new() }
     }
 
-    /// The partition of `updates`.
+    /// The partition of `updates` to read.
     #[must_use]
     pub fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The next offset to read; `None` once all was read.
+    /// The next offset to read; `None` once the whole part was read.
     #[must_use]
     pub fn next(&self) -> Option<Offset> {
         (self.position.offset < self.evicted.end).then_some(self.position.offset)
     }
 
-    /// Whether a stored state contains all evicted records, so that nothing needs to be read.
+    /// Returns true if a stored state contains all evicted records, so that nothing needs to be
+    /// read.
     #[must_use]
     pub fn is_covered_by(&self, stored: &StoredRef) -> bool {
         stored.through_offset >= self.evicted.through

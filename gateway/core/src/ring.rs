@@ -43,7 +43,7 @@ pub(crate) struct Ring {
     evicted: Option<Evicted>,
 }
 
-/// The part of the log with evicted records.
+/// The part of the log that has the evicted records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Evicted {
     /// The position in `updates` before the first evicted record.
@@ -61,7 +61,7 @@ impl Record {
         Self { at, decisions, updates, through, frame, has_wrong_hash: false }
     }
 
-    /// Approximate memory.
+    /// Approximate memory of the record, bytes.
     fn bytes(&self) -> usize {
         let entries = self.updates.as_ref().map_or(0, |updates| updates.entries.len());
         // The updates are in memory twice: in `decisions` and in `frame`.
@@ -93,7 +93,7 @@ impl Ring {
         self.records.push_back(record);
     }
 
-    /// Approximate memory.
+    /// Approximate memory of all records in the ring, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -110,7 +110,8 @@ impl Ring {
         self.records.iter_mut()
     }
 
-    /// Whether the ring holds no records and has evicted none that no snapshot contains.
+    /// Returns true if the ring holds no records, and a snapshot contains every record that the
+    /// ring evicted.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.evicted.is_none()
     }
@@ -269,7 +270,7 @@ mod tests {
         for r in [record(1, 2, 1), record(3, 1, 3), record(4, 3, 9)] {
             ring.push(r);
         }
-        // The records stay for Refresh, although the snapshot contains them.
+        // `trim` keeps these records for `Refresh`, although the snapshot contains two of them.
         ring.trim(Offset(3), 3);
         ring.evict(Offset(3), 1);
         assert_eq!((ring.evicted(), ring.trimmed_through), (None, Offset(3)));

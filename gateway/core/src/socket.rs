@@ -119,7 +119,7 @@ impl Socket {
         self.answer_queue.first_key_value().map(|(_, id)| id)
     }
 
-    /// Whether a chunk's answer is in the queue.
+    /// Returns true if a chunk's answer is in the queue.
     pub fn awaits_answer(&self, id: &ChunkId) -> bool {
         self.tracked.get(id).is_some_and(|key| key.is_some())
     }

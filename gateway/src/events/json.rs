@@ -12,8 +12,8 @@ use warp::sse::Event;
 /// The families of the tracked chunks, by chunk id.
 pub(super) type Families = BTreeMap<String, Arc<Family>>;
 
-/// The server-sent events of one event of the hub, each about one chunk. `has_ids`: give each event
-/// the id that resumes the stream after it.
+/// Converts one event of the hub to server-sent events, each about one chunk. If `has_ids` is true,
+/// each event with content gets the id that resumes the stream after this event.
 pub(super) fn to_events(families: &Families, has_ids: bool, body: event::Body) -> Vec<Event> {
     let bodies = match body {
         event::Body::Beacons(beacons) => {

@@ -20,7 +20,7 @@ const BITS: u32 = 16;
 const MASK: u64 = (1 << BITS) - 1;
 /// The destination of event streams.
 const EVENT_STREAM: u64 = MASK;
-/// The most shards that ids can name.
+/// Limit on the number of shards, because ids can name no more.
 pub(crate) const SHARDS_MAX: usize = EVENT_STREAM as usize;
 
 impl Destination {

@@ -133,7 +133,7 @@ impl SocketHandle {
         }
     }
 
-    /// Leaves the hub. The shard still writes its backlog.
+    /// Leaves the hub. The shard still writes the socket's backlog.
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.is_joined) {
             self.hub.tell(Message::Inputs(vec![Input::Left(self.id)], None));

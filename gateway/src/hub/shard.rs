@@ -35,6 +35,8 @@ use writer::{End, Flushed, Writer, send};
 
 /// Limit on the messages handled before the shard reports written bytes to the hub.
 const MESSAGES_PER_REPORT: usize = 256;
+/// Interval at which a shard retries stuck sockets and, at shutdown, closes the sockets that are
+/// due.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The hub's output for a socket in one turn.

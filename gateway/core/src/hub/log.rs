@@ -1,4 +1,5 @@
-//! Records of `updates`: judged (R4), folded into replicas, compared, and sent to the trackers.
+//! Handles records of `updates`: judges them (R4), folds them into replicas, compares hashes (R10),
+//! and sends the updates to the trackers.
 
 use super::Hub;
 use crate::chunk::{Chunk, Waiting};
@@ -102,7 +103,8 @@ impl Hub {
         self.outputs.push_back(Output::Fatal(format!("{topic}[{partition}] offset {offset} cannot be read: {reason}")));
     }
 
-    /// The chunk with this id, which is added if the hub does not have it.
+    /// Returns the chunk with this id, and adds the chunk if the hub does not have it. Fails with a
+    /// reason if the id is malformed or the world has no place for the chunk.
     pub(super) fn chunk_of(&mut self, id: &str) -> Result<(ChunkId, &mut Chunk), String> {
         let chunk: ChunkId = id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
         let world = &self.world;

@@ -85,7 +85,8 @@ impl Hub {
         self.end_lagging(lag);
         let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place.family));
         chunk.used_at = self.now;
-        // After a repeated Track, updates of the old one must not come before the new answer.
+        // The client must get no updates between a repeated Track and its answer, so the socket
+        // stops being a tracker until then.
         chunk.trackers.remove(&socket_id);
         chunk.waiting.insert(socket_id, Waiting { have: track.have, behind_since: None });
         if chunk.live.is_none() {
@@ -231,7 +232,8 @@ impl Hub {
             return self.refuse(socket_id, RefusalCode::NotTracked, &message);
         };
         let Some(socket) = self.sockets.get(&socket_id).filter(|socket| !socket.lagging.contains_key(&id)) else {
-            // When the chunk stops lagging, the client gets all that it misses.
+            // A lagging chunk needs no answer now: when it stops lagging, the client gets all that
+            // it misses.
             return;
         };
         let is_full = socket.queued_bytes > self.settings.socket_queue_bytes_max;
@@ -248,7 +250,8 @@ impl Hub {
         }
     }
 
-    /// Takes the access of a renewed token, and rejects tracked chunks that it does not cover.
+    /// Takes the access of a renewed token, and rejects tracked chunks that this access does not
+    /// cover.
     pub(super) fn renew(&mut self, socket_id: SocketId, access: Arc<Access>) {
         let Some(socket) = self.sockets.get_mut(&socket_id) else { return };
         socket.joined.access = access;

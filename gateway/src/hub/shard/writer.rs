@@ -42,7 +42,7 @@ pub(super) struct Backlog {
     /// Bytes of the first message that were written.
     sent: usize,
     queued_bytes: usize,
-    /// When the socket last took bytes.
+    /// When the socket last took bytes, or when the backlog began if it took none since.
     pub took: MonotonicMs,
 }
 
@@ -156,8 +156,8 @@ impl Backlog {
         true
     }
 
-    /// Drops all messages but one whose write was partial: its rest must come before a close frame.
-    /// Returns false if no message is left.
+    /// Drops all messages except one whose write was partial, because the rest of that message must
+    /// come before a close frame. Returns false if no message is left.
     pub fn keep_partial_message(&mut self) -> bool {
         self.queue.truncate(usize::from(self.sent > 0));
         self.queued_bytes = self.queue.front().map_or(0, |first| first.len - self.sent);
@@ -170,7 +170,7 @@ impl Backlog {
 /// A blocked write is tried again through tokio, so that tokio watches the socket.
 pub(super) fn send(stream: &Stream, parts: &[IoSlice<'_>]) -> std::io::Result<usize> {
     let socket = SockRef::from(stream);
-    // A plain send saves the kernel from reading a list.
+    // A plain send is cheaper than a vectored one, because the kernel need not read a list.
     let sent = match parts {
         [one] => socket.send(one),
         many => socket.send_vectored(many),
