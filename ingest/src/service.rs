@@ -66,8 +66,8 @@ impl Ingest {
         Ok(Self { context: Arc::new(context), origins })
     }
 
-    /// Returns the routes `GET /v1/ingest` (websocket), `POST /v1/sessions` and
-    /// `POST /v1/chunks/{id}/commands`. Serve them with [`driftless_web::http::serve`], because the
+    /// Returns the routes `GET /v1/ingest` (websocket), `POST /v1/sessions` and `POST
+    /// /v1/chunks/{id}/commands`. Serve them with [`driftless_web::http::serve`], because the
     /// websocket route works only on its connections.
     #[must_use]
     pub fn routes(&self) -> web::Routes {

@@ -1,11 +1,10 @@
 //! The log on Kafka, or on any broker that speaks its protocol, through librdkafka.
 //!
 //! Each client has an operating-system thread of its own that talks to librdkafka and passes
-//! records on in batches, so no tokio thread blocks. A broker outage is not reported as an
-//! error, because librdkafka reconnects by itself; its log lines go to `tracing` under the target
-//! `librdkafka`. `StreamConsumer`
-//! and `split_partition_queue` are not used, because together they can stall a partition
-//! (rust-rdkafka issue 665).
+//! records on in batches, so no tokio thread blocks. A broker outage is not reported as an error,
+//! because librdkafka reconnects by itself; its log lines go to `tracing` under the target
+//! `librdkafka`. `StreamConsumer` and `split_partition_queue` are not used, because together they
+//! can stall a partition (rust-rdkafka issue 665).
 
 mod admin;
 mod channel;

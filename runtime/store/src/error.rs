@@ -34,7 +34,8 @@ pub enum Error {
         /// The problem.
         problem: String,
     },
-    /// The content exceeds the limit: no process could load it again.
+    /// The content of a chunk exceeds the limit. It is not stored, because no process could load it
+    /// again.
     #[error("{key}: a content of {bytes} bytes exceeds the limit of {max}: the model must bound its content", max = limits::CONTENT_BYTES_MAX)]
     TooLarge {
         /// The object's key.
@@ -42,7 +43,7 @@ pub enum Error {
         /// The length of the canonical encoding.
         bytes: usize,
     },
-    /// Nothing was stored, because zstd could not allocate memory.
+    /// The snapshot was not stored, because zstd could not allocate memory to compress it.
     #[error(
         "{key} cannot be compressed: {source}; give this process more memory, or reduce the number of chunks that it holds"
     )]
@@ -52,7 +53,7 @@ pub enum Error {
         /// The error of zstd.
         source: std::io::Error,
     },
-    /// Another process changed the object meanwhile.
+    /// Another process has changed the object since this process read it.
     #[error("{key} in {url} was changed by another process meanwhile: review the change, and try again")]
     Raced {
         /// The object's key.
@@ -73,8 +74,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if a retry may succeed because the store does not answer. A store that refuses will
-    /// refuse again.
+    /// Returns true if a retry may succeed, as when the store does not answer. A store that refuses
+    /// a request would refuse the retry too.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         use object_store::Error as Source;

@@ -1,13 +1,15 @@
-//! The index: one SlateDB database per partition on the object store, chunk id → `IndexEntry`,
-//! `!checkpoint` → `Checkpoint` (docs/design.md#object-store).
+//! The index of a partition: a SlateDB database on the object store that maps each chunk id to an
+//! `IndexEntry`, and the key `!checkpoint` to a `Checkpoint` (docs/design.md#object-store).
 //!
-//! Only the owner of a partition keeps its database open ([`Index`]). Opening fences older writers
-//! and makes the ownership's epoch durable (R4). All other processes read through an [`IndexView`].
+//! Only the owner of a partition keeps its database open ([`Index`]). Opening it fences older
+//! owners and stores the epoch of the new ownership durably (R4). All other processes read through
+//! an [`IndexView`].
 //!
-//! SlateDB 0.18 was measured with these settings. There is no background flush (`flush_interval:
-//! None`), because the owner flushes at each checkpoint. The memtable is flushed every 64
-//! checkpoints: after 1,500 checkpoints without it, opening took 225 ms instead of 14 ms. All
-//! databases of a process share one block cache, because the default cache is 640 MB per database.
+//! The settings come from measurements with SlateDB 0.18. There is no background flush
+//! (`flush_interval: None`), because the owner flushes at each checkpoint. The memtable is flushed
+//! every 64 checkpoints, because opening took 225 ms instead of 14 ms after 1,500 checkpoints
+//! without such flushes. All databases of a process share one block cache, because the default
+//! cache is 640 MB per database.
 
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
@@ -22,11 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The size of the block cache that all databases of a process share.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const MANIFEST_POLL: Duration = Duration::from_secs(10);
 const STORE_RETRIES: u32 = 8;
-/// The only text by which SlateDB 0.18 distinguishes a lost race from damage. The contract suite
-/// provokes such races.
+/// A part of the error text by which SlateDB 0.18 reports a lost race of two owners. The kind of
+/// the error is the same as for damaged data, so only this text distinguishes them. The contract
+/// suite provokes such races.
 const LOST_RACE: &str = "version already exists";
 /// The memtable is flushed after this many checkpoints, so that opening stays fast.
 const MEMTABLE_FLUSH_EVERY: u64 = 64;
@@ -46,7 +50,7 @@ pub struct Index {
     checkpoints: AtomicU64,
 }
 
-/// A read-only view that follows a partition's database.
+/// A read-only view of a partition's database. The view follows the owner's writes.
 pub struct IndexView {
     /// `None` if the database did not exist when the view was opened.
     reader: Option<DbReader>,
@@ -85,7 +89,7 @@ impl From<slatedb::Error> for Error {
 }
 
 impl Indexes {
-    /// Creates access to the databases of a generation.
+    /// Creates access to the databases of one generation of a world. Opens none of them yet.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, generation: u32) -> Self {
         let options = MokaCacheOptions { max_capacity: CACHE_BYTES, ..MokaCacheOptions::default() };
@@ -93,12 +97,13 @@ impl Indexes {
         Self { store, generation, cache, opened: Arc::default() }
     }
 
-    /// Opens a partition's database as its owner. This fences older writers and stores the epoch,
-    /// one above the stored one; both are durable when this returns. Each open makes exactly one
-    /// new epoch and one fence.
+    /// Opens a partition's database as its owner. This fences older owners and raises the stored
+    /// epoch by one; both are durable when this returns. Each call makes exactly one new epoch and
+    /// one fence. Returns the database, and its checkpoint with the new epoch.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error::Fenced`] if another owner opens the database at the same time;
+    /// [`Error::Unavailable`], [`Error::Damaged`].
     pub async fn claim(&self, partition: Partition) -> Result<(Index, Checkpoint), Error> {
         let settings = Settings {
             flush_interval: None,
@@ -123,7 +128,8 @@ impl Indexes {
         Ok((index, checkpoint))
     }
 
-    /// Opens a read-only view of a partition's database.
+    /// Opens a read-only view of a partition's database. If the database does not exist, the view
+    /// is empty and stays so.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -178,7 +184,8 @@ impl Index {
         decode_entry(chunk, self.db.get(chunk.as_str()).await?)
     }
 
-    /// Writes a checkpoint and its refs in one batch. The batch is durable when this returns.
+    /// Writes a checkpoint and the index entries of the chunks that it changes, in one batch. The
+    /// batch is durable when this returns.
     ///
     /// # Errors
     /// [`Error::Fenced`] if a newer owner has opened the database; [`Error::Unavailable`].
@@ -200,7 +207,7 @@ impl Index {
         Ok(())
     }
 
-    /// Closes the database for good. All writes are durable already.
+    /// Closes the database. All writes are durable already, so a failure is only logged.
     pub async fn close(&self) {
         if let Err(e) = self.db.close().await {
             tracing::debug!(error = %e, "closing an index failed; its writes are durable");

@@ -1,4 +1,5 @@
-//! The object store: snapshots under their hash, and the world spec (docs/design.md#object-store).
+//! The object store, which holds snapshots under the hash of their content, the world spec, and the
+//! index of each partition (docs/design.md#object-store).
 //!
 //! The store keeps R7: an object's name is the hash of its content, and every read is verified. A
 //! URL selects the store: `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
@@ -31,16 +32,17 @@ impl Store {
     /// Opens a store by its URL, with the process's environment. Does not read from the store.
     ///
     /// # Errors
-    /// [`Error::Url`].
+    /// [`Error::Url`] if the URL is not supported or not complete.
     pub fn open(url: &str) -> Result<Self, Error> {
         let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         Self::open_with(url, std::env::vars_os().filter_map(text))
     }
 
-    /// Like [`Store::open`], with the given environment variables: `AWS_…` configures S3.
+    /// Like [`Store::open`], with these variables in place of the process's environment. Variables
+    /// named `AWS_…` configure S3.
     ///
     /// # Errors
-    /// [`Error::Url`].
+    /// [`Error::Url`] if the URL is not supported or not complete.
     pub fn open_with(url: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
         let refuse = |problem: String| Error::Url { url: url.to_owned(), problem };
         let inner: Arc<dyn ObjectStore> = if let Some(path) = url.strip_prefix("file://") {
@@ -77,7 +79,7 @@ impl Store {
         &self.url
     }
 
-    /// The underlying object store, for the index.
+    /// The underlying object store, which the index needs.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.inner)

@@ -8,15 +8,16 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use std::sync::Arc;
 
-/// The zstd level of snapshots: a fast one, because snapshots are written far more often than read.
+/// The zstd level of snapshots. Level 1 is fast, because snapshots are written far more often than
+/// they are read.
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// A snapshot as loaded from the store.
 #[derive(Clone, Debug)]
 pub struct StoredSnapshot {
-    /// The stored bytes: zstd.
+    /// The stored bytes, compressed with zstd.
     pub data: Bytes,
-    /// The canonical encoding, verified.
+    /// The canonical encoding of the content, verified against its hash.
     pub encoding: Bytes,
 }
 
@@ -33,7 +34,8 @@ impl Store {
         }
         let data = match try_compress(encoding) {
             Ok(data) => data,
-            // An empty object under this key would be acknowledged, and could never be loaded.
+            // The error must be returned. An empty object would count as stored, and could never be
+            // loaded.
             Err(source) => return Err(Error::Compression { key, source }),
         };
         self.inner
@@ -43,8 +45,8 @@ impl Store {
             .map_err(|source| self.failed(key, source))
     }
 
-    /// Returns the object as stored: zstd(canonical encoding), not verified. [`Store::snapshot`]
-    /// verifies.
+    /// Returns the object as it is stored: the canonical encoding compressed with zstd. The hash is
+    /// not verified here; [`Store::snapshot`] verifies it.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Unavailable`].
@@ -52,11 +54,13 @@ impl Store {
         self.get(storage::snapshot(hash)).await
     }
 
-    /// Returns a part of an object that holds many snapshots, in the form of
-    /// [`Store::compressed_snapshot`].
+    /// Returns one snapshot from a pack, which is an object that holds many snapshots. The result
+    /// is compressed and not verified, as with [`Store::compressed_snapshot`]. `offset` and `len`
+    /// are bytes.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Damaged`] if the object is too short, [`Error::Unavailable`].
+    /// [`Error::Missing`]; [`Error::Damaged`] if the object is too short or `len` is impossible;
+    /// [`Error::Unavailable`].
     pub async fn packed_snapshot(&self, key: &str, offset: u64, len: u64) -> Result<Bytes, Error> {
         let (path, end) = (Path::from(key), offset.saturating_add(len));
         let damaged = |problem| Error::Damaged { key: key.to_owned(), url: Arc::clone(&self.url), problem };
@@ -82,7 +86,8 @@ impl Store {
         }
     }
 
-    /// Returns the encoding that a ref names, from its own object or from a pack; verified (R7).
+    /// Returns the snapshot that a ref names, from an object of its own or from a pack. Its hash is
+    /// verified (R7).
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Unavailable`].
@@ -104,10 +109,11 @@ impl Store {
         self.verify(hash, &data)
     }
 
-    /// Decompresses the result of [`Store::compressed_snapshot`] and compares its hash.
+    /// Decompresses the result of [`Store::compressed_snapshot`], checks that it has this hash, and
+    /// returns it.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`] if the bytes cannot be decompressed, or have another hash.
     pub fn verify(&self, hash: Hash, data: &[u8]) -> Result<Bytes, Error> {
         let damaged =
             |problem: String| Error::Damaged { key: storage::snapshot(hash), url: Arc::clone(&self.url), problem };
@@ -120,16 +126,16 @@ impl Store {
     }
 }
 
-/// Compresses an encoding as it is stored and sent: zstd.
+/// Compresses an encoding with zstd, the form in which snapshots are stored and sent.
 ///
 /// # Errors
-/// zstd cannot allocate memory.
+/// Fails if zstd cannot allocate memory.
 pub fn try_compress(encoding: &[u8]) -> std::io::Result<Vec<u8>> {
     zstd::bulk::compress(encoding, COMPRESSION_LEVEL)
 }
 
-/// Like [`try_compress`], for data that is not stored. Returns an empty vector if zstd cannot
-/// allocate memory; readers treat that as damaged.
+/// Like [`try_compress`], for data that is sent and not stored. Returns an empty vector if zstd
+/// cannot allocate memory; readers treat an empty vector as damaged.
 #[must_use]
 pub fn compress(encoding: &[u8]) -> Vec<u8> {
     try_compress(encoding).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Model calls that did not return, recorded for the partition's next owner: one empty object per
-//! call, with the call in its name.
+//! Records of model calls that did not return, which the partition's next owner reads. Each record
+//! is an empty object whose name identifies the call.
 
 use super::{Error, Store};
 use driftless_schemas::Partition;
@@ -19,7 +19,8 @@ impl Store {
         put.map(|_| ()).map_err(|source| self.failed(key, source))
     }
 
-    /// Returns the recorded calls. Names that this version does not understand are skipped.
+    /// Returns the recorded calls of a partition. Objects whose names this version does not
+    /// understand are skipped.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -32,7 +33,7 @@ impl Store {
         Ok(listed.iter().filter_map(|object| name(&object.location)).collect())
     }
 
-    /// Deletes a recorded call.
+    /// Deletes the record of a call. A record that does not exist is not an error.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

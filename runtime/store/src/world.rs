@@ -1,4 +1,5 @@
-//! The stored world spec: one object, whose revisions follow one another.
+//! The stored world spec: one object, which each revision replaces. Revisions are numbered from 1
+//! without gaps.
 
 use super::{Error, Store};
 use driftless_schemas::storage;
@@ -24,11 +25,11 @@ impl Store {
         }
     }
 
-    /// Writes the world spec. Revision 1 requires that none is stored; a later revision requires
-    /// that the one before it is stored.
+    /// Writes a revision of the world spec. Revision 1 requires that no spec is stored. A later
+    /// revision requires that the previous revision is stored.
     ///
     /// # Errors
-    /// [`Error::Raced`] if another revision is stored meanwhile, [`Error::Unavailable`].
+    /// [`Error::Raced`] if the required revision is not the stored one; [`Error::Unavailable`].
     pub async fn put_world(&self, world: &StoredWorld) -> Result<(), Error> {
         let key = || storage::WORLD.to_owned();
         let raced = || Error::Raced { key: key(), url: Arc::clone(&self.url) };

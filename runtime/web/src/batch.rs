@@ -1,8 +1,8 @@
-//! Sends to many sockets with one system call, on kernels with io_uring.
+//! Sends messages to many sockets with one system call, on kernels with io_uring.
 //!
-//! Measured on two shared cores, with the server on one of them: 11–32% more deliveries per second
-//! than one `send` per socket. Containers often forbid io_uring, and other systems do not have it.
-//! Each socket then gets a `send` of its own, with the same results
+//! In a measurement on two shared cores, with the server on one of them, this made 11–32% more
+//! deliveries per second than one `send` per socket. Containers often forbid io_uring, and other
+//! systems do not have it. Each socket then gets a `send` of its own, with the same results
 //! (docs/decisions/0013-what-we-write-by-hand-on-sockets.md).
 
 use std::io;
@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 
 /// The largest number of sends in one system call.
 pub const BATCH_MAX: usize = 256;
-/// Below this number, one call per socket is as fast.
+/// The smallest number of sends in a batch: for fewer sends, one call per socket is as fast.
 const BATCH_MIN: usize = 4;
 
 /// Sends to many sockets, with io_uring or one by one.
@@ -32,7 +32,8 @@ impl Batches {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux has it"))
     }
 
-    /// True if sending this many messages together costs less than one by one.
+    /// Returns true if sending this many messages in one batch costs less than sending them one by
+    /// one.
     #[must_use]
     pub fn is_worth_it(&self, sends: usize) -> bool {
         #[cfg(target_os = "linux")]
@@ -45,8 +46,8 @@ impl Batches {
     }
 
     /// Sends each socket its bytes without waiting. `results` gets, in the same order, the number
-    /// of bytes that each socket accepted, or its error. A socket may occur only once: bytes that
-    /// it does not accept now would be missing before its next message.
+    /// of bytes that each socket accepted, or its error. A socket may occur only once in `sends`:
+    /// if it accepted only a part of its first message, the second one would follow that part.
     pub fn send(&mut self, sends: &[(BorrowedFd<'_>, &[u8])], results: &mut Vec<io::Result<usize>>) {
         results.clear();
         for batch in sends.chunks(BATCH_MAX) {
@@ -95,8 +96,8 @@ mod ring {
             }
         }
 
-        /// Performs at most [`BATCH_MAX`] sends. After an error the ring must not be used again;
-        /// `results` is complete all the same.
+        /// Performs the sends of a batch, at most [`BATCH_MAX`]. After an error the ring must not
+        /// be used again; `results` has a result for each send even then.
         pub fn send(
             &mut self,
             batch: &[(BorrowedFd<'_>, &[u8])],
@@ -138,7 +139,7 @@ mod ring {
             results.extend(batch.iter().zip(done).enumerate().map(|(index, ((socket, bytes), answer))| match answer {
                 Some(count) if count >= 0 => Ok(count as usize),
                 Some(error) => Err(io::Error::from_raw_os_error(-error)),
-                // The kernel never saw this entry.
+                // The kernel never received this entry, so the socket gets a send of its own.
                 None if index >= taken => one(*socket, bytes),
                 None => Err(io::Error::other("the kernel accepted a send and did not report its result")),
             }));
@@ -154,7 +155,8 @@ mod tests {
     use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixStream;
 
-    /// Both ways of sending, or only the second where the kernel has no io_uring.
+    /// Returns both ways of sending, or only the way without io_uring if the kernel does not have
+    /// it.
     fn ways() -> Vec<(&'static str, Batches)> {
         let with = Batches::with_io_uring().inspect_err(|e| println!("only one by one: no io_uring ({e})"));
         with.into_iter().map(|with| ("together", with)).chain([("one by one", Batches::default())]).collect()

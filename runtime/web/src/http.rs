@@ -1,9 +1,9 @@
-//! The common parts of HTTP in Driftless: problem documents (RFC 9457), tokens in requests, chunk
+//! The HTTP code that all services share: problem documents (RFC 9457), tokens in requests, chunk
 //! ids in paths, allowed origins, and the server loop.
 //!
 //! Routes are boxed warp filters that return a [`Response`], so that `driftless dev` can mount
 //! ingest, gateway and its page on one port. [`serve`] handles the concerns of all requests in one
-//! place: CORS, unknown paths, draining.
+//! place: CORS, unknown paths, and draining at a shutdown.
 
 mod cors;
 mod deadline;
@@ -46,7 +46,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// A response with these bytes.
+/// A response with these bytes as its body.
 #[must_use]
 pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
@@ -55,8 +55,8 @@ pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Byte
     response
 }
 
-/// Accepts these methods and answers others with 405 and the accepted ones. The path filter must
-/// come before this.
+/// Accepts requests with these methods. Any other method gets 405 and the header `Allow` with the
+/// accepted methods. The path filter must come before this filter.
 pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rejection> + Clone {
     let check = move |method: Method| {
         let is_taken = methods.contains(&method);
@@ -68,8 +68,8 @@ pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rej
     warp::method().and_then(check).untuple_one()
 }
 
-/// Extracts the request's token from `Authorization: Bearer …`, or from `?token=…` for browsers and
-/// links.
+/// Extracts the request's token from `Authorization: Bearer …`, or else from `?token=…`, for
+/// browsers and links that cannot send headers. The token is not verified here.
 pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::header::headers_cloned()
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
@@ -93,7 +93,8 @@ fn body_within(bytes_max: usize, within: Duration) -> impl Filter<Extract = (Byt
 fn body_timeout(within: Duration) -> Problem {
     let detail =
         format!("the body did not arrive completely within {within:?}: send all announced bytes without a pause");
-    // The rest of the body could not be told from another request, so the connection closes.
+    // The rest of the body could not be distinguished from a next request, so the connection
+    // closes.
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
@@ -128,15 +129,15 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// Returns a value of a query string, not percent-decoded: tokens, numbers and hex digits do not
-/// need it.
+/// Returns the value of a key in a query string. The value is not percent-decoded, because tokens,
+/// numbers and hex digits do not need that.
 #[must_use]
 pub fn query_value(query: &str, key: &str) -> Option<String> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(k, _)| *k == key).map(|(_, value)| value.to_owned())
 }
 
-/// `GET /healthz`: the process answers. This does not check dependencies, so an orchestrator does
-/// not restart the process for an outage elsewhere.
+/// The route `GET /healthz`, which answers 200 while the process runs. It does not check
+/// dependencies, so that an orchestrator does not restart the process for an outage elsewhere.
 #[must_use]
 pub fn healthz() -> Routes {
     warp::path!("healthz")
@@ -145,8 +146,8 @@ pub fn healthz() -> Routes {
         .boxed()
 }
 
-/// `GET /readyz`: 200, or 503 with the reason. `ready` returns `Err(reason)` while requests should
-/// go elsewhere.
+/// The route `GET /readyz`, which answers 200, or 503 with the reason. `ready` returns
+/// `Err(reason)` while requests should go to another process.
 #[must_use]
 pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Routes {
     warp::path!("readyz")
@@ -158,7 +159,7 @@ pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'st
         .boxed()
 }
 
-/// `GET /metrics` in the Prometheus text format.
+/// The route `GET /metrics`, which answers with all metrics in the Prometheus text format.
 #[must_use]
 pub fn metrics(metrics: driftless_runtime::telemetry::Metrics) -> Routes {
     warp::path!("metrics")

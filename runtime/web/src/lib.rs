@@ -1,7 +1,7 @@
 //! HTTP, TLS and websockets of the services, and their OpenAPI document.
 //!
-//! This crate moves bytes and knows no service. `driftless-runtime-core` implements the sessions on
-//! a websocket.
+//! This crate moves bytes and depends on no service. `driftless-runtime-core` implements the
+//! sessions on a websocket.
 
 pub mod http;
 

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How clients reach a service.
+/// The HTTP settings of a service: its address, limits on connections, and TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Address and port. Default: 127.0.0.1 and a port that the system chooses.
+    /// The address and port on which the service listens. Default: 127.0.0.1 and a port that the
+    /// system chooses.
     pub listen: SocketAddr,
     /// The origins of web pages that may connect, such as `https://play.example.com`; `*` allows
     /// all. Default (empty): pages of the same origin and of this machine (any loopback origin).
@@ -24,16 +25,16 @@ pub struct Http {
     pub connections_max: usize,
     /// The largest number of unauthenticated connections per address (per /64 with IPv6). A
     /// websocket after its Hello, and an event stream, count for their user instead. 0 is
-    /// unlimited. Behind a proxy, all connections come from the proxy's address: then this must be
-    /// 0, and the proxy limits its clients. Default 1,024.
+    /// unlimited. Behind a proxy this must be 0, because all connections come from the proxy's
+    /// address; the proxy must limit its clients. Default 1,024.
     pub connections_per_address: usize,
     /// Certificate and private key, as PEM files: `tls = { cert = "…", key = "…" }`. The files may
     /// change while the service runs. Default: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<tls::Settings>,
     /// Allows plain text on an address that is not loopback. Anyone on the network path can then
-    /// read and change tokens and edits. For a proxy on another machine that ends TLS in front of
-    /// this service, in a trusted network. Default: no.
+    /// read and change tokens and edits. This setting is for a trusted network with a proxy on
+    /// another machine that ends TLS in front of this service. Default: no.
     pub insecure: bool,
     /// A connection that accepts no bytes of an HTTP response for this long is closed,
     /// milliseconds. Default 15,000. Websockets have their own limit (`gateway.write_timeout_ms`).

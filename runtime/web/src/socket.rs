@@ -1,9 +1,10 @@
-//! Websockets, from the request to the socket.
+//! Websockets: the check of the request, the upgrade of the connection, and the close. The
+//! submodules read and write frames.
 //!
 //! warp's own `ws()` is not used. Its read buffer of 128 KiB per connection costs 136 KB of memory
-//! for an idle socket, as measured, and it checks neither subprotocol nor origin. This module takes
-//! hyper's upgrade and returns the bare stream, so that a service may also write frames that many
-//! sockets share.
+//! for an idle socket, as measured, and it checks neither subprotocol nor origin. This module uses
+//! hyper's upgrade and hands the plain stream to the service. A service can therefore encode a
+//! frame once and write it to many sockets.
 //!
 //! Requests must arrive through [`crate::http::serve`], whose connections are [`Stream`]s. No
 //! compression is negotiated: snapshots are compressed already, and a compressor costs hundreds of
@@ -32,8 +33,8 @@ pub const INGEST: &str = "driftless.ingest.v1";
 /// The subprotocol of the gateway.
 pub const GATEWAY: &str = "driftless.gateway.v1";
 
-/// Matches a request for a websocket. The path filter must come before this. Any fault of the
-/// request is rejected with a [`Problem`] that names it.
+/// Matches a request for a websocket. The path filter must come before this filter. A request with
+/// a fault is rejected with a [`Problem`] that names the fault.
 pub fn websocket(
     subprotocol: &'static str,
     origins: Origins,
@@ -58,8 +59,9 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Answers with 101 and runs `serve` with the stream and the bytes already read from it, for a
-    /// service that reads and writes frames itself. The permit is held until `serve` ends.
+    /// Returns the answer 101, and runs `serve` in a task of its own once the connection is
+    /// upgraded. `serve` gets the stream, the bytes already read from it, and the connection's
+    /// permit. The permit is held until `serve` ends.
     pub fn on_stream<F, U>(self, serve: F) -> Response
     where
         F: FnOnce(Stream, Bytes, Option<ConnectionPermit>) -> U + Send + 'static,
@@ -75,8 +77,9 @@ impl Upgrade {
             match upgraded.downcast::<TokioIo<Deadline>>() {
                 Ok(Parts { io, read_buf, .. }) => {
                     let stream = io.into_inner().into_inner();
-                    // Websockets detect dead peers with pings and a time limit that ends with a
-                    // close frame, so the limit of HTTP is removed.
+                    // Websockets detect dead peers with pings, and close with a close frame. The
+                    // kernel's time limit for HTTP would cut the connection without one, so it
+                    // is removed.
                     #[cfg(target_os = "linux")]
                     if matches!(stream, Stream::Tcp(_))
                         && let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(None)
@@ -106,7 +109,7 @@ impl Upgrade {
     }
 }
 
-/// The payload of a close frame with one of our codes.
+/// Returns the payload of a close frame: the code, and the reason cut to the length that fits.
 #[must_use]
 pub fn close_payload(code: u16, reason: &str) -> Bytes {
     [&code.to_be_bytes(), close::reason(reason).as_bytes()].concat().into()
@@ -125,7 +128,7 @@ pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes) {
         stream.shut(Half::Write);
         while stream.readable().await.is_ok() && stream.read_ready(|_| ()).is_ok() {}
     };
-    // If the peer does not close in time, nothing is lost.
+    // If the peer does not close in time, the connection is closed all the same.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
@@ -184,8 +187,8 @@ fn upgrade_required(code: &str, detail: String) -> Problem {
         .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
-/// True if a comma-separated header contains a value, ignoring case. Subprotocols are
-/// case-sensitive, but ours have no capitals.
+/// Returns true if a comma-separated header contains a value, ignoring case. Subprotocols are
+/// case-sensitive, but those of Driftless have no capitals.
 fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
     headers
         .get_all(name)

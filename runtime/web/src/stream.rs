@@ -1,4 +1,4 @@
-//! A connection as a service sees it: bytes both ways, with the kernel's buffers and readiness.
+//! A connection as a service sees it: a plain socket, with the kernel's buffers and readiness.
 //!
 //! A service has a plain socket even over TLS: one end of a local socket pair, whose other end
 //! belongs to a task that encrypts and decrypts ([`crate::tls`]). Plain connections therefore pay
@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 
-/// How long a peer may take to close its side after the service has closed.
+/// How long a peer may take to close its side of a connection after the service has closed its own.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes of one read.
+/// The largest number of bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
 
 thread_local! {
@@ -29,12 +29,12 @@ thread_local! {
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
 }
 
-/// A connection.
+/// The service's end of a connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Plain text.
+    /// A connection without TLS.
     Tcp(TcpStream),
-    /// TLS: the service's end of the socket pair.
+    /// A connection with TLS: the service's end of the socket pair to the relay.
     Tls(Relayed),
 }
 
@@ -58,7 +58,7 @@ impl Relayed {
 }
 
 impl Stream {
-    /// Waits until bytes can be read, or the peer has closed.
+    /// Waits until bytes can be read, or until the peer has closed.
     ///
     /// # Errors
     /// The socket's error.
@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// Waits until bytes can be written, or never can be again.
+    /// Waits until bytes can be written, or until the connection is closed for writing.
     ///
     /// # Errors
     /// The socket's error.
@@ -91,8 +91,9 @@ impl Stream {
         }
     }
 
-    /// Reads bytes that have arrived and passes them to `take`, which must not read itself. `None`
-    /// if no bytes have arrived.
+    /// Reads bytes that have arrived, passes them to `take`, and returns its result. Returns `None`
+    /// if no bytes have arrived. `take` must not read from a stream, because all streams of a
+    /// thread share the read buffer.
     ///
     /// # Errors
     /// The socket's error; `UnexpectedEof` once the peer has closed.

@@ -1,9 +1,9 @@
 //! Built-in TLS: the handshake, and a certificate that may change while the service runs.
 //!
-//! rustls with aws-lc-rs, TLS 1.2 and 1.3, HTTP/1.1 only (ALPN). A handshake has a time limit and
-//! counts as a connection, so that unfinished handshakes cannot fill the server. After the
-//! handshake a relay task ([`relay`]) moves the bytes: a service has a plain socket in any case
-//! ([`Stream`]).
+//! The implementation is rustls with aws-lc-rs: TLS 1.2 and 1.3, with HTTP/1.1 only (ALPN). A
+//! handshake has a time limit and counts as a connection, so that unfinished handshakes cannot fill
+//! the server. After the handshake a relay task ([`relay`]) moves the bytes between the TLS
+//! connection and the plain socket ([`Stream`]) that the service uses.
 
 mod relay;
 
@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// A client that has not completed the handshake by then is disconnected.
+/// The time limit for a handshake. A client that takes longer is disconnected.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The files of certificate and key.
@@ -47,7 +47,7 @@ pub struct Error {
     pub problem: String,
 }
 
-/// The server's side of TLS. Clones share the certificate.
+/// The server's side of TLS. Clones share the certificate, which may be reloaded.
 #[derive(Clone)]
 pub struct Tls {
     settings: Settings,
@@ -109,7 +109,8 @@ impl Tls {
         &self,
         stream: TcpStream,
     ) -> std::io::Result<(Stream, impl Future<Output = ()> + Send + use<>)> {
-        // As for plain websockets: a large send buffer would hold old data for a slow client.
+        // The send buffer is as small as for plain connections: a large one would hold old data for
+        // a slow client.
         SockRef::from(&stream).set_send_buffer_size(limits::SOCKET_SEND_BYTES)?;
         let handshake = self.acceptor.accept_with(stream, |connection| {
             // rustls buffers in addition to the kernel, so its buffer would also hold old data for

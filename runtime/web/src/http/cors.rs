@@ -1,8 +1,8 @@
-//! CORS headers: what browsers let pages of other origins do with responses. [`super::Origins`]
-//! decides which origins may send requests at all.
+//! CORS headers, by which browsers decide what pages of other origins may do with responses.
+//! [`super::Origins`] decides which origins may send requests at all.
 //!
-//! Credentials are never allowed: the page's own code sends the token, so credentials that a
-//! browser adds by itself do not count.
+//! The headers never allow credentials that a browser adds by itself, such as cookies. They are not
+//! needed, because the page's own code sends the token.
 
 use super::Response;
 use driftless_schemas::limits;
@@ -26,7 +26,8 @@ pub(super) fn preflight() -> Response {
 
 /// Allows a page of a permitted origin to read the response.
 pub(super) fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // Also set on requests without an origin: a cache must not serve their response to a page.
+    // The header is also set if the request has no origin. Otherwise a cache could serve that
+    // response, which allows no origin, to a page.
     let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
     let vary = vary.map_or_else(|| "origin".to_owned(), |vary| format!("{vary}, origin"));
     headers.extend(HeaderValue::try_from(vary).map(|vary| (header::VARY, vary)));

@@ -1,5 +1,5 @@
-//! A connection with a write deadline: a write without any progress for too long is an error, which
-//! ends the connection together with the response and its queue.
+//! A connection with a write deadline. If the peer accepts no bytes for too long, the write fails.
+//! The failure ends the connection, and drops the response and its queue.
 //!
 //! hyper has no such limit. Without it, a client that requests an event stream and reads nothing
 //! would hold its connection slot and its queue for as long as its machine answers the kernel's
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that limits how long a write may make no progress.
+/// A stream whose writes fail if the peer accepts no bytes for `within`.
 pub(crate) struct Deadline {
     stream: Stream,
     within: Duration,

@@ -1,10 +1,10 @@
 //! The HTTP interface of a service as an OpenAPI 3.1 document, written beside the routes and served
-//! at `GET /v1/openapi.json`. The document is enforced.
+//! at `GET /v1/openapi.json`. The server enforces the document.
 //!
 //! A service mounts its routes behind its own document ([`Document::guard`]). A path that the
-//! document does not name is not reachable, and a method that it does not name is answered with 405
-//! and `Allow`. The document therefore has every route by construction. A test of the whole system
-//! (`tests/e2e`) checks that each operation answers as documented.
+//! document does not name is not reachable, and a method that the document does not name gets 405
+//! and `Allow`. A route that is missing in the document therefore cannot be used. A test of the
+//! whole system (`tests/e2e`) checks that each operation answers as documented.
 
 mod operation;
 mod schemas;
@@ -30,7 +30,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Creates a document of these operations; a path may occur with several methods.
+    /// Creates a document from operations: (method, path, operation). A path may occur with several
+    /// methods.
     #[must_use]
     pub fn new(operations: impl IntoIterator<Item = (Method, &'static str, Operation)>) -> Self {
         let mut document = Self::default();
@@ -41,7 +42,7 @@ impl Document {
         document
     }
 
-    /// Adds a schema, for references to `#/components/schemas/<name>`.
+    /// Adds a schema, to which operations refer as `#/components/schemas/<name>`.
     #[must_use]
     pub fn with_schema(mut self, name: &str, schema: Value) -> Self {
         self.schemas.insert(name.to_owned(), schema);
@@ -56,7 +57,8 @@ impl Document {
         self
     }
 
-    /// Returns the document as served, including the common part of every service.
+    /// Returns the document as it is served. It includes the operations and schemas that all
+    /// services have.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let whole = schemas::common().and(self.clone());
@@ -83,7 +85,8 @@ impl Document {
         })
     }
 
-    /// Passes only requests that the document names.
+    /// Puts a check before `routes`: only requests whose path and method the document names reach
+    /// them.
     #[must_use]
     pub fn guard(&self, routes: Routes) -> Routes {
         let resources: Arc<[(String, Vec<Method>)]> =
@@ -119,14 +122,15 @@ fn check(resources: &[(String, Vec<Method>)], method: &Method, path: &str) -> Re
     }
 }
 
-/// True if the template matches the path. A chunk id contains slashes, escaped or not.
+/// Returns true if the path template matches the path. The chunk id in a path contains slashes,
+/// which may be escaped.
 fn matches(template: &str, path: &str) -> bool {
     const CHUNK: &str = "/v1/chunks/{chunk}";
     let Some(below) = template.strip_prefix(CHUNK) else { return same_segments(template, path) };
     let Some(tail) = path.strip_prefix("/v1/chunks/").filter(|tail| !tail.is_empty()) else { return false };
     let (_, extension, rest) = split(tail);
-    // An extension without a template of its own reaches the plain template: the route reports what
-    // is wrong.
+    // A path with an unknown extension matches the template without an extension, so that the route
+    // can report the unknown extension.
     if below.is_empty() {
         return rest.is_empty();
     }
@@ -146,7 +150,7 @@ fn same_segments(template: &str, path: &str) -> bool {
     }
 }
 
-/// `GET /v1/openapi.json`.
+/// The route `GET /v1/openapi.json`, which answers with the document.
 #[must_use]
 pub fn openapi(document: &Document) -> Routes {
     let document = document.to_json();

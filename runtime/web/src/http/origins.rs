@@ -1,21 +1,22 @@
-//! The web pages that may talk to a service.
+//! Decides which web pages may send requests to a service.
 //!
-//! The page's own code sends the token, not the browser by itself, so a foreign page gains nothing
-//! from a visitor's cookies. The origin is checked all the same: a page must not exploit a
-//! visitor's network position, and browsers require an answer (CORS).
+//! A page's own code sends the token, and the browser adds no credentials. A foreign page therefore
+//! gains nothing from a visitor's cookies. Services check the origin all the same: a page must not
+//! use a visitor's browser to reach a service in the visitor's network, and browsers require CORS
+//! headers.
 
 use driftless_runtime::settings::SettingError;
 use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, Uri, header};
 
-/// A policy. Clones are cheap.
+/// The origins of web pages that may send requests. Clones are cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Origins(Arc<Allowed>);
 
 #[derive(Debug, PartialEq, Eq, Default)]
 enum Allowed {
-    /// The page's origin is the service's own, or a loopback address.
+    /// A page is allowed if its origin is the service's own, or a loopback address.
     #[default]
     SameOrLoopback,
     Listed(Vec<String>),
@@ -50,8 +51,8 @@ impl Origins {
         Ok(Self(Arc::new(Allowed::Listed(allowed.iter().map(|origin| origin.to_ascii_lowercase()).collect()))))
     }
 
-    /// Checks the request's `Origin` and returns it if it is allowed. A request without one does
-    /// not come from a web page and is allowed.
+    /// Checks the header `Origin` of a request, and returns its value if the origin is allowed. A
+    /// request without that header does not come from a web page, and is allowed (`None`).
     ///
     /// # Errors
     /// The origin that is not allowed.

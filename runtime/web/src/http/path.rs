@@ -1,5 +1,6 @@
 //! Chunk ids in paths: `/v1/chunks/canvas/0/-1/commands`. An id contains slashes, so the parser
-//! takes segments from the front while they look like coordinates. A suffix begins with a letter.
+//! takes segments from the front as long as they look like coordinates. The rest of the path, such
+//! as `commands`, begins with a letter.
 
 use super::Problem;
 use driftless_schemas::ChunkId;
@@ -30,14 +31,15 @@ impl ChunkPath {
         Ok(Self { chunk, extension, rest })
     }
 
-    /// The segments after the id, for matching.
+    /// Returns the segments after the id as string slices, to compare them with a route's.
     #[must_use]
     pub fn suffix(&self) -> Vec<&str> {
         self.rest.iter().map(String::as_str).collect()
     }
 }
 
-/// Splits into id, extension and rest by syntax alone; the id may still be invalid.
+/// Splits the path after `/v1/chunks/` into id, extension and rest, by syntax alone. The id may be
+/// invalid.
 pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
     let tail = tail.replace("%2F", "/").replace("%2f", "/");
     let mut segments = tail.split('/');
@@ -64,8 +66,9 @@ pub(super) fn split(tail: &str) -> (String, String, Vec<String>) {
     (id, extension, rest)
 }
 
-/// Matches `/v1/chunks/<id><rest>`. The route checks the rest, and rejects others with
-/// `warp::reject::not_found()`. An invalid id is rejected with a [`Problem`].
+/// Matches `/v1/chunks/<id><rest>`. An invalid id is rejected with a [`Problem`]. The route must
+/// check extension and rest itself, and reject those of other routes with
+/// `warp::reject::not_found()`.
 pub fn chunk_path() -> impl Filter<Extract = (ChunkPath,), Error = Rejection> + Clone {
     warp::path("v1").and(warp::path("chunks")).and(warp::path::tail()).and_then(|tail: warp::path::Tail| {
         let parsed = match tail.as_str() {

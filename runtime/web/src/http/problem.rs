@@ -47,7 +47,7 @@ impl Problem {
         Self { code, status: status.as_u16(), detail, members: Map::new(), headers: Vec::new() }
     }
 
-    /// The server failed; the log has the details.
+    /// The problem of a request on which the server failed. The server's log has the details.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -57,7 +57,7 @@ impl Problem {
         )
     }
 
-    /// The request has no token.
+    /// The problem of a request that needs a token and has none.
     #[must_use]
     pub fn no_token() -> Self {
         let detail = "this needs a token: send the header `Authorization: Bearer <token>`";
@@ -65,14 +65,15 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// The token is not usable.
+    /// The problem of a request whose token is refused.
     #[must_use]
     pub fn token(error: &TokenError) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, error.name(), error.to_string())
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))
     }
 
-    /// The path does not accept this method; the header `Allow` lists the accepted ones.
+    /// The problem of a request whose method the path does not accept. The header `Allow` lists the
+    /// accepted methods.
     #[must_use]
     pub fn method_not_allowed(method: &Method, allowed: &[Method]) -> Self {
         let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
@@ -83,7 +84,7 @@ impl Problem {
         let names = names.join(", ");
         let detail = format!("this path does not accept {method}; it accepts {names}");
         let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        // Methods are tokens, so a header value can hold them.
+        // Method names are always valid in a header, so the conversion cannot fail.
         problem.headers.extend(HeaderValue::try_from(names).map(|names| (header::ALLOW, names)));
         problem
     }
@@ -113,7 +114,8 @@ impl Problem {
     /// Converts to a response.
     #[must_use]
     pub fn response(self) -> Response {
-        // Strings and JSON values always serialize; even an empty body would carry the status.
+        // Strings and JSON values always serialize. If that failed, the response would have an
+        // empty body and still the right status.
         let mut response = Response::new(serde_json::to_vec(&self).unwrap_or_default().into());
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -134,10 +136,10 @@ impl Reply for Problem {
 
 impl warp::reject::Reject for Problem {}
 
-/// Turns every rejection into a problem document.
+/// Turns every rejection of warp into a response with a problem document.
 ///
 /// # Errors
-/// None.
+/// Never fails; warp requires the `Result`.
 pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     use warp::reject::{PayloadTooLarge, UnsupportedMediaType};
     let problem = if let Some(problem) = rejection.find::<Problem>() {

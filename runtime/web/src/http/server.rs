@@ -1,4 +1,4 @@
-//! The server loop.
+//! The server loop: accepts connections, limits their number, and serves HTTP on each.
 //!
 //! warp's own server is not used. It sets neither TCP_NODELAY (an acknowledgement would wait for
 //! Nagle's algorithm) nor a time limit for headers, accepts connections without bound, and its
@@ -29,13 +29,14 @@ use warp::Filter;
 use warp::http::{HeaderValue, Method, Request, StatusCode, header};
 
 const HEADER_TIMEOUT: Duration = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
-/// The sizes of hyper's buffers for a request's head and for a response that the peer does not
-/// accept. Above our own limits, so that an oversized head gets a problem document: hyper's refusal
-/// is bare.
+/// The sizes of hyper's buffers, for a request's head and for the part of a response that the peer
+/// has not accepted. The size is above the limit on heads, because hyper refuses a head that
+/// exceeds its buffer without a problem document.
 const BUFFER_BYTES: usize = 2 * limits::HEAD_BYTES_MAX;
+/// The number of headers that hyper accepts, above the limit on headers for the same reason.
 const HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
-/// How long running requests may take after a shutdown is requested. Websockets have their own
-/// drain.
+/// How long running requests may take after a shutdown is requested. Websockets are not included:
+/// their tasks drain them.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause after an accept failed for lack of a resource, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -47,8 +48,8 @@ const TLS_RELOAD: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// A connection's slot among all connections, and among those of its address. An extension of every
-/// request; a websocket holds it for its lifetime.
+/// A connection's slot in the count of all connections, and in the count of its address. The permit
+/// is an extension of every request. A websocket keeps it as long as it is open.
 #[derive(Clone, Debug)]
 pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
@@ -56,8 +57,8 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Releases the slot of the address once the user is known: the connection then counts for its
-    /// user instead.
+    /// Releases the slot in the count of the address. A service calls this once the user is known,
+    /// because the connection then counts for its user instead.
     pub fn release_address(&self) {
         drop(self.address.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -73,13 +74,13 @@ pub struct ServerOptions {
     pub connections_per_address: usize,
     /// A connection that accepts no bytes of a response for this long is closed.
     pub write_timeout: Duration,
-    /// Without TLS, connections are plain text.
+    /// The certificate for TLS; `None` for plain text.
     pub tls: Option<Tls>,
     addresses: Places<IpAddr>,
 }
 
 impl ServerOptions {
-    /// Limits the number of connections, whatever their addresses.
+    /// Creates options with a limit on all connections, no limit per address, and no TLS.
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
         let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
@@ -114,9 +115,9 @@ impl ServerOptions {
     }
 }
 
-/// Serves until shutdown is requested, then stops accepting. Returns when all requests are answered
-/// or the drain time-out has passed. Websockets no longer count as requests: their tasks hold a
-/// [`Shutdown`] of their own.
+/// Serves until shutdown is requested, and then accepts no more connections. Returns when all
+/// requests are answered or the drain time-out has passed. Websockets do not delay the return,
+/// because their tasks hold a [`Shutdown`] of their own.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -175,7 +176,7 @@ pub async fn serve(
     }
 }
 
-/// hyper's HTTP/1.1 with our limits.
+/// Configures hyper's HTTP/1.1 with the limits of this module.
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -185,8 +186,8 @@ fn http() -> http1::Builder {
     http
 }
 
-/// Returns the service's end of a connection, after the handshake if the server has TLS. `None`:
-/// the handshake failed, or the server shuts down.
+/// Returns the service's end of a connection, after the handshake if the server has TLS. Returns
+/// `None` if the handshake failed, or if the server shuts down.
 async fn opened(
     tls: Option<Tls>,
     stream: TcpStream,
@@ -220,11 +221,13 @@ async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: Conne
     }
 }
 
+/// What the connections of a server should do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serve,
     /// Answer the running requests, then close.
     Drain,
+    /// Close at once, because the drain time-out has passed.
     Cut,
 }
 
@@ -273,8 +276,8 @@ async fn accept(
     }
 }
 
-/// Refuses a connection at the cost of the accept alone: the peer's bytes are not read. The
-/// response may be lost; the peer then sees a reset.
+/// Refuses a connection without reading the peer's bytes, so that a refusal costs little more than
+/// the accept. The response may be lost; the peer then sees a reset.
 fn refuse(stream: &TcpStream, peer: SocketAddr, is_tls: bool) {
     metrics::refused("address");
     tracing::debug!(%peer, "refused a connection: its address has reached the limit");
@@ -297,8 +300,8 @@ fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration, is_tls:
     #[cfg(target_os = "linux")]
     let done = match is_tls {
         false => done.and_then(|()| socket.set_tcp_user_timeout(Some(write_timeout))),
-        // A relay does not know whether its connection carries a websocket, which has another
-        // limit.
+        // With TLS the option is not set: it could not be removed for a websocket, which has
+        // another limit, because the relay does not know what its connection carries.
         true => done,
     };
     #[cfg(not(target_os = "linux"))]
@@ -339,13 +342,15 @@ where
         }
     };
     let headers = response.headers_mut();
-    // Content that users wrote must never run as a page of this origin.
+    // A browser must not guess the type of content that users wrote, and run it as a page of this
+    // origin.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     cors::allow(headers, origin);
     response
 }
 
-/// Refuses a head above our limits.
+/// Returns the problem of a request whose head exceeds the limits of Driftless; `None` if it does
+/// not.
 fn too_large<B>(request: &Request<B>) -> Option<Problem> {
     let uri_bytes = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
     if uri_bytes > limits::URI_BYTES_MAX {
@@ -365,6 +370,6 @@ fn too_large<B>(request: &Request<B>) -> Option<Problem> {
 }
 
 fn refused(status: StatusCode, code: &str, detail: String) -> Problem {
-    // The body that may follow is not read, so the connection closes.
+    // The server does not read the body that may follow, so the connection must close.
     Problem::new(status, code, detail).with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }

@@ -11,7 +11,8 @@ pub(crate) async fn echo(stream: Stream, begun: Bytes) {
     loop {
         for message in inbox.drain(..) {
             let Inbound::Binary(bytes) = message else {
-                // Longer than the reason that a close frame carries.
+                // The reason is longer than a close frame can carry, so the test sees that it is
+                // cut.
                 return finish(stream, output, close_payload(close::FRAME_UNTRUSTED, &"x".repeat(200))).await;
             };
             output.push_binary(bytes);

@@ -1,8 +1,7 @@
-//! The reading half of a websocket: parses a client's frames into messages, without I/O, and
-//! without a buffer while no frame is incomplete.
+//! The reading half of a websocket: parses a client's frames into messages, without I/O.
 //!
-//! A socket holds only the bytes of its incomplete message. A permanent read buffer per socket
-//! would be most of the memory of ten thousand sockets.
+//! A socket buffers only the bytes of an incomplete message, and otherwise nothing. With ten
+//! thousand sockets, permanent read buffers would take most of the memory.
 
 use bytes::Bytes;
 use driftless_schemas::limits;
@@ -10,7 +9,7 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// The largest payload of a control frame.
+/// The largest payload of a control frame, in bytes (RFC 6455).
 const CONTROL_BYTES_MAX: u64 = 125;
 
 /// A message of the client.
@@ -20,11 +19,12 @@ pub enum Inbound {
     Binary(Bytes),
     /// A text message, which the services do not accept.
     Text,
-    /// A ping, to be answered by a pong with the same bytes.
+    /// A ping. The service must answer it with a pong that has the same bytes.
     Ping(Bytes),
-    /// A pong; any pong is a sign of life.
+    /// A pong. Its payload is dropped, because any pong is a sign of life.
     Pong,
-    /// A close frame, to be answered by one with the same bytes. No message follows.
+    /// A close frame. The service must answer it with a close frame that has the same bytes. No
+    /// message follows.
     Close(Bytes),
 }
 
@@ -46,6 +46,7 @@ pub struct Reader {
     partial: Vec<u8>,
     /// The fragments of an incomplete message.
     message: Option<Fragments>,
+    /// True after an error or a close frame: all further bytes are ignored.
     is_over: bool,
 }
 
@@ -69,7 +70,8 @@ impl Reader {
         } else {
             held.extend_from_slice(bytes);
             let taken = self.frames(&held, take)?;
-            // A growing incomplete frame is not copied, because a frame may arrive byte by byte.
+            // The rest stays in the same vector. A frame may arrive byte by byte, and copying its
+            // beginning each time would cost too much.
             held.drain(..taken);
             if !held.is_empty() {
                 self.partial = held;
@@ -78,7 +80,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Parses the complete frames and returns their total length.
+    /// Parses the complete frames at the beginning of `bytes`, and returns their total length.
     fn frames(&mut self, bytes: &[u8], take: &mut dyn FnMut(Inbound)) -> Result<usize, InboundError> {
         let mut taken = 0;
         while !self.is_over {
@@ -101,8 +103,8 @@ impl Reader {
         Ok(bytes.len())
     }
 
-    /// Parses the first frame if it is complete, and returns its length and the message that it
-    /// completes.
+    /// Parses the first frame. Returns its length and the message that it completes, if it
+    /// completes one; `None` if the frame itself is not complete.
     fn frame(&mut self, bytes: &[u8]) -> Result<Option<(usize, Option<Inbound>)>, InboundError> {
         use InboundError::Protocol;
         let mut cursor = Cursor::new(bytes);
@@ -131,7 +133,7 @@ impl Reader {
         if whole > limits::CLIENT_FRAME_BYTES_MAX as u64 {
             return Err(InboundError::TooLarge(whole));
         }
-        // Both are below `CLIENT_FRAME_BYTES_MAX` here.
+        // The casts are lossless: a header has at most 14 bytes, and the length was checked above.
         let (begin, length) = (cursor.position() as usize, length as usize);
         let Some(masked) = bytes.get(begin..begin + length) else { return Ok(None) };
         let plain = || masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
@@ -235,7 +237,7 @@ mod tests {
         for bytes in [&unmasked[..], &reserved, &no_opcode, &split_ping, &twice, &control, &go_on(true, b"a")] {
             assert!(matches!(read(bytes, 1).1, Err(InboundError::Protocol(_))), "{bytes:?}");
         }
-        // Refused by its header, before any byte of the payload arrives.
+        // The huge frame is refused because of its header, before any byte of its payload arrives.
         let huge = [0x82, 0xff, 0, 0, 0, 255, 255, 255, 255, 255, 0, 0, 0, 0];
         assert_eq!(read(&huge, 14), (vec![], Err(InboundError::TooLarge(0xff_ffff_ffff))));
         let half = vec![0; limits::CLIENT_FRAME_BYTES_MAX / 2 + 1];

@@ -1,5 +1,5 @@
-//! The writing half of a websocket: a server's frames, and a queue for the frames that a socket has
-//! not taken yet. Neither waits: both give the kernel what it takes now.
+//! The writing half of a websocket: the headers of a server's frames, and a queue of frames that
+//! the socket has not accepted yet. Only [`SendQueue::drain`] waits for the socket.
 
 use crate::stream::Stream;
 use bytes::{Buf as _, Bytes};
@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Parts of one vectored write.
+/// The largest number of parts in one vectored write.
 const PARTS_MAX: usize = 64;
 
-/// A server's frame header: final and not masked (RFC 6455).
+/// Returns the header of a server's frame: a final fragment, not masked (RFC 6455).
 #[must_use]
 pub fn frame_header(opcode: OpCode, payload_bytes: usize) -> SmallVec<[u8; 10]> {
     let first = 0x80 | u8::from(opcode);
@@ -29,30 +29,33 @@ pub fn frame_header(opcode: OpCode, payload_bytes: usize) -> SmallVec<[u8; 10]> 
     }
 }
 
-/// What one flush achieved.
+/// The result of one flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Bytes that the socket has taken.
+    /// The number of bytes that the socket has accepted.
     pub bytes: usize,
-    /// Messages whose last byte the socket has taken.
+    /// The number of messages whose last byte the socket has accepted.
     pub messages: usize,
 }
 
-/// A header, or the payload after it.
+/// The header of a frame, or its payload.
 #[derive(Debug)]
 struct Part {
     bytes: Bytes,
+    /// True if the frame ends with this part.
     ends_message: bool,
 }
 
 /// Messages that wait for one socket, in order.
 ///
-/// The queue itself has no bound. Its owner stops reading from the socket while [`Self::bytes`] is
-/// above `limits::UNSENT_BYTES_MAX`, so that a client which takes nothing cannot make it grow.
+/// The queue itself has no limit. Its owner must not read from the socket while [`Self::bytes`] is
+/// above `limits::UNSENT_BYTES_MAX`. A client that receives nothing then cannot make the queue
+/// grow.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    /// Headers and payloads. Bytes that the socket has taken are cut off.
+    /// Headers and payloads in order, without the bytes that the socket has accepted.
     parts: VecDeque<Part>,
+    /// The total length of `parts`.
     bytes: usize,
 }
 
@@ -67,7 +70,7 @@ impl SendQueue {
         self.push(OpCode::Control(Control::Pong), payload);
     }
 
-    /// Enqueues a close frame; the owner enqueues nothing after it.
+    /// Enqueues a close frame. The owner must not enqueue anything after it.
     pub fn push_close(&mut self, payload: Bytes) {
         self.push(OpCode::Control(Control::Close), payload);
     }
@@ -81,22 +84,22 @@ impl SendQueue {
         }
     }
 
-    /// Bytes that the socket has not taken.
+    /// The number of bytes that the socket has not accepted yet.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether the socket has taken everything.
+    /// Returns true if the socket has accepted everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Writes what the socket takes now.
+    /// Writes as many bytes as the socket accepts now, without waiting.
     ///
     /// # Errors
-    /// The socket's. A socket that takes nothing now is not an error.
+    /// The socket's error. A socket that accepts nothing now is not an error.
     pub fn flush(&mut self, stream: &Stream) -> io::Result<Flushed> {
         let mut flushed = Flushed::default();
         while !self.is_empty() {
@@ -118,10 +121,10 @@ impl SendQueue {
         Ok(flushed)
     }
 
-    /// Writes everything, and waits for as long as the socket needs. The caller sets the deadline.
+    /// Writes everything, and waits for the socket without a deadline; the caller sets one.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's error.
     pub async fn drain(&mut self, stream: &Stream) -> io::Result<()> {
         self.flush(stream)?;
         while !self.is_empty() {
@@ -131,7 +134,8 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Drops the bytes that the socket has taken, and returns how many messages end in them.
+    /// Removes `count` bytes, which the socket has accepted. Returns the number of messages that
+    /// end in these bytes.
     fn advance(&mut self, mut count: usize) -> usize {
         self.bytes -= count;
         let mut messages = 0;

@@ -1,9 +1,9 @@
-//! The task between a TLS connection and the service's plain socket.
+//! The relay: the task that moves bytes between a TLS connection and the service's plain socket.
 //!
-//! The relay only moves bytes. All relays of a thread share one read buffer, and a relay stores
-//! only the bytes that the other side does not accept, at most one buffer. Meanwhile it reads
-//! nothing more from the source. A slow client therefore fills the socket pair's buffer, and the
-//! service sees that the client is slow.
+//! All relays of a thread share one read buffer. A relay itself stores only the bytes that the
+//! destination does not accept now, at most one buffer for each direction. While it stores bytes,
+//! it reads no more from the source. A slow client therefore fills the socket pair's buffer, and
+//! the service sees that the client is slow.
 
 use crate::stream::CLOSE_TIMEOUT;
 use std::cell::RefCell;
@@ -18,25 +18,28 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 
-/// The size of a TLS record.
+/// The size of the shared read buffer, and the limit on rustls's own buffer: a TLS record.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8; BUFFER_BYTES]>> = RefCell::new(Box::new([0; BUFFER_BYTES]));
 }
 
-/// The result of one read: the bytes that the other side did not accept, or the end of the stream.
+/// The result of moving the bytes of one read.
 enum Step {
+    /// The bytes that the destination did not accept; may be empty.
     Left(Vec<u8>),
+    /// The source has ended.
     End,
 }
 
-/// Runs until both sides have closed or one of them breaks. Once the service has closed, the relay
-/// has [`CLOSE_TIMEOUT`] to write the remaining bytes.
+/// Moves bytes in both directions until both sides have closed or one of them fails. Once the
+/// service has closed, the relay has [`CLOSE_TIMEOUT`] to write the remaining bytes. `gone` ends
+/// when the service closes.
 pub(super) async fn run(tls: TlsStream<TcpStream>, local: UnixStream, gone: oneshot::Receiver<Infallible>) {
     let (mut from_peer, mut to_peer) = tokio::io::split(tls);
     let carry = async {
-        // An error of one direction ends both.
+        // An error in one direction ends both.
         let _ = tokio::try_join!(down(&local, &mut to_peer), up(&mut from_peer, &local));
     };
     let farewell = async {
@@ -104,8 +107,8 @@ fn take_peer(
         match ready!(Pin::new(peer).poll_read(cx, &mut read)) {
             Ok(()) if read.filled().is_empty() => return Poll::Ready(Ok(Step::End)),
             Ok(()) => {}
-            // The peer closed without a TLS close_notify. Our protocols mark their own end, so that
-            // counts as the end.
+            // The peer closed without a TLS close_notify. That counts as a normal end, because HTTP
+            // and websockets mark the ends of their messages themselves.
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Poll::Ready(Ok(Step::End)),
             Err(e) => return Poll::Ready(Err(e)),
         }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use warp::Filter;
 
-/// No step of these tests takes this long unless the code is broken.
+/// The deadline of each wait in these tests; only broken code reaches it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Creates a certificate for `localhost` and its key in a folder; returns the certificate to trust.
@@ -109,7 +109,8 @@ async fn a_websocket_carries_large_messages_both_ways_at_once_over_tls() {
     request.headers_mut().insert("sec-websocket-protocol", INGEST.parse().unwrap());
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     let (mut sink, mut stream) = socket.split();
-    // More than all buffers on the path hold; the client reads none of it at first.
+    // The messages are more than all buffers on the path can hold, and the client reads none of
+    // them at first.
     let message = |i: u8| vec![i; 200_000];
     let sending = tokio::spawn(async move {
         for i in 0..40 {
@@ -131,7 +132,7 @@ async fn a_new_certificate_is_applied_and_a_broken_one_is_refused() {
     let mut files = running.tls.reloader();
     assert_eq!(files.reload(), Reload::Applied);
     let old = running.trusted.clone();
-    // The key of another certificate: a change of which only half has arrived.
+    // The key file is replaced and the certificate is not, as if only half of a change had arrived.
     let other = tempfile::tempdir().unwrap();
     let new = certificate(other.path());
     std::fs::copy(other.path().join("key.pem"), running.folder.path().join("key.pem")).unwrap();
@@ -196,7 +197,8 @@ fn plain_text_is_for_loopback_only_unless_insecure_is_set() {
     assert!(Http { tls: Some(broken), ..http("127.0.0.1:80") }.server_options().is_err(), "never plain text instead");
 }
 
-/// A peer that reads nothing fills all buffers. The service gives up on it, and so does the relay.
+/// A peer that reads nothing fills all buffers. The service closes its end, and the relay must then
+/// close the connection, so that the slot is free again.
 #[tokio::test]
 async fn a_peer_that_reads_nothing_does_not_keep_its_slot() {
     let folder = tempfile::tempdir().unwrap();

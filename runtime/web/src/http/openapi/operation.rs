@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// A method of a path.
+/// One method of one path, with its parameters and responses.
 #[derive(Clone, Debug)]
 pub struct Operation {
     fields: Map<String, Value>,
@@ -11,7 +11,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// An operation without a token. `id` is its name in generated clients.
+    /// Creates an operation that needs no token. `id` is its name in generated clients.
     #[must_use]
     pub fn new(id: &str, summary: &str) -> Self {
         let mut fields = Map::new();
@@ -43,7 +43,7 @@ impl Operation {
         self
     }
 
-    /// Adds a request body: media type, schema and an example for each.
+    /// Adds the request body: each form is a media type with its schema, and perhaps an example.
     #[must_use]
     pub fn body<'a>(mut self, required: bool, forms: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let content: Map<String, Value> = forms.into_iter().map(|(kind, form)| (kind.to_owned(), form)).collect();
@@ -86,7 +86,8 @@ impl Operation {
         }
     }
 
-    /// Adds a link: the next operation that uses a value of the response with this status.
+    /// Adds a link to the response with this status. The link names an operation that uses a value
+    /// of the response.
     #[must_use]
     pub fn link(mut self, status: u16, name: &str, link: Value) -> Self {
         self.response(status, "")["links"][name] = link;
@@ -106,7 +107,8 @@ impl Operation {
     }
 }
 
-/// A parameter in `path`, `query` or `header`; required in a path.
+/// A parameter of an operation. `place` is `path`, `query` or `header`; a parameter in the path is
+/// required.
 #[must_use]
 pub fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> Value {
     json!({"in": place, "name": name, "required": place == "path", "description": description, "schema": schema})

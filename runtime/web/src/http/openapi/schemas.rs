@@ -1,11 +1,12 @@
-//! The common part of every service's document: health, and the schemas that all services use.
+//! The part of the document that all services have in common: the operations for health and
+//! metrics, and shared schemas.
 
 use super::{Document, Operation};
 use driftless_schemas::limits;
 use serde_json::{Value, json};
 use warp::http::Method;
 
-/// The common part.
+/// Returns the part of the document that all services have in common.
 pub(super) fn common() -> Document {
     let text = || json!({"type": "string"});
     let get = |path, operation| (Method::GET, path, operation);
@@ -52,8 +53,8 @@ pub(super) fn common() -> Document {
     )
 }
 
-/// A regular expression for a chunk id. A coordinate has 32 bits, so numbers of ten digits are
-/// compared with 2147483647 digit by digit.
+/// Returns a regular expression for chunk ids. A coordinate has 32 bits, so the expression compares
+/// numbers of ten digits with 2147483647 digit by digit.
 #[must_use]
 pub fn chunk_id_pattern() -> String {
     const MAX: &str = "2147483647";
