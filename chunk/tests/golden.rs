@@ -2,10 +2,10 @@
 //! bytes, so they never change.
 //!
 //! `chunk/golden/1/<name>.hex` holds one encoding as hex text, in one line. `DRIFTLESS_BLESS=1`
-//! writes missing files and never changes a file: other bytes are another model, and need a new
-//! folder and a new family.
+//! writes missing files and never changes a file: if the encoding of a content changes, it belongs
+//! to a different model, and needs a new folder and a new family.
 
-// R11 binds the crate itself; this test reads files.
+// R11 forbids I/O in the crate itself; this test may read files.
 #![allow(clippy::disallowed_methods)]
 
 use driftless_chunk::model::{AnyModel, Models};
@@ -13,7 +13,8 @@ use driftless_schemas::{ChunkId, Hash};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Name, model, parameters, commands, and the hash of the resulting content.
+/// The golden encodings, each as its name, model, parameters, commands, and the hash of the
+/// resulting content.
 fn goldens() -> Vec<(&'static str, &'static str, Value, Value, &'static str)> {
     vec![
         (

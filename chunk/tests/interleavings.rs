@@ -1,8 +1,8 @@
 //! R2, R3, R5 and R8 under random interleavings. Commands of several writers are delayed, doubled,
 //! overtaken, withdrawn and sent again. The owner decides in batches and is replaced in the middle.
-//! Readers fold its records, also twice, also from a ref. In every case owner and readers end with
-//! the same ledger and the same bytes, and each command was decided at most once, in its writer's
-//! order.
+//! Readers fold the owner's records, sometimes twice, and sometimes starting at a ref. In every
+//! case owner and readers end with the same ledger and the same bytes, and each command was decided
+//! at most once, in its writer's order.
 
 use bytes::Bytes;
 use driftless_chunk::ledger::{Ledger, Resolved};
@@ -24,7 +24,7 @@ fn chunk() -> ChunkId {
     "things/3/4".parse().unwrap()
 }
 
-/// A map so small that commands conflict and do not fit.
+/// A map so small that commands often conflict or do not fit.
 fn model() -> Arc<dyn AnyModel> {
     let parameters = serde_json::json!({"entries_max": 3, "value_bytes_max": 8, "bytes_max": 60});
     Arc::new(Map::from_parameters(parameters.as_object().unwrap()).unwrap())
@@ -40,32 +40,32 @@ enum Wish {
     Settle,
 }
 
-/// A number in a writer's plan.
+/// One number in a writer's plan, and the command that the writer sends under it.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     /// The distance from the previous number.
     gap: u64,
     wish: Wish,
-    /// The author withdraws the number, before or after sending it for the first time.
+    /// True if the author withdraws the number, before or after sending it for the first time.
     is_withdrawn: bool,
 }
 
-/// A transmission: the index of the writer, the index of the step, and whether the author has
-/// withdrawn its withdrawn numbers by then.
+/// A transmission: the index of the writer, the index of the step in the writer's plan, and true if
+/// the author has already withdrawn the numbers that the plan withdraws.
 type Sent = (u8, u8, bool);
 
-/// An event after a batch.
+/// An event after the owner has decided a batch.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// Nothing.
+    /// Nothing happens.
     On,
-    /// The folder folds the record twice.
+    /// The reader folds the record twice.
     Twice,
-    /// The folder folds an older record again.
+    /// The reader folds an older record again.
     Old(u8),
     /// The owner stores a ref.
     Store,
-    /// The folder is lost and begins again at the newest ref.
+    /// The reader loses its state and begins again at the newest ref.
     Restore,
     /// A new owner begins at the newest ref, reads `updates`, then `commands` from the start.
     NewOwner,
@@ -107,7 +107,8 @@ fn seq_of(plan: &[Step], step: usize) -> u64 {
     plan[..=step].iter().map(|step| step.gap).sum()
 }
 
-/// The step's number, and the newest number before it that is not withdrawn.
+/// The numbers of a step's transmission: `seq` and `after`. If the author `knows` its withdrawals,
+/// `after` skips the withdrawn numbers.
 fn numbers(plan: &[Step], step: usize, knows: bool) -> (u64, u64) {
     let before = (0..step).rev().find(|i| !(knows && plan[*i].is_withdrawn));
     (seq_of(plan, step), before.map_or(0, |i| seq_of(plan, i)))
@@ -160,7 +161,7 @@ impl Scene {
         }
     }
 
-    /// A transmission reaches the log, and the owner.
+    /// Appends a transmission to the log, and lets the owner decide it.
     fn arrive(&mut self, index: usize, step: usize, knows: bool) {
         let (seq, after) = numbers(&self.plans[index], step, knows);
         let asked = Asked {
@@ -195,7 +196,7 @@ impl Scene {
         self.batch.push((decided.mark, decided.entry));
     }
 
-    /// The owner publishes what it decided, and the folder folds it.
+    /// The owner publishes its new decisions, and the reader folds them.
     fn publish(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -258,7 +259,8 @@ impl Scene {
         self.compare();
     }
 
-    /// From the newest ref and the log, with `overlap` records that the ref contains already.
+    /// Rebuilds the live chunk from the newest ref and the log. Begins `overlap` records too early,
+    /// so these records are in the ref already.
     fn rebuilt(&self, overlap: usize) -> LiveChunk {
         let (mut live, from) = match &self.stored {
             Some((stored, encoding, from)) => (LiveChunk::restore(model(), stored, encoding).unwrap(), *from),
@@ -306,7 +308,7 @@ impl Scene {
     }
 }
 
-/// Folds an encoded record; says whether it brought anything.
+/// Folds an encoded record. Returns true if the record had news for the chunk.
 fn fold(live: &mut LiveChunk, record: &Bytes) -> bool {
     let record = Decisions::decode(record.clone()).unwrap();
     let updates = read_updates(&record).unwrap();
@@ -346,7 +348,7 @@ proptest! {
     fn r8_whatever_the_numbers_are_decider_and_folder_agree(
         commands in prop::collection::vec((0..3usize, 0..8u64, 0..8u64, wish(), 1..3i64), 0..60)
     ) {
-        // Numbers as no client sends them: after above seq, seq 0, all mixed up.
+        // Numbers that no client sends: `after` above `seq`, `seq` 0, in any order.
         let mut owner = LiveChunk::initial(model(), &chunk());
         let mut folder = owner.clone();
         let mut offset = 0;

@@ -24,7 +24,7 @@ fn replica() -> Replica {
     Replica::initial(model(), &chunk())
 }
 
-/// Version v sets cell v mod 4 to v.
+/// The effect that leads to version v: it sets cell v mod 4 to v.
 fn effect(version: u64) -> Bytes {
     let set = SetCells { cells: vec![version as u32 % 4], values: vec![version as u32], guards: vec![] };
     GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec().into()

@@ -29,13 +29,13 @@ struct Options {
     /// The canvas's width and height in cells.
     #[arg(long, default_value_t = 128)]
     size: u32,
-    /// Number of steps.
+    /// The number of steps after which the bot ends.
     #[arg(long, default_value_t = 100)]
     steps: u32,
     /// Milliseconds between two steps.
     #[arg(long, default_value_t = 50)]
     pause_ms: u64,
-    /// The value to paint.
+    /// The value that the bot writes into cells.
     #[arg(long, default_value_t = 7)]
     color: u32,
 }

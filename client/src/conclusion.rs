@@ -1,8 +1,8 @@
-//! How a command ended.
+//! The result of a command for the user: its outcome and its number.
 
 use driftless_client_core::{Number, Outcome};
 
-/// A command's outcome, and the command's name in the log.
+/// A command's outcome, and the number that names the command in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conclusion {
     /// The outcome.

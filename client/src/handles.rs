@@ -15,19 +15,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use tokio::sync::{broadcast, oneshot, watch};
 
-/// Why a client or a chunk cannot be used.
+/// The reason why a client or a chunk cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The client ended for good. Make a new one; the message says what it needs.
+    /// The client ended for good. Make a new client; the message says what the new client needs.
     #[error("the client ended: {0}")]
     Ended(String),
-    /// The chunk is not served. Track it again once the reason is gone.
+    /// The gateway does not serve the chunk, or the client gave the chunk up. Track the chunk again
+    /// when the cause is removed.
     #[error("the chunk is not served: {0:?}")]
     Chunk(ChunkStatus),
 }
 
-/// The connection of one user to one world. Clones share it. It ends when the last clone and the
-/// last chunk are dropped, or by [`Client::close`].
+/// The connection of one user to one world. Clones share one connection. The client ends when its
+/// last clone and the last handle of its chunks are dropped, or when [`Client::close`] is called.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -63,8 +64,8 @@ impl Drop for Tracked {
 }
 
 impl Client {
-    /// Connects, and waits until both servers have welcomed the client. It waits without a limit:
-    /// put a timeout around it.
+    /// Connects, and waits until both servers have welcomed the client. The wait has no limit, so
+    /// put a timeout around this call.
     ///
     /// # Errors
     /// [`Error::Ended`] if a server refuses the client for good.
@@ -82,8 +83,8 @@ impl Client {
         Self(Arc::new(Inner { shared, tracked: Mutex::new(HashMap::new()) }))
     }
 
-    /// Waits until both servers have welcomed the client. It waits without a limit: put a timeout
-    /// around it, after which [`Client::status`] says which server did not answer.
+    /// Waits until both servers have welcomed the client. The wait has no limit, so put a timeout
+    /// around this call. After the timeout, [`Client::status`] says which server did not answer.
     ///
     /// # Errors
     /// [`Error::Ended`] if a server refuses the client for good.
@@ -94,8 +95,8 @@ impl Client {
         ended.map_or(Ok(()), |reason| Err(Error::Ended(reason)))
     }
 
-    /// Tracks a chunk, until the last clone of the handle is dropped and its commands have their
-    /// outcomes. Tracks a rejected chunk again.
+    /// Tracks a chunk, and tries again if the chunk was rejected or has failed. The client tracks
+    /// the chunk until all its handles are dropped and all its commands have their outcomes.
     #[must_use]
     pub fn track(&self, chunk: &ChunkId) -> Chunk {
         let mut tracked = self.0.tracked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,8 +120,8 @@ impl Client {
         self.0.shared.status.borrow().clone()
     }
 
-    /// All events from now on. A listener that is more than 1,024 events behind misses the oldest
-    /// ones.
+    /// Subscribes to all later events. A receiver that is more than 1,024 events behind misses the
+    /// oldest events.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.shared.events.subscribe()
@@ -133,8 +134,9 @@ impl Client {
         let _ = status.wait_for(|status| status.pending == 0).await;
     }
 
-    /// Ends the client now: commands that were never sent are withdrawn, unresolved ones end as
-    /// unknown. Call [`Self::drain`] first to lose nothing.
+    /// Ends the client now. Commands that were never sent end as [`Outcome::Withdrawn`], and
+    /// unresolved commands end as [`Outcome::Unknown`]. Call [`Self::drain`] first, so that every
+    /// command gets its real outcome.
     pub fn close(&self) {
         self.0.shared.close();
     }
@@ -162,7 +164,8 @@ pub struct Chunk {
 
 /// The view of a chunk: the confirmed replica with this client's pending commands on top.
 pub struct View<'a> {
-    /// The content; `content.get::<State>()` for a model's state.
+    /// The content. `content.get::<State>()` returns the state of a model whose state has the type
+    /// `State`.
     pub content: &'a Content,
     /// The chunk's model.
     pub model: &'a Arc<dyn AnyModel>,
@@ -192,11 +195,11 @@ impl Chunk {
         &self.handle.client.shared
     }
 
-    /// Submits a command. The view shows it at once. The result is a future of the outcome; it may
-    /// be dropped.
+    /// Submits a command. The view shows the command at once. The result is a future of the
+    /// outcome. Dropping the future does not cancel the command.
     ///
     /// # Errors
-    /// [`SubmitError`]: the command was not accepted.
+    /// [`SubmitError`] if the command was not accepted. Such a command has no outcome.
     pub fn submit(&self, command: impl Into<Bytes>) -> Result<Pending, SubmitError> {
         self.shared().update(|state, now| {
             let command = state.core.submit(now, self.id(), command.into())?;
@@ -213,7 +216,8 @@ impl Chunk {
     /// commit as an update.
     ///
     /// # Errors
-    /// [`SubmitError`] of the first new command that was not accepted; the ones before it were.
+    /// [`SubmitError`] of the first new command that was not accepted. The new commands before that
+    /// one were accepted.
     pub fn take_back(&self, command: CommandId) -> Result<Vec<Pending>, SubmitError> {
         self.shared().update(|state, now| {
             let commands = state.core.take_back(now, self.id(), command)?;
@@ -246,26 +250,28 @@ impl Chunk {
         })
     }
 
-    /// The confirmed replica's version.
+    /// The confirmed replica's version; `None` until the chunk is loaded.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
         self.shared().read(|core| core.confirmed(self.id()).map(|replica| replica.version()))
     }
 
-    /// The confirmed replica's state hash.
+    /// The confirmed replica's state hash; `None` until the chunk is loaded.
     #[must_use]
     pub fn hash(&self) -> Option<Hash> {
         self.shared().read(|core| core.hash(self.id()))
     }
 
-    /// The confirmed replica's version and hash, read together.
+    /// The confirmed replica's version and its hash at that version; `None` until the chunk is
+    /// loaded.
     #[must_use]
     pub fn confirmed(&self) -> Option<(Version, Hash)> {
         self.shared().read(|core| core.confirmed(self.id()).map(|replica| (replica.version(), replica.hash())))
     }
 
-    /// Flips a bit of the confirmed replica, to show that drift is found and healed. Returns false
-    /// if there is nothing to flip. Debug builds only.
+    /// Flips a bit of the confirmed replica, to show that the client finds and heals drift. Returns
+    /// false if no replica is loaded, or if no flipped bit gives a valid content. Only debug builds
+    /// have this method.
     #[cfg(debug_assertions)]
     pub fn damage(&self) -> bool {
         self.shared().update(|state, now| state.core.damage(now, self.id()))
@@ -274,13 +280,14 @@ impl Chunk {
     /// The chunk's status.
     #[must_use]
     pub fn status(&self) -> ChunkStatus {
-        // A handle keeps its chunk tracked, so only an ended client has no status for it.
+        // A handle keeps its chunk tracked, so the core always has a status of the chunk unless the
+        // client ended.
         let gone = || ChunkStatus::Failed { message: "the client ended".into() };
         self.shared().read(|core| core.status(self.id()).cloned()).unwrap_or_else(gone)
     }
 
-    /// Waits for a change of view or status after the last call on this handle, or after the handle
-    /// was made.
+    /// Waits for a change of the chunk's view or status. Returns at once if a change has happened
+    /// since the last call on this handle, or since the handle was made.
     pub async fn changed(&mut self) {
         // The sender lives as long as the handle.
         if self.changes.changed().await.is_err() {
@@ -288,7 +295,7 @@ impl Chunk {
         }
     }
 
-    /// Waits until the chunk is live: its replica follows the log.
+    /// Waits until the chunk is live, which means that its replica follows the log.
     ///
     /// # Errors
     /// [`Error::Chunk`] if the chunk is not served, or if the client gave it up.
@@ -318,14 +325,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The command's local id, as events name it.
+    /// The command's local id, which events contain.
     #[must_use]
     pub fn id(&self) -> CommandId {
         self.command
     }
 
-    /// Cancels the command. It leaves the view at once and ends as withdrawn, unless the log has
-    /// decided it already.
+    /// Cancels the command. The command leaves the view at once. Its outcome is
+    /// [`Outcome::Withdrawn`], unless the log contains a decision of the command.
     pub fn cancel(&self) {
         self.chunk.shared().update(|state, now| state.core.cancel(now, self.chunk.id(), self.command));
     }
@@ -340,7 +347,7 @@ impl Pending {
     }
 }
 
-/// The outcome of a command whose client is gone.
+/// The outcome of a command whose client ended before the outcome was known.
 fn ended() -> Outcome {
     Outcome::Unknown { reason: "the client ended".into() }
 }

@@ -16,10 +16,10 @@
 //! # }
 //! ```
 //!
-//! The view shows an edit at once; its outcome follows when the log has decided it. All rules are
-//! in [`driftless_client_core`]. This crate is the shell around it: a background task moves bytes
-//! between the core and two websockets, reconnects them, and fetches tokens. Handles reach the core
-//! through a lock that is never held across an await.
+//! The view shows an edit at once; its outcome follows when the log has decided it. All protocol
+//! rules are in [`driftless_client_core`], and this crate is the shell around that core. A
+//! background task moves bytes between the core and two websockets, reconnects them, and fetches
+//! tokens. Handles reach the core through a lock that is never held across an await.
 
 #![forbid(unsafe_code)]
 

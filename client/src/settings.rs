@@ -21,9 +21,9 @@ pub enum Token {
 }
 
 impl Token {
-    /// A provider of fresh tokens for the same user. If it fails, the client logs the error and
-    /// calls it again later. If it takes longer than [`Settings::connect_timeout`], the client
-    /// drops its future and calls it again later.
+    /// Makes a provider from a function that fetches a fresh token for the same user. If `fetch`
+    /// fails, the client logs the error and calls `fetch` again later. If `fetch` takes longer than
+    /// [`Settings::connect_timeout`], the client drops its future and calls `fetch` again later.
     pub fn provider<F, Fut>(fetch: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -55,41 +55,46 @@ impl From<String> for Token {
 /// Settings of a client.
 #[derive(Clone)]
 pub struct Settings {
-    /// Addresses of ingest (`ws://…`, or `wss://…` for TLS). With several, each new connection
-    /// takes the next one.
+    /// Addresses of ingest (`ws://…`, or `wss://…` for TLS). If there are several, each new
+    /// connection uses the next address of the list.
     pub ingest_urls: Vec<String>,
-    /// Addresses of gateways, used in the same way.
+    /// Addresses of gateways (`ws://…` or `wss://…`). If there are several, each new connection
+    /// uses the next address of the list.
     pub gateway_urls: Vec<String>,
     /// The source of the user's tokens.
     pub token: Token,
     /// The models that the client knows.
     pub models: Models,
-    /// The user's name as predictions see it. May be empty if no model reads the author.
+    /// The user's name, which predictions pass to the model as the author. May be empty if no model
+    /// reads the author.
     pub author: String,
-    /// The user's roles as predictions see them.
+    /// The user's roles, which predictions pass to the model.
     pub roles: Vec<String>,
-    /// Unresolved commands are sent again after this long without progress. The time doubles with
-    /// each resend.
+    /// The time without a decision after which the client sends a chunk's unresolved commands
+    /// again. The time doubles with each resend.
     pub resend_after: Duration,
-    /// The most commands that may be pending in one chunk.
+    /// The largest number of commands that may be pending in one chunk. `submit` refuses further
+    /// commands.
     pub pending_max: usize,
     /// The number of this client's newest commits in a chunk that [`crate::Chunk::take_back`] can
     /// take back. The inverse of each is kept in memory. 0 switches undo off.
     pub undo_max: usize,
-    /// The first back-off before a new connection. It doubles with each failure; the actual wait is
-    /// drawn between half of it and all of it.
+    /// The first back-off before a new connection. The back-off doubles with each failure. The
+    /// actual wait is random, between half the back-off and the whole.
     pub reconnect_min: Duration,
     /// The longest back-off before a new connection.
     pub reconnect_max: Duration,
-    /// The timeout for opening a connection, and the one for fetching a token.
+    /// The timeout for opening a connection. Fetching a token has the same timeout of its own.
     pub connect_timeout: Duration,
-    /// The root certificates, as PEM, that the client trusts with `wss://`. If empty, it trusts the
-    /// system's roots (`SSL_CERT_FILE` names others).
+    /// The root certificates, as PEM, that the client trusts with `wss://`. If empty, the client
+    /// trusts the system's roots; the environment variable `SSL_CERT_FILE` can name a file with
+    /// others.
     pub root_certificates: Vec<u8>,
 }
 
 impl Settings {
-    /// Defaults, with one server of each kind and the models that come with Driftless.
+    /// Makes default settings with one ingest, one gateway, and the models that come with
+    /// Driftless.
     pub fn new(ingest_url: impl Into<String>, gateway_url: impl Into<String>, token: impl Into<Token>) -> Self {
         Self {
             ingest_urls: vec![ingest_url.into()],
@@ -108,7 +113,8 @@ impl Settings {
         }
     }
 
-    /// The core's settings; its monotonic clock starts at this wall time.
+    /// Makes the core's settings. `clock_start` is the wall time at which the monotonic clock
+    /// showed 0.
     pub(crate) fn core(&self, clock_start: UnixMs) -> driftless_client_core::Settings {
         let mut core = driftless_client_core::Settings::new(self.models.clone());
         core.clock_start = clock_start;

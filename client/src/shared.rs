@@ -1,8 +1,8 @@
 //! The core behind its lock, and the signals and channels that its events trigger.
 //!
-//! Every input to the core goes through [`Shared::update`]: it calls the core, takes the events,
-//! and wakes the tasks that wait for them. The lock is held only that long, and never across an
-//! await.
+//! Every input to the core goes through [`Shared::update`], which calls the core, takes the events,
+//! and wakes the tasks that wait for them. A task holds the lock only for such a call, and never
+//! across an await.
 
 use crate::conclusion::Conclusion;
 use crate::settings::Settings;
@@ -15,17 +15,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
-/// The most events that a slow listener may be behind before it misses some.
+/// The number of events that a listener may be behind. A slower listener misses the oldest events.
 const EVENTS_MAX: usize = 1_024;
 
 /// The client's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Ingest has welcomed the client.
+    /// True while ingest has welcomed the client.
     pub is_ingest_up: bool,
-    /// A gateway has welcomed the client.
+    /// True while a gateway has welcomed the client.
     pub is_gateway_up: bool,
-    /// Commands without an outcome.
+    /// The number of commands without an outcome.
     pub pending: usize,
     /// Why the client ended for good; `None` while it runs.
     pub ended: Option<String>,
@@ -34,7 +34,7 @@ pub struct Status {
 /// The state behind the lock.
 pub(crate) struct State {
     pub core: ClientCore,
-    /// The channels of commands without an outcome.
+    /// The channels through which the futures of pending commands get their outcomes.
     pub outcome_senders: HashMap<CommandId, oneshot::Sender<Conclusion>>,
     /// A counter of each tracked chunk's changes, for tasks that wait for a change.
     pub chunks: HashMap<ChunkId, watch::Sender<u64>>,
@@ -43,9 +43,9 @@ pub(crate) struct State {
 /// Signals for the task that drives a socket.
 #[derive(Default)]
 pub(crate) struct SocketSignals {
-    /// The core has messages to send.
+    /// Notified when the core has messages to send.
     pub output: Notify,
-    /// The connection must be dropped.
+    /// Notified when the connection must be dropped.
     pub drop: Notify,
 }
 
@@ -56,8 +56,9 @@ pub(crate) struct Shared {
     started: Instant,
     pub ingest: SocketSignals,
     pub gateway: SocketSignals,
-    /// The next deadline of the core has changed.
+    /// Notified when the next deadline of the core has become earlier.
     pub timer: Notify,
+    /// Notified when the core needs a fresh token.
     pub token_needed: Notify,
     pub events: broadcast::Sender<Event>,
     pub status: watch::Sender<Status>,
@@ -81,13 +82,14 @@ impl Shared {
         }
     }
 
-    /// Monotonic time since the client started.
+    /// The time of the core's monotonic clock, which starts with the client.
     fn now(&self) -> MonotonicMs {
         MonotonicMs(u64::try_from(self.started.elapsed().as_millis()).unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic of a user's model or closure leaves the core between two inputs.
+        // Ignore poisoning. A panic in a user's model or closure does not leave the core in the
+        // middle of an input.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,7 +100,8 @@ impl Shared {
         }
     }
 
-    /// Hands one input to the core, and dispatches all events that follow.
+    /// Hands one input to the core, and dispatches all events that follow from it. Returns the
+    /// result of `input`.
     pub fn update<R>(&self, input: impl FnOnce(&mut State, MonotonicMs) -> R) -> R {
         let mut state = self.lock();
         let before = state.core.next_deadline();
@@ -166,18 +169,19 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    /// Reads from the core. `f` must not hand it an input, because no events are dispatched here.
+    /// Reads from the core. `f` must not call an input method of the core, because this method
+    /// dispatches no events.
     pub fn read<R>(&self, f: impl FnOnce(&mut ClientCore) -> R) -> R {
         f(&mut self.lock().core)
     }
 
-    /// The time until the core's next deadline; `None` if the core waits for nothing.
+    /// The time until the core's next deadline; `None` if no timer of the core is set.
     pub fn next_deadline_in(&self) -> Option<Duration> {
         let deadline = self.lock().core.next_deadline()?;
         Some(self.now().until(deadline))
     }
 
-    /// Takes the next message for a socket.
+    /// Takes the next message for a socket; `None` if no request waits.
     pub fn poll_send(&self, socket: Socket) -> Option<Bytes> {
         self.lock().core.poll_send(socket)
     }

@@ -1,7 +1,8 @@
-//! The background task: two sockets, a timer, and tokens.
+//! The client's background task, which drives the two sockets and the core's timer, and fetches
+//! tokens.
 //!
-//! The task moves bytes between the core and the sockets, reconnects, and fetches tokens. All
-//! protocol rules are in the core.
+//! The task moves bytes between the core and the sockets, and reconnects. All protocol rules are in
+//! the core.
 
 use crate::shared::Shared;
 use driftless_client_core::Socket;
@@ -20,19 +21,20 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 type Websocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection that lasted this long resets the back-off.
+/// An attempt to connect and its connection that together lasted this long reset the back-off.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// The timeout for a closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs until the client ends.
+/// Runs the background task until the client ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut status = shared.status.subscribe();
     let ended = status.wait_for(|status| status.ended.is_some());
     let work = async {
         tokio::join!(timer(&shared), tokens(&shared));
     };
-    // The sockets wait for the end themselves, because they must still send their close frames.
+    // The sockets are not cancelled at the client's end. They notice the end themselves, because
+    // they must still send their close frames.
     let sockets = async { tokio::join!(socket(&shared, Socket::Ingest), socket(&shared, Socket::Gateway)) };
     tokio::join!(sockets, async {
         tokio::select! {
@@ -63,7 +65,7 @@ async fn tokens(shared: &Shared) {
         shared.token_needed.notified().await;
         match token(shared).await {
             Ok(token) => shared.update(|state, now| state.core.renew(now, token)),
-            // The core will ask again.
+            // The core will ask for a token again.
             Err(problem) => tracing::warn!(problem, "could not fetch a fresh token"),
         }
     }
@@ -94,7 +96,7 @@ async fn socket(shared: &Shared, socket: Socket) {
         match attempt {
             Err(problem) => tracing::debug!(?socket, url, problem, "could not connect"),
             Ok((websocket, token)) => {
-                // A signal from before concerns an older connection.
+                // Drop a signal that came before now, because it concerns an older connection.
                 let _ = shared.signals(socket).drop.notified().now_or_never();
                 shared.update(|state, now| state.core.connected(now, socket, token));
                 let end = serve(shared, socket, websocket).await;
@@ -115,8 +117,8 @@ async fn socket(shared: &Shared, socket: Socket) {
             continue;
         }
         let wait = backoff(settings.reconnect_min, settings.reconnect_max, failures);
-        // A server that closes many sockets gives each its own delay, so that they do not all come
-        // back at once.
+        // A server that closes many sockets asks each client for a different delay, so that they do
+        // not all reconnect at once.
         let wait = retry_after_ms.map_or(wait, |after_ms| wait.max(Duration::from_millis(after_ms.into())));
         failures = failures.saturating_add(1);
         tokio::select! {
@@ -126,8 +128,9 @@ async fn socket(shared: &Shared, socket: Socket) {
     }
 }
 
-/// The back-off after `failures` failures: doubles from `min` to `max`, and is drawn between half
-/// of it and all of it, so that clients do not reconnect at the same moment.
+/// The wait after `failures` failures. The back-off doubles from `min` up to `max`. The wait is
+/// random, between half the back-off and the whole, so that clients do not reconnect at the same
+/// moment.
 fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
     let wait = min.saturating_mul(1 << failures.min(16)).min(max);
     wait.mul_f64(rand::random_range(0.5..=1.0))
@@ -155,8 +158,8 @@ async fn open(shared: &Shared, socket: Socket, url: &str) -> Result<(Websocket, 
     }
 }
 
-/// A TLS connector that trusts only these roots. `None`, for no roots, lets the system's roots be
-/// used.
+/// Makes a TLS connector that trusts only these root certificates. `None` if there are none; the
+/// websocket library then trusts the system's roots.
 fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
     if roots.is_empty() {
         return Ok(None);
@@ -174,8 +177,8 @@ fn connector(roots: &[u8]) -> Result<Option<Connector>, String> {
     Ok(Some(Connector::Rustls(Arc::new(config))))
 }
 
-/// Carries messages both ways until the connection ends. Returns the server's close frame, if there
-/// was one.
+/// Moves messages between the core and a websocket until the connection ends. Returns the server's
+/// close frame; `None` if the connection ended without one.
 async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<CloseFrame> {
     let signals = shared.signals(socket);
     let mut status = shared.status.subscribe();
@@ -200,8 +203,8 @@ async fn serve(shared: &Shared, socket: Socket, websocket: Websocket) -> Option<
     let write = async {
         loop {
             while let Some(message) = shared.poll_send(socket) {
-                // If writing fails, reading fails too, and may still yield a close frame: leave the
-                // end to the reader.
+                // If writing fails, reading will fail too, but may yield a close frame first. So
+                // let the reader end the connection.
                 if sink.send(Message::Binary(message)).await.is_err() {
                     return std::future::pending().await;
                 }

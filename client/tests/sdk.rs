@@ -1,4 +1,4 @@
-//! The SDK over real websockets, against the in-memory server of the core's tests.
+//! Tests of the SDK over real websockets. The server is the in-memory server of the core's tests.
 
 use driftless_client::{Client, Error, Outcome, Settings, Socket, Token};
 use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
@@ -18,7 +18,7 @@ struct Backend {
     changed: watch::Sender<u64>,
     messages: AtomicUsize,
     connections: AtomicUsize,
-    /// The close code with which the server answers instead of Welcome.
+    /// If set, the server closes each socket with this code and sends no Welcome.
     refuse: Option<u16>,
 }
 
@@ -130,7 +130,8 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
     let discarded = within_deadline("outcome", b.submit(put("k", "2", true)).unwrap()).await;
     assert!(matches!(discarded, Outcome::Discarded { .. }), "{discarded:?}");
 
-    // A burst of commands is sent in few messages, through reconnects, and no command is lost.
+    // The client must send a burst of commands in few messages, and must lose none of them in
+    // reconnects.
     let before = backend.messages.load(Ordering::SeqCst);
     let burst: Vec<_> = (0..200).map(|i| a.submit(put(&format!("k{i}"), &format!("v{i}"), false)).unwrap()).collect();
     tokio::task::yield_now().await;

@@ -1,8 +1,9 @@
-//! The claims of a checked token, and the access that they give (docs/design.md#access).
+//! The claims of a checked token, and the rule that says which chunks the bearer may read and write
+//! (docs/design.md#access).
 //!
-//! An entry that ends in `/` is a prefix, any other entry an exact chunk id; write implies read.
-//! The services check signatures, expiry and key files. This module has only the rule, so that the
-//! pure cores can ask it.
+//! An entry that ends in `/` is a prefix of chunk ids, and any other entry is an exact chunk id.
+//! The right to write implies the right to read. The services check signatures, expiry and key
+//! files. This module has only the rule, so that the pure cores can apply it.
 
 use crate::ChunkId;
 use serde::{Deserialize, Serialize};
@@ -12,18 +13,18 @@ use serde::{Deserialize, Serialize};
 pub struct Claims {
     /// The user's name (`sub`).
     pub sub: String,
-    /// The token's own name (`jti`), if it has one.
+    /// The name of the token itself (the claim `jti`); `None` if the token has no such claim.
     pub jti: Option<String>,
-    /// The token's end (`exp`), seconds since the Unix epoch.
+    /// When the token expires (the claim `exp`), in seconds since the Unix epoch.
     pub expires_at: i64,
     /// The claim `driftless`.
     pub access: Access,
-    /// The key that the token was checked with.
+    /// The key with which the token's signature was checked.
     pub key: KeyNumber,
 }
 
-/// The number of a key that tokens are checked with, counted by each process for itself. A key
-/// keeps its number when its file is read again, and no number is given twice.
+/// The number of a key with which tokens are checked. Each process numbers its keys itself. A key
+/// keeps its number when its file is read again, and a process never uses a number for two keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyNumber(pub u64);
 
@@ -37,7 +38,7 @@ pub struct Access {
     /// Prefixes and chunk ids that the bearer may write and read.
     #[serde(default)]
     pub write: Vec<String>,
-    /// Roles that a model may ask for when it decides.
+    /// The bearer's roles, which a model may use in its decisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! Chunk ids: `<family>/<coordinate>[/<coordinate>[/<coordinate>]]`, such as `canvas/0/-1`.
 //!
-//! Every id has exactly one spelling, because it is a Kafka key, a ledger key and an index key: no
-//! plus sign, no leading zero, no `-0`.
+//! An id is used as a key in Kafka, in ledgers and in the index, so every id has exactly one
+//! spelling. A plus sign, a leading zero and `-0` are not allowed.
 
 use crate::{Quoted, limits};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkId(Arc<str>);
 
-/// The reason why a text is no chunk id.
+/// The reason why a text is not a chunk id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is no chunk id: {problem}; one looks like canvas/0/-1", Quoted(id))]
 pub struct ChunkIdError {
@@ -42,13 +42,13 @@ impl ChunkId {
         &self.0
     }
 
-    /// The part before the first slash.
+    /// The family's name: the part of the id before the first slash.
     #[must_use]
     pub fn family(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }
 
-    /// The coordinates, 1 to 3.
+    /// The coordinates, of which there are 1 to 3.
     pub fn coordinates(&self) -> impl Iterator<Item = i32> + '_ {
         // The id was checked when it was made, so `filter_map` drops nothing.
         self.0.split('/').skip(1).filter_map(|c| c.parse().ok())
@@ -70,7 +70,8 @@ impl ChunkId {
     }
 }
 
-/// A lower-case letter, then lower-case letters, digits, `_` and `-`.
+/// Whether a text is a valid name of at most `length_max` bytes: a lower-case letter, then
+/// lower-case letters, digits, `_` and `-`.
 pub(crate) fn is_name(text: &str, length_max: usize) -> bool {
     text.len() <= length_max
         && text.starts_with(|c: char| c.is_ascii_lowercase())

@@ -1,26 +1,29 @@
-//! Close codes of websockets, and what a client does with them (docs/design.md#wire-protocol).
+//! The close codes of websockets, and what each asks of the client (docs/design.md#wire-protocol).
 //!
-//! 4000–4499 mean "connect again" after a jittered wait: the client did nothing wrong. 4500–4999
-//! mean "not again with the same Hello or the same bytes": another token, another session or
-//! another version of the client may help.
+//! After a code from 4000 to 4499 the client connects again after a random wait, because it did
+//! nothing wrong. After a code from 4500 to 4999 the client must not connect again with the same
+//! Hello or send the same bytes again. A different token, session or version of the client may
+//! help.
 
 /// The server is shutting down or draining; another server takes over.
 pub const SHUTTING_DOWN: u16 = 4000;
 /// The client accepted no bytes for too long.
 pub const WRITE_TIMEOUT: u16 = 4001;
-/// This gateway is behind the client's replica and did not catch up in time (R12).
+/// The gateway has read less of the log than the client's replica contains, and did not catch up in
+/// time (R12).
 pub const BEHIND: u16 = 4002;
-/// The client was silent for too long.
+/// The client sent nothing for too long.
 pub const DEAD_PEER: u16 = 4003;
 /// The server failed, and the client is not at fault.
 pub const INTERNAL: u16 = 4004;
-/// More sockets come at once than the server admits; the reason says when to return.
+/// More clients connect at once than the server admits. The reason in the close frame says when the
+/// client should return.
 pub const OVERLOADED: u16 = 4005;
-/// The user has as many connections to this process as it may have. The client closes one, or
-/// returns later.
+/// The user already has the largest number of connections to this process. The client should close
+/// one of them, or return later.
 pub const TOO_MANY: u16 = 4006;
 
-/// The bytes cannot be trusted: too large, not binary, or no protobuf at all.
+/// The client's message is too large, is not binary, or is not protobuf.
 pub const FRAME_UNTRUSTED: u16 = 4500;
 /// The client and the server have no model, or no version of the protocol, in common: upgrade the
 /// client.
@@ -32,15 +35,15 @@ pub const NO_HELLO: u16 = 4503;
 /// The session is too old, from the future, or malformed: connect again without a session.
 pub const SESSION: u16 = 4504;
 
-/// Whether a client may connect again by itself with the same Hello.
+/// Whether a client may connect again without a user's help and with the same Hello.
 ///
-/// True also for codes that are not Driftless's own (1001, 1006, …), because connections break.
+/// Also true for codes below 4000 (1001, 1006, …), which any broken connection may give.
 #[must_use]
 pub const fn may_reconnect(code: u16) -> bool {
     !matches!(code, 4500..=4999)
 }
 
-/// A code's name, for logs and metric labels.
+/// The name of a code, for logs and metric labels.
 #[must_use]
 pub const fn name(code: u16) -> &'static str {
     match code {
@@ -60,10 +63,10 @@ pub const fn name(code: u16) -> &'static str {
     }
 }
 
-/// Bytes of a reason that RFC 6455 leaves in a close frame.
+/// The largest reason that a close frame can hold, in bytes (RFC 6455).
 const REASON_BYTES_MAX: usize = 123;
 
-/// Cuts a reason to what a close frame can carry, at a character boundary.
+/// Cuts a reason to the length that a close frame can hold, at a character boundary.
 #[must_use]
 pub fn reason(text: &str) -> &str {
     if text.len() <= REASON_BYTES_MAX {
@@ -76,9 +79,10 @@ pub fn reason(text: &str) -> &str {
     &text[..end]
 }
 
-/// Makes a reason that also says when to return, cut to what a close frame can carry.
+/// Makes a reason that also asks the client to return after `after_ms` milliseconds, and cuts it to
+/// the length that a close frame can hold.
 ///
-/// [`retry_after_ms`] reads the time back.
+/// The client reads the time with [`retry_after_ms`].
 #[must_use]
 pub fn come_again(text: &str, after_ms: u32) -> String {
     let when = format!(" (retry after {after_ms} ms)");
@@ -89,7 +93,8 @@ pub fn come_again(text: &str, after_ms: u32) -> String {
     format!("{}{when}", &text[..end])
 }
 
-/// The time after which a reason asks the client to return, milliseconds, at most a minute.
+/// Reads from a reason the time after which the client should return, in milliseconds and at most a
+/// minute. `None` if the reason names no time.
 #[must_use]
 pub fn retry_after_ms(reason: &str) -> Option<u32> {
     let (_, when) = reason.strip_suffix(" ms)")?.rsplit_once("(retry after ")?;

@@ -1,24 +1,24 @@
-//! Decoding records and building frames.
+//! Functions that decode records and build frames.
 //!
-//! Protobuf decoders skip unknown fields. In `updates` a skipped field could be a decision of a
-//! newer owner, and would be decided again. [`decode_known`] therefore refuses a message with
-//! unknown fields.
+//! Protobuf decoders skip unknown fields. In `updates` a skipped field could be the decision of an
+//! owner with a newer version, and the reader would decide that command again. [`decode_known`]
+//! therefore refuses a message with unknown fields.
 
 use crate::proto;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
-/// The name of an enum's value in JSON and in messages: `DISCARD_REASON_CONFLICT` with the prefix
-/// `DISCARD_REASON_` is `conflict`.
+/// Makes the name that an enum's value has in JSON and in messages: `DISCARD_REASON_CONFLICT` with
+/// the prefix `DISCARD_REASON_` becomes `conflict`.
 #[must_use]
 pub fn plain_name(full: &str, prefix: &str) -> String {
     full.strip_prefix(prefix).unwrap_or(full).to_ascii_lowercase()
 }
 
-/// The reason why bytes are not a message of ours.
+/// The reason why bytes are not a valid Driftless message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Not protobuf, or fields of the wrong type.
+    /// The bytes are not protobuf, or a field has the wrong type.
     #[error("not a {message}: {reason}")]
     Malformed {
         /// The message's name.
@@ -48,13 +48,15 @@ pub enum Error {
 
 /// Decodes a message that has only known fields.
 ///
-/// prost encodes every message in one way. So a message has no unknown fields if it is as long as
-/// its decoded form would be when encoded. This holds only for bytes that our own processes wrote:
-/// a negative enum number in five bytes is encoded in ten, and an unknown field could hide in the
-/// difference. Readers of an enum therefore refuse numbers that they do not know.
+/// prost encodes every message in one way. So the bytes contain no unknown field if encoding the
+/// decoded message gives the same length. This holds only for bytes that Driftless itself wrote.
+/// For example, prost encodes a negative enum number in ten bytes; if other bytes have it in five,
+/// the difference could hide an unknown field. Readers of an enum therefore refuse numbers that
+/// they do not know.
 ///
 /// # Errors
-/// [`Error::Malformed`], [`Error::TooNew`].
+/// [`Error::Malformed`] if the bytes are not this message, [`Error::TooNew`] if they have an
+/// unknown field.
 pub fn decode_known<M: Message + Default>(message: &'static str, bytes: Bytes) -> Result<M, Error> {
     let length = bytes.len();
     let decoded = decode::<M>(message, bytes)?;
@@ -72,7 +74,7 @@ pub fn decode<M: Message + Default>(message: &'static str, bytes: Bytes) -> Resu
     M::decode(bytes).map_err(|e| Error::Malformed { message, reason: e.to_string() })
 }
 
-/// Makes the error for a field.
+/// Makes the error for a field with an invalid value.
 #[must_use]
 pub fn field(message: &'static str, field: &'static str, problem: impl Into<String>) -> Error {
     Error::Field { message, field, problem: problem.into() }
@@ -88,7 +90,8 @@ pub fn push_request(frame: &mut BytesMut, body: proto::request::Body) {
     push(frame, &proto::Request { body: Some(body) });
 }
 
-/// Both frames are `repeated message … = 1`, so appending a field concatenates frames.
+/// Appends a message to a frame. Both kinds of frame have a single field, `repeated message … = 1`,
+/// so appending an encoded field adds a message.
 fn push(frame: &mut BytesMut, message: &impl Message) {
     let length = message.encoded_len();
     frame.reserve(1 + prost::length_delimiter_len(length) + length);

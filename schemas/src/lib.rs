@@ -1,8 +1,8 @@
-//! Formats, names and limits that every part of Driftless agrees on.
+//! The formats, names and limits that all parts of Driftless share.
 //!
 //! [`proto`] holds the types generated from `proto/driftless/v1/*.proto`. The other modules hold
 //! what those files cannot express: newtypes for numbers and names, the partitioner (R1), topic
-//! names, the world spec, and the limits. This crate knows no model's content, does no I/O and
+//! names, the world spec, and the limits. This crate does not depend on any model, does no I/O and
 //! reads no clock.
 
 #![forbid(unsafe_code)]

@@ -1,8 +1,8 @@
 //! Newtypes for numbers that must never be mixed up: a version is not an offset, and a seq is not
 //! an epoch.
 //!
-//! All of them are transparent in memory and in serde. Their only arithmetic is "the next number".
-//! Times have types of their own in [`crate::time`].
+//! In memory and in serde each has the form of the plain number. Their only arithmetic is "the next
+//! number". The types of times are in [`crate::time`].
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,7 +15,8 @@ macro_rules! number {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The number after this one. The type's maximum stays as it is instead of wrapping.
+            /// The next number. For the type's maximum the result is the maximum again, and does
+            /// not wrap.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
@@ -45,8 +46,8 @@ number! {
     Epoch(u64)
 }
 number! {
-    /// A writer's number for one of its commands to one chunk (R8). The first command is 1; 0 means
-    /// that there is none yet.
+    /// A writer's number for one of its commands to one chunk (R8). The first command has number 1;
+    /// 0 means that there is no command yet.
     Seq(u64)
 }
 number! {
@@ -59,6 +60,6 @@ number! {
 }
 
 impl Offset {
-    /// Before every record: smaller than the offset of any record.
+    /// An offset before the first record, so it is smaller than the offset of any record.
     pub const NONE: Offset = Offset(-1);
 }

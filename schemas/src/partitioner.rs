@@ -6,7 +6,7 @@
 
 use crate::Partition;
 
-/// The partition of a key among `partitions`; 0 and negative counts are taken as 1.
+/// The partition of a key if there are `partitions` partitions. A count of 0 or less is taken as 1.
 #[must_use]
 pub fn partition_for(key: &[u8], partitions: i32) -> Partition {
     let positive = (murmur2(key) & 0x7fff_ffff).cast_signed();

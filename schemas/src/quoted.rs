@@ -1,19 +1,20 @@
-//! How messages show a text that came from outside.
+//! The form in which messages show a text that came from outside.
 
 use std::fmt;
 
-/// Shows a text in quotation marks, and escapes every character that could end the line or the
-/// text, is invisible, or turns the direction of writing. So a log or a terminal shows only the
-/// text.
+/// Shows a text in quotation marks. Escapes every character that could end the line or the
+/// quotation, is invisible, or changes the direction of writing. So a text from outside cannot
+/// forge the rest of a log line.
 ///
 /// `{:?}` does much the same. But the browser's core is built without `Debug`, whose tables of
 /// printable characters take 3 KB (docs/decisions/0011).
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
-/// Control characters, and characters without a glyph: soft hyphens, direction marks, joiners,
-/// fillers, variation selectors, line and paragraph separators, interlinear annotations, tags,
-/// private use, and code points that Unicode never assigns.
+/// Whether a character must be escaped: control characters, and characters without a glyph, such as
+/// soft hyphens, direction marks, joiners, fillers, variation selectors, line and paragraph
+/// separators, interlinear annotations, tags, private use, and code points that Unicode never
+/// assigns.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\0'..='\x1f' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

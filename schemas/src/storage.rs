@@ -2,28 +2,28 @@
 
 use crate::{ChunkId, Hash, Offset, Partition};
 
-/// The world spec with its revision.
+/// The key of the object that holds the world spec with its revision.
 pub const WORLD: &str = "world.json";
 
 /// The key of the checkpoint in the index. No chunk id starts with an exclamation mark.
 pub const CHECKPOINT: &str = "!checkpoint";
 
-/// `snapshots/<hh>/<64 hex>`: zstd(canonical encoding), named by the hash of the uncompressed
-/// encoding.
+/// The key of a snapshot, `snapshots/<hh>/<64 hex>`. The object is a canonical encoding, compressed
+/// with zstd. Its name is the hash of the uncompressed encoding.
 #[must_use]
 pub fn snapshot(hash: Hash) -> String {
     let hex = hash.to_string();
     format!("snapshots/{}/{hex}", &hex[..2])
 }
 
-/// `index/<generation>/<partition>`: the folder of a partition's SlateDB database.
+/// The folder of a partition's SlateDB database, `index/<generation>/<partition>`.
 #[must_use]
 pub fn index(generation: u32, partition: Partition) -> String {
     format!("index/{generation}/{partition}")
 }
 
-/// `unanswered/<generation>/<partition>`: the folder of notes about model calls that never
-/// returned.
+/// The folder of the notes about model calls that never returned,
+/// `unanswered/<generation>/<partition>`.
 ///
 /// Each note is an empty object. Its name is an offset of `commands` if the call decided a command,
 /// and a chunk id if the call encoded a content.

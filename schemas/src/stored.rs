@@ -1,36 +1,37 @@
-//! The contents of the object store's index as domain types: refs, ledgers and checkpoints.
+//! The contents of the object store's index as checked Rust types: refs, ledgers and checkpoints.
 //!
 //! The protobuf messages of `store.proto` allow values that no owner writes: a hash of 31 bytes, a
-//! writer of 3, a ref without a location. A reader parses each message once, where the bytes are
-//! read (the index, or a record of `updates`), and everything behind that place works with the
-//! types of this module. Parsing is total, and an error names the field and its value. What is
-//! written is the same protobuf as before: `to_proto` is the inverse of `from_proto`.
+//! writer of 3, a ref without a location. A reader parses each message once, when it reads the
+//! bytes from the index or from a record of `updates`. All later code works with the types of this
+//! module. Parsing is total, and an error names the field and its value. `to_proto` is the inverse
+//! of `from_proto`.
 
 use crate::format::{self, Error};
 use crate::{Epoch, Hash, Offset, Seq, Version, WriterId, proto};
 
-/// A stored state of a chunk: which object holds it, and which commands it contains.
+/// A reference to a stored state of a chunk. It says which object holds the state, and which
+/// commands the state contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRef {
     /// The number of commands that were committed to the chunk up to this state.
     pub version: Version,
     /// BLAKE3 of the canonical encoding.
     pub hash: Hash,
-    /// Where the encoding lies.
+    /// The object that holds the encoding.
     pub location: Location,
     /// Every command of the chunk at or below this offset of `commands` is decided, and the state
     /// contains its decision.
     pub through_offset: Offset,
     /// The revision of the model that wrote the encoding.
     pub model_revision: u32,
-    /// Length of the canonical encoding, uncompressed.
+    /// Length of the uncompressed canonical encoding, in bytes.
     pub bytes: u64,
-    /// The ledger as it was when the command at `through_offset` was decided. Refs of an index
-    /// entry's history have none.
+    /// The ledger as it was when the command at `through_offset` was decided. `None` for the older
+    /// refs of an index entry.
     pub ledger: Option<StoredLedger>,
 }
 
-/// Where the encoding of a stored state lies.
+/// The object that holds the encoding of a stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// In an object of its own, which is named by the hash (see [`crate::storage::snapshot`]).
@@ -40,20 +41,20 @@ pub enum Location {
     Pack {
         /// Key of the object.
         key: String,
-        /// Where the part begins, in bytes.
+        /// Where the part begins within the object, in bytes.
         offset: u64,
         /// Length of the part in bytes.
         len: u64,
     },
 }
 
-/// A chunk's ledger as a ref carries it (R8).
+/// A chunk's ledger in the form that a ref contains (R8).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredLedger {
-    /// The floor: milliseconds since 1970. A writer without an entry counts only if its session is
-    /// younger.
+    /// The floor, in milliseconds since 1970. A writer without an entry is expired unless its
+    /// session began later than this.
     pub floor_ms: u64,
-    /// An entry per writer, the least recently decided writer first.
+    /// One entry per writer. The writer whose last decision is the oldest comes first.
     pub entries: Vec<StoredWriter>,
 }
 
@@ -64,7 +65,7 @@ pub struct StoredWriter {
     pub writer: WriterId,
     /// The newest resolved number.
     pub seq: Seq,
-    /// Bit i says whether number `seq - i` was committed.
+    /// Bit i is 1 if number `seq - i` was committed.
     pub committed_bits: u64,
     /// The offset in `commands` of the writer's last decided command.
     pub last_offset: Offset,
@@ -75,22 +76,24 @@ pub struct StoredWriter {
 pub struct IndexEntry {
     /// The newest stored state.
     pub newest: StoredRef,
-    /// History, newest first, without ledgers.
+    /// Older stored states, newest first. Their refs have no ledgers.
     pub older: Vec<StoredRef>,
 }
 
-/// The index's value under `!checkpoint`; all zero where no owner has claimed the partition yet.
+/// The index's value under `!checkpoint`. All fields are 0 if no owner has claimed the partition
+/// yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The epoch of the newest owner.
     pub epoch: Epoch,
-    /// Every command below this offset of `commands` is decided, and its decision is acknowledged.
+    /// Every command below this offset of `commands` is decided, and Kafka has acknowledged its
+    /// decision.
     pub commands_next: Offset,
-    /// Every valid decision that no ref covers stands at or above this offset of `updates`.
+    /// Every valid decision that no stored state contains is at or above this offset of `updates`.
     pub updates_low: Offset,
-    /// The current epoch just below `updates_low` (R4).
+    /// The current epoch (R4) after all records below `updates_low`.
     pub updates_low_epoch: Epoch,
-    /// The last valid n just below `updates_low` (R4).
+    /// The last valid n (R4) of the records below `updates_low`.
     pub updates_low_n: u64,
 }
 
@@ -98,8 +101,8 @@ impl StoredRef {
     /// Parses a ref.
     ///
     /// # Errors
-    /// [`Error::Field`] if the hash has not 32 bytes, if there is no location, or if the ledger
-    /// cannot be parsed.
+    /// [`Error::Field`] if the hash does not have 32 bytes, if there is no location, or if the
+    /// ledger cannot be parsed.
     pub fn from_proto(stored: proto::Ref) -> Result<Self, Error> {
         let hash = Hash::from_slice(&stored.hash)
             .ok_or_else(|| format::field("Ref", "hash", format!("{} bytes instead of 32", stored.hash.len())))?;
@@ -114,7 +117,7 @@ impl StoredRef {
         })
     }
 
-    /// The message that [`StoredRef::from_proto`] parses to this ref.
+    /// Makes the protobuf message from which [`StoredRef::from_proto`] parses this ref.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ref {
         proto::Ref {
@@ -154,13 +157,13 @@ impl StoredLedger {
     /// Parses a ledger.
     ///
     /// # Errors
-    /// [`Error::Field`] if a writer has not 16 bytes.
+    /// [`Error::Field`] if a writer id does not have 16 bytes.
     pub fn from_proto(ledger: &proto::Ledger) -> Result<Self, Error> {
         let entries = ledger.entries.iter().map(StoredWriter::from_proto).collect::<Result<_, _>>()?;
         Ok(Self { floor_ms: ledger.floor_ms, entries })
     }
 
-    /// The message that [`StoredLedger::from_proto`] parses to this ledger.
+    /// Makes the protobuf message from which [`StoredLedger::from_proto`] parses this ledger.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
         let entries = self.entries.iter().map(StoredWriter::to_proto).collect();
@@ -203,7 +206,7 @@ impl IndexEntry {
         })
     }
 
-    /// The message that [`IndexEntry::from_proto`] parses to this entry.
+    /// Makes the protobuf message from which [`IndexEntry::from_proto`] parses this entry.
     #[must_use]
     pub fn to_proto(&self) -> proto::IndexEntry {
         proto::IndexEntry {
@@ -217,8 +220,8 @@ impl Checkpoint {
     /// Parses a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Field`] for values that no owner writes. To begin from zero because of them would
-    /// decide commands again that are decided already (R2).
+    /// [`Error::Field`] for values that no owner writes. They must be an error and not count as
+    /// zero, because an owner that begins from zero would decide commands again (R2).
     pub fn from_proto(found: proto::Checkpoint) -> Result<Self, Error> {
         let refuse = |field, problem: String| Err(format::field("Checkpoint", field, problem));
         if found.epoch == 0 {
@@ -245,7 +248,7 @@ impl Checkpoint {
         })
     }
 
-    /// The message that [`Checkpoint::from_proto`] parses to this checkpoint.
+    /// Makes the protobuf message from which [`Checkpoint::from_proto`] parses this checkpoint.
     #[must_use]
     pub fn to_proto(&self) -> proto::Checkpoint {
         proto::Checkpoint {

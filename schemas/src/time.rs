@@ -2,7 +2,7 @@
 //!
 //! Tokens and sessions carry wall time, because other machines read it. Timers, rates and back-off
 //! use monotonic time, because a wall clock may step forwards or backwards at any moment. Cores
-//! take both as arguments and read neither clock (R11); a service's clock makes them.
+//! take both as arguments and read no clock (R11). A service's shell reads the clocks.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,29 +21,30 @@ pub struct MonotonicMs(pub u64);
 /// Both clocks, read at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// For what other machines said or will read: tokens, sessions, records.
+    /// Wall time, for values that other machines wrote or will read: tokens, sessions, records.
     pub unix: UnixMs,
-    /// For timers, rates and back-off.
+    /// Monotonic time, for timers, rates and back-off.
     pub monotonic: MonotonicMs,
 }
 
 impl UnixMs {
-    /// The end of time: later than every moment that a token or a record can name.
+    /// The latest possible time. No token or record can name a later one.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// The moment that is `seconds` after 1970, as tokens write it (RFC 7519 `exp`).
+    /// Converts seconds since 1970, the form of times in tokens (RFC 7519 `exp`).
     #[must_use]
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// The moment `ms` later, or earlier if `ms` is negative; it stays at the type's bounds.
+    /// The time `ms` milliseconds later, or earlier if `ms` is negative. The result stops at the
+    /// type's bounds.
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this moment: negative if `earlier` is in fact later.
+    /// Milliseconds from `earlier` to this time. Negative if `earlier` is in fact later.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -51,22 +52,22 @@ impl UnixMs {
 }
 
 impl MonotonicMs {
-    /// A moment that never comes: the deadline of a timer that is not set.
+    /// The deadline of a timer that is not set. No clock reaches this time.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `ms` later; it stays at the type's maximum.
+    /// The time `ms` milliseconds later. The result stops at the type's maximum.
     #[must_use]
     pub const fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this moment: 0 if `earlier` is in fact later.
+    /// Milliseconds from `earlier` to this time. 0 if `earlier` is in fact later.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The time left until `later`: zero if that moment has passed.
+    /// The time left until `later`. Zero if `later` has passed.
     #[must_use]
     pub const fn until(self, later: Self) -> Duration {
         Duration::from_millis(later.ms_since(self))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Topics {
     /// Holds `CommandRecord`s, keyed and partitioned by chunk.
     pub commands: Arc<str>,
-    /// Holds `UpdatesRecord`s, in as many partitions.
+    /// Holds `UpdatesRecord`s, in the same number of partitions as `commands`.
     pub updates: Arc<str>,
     /// Holds the raw bytes of records that could not be decoded, in one partition.
     pub dead_letter: Arc<str>,

@@ -1,14 +1,15 @@
 //! A small protobuf reader and writer for the messages that browsers need.
 //!
-//! prost compiles two loops for each message. Here one loop serves all messages, and a message only
-//! says where each field goes, which saves a tenth of the browser core's size
-//! (docs/decisions/0011). The server's models read commands with it too, so that one code decides.
-//! For any bytes the reader gives prost's result, and the writer writes prost's bytes (tests of
-//! this module, and the fuzz target `decode`). `schemas/codegen` lists the messages.
+//! prost generates two loops for each message. In this module one loop serves all messages, and the
+//! generated code of a message only says where each field is stored. This saves a tenth of the
+//! browser core's size (docs/decisions/0011). The models read commands with this module on servers
+//! too, so that servers and browsers decide with the same code. For any bytes the reader gives
+//! prost's result, and the writer writes prost's bytes (tests of this module, and the fuzz target
+//! `decode`). `schemas/codegen` lists the messages.
 
 use bytes::Bytes;
 
-/// Nesting depth of messages and groups, as in prost.
+/// The deepest nesting of messages and groups that is read; the same limit as prost's.
 const DEPTH_MAX: u32 = 100;
 
 /// The reason why bytes are not a message.
@@ -22,7 +23,8 @@ const TYPE: Malformed = Malformed("a field is of another type");
 
 /// A message that can be read.
 pub trait Read {
-    /// Stores the value of a field. False if the message has no field of that number.
+    /// Stores the value of the field with this number. Returns false if the message has no such
+    /// field.
     ///
     /// # Errors
     /// If the value has another type than the field.
@@ -69,9 +71,9 @@ pub fn push(frame: &mut Vec<u8>, message: &[u8]) {
     *frame = out.0;
 }
 
-/// The surroundings of a message that is being read.
+/// The context of a message that is being read.
 struct Around<'a> {
-    /// The buffer that holds all bytes, if fields may share it.
+    /// The buffer that holds all bytes, if `bytes` fields may share its memory; otherwise `None`.
     whole: Option<&'a Bytes>,
     /// How many more messages or groups may be nested.
     depth: u32,
@@ -137,7 +139,7 @@ impl Value<'_> {
         Ok(true)
     }
 
-    /// Serves enums too. Drops the upper half of a number that is too large, as protobuf requires.
+    /// Also reads enums. Drops the upper half of a number that is too large, as protobuf requires.
     #[allow(clippy::cast_possible_truncation)]
     pub fn int32(&self, to: &mut i32) -> Result<bool, Malformed> {
         *to = self.number(Kind::Varint)? as i32;
@@ -167,7 +169,7 @@ impl Value<'_> {
         Ok(true)
     }
 
-    /// Appends to repeated numbers: one number, or many packed into one value.
+    /// Appends to a repeated field. The value is one number, or many numbers packed into one value.
     #[allow(clippy::cast_possible_truncation)]
     pub fn push_uint32(&self, to: &mut Vec<u32>) -> Result<bool, Malformed> {
         if self.kind == Kind::Varint {
@@ -182,7 +184,7 @@ impl Value<'_> {
     }
 }
 
-/// The bytes that were not read yet.
+/// The bytes of a message that were not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -224,9 +226,10 @@ impl<'a> Rest<'a> {
         Ok((key >> 3, (key & 7) as u8))
     }
 
-    /// Reads a value into `value`, and nothing yet of a group.
+    /// Reads a value into `to`. Of a group it reads nothing, because the caller skips groups.
     ///
-    /// Returning the struct stalled on store forwarding, which took half of the decoding time.
+    /// The value is written through a reference, because returning the struct stalled the processor
+    /// on store forwarding, which took half of the decoding time.
     fn value(&mut self, kind: u8, to: &mut Value<'a>) -> Result<(), Malformed> {
         to.kind = match kind {
             0 => {
@@ -253,7 +256,7 @@ impl<'a> Rest<'a> {
         Ok(())
     }
 
-    /// Skips the content of the group with this number, and its end.
+    /// Skips the content and the end tag of the group with this number.
     fn skip_group(&mut self, number: u32, depth: u32, value: &mut Value<'a>) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(DEPTH)?;
         loop {
@@ -277,7 +280,8 @@ impl<'a> Rest<'a> {
 /// The buffer of a message that is being written.
 pub struct Writer(Vec<u8>);
 
-/// Methods write nothing for a default value, except those whose name ends in `_always`.
+/// A method writes nothing if the value is the default value, unless the method's name ends in
+/// `_always`.
 #[allow(missing_docs)]
 impl Writer {
     #[allow(clippy::cast_possible_truncation)]
@@ -352,7 +356,8 @@ impl Writer {
         }
     }
 
-    /// Reserves one byte for the length of the following bytes.
+    /// Reserves one byte for the length of the following bytes. Returns the position for
+    /// [`Writer::end`].
     fn begin(&mut self) -> usize {
         self.0.push(0);
         self.0.len()

@@ -1,8 +1,8 @@
 //! The world spec: the families of chunks with their models, and the number of partitions.
 //!
 //! People write the spec as `world.toml`. `driftless init` checks it and stores it as `world.json`
-//! with a revision, and every service compares. Every error names the file, the key and the value,
-//! and says what would be right. The model of a family checks the family's parameters (crate
+//! with a revision. Every service reads it. Every error names the file, the key and the value, and
+//! says what would be right. The model of a family checks the family's parameters (crate
 //! `driftless-chunk`).
 
 use crate::{ChunkId, Partition, chunk_id, limits, partitioner, topics::Topics};
@@ -17,12 +17,14 @@ pub struct WorldSpec {
     /// The generation of the topics, from 1. Another partition count needs a new generation.
     #[serde(default = "one")]
     pub generation: u32,
-    /// Partitions of `commands`, and of `updates`. Frozen for a generation (R1).
+    /// The number of partitions of `commands`, and of `updates`. It cannot change within a
+    /// generation (R1).
     pub partitions: i32,
-    /// Retention of commands, hours. Must exceed the longest time without a replayer.
+    /// The time for which Kafka keeps commands, in hours. It must exceed the longest time without a
+    /// running replayer.
     #[serde(default = "three_days")]
     pub commands_retention_hours: u32,
-    /// Retention of updates, hours; if absent, updates are kept for ever.
+    /// The time for which Kafka keeps updates, in hours. If absent, updates are kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates_retention_hours: Option<u32>,
     /// The families of chunks.
@@ -112,7 +114,7 @@ pub enum Unplaced {
 }
 
 impl WorldSpec {
-    /// Reads and checks a `world.toml`. `file` is its name, for messages.
+    /// Reads and checks a `world.toml`. `file` is the file's name, for messages.
     ///
     /// # Errors
     /// [`SpecError`] for the first fault.
@@ -130,7 +132,8 @@ impl WorldSpec {
         Ok(spec)
     }
 
-    /// Checks everything except the families' parameters.
+    /// Checks the whole spec except the families' parameters, which only the models can check.
+    /// `file` is the spec's name, for messages.
     ///
     /// # Errors
     /// [`SpecError`] for the first fault.
@@ -210,10 +213,10 @@ impl WorldSpec {
         Ok(())
     }
 
-    /// The family of a chunk, if the id lies in this world.
+    /// The family of a chunk id.
     ///
     /// # Errors
-    /// [`Unplaced`].
+    /// [`Unplaced`] if the id does not belong to this world.
     pub fn family_of(&self, id: &ChunkId) -> Result<&FamilySpec, Unplaced> {
         let family = self.families.iter().find(|f| f.name == id.family()).ok_or_else(|| Unplaced::UnknownFamily {
             family: id.family().to_owned(),
@@ -244,7 +247,7 @@ impl WorldSpec {
         (key, partition)
     }
 
-    /// The topics of this generation.
+    /// The topics of the world's generation.
     #[must_use]
     pub fn topics(&self) -> Topics {
         Topics::new(&self.name, self.generation)

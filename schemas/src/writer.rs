@@ -1,7 +1,7 @@
 //! Session ids and writer ids (docs/design.md#wire-protocol).
 //!
-//! Servers give out sessions. A writer id is derived from a session and the user's name, so that no
-//! user can write as another.
+//! Servers create sessions. A server derives a writer id from a session and the user's name, so
+//! that no user can write under another user's writer id.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -26,7 +26,8 @@ macro_rules! id16 {
                 bytes::Bytes::copy_from_slice(&self.0)
             }
 
-            /// The session's time: its first 48 bits, milliseconds since the Unix epoch.
+            /// The time at which the session began, in milliseconds since the Unix epoch: the first
+            /// 48 bits of the id.
             #[must_use]
             pub fn time_ms(self) -> u64 {
                 let b = self.0;
@@ -77,8 +78,8 @@ id16! {
     SessionId
 }
 id16! {
-    /// A session in the hands of one user: the session's 48-bit time, big-endian, then 10 bytes of
-    /// BLAKE3(session ‖ sub).
+    /// The identity under which one user writes in one session: the session's 48-bit time,
+    /// big-endian, then 10 bytes of BLAKE3(session ‖ sub). `sub` is the user's name.
     WriterId
 }
 

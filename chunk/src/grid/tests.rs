@@ -15,7 +15,7 @@ fn grid(json: Value) -> Grid {
     Grid::from_parameters(json.as_object().unwrap()).unwrap()
 }
 
-/// 3×2×2 cells, values 0 to 4.
+/// A grid of 3×2×2 cells with the values 0 to 4.
 fn tiny() -> Grid {
     grid(json!({"size": [3, 2, 2], "palette": 5}))
 }
@@ -307,7 +307,8 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Checks the model's promises for any bytes. Returns whether the command was committed.
+/// Checks that the model keeps its promises for a command of any bytes. Returns whether the command
+/// was committed.
 fn attack(grid: &Grid, cells: &mut Cells, command: &[u8]) -> bool {
     let (before, copy) = (cells.clone(), command.to_vec());
     let checked = Model::check(grid, command);

@@ -33,7 +33,7 @@ fn r8_a_command_is_decided_iff_after_is_resolved_and_seq_is_not() {
         (5, 4, Verdict::Resend),
         (3, 0, Verdict::Resend),
         (1, 0, Verdict::Resend),
-        // Nonsense numbers do no harm.
+        // A client never sends such numbers, but they must do no harm.
         (5, 9, Verdict::Resend),
         (7, 7, Verdict::OutOfOrder),
         (0, 0, Verdict::Resend),
@@ -170,13 +170,14 @@ fn a_bad_ledger_is_refused() {
     }
 }
 
-/// The writer, the step to its next number, and whether that number is committed.
+/// A list of decisions, each as the writer, the distance from the writer's previous number, and
+/// whether the number is committed.
 fn marks() -> impl Strategy<Value = Vec<(u64, u64, bool)>> {
     let step = prop_oneof![6 => Just(1u64), 2 => 2..5u64, 1 => 60..70u64];
     prop::collection::vec((0..6u64, step, any::<bool>()), 0..200)
 }
 
-/// A plain model of the ledger: all numbers of all writers, for ever.
+/// A plain model of the ledger, which remembers all numbers of all writers for ever.
 #[derive(Default)]
 struct Oracle(BTreeMap<u64, BTreeMap<u64, bool>>);
 
@@ -233,7 +234,8 @@ proptest! {
             }
             let before = offset_of(&ledger);
             next(&mut ledger, id(who), step, is_committed);
-            // The mark as the log would have it, folded into the rebuilt ledger.
+            // Fold the decision into the rebuilt ledger too, as a reader does with a mark of the
+            // log.
             if let Some((_, rebuilt, _)) = &mut rebuilt
                 && offset_of(&ledger) > before
             {

@@ -14,7 +14,8 @@ fn map(json: Value) -> Map {
     Map::from_parameters(json.as_object().unwrap()).unwrap()
 }
 
-/// 3 entries, keys of 4 bytes, values of 6, 48 bytes in all.
+/// A map with low limits: 3 entries, keys of 4 bytes, values of 6 bytes, and an encoding of 48
+/// bytes.
 fn tiny() -> Map {
     map(json!({"entries_max": 3, "key_bytes_max": 4, "value_bytes_max": 6, "bytes_max": 48}))
 }
@@ -169,7 +170,7 @@ fn a_map_full_of_entries_takes_no_new_key_but_replaces_and_deletes() {
 fn a_map_full_of_bytes_takes_what_fits_to_the_byte() {
     let map = tiny();
     let mut entries = Model::initial(&map, &chunk());
-    // 8 of header, and per entry 6 + key + value: 8 + 16 + 16 = 40.
+    // The header has 8 bytes, and each entry 6 bytes plus key and value: 8 + 16 + 16 = 40.
     apply(&map, &mut entries, &put("aaaa", b"123456", None));
     apply(&map, &mut entries, &put("bbbb", b"123456", None));
     assert_eq!(discarded(&map, &entries, &put("cc", b"1", None)).0, DiscardReason::Full);
@@ -313,7 +314,8 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Checks the model's promises for any bytes. Returns whether the command was committed.
+/// Checks that the model keeps its promises for a command of any bytes. Returns whether the command
+/// was committed.
 fn attack(map: &Map, entries: &mut Entries, command: &[u8]) -> bool {
     let (before, copy) = (entries.clone(), command.to_vec());
     let checked = Model::check(map, command);

@@ -1,8 +1,9 @@
-//! How the golden log was made: owners, one after the other and one beside the other, decide the
-//! same `commands`.
+//! The code that made the golden log. Several owners, one after the other and sometimes two at
+//! once, decide the same `commands`.
 //!
-//! No clock, no chance: what looks random is a hash of a counter. Only for making the file once;
-//! what is in the file stays right also when this code, or what models decide, changes (R5).
+//! The code uses no clock and no randomness; numbers that look random are hashes of a counter. It
+//! is needed only to make the file once. The file stays right when this code or the decisions of
+//! models change, because readers only fold recorded decisions (R5).
 
 use crate::reader::Reader;
 use bytes::Bytes;
@@ -28,7 +29,8 @@ pub fn user(index: usize) -> WriterId {
     SessionId::new(SESSION_MS + index as u64, [index as u8; 10]).writer(USERS[index])
 }
 
-/// A writer in the crowd. Session times fall, so that the first evicted writer sets the floor.
+/// One of the many writers that overflow the ledger. Session times fall with the index, so that the
+/// first evicted writer sets the floor.
 pub fn passer_by(index: u64) -> WriterId {
     SessionId::new(SESSION_MS - index, [index as u8; 10]).writer(&format!("passer-by {index}"))
 }
@@ -38,7 +40,7 @@ struct Owner {
     epoch: u64,
     n: u64,
     chunks: BTreeMap<ChunkId, LiveChunk>,
-    /// The next command to decide.
+    /// The index of the next command to decide.
     next: usize,
 }
 
@@ -60,7 +62,7 @@ pub fn generate(world: &World) -> Vec<Vec<u8>> {
     g.ask(3);
     g.decide(&mut unfenced, usize::MAX);
 
-    // Epoch 1: decides, stores snapshots, decides on.
+    // The owner of epoch 1 decides commands, stores snapshots, and decides further commands.
     let mut first = g.own(1);
     g.ask(60);
     g.decide(&mut first, 7);
@@ -88,13 +90,14 @@ pub fn generate(world: &World) -> Vec<Vec<u8>> {
     g.ask(30);
     g.decide(&mut first, 4);
     g.decide(&mut second, 4);
-    // The zombie's fence comes late, and so does that of an owner that never was.
+    // The zombie's fence comes late, and so does the fence of an owner that never decided anything.
     g.append(1, 0, Body::Fence(Fence { owner: "replayer-1".into() }));
     g.append(2, 0, Body::Fence(Fence { owner: "replayer-2".into() }));
-    // A fence with a number is none.
+    // A fence must have n = 0, so this one is invalid.
     g.append(9, 1, Body::Fence(Fence { owner: "replayer-9".into() }));
 
-    // The last record stands there twice: the second time its n is not the next.
+    // An earlier record is appended a second time. It is invalid, because its n is not the next
+    // one.
     let double = g.log[g.log.len() - 4].clone();
     g.log.push(double);
 
@@ -121,7 +124,7 @@ impl Generator<'_> {
         self.log.push(UpdatesRecord { epoch, n, body: Some(body) }.encode_to_vec());
     }
 
-    /// A new owner: fence, then what the log says.
+    /// Makes a new owner, which appends its fence and then folds the log.
     fn own(&mut self, epoch: u64) -> Owner {
         self.append(epoch, 0, Body::Fence(Fence { owner: format!("replayer-{epoch}") }));
         let mut reader = Reader::new(self.world);
@@ -150,7 +153,7 @@ impl Generator<'_> {
             let newest = self.newest.get(&(who, which)).copied().unwrap_or(0);
             let body = self.wish(which);
             let numbers = match self.draw(12) {
-                // The number before it was withdrawn and skipped.
+                // The previous number was withdrawn and skipped.
                 0 => (newest + 2, newest),
                 // An earlier command never arrived.
                 1 => (newest + 2, newest + 1),
@@ -235,7 +238,7 @@ impl Generator<'_> {
         }
     }
 
-    /// The owner says that a snapshot is stored.
+    /// The owner appends a notice that a snapshot is stored.
     fn store(&mut self, owner: &mut Owner, chunk: &str, is_packed: bool) {
         let live = owner.chunks.get_mut(&chunk.parse::<ChunkId>().unwrap()).unwrap();
         let location = match is_packed {

@@ -4,10 +4,10 @@
 //! The log has four epochs, records before the first fence, a zombie's late records and fences, a
 //! hole with records behind it, a doubled record, discards of every kind, out-of-order and expired
 //! commands, a ledger that overflows, and notices of snapshots, for chunks of `grid` and `map`.
-//! `DRIFTLESS_BLESS=1` writes the two files if they are missing, and never changes them: a log that
-//! is read in another way is another format, and needs a new folder.
+//! `DRIFTLESS_BLESS=1` writes the two files if they are missing, and never changes them: if readers
+//! must read the log differently, the format has changed, and needs a new folder.
 
-// R11 binds the crate itself; this test reads files.
+// R11 forbids I/O in the crate itself; this test may read files.
 #![allow(clippy::disallowed_methods)]
 
 mod generate;
@@ -45,7 +45,7 @@ fn world(spec: &Value) -> World {
     World::new("expected.json", serde_json::from_value(spec.clone()).unwrap(), &Models::builtin()).unwrap()
 }
 
-/// The encoded records, and the summary that they must lead to.
+/// Reads the two files: the encoded records, and the summary that folding them must give.
 fn files() -> (Vec<Vec<u8>>, Value) {
     static BLESSED: Once = Once::new();
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/1");
@@ -64,7 +64,7 @@ fn files() -> (Vec<Vec<u8>>, Value) {
     (records, serde_json::from_slice(&expected).unwrap())
 }
 
-/// Everything worth comparing after the whole log.
+/// Folds the whole log, and summarises the resulting state for the comparison.
 fn summary(spec: &Value, records: &[Vec<u8>]) -> Value {
     let world = world(spec);
     let mut reader = Reader::new(&world);

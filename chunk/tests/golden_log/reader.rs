@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// little-endian, and the record, an encoded `UpdatesRecord`.
 pub const HEADER: &[u8] = b"driftless updates log, format 1: then u32 LE length + UpdatesRecord, from offset 0\n";
 
-/// The file of some encoded records.
+/// Makes the content of a file with these encoded records.
 pub fn to_file(records: &[Vec<u8>]) -> Vec<u8> {
     let mut file = HEADER.to_vec();
     for record in records {
@@ -21,7 +21,7 @@ pub fn to_file(records: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// The encoded records of a file.
+/// Reads the encoded records from the content of a file.
 pub fn from_file(file: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = file.strip_prefix(HEADER).expect("the header");
     let mut records = Vec::new();
@@ -34,7 +34,7 @@ pub fn from_file(file: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// Counts of what R4 says.
+/// The number of records with each verdict of R4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     pub fences: usize,
@@ -48,13 +48,14 @@ pub struct Stored {
     pub encoding: Vec<u8>,
 }
 
-/// Everything that one pass over the log tells.
+/// A reader of the log, and the state after the records that it has read.
 pub struct Reader<'w> {
     world: &'w World,
     pub position: Position,
     pub chunks: BTreeMap<ChunkId, LiveChunk>,
     pub judged: Judged,
-    /// Every (chunk, version) that the log gave a hash for, with the encoding there.
+    /// For each (chunk, version) whose hash the log contains: the hash, and the encoding of the
+    /// reader's replica.
     pub versions: BTreeMap<(ChunkId, Version), (Hash, Vec<u8>)>,
     pub stored: Vec<Stored>,
 }
@@ -77,7 +78,7 @@ impl<'w> Reader<'w> {
         self.chunks.entry(id.clone()).or_insert_with(|| LiveChunk::initial(model, id))
     }
 
-    /// Judges the record at the next offset, and folds it where it is valid.
+    /// Judges the record at the next offset, and folds the record if it is valid.
     pub fn read(&mut self, record: &[u8]) {
         let offset = self.position.offset;
         let record: UpdatesRecord = format::decode_known("UpdatesRecord", record.to_vec().into()).unwrap();

@@ -1,4 +1,4 @@
-//! The rules one by one: each test is a list of inputs and the expected outputs.
+//! Tests of the client's rules one by one. Each test is a list of inputs and the expected outputs.
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
@@ -58,7 +58,7 @@ impl TestClient {
             .collect()
     }
 
-    /// Takes the submissions to ingest, as (seq, after, is it a Settle).
+    /// Takes the client's submissions to ingest, each as (seq, after, true if it is a Settle).
     fn submits(&mut self) -> Vec<(u64, u64, bool)> {
         self.take_submits()
             .iter()
@@ -134,7 +134,7 @@ impl TestClient {
         self.events().into_iter().filter_map(outcome).collect()
     }
 
-    /// Takes the outcomes, as (command, seq, receipted).
+    /// Takes the client's outcome events, each as (command, seq, `is_receipted`).
     fn numbers(&mut self) -> Vec<(u64, Option<u64>, bool)> {
         let writer = self.writer;
         let number = |event| match event {

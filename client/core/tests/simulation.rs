@@ -38,8 +38,8 @@ impl Rng {
     }
 }
 
-/// How frequent each fault is. Drawn once per run, so that some runs have, for example, mostly
-/// losses or cancellations.
+/// The rates of faults. A run draws them once at its start, so that some runs have, for example,
+/// mostly losses or cancellations.
 struct FaultRates {
     /// Percentage of transmissions that are lost or delayed between ingest and the log.
     lost: usize,
@@ -52,7 +52,7 @@ struct FaultRates {
     clock_slow_ms: u64,
 }
 
-/// A connection between a client and ingest or a gateway.
+/// A connection between a client and ingest or a gateway, with the messages in flight both ways.
 #[derive(Default)]
 struct Link {
     is_up: bool,
@@ -76,7 +76,8 @@ struct Peer {
     gateway: Link,
     submitted: Vec<(CommandId, String)>,
     outcomes: BTreeMap<CommandId, Outcome>,
-    /// Submissions in ingest's producer, which may still be appended, in any order.
+    /// Submissions that are delayed in ingest's Kafka producer. Each may still be appended, in any
+    /// order.
     late: Vec<(WriterId, proto::Submit)>,
 }
 
@@ -296,7 +297,8 @@ impl Sim {
         self.peers[i].ingest.down.extend(answer.map(|body| frame([body])));
     }
 
-    /// Appends a delayed submission: later ones may have overtaken it, and it may be a duplicate.
+    /// Appends a delayed submission to the log. Later submissions may have overtaken it, and it may
+    /// be a duplicate.
     fn late(&mut self, i: usize) {
         if self.peers[i].late.is_empty() {
             return;
@@ -307,7 +309,7 @@ impl Sim {
     }
 
     fn carry_down(&mut self, i: usize, socket: Socket) {
-        // Concatenated frames are again one frame.
+        // Concatenated frames are one valid frame.
         let joined = 1 + self.rng.below(4);
         let link = self.peers[i].link(socket);
         let frames: Vec<Bytes> = (0..joined).filter_map(|_| link.down.pop_front()).collect();
@@ -342,8 +344,8 @@ impl Sim {
             return;
         }
         if self.is_faulty && sent < link.read && self.rng.chance(5) {
-            // The gateway found that it had drifted: it sends a fresh Chunk instead of the updates
-            // and outcomes.
+            // The gateway has found that its own replica had drifted. It sends a fresh Chunk
+            // instead of the updates and outcomes.
             link.down.push_back(frame([self.server.chunk(link.read - 1)]));
             link.sent = Some(link.read);
             return;
@@ -458,7 +460,8 @@ impl Sim {
                     wrong => panic!("{value}: {wrong:?}"),
                 }
                 if let Outcome::Unknown { reason } = outcome {
-                    // The other excuse: ingest finally rejected its Settle again and again.
+                    // The other allowed reason is that ingest finally rejected the Settle again and
+                    // again.
                     let is_excused = self.evictions > 0 || reason.contains("settle");
                     assert!(is_excused, "{value} is unknown, but no writer was evicted: {reason}");
                 }

@@ -7,7 +7,8 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// The messages that browsers read and write. The messages within them follow from the fields.
+/// The messages that browsers read and write. The generator adds the messages that occur in their
+/// fields.
 const ROOTS: [&str; 5] = ["ServerFrame", "ClientFrame", "Updates", "GridCommand", "MapCommand"];
 
 pub fn generate(descriptors: &FileDescriptorSet) -> Result<String> {
@@ -28,12 +29,12 @@ pub fn generate(descriptors: &FileDescriptorSet) -> Result<String> {
     Ok(out)
 }
 
-/// The name of a field's message.
+/// The name of the message that is the type of a field.
 fn of_type(field: &FieldDescriptorProto) -> &str {
     field.type_name().rsplit('.').next().unwrap_or_default()
 }
 
-/// The reader's and the writer's implementation for one message.
+/// Appends the implementations of `Read` and `Write` for one message.
 fn message(out: &mut String, message: &DescriptorProto) -> Result<()> {
     let name = message.name();
     let mut fields: Vec<_> = message.field.iter().collect();
@@ -103,7 +104,7 @@ fn message(out: &mut String, message: &DescriptorProto) -> Result<()> {
     Ok(())
 }
 
-/// The module of a message: `TrackRejected` is `track_rejected`.
+/// The name of a message's module: `track_rejected` for `TrackRejected`.
 fn snake(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
@@ -115,7 +116,7 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// The variant of a field: `track_rejected` is `TrackRejected`.
+/// The name of the enum variant for a field: `TrackRejected` for `track_rejected`.
 fn camel(name: &str) -> String {
     let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
     name.split('_').map(word).collect()

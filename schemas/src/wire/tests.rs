@@ -1,4 +1,4 @@
-//! Compares the small reader and writer with prost: both give the same for any bytes.
+//! Compares the small reader and writer with prost. For any bytes both must give the same result.
 
 use super::*;
 use crate::proto;
@@ -8,7 +8,8 @@ use proptest::test_runner::TestRunner;
 use prost::Message;
 use std::fmt::Debug;
 
-/// Asserts that the reader and the writer agree with prost on these bytes.
+/// Asserts that the reader and the writer agree with prost on these bytes. Returns true if the
+/// bytes are a message.
 fn compare<M: Read + Write + Message + Default + PartialEq + Debug>(bytes: &[u8]) -> bool {
     let shared = decode_shared::<M>(&Bytes::copy_from_slice(bytes));
     match (decode::<M>(bytes), M::decode(bytes)) {
@@ -23,7 +24,8 @@ fn compare<M: Read + Write + Message + Default + PartialEq + Debug>(bytes: &[u8]
     }
 }
 
-/// Reads the bytes as every message that the reader knows; true if one of them could be read.
+/// Compares the bytes as each message that the reader knows. Returns true if they are one of these
+/// messages.
 fn compare_all(bytes: &[u8]) -> bool {
     let read = [
         compare::<proto::ServerFrame>(bytes),
@@ -100,7 +102,7 @@ fn edges_are_as_in_prost() {
     }
 }
 
-/// The random messages below are mostly valid, so that the comparison means something.
+/// Checks that most of the random messages are valid. Otherwise the comparison would test little.
 #[test]
 fn most_random_messages_can_be_read() {
     let mut runner = TestRunner::deterministic();
@@ -118,7 +120,7 @@ fn a_frame_grows_by_each_pushed_message() {
     assert_eq!(decode(&frame), Ok(proto::ClientFrame { requests: vec![ping(1), ping(300)] }));
 }
 
-/// A field with a value that usually suits it.
+/// A field with a value that usually has the field's type.
 fn field(inner: impl Strategy<Value = Vec<u8>> + Clone + 'static) -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![8 => 1u64..9, 2 => 1u64..24, 1 => 0u64..1 << 30];
     let of_length = move |bytes: Vec<u8>| [varint(bytes.len() as u64), bytes].concat();

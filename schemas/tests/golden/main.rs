@@ -3,13 +3,13 @@
 //!
 //! `schemas/golden/1/<name>.hex` holds one message as hex text, in one line; the test builds the
 //! same message in code, encodes it, decodes the file, and compares. `DRIFTLESS_BLESS=1 cargo test
-//! -p driftless-schemas --test golden` writes files that are missing and never changes one: other
-//! bytes are another format, and that is a new folder.
+//! -p driftless-schemas --test golden` writes the files that are missing, and never changes a file.
+//! If the bytes of a message change, the format has changed, and needs a new folder.
 //!
-//! Names come out of matches without a wildcard, so that a new variant does not compile until it
-//! has one.
+//! The names come from `match` expressions without a wildcard. So a new variant does not compile
+//! until it has a name here.
 
-// R11 is for the crate itself; this test reads files.
+// R11 forbids I/O in the crate itself; this test may read files.
 #![allow(clippy::disallowed_methods)]
 
 mod log;
@@ -24,11 +24,11 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-/// A message with its name and what it must decode to.
+/// One golden message: its name, its bytes, and a comparison with the expected message.
 struct Golden {
     name: String,
     encoded: Vec<u8>,
-    /// Panics where the bytes are another message.
+    /// Decodes the bytes, and panics if the result is not the expected message.
     compare: Box<dyn Fn(Bytes)>,
 }
 
@@ -74,12 +74,12 @@ fn every_format_keeps_its_bytes_for_ever() {
     assert_eq!(files, names);
 }
 
-/// 16 bytes: a session time of 2025 and a tail.
+/// A writer id: 16 bytes that begin with a session time of 2025.
 fn writer() -> Bytes {
     Bytes::from(hex::decode("0198c0ffee007abc8def001122334455").unwrap())
 }
 
-/// 32 bytes that are not all the same.
+/// A hash: 32 bytes that begin with `first` and are not all equal.
 fn hash(first: u8) -> Bytes {
     (0..32).map(|i| first.wrapping_add(i)).collect()
 }
