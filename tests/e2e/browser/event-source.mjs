@@ -1,11 +1,12 @@
-// The example with `EventSource` of docs/protocol.md, word by word, in a page of a real Chromium:
-// it shows painted cells, resumes by itself after its connection broke, and ends with its token.
+// Runs the example with `EventSource` of docs/protocol.md, word by word, in a page of a real
+// Chromium. The example must show painted cells, resume by itself after its connection broke, and
+// end when its token expires.
 //
-//   node event-source.mjs URL SHORT     URL as `driftless dev` prints it, with its token; SHORT is
-//   a token that expires soon
+//   node event-source.mjs URL SHORT
 //
-// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Ends with `N passed, N
-// failed`.
+// URL is the address that `driftless dev` prints, with its token. SHORT is a token that expires
+// soon. Chromium is /usr/bin/chromium, or the program that the variable CHROMIUM names. The last
+// line is `N passed, N failed`.
 
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -32,7 +33,7 @@ async function claim(name, check) {
   }
 }
 
-/// Starts the example in the page.
+/// Starts the document's example in the page.
 function start(page, token) {
   return page.evaluate(
     ([code, http, token]) => {
@@ -43,7 +44,7 @@ function start(page, token) {
 }
 
 let session;
-/// Paints through HTTP, without the page.
+/// Paints a cell through the HTTP API, without the page.
 async function paint(seq, x, y, value) {
   const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
   const post = (path, body) => fetch(url.origin + path, { method: "POST", headers, body: JSON.stringify(body) });
@@ -65,7 +66,7 @@ try {
     args: FLAGS,
   });
   const page = await context.newPage();
-  // Any page of this origin.
+  // Any page of this origin will do, so the test opens one that always exists.
   await page.goto(`${url.origin}/v1/world`);
   await start(page, token);
   await claim("the example shows what is painted", async () => {

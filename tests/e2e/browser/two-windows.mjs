@@ -2,12 +2,14 @@
 // other's strokes, nothing is lost when a window goes offline or its connections are cut, drift is
 // found and healed, and the picture survives a restart of the server.
 //
-//   node two-windows.mjs URL OUT                       URL as `driftless dev` prints it, with its
-//   token node two-windows.mjs URL OUT --check-still-there   after a restart; OUT is that of the
-//   first run
+//   node two-windows.mjs URL OUT                       the first run
+//   node two-windows.mjs URL OUT --check-still-there   after a restart of the server
 //
-// Chromium is /usr/bin/chromium, or what the variable CHROMIUM names. Leaves screenshots and
-// painted.json in OUT. Ends with `N passed, N failed`, and with 0 only if nothing failed.
+// URL is the address that `driftless dev` prints, with its token. OUT is a folder; the second run
+// needs the folder of the first. The script leaves screenshots and painted.json in OUT.
+//
+// Chromium is /usr/bin/chromium, or the program that the variable CHROMIUM names. The last line is
+// `N passed, N failed`, and the exit code is 0 only if nothing failed.
 
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -29,7 +31,8 @@ await mkdir(out, { recursive: true });
 
 const results = { passed: 0, failed: 0 };
 
-/// Checks a claim. A failure does not stop other claims, unless they need this one.
+/// Runs the check of one claim and reports the result. A failure does not stop later claims, unless
+/// they need this claim.
 async function claim(name, check) {
   const began = Date.now();
   try {
@@ -48,8 +51,8 @@ function expect(is, message) {
   if (!is) throw new Error(message);
 }
 
-/// Waits for a condition, and says on failure what was seen instead. `look` returns [condition,
-/// observation].
+/// Waits for a condition. On failure, the error says what was seen instead. `look` returns
+/// [condition, observation].
 async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
@@ -60,7 +63,7 @@ async function until(what, look) {
   }
 }
 
-/// A window of the page.
+/// A browser window on the page.
 class Window {
   constructor(name, page) {
     this.name = name;
@@ -70,7 +73,8 @@ class Window {
   }
 
   static async open(context, name, search = {}) {
-    // A window of its own: a tab behind another one is drawn once a second only.
+    // Each client gets a window of its own, because a browser draws a tab in the background only
+    // once a second.
     const [first] = context.pages();
     const devtools = await context.newCDPSession(first);
     const opened = context.waitForEvent("page");
@@ -88,7 +92,7 @@ class Window {
     return window;
   }
 
-  /// The first four by four chunks are on the screen, and nothing in front of them.
+  /// Waits until the first four by four chunks are on the screen, with nothing in front of them.
   async looksAtAll() {
     await until(`${this.name} shows the canvas`, async () => [await this.page.evaluate(() => globalThis.driftless !== undefined), "no canvas"]);
     await this.page.evaluate(() => {
@@ -100,7 +104,7 @@ class Window {
     if (await hint.isVisible()) await hint.click();
   }
 
-  /// Every chunk on the screen is live.
+  /// Waits until every chunk on the screen is live.
   async isLive() {
     return until(`${this.name} is live`, async () => {
       const seen = await this.page.evaluate(() => {
@@ -112,7 +116,7 @@ class Window {
     });
   }
 
-  /// No own edit is without an outcome.
+  /// Waits until none of the window's own edits is pending.
   async isSettled() {
     return until(`${this.name} has nothing pending`, async () => {
       const seen = await this.page.evaluate(() => {
@@ -127,8 +131,8 @@ class Window {
     return this.page.evaluate(() => ({ ...globalThis.driftless.counts, pending: globalThis.driftless.world.pending }));
   }
 
-  /// The chunks that both windows show: version, hash, and a digest of the drawn pixels. No edit is
-  /// pending.
+  /// Returns version, hash and a digest of the drawn pixels of each chunk that the window shows. No
+  /// edit may be pending.
   async committed() {
     return this.page.evaluate(async () => {
       const { painting, pixels } = globalThis.driftless;
@@ -145,19 +149,19 @@ class Window {
     });
   }
 
-  /// The committed value of a world cell.
+  /// Returns the committed value of a world cell; null if the window has no content of its chunk.
   async cell([x, y]) {
     return this.page.evaluate(([x, y]) => {
       const { view, painting } = globalThis.driftless;
       const { id, cx, cy } = view.placeOf(x, y);
       const encoding = painting.chunk(id)?.encoding;
-      // The grid's canonical encoding: 12 bytes, then the cells.
+      // A grid's canonical encoding has a header of 12 bytes, and then two bytes for each cell.
       const at = 12 + 2 * (x - cx * view.width + (y - cy * view.height) * view.width);
       return encoding ? encoding[at] + 256 * encoding[at + 1] : null;
     }, [x, y]);
   }
 
-  /// The colour of the picture on the screen in the middle of a world cell: "r,g,b".
+  /// Returns the colour on the screen in the middle of a world cell, as "r,g,b".
   async onScreen([x, y]) {
     return this.page.evaluate(async ([x, y]) => {
       await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
@@ -175,7 +179,7 @@ class Window {
     }, value);
   }
 
-  /// Chooses the nth quick colour as a user does, and returns its value in the palette.
+  /// Clicks the nth quick colour, as a user does. Returns the colour's value in the palette.
   async choose(nth) {
     const swatch = this.page.locator("#quick button").nth(nth);
     await swatch.click();
@@ -186,7 +190,7 @@ class Window {
     await this.page.locator(`#brushes button[value="${size}"]`).click();
   }
 
-  /// Drags the mouse through world cells.
+  /// Drags the mouse along world cells, which paints a stroke.
   async stroke(points) {
     const box = await this.page.locator("#board").boundingBox();
     const places = await this.page.evaluate((points) => points.map(([x, y]) => globalThis.driftless.board.whereIs(x, y)), points);
@@ -197,12 +201,12 @@ class Window {
     await this.page.mouse.up();
   }
 
-  /// Leaves the picture, so that the brush's outline is not on it.
+  /// Moves the mouse away from the picture, so that the brush's outline is not drawn on it.
   async rest() {
     await this.page.mouse.move(SIZE.width - 40, 60);
   }
 
-  /// Presses the page's own button.
+  /// Presses the page's own button for going offline or online.
   async offline(isOffline) {
     const status = await this.page.evaluate(() => globalThis.driftless.world.status);
     if ((status === "offline") !== isOffline) await this.page.locator("#offline").click();
@@ -213,7 +217,7 @@ class Window {
   }
 }
 
-/// Both windows have the same versions, hashes and pixels of every chunk that both show.
+/// Waits until both windows have the same version, hash and pixels of every chunk that both show.
 async function areEqual(one, other) {
   return until("both windows hold the same", async () => {
     const [a, b] = [await one.committed(), await other.committed()];
@@ -328,14 +332,14 @@ async function paintAndCompare(context) {
     const predicted = await a.page.evaluate(() => [...globalThis.driftless.painting.chunks.values()].reduce((sum, { grid }) => sum + grid.pending.reduce((marked, mark) => marked + mark, 0), 0));
     expect(predicted > 700, `the uncommitted cells are shown, but there are ${predicted}`);
     await until("the page to say it in words", async () => {
-      // The page writes it once a second, so edits that were pending meanwhile appear after that.
+      // The page updates this notice once a second, so an edit appears in it with a delay.
       const notice = await a.page.locator("#notice").innerText();
       return [/offline/.test(notice) && /kept/.test(notice), notice];
     });
     await a.rest();
     await a.shot("a-offline.png");
     expect((await b.cell(shown[0])) !== green, "B cannot have it yet");
-    // B goes on in the same chunk meanwhile.
+    // Window B paints in the same chunk while window A is offline.
     const purple = await b.choose(7);
     await b.brush(9);
     await b.stroke([[-200, -140], [-140, -140]]);
@@ -514,7 +518,7 @@ async function paintAndCompare(context) {
       const context = canvas.getContext("2d");
       const middle = () => [...context.getImageData(canvas.width / 2 + 9, canvas.height / 2 + 9, 1, 1).data].join();
       const before = middle();
-      // Told after the board's own observer, and before the browser shows the frame.
+      // This observer runs after the board's own observer, and before the browser shows the frame.
       const during = await new Promise((resolve) => {
         let calls = 0;
         const observer = new ResizeObserver(() => {

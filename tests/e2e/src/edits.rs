@@ -1,5 +1,5 @@
-//! Commands of the models, as tests write them. Grids are those of the world of `dev`: 128 × 128
-//! cells and 256 values.
+//! Makes the commands of the models that tests submit. The grids are those of the world of `dev`,
+//! with 128 × 128 cells and 256 values.
 
 use driftless_schemas::proto::{
     Absent, DeleteKey, FillBox, GridCommand, MapCommand, MapGuard, PutKey, SetCells, grid_command, map_command,
@@ -18,13 +18,14 @@ pub fn set(cell: u32, value: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: Vec::new() }))
 }
 
-/// Sets one cell if it now has the value `now`.
+/// Sets one cell on the condition that its value is `now`.
 #[must_use]
 pub fn set_if(cell: u32, value: u32, now: u32) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells { cells: vec![cell], values: vec![value], guards: vec![now + 1] }))
 }
 
-/// Sets many cells: (cell, value, required present value).
+/// Sets many cells. Each item is a cell, its new value, and the value that the cell must have for
+/// the command to commit.
 #[must_use]
 pub fn set_many(cells: &[(u32, u32, Option<u32>)]) -> Vec<u8> {
     grid(grid_command::Body::Set(SetCells {
@@ -44,7 +45,8 @@ fn map(body: map_command::Body) -> Vec<u8> {
     MapCommand { body: Some(body) }.encode_to_vec()
 }
 
-/// The guard on a map's key: this value, or absence.
+/// Makes a guard for a key of a map. The key must have this value; `None` means that it must be
+/// absent.
 fn holds(now: Option<&[u8]>) -> MapGuard {
     let is = match now {
         Some(value) => map_guard::Is::ValueHash(Hash::of(value).to_bytes()),
@@ -60,20 +62,21 @@ pub fn put(key: &str, value: &str) -> Vec<u8> {
     map(map_command::Body::Put(put))
 }
 
-/// Puts a key if it now has this value, or is absent.
+/// Puts a key on the condition that the key has the value `now`; `None` means that it must be
+/// absent.
 #[must_use]
 pub fn put_if(key: &str, value: &str, now: Option<&[u8]>) -> Vec<u8> {
     let (key, value) = (key.to_owned(), value.as_bytes().to_vec().into());
     map(map_command::Body::Put(PutKey { key, value, guard: Some(holds(now)) }))
 }
 
-/// Deletes a key if it now has this value.
+/// Deletes a key on the condition that the key has the value `now`.
 #[must_use]
 pub fn delete_if(key: &str, now: &[u8]) -> Vec<u8> {
     map(map_command::Body::Delete(DeleteKey { key: key.to_owned(), guard: Some(holds(Some(now))) }))
 }
 
-/// The value that an effect of [`set`] or [`set_if`] sets.
+/// Returns the value that the effect of a [`set`] or [`set_if`] writes into its cell.
 ///
 /// # Panics
 /// If the effect is another one.

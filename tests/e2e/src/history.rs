@@ -1,9 +1,9 @@
-//! The history of a world from the log alone: all of `updates`, read by the rules and folded into
-//! replicas of our own.
+//! The history of a world, read from the log alone. The reader follows the protocol's rules over
+//! all of `updates` and folds the decisions into replicas of its own.
 //!
-//! Reading checks what must hold for every world at every time: R3 (dense versions), R2 (one
-//! decision for a number), and R10 (the hash of every record and of every snapshot is that of the
-//! folded content).
+//! Reading also checks rules that hold for every world at every time. R3: versions are dense. R2:
+//! each number has one decision. R10: the hash in every record and in every snapshot notice equals
+//! the hash of the folded content.
 
 use bytes::Bytes;
 use driftless_chunk::live::{LiveChunk, read_updates};
@@ -16,38 +16,38 @@ use std::collections::BTreeMap;
 
 use crate::wait::soon;
 
-/// A decision.
+/// A decision about one command.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The user's name.
     pub author: String,
-    /// The writer.
+    /// The id of the writer.
     pub writer: Bytes,
-    /// The writer's number.
+    /// The command's number under this writer.
     pub seq: u64,
-    /// The version and the effect, if the command was committed.
+    /// The version and the effect of the command; `None` if it was discarded.
     pub committed: Option<(Version, Bytes)>,
 }
 
-/// All decisions of a world.
+/// All decisions of a world, by chunk, with counts of other records.
 #[derive(Debug, Default)]
 pub struct History {
     decisions: BTreeMap<ChunkId, Vec<Decision>>,
     ends: BTreeMap<ChunkId, (Version, Hash)>,
-    /// The hash after each record that decided something.
+    /// The hash of a chunk after each record that decided something, by chunk and version.
     hashes: BTreeMap<(ChunkId, Version), Hash>,
-    /// The number of fences that count.
+    /// The number of fences that are valid by R4.
     pub fences: usize,
-    /// Records that do not count (R4).
+    /// The number of records that R4 makes readers ignore.
     pub invalid: usize,
-    /// Notices of stored snapshots.
+    /// The number of notices of stored snapshots.
     pub snapshots: usize,
-    /// Commands in the log.
+    /// The number of commands in the log.
     pub commands: usize,
 }
 
 impl History {
-    /// Reads both topics from their start to their present end.
+    /// Reads both topics from their start to the end that they have at the call.
     ///
     /// # Panics
     /// If a rule does not hold.
@@ -121,14 +121,14 @@ impl History {
         let committed = match mark.outcome.expect("a mark has an outcome") {
             mark::Outcome::Committed(_) => Some(committed.next().expect("an entry for each")),
             mark::Outcome::Discarded(_) => None,
-            // The command was not decided: the ledger does not move.
+            // The command was not decided, so the writer's newest number stays.
             mark::Outcome::OutOfOrder(_) | mark::Outcome::SessionExpired(_) => return,
         };
         let decision = Decision { author: mark.author, writer: mark.writer, seq: mark.seq, committed };
         self.decisions.entry(id.clone()).or_default().push(decision);
     }
 
-    /// Checks R2.
+    /// Checks R2: each number of a writer has at most one decision in each chunk.
     fn check_decided_once(&self) {
         for (id, decisions) in &self.decisions {
             let mut seen = BTreeMap::new();
@@ -166,14 +166,15 @@ impl History {
         self.decisions.len()
     }
 
-    /// Version and hash of a chunk, folded from the start.
+    /// The version and hash of a chunk at the end of the log, folded from the log's start. `None`
+    /// if the chunk has no content.
     #[must_use]
     pub fn end(&self, chunk: &ChunkId) -> Option<(Version, Hash)> {
         self.ends.get(chunk).copied()
     }
 }
 
-/// Reads all records of a partition up to its present end.
+/// Reads all records of a partition, up to the end that it has at the call.
 ///
 /// # Panics
 /// If they cannot be read.

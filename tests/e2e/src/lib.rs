@@ -1,12 +1,13 @@
 //! End to end: real processes of the `driftless` program, real sockets, a real Apache Kafka and a
 //! real S3 server.
 //!
-//! A test starts a [`stack`], and lets the Rust SDK or a [`raw`] client talk to it through
-//! [`proxy`]s that break connections at a chosen message. It kills and restarts [`process`]es. At
-//! the end it looks into the log: [`history`] reads all of `updates` by the rules and knows every
-//! decision and the resulting bytes. [`scenarios`] hold for every stack.
+//! A test starts a [`stack`]. The Rust SDK or a [`raw`] client talks to it through [`proxy`]s,
+//! which break connections at a chosen message. The test kills and restarts [`process`]es. At the
+//! end it reads the log: [`history`] reads all of `updates` by the protocol's rules, and so knows
+//! every decision and the resulting bytes. [`scenarios`] run on every kind of stack.
 //!
-//! Tests that need Kafka print that they were left out if `DRIFTLESS_TEST_QUICK=1` is set.
+//! If `DRIFTLESS_TEST_QUICK=1` is set, tests that need Kafka print that they were left out, and
+//! pass.
 
 #![forbid(unsafe_code)]
 

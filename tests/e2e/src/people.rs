@@ -4,11 +4,11 @@ use driftless_auth::{Access, Signer};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Signs tokens with a deployment's key.
+/// Signs tokens for users with the key of a deployment.
 pub struct Tokens(Signer);
 
 impl Tokens {
-    /// Tokens that this key signs.
+    /// Reads the key file of a deployment.
     ///
     /// # Panics
     /// If the text is no key.
@@ -17,19 +17,20 @@ impl Tokens {
         Self(Signer::from_file(key).expect("a key"))
     }
 
-    /// A token that may write everything in the families of the world of `dev`.
+    /// Signs a token with which the user may write everything in the families of the world of
+    /// `dev`.
     #[must_use]
     pub fn for_all(&self, user: &str) -> String {
         self.issue(user, &[], &["canvas/", "things/"])
     }
 
-    /// A token with this access, for an hour.
+    /// Signs a token with this access that is valid for an hour from now.
     #[must_use]
     pub fn issue(&self, user: &str, read: &[&str], write: &[&str]) -> String {
         self.issue_at(user, read, write, 0)
     }
 
-    /// A token with this access, for an hour that began `ago_s` seconds ago.
+    /// Signs a token with this access that is valid for an hour, counted from `ago_s` seconds ago.
     ///
     /// # Panics
     /// If the user has no name.
@@ -38,7 +39,7 @@ impl Tokens {
         self.sign(user, read, write, now_ms() - ago_s * 1000, 3600)
     }
 
-    /// A token with this access, from now on for so many seconds.
+    /// Signs a token with this access that is valid for `life_s` seconds from now.
     #[must_use]
     pub fn issue_for(&self, user: &str, read: &[&str], write: &[&str], life_s: u32) -> String {
         self.sign(user, read, write, now_ms(), life_s)
@@ -51,7 +52,7 @@ impl Tokens {
     }
 }
 
-/// Milliseconds since the Unix epoch.
+/// The time in milliseconds since the Unix epoch.
 #[must_use]
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use tokio::task::block_in_place;
 
-/// The path of the program: Cargo puts a package's programs above its tests.
+/// The path of the program under test. Cargo puts a package's programs into the folder above its
+/// tests.
 ///
 /// # Panics
 /// If the program is not there.
@@ -24,7 +25,7 @@ pub fn program() -> PathBuf {
 /// The environment variables of a process.
 pub type Env = Vec<(String, String)>;
 
-/// A command line of the program.
+/// Makes a command that runs the program with these arguments and variables.
 #[must_use]
 pub fn command(program: &Path, arguments: &[String], env: &Env) -> Command {
     let mut command = Command::new(program);
@@ -44,7 +45,7 @@ pub fn arguments(list: &[&str]) -> Vec<String> {
     list.iter().map(|&argument| argument.to_owned()).collect()
 }
 
-/// The address in the log line in which a service reports that it listens.
+/// Returns the address if this log line is the one in which a service reports that it listens.
 #[must_use]
 pub fn listening(line: &Value) -> Option<SocketAddr> {
     let message = line["message"].as_str()?;
@@ -52,7 +53,7 @@ pub fn listening(line: &Value) -> Option<SocketAddr> {
     is_it.then(|| line["address"].as_str()?.parse().ok()).flatten()
 }
 
-/// The exit of a process, with all its output.
+/// How a process ended: its exit status and all its output.
 #[derive(Debug)]
 pub struct Ended {
     /// The exit status.
@@ -63,7 +64,7 @@ pub struct Ended {
     pub error: String,
 }
 
-/// Runs the program to its end.
+/// Runs the program until it ends.
 ///
 /// # Panics
 /// If it cannot be started, or does not end.
@@ -75,14 +76,14 @@ pub async fn run(arguments: &[String], env: &Env) -> Ended {
     Ended { status: ended.status, output: text(ended.stdout), error: text(ended.stderr) }
 }
 
-/// A serving process. Dropping it kills it, and shows its log if the test failed.
+/// A service process. Dropping this value kills the process, and prints its log if the test failed.
 pub struct Running {
     name: String,
     process: Process,
 }
 
 impl Running {
-    /// Starts the process; `log` is the file for its output.
+    /// Starts the process. Its output goes to the file `log`.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -93,7 +94,8 @@ impl Running {
         Self { name: name.to_owned(), process }
     }
 
-    /// Waits for a JSON line in the output from which `find` returns something.
+    /// Waits for a line of JSON in the output from which `find` returns something, and returns
+    /// that.
     ///
     /// # Panics
     /// If the process ends before.
@@ -101,8 +103,8 @@ impl Running {
         let name = self.name.clone();
         let whole = format!("{name}: {what}");
         let looked = eventually(&whole, || {
-            // Reads the exit status first and the output second, so that output before the end
-            // counts.
+            // Reads the exit status first and the output second. So output that the process wrote
+            // before it ended is not missed.
             let ended = self.process.exit_status().expect("it can be looked at");
             let text = self.text();
             // A line without a line end is still being written.
@@ -117,7 +119,7 @@ impl Running {
         looked.await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// All output so far.
+    /// The process's output so far.
     #[must_use]
     pub fn text(&self) -> String {
         let bytes = std::fs::read(self.process.log()).unwrap_or_default();
@@ -129,7 +131,7 @@ impl Running {
         block_in_place(|| self.process.kill()).expect("it can be killed");
     }
 
-    /// Sends SIGTERM, like Ctrl-C. The process must shut down gracefully.
+    /// Sends SIGTERM, which acts like Ctrl-C. The process must shut down gracefully.
     ///
     /// # Panics
     /// If it does not, or ends with an error.
@@ -148,7 +150,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Kills without a graceful shutdown: the data is not needed any more.
+        // Kills the process without a graceful shutdown, because its data is not needed any more.
         let _ = self.process.kill();
         if std::thread::panicking() {
             let text = self.text();

@@ -1,10 +1,11 @@
-//! A TCP proxy that understands the messages passing through, so that a connection can be broken at
-//! a chosen message.
+//! A TCP proxy that understands the messages in the connections that it carries. It can break a
+//! connection at a chosen message.
 //!
-//! The proxy reads the frames of a websocket in both directions, shows each message to a [`Rule`],
-//! and does what the rule says: pass it on, hold it, end the connection before, within or after it,
-//! or replace it. Everything else (the handshake, control frames, plain HTTP) passes unchanged. The
-//! address stays the same while the server behind it restarts on another port.
+//! The proxy reads the frames of a websocket in both directions and shows each message to a
+//! [`Rule`]. The rule decides whether the message passes, waits or is replaced, or whether the
+//! connection ends before, within or after the message. Everything else (the handshake, control
+//! frames, plain HTTP) passes unchanged. The proxy keeps its address while the server behind it
+//! restarts on another port.
 
 use bytes::{Buf, Bytes, BytesMut};
 use driftless_schemas::proto::{ClientFrame, ServerFrame};
@@ -18,7 +19,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-/// A message that passes by.
+/// A message that a rule judges, with its direction.
 #[derive(Clone, Debug)]
 pub enum Passing {
     /// A message from the client.
@@ -27,12 +28,13 @@ pub enum Passing {
     Down(ServerFrame),
 }
 
-/// The verdict of a rule on a message.
+/// What happens to a message, as a rule decides.
 #[derive(Debug)]
 pub enum Verdict {
     /// The message passes.
     Pass,
-    /// The message waits, with everything behind it in the same direction, until the rule changes.
+    /// The message waits, and so do all later messages in the same direction, until the rule
+    /// changes.
     Hold,
     /// The connection ends before the message.
     CutBefore,
@@ -40,20 +42,20 @@ pub enum Verdict {
     CutWithin,
     /// The connection ends after the message.
     CutAfter,
-    /// The message is replaced (by nothing, if the new frame is empty), and the client gets an
-    /// answer at once.
+    /// Another frame is sent to the server in place of the message (nothing is sent if that frame
+    /// is empty), and the client gets an answer at once.
     Answer {
-        /// The frame for the server.
+        /// The frame for the server, in place of the message.
         up: ClientFrame,
-        /// The frame for the client.
+        /// The frame for the client, which does not come from the server.
         down: ServerFrame,
     },
 }
 
-/// Judges every message of all connections.
+/// A function that judges every message of all connections of a proxy.
 pub type Rule = Box<dyn FnMut(&Passing) -> Verdict + Send>;
 
-/// A switch for new connections. Open connections go on.
+/// A switch that refuses or accepts new connections. Open connections are not affected.
 #[derive(Clone, Default)]
 pub struct Door(Arc<AtomicBool>);
 
@@ -81,20 +83,20 @@ pub struct Proxy {
 }
 
 struct Shared {
-    /// The server; `None` closes connections at once.
+    /// The address of the server; `None` makes the proxy close new connections at once.
     server: Mutex<Option<SocketAddr>>,
     door: Door,
-    /// The number of websockets carried so far.
+    /// The number of websockets that the proxy has carried so far.
     websockets: AtomicUsize,
     rule: Mutex<Rule>,
-    /// Counts changes of the rule: held messages are judged again.
+    /// The number of changes of the rule. At each change, waiting messages are judged again.
     rules: watch::Sender<u64>,
-    /// Counts cuts: a cut ends all connections.
+    /// The number of cuts. Each cut ends all open connections.
     cuts: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// Starts a proxy on a port of its own.
+    /// Starts a proxy on a free port. `server` is the server behind it, if there is one yet.
     ///
     /// # Panics
     /// If there is no free port.
@@ -117,7 +119,8 @@ impl Proxy {
                     tokio::spawn(async move {
                         let mut cuts = shared.cuts.subscribe();
                         tokio::select! {
-                            // Drops both sides at the end, in every case.
+                            // Both sides of the connection are closed when the carrying ends, for
+                            // whatever reason.
                             _ = carry(&shared, client) => {}
                             _ = cuts.changed() => {}
                         }
@@ -128,29 +131,29 @@ impl Proxy {
         Self { address, shared, accepting }
     }
 
-    /// The address for clients.
+    /// The address to which clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connects new connections to this server; `None` connects them to no server.
+    /// Sets the server for new connections; `None` makes the proxy close them at once.
     pub fn lead_to(&self, server: Option<SocketAddr>) {
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
-    /// Judges messages by this rule from now on, held ones too.
+    /// Sets the rule for all later messages and for the messages that wait.
     pub fn rule(&self, rule: impl FnMut(&Passing) -> Verdict + Send + 'static) {
         *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(rule);
         self.shared.rules.send_modify(|count| *count += 1);
     }
 
-    /// Lets everything pass.
+    /// Sets a rule that lets every message pass.
     pub fn pass(&self) {
         self.rule(|_| Verdict::Pass);
     }
 
-    /// The number of websockets carried so far.
+    /// The number of websockets that the proxy has carried so far.
     #[must_use]
     pub fn websockets(&self) -> usize {
         self.shared.websockets.load(Ordering::SeqCst)
@@ -167,7 +170,7 @@ impl Proxy {
         self.door().open();
     }
 
-    /// The switch for new connections, for a [`Rule`] to keep.
+    /// The switch for new connections. A [`Rule`] can keep it and close it.
     #[must_use]
     pub fn door(&self) -> Door {
         self.shared.door.clone()
@@ -208,7 +211,7 @@ async fn carry(shared: &Arc<Shared>, mut client: TcpStream) -> io::Result<()> {
     let to_server = Arc::new(AsyncMutex::new(to_server));
     let up = Lane { is_up: true, from: from_client, to: Arc::clone(&to_server), back: Arc::clone(&to_client) };
     let down = Lane { is_up: false, from: from_server, to: to_client, back: to_server };
-    // The end of either side ends both.
+    // When either side of the connection ends, the other side is ended too.
     tokio::select! {
         ended = pump(shared, up, request.rest) => ended,
         ended = pump(shared, down, response.rest) => ended,
@@ -220,7 +223,7 @@ struct Head {
     rest: BytesMut,
 }
 
-/// Passes an HTTP head on, and returns the bytes behind it.
+/// Passes the head of an HTTP message on. Returns the head, with the bytes that followed it.
 async fn pass_head(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Head> {
     let mut gathered = BytesMut::new();
     loop {
@@ -293,7 +296,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Splits a whole frame off the front.
+    /// Removes a whole frame from the front of `gathered`; `None` if the frame is not complete yet.
     fn split(gathered: &mut BytesMut) -> Option<Self> {
         let mut head = &gathered[..];
         if head.len() < 2 {
@@ -318,7 +321,7 @@ impl Frame {
         Some(Self { bytes, opcode: first & 0x0f, payload })
     }
 
-    /// The message in the frame; `None` if it is no binary message of the protocol.
+    /// The protocol message in this frame; `None` for any other frame.
     fn message(&self, is_up: bool) -> Option<Passing> {
         if self.opcode != 2 {
             return None;
@@ -331,7 +334,8 @@ impl Frame {
     }
 }
 
-/// Encodes a frame with a binary message. A client's frame is masked, here with zeros.
+/// Encodes a binary message as a websocket frame. The frame of a client must be masked; here the
+/// mask is zero.
 fn encode(payload: &[u8], is_masked: bool) -> Vec<u8> {
     let mask = if is_masked { 0x80 } else { 0 };
     let mut frame = vec![0x82];
@@ -363,7 +367,7 @@ mod tests {
             let payload = vec![7u8; length];
             let mut gathered = BytesMut::new();
             gathered.extend(encode(&payload, false));
-            // Masked with 1, 2, 3, 4.
+            // Masks the payload with the bytes 1, 2, 3, 4.
             let mut masked = encode(&payload, true);
             let at = masked.len() - length;
             masked[at - 4..at].copy_from_slice(&[1, 2, 3, 4]);

@@ -11,9 +11,9 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// An interpreter with the packages of `python/requirements.txt`: the one that
-/// `DRIFTLESS_TEST_PYTHON` names (`cargo xtask test` sets it), else a virtual environment in the
-/// cache.
+/// Returns a Python interpreter with the packages of `python/requirements.txt`. This is the
+/// interpreter that `DRIFTLESS_TEST_PYTHON` names (`cargo xtask test` sets the variable). Without
+/// the variable it is a virtual environment in the cache.
 ///
 /// # Panics
 /// If the environment cannot be made.
@@ -25,8 +25,8 @@ pub fn python() -> PathBuf {
     }
 }
 
-/// The interpreter of a virtual environment in the cache with the packages of this
-/// `requirements.txt`, which is made if it is missing.
+/// Returns the interpreter of a virtual environment in the cache that has the packages of this
+/// `requirements.txt`. The environment is made if it is missing.
 ///
 /// # Panics
 /// If it cannot be made.

@@ -1,4 +1,5 @@
-//! The bare protocol over one websocket, for messages that no proper client would send.
+//! A client that speaks the bare protocol over one websocket, for messages that no proper client
+//! would send.
 
 use crate::wait::soon;
 use bytes::Bytes;
@@ -13,17 +14,17 @@ use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, IntoClientReq
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// A websocket to one service.
+/// A websocket to one service, with the events that have arrived and were not read.
 pub struct Raw {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     gathered: VecDeque<event::Body>,
 }
 
-/// The end of a connection: the close code, if there was one.
+/// How a connection ended: the close code, or `None` if there was none.
 pub type Closed = Option<u16>;
 
 impl Raw {
-    /// Connects; `service` is `ingest` or `gateway`.
+    /// Opens a websocket to a service; `service` is `ingest` or `gateway`.
     ///
     /// # Panics
     /// If the service refuses the connection.
@@ -35,7 +36,7 @@ impl Raw {
         Self { socket: connected.expect("a websocket").0, gathered: VecDeque::new() }
     }
 
-    /// Connects and says Hello.
+    /// Opens a websocket and sends Hello. Returns the connection and the service's Welcome.
     ///
     /// # Panics
     /// If the answer is no Welcome.
@@ -55,19 +56,19 @@ impl Raw {
         self.send_all(vec![body]).await;
     }
 
-    /// Sends requests in one message.
+    /// Sends several requests in one message.
     pub async fn send_all(&mut self, bodies: Vec<request::Body>) {
         let requests = bodies.into_iter().map(|body| Request { body: Some(body) }).collect();
         self.send_message(Message::Binary(ClientFrame { requests }.encode_to_vec().into())).await;
     }
 
-    /// Sends any message.
+    /// Sends any websocket message.
     pub async fn send_message(&mut self, message: Message) {
         // If the peer has closed, the next read reports it.
         let _ = self.socket.send(message).await;
     }
 
-    /// The next event. Pings are answered and skipped, and beacons are skipped.
+    /// Waits for the next event. Answers pings, and skips pings and beacons.
     ///
     /// # Errors
     /// If the connection has ended.
@@ -90,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Skips to the first event from which `find` returns something.
+    /// Skips events until `find` returns something for one, and returns that.
     ///
     /// # Panics
     /// If the connection ends before.
@@ -110,7 +111,7 @@ impl Raw {
         soon(what, search).await
     }
 
-    /// Expects that the very next event is this.
+    /// Waits for the next event, for which `find` must return something.
     ///
     /// # Panics
     /// If it is another, or the connection ends.
@@ -121,7 +122,7 @@ impl Raw {
         }
     }
 
-    /// Waits for the end of the connection, and skips events before it.
+    /// Waits until the connection ends, and skips events before that.
     pub async fn closed(&mut self) -> Closed {
         loop {
             if let Err(closed) = self.next().await {
@@ -131,14 +132,14 @@ impl Raw {
     }
 }
 
-/// A Hello for all families.
+/// Makes a Hello that asks for all families.
 #[must_use]
 pub fn hello(token: &str, session: &[u8]) -> request::Body {
     let session = Bytes::copy_from_slice(session);
     request::Body::Hello(Hello { token: token.to_owned(), session, ..Hello::default() })
 }
 
-/// A command to a chunk.
+/// Makes a Submit of a command for a chunk.
 #[must_use]
 pub fn submit(chunk: &str, seq: u64, after: u64, command: Vec<u8>) -> request::Body {
     let body = Some(submit::Body::Command(command.into()));

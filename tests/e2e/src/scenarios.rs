@@ -1,5 +1,5 @@
-//! Scenarios that hold for every stack. Each begins with a fresh stack, and ends by reading the
-//! log.
+//! Scenarios that run on every kind of stack. Each scenario starts with a fresh stack, and ends
+//! with a check of the log.
 
 use crate::edits::{chunk, set, set_if, value_of};
 use crate::process::{Env, arguments, run};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, mpsc};
 
-/// Two clients edit one chunk at the same time, and all replicas get the same bytes.
+/// Two clients edit one chunk at the same time. All replicas must get the same bytes.
 pub async fn edits_reach_everybody(mut stack: impl Stack) {
     let id = chunk("canvas/0/-1");
     let entrance = stack.entrance();
@@ -43,7 +43,7 @@ async fn submit(chunk: &Chunk, command: Vec<u8>) -> Outcome {
     chunk.submit(command).expect("it is taken").await
 }
 
-/// Counts the outcomes that a client was told.
+/// Returns the outcomes in the events that a client has reported so far.
 fn outcomes(events: &mut broadcast::Receiver<Event>) -> Vec<Outcome> {
     let mut told = Vec::new();
     loop {
@@ -56,7 +56,7 @@ fn outcomes(events: &mut broadcast::Receiver<Event>) -> Vec<Outcome> {
     }
 }
 
-/// The author is told each outcome as the log has it, and each once.
+/// The author of a command must get its outcome exactly once, and as the log has it.
 pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     let id = chunk("canvas/1/1");
     let entrance = stack.entrance();
@@ -70,7 +70,7 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     let rejected = soon("a rejection", submit(&a, set(0, 256))).await;
     assert!(matches!(rejected, Outcome::Rejected { code: RejectCode::BadCommand, .. }), "{rejected:?}");
 
-    // A command is taken back before it was sent: no other client ever hears of it.
+    // Ann takes back a command before it is sent, so no other client ever hears of it.
     entrance.ingests.iter().for_each(Proxy::close);
     eventually("ingest to be away", || async { (!ann.status().is_ingest_up).then_some(()).ok_or(ann.status()) }).await;
     let unsent = a.submit(set(0, 10)).expect("it is taken");
@@ -78,8 +78,8 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     assert_eq!(soon("a withdrawal", unsent).await, Outcome::Withdrawn);
     entrance.ingests.iter().for_each(Proxy::open);
 
-    // A command is taken back after it was sent, and lost on its way: a Settle proves that it never
-    // will be committed.
+    // Bob takes back a command that was sent and lost on its way. A Settle then proves that the
+    // command never will be committed.
     let (bob, b) = entrance.follower("bob", &id).await;
     let mut bobs = bob.events();
     let mut sent = hold_submits(&entrance.ingests);
@@ -92,8 +92,8 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     entrance.pass_all();
     assert_eq!(soon("a withdrawal", lost).await, Outcome::Withdrawn);
 
-    // A command is taken back too late: it was decided already, and a decision overrides
-    // everything.
+    // A command is taken back too late, because it was decided already. The decision overrides the
+    // cancellation.
     Entrance::rule_all(&entrance.gateways, |passing| match passing {
         Passing::Down(frame) if has_updates(frame) => Verdict::Hold,
         _ => Verdict::Pass,
@@ -122,7 +122,7 @@ pub async fn every_outcome_is_told_as_it_is(mut stack: impl Stack) {
     assert_eq!((values("ann"), values("bob")), (vec![7], vec![12]));
 }
 
-/// Holds commands, and reports each on the channel.
+/// Holds all commands at these proxies, and sends to the channel each time that one is held.
 fn hold_submits(proxies: &[Proxy]) -> mpsc::UnboundedReceiver<()> {
     let (held, told) = mpsc::unbounded_channel();
     Entrance::rule_all(proxies, move |passing| match passing {
@@ -148,7 +148,7 @@ fn has_tracked(passing: &Passing) -> bool {
     frame.events.iter().any(|event| matches!(event.body, Some(event::Body::Tracked(_))))
 }
 
-/// The receipts in a message: chunk and seq.
+/// The receipts in a message, each as chunk and seq.
 pub fn receipts_in(passing: &Passing) -> impl Iterator<Item = (String, u64)> {
     let events = match passing {
         Passing::Down(frame) => &frame.events[..],
@@ -179,11 +179,12 @@ enum GatewayCut {
     BeforeUpdates,
     WithinUpdates,
     AfterUpdates,
-    /// The connection breaks a second time, before the next one tells the fate of the commands.
+    /// The connection breaks a second time: before the `Tracked` in which the new connection
+    /// reports the fate of the commands.
     BeforeUpdatesThenTracked,
 }
 
-/// Both sockets break at every point between send, receipt and update.
+/// Both sockets break at every point between send, receipt and update. No outcome may change.
 pub async fn cuts_change_no_outcome(mut stack: impl Stack) {
     use GatewayCut::{AfterUpdates, BeforeUpdates, BeforeUpdatesThenTracked, WithinUpdates};
     use IngestCut::{AfterReceipt, AfterSubmit, BeforeReceipt, BeforeSubmit, WithinReceipt, WithinSubmit};
@@ -199,7 +200,8 @@ pub async fn cuts_change_no_outcome(mut stack: impl Stack) {
         }
     }
     for proxy in entrance.ingests.iter().chain(&entrance.gateways) {
-        // There are two of each service, and a client that was cut off went on at the other one.
+        // There are two proxies for each kind of service. A client that was cut off reconnects at
+        // the other one, so each proxy carries many websockets.
         assert!(proxy.websockets() >= 10, "only {} websockets came this way", proxy.websockets());
     }
     let (_client, replica) = entrance.follower("reader", &id).await;
@@ -249,8 +251,8 @@ async fn cut_once(entrance: &Entrance, id: &ChunkId, cell: u32, ingest: IngestCu
             _ => None,
         }
     });
-    // The second command is discarded, and the third commits only behind exactly one copy of the
-    // first.
+    // The second command must be discarded. The third commits only if exactly one copy of the first
+    // was committed before it.
     let commands = [set(cell, 1), set_if(cell, 2, 9), set_if(cell, 3, 1)];
     let pending = commands.map(|command| replica.submit(command).expect("it is taken"));
     let [first, second, third] = pending;
@@ -269,7 +271,8 @@ async fn cut_once(entrance: &Entrance, id: &ChunkId, cell: u32, ingest: IngestCu
     client.close();
 }
 
-/// A rule that acts a few times, and is told how many times are left. Returns that counter.
+/// Sets a rule that acts at most `times` times. `judge` gets the number of times that are left.
+/// Returns the counter of the times that are left.
 fn rule_some(
     proxies: &[Proxy],
     times: usize,
@@ -280,14 +283,15 @@ fn rule_some(
     Entrance::rule_all(proxies, move |passing| {
         let left = count.load(Ordering::SeqCst);
         let verdict = if left == 0 { None } else { judge(passing, left) };
-        // Rules are judged one at a time, so nothing else counts meanwhile.
+        // Only one rule is judged at a time, so no other task changes the counter meanwhile.
         count.store(left - usize::from(verdict.is_some()), Ordering::SeqCst);
         verdict.unwrap_or(Verdict::Pass)
     });
     left
 }
 
-/// Sends fifty edits, each depending on the one before, without waiting. All commit in their order.
+/// Sends fifty edits without waiting for outcomes. Each depends on the previous edit, so all commit
+/// only if they keep their order.
 pub async fn burst_commits_in_order(entrance: &Entrance, id: &ChunkId, user: &str) {
     let (client, replica) = entrance.follower(user, id).await;
     let burst: Vec<Pending> = (1..=50).map(|i| replica.submit(set_if(5, i, i - 1)).expect("it is taken")).collect();
@@ -299,14 +303,15 @@ pub async fn burst_commits_in_order(entrance: &Entrance, id: &ChunkId, user: &st
     client.close();
 }
 
-/// Checks that the log has all edits of [`burst_commits_in_order`].
+/// Checks that the log has all edits of [`burst_commits_in_order`], in order.
 pub async fn burst_is_in_the_log(stack: &mut impl Stack, id: &ChunkId, user: &str) {
     let history = stack.history().await;
     let values: Vec<u32> = history.commits(id, user).iter().map(|effect| value_of(effect)).collect();
     assert_eq!(values, (1..=50).collect::<Vec<u32>>());
 }
 
-/// Ingest says "retry later" to some commands in the middle of a burst.
+/// Ingest rejects some commands in the middle of a burst, with a reason that allows a retry. No
+/// command may be lost.
 pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
     let id = chunk("canvas/-4/4");
     let entrance = stack.entrance();
@@ -318,7 +323,7 @@ pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
         let (mut up, mut down) = (ClientFrame::default(), ServerFrame::default());
         for request in &frame.requests {
             match &request.body {
-                // Refuses each of them once, whichever message carries it.
+                // Rejects each of these three commands once, whichever message carries it.
                 Some(request::Body::Submit(s)) if [17, 25, 26].contains(&s.seq) && refused.insert(s.seq) => {
                     let body = event::Body::Rejected(Rejected {
                         chunk_id: s.chunk_id.clone(),
@@ -340,7 +345,7 @@ pub async fn a_rejection_in_the_middle_loses_nothing(mut stack: impl Stack) {
     burst_is_in_the_log(&mut stack, &id, "ann").await;
 }
 
-/// Every command reaches ingest twice.
+/// Every command reaches ingest twice. Each must be committed once.
 pub async fn doubled_commands_commit_once(mut stack: impl Stack) {
     let id = chunk("canvas/6/-6");
     let entrance = stack.entrance();
@@ -358,8 +363,8 @@ pub async fn doubled_commands_commit_once(mut stack: impl Stack) {
     assert_eq!(values, (1..=50).collect::<Vec<u32>>());
 }
 
-/// Edits a chunk until it is told to end, and returns the number of commits. Every outcome must be
-/// a commit.
+/// Edits a chunk until `end` says so, and returns the number of commits. Every outcome must be a
+/// commit.
 pub async fn keep_editing(replica: Chunk, mut end: tokio::sync::watch::Receiver<bool>) -> usize {
     let mut count = 0;
     while !*end.borrow_and_update() {
@@ -374,14 +379,14 @@ pub async fn keep_editing(replica: Chunk, mut end: tokio::sync::watch::Receiver<
     count
 }
 
-/// The photograph in `fixtures/`.
+/// The path of the photograph in `fixtures/`.
 #[must_use]
 pub fn photo() -> String {
     crate::python::folder().join("fixtures/astronaut.jpg").display().to_string()
 }
 
-/// Runs `driftless paint` with eight writers on 16 chunks, which compares every cell by the SDK and
-/// over HTTP.
+/// Runs `driftless paint`, in which eight writers paint a photograph on 16 chunks. The command
+/// compares every cell by the SDK and over HTTP.
 pub async fn paint_photo(ingest_http: &str, gateway_http: &str, token: &str) {
     let flags = ["paint", &photo(), "--http", ingest_http, "--gateway-http", gateway_http, "--token", token];
     let mut all = arguments(&flags);
@@ -395,7 +400,7 @@ pub async fn paint_photo(ingest_http: &str, gateway_http: &str, token: &str) {
     assert_eq!((number("chunks"), number("writers")), (16, 8), "{line}");
 }
 
-/// A proper client beside a misbehaving one.
+/// A proper client, used to show that a misbehaving client harms no other.
 pub struct Neighbour<'a> {
     entrance: &'a Entrance,
     client: Client,
@@ -404,17 +409,17 @@ pub struct Neighbour<'a> {
 }
 
 impl<'a> Neighbour<'a> {
-    /// Connects and tracks a chunk.
+    /// Connects the client and tracks a chunk.
     pub async fn moves_in(entrance: &'a Entrance, id: &str) -> Self {
         let (client, replica) = entrance.follower("neighbour", &chunk(id)).await;
         let events = client.events();
         Self { entrance, client, replica, events }
     }
 
-    /// Checks that its sockets never broke, and that it still edits.
+    /// Checks that the client's sockets never broke, and that it can still edit.
     ///
     /// # Panics
-    /// If not.
+    /// If a socket broke or the edit fails.
     pub async fn is_unharmed(mut self) {
         let outcome = soon("the neighbour's edit", submit(&self.replica, set(100, 100))).await;
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");

@@ -1,4 +1,4 @@
-//! A disk that is soon full: a tmpfs, which needs the right to mount one.
+//! A small disk that a test can fill. It is a tmpfs, so the process needs the right to mount one.
 
 use driftless_testbed::RunDir;
 use std::fs::File;
@@ -6,12 +6,13 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The name of a process's small disk in the system's mount table.
+/// The name under which the system's mount table lists the small disk of a process.
 fn source(process: u32) -> String {
     format!("driftless-test-{process}")
 }
 
-/// Unmounts small disks of processes that were killed, because a mounted folder cannot be removed.
+/// Unmounts the small disks of processes that were killed, because a mounted folder cannot be
+/// removed.
 fn remove_leftovers() {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     for mut line in mounts.lines().map(str::split_whitespace) {
@@ -28,14 +29,14 @@ fn unmount(folder: &Path) {
     let _ = Command::new("umount").arg("--lazy").arg(folder).status();
 }
 
-/// A small disk, mounted for the lifetime of this value.
+/// A small disk that stays mounted as long as this value exists.
 pub struct SmallDisk {
     folder: RunDir,
 }
 
 impl SmallDisk {
-    /// Mounts a disk of so many MiB. `None`, with the reason on standard error, if this process may
-    /// not mount one.
+    /// Mounts a small disk of `mib` MiB. Returns `None`, and prints the reason to standard error,
+    /// if this process may not mount a disk.
     ///
     /// # Panics
     /// If no folder can be made for it.
@@ -71,7 +72,7 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Fills the disk completely. Can be called again after something gave room back.
+    /// Fills the disk completely. A test can call this again after room was freed.
     ///
     /// # Panics
     /// If writing fails for another reason than a full disk.
@@ -86,7 +87,7 @@ impl SmallDisk {
         }
     }
 
-    /// Frees the room that [`SmallDisk::fill`] took.
+    /// Frees the room that [`SmallDisk::fill`] has taken.
     ///
     /// # Panics
     /// If the disk was not filled.

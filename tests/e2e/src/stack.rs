@@ -1,5 +1,5 @@
-//! Whole deployments: `driftless dev`, or the services apart on Kafka and S3. Clients reach them
-//! through proxies, whose addresses stay the same through every restart.
+//! Whole deployments: `driftless dev`, or separate services on Kafka and S3. Clients connect
+//! through proxies, whose addresses stay the same when services restart.
 
 use crate::history::History;
 use crate::people::Tokens;
@@ -25,20 +25,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-/// The clients' way into a deployment.
+/// What clients need to use a deployment: proxies, tokens, and the world.
 pub struct Entrance {
     /// A proxy in front of each ingest.
     pub ingests: Vec<Proxy>,
     /// A proxy in front of each gateway.
     pub gateways: Vec<Proxy>,
-    /// Tokens for all users.
+    /// Signs tokens for any user.
     pub tokens: Tokens,
-    /// The world.
+    /// The world of the deployment.
     pub world: Arc<World>,
 }
 
 impl Entrance {
-    /// SDK settings for a user that may write everything.
+    /// SDK settings for a user who may write everything.
     #[must_use]
     pub fn settings(&self, user: &str) -> Settings {
         let urls = |proxies: &[Proxy], service: &str| -> Vec<String> {
@@ -52,19 +52,19 @@ impl Entrance {
         settings
     }
 
-    /// The HTTP address of ingest.
+    /// The HTTP address of the first ingest.
     #[must_use]
     pub fn ingest_http(&self) -> String {
         format!("http://{}", self.ingests[0].address())
     }
 
-    /// The HTTP address of the gateway.
+    /// The HTTP address of the first gateway.
     #[must_use]
     pub fn gateway_http(&self) -> String {
         format!("http://{}", self.gateways[0].address())
     }
 
-    /// Connects a client.
+    /// Connects a client for this user.
     ///
     /// # Panics
     /// If it does not connect.
@@ -72,7 +72,7 @@ impl Entrance {
         soon("a client", Client::connect(self.settings(user))).await.expect("it may connect")
     }
 
-    /// Connects a client that tracks a chunk. Dropping the client ends it.
+    /// Connects a client and tracks a chunk. Dropping the client closes it.
     pub async fn follower(&self, user: &str, chunk: &ChunkId) -> (Client, Chunk) {
         let client = self.client(user).await;
         let chunk = client.track(chunk);
@@ -88,8 +88,8 @@ impl Entrance {
         soon("an answer", get(&self.gateway_http(), &self.tokens.for_all("reader"), chunk)).await
     }
 
-    /// Waits until all replicas of a chunk, and the HTTP answer, have the same hash at this version
-    /// or a later one.
+    /// Waits until all replicas of a chunk and the HTTP answer have the same hash, at version
+    /// `at_least` or later. Returns version and hash.
     pub async fn converge(&self, at_least: u64, replicas: &[&Chunk]) -> (Version, Hash) {
         let id = replicas[0].id();
         eventually(&format!("equal replicas of {id} at version {at_least}"), || async {
@@ -103,7 +103,7 @@ impl Entrance {
         .await
     }
 
-    /// Judges the messages of all ingests, or of all gateways, by one rule.
+    /// Sets one rule for all of these proxies.
     pub fn rule_all(proxies: &[Proxy], rule: impl FnMut(&Passing) -> Verdict + Send + 'static) {
         let rule = Arc::new(std::sync::Mutex::new(rule));
         for proxy in proxies {
@@ -112,7 +112,7 @@ impl Entrance {
         }
     }
 
-    /// Lets everything pass again.
+    /// Sets rules that let every message of all proxies pass.
     pub fn pass_all(&self) {
         self.ingests.iter().chain(&self.gateways).for_each(Proxy::pass);
     }
@@ -140,11 +140,11 @@ pub async fn get(base: &str, token: &str, chunk: &ChunkId) -> Result<(Version, H
     Ok((Version(version.parse().map_err(|e| format!("version {version:?}: {e}"))?), hash))
 }
 
-/// A deployment, for scenarios that run on any kind.
+/// A deployment of any kind, for scenarios.
 pub trait Stack {
-    /// The clients' way in.
+    /// What clients need to use the deployment.
     fn entrance(&self) -> &Entrance;
-    /// Reads the log. An embedded log must be stopped for it.
+    /// Reads the whole log. A stack with an embedded log stops its process first.
     fn history(&mut self) -> impl Future<Output = History>;
 }
 
@@ -169,12 +169,12 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Starts over the embedded log, with an empty data folder.
+    /// Starts over the embedded log, with an empty data folder and no further flags.
     pub async fn embedded() -> Self {
         Self::with(&[]).await
     }
 
-    /// Starts with further flags.
+    /// Starts over the embedded log, with an empty data folder and these flags.
     ///
     /// # Panics
     /// If it does not start.
@@ -184,7 +184,7 @@ impl Dev {
         Self::new(folder, data, flags).await
     }
 
-    /// Starts over the embedded log in that data folder.
+    /// Starts over the embedded log in an existing data folder.
     ///
     /// # Panics
     /// If it does not start.
@@ -199,7 +199,8 @@ impl Dev {
         dev
     }
 
-    /// The address of the page with a token in it, as a person opens it, past all proxies.
+    /// The address that a person opens in a browser. It contains a token, and does not go through a
+    /// proxy.
     #[must_use]
     pub fn page(&self) -> &str {
         &self.page
@@ -211,7 +212,7 @@ impl Dev {
         &self.data
     }
 
-    /// All output since the last start.
+    /// The process's output since its last start.
     ///
     /// # Panics
     /// If it does not run.
@@ -220,7 +221,7 @@ impl Dev {
         self.running.as_ref().expect("it runs").text()
     }
 
-    /// Starts the process (again), and leads clients to it once it is ready.
+    /// Starts the process, or starts it again. Once it is ready, the proxies lead to it.
     ///
     /// # Panics
     /// If it does not become ready.
@@ -259,7 +260,7 @@ impl Dev {
         WorldSpec::from_toml(path, &std::fs::read_to_string(path).expect("a file")).expect("a world")
     }
 
-    /// Sends SIGKILL.
+    /// Sends SIGKILL to the process.
     ///
     /// # Panics
     /// If it does not run.
@@ -267,10 +268,10 @@ impl Dev {
         self.running.take().expect("it runs").kill();
     }
 
-    /// Presses Ctrl-C.
+    /// Ends the process gracefully, as Ctrl-C does.
     ///
     /// # Panics
-    /// If it does not run, or ends with an error.
+    /// If the process does not run, or ends with an error.
     pub async fn stop(&mut self) {
         self.running.take().expect("it runs").stop().await;
     }
@@ -294,7 +295,7 @@ impl Stack for Dev {
     }
 }
 
-/// Opens Kafka's log as the services see it.
+/// Opens a log on these brokers with the settings of the services.
 ///
 /// # Panics
 /// If the settings are refused.
@@ -303,20 +304,21 @@ pub fn kafka_log(brokers: &str) -> KafkaLog {
     KafkaLog::new(KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() }).expect("settings")
 }
 
-/// A name that is not in use, not even on a broker that keeps the topics of earlier runs.
+/// Makes a world name that is not in use, not even on a broker that keeps the topics of earlier
+/// runs.
 #[must_use]
 pub fn unique_world() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("e2e-{}-{}", crate::people::now_ms(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The world of `dev` under another name, with few partitions, so that a start is fast.
+/// The world of `dev` with this name and with few partitions, so that a start is fast.
 #[must_use]
 pub fn small_world(name: &str) -> WorldSpec {
     WorldSpec { name: name.to_owned(), partitions: 3, ..WorldSpec::dev() }
 }
 
-/// Writes a `world.toml`.
+/// Writes a world spec to `world.toml` in this folder, and returns its path.
 ///
 /// # Panics
 /// If it cannot be written.
@@ -327,7 +329,7 @@ pub fn world_file(folder: &Path, spec: &WorldSpec) -> PathBuf {
     path
 }
 
-/// Two ingests, two gateways and a replayer, each a process, on Kafka and S3.
+/// A deployment on Kafka and S3: two ingests, two gateways and a replayer, each in its own process.
 pub struct Apart {
     entrance: Entrance,
     running: BTreeMap<&'static str, Running>,
@@ -335,27 +337,27 @@ pub struct Apart {
     deployment: Deployment,
 }
 
-/// The addresses and files of such a deployment.
+/// The addresses and files of a deployment on Kafka and S3.
 pub struct Deployment {
-    /// Kafka's address.
+    /// The address of Kafka.
     pub brokers: String,
-    /// A prefix of its own in the shared bucket.
+    /// The store's URL, with a prefix of its own in the shared bucket.
     pub store: String,
     /// Environment variables for S3.
     pub env: Env,
-    /// The `world.toml`.
+    /// The path of `world.toml`.
     pub world_file: PathBuf,
-    /// The key that `driftless token` made.
+    /// The path of the key that `driftless token` made.
     pub key: PathBuf,
-    /// The config file of the services.
+    /// The path of the config file of the services.
     pub config: PathBuf,
-    /// The folder of all files.
+    /// The folder that holds all these files.
     pub folder: RunDir,
 }
 
 impl Deployment {
-    /// Prepares files and addresses, without services and topics. `config` is the services' config
-    /// file.
+    /// Prepares files and addresses, and starts no service and creates no topic. `config` is the
+    /// text of the services' config file.
     ///
     /// # Panics
     /// If Kafka or S3 is not available.
@@ -409,12 +411,12 @@ impl Deployment {
 }
 
 impl Apart {
-    /// Starts all five services in a new deployment.
+    /// Starts all five services in a new deployment, with an empty config file.
     pub async fn start() -> Self {
         Self::with("").await
     }
 
-    /// Starts all five services with a config file.
+    /// Starts all five services in a new deployment, with this text as config file.
     ///
     /// # Panics
     /// If one does not start.
@@ -444,7 +446,7 @@ impl Apart {
         &self.deployment
     }
 
-    /// Starts a service, or starts it again: `replayer`, `replayer-1`, `ingest-0`, `gateway-1`, …
+    /// Starts a service (again) by its name: `replayer`, `replayer-1`, `ingest-0`, `gateway-1`, …
     pub async fn restart(&mut self, name: &'static str) {
         self.spawn(name);
         self.listening(name).await;
@@ -474,7 +476,7 @@ impl Apart {
         }
     }
 
-    /// Waits until a replayer has logged that it decides for some partition.
+    /// Waits until this replayer has logged that it decides commands of some partition.
     ///
     /// # Panics
     /// If it does not run.
@@ -483,7 +485,7 @@ impl Apart {
         running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
     }
 
-    /// Sends SIGKILL.
+    /// Sends SIGKILL to this service.
     ///
     /// # Panics
     /// If it does not run.
@@ -491,15 +493,15 @@ impl Apart {
         self.running.remove(name).expect("it runs").kill();
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM to this service and waits until it has ended gracefully.
     ///
     /// # Panics
-    /// If it does not run, or ends with an error.
+    /// If the service does not run, or ends with an error.
     pub async fn stop(&mut self, name: &'static str) {
         self.running.remove(name).expect("it runs").stop().await;
     }
 
-    /// The log.
+    /// Opens the log of the deployment.
     #[must_use]
     pub fn log(&self) -> KafkaLog {
         kafka_log(&self.deployment.brokers)

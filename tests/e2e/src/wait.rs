@@ -1,17 +1,17 @@
-//! Waiting for a condition with a deadline. No test measures time: the deadline only ends what
-//! hangs.
+//! Waits with a deadline. No test measures time, so the deadline only ends a test that hangs.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// Every expected event happens within this time, even on a machine that is busy with a build.
+/// The deadline of each wait. Every expected event happens earlier, even on a machine that is busy
+/// with a build.
 pub const DEADLINE: Duration = Duration::from_secs(90);
-/// The pause between two looks at something that cannot be awaited.
+/// The pause between two checks of a condition that cannot be awaited.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Waits for an event that must happen.
+/// Waits for a future that must complete before the deadline. `what` names it in the panic.
 ///
 /// # Panics
 /// If it does not happen in time.
@@ -22,10 +22,10 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Repeats a look until it succeeds.
+/// Repeats a check until it succeeds, and returns its result.
 ///
 /// # Panics
-/// If it never succeeds, with the last error.
+/// If the check never succeeds before the deadline. The panic shows the last error.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let mut seen = None;
     let looking = async {
@@ -43,10 +43,10 @@ pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &st
     }
 }
 
-/// Waits until a counter of a process is at least `at_least`, summed over all labels.
+/// Waits until a metric of a process, summed over all labels, is at least `at_least`.
 ///
 /// # Panics
-/// If it is not in time.
+/// If the metric stays below before the deadline.
 pub async fn counter(base: &str, name: &str, at_least: u64) {
     let url = format!("{base}/metrics");
     eventually(&format!("{name} of at least {at_least}"), || async {
@@ -58,13 +58,13 @@ pub async fn counter(base: &str, name: &str, at_least: u64) {
     .await;
 }
 
-/// Whether tests that need servers are left out.
+/// True if tests that need servers are left out.
 #[must_use]
 pub fn is_quick() -> bool {
     std::env::var("DRIFTLESS_TEST_QUICK").is_ok_and(|v| v == "1")
 }
 
-/// Prints a line even if the test passes.
+/// Prints a line that is visible even if the test passes.
 pub fn say(what: &str) {
     // A passing test hides the output of `eprintln!`. One write keeps the line in one piece.
     let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());

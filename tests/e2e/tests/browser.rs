@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The deadline of the whole script. Each wait in the windows has its own deadline of 30 s and says
-/// what it waited for.
+/// The deadline of the whole script. Each wait in the script has its own deadline of 30 s, and its
+/// error says what it waited for.
 const STORY: Duration = Duration::from_secs(600);
 
 fn chromium() -> Option<PathBuf> {
@@ -25,7 +25,7 @@ fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
 }
 
-/// Installs the packages of the lock file, unless `cargo xtask test` has done so.
+/// Installs the npm packages of the lock file, unless `cargo xtask test` has installed them.
 fn install_packages() {
     let folder = folder().join("browser");
     if folder.join("node_modules/playwright-core").is_dir() {
@@ -47,7 +47,8 @@ async fn windows(chromium: &PathBuf, script: &str, arguments: &[&str]) {
     assert!(output.contains(", 0 failed"), "{output}");
 }
 
-/// The browser, if there is one, with the packages that drive it.
+/// Prepares a run in the browser and installs the packages that drive it. Returns the browser's
+/// path, or `None` if the test is left out.
 fn prepared() -> Option<PathBuf> {
     if is_quick() {
         say("left out: it needs a browser (DRIFTLESS_TEST_QUICK=1)");

@@ -1,4 +1,5 @@
-//! Messages that no proper client sends. Each gets its own refusal, and harms no other client.
+//! Messages that no proper client sends. Each message gets a specific refusal, and harms no other
+//! client.
 
 use driftless_client::Outcome;
 use driftless_e2e_tests::edits::{chunk, put, set};
@@ -25,7 +26,7 @@ fn binary(bytes: Vec<u8>) -> Message {
     Message::Binary(bytes.into())
 }
 
-/// The socket still answers.
+/// Checks that the service still answers on this socket.
 async fn lives_on(raw: &mut Raw, what: &str) {
     raw.send(request::Body::Ping(Ping { nonce: 42 })).await;
     let is_pong = |body: &event::Body| matches!(body, event::Body::Pong(Pong { nonce: 42 })).then_some(());
@@ -81,7 +82,7 @@ async fn a_hello_that_cannot_be_taken_ends_the_socket_with_its_reason() {
     let neighbour = Neighbour::moves_in(entrance, "canvas/0/0").await;
     let token = entrance.tokens.for_all("mallory");
     let expired = entrance.tokens.issue_at("mallory", &[], &["canvas/"], 3_700);
-    // The claims of another user under the old signature.
+    // The forged token has the claims of another user and the old signature.
     let other = entrance.tokens.for_all("root");
     let forged: Vec<&str> =
         token.split('.').take(1).chain(other.split('.').skip(1).take(1)).chain(token.split('.').skip(2)).collect();
@@ -160,7 +161,7 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
         lives_on(&mut raw, what).await;
     }
 
-    // A bad request in one message with good ones does them no harm.
+    // A bad request in one message with good requests does not harm the good ones.
     raw.send_all(vec![
         submit("canvas/0/0", 10, 0, set(10, 1)),
         submit("canvas/0/0", 11, 10, set(10, 256)),
@@ -178,8 +179,8 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
     receipts.sort_unstable();
     assert_eq!((receipts, rejected), (vec![10, 12], vec![11]));
 
-    // Another command under the same number is named. The same command is a resend, and is not
-    // decided again.
+    // Another command under a used number is rejected with a reason that says so. The same command
+    // under its number is a resend, and is not decided again.
     raw.send(submit("canvas/0/0", 12, 10, set(11, 3))).await;
     let reused = raw.expect_next("a Rejected for a number used twice", |body| match body {
         event::Body::Rejected(rejected) => Some(rejected.code()),
@@ -191,7 +192,8 @@ async fn a_bad_command_is_rejected_by_name_and_its_socket_lives_on() {
         raw.send(resend).await;
         raw.expect_next("a Receipt for a resend", receipted).await;
     }
-    // On another socket of the same session ingest remembers nothing; the decider does (R8).
+    // On another socket of the same session, ingest does not remember the numbers, and so
+    // acknowledges both commands. The decider passes over them (R8).
     let (mut again, second) = Raw::welcomed(&url, service, &token, &welcome.session).await;
     assert_eq!(second.writer, welcome.writer);
     for late in [submit("canvas/0/0", 12, 10, set(11, 9)), submit("canvas/0/0", 11, 10, set(11, 9))] {
@@ -217,7 +219,7 @@ async fn a_request_that_cannot_be_followed_is_refused_by_name_and_its_socket_liv
         let (mut raw, _) = Raw::welcomed(&url, service, &token, &[]).await;
         raw.send(hello(&token, &[])).await;
         refused(&mut raw, "a second Hello", RefusalCode::HelloRepeated).await;
-        // A sound frame with one request that has only the unknown field 1000.
+        // This frame is valid. Its only request has nothing but the unknown field 1000.
         raw.send_message(binary(vec![0x0a, 0x03, 0xc0, 0x3e, 0x01])).await;
         refused(&mut raw, "an unknown request", RefusalCode::Undecodable).await;
         raw.send(request::Body::Renew(Renew { token: entrance.tokens.for_all("somebody-else") })).await;
@@ -250,7 +252,7 @@ async fn a_request_that_cannot_be_followed_is_refused_by_name_and_its_socket_liv
         assert_eq!(raw.expect_next(&format!("a TrackRejected for {id}"), find).await, (id.to_owned(), code));
         lives_on(&mut raw, id).await;
     }
-    // A read-only token reads, and does not write.
+    // A client with a read-only token can track a chunk, and cannot write.
     raw.send(track("canvas/0/0")).await;
     raw.expect_next("Tracked", |body| matches!(body, event::Body::Tracked(_)).then_some(())).await;
     let (client, replica) = entrance.follower("writer", &chunk("canvas/0/0")).await;
@@ -260,7 +262,8 @@ async fn a_request_that_cannot_be_followed_is_refused_by_name_and_its_socket_liv
     neighbour.is_unharmed().await;
 }
 
-/// Frames may be joined, split between requests, and empty (docs/protocol.md#4-frames).
+/// Frames may be joined and empty, and a message may end between two requests
+/// (docs/protocol.md#4-frames).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joined_and_empty_frames_are_frames() {
     let dev = Dev::embedded().await;

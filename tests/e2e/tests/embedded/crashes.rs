@@ -1,4 +1,4 @@
-//! `driftless dev` is killed, asked to end, and started again.
+//! `driftless dev` is killed or shut down, and started again.
 
 use driftless_client::{Chunk, Client, Outcome, Pending};
 use driftless_e2e_tests::edits::{chunk, set};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 type Receipts = Arc<Mutex<BTreeSet<(String, u64)>>>;
 
-/// Records every receipt that a client gets.
+/// Records every receipt that a client gets from now on.
 fn note_receipts(dev: &Dev) -> Receipts {
     let receipts = Receipts::default();
     let noted = Arc::clone(&receipts);
@@ -28,7 +28,7 @@ fn note_receipts(dev: &Dev) -> Receipts {
     receipts
 }
 
-/// Painters with one chunk each, so that chunk and number name a command.
+/// Painters that edit one chunk each, so that chunk and number identify a command.
 struct Painters {
     chunks: Vec<Chunk>,
     end: watch::Sender<bool>,
@@ -50,8 +50,8 @@ impl Painters {
         Self { chunks, end, painting, _clients: clients }
     }
 
-    /// Ends the painters and returns the final state of each chunk. Every commit that a painter was
-    /// told of is one version, and there is no other version.
+    /// Ends the painters and returns the final state of each chunk. Each commit that a painter was
+    /// told of must be one version, and there must be no other version.
     async fn end(&mut self, dev: &Dev) -> Vec<(Version, Hash)> {
         self.end.send_replace(true);
         let mut ends = Vec::new();
@@ -100,7 +100,7 @@ async fn r2_a_killed_dev_loses_nothing_that_was_receipted_and_decides_it_once() 
     let history = dev.history().await;
     check(&history, &receipts);
     assert!(history.fences >= 4 * 12, "each start owned all 12 partitions anew: {}", history.fences);
-    // The check is repeated with the state from disk.
+    // After a restart the same check runs with the state from disk.
     dev.start().await;
     for (replica, end) in painters.chunks.iter().zip(&ends) {
         assert_eq!(history.end(replica.id()), Some(*end));
@@ -119,8 +119,8 @@ async fn r2_a_full_disk_loses_nothing_and_when_there_is_room_all_goes_on() {
     let refusals = |dev: &Dev| dev.text().matches("database or disk is full").count();
     disk.fill();
     eventually("the log to have no room", async || (refusals(&dev) > 0).then_some(()).ok_or(seen())).await;
-    // No command is receipted that is not in the log. Making room is all that an operator has to
-    // do.
+    // No receipt may be given for a command that is not in the log. To recover, an operator only
+    // has to make room on the disk.
     disk.free();
     receipts_grow_to(&receipts, seen() + 60).await;
 
@@ -153,7 +153,7 @@ async fn ctrl_c_decides_all_that_was_receipted_before_it_ends() {
     dev.stop().await;
     let history = dev.history().await;
     check(&history, &receipts);
-    // The clients noticed only a pause.
+    // The clients notice the restart only as a pause.
     dev.start().await;
     let before = receipts.lock().unwrap().len();
     receipts_grow_to(&receipts, before + 50).await;
@@ -170,7 +170,7 @@ async fn r5_a_chunk_with_a_snapshot_comes_back_with_the_same_hash() {
     let mut dev = Dev::embedded().await;
     let id = chunk("canvas/9/-9");
     let (_ann, replica) = dev.entrance().follower("ann", &id).await;
-    // More decisions than a snapshot waits for.
+    // These are more decisions than one snapshot waits for, so a snapshot is taken.
     let edit = |i: u32| replica.submit(set(i % 16_384, i % 251)).unwrap();
     let many: Vec<Pending> = (0..1_100).map(edit).collect();
     for pending in many {

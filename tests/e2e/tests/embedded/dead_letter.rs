@@ -1,4 +1,4 @@
-//! R9, the operator's half: records that were put aside are listed, shown, and replayed by the
+//! R9, as operators see it: records that were put aside can be listed, shown, and replayed by the
 //! rules of R8.
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A record of `commands` as ingest would have written it.
+/// Makes a record of `commands` as ingest would have written it.
 fn record(chunk: &str, user: &str, command: Vec<u8>) -> Bytes {
     let command = Command {
         writer: SessionId::new(now_ms().cast_unsigned(), [7; 10]).writer(user).to_bytes(),
@@ -38,7 +38,7 @@ fn record(chunk: &str, user: &str, command: Vec<u8>) -> Bytes {
     CommandRecord { chunk_id: chunk.into(), body }.encode_to_vec().into()
 }
 
-/// Appends to a log that no process has open, and returns the offsets.
+/// Appends records to a log that no process has open, and returns their offsets.
 async fn append(db: &Path, topic: &Arc<str>, partition: Partition, records: Vec<(Bytes, Headers)>) -> Vec<Offset> {
     let log = tokio::task::block_in_place(|| SqliteLog::open(db)).unwrap();
     let (to, mut acks) = tokio::sync::mpsc::unbounded_channel();
@@ -87,11 +87,11 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
     let poison = [&garbage, &bobs, &carols].map(|value| (value.clone(), Headers::new())).to_vec();
     let offsets = append(&db, &topics.commands, partition, poison).await;
     dev.start().await;
-    // Behind all of these records in the same partition.
+    // This edit is behind all of these records in the same partition.
     edit(&dev, set(0, 2)).await;
     dev.stop().await;
-    // Carol's guard failed. No built-in model panics, so the letter of a failing model is written
-    // by hand.
+    // The letter below copies Carol's record, whose guard failed. No built-in model panics, so the
+    // test writes the letter of a failing model by hand.
     let header = |name: &str, value: String| (name.to_owned(), Bytes::from(value));
     let headers = vec![
         header("reason", "the model failed on it".into()),
@@ -129,7 +129,7 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
     assert_eq!(third["record"]["command"]["command"]["set"], cell, "{third}");
     assert!(!letters(&["show", "3"]).await.status.success());
 
-    // Bob's record cannot be replayed before the world knows the family.
+    // Bob's record cannot be replayed before the world has its family.
     let named = letters(&["replay", "0", "1"]).await;
     assert!(!named.status.success() && named.error.contains("2 of 2 records cannot be replayed"), "{named:?}");
     dev.start().await;
@@ -154,7 +154,7 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
         let replayed = letters(&["replay", "--all", "--json", "--operator", "olga"]).await;
         let ways: Vec<Value> = lines(&replayed).iter().map(|line| line["replayed"].clone()).collect();
         assert_eq!(ways, [Value::Null, "as it is".into(), "as a new command".into()], "{replayed:?}");
-        // The record stood in the wrong partition.
+        // The original record was in the wrong partition.
         assert_eq!(lines(&replayed)[1]["partition"], world.place(&chunk("things/0/0")).unwrap().partition.0);
     }
     assert_eq!(count().await, before + 4);

@@ -1,5 +1,5 @@
-//! Bits flip in the memory of a client, a gateway and an owner. Each drift is found by its hash and
-//! healed (R10). Only debug builds can flip bits.
+//! Bits flip in the memory of a client, a gateway and an owner. A hash must reveal each of these
+//! drifts, and each must be healed (R10). Only debug builds can flip bits.
 
 use driftless_client::{Chunk, Outcome};
 use driftless_e2e_tests::edits::{chunk, set};
@@ -30,20 +30,20 @@ async fn r10_a_client_a_gateway_and_an_owner_that_drifted_are_healed() {
     }
     dev.entrance().converge(5, &[&anns, &bobs]).await;
 
-    // A client learns it from the next beacon.
+    // A client finds its drift with the next beacon.
     assert!(bobs.damage());
     counter(&base, "driftless_gateway_drift_reports_total", 1).await;
     dev.entrance().converge(5, &[&anns, &bobs]).await;
 
-    // A gateway learns it from the next record, and the owner confirms the log.
+    // A gateway finds its drift with the next record, and the owner confirms the log.
     damage(&base, "gateway", id.as_str()).await;
     edit(&anns, 6, 9).await;
     counter(&base, "driftless_drift_total", 1).await;
     counter(&base, "driftless_replayer_checks_total", 1).await;
     dev.entrance().converge(6, &[&anns, &bobs]).await;
 
-    // An owner publishes a hash that the log does not lead to, and every gateway reports it; or the
-    // check that the gateway has asked for finds it first.
+    // A damaged owner publishes a hash that the log does not lead to, and every gateway reports it.
+    // The audit that a gateway has asked for may find the damage first.
     damage(&base, "replayer", id.as_str()).await;
     edit(&bobs, 7, 11).await;
     counter(&base, "driftless_drift_total", 2).await;

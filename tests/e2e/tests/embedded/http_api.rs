@@ -1,4 +1,4 @@
-//! Holds HTTP to its OpenAPI document: by a list of requests, and by Schemathesis.
+//! Compares the HTTP API with its OpenAPI document, by a list of requests and by Schemathesis.
 
 use driftless_e2e_tests::process::arguments;
 use driftless_e2e_tests::python::{folder, python, run_script};
@@ -6,7 +6,8 @@ use driftless_e2e_tests::stack::{Dev, Stack};
 use driftless_e2e_tests::wait::soon;
 use tokio::process::Command;
 
-/// The address past the proxy, which would take every upgrade request for a websocket.
+/// The address that bypasses the proxy, because the proxy would take every upgrade request for a
+/// websocket.
 fn directly(dev: &Dev) -> &str {
     dev.page().split("/?").next().unwrap_or_default()
 }

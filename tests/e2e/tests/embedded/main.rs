@@ -1,4 +1,4 @@
-//! `driftless dev` with its embedded log, from outside.
+//! Tests of `driftless dev` with its embedded log, as one process under test.
 
 mod bad_input;
 mod conformance;

@@ -1,4 +1,4 @@
-//! A process that cannot start says what is wrong, where, and how to mend it.
+//! A process that cannot start must say what is wrong, where, and how to mend it.
 
 use driftless_e2e_tests::edits::chunk;
 use driftless_e2e_tests::process::{Env, arguments, run};
@@ -8,7 +8,7 @@ use driftless_schemas::world::WorldSpec;
 use driftless_testbed::RunDir;
 use std::net::TcpListener;
 
-/// Runs the program to its end. It must fail and say all of this.
+/// Runs the program, which must fail and print all texts in `says`.
 async fn fails(list: &[&str], says: &[&str]) {
     let ended = run(&arguments(list), &Env::new()).await;
     assert!(!ended.status.success(), "{list:?} did not fail: {ended:?}");
@@ -31,16 +31,16 @@ async fn a_world_that_differs_from_the_stored_one_is_named_by_file_key_and_both_
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
     fails(&flags, &[&file, "world.json", "family[0].bounds is 77 here, and 1024 there", "driftless init --update"])
         .await;
-    // The failed attempt changed nothing.
+    // The failed attempt must not have changed anything, so a normal start works.
     dev.start().await;
     dev.stop().await;
 
-    // The same log for a world with another partition count (R1).
+    // The same log is started with a world that has another partition count (R1).
     std::fs::remove_dir_all(dev.data().join("store")).unwrap();
     let file = world_file(folder.path(), &WorldSpec { partitions: 5, ..WorldSpec::dev() }).display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0", "--world", &file];
     fails(&flags, &["dev.1.commands", "12 partitions", "5", "log.db", "start a new generation"]).await;
-    // The log of a world that this store does not know.
+    // The log belongs to a world that this store does not know.
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
     fails(&flags, &["dev.1.commands", "log.db", "world.json", &data, "--store", "--fresh"]).await;
 }
@@ -83,7 +83,8 @@ async fn a_data_folder_in_use_is_named_and_left_alone() {
         fails(&[&flags[..], more].concat(), &[&data, "in use", "--data"]).await;
     }
     assert!(dev.data().join("store/world.json").exists() && dev.data().join("dev.key").exists());
-    // The killed process no longer holds the folder, and every acknowledged command is still there.
+    // A killed process does not keep the folder locked, and every acknowledged command is still
+    // there.
     dev.kill();
     dev.start().await;
     let (_client, replica) = dev.entrance().follower("bob", &id).await;
@@ -91,7 +92,7 @@ async fn a_data_folder_in_use_is_named_and_left_alone() {
     scenarios::burst_is_in_the_log(&mut dev, &id, "ann").await;
 }
 
-/// Offsets mean something in one log only.
+/// A store refers to offsets of one log, so a folder with another log must be refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
     let mut dev = Dev::embedded().await;
@@ -107,15 +108,15 @@ async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
     dev.stop().await;
 }
 
-/// A partition that recovery cannot read ends the replayer for good, long before the time for
-/// becoming ready is over.
+/// If recovery cannot read a partition, the replayer ends for good. It ends long before the time
+/// limit for becoming ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replayer_that_ends_at_its_start_says_why() {
     let mut dev = Dev::embedded().await;
     scenarios::burst_commits_in_order(dev.entrance(), &chunk("canvas/0/0"), "ann").await;
     dev.stop().await;
     let data = dev.data();
-    // The store has offsets that a new log lacks.
+    // The store refers to offsets that a new log does not have.
     for name in ["log.db", "log.db-wal", "log.db-shm"] {
         let _ = std::fs::remove_file(data.join(name));
     }
@@ -153,7 +154,7 @@ async fn a_missing_key_world_or_argument_is_named_with_the_way_out() {
     fails(&["token", "--sub", "ann"], &["--key-file"]).await;
 }
 
-/// Each service names the brokers that do not answer.
+/// The error of each service names the brokers that do not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_not_there_is_named() {
     let folder = RunDir::new("brokers").unwrap();
@@ -166,7 +167,7 @@ async fn a_broker_that_is_not_there_is_named() {
     let nobody = ["--brokers", "127.0.0.1:1", "--store", &store, "--config", &config, "--world", &file];
     let of = |first: &[&'static str]| [first, &nobody[..]].concat();
     fails(&of(&["init"]), &["127.0.0.1:1", "check that the brokers run"]).await;
-    // Makes the world by hand, so that the services get as far as the log.
+    // The test writes the world by hand, so that the services get as far as opening the log.
     let stored = driftless_schemas::world::StoredWorld { revision: 1, spec: WorldSpec::dev() };
     std::fs::write(folder.path().join("store/world.json"), serde_json::to_string(&stored).unwrap()).unwrap();
     for service in ["ingest", "replayer", "gateway"] {

@@ -1,5 +1,4 @@
-//! `driftless dev` with a certificate: everything goes over TLS, by the SDK and by the command
-//! line.
+//! `driftless dev` with a certificate. The SDK and the command line must use TLS for everything.
 
 use driftless_client::{Client, Settings};
 use driftless_e2e_tests::edits::chunk;

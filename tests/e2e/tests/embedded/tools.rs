@@ -1,4 +1,4 @@
-//! The tools beside the services: `watch`, `paint`, `token`.
+//! The command-line tools beside the services: `watch`, `paint`, `token`.
 
 use driftless_e2e_tests::process::{Env, arguments, program, run};
 use driftless_e2e_tests::stack::{Dev, Stack as _};
@@ -7,7 +7,7 @@ use driftless_testbed::RunDir;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-/// `driftless watch … | head -1`
+/// This test does what `driftless watch … | head -1` does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_that_nobody_reads_any_more_ends_quietly() {
     let dev = Dev::embedded().await;
@@ -21,7 +21,8 @@ async fn a_watch_that_nobody_reads_any_more_ends_quietly() {
     let first = soon("a line", lines.next_line()).await.unwrap().unwrap();
     assert!(first.starts_with("canvas/0/0 is at version 0"), "{first}");
     drop(lines);
-    // The pipe ends `watch` even if nothing happens to the chunk, so that nothing is written.
+    // The closed pipe must end `watch` even if nothing happens to the chunk and so nothing is
+    // written.
     let status = soon("the end", watch.wait()).await.unwrap();
     let mut said = String::new();
     watch.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
@@ -47,10 +48,10 @@ async fn a_new_key_is_made_whatever_the_variable_says() {
     let env: Env = vec![("DRIFTLESS_KEY_FILE".into(), path("new.key"))];
     let made = run(&arguments(&["token", "--new-key", &path("new.key")]), &env).await;
     assert!(made.status.success(), "{made:?}");
-    // The variable also names the key that signs.
+    // The variable also names the key with which `token` signs.
     let signed = run(&arguments(&["token", "--sub", "ann", "--write", "canvas/"]), &env).await;
     assert!(signed.status.success() && signed.output.matches('.').count() == 2, "{signed:?}");
-    // Two keys on the command line are too many.
+    // A command line with two keys must be refused.
     let both = run(&arguments(&["token", "--new-key", &path("a"), "--key-file", &path("new.key")]), &Env::new()).await;
     assert!(!both.status.success() && both.error.contains("--key-file"), "{both:?}");
 }

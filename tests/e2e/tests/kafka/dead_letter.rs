@@ -1,4 +1,5 @@
-//! R9: an unreadable record is put aside with its reason, and the chunk goes on.
+//! R9: an unreadable record is put aside with its reason, and the chunk's later commands are
+//! decided.
 
 use bytes::Bytes;
 use driftless_client::Outcome;
@@ -63,7 +64,7 @@ async fn r9_a_record_that_cannot_be_decoded_goes_to_dead_letter_and_the_chunk_li
     let origin = (header("topic"), header("partition"), header("offset"));
     assert_eq!(origin, (world.topics().commands.to_string(), partition.to_string(), offset.to_string()));
 
-    // An operator finds the record, and learns that it cannot be replayed.
+    // An operator finds the record in `dead-letter`, and learns that it cannot be replayed.
     let (flags, env) = (stack.deployment().flags(), stack.deployment().env.clone());
     let tool = async |first: &[&str]| run(&[arguments(first), flags.clone()].concat(), &env).await;
     let at = letter.offset.to_string();
@@ -77,7 +78,8 @@ async fn r9_a_record_that_cannot_be_decoded_goes_to_dead_letter_and_the_chunk_li
     let all = tool(&["dead-letter", "replay", "--all"]).await;
     assert!(all.status.success() && all.error.contains("0 replayed"), "{all:?}");
 
-    // The same holds after a restart, which reads the garbage again or knows that it is behind it.
+    // The same must hold after a restart. The replayer then reads the unreadable record again, or
+    // knows that it lies behind.
     stack.kill("replayer");
     stack.restart("replayer").await;
     edit(4).await;

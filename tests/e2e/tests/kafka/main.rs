@@ -13,7 +13,7 @@ use driftless_e2e_tests::wait::{is_quick, say};
 use driftless_testbed::{RunDir, shared_kafka};
 use tokio::task::block_in_place;
 
-/// Whether this test is left out.
+/// True if this test is left out because no servers may be started. Prints that it is.
 fn is_left_out() -> bool {
     if is_quick() {
         say("left out: it needs Apache Kafka and S3 (DRIFTLESS_TEST_QUICK=1)");
@@ -37,7 +37,8 @@ async fn r8_every_outcome_is_told_as_it_is() {
     scenarios::every_outcome_is_told_as_it_is(Apart::start().await).await;
 }
 
-/// Each new connection goes to the other ingest and the other gateway.
+/// Connections are cut at every point, and each new connection goes to the other ingest and the
+/// other gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_sockets_cut_anywhere_change_no_outcome_and_commit_once() {
     if is_left_out() {
@@ -46,7 +47,8 @@ async fn r2_sockets_cut_anywhere_change_no_outcome_and_commit_once() {
     scenarios::cuts_change_no_outcome(Apart::start().await).await;
 }
 
-/// Ingest's own rate limit says "later" in the middle of the burst.
+/// Ingest's own rate limit rejects commands in the middle of the burst, with a reason that allows a
+/// retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r8_a_rate_limit_within_a_burst_of_50_loses_nothing_and_keeps_the_order() {
     if is_left_out() {
@@ -58,7 +60,7 @@ async fn r8_a_rate_limit_within_a_burst_of_50_loses_nothing_and_keeps_the_order(
     burst_is_in_the_log(&mut stack, &id, "ann").await;
 }
 
-/// `driftless dev --brokers`: all in one process, on a Kafka that runs already.
+/// `driftless dev --brokers` runs all services in one process, on a Kafka that runs already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dev_runs_on_brokers_and_comes_back_after_kill_9() {
     if is_left_out() {

@@ -1,4 +1,4 @@
-//! The replayer is away, is killed, and returns; so do ingests and gateways.
+//! A replayer, an ingest or a gateway is away or is killed, and returns.
 
 use driftless_client::{Outcome, Pending};
 use driftless_e2e_tests::edits::{chunk, set, value_of};
@@ -42,7 +42,7 @@ async fn r3_edits_without_a_replayer_wait_in_the_log_and_all_commit_when_it_is_b
     assert_eq!((a.version().unwrap().0, b.version().unwrap().0), (1, 1), "nothing is confirmed");
     let shown = a.with_view(|view| view.model.encode(view.content).into_owned()).unwrap();
     assert_eq!(shown[12 + 2 * 30], 30, "but it is shown");
-    // A client that connects now gets all decided commands.
+    // A client that connects while the replayer is away gets all commands that were decided before.
     let (_late, late) = stack.entrance().follower("late", &ids[0]).await;
     assert_eq!(late.version().unwrap().0, 1);
 
@@ -76,7 +76,7 @@ async fn r2_an_end_of_any_service_under_load_by_kill_9_or_in_order_loses_and_dou
         replicas.push(replica);
         clients.push(client);
     }
-    // All clients begin at the first ingest and the first gateway.
+    // At the start, all clients are connected to the first ingest and the first gateway.
     for (name, how) in [
         ("replayer", "kill"),
         ("ingest-0", "kill"),
@@ -109,7 +109,7 @@ async fn r2_an_end_of_any_service_under_load_by_kill_9_or_in_order_loses_and_dou
     assert!(history.fences >= 4 * 3, "four ownerships of three partitions: {}", history.fences);
 }
 
-/// Waits until each replica has advanced.
+/// Waits until the version of each replica has risen by `by`.
 async fn progress(replicas: &[driftless_client::Chunk], by: u64) {
     let version = |replica: &driftless_client::Chunk| replica.version().map_or(0, |version| version.0);
     let wanted: Vec<u64> = replicas.iter().map(|replica| version(replica) + by).collect();
@@ -120,10 +120,10 @@ async fn progress(replicas: &[driftless_client::Chunk], by: u64) {
     .await;
 }
 
-/// Two replayers and three partitions. Each replayer is restarted in turn, and partitions are also
-/// revoked from one that stays alive. No takeover waits for a session time-out: a member that shuts
-/// down gracefully leaves the group, and one that was killed and returns under its name finds its
-/// partitions (static membership, cooperative-sticky).
+/// Two replayers share three partitions. Each replayer is restarted in turn, and partitions are
+/// also revoked from a replayer that stays alive. No takeover waits for a session time-out. A
+/// member that shuts down gracefully leaves the group, and a member that was killed and returns
+/// under its name gets its partitions back (static membership, cooperative-sticky).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_rolling_restart_of_two_replayers_loses_and_doubles_nothing() {
     if super::is_left_out() {
@@ -143,7 +143,7 @@ async fn r2_a_rolling_restart_of_two_replayers_loses_and_doubles_nothing() {
         replicas.iter().map(|r| stack.entrance().world.place(r.id()).expect("a chunk").partition.0).collect();
     assert!(placed.len() > 1, "several partitions are at work: {placed:?}");
     progress(&replicas, 40).await;
-    // The second replayer takes partitions of the first, which goes on with the others.
+    // The second replayer takes over partitions of the first, which keeps the others.
     stack.restart("replayer-1").await;
     stack.deciding("replayer-1").await;
     for (name, how) in [("replayer", "stop"), ("replayer-1", "stop"), ("replayer", "kill"), ("replayer-1", "stop")] {

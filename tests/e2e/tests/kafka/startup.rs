@@ -1,4 +1,4 @@
-//! A process that cannot start says what is wrong, where, and how to mend it.
+//! A process that cannot start must say what is wrong, where, and how to mend it.
 
 use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Deployment, Stack as _, kafka_log, small_world, world_file};
@@ -14,7 +14,7 @@ async fn fails(deployment: &Deployment, first: &[&str], says: &[&str]) {
     }
 }
 
-/// R1: no service runs on a topic whose partition count differs from the world's.
+/// R1: every service refuses to run if a topic's partition count differs from the world's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r1_a_topic_with_another_partition_count_is_named_by_every_service() {
     if super::is_left_out() {
@@ -31,7 +31,7 @@ async fn r1_a_topic_with_another_partition_count_is_named_by_every_service() {
     let topic = spec.topics().commands.to_string();
     let said = [&topic[..], "7 partitions", "3", "generation"];
     fails(&deployment, &["init", "--world", &file], &said).await;
-    // The refusal stays even if world.json was written by hand.
+    // The services still refuse if world.json was written by hand.
     let twin = driftless_e2e_tests::stack::unique_world();
     let other = Deployment::new("").await;
     let mut renamed = small_world(&twin);
@@ -86,7 +86,7 @@ async fn another_world_than_the_stored_one_or_a_port_in_use_stops_every_service_
         fails(&deployment, &[service, "--key-file", &key, "--world", &file], &said).await;
     }
 
-    // A port that another process has.
+    // Another process listens on this port.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     fails(&deployment, &["replayer", "--http", &address], &[&address, "--http"]).await;
@@ -96,7 +96,7 @@ async fn another_world_than_the_stored_one_or_a_port_in_use_stops_every_service_
     }
 }
 
-/// `--http` of the two services apart is easily mixed up.
+/// The tools take one address, and users easily give an ingest's where a gateway's is needed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_that_are_aimed_at_an_ingest_alone_say_that_a_gateway_is_meant() {
     if super::is_left_out() {

@@ -1,4 +1,4 @@
-//! The content of the bucket.
+//! Checks the objects in the bucket.
 
 use driftless_e2e_tests::process::arguments;
 use driftless_e2e_tests::python::{folder, run_script};
@@ -10,8 +10,8 @@ use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
-/// Separate services paint the photo, and `b3sum`, which knows nothing of Driftless, confirms that
-/// every snapshot is named by its content.
+/// Separate services paint the photo. `b3sum`, which knows nothing of Driftless, confirms that
+/// every snapshot is named by the hash of its content.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r7_a_painted_photo_differs_in_no_cell_and_its_snapshots_are_named_by_blake3() {
     if super::is_left_out() {

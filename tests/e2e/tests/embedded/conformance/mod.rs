@@ -1,4 +1,4 @@
-//! The scenarios that every client passes (`tests/conformance`), run with the Rust SDK.
+//! Runs the scenarios that every client must pass (`tests/conformance`) with the Rust SDK.
 
 mod step;
 mod verbs;
@@ -16,38 +16,38 @@ use step::Step;
 use tokio::sync::broadcast;
 use wire::Wire;
 
-/// A scenario that is being run.
+/// The state of a scenario that is being run.
 struct Story {
-    /// The chunk of steps that name no chunk.
+    /// The chunk that a step means if it names none.
     chunk: String,
     clients: BTreeMap<String, Member>,
     edits: BTreeMap<String, Vec<Edit>>,
 }
 
-/// A client, by its name in the scenario.
+/// A client of the scenario.
 struct Member {
     client: Client,
     wire: Wire,
     chunks: BTreeMap<String, Chunk>,
     events: broadcast::Receiver<Event>,
-    /// The outcomes that the client reported, in their order.
+    /// The outcomes that the client has reported, in order.
     told: Vec<String>,
-    /// Drifts since the last `corrupt`.
+    /// The number of drifts that the client has reported since the last `corrupt` step.
     drifts: usize,
 }
 
-/// A submitted command.
+/// A command that a step submitted.
 struct Edit {
     by: String,
     chunk: Chunk,
     id: CommandId,
-    /// The outcome, once a step has asked for it.
+    /// The outcome of the command; `None` until a step has asked for it.
     outcome: Option<Outcome>,
     pending: Option<driftless_client::Pending>,
 }
 
 impl Member {
-    /// Records the events that the client has reported meanwhile.
+    /// Records the outcomes and drifts that the client has reported since the last call.
     fn listen(&mut self) {
         loop {
             match self.events.try_recv() {
@@ -68,12 +68,12 @@ impl Story {
         self.clients.get_mut(name).unwrap_or_else(|| panic!("there is no client {name}"))
     }
 
-    /// The chunk of a step.
+    /// The chunk that a step means.
     fn chunk_of(&self, step: &Step) -> String {
         step.get("chunk").map_or(self.chunk.clone(), |chunk| chunk.as_str().expect("a chunk's id").to_owned())
     }
 
-    /// A client's replica of the step's chunk.
+    /// The replica that a client has of the step's chunk.
     fn of(&mut self, name: &str, step: &Step) -> Chunk {
         let id = self.chunk_of(step);
         self.member(name).chunks.get(&id).unwrap_or_else(|| panic!("{name} does not track {id}")).clone()
@@ -104,7 +104,7 @@ impl Story {
     }
 }
 
-/// An outcome as scenarios write it.
+/// The JSON members by which scenarios describe an outcome.
 fn members(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Committed { version } => json!({ "outcome": "committed", "version": version.map(|v| v.0) }),
@@ -119,7 +119,7 @@ fn members(outcome: &Outcome) -> Value {
     }
 }
 
-/// The list of scenarios.
+/// Reads the list of scenarios.
 fn scenarios() -> Vec<Value> {
     let file = driftless_e2e_tests::python::folder().join("../conformance/scenarios.json");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -146,7 +146,7 @@ async fn the_rust_client_passes_every_scenario() {
     let mut dev = Dev::embedded().await;
     for scenario in scenarios() {
         let chunk = scenario["chunk"].as_str().expect("a chunk").to_owned();
-        // Shown if the scenario fails.
+        // Rust's test harness shows this line only if the scenario fails.
         println!("{}", scenario["name"]);
         let mut story = Story { chunk, clients: BTreeMap::new(), edits: BTreeMap::new() };
         for step in scenario["steps"].as_array().expect("a list") {
@@ -158,7 +158,7 @@ async fn the_rust_client_passes_every_scenario() {
     dev.entrance().pass_all();
 }
 
-/// Connects a client with a wire between it and the servers.
+/// Connects a client through a wire of its own, which can break its connections.
 async fn join(dev: &Dev, name: &str, read: &[&str], write: &[&str]) -> Member {
     let entrance = dev.entrance();
     let wire = Wire::to(entrance).await;
@@ -172,13 +172,13 @@ async fn join(dev: &Dev, name: &str, read: &[&str], write: &[&str]) -> Member {
     Member { client, wire, chunks: BTreeMap::new(), events, told: Vec::new(), drifts: 0 }
 }
 
-/// The bytes of a step's command: a model's JSON, encoded by the model.
+/// Encodes a step's command, which is the JSON form of a model's command.
 fn encoded(chunk: &Chunk, command: &Value) -> Bytes {
     let encoded = chunk.with_view(|view| view.model.command_from_json(command)).expect("there is a view");
     encoded.unwrap_or_else(|e| panic!("{command}: {e}")).into()
 }
 
-/// Sets one cell, if it has another value.
+/// Sets one cell on the condition that its value is `now`.
 fn guarded([x, y]: [u32; 2], value: u32, now: u32) -> Bytes {
     edits::set_if(y * 128 + x, value, now).into()
 }

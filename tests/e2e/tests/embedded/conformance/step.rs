@@ -1,8 +1,9 @@
-//! A step: an object with a verb, its subject, and members that the verb knows.
+//! A step of a scenario: a JSON object with a verb, the verb's subject, and members that the verb
+//! allows.
 
 use serde_json::{Map, Value};
 
-/// The verbs, and the members that each may have.
+/// Each verb, with the other members that its step may have.
 const VERBS: [(&str, &[&str]); 24] = [
     ("client", &["read", "write"]),
     ("track", &["chunk", "rejected"]),
@@ -30,7 +31,7 @@ const VERBS: [(&str, &[&str]); 24] = [
     ("start", &[]),
 ];
 
-/// A step with a known verb.
+/// A step whose verb and members are known.
 pub struct Step {
     /// The verb.
     pub verb: &'static str,
@@ -38,8 +39,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// Reads a step. JSON loses the order of members, but only one member is a verb that knows all
-    /// others.
+    /// Reads a step. JSON does not keep the order of members. But only one member of a step is a
+    /// verb that allows all others.
     ///
     /// # Panics
     /// If no verb fits.
@@ -52,7 +53,7 @@ impl Step {
         Self { verb, members }
     }
 
-    /// The verb's subject, if it is a single name.
+    /// The subject of the verb, which must be a single name.
     pub fn name(&self) -> &str {
         self.text(self.verb)
     }
@@ -79,7 +80,7 @@ impl Step {
         list.iter().map(|number| number.as_u64().unwrap_or_else(|| panic!("{member} must be numbers"))).collect()
     }
 
-    /// A cell of a grid.
+    /// Reads a member that names a cell of a grid, as [x, y].
     pub fn place(&self, member: &str) -> [u32; 2] {
         let at: Vec<u32> = self.numbers(member).into_iter().map(|n| u32::try_from(n).expect("a coordinate")).collect();
         at.try_into().unwrap_or_else(|at| panic!("{member} must be [X, Y], not {at:?}"))

@@ -1,4 +1,4 @@
-//! The action of each verb, and the condition that it waits for.
+//! What each verb does, and the condition for which it waits.
 
 use super::step::Step;
 use super::wire::Kind;
@@ -157,7 +157,7 @@ async fn converge(story: &mut Story, step: &Step) {
     .await;
 }
 
-/// Waits until an event has happened so many times.
+/// Waits until an event has happened as many times as the step says.
 async fn happen(story: &mut Story, step: &Step) {
     let (event, wanted) = (step.text("event"), step.get("count").map_or(1, |_| step.number("count")));
     assert!(["cut", "put_off", "drift", "receipt"].contains(&event), "{event} is nothing that can be waited for");

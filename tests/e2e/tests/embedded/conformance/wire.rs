@@ -1,5 +1,5 @@
-//! The wire between a client and the servers: breaks connections at chosen messages, holds
-//! messages, doubles them, or answers in ingest's place.
+//! The wire between a client and the servers. It breaks connections at chosen messages, holds
+//! messages, sends them twice, or answers in ingest's place.
 
 use driftless_e2e_tests::proxy::{Door, Passing, Proxy, Verdict};
 use driftless_e2e_tests::stack::Entrance;
@@ -9,7 +9,7 @@ use driftless_schemas::proto::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// The kind of content that a rule looks for in a message.
+/// The kind of content for which a rule looks in a message.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Submit,
@@ -52,12 +52,12 @@ enum Server {
     Gateway,
 }
 
-/// The point at which a connection breaks next.
+/// A cut that is armed: the point at which a connection breaks next.
 struct Cut {
     server: Server,
     is_before: bool,
     kind: Kind,
-    /// The switch that the cut closes.
+    /// The switch that the cut closes, so that the client cannot reconnect; `None` if it may.
     door: Option<Door>,
 }
 
@@ -68,11 +68,11 @@ struct State {
     is_doubling: bool,
     put_off: BTreeSet<u64>,
     after_ms: u32,
-    /// How many times each event has happened.
+    /// The number of times that each event has happened.
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// The wires of one client.
+/// The wires of one client: a proxy to ingest and a proxy to the gateway.
 pub struct Wire {
     ingest: Proxy,
     gateway: Proxy,
@@ -80,7 +80,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Makes a wire in front of the entrance's proxies, which know the servers' addresses.
+    /// Makes a wire that connects to the entrance's proxies, because those know the addresses of
+    /// the servers.
     pub async fn to(entrance: &Entrance) -> Self {
         let ingest = Proxy::start(Some(entrance.ingests[0].address())).await;
         let gateway = Proxy::start(Some(entrance.gateways[0].address())).await;
@@ -94,7 +95,7 @@ impl Wire {
         (url(&self.ingest, "ingest"), url(&self.gateway, "gateway"))
     }
 
-    /// Judges held messages again.
+    /// Sets the rule of both proxies again, so that messages that wait are judged again.
     fn judge(&self) {
         for (server, proxy) in [(Server::Ingest, &self.ingest), (Server::Gateway, &self.gateway)] {
             let state = Arc::clone(&self.state);
@@ -106,7 +107,8 @@ impl Wire {
         f(&mut self.state.lock().expect("nobody panics"))
     }
 
-    /// `at` is `before submit`, `after receipt`, and so on.
+    /// Arms a cut. `at` names its point: `before submit`, `after receipt`, and so on. `bars` says
+    /// whether new connections are refused afterwards.
     pub fn cut(&self, server: &str, at: &str, bars: bool) {
         let (server, proxy) = match server {
             "ingest" => (Server::Ingest, &self.ingest),
@@ -191,7 +193,7 @@ impl State {
         }
     }
 
-    /// Changes a message to ingest, and makes the answer that the client gets in ingest's place.
+    /// Changes a message to ingest, and makes the answer that the client gets in place of ingest's.
     fn change(&mut self, frame: &ClientFrame) -> Verdict {
         let (mut up, mut down) = (ClientFrame::default(), ServerFrame::default());
         for request in &frame.requests {
