@@ -121,8 +121,8 @@ async fn a_forgotten_command_has_no_definite_status() {
     for _ in 0..65 {
         town.decide(C, session.writer("ann"), cells(0..1, 7, None)).await;
     }
-    // More writers than a ledger holds: the ledger evicts the first, and the floor rises to its
-    // session's time.
+    // There are more writers than a ledger holds, so the ledger evicts the oldest writer. Its floor
+    // rises to the time of that writer's session: older unknown sessions are expired.
     let other = "canvas/1/0";
     for i in 0..1025_u64 {
         let mut tail = [2; 10];
@@ -223,7 +223,8 @@ async fn an_event_stream_resumes_after_its_last_event() {
     let got = events(&mut resumed, 2).await;
     assert_eq!((got[0].0.as_str(), got[1].0.as_str()), ("tracked", "updates"));
     assert_eq!(got[1].1, format!("3:{}", hash(&mut town)));
-    // The query resumes too; an id that the gateway never gave is ignored.
+    // `have` in the query resumes a stream too. The gateway ignores a malformed id, and such a
+    // stream begins with a Chunk.
     for (id, second) in [(&got[1].1, None), (&"1:00".to_owned(), Some("chunk"))] {
         let mut stream = running.stream(&format!("{path}&have={id}"), &[]).await;
         town.decide(C, writer, cells(5..6, 9, None)).await;

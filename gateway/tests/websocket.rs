@@ -128,8 +128,8 @@ async fn a_user_over_its_rate_is_throttled_and_loses_no_request() {
     let running = town.gateway(Settings { requests_per_second: 100, requests_burst: 10, ..settings() }).await;
     let mut client = running.greeted(&town.token("ann")).await;
     let began = std::time::Instant::now();
-    // Two frames: the gateway does not read the second one before the excess of the first has
-    // drained.
+    // The client sends two frames. The gateway does not read the second frame before the excess of
+    // the first one has drained.
     for round in 0..2 {
         client.send((0..30).map(|i| track(&format!("canvas/{round}/{i}"), None))).await;
     }

@@ -272,7 +272,7 @@ pub fn track(chunk: &str, have: Option<proto::Have>) -> request::Body {
 }
 
 pub fn settings() -> Settings {
-    // Practically no beacons: only tests of beacons expect them.
+    // One beacon an hour, which is practically none, because only tests of beacons expect them.
     Settings { core: CoreSettings { beacon_interval_ms: 3_600_000, ..CoreSettings::default() }, ..Settings::default() }
 }
 

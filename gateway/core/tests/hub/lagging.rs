@@ -62,7 +62,8 @@ fn a_lagging_chunk_may_be_untracked_tracked_again_or_rebuilt() {
             }
         }
         if what == 1 {
-            // The frames before the new answer belong to the old Track.
+            // The frames before the new answer belong to the old Track, so the client still accepts
+            // them.
             gateway.held(slow, C).is_followed = true;
         }
         let got = gateway.got(&log, slow);
