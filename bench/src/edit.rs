@@ -1,6 +1,7 @@
 //! `cargo xtask bench edit`: the latency from an edit to its committed update at another client.
 //!
-//! The floor is measured in the same run: two bare hops through the log, without any code of ours.
+//! The same run also measures the floor for this latency: two bare hops through the log, without
+//! any code of ours.
 
 mod floor;
 mod stack;

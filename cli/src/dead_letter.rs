@@ -12,7 +12,8 @@
 //!   sequence numbers keep it in order (R8), and a client that sends the command again does no
 //!   harm.
 //!
-//! With either action, a second replay of the same letter applies nothing again.
+//! Both actions are safe to repeat, because a second replay of the same letter applies nothing
+//! again.
 
 mod decision;
 mod letter;

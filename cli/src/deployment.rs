@@ -133,7 +133,7 @@ fn first_difference(ours: &WorldSpec, theirs: &WorldSpec) -> Result<Option<(Stri
     Ok(walk("", &serde_json::to_value(ours)?, &serde_json::to_value(theirs)?))
 }
 
-/// What to do with topics that exist although the store has no world.
+/// How to treat topics that exist although the store has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StrayTopics<'a> {
     /// Refuse them, because they may belong to another world. `remedy` tells the operator what to

@@ -72,7 +72,7 @@ fn read_lines(output: PipeReader, lines: &Sender<String>) {
     }
 }
 
-/// Finds a program on the path.
+/// Returns the path of a program, if a folder of PATH contains the program.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())

@@ -44,7 +44,7 @@ fn make(home: &Path, screen: Screen) -> Result<()> {
         process::check("the creation of a Python virtual environment", venv)
     };
     let Err(error) = venv() else { return Ok(()) };
-    // Debian ships the module `venv` in a package of its own.
+    // Debian ships the module `venv` in a separate package, which may be missing.
     if !apt::may_install() {
         return Err(error.context("python3 -m venv does not work (Debian: apt-get install python3-venv)"));
     }

@@ -146,8 +146,8 @@ impl Run {
         };
         let mut deny = Command::new(cargo_deny);
         deny.current_dir(&self.workspace.root).stdout(self.screen.stdio());
-        // The database of advisories is on the net and changes, but this test must give the same
-        // answer tomorrow.
+        // The step leaves out advisories, because their database is on the net and changes. This
+        // test must give the same answer tomorrow.
         deny.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
         process::check("cargo-deny", deny)?;
         Ok(Verdict::Passed("licences, bans and sources are as deny.toml has them".into()))

@@ -57,7 +57,8 @@ impl Stack {
         let mut command = Command::new(program::driftless()?);
         command.args(["dev", "--json", "--fresh", "--http", "127.0.0.1:0", "--data"]).arg(&data);
         if let Some(brokers) = &brokers {
-            // Each run has a world of its own, so that it can use brokers of earlier runs again.
+            // Each run has its own world, so that several runs can use the same brokers one after
+            // another.
             let world = folder.join("world.toml");
             let mut spec = driftless_schemas::world::WorldSpec::dev();
             spec.name = format!("bench-{}", std::process::id());
@@ -77,7 +78,8 @@ impl Stack {
         Ok(Self { ingest_ws, gateway_ws, brokers, log, signer, _dev: dev, _kafka: kafka, folder })
     }
 
-    /// A token for the user `sub`. Each client is a user of its own, because limits apply per user.
+    /// Returns a token for the user `sub`. Each client is a separate user, because limits apply per
+    /// user.
     pub fn token(&self, sub: &str) -> Result<String> {
         let access = Access { write: vec!["canvas/".into()], ..Access::default() };
         Ok(self.signer.issue(sub, &access, unix_now(), 24 * 3600)?)

@@ -8,7 +8,7 @@ use driftless_schemas::{format, limits};
 pub(super) trait Dialect: Send + Sync {
     /// The path of the websocket.
     fn path(&self) -> &'static str;
-    /// The subprotocol.
+    /// The websocket subprotocol that the client asks for.
     fn subprotocol(&self) -> &'static str;
     /// Returns the messages that subscribe a socket to the chunk, or the channel, with this number.
     fn subscribe(&self, channel: usize) -> Vec<Vec<u8>>;

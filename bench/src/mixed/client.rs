@@ -24,11 +24,11 @@ const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 /// TCP segment size of a slow client, about that of Ethernet.
 const SLOW_SEGMENT_BYTES: u32 = 1400;
 
-/// How a client behaves.
+/// How fast a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Fast,
-    /// Reads [`SLOW_BYTES_PER_SECOND`].
+    /// Reads at most [`SLOW_BYTES_PER_SECOND`].
     Slow,
     /// Reads nothing once it has its chunks.
     Stalled,
@@ -99,13 +99,13 @@ pub(super) fn connect(address: SocketAddr, kind: Kind) -> Result<Connection> {
 pub(super) enum Disconnect {
     /// The server closed the socket; the field is the close code, if the server sent one.
     Closed(Option<u16>),
-    /// The connection broke.
+    /// A read failed, so the connection is broken.
     Broken,
     /// The core asked for another socket.
     Dropped,
 }
 
-/// A client.
+/// A client: the SDK's core, its socket to the gateway, and the chunks that it tracks.
 pub(super) struct Client {
     pub kind: Kind,
     pub chunks: Vec<ChunkId>,
@@ -184,7 +184,7 @@ impl Client {
         Err(lost)
     }
 
-    /// Runs the core's timers.
+    /// Runs the core's timers. Returns an error if the core asks for another socket.
     pub fn tick(&mut self, now: MonotonicMs) -> Result<(), Disconnect> {
         self.core.tick(now);
         if self.handle_events() {

@@ -38,7 +38,7 @@ pub(super) struct Mix {
     pub reconnects: u32,
 }
 
-/// Counts of a run.
+/// Counts over one run and all clients.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub(super) struct Tally {
     pub updates: u64,
@@ -52,7 +52,7 @@ pub(super) struct Tally {
     pub drifts: usize,
 }
 
-/// The clients.
+/// The clients, their sockets and their measurements.
 pub(super) struct Crowd {
     address: SocketAddr,
     clients: Vec<Client>,
@@ -170,7 +170,7 @@ impl Crowd {
     }
 
     fn disconnect_one(&mut self, fast: usize) {
-        // With this step every client has its turn before a client is disconnected a second time.
+        // This step gives every client its turn before a client is disconnected a second time.
         self.next_disconnected = (self.next_disconnected + 2_654_435_761) % fast.max(1);
         let (at, now) = (self.next_disconnected, self.clock.monotonic());
         if self.clients[at].is_open() {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// The deeds of one ownership, which its records in `updates` show. An ownership has one epoch.
+/// Facts about one ownership (one owner's epoch), which its records in `updates` show.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ownership {
     /// When this program read the first decision.
@@ -29,7 +29,7 @@ pub(super) struct Ownership {
     stored: HashSet<String>,
 }
 
-/// The sum of all records that were read.
+/// Findings from all records that were read so far.
 #[derive(Default)]
 struct Observed {
     ownerships: BTreeMap<u64, Ownership>,
@@ -59,7 +59,7 @@ impl Decisions {
         Ok(Self { observed })
     }
 
-    /// Returns the deeds of the ownership with this epoch up to now.
+    /// Returns the facts about the ownership with this epoch, as far as they were read.
     pub fn ownership(&self, epoch: u64) -> Ownership {
         self.observed.borrow().ownerships.get(&epoch).cloned().unwrap_or_default()
     }

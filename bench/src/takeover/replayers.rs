@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Starts replayers.
+/// Starts replayers that share log, object store and config file.
 pub(super) struct Launcher {
     pub folder: PathBuf,
     pub brokers: String,
@@ -21,7 +21,7 @@ pub(super) struct Launcher {
     pub starts: u32,
 }
 
-/// A running replayer.
+/// A running replayer, and the events in its log.
 pub(super) struct Replayer {
     pub member: &'static str,
     process: Process,

@@ -44,7 +44,7 @@ pub(super) struct Report {
 pub(super) struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// Notes one measurement.
+    /// Adds one measurement of the time `name` after an end of the kind `what`, in milliseconds.
     pub fn note(&mut self, what: &'static str, name: &'static str, ms: f64, target_ms: Option<f64>) {
         let index = self.0.iter().position(|f| (f.what, f.name) == (what, name)).unwrap_or_else(|| {
             let figure =

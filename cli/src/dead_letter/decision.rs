@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a replayer decided about the original record of a dead letter.
+/// The replayer's decision about the original record of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The command had no effect, and its sequence number is resolved: it can never be used again.

@@ -10,7 +10,7 @@ use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// A dead letter.
+/// A dead letter, with the values of its headers.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
     /// The letter's offset in `dead-letter`.

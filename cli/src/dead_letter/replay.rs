@@ -47,7 +47,7 @@ const NUMBERED: [&str; 4] =
 /// forget the writers that are active now.
 const NEW_WRITERS_MAX: usize = limits::LEDGER_WRITERS_MAX / 4;
 
-/// What a replay does with a letter.
+/// The way in which a replay treats a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Append the original bytes again.

@@ -32,7 +32,8 @@ pub struct KafkaOptions {
     pub port: Option<u16>,
     /// Limit of each JVM's heap, in MiB.
     pub heap_mb: u32,
-    /// Listeners beside the plain one, by name: see [`listener`](Self::listener).
+    /// Listeners in addition to the plain one, each with its name and the addresses that it
+    /// advertises: see [`listener`](Self::listener).
     pub listeners: Vec<(String, Vec<String>)>,
     /// Lines added to `server.properties`, which override the lines of this crate.
     pub properties: Vec<(String, String)>,

@@ -1,5 +1,6 @@
 //! `driftless-testbed`: a real Kafka, a real S3 server, or both, in the foreground until Ctrl-C or
-//! SIGTERM. Once they are ready, one line on standard output tells how tests find them.
+//! SIGTERM. Once the servers are ready, the program prints one line with the variables by which
+//! tests find them.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -197,14 +198,14 @@ impl Running {
     }
 }
 
-/// Delivers a message for each signal to end.
+/// Receives a message when a signal asks the servers for an orderly end.
 type Signals = Receiver<()>;
 
-/// Set when the servers are ready and [`Running`] reads [`Signals`].
+/// True once the servers are ready. From then on [`Running`] reads [`Signals`].
 static IS_READY: AtomicBool = AtomicBool::new(false);
 
-/// Hands SIGINT, SIGTERM and SIGHUP to a thread of their own. The call precedes the start of any
-/// other thread, so that all threads inherit the mask.
+/// Blocks SIGINT, SIGTERM and SIGHUP, and starts a thread that waits for them. The call must
+/// precede the start of any other thread, so that all threads inherit the blocked signals.
 fn listen_to_signals() -> Result<Signals> {
     // SAFETY: plain C calls on a set of this frame.
     let set = unsafe {
@@ -224,7 +225,8 @@ fn listen_to_signals() -> Result<Signals> {
     Ok(signals)
 }
 
-/// A signal during a download or a start, and any second signal, ends the process at once, and with
+/// Waits for signals. The first signal after the servers are ready asks for an orderly end. A
+/// signal during a download or a start, and any second signal, ends this process at once, and with
 /// it the servers.
 fn wait_for_signals(set: &libc::sigset_t, came: &Sender<()>) {
     let mut is_first = true;

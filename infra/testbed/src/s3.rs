@@ -67,7 +67,7 @@ impl S3Options {
 pub struct Access {
     /// The URL of the bucket, `s3://bucket`.
     pub url: String,
-    /// `AWS_…` names and values.
+    /// Names and values of the `AWS_…` variables.
     pub env: Vec<(String, String)>,
 }
 

@@ -240,7 +240,8 @@ fn without_tests(text: &str) -> String {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line.trim() == "#[cfg(test)]" {
-            // Skips further attributes. A block ends at the closing brace of its own indentation.
+            // The item's further attributes are left out, too. An item with a block ends at the
+            // closing brace that has the indentation of its first line.
             let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
             let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
             if item.trim_end().ends_with('{') {

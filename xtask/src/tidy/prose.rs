@@ -26,7 +26,7 @@ const VAGUE: [&str; 5] = ["nobody", "whoever", "somebody", "anybody", "whom"];
 #[derive(Debug)]
 pub struct Line<'a> {
     pub file: &'a File,
-    /// Counted from 1.
+    /// The line number, counted from 1.
     pub number: usize,
     /// The line's text without the comment's marks.
     pub words: &'a str,
