@@ -4,7 +4,7 @@ use driftless_ingest_core::policy::PolicyError;
 use driftless_log as log;
 use driftless_runtime::settings::SettingError;
 
-/// Why ingest does not start.
+/// The reason why ingest does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The topic is missing or wrong, or the log cannot be reached.
@@ -16,10 +16,10 @@ pub enum Error {
     /// Another setting cannot be used.
     #[error("ingest: {0}")]
     Setting(#[from] SettingError),
-    /// The address cannot be listened on.
+    /// Ingest cannot listen on the configured address.
     #[error("ingest cannot listen on {address}: {reason}; choose another address with --http")]
     Listen {
-        /// The address.
+        /// The address with its port.
         address: String,
         /// The system's error.
         reason: std::io::Error,

@@ -6,7 +6,7 @@ use driftless_web::http::openapi::{Document, Operation, example, parameter, refe
 use serde_json::{Value, json};
 use warp::http::Method;
 
-/// Ingest's part of the document.
+/// Returns the OpenAPI document of ingest's own routes.
 pub(crate) fn document() -> Document {
     Document::new([
         (Method::GET, "/v1/ingest", websocket()),

@@ -137,7 +137,7 @@ impl Mailboxes {
 }
 
 impl Mailbox {
-    /// Waits for the next answers.
+    /// Waits for the next answers and returns them.
     pub(crate) async fn next(&mut self) -> Vec<Answer> {
         // `mailboxes` keeps the sender until this mailbox is dropped, so `recv` never returns None.
         self.answers.recv().await.unwrap_or_default()

@@ -53,7 +53,7 @@ pub struct Reloader {
 pub enum Reload {
     /// The files have not changed.
     Unchanged,
-    /// New content was read and is in force.
+    /// New content was read and is now in force.
     Applied,
     /// The files changed or disappeared and are not usable; the old content stays in force.
     Refused(String),

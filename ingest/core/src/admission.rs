@@ -19,10 +19,10 @@ use driftless_schemas::{ChunkId, Partition, Seq, limits};
 use prost::Message as _;
 use std::sync::Arc;
 
-/// One command as the client sent it.
+/// A command as the client sent it, before any check.
 #[derive(Clone, Debug)]
 pub struct Submission<'a> {
-    /// The chunk id, unchecked.
+    /// The chunk id as the client wrote it; it may be invalid.
     pub chunk_id: &'a str,
     /// The number that the writer gave the command.
     pub seq: u64,

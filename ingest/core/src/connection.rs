@@ -1,4 +1,5 @@
-//! One socket from Hello to its end: commands, receipts, pings, the expiry of its token.
+//! The behaviour of a client's socket, from Hello to its end: commands, receipts, pings, and the
+//! expiry of its token.
 //!
 //! [`Connection::handle`] takes one input and appends to [`Outputs`]: events for the client,
 //! records for the log, or the end of the socket. All events join into one frame, so that the
@@ -59,7 +60,7 @@ pub struct Produce {
     pub record: Bytes,
 }
 
-/// What the shell must do for a connection.
+/// The outputs of a connection, which the shell must carry out.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// The frame of events for the client (those of the session and those of ingest), the codes of
@@ -81,7 +82,7 @@ impl Outputs {
     }
 }
 
-/// One client's socket: its session, and the commands that it submits.
+/// The state of a client's socket: its session, and the commands that it submits.
 #[derive(Debug)]
 pub struct Connection {
     session: Session,
@@ -116,7 +117,7 @@ impl Connection {
         Self { session, intake }
     }
 
-    /// Handles one input.
+    /// Handles one input and appends the results to `out`.
     pub fn handle(&mut self, input: Input<'_>, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         match input {
             Input::Frame(bytes) => self.frame(bytes, now, environment, out),

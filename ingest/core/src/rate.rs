@@ -1,15 +1,15 @@
-//! How much one user may submit: commands, bytes, and the cost that the model gives to the commands
-//! (`Model::cost`).
+//! Limits how much a user may submit: commands, bytes, and the cost that the model gives to the
+//! commands (`Model::cost`). All sockets of a user share these limits.
 
 use crate::policy::Policy;
 use driftless_runtime_core::rate::{self, Allowance};
 
 /// The buckets of all users.
 pub type Rates = rate::Rates<3>;
-/// One user's bucket: (commands, bytes, cost).
+/// A user's bucket, from which commands take their amounts: [commands, bytes, cost].
 pub type Bucket = rate::Bucket<3>;
 
-/// Buckets with the limits of this policy, from which no user has taken anything.
+/// Creates full buckets with the limits of this policy.
 #[must_use]
 pub fn rates(policy: &Policy) -> Rates {
     Rates::new([

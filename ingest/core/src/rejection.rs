@@ -8,7 +8,7 @@ use driftless_schemas::proto::{self, RejectCode, Retry};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
-    /// The reason.
+    /// The code of the reason.
     pub code: RejectCode,
     /// Whether the client may send the command again.
     pub retry: Retry,
@@ -63,7 +63,7 @@ impl Rejection {
     }
 }
 
-/// A code's name in lower case.
+/// Returns the name of a rejection code in lower case, such as `bad_chunk_id`.
 #[must_use]
 pub fn name(code: RejectCode) -> &'static str {
     match code {

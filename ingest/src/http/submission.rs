@@ -18,7 +18,7 @@ use warp::http::StatusCode;
 const SUBMIT: &str = "driftless.v1.Submit";
 const CLIENT_FRAME: &str = "driftless.v1.ClientFrame";
 
-/// One command for one chunk.
+/// A command of the request's body, for the chunk that the path names.
 pub(crate) struct Item {
     pub session: SessionId,
     pub seq: u64,
@@ -32,7 +32,7 @@ enum Form {
     Protobuf(Option<submit::Body>),
 }
 
-/// A parsed body.
+/// The commands of a parsed body.
 pub(crate) struct Batch {
     pub items: Vec<Item>,
     /// True if the body was an array or a frame; the answer then is an array too.

@@ -27,7 +27,7 @@ pub struct DenyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct Unreadable {
-    /// The line number, starting at 1.
+    /// The number of the first wrong line, starting at 1.
     pub line: usize,
     /// The problem, and what would work.
     pub problem: String,

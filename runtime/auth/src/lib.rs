@@ -92,9 +92,9 @@ pub enum TokenError {
     /// The token is longer than `limits::TOKEN_BYTES_MAX`.
     #[error("the token has {bytes} bytes; the limit is {max}")]
     TooLong {
-        /// The token's length.
+        /// The token's length in bytes.
         bytes: usize,
-        /// The limit.
+        /// The limit in bytes.
         max: usize,
     },
     /// The token is not a JWT.
@@ -122,7 +122,7 @@ pub enum TokenError {
     Expired {
         /// The claim `exp`: seconds since 1970.
         expired_at: i64,
-        /// The seconds since then.
+        /// The seconds since the expiry.
         ago_s: i64,
     },
     /// The token's `nbf` is in the future.
@@ -130,7 +130,7 @@ pub enum TokenError {
     NotYetValid {
         /// The claim `nbf`: seconds since 1970.
         valid_from: i64,
-        /// The seconds until then.
+        /// The seconds until the token becomes valid.
         in_s: i64,
     },
     /// The token is validly signed and has not expired, but is on the deny list.

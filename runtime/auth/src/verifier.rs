@@ -160,7 +160,7 @@ fn signed_claims(
         match jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &signature_only(key.algorithm)) {
             Ok(data) => return Ok((data.claims, number)),
             Err(e) => match e.kind() {
-                // Another key of the set may match.
+                // The next key may match, so the loop goes on.
                 ErrorKind::InvalidSignature => {}
                 _ => return Err(TokenError::Malformed(e.to_string())),
             },

@@ -42,7 +42,7 @@ impl Admission {
         Self { each_us, queue: Mutex::default() }
     }
 
-    /// Admits one socket.
+    /// Decides whether one more socket is admitted.
     ///
     /// # Errors
     /// Milliseconds after which the socket may connect again, at most [`RETRY_AFTER_MS_MAX`]. Below

@@ -8,34 +8,35 @@
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, limits};
 
-/// Why a session is not issued or not accepted.
+/// The reason why a session is not issued or not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The session does not have 16 bytes.
     #[error("a session has 16 bytes, not {0}; leave it empty to get a new one")]
     Length(usize),
-    /// The session's time is too far ahead.
+    /// The session's time is too far ahead of this server's clock.
     #[error(
         "the session's time is {ahead_ms} ms from now; leave it empty to get a new one, and check the clocks of the servers"
     )]
     FromTheFuture {
-        /// How far the session is ahead of this server's clock.
+        /// How far the session is ahead of this server's clock, milliseconds.
         ahead_ms: u64,
     },
     /// The session is too old.
     #[error("the session is {age_ms} ms old, the limit is {max_ms} ms; leave it empty to get a new one")]
     TooOld {
-        /// The session's age.
+        /// The session's age, milliseconds.
         age_ms: u64,
-        /// The limit.
+        /// The greatest age that is accepted, milliseconds.
         max_ms: u64,
     },
-    /// The client asks for a session above a time that is too far ahead.
+    /// The client requests a session with a time above `after_ms`, which is too far ahead of this
+    /// server's clock.
     #[error("the session must be above {after_ms}, {ahead_ms} ms ahead of this server's clock; come again later")]
     NotYet {
-        /// The time that the session must be above.
+        /// The time above which the session must be, in milliseconds since 1970.
         after_ms: u64,
-        /// How far the session would be ahead.
+        /// How far the session would be ahead of this server's clock, milliseconds.
         ahead_ms: u64,
     },
 }

@@ -5,12 +5,12 @@ use bytes::BytesMut;
 use driftless_schemas::format;
 use driftless_schemas::proto::{self, RefusalCode, event};
 
-/// The end of a socket.
+/// The code and the reason with which a socket is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
     /// The close code: one of [`driftless_schemas::close`].
     pub code: u16,
-    /// The reason, for people.
+    /// The reason, a text for people.
     pub reason: String,
 }
 
@@ -40,12 +40,13 @@ impl Close {
 }
 
 impl Outputs {
-    /// Appends an event.
+    /// Appends an event to the frame.
     pub fn event(&mut self, body: event::Body) {
         format::push_event(&mut self.frame, body);
     }
 
-    /// Appends a refusal; its message is [`bounded`].
+    /// Appends the refusal of a request to the frame. The message is cut to a bounded length
+    /// ([`bounded`]).
     pub fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
         self.refused.push(code);
         let message = bounded(message.into());

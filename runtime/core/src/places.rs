@@ -1,6 +1,6 @@
 //! Counts and limits the open connections of each holder. A holder is a user or an address.
 //!
-//! A [`Place`] stands for one connection in its holder's count. Dropping the place lowers the
+//! A [`Place`] represents one connection in its holder's count. Dropping the place lowers the
 //! count, so the count is correct however the connection ended. A holder without connections takes
 //! no memory.
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Places<K: Ord>(Arc<Mutex<BTreeMap<K, usize>>>);
 
-/// One connection in the count of its holder, until the place is dropped.
+/// A connection in the count of its holder. Dropping the place lowers the count.
 #[derive(Debug)]
 pub struct Place<K: Ord> {
     places: Places<K>,

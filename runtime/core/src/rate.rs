@@ -18,7 +18,7 @@ const SWEEP_FROM: usize = 1024;
 /// there is debt, and that pause must end.
 const DEBT_MAX_NS: u64 = 60_000_000_000;
 
-/// How much of one quantity a user may take.
+/// The limits on how much of one quantity, such as bytes, a user may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// The sustained rate, in units a second.
@@ -41,7 +41,7 @@ struct Users<const N: usize> {
     sweep_at: usize,
 }
 
-/// One user's bucket. Clones share its state.
+/// The bucket of one user. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct Bucket<const N: usize> {
     quantities: [Quantity; N],

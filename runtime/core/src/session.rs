@@ -14,7 +14,7 @@ use driftless_schemas::proto::{self, RefusalCode, event, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{close, limits};
 
-/// One socket's session.
+/// The state of a session on one socket.
 #[derive(Debug)]
 pub struct Session {
     greeter: Greeter,
@@ -23,7 +23,7 @@ pub struct Session {
     heard: MonotonicMs,
     /// When the last ping was sent.
     pinged: MonotonicMs,
-    /// Pings sent so far.
+    /// The number of pings that were sent so far.
     pings: u64,
     identity: Option<Identity>,
     /// The connection's place in the user's count of connections; freed when the session is

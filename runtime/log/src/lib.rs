@@ -37,7 +37,7 @@ pub type Headers = Vec<(String, Bytes)>;
 pub struct Record {
     /// The record's offset in its partition.
     pub offset: Offset,
-    /// The time of the append.
+    /// The wall time of the append, as the log recorded it.
     pub timestamp: UnixMs,
     /// The partition key; empty if the record has none.
     pub key: Bytes,
@@ -102,7 +102,7 @@ pub enum AppendError {
 /// be quick and must not block.
 pub type AckSink = Arc<dyn Fn(Vec<Ack>) + Send + Sync>;
 
-/// What a producer does with a record while the log does not answer.
+/// The behaviour of a producer while the log does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Give up on a record after this time (ingest: `message.timeout.ms`).

@@ -28,7 +28,7 @@ pub(super) enum Outcome {
     Failed { error: ReadError, generation: u64 },
 }
 
-/// Records of one assignment.
+/// Fetched records of one assignment. `generation` identifies the assignment.
 pub(super) struct Fetched {
     pub generation: u64,
     pub records: Vec<Record>,
@@ -81,7 +81,7 @@ impl Shared {
         outcomes
     }
 
-    /// Ends the thread.
+    /// Makes the thread end.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.work.notify_one();

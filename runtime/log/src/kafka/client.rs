@@ -1,5 +1,5 @@
-//! The common part of all librdkafka clients: their configuration, with the properties that
-//! Driftless depends on, and the forwarding of their log lines.
+//! The code that all librdkafka clients share: their configuration, with the properties that
+//! Driftless depends on, and the forwarding of their log lines to `tracing`.
 
 use super::super::{Delivery, Error};
 use super::KafkaSettings;

@@ -292,7 +292,7 @@ fn numbers(list: &TopicPartitionList) -> Vec<i32> {
     numbers
 }
 
-/// Wakes a thread that polls a future.
+/// A waker for a thread that polls a future and parks.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

@@ -102,8 +102,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // SQLite applies the page size only before the first table exists.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // With FULL a commit is durable when it returns. On macOS that also needs fullfsync, because
-    // fsync alone does not guarantee it there.
+    // The mode FULL makes a commit durable when it returns. On macOS that also needs fullfsync,
+    // because fsync alone does not guarantee it there.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

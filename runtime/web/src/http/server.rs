@@ -221,7 +221,7 @@ async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: Conne
     }
 }
 
-/// What the connections of a server should do.
+/// The phase of a server, which tells its connections what to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serve,
@@ -300,7 +300,7 @@ fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration, is_tls:
     #[cfg(target_os = "linux")]
     let done = match is_tls {
         false => done.and_then(|()| socket.set_tcp_user_timeout(Some(write_timeout))),
-        // With TLS the option is not set: it could not be removed for a websocket, which has
+        // The option is not set with TLS: it could not be removed for a websocket, which has
         // another limit, because the relay does not know what its connection carries.
         true => done,
     };
