@@ -273,7 +273,9 @@ impl LiveChunk {
                 limits::EFFECT_BYTES_MAX
             )));
         }
-        let before = (self.is_careful || !model.fold_is_atomic()).then(|| self.replica.clone());
+        let keep = || (self.is_careful || !model.fold_is_atomic()).then(|| self.replica.clone());
+        let before =
+            catch_unwind(AssertUnwindSafe(keep)).map_err(|_| fault("the model panicked while copying".into()))?;
         let folded = catch_unwind(AssertUnwindSafe(|| {
             self.replica.fold(&effect)?;
             if self.is_careful {

@@ -82,6 +82,11 @@ impl<T> Guarded<T> {
 }
 
 impl Guarded<Replica> {
+    /// A copy of the replica; the content's copy is the model's code too.
+    pub fn copy(&mut self, calls: Calls<'_>) -> Result<Self, ModelPanicked> {
+        self.run(calls, Call::Restore, |replica| replica.clone()).map(Self)
+    }
+
     pub fn version(&self) -> Version {
         self.0.version()
     }

@@ -7,7 +7,9 @@ use driftless_replayer_core::{
     Input, LoadError, OlderError, OutOfRange, Output, PartitionCore, Settings, Stored, Stream,
 };
 use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, settings, world};
-use driftless_schemas::proto::{Audit, CommandRecord, Fence, UpdatesRecord, command_record, updates_record::Body};
+use driftless_schemas::proto::{
+    Audit, CommandRecord, Fence, Updates, UpdatesRecord, command_record, updates_record::Body,
+};
 use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version, WriterId};
@@ -249,4 +251,33 @@ fn a_lost_object_that_was_stored_wrong_needs_an_operator_if_the_log_is_cut() {
         let is_lost = told.iter().any(|output| matches!(output, Output::Lost(..)));
         assert_eq!((has_drifted(&told), is_stuck, is_lost), (accept_loss, !accept_loss, false), "{told:?}");
     }
+}
+
+/// The log has an effect that the model cannot fold, as after a change of the model's code. The fold
+/// may have broken the content, so that an owner whose operator accepts loss goes on with the base.
+#[test]
+fn a_lost_object_behind_an_effect_that_cannot_be_folded_goes_on_with_the_base_if_loss_is_accepted() {
+    let chunk = chunk();
+    for accept_loss in [false, true] {
+        let (mut log, stored) = stored_wrong(&chunk);
+        log[1].1 = with_a_bad_effect(&log[1].1);
+        let mut second = without_the_object(&chunk, &log, &stored, accept_loss);
+        second.handle(Input::History(log), MonotonicMs(2));
+        let told = outputs(&mut second);
+        let is_stuck =
+            told.iter().any(|output| matches!(output, Output::Stuck(_, why) if why.contains("--accept-loss")));
+        let is_lost = told.iter().any(|output| matches!(output, Output::Lost(..)));
+        assert_eq!((is_stuck, is_lost), (!accept_loss, accept_loss), "{told:?}");
+        assert_eq!(second.stats().stuck_chunks, usize::from(!accept_loss));
+    }
+}
+
+/// A record of decisions whose first effect is not one of the model's.
+fn with_a_bad_effect(record: &Bytes) -> Bytes {
+    let mut record = UpdatesRecord::decode(record.clone()).unwrap();
+    let Some(Body::Decisions(decisions)) = &mut record.body else { panic!("no decisions: {record:?}") };
+    let mut updates = Updates::decode(decisions.updates.clone()).unwrap();
+    updates.entries[0].effect = Bytes::from_static(b"\xff\xff");
+    decisions.updates = updates.encode_to_vec().into();
+    record.encode_to_vec().into()
 }

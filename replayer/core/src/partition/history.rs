@@ -16,7 +16,7 @@ use crate::working::Call;
 use bytes::Bytes;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::{ApplyError, Replica};
-use driftless_schemas::proto::UpdatesRecord;
+use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::{IndexEntry, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version};
@@ -58,6 +58,9 @@ struct History {
     /// initial content is the last base.
     bases: VecDeque<StoredRef>,
     replica: Option<Guarded<Replica>>,
+    /// A copy of the base, for an operator who accepts loss: a fold that fails may leave a broken
+    /// content, and then the chunk goes on with the base.
+    intact: Option<Guarded<Replica>>,
     /// The version of the base.
     base: Version,
     /// The contents that earlier bases have led to, newest base first. None of them has the hash
@@ -184,6 +187,7 @@ impl PartitionCore {
             purpose,
             bases,
             replica: None,
+            intact: None,
             base: Version(0),
             others: Vec::new(),
             is_last: false,
@@ -252,9 +256,13 @@ impl PartitionCore {
         self.histories.wanted.push_back((chunk, purpose));
     }
 
-    fn read_on_from(&mut self, base: Guarded<Replica>, position: Position, now: MonotonicMs) {
+    fn read_on_from(&mut self, mut base: Guarded<Replica>, position: Position, now: MonotonicMs) {
         let epoch = self.trail.epoch();
         let Some(history) = &mut self.histories.current else { return };
+        if self.settings.accept_loss && matches!(history.purpose, Purpose::Reconstruct(_)) {
+            // A base that cannot be copied is used all the same; only the way back is missing.
+            history.intact = base.copy(Calls::of(&self.working, &history.chunk)).ok();
+        }
         let is_there = base.version() >= history.target;
         history.base = base.version();
         history.replica = Some(base);
@@ -301,7 +309,7 @@ impl PartitionCore {
                 match fold_one(replica, calls, &history.chunk, record) {
                     Err(e) => {
                         if !e.leaves_content_intact() {
-                            history.replica = None;
+                            history.replica = history.intact.take();
                         }
                         return self.give_history_up(&e.to_string(), now);
                     }
@@ -393,6 +401,15 @@ impl History {
     }
 }
 
+/// Whether a record of `updates` names this chunk.
+fn is_about(record: &UpdatesRecord, chunk: &ChunkId) -> bool {
+    match &record.body {
+        Some(Body::Decisions(decisions)) => decisions.chunk_id == chunk.as_str(),
+        Some(Body::SnapshotStored(notice)) => notice.chunk_id == chunk.as_str(),
+        _ => false,
+    }
+}
+
 /// Folds a record's updates into the replica, if the record is about this chunk.
 fn fold_one(
     replica: &mut Guarded<Replica>,
@@ -400,8 +417,13 @@ fn fold_one(
     chunk: &ChunkId,
     record: UpdatesRecord,
 ) -> Result<(), RestoreError> {
+    // A record of another chunk is not read further: a fault in it must not keep this chunk from
+    // being healed.
+    if !is_about(&record, chunk) {
+        return Ok(());
+    }
     match Recovered::read(record).map_err(RestoreError::Record)? {
-        Some((of, Recovered::Decisions(_, Some(updates)))) if of == *chunk => {
+        Some((_, Recovered::Decisions(_, Some(updates)))) => {
             replica.run(calls, Call::Restore, |replica| replica.apply_effects(&updates))??;
             Ok(())
         }

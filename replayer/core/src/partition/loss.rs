@@ -22,6 +22,8 @@ impl PartitionCore {
                 self.outputs.push_back(Output::LossAccepted(range));
                 self.continue_recovery_at(low);
             }
+            // The fence was read before the cut was reported: recovery needs no more of the log.
+            Stream::Updates if is_cut && self.phase != Phase::Recovering => {}
             Stream::Commands if is_accepted => {
                 self.outputs.push_back(Output::LossAccepted(range));
                 self.progress.skip(wanted, low);
