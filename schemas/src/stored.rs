@@ -166,7 +166,7 @@ impl StoredLedger {
     /// Makes the protobuf message from which [`StoredLedger::from_proto`] parses this ledger.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {
-        let entries = self.entries.iter().map(StoredWriter::to_proto).collect();
+        let entries = self.entries.iter().map(|entry| entry.to_proto()).collect();
         proto::Ledger { floor_ms: self.floor_ms, entries }
     }
 }
@@ -183,7 +183,7 @@ impl StoredWriter {
         })
     }
 
-    fn to_proto(&self) -> proto::LedgerEntry {
+    fn to_proto(self) -> proto::LedgerEntry {
         proto::LedgerEntry {
             writer: self.writer.to_bytes(),
             seq: self.seq.0,
