@@ -28,7 +28,8 @@ pub struct Claims {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyNumber(pub u64);
 
-/// The claim `driftless`. An unknown key inside it denies the token.
+/// The claim `driftless`, which names the chunks that the bearer may read and write. A token whose
+/// claim has an unknown key is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {

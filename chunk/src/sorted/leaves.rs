@@ -1,7 +1,7 @@
 //! A sorted map for the browser's core.
 //!
-//! It replaces the standard library's B-tree with less code: for each type of entry it adds 1 KB to
-//! the browser's core, and the B-tree adds 4 to 8 KB. A look-up takes longer than in the B-tree,
+//! This map replaces the standard library's B-tree with less code. In the browser's core each type
+//! of entry takes 1 KB, and with the B-tree 4 to 8 KB. A look-up takes longer than in the B-tree,
 //! and a walk over all entries takes less time (docs/decisions/0014-maps-and-readers-by-hand.md).
 //!
 //! The entries are in consecutive vectors, called leaves, of at most [`LEAF_MAX`] entries each. A

@@ -25,6 +25,7 @@ use std::sync::Arc;
 /// The number of reloads that a chunk may have within [`RELOAD_WINDOW_MS`]. At the next reload the
 /// chunk fails.
 const RELOADS_MAX: usize = 3;
+/// The time in milliseconds within which reloads are counted.
 const RELOAD_WINDOW_MS: u64 = 60_000;
 /// Milliseconds before the client sends Track again for a chunk that the gateway cannot load at
 /// present. The time doubles with each attempt, up to 32 times this value.
@@ -36,6 +37,7 @@ pub(crate) struct Turn<'a> {
     pub now: MonotonicMs,
     pub settings: &'a Settings,
     pub families: &'a Families,
+    /// The writer id of the current session; `None` without a session.
     pub writer: Option<WriterId>,
     /// Whether a gateway has welcomed the client.
     pub is_connected: bool,
@@ -68,7 +70,8 @@ pub(crate) struct Chunk {
     was_served: bool,
     /// The version of the chunk that the last Tracked named.
     tracked_version: Version,
-    /// All commits up to this version are covered by the last Tracked or by Updates since.
+    /// The client has seen all commits up to this version: the last Tracked covers them, or later
+    /// Updates contained them.
     seen_to: Version,
     /// If updates are missing: the version that the replica must reach before the stream is
     /// complete again.
@@ -76,10 +79,16 @@ pub(crate) struct Chunk {
     /// When the client sends Track again, unless an answer to the Track or Refresh advances the
     /// replica before that.
     answer_by: MonotonicMs,
+    /// True if a Refresh was sent and no answer has advanced the replica yet.
     is_refreshing: bool,
+    /// When the client sends Track again after a gateway could not load the chunk;
+    /// [`MonotonicMs::NEVER`] otherwise.
     retry_at: MonotonicMs,
+    /// How often in a row a gateway could not load the chunk.
     retries: u32,
+    /// The times of the reloads within the last [`RELOAD_WINDOW_MS`].
     reloads: VecDeque<MonotonicMs>,
+    /// True if the view may have changed since the last [`Event::Changed`].
     is_changed: bool,
     /// Whether the client's list of touched chunks contains this chunk.
     pub is_touched: bool,
@@ -142,6 +151,7 @@ impl Chunk {
         turn.families.of(&self.id).and_then(|family| family.model.as_ref().ok()).cloned()
     }
 
+    /// Whether the chunk was rejected or has failed, so that the client does not send Track.
     fn is_refused(&self) -> bool {
         matches!(self.status, ChunkStatus::Rejected { .. } | ChunkStatus::Failed { .. })
     }

@@ -57,11 +57,18 @@ pub struct ClientCore {
     due: MonotonicMs,
     events: VecDeque<Event>,
     next_command: u64,
+    /// The number of submitted commands whose outcome event the shell has not taken yet.
     pending: usize,
+    /// The largest command that ingest accepts, in bytes.
     command_bytes_max: usize,
+    /// The time at which the client asks the shell for a fresh token; [`MonotonicMs::NEVER`] if it
+    /// need not ask.
     renew_at: MonotonicMs,
+    /// The lifetime that the present token had left when it was announced, in milliseconds.
     token_life_ms: u64,
+    /// The number of tokens that servers have refused since the last Welcome.
     tokens_refused: u32,
+    /// Why the client ended, for people; `None` while it runs.
     stopped: Option<String>,
 }
 
@@ -381,6 +388,7 @@ impl ClientCore {
 
     // ---- ends ----
 
+    /// Closes a socket in the core, and tells the shell to connect it again.
     fn reconnect(&mut self, now: MonotonicMs, socket: Socket, reason: ReconnectReason) {
         self.connection_lost(now, socket);
         self.events.push_back(Event::Reconnect { socket, reason });
@@ -393,6 +401,7 @@ impl ClientCore {
         }
     }
 
+    /// Ends the client for good because of a fault. `message` is for the user.
     fn fatal(&mut self, now: MonotonicMs, message: String) {
         if self.stopped.is_none() {
             self.stop(now, &message, &never_sent(&message));

@@ -24,7 +24,9 @@ pub(crate) enum Phase {
 
 /// The state of one websocket.
 pub(crate) struct Connection {
+    /// How far the connection is from opening to Welcome.
     pub phase: Phase,
+    /// The token that Hello carries.
     pub token: String,
     /// When the server's last message arrived; at first, when the socket opened.
     received_at: MonotonicMs,

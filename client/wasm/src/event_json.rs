@@ -56,7 +56,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
             out.text("session", &session.to_string());
             out.text("writer", &hex::encode(writer.0));
         }
-        // These events have no members. [`change`] writes `Changed`, with the differences.
+        // `TokenNeeded` has no further members. [`change`] writes `Changed`, with the differences.
         Event::TokenNeeded | Event::Changed { .. } => {}
         Event::Refused { socket: of, code, message } => {
             out.text("socket", &of.to_string());

@@ -16,6 +16,8 @@ use driftless_schemas::time::{MonotonicMs, UnixMs};
 use driftless_schemas::{Hash, Quoted, Seq, Version, limits};
 
 impl Chunk {
+    /// Handles Tracked, which begins the stream of updates and tells which of the writer's numbers
+    /// are resolved.
     pub fn tracked(&mut self, message: &proto::Tracked, turn: &mut Turn<'_>) {
         if !self.is_track_sent {
             return;
@@ -43,6 +45,7 @@ impl Chunk {
         self.update_status(turn);
     }
 
+    /// Handles a Chunk, which contains a whole content.
     pub fn chunk(&mut self, message: &proto::Chunk, turn: &mut Turn<'_>) {
         if !self.is_followed {
             return;
@@ -74,6 +77,7 @@ impl Chunk {
         self.update_status(turn);
     }
 
+    /// Handles Updates, which contain the effects of commits of all users.
     pub fn updates(&mut self, updates: &proto::Updates, turn: &mut Turn<'_>) {
         if updates.entries.is_empty() || updates.first_version == 0 {
             return self.reload("the gateway sent Updates without entries".into(), turn);
@@ -148,6 +152,7 @@ impl Chunk {
         }
     }
 
+    /// Handles Outcomes, which tell why commands of this client were not committed.
     pub fn outcomes(&mut self, outcomes: proto::Outcomes, turn: &mut Turn<'_>) {
         for outcome in outcomes.outcomes {
             let seq = Seq(outcome.seq);
@@ -182,6 +187,7 @@ impl Chunk {
         self.update_status(turn);
     }
 
+    /// Handles Lagging: the gateway sends no updates of this chunk until the next Tracked.
     pub fn lagging(&mut self, turn: &mut Turn<'_>) {
         if self.is_track_sent {
             self.stop_following();
@@ -191,6 +197,8 @@ impl Chunk {
         }
     }
 
+    /// Handles TrackRejected. If the code is `Unavailable`, the gateway cannot load the chunk at
+    /// present, and the client tries again later.
     pub fn track_rejected(&mut self, rejected: proto::TrackRejected, turn: &mut Turn<'_>) {
         if !self.is_track_sent {
             return;
@@ -213,6 +221,7 @@ impl Chunk {
         }
     }
 
+    /// Makes a replica from a Chunk message. The error says for people why that is impossible.
     fn restore(
         &self,
         message: &proto::Chunk,
@@ -287,6 +296,7 @@ impl Chunk {
         }
     }
 
+    /// Starts the timeout of the expected answer, unless it is running already.
     fn expect_answer(&mut self, turn: &Turn<'_>) {
         if self.answer_by == MonotonicMs::NEVER {
             self.answer_by = turn.now.plus_ms(turn.settings.answer_timeout_ms);

@@ -7,6 +7,7 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{Seq, wire};
 
 impl ClientCore {
+    /// Handles one event of a server.
     pub(super) fn handle(&mut self, now: MonotonicMs, socket: Socket, body: event::Body) {
         match (socket, body) {
             (_, event::Body::Welcome(welcome)) => self.welcome(now, socket, welcome),
