@@ -165,7 +165,7 @@ impl ClientCore {
         now.plus_ms(life_ms - self.settings.renew_before_ms.min(life_ms / 2))
     }
 
-    /// Asks the shell for a fresh token, if [`Settings::can_renew`] says that the shell can get
+    /// Asks the shell for a fresh token, if `Settings::can_renew` says that the shell can get
     /// one.
     pub(super) fn request_token(&mut self, now: MonotonicMs) {
         if self.settings.can_renew {
