@@ -60,9 +60,10 @@ pub(crate) struct MixedArgs {
     json: bool,
 }
 
-/// Limit of a socket's send queue, which this benchmark sets for the gateway.
+/// Limit of a socket's send queue in bytes, which this benchmark sets for the gateway.
 const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
-/// Limit of all rings together, which this benchmark sets for the gateway.
+/// Limit of the memory for the rings of all chunks, which this benchmark sets for the gateway. A
+/// ring holds a chunk's newest records.
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
 /// Time limit, which this benchmark sets for the gateway: a socket that accepts no bytes for this
 /// long is closed.
@@ -120,7 +121,8 @@ struct Report {
     holds: bool,
 }
 
-/// Measures with and without slow and stalled clients, and fails if an aim is missed.
+/// Measures once without slow and stalled clients and once with them. Fails if the p99 ratio or
+/// the server's memory exceeds its limit.
 pub(crate) async fn run(args: MixedArgs) -> Result<()> {
     cores::pin("1", &std::process::id().to_string());
     let sockets = args.sockets as usize;

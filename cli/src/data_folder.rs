@@ -29,8 +29,8 @@ pub(crate) enum LogName {
     },
 }
 
-/// Returns true if both name the same log, as far as the cluster ids are known.
 impl LogName {
+    /// Returns true if both name the same log, as far as the cluster ids are known.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Brokers { cluster_id: Some(ours), .. }, Self::Brokers { cluster_id: Some(theirs), .. }) => {

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Paints and compares. A single differing cell is an error.
+/// Paints the picture, and compares the chunks with it. A single differing cell is an error.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let picture = image::open(&args.picture)
         .with_context(|| format!("cannot read {}: give a PNG or JPEG", args.picture.display()))?

@@ -1,4 +1,5 @@
-//! Reasons to end: Ctrl-C, SIGTERM, and a reader that closes its end of the pipe.
+//! Detects the events that end a command: Ctrl-C, SIGTERM, and a reader of standard output that
+//! closes its end of the pipe.
 
 #[cfg(unix)]
 use anyhow::Context as _;
@@ -53,8 +54,8 @@ pub(crate) async fn reader_is_gone() {
         use std::os::fd::AsFd;
         use tokio::io::Interest;
         use tokio::net::unix::pipe::Sender;
-        // This sender only waits for that event. Output still goes through `std`, whose writes
-        // block.
+        // This handle of the pipe only waits for the event. Output still goes through `std`, whose
+        // writes block.
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
         if let Ok(pipe) = pipe
             && pipe.ready(Interest::ERROR).await.is_ok()

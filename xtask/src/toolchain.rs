@@ -97,13 +97,13 @@ mod tests {
     #[test]
     fn denied_lints_and_all_other_warnings_stop_the_build() {
         for (source, lint) in [
-            // Lints that [workspace.lints.rust] and [workspace.lints.clippy] deny
+            // Lints that [workspace.lints.rust] and [workspace.lints.clippy] deny.
             ("fn nobody_calls() {}", "function `nobody_calls` is never used"),
             ("pub fn f() { todo!() }", "clippy::todo"),
             ("pub fn f(v: &Vec<u8>) -> usize { v.len() }", "clippy::ptr-arg"),
-            // A warning that no lint table mentions
+            // A warning that no lint table mentions.
             ("pub fn NotSnake() {}", "non-snake-case"),
-            // A method that clippy.toml of the pure crates bans
+            // A method that clippy.toml of the pure crates bans.
             ("pub fn f() -> std::time::Instant { std::time::Instant::now() }", "R11: time is an argument"),
         ] {
             let said = refusal("planted", source).unwrap_or_else(|| panic!("{lint} was let through"));

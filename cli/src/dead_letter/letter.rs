@@ -147,7 +147,7 @@ impl fmt::Display for Letter {
 }
 
 impl Placed {
-    /// The command and its writer; `None` for an audit.
+    /// Returns the command and its writer; `None` for an audit.
     pub fn command(&self) -> Option<(&proto::Command, WriterId)> {
         match &self.body {
             Body::Command(command) => Some((command, WriterId::from_slice(&command.writer)?)),
@@ -222,7 +222,7 @@ pub(super) mod tests {
         let line = letter.to_string();
         assert_eq!(line, "    12  2026-11-25T18:50:31Z        8 bytes  dev.1.commands[3] at 455  it is garbage");
         assert_eq!(letter.to_json()["source_offset"], 455);
-        // A record that was written by hand has no headers, and nothing is made up.
+        // A record that was written by hand has no headers, so its letter has no origin.
         let bare =
             Record { offset: Offset(1), timestamp: UnixMs(0), key: "".into(), value: "".into(), headers: Vec::new() };
         assert_eq!(Letter::read(bare).origin, None);

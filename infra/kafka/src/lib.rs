@@ -4,8 +4,8 @@
 //! [`Kafka`] is one node or several on 127.0.0.1, each a Java process that lives as long as its
 //! handle and never longer than the process that started it.
 //!
-//! The crate also has what any local server needs ([`process`], [`port`], [`cache`], [`wait`]): the
-//! test bed starts its S3 server with them. Every function blocks, so that programs without an
+//! The modules [`process`], [`port`], [`cache`] and [`wait`] serve any local server: the test bed
+//! starts its S3 server with them. Every function blocks, so that programs without an
 //! async runtime can call it.
 
 pub mod wait;

@@ -1,9 +1,9 @@
 //! Free TCP ports on 127.0.0.1.
 //!
-//! Ports are taken from *below* the range of outgoing connections. A server that is killed and
-//! restarted needs its port again. Within that range the kernel could give the port to any client
-//! on this machine meanwhile; a client that reconnects to it could even connect to itself and keep
-//! the port busy.
+//! The module takes ports from *below* the range that the kernel uses for outgoing connections. A
+//! server that is killed and restarted needs its port again. If the port were in that range, the
+//! kernel could give it to any client on this machine meanwhile. A client that reconnects to the
+//! server could even connect to itself and keep the port busy.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};

@@ -1,8 +1,9 @@
 //! A real S3 server on 127.0.0.1: versitygw over a folder, with buckets as folders and objects as
 //! files.
 //!
-//! Conditional puts are correct under races, and acknowledged objects survive a SIGKILL: the index
-//! needs both. One restriction: a key must not be a folder prefix of another key.
+//! Conditional puts are correct under races, and acknowledged objects survive a SIGKILL. The
+//! replayers' index in the object store needs both. One restriction: a key must not be a folder
+//! prefix of another key.
 
 use std::fs;
 use std::io::{Read, Write};
