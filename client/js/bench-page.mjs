@@ -39,7 +39,10 @@ function fakeSockets(welcome) {
   return { FakeSocket, sockets };
 }
 
-/** Measures the frames of a script. Throws unless the chunk ends as the script says. */
+/**
+ * Measures how long the client takes for each `ServerFrame` of a script. Throws unless the chunk
+ * ends as the script says.
+ */
 async function measureFrames(world, gateway, script) {
   const chunk = world.track(script.chunkId);
   let changes = 0;

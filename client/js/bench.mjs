@@ -22,7 +22,7 @@ const WARM_UP = 5;
 const UPDATES = 1000;
 const SIZE = [64, 64, 1];
 
-/** The aims, in milliseconds. */
+/** The targets, in milliseconds: a slower median makes the program fail. */
 const TARGETS = { updates_ms: 5, entries_ms: 5, hash_64_kib_ms: 0.5 };
 const WORDS = {
   updates_ms: `${UPDATES} updates to a 64×64 chunk, each of one edit, in one frame`,
@@ -37,7 +37,10 @@ const { Core } = await load();
 
 const base64 = (bytes) => Buffer.from(bytes).toString("base64");
 
-/** The gateway's messages: an empty chunk first, then one frame for each run. */
+/**
+ * Makes the gateway's messages: an empty chunk first, then one `ServerFrame` for each run. With
+ * `isOneUpdate`, a frame has one update of many edits; otherwise one update for each edit.
+ */
 function script(isOneUpdate) {
   const chunkId = isOneUpdate ? "canvas/0/1" : "canvas/0/0";
   const cells = new Uint16Array(SIZE[0] * SIZE[1]);

@@ -1,6 +1,7 @@
 // Draws the cells of each chunk, a hatch on uncommitted cells, and red flashes where an edit was
-// discarded. The board draws only what changed, at most once a frame. The cursor, the marks and the
-// labels above the cells are HTML elements, and not drawn here.
+// discarded. The board draws only what changed, at most once in each animation frame of the
+// browser. The cursor, the marks and the labels above the cells are HTML elements, and not drawn
+// here.
 
 import type { Change, Chunk } from "@driftless/client";
 import { create } from "./dom.js";
@@ -28,7 +29,7 @@ interface Flash {
 
 export class Board {
   readonly frames = new Frames();
-  /** Runs in a frame before drawing, if the view moved. */
+  /** Runs in an animation frame, before drawing, if the {@link View} was panned or zoomed. */
   moved: () => void = () => {};
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;

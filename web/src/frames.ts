@@ -1,4 +1,4 @@
-// Measures how long drawing a frame takes, and how many frames are drawn.
+// Measures the browser's animation frames: the time that drawing one takes, and their number.
 
 /** The number of frames whose times are kept. */
 const KEPT = 600;
@@ -9,7 +9,7 @@ export class Frames {
   /** The time of each frame, by `performance.now()`. */
   readonly times: number[] = [];
 
-  /** Counts a frame. */
+  /** Counts a frame that began at `at` and took `work` milliseconds to draw. */
   count(at: number, work: number): void {
     keep(this.work, work);
     keep(this.times, at);

@@ -22,7 +22,7 @@ interface Client {
   outcomes: string[];
 }
 
-/** A run of a scenario, with its clients and edits by name. */
+/** One run of a scenario. Keeps the clients and the edits by the names that the steps give them. */
 class Story {
   readonly #clients = new Map<string, Client>();
   readonly #edits = new Map<string, Pending[]>();
@@ -58,7 +58,7 @@ class Story {
     await soon(`${name} to be online`, world.online());
   }
 
-  /** The chunk that a step names, or the scenario's own. */
+  /** Returns the client's replica of the chunk that the step names, or else of the scenario's chunk. */
   of(name: unknown, step: Step): Chunk {
     const id = (step.chunk as string | undefined) ?? this.chunk;
     const found = this.client(name).world.chunks.find((chunk) => chunk.id === id);

@@ -39,7 +39,7 @@ export class Servers {
   readonly WebSocket: unknown;
   families: Message[] = [CANVAS, THINGS];
   welcome: Message = {};
-  /** If true, the servers do not answer Hello. */
+  /** True if the servers leave each Hello unanswered. */
   isMute = false;
   session!: Uint8Array;
   writer!: Uint8Array;
