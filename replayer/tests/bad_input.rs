@@ -1,6 +1,6 @@
-//! Whole replayers over input that they must not believe: foreign records, the index of another
-//! log, spoilt snapshots and refs. The replayer names each of them, and decides no command on a
-//! content that is in doubt (R5, R7).
+//! Tests of whole replayers with input that they must not trust: foreign records, the index of
+//! another log, corrupt snapshots and refs. The replayer's error names each fault, and the replayer
+//! decides no command on a doubtful content (R5, R7).
 
 mod scene;
 
@@ -78,7 +78,8 @@ impl Scene {
         db.close().await.unwrap();
     }
 
-    /// Checks that every hash in the log is that of its effects, from the beginning on (R10).
+    /// Checks that every hash in the log is the hash of the content that the log's effects lead to
+    /// (R10).
     async fn fold(&self) {
         for partition in self.world.partitions() {
             let mut position = Position::START;
@@ -101,7 +102,7 @@ impl Scene {
         self.decided().await.get(chunk).map_or(0, Vec::len)
     }
 
-    /// Waits until so many commands of the chunk are decided.
+    /// Waits until at least `count` commands of the chunk are decided.
     async fn decided_at_least(&self, chunk: &ChunkId, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -115,7 +116,8 @@ impl Scene {
     }
 }
 
-/// A reader that skipped the record would decide commands again that the record may have decided.
+/// An owner that cannot read a record of `updates` must end, and its error must name the offset. If
+/// it skipped the record, it would decide commands again that the record may have decided.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
     let fence = |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into() })) };
@@ -136,12 +138,12 @@ async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
     }
 }
 
-/// The checkpoint names offsets that this log does not have.
+/// The checkpoint names offsets above the end of the log, so the index belongs to another log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
     let mut scene = worked_on().await;
     let topics = scene.world.topics().clone();
-    // The store stays, and the log is another one.
+    // The test keeps the store, and replaces the log by an empty one.
     scene.log.inner = MemoryLog::new();
     for (topic, partitions) in [(&topics.commands, PARTITIONS), (&topics.updates, PARTITIONS), (&topics.dead_letter, 1)]
     {
@@ -160,7 +162,7 @@ async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
     assert!(scene.decided().await.is_empty(), "nothing was decided");
 }
 
-/// Retention was shorter than the time without a replayer, and no operator accepts the loss.
+/// Retention has deleted records that the checkpoint points to, and no operator accepts the loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets() {
     for is_commands in [true, false] {
@@ -171,7 +173,7 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets(
         let (_, high) = scene.log.inner.watermarks(&topic, partition).await.unwrap();
         for _ in 0..5 {
             scene.submit(0);
-            // A record of a replaced owner, which no reader counts.
+            // An invalid record of a replaced owner, which only makes the log longer.
             let zombie = UpdatesRecord { epoch: 0, n: 7, body: Some(Body::Fence(Fence { owner: "z".into() })) };
             scene.append(&scene.world.topics().updates, partition, zombie.encode_to_vec().into()).await;
         }
@@ -188,7 +190,7 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r7_a_spoilt_snapshot_is_made_again_from_the_log() {
     let mut scene = worked_on().await;
-    // Every object that was ever stored is spoilt, in one of four ways.
+    // The test corrupts every stored object in one of four ways.
     for number in 0..CHUNKS {
         let entry = scene.entry(&scene.chunk(number)).await;
         for stored in std::iter::once(&entry.newest).chain(&entry.older) {
@@ -228,8 +230,8 @@ async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
         kept.push((stored.clone(), scene.object(stored).await));
         scene.replace(stored, Bytes::from_static(b"spoilt")).await;
     }
-    // Retention takes what the checkpoint allows; the records that are left are judged from its
-    // triple on.
+    // Retention deletes all records below the checkpoint's `updates_low`. The rest of the log is
+    // judged from there, with the checkpoint's epoch and n.
     let before = scene.decided().await;
     let (decided, others) = (before[&lost].len(), before.get(&scene.chunk(neighbour)).map_or(0, Vec::len));
     let all = scene.records(&topics.updates, partition).await;
@@ -268,7 +270,7 @@ async fn r7_nothing_is_decided_on_a_snapshot_that_is_lost_for_good() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     process.end().await.unwrap();
-    // The records that were cut off and those of the log together are one history.
+    // The deleted records and the records in the log must together be one consistent history.
     let mut live = LiveChunk::initial(Arc::clone(&scene.world.place(&lost).unwrap().family.model), &lost);
     let rest = scene.records(&topics.updates, partition).await;
     let mut position = Position::START;

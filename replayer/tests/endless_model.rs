@@ -1,5 +1,5 @@
-//! A model that never returns from a crafted command: the process gives up, and the next process
-//! discards that command and no other.
+//! Tests with a model that never returns from a crafted command. The process ends, and the next
+//! process discards that command and no other.
 
 mod scene;
 
@@ -84,8 +84,8 @@ async fn scene() -> Scene {
     Scene::with(&models, "last").await
 }
 
-/// A process under the name of the process before it; the receiver hears when the process would be
-/// aborted.
+/// Starts a process, always under the same name. The receiver gets a message at the moment when a
+/// real process would be aborted.
 async fn start(scene: &Scene) -> (Process, Receiver<()>) {
     let (tell, told) = channel();
     let when_stuck = WhenStuck::Call(Arc::new(move |_| {
@@ -95,7 +95,8 @@ async fn start(scene: &Scene) -> (Process, Receiver<()>) {
     (scene.start_with(settings).await, told)
 }
 
-/// Waits until the process would be aborted, kills it, and gives the calls that it noted.
+/// Waits until the process would be aborted, kills it, and returns the model calls that it has
+/// noted in the store.
 async fn ends_with(scene: &Scene, process: Process, told: Receiver<()>) -> Vec<Unanswered> {
     let told = tokio::task::spawn_blocking(move || told.recv_timeout(PATIENCE)).await.unwrap();
     told.expect("the process would be aborted");
@@ -124,7 +125,7 @@ async fn r2_a_command_that_is_never_decided_is_discarded_by_the_next_owner() {
     assert_eq!(scene.records(&scene.world.topics().dead_letter, driftless_schemas::Partition(0)).await.len(), 1);
     second.end().await.unwrap();
 
-    // The command is decided: the next owner deletes the note.
+    // The noted command is decided by now, so the next owner deletes its note.
     let (third, _told) = start(&scene).await;
     scene.submit_command(0, NEVER_DECIDED.to_vec());
     assert_eq!(ends_with(&scene, third, _told).await, [Unanswered::Command(Offset(3))]);

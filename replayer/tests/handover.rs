@@ -1,6 +1,6 @@
-//! Whole replayers over a log in memory: partitions change hands, processes die, readers and
-//! producers fail, and every command is decided exactly once, in order (R2, R3, R8), with
-//! checkpoints that hold (R6).
+//! Tests of whole replayers over a log in memory. Partitions change owners, processes die, readers
+//! and producers fail. Every command must still be decided exactly once, in order (R2, R3, R8), and
+//! every checkpoint must be one that a new owner can begin with (R6).
 
 mod scene;
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const CHUNKS: i32 = 12;
 
-/// Submits a few commands for every chunk.
+/// Submits `rounds` commands for every chunk.
 fn submit(scene: &mut Scene, rounds: usize) {
     for _ in 0..rounds {
         (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
@@ -43,8 +43,8 @@ async fn r2_partitions_change_hands_and_every_command_is_decided_once() {
     second.owns(4).await;
     scene.all_decided().await;
 
-    // A third process joins under the second's name: the second loses its partitions, and says why
-    // it ends.
+    // A third process joins under the second's name. The second process loses its partitions, and
+    // its error says why it ends.
     submit(&mut scene, 20);
     let third = scene.start("b").await;
     submit(&mut scene, 5);
@@ -61,8 +61,8 @@ async fn r2_partitions_change_hands_and_every_command_is_decided_once() {
     fourth.end().await.unwrap();
 }
 
-/// Every restart is a planned hand-over of several partitions to the other process, and a
-/// revocation in the other direction.
+/// Restarts two processes in turn. Each planned end hands several partitions to the other process,
+/// and each start takes some of them back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_rolling_restart_decides_every_command_once() {
     let mut scene = Scene::new().await;
@@ -79,7 +79,8 @@ async fn r2_a_rolling_restart_decides_every_command_once() {
         processes.push((name, scene.start(name).await));
     }
     scene.all_decided().await;
-    // The next owner reads the commands once more that were decided during a hand-over.
+    // An owner that ends decides commands even behind its last checkpoint. So the test waits for
+    // checkpoints of the next owners, which read these commands again.
     scene.all_checkpointed().await;
     for (_, process) in processes {
         process.end().await.unwrap();
@@ -133,8 +134,8 @@ async fn r9_what_cannot_be_read_is_copied_with_its_origin_and_the_rest_goes_on()
     let chunk = scene.chunk(0);
     let partition = scene.world.place(&chunk).unwrap().partition;
     scene.submit_raw(partition, Bytes::from_static(b"\xff\xff rubbish"));
-    // The command's numbers can be read: the replayer copies and discards it, so that its writer
-    // goes on.
+    // This command has no body, but its numbers can be read. So the replayer copies the command and
+    // also decides to discard it, so that its writer can go on.
     let writer = WriterId([3; 16]).to_bytes();
     let command = Command { writer, author: "bob".into(), seq: 1, ..Command::default() };
     let body = Some(command_record::Body::Command(command));
@@ -178,6 +179,7 @@ fn rubbish_for(chunk: &ChunkId) -> Bytes {
     CommandRecord { chunk_id: chunk.to_string(), body: None }.encode_to_vec().into()
 }
 
+/// Runs one process, and lets a fault happen twice. After each fault, all commands must be decided.
 async fn goes_on_after(fault: impl Fn(&Scene) -> &AtomicBool) {
     let mut scene = Scene::new().await;
     let process = scene.start("a").await;

@@ -1,7 +1,7 @@
-//! R2–R6, R8 and R9 under any interleaving of events in one partition. Commands arrive twice, too
-//! early, or broken. Records land late, acknowledgements get lost, loads and puts fail, and owners
-//! do not hear of checkpoints that are durable. Owners crash, are replaced without noticing, and go
-//! on writing. The scene has the oracles.
+//! A property test of R2–R6, R8 and R9 under any interleaving of events in one partition. Commands
+//! arrive twice, too early, or broken. Records land late, acknowledgements get lost, loads and puts
+//! fail, and owners do not hear of checkpoints that are durable. Owners crash, are replaced without
+//! noticing, and go on writing. The scene checks the rules after each event.
 
 use driftless_scenes::replayer::Wish;
 use driftless_scenes::replayer::actions::{Action, Numbering, run};

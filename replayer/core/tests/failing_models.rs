@@ -1,8 +1,8 @@
 //! Models that panic or never return while the owner checks a chunk. In a check the owner rebuilds
 //! the chunk's content from an older stored state and the log, and compares it with the content in
-//! memory. The core's guard surrounds each call of a model: after a panic the owner gives up its
-//! partition at worst, and the process lives on. The guard tells the watchdog of each call before
-//! it begins, so that the watchdog can name a call that never returns.
+//! memory. The core's guard surrounds each call of a model: after a panic, the owner gives up its
+//! partition at worst, and the process goes on. The guard records each call for the watchdog before
+//! the call begins, so that the watchdog can name a call that never returns.
 
 use bytes::Bytes;
 use driftless_chunk::model::{Context, Decision, Fault, Model, Models, Refusal};
@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-/// The three calls that a check makes.
+/// The three model calls that a check makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Fold,
@@ -30,10 +30,10 @@ enum Asked {
 }
 
 thread_local! {
-    /// After so many more calls of that kind, one call panics.
+    /// If set, the model panics at a call of this kind, after this many more calls of the kind.
     static PANICS: Cell<Option<(Asked, u32)>> = const { Cell::new(None) };
-    /// The call that the owner reports to its watchdog. The watchdog reads it from another thread;
-    /// here the model reads it during its own call.
+    /// The owner's record of its current model call. A watchdog would read it from another thread;
+    /// in these tests the model reads it during the call.
     static WORKING: RefCell<Option<Arc<Working>>> = const { RefCell::new(None) };
     /// The model calls so far, each with the call that the watchdog would have read.
     static SEEN: RefCell<Vec<(Asked, Option<Call>)>> = const { RefCell::new(Vec::new()) };
@@ -57,7 +57,7 @@ fn called(asked: Asked) {
     }
 }
 
-/// The content is the newest command.
+/// A model whose content is the newest command.
 struct Newest;
 
 impl Model for Newest {
@@ -108,7 +108,7 @@ impl Model for Newest {
     }
 }
 
-/// An owner with one chunk, and all that it has appended.
+/// An owner of a partition with one chunk, and the records that it has appended.
 struct Owner {
     core: PartitionCore,
     chunk: ChunkId,
@@ -118,7 +118,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// A running owner; the chunk's beginning is stored as version 0.
+    /// Makes an owner that has recovered. The chunk's initial content is stored as version 0.
     fn new() -> Self {
         let mut models = Models::builtin();
         models.register("newest", 1, |_| Ok(Newest));
@@ -153,7 +153,8 @@ impl Owner {
         self.core.handle(input, MonotonicMs(self.now));
     }
 
-    /// The owner's outputs; the records among them land and are acknowledged at once.
+    /// Takes the owner's outputs. The records among them are appended to the log and acknowledged
+    /// at once.
     fn outputs(&mut self) -> Vec<Output> {
         let mut all = Vec::new();
         while let Some(output) = self.core.poll_output() {
@@ -189,8 +190,8 @@ impl Owner {
         self.record(command_record::Body::Audit(audit));
     }
 
-    /// The owner loads the chunk, decides one command, and begins its check: it asks for the state
-    /// of version 0.
+    /// Makes an owner that has loaded the chunk, decided one command and begun a check. The check
+    /// has asked for the stored state of version 0.
     fn checking() -> Self {
         let mut owner = Self::new();
         owner.put(1);
@@ -212,7 +213,7 @@ impl Owner {
         owner
     }
 
-    /// Answers what the check asks for, until it asks for nothing more.
+    /// Answers the check's requests until there are no more, and returns the outputs.
     fn check(&mut self) -> Vec<Output> {
         self.give(Input::OlderLoaded(self.chunk.clone(), Ok(Bytes::new())));
         let mut all = Vec::new();
@@ -227,7 +228,7 @@ impl Owner {
         }
     }
 
-    /// The next command of the chunk is decided.
+    /// Asserts that the owner decides the chunk's next command, which has the number `seq`.
     fn assert_decides(&mut self, seq: u64) {
         let before = self.core.stats().committed;
         self.put(seq);
@@ -277,7 +278,8 @@ fn if_the_rebuilt_content_cannot_be_encoded_the_chunk_stays_as_it_is() {
 #[test]
 fn r10_a_content_in_memory_that_cannot_be_encoded_is_replaced_by_the_rebuilt_content() {
     let mut owner = Owner::checking();
-    // The first encoding is that of the rebuilt content, the second that of the content in memory.
+    // The first encoding is of the rebuilt content, the second of the content in memory. The second
+    // one panics.
     PANICS.set(Some((Asked::Encode, 1)));
     let outputs = owner.check();
     let is_drift = |output: &Output| matches!(output, Output::Drift(_, why) if why.contains("cannot be encoded"));
@@ -291,8 +293,8 @@ fn a_content_that_can_neither_be_encoded_nor_rebuilt_ends_the_ownership_and_the_
     let lost = owner.log.clone();
     owner.give(Input::OlderLoaded(owner.chunk.clone(), Ok(Bytes::new())));
     PANICS.set(Some((Asked::Encode, 0)));
-    // A second owner takes over. Retention has deleted the records before its fence, so it cannot
-    // rebuild the content.
+    // The check reads the log from its start, but retention has deleted all records. So the owner
+    // cannot rebuild the content.
     let (wanted, low) = (Offset(0), Offset(lost.len() as i64));
     owner.give(Input::OutOfRange(OutOfRange { stream: Stream::History, wanted, low, high: low }));
     let outputs = owner.outputs();

@@ -1,5 +1,5 @@
-//! Checks that gateways asked for, and copies of commands on which a model failed: an owner
-//! finishes them through crashes and outages of the store.
+//! Tests of checks that gateways asked for, of rebuilt objects, and of copies of commands on which
+//! a model failed. Owners must finish them in spite of crashes and outages of the store.
 
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
@@ -26,7 +26,7 @@ fn outputs(core: &mut PartitionCore) -> Vec<Output> {
     std::iter::from_fn(|| core.poll_output()).collect()
 }
 
-/// The ref of a chunk's beginning, stored as that version.
+/// A ref of the chunk's content, as if that content had been stored at `version`.
 fn stored_as(live: &mut LiveChunk, version: u64) -> StoredRef {
     StoredRef {
         version: Version(version),
@@ -39,7 +39,7 @@ fn stored_as(live: &mut LiveChunk, version: u64) -> StoredRef {
     }
 }
 
-/// An owner that does not run yet.
+/// An owner that has not recovered yet.
 fn owner(epoch: u64) -> PartitionCore {
     PartitionCore::new(
         world(),
@@ -79,7 +79,8 @@ fn r9_the_copy_of_a_model_fault_survives_the_owner_that_decided_it() {
     });
     let decided: Vec<Bytes> = decided.collect();
 
-    // The decision is acknowledged, the copy is not: no snapshot and no position may pass it.
+    // The decision is acknowledged, but the copy to `dead-letter` is not. So no snapshot may
+    // contain the command, and `commands_next` may not pass it.
     first.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
     first.handle(Input::Acked(1, Some(Offset(1))), MonotonicMs(0));
     first.handle(Input::Tick, MonotonicMs(1_000_000));
@@ -130,9 +131,9 @@ fn a_check_waits_for_a_store_that_does_not_answer() {
     assert_eq!(core.commands_next(), Offset(6));
 }
 
-/// The memory of an owner was damaged before the owner stored version 1: the ref names the content
-/// of the chunk's beginning, and the log leads to another content. Gives the log with the fence of
-/// a second owner, and the stored state.
+/// A situation in which an owner's memory was damaged before the owner stored version 1. The ref
+/// names the chunk's initial content, but the log leads to another content. Returns the log, which
+/// ends with the fence of a second owner, and the wrong stored state.
 fn stored_wrong(chunk: &ChunkId) -> (Vec<(Offset, Bytes)>, Stored) {
     let put = (Offset(0), scene::record(chunk, command(WriterId([1; 16]), 1, 0, Wish::Put(1))));
     let mut first = owner(1);
@@ -150,7 +151,7 @@ fn stored_wrong(chunk: &ChunkId) -> (Vec<(Offset, Bytes)>, Stored) {
     (log, Stored { entry: IndexEntry { newest, older: vec![] }, encoding })
 }
 
-/// A second owner that cannot load the chunk.
+/// A second owner that has recovered, and cannot load the chunk because the object is lost.
 fn without_the_object(chunk: &ChunkId, log: &[(Offset, Bytes)], stored: &Stored, accept_loss: bool) -> PartitionCore {
     let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
     let mut second =
@@ -167,7 +168,7 @@ fn without_the_object(chunk: &ChunkId, log: &[(Offset, Bytes)], stored: &Stored,
     second
 }
 
-/// The log begins at this offset by now.
+/// The shell's report that the log begins at offset `low` now.
 fn cut(low: i64) -> Input {
     let (wanted, low, high) = (Offset(0), Offset(low), Offset(9));
     Input::OutOfRange(OutOfRange { stream: Stream::History, wanted, low, high })
@@ -177,7 +178,8 @@ fn has_drifted(told: &[Output]) -> bool {
     told.iter().any(|output| matches!(output, Output::Drift(..)))
 }
 
-/// The chunk's beginning and the whole log are left, and they are right.
+/// The stored object is wrong and lost. The chunk's initial content and the whole log are intact,
+/// so the owner rebuilds the right content.
 #[test]
 fn a_lost_object_that_was_stored_wrong_is_made_again_as_the_log_says() {
     let chunk = chunk();
@@ -192,7 +194,8 @@ fn a_lost_object_that_was_stored_wrong_is_made_again_as_the_log_says() {
     let (repaired, content) = repaired.unwrap_or_else(|| panic!("nothing is repaired: {told:?}"));
     assert!(repaired == content && content != Hash::of(&stored.encoding) && has_drifted(&told), "{told:?}");
     assert_eq!(second.stats().stuck_chunks, 0);
-    // The new content is stored, so that every gateway hears of it; no entry has the wrong ref.
+    // The rebuilt content is stored and announced, so that every gateway loads it. No index entry
+    // contains the wrong ref any more.
     second.handle(Input::Tick, MonotonicMs(3));
     let told = outputs(&mut second);
     assert!(
@@ -211,8 +214,8 @@ fn a_lost_object_that_was_stored_wrong_is_made_again_as_the_log_says() {
     assert!(entry.older.is_empty(), "{entry:?}");
 }
 
-/// The store has the object after all while the owner makes it again: the owner still checks it
-/// against the log.
+/// The store returns the wrong object after all, while the owner rebuilds it. The owner must still
+/// check the chunk against the log.
 #[test]
 fn an_object_that_was_stored_wrong_and_is_loaded_after_all_is_checked() {
     let chunk = chunk();
@@ -228,8 +231,9 @@ fn an_object_that_was_stored_wrong_and_is_loaded_after_all_is_checked() {
     assert!(has_drifted(&told), "{told:?}");
 }
 
-/// The only older state leads to another hash, and retention has taken the beginning of the log. An
-/// operator's acceptance replaces the second opinion, and no record that the log has is lost.
+/// The only older state leads to a hash that the ref does not name, and retention has deleted the
+/// beginning of the log, so that no second base can confirm the result. An operator's acceptance
+/// replaces that second base. No record that the log still has is lost.
 #[test]
 fn a_lost_object_that_was_stored_wrong_needs_an_operator_if_the_log_is_cut() {
     let chunk = chunk();

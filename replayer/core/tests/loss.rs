@@ -1,6 +1,6 @@
-//! Retention has taken records that recovery needs. Unless an operator accepts the loss, the owner
-//! ends. With acceptance, versions go on, the content falls back to the stored state, and every
-//! gateway hears of it.
+//! Tests in which retention has deleted records that recovery needs. Unless an operator accepts the
+//! loss, the owner ends. If an operator accepts it, version numbers go on, the content falls back
+//! to the stored state, and that content is announced to every gateway.
 
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
@@ -20,7 +20,8 @@ fn chunk() -> ChunkId {
     ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
 }
 
-/// A record that commits version `first` of the chunk with the command of `seq`.
+/// A record `n` that commits one command of the chunk as version `first`. The command has the
+/// offset `offset` in `commands`.
 fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
     let Some(driftless_schemas::proto::command::Body::Command(effect)) = &command.body else { panic!() };
     let entry = Entry { writer: command.writer.clone(), seq: command.seq, effect: effect.clone() };
@@ -42,7 +43,7 @@ fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
     UpdatesRecord { epoch: 1, n, body: Some(Body::Decisions(decisions)) }.encode_to_vec().into()
 }
 
-/// Retention has taken the records from offset `wanted` to before `low`.
+/// The shell's report that retention has deleted the records from offset `wanted` to before `low`.
 fn cut(stream: Stream, wanted: i64, low: i64) -> Input {
     Input::OutOfRange(OutOfRange { stream, wanted: Offset(wanted), low: Offset(low), high: Offset(90) })
 }
@@ -78,7 +79,7 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     let mut core = PartitionCore::new(world, PARTITION, "b", checkpoint, settings, MonotonicMs(0));
     assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::ReadUpdates(Offset(1)))));
 
-    // Versions 1 to 4 are lost, and the log has version 5.
+    // The records of versions 1 to 4 are lost, and the log still has the record of version 5.
     core.handle(cut(Stream::Updates, 1, 5), MonotonicMs(0));
     assert!(matches!(outputs(&mut core)[..], [Output::LossAccepted(_), Output::ReadUpdates(Offset(5))]));
     let last = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
@@ -93,7 +94,8 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     });
     assert!(lost.expect("the operator is told").contains("5 commits up to version 5"), "{told:?}");
 
-    // The next commit is version 6, on the stored content; the lost numbers are not decided again.
+    // The next commit is version 6, on the stored content. Commands whose decisions were lost are
+    // not decided again.
     let record = |offset, command| (Offset(offset), scene::record(&chunk, command));
     let again = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
     let next = command(WriterId([1; 16]), 6, 5, Wish::Put(2));
@@ -111,15 +113,15 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     assert_eq!((updates.first_version, updates.entries.len()), (6, 1));
     assert!(Hash::from_slice(&updates.state_hash).is_some());
 
-    // The state that is left is stored at once.
+    // The content that is left is stored at once.
     core.handle(Input::Acked(0, Some(Offset(6))), MonotonicMs(0));
     core.handle(Input::Tick, MonotonicMs(1));
     assert!(
         outputs(&mut core).iter().any(|output| matches!(output, Output::PutSnapshot { chunk: of, .. } if *of == chunk))
     );
 
-    // Until that is durable, the next owner begins where the epoch is known, so that the rest of
-    // the log still counts (R4).
+    // Until that content is durable, the checkpoint's `updates_low` is a position whose epoch is
+    // known, so that the next owner can judge the rest of the log (R4).
     core.handle(Input::Tick, MonotonicMs(100_000));
     let checkpoint = outputs(&mut core).into_iter().find_map(|output| match output {
         Output::WriteCheckpoint { checkpoint, .. } => Some(checkpoint),
@@ -156,7 +158,8 @@ fn without_an_operators_acceptance_an_owner_ends() {
     assert_eq!(range.to_string(), "updates holds offsets 5..90, but 1 is wanted");
 }
 
-/// An index that is ahead of the log belongs to another log: there is nothing to accept.
+/// An index that is ahead of the log belongs to another log. An operator's acceptance must not make
+/// the owner go on.
 #[test]
 fn an_operators_acceptance_does_not_help_if_the_log_is_another_one() {
     let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
@@ -167,7 +170,8 @@ fn an_operators_acceptance_does_not_help_if_the_log_is_another_one() {
     assert!(matches!(outputs(&mut core)[..], [Output::Ended(End::OutOfRange(_))]));
 }
 
-/// Commands that the shell has read before the cut are decided before the commands behind it.
+/// The shell has read some commands before it learns that the commands behind them are lost. The
+/// core must decide those commands first, and then the commands after the lost ones.
 #[test]
 fn r2_commands_before_a_cut_are_not_lost_with_it() {
     let chunk = chunk();

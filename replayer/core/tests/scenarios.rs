@@ -1,5 +1,5 @@
-//! Scenarios of one partition, step by step: the order in which an owner acts, and how a new owner
-//! reads the records that former owners left.
+//! Scenarios of one partition, step by step. They test the order in which an owner acts, and how a
+//! new owner reads the records of former owners.
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input};
@@ -10,14 +10,14 @@ use prost::Message;
 
 const ANN: WriterId = WriterId([1; 16]);
 
-/// Commands of one writer, `from..=to`, in order.
+/// Submits the commands `from..=to` of one writer, in order.
 fn put(scene: &mut Scene, chunk: usize, from: u64, to: u64) {
     for seq in from..=to {
         scene.submit(chunk, command(ANN, seq, seq - 1, Wish::Put(seq as u8 % 3)));
     }
 }
 
-/// A new owner that has read its own fence; nothing else that it asked for is answered.
+/// Adds a new owner that has read its own fence. Its other requests stay unanswered.
 fn running(scene: &mut Scene) -> usize {
     let owner = scene.claim();
     while scene.land(owner) {}
@@ -54,8 +54,8 @@ fn r4_nothing_is_decided_before_the_own_fence_was_read() {
 #[test]
 fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
     let mut scene = Scene::new();
-    // The first owner decides commands 1 to 3. Its record with 4 gets lost, and that with 5 lands:
-    // a hole.
+    // The first owner decides commands 1 to 3. Its record with command 4 gets lost, and its record
+    // with command 5 reaches the log, so that the log has a gap.
     put(&mut scene, 0, 1, 3);
     let first = running(&mut scene);
     scene.read_commands(first, 3);
@@ -72,8 +72,8 @@ fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
     assert_eq!((record(&scene, 2).epoch, record(&scene, 2).n), (1, 3));
     assert_eq!(scene.decided(0), 3, "no reader counts a record after a hole");
 
-    // The second owner decides 4 and 5, does not notice the third owner, and decides more behind
-    // the third owner's fence.
+    // The second owner decides commands 4 and 5. It does not notice the third owner, and appends
+    // more decisions behind the third owner's fence.
     let second = running(&mut scene);
     scene.read_commands(second, 9);
     scene.load(second, true);
@@ -116,7 +116,8 @@ fn r6_object_then_acknowledgement_then_ref_then_notice() {
     scene.tick(owner, 1);
     assert_eq!(scene.owners[owner].puts.len(), 1, "three decisions make a snapshot due");
 
-    // The object is durable, but the decisions are not acknowledged: the checkpoint has no ref.
+    // The object is durable, but the decisions are not acknowledged. So the checkpoint contains no
+    // ref.
     scene.put(owner, true);
     scene.tick(owner, 300);
     scene.write(owner, true);
@@ -124,7 +125,8 @@ fn r6_object_then_acknowledgement_then_ref_then_notice() {
     assert!(scene.index.is_empty());
     assert_eq!((scene.checkpoint.commands_next.0, scene.checkpoint.updates_low.0), (0, 1));
 
-    // The decisions are acknowledged: the ref is written, and only then the notice.
+    // The decisions are acknowledged now. So the ref is written, and only then the notice is
+    // appended.
     scene.land(owner);
     scene.ack(owner, true);
     scene.tick(owner, 300);
@@ -165,8 +167,8 @@ fn r6_a_decision_read_behind_a_loaded_ref_makes_the_chunk_dirty() {
     let owner = scene.claim();
     scene.land(owner);
     scene.ack(owner, true);
-    // Both chunks are in memory, and chunk 0 is clean, before the decision is read that its ref
-    // does not contain.
+    // Both chunks are in memory, and chunk 0 is clean. Only then does recovery read the decision
+    // that chunk 0's ref does not contain.
     scene.read_updates(owner, 2);
     while scene.load(owner, true) {}
     assert_eq!(scene.core(owner).stats().dirty_chunks, 1);
@@ -217,8 +219,8 @@ fn r4_a_record_that_stands_twice_moves_no_bound_past_the_records_behind_it() {
         (scene.checkpoint.updates_low.0, scene.checkpoint.updates_low_n)
     };
     assert_eq!(bound(&mut scene), (3, 2), "fence and two decisions");
-    // Two notices stand at 3 and 4. The owner hears of the second copy of the first notice: below
-    // that copy, n = 4 counts already.
+    // Two notices have the offsets 3 and 4. The producer writes both again, and acknowledges the
+    // first notice at its second copy. Below that copy, the last valid record is already n = 4.
     while scene.land(owner) {}
     scene.write_again(owner);
     scene.land(owner);
@@ -323,7 +325,8 @@ fn snapshots_that_wait_for_a_checkpoint_do_not_hold_up_the_next() {
         while scene.land(owner) {}
         while scene.ack(owner, true) {}
     }
-    // Two puts at a time are allowed; a snapshot that is stored already does not count.
+    // At most two snapshots may be in the middle of being stored. A snapshot whose object is stored
+    // already does not count.
     let mut puts = 0;
     for _ in 0..3 {
         scene.tick(owner, 10);
@@ -356,9 +359,9 @@ fn r8_an_evicted_writer_stays_evicted_for_the_next_owner() {
         scene.serve(owner);
     }
     scene.kill(owner);
-    // A command that was decided and then forgotten is sent again: it must not be decided again.
+    // The ledger has evicted this writer. Its command is sent again, and must not be decided again.
     scene.submit(0, command(writer(0), 1, 0, Wish::Put(0)));
-    // The ledger remembers this writer.
+    // The ledger still remembers this other writer.
     scene.submit(0, command(writer(count - 1), 1, 0, Wish::Put(0)));
     assert_eq!(scene.decided(0), count);
     scene.finish();

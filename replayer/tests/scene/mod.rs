@@ -1,5 +1,6 @@
-//! Replayers over one log in memory and one store in memory. Each replayer has its own runtime, so
-//! that a process can be killed: its tasks stop where they are.
+//! A scene with several replayers over one log in memory and one store in memory. Each replayer has
+//! its own runtime and so plays a process of its own. When a test kills the runtime, the replayer's
+//! tasks stop in the middle of their work.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Deadline of every wait: nothing that works takes this long.
+/// The deadline of every wait. A wait that takes this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const PARTITIONS: i32 = 4;
 
@@ -38,11 +39,11 @@ pub struct Scene {
     pub log: FaultyLog,
     pub store: Store,
     submitter: Arc<dyn Producer>,
-    /// The newest number of each chunk's only writer.
+    /// For each chunk, the number of the newest command of its only writer.
     seqs: BTreeMap<ChunkId, u64>,
 }
 
-/// A process with a replayer.
+/// A replayer with its own runtime, which plays a process.
 pub struct Process {
     pub replayer: Replayer,
     pub shutdown: ShutdownSource,
@@ -67,7 +68,7 @@ impl Scene {
         Self::with(&Models::builtin(), "map").await
     }
 
-    /// A scene in which all chunks have that model.
+    /// A scene in which all chunks have the model named `model`.
     pub async fn with(models: &Models, model: &str) -> Self {
         let spec = WorldSpec {
             name: "shell".into(),
@@ -97,7 +98,7 @@ impl Scene {
         Self { world, log, store: Store::memory(), submitter, seqs: BTreeMap::new() }
     }
 
-    /// Starts a process that joins the group under that name.
+    /// Starts a process that joins the group under the name `member`.
     pub async fn start(&self, member: &str) -> Process {
         self.start_with(settings(member)).await
     }
@@ -155,7 +156,7 @@ impl Scene {
         assert!(self.submitter.append(vec![append]).is_empty());
     }
 
-    /// All records that a partition has by now.
+    /// Reads all records that a partition of a topic has now.
     pub async fn records(&self, topic: &str, partition: Partition) -> Vec<Record> {
         let (low, high) = self.log.inner.watermarks(topic, partition).await.unwrap();
         let mut reader = self.log.inner.reader().unwrap();
@@ -169,7 +170,8 @@ impl Scene {
         records
     }
 
-    /// The decisions in `updates` that count; checks R2, R3 and R8 on the way.
+    /// Returns the marks of the valid records in `updates`, by chunk. Checks on the way that
+    /// numbers and versions have no gap (R2, R3, R8).
     pub async fn decided(&self) -> BTreeMap<ChunkId, Vec<Mark>> {
         let mut decided: BTreeMap<ChunkId, Vec<Mark>> = BTreeMap::new();
         let mut versions: BTreeMap<ChunkId, u64> = BTreeMap::new();
@@ -198,7 +200,7 @@ impl Scene {
         decided
     }
 
-    /// Waits until everything that was submitted is decided, exactly once.
+    /// Waits until each submitted command is decided exactly once.
     pub async fn all_decided(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -217,7 +219,7 @@ impl Scene {
         }
     }
 
-    /// Waits until the checkpoints are behind all commands.
+    /// Waits until the checkpoint of each partition has `commands_next` at the end of `commands`.
     pub async fn all_checkpointed(&self) {
         let deadline = Instant::now() + PATIENCE;
         for partition in self.world.partitions() {
@@ -233,7 +235,7 @@ impl Scene {
         }
     }
 
-    /// Waits until so many snapshots are announced.
+    /// Waits until at least `count` snapshots are announced in `updates`.
     pub async fn snapshots_stored(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -255,7 +257,8 @@ impl Scene {
         Indexes::new(self.store.object_store(), 1)
     }
 
-    /// The position in `updates` just below an offset, as R4 judges from the start of the log.
+    /// The position in `updates` at `offset`: the last valid record below it, as R4 judges when
+    /// reading from the start of the log.
     pub async fn position_at(&self, partition: Partition, offset: Offset) -> Position {
         let mut position = Position::START;
         for record in self.records(&self.world.topics().updates, partition).await {
@@ -280,24 +283,24 @@ impl Process {
         ended
     }
 
-    /// Kills the process.
+    /// Kills the process: its tasks stop where they are.
     pub fn kill(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// Faults that happen once, when their flag is set.
+/// Faults of the log. Each happens once after its flag is set, and clears the flag.
 #[derive(Default)]
 pub struct Faults {
     /// The read of `commands` that brings the next records fails directly after them.
     pub break_read: AtomicBool,
-    /// The gapless producer ends.
+    /// The gapless producer fails at the next append, and every later append fails too.
     pub fail_append: AtomicBool,
-    /// The task that appends panics.
+    /// The task that makes the next append panics.
     pub panic_append: AtomicBool,
 }
 
-/// A log in memory with faults.
+/// A log in memory that can fail on request.
 #[derive(Clone)]
 pub struct FaultyLog {
     pub inner: MemoryLog,

@@ -1,6 +1,6 @@
-//! An in-memory server with one chunk: a log of commands, a decider (`LiveChunk`), a log of
-//! updates, and gateways at any position of it. The server decides by the real rules, so that it is
-//! also the oracle.
+//! An in-memory server with one chunk, for tests of clients. It has a log of commands, a decider
+//! (`LiveChunk`) and a log of updates, and it answers like a gateway that has read any part of that
+//! log. The server decides by the real rules, so it is also the oracle.
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::ledger::Resolved;
@@ -28,8 +28,8 @@ pub fn put(key: &str, value: &str, must_be_absent: bool) -> Bytes {
     MapCommand { body: Some(map_command::Body::Put(put)) }.encode_to_vec().into()
 }
 
-/// The text that identifies a command: the value of a put, or a whole delete, whose guard names the
-/// put that it takes back.
+/// Returns the text that identifies a command: the value of a put, or all fields of a delete, whose
+/// guard names the put that the delete undoes.
 pub fn value_of(command: &[u8]) -> String {
     match MapCommand::decode(command).unwrap().body {
         Some(map_command::Body::Put(put)) => String::from_utf8(put.value.to_vec()).unwrap(),
@@ -44,19 +44,24 @@ pub struct Record {
     pub version: u64,
     pub hash: Hash,
     pub encoding: Vec<u8>,
+    /// The ledger's floor after this record. Writers that are not younger are expired, unless the
+    /// ledger knows them.
     floor_ms: u64,
+    /// For each writer that had sent Hello by then, its resolved commands after this record.
     resolved: BTreeMap<WriterId, Resolved>,
 }
 
-/// The server's state.
+/// The server, with its logs and the oracle.
 pub struct Server {
     live: LiveChunk,
     commands: Vec<Asked>,
+    /// How many of `commands` are decided.
     decided: usize,
     pub records: Vec<Record>,
-    /// All writers that ever sent Hello.
+    /// All writers that have sent a Hello.
     pub writers: Vec<WriterId>,
-    /// The oracle: the version at which each value was committed. Committing a value twice panics.
+    /// The oracle: the version at which each command was committed, by the text of [`value_of`].
+    /// The server panics if a command is committed twice.
     pub committed: BTreeMap<String, u64>,
     sessions: u64,
 }
@@ -138,7 +143,8 @@ impl Server {
         });
     }
 
-    /// 1,024 other writers write, so that the ledger evicts all present ones.
+    /// Appends commands of 1,024 new writers, so that the ledger evicts all writers that it has
+    /// now.
     pub fn fill_ledger(&mut self, now: u64) {
         self.sessions += 1;
         for i in 0..1024u64 {
@@ -202,12 +208,12 @@ impl Server {
         });
     }
 
-    /// The newest record and its state.
+    /// The newest record, with the chunk's state after it.
     pub fn newest(&self) -> &Record {
         self.records.last().unwrap()
     }
 
-    /// The Tracked of a gateway that has read `records[..=at]`.
+    /// The Tracked that a gateway sends to `writer` after it has read `records[..=at]`.
     pub fn tracked(&self, at: usize, writer: WriterId) -> event::Body {
         let record = &self.records[at];
         let young = || {
@@ -228,7 +234,7 @@ impl Server {
         })
     }
 
-    /// The stored snapshot after a record.
+    /// The Chunk event with the content after the record `at`.
     pub fn chunk(&self, at: usize) -> event::Body {
         let record = &self.records[at];
         event::Body::Chunk(Chunk {
@@ -241,19 +247,20 @@ impl Server {
         })
     }
 
-    /// The updates in `records[from..=at]` whose versions are above `version`.
+    /// The Updates events of `records[from..=at]`, without records up to version `version`.
     pub fn updates_above(&self, version: u64, from: usize, at: usize) -> Vec<event::Body> {
         let new = self.records[from..=at].iter().filter(|record| record.version > version);
         new.filter_map(|record| record.updates.as_ref()).map(updates).collect()
     }
 
-    /// Whether `have` names a state of the log at or before the record `at`.
+    /// True if `have` names a state of the log at or before the record `at`.
     pub fn knows(&self, have: &Have, at: usize) -> bool {
         self.records[..=at].iter().any(|r| r.version == have.version && r.hash.0[..] == have.hash[..])
     }
 
-    /// The frame that one tracker receives for a record: the updates, and the outcomes of the
-    /// tracker's own commands.
+    /// The frame that one tracker receives for the record `at`: the updates, and the outcomes of
+    /// the tracker's own commands. `outcomes_first` selects their order. `None`: the record has
+    /// nothing for this tracker.
     pub fn live(&self, at: usize, writer: WriterId, outcomes_first: bool) -> Option<Bytes> {
         let record = &self.records[at];
         let own = record.marks.iter().filter(|mark| mark.writer[..] == writer.0[..]);

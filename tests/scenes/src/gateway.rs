@@ -1,7 +1,8 @@
-//! The scene of the gateway's core: a log that real deciders write (owners, replaced owners, lost
-//! records), a store, a hub at any position of the log, and clients that check every event.
+//! The scene of the gateway's core. It has a log, a store, a hub that has read the log up to any
+//! position, and clients that check every event. Owners write the log by the real rules of
+//! deciding; some are replaced owners, and some records get lost.
 //!
-//! The oracle is the state that the valid part of the log folds to.
+//! The oracle is the content of each chunk that results from folding the log's valid records.
 
 pub mod run;
 

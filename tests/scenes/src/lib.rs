@@ -2,8 +2,9 @@
 //! that it does.
 //!
 //! The integration tests of the cores and of the Rust SDK use these modules, and so do the fuzz
-//! targets (`tests/fuzz`). A scene keeps its oracle beside its workload: an assertion in a scene
-//! names the rule (R2, R6, …) that the core broke. Scenes do no I/O and read no clock.
+//! targets (`tests/fuzz`). A scene also contains the oracle, which checks the core's behaviour. An
+//! assertion of the oracle names the rule (R2, R6, …) that the core broke. Scenes do no I/O and
+//! read no clock.
 
 #![forbid(unsafe_code)]
 

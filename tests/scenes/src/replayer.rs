@@ -1,11 +1,11 @@
 //! The scene of the replayer's core: one partition with a log, an index and an object store in
-//! memory, and owners whose messages can each be held back, lost or delivered late. Replaced owners
-//! stay active.
+//! memory, and owners. The test decides when each message of an owner is delivered, and can lose
+//! messages. Owners that were replaced stay active.
 //!
-//! The oracles check every step. A reference decides each command once, in the order of offsets. A
-//! valid record in `updates` (R4, judged by separate code) must hold exactly the reference's next
-//! decisions. Each write to the index is compared with the log of that moment (R6), and every chunk
-//! is restored from it (R5).
+//! The oracles check every step. A reference decides each command once, in the order of offsets.
+//! Each valid record in `updates` must contain exactly the reference's next decisions; separate
+//! code judges which records are valid (R4). At each write to the index, the oracles compare the
+//! index with the log (R6), and restore every chunk from both (R5).
 
 pub mod actions;
 

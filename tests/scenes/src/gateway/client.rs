@@ -21,16 +21,16 @@ pub fn refresh(chunk: &str, version: u64) -> request::Body {
     request::Body::Refresh(proto::Refresh { chunk_id: chunk.into(), version })
 }
 
-/// A client, which checks every event that it gets.
+/// A client, which checks every event that it reads.
 pub struct Client {
     pub writer: WriterId,
-    /// Batches of frames that the hub sent and the client has not read.
+    /// Batches of frames that the hub has sent and the client has not read yet.
     pub pipe: VecDeque<Vec<Bytes>>,
     pub chunks: BTreeMap<ChunkId, ClientChunk>,
     pub closed: Option<u16>,
     /// Descriptions of the events that came since the test last asked.
     pub got: Vec<String>,
-    /// The chunks whose Tracked came since the test last asked, in order.
+    /// The chunks for which a Tracked came since the test last asked, in order of arrival.
     pub tracked: Vec<String>,
 }
 
@@ -38,12 +38,13 @@ pub struct Client {
 #[derive(Default)]
 pub struct ClientChunk {
     pub replica: Option<Replica>,
+    /// True if the client has asked to track the chunk.
     pub is_asked: bool,
     /// True if a Tracked came, and no Lagging after it.
     pub is_followed: bool,
-    /// The version and hash of a Tracked in the batch that is being read.
+    /// The version and hash that a Tracked in the current batch has announced.
     target: Option<(u64, Hash)>,
-    /// For each resolved number of the client, whether it was committed.
+    /// For each command number of the client that is resolved: true if the command was committed.
     pub known: BTreeMap<u64, bool>,
     pub rejected: Option<i32>,
 }
@@ -143,7 +144,8 @@ impl Client {
         let encoding = zstd::bulk::decompress(&c.data, limits::CONTENT_BYTES_MAX).unwrap();
         let hash = Hash::from_slice(&c.hash).unwrap();
         let replica = Replica::restore(model, &encoding, Version(c.version), hash).unwrap();
-        // The content must match the log's, where a record of the log ends at this version.
+        // The content's hash must be the one in the log, if a record of the log ends at this
+        // version.
         let expected = log.hashes.get(&(id(&c.chunk_id), c.version));
         assert!(expected.is_none_or(|expected| *expected == hash), "a Chunk of another content");
         if held.version().is_none_or(|version| version < c.version) {
@@ -199,8 +201,8 @@ impl Client {
     }
 }
 
-/// All fields of a Tracked are of one position: each commit of the client up to the Tracked's
-/// version is resolved in it, and no later one is.
+/// Checks that all fields of a Tracked come from one position of the log. Each commit of the client
+/// up to the Tracked's version must be resolved in it, and no later commit may be.
 fn check_resolved(log: &Log, held: &mut ClientChunk, chunk: &ChunkId, writer: WriterId, t: &proto::Tracked) {
     let Some(tracked::Resolved::Ledger(ledger)) = &t.resolved else { panic!("{:?}", t.resolved) };
     for ((_, _, seq), fate) in log.fates.range((chunk.clone(), writer, 0)..=(chunk.clone(), writer, u64::MAX)) {

@@ -1,4 +1,5 @@
-//! The log `updates`, its deciders, and the state that the valid part of the log folds to.
+//! The log `updates`, the owners that write it, and the content that results from folding its valid
+//! records.
 
 use super::world::{P, id, world};
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl Snapshot {
     }
 }
 
-/// The decision about a command, by the valid part of the log.
+/// The decision about a command in the valid part of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Committed(u64),
@@ -55,22 +56,24 @@ pub struct Log {
     pub world: Arc<World>,
     /// The records of `updates`.
     pub records: Vec<Bytes>,
-    /// The position before each record, and the position at the end.
+    /// The position before each record, and at the end the position after the last record.
     pub positions: Vec<Position>,
     /// For each record: its chunk and its last offset in `commands`, if it holds valid decisions.
     through: Vec<Option<(ChunkId, i64)>>,
     commands: Vec<(ChunkId, Asked)>,
     seqs: BTreeMap<(ChunkId, WriterId), u64>,
+    /// The oracle: each chunk as the valid records lead to it.
     pub truth: BTreeMap<ChunkId, LiveChunk>,
+    /// The oracle: the decision about each command, by chunk, writer and number.
     pub fates: BTreeMap<(ChunkId, WriterId, u64), Fate>,
     /// The durable refs of each chunk, oldest first.
     pub index: BTreeMap<ChunkId, Vec<Snapshot>>,
-    /// The hash of each version at which a record of the log ends.
+    /// For each version at which a valid record ends, the hash of the content.
     pub hashes: BTreeMap<(ChunkId, u64), Hash>,
     epochs: u64,
 }
 
-/// A decider: the partition's owner, or a replaced one that does not know it.
+/// An owner of the partition, which decides commands. It may have been replaced without noticing.
 #[derive(Clone)]
 pub struct Owner {
     pub epoch: u64,
@@ -201,7 +204,8 @@ impl Log {
         snapshot
     }
 
-    /// The newest checkpoint's `updates_low`: the offset of the first record that no ref covers.
+    /// The `updates_low` that a checkpoint would have now: the offset of the first record that no
+    /// stored ref contains.
     pub fn low(&self) -> usize {
         let is_open = |through: &Option<(ChunkId, i64)>| {
             through.as_ref().is_some_and(|(chunk, offset)| {
@@ -219,8 +223,8 @@ impl Owner {
         UpdatesRecord { epoch: self.epoch, n: self.n, body: Some(body) }
     }
 
-    /// Decides up to `count` commands in one record, which never reaches the log if it `is_lost`.
-    /// Returns the number of decisions.
+    /// Decides up to `count` commands of a chunk in one record. If `is_lost` is true, the record
+    /// never reaches the log. Returns the number of decisions.
     pub fn decide(&mut self, log: &mut Log, chunk: &str, count: usize, is_lost: bool) -> usize {
         let fresh = log.fresh(&id(chunk));
         let live = self.live.entry(id(chunk)).or_insert(fresh);
@@ -257,7 +261,7 @@ impl Owner {
     }
 }
 
-/// Appends a command for each text, and lets the owner decide each at once, in a record of its own.
+/// Appends a command for each text. The owner decides each command at once, in a record of its own.
 pub fn write(log: &mut Log, owner: &mut Owner, chunk: &str, by: WriterId, texts: &[&str]) {
     for text in texts {
         log.command(chunk, by, text);

@@ -1,8 +1,8 @@
-//! A run of arbitrary steps, which ends at rest. The property test `anything.rs` and the fuzz
-//! target in `tests/fuzz` draw the steps.
+//! A run of arbitrary steps. The property test `anything.rs` and the fuzz target in `tests/fuzz`
+//! choose the steps at random.
 //!
-//! Each client checks every event. At rest each client has exactly what the valid part of the log
-//! says.
+//! Each client checks every event during the run. At the end, everything that is in flight arrives,
+//! and each client must have exactly the contents and outcomes of the log's valid part.
 
 use super::*;
 use driftless_gateway_core::{Settings, SocketId};
@@ -14,7 +14,8 @@ pub const CHUNKS: [&str; 2] = ["tape/1", "tape/2"];
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A writer appends commands: short and long ones, and ones that are discarded.
+    /// A writer submits `count` commands. `kind` selects their length, and which of them the model
+    /// discards.
     Commands {
         chunk: usize,
         writer: u8,
@@ -25,7 +26,7 @@ pub enum Step {
         chunk: usize,
         writer: u8,
     },
-    /// An owner decides: the current one, or an earlier one.
+    /// An owner decides up to `count` commands. `owner` counts back from the current owner.
     Decide {
         owner: usize,
         chunk: usize,
@@ -33,12 +34,13 @@ pub enum Step {
         is_lost: bool,
     },
     NewOwner,
-    /// A snapshot is stored. Its notice is appended at once, later, or by an owner that is replaced
-    /// by then.
+    /// A snapshot is stored. If `tells` is true, the current owner appends its notice at once;
+    /// otherwise a later `Tell` may do so.
     Snapshot {
         chunk: usize,
         tells: bool,
     },
+    /// An owner, perhaps a replaced one, appends the notice of a stored snapshot.
     Tell {
         owner: usize,
     },
@@ -78,25 +80,26 @@ pub enum Step {
     Tick {
         ms: u64,
     },
-    /// The gateway's replicas drift while it reads a record.
+    /// The gateway reads one record, and its replicas get a wrong content.
     Drift,
 }
 
 pub struct Run {
     pub log: Log,
     owners: Vec<Owner>,
-    /// Stored snapshots without a notice.
+    /// Stored snapshots whose notices are not appended yet, with their chunks.
     unannounced: Vec<(String, Snapshot)>,
     pub gateway: Gateway,
-    /// For each chunk the oldest ref that the gateway's view may still show.
+    /// For each chunk, the index of the oldest ref that the gateway's view of the index may still
+    /// show.
     seen: BTreeMap<ChunkId, usize>,
     texts: usize,
-    /// The number of commands of each writer to each chunk.
+    /// The number of commands that each writer has submitted to each chunk.
     written: BTreeMap<(usize, u8), usize>,
 }
 
-/// The most commands of a writer to a chunk. The oracles ask the ledger about each of them and
-/// those before the run, and the ledger remembers 64 numbers of a writer.
+/// The most commands of one writer to one chunk. The ledger remembers 64 numbers of a writer, and
+/// the oracle asks it about each of these commands and about those from before the run.
 const COMMANDS_MAX: usize = 48;
 
 impl Run {
@@ -110,7 +113,8 @@ impl Run {
                 log.snapshot(chunk);
             }
         }
-        // A gateway starts at `updates_low` of its view's checkpoint, which may be an older one.
+        // A gateway begins to read `updates` at the `updates_low` of the checkpoint in its view of
+        // the index.
         let low = log.low();
         let seen = log.index.iter().map(|(chunk, all)| (chunk.clone(), all.len() - 1)).collect();
         let gateway = Gateway::new(&log, settings, low);
@@ -122,7 +126,7 @@ impl Run {
         self.gateway.clients.keys().nth(i % count.max(1)).copied()
     }
 
-    /// The index of the owner that is `back` owners before the newest.
+    /// The index in `owners` of the owner that is `back` places before the newest one.
     fn owner(&self, back: usize) -> usize {
         self.owners.len() - 1 - back.min(self.owners.len() - 1)
     }
@@ -173,7 +177,7 @@ impl Run {
         self.replace_closed();
     }
 
-    /// A step of a client.
+    /// Runs a step of a client.
     fn client_step(&mut self, step: Step) {
         match step {
             Step::Join { writer: by, chunk, ahead } => {
@@ -193,7 +197,8 @@ impl Run {
             }
             Step::Untrack { socket, chunk } => {
                 if let Some(socket) = self.socket(socket) {
-                    // Events in flight still belong to the old tracking.
+                    // The client first reads everything in flight, because those events belong to
+                    // the old tracking.
                     self.gateway.take_all(&self.log, socket);
                     self.gateway.request(socket, untrack(CHUNKS[chunk]));
                     let client = self.gateway.clients.get_mut(&socket).unwrap();
@@ -222,8 +227,8 @@ impl Run {
         }
     }
 
-    /// R12 lets the hub close sockets: their clients connect again with the replicas that they
-    /// have.
+    /// Reconnects clients whose sockets the hub has closed, which R12 allows. The clients keep
+    /// their replicas.
     fn replace_closed(&mut self) {
         let closed: Vec<SocketId> =
             self.gateway.clients.iter().filter(|(_, client)| client.closed.is_some()).map(|(id, _)| *id).collect();
@@ -239,7 +244,8 @@ impl Run {
     }
 
     fn track(&mut self, socket: SocketId, chunk: &str, forgets: bool) {
-        // Events in flight still belong to the old tracking.
+        // The client first reads everything in flight, because those events belong to the old
+        // tracking.
         self.gateway.take_all(&self.log, socket);
         let held = self.gateway.held(socket, chunk);
         held.rejected = None;
@@ -256,7 +262,8 @@ impl Run {
         let loaded = match (fate, wanted) {
             (0, _) => Err("no store".into()),
             (_, Some(wanted)) => Ok(all.iter().find(|snapshot| snapshot.stored == wanted).map(Snapshot::loaded)),
-            // The view shows any state between the one that it showed before and the newest.
+            // The gateway's view of the index may show any state from the one that it showed last
+            // up to the newest.
             (_, None) => {
                 let from = self.seen.get(&chunk).copied().unwrap_or(0);
                 let from = (from + which % (all.len().saturating_sub(from)).max(1)).min(all.len().saturating_sub(1));
@@ -270,7 +277,8 @@ impl Run {
         self.gateway.loaded(loaded);
     }
 
-    /// Lets everything arrive, and asserts that each client has what the log says.
+    /// Lets everything arrive, and asserts that each client has the contents and outcomes of the
+    /// log.
     pub fn rest(&mut self) {
         // A last owner decides all open commands.
         let owner = self.log.owner();
@@ -322,7 +330,7 @@ impl Run {
             }
         }
         assert_eq!(self.gateway.hub.position(P), self.log.positions.last().copied());
-        // The hub keeps no socket after all clients have left.
+        // After all clients have left, the hub must keep no socket.
         for socket in self.gateway.clients.keys().copied().collect::<Vec<_>>() {
             self.gateway.leave(socket);
         }

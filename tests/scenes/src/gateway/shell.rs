@@ -1,4 +1,5 @@
-//! A hub in a shell that reads, loads and carries messages one step at a time.
+//! A hub in a test shell. The test decides when the shell reads records, answers loads and delivers
+//! messages, one step at a time.
 
 use super::client::{Client, ClientChunk, track};
 use super::log::{Log, Snapshot};
@@ -13,17 +14,20 @@ use driftless_schemas::{ChunkId, Offset, Version, WriterId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// A hub with its test shell and its clients.
 pub struct Gateway {
     pub hub: Hub,
     /// The number of records that the hub has read.
     pub read: usize,
     pub now: u64,
     pub loads: VecDeque<(ChunkId, Option<StoredRef>)>,
-    /// The part of the log that each of `loads` has to read again.
+    /// For each of `loads`, the part of the log that the load has to read again, if any.
     rereads: VecDeque<Option<Box<Reread>>>,
     /// The records that the hub has read.
     seen: Vec<(Offset, Bytes)>,
+    /// How many loads have read a part of the log again.
     pub reread: usize,
+    /// For each lag that has ended, how long the lag took, milliseconds.
     pub lagging_ended: Vec<u64>,
     pub clients: BTreeMap<SocketId, Client>,
     pub answers: BTreeMap<u64, Answer>,
@@ -33,7 +37,7 @@ pub struct Gateway {
     next_socket: u64,
 }
 
-/// A load that is postponed.
+/// A load that the test has taken out of the queue, to answer it later.
 pub struct PutOff {
     chunk: ChunkId,
     stored: Option<StoredRef>,
@@ -47,8 +51,8 @@ pub fn settings() -> Settings {
 impl Gateway {
     pub fn new(log: &Log, settings: Settings, from: usize) -> Self {
         let mut hub = Hub::new(Arc::clone(&log.world), settings, vec![log.positions[from]]);
-        // The first beacons are due at once: a tick before the first client joins sends them to no
-        // one.
+        // The first beacons are due at once. This tick comes before the first client joins, so that
+        // no client receives them.
         hub.handle(Input::Tick, MonotonicMs(0));
         Self {
             hub,
@@ -133,7 +137,8 @@ impl Gateway {
         self.clients.remove(&socket).unwrap()
     }
 
-    /// Ends the next load with this result.
+    /// Answers the next load with this result. Returns the chunk and the ref that the load asked
+    /// for.
     pub fn loaded(&mut self, loaded: Result<Option<Loaded>, String>) -> (ChunkId, Option<StoredRef>) {
         let (chunk, stored) = self.loads.pop_front().expect("a load is open");
         let loaded = loaded.map_err(LoadError::Unavailable);
@@ -147,7 +152,8 @@ impl Gateway {
         (chunk, stored)
     }
 
-    /// Ends the next load successfully: with the ref that it names, or the newest in the index.
+    /// Answers the next load with the snapshot of the ref that it names, or with the newest one in
+    /// the index if it names none.
     pub fn load(&mut self, log: &Log) {
         let (chunk, stored) = self.loads.front().expect("a load is open");
         let all = log.index.get(chunk).map(Vec::as_slice).unwrap_or_default();
@@ -159,7 +165,7 @@ impl Gateway {
         self.loaded(Ok(loaded));
     }
 
-    /// Postpones the next load, so that later ones end before it.
+    /// Takes the next load out of the queue, so that later loads are answered before it.
     pub fn put_off_load(&mut self) -> PutOff {
         let (chunk, stored) = self.loads.pop_front().expect("a load is open");
         PutOff { chunk, stored, reread: self.rereads.pop_front().flatten() }
@@ -171,7 +177,8 @@ impl Gateway {
         self.load(log);
     }
 
-    /// The chunks whose Tracked the socket got since the last call, in order.
+    /// Lets the client read everything. Returns the chunks for which it got a Tracked since the
+    /// last call, in order of arrival.
     pub fn tracked_in_order(&mut self, log: &Log, socket: SocketId) -> Vec<String> {
         self.take_all(log, socket);
         std::mem::take(&mut self.clients.get_mut(&socket).unwrap().tracked)
@@ -192,7 +199,8 @@ impl Gateway {
         self.input(Input::Asked(number, id(chunk), ask));
     }
 
-    /// The client reads the next batch of frames that the hub sent. Returns false if there is none.
+    /// Lets the client read the next batch of frames that the hub sent. Returns false if there is
+    /// no batch.
     pub fn take(&mut self, log: &Log, socket: SocketId) -> bool {
         let Some(client) = self.clients.get_mut(&socket) else { return false };
         let Some(turn) = client.pipe.pop_front() else { return false };
@@ -206,7 +214,8 @@ impl Gateway {
         while self.take(log, socket) {}
     }
 
-    /// The client reads everything. Returns descriptions of the events since the last call.
+    /// Lets the client read everything. Returns descriptions of the events that came since the last
+    /// call.
     pub fn got(&mut self, log: &Log, socket: SocketId) -> Vec<String> {
         self.take_all(log, socket);
         std::mem::take(&mut self.clients.get_mut(&socket).unwrap().got)

@@ -12,11 +12,11 @@ use std::sync::Arc;
 pub const P: Partition = Partition(0);
 
 thread_local! {
-    /// True while each fold on this thread makes the content differ from the log.
+    /// While true, each fold on this thread adds an error to the content.
     static DRIFTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `act`, during which replicas that fold on this thread drift.
+/// Runs `act`. Replicas that fold on this thread meanwhile get a wrong content.
 pub fn drifting<T>(act: impl FnOnce() -> T) -> T {
     DRIFTING.set(true);
     let result = act();

@@ -1,5 +1,5 @@
 //! A run of arbitrary actions on one partition. The property test `crashes.rs` and the fuzz target
-//! in `tests/fuzz` draw the actions. The oracles are the scene's.
+//! in `tests/fuzz` choose the actions at random. The scene checks the rules after each action.
 
 use super::{Scene, Wish, command};
 use driftless_replayer_core::Input;
@@ -7,6 +7,8 @@ use driftless_schemas::WriterId;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug)]
+/// An action on the scene. In most actions the first `u8` selects the owner; a number above the
+/// last owner selects the newest one. Most actions call the method of [`Scene`] with the same name.
 pub enum Action {
     Submit {
         chunk: u8,
@@ -15,7 +17,7 @@ pub enum Action {
         wish: Wish,
     },
     Rubbish(u8),
-    /// Everything that the newest owner waits for is answered.
+    /// Answers all requests of the newest owner.
     Serve,
     Land(u8, u8),
     Ack(u8, u8, bool),
@@ -35,17 +37,19 @@ pub enum Action {
 }
 
 #[derive(Clone, Copy, Debug)]
+/// How the number of a submitted command follows the writer's earlier numbers.
 pub enum Numbering {
     Next,
-    /// A number that was sent before.
+    /// The command is one that the writer has sent before.
     Again(u8),
-    /// The number before it has not been sent yet.
+    /// The command names a predecessor that the writer has not sent yet.
     TooEarly,
-    /// The number before it is withdrawn.
+    /// The command leaves one number out, because the writer has withdrawn that number.
     Skip,
 }
 
-/// The commands that each writer has sent to each chunk: seq, after, kind.
+/// The commands that each writer has sent to each chunk, each with its number, its predecessor's
+/// number and its kind.
 type Sent = BTreeMap<(u8, u8), Vec<(u64, u64, Wish)>>;
 
 fn submit(scene: &mut Scene, sent: &mut Sent, (chunk, writer): (u8, u8), numbering: Numbering, wish: Wish) {
@@ -62,8 +66,8 @@ fn submit(scene: &mut Scene, sent: &mut Sent, (chunk, writer): (u8, u8), numberi
     scene.submit(usize::from(chunk), command(WriterId([writer + 1; 16]), seq, after, wish));
 }
 
-/// Runs a whole life of the partition: the first owner claims, the actions happen, and a last owner
-/// finishes without failures.
+/// Runs the whole life of a partition. The first owner claims the partition, the actions happen,
+/// and a last owner decides all commands without failures.
 pub fn run(actions: &[Action]) {
     let mut scene = Scene::new();
     let mut sent = Sent::new();

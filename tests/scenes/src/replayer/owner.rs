@@ -1,4 +1,4 @@
-//! An owner of the partition, and the answers that it waits for.
+//! An owner of the partition, with its unanswered requests.
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, PartitionCore};
@@ -8,25 +8,29 @@ use std::collections::VecDeque;
 
 /// An owner with its unanswered requests.
 pub struct Owner {
-    /// `None` if the process is gone. Records that it has given to its producer may still land.
+    /// `None` if the owner's process is gone. Records that the owner has given to its producer may
+    /// still reach the log.
     pub core: Option<PartitionCore>,
     pub epoch: u64,
+    /// Records that the owner has given to its producer and that are not in the log yet.
     pub to_append: VecDeque<(u64, Bytes)>,
-    /// Records that are in the log and not acknowledged.
+    /// Records that are in the log and not acknowledged, with their offsets.
     pub landed: VecDeque<(u64, Offset)>,
     /// The offset after the last acknowledged record.
     pub(super) acked: Offset,
     pub loads: VecDeque<ChunkId>,
     pub puts: VecDeque<(ChunkId, Hash, Bytes)>,
     pub dead_letters: VecDeque<(u64, Offset)>,
+    /// The batch that the owner wants to write to the index.
     pub checkpoint: Option<(Checkpoint, Vec<(ChunkId, IndexEntry)>)>,
+    /// The result of a write to the index that the owner does not know yet.
     pub written: Option<Result<(), String>>,
     pub reads_updates: Option<Offset>,
     pub reads_commands: Option<Offset>,
     pub end: Option<End>,
-    /// True if the scene injected a failure, so that an end because of it is expected.
+    /// True if the scene has injected a failure that may end the owner.
     pub was_failed: bool,
-    /// True if a load failed. The owner may then drop commands, and end so that they are read
-    /// again.
+    /// True if a load has failed. The owner may then drop commands, and end later so that they are
+    /// read again.
     pub was_away: bool,
 }

@@ -1,5 +1,5 @@
-//! The expected content of the log: a reference that decides each command once, and R4 written
-//! again.
+//! The expected content of the log: a reference that decides each command once, and a second
+//! implementation of R4.
 
 use driftless_chunk::live::LiveChunk;
 use driftless_schemas::proto::{Mark, UpdatesRecord, updates_record::Body};
@@ -14,12 +14,13 @@ pub(super) struct ChunkState {
     pub(super) ledger: StoredLedger,
 }
 
-/// The expected decisions of a chunk, and how many of them are in the log.
+/// The expected decisions of a chunk, and how many of them the log has.
 pub(super) struct Reference {
     pub(super) live: LiveChunk,
     pub(super) marks: Vec<Mark>,
-    /// The state after `i` marks is `states[i]`.
+    /// The expected states: `states[i]` is the chunk's state after the first `i` marks.
     pub(super) states: Vec<ChunkState>,
+    /// How many of `marks` the valid part of the log contains.
     pub(super) decided: usize,
 }
 
@@ -29,13 +30,14 @@ impl Reference {
         ChunkState { version, hash, ledger: live.ledger.to_stored() }
     }
 
-    /// The number of marks for commands at or below that offset of `commands`.
+    /// The number of marks for commands at or below this offset of `commands`.
     pub(super) fn marks_through(&self, offset: i64) -> usize {
         self.marks.partition_point(|mark| mark.source_offset <= offset)
     }
 }
 
-/// R4 written again: the epoch and number of the last valid record.
+/// A second implementation of R4, which the oracles use. It keeps the epoch and the number of the
+/// last valid record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastValid {
     pub(super) epoch: u64,
@@ -43,6 +45,7 @@ pub(super) struct LastValid {
 }
 
 impl LastValid {
+    /// Judges the next record. Returns true if the record is valid.
     pub(super) fn accepts(&mut self, record: &UpdatesRecord) -> bool {
         let is_fence = matches!(record.body, Some(Body::Fence(_)));
         let is_valid = match is_fence {

@@ -31,15 +31,18 @@ pub struct Scene {
     pub owners: Vec<Owner>,
     /// Chunks of [`PARTITION`].
     pub chunks: Vec<ChunkId>,
+    /// A chunk of the other partition.
     pub stranger: ChunkId,
     references: BTreeMap<ChunkId, Reference>,
-    /// The offsets of `commands` that must be copied to `dead-letter`.
+    /// The offsets of the commands that must be copied to `dead-letter`.
     buried: BTreeSet<Offset>,
     last_valid: LastValid,
-    /// The last valid record before each offset of `updates`, and at the end.
+    /// For each offset of `updates`, and for its end, the last valid record below it.
     last_valid_at: Vec<LastValid>,
-    /// The valid decision records: offset, chunk, newest source offset.
+    /// The valid records of decisions: the record's offset, its chunk, and the highest offset of a
+    /// command that it decides.
     valid: Vec<(Offset, ChunkId, i64)>,
+    /// All refs that were ever written to the index.
     refs: Vec<(ChunkId, StoredRef)>,
 }
 
@@ -123,7 +126,7 @@ impl Scene {
     // ---- Owners
     // ---------------------------------------------------------------------------------------------------
 
-    /// A new owner claims the index. Earlier owners continue without knowing it.
+    /// A new owner claims the index. Returns its number. Earlier owners continue without noticing.
     pub fn claim(&mut self) -> usize {
         self.checkpoint.epoch = self.checkpoint.epoch.next();
         let world = Arc::clone(&self.world);

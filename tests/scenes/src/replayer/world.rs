@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub const PARTITION: Partition = Partition(0);
 
-/// A world with two partitions, and maps so small that commands conflict or do not fit.
+/// A world with two partitions, and with maps so small that commands often conflict or do not fit.
 pub fn world() -> Arc<World> {
     let parameters = serde_json::json!({"entries_max": 3, "value_bytes_max": 8, "bytes_max": 60});
     let spec = WorldSpec {
@@ -51,7 +51,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// The kinds of commands, valid and invalid.
+/// The kinds of commands that a scene can submit, valid and invalid ones.
 #[derive(Clone, Copy, Debug)]
 pub enum Wish {
     Put(u8),

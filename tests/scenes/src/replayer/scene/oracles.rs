@@ -10,7 +10,7 @@ use prost::Message;
 use std::sync::Arc;
 
 impl Scene {
-    /// R2, R3, R8: valid decisions are the reference's next ones.
+    /// R2, R3, R8: checks that the decisions of a valid record are the reference's next decisions.
     pub(super) fn check_decisions(&mut self, at: Offset, decisions: &Decisions) {
         let chunk: ChunkId = decisions.chunk_id.parse().unwrap();
         let reference = self.references.get_mut(&chunk).unwrap();
@@ -30,7 +30,8 @@ impl Scene {
         self.valid.push((at, chunk, newest));
     }
 
-    /// R6: a ref contains only decisions that are in the log, valid, and acknowledged.
+    /// R6: checks that each ref contains only decisions whose records are in the log, valid and
+    /// acknowledged.
     pub(super) fn check_refs(&self, owner: usize, entries: &[(ChunkId, IndexEntry)]) {
         for (chunk, entry) in entries {
             let newest = &entry.newest;
@@ -53,7 +54,8 @@ impl Scene {
         }
     }
 
-    /// R6: the checkpoint does not point past an undecided command or an uncovered decision.
+    /// R6: checks that the checkpoint points past no undecided command, and past no decision that
+    /// is in no ref.
     pub(super) fn check_checkpoint(&self, owner: usize) {
         let low = self.checkpoint.updates_low.0;
         let here = self.last_valid_at.get(low as usize).expect("updates_low is in the log");
@@ -79,8 +81,8 @@ impl Scene {
         );
     }
 
-    /// R5: restored from checkpoint, refs, objects and log, every chunk is as its decisions made
-    /// it.
+    /// R5: restores every chunk from checkpoint, refs, objects and log, and checks that it has the
+    /// state that its decisions lead to.
     pub fn check_restore(&self) {
         for (chunk, reference) in &self.references {
             let model = Arc::clone(&self.world.place(chunk).unwrap().family.model);

@@ -1,5 +1,6 @@
-//! The services around the owners: records land, are acknowledged or get lost; loads, puts and
-//! checkpoints end.
+//! The services around the owners. Their methods let records reach the log, get acknowledged or get
+//! lost, and answer loads, puts and checkpoints. A method returns false if the owner has no such
+//! request.
 
 use super::Scene;
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use driftless_schemas::stored::IndexEntry;
 use prost::Message;
 
 impl Scene {
-    /// The next record of an owner reaches the log.
+    /// Lets the next record of an owner reach the log.
     pub fn land(&mut self, owner: usize) -> bool {
         let Some((n, value)) = self.owners[owner].to_append.pop_front() else { return false };
         let offset = Offset(self.updates.len() as i64);
@@ -35,8 +36,8 @@ impl Scene {
         true
     }
 
-    /// The producer appends all landed and unacknowledged records again, before later ones
-    /// (docs/decisions/0012).
+    /// Lets the owner's producer append all its unacknowledged records in the log a second time,
+    /// before later records (docs/decisions/0012).
     pub fn write_again(&mut self, owner: usize) -> bool {
         let o = &mut self.owners[owner];
         let is_any = !o.landed.is_empty();
@@ -46,7 +47,8 @@ impl Scene {
         is_any
     }
 
-    /// An append fails. If it `is_lost` the record never lands, but records behind it may.
+    /// Lets an append fail. If `is_lost` is true, the record never reaches the log, but later
+    /// records may.
     pub fn fail(&mut self, owner: usize, is_lost: bool) -> bool {
         let o = &mut self.owners[owner];
         let Some(n) = o.landed.front().map(|l| l.0).or_else(|| o.to_append.front().map(|a| a.0)) else { return false };
@@ -94,7 +96,8 @@ impl Scene {
         true
     }
 
-    /// The index takes the batch, or fails. The owner does not learn the result yet.
+    /// Writes the owner's batch to the index. The owner does not learn the result yet. If `is_ok`
+    /// is false, the owner will be told of a failure although the batch is durable.
     pub fn write(&mut self, owner: usize, is_ok: bool) -> bool {
         let o = &mut self.owners[owner];
         let Some((checkpoint, entries)) = o.checkpoint.take() else { return false };
@@ -148,7 +151,7 @@ impl Scene {
         self.give(owner, Input::Tick);
     }
 
-    /// Answers everything that an owner waits for, once.
+    /// Answers all requests that an owner has now.
     pub fn serve(&mut self, owner: usize) {
         while self.land(owner) {}
         while self.ack(owner, true) {}
@@ -162,7 +165,8 @@ impl Scene {
         self.tick(owner, 50);
     }
 
-    /// A last owner runs without failures: it decides and stores everything, and drains.
+    /// Adds a last owner and runs it without failures. It must decide every command, store every
+    /// chunk, and end in order.
     pub fn finish(&mut self) {
         let owner = self.claim();
         for round in 0.. {
