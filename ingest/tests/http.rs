@@ -163,6 +163,7 @@ async fn every_wrong_request_is_a_problem_with_a_name() {
     assert_eq!(browser.scene.count().await, 0);
 }
 
+/// Each command of a JSON array has its own outcome in the answer.
 #[tokio::test]
 async fn an_array_has_an_outcome_for_each() {
     let policy = Policy { commands_per_second: 1, commands_burst: 8, ..Policy::default() };
@@ -194,6 +195,8 @@ async fn an_array_has_an_outcome_for_each() {
     assert!(some["results"][taken]["retry_after_ms"].as_u64().unwrap() > 0);
 }
 
+/// Each command of a well-formed `ClientFrame` has its own outcome. A malformed frame is refused,
+/// and none of its commands reaches the log.
 #[tokio::test]
 async fn a_frame_has_an_outcome_for_each_and_is_refused_as_a_whole_where_it_is_not_well_formed() {
     let browser = Browser::new(Settings::default()).await;
@@ -239,6 +242,7 @@ async fn a_frame_has_an_outcome_for_each_and_is_refused_as_a_whole_where_it_is_n
     assert_eq!(browser.scene.count().await, 3, "nothing of those");
 }
 
+/// An ingest that runs alone serves `/healthz`, `/readyz` and `/metrics`.
 #[tokio::test]
 async fn ingest_alone_tells_its_health_and_what_it_has_counted() {
     let folder = tempfile::tempdir().unwrap();

@@ -61,6 +61,8 @@ async fn a_denied_user_is_closed_at_once_and_does_not_come_back() {
     assert_eq!(scene.count().await, 0);
 }
 
+/// A user has at most as many sockets as the policy allows for the user's roles, and `Welcome`
+/// announces the limits.
 #[tokio::test]
 async fn a_user_has_so_many_sockets_and_hears_its_limits() {
     let policy = Policy {
@@ -179,6 +181,7 @@ async fn an_unusable_token_or_session_closes_with_a_code_of_its_own() {
     }
 }
 
+/// A client may continue its session on a new socket, and stays the same writer.
 #[tokio::test]
 async fn a_session_survives_its_socket() {
     let scene = Scene::new().await;
@@ -199,6 +202,8 @@ async fn a_wrong_subprotocol_is_a_problem_before_it_is_a_socket() {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
 }
 
+/// All sockets of a user share one rate. Commands above it are rejected with the time to wait, and
+/// other users are not affected.
 #[tokio::test]
 async fn who_is_too_fast_is_told_when_to_come_again_over_all_sockets() {
     // The burst is large, so that the one command a second that the rate allows during the test
@@ -324,6 +329,8 @@ impl Hand {
     }
 }
 
+/// A client gets a receipt only after the log's acknowledgement. It gets no answer at all if the
+/// log may or may not have the record.
 #[tokio::test]
 async fn a_receipt_waits_for_the_log_and_a_failed_produce_is_no_rejection() {
     let (hand, log) = Hand::new();
@@ -364,6 +371,8 @@ async fn while_the_log_has_no_room_sockets_are_not_read_and_nothing_is_lost() {
     assert_eq!(client.receipts(2).await, [("canvas/0/1".into(), 1), ("canvas/0/1".into(), 2)]);
 }
 
+/// If the log has no room for a command within the time limit, the command is rejected with a time
+/// to wait, and its resend is accepted.
 #[tokio::test]
 async fn what_cannot_be_handed_to_the_log_is_rejected_for_later() {
     let (hand, log) = Hand::new();

@@ -40,6 +40,8 @@ fn a_token_of_either_kind_of_key_carries_user_and_access() {
     }
 }
 
+/// `generate_key` does not overwrite a file, and only the owner may read the file of a secret or
+/// private key.
 #[test]
 fn a_key_is_never_overwritten_and_is_the_owners_alone() {
     let folder = folder();

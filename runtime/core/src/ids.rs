@@ -96,6 +96,7 @@ mod tests {
         assert!(time(u64::MAX).is_err());
     }
 
+    /// A client may continue a session that is neither too old nor too far ahead of the clock.
     #[test]
     fn a_session_is_taken_back_within_its_time() {
         let take = |time_ms| accept(&SessionId::new(time_ms, [7; 10]).0, NOW, AGE);

@@ -103,6 +103,7 @@ impl<K: Ord> Drop for Place<K> {
 mod tests {
     use super::*;
 
+    /// A holder has at most its limit of places, and the count of another holder is separate.
     #[test]
     fn a_holder_has_no_more_than_it_may_and_the_others_are_apart() {
         let places = Places::default();
@@ -115,6 +116,7 @@ mod tests {
         assert!(places.take(&"ann", 0).is_ok() && places.take(&"ann", 4).is_ok(), "0 is any number");
     }
 
+    /// A role may raise the limit of its users, and never lowers it.
     #[test]
     fn a_role_may_have_more_and_none_takes_anything_away() {
         let users = Users::new(2, [("service".to_owned(), 5), ("poor".to_owned(), 1), ("free".to_owned(), 0)].into());
@@ -127,6 +129,7 @@ mod tests {
         assert_eq!(max_of(&["service", "free"]), 0, "any number");
     }
 
+    /// A holder without places takes no memory.
     #[test]
     fn who_holds_nothing_is_not_remembered() {
         let places = Places::default();

@@ -198,6 +198,7 @@ mod tests {
         assert_eq!(bucket.take([1, 1], after(100)), Err(100));
     }
 
+    /// A user may take a whole burst at the time 0 of the monotonic clock.
     #[test]
     fn a_whole_burst_is_there_when_the_clock_starts() {
         let bucket = rates().of("ann", MonotonicMs(0));
@@ -251,6 +252,7 @@ mod tests {
         assert!(other.take([1, 1], NOW).is_ok());
     }
 
+    /// Sweeps remove the unused buckets of users without connections, so the memory is bounded.
     #[test]
     fn users_that_are_gone_are_forgotten() {
         let rates = rates();

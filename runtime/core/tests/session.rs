@@ -221,6 +221,7 @@ fn an_unusable_hello_closes_with_a_code_of_its_own() {
     }
 }
 
+/// The time of a new session is above `Hello.session_after_ms`.
 #[test]
 fn a_new_session_is_above_what_was_asked_for() {
     let mut scene = Scene::new();
@@ -480,6 +481,8 @@ fn the_answer_to_a_frame_of_wrong_requests_fits_into_a_frame() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
+    /// No bytes make the session panic, and the size of its answers is bounded by the size of the
+    /// input.
     #[test]
     fn any_bytes_leave_a_socket_that_answers_within_bounds(frames in vec(vec(any::<u8>(), 0..300), 1..8), greeted: bool) {
         let mut scene = if greeted { Scene::greeted() } else { Scene::new() };

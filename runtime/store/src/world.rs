@@ -68,6 +68,7 @@ mod tests {
     use super::*;
     use driftless_schemas::world::WorldSpec;
 
+    /// A revision is written only if the previous revision is the stored one.
     #[tokio::test]
     async fn a_world_is_written_over_its_own_predecessor_only() {
         let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,8 @@ fn refusals(events: &[event::Body]) -> Vec<RefusalCode> {
     events.iter().map(code).collect()
 }
 
+/// The record for the log has the numbers and the body of the request. The receipt follows the
+/// log's acknowledgement, and a second acknowledgement has no effect.
 #[test]
 fn a_command_is_produced_as_it_came_and_receipted_when_the_log_has_it() {
     let mut scene = Scene::greeted(Policy::default());
@@ -98,6 +100,7 @@ fn the_checks_run_in_the_order_that_the_design_names() {
     }
 }
 
+/// A resend (the same number and body) is accepted. The same number with another body is rejected.
 #[test]
 fn a_number_is_not_used_twice_but_may_be_sent_twice() {
     let mut scene = Scene::greeted(Policy::default());
@@ -258,6 +261,7 @@ fn commands_before_hello_are_refused() {
     assert!(scene.produced().is_empty());
 }
 
+/// A client that names its models in Hello may write only to the families of these models.
 #[test]
 fn a_family_that_was_not_offered_accepts_no_commands() {
     let mut scene = Scene::with(Policy::default());
@@ -271,6 +275,8 @@ fn a_family_that_was_not_offered_accepts_no_commands() {
     assert!(rejected.message.contains("upgrade the client"));
 }
 
+/// A command after the token's expiry is rejected. A renewal in the same frame applies to the
+/// commands behind it.
 #[test]
 fn a_command_is_checked_against_the_token_of_its_moment() {
     let ends = NOW / 1000 + 10;

@@ -26,7 +26,7 @@ pub(super) fn preflight() -> Response {
 
 /// Allows a page of a permitted origin to read the response.
 pub(super) fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // The header is also set if the request has no origin. Otherwise a cache could serve that
+    // `Vary` is also set if the request has no origin. Otherwise a cache could serve that
     // response, which allows no origin, to a page.
     let vary = headers.get(header::VARY).and_then(|vary| vary.to_str().ok());
     let vary = vary.map_or_else(|| "origin".to_owned(), |vary| format!("{vary}, origin"));

@@ -39,6 +39,8 @@ fn a_chunk_id_is_taken_from_the_front_of_a_path() {
     }
 }
 
+/// Without settings, pages of the service's own origin and of loopback origins are allowed, and
+/// others are not.
 #[test]
 fn pages_of_the_same_origin_and_of_this_machine_may_ask() {
     let headers = |origin: &str| {

@@ -171,6 +171,8 @@ mod tests {
         assert_eq!(frame_header(OpCode::Control(Control::Close), 2)[..], [0x88, 2]);
     }
 
+    /// After a partial write the queue continues with the first byte that the socket has not
+    /// accepted.
     #[tokio::test]
     async fn a_queue_goes_on_where_the_socket_stopped() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
