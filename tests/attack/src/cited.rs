@@ -1,13 +1,13 @@
-//! The tests that rows name, and their results.
+//! The results of the tests that rows of the threat model name.
 
 use crate::rows::Row;
 use std::collections::BTreeMap;
 
-/// Results of tests, by the last part of their names: true if the test passed.
+/// The results of tests, by the last part of each test's name; true if the test passed.
 #[derive(Debug, Default)]
 pub struct Cited(BTreeMap<String, bool>);
 
-/// The arguments that make `cargo test` run the tests that rows name.
+/// The names that make `cargo test` run exactly the tests that rows name.
 #[must_use]
 pub fn names(rows: &[Row]) -> Vec<&'static str> {
     let mut names: Vec<&str> = rows.iter().flat_map(|row| row.tests).copied().collect();
@@ -17,7 +17,7 @@ pub fn names(rows: &[Row]) -> Vec<&'static str> {
 }
 
 impl Cited {
-    /// Reads the output of `cargo test`.
+    /// Reads the results from the output of `cargo test`.
     #[must_use]
     pub fn read(output: &str) -> Self {
         let mut cited = Self::default();
@@ -34,10 +34,10 @@ impl Cited {
         cited
     }
 
-    /// Returns the number of the named tests, if all of them passed.
+    /// Returns the number of these tests, if all of them passed.
     ///
     /// # Errors
-    /// Names the tests that failed or did not run.
+    /// An error that names the tests that failed or did not run.
     pub fn check(&self, names: &[&str]) -> Result<usize, String> {
         let problems: Vec<String> = names
             .iter()

@@ -12,9 +12,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as Turn, broadcast};
 
-/// An edit must be committed within this time.
+/// The deadline for the commit of an honest edit. A later commit means that an attack did harm.
 pub const WITHIN: Duration = Duration::from_secs(2);
-/// A late edit may take this long, so that the report can say how late it is.
+/// How long the client waits for a late edit, so that the report can say how late the edit was.
 const LATE_WITHIN: Duration = Duration::from_secs(30);
 /// The honest client's name in tokens.
 const NAME: &str = "honest";
@@ -27,7 +27,7 @@ pub struct Honest {
     told: Mutex<Vec<Told>>,
 }
 
-/// An edit with the outcome that the client was told, which may be that the outcome is unknown.
+/// An edit and the outcome that the client got for it. The outcome may be *unknown*.
 #[derive(Clone)]
 struct Told {
     chunk: ChunkId,
@@ -36,12 +36,12 @@ struct Told {
 }
 
 impl Honest {
-    /// The chunk that the client edits after each attack.
+    /// The chunk that the honest client edits after each attack.
     pub const HOME: &str = "canvas/0/0";
-    /// The chunk that attackers write to as well.
+    /// A chunk that attackers write to as well.
     pub const SHARED: &str = "canvas/9/9";
 
-    /// Connects and tracks both chunks.
+    /// Connects the honest client and tracks both chunks.
     ///
     /// # Errors
     /// If a service refuses the client.
@@ -57,10 +57,10 @@ impl Honest {
         Ok(Self { client, chunks, events, told: Mutex::default() })
     }
 
-    /// Edits once and returns the time until the commit.
+    /// Makes one edit and returns the time until its commit.
     ///
     /// # Errors
-    /// If the edit was not committed, or not in time.
+    /// If the edit is not committed within [`WITHIN`].
     pub async fn edit(&self, id: &str) -> Result<Duration> {
         let (id, started) = (chunk(id), Instant::now());
         let took = self.submit(&id).await?.context("nobody knows what became of the honest client's edit")?;
@@ -68,11 +68,11 @@ impl Honest {
         Ok(took)
     }
 
-    /// Edits once, however long it takes. `None` means that the outcome is unknown;
-    /// [`Honest::compare`] looks into the log for it.
+    /// Makes one edit, however long it takes, and returns the time until its commit. `None` means
+    /// that the outcome is unknown; [`Honest::compare`] later looks for the edit in the log.
     ///
     /// # Errors
-    /// If the edit has another outcome, or none.
+    /// If the edit has an outcome other than committed or unknown, or none in time.
     pub async fn submit(&self, id: &ChunkId) -> Result<Option<Duration>> {
         let followed = self.chunks.get(id).context("it is followed")?;
         // Every edit is different, so that the log can be searched for each.
@@ -92,7 +92,7 @@ impl Honest {
         Ok(is_committed.then(|| started.elapsed()))
     }
 
-    /// The number of reconnects since the last call.
+    /// The number of times that the client has reconnected since the last call.
     ///
     /// # Errors
     /// If the client's replica drifted.
@@ -114,12 +114,12 @@ impl Honest {
         self.client.close();
     }
 
-    /// Compares what the client was told with the log, and returns the number of edits. Each
-    /// committed edit must be in the log once, and each edit with an unknown outcome once or not at
-    /// all.
+    /// Compares the outcomes that the client got with the log, and returns the number of edits.
+    /// Each committed edit must be in the log once. Each edit with an unknown outcome may be there
+    /// once or not at all.
     ///
     /// # Errors
-    /// Names the differences.
+    /// An error that names the differences.
     pub fn compare(&self, history: &History) -> Result<usize> {
         let told = self.told.lock().map(|told| told.clone()).unwrap_or_default();
         let mut counts: BTreeMap<(&ChunkId, Vec<u8>), usize> = BTreeMap::new();

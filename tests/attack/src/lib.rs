@@ -1,12 +1,13 @@
-//! Carries out the threat model of [docs/security.md](../../../docs/security.md). Each row attacks
-//! real services over real sockets, or the defending code itself where outsiders do not reach it.
+//! Carries out the attacks of the threat model in [docs/security.md](../../../docs/security.md).
+//! Each row of its table attacks real services over real sockets. If outsiders cannot reach a
+//! defence, its row attacks the defending code itself.
 //!
-//! A defence holds if the attacker got nothing *and* an honest client, which stays connected all
-//! along, still has its next edit committed at once. At the end the log is compared with everything
-//! that the honest client was told (R2, R8).
+//! A defence holds if two things are true: the attacker got nothing, *and* an honest client, which
+//! stays connected all the time, still has its next edit committed at once. At the end the log is
+//! compared with all outcomes that the honest client got (R2, R8).
 //!
-//! [`rows`] is the table. The document has the same ids, and a test compares both. [`target`]
-//! starts the services under attack.
+//! [`rows`] is the table of attacks. The document has the same ids, and a test compares both.
+//! [`target`] starts the services under attack.
 
 #![forbid(unsafe_code)]
 

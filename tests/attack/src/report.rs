@@ -1,4 +1,4 @@
-//! The results, as a table and as JSON.
+//! The results of a run, as a table for people and as JSON for programs.
 
 use crate::cited::Cited;
 use crate::rows::Row;
@@ -6,46 +6,46 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The verdict on a row.
+/// The verdict on a row's defence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The attacker got nothing, and the honest client was not harmed.
     Held,
-    /// The defence failed, with the observation.
+    /// The defence failed. The text says what was seen.
     NotHeld(String),
-    /// The row's tests decide; see [`Report::with_tests`].
+    /// The row has no attack here. Tests that it names decide; see [`Report::with_tests`].
     ByTests,
-    /// The row is an argument and not an attack.
+    /// The row is defended by an argument, and nothing is attacked.
     Argued,
 }
 
-/// A row's result.
+/// The result of one row.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// The row.
+    /// The id of the row.
     pub row: &'static str,
-    /// The threat.
+    /// The threat in short.
     pub threat: &'static str,
-    /// Tests that attack the threat too.
+    /// The tests elsewhere that attack the same threat.
     pub tests: &'static [&'static str],
     /// The verdict.
     pub verdict: Verdict,
-    /// The observation.
+    /// What the attack observed.
     pub seen: String,
-    /// The duration of the attack.
+    /// How long the attack took.
     pub took: Duration,
-    /// The latency of the honest client's edit afterwards.
+    /// The latency of the honest client's edit after the attack; `None` if there was no such edit.
     pub edit: Option<Duration>,
 }
 
-/// The comparison with the log at the end.
+/// The result of comparing the log with the honest client's outcomes, at the end of the run.
 #[derive(Clone, Debug)]
 pub struct LogSays {
-    /// Whether the log agrees with what the honest client was told.
+    /// The verdict: whether the log agrees with the outcomes that the honest client got.
     pub verdict: Verdict,
-    /// Edits of the honest client.
+    /// The number of the honest client's edits.
     pub edits: usize,
-    /// Commands of all clients.
+    /// The number of commands of all clients in the log.
     pub commands: usize,
 }
 
@@ -60,11 +60,11 @@ impl From<Verdict> for LogSays {
 pub struct Report {
     /// The rows, in the order of the document.
     pub lines: Vec<Line>,
-    /// The comparison with the log, once it is done.
+    /// The comparison with the log; `None` until it is done.
     pub log: Option<LogSays>,
-    /// The duration of the whole run.
+    /// The duration of the whole run, in seconds.
     pub seconds: f64,
-    /// The number of tests that ran.
+    /// The number of named tests that ran.
     pub tests: usize,
 }
 
@@ -75,7 +75,8 @@ impl Line {
 }
 
 impl Report {
-    /// Adds the results of the named tests: a row fails if one of its tests failed or did not run.
+    /// Adds the results of the tests that rows name. A row fails if one of its tests failed or did
+    /// not run.
     #[must_use]
     pub fn with_tests(mut self, cited: &Cited) -> Self {
         for line in &mut self.lines {
@@ -97,7 +98,7 @@ impl Report {
         self
     }
 
-    /// The rows that did not hold.
+    /// The rows whose defence did not hold, each with what was seen.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let rows = self.lines.iter().map(|line| (line.row, &line.verdict));
@@ -110,7 +111,7 @@ impl Report {
             .collect()
     }
 
-    /// The table for people.
+    /// The report as a table for people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::new();
@@ -141,7 +142,7 @@ impl Report {
         table
     }
 
-    /// The report for programs.
+    /// The report as JSON for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let rows: Vec<Value> = self

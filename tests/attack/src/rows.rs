@@ -1,4 +1,4 @@
-//! The table: every threat of docs/security.md with its attack.
+//! The table of attacks: one row for each threat of docs/security.md.
 
 mod floods;
 mod frames;
@@ -16,7 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// The context of an attack.
+/// What an attack works with.
 #[derive(Clone)]
 pub struct Scene {
     /// The services under attack.
@@ -25,32 +25,33 @@ pub struct Scene {
     pub honest: Arc<Honest>,
 }
 
-/// The observation if the defence held; otherwise the error says what the attacker got.
+/// The result of an attack. `Ok` means that the defence held, and says what was seen. `Err` says
+/// what the attacker got.
 pub type Attack = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
 
-/// The kind of attack of a row.
+/// How a row attacks its defence.
 #[derive(Clone, Copy)]
 pub enum How {
     /// Runs alone, from outside or in this process.
     Now(fn(Scene) -> Attack),
-    /// Runs beside the other rows, because it waits for a time limit of the services.
+    /// Nothing runs here. Only the tests that the row names attack the threat.
     Beside(fn(Scene) -> Attack),
-    /// Only the tests that the row names attack it.
+    /// Nothing is attacked. The text is the argument for the defence, which is not a measurement.
     ByTests,
     /// Not attacked, for this reason: an argument and no measurement.
     Argued(&'static str),
 }
 
-/// A threat.
+/// A row of the table: one threat with its attack.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// The id in the document.
+    /// The row's id in docs/security.md.
     pub id: &'static str,
     /// The threat in short.
     pub threat: &'static str,
     /// The attack.
     pub how: How,
-    /// Tests that attack the threat too.
+    /// The tests elsewhere that attack the same threat.
     pub tests: &'static [&'static str],
 }
 
@@ -70,7 +71,7 @@ const fn row(id: &'static str, threat: &'static str, how: How, tests: &'static [
     Row { id, threat, how, tests }
 }
 
-/// All rows, in the order of the document.
+/// All rows, in the order of docs/security.md.
 pub const ROWS: &[Row] = &[
     row(
         "token-forged",

@@ -1,5 +1,5 @@
-//! Runs all rows, one after the other, with those that wait for a time limit beside them. After
-//! each row the honest client edits.
+//! Runs the rows one after the other. Rows that wait for a time limit run beside them. After each
+//! row the honest client makes an edit.
 
 use crate::honest::Honest;
 use crate::report::{Line, Report, Verdict};
@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// Every row must end within this time.
+/// The deadline for the end of each row.
 const ROW_WITHIN: Duration = Duration::from_secs(75);
 
-/// The rows to run, and their environment.
+/// The rows to run, and what the run needs.
 pub struct Options<'a> {
     /// The `driftless` program.
     pub program: &'a Path,
-    /// Ids of the rows; empty for all.
+    /// The ids of the rows to run; empty for all rows.
     pub only: &'a [String],
-    /// Called with a line for each row.
+    /// Gets a line of text about each row when it has ended.
     pub progress: &'a dyn Fn(&str),
 }
 
-/// Selects the rows.
+/// Returns the rows with these ids, or all rows if there are none.
 ///
 /// # Errors
 /// If an id is unknown.
@@ -38,7 +38,7 @@ pub fn chosen(only: &[String]) -> Result<Vec<Row>> {
     Ok(ROWS.iter().filter(|row| only.is_empty() || only.iter().any(|id| id == row.id)).copied().collect())
 }
 
-/// Runs the attack.
+/// Starts the services and the honest client, attacks, and returns the report.
 ///
 /// # Errors
 /// If the services or the honest client could not start.
@@ -48,7 +48,8 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     (options.progress)("starting what is attacked");
     let target = Target::start(options.program).await?;
     let honest = Arc::new(Honest::connect(&target).await?);
-    // The first edit meets a service that has decided nothing yet.
+    // The first edit takes longer, because the service has decided nothing yet. So it is not
+    // measured.
     honest.submit(&driftless_e2e_tests::edits::chunk(Honest::HOME)).await?;
     honest.reconnects().await?;
     let scene = Scene { target: Arc::clone(&target), honest: Arc::clone(&honest) };
@@ -84,7 +85,7 @@ pub async fn run(options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// The result of an attack, and its duration.
+/// The result of an attack, and how long it took.
 type Seen = (Result<String>, Duration);
 
 fn begin(attack: Attack) -> JoinHandle<Seen> {
@@ -95,7 +96,7 @@ fn begin(attack: Attack) -> JoinHandle<Seen> {
     })
 }
 
-/// Waits for an attack that may panic or hang.
+/// Waits for the end of an attack. An attack that panics or exceeds [`ROW_WITHIN`] fails.
 async fn end_of(mut attack: JoinHandle<Seen>) -> Seen {
     match tokio::time::timeout(ROW_WITHIN, &mut attack).await {
         Ok(Ok(seen)) => seen,
@@ -131,8 +132,8 @@ async fn line(row: &Row, (ended, took): Seen, scene: &Scene) -> Line {
     Line { edit: unharmed.ok(), ..Line::new(row, verdict, seen, took) }
 }
 
-/// Checks R2, R3, R8 and R10 over all decisions, and compares them with what the honest client was
-/// told.
+/// Checks R2, R3, R8 and R10 over all decisions in the log, and compares the log with the outcomes
+/// that the honest client got.
 async fn log(scene: &Scene) -> Result<crate::report::LogSays> {
     scene.honest.close();
     let target = Arc::clone(&scene.target);

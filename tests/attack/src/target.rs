@@ -1,4 +1,5 @@
-//! The services under attack: `driftless dev` with its default limits, reached without a proxy.
+//! The services under attack: `driftless dev` with its default limits, and without a proxy in
+//! front.
 
 use crate::wire::Http;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,27 +19,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Log levels at which the services log everything about their peers.
+/// Log levels at which the services log everything about their peers, so that attacks on the log
+/// have an effect.
 const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=debug,driftless_replayer=debug,\
                    driftless_runtime=debug,driftless_auth=debug,driftless_web=debug,driftless_log=debug,driftless_store=debug,hyper=debug";
 const START_WITHIN: Duration = Duration::from_secs(90);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// A running deployment.
+/// A running deployment that is attacked.
 pub struct Target {
     /// The `driftless` program.
     pub program: PathBuf,
-    /// The address of all services.
+    /// The address at which all services listen.
     pub address: SocketAddr,
-    /// The address of a second process with TLS, for attacks before HTTP.
+    /// The address of a second process, which uses TLS. It is for attacks that happen before HTTP.
     pub tls_address: SocketAddr,
-    /// Valid tokens.
+    /// Signs valid tokens.
     pub tokens: Tokens,
-    /// Signs any claims.
+    /// Signs tokens with any claims.
     pub signer: Signer,
-    /// The deny list.
+    /// The path of the deny list.
     pub deny_file: PathBuf,
-    /// The key file that tokens are checked with.
+    /// The path of the file with the keys that check tokens.
     pub key_file: PathBuf,
     world: World,
     folder: RunDir,
@@ -87,7 +89,7 @@ impl Target {
         }))
     }
 
-    /// The websocket addresses of both services, with the services' names.
+    /// The websocket address of each service, with the service's name.
     #[must_use]
     pub fn sockets(&self) -> [(String, &'static str); 2] {
         ["ingest", "gateway"].map(|service| (format!("ws://{}/v1/{service}", self.address), service))
@@ -105,7 +107,7 @@ impl Target {
         Http::new(format!("http://{}", self.address))
     }
 
-    /// Makes a token from the claims of a valid one with these changes.
+    /// Signs a token with the claims of a valid token, after these changes to them.
     ///
     /// # Errors
     /// If it cannot be signed.
@@ -119,19 +121,19 @@ impl Target {
         Ok(self.signer.sign(&claims)?)
     }
 
-    /// Settings for an SDK client.
+    /// Settings for an SDK client of this user.
     #[must_use]
     pub fn settings(&self, user: &str) -> Settings {
         Settings::new(self.socket("ingest"), self.socket("gateway"), Token::from(&*self.tokens.for_all(user)))
     }
 
-    /// A folder for files.
+    /// A folder in which attacks may write files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The log of the attacked process.
+    /// Everything that the attacked process has logged.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -139,7 +141,7 @@ impl Target {
         Ok(std::fs::read(self.folder.path().join("dev.log"))?)
     }
 
-    /// Resident memory of the attacked process, in bytes; 0 if the system does not tell.
+    /// The resident memory of the attacked process, in bytes; 0 if the system does not report it.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let pid = self.dev.lock().unwrap_or_else(PoisonError::into_inner).pid();
@@ -154,8 +156,8 @@ impl Target {
         self.dev.lock().unwrap_or_else(PoisonError::into_inner).check()
     }
 
-    /// Stops the process, and reads all its decisions by the rules. Panics if a rule is broken; the
-    /// caller catches it.
+    /// Stops the process, and reads all its decisions by the protocol's rules. Panics if a rule is
+    /// broken; the caller catches the panic.
     ///
     /// # Errors
     /// If the process did not shut down gracefully.
@@ -176,7 +178,7 @@ impl Target {
     }
 }
 
-/// The value of a line of `/proc/…/status`, in bytes.
+/// The value of the line `name` in a file like `/proc/self/status`, in bytes.
 #[must_use]
 pub fn status_bytes(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -196,7 +198,8 @@ fn start(program: &Path, folder: &RunDir, name: &str, flags: &[String]) -> Resul
     })
 }
 
-/// Waits for the process's line of JSON and returns its address.
+/// Waits for the line of JSON by which the process reports that it is ready. Returns the address in
+/// it.
 async fn ready(process: &mut Process) -> Result<SocketAddr> {
     let deadline = Instant::now() + START_WITHIN;
     loop {

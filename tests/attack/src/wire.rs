@@ -1,4 +1,4 @@
-//! Raw bytes of an attacker: HTTP and websocket frames made by hand.
+//! The attacker's raw bytes: HTTP and websocket frames made by hand.
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, Response};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Every answer arrives within this time.
+/// The deadline of every answer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A client for well-formed HTTP requests.
@@ -24,7 +24,7 @@ impl Http {
         Self { base, client: reqwest::Client::new() }
     }
 
-    /// Sends a request with further headers.
+    /// Sends a request with these additional headers.
     ///
     /// # Errors
     /// If no answer arrives.
@@ -54,7 +54,7 @@ impl Http {
         Ok(self.ask(Method::GET, path, token, &[], Vec::new()).await?.status().as_u16())
     }
 
-    /// Posts JSON and returns status and text.
+    /// Sends a POST with JSON, and returns the status and the text of the answer.
     ///
     /// # Errors
     /// If no answer arrives.
@@ -64,7 +64,7 @@ impl Http {
     }
 }
 
-/// Opens a connection.
+/// Opens a TCP connection.
 ///
 /// # Errors
 /// If it cannot be opened.
@@ -72,13 +72,15 @@ pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect(address)).await.context("a connection")??)
 }
 
-/// Sends raw bytes, and returns the answer up to the end of the connection or a silence of `quiet`.
+/// Sends raw bytes. Returns the answer up to the end of the connection, or up to a silence of the
+/// length `quiet`.
 ///
 /// # Errors
 /// If the connection broke before any answer.
 pub async fn exchange(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Result<String> {
     let mut stream = connect(address).await?;
-    // A peer that refuses early may close while this still sends; the answer can be read anyway.
+    // A service that refuses early may close the connection during this write. Its answer can still
+    // be read.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -90,11 +92,11 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Res
     }
 }
 
-/// Sends byte after byte with a pause, and returns the peer's answer and the time at which the peer
-/// ended the connection.
+/// Sends bytes one by one with a pause after each. Returns the peer's answer, and the time at which
+/// the peer ended the connection.
 ///
 /// # Errors
-/// If the peer never ends it.
+/// If the peer never ends the connection.
 pub async fn drip(
     stream: &mut TcpStream,
     bytes: &[u8],
@@ -111,7 +113,7 @@ pub async fn drip(
             }
             tokio::time::sleep(pause).await;
         }
-        // Stays silent from here on.
+        // The attacker stays silent from here on.
         std::future::pending::<()>().await;
     };
     let mut buffer = [0; 4096];
@@ -135,16 +137,16 @@ pub async fn drip(
 pub struct Socket {
     /// The connection.
     pub stream: TcpStream,
-    /// The answer to the handshake.
+    /// The service's answer to the handshake.
     pub head: String,
     buffer: Vec<u8>,
 }
 
 impl Socket {
-    /// Opens a websocket; `headers` are lines with their line ends.
+    /// Opens a websocket. `headers` are additional header lines, each with its line end.
     ///
     /// # Errors
-    /// If no answer arrives. [`Socket::head`] has the answer, which may be another than 101.
+    /// If no answer arrives. An answer other than 101 is no error; it is in [`Socket::head`].
     pub async fn open(address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
         let mut stream = connect(address).await?;
         let request = format!(
@@ -168,10 +170,10 @@ impl Socket {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// The close code that the server sends; messages before it are skipped.
+    /// Returns the close code that the server sends. Messages before it are skipped.
     ///
     /// # Errors
-    /// If the server does not close with a code.
+    /// If the server does not send a close code in time.
     pub async fn close_code(&mut self, within: Duration) -> Result<u16> {
         tokio::time::timeout(within, self.until_closed())
             .await
@@ -207,8 +209,8 @@ impl Socket {
     }
 }
 
-/// Makes a masked frame from its first byte (FIN, reserved bits, opcode), a payload, and the length
-/// that it claims to have.
+/// Makes a masked frame. `first` is its first byte (FIN, reserved bits, opcode). `claimed` is the
+/// length that the frame claims to have, if this differs from the payload's length.
 #[must_use]
 pub fn frame(first: u8, payload: &[u8], claimed: Option<u64>) -> Vec<u8> {
     let length = claimed.unwrap_or(payload.len() as u64);

@@ -1,5 +1,5 @@
-//! Holds docs/security.md and the attacks to each other, and the document's words about sources to
-//! the sources.
+//! Compares docs/security.md with the rows of attacks, and what the document says about the sources
+//! with the sources.
 
 use driftless_attack::rows::ROWS;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// All Rust files below a folder.
+/// Adds all Rust files below a folder to `found`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -23,7 +23,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The cells of the table of threats.
+/// The rows of the table of threats in the document, each as a list of cells.
 fn table() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
     let threats =
@@ -32,7 +32,7 @@ fn table() -> Vec<Vec<String>> {
     rows.map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// The texts in backticks.
+/// The texts in backticks within a cell.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -72,12 +72,12 @@ fn the_document_names_tests_and_files_that_there_are() {
     }
 }
 
-/// A hash without a secret is only for keys that no outsider chooses, such as `SocketId`s, which
-/// the gateway counts.
+/// A hash function without a secret may be used only for keys that no outsider chooses. An example
+/// is `SocketId`, which the gateway counts.
 #[test]
 fn fast_hashes_are_for_keys_that_the_server_chose() {
     let allowed = ["FxHashMap<SocketId", "FxHashSet<SocketId>"];
-    // LEDGER_WRITERS_MAX bounds the ledger; the row `hash-flood` attacks it.
+    // `LEDGER_WRITERS_MAX` bounds this table, and the row `hash-flood` attacks it.
     let own_hashers = ["chunk/src/ledger.rs"];
     let root = root();
     let mut seen = 0;

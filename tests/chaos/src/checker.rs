@@ -1,5 +1,5 @@
-//! Runs the independent checker in Python (`checker/check.py`), which reads the raw topics, the
-//! bucket and the clients' conclusions, and shares no code with the services.
+//! Runs the independent checker in Python (`checker/check.py`). The checker reads the raw topics,
+//! the bucket and the clients' conclusions, and shares no code with the services.
 
 use crate::cluster::Cluster;
 use anyhow::{Context, Result, bail};
@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-/// The checker folds the whole log on one core.
+/// The deadline of the checker, which folds the whole log on one core.
 const ENDS_WITHIN: Duration = Duration::from_secs(900);
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("checker")
 }
 
-/// Makes the checker's Python environment before the run, so that a machine that cannot make it
-/// fails early.
+/// Makes the Python environment of the checker, and returns its interpreter. This happens before
+/// the run, so that a machine that cannot make the environment fails early.
 #[must_use]
 pub fn python() -> PathBuf {
     block_in_place(|| environment("python-of-checker", &folder().join("requirements.txt")))
 }
 
-/// Runs the checker and returns its JSON. Its output is in `checker.log` in `dir`.
+/// Runs the checker and returns its JSON. The checker's output goes to `checker.log` in `dir`.
 ///
 /// # Errors
-/// If the checker cannot check. Violations are no error: the JSON has them.
+/// If the checker cannot check. Violations are no error, because they are in the JSON.
 pub async fn check(python: &Path, cluster: &Cluster, dir: &Path, is_complete: bool) -> Result<Value> {
     let mut command = tokio::process::Command::new(python);
     command.arg(folder().join("check.py")).args(["--brokers", &cluster.brokers, "--json", "--quiet", "--store"]);

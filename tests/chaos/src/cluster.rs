@@ -1,7 +1,7 @@
 //! Everything that a run needs, each as a process: Kafka, an S3 server, replayers, gateways and
-//! ingests. Gates stand in every connection that may be disturbed: from all services to S3, from
-//! clients to each service, and from each service to each broker (by a listener of its own, which
-//! advertises the gates).
+//! ingests. A gate is in every connection that faults may disturb: from all services to S3, from
+//! clients to each service, and from each service to each broker. For the last kind, each broker
+//! has a listener for each service, which advertises the address of the gate.
 
 use crate::gate::Gate;
 use crate::journal::Journal;
@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::block_in_place;
 
-/// Frequent snapshots and checkpoints, and memory for few chunks, so that every code path runs
-/// within minutes.
+/// The config of the services. Snapshots and checkpoints are frequent, and memory holds few chunks,
+/// so that every code path runs within minutes.
 const CONFIG: &str = "\
 [replayer.core]
 snapshot_every = 64
@@ -37,7 +37,7 @@ snapshot_min_interval_ms = 500
 checkpoint_interval_ms = 500
 chunks_bytes_max = 65536
 ";
-/// Time for everything to recover after the last fault.
+/// The deadline for everything to recover after the last fault.
 pub const WELL_WITHIN: Duration = Duration::from_secs(180);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -49,20 +49,20 @@ pub struct Options {
     pub dir: PathBuf,
     /// The `driftless` program.
     pub program: PathBuf,
-    /// The choice of Kafka: nodes of this run, or a bootstrap list.
+    /// The number of replayers, of gateways, and of ingests.
     pub services: usize,
-    /// Nodes of a Kafka of its own, or a bootstrap list.
+    /// The Kafka of the run.
     pub kafka: KafkaChoice,
-    /// The partitions of the world.
+    /// The number of partitions of the world.
     pub partitions: i32,
 }
 
-/// The choice of Kafka.
+/// The Kafka of a run: started by the run, or running already.
 #[derive(Clone, Debug)]
 pub enum KafkaChoice {
-    /// A Kafka for this run with so many nodes.
+    /// A Kafka that the run starts, with this number of nodes.
     Own(usize),
-    /// A Kafka that runs already.
+    /// A Kafka that runs already, by its bootstrap list.
     At(String),
 }
 
@@ -72,16 +72,16 @@ pub struct Cluster {
     gates: BTreeMap<(Kind, usize), Arc<Gate>>,
     /// The gate between all services and S3.
     pub store: Gate,
-    /// Locked by a task that disturbs the store, or that needs it undisturbed.
+    /// Held by a task that disturbs the store, or that needs an undisturbed store.
     pub store_turn: AsyncMutex<()>,
     kafka: Option<Arc<Mutex<Kafka>>>,
     s3: S3,
-    /// The bootstrap list.
+    /// The bootstrap list of Kafka.
     pub brokers: String,
-    /// The world.
+    /// The world that the services serve.
     pub world: Arc<World>,
     tokens: Arc<Tokens>,
-    /// The record of events.
+    /// The record of faults and other events.
     pub journal: Journal,
     http: reqwest::Client,
 }
@@ -152,7 +152,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A service. While its lock is held, the supervisor leaves it alone.
+    /// Returns a service. While a task holds the service's lock, the supervisor does not restart
+    /// the service.
     ///
     /// # Errors
     /// If there is no such service.
@@ -160,8 +161,8 @@ impl Cluster {
         self.services.get(&(kind, number)).with_context(|| format!("there is no {}-{number}", kind.name()))
     }
 
-    /// Locks all replayers in order, so that two tasks never wait for each other. The holder is the
-    /// only task that disturbs any replayer.
+    /// Locks all replayers in a fixed order, so that two tasks never wait for each other. While the
+    /// locks are held, no other task disturbs a replayer.
     pub async fn all_replayers(&self) -> Vec<MutexGuard<'_, Service>> {
         let mut all = Vec::new();
         for ((kind, _), service) in &self.services {
@@ -172,19 +173,19 @@ impl Cluster {
         all
     }
 
-    /// The gates of the clients.
+    /// The gates between clients and services, each with the name of its service.
     pub fn gates(&self) -> impl Iterator<Item = (String, &Gate)> {
         self.gates.iter().map(|((kind, number), gate)| (format!("{}-{number}", kind.name()), &**gate))
     }
 
-    /// The bucket as a folder.
+    /// The folder in which the S3 server keeps the bucket.
     #[must_use]
     pub fn bucket(&self) -> PathBuf {
         self.s3.dir()
     }
 
-    /// SDK settings for a user that may write these chunks and read all. The client begins with the
-    /// ingest and the gateway of that number.
+    /// SDK settings for a user that may write these chunks and read all chunks. The client first
+    /// connects to the ingest and the gateway with the number `first`.
     #[must_use]
     pub fn settings(&self, user: &str, write: &[ChunkId], first: usize, token_life_s: u32) -> Settings {
         let urls = |wanted: Kind| -> Vec<String> {
@@ -227,10 +228,10 @@ impl Cluster {
         self.services.keys().filter(|(kind, _)| *kind == Kind::Gateway).count()
     }
 
-    /// Waits until every service reports ready.
+    /// Waits until every service reports that it is ready.
     ///
     /// # Errors
-    /// Names the service that does not, with its answer.
+    /// An error that names the service that is not ready in time, with its answer.
     pub async fn all_ready(&self) -> Result<()> {
         let deadline = Instant::now() + WELL_WITHIN;
         for service in self.services.values() {
@@ -255,11 +256,12 @@ impl Cluster {
         }
     }
 
-    /// Restarts processes that ended by themselves, for ever.
+    /// Restarts processes that ended by themselves, without end. Returns only if that fails.
     pub async fn supervise(&self) -> anyhow::Error {
         loop {
             for service in self.services.values() {
-                // A task that holds the lock is about to hit the service, or repairs it.
+                // A task that holds this lock is about to hit the service, or repairs it, so the
+                // supervisor leaves it alone.
                 let Ok(mut service) = service.try_lock() else { continue };
                 match service.ended() {
                     Ok(None) => {}
@@ -276,7 +278,7 @@ impl Cluster {
         }
     }
 
-    /// Sends SIGTERM to all services at once.
+    /// Sends SIGTERM to all services at once, and waits until they have ended.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -285,19 +287,19 @@ impl Cluster {
         futures_util::future::try_join_all(ends).await.map(drop)
     }
 
-    /// Runs a function on Kafka's nodes, on a thread that may block.
+    /// Runs a function on the nodes of Kafka, on a thread that may block.
     ///
     /// # Errors
-    /// Those of the function, and an error if Kafka is not started by this run.
+    /// The errors of the function. Also an error if this run has not started Kafka.
     pub async fn with_kafka(&self, act: impl FnOnce(&mut Kafka) -> Result<()> + Send + 'static) -> Result<()> {
         let kafka = Arc::clone(self.kafka.as_ref().context("Kafka is not of this run: it is not ours to break")?);
         tokio::task::spawn_blocking(move || act(&mut kafka.lock().unwrap_or_else(PoisonError::into_inner))).await?
     }
 
-    /// Waits until every partition has all its replicas in sync.
+    /// Waits until all replicas of every partition are in sync.
     ///
     /// # Errors
-    /// Names the missing replicas when the time is up.
+    /// An error that names the missing replicas when the time is up.
     pub async fn in_sync(&self) -> Result<()> {
         let asker: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
         let deadline = Instant::now() + WELL_WITHIN;
@@ -314,8 +316,8 @@ impl Cluster {
 
 type Ways = BTreeMap<(Kind, usize), Vec<Gate>>;
 
-/// Starts Kafka, and returns its bootstrap list and each service's gates to its nodes, if this run
-/// started it.
+/// Starts Kafka if the run should do so. Returns Kafka, its bootstrap list, and the gates of each
+/// service to its nodes. There are no gates to a Kafka that runs already.
 async fn start_kafka(options: &Options) -> Result<(Option<Arc<Mutex<Kafka>>>, String, Ways)> {
     let mut ways = Ways::new();
     let nodes = match &options.kafka {
@@ -344,7 +346,7 @@ fn all_services(each: usize) -> impl Iterator<Item = (Kind, usize)> {
     kinds.into_iter().flat_map(move |kind| (0..each).map(move |number| (kind, number)))
 }
 
-/// The name of the Kafka listener for a service.
+/// The name of the Kafka listener that one service uses.
 fn listener(kind: Kind, number: usize) -> String {
     format!("{}{number}", kind.name().to_uppercase())
 }
@@ -362,7 +364,7 @@ fn look_at_replicas(asker: &BaseConsumer) -> Result<(), String> {
     if behind.is_empty() { Ok(()) } else { Err(format!("behind: {}", Vec::from_iter(behind).join(", "))) }
 }
 
-/// The files that services are given.
+/// The files that the services get.
 struct Files {
     spec: WorldSpec,
     world: PathBuf,

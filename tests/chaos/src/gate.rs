@@ -1,6 +1,6 @@
-//! A TCP proxy in front of a server. A gate can refuse, stall and cut connections, and keeps its
-//! address while the server behind it moves. It does not look into the bytes;
-//! `driftless_e2e_tests::proxy` does.
+//! A gate: a TCP proxy in front of a server that can refuse, stall and cut connections. A gate
+//! keeps its address while the server behind it moves. It understands of the bytes only where
+//! Kafka's `Produce` requests begin; `driftless_e2e_tests::proxy` understands whole messages.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The state of a gate.
+/// What a gate does with connections and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Open,
@@ -37,7 +37,7 @@ impl Stand {
 struct State {
     stand: Stand,
     server: Option<SocketAddr>,
-    /// Counts cuts: connections that were open before a cut end.
+    /// The number of cuts. Each cut ends the connections that are open at that time.
     cuts: u64,
 }
 
@@ -52,7 +52,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Starts a gate on a port of its own.
+    /// Starts a gate on a free port. `server` is the server behind it, if there is one yet.
     ///
     /// # Errors
     /// If there is no free port.
@@ -70,13 +70,13 @@ impl Gate {
         Ok(Self { address, state, held, accepting })
     }
 
-    /// The address for clients.
+    /// The address to which clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connects new connections to this server; `None` connects them to no server.
+    /// Sets the server for new connections; `None` connects them to no server.
     pub fn lead_to(&self, server: Option<SocketAddr>) {
         self.state.send_modify(|state| state.server = server);
     }
@@ -94,18 +94,18 @@ impl Gate {
         });
     }
 
-    /// Lets no byte pass, and keeps all connections.
+    /// Keeps all connections, and lets no byte pass.
     pub fn stall(&self) {
         self.state.send_modify(|state| state.stand = Stand::Stalling);
     }
 
-    /// Holds appends to Kafka, and lets everything else pass. The service behind goes on reading
-    /// and deciding and stays a member of its group, and its appends arrive late.
+    /// Holds appends to Kafka, and lets everything else pass. The service behind the gate continues
+    /// to read and to decide, and stays a member of its group. Its appends arrive late.
     pub fn hold_appends(&self) {
         self.state.send_modify(|state| state.stand = Stand::HoldingAppends);
     }
 
-    /// The number of appends held so far.
+    /// The number of appends that this gate has held so far.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
@@ -124,7 +124,8 @@ impl Drop for Gate {
     }
 }
 
-/// Drops both sides at the end, in every case.
+/// Carries one connection. Both of its sides are closed when this function ends, for whatever
+/// reason.
 async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held) {
     let cuts = state.borrow().cuts;
     let mut cut = state.clone();
@@ -137,7 +138,7 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held)
         }
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        // The end of either side ends both.
+        // When either side of the connection ends, the other side is ended too.
         tokio::select! {
             ended = pump_up(from_client, to_server, state.clone(), &held) => ended,
             ended = pump_down(from_server, to_client, state.clone()) => ended,
@@ -149,7 +150,7 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>, held: Held)
     }
 }
 
-/// Waits until the state of the gate lets these bytes pass.
+/// Waits until the gate is in a state that lets these bytes pass.
 async fn opened(state: &mut watch::Receiver<State>, lets: impl Fn(Stand) -> bool) -> io::Result<watch::Ref<'_, State>> {
     state.wait_for(|state| lets(state.stand)).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }
@@ -192,13 +193,14 @@ async fn pump_up(
     }
 }
 
-/// Follows the requests of Kafka's protocol in a stream of bytes: a length of 4 bytes, then the API
-/// key. For other protocols the result means nothing, and is not used.
+/// Finds the requests of Kafka's protocol in a stream of bytes. Each request begins with a length
+/// of 4 bytes and then its API key. On a stream of another protocol the result has no meaning, and
+/// no caller uses it.
 #[derive(Default)]
 struct Requests {
     head: Vec<u8>,
     left: usize,
-    /// A `Produce` request has begun.
+    /// True if a `Produce` request has begun in the bytes so far.
     has_appended: bool,
 }
 
@@ -217,7 +219,7 @@ impl Requests {
             if let [a, b, c, d, key @ ..] = &self.head[..]
                 && key.len() == PRODUCE.len()
             {
-                // The API key is part of the length.
+                // The length includes the API key, which has been read already.
                 self.left = (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_sub(key.len());
                 self.has_appended |= key == PRODUCE;
                 self.head.clear();
@@ -226,7 +228,7 @@ impl Requests {
     }
 }
 
-/// The API key of `Produce`.
+/// The API key of Kafka's `Produce` request.
 const PRODUCE: [u8; 2] = [0, 0];
 
 #[cfg(test)]
@@ -234,7 +236,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// A server that echoes its input.
+    /// Starts a server that sends back all bytes that it gets.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -268,7 +270,8 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(50), there_and_back(&mut stream)).await;
         assert!(waited.is_err(), "nothing passes");
         gate.open();
-        // The held bytes pass, and so does a connection that was opened meanwhile.
+        // The held bytes must pass now, and so must the bytes of a connection that was opened
+        // meanwhile.
         stream.read_exact(&mut [0; 2]).await.unwrap();
         assert_eq!(there_and_back(&mut during).await.unwrap(), *b"hi");
 
@@ -284,7 +287,7 @@ mod tests {
         assert_eq!(there_and_back(&mut connect().await.unwrap()).await.unwrap(), *b"hi");
     }
 
-    /// A request of Kafka's protocol with this API key.
+    /// Makes a request of Kafka's protocol with this API key.
     fn request(key: u8) -> Vec<u8> {
         [&[0, 0, 0, 9, 0, key][..], &[key; 7]].concat()
     }
@@ -323,7 +326,8 @@ mod tests {
         gate.stall();
         let mut stream = TcpStream::connect(gate.address()).await.unwrap();
         stream.write_all(b"hi").await.unwrap();
-        // The connection may not be accepted yet; once it is, the next cut ends it.
+        // The gate may not have accepted the connection yet, so the test cuts again until the
+        // connection ends.
         loop {
             gate.cut();
             if let Ok(read) = tokio::time::timeout(Duration::from_millis(10), stream.read(&mut [0; 2])).await {

@@ -1,5 +1,5 @@
-//! The record of faults and of the processes' reactions, with the time of day, so that it can be
-//! compared with their logs.
+//! The journal of a run: its faults and the reactions of processes. Each line has the time of day,
+//! so that the journal can be compared with the logs of the processes.
 
 use crate::plan::Fault;
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The journal, written to `faults.log` as it grows.
+/// The journal of a run. Each line is written to `faults.log` at once.
 pub struct Journal(Mutex<Inner>);
 
 struct Inner {
@@ -18,21 +18,22 @@ struct Inner {
     counts: Counts,
 }
 
-/// The journal's counts, for the report.
+/// Counts of the journal's events, for the report.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Faults by target and kind.
+    /// The number of faults, by target and kind.
     pub faults: BTreeMap<(&'static str, &'static str), u64>,
-    /// Processes that ended unasked after they had been ready. Each is started again.
+    /// Processes that ended by themselves after they had been ready. Each is started again.
     pub ended_by_themselves: Vec<String>,
-    /// Starts that ended before the process was ready, because something that it needs was away.
+    /// The number of starts at which the process ended before it was ready, because something that
+    /// it needs was away.
     pub starts_in_vain: u64,
-    /// Processes that ended with an error after SIGTERM, or not in time.
+    /// Processes that ended with an error after SIGTERM, or that did not end in time.
     pub bad_ends: Vec<String>,
 }
 
 impl Journal {
-    /// Creates a journal.
+    /// Creates the journal's file.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -52,19 +53,19 @@ impl Journal {
         inner.write(&format!("{} {name} {detail}", fault.name()));
     }
 
-    /// Records another event, for people.
+    /// Records any other event as a text for people.
     pub fn note(&self, text: &str) {
         self.lock().write(text);
     }
 
-    /// Records that a process ended by itself.
+    /// Records that a process ended by itself after it had been ready.
     pub fn ended_by_itself(&self, text: String) {
         let mut inner = self.lock();
         inner.write(&format!("ENDED BY ITSELF: {text}"));
         inner.counts.ended_by_themselves.push(text);
     }
 
-    /// Records a start that ended before the process was ready.
+    /// Records that a process ended during its start, before it was ready.
     pub fn start_in_vain(&self, text: &str) {
         let mut inner = self.lock();
         inner.counts.starts_in_vain += 1;
@@ -87,7 +88,8 @@ impl Journal {
 
 impl Inner {
     fn write(&mut self, text: &str) {
-        // A full disk shows elsewhere. A lost line must not end the run.
+        // A failed write is ignored. A full disk shows elsewhere, and a lost line must not end the
+        // run.
         let _ = writeln!(self.file, "{} {text}", time_of_day());
     }
 }

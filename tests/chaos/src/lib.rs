@@ -1,12 +1,12 @@
-//! Chaos: real processes are killed, paused and cut off at random while clients edit. Afterwards
-//! the rules must hold.
+//! Chaos tests: real processes are killed, paused and cut off at random while clients edit.
+//! Afterwards the rules must hold.
 //!
-//! A run starts three Apache Kafka brokers, an S3 server and two of each service ([`cluster`]),
-//! lets clients edit the same few chunks ([`painter`]), and breaks all of it by a [`plan`] that is
-//! drawn from one seed ([`strike`]). Then everything heals and comes to rest ([`story`]), and the
-//! outcomes that clients were told are compared with the log (`verdict`), by our own code and by an
-//! independent [`checker`] in Python. Real processes are not deterministic: a seed repeats the
-//! faults, not the run.
+//! A run starts three Apache Kafka brokers, an S3 server and two of each service ([`cluster`]).
+//! Clients edit the same few chunks ([`painter`]). Meanwhile the run breaks all parts ([`strike`])
+//! by a [`plan`] that is drawn from one seed. Then everything heals and comes to rest ([`story`]).
+//! The outcomes that clients got are compared with the log (`verdict`), by our own code and by an
+//! independent [`checker`] in Python. Real processes are not deterministic, so a seed repeats the
+//! faults and not the whole run.
 
 #![forbid(unsafe_code)]
 

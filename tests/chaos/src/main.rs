@@ -58,7 +58,7 @@ struct Cli {
     output: Option<PathBuf>,
 }
 
-/// Time beyond the faults for start, healing and checks.
+/// The time that a run may take beyond its faults, for start, healing and checks.
 const OVERTIME: Duration = Duration::from_secs(45 * 60);
 
 fn main() -> ExitCode {
@@ -152,7 +152,7 @@ async fn tell(cli: &Cli, seed: u64, length: Duration, program: PathBuf, dir: &Pa
     Ok(report)
 }
 
-/// Empties the folder of an earlier run; no other folder is ever removed.
+/// Empties the folder of an earlier run. Refuses to remove any other folder.
 fn emptied(dir: &Path) -> Result<PathBuf> {
     if dir.is_dir() {
         let is_ours = dir.join("faults.log").is_file() || std::fs::read_dir(dir)?.next().is_none();

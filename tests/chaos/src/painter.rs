@@ -1,10 +1,10 @@
-//! A client that edits the shared chunks and remembers the outcome that it was told for every edit.
+//! A client that edits the shared chunks and remembers the outcome of each edit.
 //!
-//! A painter sets cells and rectangles, and puts and deletes keys. Guards on what it sees make the
-//! decider discard some edits when others edit too. A painter takes some edits back, and now and
-//! then sends edits that ingest never accepts: a cell that does not exist, a chunk that it may not
-//! write. Sometimes it submits more edits in a burst than a writer may have undecided at a time
-//! (63), so that the client must hold some back.
+//! A painter sets cells and rectangles, and puts and deletes keys. Guards on what the painter sees
+//! make the decider discard some edits when other painters edit too. A painter takes back some
+//! edits. From time to time it sends edits that ingest never accepts: a cell that does not exist,
+//! or a chunk that the painter may not write. Sometimes it submits more edits in a burst than a
+//! writer may have undecided at a time (63), so that the client must hold some back.
 
 use anyhow::{Result, ensure};
 use driftless_chunk::grid::Cells;
@@ -19,26 +19,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
-/// Cells that all painters edit, of the 16,384.
+/// The number of cells that all painters edit, of 16,384 in a grid.
 const HOT_CELLS: u32 = 48;
-/// Keys that all painters edit.
+/// The number of keys that all painters edit.
 const HOT_KEYS: u32 = 12;
-/// The side of a grid in the world of `dev`.
+/// The length of a side of a grid in the world of `dev`, in cells.
 const SIDE: u32 = 128;
 const CELLS: u32 = SIDE * SIDE;
 const PALETTE: u32 = 256;
-/// A painter waits while it has this many edits without an outcome.
+/// The limit on edits without an outcome. A painter with this many waits.
 const OPEN_MAX: usize = 300;
 const STARTS_WITHIN: Duration = Duration::from_secs(90);
 
-/// The outcome of one edit, as a line for the checker.
+/// One edit with its outcome, as a line for the checker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The painter's name.
     pub client: String,
-    /// The user.
+    /// The user that made the edit.
     pub author: String,
-    /// The chunk.
+    /// The chunk that was edited.
     #[serde(serialize_with = "as_text")]
     pub chunk: ChunkId,
     /// The writer under which the edit was last sent; null if it was never sent.
@@ -47,13 +47,15 @@ pub struct Line {
     pub seq: Option<u64>,
     /// `committed`, `discarded`, `rejected`, `withdrawn` or `unknown`.
     pub outcome: &'static str,
-    /// The version of the commit, if known.
+    /// The version that the edit's commit made; null if it was not committed or the version is not
+    /// known.
     pub version: Option<u64>,
-    /// The reason, by its name in the log or on the wire; for an unknown outcome, the cause.
+    /// Why the edit has this outcome. This is the name of the reason in the log or on the wire; for
+    /// an unknown outcome it is the cause.
     pub reason: String,
-    /// Details for people.
+    /// Details that only people read.
     pub detail: String,
-    /// Whether ingest acknowledged the edit.
+    /// True if ingest acknowledged the edit.
     pub is_receipted: bool,
 }
 
@@ -62,24 +64,25 @@ pub(crate) fn as_text<S: serde::Serializer>(id: &ChunkId, to: S) -> Result<S::Ok
     to.collect_str(id)
 }
 
-/// The edits of a painter, open and concluded, and its faults.
+/// A painter's edits, with and without an outcome, and the faults of its client.
 #[derive(Default)]
 pub struct Book(Mutex<Pages>);
 
-/// The content of a book.
+/// The content of a [`Book`].
 #[derive(Default)]
 pub struct Pages {
     next: u64,
-    /// Edits without an outcome: a description, and the time of submission.
+    /// Edits without an outcome, by number: a description, and the time at which the edit was
+    /// submitted.
     pub open: BTreeMap<u64, (String, Instant)>,
     /// Edits with an outcome.
     pub lines: Vec<Line>,
-    /// Faults: drift, chunks that the client gave up, a client that ended.
+    /// Faults of the client: a drift, a chunk that it gave up, or the end of the client.
     pub faults: Vec<String>,
 }
 
 impl Book {
-    /// Locks the book.
+    /// Locks the book and returns its content.
     pub fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +113,7 @@ impl Pages {
         self.open.len() + self.lines.len()
     }
 
-    /// The number of edits with this outcome.
+    /// The number of edits that have this outcome.
     #[must_use]
     pub fn count(&self, outcome: &str) -> usize {
         self.lines.iter().filter(|line| line.outcome == outcome).count()
@@ -121,7 +124,7 @@ impl Pages {
 pub struct Painter {
     /// The painter's name, which is also the user's name.
     pub name: String,
-    /// The outcomes that it was told.
+    /// The outcomes that the painter's client reported.
     pub book: Arc<Book>,
     client: Client,
     chunks: Vec<Chunk>,
@@ -131,10 +134,11 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Connects, and tracks all chunks; `forbidden` is a chunk that it may only read.
+    /// Connects a painter and tracks all chunks. `forbidden` is a chunk that the painter may only
+    /// read.
     ///
     /// # Errors
-    /// If the services refuse it.
+    /// If the services refuse the client.
     pub async fn start(
         name: String,
         settings: Settings,
@@ -162,7 +166,7 @@ impl Painter {
         &self.chunks
     }
 
-    /// Paints until the end.
+    /// Edits until `end` is true.
     ///
     /// # Errors
     /// If an edit cannot even be submitted.
@@ -230,7 +234,7 @@ impl Painter {
         let id = book.open(format!("{client} {chunk} command {}", pending.id().0));
         tokio::spawn(async move {
             if let Some(after) = cancel_after {
-                // A delay of zero withdraws the edit before it gets a number.
+                // If the delay is zero, the edit is withdrawn before it gets a number.
                 if !after.is_zero() {
                     tokio::time::sleep(after).await;
                 }
@@ -262,7 +266,8 @@ impl Painter {
         let seen = seen.flatten().unwrap_or_default();
         let guarded: Vec<_> = cells.into_iter().zip(seen).map(|(cell, now)| (cell, self.value(), Some(now))).collect();
         match guarded[..] {
-            // The client sees none of these cells yet, so there is no value to guard.
+            // The client sees no value in any of these cells yet, so the painter has no value to
+            // guard.
             [] => edits::set(self.cell(), self.value()),
             _ => edits::set_many(&guarded),
         }
@@ -278,7 +283,7 @@ impl Painter {
         }
     }
 
-    /// Closes the client. Open edits end as unknown.
+    /// Closes the client. Edits without an outcome end as unknown.
     pub fn close(&self) {
         self.client.close();
     }
@@ -308,7 +313,7 @@ fn line(client: String, chunk: ChunkId, conclusion: Conclusion) -> Line {
     }
 }
 
-/// Records drift and other faults of the client.
+/// Records drifts and other faults that the client reports.
 async fn listen(name: String, mut events: broadcast::Receiver<Event>, book: Arc<Book>) {
     loop {
         match events.recv().await {

@@ -1,9 +1,9 @@
 //! The plan of faults, drawn from a seed before anything runs.
 //!
-//! Every target has its own lane: one fault after the other, each with a wait before it. So two
-//! faults never meet on one target, and faults of different targets overlap freely. All brokers
-//! share a lane, because only one of them may be away at a time. The seed fixes the plan; it does
-//! not fix the reactions of real processes.
+//! Every target has its own lane, in which one fault follows another, each after a wait. So two
+//! faults never overlap on one target, and faults of different targets overlap freely. All brokers
+//! share a lane, because only one of them may be away at a time. The seed fixes the plan, but not
+//! the reactions of real processes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,20 +11,20 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The target of a fault.
+/// What a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
-    /// A service, by its index in the list of its kind.
+    /// A service, by its kind and its index among services of that kind.
     Service(Kind, usize),
-    /// The brokers, one after the other.
+    /// The brokers. Each fault hits one of them.
     Brokers,
     /// The connections to the object store.
     Store,
-    /// The connections of clients to one of the services.
+    /// The connections of clients to one service. Each fault hits one service's.
     Clients,
 }
 
-/// The services that run as processes of their own.
+/// The kinds of services. Each service is a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A replayer.
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The subcommand.
+    /// The subcommand of `driftless` that runs this kind.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,20 +61,23 @@ impl fmt::Display for Target {
 /// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// SIGKILL, and a new start at the end of the fault.
+    /// SIGKILL. The process is started again at the end of the fault.
     Kill,
-    /// SIGSTOP, and SIGCONT at the end of the fault.
+    /// SIGSTOP. The process gets SIGCONT at the end of the fault.
     Pause,
     /// SIGTERM. The process shuts down gracefully and is started again.
     Terminate,
-    /// All connections end, and new ones are refused. For a service: its connections to Kafka.
+    /// All connections end, and new ones are refused. If the target is a service, these are its
+    /// connections to Kafka.
     Refuse,
-    /// Connections stay open, and no byte passes. For a service: its connections to Kafka.
+    /// All connections stay open, and no byte passes. If the target is a service, these are its
+    /// connections to Kafka.
     Stall,
-    /// The appends of a process are held on their way while it goes on; then the process is paused.
-    /// When others have taken over, its appends arrive, and then it wakes up.
+    /// A replayer becomes a zombie. First its appends are held on their way while it runs, and then
+    /// it is paused. When other replayers have taken over, its held appends arrive, and then it
+    /// wakes up.
     Zombie,
-    /// All connections end once.
+    /// All connections of the target are ended once, and new ones are accepted.
     Cut,
 }
 
@@ -94,39 +97,41 @@ impl Fault {
     }
 }
 
-/// A planned fault of a lane.
+/// A planned fault in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// The wait after the lane has healed from the previous fault.
+    /// The wait before the fault, counted from the time when the lane has healed from the previous
+    /// fault.
     pub wait: Duration,
-    /// The fault.
+    /// The kind of fault.
     pub fault: Fault,
-    /// The broker or the connection; meaningless for a service.
+    /// The index of the broker, or of the connection's service. It has no meaning if the target is
+    /// a service.
     pub which: usize,
-    /// The duration of the fault.
+    /// How long the fault lasts.
     pub lasts: Duration,
 }
 
-/// A target with its faults.
+/// A target with the faults that hit it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     /// The target.
     pub target: Target,
-    /// The faults in order.
+    /// The faults in the order in which they happen.
     pub faults: Vec<Planned>,
 }
 
-/// The number of targets of each kind.
+/// The sizes of a cluster, which determine its lanes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cast {
     /// The number of replayers, of gateways, and of ingests.
     pub services: usize,
-    /// The number of brokers. A single broker is never hit, because the whole system would stand
-    /// still.
+    /// The number of brokers. A single broker is never hit, because without it the whole system
+    /// would stop.
     pub brokers: usize,
 }
 
-/// Draws the lanes. The waits and faults of each lane together take about `length`.
+/// Draws the lanes of a run. In each lane, the waits and the faults together take about `length`.
 #[must_use]
 pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
     let kinds = [Kind::Replayer, Kind::Gateway, Kind::Ingest];
@@ -152,9 +157,10 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
 fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     let dice = rng.random_range(0..100);
     let (wait, fault, lasts) = match target {
-        // Long enough for another replayer to take over.
+        // The fault lasts long enough for another replayer to take over.
         Target::Service(Kind::Replayer, _) if dice < 25 => (2_000..=12_000, Fault::Zombie, 8_000..=15_000),
-        // Pauses and absences on both sides of the group's session time-out of 6 s.
+        // Some pauses and absences are shorter than the group's session time-out of 6 s, and some
+        // are longer.
         Target::Service(..) => {
             let long = rng.random_range(0..100) < 50;
             let (fault, lasts) = match rng.random_range(0..100) {
@@ -184,7 +190,7 @@ fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
     };
     let ways = match target {
         Target::Brokers => cast.brokers,
-        // Connections to ingests and to gateways.
+        // The clients connect to each ingest and to each gateway. A fault hits one of these.
         Target::Clients => 2 * cast.services,
         Target::Service(..) | Target::Store => 1,
     };

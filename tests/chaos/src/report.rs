@@ -1,4 +1,4 @@
-//! The result of a run: a table for people, one JSON object for programs.
+//! The result of a run, as a table for people and as one JSON object for programs.
 
 use crate::journal::Counts;
 use serde::Serialize;
@@ -7,84 +7,85 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Edits by the outcomes that clients were told.
+/// The number of edits, by the outcomes that clients got.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Edits {
-    /// All edits.
+    /// All edits that painters submitted.
     pub submitted: usize,
-    /// Committed edits.
+    /// Edits that were committed.
     pub committed: usize,
     /// Edits that the decider discarded.
     pub discarded: usize,
-    /// Edits that ingest rejected for good.
+    /// Edits that ingest rejected with a final rejection.
     pub rejected: usize,
-    /// Edits that were taken back in time.
+    /// Edits that their author took back before they were decided.
     pub withdrawn: usize,
-    /// Edits whose outcome cannot be known.
+    /// Edits whose client could not learn the outcome.
     pub unknown: usize,
-    /// Edits that ingest acknowledged.
+    /// Edits that ingest acknowledged with a receipt.
     pub receipted: usize,
-    /// Edits still open at the end; there must be none.
+    /// Edits without an outcome at the end. There must be none.
     pub without_outcome: usize,
 }
 
-/// The replicas at rest.
+/// The comparison of the replicas when everything is at rest.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Hashes {
-    /// Chunks.
+    /// The number of chunks.
     pub chunks: usize,
-    /// Replicas of clients and gateways that were compared.
+    /// The number of replicas of clients and gateways that were compared.
     pub replicas: usize,
-    /// Whether all replicas of each chunk equal the log's content.
+    /// True if all replicas of each chunk equal the log's content.
     pub equal: bool,
 }
 
-/// Counts of log records.
+/// The number of records in the log, by kind.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LogCounts {
-    /// Records of `commands`.
+    /// Records of the topic `commands`.
     pub commands: usize,
-    /// Ownerships that began.
+    /// Valid fences, one for each ownership that began.
     pub fences: usize,
-    /// Records of replaced owners, which count for no reader (R4).
+    /// Records of replaced owners. R4 makes all readers ignore them.
     pub invalid: usize,
     /// Notices of stored snapshots.
     pub snapshots: usize,
 }
 
-/// The whole result.
+/// The whole result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The seed, which replays the plan.
     pub seed: u64,
-    /// The requested minutes of faults.
+    /// How many minutes of faults were requested.
     pub minutes: f64,
-    /// The duration of the run with start and checks.
+    /// The duration of the whole run in seconds, including the start and the checks.
     pub seconds: f64,
-    /// The time from the end of the last fault to rest.
+    /// The time in seconds from the end of the last fault until everything was at rest.
     pub rest_seconds: f64,
-    /// The folder with logs, outcomes and final states.
+    /// The folder with the logs, the outcomes and the final states.
     pub folder: PathBuf,
-    /// Faults and their consequences.
+    /// The faults, and how processes reacted to them.
     pub counts: Counts,
-    /// Counts of edits.
+    /// The number of edits, by outcome.
     pub edits: Edits,
-    /// Acknowledged edits that the log lacks, or whose outcome is unknown; there must be none.
+    /// Edits that ingest acknowledged and that the log does not have, or whose outcome is unknown.
+    /// There must be none.
     pub acknowledged_missing: usize,
-    /// Numbers that the log decided more than once; there must be none.
+    /// Numbers of writers that the log decided more than once. There must be none.
     pub decided_twice: usize,
     /// The comparison of replicas.
     pub hashes: Hashes,
-    /// Counts of log records.
+    /// The number of records in the log, by kind.
     pub log: LogCounts,
-    /// The checker's JSON.
+    /// The JSON that the checker printed.
     pub checker: Value,
-    /// Every violation, in words.
+    /// A text for each violation.
     pub failures: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything holds.
+    /// True if the run found no violation.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failures.is_empty()

@@ -1,4 +1,4 @@
-//! A service as a process that can be hit, under a supervisor that restarts it.
+//! A service of the cluster: a process that faults can hit and that a supervisor restarts.
 
 use crate::gate::Gate;
 use crate::journal::Journal;
@@ -13,57 +13,58 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-/// The time in which a supervisor must succeed. Brokers, store and machine may all be slow at once.
+/// The deadline for a start to succeed. Brokers, store and machine may all be slow at the same
+/// time.
 const START_WITHIN: Duration = Duration::from_secs(180);
-/// The pause between two starts.
+/// The pause between two attempts to start a service.
 const START_PAUSE: Duration = Duration::from_millis(500);
-/// Longer than a service may take to drain.
+/// The deadline for a graceful end. It is longer than a service may take to drain.
 const END_WITHIN: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// How to start a service.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The `driftless` program.
+    /// The path of the `driftless` program.
     pub program: PathBuf,
     /// The subcommand and its flags.
     pub arguments: Vec<String>,
     /// Environment variables for S3.
     pub env: Env,
-    /// The folder of the logs; every start gets its own file.
+    /// The folder of the logs. Each start writes its own log file.
     pub logs: PathBuf,
 }
 
-/// A service.
+/// A service, which runs or does not run at the moment.
 pub struct Service {
     /// The kind of service.
     pub kind: Kind,
-    /// The name, such as `gateway-1`.
+    /// The name of the service, such as `gateway-1`.
     pub name: String,
     launch: Launch,
     running: Option<Process>,
     starts: usize,
     address: Option<SocketAddr>,
-    /// The gate in front of the service, for its clients.
+    /// The gate between clients and the service; `None` for a replayer.
     gate: Option<Arc<Gate>>,
-    /// The gates between the service and each of Kafka's nodes.
+    /// The gates between the service and each node of Kafka; empty if this run did not start Kafka.
     to_kafka: Vec<Gate>,
 }
 
 impl Service {
-    /// A service that does not run yet.
+    /// Describes a service without starting it.
     #[must_use]
     pub fn new(kind: Kind, name: String, launch: Launch, gate: Option<Arc<Gate>>, to_kafka: Vec<Gate>) -> Self {
         Self { kind, name, launch, running: None, starts: 0, address: None, gate, to_kafka }
     }
 
-    /// The gates between the service and Kafka's nodes; none if this run did not start Kafka.
+    /// The gates between the service and each node of Kafka; empty if this run did not start Kafka.
     #[must_use]
     pub fn way_to_kafka(&self) -> &[Gate] {
         &self.to_kafka
     }
 
-    /// The service's HTTP address, past the gate.
+    /// The HTTP address of the service itself, which bypasses the gate.
     ///
     /// # Errors
     /// If the service never listened.
@@ -71,8 +72,8 @@ impl Service {
         Ok(format!("http://{}", self.address.with_context(|| format!("{} does not listen", self.name))?))
     }
 
-    /// Starts the service until it listens. A process that ends before that is started again, as a
-    /// supervisor does.
+    /// Starts the service, and waits until it listens. If the process ends earlier, it is started
+    /// again, as a supervisor does.
     ///
     /// # Errors
     /// If the service never listens.
@@ -97,7 +98,8 @@ impl Service {
         }
     }
 
-    /// Starts the service once. The inner error means that the process ended.
+    /// Makes one attempt to start the service. The inner error means that the process ended, and
+    /// says how.
     async fn start_once(&mut self) -> Result<Result<SocketAddr, String>> {
         self.starts += 1;
         let log = self.launch.logs.join(format!("{}-{:03}.log", self.name, self.starts));
@@ -106,8 +108,8 @@ impl Service {
         let process = self.running.insert(process);
         let deadline = Instant::now() + START_WITHIN;
         loop {
-            // Reads the exit status first and the output second, so that output before the end
-            // counts.
+            // Reads the exit status first and the output second. So output that the process wrote
+            // before it ended is not missed.
             let status = process.exit_status()?;
             let text = std::fs::read(&log).unwrap_or_default();
             // A line without a line end is still being written.
@@ -162,7 +164,8 @@ impl Service {
         self.running.as_mut().map_or(Ok(()), Process::resume)
     }
 
-    /// Sends SIGTERM, and records a process that does not shut down gracefully.
+    /// Sends SIGTERM and waits for the end. Records in the journal if the process does not shut
+    /// down gracefully.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -192,7 +195,7 @@ impl Service {
         self.running.take()
     }
 
-    /// The exit status of a process that ended unasked.
+    /// Returns how the process ended if it ended by itself; `None` if it runs or should not run.
     ///
     /// # Errors
     /// If the process cannot be inspected.
@@ -207,7 +210,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Kills without a graceful shutdown: the data is not needed any more.
+        // Kills the process without a graceful shutdown, because its data is not needed any more.
         let _ = self.kill();
     }
 }

@@ -1,5 +1,5 @@
-//! A whole run: paint under faults, come to rest, write down final states and outcomes, and judge
-//! them.
+//! A whole run: painters edit during faults, everything comes to rest, final states and outcomes
+//! are written to files, and the run is judged.
 
 use crate::cluster::{Cluster, WELL_WITHIN};
 use crate::painter::{Line, Painter, as_text};
@@ -18,9 +18,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Lifetimes of tokens, in seconds: one that must be renewed within a run, and one that need not.
+/// The lifetimes of the painters' tokens, in seconds. A token of the first kind must be renewed
+/// within a run, and one of the second kind need not.
 const TOKEN_LIVES_S: [u32; 2] = [90, 3_600];
-/// The painters at work.
+/// The painters of a run while they edit.
 pub struct Studio {
     painters: Vec<JoinHandle<(Painter, Result<()>)>>,
     books: Vec<Arc<crate::painter::Book>>,
@@ -28,19 +29,19 @@ pub struct Studio {
     end: watch::Sender<bool>,
 }
 
-/// Progress of the edits.
+/// How far the painters have come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Submitted edits.
+    /// The number of submitted edits.
     pub submitted: usize,
-    /// Edits with an outcome.
+    /// The number of edits with an outcome.
     pub ended: usize,
-    /// Committed edits.
+    /// The number of committed edits.
     pub committed: usize,
 }
 
 impl Studio {
-    /// Connects painters to the same few chunks and lets them paint.
+    /// Connects `count` painters to the same few chunks and lets them edit.
     ///
     /// # Errors
     /// If a painter cannot connect.
@@ -52,7 +53,7 @@ impl Studio {
         for i in 0..count {
             let name = format!("painter-{i}");
             let settings = cluster.settings(&name, &chunks, i, TOKEN_LIVES_S[i % TOKEN_LIVES_S.len()]);
-            // Random streams that no lane uses.
+            // Painters use other random streams than the lanes of the plan.
             let seed = seed.wrapping_add((i as u64 + 1) << 32);
             started.push(Painter::start(name, settings, &chunks, &forbidden, seed).await?);
         }
@@ -82,11 +83,11 @@ impl Studio {
         all
     }
 
-    /// Waits until every chunk has this many more versions, which shows that every chunk has a
+    /// Waits until the version of every chunk has risen by `by`. This shows that every chunk has a
     /// decider.
     ///
     /// # Errors
-    /// Names a chunk that stands still.
+    /// An error that names a chunk whose version does not rise in time.
     pub async fn moves_on(&self, by: u64) -> Result<()> {
         let version = |chunk: &Chunk| chunk.version().map_or(0, |version| version.0);
         let wanted: Vec<u64> = self.replicas.iter().map(|chunk| version(chunk) + by).collect();
@@ -104,7 +105,7 @@ impl Studio {
         }
     }
 
-    /// Stops editing, and waits until each edit has its outcome.
+    /// Tells the painters to stop, and waits until each edit has its outcome.
     async fn close(self, failures: &mut Vec<String>) -> Vec<Painter> {
         self.end.send_replace(true);
         let mut painters = Vec::new();
@@ -145,7 +146,8 @@ fn open(painters: &[Painter]) -> String {
     named.join(", ")
 }
 
-/// Chunks of both families, so that every partition has at least one, and some have two.
+/// The chunks that painters edit, of both families. Every partition has at least one, and some have
+/// two.
 fn chunks(cluster: &Cluster) -> Vec<ChunkId> {
     let world = &cluster.world;
     let place = |id: &ChunkId| world.place(id).expect("it lies in the world").partition;
@@ -172,10 +174,10 @@ struct Final<'a> {
     hash: String,
 }
 
-/// Closes the studio, waits for rest, checks everything, and ends the services.
+/// Ends the edits, waits until everything is at rest, checks everything, and ends the services.
 ///
 /// # Errors
-/// If files cannot be written. Violations are in the report.
+/// If files cannot be written. Violations are no error, because they are in the report.
 pub async fn conclude(cluster: &Cluster, studio: Studio, python: &Path, dir: &Path, report: &mut Report) -> Result<()> {
     let healed = Instant::now();
     let mut failures = Vec::new();
@@ -213,8 +215,8 @@ fn edits(painters: &[Painter], lines: &[Line]) -> Edits {
     }
 }
 
-/// Waits until all replicas of each chunk are equal, those of clients and of gateways, and writes
-/// them down.
+/// Waits until the replicas of clients and gateways are equal for each chunk, and writes them to
+/// the file of final states.
 async fn rest(
     cluster: &Cluster,
     painters: &[Painter],

@@ -1,4 +1,4 @@
-//! Carries out a plan: one task per lane hits its target and heals it again.
+//! Carries out a plan. One task for each lane hits the lane's target and heals it again.
 
 use crate::cluster::Cluster;
 use crate::gate::Gate;
@@ -9,11 +9,11 @@ use driftless_testbed::kafka::Kafka;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A replayer that owns no partition appends nothing, so the wait is bounded.
+/// How long a zombie's first append is awaited. A replayer that owns no partition appends nothing.
 const SOMETHING_TO_APPEND_WITHIN: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// Runs all lanes until the time is up. Everything is healed when it returns.
+/// Runs all lanes until the time is up. All targets are healed when this returns.
 ///
 /// # Errors
 /// If a target cannot be healed.
@@ -32,7 +32,7 @@ pub async fn all(cluster: &Cluster, lanes: Vec<Lane>, until: Instant) -> Result<
     futures_util::future::try_join_all(lanes).await.map(drop)
 }
 
-/// Hits a target and heals it.
+/// Hits a target with one fault and heals it when the fault is over.
 ///
 /// # Errors
 /// If the target cannot be healed.
@@ -97,8 +97,8 @@ async fn service(cluster: &Cluster, kind: Kind, number: usize, planned: Planned)
     }
 }
 
-/// Makes a zombie. The other replayers and the store are left alone meanwhile, so that a replayer
-/// can take over.
+/// Makes a replayer a zombie and wakes it up later. Meanwhile no other task disturbs the other
+/// replayers or the store, so that a replayer can take over.
 async fn zombie(cluster: &Cluster, number: usize, planned: Planned) -> Result<()> {
     let _turn = cluster.store_turn.lock().await;
     let mut replayers = cluster.all_replayers().await;
@@ -110,8 +110,8 @@ async fn zombie(cluster: &Cluster, number: usize, planned: Planned) -> Result<()
     wake_up(service)
 }
 
-/// Holds the replayer's appends, and pauses the process at its next append, or after a while
-/// without one.
+/// Holds the replayer's appends. Pauses the process at its next append, or after some time without
+/// an append.
 ///
 /// # Errors
 /// If the kernel refuses.
@@ -126,7 +126,7 @@ pub async fn become_a_zombie(service: &mut Service) -> Result<()> {
     service.pause()
 }
 
-/// Releases the held appends, and then wakes the process up.
+/// Lets the held appends pass, and then wakes up the process.
 ///
 /// # Errors
 /// If the kernel refuses.
@@ -171,7 +171,7 @@ fn close(way: &Gate, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-/// A fault for a test that is scripted by hand.
+/// Makes a fault for a test that is scripted by hand.
 #[must_use]
 pub fn of(fault: Fault, lasts: Duration) -> Planned {
     Planned { wait: Duration::ZERO, fault, which: 0, lasts }

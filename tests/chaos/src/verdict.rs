@@ -1,5 +1,5 @@
-//! The verdict once all is at rest: the outcomes that clients were told against the log, by our own
-//! code and by the checker, and the exits of the processes.
+//! Judges a run when everything is at rest. Our own code and the checker compare the outcomes that
+//! clients got with the log. The exits of the processes are judged too.
 
 use crate::checker;
 use crate::cluster::Cluster;
@@ -13,27 +13,27 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A replayer's late requests can make Kafka believe that another one has its name (static
-/// membership): the session timed out, it joined again, and what it had sent before arrived after
-/// that. It ends, and is started again.
+/// A replayer may end with this error. Its late requests can make Kafka believe that another
+/// replayer has its name (static membership). This happens if its session timed out and it joined
+/// again, and its earlier requests arrived only then. The replayer ends and is started again.
 const FENCED_BY_ITSELF: &str = "the group membership ended";
 /// A chunk that painters may read but not write.
 pub(crate) const FORBIDDEN: &str = "canvas/1000/1000";
-/// The most violations of one kind that a report names.
+/// The limit on the violations of one kind that a report names.
 pub(crate) const NAMED_MAX: usize = 20;
 
 /// The final version and hash of each chunk, on which all replicas agree.
 pub(crate) type Ends = BTreeMap<ChunkId, (Version, Hash)>;
 
-/// The state at rest.
+/// What the run has left when everything is at rest.
 pub(crate) struct Rest {
     pub lines: Vec<Line>,
     pub ends: Ends,
-    /// Whether every edit has its outcome.
+    /// True if every edit has its outcome.
     pub is_complete: bool,
 }
 
-/// Writes violations and counts into the report.
+/// Judges the run, and writes violations and counts into the report.
 ///
 /// # Errors
 /// If logs cannot be read.
@@ -71,7 +71,7 @@ pub(crate) async fn judge(
     Ok(())
 }
 
-/// Every edit has one outcome, and none is unknown without an excuse.
+/// Checks that every edit has one outcome, and that none is unknown without an excuse.
 fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
     let mut failures = Vec::new();
     let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
@@ -85,19 +85,19 @@ fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
     failures
 }
 
-/// R8: without access, a client cannot learn the outcome of an edit that may have been lost on its
-/// way.
+/// R8: a client without write access cannot learn the outcome of an edit that may have been lost in
+/// transit. For such an edit *unknown* is excused.
 fn is_excused(line: &Line) -> bool {
     line.chunk.as_str() == FORBIDDEN && !line.is_receipted
 }
 
-/// Reads the log with our own code, which checks R2, R3 and R10 on the way, and compares it with
-/// the outcomes.
+/// Reads the log with our own code, which checks R2, R3 and R10 meanwhile. Then compares the log
+/// with the outcomes.
 async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) -> Result<Vec<String>> {
     let (log, world) = (kafka_log(&cluster.brokers), Arc::clone(&cluster.world));
     let history = match tokio::spawn(async move { History::read(&log, &world).await }).await {
         Ok(history) => history,
-        // Reading panics if a rule does not hold.
+        // Reading panics if one of these rules does not hold.
         Err(e) => match e.try_into_panic() {
             Ok(panic) => bail!("the log: {}", words(&*panic)),
             Err(e) => return Err(e.into()),
@@ -132,7 +132,7 @@ async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) ->
             ("committed", _) => false,
             ("discarded", Some(None)) | ("unknown", _) => true,
             ("discarded", _) => false,
-            // A command that was taken back may have been discarded before that.
+            // A command that was taken back may have been discarded before it was taken back.
             (_, decision) => !matches!(decision, Some(Some(_))),
         };
         let is_missing = line.is_receipted && (line.outcome == "unknown" || (!is_true && decision.is_none()));
@@ -157,7 +157,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// Panics in the logs of all processes: there must be none.
+/// Finds panics in the logs of all processes. There must be none.
 fn panics(logs: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(logs)? {

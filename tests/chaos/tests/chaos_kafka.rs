@@ -1,6 +1,6 @@
-//! The short version of `cargo xtask chaos`: every kind of fault once, on real processes, one Kafka
-//! broker and an S3 server. The test waits for conditions and never for a time: after each fault
-//! another process must go on, or the same one after its return.
+//! The short version of `cargo xtask chaos`. Every kind of fault happens once, with real processes,
+//! one Kafka broker and an S3 server. The test waits for conditions and never for a time. After
+//! each fault, another process must take over, or the same process must continue after its return.
 
 use anyhow::Result;
 use driftless_chaos::cluster::{Cluster, KafkaChoice, Options};
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const SEED: u64 = 1;
-/// Versions that every chunk must gain after a fault.
+/// The number of versions that every chunk must gain after a fault.
 const STEPS: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,26 +46,27 @@ async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
     say(&report.table());
     assert!(report.is_ok(), "{}\n{}", report.table(), faults(&folder));
     assert!(report.edits.committed > 0 && report.edits.discarded > 0, "{}", report.table());
-    // If Kafka is not started by this run, no gate can hold appends.
+    // If the run did not start Kafka, there are no gates that hold appends.
     if matches!(kafka(), KafkaChoice::Own(_)) {
         assert!(report.log.invalid > 0, "no zombie wrote: {}", report.table());
     }
-    // Each partition was owned before, during and after the pause.
+    // Each partition had an owner before, during and after the pause, so there are more than three
+    // fences.
     assert!(report.log.fences > 3, "{}", report.table());
 }
 
-/// A Kafka with one node for this run, or a Kafka that runs already.
+/// A Kafka with one node that the run starts, or the Kafka that `DRIFTLESS_TEST_BROKERS` names.
 fn kafka() -> KafkaChoice {
     let runs = std::env::var("DRIFTLESS_TEST_BROKERS").is_ok_and(|brokers| !brokers.is_empty());
     if runs { KafkaChoice::At(shared_kafka().unwrap().to_owned()) } else { KafkaChoice::Own(1) }
 }
 
-/// Every fault is over, or healed, when the next one begins.
+/// Causes the faults one by one. Each is over or healed when the next begins.
 async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
     studio.moves_on(STEPS).await?;
 
-    // Zombies: the other replayer takes over, then the held appends of the first one arrive, and
-    // then it wakes up and believes that it still owns its partitions.
+    // First the zombies. The other replayer takes over, then the held appends of the first one
+    // arrive, and then the first one wakes up and believes that it still owns its partitions.
     for number in 0..2 {
         let mut replayer = cluster.service(Kind::Replayer, number)?.lock().await;
         cluster.journal.fault("replayer", &replayer.name, Fault::Zombie, "until all chunks go on without it");
@@ -76,8 +77,8 @@ async fn story(cluster: &Cluster, studio: &Studio) -> Result<()> {
         studio.moves_on(STEPS).await?;
     }
 
-    // The store is away: decided commands wait for their snapshots, and a killed owner's partitions
-    // wait for the store.
+    // The store is away. Snapshots of decided commands must wait, and the partitions of a killed
+    // owner have no owner until the store is back.
     cluster.journal.fault("s3", "s3", Fault::Refuse, "while edits go on");
     cluster.store.refuse();
     studio.moves_on(STEPS).await?;

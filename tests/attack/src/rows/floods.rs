@@ -1,4 +1,4 @@
-//! Floods of allowed requests.
+//! Floods of requests that are allowed one by one.
 
 use super::Scene;
 use crate::honest::Honest;
@@ -14,11 +14,12 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-/// The memory that a flood may cost the process, in bytes, measured before and after.
+/// The limit on the memory that a flood may cost the attacked process, in bytes: the difference
+/// between before and after.
 const MEMORY_MAX: u64 = 512 << 20;
 
-/// Sends requests in frames of bounded size while reading the answers, and returns the answer that
-/// `find` selects.
+/// Sends requests in frames of bounded size, and then reads the answers. Returns the first result
+/// that `find` selects from an answer.
 async fn flood<T>(
     raw: &mut Raw,
     requests: Vec<request::Body>,
@@ -65,7 +66,7 @@ pub async fn commands(scene: Scene) -> Result<String> {
 pub async fn cost(scene: Scene) -> Result<String> {
     let token = scene.target.tokens.for_all("filler");
     let (mut raw, _) = Raw::welcomed(&scene.target.socket("ingest"), "ingest", &token, &[]).await;
-    // Each command fills a whole canvas with some twenty bytes.
+    // Each of these commands fills a whole canvas with a message of some twenty bytes.
     let cells = 128 * 128;
     let count = u64::from(limits::COST_BURST + limits::COST_PER_SECOND) / cells * 2;
     let all = (1..=count).map(|seq| submit("canvas/4/4", seq, seq - 1, fill([0, 0], [128, 128], 1))).collect();
@@ -111,8 +112,8 @@ pub async fn user_sockets(scene: Scene) -> Result<String> {
     Ok(format!("4006 above {}, on each service", limits::CONNECTIONS_PER_USER))
 }
 
-/// Attacks from another address of this machine, so that the honest client's address keeps its
-/// connections.
+/// Floods from another address of this machine, so that the limits on an address do not cost the
+/// honest client its connections.
 pub async fn address(scene: Scene) -> Result<String> {
     let to = scene.target.address;
     let open = async || -> Result<TcpStream> {
@@ -143,7 +144,7 @@ fn descriptors() -> u64 {
 }
 
 /// Floods with work that no rate limits: pings, requests without a valid token, refused commands.
-/// Such work costs its sender as much as the service, and the honest client must not notice it.
+/// Such work costs its sender as much as the service. The honest client must not notice the flood.
 pub async fn refused(scene: Scene) -> Result<String> {
     let target = &*scene.target;
     let length = Duration::from_secs(2);
@@ -208,8 +209,8 @@ pub async fn chunks(scene: Scene) -> Result<String> {
     let id = |i: usize| format!("things/{}/{}", i / 1000, i % 1000);
     let track = |i| request::Body::Track(Track { chunk_id: id(i), have: None });
     let (mut tracked, mut rejected) = (0, Vec::new());
-    // The gateway rejects some chunks at once, and answers for the others after looking in the
-    // store.
+    // The gateway rejects some of these chunks at once, and answers for the others after it has
+    // looked in the store.
     flood(&mut raw, (0..count).map(track).collect(), "an answer to each", |body| {
         match body {
             event::Body::Tracked(_) => tracked += 1,

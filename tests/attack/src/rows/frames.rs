@@ -48,7 +48,8 @@ pub async fn fragments(scene: Scene) -> Result<String> {
         bytes.extend(frame(0x00, &[0; 1024], None));
     }
     closes(&scene, "fragments without end", &bytes).await?;
-    // Any number of empty fragments is no message; the Hello time-out ends the socket.
+    // A message of empty fragments never ends, however many there are. The Hello time-out ends the
+    // socket.
     let mut empty = frame(0x02, b"", None);
     (0..10_000).for_each(|_| empty.extend(frame(0x00, b"", None)));
     empty.extend(frame(0x80, &[0xff; 20], None));
@@ -66,7 +67,7 @@ pub async fn requests(scene: Scene) -> Result<String> {
         let refused = matches!(&answer, Ok(event::Body::Refused(no)) if no.code() == RefusalCode::Limit);
         ensure!(refused, "{service} answered {answer:?}");
     }
-    // An inner length beyond the frame, and malformed nesting.
+    // A length inside the message that goes beyond its frame, and malformed nesting.
     for bytes in [&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0xff; 64], &[0x0b; 4096]] {
         closes(&scene, "garbage", &frame(BINARY, bytes, None)).await?;
     }

@@ -12,15 +12,15 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// After this much silence no more bytes are expected.
+/// The silence after which the test expects no more bytes.
 const QUIET: Duration = Duration::from_millis(700);
-/// The most bytes of an answer to one GET of a canvas.
+/// The limit on the length of the answer to one GET of a canvas, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 pub async fn bodies(scene: Scene) -> Result<String> {
     let (http, token) = (scene.target.http(), scene.target.tokens.for_all("mallory"));
-    // gzip of 10 MiB of spaces is 10 KB. The service must count the 10 KB and never decompress
-    // them.
+    // The gzip encoding of 10 MiB of spaces has about 10 KB. The service must count these 10 KB,
+    // and must never decompress them.
     let bomb = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0; 5000]].concat();
     for encoding in ["gzip", "zstd", "br", "deflate"] {
         let headers = [("content-encoding", encoding), ("content-type", "application/json")];
@@ -87,7 +87,8 @@ pub async fn chunk_ids(scene: Scene) -> Result<String> {
     Ok(format!("{} ids by websocket, 8 by HTTP: rejected by name", bad.len()))
 }
 
-/// Every line of the log must begin with a time stamp, so that no line is forged.
+/// Attacks with names that contain line ends. Every line of the log must still begin with a time
+/// stamp, which shows that no line is forged.
 pub async fn log_injection(scene: Scene) -> Result<String> {
     const EVIL: &str = "x\r\n2026-01-01T00:00:00.000000Z ERROR forged: the-forged-line\u{1b}[31m\u{85}\u{2028}\u{7}";
     let target = &*scene.target;
@@ -103,7 +104,7 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
         let _ = timeout(crate::wire::ANSWER_WITHIN, refused.closed()).await;
         drop(raw);
     }
-    // A command of this user makes the decider see the name too.
+    // A command of this user also brings the name to the decider.
     let (mut raw, _) = Raw::welcomed(&target.socket("ingest"), "ingest", &token, &[]).await;
     raw.send(submit("canvas/3/3", 1, 0, set(1, 1))).await;
     timeout(crate::wire::ANSWER_WITHIN, raw.next())
@@ -148,7 +149,7 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
 
 pub async fn smuggling(scene: Scene) -> Result<String> {
     let address = scene.target.address;
-    // The bytes behind the attacking request must never be answered as a request of their own.
+    // The service must never answer the bytes behind the attacking request as a separate request.
     const HIDDEN: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let len = HIDDEN.len();
     let post = |headers: &str, body: &str| format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}");
@@ -219,7 +220,8 @@ pub async fn cross_site(scene: Scene) -> Result<String> {
         let answer = http.ask(Method::OPTIONS, "/v1/chunks/canvas/0/0/commands", None, &preflight, Vec::new()).await?;
         ensure!(answer.status() == 403, "a preflight from {origin}: {}", answer.status());
     }
-    // A browser sends cookies by itself, so they must mean nothing, and no answer may set one.
+    // A browser sends cookies by itself. So a cookie must give no access, and no answer may set
+    // one.
     let cookie = format!("token={token}; Authorization={token}");
     let answer = http.ask(Method::GET, "/v1/chunks/canvas/0/0", None, &[("cookie", &cookie)], Vec::new()).await?;
     ensure!(answer.status() == 401, "a token in a cookie: {}", answer.status());

@@ -12,15 +12,17 @@ use driftless_store::Store;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-/// The decompressed size of a bomb: far above a content, and above the memory that may be used.
+/// The decompressed size of a bomb in bytes. It is far above the limit on a content, and above the
+/// memory that may be used.
 const BOMB_BYTES: u64 = 256 << 20;
-/// The average time of a decision among colliding writers, for a debug build on a busy machine.
+/// The limit on the average time of a decision while writer ids collide. It allows for a debug
+/// build on a busy machine.
 const DECISION_MAX: Duration = Duration::from_millis(1);
-/// The memory that this process may use while it refuses a bomb.
+/// The limit on the memory that this process may use while it refuses a bomb, in bytes.
 const TAKEN_MAX: u64 = 64 << 20;
 
-/// A quarter of a gibibyte of zeros in some thousand bytes. `window_log` sets the window that the
-/// reader is asked to hold.
+/// Makes a bomb: a quarter of a gibibyte of zeros in some thousand bytes. `window_log` is the
+/// logarithm of the window that the bomb asks its reader to hold.
 fn bomb(window_log: Option<u32>) -> Result<Vec<u8>> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
     if let Some(log) = window_log {
@@ -31,9 +33,11 @@ fn bomb(window_log: Option<u32>) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// Runs a function, and returns the peak of this process's memory above its memory before.
+/// Runs a function. Returns its result, and by how much the peak of this process's memory exceeded
+/// the memory before, in bytes.
 fn taken<T>(what: impl FnOnce() -> T) -> (T, u64) {
-    // Resets the peak to the present value (proc(5)). Without Linux, nothing is measured.
+    // Resets the peak to the present value (proc(5)). Systems other than Linux have no such file,
+    // so nothing is measured there.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = status_bytes("/proc/self/status", "VmRSS:");
     let done = what();
@@ -54,7 +58,7 @@ pub async fn store_bomb(scene: Scene) -> Result<String> {
 pub async fn client_bomb(_: Scene) -> Result<String> {
     tokio::task::block_in_place(|| {
         let settings = Settings::new(Models::builtin());
-        // Some bombs also ask their reader for a window of 128 MiB.
+        // The second bomb also asks its reader for a window of 128 MiB.
         let mut most = 0;
         for window in [None, Some(27)] {
             let data = bomb(window)?;
@@ -67,9 +71,9 @@ pub async fn client_bomb(_: Scene) -> Result<String> {
     })
 }
 
-/// Writer ids are the only keys of a hash table without a secret, and a patient attacker can make
-/// many of them collide. A ledger bounds their number. Here as many as a ledger holds collide in
-/// every bit.
+/// Attacks the ledger's hash table. Writer ids are the only keys of a hash table without a secret,
+/// so a patient attacker can make many of them collide. A ledger bounds the number of its writers.
+/// Here as many writers as a ledger holds collide in every bit.
 pub async fn hash_flood(_: Scene) -> Result<String> {
     let writer = |i: u64| {
         let mut bytes = [7; 16];

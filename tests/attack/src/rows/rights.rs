@@ -1,4 +1,4 @@
-//! Actions beyond the rights of a valid token.
+//! Actions that a valid token does not allow.
 
 use super::Scene;
 use crate::wire::ANSWER_WITHIN;
@@ -29,7 +29,7 @@ pub async fn as_another(scene: Scene) -> Result<String> {
     let (ann, mallory) = (target.tokens.for_all("ann"), target.tokens.for_all("mallory"));
     let url = target.socket("ingest");
     let (mut anns, welcome) = Raw::welcomed(&url, "ingest", &ann, &[]).await;
-    // Mallory has seen the session on its way and uses it with the next number.
+    // Mallory has seen Ann's session in transit, and uses the session with the next number.
     let (mut thief, stolen) = Raw::welcomed(&url, "ingest", &mallory, &welcome.session).await;
     ensure!(stolen.session == welcome.session, "the session was not taken at all");
     ensure!(stolen.writer != welcome.writer, "a session makes the same writer in another user's hands");
@@ -48,7 +48,7 @@ pub async fn as_another(scene: Scene) -> Result<String> {
         Ok(())
     };
     decided(&mallory, 1).await?;
-    // Ann's number 1 is still free, and her command is decided.
+    // Ann's number 1 must still be free, so that her command is decided.
     let hers = status(&ann, 1).await?;
     ensure!(hers["status"] == "unresolved", "ann's command is {hers} after mallory's");
     anns.send(submit(CHUNK, 1, 0, set(8, 8))).await;
@@ -108,7 +108,7 @@ pub async fn read(scene: Scene) -> Result<String> {
             let status = http.get(&format!("/v1/chunks/{id}{suffix}"), Some(&token)).await?;
             ensure!(status == 403, "GET {id}{suffix}: {status}");
         }
-        // The stream itself says for each chunk whether the token may read it.
+        // The event stream itself says for each chunk whether the token may read the chunk.
         let stream = http.ask(Method::GET, &format!("/v1/events?chunks={id}"), Some(&token), &[], Vec::new()).await?;
         if stream.status().is_success() {
             let mut stream = stream;

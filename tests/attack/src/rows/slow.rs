@@ -1,4 +1,5 @@
-//! Slow peers. These rows wait for time limits of the services and run beside the others.
+//! Slow peers. These attacks wait for time limits of the services, so they run beside the other
+//! rows.
 
 use super::Scene;
 use crate::wire::{self, Socket, drip, frame as ws_frame};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-/// Tolerance beyond a time limit, because machines are busy.
+/// The tolerance beyond a time limit, because machines are busy.
 const GRACE: Duration = Duration::from_secs(8);
 
 fn within(limit_ms: u64) -> Duration {
@@ -61,7 +62,7 @@ pub async fn no_hello(scene: Scene) -> Result<String> {
     let begun = Instant::now();
     for service in ["ingest", "gateway"] {
         let mut socket = Socket::open(scene.target.address, service, "").await?;
-        // Pings do not count as Hello.
+        // A ping must not count as Hello.
         socket.send(&ws_frame(0x89, b"alive", None)).await;
         took.push((service, socket));
     }
@@ -81,7 +82,7 @@ pub async fn frame(scene: Scene) -> Result<String> {
         let mut socket = Socket::open(scene.target.address, service, "").await?;
         let pause = Duration::from_millis(200);
         let (said, _) = drip(&mut socket.stream, &bytes, pause, within(limits::HELLO_TIMEOUT_MS)).await?;
-        // The service sent a close frame with its code, and no other frame.
+        // The service must have sent a close frame with the right code, and no other frame.
         let code = said.get(2..4).map(|code| u16::from_be_bytes([code[0], code[1]]));
         ensure!(said.first() == Some(&0x88) && code == Some(close::NO_HELLO), "{service} said {said:?}");
         Ok(())
@@ -92,16 +93,16 @@ pub async fn frame(scene: Scene) -> Result<String> {
     Ok(format!("4503 after {}", seconds(begun.elapsed())))
 }
 
-/// Asks for much more than the kernel buffers, and reads none of it.
+/// A client asks for much more data than the kernel buffers, and reads none of it.
 pub async fn reader(scene: Scene) -> Result<String> {
     let mut stream = wire::connect(scene.target.address).await?;
     let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(400);
-    // The service stops reading at some point.
+    // The service stops reading at some point, so this write need not complete.
     let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(request.as_bytes())).await;
     let begun = Instant::now();
     let limit = within(limits::WRITE_TIMEOUT_MS);
     loop {
-        // A write to a connection that the service has closed fails.
+        // A failed write shows that the service has closed the connection.
         match tokio::time::timeout(
             Duration::from_millis(500),
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),

@@ -1,4 +1,4 @@
-//! Tokens that must not give any access.
+//! Tokens that must give no access.
 
 use super::Scene;
 use crate::target::Target;
@@ -16,11 +16,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Keys and denials are in force after this time at the latest: the services look at the files
-/// every two seconds.
+/// The deadline for new keys and denials to be in force. The services look at the files every two
+/// seconds.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Asserts that no service accepts the token, by any route.
+/// Asserts that no service accepts the token on any route.
 async fn opens_nothing(target: &Target, what: &str, token: &str) -> Result<()> {
     let http = target.http();
     for path in ["/v1/chunks/canvas/0/0", "/v1/chunks/canvas/0/0/events", "/v1/events?chunks=canvas/0/0"] {
@@ -45,7 +45,7 @@ fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-/// Replaces one part of the token and keeps the signature.
+/// Replaces one of the token's three parts and keeps the signature of the original.
 fn changed(token: &str, part: usize, to: &str) -> String {
     let mut parts: Vec<&str> = token.split('.').collect();
     parts[part] = to;
@@ -55,7 +55,7 @@ fn changed(token: &str, part: usize, to: &str) -> String {
 pub async fn forged(scene: Scene) -> Result<String> {
     let target = &*scene.target;
     let good = target.token_with(&json!({}))?;
-    // The check itself works: it fails for a valid token.
+    // First shows that `opens_nothing` can fail: it must fail for a valid token.
     ensure!(opens_nothing(target, "a good token", &good).await.is_err(), "a good token opens nothing either");
     let path = target.folder().join("forger.key");
     generate_key(&path, KeyKind::Secret)?;
@@ -86,7 +86,7 @@ pub async fn algorithm(scene: Scene) -> Result<String> {
         opens_nothing(target, &format!("alg {alg:?}"), &changed(&good, 0, &header)).await?;
         opens_nothing(target, &format!("alg {alg:?}, unsigned"), &changed(&changed(&good, 0, &header), 2, "")).await?;
     }
-    // Keys that the token itself carries.
+    // This header carries a key of its own, and names places where others are.
     let key = json!({"kty": "oct", "k": "AAAA"});
     let header = part(&json!({"alg": "HS256", "jwk": key, "jku": "http://127.0.0.1/", "kid": "../../dev/null"}));
     opens_nothing(target, "a key of its own", &changed(&good, 0, &header)).await?;
@@ -132,7 +132,7 @@ pub async fn replayed(scene: Scene) -> Result<String> {
     ))
 }
 
-/// Replaces a file atomically: a reader finds the old content or the new one.
+/// Replaces a file atomically, so that a reader finds either the old content or the new one.
 fn replace(file: &Path, content: &[u8]) -> Result<()> {
     let new = file.with_extension("new");
     std::fs::write(&new, content)?;
@@ -148,7 +148,7 @@ pub async fn leaked(scene: Scene) -> Result<String> {
         |secret: &[u8]| json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret.trim_ascii_end())});
     let both = json!({"keys": [key(&secret), key(&std::fs::read(&path)?)]});
     replace(&target.key_file, both.to_string().as_bytes())?;
-    // The holder of the key can be any user, for any time.
+    // A holder of the key can sign a token for any user and any time.
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
     let forged =
         Signer::from_file(&path)?.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms()), 100_000_000)?;

@@ -1,4 +1,4 @@
-//! Floods of sessions in a chunk's ledger.
+//! Floods of sessions that fill the ledger of a chunk.
 
 use super::Scene;
 use crate::honest::Honest;
@@ -9,13 +9,13 @@ use driftless_schemas::{SessionId, limits};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Rounds; each has as many writers as a ledger holds.
+/// The number of rounds. Each round has as many writers as a ledger holds.
 const ROUNDS: u64 = 3;
 
-/// Each round sends as many writers as a ledger holds, and so evicts every writer from the chunk
-/// that the honest client edits. The sessions are as far ahead as ingest accepts, so that the floor
-/// rises above newly given sessions. The honest client must still be told exact outcomes (compared
-/// with the log at the end), and must be able to go on.
+/// Each round sends commands of as many writers as a ledger holds. So every writer is evicted from
+/// the chunk that the honest client edits. The attacker's session times are as far ahead as ingest
+/// accepts, so that the floor rises above newly given sessions. The honest client must still get
+/// exact outcomes, which are compared with the log at the end, and must be able to continue.
 pub async fn session_flood(scene: Scene) -> Result<String> {
     let (http, shared) = (scene.target.http(), chunk(Honest::SHARED));
     let (mut slowest, mut unknown) = (Duration::ZERO, 0);
@@ -37,8 +37,8 @@ pub async fn session_flood(scene: Scene) -> Result<String> {
             for _ in 0..10 {
                 match scene.honest.submit(&shared).await? {
                     Some(took) => slowest = slowest.max(took),
-                    // The client was reconnecting when it was evicted again. The log is searched
-                    // for this edit at the end.
+                    // The client was evicted again while it was reconnecting. The comparison at the
+                    // end looks for this edit in the log.
                     None => unknown += 1,
                 }
             }
@@ -53,7 +53,8 @@ pub async fn session_flood(scene: Scene) -> Result<String> {
         unknown += count;
     }
     scene.honest.edit(Honest::SHARED).await?;
-    // An evicted writer goes on under a new session, which needs a new Hello and so a reconnect.
+    // An evicted writer continues under a new session. A new session needs a new Hello, and so a
+    // reconnect.
     let reconnects = scene.honest.reconnects().await?;
     Ok(format!(
         "{ROUNDS} × {} writers; {unknown} of {} edits end as unknown meanwhile, the slowest of the others took {} ms; {reconnects} times a new Hello",
