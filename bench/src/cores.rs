@@ -1,4 +1,4 @@
-//! Pins the measuring process to a processor core of its own.
+//! Pins the measuring process to a processor core that the measured server does not use.
 
 use std::process::{Command, Stdio};
 

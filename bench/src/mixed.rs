@@ -63,7 +63,7 @@ pub(crate) struct MixedArgs {
 /// Limit of a socket's send queue in bytes, which this benchmark sets for the gateway.
 const SOCKET_QUEUE_BYTES: usize = 32 * 1024;
 /// Limit of the memory for the rings of all chunks, which this benchmark sets for the gateway. A
-/// ring holds a chunk's newest records.
+/// ring holds recent records of a chunk.
 const RINGS_BYTES: usize = 32 * 1024 * 1024;
 /// Time limit, which this benchmark sets for the gateway: a socket that accepts no bytes for this
 /// long is closed.

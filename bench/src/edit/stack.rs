@@ -1,4 +1,4 @@
-//! The measured stack: `driftless dev` as a process of its own, and its Kafka.
+//! The measured stack: `driftless dev` as a separate process, and its Kafka.
 
 use super::LogKind;
 use crate::program;

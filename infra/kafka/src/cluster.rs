@@ -24,7 +24,8 @@ use crate::process::{self, Process};
 /// The cluster to start. [`KafkaOptions::new`] gives one node on a free port.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// Holds data, configuration and logs. A cluster that an earlier run left here continues.
+    /// The folder for data, configuration and logs. A cluster that an earlier run left there
+    /// continues.
     pub dir: PathBuf,
     /// Number of nodes. The replication factor is the same number, but at most 3.
     pub nodes: usize,

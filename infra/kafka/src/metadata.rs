@@ -27,7 +27,7 @@ pub struct Metadata {
     /// The live brokers, sorted by id.
     pub brokers: Vec<Broker>,
     pub cluster_id: Option<String>,
-    /// -1 while the cluster has no controller.
+    /// The id of the broker that is the controller; -1 while the cluster has none.
     pub controller_id: i32,
 }
 

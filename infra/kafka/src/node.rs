@@ -1,4 +1,4 @@
-//! A node of the cluster: a JVM that is broker and controller, and the files that belong to it.
+//! A node of the cluster: a JVM that is both broker and controller, and the node's files.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) struct Node {
     pub process: Option<Process>,
 }
 
-/// A listener beside the plain one, for clients that connect through a proxy.
+/// A listener in addition to the plain one, for clients that connect through a proxy.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub name: String,

@@ -43,7 +43,7 @@ pub fn install() -> Result<PathBuf> {
 /// The server to start. [`S3Options::new`] gives the bucket `driftless` on a free port.
 #[derive(Clone, Debug)]
 pub struct S3Options {
-    /// Holds the buckets and the log. Objects of an earlier run are kept.
+    /// The folder for the buckets and the server's log. Objects of an earlier run are kept.
     pub dir: PathBuf,
     /// The port; `None` takes a free one.
     pub port: Option<u16>,
