@@ -83,7 +83,7 @@ export class Board {
     this.#layers.delete(id);
   }
 
-  /** Lets cells of a chunk flash, because an own edit was not committed. */
+  /** Lets the boxes, in cells of the chunk, flash, because an own edit was not committed. */
   flash(id: string, boxes: readonly Box[]): void {
     const place = this.#placeOf(id);
     if (!place || boxes.length === 0) return;

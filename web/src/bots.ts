@@ -1,6 +1,6 @@
 // A web worker with twenty painters. It has its own world and its own connections, and paints
-// around the part of the world that the page shows. To the server, it is one more client of the
-// same user.
+// around the part of the world that the page shows. To the server, the worker is one more client of
+// the same user.
 
 import { connect, type World } from "@driftless/client";
 import type { Address } from "./address.js";

@@ -4,7 +4,7 @@
 import type { World } from "@driftless/client";
 import { byId } from "./dom.js";
 
-/** The notice says nothing about an interruption that is shorter than this. */
+/** The notice does not mention a lost connection that is back within this time. */
 const PATIENCE_MS = 1500;
 /** How long a short message is shown. */
 const MESSAGE_MS = 5000;

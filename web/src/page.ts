@@ -103,7 +103,7 @@ interface MovedParts {
   readonly cursor: Cursor;
 }
 
-/** Makes the function that runs in a frame after the view moved. */
+/** Makes the function that runs in the animation frame after the {@link View} moved. */
 function whenMoved({ view, painting, overlay, labels, bots, cursor }: MovedParts): () => void {
   let lastVisible = "";
   return () => {

@@ -4,7 +4,7 @@
 import type { Chunk, Outcome } from "@driftless/client";
 
 const LATENCIES_MAX = 2000;
-/** The number of outcomes that are remembered for each chunk. */
+/** The largest number of outcomes that are remembered for each chunk. */
 const LAST = 4;
 
 export interface Ended {

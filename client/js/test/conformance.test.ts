@@ -58,7 +58,7 @@ class Story {
     await soon(`${name} to be online`, world.online());
   }
 
-  /** Returns the client's replica of the chunk that the step names, or else of the scenario's chunk. */
+  /** The client's tracked chunk that the step names, or else the scenario's chunk. */
   of(name: unknown, step: Step): Chunk {
     const id = (step.chunk as string | undefined) ?? this.chunk;
     const found = this.client(name).world.chunks.find((chunk) => chunk.id === id);

@@ -17,7 +17,7 @@ const KINDS: Record<Kind, (part: Message) => boolean> = {
 /** The faults that a test sets for the messages of one client, and counters of these faults. */
 export class Wire {
   readonly WebSocket: unknown;
-  /** The number of events by kind: `cut`, `put_off`, `receipt`, `drift`. */
+  /** The number of times that each event happened: `cut`, `put_off`, `receipt`, `drift`. */
   readonly counts: Record<string, number> = {};
   readonly #barred = new Set<Server>();
   readonly #held: { kind: Kind; queue: (() => void)[] } = { kind: "updates", queue: [] };

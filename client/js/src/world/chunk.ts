@@ -51,7 +51,7 @@ export interface ChunkEvents {
   status: { readonly status: ChunkStatus; readonly error: ChunkError | undefined };
 }
 
-/** An own command without an outcome. */
+/** An own command that has no outcome yet, and the function that gives it its outcome. */
 interface Open {
   readonly pending: Pending;
   conclude(outcome: Outcome, number?: Pending["number"]): void;
