@@ -35,10 +35,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Beginnings of the reasons that a replayer gives for a record whose sequence number it could read.
-/// The replayer applied R8 to such a record and discarded it. The reasons matter only if `updates`
-/// does not go back far enough to show the decision. A record with any other reason is then replayed
-/// as it is, which does no harm.
+/// Beginnings of the reasons that a replayer gives for a record whose sequence number it could
+/// read. The replayer applied R8 to such a record and discarded it. The reasons matter only if
+/// `updates` does not go back far enough to show the decision. A record with any other reason is
+/// then replayed as it is, which does no harm.
 const NUMBERED: [&str; 4] =
     ["the model failed on it", "it has no body that this version knows", "an author of ", "a command of "];
 
