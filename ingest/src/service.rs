@@ -37,7 +37,8 @@ impl Ingest {
     /// Checks the settings and the topic, and creates the producer.
     ///
     /// # Errors
-    /// [`Error`] if a setting is unusable, or if the topic or the log is.
+    /// [`Error`] if a setting is unusable, the topic is missing or wrong, or the log does not
+    /// answer.
     pub async fn start(
         settings: Settings,
         world: Arc<World>,
@@ -66,9 +67,9 @@ impl Ingest {
         Ok(Self { context: Arc::new(context), origins })
     }
 
-    /// Returns the routes `GET /v1/ingest` (websocket), `POST /v1/sessions` and `POST
-    /// /v1/chunks/{id}/commands`. Serve them with [`driftless_web::http::serve`], because the
-    /// websocket route works only on its connections.
+    /// Returns the routes `GET /v1/ingest` (websocket), `POST /v1/sessions` and
+    /// `POST /v1/chunks/{id}/commands`. Serve these routes with [`driftless_web::http::serve`],
+    /// because websockets work only on the connections of that server.
     #[must_use]
     pub fn routes(&self) -> web::Routes {
         let context = Arc::clone(&self.context);

@@ -72,7 +72,7 @@ pub struct PolicyError {
     pub key: &'static str,
     /// The value of the setting.
     pub value: u64,
-    /// The problem: the smallest value that can be used.
+    /// The problem: which values can be used.
     pub problem: String,
 }
 

@@ -1,5 +1,5 @@
-//! A rejection: the answer to a command that ingest does not hand to the log. It concerns one
-//! transmission only, because the client may send the same command again.
+//! A rejection: the answer to a command that ingest does not hand to the log. It concerns only
+//! this transmission of the command: a later resend may be accepted.
 
 use driftless_runtime_core::text::bounded;
 use driftless_schemas::proto::{self, RejectCode, Retry};

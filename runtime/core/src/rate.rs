@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The number of users at which the first sweep removes unused buckets. Later sweeps follow
 /// whenever the number of users has doubled.
 const SWEEP_FROM: usize = 1024;
-/// The limit on a user's debt, in nanoseconds: a service does not read from a user's sockets while
-/// there is debt, and that pause must end.
+/// The limit on a user's debt, in nanoseconds. A service does not read from a user's sockets while
+/// there is debt, so this is also the limit on that pause.
 const DEBT_MAX_NS: u64 = 60_000_000_000;
 
 /// The limits on how much of one quantity, such as bytes, a user may take.
