@@ -82,7 +82,7 @@ impl<T> Guarded<T> {
 }
 
 impl Guarded<Replica> {
-    /// A copy of the replica; the content's copy is the model's code too.
+    /// Copies the replica. The call is guarded because the model's code copies the content.
     pub fn copy(&mut self, calls: Calls<'_>) -> Result<Self, ModelPanicked> {
         self.run(calls, Call::Restore, |replica| replica.clone()).map(Self)
     }

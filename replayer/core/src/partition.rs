@@ -53,10 +53,12 @@ mod loss;
 use history::Histories;
 use recovery::Recovery;
 
+/// How far an ownership has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Reading `updates` up to the own fence.
+    /// The owner reads `updates` up to its own fence, and decides nothing yet.
     Recovering,
+    /// The owner decides commands.
     Running,
     /// The owner still decides until its last checkpoint is written, so that commands do not wait
     /// for the object store during a hand-over.
@@ -66,6 +68,7 @@ enum Phase {
     Ended,
 }
 
+/// How far the last checkpoint of a planned end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     /// The last checkpoint waits until the records below number `n` are acknowledged, and until the

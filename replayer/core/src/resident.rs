@@ -67,7 +67,7 @@ pub(crate) struct Snapshot {
     pub step: Step,
 }
 
-/// How far a snapshot is.
+/// How far a snapshot has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The object is being stored.

@@ -19,6 +19,7 @@ pub(crate) struct Slot {
     pub state: State,
 }
 
+/// Whether a chunk is loading, live or being checked.
 pub(crate) enum State {
     Loading(Loading),
     Live(Box<Resident>),

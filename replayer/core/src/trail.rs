@@ -7,11 +7,12 @@
 //! began behind the acknowledged offset would miss them. So a reader may begin behind an offset
 //! only if no later record can have a lower one.
 //!
-//! Two facts show when this is so. If a record was handed over after an acknowledgement, no copy of
-//! it has an offset below the acknowledged one. And no record is between two neighbouring offsets.
-//! So when a record is acknowledged at an offset that does not follow the previous record's
-//! directly, no offset is trusted for now. Offsets are trusted again when every record that was in
-//! flight then is acknowledged, each directly behind the previous one.
+//! Two facts show when this is so. If a record is given to the producer after an acknowledgement,
+//! each copy of it has a higher offset than the acknowledged one. And no record is between two
+//! neighbouring offsets. So when a record is acknowledged at an offset that does not follow the
+//! previous record's directly, no offset is trusted for now. Trust returns when every record that
+//! was in flight at that moment is acknowledged, and each of them has the offset directly behind
+//! the previous one.
 
 use crate::messages::End;
 use crate::progress::BatchPart;
@@ -32,11 +33,13 @@ pub(crate) const FIRST_AFTER_FENCE: u64 = FENCE + 1;
 pub(crate) struct RecordTrail {
     epoch: Epoch,
     next_n: u64,
+    /// The number of the newest acknowledged record.
     acked_n: u64,
     /// The offset of the newest acknowledged record, if the log has reported it.
     acked_at: Option<Offset>,
     /// Offsets of records with a number below this one are not trusted as positions.
     trusted_n: u64,
+    /// The highest position that is trusted, as [`RecordTrail::known`] returns it.
     known: Position,
     in_flight: VecDeque<InFlight>,
 }

@@ -23,11 +23,11 @@ struct State {
 pub struct Work {
     /// The chunk whose model is called.
     pub chunk: ChunkId,
-    /// What the model has to do in this call.
+    /// The model's task in this call.
     pub call: Call,
 }
 
-/// What a model has to do in one call.
+/// The task of a model in one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Restore a stored content, and fold the chunk's records in the log into it.

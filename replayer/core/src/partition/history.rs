@@ -57,9 +57,10 @@ struct History {
     /// The refs that are still to be tried as bases, the newest first. After them, the chunk's
     /// initial content is the last base.
     bases: VecDeque<StoredRef>,
+    /// The base with the effects that were read so far. `None` while a base is being loaded.
     replica: Option<Guarded<Replica>>,
-    /// A copy of the base, for an operator who accepts loss: a fold that fails may leave a broken
-    /// content, and then the chunk goes on with the base.
+    /// A copy of the base, which is made only if an operator accepts loss. A fold that fails may
+    /// leave a broken content in `replica`, and then the chunk goes on with this copy.
     intact: Option<Guarded<Replica>>,
     /// The version of the base.
     base: Version,
@@ -71,6 +72,7 @@ struct History {
     /// The newest ref's version, and the position from which the log is read if that ref is the
     /// base. For any other base, the log is read from its start.
     after_newest: Option<(Version, Position)>,
+    /// How far the log was read for this chunk.
     position: Position,
     /// The version that the replica must reach.
     target: Version,
@@ -260,7 +262,8 @@ impl PartitionCore {
         let epoch = self.trail.epoch();
         let Some(history) = &mut self.histories.current else { return };
         if self.settings.accept_loss && matches!(history.purpose, Purpose::Reconstruct(_)) {
-            // A base that cannot be copied is used all the same; only the way back is missing.
+            // A base that cannot be copied is used nevertheless. Only the copy to fall back on is
+            // missing.
             history.intact = base.copy(Calls::of(&self.working, &history.chunk)).ok();
         }
         let is_there = base.version() >= history.target;
@@ -401,7 +404,7 @@ impl History {
     }
 }
 
-/// Whether a record of `updates` names this chunk.
+/// True if a record of `updates` names this chunk.
 fn is_about(record: &UpdatesRecord, chunk: &ChunkId) -> bool {
     match &record.body {
         Some(Body::Decisions(decisions)) => decisions.chunk_id == chunk.as_str(),
@@ -417,8 +420,8 @@ fn fold_one(
     chunk: &ChunkId,
     record: UpdatesRecord,
 ) -> Result<(), RestoreError> {
-    // A record of another chunk is not read further: a fault in it must not keep this chunk from
-    // being healed.
+    // A record of another chunk is not decoded further, because a fault in it must not keep this
+    // chunk from being healed.
     if !is_about(&record, chunk) {
         return Ok(());
     }

@@ -173,8 +173,8 @@ fn take_up(
     recovered: &[Recovered],
     accept_loss: bool,
 ) -> Result<usize, ApplyError> {
-    // One published hash is known without any record: the hash that the ref names, or the hash of
-    // the chunk's initial content.
+    // A first published hash is known without any record: the hash that the ref names, or the hash
+    // of the chunk's initial content.
     folded.published = Some((live.replica.version(), live.replica.hash()));
     folded.fold(live, recovered, accept_loss)?;
     Ok(live.replica.encoded_bytes())

@@ -15,14 +15,15 @@ impl PartitionCore {
         let is_cut = wanted < low;
         let is_accepted = is_cut && self.settings.accept_loss;
         match stream {
-            // A log that begins later does not end the ownership if it is only read again for one
-            // chunk.
+            // The log is only being read again for one chunk. That reading goes on at the new
+            // beginning of the log, and no ownership ends because of it.
             Stream::History if is_cut => self.history_is_cut(low, now),
             Stream::Updates if is_accepted && self.phase == Phase::Recovering => {
                 self.outputs.push_back(Output::LossAccepted(range));
                 self.continue_recovery_at(low);
             }
-            // The fence was read before the cut was reported: recovery needs no more of the log.
+            // Recovery had read the own fence before the shell reported the cut. So it needs no
+            // more of the log.
             Stream::Updates if is_cut && self.phase != Phase::Recovering => {}
             Stream::Commands if is_accepted => {
                 self.outputs.push_back(Output::LossAccepted(range));

@@ -60,8 +60,8 @@ impl PartitionCore {
     }
 
     /// Handles a newest ref whose content cannot be rebuilt. If an operator accepts loss, the chunk
-    /// goes on with `rebuilt`, the content that one base led to, or else with `older`, a content of
-    /// an older version. Otherwise the chunk stays unloaded.
+    /// goes on with `rebuilt`, the content that one base led to, or else with `older`, the content
+    /// of an older version. Otherwise the chunk stays unloaded.
     pub(super) fn give_reconstruction_up(
         &mut self,
         chunk: ChunkId,

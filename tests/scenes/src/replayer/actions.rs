@@ -6,9 +6,9 @@ use driftless_replayer_core::Input;
 use driftless_schemas::WriterId;
 use std::collections::BTreeMap;
 
-#[derive(Clone, Copy, Debug)]
 /// An action on the scene. In most actions the first `u8` selects the owner; a number above the
 /// last owner selects the newest one. Most actions call the method of [`Scene`] with the same name.
+#[derive(Clone, Copy, Debug)]
 pub enum Action {
     Submit {
         chunk: u8,
@@ -36,8 +36,8 @@ pub enum Action {
     Claim,
 }
 
-#[derive(Clone, Copy, Debug)]
 /// How the number of a submitted command follows the writer's earlier numbers.
+#[derive(Clone, Copy, Debug)]
 pub enum Numbering {
     Next,
     /// The command is one that the writer has sent before.
