@@ -100,7 +100,7 @@ struct Ownership {
     route: Route,
     reports: Reports,
     reading: Reading,
-    /// Records that did not fit into the producer's queue.
+    /// Records that did not fit into the producer's queue. They are tried again in the next turn.
     unsent: VecDeque<Append>,
     copies: Copies,
     /// Limits how many objects this ownership loads at a time.

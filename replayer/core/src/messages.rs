@@ -282,12 +282,19 @@ impl fmt::Display for Stream {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Stats {
+    /// Commands that were decided as committed.
     pub committed: u64,
+    /// Commands that were decided as discarded.
     pub discarded: u64,
+    /// Commands that were decided as out of order.
     pub out_of_order: u64,
+    /// Commands that had been decided already, so that they needed no decision.
     pub resends: u64,
+    /// Commands that were decided as those of an expired session.
     pub expired: u64,
+    /// Records of `commands` that were given to the shell for `dead-letter`.
     pub dead_letters: u64,
+    /// Audits by gateways that the owner has read.
     pub audits: u64,
     /// Chunks that were compared with their ref and the log, because a gateway audited them or
     /// because the owner doubted their content.
@@ -296,12 +303,19 @@ pub struct Stats {
     pub drifts: u64,
     /// Lost objects that were rebuilt from an older state and the log.
     pub reconstructed: u64,
+    /// Records that this ownership has appended to `updates`, its fence included.
     pub records: u64,
+    /// Snapshots whose refs are durable in the index.
     pub snapshots: u64,
+    /// Checkpoints that were written.
     pub checkpoints: u64,
+    /// Chunks that have a slot now, loading ones included.
     pub chunks: usize,
+    /// The estimated memory of the chunks in memory now, bytes.
     pub chunk_bytes: usize,
+    /// Chunks with a decision that no stored ref contains, or with a snapshot under way.
     pub dirty_chunks: usize,
+    /// Commands that were read and are not done.
     pub commands_open: usize,
     /// Chunks whose last load failed.
     pub stuck_chunks: usize,

@@ -47,6 +47,7 @@ impl Open {
         self.marks.is_empty()
     }
 
+    /// True if the record must be sealed now, because it has reached its target size.
     pub fn is_full(&self) -> bool {
         self.bytes >= limits::DECISIONS_BYTES_TARGET
     }

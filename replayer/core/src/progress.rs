@@ -24,6 +24,7 @@ pub(crate) struct BatchPart {
 
 #[derive(Debug)]
 struct Batch {
+    /// The offset of the batch's first command.
     first: Offset,
     open: usize,
 }
@@ -32,7 +33,9 @@ struct Batch {
 #[derive(Debug)]
 pub(crate) struct Progress {
     batches: VecDeque<Batch>,
+    /// The id of the oldest batch in `batches`.
     first_id: u64,
+    /// The offset after the newest batch, behind lost commands if any follow it.
     next: Offset,
     open: usize,
     /// The range of lost commands, from the first offset to before the second. `None` when the

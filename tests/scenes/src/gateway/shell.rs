@@ -19,6 +19,7 @@ pub struct Gateway {
     pub hub: Hub,
     /// The number of records that the hub has read.
     pub read: usize,
+    /// The hub's time, milliseconds.
     pub now: u64,
     pub loads: VecDeque<(ChunkId, Option<StoredRef>)>,
     /// For each of `loads`, the part of the log that the load has to read again, if any.
@@ -30,9 +31,11 @@ pub struct Gateway {
     /// For each lag that has ended, how long the lag took, milliseconds.
     pub lagging_ended: Vec<u64>,
     pub clients: BTreeMap<SocketId, Client>,
+    /// The hub's answers to [`Gateway::ask`], by the number of the question.
     pub answers: BTreeMap<u64, Answer>,
     pub drifts: Vec<String>,
     pub audits: Vec<(ChunkId, Version)>,
+    /// The reason why the hub gave up, if it did.
     pub fatal: Option<String>,
     next_socket: u64,
 }

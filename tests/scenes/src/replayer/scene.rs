@@ -95,6 +95,8 @@ impl Scene {
     // ---- `commands`
     // -----------------------------------------------------------------------------------------------
 
+    /// Appends a command to `commands`, and lets the reference decide it. Returns the command's
+    /// offset.
     pub fn submit(&mut self, chunk: usize, command: Command) -> Offset {
         let chunk = self.chunks[chunk % self.chunks.len()].clone();
         let offset = Offset(self.commands.len() as i64);
@@ -154,6 +156,7 @@ impl Scene {
         owner
     }
 
+    /// Ends an owner's process. Records that it has given to its producer may still reach the log.
     pub fn kill(&mut self, owner: usize) {
         let owner = &mut self.owners[owner];
         owner.core = None;
@@ -173,6 +176,7 @@ impl Scene {
         self.pump(owner);
     }
 
+    /// Takes the outputs of an owner, and checks each of them.
     fn pump(&mut self, index: usize) {
         let newest = self.checkpoint.epoch.0;
         let owner = &mut self.owners[index];

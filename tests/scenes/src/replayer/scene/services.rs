@@ -26,6 +26,8 @@ impl Scene {
         true
     }
 
+    /// Acknowledges the oldest unacknowledged record of an owner. The owner learns the record's
+    /// offset only if `knows_offset` is true.
     pub fn ack(&mut self, owner: usize, knows_offset: bool) -> bool {
         let Some((n, offset)) = self.owners[owner].landed.pop_front() else { return false };
         if self.owners[owner].was_failed {
@@ -65,6 +67,7 @@ impl Scene {
         true
     }
 
+    /// Answers the next load of an owner, with the stored state or with a failure.
     pub fn load(&mut self, owner: usize, is_ok: bool) -> bool {
         let Some(chunk) = self.owners[owner].loads.pop_front() else { return false };
         let stored =
@@ -79,6 +82,7 @@ impl Scene {
         self.objects.get(&entry.newest.hash).expect("r6: a ref without its object").clone()
     }
 
+    /// Stores the next object of an owner, or tells the owner that this failed.
     pub fn put(&mut self, owner: usize, is_ok: bool) -> bool {
         let Some((chunk, hash, encoding)) = self.owners[owner].puts.pop_front() else { return false };
         if is_ok {
@@ -89,6 +93,7 @@ impl Scene {
         true
     }
 
+    /// Acknowledges the next copy to `dead-letter` of an owner.
     pub fn bury(&mut self, owner: usize) -> bool {
         let Some((id, offset)) = self.owners[owner].dead_letters.pop_front() else { return false };
         self.dead_letters.insert(offset);
@@ -118,6 +123,7 @@ impl Scene {
         true
     }
 
+    /// Tells an owner the result of its last write to the index.
     pub fn tell_written(&mut self, owner: usize) -> bool {
         let Some(result) = self.owners[owner].written.take() else { return false };
         self.give(owner, Input::CheckpointWritten(result));
