@@ -70,7 +70,7 @@ def arguments(argv):
 
 
 def positions(options):
-    """The positions to start from, by partition (R4)."""
+    """Returns the positions at which reading `updates` begins, by partition (R4)."""
     found = {}
     for text in options.start:
         partition, *triple = map(int, text.split(":"))
@@ -82,7 +82,8 @@ def positions(options):
 
 
 def check(options, report):
-    """Checks everything, partition by partition."""
+    """Checks the whole world, one partition after another, and adds counts and violations to
+    `report`."""
     store = Store(options.store) if options.store else None
     world = World.from_file(options.world or store.world())
     log = KafkaLog(options.brokers) if options.brokers else DumpLog(options.dump)
@@ -124,7 +125,8 @@ def check(options, report):
 
 
 def check_dead_letters(log, topic, commands, dead, report):
-    """R9: records that could not be decoded or placed were copied, byte for byte."""
+    """R9: each record that could not be decoded or placed must have a copy in `dead-letter`, byte
+    for byte."""
     copied = set()
     for number in range(log.partitions(topic)) if dead else ():
         copied.update(record.value for record in log.read(topic, number, *log.bounds(topic, number)))
@@ -142,7 +144,7 @@ def main(argv=None):
         print(f"check.py: {e}", file=sys.stderr)
         return 2
     except Exception:
-        # Python would exit with 1, which means that there are violations.
+        # Python's exit code would be 1, which means that there are violations.
         traceback.print_exc()
         return 2
     if not options.write_dump:

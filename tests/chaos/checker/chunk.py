@@ -1,8 +1,10 @@
-"""One chunk as the valid log tells it: the fold of its decisions, checked on the way.
+"""One chunk as the valid records of the log describe it. The chunk's decisions are folded, and
+checked meanwhile.
 
-R2: no command and no (writer, seq) is decided twice. R3: versions are 1, 2, 3, … in the order of the log. R5, R10: the folded
-content has the hash that each record and each ref gives. R6: a ref contains nothing that does not stand before it. R7: the
-object that it names has that content.
+R2: no command and no (writer, seq) is decided twice. R3: versions are 1, 2, 3, … in the order of
+the log. R5, R10: the folded content has the hash that each record and each ref gives. R6: a ref
+contains only decisions that come before it in the log. R7: the object that a ref names has the
+ref's content.
 """
 
 from typing import NamedTuple
@@ -11,8 +13,8 @@ from messages import REASONS, Unreadable, decode_known, log
 from store import Damaged, Missing
 
 COMMITTED, DISCARDED, OUT_OF_ORDER, EXPIRED = "committed", "discarded", "out_of_order", "session_expired"
-# Refs of a chunk that the index keeps: the newest and four older ones. Garbage collection spares
-# their objects.
+# The limit on the refs of a chunk that the index keeps: the newest and four older ones. Garbage
+# collection spares the objects of these refs.
 REFS_KEPT = 5
 
 
@@ -21,38 +23,39 @@ class Mark(NamedTuple):
 
     chunk: str
     kind: str
-    # The discard reason or the floor.
+    # The reason of a discard, or the floor of an expired session; 0 for other kinds.
     detail: int
     writer: bytes
     seq: int
     author: str
     received_at_ms: int
-    # The offset in `updates`.
+    # The offset in `updates` of the record with this mark.
     at: int
-    # The version of a committed command.
+    # The version that a committed command made; 0 for other kinds.
     version: int = 0
     effect: bytes = b""
 
 
 class Chunk:
-    """A chunk: content, version, and resolved numbers."""
+    """A chunk at the current offset of the log: its content, version, and resolved numbers."""
 
     def __init__(self, name, place, where, report, is_whole):
         self.id, self.place, self._report = name, place, report
         self._where = where | {"chunk": name}
-        # Whether the log was read from its start. If not, the content is unknown until a ref comes.
+        # True if the log was read from its start. If not, the content is unknown until a ref comes.
         self.is_whole = is_whole
         self.version = 0 if is_whole else None
         self.through = -1
-        # (writer, seq) → version, or 0 where it was discarded; per writer the newest such seq;
-        # other answered ones.
+        # `resolved`: (writer, seq) → version, or 0 if the command was discarded. `newest`: writer →
+        # its highest resolved seq. `answered`: (writer, seq) of commands that were refused.
         self.resolved, self.newest, self.answered = {}, {}, set()
         self.content, self.folded = (place.model.initial(), 0) if is_whole else (None, 0)
         self.is_drifted = False
-        # Versions that refs name, and the hashes there.
+        # `wanted`: the versions that refs name. `hashes`: the hash of the content at these
+        # versions.
         self.wanted, self.hashes = set(), {}
         self.refs, self.missing, self._pending = [], [], []
-        # The replay of `commands` (replay.py).
+        # The fields below belong to the replay of `commands` (replay.py).
         self.ledger, self.adopted = None, None
         self.replayed_version, self.replayed_through, self.undecided = 0, -1, []
 
@@ -60,13 +63,15 @@ class Chunk:
         self._report.violate(rule, problem, offset=offset, **self._where, **more)
 
     def want(self, version):
-        """Remembers that a ref names this version, so that its hash is kept. Called before anything is folded."""
+        """Remembers that a ref names this version, so that `fold` keeps the version's hash. Must be
+        called before anything is folded."""
         self.wanted.add(version)
         if version == 0 and self.is_whole:
             self.hashes[0] = self.place.model.hash(self.content)
 
     def fold(self, offset, decisions, marks, claims):
-        """Folds a valid `Decisions`. `marks` gets its marks by `source_offset`; `claims` has the claims of invalid records."""
+        """Folds a valid `Decisions` record. Adds its marks to `marks`, by `source_offset`. `claims`
+        holds what invalid records claim to decide, to explain a gap."""
         entries, first = self._read_updates(offset, decisions, claims)
         if not decisions.marks:
             self.violate("format", offset, "decisions without a mark")
@@ -94,7 +99,7 @@ class Chunk:
             self.violate("format", offset, "entries and committed marks differ in number", expected=taken, found=len(entries))
 
     def _detail(self, offset, kind, mark):
-        """Counts a mark and returns its discard reason or its floor."""
+        """Counts a mark. Returns its discard reason, its floor, or 0 if it has neither."""
         report = self._report
         if kind == DISCARDED:
             reason = mark.discarded.reason
@@ -109,7 +114,7 @@ class Chunk:
         return mark.session_expired.floor_ms if kind == EXPIRED else 0
 
     def _resolve(self, offset, writer, seq, version):
-        """R2: a number is resolved once."""
+        """R2: records that a number is resolved. Reports a number that was resolved before."""
         number = (writer, seq)
         if number in self.resolved:
             self.violate("R2", offset, f"number {seq} of writer {writer.hex()} is resolved a second time")
@@ -118,7 +123,8 @@ class Chunk:
         self.newest[writer] = max(seq, self.newest.get(writer, 0))
 
     def _place_mark(self, offset, source, mark, marks):
-        """R2: a command is decided once. R8: in the order of `commands`."""
+        """Adds a mark to `marks`. R2: a command is decided once. R8: commands are decided in the
+        order of `commands`."""
         if source in marks:
             problem = f"the command at offset {source} of commands is decided a second time"
             self.violate("R2", offset, problem, expected=f"only the mark at offset {marks[source].at}")
@@ -152,7 +158,7 @@ class Chunk:
                 )
             else:
                 self.violate("R3", offset, "versions are not dense", expected=self.version + 1, found=first)
-            # Later hashes cannot agree either; only the first difference is reported.
+            # Later hashes cannot agree either, so only the first difference is reported.
             self.is_drifted, self.folded = True, first - 1
         if self.version is None and first == 1:
             self.content = self.place.model.initial()
@@ -164,7 +170,8 @@ class Chunk:
         return entries, first
 
     def _apply(self, offset, updates):
-        """R5, R10: folds new entries, and compares the hash after the last one."""
+        """R5, R10: folds the new entries of an `Updates`, and compares the hash after the last
+        entry."""
         model, content, version = self.place.model, self.content, updates.first_version - 1
         last = version + len(updates.entries)
         for entry in updates.entries:
@@ -197,7 +204,8 @@ class Chunk:
             )
 
     def stored(self, offset, ref, store, is_known_at_start):
-        """A valid `SnapshotStored`: R6, R7, R10. `is_known_at_start` is False before anything of the chunk was read."""
+        """Checks the ref in a valid `SnapshotStored` (R6, R7, R10). `is_known_at_start` is False
+        before any decision of the chunk was read from a log without its start."""
         model, counts = self.place.model, self._report.counts
         counts["snapshots_stored"] += 1
         self.refs.append((offset, ref))
@@ -240,7 +248,8 @@ class Chunk:
             self._adopt(ref, content)
 
     def _adopt(self, ref, content):
-        """The log was not read from its start: from here on the content and the ledger are known (R5)."""
+        """Takes over the content of a ref, because the log was not read from its start. From here
+        on the content and the ledger are known (R5)."""
         self.content, self.folded = content, ref.version
         self.hashes[ref.version] = ref.hash
         self.version = ref.version if self.version is None else self.version
@@ -250,7 +259,8 @@ class Chunk:
         self._pending.clear()
 
     def finish(self, is_collected):
-        """Objects that are missing: `is_collected` spares those that garbage collection may have removed."""
+        """R6: reports refs whose objects are missing. If `is_collected`, spares the objects that
+        garbage collection may have removed."""
         for number, offset, problem in self.missing:
             if is_collected and number <= len(self.refs) - REFS_KEPT:
                 self._report.counts["snapshots_collected"] += 1

@@ -1,8 +1,10 @@
-"""R4: which records of `updates` count.
+"""R4: which records of `updates` are valid.
 
-A fence is valid iff its epoch is greater than the current one, which it becomes. Any other record is valid iff its epoch is
-the current one and its n is the last valid n plus 1. So whatever a replaced owner still writes counts for nobody, and nor
-does what comes after a hole. A position without its epoch and n cannot be judged.
+A fence is valid iff its epoch is greater than the current epoch. Its epoch then becomes the current
+one. Any other record is valid iff its epoch is the current one and its n is the last valid n plus
+1. So no reader counts a record that a replaced owner still writes, or a record behind a hole. A
+reader that starts in the middle of the log needs the epoch and n of its position, because without
+them it cannot judge any record.
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ class Position:
     n: int = 0
 
     def judge(self, offset, record):
-        """`FENCE`, `VALID`, or the reason why no reader counts the record. Records come in the order of their offsets."""
+        """Judges the record at `offset`, and moves the position behind it. Returns `FENCE`,
+        `VALID`, or the reason why no reader counts the record. Must be called in the order of
+        offsets."""
         self.offset = offset + 1
         if record.WhichOneof("body") == "fence":
             if record.n != 0:

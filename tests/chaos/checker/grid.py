@@ -1,7 +1,8 @@
-"""The model `grid`: a box of cells, each a number below the palette's size (protocol.md, section 9).
+"""The model `grid`: a box of cells. Each cell is a number below the palette's size (protocol.md,
+section 9).
 
-The content *is* its canonical encoding, so that hashing copies nothing (R10). Guards are the decider's business: whoever
-folds a committed effect does not look at them.
+The content is kept as its canonical encoding, so that hashing copies nothing (R10). Only the
+decider checks guards, so folding a committed effect ignores them.
 """
 
 import struct
@@ -13,7 +14,7 @@ from messages import Unreadable, decode, model
 
 HEADER = 12
 SET_CELLS_MAX = 1024
-# `cast("H")` reads in the machine's order.
+# `cast("H")` reads numbers in the byte order of the machine.
 assert sys.byteorder == "little", "canonical encodings are little-endian; this checker needs such a machine"
 
 
@@ -65,7 +66,8 @@ class Grid:
         return content
 
     def decode(self, encoding):
-        """From a canonical encoding, or `Unreadable`."""
+        """Returns the content of a canonical encoding. Raises `Unreadable` if the bytes are no such
+        encoding."""
         content = self.initial()
         if len(encoding) != len(content) or encoding[:HEADER] != content[:HEADER]:
             raise Unreadable(f"{len(encoding)} bytes are not a grid of {self.size}")

@@ -1,8 +1,10 @@
-"""R8: first in, first out per writer and chunk.
+"""R8: commands are decided first in, first out for each writer and chunk.
 
-With L the newest resolved seq of the writer (0 at first), a command is decided iff `after ≤ L < seq`; `seq ≤ L` is a resend;
-`after > L` is out of order. The ledger holds 1,024 writers; the least recently decided one is evicted and raises the floor
-to its session time, and a writer that is not known and not younger than the floor is expired. No clock is needed.
+L is the newest resolved seq of the writer, 0 at first. A command is decided iff `after ≤ L < seq`.
+If `seq ≤ L`, it is a resend. If `after > L`, it is out of order. The ledger holds 1,024 writers. If
+there are more, the least recently decided writer is evicted, and the floor rises to its session
+time. A writer that the ledger does not know is expired unless its session time is above the floor.
+No rule needs a clock.
 """
 
 WRITERS_MAX = 1024
@@ -23,8 +25,9 @@ class Ledger:
 
     def __init__(self):
         self.floor_ms = 0
-        # writer → (seq, committed bits, last decided offset). Python's dicts keep the order of
-        # insertion, and every decision inserts anew: the first one is the least recently decided.
+        # writer → (seq, committed bits, last decided offset). A Python dict keeps the order of
+        # insertion, and every decision inserts its writer anew. So the first entry is the least
+        # recently decided writer.
         self._writers = {}
 
     @classmethod
@@ -35,14 +38,14 @@ class Ledger:
         return ledger
 
     def newest(self, writer):
-        """L, or None if the writer is expired."""
+        """Returns L, the newest resolved seq of a writer, or None if the writer is expired."""
         known = self._writers.get(writer)
         if known is not None:
             return known[0]
         return 0 if time_ms(writer) > self.floor_ms else None
 
     def verdict(self, writer, seq, after):
-        """The verdict on a command with these numbers."""
+        """Returns R8's verdict on a command with this `seq` and `after`."""
         newest = self.newest(writer)
         if newest is None:
             return EXPIRED
@@ -51,7 +54,8 @@ class Ledger:
         return OUT_OF_ORDER if after > newest else DECIDE
 
     def resolve(self, writer, seq, is_committed, offset):
-        """Records a decision: the numbers between the last one and this one were skipped."""
+        """Records a decision. Numbers between the writer's last decided number and this one count
+        as skipped."""
         known = self._writers.pop(writer, None)
         if known is not None:
             distance = seq - known[0]
@@ -65,7 +69,8 @@ class Ledger:
         self._writers[writer] = (seq, bits | is_committed, offset)
 
     def to_ref(self, kind):
-        """The ledger as a ref has it: a `Ledger` message (`kind` is its class)."""
+        """Returns the ledger as a ref must contain it: a `Ledger` message, whose class is `kind`.
+        """
         stored = kind(floor_ms=self.floor_ms)
         for writer, (seq, bits, offset) in self._writers.items():
             stored.entries.add(writer=writer, seq=seq, committed_bits=bits, last_offset=offset)

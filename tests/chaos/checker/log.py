@@ -1,7 +1,7 @@
-"""Reading the raw topics: from Kafka, or from a dump of files that needs none.
+"""Reads the raw topics, from Kafka or from a dump. A dump is a folder of files and needs no Kafka.
 
-A dump is a folder with one file per partition, `<topic>-<partition>.jsonl`, one line per record:
-`{"topic": …, "partition": …, "offset": …, "key": base64 or null, "value": base64 or null}`.
+A dump has one file per partition, `<topic>-<partition>.jsonl`, with one line per record: `{"topic":
+…, "partition": …, "offset": …, "key": base64 or null, "value": base64 or null}`.
 """
 
 import base64
@@ -26,11 +26,13 @@ class Record(NamedTuple):
 
 
 class KafkaLog:
-    """A cluster, one partition at a time, without a group: it commits nothing and rebalances no group."""
+    """Reads the topics of a Kafka cluster, one partition at a time. It does not join a group, so it
+    commits no offsets and rebalances no group."""
 
     def __init__(self, brokers):
         settings = {"bootstrap.servers": brokers, "group.id": "driftless-checker", "enable.auto.commit": False}
-        # At a log's end a fetch waits for more; the next partition's would wait behind it.
+        # At the end of a log, a fetch waits for more records, and the fetch of the next partition
+        # would wait behind it. So the waits are short.
         settings |= {"fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 10}
         settings |= {"enable.partition.eof": True, "auto.offset.reset": "error", "fetch.max.bytes": 64 << 20}
         self._consumer = Consumer(settings | {"max.partition.fetch.bytes": 8 << 20, "queued.max.messages.kbytes": 131_072})
@@ -41,11 +43,12 @@ class KafkaLog:
         return 0 if found is None or found.error else len(found.partitions)
 
     def bounds(self, topic, partition):
-        """The first present offset, and the offset after the last."""
+        """Returns the first offset that retention has not deleted, and the offset after the last
+        record."""
         return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT_S, cached=False)
 
     def read(self, topic, partition, start, end):
-        """The records from `start` to below `end`."""
+        """Yields the records from offset `start` up to, and without, offset `end`."""
         if start >= end:
             return
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -106,7 +109,7 @@ class DumpLog:
 
 
 def write_dump(log, topics, folder, report):
-    """Copies topics into a folder, as `DumpLog` reads them."""
+    """Copies topics into a folder from which `DumpLog` reads them."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pack = lambda data: base64.b64encode(data).decode()

@@ -1,7 +1,8 @@
-"""The model `map`: string keys to byte values, sorted by the keys' UTF-8 bytes (protocol.md, section 9).
+"""The model `map`: string keys with byte values, sorted by the UTF-8 bytes of the keys
+(protocol.md, section 9).
 
-The content keeps each entry in its encoded form beside a sorted list of keys, so that hashing a large map joins bytes and
-does nothing else (R10).
+The content keeps each entry in its encoded form, beside a sorted list of keys. So the hash of a
+large map needs no more than joining these bytes (R10).
 """
 
 import bisect
@@ -66,7 +67,8 @@ class Map:
         return b"".join((b"DLM1", len(content.keys).to_bytes(4, "little"), *(encoded[key] for key in content.keys)))
 
     def decode(self, encoding):
-        """From a canonical encoding, or `Unreadable`."""
+        """Returns the content of a canonical encoding. Raises `Unreadable` if the bytes are no such
+        encoding."""
         content, at = Entries(), 8
         try:
             magic, count = struct.unpack_from("<4sI", encoding)

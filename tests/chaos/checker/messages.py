@@ -1,8 +1,9 @@
-"""The messages of schemas/proto as Python classes, made at run time in a folder that goes away with the process.
+"""The messages of schemas/proto as Python classes. They are made at run time, in a folder that is
+removed when the process ends.
 
-Beside them, the one care that a reader of the topics needs and protobuf does not take: `decode_known` refuses a message
-that holds more than its known fields. To skip what a newer version wrote is to see another history than everybody else
-(protocol.md, section 15).
+Protobuf skips unknown fields, which a reader of the topics must not do. A reader that skips what a
+newer version wrote sees another history than all other readers (protocol.md, section 15). So
+`decode_known` refuses a message that has unknown fields.
 """
 
 import atexit
@@ -26,11 +27,12 @@ REASONS = {number: name.removeprefix("DISCARD_REASON_") for name, number in log.
 
 
 class Unreadable(Exception):
-    """Bytes that are not the expected message."""
+    """The error for bytes that are not the expected message."""
 
 
 def decode(kind, value):
-    """A message, skipping unknown fields: only for messages that any client may have written, such as records of `commands`."""
+    """Decodes a message and skips its unknown fields. Only for messages that any client may have
+    written, such as records of `commands`."""
     try:
         return kind.FromString(value)
     except DecodeError as e:
@@ -38,8 +40,8 @@ def decode(kind, value):
 
 
 def decode_known(kind, value):
-    """A message that holds nothing but known fields: our writers encode every message in one way, so what is shorter
-    without its unknown fields had some."""
+    """Decodes a message, and raises `Unreadable` if it has unknown fields. Our writers encode every
+    message in one way. So if a message gets shorter without its unknown fields, it had some."""
     message = decode(kind, value)
     message.DiscardUnknownFields()
     if message.ByteSize() != len(value):

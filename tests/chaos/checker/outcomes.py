@@ -24,7 +24,7 @@ REASON_NAMES = set(REASONS.values())
 
 
 class Line(NamedTuple):
-    """One client's conclusion about one command."""
+    """A line of an outcomes file: one client's conclusion about one command."""
 
     where: str
     client: str
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 class Outcomes:
-    """All lines, by the command that they are about."""
+    """The lines of all outcomes files, by the command that each is about."""
 
     def __init__(self, paths, world, report):
         self._report = report
@@ -78,13 +78,15 @@ class Outcomes:
             self.receipted.add(number)
 
     def marks_of_known_writers(self, marks):
-        """The valid marks that a line must agree with."""
+        """Returns the valid marks with which a line of an outcomes file must agree, by (chunk,
+        writer, seq)."""
         writers = self.writers
         return {(m.chunk, m.writer, m.seq): m for m in marks if m.writer in writers and m.kind in (COMMITTED, DISCARDED)}
 
     def check(self, where, chunks, marks, standing, is_trimmed):
-        """The lines of one partition's chunks. `marks` are from `marks_of_known_writers`, `standing` are the receipted
-        commands that stand in `commands`; `is_trimmed`: retention has removed its beginning."""
+        """Compares the lines about one partition's chunks with the log. `marks` comes from
+        `marks_of_known_writers`. `standing` holds the receipted commands that were found in
+        `commands`. `is_trimmed` is True if retention has removed the beginning of `commands`."""
         for number in self._by_partition.get(where["partition"], ()):
             line, mark = self._lines[number], marks.get(number)
             chunk = chunks.get(line.chunk)
@@ -154,7 +156,8 @@ class Outcomes:
 
 
 def check_finals(paths, world, ends, started, report):
-    """R10: every replica at rest equals the log's end. `started` are the partitions that were not read from their start."""
+    """R10: compares every replica at rest with the content at the log's end. `started` holds the
+    partitions whose log was not read from its start."""
     for path in paths:
         for where, told in _lines(path):
             report.counts["finals"] += 1
@@ -188,7 +191,7 @@ def _read(where, told):
     if told["outcome"] not in OUTCOMES:
         raise ValueError(f"outcome {told['outcome']!r}")
     writer = bytes.fromhex(told["writer"]) if told["writer"] else b""
-    # The same few names stand in very many lines.
+    # The same few names occur in very many lines, so each is stored only once.
     client, author, chunk, outcome = (sys.intern(told.get(name) or "") for name in ("client", "author", "chunk", "outcome"))
     return Line(
         where,

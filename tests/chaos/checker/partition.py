@@ -1,7 +1,7 @@
-"""One partition of a world: first its `updates`, then its `commands`.
+"""Checks one partition of a world: first its `updates`, then its `commands`.
 
-All rules but those about clients speak of single chunks, and a chunk lies in one partition; so no more than one partition is
-held in memory.
+All rules except those about clients are rules about single chunks, and all records of a chunk are
+in one partition. So the checker holds only one partition in memory at a time.
 """
 
 from dataclasses import replace
@@ -28,7 +28,8 @@ class Chunks(dict):
 
 
 class Partition:
-    """Reads and checks the partition. `position` is R4's position at which reading `updates` begins."""
+    """Reads and checks one partition. `position` is the position of R4 at which reading `updates`
+    begins."""
 
     def __init__(self, world, number, report, store, outcomes, position, is_complete, is_collected):
         self.number, self._world, self._report, self._store, self._outcomes = number, world, report, store, outcomes
@@ -36,16 +37,18 @@ class Partition:
         self._where = {"topic": world.topic("updates"), "partition": number}
         is_whole = position.epoch == 0
         self.chunks = Chunks(lambda name: Chunk(name, world.place(name), self._where, report, is_whole))
-        # source_offset → Mark, until the replay of `commands` takes it.
+        # source_offset → Mark, from `updates`. The replay of `commands` removes each mark that it
+        # has compared.
         self._marks = {}
-        # The claims of invalid records, to explain missing decisions: source_offset → offset,
-        # (chunk, version) → offset.
+        # What invalid records claim to decide, which explains missing decisions: source_offset →
+        # offset, and (chunk, version) → offset.
         self._claims = {}
         self._valid = []
         self.dead = []
 
     def take_updates(self, records):
-        """Pass 1 judges every record (R4) and notes which versions the refs name; pass 2 folds the valid ones."""
+        """Reads `updates` in two passes. The first judges every record (R4) and notes the versions
+        that refs name. The second folds the valid records."""
         counts, start, seen = self._report.counts, replace(self._position), None
         for offset, key, value in records:
             seen = offset
@@ -88,7 +91,8 @@ class Partition:
         self._valid.clear()
 
     def _is_placed(self, offset, key, name):
-        """R1 for `updates`."""
+        """R1: checks that a record of `updates` has the key of its chunk and is in the partition of
+        its chunk."""
         try:
             place = self._world.place(name)
         except Unplaced as e:
@@ -125,7 +129,8 @@ class Partition:
             chunk.stored(offset, record.snapshot_stored.ref, self._store, is_known)
 
     def take_commands(self, records, low):
-        """R8, then the clients' conclusions about this partition's chunks."""
+        """Replays `commands` (R8). Then compares the clients' conclusions about this partition's
+        chunks with the log."""
         outcomes = self._outcomes
         for chunk in self.chunks.values():
             chunk.finish(self._is_collected)

@@ -1,8 +1,11 @@
-"""R8: replays `commands` through its own ledger and compares each verdict with the valid log's decision for its offset.
+"""R8: replays `commands` through the checker's own ledger. Compares each verdict with the decision
+that the valid log has for the command's offset.
 
-What the model decides is not decided again here: a command whose turn it is may be committed or discarded. But a resend must
-have no mark, a Settle is discarded as SETTLED, what cannot be decoded as UNDECODABLE, and nothing is left out. R5: each ref's
-ledger must be what the own one was at the ref's `through_offset`. R9: what cannot be placed belongs into `dead-letter`.
+The replay does not repeat the decisions of a model, so a command whose turn it is may be committed
+or discarded. But a resend must have no mark. A Settle must be discarded as SETTLED, and a command
+that cannot be decoded as UNDECODABLE. No other command may lack a mark. R5: the ledger in each ref
+must equal the checker's ledger at the ref's `through_offset`. R9: a record that cannot be placed
+must be in `dead-letter`.
 """
 
 import ledger as ledgers
@@ -17,19 +20,19 @@ BY_MODEL = {number for number in REASONS if number not in (SETTLED, UNDECODABLE)
 
 
 class Replay:
-    """The commands of one partition."""
+    """Replays the commands of one partition."""
 
     def __init__(self, world, partition, report, chunks, marks, claims, low):
         self._world, self._report, self._chunks, self._marks, self._claims = world, report, chunks, marks, claims
         self._where = {"topic": world.topic("commands"), "partition": partition}
-        # Records that must have been copied to `dead-letter`: (offset, value, why).
+        # The records that must have a copy in `dead-letter`: (offset, value, why).
         self.dead = []
         for chunk in chunks.values():
             if chunk.adopted is not None:
                 chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.adopted.ledger), chunk.adopted.through_offset
             elif chunk.is_whole:
                 chunk.ledger = ledgers.Ledger()
-        # Commands that retention has removed are known by their marks alone.
+        # Of commands that retention has removed, only their marks are known.
         for offset in sorted(offset for offset in marks if offset < low):
             mark = marks.pop(offset)
             chunk = chunks[mark.chunk]
@@ -110,7 +113,7 @@ class Replay:
             self._bury(offset, value, "the model failed on it")
 
     def _compare(self, chunk, offset, command, mark, outcomes, author):
-        """A command with its mark; False where the mark is of another command."""
+        """Compares a command with its mark. Returns False if the mark is of another command."""
 
         def is_same(rule, what, expected, found):
             if expected != found:
@@ -140,14 +143,16 @@ class Replay:
         return _DECIDED if body else [(DISCARDED, UNDECODABLE)]
 
     def _note(self, chunk, offset, mark):
-        """Goes on with the log's decision, so that one violation does not cause others."""
+        """Continues with the log's decision and not with the checker's verdict, so that one
+        violation does not cause others."""
         chunk.replayed_through = offset
         chunk.replayed_version += mark.kind == COMMITTED
         if mark.kind in (COMMITTED, DISCARDED) and mark.seq > (chunk.ledger.newest(mark.writer) or 0):
             chunk.ledger.resolve(mark.writer, mark.seq, mark.kind == COMMITTED, offset)
 
     def _check_refs(self, chunk, before):
-        """The refs whose `through_offset` lies below an offset: their ledgers must equal the present one."""
+        """Checks the refs whose `through_offset` is below `before`. Their ledgers must equal the
+        checker's ledger now."""
         while chunk.refs and chunk.refs[0][1].through_offset < before:
             at, ref = chunk.refs.pop(0)
             if chunk.adopted is not None and ref.through_offset <= chunk.adopted.through_offset:
@@ -172,7 +177,8 @@ class Replay:
                 )
 
     def finish(self, is_complete):
-        """The leftovers: undecided commands, refs, and marks of commands that do not exist."""
+        """Reports what is left at the end: undecided commands, refs that were not checked yet, and
+        marks of commands that do not exist."""
         for chunk in self._chunks.values():
             self._report.counts["undecided"] += len(chunk.undecided)
             for offset, verdict in chunk.undecided if is_complete else ():
@@ -207,7 +213,7 @@ def _told(kind, detail):
 
 
 def _ledger(one, other):
-    """The entries of a ledger that another ledger lacks."""
+    """Describes a ledger by the entries that another ledger lacks."""
     entry = lambda e: (e.writer.hex(), e.seq, f"{e.committed_bits:x}", e.last_offset)
     known = {entry(e) for e in other.entries}
     differing = [entry(e) for e in one.entries if entry(e) not in known]

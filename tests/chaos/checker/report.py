@@ -12,7 +12,8 @@ class CannotCheck(Exception):
 
 
 class Report:
-    """Counts by name, and violations: the first of them in full, all of them by rule."""
+    """The result of a check: counts by name, and violations. The first violations are kept in full,
+    and all are counted by rule."""
 
     def __init__(self, is_quiet=False):
         self.counts = collections.Counter()
@@ -23,7 +24,7 @@ class Report:
     def violate(
         self, rule, problem, *, topic=None, partition=None, offset=None, chunk=None, expected=None, found=None, where=None
     ):
-        """Notes a violation. `where` names a line of a file, for violations that stand in no topic."""
+        """Adds a violation. `where` names a line of a file, if the violation is in no topic."""
         self.by_rule[rule] += 1
         if len(self.violations) < VIOLATIONS_SHOWN:
             told = {"rule": rule, "topic": topic, "partition": partition, "offset": offset, "chunk": chunk}
@@ -35,14 +36,15 @@ class Report:
         return self.by_rule.total()
 
     def progress(self, text, is_forced=False):
-        """A line on stderr, every two seconds at most."""
+        """Prints a line to standard error, at most every two seconds unless `is_forced`."""
         now = time.monotonic()
         if not self._is_quiet and (is_forced or now - self._told > 2):
             self._told = now
             print(f"[{now - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     def to_json(self):
-        """Every count has its key, even if it is 0."""
+        """Returns the report as a JSON object, which has a key for every count, even if the count
+        is 0."""
         names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
             undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked
             snapshots_collected objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
@@ -52,7 +54,7 @@ class Report:
         return told | {"violations_by_rule": dict(self.by_rule), "violations": self.violations}
 
     def summary(self):
-        """For people."""
+        """Returns the report as text for people."""
         n = lambda name: f"{self.counts[name]:,}"
         listed = lambda counter: ", ".join(f"{count:,} {name}" for name, count in sorted(counter.items())) or "none"
         lines = [

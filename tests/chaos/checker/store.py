@@ -1,7 +1,9 @@
-"""R7: the name of a snapshot object is the BLAKE3 hash of its content, `snapshots/<hh>/<64 hex>`, zstd-compressed.
+"""R7: the name of a snapshot object is the BLAKE3 hash of its content: `snapshots/<hh>/<64 hex>`.
+Objects are compressed with zstd.
 
-The store is read as a folder: that of `driftless dev` (`<data>/store`), or the bucket's folder below versitygw's posix
-backend. Nothing is written.
+The checker reads the store as a folder. This is the store's folder of `driftless dev`
+(`<data>/store`), or the bucket's folder if the store is versitygw with its posix backend. The
+checker writes nothing there.
 """
 
 import pathlib
@@ -11,7 +13,8 @@ import blake3
 import zstandard
 
 CONTENT_BYTES_MAX = 1 << 20
-# A killed put leaves `<name>#<number>` in the local object store. Such a file is no object.
+# A put that was killed leaves a file `<name>#<number>` in a local object store. Such a file is no
+# object.
 STAGED = re.compile(r"#\d+$")
 
 
@@ -34,7 +37,8 @@ class Store:
         return self.folder / "world.json"
 
     def load(self, ref):
-        """The canonical encoding that a ref names, verified; `Missing` or `Damaged`."""
+        """Loads and verifies the canonical encoding that a ref names. Raises `Missing` or
+        `Damaged`."""
         if ref.WhichOneof("location") == "pack":
             data = self._read(ref.pack.key)[ref.pack.offset : ref.pack.offset + ref.pack.len]
         else:

@@ -1,7 +1,9 @@
-"""A small valid world, made for the tests: owners decide commands, one is replaced without noticing, a record is lost.
+"""A small valid world for the checker's tests. Owners decide commands, one owner is replaced
+without noticing, and a record is lost.
 
-It holds what the tests corrupt: two epochs, a zombie, a hole, resends, out-of-order and expired commands, a ledger that
-overflows, settles, what cannot be decoded, refs and their objects, clients' outcomes and final hashes.
+The world contains everything that the tests corrupt: two epochs, a zombie, a hole, resends,
+out-of-order and expired commands, a ledger that overflows, settles, undecodable records, refs and
+their objects, clients' outcomes and final hashes.
 """
 
 import base64
@@ -48,7 +50,7 @@ def writer(author, time_ms=SESSION_MS):
 
 
 def paint(*cells, guards=()):
-    """(cell, value)s as a GridCommand."""
+    """Returns a GridCommand that sets these (cell, value) pairs."""
     return model.GridCommand(
         set=model.SetCells(cells=[c for c, _ in cells], values=[v for _, v in cells], guards=guards)
     ).SerializeToString()
@@ -64,7 +66,8 @@ def put(key, value, is_new=False):
 
 
 class Owner:
-    """One owner of one partition. It decides everything from the start and publishes what the valid log does not have."""
+    """An owner of one partition. It decides all commands from the start of `commands`, and
+    publishes the decisions that the valid log does not have yet."""
 
     def __init__(self, logs, partition, epoch):
         self.logs, self.partition, self.epoch, self.n, self.next = logs, partition, epoch, 0, 0
@@ -154,7 +157,7 @@ class Owner:
 
 
 class State:
-    """A chunk in an owner's hands."""
+    """A chunk in the memory of an owner."""
 
     def __init__(self, of):
         self.model, self.content, self.version, self.ledger, self.through = of, of.initial(), 0, ledgers.Ledger(), -1
@@ -163,7 +166,7 @@ class State:
         return self.model.hash(self.content)
 
     def ask(self, command):
-        """None if the effect was folded, or the reason why not."""
+        """Folds a command's effect if the model allows it. Returns None, or the discard reason."""
         after = copy.deepcopy(self.content)
         try:
             self.model.fold(after, command)
@@ -187,7 +190,8 @@ class Logs:
     def __init__(self):
         self.world = World(WORLD)
         partitions = range(self.world.partitions)
-        # [key, value] and [key, UpdatesRecord]; offsets are the places in the lists, plus `low`.
+        # Lists of [key, value] and of [key, UpdatesRecord], by partition. An offset is an index in
+        # its list.
         self.commands, self.updates = {p: [] for p in partitions}, {p: [] for p in partitions}
         self.dead, self.objects, self.outcomes, self.finals = [], {}, [], []
 
@@ -205,7 +209,8 @@ class Logs:
         self.updates[partition].append([key, log.UpdatesRecord(epoch=epoch, n=n, **body)])
 
     def valid(self, partition):
-        """(offset, record) of the records that count."""
+        """Returns (offset, record) of the records of `updates` that are valid by R4, without
+        fences."""
         position = Position()
         return [(at, r) for at, (_, r) in enumerate(self.updates[partition]) if position.judge(at, r) == VALID]
 
@@ -214,7 +219,8 @@ class Logs:
         return {mark.source_offset: (d.chunk_id, mark) for d in decisions for mark in d.marks}
 
     def find(self, test):
-        """(partition, offset, record, mark) of the first valid mark that passes a test; mark is None for refs."""
+        """Returns (partition, offset, record, mark) of the first valid mark that passes a test. For
+        a record without marks, mark is None."""
         for partition in self.updates:
             for at, record in self.valid(partition):
                 for mark in record.decisions.marks or [None]:
@@ -223,7 +229,8 @@ class Logs:
         raise LookupError("no such record")
 
     def write(self, folder):
-        """Dump, store, outcomes and finals; gives the arguments of the checker for them."""
+        """Writes the dump, the store, the outcomes and the finals into a folder. Returns the
+        arguments with which the checker reads them."""
         folder = pathlib.Path(folder)
         topics = {"commands": self.commands, "updates": self.updates, "dead-letter": {0: [[b"", value] for value in self.dead]}}
         pack = lambda data: base64.b64encode(data).decode()
@@ -261,7 +268,8 @@ class Logs:
 
 
 def small_world():
-    """Two owners for each partition, one after the other and a while beside one another."""
+    """Makes the small world. Each partition has two owners, one after the other, and for some time
+    both write."""
     logs = Logs()
     first = [Owner(logs, p, 1) for p in logs.updates]
     for author in ("ann", "bob"):
@@ -280,8 +288,8 @@ def small_world():
     first[logs.world.place(CANVAS).partition].store(CANVAS)
     first[logs.world.place(THINGS).partition].store(THINGS)
 
-    # A record is lost: no reader counts later records, until the next owner decides the commands
-    # again.
+    # A record is lost, so no reader counts the later records of its owner. The next owner decides
+    # their commands again.
     for seq in range(6, 18):
         logs.ask(CANVAS, "ann", seq, seq - 1 if seq > 6 else 4, paint((seq, 9)))
         logs.ask(FAR, "ann", seq, 1 if seq == 6 else seq - 1, paint((seq, 4)))
@@ -299,7 +307,8 @@ def small_world():
     for zombie, owner in zip(first, second):
         zombie.decide()
         owner.decide()
-    # More writers than a ledger holds; the first to be evicted set the floor.
+    # Sends commands of more writers than a ledger holds. The first writers are evicted and set the
+    # floor.
     for i in range(1027):
         logs.ask(CROWDED, "p", 1, 0, put("n", b"%d" % i), who=writer(f"p{i}", SESSION_MS - i))
     for i in (0, 1026):
@@ -317,7 +326,7 @@ def small_world():
 
 
 def _tell(logs, owners):
-    """The conclusions of honest clients and replicas."""
+    """Adds the conclusions of honest clients and the final states of honest replicas."""
     told = {}
     for partition, owner in enumerate(owners):
         versions = {}
@@ -345,7 +354,7 @@ def _tell(logs, owners):
             }
         for name, state in owner.states.items():
             logs.finals.append({"who": "gateway", "chunk": name, "version": state.version, "hash": state.hash().hex()})
-    # Number 5 was given up: number 6 went on from 4.
+    # Number 5 was taken back, so number 6 has `after` 4.
     gone = {"client": "ann's", "author": "ann", "chunk": CANVAS, "writer": writer("ann").hex(), "version": None, "reason": ""}
     logs.outcomes = [*told.values(), gone | {"seq": 5, "outcome": "withdrawn", "is_receipted": True}]
     logs.outcomes.append(gone | {"seq": None, "writer": None, "outcome": "rejected", "is_receipted": False})

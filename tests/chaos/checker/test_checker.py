@@ -34,7 +34,8 @@ SMALL_WORLD = synthetic.small_world()
 
 
 def run(arguments):
-    """The checker's exit code and what its last line says."""
+    """Runs the checker. Returns its exit code and the JSON in its last line, or its error output.
+    """
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         code = check.main([*arguments, "--json", "--quiet"])
@@ -53,7 +54,8 @@ class Case(unittest.TestCase):
         return run([*self.logs.write(self.folder), *(more or ["--complete"])])
 
     def told(self, rule, *more, saying=""):
-        """The corruption must be reported under this rule, with its place and the expected value."""
+        """Asserts that the checker reports a corruption under this rule, with its place. Returns
+        the violation."""
         code, told = self.check(*more)
         self.assertEqual(code, 1, told)
         found = [v for v in told["violations"] if v["rule"] == rule and saying in v["problem"]]
@@ -62,7 +64,7 @@ class Case(unittest.TestCase):
         return found[0]
 
     def find(self, kind, chunk=CANVAS, reason=None, number=0):
-        """The number-th valid mark of a kind: (partition, offset, record, mark)."""
+        """Finds the valid mark of a kind with this index: (partition, offset, record, mark)."""
         seen = []
 
         def wanted(record, mark):
@@ -142,7 +144,8 @@ class Valid(Case):
 
 
 class Start(Case):
-    """R4: positions. Where the start of `updates` is gone, nothing can be judged without an epoch and an n."""
+    """R4: the checker needs positions. If the start of `updates` is gone, it cannot judge any
+    record without an epoch and an n."""
 
     def trim(self):
         """Cuts the partition of CANVAS just before its last ref but after the second fence; gives the triple."""
@@ -174,7 +177,8 @@ class Start(Case):
         self.assertEqual((code, told["violations"]), (0, []))
 
     def check_positions(self, partition, position, *instead):
-        """Without outcomes: they need the whole log."""
+        """Runs the checker with a position and without outcomes, because outcomes need the whole
+        log."""
         arguments = self.logs.write(self.folder)
         path = self.folder / "positions.json"
         path.write_text(json.dumps({"topic": "small.2.updates", "positions": [{"partition": partition} | vars(position)]}))
@@ -202,7 +206,7 @@ class Start(Case):
 
 
 class Corrupted(Case):
-    """Each test is one lie about a valid world."""
+    """Each test makes a valid world wrong in one way, which the checker must report."""
 
     def test_r1_an_updates_record_with_another_key(self):
         partition, at, _, _ = self.find("committed")
@@ -384,7 +388,7 @@ class Corrupted(Case):
         self.told("R8", saying="a wrong one")
 
     def test_r9_a_dead_letter_that_was_not_copied(self):
-        # Each owner copied it.
+        # Each owner has copied this record, so all copies are removed.
         self.logs.dead = [value for value in self.logs.dead if value != b"\xff no CommandRecord"]
         self.told("R9")
 
@@ -421,7 +425,8 @@ class Corrupted(Case):
 
 
 class Lies(Case):
-    """The clients' conclusions are compared with the log."""
+    """Each test makes a client's conclusion wrong. The checker must find the difference to the log.
+    """
 
     def test_committed_but_discarded(self):
         self.line("discarded").update(outcome="committed", version=None)
@@ -546,8 +551,8 @@ class Golden(unittest.TestCase):
         world, report, position = World(expected["world"]), Report(is_quiet=True), Position()
         partition = Partition(world, 0, report, None, None, position, False, False)
         partition.take_updates(golden_records(world))
-        # No commands were kept: the ledgers come from the marks alone, and every ref's ledger is
-        # still checked.
+        # The golden files have no commands, so the ledgers come from the marks alone. The ledger of
+        # every ref is checked nevertheless.
         partition.take_commands([], low=1 << 62)
         self.assertEqual((report.violations, report.invalid.total()), ([], expected["records"]["invalid"]))
         self.assertEqual(
@@ -615,7 +620,8 @@ class Reading(Case):
             contextlib.redirect_stdout(output),
         ):
             for snippet in snippets:
-                # The document's first lines set these; here they point to the small world.
+                # The first lines of the document set these two variables. Here they point to the
+                # small world.
                 exec(re.sub(r'^(BROKERS|STORE) = ".*?"', lambda m: f"{m[1]} = {settings[m[1]]!r}", snippet, flags=re.M), settings)
         ends = {line["chunk"]: line for line in self.logs.finals}
         for name, end in ends.items():
@@ -624,7 +630,8 @@ class Reading(Case):
 
 
 class FakeConsumer:
-    """As much of confluent_kafka's Consumer as reading takes, over a dump."""
+    """A stand-in for confluent_kafka's Consumer that reads from a dump. It has only what the
+    checker uses."""
 
     def __init__(self, folder):
         self.dump, self.waiting = raw_log.DumpLog(folder), []

@@ -1,7 +1,8 @@
-"""The world spec and R1: all commands of a chunk stand in one partition, murmur2(partition key) & 0x7fffffff % partitions.
+"""The world spec, and R1: all commands of a chunk are in the partition murmur2(partition key) &
+0x7fffffff % partitions.
 
-The partition key is the Kafka key: the chunk id, or, where the family sets `region = n`, the id with its coordinates
-shifted right by n bits.
+The partition key is the Kafka key. It is the chunk id. If the chunk's family sets `region = n`, it
+is the chunk id with its coordinates shifted right by n bits.
 """
 
 import json
@@ -22,7 +23,7 @@ class Unplaced(Exception):
 
 
 class Place(NamedTuple):
-    """The place of a chunk, and its family."""
+    """The partition and the Kafka key of a chunk, and its family."""
 
     key: bytes
     partition: int
@@ -70,7 +71,8 @@ class World:
         return f"{self.name}.{self.generation}.{what}"
 
     def place(self, chunk):
-        """The place of a chunk id; `Unplaced` if there is no such chunk."""
+        """Returns the place of a chunk. Raises `Unplaced` if the world has no chunk with this id.
+        """
         place = self._places.get(chunk)
         if place is None:
             place = self._places[chunk] = self._find(chunk)

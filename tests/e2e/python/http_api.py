@@ -21,7 +21,7 @@ def check(what, is_true, seen=""):
     print("ok    " if is_true else "FAILED", what, "" if is_true else seen)
 
 
-# Answers that a healthy world does not give on demand.
+# Answers that a healthy world does not give on request, so they are not tested here.
 UNPROVOKED = {"408", "429", "503", "504"}
 document = requests.get(f"{http}/v1/openapi.json").json()
 components = {"components": document["components"]}
@@ -33,7 +33,7 @@ def is_valid(schema, value):
 
 
 def ask(method, template, status, *, chunk="canvas/0/0", token=arguments.token, more={}, headers={}, query="", **body):
-    """Sends a request, compares the answer with the document, and returns it."""
+    """Sends a request and compares the answer with the document. Returns the answer."""
     path = template
     for name, value in {"chunk": chunk, **more}.items():
         path = path.replace("{" + name + "}", str(value))
@@ -199,7 +199,7 @@ def events():
     ask("GET", several, 401, token=None)
 
     def curl(name, until, **environment):
-        """The example of this name, until it has shown this."""
+        """Runs the document's curl example with this name until it has printed `until`."""
         command = re.search(rf"^```sh {name}\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S).group(1)
         environment = {**os.environ, "HTTP": http, "TOKEN": arguments.token, **environment}
         running = subprocess.Popen(["sh", "-c", "exec " + command], env=environment, stdout=subprocess.PIPE, text=True)

@@ -3,7 +3,7 @@ import argparse, json, random, struct
 import blake3
 from protocol import model
 
-# Ways to send 40 commands and to cut both sockets.
+# Ways to send 40 commands and to cut both sockets meanwhile.
 
 
 def lost(me, commands):
