@@ -30,7 +30,7 @@ pub struct Line {
     pub tests: &'static [&'static str],
     /// The verdict.
     pub verdict: Verdict,
-    /// What the attack observed.
+    /// The observation of the attack, as a text.
     pub seen: String,
     /// How long the attack took.
     pub took: Duration,

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// What an attack works with.
+/// The context of an attack: the services and the honest client.
 #[derive(Clone)]
 pub struct Scene {
     /// The services under attack.

@@ -52,7 +52,7 @@ impl Target {
     /// Starts both processes and waits until they are ready.
     ///
     /// # Errors
-    /// If one of them does not get ready, with its output.
+    /// If a process does not get ready in time. The error contains its output.
     pub async fn start(program: &Path) -> Result<Arc<Self>> {
         let folder = RunDir::new("attack")?;
         let path = |name: &str| folder.path().join(name);
@@ -110,7 +110,7 @@ impl Target {
     /// Signs a token with the claims of a valid token, after these changes to them.
     ///
     /// # Errors
-    /// If it cannot be signed.
+    /// If the token cannot be signed.
     pub fn token_with(&self, changes: &Value) -> Result<String> {
         let now_s = now_ms() / 1000;
         let mut claims =
@@ -136,7 +136,7 @@ impl Target {
     /// Everything that the attacked process has logged.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub fn log(&self) -> Result<Vec<u8>> {
         Ok(std::fs::read(self.folder.path().join("dev.log"))?)
     }
@@ -151,7 +151,7 @@ impl Target {
     /// Asserts that the attacked process still runs.
     ///
     /// # Errors
-    /// If it has ended, with the end of its log.
+    /// If the process has ended. The error contains the end of its log.
     pub fn lives(&self) -> Result<()> {
         self.dev.lock().unwrap_or_else(PoisonError::into_inner).check()
     }

@@ -67,7 +67,7 @@ impl Http {
 /// Opens a TCP connection.
 ///
 /// # Errors
-/// If it cannot be opened.
+/// If the connection cannot be opened.
 pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect(address)).await.context("a connection")??)
 }

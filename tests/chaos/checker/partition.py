@@ -40,8 +40,8 @@ class Partition:
         # source_offset → Mark, from `updates`. The replay of `commands` removes each mark that it
         # has compared.
         self._marks = {}
-        # What invalid records claim to decide, which explains missing decisions: source_offset →
-        # offset, and (chunk, version) → offset.
+        # Invalid records claim to decide commands, and these claims explain missing decisions:
+        # source_offset → offset, and (chunk, version) → offset.
         self._claims = {}
         self._valid = []
         self.dead = []

@@ -32,7 +32,7 @@ class Replay:
                 chunk.ledger, chunk.replayed_through = ledgers.Ledger.from_ref(chunk.adopted.ledger), chunk.adopted.through_offset
             elif chunk.is_whole:
                 chunk.ledger = ledgers.Ledger()
-        # Of commands that retention has removed, only their marks are known.
+        # Commands that retention has removed are known only by their marks.
         for offset in sorted(offset for offset in marks if offset < low):
             mark = marks.pop(offset)
             chunk = chunks[mark.chunk]

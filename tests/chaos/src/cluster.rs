@@ -210,7 +210,7 @@ impl Cluster {
     /// Reads a chunk from a gateway over HTTP.
     ///
     /// # Errors
-    /// The unexpected answer.
+    /// An error that describes the unexpected answer.
     pub async fn get(&self, gateway: usize, chunk: &ChunkId) -> Result<(Version, Hash), String> {
         let base = match self.service(Kind::Gateway, gateway) {
             Ok(service) => service.lock().await.base(),

@@ -11,7 +11,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What a gate does with connections and bytes.
+/// The treatment of connections and bytes by a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Open,

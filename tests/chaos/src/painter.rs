@@ -31,7 +31,7 @@ const PALETTE: u32 = 256;
 const OPEN_MAX: usize = 300;
 const STARTS_WITHIN: Duration = Duration::from_secs(90);
 
-/// One edit with its outcome, as a line for the checker.
+/// An edit with its outcome, as a line for the checker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The painter's name.

@@ -25,7 +25,7 @@ pub(crate) const NAMED_MAX: usize = 20;
 /// The final version and hash of each chunk, on which all replicas agree.
 pub(crate) type Ends = BTreeMap<ChunkId, (Version, Hash)>;
 
-/// What the run has left when everything is at rest.
+/// The outcomes and final states of a run when everything is at rest.
 pub(crate) struct Rest {
     pub lines: Vec<Line>,
     pub ends: Ends,

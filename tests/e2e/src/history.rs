@@ -177,7 +177,7 @@ impl History {
 /// Reads all records of a partition, up to the end that it has at the call.
 ///
 /// # Panics
-/// If they cannot be read.
+/// If the records cannot be read.
 pub async fn read_all(log: &dyn Log, topic: &str, partition: Partition) -> Vec<Record> {
     let (low, high) = soon("watermarks", log.watermarks(topic, partition)).await.expect("the log answers");
     let mut records: Vec<Record> = Vec::new();

@@ -67,7 +67,7 @@ pub struct Ended {
 /// Runs the program until it ends.
 ///
 /// # Panics
-/// If it cannot be started, or does not end.
+/// If the program cannot be started, or does not end in time.
 pub async fn run(arguments: &[String], env: &Env) -> Ended {
     let mut command = tokio::process::Command::from(command(&program(), arguments, env));
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
@@ -86,7 +86,7 @@ impl Running {
     /// Starts the process. Its output goes to the file `log`.
     ///
     /// # Panics
-    /// If it cannot be started.
+    /// If the process cannot be started.
     #[must_use]
     pub fn start(name: &str, arguments: &[String], env: &Env, log: &Path) -> Self {
         let process =
@@ -98,7 +98,7 @@ impl Running {
     /// that.
     ///
     /// # Panics
-    /// If the process ends before.
+    /// If the process ends earlier.
     pub async fn line<T>(&mut self, what: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let name = self.name.clone();
         let whole = format!("{name}: {what}");
@@ -134,7 +134,7 @@ impl Running {
     /// Sends SIGTERM, which acts like Ctrl-C. The process must shut down gracefully.
     ///
     /// # Panics
-    /// If it does not, or ends with an error.
+    /// If the process does not end in time, or ends with an error.
     pub async fn stop(mut self) {
         self.process.ask_to_stop().expect("it can be asked");
         let name = self.name.clone();

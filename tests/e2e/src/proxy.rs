@@ -28,7 +28,7 @@ pub enum Passing {
     Down(ServerFrame),
 }
 
-/// What happens to a message, as a rule decides.
+/// The decision of a rule about a message.
 #[derive(Debug)]
 pub enum Verdict {
     /// The message passes.

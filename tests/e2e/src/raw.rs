@@ -94,7 +94,7 @@ impl Raw {
     /// Skips events until `find` returns something for one, and returns that.
     ///
     /// # Panics
-    /// If the connection ends before.
+    /// If the connection ends earlier.
     pub async fn expect<T>(&mut self, what: &str, find: impl Fn(&event::Body) -> Option<T>) -> T {
         let mut skipped = Vec::new();
         let search = async {
@@ -114,7 +114,7 @@ impl Raw {
     /// Waits for the next event, for which `find` must return something.
     ///
     /// # Panics
-    /// If it is another, or the connection ends.
+    /// If `find` returns nothing for the event, or the connection ends.
     pub async fn expect_next<T>(&mut self, what: &str, find: impl Fn(&event::Body) -> Option<T>) -> T {
         match self.next().await {
             Ok(body) => find(&body).unwrap_or_else(|| panic!("{what} was expected, but {body:?} came")),

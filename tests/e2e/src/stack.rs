@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-/// What clients need to use a deployment: proxies, tokens, and the world.
+/// The clients' access to a deployment: proxies, tokens, and the world.
 pub struct Entrance {
     /// A proxy in front of each ingest.
     pub ingests: Vec<Proxy>,
@@ -67,7 +67,7 @@ impl Entrance {
     /// Connects a client for this user.
     ///
     /// # Panics
-    /// If it does not connect.
+    /// If the client does not connect.
     pub async fn client(&self, user: &str) -> Client {
         soon("a client", Client::connect(self.settings(user))).await.expect("it may connect")
     }
@@ -83,7 +83,7 @@ impl Entrance {
     /// Reads a chunk over HTTP from the first gateway.
     ///
     /// # Errors
-    /// The unexpected answer.
+    /// An error that describes the unexpected answer.
     pub async fn get(&self, chunk: &ChunkId) -> Result<(Version, Hash), String> {
         soon("an answer", get(&self.gateway_http(), &self.tokens.for_all("reader"), chunk)).await
     }
@@ -142,7 +142,7 @@ pub async fn get(base: &str, token: &str, chunk: &ChunkId) -> Result<(Version, H
 
 /// A deployment of any kind, for scenarios.
 pub trait Stack {
-    /// What clients need to use the deployment.
+    /// The clients' access to the deployment.
     fn entrance(&self) -> &Entrance;
     /// Reads the whole log. A stack with an embedded log stops its process first.
     fn history(&mut self) -> impl Future<Output = History>;
@@ -151,7 +151,7 @@ pub trait Stack {
 /// Parses a world spec.
 ///
 /// # Panics
-/// If it is invalid.
+/// If the spec is invalid.
 #[must_use]
 pub fn world(spec: WorldSpec) -> Arc<World> {
     Arc::new(World::new("the test's world", spec, &Models::builtin()).expect("a world"))
@@ -177,7 +177,7 @@ impl Dev {
     /// Starts over the embedded log, with an empty data folder and these flags.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the process does not start.
     pub async fn with(flags: &[&str]) -> Self {
         let folder = RunDir::new("dev").expect("a folder");
         let data = folder.path().join("data");
@@ -187,7 +187,7 @@ impl Dev {
     /// Starts over the embedded log in an existing data folder.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the process does not start.
     pub async fn in_folder(data: PathBuf) -> Self {
         Self::new(RunDir::new("dev").expect("a folder"), data, &[]).await
     }
@@ -215,7 +215,7 @@ impl Dev {
     /// The process's output since its last start.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If the process does not run.
     #[must_use]
     pub fn text(&self) -> String {
         self.running.as_ref().expect("it runs").text()
@@ -224,7 +224,7 @@ impl Dev {
     /// Starts the process, or starts it again. Once it is ready, the proxies lead to it.
     ///
     /// # Panics
-    /// If it does not become ready.
+    /// If the process does not become ready in time.
     pub async fn start(&mut self) {
         let data = self.data.clone();
         let mut all = arguments(&["dev", "--http", "127.0.0.1:0", "--json", "--data"]);
@@ -263,7 +263,7 @@ impl Dev {
     /// Sends SIGKILL to the process.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If the process does not run.
     pub fn kill(&mut self) {
         self.running.take().expect("it runs").kill();
     }
@@ -321,7 +321,7 @@ pub fn small_world(name: &str) -> WorldSpec {
 /// Writes a world spec to `world.toml` in this folder, and returns its path.
 ///
 /// # Panics
-/// If it cannot be written.
+/// If the file cannot be written.
 #[must_use]
 pub fn world_file(folder: &Path, spec: &WorldSpec) -> PathBuf {
     let path = folder.join(format!("{}.toml", spec.name));
@@ -391,7 +391,7 @@ impl Deployment {
     /// Runs `driftless init`.
     ///
     /// # Panics
-    /// If it fails.
+    /// If the command fails.
     pub async fn init(&self) {
         let mut all = arguments(&["init", "--world", &self.world_file.display().to_string()]);
         all.extend(self.flags());
@@ -402,7 +402,7 @@ impl Deployment {
     /// Reads `world.toml`.
     ///
     /// # Panics
-    /// If it cannot be read.
+    /// If the file cannot be read.
     #[must_use]
     pub fn spec(&self) -> WorldSpec {
         WorldSpec::from_toml("world.toml", &std::fs::read_to_string(&self.world_file).expect("a file"))
@@ -419,7 +419,7 @@ impl Apart {
     /// Starts all five services in a new deployment, with this text as config file.
     ///
     /// # Panics
-    /// If one does not start.
+    /// If one of the services does not start.
     pub async fn with(config: &str) -> Self {
         let deployment = Deployment::new(config).await;
         deployment.init().await;
@@ -479,7 +479,7 @@ impl Apart {
     /// Waits until this replayer has logged that it decides commands of some partition.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If the process does not run.
     pub async fn deciding(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it runs");
         running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
@@ -488,7 +488,7 @@ impl Apart {
     /// Sends SIGKILL to this service.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If the process does not run.
     pub fn kill(&mut self, name: &'static str) {
         self.running.remove(name).expect("it runs").kill();
     }

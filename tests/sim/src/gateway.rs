@@ -155,7 +155,7 @@ impl Process {
     /// none.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn receive(&mut self, id: u64, now: u64) -> Result<bool, Violation> {
         let clock = self.clock(now);
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
@@ -176,7 +176,7 @@ impl Process {
     /// if no frame is queued.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn write(&mut self, id: u64, count: usize, now: u64) -> Result<bool, Violation> {
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
         let mut joined = BytesMut::new();
@@ -197,7 +197,7 @@ impl Process {
     /// there are no new records, and `None` if retention deleted the records at that position.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn read(&mut self, partition: Partition, count: usize, now: u64, log: &Log) -> Result<Option<bool>, Violation> {
         let at = self.hub.position(partition).map_or(Offset(0), |position| position.offset);
         let Some(records) = log.updates[partition.0 as usize].read(at, count) else { return Ok(None) };
@@ -213,7 +213,7 @@ impl Process {
     /// true. Returns false if no request is open.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn load(&mut self, works: bool, now: u64, store: &Store, log: &Log) -> Result<bool, Violation> {
         let Some((chunk, told, mut reread)) = self.loads.pop_front() else { return Ok(false) };
         let place = self.world.place(&chunk).expect("the hub asks only for chunks of the world");
@@ -239,7 +239,7 @@ impl Process {
     /// Advances the clocks of all sockets and of the hub to `now`.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn tick(&mut self, now: u64) -> Result<(), Violation> {
         let clock = self.clock(now);
         for socket in self.sockets.values_mut() {
@@ -255,7 +255,7 @@ impl Process {
     /// the key of its answer in `answers`.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn ask(&mut self, chunk: &ChunkId, ask: Ask, now: u64) -> Result<u64, Violation> {
         let id = self.next_ask;
         self.next_ask += 1;
@@ -267,7 +267,7 @@ impl Process {
     /// Injects a fault: bits flip in the hub's replica of the chunk.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn damage(&mut self, chunk: &ChunkId, now: u64) -> Result<(), Violation> {
         self.hub.handle(Input::Damage(chunk.clone()), MonotonicMs(now));
         self.take_outputs()
@@ -276,7 +276,7 @@ impl Process {
     /// Removes a socket, and informs the hub if the client was welcomed.
     ///
     /// # Errors
-    /// A violation.
+    /// The violation that an oracle finds.
     pub fn leave(&mut self, id: u64, now: u64) -> Result<(), Violation> {
         if self.sockets.remove(&id).is_some_and(|socket| socket.connection.identity().is_some()) {
             self.hub.handle(Input::Left(SocketId(id)), MonotonicMs(now));

@@ -4,7 +4,7 @@
 use driftless_schemas::WriterId;
 use driftless_schemas::proto;
 
-/// What the ledger remembers about one writer.
+/// The ledger's entry for one writer.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     writer: WriterId,

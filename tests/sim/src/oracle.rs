@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What the oracle knows about a partition from the log alone.
+/// The oracle's knowledge of a partition, which comes from the log alone.
 #[derive(Default)]
 struct PartitionTruth {
     judged: i64,
@@ -78,7 +78,7 @@ impl Oracle {
     /// Judges all records that have landed in the log since the last call.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn check_log(&mut self, log: &Log) -> Verdict {
         for p in 0..self.partitions.len() {
             self.read_commands(p, log)?;
@@ -215,7 +215,7 @@ impl Oracle {
     /// Checks the newest durable state of a partition's index.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn check_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
         self.seen.checkpoints += 1;
         let p = partition.0 as usize;
@@ -277,7 +277,7 @@ impl Oracle {
     /// Checks an event that a gateway sends to a client.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         use proto::event::Body as Event;
         self.seen.frames += 1;

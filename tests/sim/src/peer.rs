@@ -122,7 +122,7 @@ impl Peer {
     /// Runs the core's timers, takes the core's events, and compares them with the log.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Ask>, Violation> {
         let now = self.clock(now);
         if self.core.next_deadline().is_some_and(|at| at <= now) {
@@ -219,7 +219,7 @@ impl Peer {
     /// R12: the `Tracked` event of a gateway is not behind the client's replica.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
@@ -248,7 +248,7 @@ impl Peer {
     /// committed in the user's order, and each view matches the log.
     ///
     /// # Errors
-    /// The rule that does not hold.
+    /// The violation of the rule that does not hold.
     pub fn check(&mut self, oracle: &Oracle) -> Verdict {
         let name = self.name.clone();
         let mut last: BTreeMap<&ChunkId, u64> = BTreeMap::new();

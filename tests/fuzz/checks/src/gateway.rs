@@ -98,7 +98,7 @@ fn step(script: &mut Reader<'_>) -> Step {
     }
 }
 
-/// What a socket knows of a chunk, from the events that the hub sent to it.
+/// A socket's knowledge of a chunk, from the events that the hub sent to the socket.
 #[derive(Default)]
 struct SentChunk {
     /// The version in the socket's last Track; `None` once the Track is answered.

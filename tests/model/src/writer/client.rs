@@ -6,7 +6,7 @@ use super::log::{Fate, Mark, Message};
 use super::mutant::Mutant;
 use super::rules::Rules;
 
-/// What the client has learned from the log about one number.
+/// A fact about one number that the client has learned from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fact {
     Committed,

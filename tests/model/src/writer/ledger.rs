@@ -21,7 +21,7 @@ struct Entry {
     committed: u8,
 }
 
-/// What the ledger knows about a writer's numbers.
+/// The ledger's knowledge of a writer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolved {
     Known { seq: u8, committed: u8 },

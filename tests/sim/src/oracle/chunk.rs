@@ -1,5 +1,5 @@
-//! What the oracle knows about a chunk from the log: its commands, their decisions, and the
-//! resulting content.
+//! The oracle's knowledge of a chunk, which comes from the log: the chunk's commands, their
+//! decisions, and the resulting content.
 
 use super::seen::Seen;
 use crate::ledger::{Ledger, Numbers};
@@ -24,7 +24,7 @@ pub(super) struct Asked {
     pub(super) is_undecodable: bool,
 }
 
-/// What the oracle knows about a chunk from the log alone.
+/// The oracle's knowledge of a chunk, which comes from the log alone.
 pub struct ChunkTruth {
     pub(super) model: Arc<dyn AnyModel>,
     pub(super) content: Content,

@@ -1,4 +1,4 @@
-//! What each verb does, and the condition for which it waits.
+//! The action of each verb, and the condition for which the verb waits.
 
 use super::step::Step;
 use super::wire::Kind;
