@@ -257,8 +257,9 @@ fn a_lost_object_that_was_stored_wrong_needs_an_operator_if_the_log_is_cut() {
     }
 }
 
-/// The log has an effect that the model cannot fold, as after a change of the model's code. The fold
-/// may have broken the content, so that an owner whose operator accepts loss goes on with the base.
+/// The log has an effect that the model cannot fold, as after a change of the model's code. The
+/// fold may have broken the content, so that an owner whose operator accepts loss goes on with the
+/// base.
 #[test]
 fn a_lost_object_behind_an_effect_that_cannot_be_folded_goes_on_with_the_base_if_loss_is_accepted() {
     let chunk = chunk();
