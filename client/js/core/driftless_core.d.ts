@@ -10,7 +10,8 @@ export class Core {
     cancel(now: number, chunk: number, command: number): void;
     close(now: number): void;
     /**
-     * The colours of a family's values, as red, green and blue bytes; empty if its model has none.
+     * The colours of a family's values, three bytes each (red, green, blue). Empty if the family's
+     * model has no colours.
      */
     colors(family: string): Uint8Array;
     connected(now: number, socket: number, token: string): void;
@@ -19,26 +20,28 @@ export class Core {
      */
     content_json(chunk: number): string;
     /**
-     * Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
-     * healed. Returns false if there is nothing to flip.
+     * Flips a bit of the confirmed replica, as bad memory would, to show that the client finds and
+     * heals drift. Returns false if no replica is loaded, or if no flipped bit gives a valid
+     * content.
      */
     damage(now: number, chunk: number): boolean;
     /**
-     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
-     * replica.
+     * Describes a chunk as a JSON object: its `status`, with `code` and `message` where the status
+     * has them, and the `version` and `hash` of its confirmed replica. Empty if the chunk is not
+     * tracked.
      */
     describe(chunk: number): string;
     /**
-     * A socket has closed. `code` is the server's close code; 0 if there was none.
+     * Handles a socket that has closed. `code` is the server's close code; 0 if there was none.
      */
     disconnected(now: number, socket: number, code: number): void;
     /**
-     * The canonical encoding of the confirmed replica.
+     * The canonical encoding of the confirmed replica; `None` until the chunk is loaded.
      */
     encoding(chunk: number): Uint8Array | undefined;
     /**
      * All events since the last call, as a JSON array; an empty string if there are none. The
-     * changes of a chunk are merged into one event, at the end.
+     * changes of a chunk are merged into one event, which follows all other events.
      */
     events(): string;
     /**
@@ -46,21 +49,23 @@ export class Core {
      */
     families(): string;
     /**
-     * A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
-     * pending marks (u8) in this module's memory. The addresses are valid until the next call that
-     * changes something.
+     * Five numbers: a grid's sizes X, Y and Z, and the addresses of two arrays in this module's
+     * memory. The first array has the cells (u16, x fastest). The second has a u8 per cell, which
+     * is 1 if the cell is pending. The addresses are valid until the next call that changes
+     * something. `None` if the chunk's view is no grid.
      */
     grid(chunk: number): Uint32Array | undefined;
     /**
-     * The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
+     * The BLAKE3-256 hash of some bytes, in hex. The guards of `map` commands name values by this
+     * hash.
      */
     static hash(data: Uint8Array | number[]): string;
     /**
-     * Whether a key's value in the view differs from the confirmed one.
+     * Whether a map's key has another value in the view than in the confirmed replica.
      */
     is_pending(chunk: number, key: string): boolean;
     /**
-     * A map's keys in order, as a JSON array.
+     * A map's keys in order, as a JSON array; an empty array if the chunk's view is no map.
      */
     keys(chunk: number): string;
     /**
@@ -68,11 +73,12 @@ export class Core {
      */
     kind(chunk: number): string;
     /**
-     * `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
-     * `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
+     * `settings` is a JSON object. Its members `author`, `roles`, `can_renew`, `pending_max`,
+     * `undo_max`, `resend_after_ms` and `renew_before_ms` are optional, and mean the fields of
+     * [`Settings`] with these names.
      *
      * # Errors
-     * `settings`: a member has the wrong type.
+     * `settings`: the text is not a JSON object, or a member has the wrong type.
      */
     constructor(settings: string, decompressor: any);
     /**
@@ -84,7 +90,7 @@ export class Core {
      */
     pending(): number;
     /**
-     * The next message for a socket.
+     * The next message for a socket; `None` if no request waits.
      */
     poll_send(socket: number): Uint8Array | undefined;
     received(now: number, socket: number, message: Uint8Array | number[]): void;
@@ -101,13 +107,13 @@ export class Core {
      *
      * # Errors
      * The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
-     * `no_model` if no server has announced the family yet, or if this client cannot make its
-     * model.
+     * `no_model` if no gateway has announced the chunk's family yet, or if this client cannot make
+     * the family's model.
      */
     submit_json(now: number, chunk: number, command: string): number;
     /**
-     * Submits the inverse of a commit, and returns the ids of its commands; none if the commit
-     * cannot be taken back.
+     * Submits the inverse of a commit, and returns the ids of the new commands. The list is empty
+     * if the commit cannot be taken back.
      *
      * # Errors
      * The errors of [`Self::submit`].
@@ -123,11 +129,11 @@ export class Core {
     track(now: number, chunk: string): number;
     untrack(now: number, chunk: number): void;
     /**
-     * The value of a key of a map.
+     * The value of a map's key; `None` if the view has no such key.
      */
     value(chunk: number, key: string): Uint8Array | undefined;
     /**
-     * The version of a chunk's confirmed replica.
+     * The version of a chunk's confirmed replica; 0 until the chunk is loaded.
      */
     version(chunk: number): number;
 }

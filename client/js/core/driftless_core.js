@@ -29,7 +29,8 @@ export class Core {
         wasm.core_close(this.__wbg_ptr, now);
     }
     /**
-     * The colours of a family's values, as red, green and blue bytes; empty if its model has none.
+     * The colours of a family's values, three bytes each (red, green, blue). Empty if the family's
+     * model has no colours.
      * @param {string} family
      * @returns {Uint8Array}
      */
@@ -71,8 +72,9 @@ export class Core {
         }
     }
     /**
-     * Flips a bit of the confirmed replica, as bad memory would, to show that drift is found and
-     * healed. Returns false if there is nothing to flip.
+     * Flips a bit of the confirmed replica, as bad memory would, to show that the client finds and
+     * heals drift. Returns false if no replica is loaded, or if no flipped bit gives a valid
+     * content.
      * @param {number} now
      * @param {number} chunk
      * @returns {boolean}
@@ -82,8 +84,9 @@ export class Core {
         return ret !== 0;
     }
     /**
-     * A chunk as a JSON object: `status`, `code`, `message`, `version` and `hash` of the confirmed
-     * replica.
+     * Describes a chunk as a JSON object: its `status`, with `code` and `message` where the status
+     * has them, and the `version` and `hash` of its confirmed replica. Empty if the chunk is not
+     * tracked.
      * @param {number} chunk
      * @returns {string}
      */
@@ -100,7 +103,7 @@ export class Core {
         }
     }
     /**
-     * A socket has closed. `code` is the server's close code; 0 if there was none.
+     * Handles a socket that has closed. `code` is the server's close code; 0 if there was none.
      * @param {number} now
      * @param {number} socket
      * @param {number} code
@@ -109,7 +112,7 @@ export class Core {
         wasm.core_disconnected(this.__wbg_ptr, now, socket, code);
     }
     /**
-     * The canonical encoding of the confirmed replica.
+     * The canonical encoding of the confirmed replica; `None` until the chunk is loaded.
      * @param {number} chunk
      * @returns {Uint8Array | undefined}
      */
@@ -124,7 +127,7 @@ export class Core {
     }
     /**
      * All events since the last call, as a JSON array; an empty string if there are none. The
-     * changes of a chunk are merged into one event, at the end.
+     * changes of a chunk are merged into one event, which follows all other events.
      * @returns {string}
      */
     events() {
@@ -156,9 +159,10 @@ export class Core {
         }
     }
     /**
-     * A grid's sizes X, Y and Z, and the addresses of its cells (u16, x fastest) and of its
-     * pending marks (u8) in this module's memory. The addresses are valid until the next call that
-     * changes something.
+     * Five numbers: a grid's sizes X, Y and Z, and the addresses of two arrays in this module's
+     * memory. The first array has the cells (u16, x fastest). The second has a u8 per cell, which
+     * is 1 if the cell is pending. The addresses are valid until the next call that changes
+     * something. `None` if the chunk's view is no grid.
      * @param {number} chunk
      * @returns {Uint32Array | undefined}
      */
@@ -172,7 +176,8 @@ export class Core {
         return v1;
     }
     /**
-     * The BLAKE3-256 hash of some bytes, in hex, as the guards of commands name values.
+     * The BLAKE3-256 hash of some bytes, in hex. The guards of `map` commands name values by this
+     * hash.
      * @param {Uint8Array | number[]} data
      * @returns {string}
      */
@@ -191,7 +196,7 @@ export class Core {
         }
     }
     /**
-     * Whether a key's value in the view differs from the confirmed one.
+     * Whether a map's key has another value in the view than in the confirmed replica.
      * @param {number} chunk
      * @param {string} key
      * @returns {boolean}
@@ -204,7 +209,7 @@ export class Core {
         return ret !== 0;
     }
     /**
-     * A map's keys in order, as a JSON array.
+     * A map's keys in order, as a JSON array; an empty array if the chunk's view is no map.
      * @param {number} chunk
      * @returns {string}
      */
@@ -238,11 +243,12 @@ export class Core {
         }
     }
     /**
-     * `settings` is a JSON object. Its members are optional: `author`, `roles`, `can_renew`,
-     * `pending_max`, `undo_max`, `resend_after_ms`, `renew_before_ms`.
+     * `settings` is a JSON object. Its members `author`, `roles`, `can_renew`, `pending_max`,
+     * `undo_max`, `resend_after_ms` and `renew_before_ms` are optional, and mean the fields of
+     * [`Settings`] with these names.
      *
      * # Errors
-     * `settings`: a member has the wrong type.
+     * `settings`: the text is not a JSON object, or a member has the wrong type.
      * @param {string} settings
      * @param {any} decompressor
      */
@@ -274,7 +280,7 @@ export class Core {
         return ret >>> 0;
     }
     /**
-     * The next message for a socket.
+     * The next message for a socket; `None` if no request waits.
      * @param {number} socket
      * @returns {Uint8Array | undefined}
      */
@@ -335,8 +341,8 @@ export class Core {
      *
      * # Errors
      * The errors of [`Self::submit`]; `invalid_command` if the model refuses the command;
-     * `no_model` if no server has announced the family yet, or if this client cannot make its
-     * model.
+     * `no_model` if no gateway has announced the chunk's family yet, or if this client cannot make
+     * the family's model.
      * @param {number} now
      * @param {number} chunk
      * @param {string} command
@@ -354,8 +360,8 @@ export class Core {
         return ret[0];
     }
     /**
-     * Submits the inverse of a commit, and returns the ids of its commands; none if the commit
-     * cannot be taken back.
+     * Submits the inverse of a commit, and returns the ids of the new commands. The list is empty
+     * if the commit cannot be taken back.
      *
      * # Errors
      * The errors of [`Self::submit`].
@@ -406,7 +412,7 @@ export class Core {
         wasm.core_untrack(this.__wbg_ptr, now, chunk);
     }
     /**
-     * The value of a key of a map.
+     * The value of a map's key; `None` if the view has no such key.
      * @param {number} chunk
      * @param {string} key
      * @returns {Uint8Array | undefined}
@@ -424,7 +430,7 @@ export class Core {
         return v3;
     }
     /**
-     * The version of a chunk's confirmed replica.
+     * The version of a chunk's confirmed replica; 0 until the chunk is loaded.
      * @param {number} chunk
      * @returns {number}
      */
