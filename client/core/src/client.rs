@@ -52,8 +52,9 @@ pub struct ClientCore {
     /// Chunks that the current input touched, in the order in which it touched them
     /// ([`Chunk::is_touched`]).
     touched: VecDeque<ChunkId>,
-    /// A lower bound of all chunks' deadlines. The bound may be too early, because the chunk whose
-    /// deadline it was may have no deadline any more. The next tick then computes the bound anew.
+    /// No chunk has a deadline before this time. The time may be earlier than the earliest
+    /// deadline, because it is not raised when a chunk drops its deadline. A tick that comes too
+    /// early does no harm: it computes the time anew.
     due: MonotonicMs,
     events: VecDeque<Event>,
     next_command: u64,
@@ -233,8 +234,8 @@ impl ClientCore {
         self.finish(now);
     }
 
-    /// Handles a binary message of a server. The core handles all events in the message, and then
-    /// concludes commands.
+    /// Handles a binary message of a server. First all events in the message take effect. Then the
+    /// core reports the outcomes of the commands that they have resolved.
     pub fn received(&mut self, now: MonotonicMs, socket: Socket, message: Bytes) {
         if self.connection(socket).phase == Phase::Down {
             return;
@@ -456,8 +457,8 @@ impl ClientCore {
     }
 
     /// Lets a tracked chunk handle an input with `f`. The caller must then call [`Self::finish`],
-    /// which concludes the chunk's commands. Returns the result of `f`; `None` if the chunk is not
-    /// tracked.
+    /// which reports the outcomes of the chunk's resolved commands. Returns the result of `f`;
+    /// `None` if the chunk is not tracked.
     fn with<R>(&mut self, now: MonotonicMs, id: &ChunkId, f: impl FnOnce(&mut Chunk, &mut Turn<'_>) -> R) -> Option<R> {
         let (mut f, mut result) = (Some(f), None);
         self.turn(now, id, &mut |chunk, turn| result = f.take().map(|f| f(chunk, turn)));
@@ -488,8 +489,8 @@ impl ClientCore {
         }
     }
 
-    /// Ends an input. Every chunk that the input touched concludes commands, and sends the commands
-    /// that are due.
+    /// Ends an input. Every chunk that the input touched reports the outcomes of its resolved
+    /// commands, and sends the commands that are due.
     fn finish(&mut self, now: MonotonicMs) {
         let can_send = self.ingest.is_welcomed();
         while let Some(id) = self.touched.pop_front() {

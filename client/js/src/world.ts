@@ -131,8 +131,8 @@ export class World extends Emitter<WorldEvents> {
 
   /**
    * Ends the world for good. Commands that were never sent end as withdrawn. Commands in flight end
-   * as unknown, because the server may still commit them. To learn their outcomes, wait for these
-   * before the call.
+   * as unknown, because the server may still commit them. If you need the outcomes of your
+   * commands, await them before you call this.
    */
   close(): void {
     this.#engine.close(new ClosedError("closed", "the client was closed"));

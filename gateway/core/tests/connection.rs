@@ -17,8 +17,8 @@ use std::time::Duration;
 const START: Now = Now { unix: UnixMs(1_800_000_000_000), monotonic: MonotonicMs(5_000) };
 const EXPIRES_S: i64 = 1_800_000_060;
 
-/// Accepts tokens of the form `<expires_at> <chunk>`. A token may read only this chunk, and expires
-/// at this time, in seconds since 1970.
+/// Accepts tokens of the form `<expires_at> <chunk>`: the token may read only `<chunk>`, and
+/// expires at `<expires_at>`, in seconds since 1970.
 struct Verifier;
 
 impl Environment for Verifier {
@@ -142,15 +142,17 @@ fn an_expired_token_reads_nothing_until_it_is_renewed() {
 }
 
 #[test]
-fn a_socket_over_its_rate_is_served_then_throttled_and_its_silence_is_not_the_clients() {
+fn a_throttled_socket_is_not_closed_as_dead() {
     let mut socket = Socket::greeted();
     let out = socket.send((0..305).map(|_| untrack("tape/1")));
     assert_eq!((out.hub.len(), out.was_throttled), (305, true));
-    // The rate admits 5 requests at once and then 10 a second, so the other 300 take 30 seconds.
+    // All requests are handled, but the rate admits 5 at once and then 10 a second: the other 300
+    // throttle the socket for 30 seconds. The gateway does not read it meanwhile, so that the
+    // silence says nothing about the client.
     assert!(socket.connection.is_throttled(socket.now.monotonic));
     socket.at(START.unix.plus_ms(29_999));
     assert!(socket.connection.is_throttled(socket.now.monotonic));
-    assert_eq!(socket.handle(Input::Tick).session.close, None, "longer than a dead peer is waited for");
+    assert_eq!(socket.handle(Input::Tick).session.close, None, "closed as a dead peer, although it was only throttled");
     socket.at(START.unix.plus_ms(30_000));
     assert!(!socket.connection.is_throttled(socket.now.monotonic));
     socket.at(START.unix.plus_ms(54_999));
@@ -173,10 +175,10 @@ fn bytes_that_the_client_takes_are_a_sign_of_life() {
 }
 
 #[test]
-fn a_socket_that_comes_too_soon_is_told_when_to_come_again() {
+fn a_socket_above_the_limit_of_new_sockets_is_told_when_to_come_again() {
     let shared = shared(1, Allowance { per_second: 10, burst: 5 });
     let closed = || Socket::open(&shared).1.session.close;
-    assert_eq!([closed(), closed()], [None, None], "two seconds' worth at once");
+    assert_eq!([closed(), closed()], [None, None], "the limit admits the sockets of two seconds at once, here two");
     let end = closed().unwrap();
     assert_eq!(end.code, close::OVERLOADED);
     assert_eq!(close::retry_after_ms(&end.reason), Some(3_000));

@@ -1,8 +1,8 @@
 //! The stored states of one chunk, as its owner knows them.
 //!
-//! An index entry always names a newest stored state, but an owner may know of none. Either nothing
-//! was stored yet, or a check has shown that the newest stored state is wrong, so that no reader
-//! may begin with it.
+//! These refs differ from an index entry in one point: an entry must name a newest state, and here
+//! there may be none. There is none if nothing was stored yet, or if a check has shown that the
+//! newest state is wrong. The owner then stores a good state first, before it writes an entry.
 
 use driftless_schemas::stored::{IndexEntry, StoredRef};
 use driftless_schemas::{Hash, Version, limits};

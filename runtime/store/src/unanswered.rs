@@ -1,5 +1,6 @@
-//! Records of model calls that did not return, which the partition's next owner reads. Each record
-//! is an empty object whose name identifies the call.
+//! Notes about model calls that did not return. An owner whose model call hangs writes a note, and
+//! its process aborts. The partition's next owner reads the notes, so that it does not make the
+//! same call and hang too. A note is an empty object whose name identifies the call.
 
 use super::{Error, Store};
 use driftless_schemas::Partition;

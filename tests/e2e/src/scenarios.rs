@@ -271,8 +271,8 @@ async fn cut_once(entrance: &Entrance, id: &ChunkId, cell: u32, ingest: IngestCu
     client.close();
 }
 
-/// Sets a rule that acts at most `times` times. `judge` gets the number of times that are left.
-/// Returns the counter of the times that are left.
+/// Sets a rule that acts on at most `times` messages. `judge` is told how many are left. Returns
+/// the counter of those left, so that a test can see whether the rule was used up.
 fn rule_some(
     proxies: &[Proxy],
     times: usize,
@@ -385,8 +385,9 @@ pub fn photo() -> String {
     crate::python::folder().join("fixtures/astronaut.jpg").display().to_string()
 }
 
-/// Runs `driftless paint`, in which eight writers paint a photograph on 16 chunks. The command
-/// compares every cell by the SDK and over HTTP.
+/// Runs `driftless paint`, in which eight writers paint a photograph on 16 chunks. The command then
+/// reads every cell back, once through the SDK and once over HTTP, and compares it with the
+/// photograph.
 pub async fn paint_photo(ingest_http: &str, gateway_http: &str, token: &str) {
     let flags = ["paint", &photo(), "--http", ingest_http, "--gateway-http", gateway_http, "--token", token];
     let mut all = arguments(&flags);
