@@ -135,7 +135,7 @@ pub async fn drip(
 
 /// A websocket with frames made by hand.
 pub struct Socket {
-    /// The connection.
+    /// The TCP connection under the websocket.
     pub stream: TcpStream,
     /// The service's answer to the handshake.
     pub head: String,

@@ -120,7 +120,7 @@ impl Pages {
     }
 }
 
-/// The painter.
+/// A painter: a client, its replicas, and its random edits.
 pub struct Painter {
     /// The painter's name, which is also the user's name.
     pub name: String,

@@ -19,7 +19,7 @@ use crate::wait::soon;
 /// A decision about one command.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The user's name.
+    /// The name of the user who sent the command.
     pub author: String,
     /// The id of the writer.
     pub writer: Bytes,

@@ -56,11 +56,11 @@ pub fn listening(line: &Value) -> Option<SocketAddr> {
 /// How a process ended: its exit status and all its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit status.
+    /// The exit status of the process.
     pub status: ExitStatus,
-    /// Standard output.
+    /// The whole standard output.
     pub output: String,
-    /// Standard error.
+    /// The whole standard error.
     pub error: String,
 }
 

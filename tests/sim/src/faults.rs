@@ -37,7 +37,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All kinds.
+    /// All kinds of faults.
     pub const ALL: [Fault; 27] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,

@@ -11,9 +11,9 @@ use driftless_schemas::{Offset, Partition};
 /// A record of one partition.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The Kafka key.
+    /// The record's Kafka key.
     pub key: Bytes,
-    /// The value.
+    /// The record's value.
     pub value: Bytes,
 }
 

@@ -20,7 +20,7 @@ pub type Connected = (usize, u64);
 pub struct Peer {
     /// The user's name.
     pub name: String,
-    /// The real core.
+    /// The real core of the client.
     pub core: ClientCore,
     /// The difference between the client's clock and the simulation's time.
     pub skew_ms: u64,
@@ -49,7 +49,7 @@ pub struct Peer {
 /// A request of a client to its shell.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Drop this socket.
+    /// The shell must drop this socket.
     Drop(Socket),
 }
 

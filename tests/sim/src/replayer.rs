@@ -66,7 +66,7 @@ pub struct Ownership {
     id: u64,
     /// The owned partition.
     pub partition: Partition,
-    /// The real core.
+    /// The real core of the replayer, for this partition.
     pub core: PartitionCore,
     token: Option<WriterToken>,
     reading: Reading,

@@ -11,25 +11,26 @@ use driftless_chunk::position::Validity;
 /// property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// R2
+    /// R2: a command has two valid decisions.
     DecidedTwice,
-    /// R3
+    /// R3: the version of a valid decision does not follow from the previous version of its chunk.
     VersionNotDense,
-    /// R1
+    /// R1: a command was decided before an earlier command of its chunk.
     Overtaken,
-    /// R6
+    /// R6: a ref in the index differs from the log's decisions up to its `through_offset`.
     RefBeyondLog,
-    /// `commands_next` (docs/design.md#object-store)
+    /// A command below `commands_next` has no valid decision (docs/design.md#object-store).
     NextBeyondLog,
-    /// `updates_low` (docs/design.md#object-store)
+    /// A decision below `updates_low` is in no ref (docs/design.md#object-store).
     LowBeyondRef,
-    /// R4
+    /// R4: the epoch and n of `updates_low` differ from those that R4 gives at this offset.
     LowMisjudged,
-    /// R5
+    /// R5: an owner that starts now would restore other contents than the log's.
     Misrestored,
-    /// R5, R12
+    /// R5, R12: a gateway's replica differs from the log, or lacks a decision that the gateway has
+    /// read.
     GatewayWrong,
-    /// R9
+    /// R9: the newest owner has nothing left to do, and a command is not decided.
     LeftUndecided,
 }
 

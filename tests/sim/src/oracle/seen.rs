@@ -3,7 +3,7 @@
 /// Counts of the events that the oracles judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Committed commands.
+    /// The number of committed commands.
     pub committed: u64,
     /// Discarded commands, including each `Settle`.
     pub discarded: u64,
