@@ -16,8 +16,9 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 /// A copy that was not acknowledged is made again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// For each token of an append: the reports of the ownership that waits for the copy, and the
-/// number that its core gave the copy.
+/// The copies that wait for the log's acknowledgement, by the token of their append. Each has the
+/// channel that takes the result to the ownership that asked for the copy, and the id that its core
+/// gave the copy.
 type Waiting = Arc<Mutex<HashMap<u64, (Reports, u64)>>>;
 
 /// The producer of copies, and the ownerships that wait for its acknowledgements.
@@ -121,8 +122,9 @@ fn origin(topics: &Topics, partition: Partition, offset: Offset, reason: String)
 fn report(id: u64, result: Result<Option<Offset>, log::AppendError>) -> Report {
     match result {
         Ok(_) => Report::Input(Input::DeadLettered(id)),
-        // A refused copy can never be made. It counts as acknowledged, because the partition must
-        // go on.
+        // The log refused this copy for good, so another attempt would fail too. The core is told
+        // that the copy was acknowledged, because the partition would otherwise wait for it for
+        // ever.
         Err(log::AppendError::Refused(reason)) => {
             tracing::error!("a dead letter is not copied, it stays in commands only: {reason}");
             Report::Input(Input::DeadLettered(id))

@@ -1,4 +1,5 @@
-//! Checks the Rust toolchain, and makes builds that run the lints in the same pass.
+//! Checks that the Rust toolchain is complete, and makes cargo's build commands run the lints while
+//! they compile.
 
 use anyhow::{Context, Result, bail};
 use std::env;

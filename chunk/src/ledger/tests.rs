@@ -87,14 +87,16 @@ fn r8_the_window_holds_exactly_64_numbers() {
 fn r8_the_least_recently_decided_writer_is_evicted_and_raises_the_floor() {
     let mut ledger = Ledger::new();
     let max = limits::LEDGER_WRITERS_MAX as u64;
-    // Session times fall while offsets rise: the first evicted writer has the second youngest
-    // session.
+    // Each later writer has an older session. So the order of eviction (by last decision) is the
+    // opposite of the order by session age, and the test can tell the two apart.
     let of = |i: u64| writer(10_000 - i, 1);
     for i in 0..max {
         ledger.resolve(of(i), Seq(1), true, Offset(i as i64));
     }
     assert_eq!((ledger.len(), ledger.floor_ms()), (limits::LEDGER_WRITERS_MAX, 0));
-    // The oldest writer is decided again, so the second one is now the least recent.
+    // A second command of the first writer is decided. The second writer is now the least recently
+    // decided one and is evicted first; its session is the second youngest, and its time becomes
+    // the floor.
     ledger.resolve(of(0), Seq(2), false, Offset(5_000));
     assert_eq!((ledger.len(), ledger.floor_ms()), (limits::LEDGER_WRITERS_MAX, 0));
     ledger.resolve(writer(20_000, 2), Seq(1), true, Offset(5_001));
@@ -234,8 +236,8 @@ proptest! {
             }
             let before = offset_of(&ledger);
             next(&mut ledger, id(who), step, is_committed);
-            // Fold the decision into the rebuilt ledger too, as a reader does with a mark of the
-            // log.
+            // Apply the decision to the rebuilt ledger too, as a gateway or a new owner does when
+            // it reads the mark from `updates`.
             if let Some((_, rebuilt, _)) = &mut rebuilt
                 && offset_of(&ledger) > before
             {

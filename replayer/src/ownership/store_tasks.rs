@@ -62,7 +62,8 @@ impl Ownership {
         });
     }
 
-    /// Stores a snapshot's object again. The core expects no report of the result.
+    /// Stores the object of an announced snapshot again, because the store has lost or damaged it.
+    /// The core expects no report: a gateway that still misses the object asks for a check again.
     pub(super) fn repair(&self, chunk: ChunkId, hash: Hash, encoding: Bytes) {
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {

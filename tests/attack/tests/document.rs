@@ -1,5 +1,6 @@
-//! Compares docs/security.md with the rows of attacks, and what the document says about the sources
-//! with the sources.
+//! Checks that docs/security.md is true: its table has exactly the threats that this crate attacks,
+//! the tests and files that it names exist, and its statement about hash functions holds in the
+//! sources.
 
 use driftless_attack::rows::ROWS;
 use std::collections::BTreeSet;
@@ -73,7 +74,7 @@ fn the_document_names_tests_and_files_that_there_are() {
 }
 
 /// A hash function without a secret may be used only for keys that no outsider chooses. An example
-/// is `SocketId`, which the gateway counts.
+/// is `SocketId`: the gateway assigns these numbers itself, from a counter.
 #[test]
 fn fast_hashes_are_for_keys_that_the_server_chose() {
     let allowed = ["FxHashMap<SocketId", "FxHashSet<SocketId>"];

@@ -40,8 +40,9 @@ fn r10_a_snapshot_that_differs_from_the_log_is_detected_as_drift() {
     gateway.read(&log, usize::MAX);
     assert_eq!(gateway.drifts.len(), 1);
     gateway.loaded(Ok(Some(wrong.loaded())));
-    // From now on the stored snapshot replaces the content that the log led to. Tracked therefore
-    // names the snapshot's hash, and the client loads the content anew.
+    // The gateway has detected the drift, and now takes the stored snapshot in place of the content
+    // that it computed from the log. Its message `Tracked` therefore names the snapshot's hash, and
+    // the client loads the content again.
     log.hashes.insert((id(C), 2), other.replica.hash());
     gateway.held(socket, C).replica = None;
     assert_eq!(gateway.got(&log, socket), ["tracked 2", "chunk 2"]);
