@@ -12,8 +12,9 @@
 //!   sequence numbers keep it in order (R8), and a client that sends the command again does no
 //!   harm.
 //!
-//! Both actions are safe to repeat, because a second replay of the same letter applies nothing
-//! again.
+//! Both actions are safe to repeat. The new writer's id is derived from the original writer, number
+//! and chunk, and is the same in each replay, so that a second replay of the same letter applies
+//! nothing again.
 
 mod decision;
 mod letter;
@@ -107,8 +108,9 @@ struct ReplayArgs {
     /// Print the plan, and append nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Derive the writers of new commands from the present time, too. They then apply even if they
-    /// were replayed before, or if the chunk no longer remembers writers of the record's time.
+    /// Derive the new writers from the present time as well as from the original writers, so that
+    /// each replay has writers of its own. Its commands then apply even if they were replayed
+    /// before, or if the chunk no longer remembers writers of the record's time.
     #[arg(long)]
     again: bool,
     /// Name of the operator, for a header of the new record.
@@ -129,7 +131,7 @@ struct LocationArgs {
     #[command(flatten)]
     config: ConfigFile,
     /// The data folder of a `driftless dev` with an embedded log, instead of --brokers and --store.
-    /// That `dev` must not run.
+    /// That `dev` must not be running.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -154,7 +154,7 @@ export class Labels {
     }
   }
 
-  /** The keys that a chunk has now, and the keys of elements that still show labels of the chunk. */
+  /** The keys that a chunk has now, and those of elements that still show labels of the chunk. */
   #keysOf(chunk: Chunk): Set<string> {
     const shown = [...this.#elements].filter(([, { chunkId }]) => chunkId === chunk.id).map(([key]) => key);
     return new Set([...chunk.map.keys(), ...shown]);

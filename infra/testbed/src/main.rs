@@ -207,7 +207,7 @@ static IS_READY: AtomicBool = AtomicBool::new(false);
 /// Blocks SIGINT, SIGTERM and SIGHUP, and starts a thread that waits for them. The call must
 /// precede the start of any other thread, so that all threads inherit the blocked signals.
 fn listen_to_signals() -> Result<Signals> {
-    // SAFETY: plain C calls on a set of this frame.
+    // SAFETY: plain C calls on a set of signals that is a local variable.
     let set = unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);

@@ -172,9 +172,9 @@ pub struct Audit {
 }
 /// The value of a record in `<world>.<gen>.updates`.
 ///
-/// R4: a fence is valid iff its epoch is greater than the current one, which it becomes (and the
-/// last valid n becomes 0). Any other record is valid iff its epoch is the current one and its n is
-/// the last valid n plus 1. Readers skip invalid records.
+/// R4: a fence is valid iff its epoch is greater than the current epoch. Its epoch is the current
+/// one from then on, and the last valid n is 0. Any other record is valid iff its epoch is the
+/// current one and its n is the last valid n plus 1. Readers skip invalid records.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdatesRecord {
     #[prost(uint64, tag = "1")]
@@ -203,7 +203,7 @@ pub struct Fence {
     #[prost(string, tag = "1")]
     pub owner: ::prost::alloc::string::String,
 }
-/// All decisions for one chunk out of one poll of the owner.
+/// All decisions that an owner made for one chunk after one poll of `commands`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Decisions {
     #[prost(string, tag = "1")]
@@ -261,7 +261,8 @@ pub struct Discarded {
 /// client sends again from its oldest unresolved command.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutOfOrder {}
-/// The ledger does not know the writer, and the writer's session time is not above the floor. No
+/// The chunk's ledger dropped its least recently decided writers. It does not know this writer,
+/// whose session time is not above the floor: the highest session time of a dropped writer. No
 /// effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionExpired {
@@ -310,7 +311,8 @@ pub enum DiscardReason {
     Conflict = 1,
     /// The chunk is full.
     Full = 2,
-    /// The model cannot read the command, or the command does not fit the family's parameters.
+    /// The model cannot read the command, or the command does not fit the parameters of the chunk's
+    /// family (the configuration of its model).
     Invalid = 3,
     /// Only writer, seq and after of the record in `commands` could be decoded. The record was copied
     /// to `dead-letter`.

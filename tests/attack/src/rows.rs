@@ -178,7 +178,7 @@ pub const ROWS: &[Row] = &[
         "frame-fragments",
         "a message in fragments without end",
         now!(frames::fragments),
-        &["no_bytes_panic_and_nothing_is_held_that_is_too_large"],
+        &["no_bytes_panic_and_no_more_bytes_are_held_than_arrived"],
     ),
     row(
         "frame-requests",

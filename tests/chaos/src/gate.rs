@@ -1,6 +1,6 @@
 //! A gate: a TCP proxy in front of a server that can refuse, stall and cut connections. A gate
-//! keeps its address while the server behind it moves. It understands of the bytes only where
-//! Kafka's `Produce` requests begin; `driftless_e2e_tests::proxy` understands whole messages.
+//! keeps its address while the server behind it moves. The gate recognizes only where Kafka's
+//! `Produce` requests begin; `driftless_e2e_tests::proxy` understands whole messages.
 
 use std::io;
 use std::net::SocketAddr;

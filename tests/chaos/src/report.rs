@@ -72,7 +72,8 @@ pub struct Report {
     /// Edits that ingest acknowledged and that the log does not have, or whose outcome is unknown.
     /// There must be none.
     pub acknowledged_missing: usize,
-    /// Numbers of writers that the log decided more than once. There must be none.
+    /// Sequence numbers (of one writer in one chunk) that the log decided more than once. There
+    /// must be none.
     pub decided_twice: usize,
     /// The comparison of replicas.
     pub hashes: Hashes,
