@@ -23,13 +23,12 @@
 use crate::checkpoints::Checkpoints;
 use crate::chunks::Chunks;
 use crate::dead_letters::DeadLetters;
-use crate::guard::Calls;
 use crate::messages::{End, Input, Milestone, Output, Stats};
 use crate::model_faults::ModelFaults;
 use crate::progress::{BatchPart, Progress};
 use crate::settings::Settings;
 use crate::trail::{FENCE, FIRST_AFTER_FENCE, RecordTrail};
-use crate::working::{Call, Working};
+use crate::working::Working;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_schemas::proto::{Fence, updates_record::Body};
@@ -290,10 +289,10 @@ impl PartitionCore {
     #[cfg(any(debug_assertions, feature = "mutants"))]
     fn damage(&mut self, chunk: &ChunkId) {
         if let Some((_, resident)) = self.chunks.live_mut(chunk) {
-            let calls = Calls::of(&self.working, chunk);
+            let calls = crate::guard::Calls::of(&self.working, chunk);
             // If the model panics during this call, its content is damaged as well, so the panic is
             // ignored.
-            let _ = resident.live.run(calls, Call::Encode, |live| live.replica.damage());
+            let _ = resident.live.run(calls, crate::working::Call::Encode, |live| live.replica.damage());
         }
     }
 }
