@@ -283,7 +283,7 @@ impl Server {
 }
 
 /// Returns version and hash of a chunk as the gateway serves it. Fails if the content has another
-/// hash.
+/// hash than the gateway states.
 async fn fetch(request: reqwest::RequestBuilder) -> Result<(Version, Hash)> {
     let response = request.header("accept", "application/octet-stream").send().await?.error_for_status()?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

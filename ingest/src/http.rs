@@ -92,8 +92,8 @@ fn new_session(context: &Context, token: Option<String>, body: &[u8]) -> Result<
     };
     let now = context.clock.now().unix;
     let session = ids::issue(wanted.session_after_ms, now, context.verifier.random()).map_err(|e| {
-        // A wait above this limit is not caused by servers whose clocks differ, but by a wrong
-        // `session_after_ms`. A retry would not help, so the request is refused for good.
+        // A wait above `SESSION_WAIT_MS_MAX` is not caused by servers whose clocks differ, but by a
+        // wrong `session_after_ms`. A retry would not help, so the request is refused for good.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));
         if wait_ms > limits::SESSION_WAIT_MS_MAX {
             let detail =

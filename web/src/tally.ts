@@ -37,7 +37,8 @@ export class Tally {
     chunk.on("status", ({ status }) => {
       if (status === "live") this.#checked.set(id, { at: performance.now(), by: "loading", version: chunk.version });
     });
-    // An update names the hash of the chunk after it. The SDK compares this hash before the event.
+    // An update names the hash of the chunk after it. The SDK compares this hash before it emits
+    // `change`.
     chunk.on("change", ({ version }) => {
       const known = this.#checked.get(id);
       if (known && version > known.version) this.#checked.set(id, { at: performance.now(), by: "update", version });

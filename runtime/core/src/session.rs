@@ -1,7 +1,7 @@
-//! A socket's session: Hello first, then pings both ways, until the socket closes.
+//! The state of one socket: Hello first, then pings both ways, until the socket closes.
 //!
-//! The session closes the socket when its token expires and is not renewed in time, when the token
-//! is denied, or when the key that signed it is removed.
+//! This state machine closes the socket when its token expires and is not renewed in time, when the
+//! token is denied, or when the key that signed it is removed.
 
 use crate::environment::{Environment, TokenRefused};
 use crate::hello::{Greeter, Identity};
@@ -170,8 +170,8 @@ impl Session {
         self.identity.as_ref().map_or(Ok(()), |identity| environment.recheck(&identity.claims))
     }
 
-    /// Returns when the socket is closed because of its token: at the token's expiry plus the grace
-    /// for a renewal.
+    /// Returns the time at which the socket is closed because of its token: the token's expiry plus
+    /// the grace for a renewal.
     fn token_ends(&self, claims: &Claims) -> UnixMs {
         UnixMs::from_seconds(claims.expires_at).plus_ms(i64::from(self.greeter.renewal_grace_ms))
     }

@@ -166,7 +166,7 @@ fn close(way: &Gate, fault: Fault) -> Result<()> {
         Fault::Cut => way.cut(),
         Fault::Refuse => way.refuse(),
         Fault::Stall => way.stall(),
-        _ => bail!("a way cannot {}", fault.name()),
+        _ => bail!("a proxy in front of a server cannot make the fault {}", fault.name()),
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ pub struct Likelihoods {
     /// In 1,000 records that ingest appends to `commands`, how many fail or get an unknown result.
     pub ingest: u32,
     /// How often deliveries of a replayer fail, or are acknowledged without an offset, in
-    /// thousandths. Each check uses a fraction of this value.
+    /// thousandths. Each kind of failure has a fraction of this value.
     pub delivery: u32,
     /// In 1,000 steps, how often a producer appends its unacknowledged records again.
     pub written_again: u32,
@@ -153,7 +153,8 @@ pub struct Likelihoods {
 }
 
 impl Likelihoods {
-    /// Draws the likelihoods of a run from `rng`. Two faults have separate streams: `again` is for
+    /// Draws the likelihoods of a run from `rng`. Two faults have generators of their own, so that
+    /// switching one of them on leaves all other draws of a seed as they were: `again` is for
     /// producers that append records again, and `tokens` for expiring tokens.
     #[must_use]
     pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng) -> Self {

@@ -60,8 +60,8 @@ impl Sim {
         }
     }
 
-    /// Makes the token of a client for a gateway. At rest the token outlives the run, so that the
-    /// gateway refuses no Track.
+    /// Makes the token of a client for a gateway. In the last phase, which has no faults, the token
+    /// outlives the run, so that the gateway refuses no Track.
     fn gateway_token(&self, i: usize) -> String {
         let name = &self.peers[i].name;
         match self.likelihoods.token_life_s.filter(|_| self.is_faulty) {

@@ -172,7 +172,7 @@ impl Scene {
     }
 
     /// Adds a last owner and runs it without failures. It must decide every command, store every
-    /// chunk, and end in order.
+    /// chunk, and shut down cleanly.
     pub fn finish(&mut self) {
         let owner = self.claim();
         for round in 0.. {
