@@ -197,7 +197,7 @@ pub const ROWS: &[Row] = &[
         "bomb-client",
         "a Chunk that is a bomb to the client",
         now!(inside::client_bomb),
-        &["r7_a_chunk_that_is_too_large_or_has_another_hash_is_not_used"],
+        &["r7_a_chunk_that_is_too_large_or_has_another_hash_is_rejected"],
     ),
     row("bomb-http", "a compressed request, and contents as pictures and JSON", now!(http::bodies), &[]),
     row(
