@@ -71,8 +71,7 @@ async fn r7_a_damaged_snapshot_is_never_served() {
     let mut flipped = whole.to_vec();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 8;
-    // One of the damages below stores another valid state of the chunk under the name of this
-    // state.
+    // Another valid state of the chunk. A damage below stores it under the name of the first state.
     town.decide(C, STRANGER, cells(9..10, 3, None)).await;
     let other = compress(&town.live(C).replica.encoding());
     let running = town.gateway(impatient()).await;

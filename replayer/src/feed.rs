@@ -1,8 +1,8 @@
 //! The one reader for all partitions of a process: the feed hands each batch to the ownership that
 //! asked for the partition.
 //!
-//! With one reader instead of one per partition, a fetch carries all partitions, and the broker
-//! answers once (docs/decisions/0002).
+//! A fetch of the one reader carries all partitions, and the broker answers once. Readers of single
+//! partitions would each need a fetch (docs/decisions/0002).
 
 use bytes::Bytes;
 use driftless_log::{Log, ReadError};

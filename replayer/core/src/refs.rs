@@ -1,7 +1,7 @@
 //! The stored states of one chunk, as its owner knows them.
 //!
-//! These refs differ from an index entry in one point: an entry must name a newest state, and here
-//! there may be none. There is none if nothing was stored yet, or if a check has shown that the
+//! The refs differ from an index entry in one point: an entry must name a newest state, and the
+//! refs may have none. That is so if nothing was stored yet, or if a check has shown that the
 //! newest state is wrong. The owner then stores a good state first, before it writes an entry.
 
 use driftless_schemas::stored::{IndexEntry, StoredRef};

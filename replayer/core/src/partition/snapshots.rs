@@ -157,7 +157,7 @@ impl PartitionCore {
             if resident.is_clean() {
                 self.chunks.mark_stored(&chunk);
             }
-            // These audits waited until this state is durable, so they are done now.
+            // The chunk's audits waited until this state is durable, so they are done now.
             self.close_audits(audits);
             self.announce(&chunk, key, &stored);
         }

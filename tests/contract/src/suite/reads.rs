@@ -322,8 +322,8 @@ pub async fn a_missing_partition_is_an_error_of_its_own(subject: &dyn Subject) {
 pub async fn dropping_a_call_of_next_loses_no_record(subject: &dyn Subject) {
     let log = subject.log();
     let topic = topic(subject, 2).await;
-    // These are more records than the log keeps in memory, so that reads from disk are interrupted
-    // too.
+    // The test writes more records than the log keeps in memory, so that reads from disk are
+    // interrupted too.
     let text = "x".repeat(2_000);
     let big = |n: u64| record(&topic, (n % 2) as i32, n, format!("{n:08}{text}"));
     write(&*log, (0..8_000).map(big).collect()).await;
