@@ -120,22 +120,6 @@ impl MessageCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-
-    #[test]
-    fn a_header_is_what_tungstenite_writes() {
-        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
-            let mut expected = Vec::new();
-            let payload = vec![0; length];
-            Frame::message(payload.clone(), OpCode::Data(Data::Binary), true).format(&mut expected).unwrap();
-            assert_eq!(
-                [&frame_header(OpCode::Data(Data::Binary), length)[..], &payload].concat(),
-                expected,
-                "{length}"
-            );
-        }
-        assert_eq!(frame_header(OpCode::Control(Control::Close), 2)[..], [0x88, 2]);
-    }
 
     #[test]
     fn frames_are_joined_up_to_the_limit() {
