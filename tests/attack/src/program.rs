@@ -1,4 +1,4 @@
-//! Finds the program under attack: `driftless` itself.
+//! The program that is attacked: `driftless` itself.
 
 fn main() -> std::process::ExitCode {
     driftless::main()

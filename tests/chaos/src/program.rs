@@ -1,4 +1,4 @@
-//! Finds the program under test: `driftless` itself.
+//! The program that the tests run: `driftless` itself.
 
 fn main() -> std::process::ExitCode {
     driftless::main()

@@ -1,6 +1,5 @@
 //! The simulation's log. It keeps the promises that Kafka makes and no others.
 //!
-//! A record lands at the end of its partition and keeps its offset for ever. Retention may delete
 //! A record that lands is added to the end of its partition and keeps its offset for ever.
 //! Retention may delete records at the start. The simulation decides whether and when a record
 //! lands, and whether its producer gets an acknowledgement (see `replayer::producer`).

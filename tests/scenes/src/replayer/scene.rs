@@ -92,8 +92,7 @@ impl Scene {
         }
     }
 
-    // ---- `commands`
-    // -----------------------------------------------------------------------------------------------
+    // ---- `commands` ----
 
     /// Appends a command to `commands`, and lets the reference decide it. Returns the command's
     /// offset.
@@ -125,8 +124,7 @@ impl Scene {
         offset
     }
 
-    // ---- Owners
-    // ---------------------------------------------------------------------------------------------------
+    // ---- Owners ----
 
     /// A new owner claims the index. Returns its number. Earlier owners continue without noticing.
     pub fn claim(&mut self) -> usize {
