@@ -2,14 +2,12 @@
 //! late, fail, or have an unknown result.
 
 use crate::link::{Link, SimEnvironment};
-use crate::log::Log;
+use crate::log::{Log, OrphanRecord};
 use crate::rng::Rng;
-use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
 use driftless_ingest_core::rate::{Rates, rates};
 use driftless_ingest_core::{Admission, Connection, Input, Outputs, Policy, Produce};
-use driftless_schemas::Partition;
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,9 +36,6 @@ struct Pending {
     produce: Produce,
     has_landed: bool,
 }
-
-/// A record whose producer is gone and that may still land in the log, as partition, key and value.
-pub type OrphanRecord = (Partition, Bytes, Bytes);
 
 impl Process {
     /// A process without sockets. If `is_strict`, it has a low rate limit and so rejects many

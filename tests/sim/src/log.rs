@@ -7,6 +7,9 @@
 use bytes::Bytes;
 use driftless_schemas::{Offset, Partition};
 
+/// A record whose producer is gone and that may still land in the log, as partition, key and value.
+pub type OrphanRecord = (Partition, Bytes, Bytes);
+
 /// A record of one partition.
 #[derive(Clone, Debug)]
 pub struct Record {

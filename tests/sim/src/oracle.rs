@@ -41,7 +41,6 @@ struct PartitionTruth {
     /// The offsets of records in `commands` that belong to no chunk. The owner must copy each of
     /// them to `dead-letter`.
     foreign: Vec<i64>,
-    states_checked: usize,
     /// How many decisions at the start of `decisions` are known to be covered by refs.
     covered: usize,
 }
@@ -97,15 +96,15 @@ impl Oracle {
             let offset = self.partitions[p].read_commands;
             self.partitions[p].read_commands += 1;
             let value = &log.commands[p].get(Offset(offset)).expect("below the end").value;
-            let asked = CommandRecord::decode(value.clone()).ok().and_then(|record| {
-                let chunk: ChunkId = record.chunk_id.parse().ok()?;
-                match record.body? {
-                    command_record::Body::Command(c) => Some((chunk, Asked::read(offset, c)?)),
-                    command_record::Body::Audit(_) => None,
+            // A value that cannot be decoded is treated like a record without a body.
+            let record = CommandRecord::decode(value.clone()).unwrap_or_default();
+            let asked = match record.body {
+                Some(command_record::Body::Audit(_)) => continue,
+                Some(command_record::Body::Command(command)) => {
+                    record.chunk_id.parse::<ChunkId>().ok().zip(Asked::read(offset, command))
                 }
-            });
-            let is_audit = CommandRecord::decode(value.clone())
-                .is_ok_and(|r| matches!(r.body, Some(command_record::Body::Audit(_))));
+                None => None,
+            };
             match asked {
                 Some((chunk, asked)) if self.chunks.contains_key(&chunk) => {
                     let truth = self.chunks.get_mut(&chunk).expect("just seen");
@@ -113,7 +112,6 @@ impl Oracle {
                     truth.numbers.insert((asked.writer, asked.seq));
                     truth.asked.push(asked);
                 }
-                _ if is_audit => {}
                 _ => self.partitions[p].foreign.push(offset),
             }
         }
@@ -219,7 +217,6 @@ impl Oracle {
     pub fn check_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
         self.seen.checkpoints += 1;
         let p = partition.0 as usize;
-        self.partitions[p].states_checked += 1;
         for (chunk, entry) in &state.entries {
             let newest = &entry.newest;
             let through = newest.through_offset.0;

@@ -46,13 +46,6 @@ pub struct Peer {
     pub drifts: u64,
 }
 
-/// A request of a client to its shell.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// The shell must drop this socket.
-    Drop(Socket),
-}
-
 impl Peer {
     /// A client with index `i` that tracks some of the chunks.
     #[must_use]
@@ -80,6 +73,14 @@ impl Peer {
             failures: 0,
             sessions: 0,
             drifts: 0,
+        }
+    }
+
+    /// The client's connection to this kind of server; `None` while there is none.
+    pub fn connection(&mut self, socket: Socket) -> &mut Option<Connected> {
+        match socket {
+            Socket::Ingest => &mut self.ingest,
+            Socket::Gateway => &mut self.gateway,
         }
     }
 
@@ -120,15 +121,16 @@ impl Peer {
     }
 
     /// Runs the core's timers, takes the core's events, and compares them with the log.
+    /// Returns the sockets that the client drops.
     ///
     /// # Errors
     /// The violation of the rule that does not hold.
-    pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Ask>, Violation> {
+    pub fn turn(&mut self, now: u64, oracle: &Oracle) -> Result<Vec<Socket>, Violation> {
         let now = self.clock(now);
         if self.core.next_deadline().is_some_and(|at| at <= now) {
             self.core.tick(now);
         }
-        let mut asks = Vec::new();
+        let mut broken = Vec::new();
         let mut changed = false;
         while let Some(event) = self.core.poll_event() {
             changed = true;
@@ -144,7 +146,7 @@ impl Peer {
                     }
                     self.take_outcome(&chunk, command, outcome, oracle)?;
                 }
-                Event::Reconnect { socket, .. } => asks.push(Ask::Drop(socket)),
+                Event::Reconnect { socket, .. } => broken.push(socket),
                 Event::Session { .. } => self.sessions += 1,
                 Event::Status { chunk, status: ChunkStatus::Failed { .. } } => {
                     self.failures += 1;
@@ -154,11 +156,10 @@ impl Peer {
                     self.damaged.remove(&chunk);
                     self.shown.remove(&chunk);
                 }
-                Event::Drift { chunk, version, .. } => {
+                Event::Drift { chunk, .. } => {
                     self.drifts += 1;
                     self.damaged.remove(&chunk);
                     self.shown.remove(&chunk);
-                    let _ = version;
                 }
                 Event::Fatal { message } => {
                     return Err(Violation::new("protocol", format!("{}: {message}", self.name)));
@@ -169,7 +170,7 @@ impl Peer {
         if changed {
             self.compare_replicas(oracle)?;
         }
-        Ok(asks)
+        Ok(broken)
     }
 
     fn take_outcome(&mut self, chunk: &ChunkId, command: CommandId, outcome: Outcome, oracle: &Oracle) -> Verdict {

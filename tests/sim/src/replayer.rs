@@ -8,7 +8,7 @@
 mod producer;
 mod services;
 
-use crate::log::Log;
+use crate::log::{Log, OrphanRecord};
 use crate::store::{IndexState, Store, WriterToken};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
@@ -48,9 +48,6 @@ pub struct Sent {
     value: Bytes,
     landed: Option<Offset>,
 }
-
-/// A record whose producer is gone and that may still land in the log, as partition, key and value.
-pub type OrphanRecord = (Partition, Bytes, Bytes);
 
 /// A partition and the newest durable state of its index. The oracle checks this state.
 pub type Written = (Partition, Rc<IndexState>);

@@ -13,7 +13,7 @@ mod network;
 mod services;
 
 use crate::faults::{Counts, Fault, Likelihoods};
-use crate::log::Log;
+use crate::log::{Log, OrphanRecord};
 use crate::oracle::{Oracle, Seen};
 use crate::peer::Peer;
 use crate::rng::Rng;
@@ -24,7 +24,7 @@ use crate::violation::{Verdict, Violation, hold};
 use crate::{gateway, ingest, replayer};
 use driftless_chunk::world::World;
 use driftless_client_core::Socket;
-use driftless_gateway_core::{Answer, Ask as Question};
+use driftless_gateway_core::{Answer, Ask};
 use driftless_schemas::{ChunkId, Hash, Partition};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -89,8 +89,8 @@ pub struct Sim {
     next_socket: u64,
     /// Records for `updates` whose producers are dead and that may still land, one queue for each
     /// producer. `late_commands` holds such records for `commands`.
-    late_updates: Vec<VecDeque<replayer::OrphanRecord>>,
-    late_commands: Vec<ingest::OrphanRecord>,
+    late_updates: Vec<VecDeque<OrphanRecord>>,
+    late_commands: Vec<OrphanRecord>,
     is_faulty: bool,
     unique: u32,
     strangers: u64,
@@ -331,7 +331,7 @@ impl Sim {
         // R10: the content that each gateway serves over HTTP must match the log's.
         for g in 0..self.gateways.len() {
             for chunk in setting::chunks() {
-                let mut ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
+                let mut ask = self.gateways[g].ask(&chunk, Ask::Content, self.now)?;
                 let mut tries = 0;
                 let answer = loop {
                     let answer = self.gateways[g].answers.remove(&ask);
@@ -355,7 +355,7 @@ impl Sim {
                     if comes_again || tries % 200 == 0 {
                         // A gateway that was restarted since the last question has forgotten it, so
                         // the test asks again.
-                        ask = self.gateways[g].ask(&chunk, Question::Content, self.now)?;
+                        ask = self.gateways[g].ask(&chunk, Ask::Content, self.now)?;
                     }
                     hold(tries < 2_000, "liveness", || format!("gateway {g} gives no answer about {chunk}"))?;
                 };

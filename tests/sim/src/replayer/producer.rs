@@ -1,7 +1,8 @@
 //! The producer of a replayer process: records land, are acknowledged, fail, or are appended again.
 
-use super::{OrphanRecord, Process};
+use super::Process;
 use crate::log::Log;
+use crate::log::OrphanRecord;
 use crate::rng::Rng;
 use driftless_chunk::mutant::Mutant;
 use driftless_replayer_core::Input;

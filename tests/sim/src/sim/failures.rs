@@ -1,6 +1,7 @@
 //! The faults of a step: which of them occur, and how each changes the world.
 
 use super::Sim;
+use super::network::link;
 use crate::faults::Fault;
 use crate::setting;
 use crate::violation::Verdict;
@@ -158,16 +159,11 @@ impl Sim {
     fn socket_fault(&mut self) -> Verdict {
         let i = self.chance.below(self.peers.len());
         let socket = if self.chance.permille(500) { Socket::Ingest } else { Socket::Gateway };
-        let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
-        let Some((at, id)) = connected else { return Ok(()) };
+        let Some((at, id)) = *self.peers[i].connection(socket) else { return Ok(()) };
         if self.chance.permille(300) {
             // The server does not notice the break, so messages in flight still arrive at the
             // server.
-            let link = match socket {
-                Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-                Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-            };
-            if let Some(link) = link {
+            if let Some(link) = link(&mut self.ingests, &mut self.gateways, socket, (at, id)) {
                 link.peer = None;
             }
             self.count(Fault::HalfOpen);
@@ -205,8 +201,7 @@ impl Sim {
 
     /// Other users write to a chunk, so that its ledger evicts writers.
     fn other_users_write(&mut self) {
-        let chunks = setting::chunks();
-        let chunk = &chunks[self.chance.below(chunks.len())];
+        let chunk = &self.a_chunk();
         for _ in 0..1 + self.chance.below(5) {
             self.strangers += 1;
             let mut random = [0; 10];

@@ -2,8 +2,10 @@
 
 use super::Sim;
 use crate::faults::Fault;
-use crate::peer::Ask;
+use crate::link::Link;
+use crate::peer::Connected;
 use crate::violation::{Verdict, Violation};
+use crate::{gateway, ingest};
 use bytes::Bytes;
 use driftless_client_core::{ChunkStatus, Socket};
 use driftless_schemas::format;
@@ -90,8 +92,7 @@ impl Sim {
     /// Closes the client's end of a socket, and informs the client's core.
     pub(super) fn disconnect(&mut self, i: usize, socket: Socket, code: Option<u16>) {
         let peer = &mut self.peers[i];
-        let connected = if socket == Socket::Ingest { &mut peer.ingest } else { &mut peer.gateway };
-        if connected.take().is_some() {
+        if peer.connection(socket).take().is_some() {
             peer.core.disconnected(peer.clock(self.now), socket, code);
         }
     }
@@ -127,13 +128,8 @@ impl Sim {
     /// concatenated frames are a valid frame.
     pub(super) fn deliver_to_client(&mut self, socket: Socket) -> Verdict {
         let i = self.schedule.below(self.peers.len());
-        let connected = if socket == Socket::Ingest { self.peers[i].ingest } else { self.peers[i].gateway };
-        let Some((at, id)) = connected else { return Ok(()) };
-        let link = match socket {
-            Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-            Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-        };
-        let Some(link) = link else {
+        let Some((at, id)) = *self.peers[i].connection(socket) else { return Ok(()) };
+        let Some(link) = link(&mut self.ingests, &mut self.gateways, socket, (at, id)) else {
             self.disconnect(i, socket, None);
             return Ok(());
         };
@@ -169,10 +165,8 @@ impl Sim {
 
     pub(super) fn peers_turn(&mut self) -> Verdict {
         for i in 0..self.peers.len() {
-            for Ask::Drop(socket) in self.peers[i].turn(self.now, &self.oracle)? {
-                let peer = &mut self.peers[i];
-                let connected = if socket == Socket::Ingest { peer.ingest.take() } else { peer.gateway.take() };
-                if let Some((at, id)) = connected {
+            for socket in self.peers[i].turn(self.now, &self.oracle)? {
+                if let Some((at, id)) = self.peers[i].connection(socket).take() {
                     self.close(socket, at, id)?;
                 }
             }
@@ -192,17 +186,26 @@ impl Sim {
     fn send(&mut self, i: usize) {
         for socket in [Socket::Ingest, Socket::Gateway] {
             let peer = &mut self.peers[i];
-            let connected = if socket == Socket::Ingest { peer.ingest } else { peer.gateway };
+            let connected = *peer.connection(socket);
             while let Some(message) = peer.core.poll_send(socket) {
                 let Some((at, id)) = connected else { continue };
-                let link = match socket {
-                    Socket::Ingest => self.ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-                    Socket::Gateway => self.gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
-                };
-                if let Some(link) = link {
+                if let Some(link) = link(&mut self.ingests, &mut self.gateways, socket, (at, id)) {
                     link.up.push_back(message);
                 }
             }
         }
+    }
+}
+
+/// Returns the server's end of a socket; `None` if the server has dropped the socket.
+pub(super) fn link<'s>(
+    ingests: &'s mut [ingest::Process],
+    gateways: &'s mut [gateway::Process],
+    socket: Socket,
+    (at, id): Connected,
+) -> Option<&'s mut Link> {
+    match socket {
+        Socket::Ingest => ingests[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
+        Socket::Gateway => gateways[at].sockets.get_mut(&id).map(|socket| &mut socket.link),
     }
 }
