@@ -93,14 +93,8 @@ impl Gateway {
         move |chunk| hub.damage(chunk)
     }
 
-    /// Returns true once the gateway has read up to the offsets at which the log ended when the
-    /// gateway started.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
-    }
-
-    /// A channel with the value of [`Self::is_ready`], to wait for or to poll.
+    /// A channel, to wait for or to poll. Its value is true once the gateway has read up to the
+    /// offsets at which the log ended when the gateway started.
     #[must_use]
     pub fn readiness(&self) -> watch::Receiver<bool> {
         self.ready.clone()

@@ -15,22 +15,13 @@ use bytes::Bytes;
 use driftless_gateway_core::connection::{Connection, Input, Outputs};
 use driftless_runtime_core::Close;
 use driftless_web::http::ConnectionPermit;
-use driftless_web::socket::{Inbound, Reader};
+use driftless_web::socket::{Inbound, InboundError, Reader};
 use driftless_web::stream::{CLOSE_TIMEOUT, Stream};
-use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Limit on the bytes of one read.
-const READ_BYTES: usize = 16 * 1024;
 /// The shortest time that a socket without input sleeps before its next tick.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-
-thread_local! {
-    /// The read buffer of all sockets of a thread, so that a quiet socket holds no buffer.
-    static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
-}
 
 /// Serves a socket until its end. `begun` has the bytes that were read from the socket during the
 /// upgrade from HTTP.
@@ -40,7 +31,10 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
     let mut out = Outputs::default();
     let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
     let mut socket = Socket { state, connection, reader: Reader::default(), handle, context, permit };
-    let opened = socket.carry_out(&mut out).and_then(|()| socket.take(&begun));
+    let opened = socket.carry_out(&mut out).and_then(|()| {
+        let (messages, end) = feed(&mut socket.reader, &begun);
+        socket.take(messages, end)
+    });
     // Frees the buffer of the HTTP connection: a quiet socket holds nothing else of that size.
     drop(begun);
     if let Err(ended) = match opened {
@@ -111,21 +105,20 @@ impl Socket {
     }
 
     fn read(&mut self) -> Result<(), Ended> {
-        READ.with_borrow_mut(|buffer| match self.state.stream.try_read(&mut buffer[..]) {
-            Ok(0) => Err(Ended::Gone),
-            Ok(count) => self.take(&buffer[..count]),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+        let Self { state, reader, .. } = self;
+        match state.stream.read_ready(|bytes| feed(reader, bytes)) {
+            Ok(Some((messages, end))) => self.take(messages, end),
+            Ok(None) => Ok(()),
             Err(_) => Err(Ended::Gone),
-        })
+        }
     }
 
-    /// Handles all messages that end in these bytes. The hub gets their requests in one message.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        let mut messages = Vec::new();
-        let read = self.reader.feed(bytes, &mut |message| messages.push(message));
+    /// Handles all messages of one read, and then the fault that the read ended with, if any. The
+    /// hub gets their requests in one message.
+    fn take(&mut self, messages: Vec<Inbound>, end: Result<(), InboundError>) -> Result<(), Ended> {
         let mut out = Outputs::default();
         let mut done = messages.into_iter().try_for_each(|message| self.take_message(message, &mut out));
-        if let (Ok(()), Err(error)) = (&done, read) {
+        if let (Ok(()), Err(error)) = (&done, end) {
             self.handle(Input::Untrusted(&error.to_string()), &mut out);
             done = self.carry_out(&mut out);
         }
@@ -189,14 +182,7 @@ impl Socket {
         // Leave the hub now, because the hub does not wait until the peer has closed.
         handle.leave();
         let farewell = async {
-            while state.stream.readable().await.is_ok() {
-                let read = READ.with_borrow_mut(|buffer| state.stream.try_read(&mut buffer[..]));
-                match read {
-                    Ok(0) => break,
-                    Err(e) if e.kind() != ErrorKind::WouldBlock => break,
-                    _ => {}
-                }
-            }
+            while state.stream.readable().await.is_ok() && state.stream.read_ready(|_| ()).is_ok() {}
             while !state.is_ended() {
                 state.changed().await;
             }
@@ -205,4 +191,11 @@ impl Socket {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
         drop(handle);
     }
+}
+
+/// Returns the messages that end in these bytes, and the fault of the bytes after them, if any.
+fn feed(reader: &mut Reader, bytes: &[u8]) -> (Vec<Inbound>, Result<(), InboundError>) {
+    let mut messages = Vec::new();
+    let end = reader.feed(bytes, &mut |message| messages.push(message));
+    (messages, end)
 }

@@ -84,7 +84,7 @@ impl Stream {
     ///
     /// # Errors
     /// `WouldBlock` if no bytes are available, or the socket's error.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Tls(stream) => stream.socket.try_read(buffer),
