@@ -14,8 +14,8 @@ use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_store::Store;
 use driftless_store::index::{IndexView, Indexes};
-use driftless_store::{self as store, Store};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -133,9 +133,7 @@ impl Loader {
         let Some(stored) = newer_ref(logged, indexed) else { return Ok(None) };
         match self.store.stored(&stored).await {
             Ok(snapshot) => Ok(Some(Loaded { stored, data: snapshot.data, encoding: snapshot.encoding })),
-            Err(e @ (store::Error::Missing { .. } | store::Error::Damaged { .. })) => {
-                Err(LoadError::Lost { stored: Box::new(stored), reason: e.to_string() })
-            }
+            Err(e) if e.is_lost() => Err(LoadError::Lost { stored: Box::new(stored), reason: e.to_string() }),
             Err(e) => Err(LoadError::Unavailable(e.to_string())),
         }
     }

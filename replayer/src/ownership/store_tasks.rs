@@ -6,8 +6,8 @@ use bytes::Bytes;
 use driftless_replayer_core::{Input, LoadError, OlderError, Stored};
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Hash};
+use driftless_store::Store;
 use driftless_store::index::Index;
-use driftless_store::{self as store, Store};
 use std::sync::Arc;
 
 impl Ownership {
@@ -40,10 +40,7 @@ impl Ownership {
             let _permit = context.store_permits.acquire().await;
             let loaded = context.store.stored(&stored).await.map(|snapshot| snapshot.encoding).map_err(|e| {
                 tracing::warn!(%chunk, "cannot load an older state: {e}");
-                match e {
-                    store::Error::Missing { .. } | store::Error::Damaged { .. } => OlderError::Lost,
-                    _ => OlderError::Unavailable,
-                }
+                if e.is_lost() { OlderError::Lost } else { OlderError::Unavailable }
             });
             Input::OlderLoaded(chunk, loaded)
         });
@@ -81,9 +78,7 @@ async fn load(index: &Index, store: &Store, chunk: &ChunkId) -> Result<Option<St
     let Some(entry) = entry else { return Ok(None) };
     match store.stored(&entry.newest).await {
         Ok(snapshot) => Ok(Some(Stored { entry, encoding: snapshot.encoding })),
-        Err(e @ (store::Error::Missing { .. } | store::Error::Damaged { .. })) => {
-            Err(LoadError::Lost { entry: Box::new(entry), reason: e.to_string() })
-        }
+        Err(e) if e.is_lost() => Err(LoadError::Lost { entry: Box::new(entry), reason: e.to_string() }),
         Err(e) => Err(LoadError::Unavailable(e.to_string())),
     }
 }

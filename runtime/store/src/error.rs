@@ -74,6 +74,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns true if the object does not exist or is damaged, so that loading it again does not
+    /// help.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Damaged { .. })
+    }
+
     /// Returns true if a retry may succeed, as when the store does not answer. A store that refuses
     /// a request would refuse the retry too.
     #[must_use]
