@@ -32,7 +32,7 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// Returns the chunk's slot, and true if the slot is new. The caller must then ask for the
     /// chunk's stored state.
-    pub fn slot(&mut self, chunk: &ChunkId, place: impl FnOnce() -> Place) -> (&mut Slot, bool) {
+    pub fn slot(&mut self, chunk: &ChunkId, place: Place) -> (&mut Slot, bool) {
         self.uses += 1;
         let last_used = self.uses;
         match self.slots.entry(chunk.clone()) {
@@ -43,7 +43,7 @@ impl Chunks {
             }
             Entry::Vacant(slot) => {
                 let state = State::Loading(Loading::default());
-                (slot.insert(Slot { place: place(), last_used, state }), true)
+                (slot.insert(Slot { place, last_used, state }), true)
             }
         }
     }

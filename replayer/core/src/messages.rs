@@ -280,7 +280,6 @@ impl fmt::Display for Stream {
 
 /// Counters and gauges for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Stats {
     /// Commands that were decided as committed.
     pub committed: u64,

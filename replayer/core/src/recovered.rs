@@ -98,13 +98,19 @@ impl Folded {
                 }
                 Recovered::Stored(version, hash) => Some((*version, *hash)),
             };
-            if let Some(said) = said
-                && self.published.is_none_or(|(version, _)| version <= said.0)
-            {
-                self.published = Some(said);
+            if let Some((version, hash)) = said {
+                self.publish(version, hash);
             }
         }
         Ok(())
+    }
+
+    /// Notes that the log names this hash for this version, unless it names one for a later version
+    /// already.
+    pub fn publish(&mut self, version: Version, hash: Hash) {
+        if self.published.is_none_or(|(known, _)| known <= version) {
+            self.published = Some((version, hash));
+        }
     }
 
     fn fold_decisions(

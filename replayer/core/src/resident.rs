@@ -104,6 +104,11 @@ impl Resident {
         self.live.run(calls, Call::Encode, |live| (live.replica.version(), live.replica.hash_again()))
     }
 
+    /// Returns the version and the hash of the content. A hash that is known is not computed again.
+    pub fn version_and_hash(&mut self, calls: Calls<'_>) -> Result<(Version, Hash), ModelPanicked> {
+        self.live.run(calls, Call::Encode, |live| (live.replica.version(), live.replica.hash()))
+    }
+
     /// The content's canonical encoding.
     pub fn encoding(&mut self, calls: Calls<'_>) -> Result<Bytes, ModelPanicked> {
         self.live.run(calls, Call::Encode, |live| Bytes::from(live.replica.encoding().into_owned()))
@@ -112,14 +117,6 @@ impl Resident {
     /// True if the log names a hash for this version, and that hash is not `hash`.
     pub fn differs_from_log(&self, version: Version, hash: Hash) -> bool {
         self.folded.published.is_some_and(|(at, said)| at == version && said != hash)
-    }
-
-    /// Notes that the log names this hash for this version, unless it names one for a later version
-    /// already.
-    pub fn publish(&mut self, version: Version, hash: Hash) {
-        if self.folded.published.is_none_or(|(known, _)| known <= version) {
-            self.folded.published = Some((version, hash));
-        }
     }
 
     /// Notes decisions that go into a record after the position `known`.

@@ -80,7 +80,7 @@ impl PartitionCore {
         touched: &mut Vec<ChunkId>,
         now: MonotonicMs,
     ) {
-        let (slot, is_new) = self.chunks.slot(&chunk, || place);
+        let (slot, is_new) = self.chunks.slot(&chunk, place);
         if is_new {
             self.outputs.push_back(Output::Load(chunk.clone()));
         }

@@ -6,7 +6,6 @@
 use super::PartitionCore;
 use crate::guard::Calls;
 use crate::messages::Output;
-use crate::working::Call;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Version};
 
@@ -24,7 +23,7 @@ impl PartitionCore {
     pub(super) fn declare_loss(&mut self, chunk: &ChunkId, now: MonotonicMs) {
         let Some(resident) = self.chunks.resident_mut(chunk) else { return };
         let calls = Calls::of(&self.working, chunk);
-        let published = resident.live.run(calls, Call::Encode, |live| (live.replica.version(), live.replica.hash()));
+        let published = resident.version_and_hash(calls);
         let Ok((version, hash)) = published else { return self.end_by_model(chunk) };
         resident.folded.published = Some((version, hash));
         let lost = resident.folded.lost;
@@ -46,7 +45,7 @@ impl PartitionCore {
     pub(super) fn compare_with_published(&mut self, chunk: &ChunkId) {
         let Some((_, resident)) = self.chunks.live_mut(chunk) else { return };
         let calls = Calls::of(&self.working, chunk);
-        let found = resident.live.run(calls, Call::Encode, |live| (live.replica.version(), live.replica.hash()));
+        let found = resident.version_and_hash(calls);
         let Ok((version, hash)) = found else { return self.end_by_model(chunk) };
         if resident.differs_from_log(version, hash) {
             self.doubt(chunk);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 impl PartitionCore {
     /// Makes sure that the chunk has a slot; a new slot asks for the chunk's stored state.
     pub(super) fn use_slot(&mut self, chunk: &ChunkId, place: Place) {
-        let (_, is_new) = self.chunks.slot(chunk, || place);
+        let (_, is_new) = self.chunks.slot(chunk, place);
         if is_new {
             self.outputs.push_back(Output::Load(chunk.clone()));
         }

@@ -149,7 +149,7 @@ impl PartitionCore {
             let Some((place, resident)) = self.chunks.live_mut(&chunk) else { continue };
             let Some(Snapshot { stored, dirty_after, .. }) = resident.snapshot.take() else { continue };
             self.stats.snapshots += 1;
-            resident.publish(stored.version, stored.hash);
+            resident.folded.publish(stored.version, stored.hash);
             resident.refs = resident.refs.entry_with(stored.clone()).into();
             resident.is_urgent = false;
             resident.dirty = dirty_after;
