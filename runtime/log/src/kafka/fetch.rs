@@ -181,16 +181,19 @@ impl Fetcher {
     /// leaders once a second only, so a takeover would wait that long for `updates` and again for
     /// `commands`.
     fn request_leaders(&self, new: &[(Arc<str>, i32, i64, u64)]) {
-        let mut requested: Vec<&str> = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
         for (topic, ..) in new {
-            let is_new =
-                |index: usize| !new.iter().any(|(other, p, ..)| other == topic && usize::try_from(*p) == Ok(index));
-            let slots = self.positions.get(topic).into_iter().flatten().enumerate();
-            let is_read = slots.into_iter().any(|(index, slot)| slot.is_some() && is_new(index));
-            if is_read || requested.contains(&&**topic) {
+            if seen.contains(&&**topic) {
                 continue;
             }
-            requested.push(topic);
+            seen.push(topic);
+            let is_new =
+                |index: usize| new.iter().any(|(other, p, ..)| other == topic && usize::try_from(*p) == Ok(index));
+            let mut slots = self.positions.get(topic).into_iter().flatten().enumerate();
+            let was_read = slots.any(|(index, slot)| slot.is_some() && !is_new(index));
+            if was_read {
+                continue;
+            }
             if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADER_TIMEOUT) {
                 tracing::debug!(%topic, %error, "the brokers did not name the topic's leaders");
             }
