@@ -227,9 +227,7 @@ async fn observe(
         let at = Instant::now();
         for event in events {
             if let event::Body::Ping(ping) = event {
-                let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
-                let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
-                observer.out.send(Message::Binary(pong)).await?;
+                observer.out.send(Message::Binary(generator::pong(&ping))).await?;
                 continue;
             }
             for (writer, chunk, seq) in generator::commits(event)? {

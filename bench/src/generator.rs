@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use driftless_schemas::proto::{
-    GridCommand, Hello, ServerFrame, SetCells, Submit, Track, Updates, event, grid_command, request, submit,
+    GridCommand, Hello, Ping, Pong, ServerFrame, SetCells, Submit, Track, Updates, event, grid_command, request, submit,
 };
 use driftless_schemas::{ChunkId, WriterId, format};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -67,6 +67,11 @@ pub(crate) fn edit(chunk: &ChunkId, seq: u64, cell: u32) -> Bytes {
         after: seq - 1,
         body: Some(submit::Body::Command(command.into())),
     }))
+}
+
+/// Encodes the answer to a ping.
+pub(crate) fn pong(ping: &Ping) -> Bytes {
+    format::request(request::Body::Pong(Pong { nonce: ping.nonce }))
 }
 
 /// Tracks chunks, and waits for the answer to each.

@@ -27,11 +27,7 @@ impl Quantiles {
 
     /// Returns the median of each quantile over several rounds, and the sum of their counts.
     pub fn median(rounds: &[Self]) -> Self {
-        let middle = |pick: fn(&Self) -> f64| {
-            let mut values: Vec<f64> = rounds.iter().map(pick).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
+        let middle = |pick: fn(&Self) -> f64| median(rounds.iter().map(pick).collect());
         Self {
             count: rounds.iter().map(|round| round.count).sum(),
             p50_ms: middle(|q| q.p50_ms),
@@ -40,6 +36,13 @@ impl Quantiles {
             max_ms: middle(|q| q.max_ms),
         }
     }
+}
+
+/// Returns the median: of an even number of values, the upper of the two in the middle. Returns 0
+/// for no values.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -171,8 +171,7 @@ impl Bench {
         let decisions = Decisions::follow(&log, &topics.updates, chunks.len())?;
         let mut owner = launcher.start("a")?;
         owner.event("ownership", SystemTime::UNIX_EPOCH, PATIENCE, replayers::Event::is_deciding).await?;
-        let mut standby = launcher.start("b")?;
-        standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
+        let standby = launcher.stand_by("b").await?;
         let count = chunks.len();
         let hot = HotChunks::start(&log, Arc::clone(&topics.commands), chunks, args.rate())?;
         Ok(Self {
@@ -240,11 +239,8 @@ impl Bench {
         Ok(std::mem::replace(&mut self.owner, standby))
     }
 
-    /// Starts a replayer, and waits until it has joined the group without owning a partition.
     async fn stand_by(&mut self, member: &'static str) -> Result<()> {
-        let mut standby = self.launcher.start(member)?;
-        standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
-        self.standby = Some(standby);
+        self.standby = Some(self.launcher.stand_by(member).await?);
         Ok(())
     }
 

@@ -120,9 +120,7 @@ async fn write(
                             eprintln!("rejected: {} {}: {}", rejected.chunk_id, rejected.seq, rejected.message);
                         }
                         event::Body::Ping(ping) => {
-                            let pong = driftless_schemas::proto::Pong { nonce: ping.nonce };
-                            let pong = driftless_schemas::format::request(driftless_schemas::proto::request::Body::Pong(pong));
-                            connected.out.send(Message::Binary(pong)).await?;
+                            connected.out.send(Message::Binary(generator::pong(&ping))).await?;
                         }
                         _ => {}
                     }

@@ -244,7 +244,7 @@ impl Run {
             return Err(self.what_failed(status));
         }
         ensure!(suites.passed() > 0, "no test ran");
-        let counted = suites.suites.iter().filter(|suite| suite.passed > 0).count();
+        let counted = suites.with_tests().count();
         let mut note = format!("{} tests in {counted} suites", suites.passed());
         if let Some(kafka) = &self.prerequisites.kafka {
             note = format!("{note}; {}", on_kafka(&self.workspace, &self.suites, kafka)?);
@@ -332,9 +332,7 @@ impl Tally {
 /// Cargo selects suites by name in all packages. A name therefore counts only if no package
 /// declares needs for a suite of that name.
 fn light_suites(workspace: &Workspace) -> BTreeSet<&str> {
-    let suites = || workspace.packages.iter().flat_map(|package| &package.integration_tests);
-    let heavy = suites_with(workspace, |needs| !needs.is_empty());
-    suites().map(|suite| suite.name.as_str()).filter(|name| !heavy.contains(name)).collect()
+    &suites_with(workspace, <[Need]>::is_empty) - &suites_with(workspace, |needs| !needs.is_empty())
 }
 
 fn suites_with(workspace: &Workspace, is_wanted: impl Fn(&[Need]) -> bool) -> BTreeSet<&str> {

@@ -1,7 +1,7 @@
 //! The report of `fanout`: medians over the rounds, ratios to the peer, and missed aims.
 
 use super::{IN_FLIGHT, MANY_CHUNKS, ONE_CHUNK_SOCKETS, SOCKETS_OF_EACH, UPDATES_PER_SECOND};
-use crate::quantiles::Quantiles;
+use crate::quantiles::{self, Quantiles};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -119,11 +119,7 @@ impl Report {
 
 /// Returns the median of each figure over the rounds.
 fn median(rows: &[Row]) -> Row {
-    let middle = |pick: &dyn Fn(&Row) -> Option<f64>| {
-        let mut values: Vec<f64> = rows.iter().filter_map(pick).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
+    let middle = |pick: &dyn Fn(&Row) -> Option<f64>| quantiles::median(rows.iter().filter_map(pick).collect());
     let keys = |pick: &dyn Fn(&Row) -> Vec<usize>| rows.first().map(pick).unwrap_or_default();
     let by = |keys: Vec<usize>, pick: &dyn Fn(&Row, usize) -> Option<f64>| {
         keys.into_iter().map(|key| (key, middle(&|row| pick(row, key)))).collect()

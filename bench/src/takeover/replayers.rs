@@ -73,6 +73,13 @@ impl Launcher {
         let process = Process::spawn(member, command, &log)?;
         Ok(Replayer { member, process, log, read: 0, events: Vec::new() })
     }
+
+    /// Starts a replayer, and waits until it has joined the group without owning a partition.
+    pub async fn stand_by(&mut self, member: &'static str) -> Result<Replayer> {
+        let mut standby = self.start(member)?;
+        standby.event("membership", SystemTime::UNIX_EPOCH, super::PATIENCE, |e| e.is_assigned(false)).await?;
+        Ok(standby)
+    }
 }
 
 impl Replayer {

@@ -1,5 +1,6 @@
 //! The report of `takeover`: figures beside their targets.
 
+use crate::quantiles;
 use serde::Serialize;
 
 /// A measured time, with its values in all rounds, in milliseconds.
@@ -59,10 +60,8 @@ impl Figures {
     /// it.
     pub fn done(mut self) -> (Vec<Figure>, bool) {
         for figure in &mut self.0 {
-            let mut sorted = figure.rounds_ms.clone();
-            sorted.sort_unstable_by(f64::total_cmp);
-            figure.median_ms = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-            figure.worst_ms = sorted.last().copied().unwrap_or_default();
+            figure.median_ms = quantiles::median(figure.rounds_ms.clone());
+            figure.worst_ms = figure.rounds_ms.iter().copied().fold(0.0, f64::max);
             figure.is_met = figure.target_ms.map(|target| figure.median_ms <= target);
         }
         let is_met = self.0.iter().all(|figure| figure.is_met != Some(false));

@@ -102,7 +102,7 @@ impl Service {
     /// says how.
     async fn start_once(&mut self) -> Result<Result<SocketAddr, String>> {
         self.starts += 1;
-        let log = self.launch.logs.join(format!("{}-{:03}.log", self.name, self.starts));
+        let log = self.log();
         let command = command(&self.launch.program, &self.launch.arguments, &self.launch.env);
         let process = block_in_place(|| Process::spawn(&self.name, command, &log))?;
         let process = self.running.insert(process);

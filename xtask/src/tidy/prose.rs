@@ -49,11 +49,12 @@ struct Counts {
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let counts = Counts::of(tree);
+    let is_vague = counts.vague_per_thousand() > VAGUE_PER_THOUSAND_MAX;
     let mut findings = Vec::new();
     if counts.openings_percent() > OPENINGS_PERCENT_MAX {
         findings.extend(counts.openings);
     }
-    if counts.vague.len() as f64 * 1000.0 / counts.lines.max(1) as f64 > VAGUE_PER_THOUSAND_MAX {
+    if is_vague {
         findings.extend(counts.vague);
     }
     findings.extend(counts.wide);

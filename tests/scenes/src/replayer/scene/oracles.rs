@@ -1,7 +1,7 @@
 //! The oracles: each check compares the log, the index or the store with the reference.
 
 use super::super::reference::{LastValid, Reference};
-use super::Scene;
+use super::{Owner, Scene};
 use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_schemas::proto::{Decisions, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::IndexEntry;
@@ -45,13 +45,18 @@ impl Scene {
             assert_eq!(newest.ledger.as_ref(), Some(&state.ledger), "r6: the ledger of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest_mark) in self.valid.iter().filter(|v| v.1 == *chunk) {
-                let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
+                let is_known = self.is_known(owner, *at);
                 assert!(
                     is_known || *newest_mark > newest.through_offset.0,
                     "r6: a ref of {chunk} contains updates {at}, which is not acknowledged"
                 );
             }
         }
+    }
+
+    /// True if the owner knows that this valid record is in the log.
+    fn is_known(&self, owner: &Owner, at: Offset) -> bool {
+        at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch
     }
 
     /// R6: checks that the checkpoint points past no undecided command, and past no decision that
@@ -70,7 +75,7 @@ impl Scene {
             assert!(due <= reference.decided, "r6: commands_next passes an undecided command of {chunk}");
             let owner = &self.owners[owner];
             for (at, _, newest) in self.valid.iter().filter(|v| v.1 == *chunk) {
-                let is_known = *at < owner.acked || self.last_valid_at[at.0 as usize + 1].epoch < owner.epoch;
+                let is_known = self.is_known(owner, *at);
                 assert!(is_known || *newest >= self.checkpoint.commands_next.0, "r6: updates {at} is not acknowledged");
             }
         }
