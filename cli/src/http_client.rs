@@ -41,7 +41,7 @@ impl TokenArgs {
     fn get(&self) -> Result<&str> {
         let given = self.token.as_deref().filter(|token| !token.is_empty());
         given.context(
-            "no token: give --token or DRIFTLESS_TOKEN; `cargo dev` prints one, and `driftless token` makes one",
+            "no token: give --token or DRIFTLESS_TOKEN; `driftless dev` prints one, and `driftless token` makes one",
         )
     }
 }

@@ -109,22 +109,6 @@ impl S3 {
         &self.endpoint
     }
 
-    pub fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    pub fn access_key(&self) -> &str {
-        ACCESS_KEY
-    }
-
-    pub fn secret_key(&self) -> &str {
-        SECRET_KEY
-    }
-
-    pub fn region(&self) -> &str {
-        REGION
-    }
-
     /// Returns the URL of the bucket, `s3://bucket`.
     pub fn url(&self) -> String {
         format!("s3://{}", self.bucket)
