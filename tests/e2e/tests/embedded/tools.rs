@@ -35,7 +35,7 @@ async fn a_missing_token_is_asked_for_with_where_to_get_one() {
     for list in [&["watch", "canvas/0/0"][..], &["paint", &photo]] {
         let ended = run(&arguments(list), &Env::new()).await;
         assert!(!ended.status.success(), "{list:?}: {ended:?}");
-        for word in ["no token", "--token", "DRIFTLESS_TOKEN", "cargo dev", "driftless token"] {
+        for word in ["no token", "--token", "DRIFTLESS_TOKEN", "driftless dev", "driftless token"] {
             assert!(ended.error.contains(word), "{list:?}: nothing of {word} in: {}", ended.error);
         }
     }
