@@ -17,6 +17,7 @@ pub enum Mutant {
     ReadToTheEnd,
     OpenIndexAfterFence,
     ReuseEpoch,
+    OwnFenceByEpoch,
     ReopenIndex,
     StartWithoutEpoch,
     TrustEveryOffset,
@@ -54,11 +55,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 37] = [
+    pub const ALL: [Mutant; 38] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
         Self::ReuseEpoch,
+        Self::OwnFenceByEpoch,
         Self::ReopenIndex,
         Self::StartWithoutEpoch,
         Self::TrustEveryOffset,
@@ -102,6 +104,7 @@ impl Mutant {
             Self::ReadToTheEnd => "R4: an owner reads to the log's end instead of its own fence (shell)",
             Self::OpenIndexAfterFence => "R4: the index is opened after the fence was appended (shell)",
             Self::ReuseEpoch => "R4: a new owner uses the epoch of its predecessor (shell)",
+            Self::OwnFenceByEpoch => "R4: an owner takes any valid fence of its epoch for its own",
             Self::ReopenIndex => "R4: a fenced owner opens its index again and goes on (shell)",
             Self::StartWithoutEpoch => "R4: reading begins at `updates_low` without the epoch and n at that place",
             Self::TrustEveryOffset => "R4: every acknowledged offset counts as a position",

@@ -4,6 +4,7 @@
 
 use crate::context::Context;
 use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS};
+use crate::metrics;
 use crate::ownership::{self, Order, Outcome};
 use driftless_log::{self as log, Log, MembershipEvent, ReadError};
 use driftless_replayer_core::{End, OutOfRange, Stream};
@@ -249,17 +250,29 @@ impl Assignments {
             }
             return Ok(());
         }
+        metrics::ended(&outcome);
         let failures = match outcome {
             Outcome::Core(End::OutOfRange(range)) => return Err(self.retention(partition, range)),
             Outcome::Core(end @ End::Unreadable { .. }) => return Err(Error::Unreadable { partition, end }),
+            // The index is older than the log, or another owner was faster. The next claim goes above
+            // the epoch of the valid owner. If that does not help, another owner keeps claiming.
+            Outcome::Core(End::FenceInvalid { .. }) if owned.failures == 0 => 1,
             // Another owner has claimed the partition: two owners that claim in turn would fence
             // each other again and again. During the pause, the group can revoke the partition from
             // the wrong one.
-            Outcome::Core(End::Replaced { .. } | End::Index { .. }) => FAILURES_OF_THE_REPLACED.max(owned.failures + 1),
+            Outcome::Core(End::Replaced { .. } | End::FenceInvalid { .. } | End::Index { .. }) => {
+                FAILURES_OF_THE_REPLACED.max(owned.failures + 1)
+            }
             _ if was_running => 1,
             _ => owned.failures + 1,
         };
-        tracing::warn!(partition = partition.0, "the ownership ended: {outcome}; taking it up again");
+        match &outcome {
+            // Records of this owner may stand in the log that no reader counts.
+            Outcome::Core(End::Replaced { .. } | End::FenceInvalid { .. } | End::NotCounted { .. }) => {
+                tracing::error!(partition = partition.0, "the ownership ended: {outcome}; taking it up again");
+            }
+            _ => tracing::warn!(partition = partition.0, "the ownership ended: {outcome}; taking it up again"),
+        }
         self.begin(partition, failures);
         Ok(())
     }
@@ -271,7 +284,7 @@ impl Assignments {
         let topics = self.context.world.topics();
         let topic = match stream {
             Stream::Commands => &topics.commands,
-            Stream::Updates | Stream::History => &topics.updates,
+            Stream::Updates | Stream::History | Stream::ReadBack => &topics.updates,
         };
         let source = ReadError::OutOfRange { topic: Arc::clone(topic), partition, wanted, low, high };
         Error::Retention { partition, source }

@@ -1,5 +1,6 @@
 //! The replayer's metrics and their descriptions.
 
+use crate::ownership::Outcome;
 use driftless_replayer_core::Stats;
 use driftless_schemas::Partition;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -16,6 +17,14 @@ pub(crate) fn describe() {
     describe_histogram!("driftless_replayer_takeover_seconds", "From an assignment to deciding: index, fence, log");
     describe_gauge!("driftless_replayer_stuck_chunks", "Chunks that cannot be loaded, by partition");
     describe_counter!("driftless_replayer_records_total", "Records appended to updates");
+    describe_counter!(
+        "driftless_replayer_foreign_records_total",
+        "Records of other processes found in updates while an owner was deciding; none of them counts"
+    );
+    describe_counter!(
+        "driftless_replayer_ownerships_ended_total",
+        "Ownerships that ended without an order to end, by reason"
+    );
     describe_counter!("driftless_replayer_snapshots_total", "Snapshots stored and announced");
     describe_counter!("driftless_replayer_checkpoints_total", "Checkpoints written");
     describe_gauge!("driftless_replayer_chunks", "Chunks in memory, by partition");
@@ -25,6 +34,11 @@ pub(crate) fn describe() {
         "driftless_replayer_commands_open",
         "Commands read and not yet decided and acknowledged, by partition"
     );
+}
+
+/// Counts an ownership that ended without an order.
+pub(crate) fn ended(outcome: &Outcome) {
+    counter!("driftless_replayer_ownerships_ended_total", "reason" => outcome.name()).increment(1);
 }
 
 /// Reports the counters and gauges that changed from `before`, the last reported state, to `now`.
@@ -50,6 +64,7 @@ pub(crate) fn report(partition: Partition, before: &Stats, now: &Stats) {
     count("driftless_drift_total", before.drifts, now.drifts);
     count("driftless_replayer_reconstructed_total", before.reconstructed, now.reconstructed);
     count("driftless_replayer_records_total", before.records, now.records);
+    count("driftless_replayer_foreign_records_total", before.foreign_records, now.foreign_records);
     count("driftless_replayer_snapshots_total", before.snapshots, now.snapshots);
     count("driftless_replayer_checkpoints_total", before.checkpoints, now.checkpoints);
     let level = |name: &'static str, before: usize, now: usize| {

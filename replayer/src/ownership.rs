@@ -59,6 +59,30 @@ pub(crate) enum Outcome {
     Panicked(String),
 }
 
+impl Outcome {
+    /// The name of the outcome, which metrics show.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Core(end) => match end {
+                End::Drained => "drained",
+                End::Replaced { .. } => "replaced",
+                End::FenceInvalid { .. } => "fence_invalid",
+                End::NotCounted { .. } => "not_counted",
+                End::AppendFailed { .. } => "append_failed",
+                End::Unreadable { .. } => "unreadable",
+                End::OutOfRange(_) => "out_of_range",
+                End::ModelFault { .. } => "model_fault",
+                End::Reread { .. } => "reread",
+                End::Index { .. } => "index_write",
+            },
+            Self::Stopped => "stopped",
+            Self::Index(_) => "index_open",
+            Self::Read(_) => "read",
+            Self::Panicked(_) => "panicked",
+        }
+    }
+}
+
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

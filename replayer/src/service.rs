@@ -133,6 +133,7 @@ fn context(settings: Settings, world: Arc<World>, log: &Arc<dyn Log>, store: Sto
         member: settings.member,
         clock: Clock::default(),
         careful: Mutex::default(),
+        claim_above: Mutex::default(),
         #[cfg(debug_assertions)]
         damage: Mutex::default(),
         world,

@@ -97,6 +97,9 @@ pub const DECISIONS_BYTES_TARGET: usize = 256 * 1024;
 /// The highest version of a chunk. No chunk comes near this limit. A higher version in a record
 /// means that the record is damaged; such a record is refused, so that sums cannot overflow.
 pub const VERSION_MAX: u64 = i64::MAX as u64;
+/// The highest epoch that an owner claims. One ownership a second would need eight million years to
+/// reach this limit. A fence with a higher epoch was not written by an owner.
+pub const EPOCH_MAX: u64 = 1 << 48;
 /// The largest number of writers in a chunk's ledger.
 pub const LEDGER_WRITERS_MAX: usize = 1024;
 /// The number of each writer's newest command numbers for which the ledger remembers whether they

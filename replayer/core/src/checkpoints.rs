@@ -29,9 +29,16 @@ impl Checkpoints {
     }
 
     /// Notes that this checkpoint is being written. Returns false if it must not be written,
-    /// because it is equal to the newest one and there are no entries.
-    pub fn begin(&mut self, checkpoint: Checkpoint, entries: &[(ChunkId, IndexEntry)], now: MonotonicMs) -> bool {
-        if entries.is_empty() && checkpoint == self.newest {
+    /// because it is equal to the newest one, there are no entries, and `is_proof_wanted` is false:
+    /// the owner wants no proof that the index still accepts its writes.
+    pub fn begin(
+        &mut self,
+        checkpoint: Checkpoint,
+        entries: &[(ChunkId, IndexEntry)],
+        is_proof_wanted: bool,
+        now: MonotonicMs,
+    ) -> bool {
+        if entries.is_empty() && checkpoint == self.newest && !is_proof_wanted {
             return false;
         }
         self.newest = checkpoint;

@@ -23,6 +23,9 @@ pub enum Input {
     /// Records of `updates`, in log order, between [`Output::ReadHistory`] and
     /// [`Output::EndHistory`].
     History(Vec<(Offset, Bytes)>),
+    /// Records of `updates`, in log order, between [`Output::ReadBack`] and
+    /// [`Output::EndReadBack`].
+    ReadBack(Vec<(Offset, Bytes)>),
     /// The log has acknowledged record `n` of [`Output::Append`], with the record's offset if the
     /// log reports one. Acknowledgements come in the order of `n`.
     Acked(u64, Option<Offset>),
@@ -59,6 +62,8 @@ pub enum Stream {
     Commands,
     /// `updates`, read again for one chunk that is being checked or rebuilt.
     History,
+    /// `updates`, read back to learn whether the own records count.
+    ReadBack,
 }
 
 /// The core has to read an offset that the log does not hold.
@@ -135,6 +140,12 @@ pub enum Output {
     ReadHistory(Offset),
     /// Stop the reading that [`Output::ReadHistory`] began.
     EndHistory,
+    /// Read `updates` from this offset on, at the same time as `commands`; report
+    /// [`Input::ReadBack`] or [`Input::OutOfRange`]. The core reads `updates` either for this
+    /// output or for [`Output::ReadHistory`], never for both at a time.
+    ReadBack(Offset),
+    /// Stop the reading that [`Output::ReadBack`] began.
+    EndReadBack,
     /// Load a chunk's stored state; report [`Input::Loaded`].
     Load(ChunkId),
     /// Load the object of an older ref; report [`Input::OlderLoaded`].
@@ -220,6 +231,28 @@ pub enum End {
         /// The newer epoch.
         epoch: Epoch,
     },
+    /// The own fence is invalid by R4, so no reader would count a record of this ownership. The
+    /// ownership has written nothing but its fence. The next claim must use an epoch above
+    /// `current`.
+    #[error(
+        "the fence of epoch {epoch}, at offset {offset} of updates, is invalid: epoch {current} owns the partition already. Another owner was faster, or the index is older than the log; the next claim uses an epoch above {current}"
+    )]
+    FenceInvalid {
+        /// The epoch of this ownership.
+        epoch: Epoch,
+        /// The offset of the own fence in `updates`.
+        offset: Offset,
+        /// The valid epoch at that offset. It is not below `epoch`.
+        current: Epoch,
+    },
+    /// The log has acknowledged a record that does not count (R4), so no reader uses it.
+    #[error("record {n} of updates was acknowledged, but does not count: {reason}")]
+    NotCounted {
+        /// The record's number.
+        n: u64,
+        /// Which records stand in its place.
+        reason: String,
+    },
     /// The log did not acknowledge a record, so that the record may or may not be in the log. The
     /// next owner reads the log and so learns which is the case.
     #[error("record {n} of updates was not acknowledged: {reason}")]
@@ -272,7 +305,7 @@ pub enum End {
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Updates | Self::History => "updates",
+            Self::Updates | Self::History | Self::ReadBack => "updates",
             Self::Commands => "commands",
         })
     }
@@ -304,6 +337,9 @@ pub struct Stats {
     pub reconstructed: u64,
     /// Records that this ownership has appended to `updates`, its fence included.
     pub records: u64,
+    /// Records of other processes that this ownership has found behind its fence. None of them
+    /// counts; a record that counts ends the ownership.
+    pub foreign_records: u64,
     /// Snapshots whose refs are durable in the index.
     pub snapshots: u64,
     /// Checkpoints that were written.

@@ -17,6 +17,7 @@
 //! * `snapshots`: objects, refs and checkpoints, in the order that R6 asks for.
 //! * `history`: reading `updates` again for one chunk. `checks` compares the result with the chunk
 //!   in memory; `reconstruction` makes a lost object of the result.
+//! * `read_back`: reading `updates` to learn whether the own records count (R4).
 //! * `drift`: the reaction to a content that differs from the content that the log leads to (R10).
 //! * `leaving`: the planned end. `loss`: reads of offsets that the log does not hold.
 
@@ -43,6 +44,7 @@ mod loading;
 mod deciding;
 mod snapshots;
 mod history;
+mod read_back;
 mod checks;
 mod reconstruction;
 mod drift;
@@ -50,6 +52,7 @@ mod leaving;
 mod loss;
 
 use history::Histories;
+use read_back::ReadingBack;
 use recovery::Recovery;
 
 /// How far an ownership has come.
@@ -91,6 +94,7 @@ pub struct PartitionCore {
     dead_letters: DeadLetters,
     checkpoints: Checkpoints,
     histories: Histories,
+    reading_back: ReadingBack,
     model_faults: ModelFaults,
     working: Arc<Working>,
     outputs: VecDeque<Output>,
@@ -99,7 +103,8 @@ pub struct PartitionCore {
 
 impl PartitionCore {
     /// Begins an ownership. The index must be open, and `checkpoint.epoch` must be this ownership's
-    /// epoch, already durable. `owner` is the name that the fence carries.
+    /// epoch, already durable. `owner` is the text that the fence carries. The owner recognises its
+    /// fence by this text (R4), so no other ownership may ever use the same text.
     #[must_use]
     pub fn new(
         world: Arc<World>,
@@ -115,13 +120,14 @@ impl PartitionCore {
             partition,
             settings,
             phase: Phase::Recovering,
-            recovery: Recovery::new(start, checkpoint.commands_next),
+            recovery: Recovery::new(start, checkpoint.commands_next, owner),
             trail: RecordTrail::new(checkpoint.epoch, start),
             progress: Progress::new(checkpoint.commands_next),
             chunks: Chunks::default(),
             dead_letters: DeadLetters::default(),
             checkpoints: Checkpoints::new(checkpoint, now),
             histories: Histories::default(),
+            reading_back: ReadingBack::default(),
             model_faults: ModelFaults::default(),
             working: Arc::default(),
             outputs: VecDeque::new(),
@@ -159,6 +165,7 @@ impl PartitionCore {
             Input::Loaded(chunk, loaded) => self.take_loaded(chunk, loaded, now),
             Input::OlderLoaded(chunk, loaded) => self.take_older(&chunk, loaded, now),
             Input::History(records) => self.take_history(records, now),
+            Input::ReadBack(records) => self.take_read_back(records),
             Input::Acked(n, offset) => self.take_ack(n, offset),
             Input::AppendFailed(n, reason) => self.end(End::AppendFailed { n, reason }),
             Input::SnapshotPut(chunk, hash, result) => self.take_snapshot_put(&chunk, hash, result.is_ok()),
@@ -243,6 +250,9 @@ impl PartitionCore {
 
     fn tick(&mut self, now: MonotonicMs) {
         self.retry_loads(now);
+        if self.is_running() {
+            self.watch_while_idle(now);
+        }
         if self.phase == Phase::Running {
             self.begin_history(now);
             self.begin_snapshots(now);
@@ -263,6 +273,7 @@ impl PartitionCore {
     }
 
     fn append(&mut self, key: String, body: Body, commands: Vec<BatchPart>) {
+        self.end_watch();
         let (n, value) = self.trail.append(body, commands);
         self.outputs.push_back(Output::Append { n, key, value });
         if n == FIRST_AFTER_FENCE {
@@ -275,6 +286,7 @@ impl PartitionCore {
             Ok(commands) => commands.into_iter().for_each(|part| self.progress.done(part)),
             Err(end) => return self.end(end),
         }
+        self.settle();
         match n {
             FENCE => self.outputs.push_back(Output::Reached(Milestone::FenceAcknowledged)),
             FIRST_AFTER_FENCE => self.outputs.push_back(Output::Reached(Milestone::FirstRecordAcknowledged)),

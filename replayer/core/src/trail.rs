@@ -1,24 +1,22 @@
 //! The records that an ownership appends to `updates`: their numbers, their acknowledgements, and
-//! the positions from which a later reader may begin (R4, R6).
+//! which of them count (R4, R6).
 //!
-//! A producer may write the records that are in flight a second time (docs/decisions/0012), and
-//! then acknowledges each record at the offset of its second copy. R4 counts the first copies only.
-//! The first copies of later records may have offsets below the acknowledged one, and a reader that
-//! began behind the acknowledged offset would miss them. So a reader may begin behind an offset
-//! only if no later record can have a lower one.
+//! An acknowledged record is in the log, but it counts only if no valid fence of another owner
+//! stands before it, and if no other record has taken its number. So the trail keeps a position up
+//! to which everything in the log is known. A record that is acknowledged at exactly that position,
+//! under the next number, counts, because nothing stands between. This is the usual case.
 //!
-//! Two facts show when this is so. If a record is given to the producer after an acknowledgement,
-//! each copy of it has a higher offset than the acknowledged one. And no record is between two
-//! neighbouring offsets. So when a record is acknowledged at an offset that does not follow the
-//! previous record's directly, no offset is trusted for now. Trust returns when every record that
-//! was in flight at that moment is acknowledged, and each of them has the offset directly behind
-//! the previous one.
+//! Any other acknowledgement leaves a gap: its offset is higher, or unknown. Another process may
+//! have written there, or the producer may have written its own records a second time
+//! (docs/decisions/0012). Then the owner reads the log from the position on and judges each record
+//! by R4 (docs/decisions/0016). Until then no ref, no checkpoint and no bound uses the records
+//! behind the gap.
 
 use crate::messages::End;
 use crate::progress::BatchPart;
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
-use driftless_chunk::position::Position;
+use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::{Epoch, Offset};
 use prost::Message;
@@ -33,81 +31,144 @@ pub(crate) const FIRST_AFTER_FENCE: u64 = FENCE + 1;
 pub(crate) struct RecordTrail {
     epoch: Epoch,
     next_n: u64,
-    /// The number of the newest acknowledged record.
-    acked_n: u64,
-    /// The offset of the newest acknowledged record, if the log has reported it.
-    acked_at: Option<Offset>,
-    /// Offsets of records with a number below this one are not trusted as positions.
-    trusted_n: u64,
-    /// The highest position that is trusted, as [`RecordTrail::known`] returns it.
+    /// Everything below this position is judged, and its last valid record is this owner's own.
     known: Position,
-    in_flight: VecDeque<InFlight>,
+    /// Records that are not acknowledged, oldest first.
+    in_flight: VecDeque<Appended>,
+    /// Acknowledged records of which it is not known that they count, oldest first, each with the
+    /// offset that the log has reported.
+    uncertain: VecDeque<(Appended, Option<Offset>)>,
 }
 
-/// A record that is not acknowledged yet.
-struct InFlight {
+/// A record that this owner has appended.
+struct Appended {
     n: u64,
+    /// The record's bytes, which a record that is read back must equal.
+    value: Bytes,
     commands: Vec<BatchPart>,
+}
+
+/// What a record is that the owner has read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadBack {
+    /// A record of this owner. A second copy counts as one too.
+    Own,
+    /// A record of another process. It does not count.
+    Foreign,
 }
 
 impl RecordTrail {
     /// A trail without records; recovery begins to read at `start`.
     pub fn new(epoch: Epoch, start: Position) -> Self {
-        Self { epoch, next_n: 0, acked_n: 0, acked_at: None, trusted_n: 0, known: start, in_flight: VecDeque::new() }
+        Self { epoch, next_n: 0, known: start, in_flight: VecDeque::new(), uncertain: VecDeque::new() }
     }
 
-    /// Gives the next number to a record, and encodes it. `commands` are done when the record is
-    /// acknowledged.
+    /// Gives the next number to a record, and encodes it. `commands` are done when the record
+    /// counts.
     pub fn append(&mut self, body: Body, commands: Vec<BatchPart>) -> (u64, Bytes) {
         let n = self.next_n;
         self.next_n += 1;
-        self.in_flight.push_back(InFlight { n, commands });
-        let record = UpdatesRecord { epoch: self.epoch.0, n, body: Some(body) };
-        (n, record.encode_to_vec().into())
+        let value: Bytes = UpdatesRecord { epoch: self.epoch.0, n, body: Some(body) }.encode_to_vec().into();
+        self.in_flight.push_back(Appended { n, value: value.clone(), commands });
+        (n, value)
     }
 
     /// Notes that recovery has read the own fence back, as the last record below `position`.
     pub fn anchor(&mut self, position: Position) {
         self.known = position;
-        self.acked_at = Some(Offset(position.offset.0 - 1));
     }
 
     /// Notes that the log has acknowledged record `n`. Returns the commands that are done now.
     ///
     /// # Errors
-    /// [`End::AppendFailed`] if an older record is not acknowledged yet. The acknowledged records
-    /// must have no gap (R6).
+    /// [`End::AppendFailed`] if an older record is not acknowledged yet: the acknowledged records
+    /// must have no gap (R6). Also the errors of [`RecordTrail::settle`].
     pub fn acknowledge(&mut self, n: u64, offset: Option<Offset>) -> Result<Vec<BatchPart>, End> {
         let Some(oldest) = self.in_flight.pop_front() else { return Ok(Vec::new()) };
         if oldest.n != n {
             let reason = format!("record {n} was acknowledged before it");
             return Err(End::AppendFailed { n: oldest.n, reason });
         }
-        self.acked_n = n;
-        // The fence's offset is known already, because recovery has read the fence.
+        // The fence counts as soon as recovery has read it.
         if n != FENCE {
-            let is_neighbour = offset.is_some() && offset == self.acked_at.map(Offset::next);
-            if !is_neighbour && !Mutant::TrustEveryOffset.is_on() {
-                self.trusted_n = self.next_n - 1;
-            }
-            self.acked_at = offset;
-            if let Some(offset) = offset
-                && n >= self.trusted_n
-            {
-                self.known = Position { offset: offset.next(), epoch: self.epoch, n };
-            }
+            self.uncertain.push_back((oldest, offset));
         }
-        Ok(oldest.commands)
+        self.settle()
+    }
+
+    /// Judges a record that was read back, if it stands at the known position or above.
+    ///
+    /// # Errors
+    /// [`End::Replaced`] if the record is the valid fence of another owner. [`End::NotCounted`] if
+    /// another process has written a valid record under this owner's epoch.
+    pub fn read_back(&mut self, offset: Offset, value: &Bytes, record: &UpdatesRecord) -> Result<ReadBack, End> {
+        if offset < self.known.offset {
+            return Ok(ReadBack::Own);
+        }
+        let n = record.n;
+        match self.known.judge(offset, record) {
+            Validity::Fence => Err(End::Replaced { epoch: Epoch(record.epoch) }),
+            Validity::Valid if self.own(n).is_some_and(|own| own.value == *value) => Ok(ReadBack::Own),
+            Validity::Valid => {
+                let reason = format!("another process has written epoch {} and n = {n} at offset {offset}", self.epoch);
+                Err(End::NotCounted { n, reason })
+            }
+            // Each record of this owner up to the known position has been compared with the record
+            // that counts. What follows under an earlier number is a second copy.
+            Validity::Invalid if record.epoch == self.epoch.0 && n <= self.known.n => Ok(ReadBack::Own),
+            Validity::Invalid => Ok(ReadBack::Foreign),
+        }
+    }
+
+    /// Takes the records that are certain to count now. Returns the commands that are done.
+    ///
+    /// # Errors
+    /// [`End::NotCounted`] if the log has acknowledged a record at an offset below the known
+    /// position, where the record does not count.
+    pub fn settle(&mut self) -> Result<Vec<BatchPart>, End> {
+        let mut done = Vec::new();
+        while let Some((Appended { n, .. }, offset)) = self.uncertain.front() {
+            let (n, known) = (*n, self.known);
+            if n > known.n {
+                let is_next = n == known.n + 1 && *offset == Some(known.offset);
+                match *offset {
+                    Some(offset) if is_next || Mutant::TrustEveryOffset.is_on() => {
+                        self.known = Position { offset: offset.next(), epoch: self.epoch, n };
+                    }
+                    Some(offset) if offset < known.offset => {
+                        let reason = format!(
+                            "the log acknowledged it at offset {offset}, but the records below offset {} end with n = {}. The topic was made anew or cut, or another process has written to it",
+                            known.offset, known.n
+                        );
+                        return Err(End::NotCounted { n, reason });
+                    }
+                    _ => break,
+                }
+            }
+            done.extend(self.uncertain.pop_front().into_iter().flat_map(|(appended, _)| appended.commands));
+        }
+        Ok(done)
+    }
+
+    fn own(&self, n: u64) -> Option<&Appended> {
+        let acknowledged = self.uncertain.iter().map(|(appended, _)| appended);
+        acknowledged.chain(&self.in_flight).find(|appended| appended.n == n)
     }
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// The highest position that this owner can vouch for: each later record of its own has a
-    /// higher offset.
+    /// The position up to which everything in the log is known. Each later valid record of this
+    /// owner has a higher offset, unless another owner has fenced this one.
     pub fn known(&self) -> Position {
         self.known
+    }
+
+    /// True if a record is acknowledged, and the owner must read the log back to learn whether it
+    /// counts.
+    pub fn is_uncertain(&self) -> bool {
+        !self.uncertain.is_empty()
     }
 
     /// How many records were appended.
@@ -120,14 +181,11 @@ impl RecordTrail {
         self.next_n.saturating_sub(1)
     }
 
-    /// True if record `n` is acknowledged.
-    pub fn is_acknowledged(&self, n: u64) -> bool {
-        n <= self.acked_n
-    }
-
-    /// True if each record with a number below `n` is acknowledged.
-    pub fn is_acknowledged_below(&self, n: u64) -> bool {
-        self.in_flight.front().is_none_or(|oldest| oldest.n >= n)
+    /// True if each record with a number below `n` is acknowledged and counts.
+    pub fn counts_below(&self, n: u64) -> bool {
+        let is_acknowledged = self.in_flight.front().is_none_or(|oldest| oldest.n >= n);
+        let is_certain = self.uncertain.front().is_none_or(|(oldest, _)| oldest.n >= n);
+        is_acknowledged && is_certain
     }
 
     /// True if no record is in flight.
@@ -139,36 +197,106 @@ impl RecordTrail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use driftless_schemas::proto::Fence;
+    use driftless_schemas::proto::{Decisions, Fence};
 
-    fn trail(records: u64) -> RecordTrail {
-        let mut trail = RecordTrail::new(Epoch(3), Position::START);
-        for _ in 0..records {
-            trail.append(Body::Fence(Fence::default()), Vec::new());
-        }
-        trail.anchor(Position { offset: Offset(10), epoch: Epoch(3), n: 0 });
-        trail
+    const EPOCH: Epoch = Epoch(3);
+
+    /// A trail whose fence stands at offset 9, with `records` more records in flight. Returns their
+    /// bytes, by number.
+    fn trail(records: u64) -> (RecordTrail, Vec<Bytes>) {
+        let mut trail = RecordTrail::new(EPOCH, Position::START);
+        let mut values = vec![trail.append(Body::Fence(Fence::default()), Vec::new()).1];
+        values.extend((0..records).map(|_| trail.append(Body::Decisions(Decisions::default()), Vec::new()).1));
+        trail.anchor(at(10, 0));
+        trail.acknowledge(0, None).unwrap();
+        (trail, values)
+    }
+
+    fn at(offset: i64, n: u64) -> Position {
+        Position { offset: Offset(offset), epoch: EPOCH, n }
+    }
+
+    fn read(trail: &mut RecordTrail, offset: i64, value: &Bytes) -> Result<ReadBack, End> {
+        let record = UpdatesRecord::decode(value.clone()).unwrap();
+        trail.read_back(Offset(offset), value, &record)
+    }
+
+    fn encoded(epoch: u64, n: u64, body: Body) -> Bytes {
+        UpdatesRecord { epoch, n, body: Some(body) }.encode_to_vec().into()
     }
 
     #[test]
     fn r6_an_acknowledgement_out_of_order_ends_the_ownership() {
-        let mut trail = trail(3);
-        assert!(trail.acknowledge(0, None).is_ok());
+        let (mut trail, _) = trail(2);
         assert!(matches!(trail.acknowledge(2, Some(Offset(11))), Err(End::AppendFailed { n: 1, .. })));
     }
 
     #[test]
-    fn r4_the_offset_of_a_second_copy_is_no_position_until_neighbours_follow() {
-        let mut trail = trail(4);
-        trail.acknowledge(0, None).unwrap();
+    fn r4_a_record_at_the_known_position_counts_without_being_read() {
+        let (mut trail, _) = trail(2);
+        trail.acknowledge(1, Some(Offset(10))).unwrap();
+        assert_eq!((trail.known(), trail.counts_below(2), trail.counts_below(3)), (at(11, 1), true, false));
+        assert!(!trail.is_uncertain());
+    }
+
+    #[test]
+    fn r4_a_record_behind_a_gap_counts_once_the_gap_is_read() {
+        let (mut trail, values) = trail(3);
         // The first copies of records 1 and 2 have the offsets 10 and 11, the second copies 12 and
         // 13. Record 1 is acknowledged at offset 12. A reader that began at 13 and took n = 1 as
         // the last valid one would be wrong: the last valid record below 13 is record 2.
         trail.acknowledge(1, Some(Offset(12))).unwrap();
-        assert_eq!(trail.known().n, 0);
+        assert_eq!((trail.known(), trail.is_uncertain(), trail.counts_below(2)), (at(10, 0), true, false));
+        for (offset, n) in [(10, 1), (11, 2), (12, 1)] {
+            assert_eq!(read(&mut trail, offset, &values[n]).unwrap(), ReadBack::Own);
+        }
+        trail.settle().unwrap();
+        assert_eq!((trail.known(), trail.is_uncertain()), (at(13, 2), false));
+        // Record 2 is acknowledged now, at its second copy. It counts already.
         trail.acknowledge(2, Some(Offset(13))).unwrap();
-        assert_eq!(trail.known().n, 0, "record 3 was in flight as well");
-        trail.acknowledge(3, Some(Offset(14))).unwrap();
-        assert_eq!(trail.known(), Position { offset: Offset(15), epoch: Epoch(3), n: 3 });
+        assert!(trail.counts_below(3) && !trail.is_uncertain());
+    }
+
+    #[test]
+    fn r4_an_acknowledgement_without_an_offset_makes_nothing_certain() {
+        let (mut trail, values) = trail(2);
+        trail.acknowledge(1, None).unwrap();
+        trail.acknowledge(2, Some(Offset(11))).unwrap();
+        assert_eq!((trail.known(), trail.counts_below(2)), (at(10, 0), false));
+        read(&mut trail, 10, &values[1]).unwrap();
+        trail.settle().unwrap();
+        assert_eq!((trail.known(), trail.counts_below(3)), (at(12, 2), true), "record 2 is the neighbour of record 1");
+    }
+
+    #[test]
+    fn r4_a_newer_fence_in_a_gap_ends_the_ownership() {
+        let (mut trail, values) = trail(1);
+        trail.acknowledge(1, Some(Offset(12))).unwrap();
+        let older = encoded(2, 7, Body::Decisions(Decisions::default()));
+        assert_eq!(read(&mut trail, 10, &older).unwrap(), ReadBack::Foreign);
+        let newer = encoded(4, 0, Body::Fence(Fence { owner: "other".into() }));
+        assert_eq!(read(&mut trail, 11, &newer).unwrap_err(), End::Replaced { epoch: Epoch(4) });
+        assert!(!trail.counts_below(2));
+        assert_eq!(read(&mut trail, 12, &values[1]).unwrap(), ReadBack::Foreign);
+        assert!(matches!(trail.settle(), Err(End::NotCounted { n: 1, .. })), "it stands behind the fence");
+    }
+
+    #[test]
+    fn r4_a_forged_record_under_the_own_epoch_ends_the_ownership() {
+        let (mut trail, _) = trail(1);
+        trail.acknowledge(1, Some(Offset(11))).unwrap();
+        let forged =
+            encoded(3, 1, Body::Decisions(Decisions { chunk_id: "canvas/0/0".into(), ..Decisions::default() }));
+        let Err(End::NotCounted { n: 1, reason }) = read(&mut trail, 10, &forged) else { panic!("it took the number") };
+        assert!(reason.contains("offset 10"), "{reason}");
+    }
+
+    #[test]
+    fn r4_an_offset_below_the_known_position_means_another_log() {
+        let (mut trail, _) = trail(1);
+        let Err(End::NotCounted { n: 1, reason }) = trail.acknowledge(1, Some(Offset(0))) else {
+            panic!("offset 0 was another record")
+        };
+        assert!(reason.contains("offset 0") && reason.contains("offset 10"), "{reason}");
     }
 }

@@ -40,6 +40,7 @@ fn action() -> impl Strategy<Value = Action> {
         5 => (who(), prop_oneof![12 => Just(true), 1 => Just(false)]).prop_map(|(o, ok)| A::Write(o, ok)),
         5 => who().prop_map(A::TellWritten),
         5 => (who(), 1..9u8).prop_map(|(o, k)| A::ReadUpdates(o, k)),
+        5 => (who(), 1..9u8).prop_map(|(o, k)| A::ReadBack(o, k)),
         9 => (who(), 1..9u8).prop_map(|(o, k)| A::ReadCommands(o, k)),
         8 => (who(), 20..400u16).prop_map(|(o, ms)| A::Tick(o, ms)),
         1 => who().prop_map(A::Drain),

@@ -39,12 +39,17 @@ fn stored_as(live: &mut LiveChunk, version: u64) -> StoredRef {
     }
 }
 
+/// The owner text of the fence of an epoch.
+fn name(epoch: u64) -> String {
+    format!("owner {epoch}")
+}
+
 /// An owner that has not recovered yet.
 fn owner(epoch: u64) -> PartitionCore {
     PartitionCore::new(
         world(),
         PARTITION,
-        "a",
+        &name(epoch),
         Checkpoint { epoch: Epoch(epoch), ..Checkpoint::default() },
         settings(),
         MonotonicMs(0),
@@ -52,7 +57,7 @@ fn owner(epoch: u64) -> PartitionCore {
 }
 
 fn fence(epoch: u64) -> Bytes {
-    UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into()
+    UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: name(epoch) })) }.encode_to_vec().into()
 }
 
 fn dead_letters(outputs: &[Output]) -> Vec<Offset> {
@@ -154,8 +159,8 @@ fn stored_wrong(chunk: &ChunkId) -> (Vec<(Offset, Bytes)>, Stored) {
 /// A second owner that has recovered, and cannot load the chunk because the object is lost.
 fn without_the_object(chunk: &ChunkId, log: &[(Offset, Bytes)], stored: &Stored, accept_loss: bool) -> PartitionCore {
     let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
-    let mut second =
-        PartitionCore::new(world(), PARTITION, "b", checkpoint, Settings { accept_loss, ..settings() }, MonotonicMs(0));
+    let settings = Settings { accept_loss, ..settings() };
+    let mut second = PartitionCore::new(world(), PARTITION, &name(2), checkpoint, settings, MonotonicMs(0));
     second.handle(Input::Updates(log.to_vec()), MonotonicMs(0));
     let entry = Box::new(stored.entry.clone());
     second.handle(

@@ -83,7 +83,8 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     core.handle(cut(Stream::Updates, 1, 5), MonotonicMs(0));
     assert!(matches!(outputs(&mut core)[..], [Output::LossAccepted(_), Output::ReadUpdates(Offset(5))]));
     let last = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
-    let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    let fence =
+        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
     core.handle(Input::Updates(vec![(Offset(5), committed(5, 5, 8, &last)), (Offset(6), fence)]), MonotonicMs(0));
     core.handle(Input::Loaded(chunk.clone(), Ok(Some(stored))), MonotonicMs(0));
     assert!(core.is_running());
@@ -139,7 +140,8 @@ fn accepted_loss_of_commands_is_accepted_once() {
     let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
     let settings = Settings { accept_loss: true, ..scene::settings() };
     let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
-    let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    let fence =
+        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
     core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
     outputs(&mut core);
     core.handle(cut(Stream::Commands, 0, 70), MonotonicMs(0));
@@ -178,7 +180,8 @@ fn r2_commands_before_a_cut_are_not_lost_with_it() {
     let settings = Settings { accept_loss: true, ..scene::settings() };
     let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
     let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
-    let fence = UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    let fence =
+        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
     core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
     core.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
     core.handle(cut(Stream::Commands, 1, 70), MonotonicMs(0));

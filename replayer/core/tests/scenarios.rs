@@ -93,14 +93,15 @@ fn r5_recovery_goes_over_several_epochs_a_hole_and_a_zombie() {
 }
 
 #[test]
-fn r4_an_owner_that_reads_a_newer_fence_ends() {
+fn r4_an_owner_whose_fence_comes_second_ends() {
     let mut scene = Scene::new();
     let slow = scene.claim();
     let fast = scene.claim();
     scene.land(fast);
     scene.land(slow);
     scene.read_updates(slow, 10);
-    assert_eq!(scene.owners[slow].end, Some(End::Replaced { epoch: Epoch(2) }));
+    let end = End::FenceInvalid { epoch: Epoch(1), offset: Offset(1), current: Epoch(2) };
+    assert_eq!(scene.owners[slow].end, Some(end));
     scene.read_updates(fast, 10);
     assert!(scene.core(fast).is_running());
     scene.finish();
@@ -190,10 +191,73 @@ fn r6_an_acknowledgement_without_an_offset_moves_no_bound() {
     scene.read_commands(owner, 1);
     scene.land(owner);
     scene.ack(owner, true);
+    let bounds = |scene: &mut Scene| {
+        scene.tick(owner, 300);
+        scene.write(owner, true);
+        scene.tell_written(owner);
+        let checkpoint = scene.checkpoint;
+        (checkpoint.commands_next.0, checkpoint.updates_low.0, checkpoint.updates_low_n)
+    };
+    assert_eq!(bounds(&mut scene), (0, 1, 0));
+    // The owner reads the first of the two records back. The second one is its neighbour.
+    assert!(scene.read_back(owner, 1));
+    assert_eq!(bounds(&mut scene), (2, 1, 0), "the decisions count, and no ref contains them");
+    scene.finish();
+}
+
+/// Two owners decide in turn through two indexes, as with a copied store. The first one must notice
+/// the second one although no index fences it, and it must not store what does not count.
+#[test]
+fn r4_an_owner_that_was_replaced_through_another_index_stores_nothing_more() {
+    let mut scene = Scene::new();
+    put(&mut scene, 0, 1, 3);
+    let owner = running(&mut scene);
+    scene.read_commands(owner, 9);
+    scene.load(owner, true);
+    scene.append_foreign_fence();
+    while scene.land(owner) {}
+    while scene.ack(owner, true) {}
+    assert_eq!(scene.decided(0), 0, "no reader counts the decisions");
+    scene.tick(owner, 300);
+    while scene.put(owner, true) {}
     scene.tick(owner, 300);
     scene.write(owner, true);
-    let checkpoint = scene.checkpoint;
-    assert_eq!((checkpoint.commands_next.0, checkpoint.updates_low.0, checkpoint.updates_low_n), (2, 1, 0));
+    scene.tell_written(owner);
+    assert!(scene.index.is_empty(), "no ref names a state that is not in the log");
+    assert_eq!(scene.checkpoint.commands_next, Offset(0));
+    assert!(scene.read_back(owner, 1));
+    assert_eq!(scene.owners[owner].end, Some(End::Replaced { epoch: Epoch(2) }));
+}
+
+#[test]
+fn r4_an_idle_owner_notices_that_it_was_replaced() {
+    let mut scene = Scene::new();
+    let owner = running(&mut scene);
+    scene.tick(owner, 10);
+    assert!(!scene.read_back(owner, 1));
+    scene.tick(owner, 600);
+    scene.append_foreign_fence();
+    assert!(scene.read_back(owner, 1));
+    assert_eq!(scene.owners[owner].end, Some(End::Replaced { epoch: Epoch(2) }));
+}
+
+/// An index that was put back to an older state gives out an epoch for the second time.
+#[test]
+fn r4_an_owner_with_an_epoch_that_was_used_before_takes_no_other_fence_for_its_own() {
+    let mut scene = Scene::new();
+    put(&mut scene, 0, 1, 2);
+    let first = running(&mut scene);
+    scene.read_commands(first, 9);
+    scene.load(first, true);
+    while scene.land(first) {}
+    scene.checkpoint.epoch = Epoch(0);
+    let second = scene.claim();
+    while scene.land(second) {}
+    while scene.read_updates(second, 1) {}
+    let end = End::FenceInvalid { epoch: Epoch(1), offset: Offset(2), current: Epoch(1) };
+    assert_eq!(scene.owners[second].end, Some(end));
+    assert_eq!(scene.updates.len(), 3, "it has written nothing but its fence");
+    scene.checkpoint.epoch = Epoch(1);
     scene.finish();
 }
 
@@ -228,7 +292,9 @@ fn r4_a_record_that_stands_twice_moves_no_bound_past_the_records_behind_it() {
     assert_eq!(bound(&mut scene), (3, 2));
     scene.land(owner);
     scene.ack(owner, true);
-    assert_eq!(bound(&mut scene), (7, 4), "no other record was in flight: the second copies stand below, too");
+    assert_eq!(bound(&mut scene), (3, 2), "what stands between offsets 3 and 5 is not known yet");
+    while scene.read_back(owner, 9) {}
+    assert_eq!(bound(&mut scene), (7, 4), "the owner has read the second copies");
     scene.finish();
 }
 

@@ -43,7 +43,8 @@ pub(super) async fn claim(
     partition: Partition,
     mut beginning: Beginning,
 ) -> Result<Claimed, index::Error> {
-    let (claimed, calls) = tokio::join!(context.indexes.claim(partition), unanswered(&context, partition));
+    let above = context.epoch_to_pass(partition);
+    let (claimed, calls) = tokio::join!(context.indexes.claim_above(partition, above), unanswered(&context, partition));
     let (index, checkpoint) = claimed?;
     beginning.claimed(checkpoint.epoch);
     let commands_from = checkpoint.commands_next;
@@ -57,7 +58,9 @@ pub(super) async fn claim(
     forget(&context, partition, &calls, commands_from);
     let (world, settings) = (Arc::clone(&context.world), context.settings.clone());
     let now = context.clock.monotonic();
-    let core = PartitionCore::new(world, partition, &context.member, checkpoint, settings, now)
+    // R4: a value that is used once, so that the owner recognises its fence.
+    let owner = format!("{}/{:016x}", context.member, rand::random::<u64>());
+    let core = PartitionCore::new(world, partition, &owner, checkpoint, settings, now)
         .careful_with(careful)
         .without_asking(calls.commands);
     context.watchdog.look_after(partition, &core.working());

@@ -27,6 +27,8 @@ impl Ownership {
                 Output::ReadCommands(from) => self.reading.read_commands(from),
                 Output::ReadHistory(from) => self.reading.read_history(from),
                 Output::EndHistory => self.reading.end_history(),
+                Output::ReadBack(from) => self.reading.read_back(from),
+                Output::EndReadBack => self.reading.end_read_back(),
                 Output::Load(chunk) => self.load(chunk),
                 Output::LoadOlder(chunk, stored) => self.load_older(chunk, stored),
                 Output::Repair { chunk, hash, encoding } => self.repair(chunk, hash, encoding),
@@ -49,8 +51,12 @@ impl Ownership {
                     tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
                 }
                 Output::Ended(end) => {
-                    if let End::ModelFault { chunk } = &end {
-                        self.context.be_careful_with(chunk.clone());
+                    match &end {
+                        End::ModelFault { chunk } => self.context.be_careful_with(chunk.clone()),
+                        End::Replaced { epoch } | End::FenceInvalid { current: epoch, .. } => {
+                            self.context.claim_above(self.partition, *epoch);
+                        }
+                        _ => {}
                     }
                     ended = Some(end);
                 }

@@ -1,5 +1,6 @@
 //! The streams that an ownership reads: `updates` until recovery is over, then `commands`. If a
-//! chunk is checked or rebuilt, `updates` is read again at the same time as `commands`.
+//! chunk is checked or rebuilt, or if the owner reads its own records back, `updates` is read at
+//! the same time as `commands`.
 
 use crate::feed::{Delivery, Feed};
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub(super) struct Reading {
     ahead: Option<(Offset, Deliveries)>,
     /// `updates`, read again for one chunk.
     history: Option<Deliveries>,
+    /// `updates`, read back to learn whether the own records count.
+    read_back: Option<Deliveries>,
     /// Records that were delivered and that the core has not taken yet.
     backlog: VecDeque<Vec<(Offset, Bytes)>>,
     is_paused: bool,
@@ -44,6 +47,7 @@ impl Reading {
             incoming: None,
             ahead: Some((commands_from, ahead)),
             history: None,
+            read_back: None,
             backlog: VecDeque::new(),
             is_paused: false,
         }
@@ -86,12 +90,22 @@ impl Reading {
         self.history = None;
     }
 
+    /// Reads `updates` back from offset `from` on, beside the main stream.
+    pub fn read_back(&mut self, from: Offset) {
+        self.read_back = Some(self.feed.read(&self.topics.updates, self.partition, from));
+    }
+
+    pub fn end_read_back(&mut self) {
+        self.read_back = None;
+    }
+
     /// Waits for the next delivery, and returns it with its stream. While nothing is being read,
     /// waits for ever.
     pub async fn next(&mut self) -> (Stream, Option<Delivery>) {
         tokio::select! {
             biased;
             delivery = receive(&mut self.history) => (Stream::History, delivery),
+            delivery = receive(&mut self.read_back) => (Stream::ReadBack, delivery),
             delivery = receive(&mut self.incoming) => (self.stream, delivery),
         }
     }
@@ -110,6 +124,7 @@ impl Reading {
     pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, ReadError> {
         match delivery {
             Some(Ok(records)) if stream == Stream::History => Ok(Some(Input::History(records))),
+            Some(Ok(records)) if stream == Stream::ReadBack => Ok(Some(Input::ReadBack(records))),
             Some(Ok(records)) => {
                 self.backlog.push_back(records);
                 Ok(None)
@@ -126,7 +141,7 @@ impl Reading {
                 self.forget(stream);
                 match stream {
                     // If the reader has ended, the main stream reports it.
-                    Stream::History => Ok(None),
+                    Stream::History | Stream::ReadBack => Ok(None),
                     Stream::Updates | Stream::Commands => Err(ReadError::Broken {
                         topic: Arc::clone(self.topic()),
                         partition: self.partition,
@@ -161,13 +176,14 @@ impl Reading {
     fn topic(&self) -> &Arc<str> {
         match self.stream {
             Stream::Commands => &self.topics.commands,
-            Stream::Updates | Stream::History => &self.topics.updates,
+            Stream::Updates | Stream::History | Stream::ReadBack => &self.topics.updates,
         }
     }
 
     fn forget(&mut self, stream: Stream) {
         match stream {
             Stream::History => self.history = None,
+            Stream::ReadBack => self.read_back = None,
             Stream::Updates | Stream::Commands => self.incoming = None,
         }
     }

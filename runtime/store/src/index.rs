@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
-use driftless_schemas::{ChunkId, Partition, format, proto, storage};
+use driftless_schemas::{ChunkId, Epoch, Partition, format, limits, proto, storage};
 use object_store::ObjectStore;
 use prost::Message;
 use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, GarbageCollectorOptions, Settings};
@@ -65,6 +65,12 @@ pub enum Error {
     /// The store does not answer.
     #[error("index: {0}")]
     Unavailable(String),
+    /// The next epoch would be above [`limits::EPOCH_MAX`].
+    #[error(
+        "no owner can claim epoch {0}: the limit is {max}. A program that is no owner has written a fence to the topic updates, or the index is damaged. Restore the log and the index to a state from before, or give the world a new generation",
+        max = limits::EPOCH_MAX
+    )]
+    EpochTooHigh(Epoch),
     /// A stored value cannot be decoded.
     #[error("index: {key}: {problem}")]
     Damaged {
@@ -97,14 +103,24 @@ impl Indexes {
         Self { store, generation, cache, opened: Arc::default() }
     }
 
-    /// Opens a partition's database as its owner. This fences older owners and raises the stored
-    /// epoch by one; both are durable when this returns. Each call makes exactly one new epoch and
-    /// one fence. Returns the database, and its checkpoint with the new epoch.
+    /// Opens a partition's database as its owner, with the epoch after the stored one; see
+    /// [`Indexes::claim_above`].
+    ///
+    /// # Errors
+    /// The errors of [`Indexes::claim_above`].
+    pub async fn claim(&self, partition: Partition) -> Result<(Index, Checkpoint), Error> {
+        self.claim_above(partition, Epoch::default()).await
+    }
+
+    /// Opens a partition's database as its owner. This fences older owners and stores the epoch
+    /// after the stored one and after `above`, whichever is higher; both are durable when this
+    /// returns. Each call makes exactly one new epoch and one fence. Returns the database, and its
+    /// checkpoint with the new epoch.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another owner opens the database at the same time;
-    /// [`Error::Unavailable`], [`Error::Damaged`].
-    pub async fn claim(&self, partition: Partition) -> Result<(Index, Checkpoint), Error> {
+    /// [`Error::EpochTooHigh`], [`Error::Unavailable`], [`Error::Damaged`].
+    pub async fn claim_above(&self, partition: Partition, above: Epoch) -> Result<(Index, Checkpoint), Error> {
         let settings = Settings {
             flush_interval: None,
             manifest_poll_interval: MANIFEST_POLL,
@@ -123,7 +139,12 @@ impl Indexes {
             .await?;
         let index = Index { db, checkpoints: AtomicU64::new(0) };
         let mut checkpoint = index.checkpoint().await?;
-        checkpoint.epoch = checkpoint.epoch.next();
+        let highest = checkpoint.epoch.max(above);
+        if highest.0 >= limits::EPOCH_MAX {
+            index.close().await;
+            return Err(Error::EpochTooHigh(highest));
+        }
+        checkpoint.epoch = highest.next();
         index.write(&checkpoint, &[]).await?;
         Ok((index, checkpoint))
     }
@@ -291,5 +312,19 @@ mod tests {
         assert_eq!(view.checkpoint().await.unwrap(), second);
         assert_eq!(view.entry(&chunk).await.unwrap(), Some(entry(3)));
         new.close().await;
+    }
+
+    #[tokio::test]
+    async fn r4_a_claim_goes_above_the_epochs_of_the_log_and_never_overflows() {
+        let indexes = Indexes::new(crate::Store::memory().object_store(), 1);
+        let claim = async |above: u64| indexes.claim_above(Partition(0), Epoch(above)).await;
+        assert_eq!(claim(0).await.unwrap().1.epoch, Epoch(1));
+        assert_eq!(claim(7).await.unwrap().1.epoch, Epoch(8));
+        assert_eq!(claim(3).await.unwrap().1.epoch, Epoch(9), "the stored epoch is higher");
+        for above in [limits::EPOCH_MAX, u64::MAX] {
+            let Err(refused) = claim(above).await else { panic!("epoch {above} was claimed") };
+            assert!(refused.to_string().contains(&above.to_string()), "{refused}");
+        }
+        assert_eq!(claim(0).await.unwrap().1.epoch, Epoch(10), "the refused claims have written nothing");
     }
 }

@@ -17,13 +17,13 @@ pub struct Mutant {
 
 const TWICE: &str = "R2: no command has two valid decisions";
 const ORDER: &str = "R1: a chunk's commands are decided in log order";
-const DENSE: &str = "R3: versions are dense";
 const REF: &str = "R6: a ref contains exactly what the log decided";
 const NEXT: &str = "R6: commands_next never passes an undecided command";
 const LOW: &str = "R6: updates_low never passes a decision that no ref covers";
 const TRIPLE: &str = "R4: updates_low has the epoch and n of its offset";
 const RESTORE: &str = "R5: an owner that starts from the index restores what the log says";
 const GATEWAY: &str = "R5: a gateway's replica matches the log";
+const OWN_FENCE: &str = "R4: an owner that decides has a valid fence";
 const IDLE: &str = "R9: an idle owner has left no command undecided";
 
 const COMMITTED_TWICE: &str = "R8: no command is committed twice";
@@ -54,6 +54,7 @@ fn of_ownership() -> Vec<Mutant> {
         mutant(LowWithoutEpoch, plain(), RESTORE),
         mutant(LowWithNewestEpoch, plain(), RESTORE),
         mutant(TrustEveryOffset, Bounds { losses: 0, rewrites: 1, ..Bounds::plain(&[0, 1], 1) }, TRIPLE),
+        mutant(OwnFenceByEpoch, Bounds { losses: 0, backups: 1, ..plain() }, OWN_FENCE),
         mutant(NoNumbers, plain(), ORDER),
         mutant(ProduceAgain, plain(), REF),
         mutant(AcknowledgedOutOfOrder, plain(), IDLE),
@@ -61,16 +62,15 @@ fn of_ownership() -> Vec<Mutant> {
         mutant(TrimByVersion, gateway(), GATEWAY),
         mutant(ResumeByVersion, plain(), RESTORE),
         mutant(LoadWhileTrimmed, gateway(), GATEWAY),
-        mutant(ReopenIndex, plain(), REF),
-        mutant(OpenAfterFence, plain(), REF),
+        mutant(ReopenIndex, plain(), LOW),
         mutant(NoFence, plain(), TWICE),
         mutant(ReadToEnd, plain(), TWICE),
+        mutant(ReuseEpoch, plain(), LOW),
         mutant(RefBeforeAck, plain(), REF),
         mutant(NextBeforeAck, Bounds { snapshots: 0, ..plain() }, NEXT),
-        mutant(EpochNotDurable, plain(), DENSE),
         mutant(SkipByPartition, Bounds::plain(&[0, 1], 2), NEXT),
         mutant(SilentReset, Bounds { cuts: 1, ..plain() }, TRIPLE),
-        mutant(IndexWithoutFence, plain(), REF),
+        mutant(IndexWithoutFence, plain(), LOW),
         mutant(BoundAfterRecord, Bounds { snapshots: 0, ..plain() }, LOW),
     ]
 }

@@ -20,7 +20,7 @@ use gateway::Gateway;
 use index::Index;
 use log::{CHUNKS, COMMANDS, Record};
 use mutant::Mutant;
-use owner::{Facts, Owner, Phase, Sent, Starts};
+use owner::{Facts, Owner, Phase, Refusal, Sent, Starts};
 use stateright::{Model, Property};
 use std::fmt;
 use truth::{Fault, seen};
@@ -52,6 +52,12 @@ pub struct Bounds {
     pub views: u8,
     /// The limit on how often retention cuts a log, at any offset.
     pub cuts: u8,
+    /// The limit on how often an operator saves the index. Each saved index is put back at some
+    /// later time.
+    pub backups: u8,
+    /// The limit on how often an operator copies the index. Later owners open either of the two
+    /// indexes.
+    pub copies: u8,
     /// True if an owner that the index has fenced forgets the state that it needs only for writing
     /// to the index. Forgetting reduces the number of states. If this is false, such owners are
     /// explored in full.
@@ -73,6 +79,8 @@ impl Bounds {
             has_blind_acks: false,
             views: 0,
             cuts: 0,
+            backups: 0,
+            copies: 0,
             is_reduced: true,
         }
     }
@@ -80,13 +88,14 @@ impl Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chunk_of, owners, in_flight, losses, rewrites, snapshots, views, cuts, .. } = self;
+        let Self { chunk_of, owners, in_flight, losses, rewrites, snapshots, views, cuts, backups, copies, .. } = self;
         let chunks = chunk_of.iter().max().map_or(0, |chunk| chunk + 1);
         let word = |is_so: bool, word: &'static str| if is_so { word } else { "" };
         write!(
             f,
             "ownership: commands {}, chunks {chunks}, owners {owners}, in flight {in_flight}, losses {losses}, \
-             rewrites {rewrites}, snapshots per owner {snapshots}, gateways {views}, cuts {cuts}{}{}{}{}",
+             rewrites {rewrites}, snapshots per owner {snapshots}, gateways {views}, cuts {cuts}, \
+             backups {backups}, copies {copies}{}{}{}{}",
             chunk_of.len(),
             word(self.is_frozen_early, ", frozen early"),
             word(self.is_flush_split, ", flush in steps"),
@@ -114,21 +123,30 @@ pub struct State {
     pub log: Vec<Record>,
     pub starts: Starts,
     pub index: Index,
+    /// The copy of the index, with which a second replayer runs.
+    pub copy: Option<Index>,
+    /// A saved index that can be put back.
+    pub backup: Option<Index>,
+    /// The highest epoch that made a fence invalid. Later owners may or may not know of it.
+    learned: u8,
     pub owners: Vec<Owner>,
     pub gateway: Option<Gateway>,
     views: u8,
     losses: u8,
     rewrites: u8,
     cuts: u8,
+    backups: u8,
+    copies: u8,
     fault: Option<Fault>,
-    seen: u8,
+    seen: u16,
 }
 
 /// A step of the model. The first number is the index of the owner that takes the step, counted
 /// from 0. Cuts have an offset instead, and loads of the gateway a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    Open(u8),
+    /// The owner opens the index, or its copy, and claims an epoch.
+    Open(u8, Opening),
     Claim(u8),
     Recover(u8),
     Decide(u8, u8),
@@ -143,6 +161,10 @@ pub enum Action {
     CheckpointKnown(u8),
     CutUpdates(u8),
     CutCommands(u8),
+    ReadBack(u8),
+    Backup,
+    Restore,
+    Copy,
     View,
     ViewFollows,
     ViewReads,
@@ -151,6 +173,25 @@ pub enum Action {
     Loaded(u8),
     ProduceAgain(u8, u8),
     Reopen(u8),
+}
+
+/// How an owner opens an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// True if the owner opens the copy of the index.
+    pub is_copy: bool,
+    /// True if the owner knows which epoch made an earlier fence invalid.
+    pub knows_epoch: bool,
+}
+
+impl State {
+    /// The index that an owner uses.
+    pub fn index_of(&self, o: u8) -> &Index {
+        match &self.copy {
+            Some(copy) if self.owners[usize::from(o)].uses_copy => copy,
+            _ => &self.index,
+        }
+    }
 }
 
 impl Ownership {
@@ -180,13 +221,21 @@ impl Ownership {
 
     fn owner_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
         let owner = &state.owners[usize::from(o)];
-        let is_writer = state.index.writer == o + 1;
+        let is_writer = state.index_of(o).writer == o + 1;
         match owner.phase {
             Phase::Absent if o == 0 || state.owners[usize::from(o) - 1].phase != Phase::Absent => {
-                actions.push(Action::Open(o));
+                for (is_copy, index) in [(false, Some(&state.index)), (true, state.copy.as_ref())] {
+                    let Some(index) = index else { continue };
+                    actions.push(Action::Open(o, Opening { is_copy, knows_epoch: false }));
+                    if state.learned > index.epoch {
+                        actions.push(Action::Open(o, Opening { is_copy, knows_epoch: true }));
+                    }
+                }
             }
             Phase::Opened if is_writer => actions.push(Action::Claim(o)),
-            Phase::Fencing if owner.recovery_end(&state.log, self.mutant).is_some() => actions.push(Action::Recover(o)),
+            Phase::Fencing if owner.recovery_end(o + 1, &state.log, self.mutant).is_some() => {
+                actions.push(Action::Recover(o))
+            }
             Phase::Running => self.running_actions(state, o, actions),
             _ => {}
         }
@@ -218,7 +267,7 @@ impl Ownership {
 
     fn running_actions(&self, state: &State, o: u8, actions: &mut Vec<Action>) {
         let owner = &state.owners[usize::from(o)];
-        let is_writer = state.index.writer == o + 1;
+        let is_writer = state.index_of(o).writer == o + 1;
         // The index refuses the writes of a replaced owner, so the model leaves these steps out.
         let may_write = is_writer || !self.is_reduced();
         for chunk in 0..self.chunks() {
@@ -241,6 +290,9 @@ impl Ownership {
         let may_begin = is_writer || self.bounds.is_flush_split || self.mutant == Some(Mutant::IndexWithoutFence);
         if may_write && may_begin && owner.clone().checkpoint(self.freezing(), self.facts()) {
             actions.push(Action::Checkpoint(o));
+        }
+        if may_write && owner.reads_back(&state.log) {
+            actions.push(Action::ReadBack(o));
         }
         if self.mutant == Some(Mutant::ReopenIndex) && !is_writer {
             actions.push(Action::Reopen(o));
@@ -283,12 +335,35 @@ impl Ownership {
 
     fn step(&self, state: &mut State, action: Action) {
         let facts = self.facts();
-        let State { log, starts, index, owners, gateway, outcomes, .. } = state;
+        let State { log, starts, index, copy, backup, owners, gateway, outcomes, learned, .. } = state;
         let outcomes = *outcomes;
         match action {
-            Action::Open(o) => owners[usize::from(o)].open(o + 1, index, self.mutant),
-            Action::Claim(o) => owners[usize::from(o)].claim(index, self.mutant),
-            Action::Recover(o) => owners[usize::from(o)].recover(o + 1, log, *starts, index, facts),
+            Action::Open(o, Opening { is_copy, knows_epoch }) => {
+                let owner = &mut owners[usize::from(o)];
+                owner.uses_copy = is_copy;
+                let above = if knows_epoch { *learned } else { 0 };
+                owner.open(o + 1, used_by(owner, index, copy), above);
+            }
+            Action::Claim(o) => {
+                let owner = &mut owners[usize::from(o)];
+                owner.claim(o + 1, used_by(owner, index, copy), self.mutant);
+            }
+            Action::Recover(o) => {
+                let owner = &mut owners[usize::from(o)];
+                if let Err(Refusal::FenceInvalid(current)) = owner.recover(o + 1, log, *starts, facts) {
+                    *learned = current.max(*learned);
+                }
+            }
+            Action::ReadBack(o) => owners[usize::from(o)].read_back(log, self.mutant),
+            Action::Backup => {
+                *backup = Some(index.without_writer());
+                state.backups += 1;
+            }
+            Action::Restore => backup.take().into_iter().for_each(|backup| *index = backup),
+            Action::Copy => {
+                *copy = Some(index.without_writer());
+                state.copies += 1;
+            }
             Action::Decide(o, command) => {
                 owners[usize::from(o)].decide(command, (outcomes >> command ^ o) & 1 == 1, facts)
             }
@@ -315,12 +390,15 @@ impl Ownership {
                 let owner = &mut owners[usize::from(o)];
                 owner.checkpoint(self.freezing(), facts);
                 if !self.bounds.is_flush_split {
+                    let index = used_by(owner, index, copy);
                     owner.batch.iter().for_each(|batch| index.take(batch));
                     owner.checkpoint_written();
                 }
             }
             Action::CheckpointLands(o) => {
-                if let Some(batch) = &mut owners[usize::from(o)].batch {
+                let owner = &mut owners[usize::from(o)];
+                let index = used_by(owner, index, copy);
+                if let Some(batch) = &mut owner.batch {
                     batch.is_durable = true;
                     index.take(batch);
                 }
@@ -354,6 +432,14 @@ impl Ownership {
     }
 }
 
+/// The index that an owner uses.
+fn used_by<'a>(owner: &Owner, index: &'a mut Index, copy: &'a mut Option<Index>) -> &'a mut Index {
+    match copy {
+        Some(copy) if owner.uses_copy => copy,
+        _ => index,
+    }
+}
+
 impl Model for Ownership {
     type State = State;
     type Action = Action;
@@ -364,12 +450,17 @@ impl Model for Ownership {
             log: Vec::new(),
             starts: Starts::default(),
             index: Index::default(),
+            copy: None,
+            backup: None,
+            learned: 0,
             owners: vec![Owner::default(); self.bounds.owners.into()],
             gateway: None,
             views: 0,
             losses: 0,
             rewrites: 0,
             cuts: 0,
+            backups: 0,
+            copies: 0,
             fault: None,
             seen: 0,
         };
@@ -384,6 +475,15 @@ impl Model for Ownership {
             self.owner_actions(state, o, actions);
         }
         self.gateway_actions(state, actions);
+        if state.backups < self.bounds.backups {
+            actions.push(Action::Backup);
+        }
+        if state.backup.is_some() {
+            actions.push(Action::Restore);
+        }
+        if state.copies < self.bounds.copies {
+            actions.push(Action::Copy);
+        }
         if state.cuts < self.bounds.cuts {
             actions.extend((state.starts.updates + 1..=state.log.len() as u8).map(Action::CutUpdates));
             actions.extend((state.starts.commands + 1..=self.bounds.chunk_of.len() as u8).map(Action::CutCommands));
@@ -394,8 +494,11 @@ impl Model for Ownership {
         let mut state = last.clone();
         self.step(&mut state, action);
         if self.is_reduced() {
-            let older = usize::from(state.index.writer.saturating_sub(1));
-            state.owners[..older].iter_mut().for_each(Owner::forget_index);
+            for o in 0..self.bounds.owners {
+                if o + 1 < state.index_of(o).writer {
+                    state.owners[usize::from(o)].forget_index();
+                }
+            }
         }
         (state.fault, state.seen) = truth::examine(&state, self.facts());
         Some(state)
@@ -423,6 +526,7 @@ impl Model for Ownership {
             never!(Misrestored, "R5: an owner that starts from the index restores what the log says"),
             never!(GatewayWrong, "R5: a gateway's replica matches the log"),
             never!(LeftUndecided, "R9: an idle owner has left no command undecided"),
+            never!(FenceInvalid, "R4: an owner that decides has a valid fence"),
         ];
         if self.bounds.owners > 1 {
             properties.push(occurs!(REPLACED, "a late record of a replaced owner is skipped"));
@@ -444,6 +548,9 @@ impl Model for Ownership {
         }
         if self.bounds.views > 0 {
             properties.push(occurs!(GATEWAY_LIVE, "a gateway has a replica"));
+        }
+        if self.bounds.backups + self.bounds.copies > 0 {
+            properties.push(occurs!(EPOCH_TWICE, "two fences of one epoch are in the log"));
         }
         if self.bounds.cuts > 0 {
             properties.push(occurs!(BOUND_BEHIND, "updates_low is below the log's start"));

@@ -34,11 +34,13 @@ pub enum Fault {
     UnknownOffset,
     WrittenAgain,
     TornCheckpoint,
+    IndexRolledBack,
+    IndexLost,
 }
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Fault; 27] = [
+    pub const ALL: [Fault; 29] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -66,6 +68,8 @@ impl Fault {
         Self::UnknownOffset,
         Self::WrittenAgain,
         Self::TornCheckpoint,
+        Self::IndexRolledBack,
+        Self::IndexLost,
     ];
 
     /// The name of this fault, which tables and JSON show.
@@ -99,6 +103,8 @@ impl Fault {
             Self::UnknownOffset => "acknowledged_without_offset",
             Self::WrittenAgain => "records_written_again_by_a_live_producer",
             Self::TornCheckpoint => "checkpoint_written_and_not_heard_of",
+            Self::IndexRolledBack => "index_put_back_to_an_older_state",
+            Self::IndexLost => "index_deleted",
         }
     }
 }
@@ -150,14 +156,17 @@ pub struct Likelihoods {
     pub token_life_s: Option<u32>,
     /// In 1,000 steps, how often a client renews the token of its gateway socket.
     pub renewals: u32,
+    /// In 1,000 steps, how often the index of a partition is put back to an older state or deleted.
+    pub index_rollbacks: u32,
 }
 
 impl Likelihoods {
-    /// Draws the likelihoods of a run from `rng`. Two faults have generators of their own, so that
+    /// Draws the likelihoods of a run from `rng`. Some faults have generators of their own, so that
     /// switching one of them on leaves all other draws of a seed as they were: `again` is for
-    /// producers that append records again, and `tokens` for expiring tokens.
+    /// producers that append records again, `tokens` for expiring tokens, and `restores` for
+    /// indexes that an operator puts back or deletes.
     #[must_use]
-    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng, restores: &mut Rng) -> Self {
         Self {
             processes: rng.pick(&[2, 10, 10, 40]),
             sockets: rng.pick(&[0, 4, 20]),
@@ -178,6 +187,7 @@ impl Likelihoods {
             is_strict: rng.permille(150),
             token_life_s: tokens.pick(&[None, None, Some(1), Some(5), Some(20)]),
             renewals: tokens.pick(&[0, 5, 50]),
+            index_rollbacks: restores.pick(&[0, 0, 0, 1, 6]),
         }
     }
 }

@@ -234,6 +234,16 @@ impl Oracle {
         self.check_checkpoint(p, &state.checkpoint.to_proto(), log)
     }
 
+    /// Notes that the index of some chunks was put back to this state.
+    pub fn index_restored<'a>(&mut self, chunks: impl Iterator<Item = &'a ChunkId>, state: &IndexState) {
+        for chunk in chunks {
+            if let Some(truth) = self.chunks.get_mut(chunk) {
+                let stored = state.entries.get(chunk).map(|entry| entry.newest.through_offset);
+                truth.stored_through = stored.unwrap_or(Offset::NONE).0;
+            }
+        }
+    }
+
     fn check_checkpoint(&mut self, p: usize, checkpoint: &proto::Checkpoint, log: &Log) -> Verdict {
         let low = checkpoint.updates_low;
         let partition = &self.partitions[p];

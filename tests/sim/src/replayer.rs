@@ -74,6 +74,7 @@ pub struct Ownership {
     loads: VecDeque<ChunkId>,
     older: VecDeque<(ChunkId, StoredRef)>,
     history: Option<Offset>,
+    read_back: Option<Offset>,
     repairs: VecDeque<(Hash, Bytes)>,
     puts: VecDeque<(ChunkId, Hash, Bytes)>,
     checkpoint: Option<(Checkpoint, Vec<(ChunkId, IndexEntry)>)>,
@@ -102,6 +103,9 @@ pub struct Process {
     /// For [`Mutant::ProduceAgain`]: the second record in flight lands before the first.
     lands_second: bool,
     next_id: u64,
+    /// The highest epoch that an ownership of the partition has read in the log, if that epoch made
+    /// the ownership's fence invalid. The next claim uses an epoch above it.
+    claim_above: BTreeMap<Partition, Epoch>,
     /// The number of ended ownerships, by the reason for the end.
     pub ends: BTreeMap<&'static str, u64>,
     /// Chunks whose model panicked. Later ownerships load them in careful mode.
@@ -127,6 +131,7 @@ impl Process {
             sent: Vec::new(),
             lands_second: false,
             next_id: 1,
+            claim_above: BTreeMap::new(),
             ends: BTreeMap::new(),
             careful: BTreeSet::new(),
             drifts: 0,
@@ -156,11 +161,12 @@ impl Process {
             return None;
         }
         let (token, checkpoint) = self.claim(partition, store);
-        let core =
-            PartitionCore::new(Arc::clone(&self.world), partition, &self.name, checkpoint, settings(), self.now(now))
-                .careful_with(self.careful.clone());
         let id = self.next_id;
         self.next_id += 1;
+        let owner = format!("{}#{id}", self.name);
+        let core =
+            PartitionCore::new(Arc::clone(&self.world), partition, &owner, checkpoint, settings(), self.now(now))
+                .careful_with(self.careful.clone());
         self.ownerships.push(Ownership {
             id,
             partition,
@@ -172,6 +178,7 @@ impl Process {
             loads: VecDeque::new(),
             older: VecDeque::new(),
             history: None,
+            read_back: None,
             repairs: VecDeque::new(),
             puts: VecDeque::new(),
             checkpoint: None,
@@ -196,7 +203,8 @@ impl Process {
         let (token, state) = store.open(partition);
         let mut checkpoint = state.checkpoint;
         if !Mutant::ReuseEpoch.is_on() || checkpoint.epoch == Epoch(0) {
-            checkpoint.epoch = checkpoint.epoch.next();
+            let above = self.claim_above.get(&partition).copied().unwrap_or_default();
+            checkpoint.epoch = checkpoint.epoch.max(above).next();
         }
         let written = store.write(partition, token, checkpoint, &[]);
         debug_assert!(written.is_ok(), "no other writer opened the index in between");
@@ -226,6 +234,7 @@ impl Process {
     pub fn crash(&mut self) -> Vec<OrphanRecord> {
         self.ownerships.clear();
         self.assigned.clear();
+        self.claim_above.clear();
         self.is_paused = false;
         self.abandon()
     }
@@ -243,7 +252,7 @@ impl Process {
     }
 
     fn take_outputs(&mut self, i: usize, now: u64) {
-        let Self { ownerships, sent, ends, assigned, careful, drifts, .. } = self;
+        let Self { ownerships, sent, ends, assigned, careful, drifts, claim_above, .. } = self;
         let own = &mut ownerships[i];
         while let Some(output) = own.core.poll_output() {
             match output {
@@ -263,6 +272,8 @@ impl Process {
                 Output::LoadOlder(chunk, stored) => own.older.push_back((chunk, stored)),
                 Output::ReadHistory(from) => own.history = Some(from),
                 Output::EndHistory => own.history = None,
+                Output::ReadBack(from) => own.read_back = Some(from),
+                Output::EndReadBack => own.read_back = None,
                 Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
                 Output::Drift(..) => *drifts += 1,
                 Output::Reached(_) | Output::Lost(..) | Output::LossAccepted(_) | Output::Stuck(..) => {}
@@ -270,7 +281,15 @@ impl Process {
                     own.is_stopped = true;
                     let (name, pause) = match end {
                         End::Drained => ("drained", 0),
-                        End::Replaced { .. } => ("replaced", 2_000),
+                        End::Replaced { epoch } => {
+                            claim_above.insert(own.partition, epoch);
+                            ("replaced", 2_000)
+                        }
+                        End::FenceInvalid { current, .. } => {
+                            claim_above.insert(own.partition, current);
+                            ("fence invalid", 300)
+                        }
+                        End::NotCounted { .. } => ("not counted", 300),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),
                         End::OutOfRange(_) => ("out of range", 300),

@@ -69,6 +69,7 @@ pub struct Sim {
     work: Rng,
     again: Rng,
     tokens: Rng,
+    restores: Rng,
     likelihoods: Likelihoods,
     now: u64,
     steps: u64,
@@ -121,7 +122,8 @@ impl Sim {
         let mut chance = Rng::new(seed, 2);
         let mut again = Rng::new(seed, 4);
         let mut tokens = Rng::new(seed, 5);
-        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens);
+        let mut restores = Rng::new(seed, 6);
+        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens, &mut restores);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -148,6 +150,7 @@ impl Sim {
             work: Rng::new(seed, 3),
             again,
             tokens,
+            restores,
             schedule,
             chance,
             likelihoods,

@@ -30,6 +30,8 @@ pub struct Fenced;
 #[derive(Debug, Default)]
 struct Index {
     writer: u64,
+    /// Writers up to this number opened the index before it was last put back or deleted.
+    replaced: u64,
     /// All durable states, oldest first.
     states: Vec<Rc<IndexState>>,
 }
@@ -126,6 +128,45 @@ impl Store {
         state.entries.extend(entries.iter().cloned());
         index.states.push(Rc::new(state));
         Ok(())
+    }
+
+    /// The number of durable states that a partition's index has had.
+    #[must_use]
+    pub fn states(&self, partition: Partition) -> usize {
+        self.index[partition.0 as usize].states.len()
+    }
+
+    /// Injects a fault: puts the index of a partition back to its state number `which`, as an
+    /// operator does who restores a backup. `None` deletes the index. The writer that has the index
+    /// open is fenced.
+    pub fn roll_back(&mut self, partition: Partition, which: Option<usize>) {
+        let index = &mut self.index[partition.0 as usize];
+        index.writer += 1;
+        index.replaced = index.writer;
+        let state = which.and_then(|which| index.states.get(which).cloned()).unwrap_or_default();
+        index.states.push(state);
+    }
+
+    /// Reads a chunk's entry for the writer that has the index open.
+    ///
+    /// # Errors
+    /// If the index was put back or deleted since, so that the files of that writer are gone.
+    pub fn entry(
+        &self,
+        partition: Partition,
+        token: WriterToken,
+        chunk: &ChunkId,
+    ) -> Result<Option<IndexEntry>, Fenced> {
+        match token.0 > self.index[partition.0 as usize].replaced {
+            true => Ok(self.view(partition, 0).entries.get(chunk).cloned()),
+            false => Err(Fenced),
+        }
+    }
+
+    /// The durable state number `which` of a partition's index.
+    #[must_use]
+    pub fn state(&self, partition: Partition, which: usize) -> Option<&IndexState> {
+        self.index[partition.0 as usize].states.get(which).map(Rc::as_ref)
     }
 
     /// A view of the index that misses the last `staleness` writes.

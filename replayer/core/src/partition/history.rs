@@ -123,8 +123,11 @@ impl PartitionCore {
     /// Begins to read the log for the next chunk that is ready, unless it is being read for another
     /// chunk.
     pub(super) fn begin_history(&mut self, now: MonotonicMs) {
+        if !self.histories.wanted.is_empty() {
+            self.end_watch();
+        }
         for _ in 0..self.histories.wanted.len() {
-            let is_early = now < self.histories.retry_at;
+            let is_early = now < self.histories.retry_at || self.is_reading_back();
             if self.histories.current.is_some() || self.phase != Phase::Running || is_early {
                 return;
             }
@@ -258,6 +261,15 @@ impl PartitionCore {
         self.histories.wanted.push_back((chunk, purpose));
     }
 
+    /// Puts the reading of the log off, because the owner must read its own records back first. A
+    /// load of a base goes on; the log is read for it only after the reading back.
+    pub(super) fn interrupt_history(&mut self) {
+        if let Some(History { chunk, purpose, .. }) = self.histories.current.take_if(|h| h.replica.is_some()) {
+            self.outputs.push_back(Output::EndHistory);
+            self.histories.wanted.push_front((chunk, purpose));
+        }
+    }
+
     fn read_on_from(&mut self, mut base: Guarded<Replica>, position: Position, now: MonotonicMs) {
         let epoch = self.trail.epoch();
         let Some(history) = &mut self.histories.current else { return };
@@ -274,6 +286,7 @@ impl PartitionCore {
         match is_there {
             true => self.conclude_history(now),
             false if is_all_read => self.give_history_up("the log has not all of its decisions any more", now),
+            false if self.is_reading_back() => self.interrupt_history(),
             false => self.outputs.push_back(Output::ReadHistory(position.offset)),
         }
     }
@@ -394,6 +407,13 @@ impl PartitionCore {
                 self.give_reconstruction_up(chunk, *entry, rebuilt, replica, reason, now);
             }
         }
+    }
+}
+
+impl Histories {
+    /// True while the log is read again for a chunk, or a base is loaded for it.
+    pub fn is_reading(&self) -> bool {
+        self.current.is_some()
     }
 }
 

@@ -20,10 +20,10 @@ impl PartitionCore {
     }
 
     /// Begins the last checkpoint, once every record from before the request for the end is
-    /// acknowledged.
+    /// acknowledged and counts.
     pub(super) fn begin_leaving(&mut self, now: MonotonicMs) {
         if let Phase::Leaving(Leaving::Before { n, .. }) = self.phase
-            && self.trail.is_acknowledged_below(n)
+            && self.trail.counts_below(n)
             && !self.checkpoints.is_writing()
         {
             self.phase = Phase::Leaving(Leaving::Writing);

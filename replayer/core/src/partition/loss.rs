@@ -30,7 +30,7 @@ impl PartitionCore {
                 self.progress.skip(wanted, low);
                 self.outputs.push_back(Output::ReadCommands(low));
             }
-            Stream::History | Stream::Updates | Stream::Commands => self.end(End::OutOfRange(range)),
+            Stream::History | Stream::Updates | Stream::Commands | Stream::ReadBack => self.end(End::OutOfRange(range)),
         }
     }
 }

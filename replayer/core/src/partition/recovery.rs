@@ -1,5 +1,11 @@
 //! Reading `updates` from the checkpoint's `updates_low` up to the own fence
 //! (docs/design.md#ownership, step 3).
+//!
+//! The owner recognises its fence by the fence's owner text, which no other ownership uses. The
+//! epoch would not do: if the index is older than the log, or if two stores have an index of the
+//! partition each, then two ownerships use one epoch. R4 counts the fence that comes first. The
+//! other ownership finds its own fence invalid, and ends before it writes anything else
+//! (docs/decisions/0016).
 
 use super::{PartitionCore, Phase};
 use crate::guard::{Calls, RestoreError};
@@ -7,9 +13,10 @@ use crate::messages::{End, Output};
 use crate::recovered::{Recovered, read_record};
 use crate::working::Call;
 use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::ApplyError;
-use driftless_schemas::proto::UpdatesRecord;
+use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Offset};
 
@@ -20,14 +27,22 @@ pub(super) struct Recovery {
     /// then taken from the next record.
     is_adopting: bool,
     commands_from: Offset,
+    /// The owner text of the own fence.
+    owner: String,
     /// The newest offset of `commands` that any chunk has decided. Only the mutant
     /// [`Mutant::SkipByPartition`](driftless_chunk::mutant::Mutant::SkipByPartition) uses it.
     decided_through: Offset,
 }
 
 impl Recovery {
-    pub fn new(start: Position, commands_from: Offset) -> Self {
-        Self { reading: start, is_adopting: false, commands_from, decided_through: Offset::NONE }
+    pub fn new(start: Position, commands_from: Offset, owner: &str) -> Self {
+        let owner = owner.to_owned();
+        Self { reading: start, is_adopting: false, commands_from, owner, decided_through: Offset::NONE }
+    }
+
+    fn is_own_fence(&self, epoch: Epoch, record: &UpdatesRecord) -> bool {
+        let is_own = |owner: &str| owner == self.owner || Mutant::OwnFenceByEpoch.is_on();
+        record.epoch == epoch.0 && matches!(&record.body, Some(Body::Fence(fence)) if is_own(&fence.owner))
     }
 
     /// True if an earlier owner has decided a command at or above this offset, for any chunk.
@@ -61,14 +76,18 @@ impl PartitionCore {
                 *reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..*reading };
             }
             let before = Position { offset, ..*reading };
-            let epoch = self.trail.epoch().0;
-            match reading.judge(offset, &record) {
-                Validity::Invalid => {}
-                Validity::Fence if record.epoch > epoch => {
-                    return self.end(End::Replaced { epoch: Epoch(record.epoch) });
+            let epoch = self.trail.epoch();
+            let validity = reading.judge(offset, &record);
+            let current = reading.epoch;
+            match validity {
+                Validity::Fence if self.recovery.is_own_fence(epoch, &record) => self.begin_running(),
+                Validity::Invalid if self.recovery.is_own_fence(epoch, &record) => {
+                    return self.end(End::FenceInvalid { epoch, offset, current });
                 }
-                Validity::Fence if record.epoch == epoch => self.begin_running(),
-                Validity::Fence => {}
+                Validity::Fence | Validity::Invalid => {}
+                // The own fence cannot be valid any more. Reading goes on, because the own fence
+                // shows the highest epoch, above which the next claim must be.
+                Validity::Valid if current >= epoch => {}
                 Validity::Valid => {
                     if let Err(reason) = self.note_recovered(before, record, now) {
                         return self.end(End::Unreadable { offset, reason });

@@ -101,7 +101,7 @@ impl PartitionCore {
     }
 
     /// Writes a checkpoint, in one batch with the refs whose objects are durable and whose
-    /// decisions are acknowledged (R6). Does nothing while another checkpoint is being written.
+    /// decisions are acknowledged and count (R6). Does nothing while another checkpoint is being written.
     pub(super) fn begin_checkpoint(&mut self, now: MonotonicMs) {
         if self.checkpoints.is_writing() {
             return;
@@ -112,7 +112,7 @@ impl PartitionCore {
         self.chunks.for_each_unstored(|chunk, slot| {
             if let State::Live(resident) = &mut slot.state
                 && let Some(snapshot) = &mut resident.snapshot
-                && is_ref_due(snapshot, trail.is_acknowledged(snapshot.requires_n))
+                && is_ref_due(snapshot, trail.counts_below(snapshot.requires_n + 1))
             {
                 snapshot.step = Step::Writing;
                 entries.push((chunk.clone(), resident.refs.entry_with(snapshot.stored.clone())));
@@ -138,7 +138,10 @@ impl PartitionCore {
             updates_low_epoch: low.epoch,
             updates_low_n: low.n,
         };
-        if self.checkpoints.begin(checkpoint, &entries, now) {
+        // A chunk that cannot be loaded may be a sign that the index is not this owner's any more. If
+        // it is not, the write fails, and the next owner opens the index anew.
+        let is_proof_wanted = self.chunks.failing() > 0;
+        if self.checkpoints.begin(checkpoint, &entries, is_proof_wanted, now) {
             self.outputs.push_back(Output::WriteCheckpoint { checkpoint, entries });
         }
     }
@@ -181,9 +184,9 @@ fn is_due(resident: &Resident, settings: &crate::Settings, now: MonotonicMs) -> 
     resident.is_urgent || (is_due && !is_too_soon)
 }
 
-/// True if the snapshot's ref is written with the checkpoint that begins now. `is_acknowledged` is
-/// true if the log has acknowledged the last record that the snapshot contains.
-fn is_ref_due(snapshot: &Snapshot, is_acknowledged: bool) -> bool {
+/// True if the snapshot's ref is written with the checkpoint that begins now. `counts` is true if
+/// the log has acknowledged the records that the snapshot contains, and they count.
+fn is_ref_due(snapshot: &Snapshot, counts: bool) -> bool {
     let is_put = snapshot.step == Step::Put || (snapshot.step == Step::Putting && Mutant::AnnounceBeforeStored.is_on());
-    is_put && (is_acknowledged || Mutant::RefBeforeAck.is_on())
+    is_put && (counts || Mutant::RefBeforeAck.is_on())
 }

@@ -50,7 +50,7 @@ fn with_valid_peers(script: &mut Reader<'_>) {
 fn action(script: &mut Reader<'_>) -> Action {
     let who = if script.rarely(6) { script.below(4) as u8 } else { 255 };
     let few = |script: &mut Reader<'_>| script.below(8) as u8 + 1;
-    match script.below(80) {
+    match script.below(84) {
         0..16 => Action::Submit {
             chunk: script.below(4) as u8,
             writer: script.below(3) as u8,
@@ -85,6 +85,7 @@ fn action(script: &mut Reader<'_>) -> Action {
         75..77 => Action::Tick(who, u16::from(script.u8()) + 20),
         77 => Action::Drain(who),
         78 => Action::Kill(who),
+        79..83 => Action::ReadBack(who, few(script)),
         _ => Action::Claim,
     }
 }
@@ -103,6 +104,8 @@ struct ArbitraryPeers {
     reads_commands: bool,
     reads_history: bool,
     history_next: i64,
+    /// The next offset that the core reads back.
+    reads_back: Option<i64>,
     loads: VecDeque<ChunkId>,
     older: VecDeque<ChunkId>,
     puts: VecDeque<(ChunkId, Hash)>,
@@ -142,6 +145,7 @@ impl ArbitraryPeers {
             reads_commands: false,
             reads_history: false,
             history_next: 0,
+            reads_back: None,
             loads: VecDeque::new(),
             older: VecDeque::new(),
             puts: VecDeque::new(),
@@ -185,6 +189,15 @@ impl ArbitraryPeers {
                 let count = script.below(4) + 1;
                 Input::Commands((0..count).map(|_| self.command(script)).collect())
             }
+            0..2 if self.reads_back.is_some() => {
+                let offset = self.reads_back?;
+                let record = match self.sent.front() {
+                    Some((_, own)) if script.rarely(2) => own.clone(),
+                    _ => self.foreign_record(script),
+                };
+                self.reads_back = Some(offset + 1);
+                Input::ReadBack(vec![(Offset(offset), record)])
+            }
             8 | 9 if self.reads_history => {
                 let record = self.foreign_record(script);
                 self.history_next += 1;
@@ -194,6 +207,9 @@ impl ArbitraryPeers {
                 out_of_range(Stream::Commands, self.commands_next, script)
             }
             10 if self.reads_history && script.rarely(8) => out_of_range(Stream::History, self.history_next, script),
+            10 if self.reads_back.is_some() && script.rarely(8) => {
+                out_of_range(Stream::ReadBack, self.reads_back.take()?, script)
+            }
             11..14 => {
                 let chunk = self.loads.pop_front()?;
                 Input::Loaded(chunk, self.stored(script))
@@ -252,7 +268,13 @@ impl ArbitraryPeers {
                     self.reads_commands = true;
                     self.commands_next = from.0;
                 }
+                Output::ReadBack(from) => {
+                    assert!(!self.reads_history, "one reading of updates at a time");
+                    self.reads_back = Some(from.0);
+                }
+                Output::EndReadBack => self.reads_back = None,
                 Output::ReadHistory(from) => {
+                    assert!(self.reads_back.is_none(), "one reading of updates at a time");
                     self.reads_history = true;
                     self.history_next = from.0;
                 }

@@ -41,7 +41,7 @@ impl Gateway {
             return;
         }
         match record.body {
-            Body::Fence => {}
+            Body::Fence(_) => {}
             Body::Decided(decision) => {
                 let tracked = &mut self.chunks[usize::from(chunk_of[usize::from(decision.command)])];
                 tracked.ring.push(decision);

@@ -17,7 +17,8 @@ pub type Refs = [Content; CHUNKS];
 /// The durable state of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Index {
-    /// The newest owner that opened the index, counted from 1. The index refuses all other writers.
+    /// The newest owner that opened the index, counted from 1; 0 if none did, or if the index was put
+    /// back to an older state since. The index refuses all other writers.
     pub writer: u8,
     pub epoch: u8,
     pub checkpoint: Checkpoint,
@@ -35,6 +36,11 @@ pub struct Batch {
 }
 
 impl Index {
+    /// The index as an operator restores or copies it: no owner has it open.
+    pub fn without_writer(self) -> Self {
+        Self { writer: 0, ..self }
+    }
+
     pub fn take(&mut self, batch: &Batch) {
         self.epoch = batch.epoch;
         self.checkpoint = batch.checkpoint;

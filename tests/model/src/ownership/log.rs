@@ -28,7 +28,8 @@ pub struct Decision {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
-    Fence,
+    /// A fence, with the number of the owner that appended it.
+    Fence(u8),
     Decided(Decision),
     /// A `SnapshotStored` record: the chunk, and its newest ref.
     Stored(u8, Content),
@@ -113,7 +114,7 @@ impl Record {
     fn to_proto(self) -> proto::UpdatesRecord {
         use proto::updates_record::Body as Proto;
         let body = match self.body {
-            Body::Fence => Proto::Fence(proto::Fence::default()),
+            Body::Fence(_) => Proto::Fence(proto::Fence::default()),
             Body::Decided(_) => Proto::Decisions(proto::Decisions::default()),
             Body::Stored(..) => Proto::SnapshotStored(proto::SnapshotStored::default()),
         };
@@ -123,7 +124,7 @@ impl Record {
 
 /// Judges by R4 the record at this position, and moves the position behind the record.
 pub fn judge(position: &mut LogPosition, record: &Record, mutant: Option<Mutant>) -> Validity {
-    let is_fence = matches!(record.body, Body::Fence);
+    let is_fence = matches!(record.body, Body::Fence(_));
     if position.epoch == UNKNOWN_EPOCH {
         (position.epoch, position.n) = match is_fence {
             true => (record.epoch - 1, 0),

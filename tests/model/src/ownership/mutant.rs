@@ -10,9 +10,11 @@ pub enum Mutant {
     /// Readers start at `updates_low` with the epoch under which the checkpoint was written,
     /// although older epochs may follow in the log.
     LowWithNewestEpoch,
-    /// An owner takes an acknowledged offset for the offset of the record's last copy, although the
-    /// producer may have appended the record again later.
+    /// An owner counts an acknowledged record although there is a gap before the record. In the gap,
+    /// the producer may have appended records again, or another owner may have fenced this one.
     TrustEveryOffset,
+    /// An owner takes any valid fence of its epoch for its own.
+    OwnFenceByEpoch,
     /// R4 does not compare n, so records after a hole count.
     NoNumbers,
     /// The owner itself appends an unacknowledged record again.
@@ -32,8 +34,6 @@ pub enum Mutant {
     LoadWhileTrimmed,
     /// A fenced owner opens the index again and keeps its epoch.
     ReopenIndex,
-    /// An owner opens the index only after its fence has landed in the log.
-    OpenAfterFence,
     /// An owner appends no fence, so its first record takes over by its higher epoch.
     NoFence,
     /// A new owner reads to the end of `updates` instead of to its own fence.
@@ -42,8 +42,9 @@ pub enum Mutant {
     RefBeforeAck,
     /// `commands_next` counts decided commands even if their decisions are not acknowledged.
     NextBeforeAck,
-    /// An owner appends its fence before its new epoch is durable in the index.
-    EpochNotDurable,
+    /// An owner's new epoch is never durable, so the next owner claims the same one. Each owner takes
+    /// any fence of its epoch for its own.
+    ReuseEpoch,
     /// A new owner skips decided commands by one offset for the whole partition, instead of one for
     /// each chunk.
     SkipByPartition,

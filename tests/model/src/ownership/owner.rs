@@ -59,6 +59,8 @@ pub struct Snapshot {
 pub struct Owner {
     pub phase: Phase,
     pub epoch: u8,
+    /// True if the owner uses the copy of the index.
+    pub uses_copy: bool,
     pub next_n: u8,
     /// The number of the owner's records that are acknowledged without a gap.
     pub acked: u8,
@@ -66,20 +68,19 @@ pub struct Owner {
     pub sent: Vec<Sent>,
     /// The records on their way to the broker, in order.
     pub flight: Vec<Record>,
-    /// The highest log position that the owner can vouch for: each later record of this owner has a
-    /// higher offset.
+    /// The log position below which the owner has judged everything. The last valid record there is
+    /// the owner's own.
     known: LogPosition,
-    /// The offset of the newest acknowledged record; `None` if the acknowledgement had no offset.
-    acked_at: Option<u8>,
-    /// The owner trusts the offsets in acknowledgements only for records whose n is at least this.
-    trusted_n: u8,
+    /// For each record behind the known position that is acknowledged, oldest first, the offset
+    /// that the acknowledgement names.
+    uncertain: Vec<Option<u8>>,
     commands_from: u8,
     /// The refs that the owner read when it opened the index.
     refs: Refs,
     checkpoint: Checkpoint,
     pub chunks: [OwnedChunk; CHUNKS],
     /// For each command, the n of this owner's record that decided the command; 0 if no record did,
-    /// or if the record is acknowledged.
+    /// or if the record counts.
     decided_by: [u8; COMMANDS],
     pub batch: Option<Batch>,
     /// The number of snapshots that this owner has begun.
@@ -101,8 +102,8 @@ pub struct Facts<'a> {
 pub enum Refusal {
     /// Retention has deleted records that the owner must read.
     CutLog,
-    /// The log holds a newer fence before the owner's own fence.
-    Replaced,
+    /// The owner's own fence is invalid, because this epoch or a higher one is the current one there.
+    FenceInvalid(u8),
 }
 
 /// R5: restores the chunks from their refs and from the decisions in `log[from.offset..end]`.
@@ -112,15 +113,13 @@ pub fn restore(
     mut position: LogPosition,
     end: u8,
     refs: &Refs,
-    epoch: u8,
     facts: Facts<'_>,
-) -> Result<([OwnedChunk; CHUNKS], LogPosition), Refusal> {
+) -> ([OwnedChunk; CHUNKS], LogPosition) {
     let mut chunks = refs.map(|content| OwnedChunk { content, ..OwnedChunk::default() });
     while position.offset < end {
         let before = position;
         let record = &log[usize::from(position.offset)];
         match (judge(&mut position, record, facts.mutant), record.body) {
-            (Validity::Fence, _) if record.epoch > epoch => return Err(Refusal::Replaced),
             (Validity::Valid, Body::Decided(decision)) => {
                 let owned = &mut chunks[usize::from(facts.chunk_of[usize::from(decision.command)])];
                 if owned.content.fold(decision, facts.mutant) {
@@ -135,7 +134,7 @@ pub fn restore(
             _ => {}
         }
     }
-    Ok((chunks, position))
+    (chunks, position)
 }
 
 impl OwnedChunk {
@@ -161,37 +160,30 @@ const UNKNOWN: LogPosition = LogPosition { offset: u8::MAX, epoch: 0, n: 0 };
 impl Owner {
     // ---- beginning ----
 
-    /// Opens the index as its newest writer. `number` is the owner's number, from 1.
-    pub fn open(&mut self, number: u8, index: &mut Index, mutant: Option<Mutant>) {
-        self.epoch = index.epoch + 1;
-        if mutant == Some(Mutant::OpenAfterFence) {
-            index.epoch = self.epoch;
-            return self.fence(mutant);
-        }
-        self.take_index(number, index);
-        self.phase = Phase::Opened;
-    }
-
-    fn take_index(&mut self, number: u8, index: &mut Index) {
+    /// Opens the index as its newest writer. `number` is the owner's number, from 1. The epoch of
+    /// the ownership is above the epoch of the index, and above `above`.
+    pub fn open(&mut self, number: u8, index: &mut Index, above: u8) {
+        self.epoch = index.epoch.max(above) + 1;
         index.writer = number;
         self.refs = index.refs;
         self.checkpoint = index.checkpoint;
+        self.phase = Phase::Opened;
     }
 
     /// Makes the new epoch durable, and then appends the fence. The model calls this only while
     /// this owner is the newest writer of the index.
-    pub fn claim(&mut self, index: &mut Index, mutant: Option<Mutant>) {
-        if mutant != Some(Mutant::EpochNotDurable) {
+    pub fn claim(&mut self, number: u8, index: &mut Index, mutant: Option<Mutant>) {
+        if mutant != Some(Mutant::ReuseEpoch) {
             index.epoch = self.epoch;
         }
-        self.fence(mutant);
+        self.fence(number, mutant);
     }
 
-    fn fence(&mut self, mutant: Option<Mutant>) {
+    fn fence(&mut self, number: u8, mutant: Option<Mutant>) {
         self.phase = Phase::Fencing;
         match mutant {
             Some(Mutant::NoFence) => (self.next_n, self.acked) = (1, 1),
-            _ => self.append(Body::Fence),
+            _ => self.append(Body::Fence(number)),
         }
     }
 
@@ -214,35 +206,54 @@ impl Owner {
     }
 
     /// The offset behind the last record that recovery reads; `None` while recovery cannot begin.
-    pub fn recovery_end(&self, log: &[Record], mutant: Option<Mutant>) -> Option<u8> {
+    pub fn recovery_end(&self, number: u8, log: &[Record], mutant: Option<Mutant>) -> Option<u8> {
         if self.phase != Phase::Fencing {
             return None;
         }
         if matches!(mutant, Some(Mutant::NoFence | Mutant::ReadToEnd)) {
             return Some(log.len() as u8);
         }
-        let is_own = |record: &Record| record.epoch == self.epoch && record.body == Body::Fence;
+        let is_own = |record: &Record| match record.body {
+            Body::Fence(_) if matches!(mutant, Some(Mutant::OwnFenceByEpoch | Mutant::ReuseEpoch)) => {
+                record.epoch == self.epoch
+            }
+            Body::Fence(owner) => owner == number,
+            _ => false,
+        };
         log.iter().position(is_own).map(|offset| offset as u8 + 1)
     }
 
     /// Reads `updates` up to the owner's fence. Reading is one step, because the log below the
     /// fence does not change any more.
-    pub fn recover(&mut self, number: u8, log: &[Record], starts: Starts, index: &mut Index, facts: Facts<'_>) {
-        let Some(end) = self.recovery_end(log, facts.mutant) else { return };
-        if facts.mutant == Some(Mutant::OpenAfterFence) {
-            self.take_index(number, index);
-        }
+    ///
+    /// # Errors
+    /// Why the ownership ends instead.
+    pub fn recover(&mut self, number: u8, log: &[Record], starts: Starts, facts: Facts<'_>) -> Result<(), Refusal> {
+        let Some(end) = self.recovery_end(number, log, facts.mutant) else { return Ok(()) };
         let newest = self.epoch - 1;
         let from = start(self.checkpoint.updates_low, newest, facts.mutant);
-        let restored = starts
-            .check(from, self.checkpoint.commands_next, facts.mutant)
-            .and_then(|(from, next)| Ok((restore(log, from, end, &self.refs, self.epoch, facts)?, next)));
+        let restored = starts.check(from, self.checkpoint.commands_next, facts.mutant).and_then(|(from, next)| {
+            let (chunks, position) = restore(log, from, end, &self.refs, facts);
+            // The fence is the last record that recovery reads. R4 counts it if its epoch is above
+            // the epoch at the position before it.
+            let is_judged = !matches!(
+                facts.mutant,
+                Some(Mutant::NoFence | Mutant::ReadToEnd | Mutant::OwnFenceByEpoch | Mutant::ReuseEpoch)
+            );
+            let (_, before) = restore(log, from, end.saturating_sub(1), &self.refs, facts);
+            match is_judged && before.epoch >= self.epoch {
+                true => Err(Refusal::FenceInvalid(before.epoch)),
+                false => Ok((chunks, position, next)),
+            }
+        });
         match restored {
-            Err(_) => *self = Self { phase: Phase::Ended, flight: std::mem::take(&mut self.flight), ..Self::default() },
-            Ok(((chunks, position), next)) => {
+            Err(refusal) => {
+                self.end();
+                return Err(refusal);
+            }
+            Ok((chunks, position, next)) => {
                 self.chunks = chunks;
                 self.known = position;
-                self.acked_at = position.offset.checked_sub(1);
                 self.commands_from = match facts.mutant {
                     Some(Mutant::SkipByPartition) => {
                         chunks.iter().map(|owned| owned.content.through()).fold(next, u8::max)
@@ -253,6 +264,12 @@ impl Owner {
                 self.phase = Phase::Running;
             }
         }
+        Ok(())
+    }
+
+    /// Ends the ownership. Its records in flight may still land.
+    fn end(&mut self) {
+        *self = Self { phase: Phase::Ended, flight: std::mem::take(&mut self.flight), ..Self::default() };
     }
 
     // ---- deciding ----
@@ -331,33 +348,70 @@ impl Owner {
     pub fn acknowledged(&mut self, at: usize, has_offset: bool, mutant: Option<Mutant>) {
         let Sent::Landed(offset) = self.sent[at] else { return };
         self.sent.drain(..=at);
-        self.acked += at as u8 + 1;
-        let n = self.acked - 1;
-        // From here on, an acknowledged decision is treated like a recovered one, so its record is
+        for _ in 0..=at {
+            // The fence counts as soon as recovery has read it.
+            if self.acked > 0 {
+                self.uncertain.push(has_offset.then_some(offset));
+            }
+            self.acked += 1;
+        }
+        self.settle(mutant);
+    }
+
+    /// The number of the owner's records that are acknowledged and certain to count.
+    fn certain(&self) -> u8 {
+        self.acked - self.uncertain.len() as u8
+    }
+
+    /// Takes the acknowledged records that are certain to count now. A record counts if it stands
+    /// at the known position under the next number, or if the owner has read it back.
+    fn settle(&mut self, mutant: Option<Mutant>) {
+        while let Some(offset) = self.uncertain.first().copied() {
+            let n = self.certain();
+            if n > self.known.n {
+                let is_next = n == self.known.n + 1 && offset == Some(self.known.offset);
+                match offset {
+                    Some(offset) if is_next || mutant == Some(Mutant::TrustEveryOffset) => {
+                        self.know(LogPosition { offset: offset + 1, epoch: self.epoch, n });
+                    }
+                    _ => break,
+                }
+            }
+            self.uncertain.remove(0);
+        }
+        // From here on, a decision that counts is treated like a recovered one, so its record is
         // forgotten.
-        self.decided_by.iter_mut().filter(|by| **by <= n).for_each(|by| *by = 0);
+        let certain = self.certain();
+        self.decided_by.iter_mut().filter(|by| **by < certain).for_each(|by| *by = 0);
         for snapshot in self.chunks.iter_mut().filter_map(|owned| owned.snapshot.as_mut()) {
-            snapshot.requires_n = if snapshot.requires_n <= n { 0 } else { snapshot.requires_n };
+            snapshot.requires_n = if snapshot.requires_n < certain { 0 } else { snapshot.requires_n };
         }
-        if n == 0 {
-            return;
+    }
+
+    fn know(&mut self, position: LogPosition) {
+        self.known = position;
+        for owned in &mut self.chunks {
+            owned.bounds().filter(|bound| **bound == UNKNOWN).for_each(|bound| *bound = position);
         }
-        let is_neighbour = has_offset && self.acked_at.map(|before| before + 1) == Some(offset);
-        if !is_neighbour && mutant != Some(Mutant::TrustEveryOffset) {
-            self.trusted_n = self.next_n - 1;
-        }
-        self.acked_at = has_offset.then_some(offset);
-        let is_trusted = n >= self.trusted_n;
-        // A `trusted_n` that is reached has no further effect. Resetting it makes equal states
-        // identical.
-        self.trusted_n = if is_trusted { 0 } else { self.trusted_n };
-        if has_offset && is_trusted {
-            self.known = LogPosition { offset: offset + 1, epoch: self.epoch, n };
-            let known = self.known;
-            for owned in &mut self.chunks {
-                owned.bounds().filter(|bound| **bound == UNKNOWN).for_each(|bound| *bound = known);
+    }
+
+    /// True if the owner reads `updates` back: a record is acknowledged that may not count, or no
+    /// record is on its way.
+    pub fn reads_back(&self, log: &[Record]) -> bool {
+        let is_reading = self.phase == Phase::Running && (!self.uncertain.is_empty() || self.sent.is_empty());
+        is_reading && usize::from(self.known.offset) < log.len()
+    }
+
+    /// Reads `updates` back to the log's end. The owner ends if it finds a valid fence.
+    pub fn read_back(&mut self, log: &[Record], mutant: Option<Mutant>) {
+        let mut position = self.known;
+        for record in &log[usize::from(position.offset)..] {
+            if judge(&mut position, record, mutant) == Validity::Fence {
+                return self.end();
             }
         }
+        self.know(position);
+        self.settle(mutant);
     }
 
     /// Forgets the state that the owner needs only for writing to the index, because the index has
@@ -378,7 +432,7 @@ impl Owner {
         }
         self.sent.clear();
         (self.acked, self.frozen, self.known) = (0, 0, LogPosition::default());
-        (self.acked_at, self.trusted_n) = (None, 0);
+        self.uncertain.clear();
         self.decided_by = [0; COMMANDS];
         if self.phase == Phase::Running {
             self.checkpoint = Checkpoint::default();
@@ -404,15 +458,15 @@ impl Owner {
     fn commands_next(&self, facts: Facts<'_>) -> u8 {
         let is_done = |command: &u8| {
             let content = self.chunks[usize::from(facts.chunk_of[usize::from(*command)])].content;
-            let is_acked = self.decided_by[usize::from(*command)] < self.acked;
-            *command < content.through() && (is_acked || facts.mutant == Some(Mutant::NextBeforeAck))
+            let counts = self.decided_by[usize::from(*command)] < self.certain();
+            *command < content.through() && (counts || facts.mutant == Some(Mutant::NextBeforeAck))
         };
         let end = facts.chunk_of.len() as u8;
         (self.commands_from..end).find(|command| !is_done(command)).unwrap_or(end)
     }
 
     /// Begins to write a checkpoint, with the refs of all snapshots whose decisions are
-    /// acknowledged (R6). Returns false if there is nothing to write.
+    /// acknowledged and count (R6). Returns false if there is nothing to write.
     ///
     /// First takes snapshots of dirty chunks, while this owner has begun fewer than `snapshots`.
     pub fn checkpoint(&mut self, snapshots: u8, facts: Facts<'_>) -> bool {
@@ -425,11 +479,11 @@ impl Owner {
             }
         }
         let mut refs = [None; CHUNKS];
-        let mut low = self.known;
+        let (mut low, certain) = (self.known, self.certain());
         for (owned, stored) in self.chunks.iter_mut().zip(&mut refs) {
             let mut bound = owned.dirty;
             if let Some(snapshot) = &mut owned.snapshot
-                && (snapshot.requires_n < self.acked || facts.mutant == Some(Mutant::RefBeforeAck))
+                && (snapshot.requires_n < certain || facts.mutant == Some(Mutant::RefBeforeAck))
             {
                 snapshot.is_writing = true;
                 *stored = Some(snapshot.content);

@@ -3,7 +3,9 @@
 
 use super::State;
 use super::gateway::{Gateway, start};
+use super::index::Index;
 use super::log::{Body, CHUNKS, COMMANDS, Content, LogPosition, judge};
+use super::mutant::Mutant;
 use super::owner::{Facts, Owner, Phase, restore};
 use driftless_chunk::position::Validity;
 
@@ -30,21 +32,25 @@ pub enum Fault {
     /// R5, R12: a gateway's replica differs from the log, or lacks a decision that the gateway has
     /// read.
     GatewayWrong,
-    /// R9: the newest owner has nothing left to do, and a command is not decided.
+    /// R4: an owner decides, and its fence is invalid.
+    FenceInvalid,
+    /// R9: the owner whose fence is the current one has nothing left to do, and a command is not
+    /// decided.
     LeftUndecided,
 }
 
 /// Events that must occur in some state, because the exploration proves little without them. The
 /// constants are bits of [`State::seen`].
 pub mod seen {
-    pub const REPLACED: u8 = 1;
-    pub const HOLE: u8 = 2;
-    pub const FROM_REF: u8 = 4;
-    pub const FENCED_BY_INDEX: u8 = 8;
-    pub const ALL_DECIDED_BY_TWO: u8 = 16;
-    pub const GATEWAY_LIVE: u8 = 32;
-    pub const BOUND_BEHIND: u8 = 64;
-    pub const TWICE: u8 = 128;
+    pub const REPLACED: u16 = 1;
+    pub const HOLE: u16 = 2;
+    pub const FROM_REF: u16 = 4;
+    pub const FENCED_BY_INDEX: u16 = 8;
+    pub const ALL_DECIDED_BY_TWO: u16 = 16;
+    pub const GATEWAY_LIVE: u16 = 32;
+    pub const BOUND_BEHIND: u16 = 64;
+    pub const TWICE: u16 = 128;
+    pub const EPOCH_TWICE: u16 = 256;
 }
 
 /// The valid decisions of a log, and the contents that follow from them.
@@ -52,35 +58,55 @@ struct Truth {
     contents: [Content; CHUNKS],
     /// For each valid decision, its offset in `updates` and the offset of its command.
     decided: Vec<(u8, u8)>,
-    low: Option<LogPosition>,
-    seen: u8,
+    /// The position at each offset of the log, its end included.
+    positions: Vec<LogPosition>,
+    /// The number of the owner whose fence is the current one; 0 if there is no valid fence.
+    current: u8,
+    /// One bit for each owner whose fence is valid, by its number.
+    fenced: u8,
+    seen: u16,
     deciders: u8,
 }
 
 /// Returns the first property that a state violates, and the events that the state shows.
-pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u8) {
+pub fn examine(state: &State, facts: Facts<'_>) -> (Option<Fault>, u16) {
     let truth = match Truth::of(state, facts) {
         Ok(truth) => truth,
         Err(fault) => return (Some(fault), 0),
     };
-    let fault = index_fault(state, &truth, facts)
+    let fault = std::iter::once(&state.index)
+        .chain(&state.copy)
+        .find_map(|index| index_fault(state, index, &truth, facts))
         .or_else(|| state.gateway.as_ref().and_then(|gateway| gateway_fault(gateway, &truth, facts)))
-        .or_else(|| left_undecided(state, &truth, facts));
+        .or_else(|| left_undecided(state, &truth, facts))
+        .or_else(|| fence_invalid(state, &truth, facts));
     (fault, truth.seen | notable(state, &truth, facts))
 }
 
 impl Truth {
     fn of(state: &State, facts: Facts<'_>) -> Result<Self, Fault> {
-        let mut truth = Self { contents: Default::default(), decided: Vec::new(), low: None, seen: 0, deciders: 0 };
+        let mut truth = Self {
+            contents: Default::default(),
+            decided: Vec::new(),
+            positions: Vec::new(),
+            current: 0,
+            fenced: 0,
+            seen: 0,
+            deciders: 0,
+        };
         let mut position = LogPosition::default();
-        let asked = state.index.checkpoint.updates_low.offset;
         for record in &state.log {
-            if position.offset == asked {
-                truth.low = Some(position);
-            }
+            truth.positions.push(position);
             let before = position;
             match (judge(&mut position, record, facts.mutant), record.body) {
-                (Validity::Invalid, Body::Fence) => {}
+                (Validity::Fence, Body::Fence(owner)) => {
+                    truth.current = owner;
+                    truth.fenced |= 1 << owner;
+                }
+                (Validity::Invalid, Body::Fence(owner)) if record.epoch == before.epoch && owner != truth.current => {
+                    truth.seen |= seen::EPOCH_TWICE;
+                }
+                (Validity::Invalid, Body::Fence(_)) => {}
                 (Validity::Invalid, _) if record.epoch < before.epoch => truth.seen |= seen::REPLACED,
                 (Validity::Invalid, _) if record.n > before.n + 1 => truth.seen |= seen::HOLE,
                 (Validity::Invalid, _) => truth.seen |= seen::TWICE,
@@ -106,9 +132,7 @@ impl Truth {
                 _ => {}
             }
         }
-        if position.offset == asked {
-            truth.low = Some(position);
-        }
+        truth.positions.push(position);
         Ok(truth)
     }
 
@@ -117,8 +141,7 @@ impl Truth {
     }
 }
 
-fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
-    let index = &state.index;
+fn index_fault(state: &State, index: &Index, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     for (stored, content) in index.refs.iter().zip(truth.contents) {
         if *stored != content.below(stored.through()) {
             return Some(Fault::RefBeyondLog);
@@ -135,7 +158,7 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     if truth.decided.iter().any(|(offset, command)| *offset < low.offset && !is_covered(*command)) {
         return Some(Fault::LowBeyondRef);
     }
-    if truth.low != Some(low) {
+    if truth.positions.get(usize::from(low.offset)) != Some(&low) {
         return Some(Fault::LowMisjudged);
     }
     // An owner that starts in this state restores exactly the log's decisions, or refuses to start.
@@ -143,7 +166,7 @@ fn index_fault(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> 
     let restored = state
         .starts
         .check(from, index.checkpoint.commands_next, facts.mutant)
-        .and_then(|(from, _)| restore(&state.log, from, state.log.len() as u8, &index.refs, u8::MAX, facts));
+        .map(|(from, _)| restore(&state.log, from, state.log.len() as u8, &index.refs, facts));
     match restored {
         Ok((chunks, _)) if chunks.iter().zip(truth.contents).any(|(owned, content)| owned.content != content) => {
             Some(Fault::Misrestored)
@@ -169,10 +192,18 @@ fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<F
     None
 }
 
-/// Returns a fault if the newest owner has nothing left to do and some command is not decided.
+/// Returns a fault if some command is not decided, although an owner has nothing left to do. The
+/// owner's fence must be the current one, and its index must still accept its writes. No later owner
+/// may have begun.
 fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
-    let (number, owner) = state.owners.iter().enumerate().find(|(i, _)| *i as u8 + 1 == state.index.writer)?;
-    let is_newest = state.owners[number + 1..].iter().all(|later| later.phase == Phase::Absent);
+    let writer = |i: u8| state.index_of(i).writer == i + 1;
+    let number = (0..state.owners.len() as u8).rev().find(|i| writer(*i))?;
+    let owner = &state.owners[usize::from(number)];
+    let is_newest = state.owners[usize::from(number) + 1..].iter().all(|later| later.phase == Phase::Absent);
+    if is_judged(facts) && truth.current != number + 1 {
+        // Another owner decides, or none does until the next one begins.
+        return None;
+    }
     let is_idle = owner.phase == Phase::Running
         && owner.sent.is_empty()
         && (0..CHUNKS as u8).all(|chunk| owner.next_command(chunk, facts).is_none());
@@ -180,7 +211,20 @@ fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Faul
     (is_newest && is_idle && !is_all).then_some(Fault::LeftUndecided)
 }
 
-fn notable(state: &State, truth: &Truth, facts: Facts<'_>) -> u8 {
+/// Returns a fault if an owner decides although its fence is invalid.
+fn fence_invalid(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
+    let decides = |(i, owner): (usize, &Owner)| owner.phase == Phase::Running && truth.fenced >> (i + 1) & 1 == 0;
+    let is_any = is_judged(facts) && state.owners.iter().enumerate().any(decides);
+    is_any.then_some(Fault::FenceInvalid)
+}
+
+/// False for mutants under which an owner decides without reading its own fence. Other properties
+/// must catch them.
+fn is_judged(facts: Facts<'_>) -> bool {
+    !matches!(facts.mutant, Some(Mutant::NoFence | Mutant::ReadToEnd | Mutant::ReuseEpoch))
+}
+
+fn notable(state: &State, truth: &Truth, facts: Facts<'_>) -> u16 {
     let mut seen = 0;
     let is_fresh = |owner: &Owner| owner.phase == Phase::Running && owner.next_n == 1;
     let has_ref = state.index.refs.iter().any(|stored| stored.decided != 0);

@@ -29,6 +29,7 @@ pub enum Action {
     Write(u8, bool),
     TellWritten(u8),
     ReadUpdates(u8, u8),
+    ReadBack(u8, u8),
     ReadCommands(u8, u8),
     Tick(u8, u16),
     Drain(u8),
@@ -112,6 +113,9 @@ pub fn run(actions: &[Action]) {
             }
             Action::ReadUpdates(o, k) => {
                 scene.read_updates(who(o), usize::from(k));
+            }
+            Action::ReadBack(o, k) => {
+                scene.read_back(who(o), usize::from(k));
             }
             Action::ReadCommands(o, k) => {
                 scene.read_commands(who(o), usize::from(k));

@@ -27,6 +27,8 @@ pub struct Owner {
     pub written: Option<Result<(), String>>,
     pub reads_updates: Option<Offset>,
     pub reads_commands: Option<Offset>,
+    /// The next offset that the owner reads back.
+    pub reads_back: Option<Offset>,
     pub end: Option<End>,
     /// True if the scene has injected a failure that may end the owner.
     pub was_failed: bool,

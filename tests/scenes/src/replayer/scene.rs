@@ -131,7 +131,8 @@ impl Scene {
         self.checkpoint.epoch = self.checkpoint.epoch.next();
         let world = Arc::clone(&self.world);
         let now = MonotonicMs(self.now_ms);
-        let core = PartitionCore::new(world, PARTITION, "lab", self.checkpoint, self.settings.clone(), now);
+        let name = format!("lab#{}", self.owners.len());
+        let core = PartitionCore::new(world, PARTITION, &name, self.checkpoint, self.settings.clone(), now);
         self.owners.push(Owner {
             core: Some(core),
             epoch: self.checkpoint.epoch.0,
@@ -145,6 +146,7 @@ impl Scene {
             written: None,
             reads_updates: None,
             reads_commands: None,
+            reads_back: None,
             end: None,
             was_failed: false,
             was_away: false,
@@ -204,6 +206,8 @@ impl Scene {
                     owner.reads_updates = None;
                     owner.reads_commands = Some(from);
                 }
+                Output::ReadBack(from) => owner.reads_back = Some(from),
+                Output::EndReadBack => owner.reads_back = None,
                 Output::Load(chunk) => owner.loads.push_back(chunk),
                 Output::PutSnapshot { chunk, hash, encoding } => {
                     assert_eq!(Hash::of(&encoding), hash, "r7: content is its name");
@@ -224,10 +228,17 @@ impl Scene {
                     match &end {
                         End::Drained => {}
                         End::Replaced { epoch } => assert!(epoch.0 > owner.epoch),
+                        End::FenceInvalid { epoch, current, .. } => {
+                            assert_eq!(epoch.0, owner.epoch);
+                            assert!(*current >= *epoch, "{end}");
+                        }
                         End::AppendFailed { .. } => assert!(owner.was_failed, "{end}"),
                         End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
                         End::Reread { .. } => assert!(owner.was_away, "{end}"),
-                        End::Unreadable { .. } | End::OutOfRange(_) | End::ModelFault { .. } => panic!("{end}"),
+                        End::NotCounted { .. }
+                        | End::Unreadable { .. }
+                        | End::OutOfRange(_)
+                        | End::ModelFault { .. } => panic!("{end}"),
                     }
                     owner.end = Some(end);
                 }

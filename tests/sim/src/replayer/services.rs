@@ -66,14 +66,18 @@ impl Process {
     pub fn load(&mut self, i: usize, works: bool, now: u64, store: &Store) -> bool {
         let own = &mut self.ownerships[i];
         let Some(chunk) = own.loads.pop_front() else { return false };
-        let loaded = match works && !store.is_away {
-            false => Err(LoadError::Unavailable("the store is away".into())),
-            true => match store.view(own.partition, 0).entries.get(&chunk).cloned() {
-                None => Ok(None),
-                Some(entry) => match store.load(&entry.newest) {
-                    Ok((_, encoding)) => Ok(Some(Stored { entry, encoding })),
-                    Err(reason) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
-                },
+        // Only a mutant has no token yet.
+        let entry = match own.token {
+            Some(token) => store.entry(own.partition, token, &chunk),
+            None => Ok(store.view(own.partition, 0).entries.get(&chunk).cloned()),
+        };
+        let loaded = match entry {
+            _ if !works || store.is_away => Err(LoadError::Unavailable("the store is away".into())),
+            Err(_) => Err(LoadError::Unavailable("the files of the index are gone".into())),
+            Ok(None) => Ok(None),
+            Ok(Some(entry)) => match store.load(&entry.newest) {
+                Ok((_, encoding)) => Ok(Some(Stored { entry, encoding })),
+                Err(reason) => Err(LoadError::Lost { entry: Box::new(entry), reason }),
             },
         };
         self.give(i, Input::Loaded(chunk, loaded), now);
@@ -118,6 +122,25 @@ impl Process {
         }
         own.history = Some(Offset(from.0 + records.len() as i64));
         self.give(i, Input::History(records), now);
+        true
+    }
+
+    /// Delivers records that an ownership reads back. Returns false if there is none to deliver.
+    pub fn read_back(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
+        let own = &mut self.ownerships[i];
+        let Some(from) = own.read_back else { return false };
+        let updates = &log.updates[own.partition.0 as usize];
+        let Some(records) = updates.read(from, count) else {
+            own.read_back = None;
+            let (low, high) = (updates.low(), updates.end());
+            self.give(i, Input::OutOfRange(OutOfRange { stream: Stream::ReadBack, wanted: from, low, high }), now);
+            return true;
+        };
+        if records.is_empty() {
+            return false;
+        }
+        own.read_back = Some(Offset(from.0 + records.len() as i64));
+        self.give(i, Input::ReadBack(records), now);
         true
     }
 

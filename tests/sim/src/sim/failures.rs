@@ -40,6 +40,9 @@ impl Sim {
         if self.tokens.permille(self.likelihoods.renewals) {
             self.renew_token();
         }
+        if self.restores.permille(self.likelihoods.index_rollbacks) {
+            self.restore_an_index();
+        }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
         } else if self.chance.permille(self.likelihoods.store / 30) {
@@ -258,6 +261,25 @@ impl Sim {
         };
         self.log.commands[p].append(Bytes::new(), value);
         self.count(Fault::Rubbish);
+    }
+
+    /// Puts the index of a partition back to an older state, or deletes it. The log must still hold
+    /// what an owner has to read from there.
+    fn restore_an_index(&mut self) {
+        let p = self.restores.below(self.log.updates.len());
+        let partition = Partition(p as i32);
+        let which = self.restores.below(self.store.states(partition) + 1);
+        let state = self.store.state(partition, which);
+        let checkpoint = state.map(|state| state.checkpoint).unwrap_or_default();
+        if checkpoint.updates_low < self.log.updates[p].low() || checkpoint.commands_next < self.log.commands[p].low() {
+            return;
+        }
+        let which = state.is_some().then_some(which);
+        self.store.roll_back(partition, which);
+        let chunks = setting::chunks();
+        let of_partition = chunks.iter().filter(|id| self.world.place(id).is_ok_and(|at| at.partition == partition));
+        self.oracle.index_restored(of_partition, &self.store.view(partition, 0));
+        self.count(if which.is_some() { Fault::IndexRolledBack } else { Fault::IndexLost });
     }
 
     /// Lets retention delete as much as the checkpoint allows: `updates` below `updates_low`, and

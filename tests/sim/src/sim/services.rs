@@ -69,6 +69,7 @@ impl Sim {
         let failed = match self.schedule.below(9) {
             0..3 => {
                 process.read(i, count, now, &self.log);
+                process.read_back(i, count, now, &self.log);
                 false
             }
             8 => process.read_history(i, 4 * count, works, now, &mut self.store, &self.log) && !works,

@@ -6,7 +6,7 @@ use super::Scene;
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input, LoadError, Stored};
 use driftless_schemas::Offset;
-use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::IndexEntry;
 use prost::Message;
 
@@ -24,6 +24,15 @@ impl Scene {
             self.check_decisions(offset, &decisions);
         }
         true
+    }
+
+    /// Appends a fence with the next epoch, as an owner with another index does.
+    pub fn append_foreign_fence(&mut self) {
+        let body = Some(Body::Fence(Fence { owner: "another index".into() }));
+        let record = UpdatesRecord { epoch: self.checkpoint.epoch.next().0, n: 0, body };
+        assert!(self.last_valid.accepts(&record));
+        self.updates.push(record.encode_to_vec().into());
+        self.last_valid_at.push(self.last_valid);
     }
 
     /// Acknowledges the oldest unacknowledged record of an owner. The owner learns the record's
@@ -139,6 +148,16 @@ impl Scene {
         true
     }
 
+    /// Delivers records that an owner reads back.
+    pub fn read_back(&mut self, owner: usize, count: usize) -> bool {
+        let Some(from) = self.owners[owner].reads_back else { return false };
+        let records = slice(&self.updates, from, count);
+        let Some(last) = records.last().map(|r| r.0) else { return false };
+        self.owners[owner].reads_back = Some(last.next());
+        self.give(owner, Input::ReadBack(records));
+        true
+    }
+
     pub fn read_commands(&mut self, owner: usize, count: usize) -> bool {
         let o = &mut self.owners[owner];
         let (Some(from), Some(core)) = (o.reads_commands, &o.core) else { return false };
@@ -162,6 +181,7 @@ impl Scene {
         while self.land(owner) {}
         while self.ack(owner, true) {}
         while self.read_updates(owner, 7) {}
+        while self.read_back(owner, 7) {}
         while self.load(owner, true) {}
         while self.put(owner, true) {}
         while self.bury(owner) {}
